@@ -1,0 +1,38 @@
+"""Vaurien: a chaos TCP proxy. It passes bytes between an application and its backend, and breaks things on purpose.
+
+Values (`errors`, `options`, `model`) lie below what a plugin sees (`framing`, `hooks`, `events`), and plugins below the
+engine, the only place with sockets, threads, clocks and chance. A connection is accepted as a raw socket and travels in
+one of three lanes: *direct* (nobody looks at the bytes), *hooked* (a protocol marks messages, behaviors act on them) or
+*blocking* (a thread with real blocking sockets, for the original's handlers). The policy of a proxy, its mix and its
+faults, is one immutable value; replacing it reaches the next byte of every connection and waits for nothing.
+Built-in behaviors, protocols and handlers are one file each, found through the same door as everybody's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vaurien.errors import VaurienError
+    from vaurien.framing import Protocol
+    from vaurien.hooks import Behavior
+    from vaurien.options import Option
+
+__version__ = "3.0.0a1"
+
+_PUBLIC = {
+    "Behavior": "vaurien.hooks",
+    "Option": "vaurien.options",
+    "Protocol": "vaurien.framing",
+    "VaurienError": "vaurien.errors",
+}
+
+__all__ = ["Behavior", "Option", "Protocol", "VaurienError", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used: ``vaurien --help`` must not pay for what it does not need."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'vaurien' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

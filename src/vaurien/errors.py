@@ -1,0 +1,71 @@
+"""What can go wrong, as few classes as there are situations.
+
+Every error says what is wrong, with which value, where the value came from and what would be right. The text of an
+error is made for the user who caused it: the command line prints it as one line, the HTTP interfaces send it as it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class VaurienError(Exception):
+    """The root: ``except VaurienError`` catches everything that Vaurien raises on purpose."""
+
+
+class OptionError(VaurienError):
+    """An option's value cannot be used.
+
+    *option* is the option's name, *value* what was given, *expected* what would be right, *source* where the value came
+    from (a flag, a file and its key, an environment variable) or ``None`` when it was given by a call.
+    """
+
+    def __init__(self, option: str, value: object, expected: str, source: str | None = None) -> None:
+        self.option, self.value, self.expected, self.source = option, value, expected, source
+        origin = f" (from {source})" if source else ""
+        super().__init__(f"{option}: {value!r}{origin} is not valid; expected {expected}")
+
+    def __reduce__(self) -> tuple[type[OptionError], tuple[object, ...]]:
+        return type(self), (self.option, self.value, self.expected, self.source)
+
+
+class UnknownName(VaurienError):
+    """A behavior, protocol, handler, option, section or key that does not exist.
+
+    *kind* says which of these, *name* what was asked for, *known* what exists; the message names the nearest.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], source: str | None = None) -> None:
+        self.kind, self.name, self.known, self.source = kind, name, sorted(known), source
+        origin = f" (from {source})" if source else ""
+        super().__init__(f"unknown {kind} {name!r}{origin}; {self._advice()}")
+
+    def _advice(self) -> str:
+        near = difflib.get_close_matches(self.name, self.known, n=1, cutoff=0.5)
+        if near:
+            return f"did you mean {near[0]!r}?"
+        return f"known are: {', '.join(self.known)}" if self.known else "none is known"
+
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[object, ...]]:
+        return type(self), (self.kind, self.name, self.known, self.source)
+
+
+class ConfigError(VaurienError):
+    """A configuration file that cannot be read or parsed; the message names the file and the line."""
+
+
+class PluginError(VaurienError):
+    """A class named by its dotted path that does not import, or is not what it is used as."""
+
+
+class BindError(VaurienError):
+    """A listening address that cannot be bound; the message names the address and the system's reason."""
+
+
+class DialError(VaurienError):
+    """A backend that cannot be reached: refused, unreachable, not resolvable, or too slow to answer."""
+
+
+class ParseError(VaurienError):
+    """Bytes that are not of the protocol. Never fatal: the connection goes on as plain tcp."""

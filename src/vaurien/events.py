@@ -1,0 +1,95 @@
+"""What happened, as frozen facts for observers: logs, counters, traces.
+
+An observer is a callable of one event. Observers run in the loop's thread, must not block, and cannot change anything.
+*at* is the time of day in seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Something that happened on *proxy*."""
+
+    proxy: str
+    at: float
+
+
+class Listening(Event, frozen=True):
+    """The proxy accepts connections at *address*, the port resolved."""
+
+    address: str
+
+
+class Accepted(Event, frozen=True):
+    """A client connected. *connection* is its ordinal on the proxy, from 1."""
+
+    connection: int
+    peer: str
+
+
+class Chosen(Event, frozen=True):
+    """The mix was drawn for an occasion: *behavior* is the share that was hit. Nothing drawn is no event."""
+
+    connection: int
+    exchange: int
+    behavior: str
+
+
+class Injected(Event, frozen=True):
+    """A fault acted for the first time in an exchange, or on a connection: *fault* is its name."""
+
+    connection: int
+    fault: str
+    exchange: int | None = None
+
+
+class Lost(Event, frozen=True):
+    """The protocol could not parse the bytes; the connection goes on as plain tcp."""
+
+    connection: int
+    protocol: str
+    reason: str
+
+
+class Failed(Event, frozen=True):
+    """Something went wrong that is not a fault in play: a dial, a plugin, an accept.
+
+    *connection* is 0 when it concerns the proxy as a whole.
+    """
+
+    connection: int
+    where: str
+    error: str
+
+
+class Closed(Event, frozen=True):
+    """A connection ended.
+
+    *sent* and *received* are bytes forwarded to the backend and to the client; *end* is how: ``client closed``,
+    ``backend closed``, ``client reset``, ``backend reset``, ``closed by NAME``, ``reset by NAME``, ``dial failed``,
+    ``stopped``, ``error``. *hits* counts what each fault did on it; *duration* is in seconds.
+    """
+
+    connection: int
+    peer: str
+    sent: int
+    received: int
+    end: str
+    duration: float
+    hits: Mapping[str, int] = MappingProxyType({})
+
+
+class PolicyChanged(Event, frozen=True):
+    """The proxy has another mix, or other faults."""
+
+    mix: str
+    faults: tuple[str, ...]
+
+
+Observer: TypeAlias = Callable[[Event], None]

@@ -1,0 +1,183 @@
+"""What a behavior sees of the world, and the base class of behaviors.
+
+A behavior is a class of options and hooks. Hooks act on a `Connection`, a `Link` (one direction of a connection) or an
+`Exchange` (a request and its response), and return nothing. Time, chance and bytes come through these three, so a
+behavior is tested without a socket and without waiting. A hook that a class does not override is not in the path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import msgspec
+
+from vaurien.framing import Head, Reply
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from vaurien.framing import Protocol as WireProtocol
+    from vaurien.model import Address
+
+S = TypeVar("S")
+
+
+class Port(Protocol):
+    """What connection, link and exchange have in common, each as one fault sees it."""
+
+    @property
+    def random(self) -> Random:
+        """This fault's own generator on this connection: the same seed and connection ordinal, the same numbers."""
+
+    def now(self) -> float:
+        """Seconds on a clock that never goes back."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait. Ends early, by cancellation, when the fault is changed or removed; what waited goes on undisturbed."""
+
+    def state(self, behavior: Behavior, factory: Callable[[], S]) -> S:
+        """This fault's state on this connection, made by *factory* at the first call."""
+
+    def shared(self, behavior: Behavior, factory: Callable[[], S]) -> S:
+        """This fault's state on the whole proxy, made by *factory* at the first call."""
+
+    def close(self) -> None:
+        """End the connection in order, both sides: what was sent is delivered, then FIN."""
+
+    def reset(self) -> None:
+        """End the connection at once, both sides: RST, and what was not delivered yet is lost."""
+
+
+class Connection(Port, Protocol):
+    """A client and its backend."""
+
+    @property
+    def number(self) -> int:
+        """Its ordinal on its proxy, from 1."""
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+
+    @property
+    def upstream(self) -> Link:
+        """The direction to the backend; only once the backend is connected."""
+
+    @property
+    def downstream(self) -> Link:
+        """The direction to the client; only once the backend is connected."""
+
+    def redirect(self, backend: Address) -> None:
+        """Dial *backend* instead; only in `Behavior.on_connect`."""
+
+
+class Link(Port, Protocol):
+    """One direction of a connection, at this fault's place in the chain of faults."""
+
+    @property
+    def to_backend(self) -> bool:
+        """True for the direction from the client to the backend."""
+
+    @property
+    def connection(self) -> Connection:
+        """The connection it belongs to."""
+
+    @property
+    def arrived_at(self) -> float:
+        """When the chunk at hand arrived at this fault, by the clock of `now`."""
+
+    async def send(self, data: bytes, after: float = 0.0) -> None:
+        """Pass *data* on to the next fault, or to the socket.
+
+        With *after* it leaves that many seconds after `arrived_at`, in order, and `send` returns at once, unless the
+        delay line is full (`ProxyConfig.delay_line` bytes). Without, `send` waits while the destination does not read.
+        """
+
+
+class Exchange(Port, Protocol):
+    """A request and its response."""
+
+    @property
+    def connection(self) -> Connection:
+        """The connection it belongs to."""
+
+    @property
+    def protocol(self) -> WireProtocol:
+        """The protocol of the proxy, which knows what an error looks like."""
+
+    @property
+    def number(self) -> int:
+        """Its ordinal on its connection, from 1."""
+
+    @property
+    def request(self) -> Head:
+        """The request's head."""
+
+    @property
+    def response(self) -> Head | None:
+        """The response's head, once it is complete."""
+
+    async def client_gone(self) -> None:
+        """Wait until the client ends its stream or resets; its bytes are read meanwhile, and kept in bounds."""
+
+    def reply(self, reply: Reply) -> None:
+        """Answer the client with *reply*, once its request is through.
+
+        In `on_request` it comes instead of the backend's answer, and the backend never sees the request; in
+        `on_response` it comes instead of the response, which is swallowed. Answers to earlier requests go first.
+        """
+
+    def drop(self) -> None:
+        """Swallow the message at hand and answer nothing."""
+
+    def change(self, head: bytes) -> None:
+        """Send *head* instead of the head at hand."""
+
+    def inject(self, data: bytes) -> None:
+        """In `on_response`: put *data* into the middle of the response's first bytes."""
+
+
+class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True):
+    """Base class of behaviors: fields are options (see `vaurien.options`), methods are hooks, all optional.
+
+    An instance is shared by all connections of a proxy and never changes; what it needs to remember belongs to
+    `Port.state` or `Port.shared`. A hook that raises ends its own connection, with an event that names the behavior.
+    """
+
+    async def on_connect(self, connection: Connection) -> None:
+        """A client was accepted and its backend is not dialled yet. May sleep, close, reset, redirect."""
+
+    async def on_start(self, connection: Connection) -> None:
+        """The fault begins to apply, at connect or live. May run for long: it is a task, cancelled at the end."""
+
+    async def on_request(self, exchange: Exchange) -> None:
+        """A request's head is complete, none of its bytes sent. May sleep, reply, drop, change, close, reset."""
+
+    async def on_response(self, exchange: Exchange) -> None:
+        """A response's head is complete, none of its bytes sent. May sleep, reply, drop, change, close, reset."""
+
+    async def on_done(self, exchange: Exchange) -> None:
+        """The response is through. May sleep, close, reset."""
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        """A chunk arrived. Whatever is not passed on by ``link.send`` is swallowed, or held in the state.
+
+        When the fault is removed while this hook waits, it is cancelled, and what it has not sent of *data* (all but as
+        many bytes as it has) goes on.
+        """
+        await link.send(data)
+
+    async def on_eof(self, link: Link) -> None:
+        """The source ended. The end is passed on when this returns. May sleep, send what it holds."""
+
+    async def on_stop(self, connection: Connection) -> None:
+        """The fault stops applying while the connection goes on. May send what it holds, or close."""
+
+
+HOOKS = ("on_connect", "on_start", "on_request", "on_response", "on_done", "on_data", "on_eof", "on_stop")
+
+
+def overridden(behavior: type[Behavior]) -> frozenset[str]:
+    """The names of the hooks that *behavior* has of its own."""
+    return frozenset(name for name in HOOKS if getattr(behavior, name) is not getattr(Behavior, name))

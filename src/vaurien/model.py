@@ -1,0 +1,154 @@
+"""Frozen values: what a proxy is asked to do, as data that can be compared, printed and sent."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+
+from vaurien.errors import OptionError
+from vaurien.options import Count, Duration, Option, Ratio, Size
+
+_PORTS = range(65536)
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where to listen or dial: ``host:port``, ``:port``, ``[ipv6]:port`` or ``unix:/path``.
+
+    An empty host means every interface when listening and the local machine when dialling. *path* is set for Unix
+    sockets only.
+    """
+
+    host: str = ""
+    port: int = 0
+    path: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, *, option: str = "address", source: str | None = None) -> Address:
+        """The address that *text* stands for. Raises `OptionError` naming *option* and *source*."""
+        if text.startswith("unix:"):
+            if len(text) == len("unix:"):
+                raise OptionError(option, text, "a path after unix:, such as unix:/run/app.sock", source)
+            return cls(path=text.removeprefix("unix:"))
+        match = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^\[\]:]*)):([^:]*)", text.strip())
+        if match is None:
+            raise OptionError(option, text, "host:port, [ipv6]:port or unix:/path", source)
+        bracketed, plain, port = match.groups()
+        if not (port.isascii() and port.isdigit()) or int(port) not in _PORTS:
+            raise OptionError(option, text, "a port from 0 to 65535 after the last colon", source)
+        return cls(bracketed if bracketed is not None else plain, int(port))
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix:{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+class Stream(enum.StrEnum):
+    """The direction a fault works on: upstream is towards the backend."""
+
+    UPSTREAM = "upstream"
+    DOWNSTREAM = "downstream"
+    BOTH = "both"
+
+    def includes(self, to_backend: bool) -> bool:
+        """Whether the link in direction *to_backend* is meant."""
+        return self is Stream.BOTH or (self is Stream.UPSTREAM) == to_backend
+
+
+class Scope(enum.StrEnum):
+    """For what the dice of a fault's probability are thrown once."""
+
+    CONNECTION = "connection"
+    EXCHANGE = "exchange"
+    CHUNK = "chunk"
+
+
+class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which of the occasions count: after *skip* of them, every *every*-th, at most *count*, within *seconds*."""
+
+    skip: Annotated[Count, Option("Occasions that pass before the fault begins")] = 0
+    count: Annotated[int | None, msgspec.Meta(ge=0), Option("How many occasions are hit at most")] = None
+    every: Annotated[int, msgspec.Meta(ge=1), Option("Hit every n-th occasion")] = 1
+    seconds: Annotated[Duration | None, Option("How long after its start the fault works")] = None
+
+
+class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A behavior in use on a proxy. *behavior* is its name or dotted path, *options* its options as they were given."""
+
+    name: str
+    behavior: str
+    options: Mapping[str, Any] = {}
+    stream: Stream = Stream.BOTH
+    probability: Ratio = 1.0
+    scope: Scope = Scope.CONNECTION
+    window: Window = Window()
+    match: Mapping[str, str] = {}
+    ttl: Duration | None = None
+
+
+class Share(msgspec.Struct, frozen=True):
+    """One entry of a mix: *percent* of the occasions go to *behavior* (a name, an alias, or a dotted path)."""
+
+    percent: float
+    behavior: str
+    options: Mapping[str, Any] = {}
+
+
+class Mix(msgspec.Struct, frozen=True):
+    """The original's ``20:error,10:delay``: at each occasion one of the shares, or none, is drawn."""
+
+    shares: tuple[Share, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str, *, source: str | None = None) -> Mix:
+        """The mix that *text* stands for. Raises `OptionError` for a share that is not 0..100 or a sum over 100."""
+        shares = tuple(_share(part.strip(), text, source) for part in text.split(",") if part.strip())
+        total = sum(share.percent for share in shares)
+        if total > 100:
+            raise OptionError("behavior", text, f"shares of at most 100 in total, these add up to {total:g}", source)
+        return cls(shares)
+
+    def __str__(self) -> str:
+        return ",".join(f"{share.percent:g}:{share.behavior}" for share in self.shares)
+
+
+def _share(part: str, text: str, source: str | None) -> Share:
+    percent, colon, behavior = part.partition(":")
+    if not colon:  # a bare name is all of it, as in the original
+        percent, behavior = "100", part
+    if not re.fullmatch(r"\d+(\.\d+)?", percent.strip()) or float(percent) > 100 or not behavior.strip():
+        raise OptionError("behavior", text, f"shares such as 20:error with 0 to 100 percent, not {part!r}", source)
+    return Share(float(percent), behavior.strip())
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """The mix and the faults of a proxy: one immutable value, replaced as a whole."""
+
+    mix: Mix = Mix()
+    faults: tuple[Fault, ...] = ()
+
+
+class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that defines one proxy. Durations are seconds, sizes bytes."""
+
+    name: str
+    listen: Address
+    backend: Address
+    protocol: str = "tcp"
+    protocol_options: Mapping[str, Any] = {}
+    policy: Policy = Policy()
+    seed: str = "0"
+    timeout: Duration = 30.0
+    stay_connected: bool = False
+    backlog: int = 8192
+    bufsize: Size = 8192
+    max_connections: int | None = None
+    pool_max_size: int = 100
+    pool_timeout: Duration = 30.0
+    delay_line: Size = 8 * 2**20
+    enabled: bool = True

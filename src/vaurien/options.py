@@ -1,0 +1,235 @@
+"""Options are declared once, as typed fields, and every surface derives from the declaration.
+
+A modern plugin is a `msgspec.Struct` whose fields are its options::
+
+    class Delay(Behavior, frozen=True):
+        sleep: Annotated[Duration, Option("How long to wait")] = 1.0
+
+A plugin of the original declares ``options = {name: (description, type, default[, choices])}``. Both become the same
+tuple of `Declaration`, from which the command line, files, environment, HTTP schemas and the reference pages are made.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import msgspec
+
+from vaurien.errors import OptionError, UnknownName
+
+_YES = frozenset({"y", "yes", "1", "on", "true"})
+_NO = frozenset({"n", "no", "0", "off", "false", ""})
+
+_NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z]*)\s*")
+
+
+class Option(msgspec.Struct, frozen=True):
+    """What a reader of ``--help`` needs to know about a field: one sentence, no full stop."""
+
+    help: str
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """How a number is written with a suffix, such as ``500ms``; *factors* maps suffixes to multiples of the base."""
+
+    expected: str
+    factors: Mapping[str, float]
+    whole: bool = False
+
+    def parse(self, text: str) -> float | int:
+        """The number that *text* stands for, in the base unit. Raises ValueError for anything else."""
+        match = _NUMBER.fullmatch(text)
+        if match is None or match[2] not in self.factors:
+            raise ValueError(text)
+        number = float(match[1]) * self.factors[match[2]]
+        if not self.whole:
+            return number
+        if not math.isfinite(number) or number != int(number):
+            raise ValueError(text)
+        return int(number)
+
+
+# Suffixes of time are those of systemd.time(7) and Go's time.ParseDuration, without the ambiguous ones.
+_TIME = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_SECONDS = Unit("seconds, zero or more, such as 1.5 or 500ms", {"": 1.0, **_TIME})
+_MILLISECONDS = Unit(
+    "milliseconds, zero or more, such as 100 or 1.5s", {"": 1.0, **{unit: 1000 * n for unit, n in _TIME.items()}}
+)
+# IEC 80000-13 for powers of two, SI for powers of ten.
+_BYTES = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SIZE = Unit("a number of bytes, zero or more, such as 4096 or 64KiB", _BYTES, whole=True)
+
+Duration = Annotated[float, msgspec.Meta(ge=0, description="seconds"), _SECONDS]
+"""Seconds; text may have a suffix: us, ms, s, m, h."""
+
+Milliseconds = Annotated[float, msgspec.Meta(ge=0, description="milliseconds"), _MILLISECONDS]
+"""Milliseconds, as in Toxiproxy's toxics; text may have a suffix."""
+
+Size = Annotated[int, msgspec.Meta(ge=0, description="bytes"), _SIZE]
+"""Bytes; text may have a suffix: kB, MB, GB, KiB, MiB, GiB."""
+
+Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
+"""A share between 0 and 1."""
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+"""A whole number, zero or more."""
+
+
+class Declaration(msgspec.Struct, frozen=True):
+    """One declared option: what every surface needs to offer it, and to convert what it was given.
+
+    *kind* is the Python type of a converted value (``bool``, ``int``, ``float``, ``str``, ``list``); *accepts* converts
+    and checks one value, raising ValueError when it does not fit; *expected* is the end of the error message.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    expected: str
+    accepts: Callable[[object], Any]
+    choices: tuple[Any, ...] | None = None
+
+    def convert(self, value: object, *, owner: str = "", source: str | None = None) -> Any:
+        """*value* as the declared type. Raises `OptionError` that names the option (*owner* before it) and *source*."""
+        try:
+            return self.accepts(value)
+        except (ValueError, TypeError, msgspec.ValidationError):
+            option = f"{owner} option {self.name}" if owner else f"option {self.name}"
+            raise OptionError(option, value, self.expected, source) from None
+
+
+def describe(struct: type[msgspec.Struct]) -> tuple[Declaration, ...]:
+    """The options that the fields of *struct* declare, in order."""
+    hints = typing.get_type_hints(struct, include_extras=True)
+    return tuple(_declaration(field, hints[field.name]) for field in msgspec.structs.fields(struct))
+
+
+def _declaration(field: msgspec.structs.FieldInfo, hint: Any) -> Declaration:
+    base, extras = _unwrap(hint)
+    unit = next((extra for extra in extras if isinstance(extra, Unit)), None)
+    option = next((extra for extra in extras if isinstance(extra, Option)), Option(""))
+    return Declaration(
+        name=field.name,
+        kind=_kind(base),
+        default=field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory(),
+        help=option.help,
+        expected=unit.expected if unit else _expected(base, extras),
+        accepts=_converter(hint, _kind(base), unit),
+        choices=get_args(base) if get_origin(base) is typing.Literal else None,
+    )
+
+
+def _unwrap(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """The bare type and its annotations; of ``X | None`` those of ``X``."""
+    if get_origin(hint) is Annotated:
+        base, extras = _unwrap(get_args(hint)[0])
+        return base, extras + tuple(hint.__metadata__)
+    if get_origin(hint) in (Union, types.UnionType):
+        return _unwrap(next(part for part in get_args(hint) if part is not type(None)))
+    return hint, ()
+
+
+def _kind(base: Any) -> type:
+    origin = get_origin(base)
+    if origin is typing.Literal:
+        return type(get_args(base)[0])
+    if origin in (tuple, list, frozenset, set):
+        return list
+    return base if isinstance(base, type) else str
+
+
+def _expected(base: Any, extras: tuple[Any, ...]) -> str:
+    if get_origin(base) is typing.Literal:
+        return "one of " + ", ".join(str(choice) for choice in get_args(base))
+    kind = _kind(base)
+    words = {bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
+    words[str] = "text"
+    return " ".join([words.get(kind, kind.__name__), *_bounds(extras)])
+
+
+def _bounds(extras: tuple[Any, ...]) -> list[str]:
+    limits: dict[str, Any] = dict.fromkeys(("ge", "gt", "le", "lt"))
+    for meta in (extra for extra in extras if isinstance(extra, msgspec.Meta)):
+        limits.update({name: getattr(meta, name) for name in limits if getattr(meta, name) is not None})
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    given = [f"{signs[name]} {value}" for name, value in limits.items() if value is not None]
+    return [" and ".join(given)] if given else []
+
+
+def _converter(hint: Any, kind: type, unit: Unit | None) -> Callable[[object], Any]:
+    def accepts(value: object) -> Any:
+        if isinstance(value, str):
+            value = unit.parse(value) if unit else _from_text(value, kind)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(value)
+        return msgspec.convert(value, hint)
+
+    return accepts
+
+
+def _from_text(text: str, kind: type) -> object:
+    if kind is bool:
+        return _boolean(text)
+    if kind is int:
+        return int(text)
+    if kind is float:
+        return float(text)
+    if kind is list:
+        return [part.strip() for part in re.split(r"[,\n]", text) if part.strip()]
+    return text
+
+
+def _boolean(value: object) -> bool:
+    word = str(value).strip().lower()
+    if word in _YES:
+        return True
+    if word in _NO:
+        return False
+    raise ValueError(value)
+
+
+def declared(options: Mapping[str, tuple[Any, ...]]) -> tuple[Declaration, ...]:
+    """The options of a plugin of the original: ``{name: (description, type, default[, choices])}``."""
+    return tuple(_classic(name, *entry) for name, entry in options.items())
+
+
+def _classic(name: str, help: str, kind: type, default: Any, choices: tuple[Any, ...] | None = None) -> Declaration:
+    def accepts(value: object) -> Any:
+        converted = _boolean(value) if kind is bool else kind(value)
+        if choices and converted not in choices:
+            raise ValueError(value)
+        return converted
+
+    expected = "one of " + ", ".join(str(choice) for choice in choices) if choices else _expected(kind, ())
+    return Declaration(name, kind, default, help, expected, accepts, tuple(choices) if choices else None)
+
+
+def build(
+    struct: type[msgspec.Struct],
+    values: Mapping[str, object],
+    *,
+    owner: str,
+    sources: Mapping[str, str] | None = None,
+) -> Any:
+    """An instance of *struct* from *values*, which may be text (``"500ms"``, ``"yes"``) or already typed.
+
+    *owner* names it in errors (``"behavior 'delay'"``); *sources* maps an option to where its value came from.
+    Raises `UnknownName` for an option that is not declared and `OptionError` for a value that does not fit.
+    """
+    sources = sources or {}
+    known = {declaration.name: declaration for declaration in describe(struct)}
+    converted = {}
+    for name, value in values.items():
+        if name not in known:
+            raise UnknownName(f"option of {owner}", name, known, sources.get(name))
+        converted[name] = known[name].convert(value, owner=owner, source=sources.get(name))
+    try:
+        return struct(**converted)
+    except ValueError as error:  # a rule between options, stated in the class's __post_init__
+        raise OptionError(owner, dict(values), str(error)) from None

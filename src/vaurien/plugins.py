@@ -1,0 +1,194 @@
+"""From a name to a class: behaviors, protocols and handlers, built in or brought along.
+
+A name is looked up, in this order, among what was registered (`register`), among the files of the package's own folder
+(the file's name is the plugin's name), among installed entry points (``vaurien.behaviors``, ``vaurien.protocols``,
+``vaurien.handlers``), and, when it has a dot, as an import path. Built-ins come through the same door as everybody.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from vaurien import framing, hooks, options
+from vaurien.errors import PluginError, UnknownName
+
+Kind: TypeAlias = Literal["behavior", "protocol", "handler"]
+Style: TypeAlias = Literal["modern", "classic", "handler"]
+
+_FOLDERS: Mapping[Kind, str] = {
+    "behavior": "vaurien.behaviors",
+    "protocol": "vaurien.protocols",
+    "handler": "vaurien.handlers",
+}
+_registered: dict[Kind, dict[str, Any]] = {"behavior": {}, "protocol": {}, "handler": {}}
+
+
+class Plugin(msgspec.Struct, frozen=True, eq=False):
+    """A class and how it is used.
+
+    *style* is ``modern`` for a subclass of `Behavior` or `Protocol`, ``classic`` for a behavior or protocol of the
+    original's later releases, ``handler`` for a callable of the two sockets.
+    """
+
+    name: str
+    kind: Kind
+    style: Style
+    target: Any
+
+    @property
+    def declarations(self) -> tuple[options.Declaration, ...]:
+        """The options it declares."""
+        if self.style == "modern":
+            return options.describe(self.target)
+        return options.declared(getattr(self.target, "options", None) or {})
+
+
+def register(kind: Kind, target: Any, name: str | None = None) -> Any:
+    """Make *target* known under *name* (else its ``name`` attribute, else its class name in lower case).
+
+    Returns *target*, so it works as a decorator. Raises `PluginError` for something that cannot be used as *kind*.
+    """
+    style = _style(kind, target)
+    if style is None:
+        raise PluginError(f"{_describe(target)} cannot be registered as a {kind}: {_NEEDS[kind]}")
+    _registered[kind][name or _own_name(target)] = target
+    return target
+
+
+def find(name: str, *kinds: Kind, source: str | None = None) -> Plugin:
+    """The plugin called *name* in the first of *kinds* that has it; a dotted *name* is imported.
+
+    Raises `UnknownName` with the nearest known name, or `PluginError` for an import path that does not lead to a class
+    of these kinds, with the import's own error.
+    """
+    for kind in kinds:
+        target = _lookup(kind, name)
+        if target is not None:
+            return Plugin(name, kind, _checked_style(kind, target, name), target)
+    if "." not in name:
+        known = {known for kind in kinds for known in names(kind)}
+        raise UnknownName(" or ".join(kinds), name, known, source)
+    return _adopt(_import(name, source), name, kinds, source)
+
+
+def adopt(path: str, alias: str, *kinds: Kind, source: str | None = None) -> Plugin:
+    """Import *path* and make it known as *alias*: ``[handler:ALIAS] callable = PATH`` in a file."""
+    plugin = _adopt(_import(path, source), path, kinds, source)
+    register(plugin.kind, plugin.target, alias)
+    return msgspec.structs.replace(plugin, name=alias)
+
+
+def names(kind: Kind) -> list[str]:
+    """Every name that `find` knows for *kind*, sorted; import paths are not among them."""
+    return sorted({*_registered[kind], *_built_in(kind), *_entry_points(kind)})
+
+
+def _lookup(kind: Kind, name: str) -> Any:
+    if name in _registered[kind]:
+        return _registered[kind][name]
+    if name in _built_in(kind):
+        module = importlib.import_module(f"{_FOLDERS[kind]}.{name}")
+        return _defined_in(module, kind)
+    point = _entry_points(kind).get(name)
+    return point.load() if point is not None else None
+
+
+def _built_in(kind: Kind) -> set[str]:
+    package = importlib.import_module(_FOLDERS[kind])
+    found = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    return {name for name in found if not name.startswith("_") and name != "base"}
+
+
+def _defined_in(module: Any, kind: Kind) -> Any:
+    """The one public class of *kind* that *module* defines."""
+    for target in vars(module).values():
+        own = inspect.isclass(target) and target.__module__ == module.__name__ and not target.__name__.startswith("_")
+        if own and _style(kind, target):
+            return target
+    return None
+
+
+def _entry_points(kind: Kind) -> dict[str, importlib.metadata.EntryPoint]:
+    return {point.name: point for point in importlib.metadata.entry_points(group=_FOLDERS[kind])}
+
+
+def _import(path: str, source: str | None) -> Any:
+    """The object that the dotted *path* names; the current folder is importable, as for ``python -m``."""
+    origin = f" (from {source})" if source else ""
+    module_name, _, attribute = path.rpartition(".")
+    if "" not in sys.path and "." not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except AttributeError:
+        raise PluginError(f"{path!r}{origin}: module {module_name!r} has no {attribute!r}") from None
+    except Exception as error:  # the plugin's own code runs here and may raise anything
+        raise PluginError(f"{path!r}{origin} does not import: {type(error).__name__}: {error}") from error
+
+
+def _adopt(target: Any, path: str, kinds: tuple[Kind, ...], source: str | None) -> Plugin:
+    for kind in kinds:
+        style = _style(kind, target)
+        if style:
+            return Plugin(path, kind, style, target)
+    origin = f" (from {source})" if source else ""
+    needs = "; or ".join(_NEEDS[kind] for kind in kinds)
+    raise PluginError(f"{path!r}{origin} cannot be used as a {' or '.join(kinds)}: {needs}")
+
+
+_NEEDS: Mapping[Kind, str] = {
+    "behavior": "it must subclass vaurien.Behavior, or have on_before_handle, on_between_handle and on_after_handle",
+    "protocol": "it must subclass vaurien.Protocol, or have _handle",
+    "handler": "it must be a class with __call__(self, client_sock, backend_sock, to_backend)",
+}
+
+
+def _style(kind: Kind, target: Any) -> Style | None:
+    tests: dict[Kind, Callable[[Any], Style | None]] = {
+        "behavior": lambda cls: _either(cls, hooks.Behavior, "on_before_handle"),
+        "protocol": lambda cls: _either(cls, framing.Protocol, "_handle"),
+        "handler": _handler_style,
+    }
+    return tests[kind](target)
+
+
+def _either(target: Any, base: type, classic: str) -> Style | None:
+    if not inspect.isclass(target):
+        return None
+    if issubclass(target, base):
+        return "modern"
+    return "classic" if callable(getattr(target, classic, None)) else None
+
+
+def _handler_style(target: Any) -> Style | None:
+    if inspect.isclass(target):
+        own = not issubclass(target, (hooks.Behavior, framing.Protocol)) and "__call__" in dir(target)
+        return "handler" if own and inspect.isfunction(getattr(target, "__call__", None)) else None  # noqa: B004
+    return "handler" if callable(target) else None
+
+
+def _checked_style(kind: Kind, target: Any, name: str) -> Style:
+    style = _style(kind, target)
+    if style is None:
+        raise PluginError(f"{kind} {name!r} ({_describe(target)}) cannot be used: {_NEEDS[kind]}")
+    return style
+
+
+def _own_name(target: Any) -> str:
+    own = getattr(target, "name", None)
+    if isinstance(own, str) and own:
+        return own
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", getattr(target, "__name__", type(target).__name__)).lower()
+
+
+def _describe(target: Any) -> str:
+    return f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', target)}"
