@@ -1,7 +1,8 @@
 """Code in the docs runs.
 
-A ``python`` block whose first line is ``# NAME.py`` is a file: the files of a page are written into one folder and
-imported there, or run by pytest when they are tests. A ``pycon`` block is a doctest.
+A ``python`` block whose first line is ``# NAME.py`` is a file, and so is an ``ini`` block that begins with ``; NAME``.
+The files of a page are written into one folder; a real proxy uses the plugins in them, and pytest runs the tests.
+A ``pycon`` block is a doctest.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+EXERCISE = Path(__file__).parent / "exercise.py"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -24,23 +26,28 @@ def blocks(page, language):
 
 
 def files(page):
-    named = (re.match(r"# (\w+\.py)\n", block) for block in blocks(page, "python"))
+    named = (re.match(r"[#;] (?:\S*/)?(\w+\.\w+)\n", block) for block in blocks(page, "(?:python|ini)"))
     return {match[1]: match.string for match in named if match}
+
+
+def own_tests(page):
+    return [file for file in files(page) if file.startswith("test_")]
+
+
+def modules(page):
+    return [file.removesuffix(".py") for file in files(page) if file.endswith(".py") and file not in own_tests(page)]
 
 
 def name(value):
     return str(value.relative_to(ROOT)) if isinstance(value, Path) else None
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if files(page)], ids=name)
-def test_the_files_of_a_page_work(page, tmp_path):
+@pytest.fixture
+def folder(page, tmp_path):
+    """Where the files of *page* are."""
     for file, text in files(page).items():
         (tmp_path / file).write_text(text, encoding="utf-8")
-    tests = [file for file in files(page) if file.startswith("test_")]
-    modules = [file.removesuffix(".py") for file in files(page) if file not in tests]
-    run([sys.executable, "-W", "error", "-c", "".join(f"import {module}\n" for module in modules)], tmp_path)
-    if tests:
-        run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests], tmp_path)
+    return tmp_path
 
 
 def run(command, folder):
@@ -49,6 +56,16 @@ def run(command, folder):
         command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if modules(page)], ids=name)
+def test_the_plugins_of_a_page_work(page, folder):
+    run([sys.executable, "-W", "error", EXERCISE, *modules(page)], folder)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if own_tests(page)], ids=name)
+def test_the_tests_of_a_page_pass(page, folder):
+    run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *own_tests(page)], folder)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "pycon")], ids=name)
