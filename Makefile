@@ -1,5 +1,5 @@
 # Needs Python 3.11 or newer, pip and make. `make help` lists what there is.
-PYTHON ?= python3
+PYTHON ?= $(shell command -v python3 || command -v python3.11)
 VENV ?= .venv
 BIN := $(VENV)/bin
 
