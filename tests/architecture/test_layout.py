@@ -13,7 +13,9 @@ from vaurien import plugins
 ROOT = Path(__file__).parents[2]
 LONGEST = 500
 BANNED_NAMES = {"utils", "util", "helpers", "common", "manager", "misc"}
-OTHER_NAMES = {"vaurien.behaviors.dummy": "undisturbed"}  # plugins of the original subclass vaurien.behaviors.dummy.Dummy
+OTHER_NAMES = {
+    "vaurien.behaviors.dummy": "undisturbed"
+}  # plugins of the original subclass vaurien.behaviors.dummy.Dummy
 FORMER_NAMES = {"vaurien/util.py"}  # names that plugins of the original import
 
 

@@ -58,7 +58,7 @@ def main(modules):
     paths = [path for module in modules for path in plugins_of(module)]
     failed = {path: found for path in paths if (found := asyncio.run(failures(path)))}
     for path, found in failed.items():
-        print(path, *found, sep="\n  ", file=sys.stderr)
+        sys.stderr.write("\n  ".join([path, *found]) + "\n")
     return 1 if failed else 0
 
 

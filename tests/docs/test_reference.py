@@ -48,5 +48,7 @@ def test_every_page_can_be_reached(page):
     nearest = page.parent / "index.md" if (page.parent / "index.md").exists() else index
     links = re.findall(r"\]\(([^)#\s]+)", index.read_text() + nearest.read_text())
     folders = {index.parent, nearest.parent}
-    reachable = {(folder / link).resolve() for folder in folders for link in links if not link.startswith(("http:", "https:"))}
+    reachable = {
+        (folder / link).resolve() for folder in folders for link in links if not link.startswith(("http:", "https:"))
+    }
     assert page in reachable | {index}
