@@ -11,7 +11,7 @@ help: ## List the targets
 
 # Debian's python3 has venv but not always ensurepip; pip can install itself into an environment from outside.
 $(VENV)/pyvenv.cfg:
-	$(PYTHON) -m venv $(VENV) 2>/dev/null \
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null \
 		|| { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/pyvenv.cfg
