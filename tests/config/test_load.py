@@ -4,11 +4,12 @@ from typing import Annotated
 
 import pytest
 
-from vaurien import Behavior, Option, plugins
+from vaurien import Behavior, Option, Protocol, plugins
 from vaurien.config import Given, load
 from vaurien.errors import ConfigError, OptionError, PluginError, UnknownName, VaurienError
+from vaurien.framing import Turns
 from vaurien.model import Address
-from vaurien.options import Duration
+from vaurien.options import Duration, Size
 
 
 class Delay(Behavior, frozen=True):
@@ -27,6 +28,13 @@ class Rule(Behavior, frozen=True):
     def __post_init__(self):
         if self.low > self.high:
             raise ValueError("low to be at most high")
+
+
+class Wire(Protocol, frozen=True):
+    buffer: Size = 10
+
+    def framer(self):
+        return Turns()
 
 
 class Pause:
@@ -49,6 +57,22 @@ class Classic:
     options = {"inject": ("Into the middle", bool, False)}
 
     def on_before_handle(self, protocol, source, dest, to_backend): ...
+
+
+class Required(Behavior, frozen=True):
+    sleep: float
+
+
+class Malformed:
+    options = {"sleep": ("How long", int)}
+
+    def __call__(self, client_sock, backend_sock, to_backend): ...
+
+
+class Infinite:
+    options = {"sleep": ("How long", int, 1)}
+
+    def __call__(self, client_sock, backend_sock, to_backend): ...
 
 
 class Nothing:
@@ -237,6 +261,19 @@ def test_a_classic_behavior_by_its_path():
     assert shares(load(arguments, {})) == [(100, path(Classic), {"inject": True})]
 
 
+@pytest.mark.parametrize("word", ["behavior", "handler"])
+def test_a_section_may_be_called_by_the_path_in_the_mix(chaos, word):
+    file = f"[vaurien]\nbehavior = 20:{path(Delay)}\n[{word}:{path(Delay)}]\nsleep = 2\n"
+    assert shares(chaos(file)) == [(20, path(Delay), {"sleep": 2.0})]
+
+
+def test_a_protocol_of_ones_own(chaos):
+    file = f"[vaurien]\nprotocol = mine\n[protocol:mine]\ncallable = {path(Wire)}\nbuffer = 1kB\n"
+    [proxy] = chaos(file).proxies
+    assert (proxy.protocol, proxy.protocol_options) == ("mine", {"buffer": 1000})
+    assert plugins.find("mine", "protocol").target is Wire
+
+
 def test_sync_is_accepted_and_said_to_do_nothing():
     assert load(typed(sync="yes"), {}).warnings == (
         "--sync: sync has no effect; connections never wait for each other",
@@ -292,6 +329,27 @@ def test_a_value_that_cannot_be_used(option, value, message):
     assert message in complaint(VaurienError, load, typed(**{option: value}), {})
 
 
+def test_an_option_without_a_default():
+    assert complaint(PluginError, load, typed(behavior=path(Required)), {}) == (
+        f"behavior '{path(Required)}': its option 'sleep' has no default; every option needs one"
+    )
+
+
+def test_options_that_are_not_declared_as_they_must_be():
+    assert f"handler '{path(Malformed)}': its options cannot be read: TypeError: " in complaint(
+        PluginError, load, typed(behavior=path(Malformed)), {}
+    )
+
+
+def test_a_number_that_the_declared_type_cannot_hold(chaos):
+    file = f"[handler.x]\ncallable = '{path(Infinite)}'\nsleep = inf\n"
+    with pytest.raises(OptionError) as caught:
+        chaos(file, name="chaos.toml")
+    assert str(caught.value) == (
+        "handler 'x' option sleep: inf (from chaos.toml [handler:x] sleep) is not valid; expected a whole number"
+    )
+
+
 @pytest.mark.parametrize(
     ("file", "error", "message"),
     [
@@ -303,7 +361,7 @@ def test_a_value_that_cannot_be_used(option, value, message):
         ("[statsd]\nhots = x", UnknownName, "key of [statsd] 'hots' (from chaos.ini line 2 [statsd] hots); did you"),
         ("\n[vaurient]", UnknownName, "section 'vaurient' (from chaos.ini line 2); did you mean 'vaurien'?"),
         ("[protocol:tpc]", UnknownName, "section 'protocol:tpc' (from chaos.ini line 1); did you mean 'protocol:tcp'?"),
-        ("[behavior:]", UnknownName, "section 'behavior:' (from chaos.ini line 1); did you mean 'behavior:dummy'?"),
+        ("[behavior:]", UnknownName, "section 'behavior:' (from chaos.ini line 1); did you"),
         (
             "[protocol:tcp]\nkeepalive = 1",
             UnknownName,

@@ -49,6 +49,10 @@ class Configuration(msgspec.Struct, frozen=True):
     settings: tuple[Setting, ...]
     warnings: tuple[str, ...] = ()
 
+    def source(self, section: str, name: str) -> str:
+        """Where the value of option *name* in *section* came from."""
+        return next(setting.source for setting in self.settings if (setting.section, setting.name) == (section, name))
+
 
 def mix(value: object, source: str | None) -> Mix:
     """The mix that *value*, text or a list of shares, stands for. Raises `OptionError`."""
@@ -66,15 +70,20 @@ def assemble(catalogue: Catalogue, layer: Layer, warnings: tuple[str, ...]) -> C
     http = _own(declared.Http, "vaurien", layer)
     statsd = _own(declared.Statsd, "statsd", layer)
     shares = mix(traffic.behavior, _source(layer, "behavior")).shares
-    used = (f"protocol:{traffic.protocol}", *(f"behavior:{share.behavior}" for share in shares))
-    mentioned = (section for section, _ in layer if is_plugin(section))
-    entries = {entry.section: entry for entry in map(catalogue.find, (*used, *mentioned))}
+    protocol = catalogue.find(f"protocol:{traffic.protocol}")
+    behaviors = [catalogue.find(f"behavior:{share.behavior}") for share in shares]
+    mentioned = [catalogue.find(section) for section, _ in layer if is_plugin(section)]
+    entries = {entry.section: entry for entry in (protocol, *behaviors, *mentioned)}
     plugins = {section: _options(entry, layer) for section, entry in entries.items()}
+    drawn = zip(shares, behaviors, strict=True)
+    policy = Policy(
+        Mix(tuple(Share(share.percent, entry.plugin.name, plugins[entry.section]) for share, entry in drawn))
+    )
     if process.sync:
         warnings += (f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other",)
     own = [("vaurien", group) for group in (traffic, connections, process, http)] + [("statsd", statsd)]
     return Configuration(
-        proxies=(_proxy(traffic, connections, catalogue, plugins, layer),),
+        proxies=(_proxy(traffic, connections, layer, protocol, plugins[protocol.section], policy),),
         connections=connections,
         process=process,
         http=http,
@@ -86,17 +95,20 @@ def assemble(catalogue: Catalogue, layer: Layer, warnings: tuple[str, ...]) -> C
 
 
 def _proxy(
-    traffic: declared.Traffic, connections: declared.Connections, catalogue: Catalogue, plugins: Options, layer: Layer
+    traffic: declared.Traffic,
+    connections: declared.Connections,
+    layer: Layer,
+    protocol: Entry,
+    protocol_options: Mapping[str, Any],
+    policy: Policy,
 ) -> ProxyConfig:
-    protocol = catalogue.find(f"protocol:{traffic.protocol}")
-    shares = mix(traffic.behavior, _source(layer, "behavior")).shares
     return ProxyConfig(
         name=traffic.name,
         listen=Address.parse(traffic.proxy, option="option proxy", source=_source(layer, "proxy")),
         backend=_backend(traffic.backend, _source(layer, "backend")),
         protocol=protocol.plugin.name,
-        protocol_options=plugins[protocol.section],
-        policy=Policy(Mix(tuple(_share(share, catalogue, plugins) for share in shares))),
+        protocol_options=protocol_options,
+        policy=policy,
         seed=str(traffic.seed),
         timeout=connections.timeout,
         stay_connected=connections.stay_connected,
@@ -142,11 +154,6 @@ def _options(entry: Entry, layer: Layer) -> dict[str, Any]:
         sources = {option: value.source for option, value in given.items()}
         options.build(entry.plugin.target, values, owner=owner, sources=sources)
     return values
-
-
-def _share(share: Share, catalogue: Catalogue, plugins: Options) -> Share:
-    entry = catalogue.find(f"behavior:{share.behavior}")
-    return Share(share.percent, entry.plugin.name, plugins[entry.section])
 
 
 def _own_settings(groups: list[tuple[str, Any]], layer: Layer) -> Iterator[Setting]:

@@ -14,7 +14,7 @@ import msgspec
 
 from vaurien import plugins
 from vaurien.config.layers import PLUGIN_WORDS
-from vaurien.errors import UnknownName
+from vaurien.errors import PluginError, UnknownName
 from vaurien.options import Declaration
 from vaurien.plugins import Kind, Plugin
 
@@ -39,7 +39,15 @@ class Entry(msgspec.Struct, frozen=True, eq=False):
 
 
 def _entry(plugin: Plugin, free: bool = False) -> Entry:
-    return Entry(plugin, {declaration.name: declaration for declaration in plugin.declarations}, free)
+    who = f"{plugin.kind} {plugin.name!r}"
+    try:
+        declarations = {declaration.name: declaration for declaration in plugin.declarations}
+    except Exception as error:  # what a plugin declares is its own code, and may be anything
+        raise PluginError(f"{who}: its options cannot be read: {type(error).__name__}: {error}") from error
+    for name, declaration in declarations.items():
+        if declaration.default is msgspec.NODEFAULT:
+            raise PluginError(f"{who}: its option {name!r} has no default; every option needs one")
+    return Entry(plugin, declarations, free)
 
 
 class Catalogue:
@@ -66,6 +74,7 @@ class Catalogue:
         if section not in self._entries:
             entry = self._add(section, _entry(plugins.find(name, *_KINDS[kind], source=source)))
             if "." in name:
+                self._spread(kind, name, entry)
                 self._brought.append(entry)
 
     def close(self) -> None:
