@@ -134,8 +134,6 @@ class Connection:
         self._chains.build()
         for active in self.actives.values():
             active.begin()
-        for link in self._links.values():
-            link.update()
 
     # The plan.
 
@@ -151,8 +149,6 @@ class Connection:
         self._sync()
         if self._chains is not None:
             self._chains.build()
-            for link in self._links.values():
-                link.settle()
 
     def _sync(self) -> None:
         """Bring `actives` in line with the plan: what is the same stays, what changed changes, others begin or stop."""
