@@ -6,6 +6,8 @@ import sys
 from typing import Annotated
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from vaurien import Behavior, Option, Protocol, __version__, config, plugins
 from vaurien.cli import flags, manual, run
@@ -199,9 +201,10 @@ def test_a_warning_does_not_stop_the_run(capsys):
         ("--behavior-delay-slep 2", "unknown option '--behavior-delay-slep'; did you mean '--behavior-delay-sleep'?"),
         ("--behavior-dealy-sleep 2", "unknown option '--behavior-dealy-sleep'; did you mean '--behavior-delay-sleep'?"),
         ("--statsd.hots x", "unknown option '--statsd-hots'; did you mean '--statsd.host'?"),
-        ("--qqqqqqqqqqqqqqqqqqqqqqqqqqqqqq", "; vaurien --help lists all"),
+        ("--qqqqqqqqqqqqqqqqqqqqqqqqqqqqqq", "; options begin with --, and vaurien --help lists them"),
         ("--proxy", "Option '--proxy' requires an argument."),
         ("proxy", "unknown argument 'proxy'; did you mean '--proxy'?"),
+        ("--sync xyz", "unknown argument 'xyz'; options begin with --, and vaurien --help lists them"),
         ("--sync=3", "Option '--sync' does not take a value."),
         (
             "--behavior no.such.Thing",
@@ -210,8 +213,8 @@ def test_a_warning_does_not_stop_the_run(capsys):
         (f"--behavior {__name__}.Nothing", "__call__(self, client_sock, backend_sock, to_backend)"),
         ("--behavior-delay-sleep never", "behavior 'delay' option sleep: 'never' (from --behavior-delay-sleep) is not"),
         ("--protocol-tcp-buffer -1", "protocol 'tcp' option buffer: '-1' (from --protocol-tcp-buffer) is not valid; "),
-        ("--config nowhere.ini", "nowhere.ini (from --config) cannot be read: No such file or directory"),
-        ("--json", "--json: True is not valid; expected --show-config beside it"),
+        ("--config nowhere.ini", "file 'nowhere.ini' (from --config) cannot be read: No such file or directory; exp"),
+        ("--json", "option --json: expected --show-config beside it"),
         ("--http", "option http (from --http): this version has no HTTP interface yet; expected no http"),
     ],
 )
@@ -219,6 +222,21 @@ def test_bad_input_is_one_line(fails, line, message):
     said = fails(*line.split())
     assert said.startswith("vaurien: ")
     assert message in said
+
+
+WORDS = st.one_of(
+    st.text("0123456789:.,%-=[]{}$ü \n\0", max_size=12),
+    st.sampled_from([spelling for made in flags.own() for spelling in made.opts + made.secondary_opts]),
+    st.sampled_from(["20:delay", "--behavior-delay-sleep", "--no-protocol-tcp-keep-alive", "--handler-error-warmup=1"]),
+)
+
+
+@given(arguments=st.lists(WORDS, max_size=6))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_arguments_are_understood_or_refused(arguments, capsys):
+    status = run.main(["--show-config", *arguments])
+    said = [line for line in capsys.readouterr().err.splitlines() if "warning: " not in line]
+    assert (status, len(said)) in [(0, 0), (2, 1)]
 
 
 def test_a_plugins_own_error_is_one_line_too(fails, tmp_path, monkeypatch):

@@ -52,28 +52,39 @@ def failure(path, source=None):
 
 
 def test_a_file_that_is_not_there(folder):
-    assert failure("a.ini", "--config") == "a.ini (from --config) cannot be read: No such file or directory"
+    assert failure("a.ini", "--config") == (
+        "file 'a.ini' (from --config) cannot be read: No such file or directory; expected an ini or TOML file"
+    )
 
 
 def test_a_file_that_is_a_folder(folder):
-    assert failure(".") == ". cannot be read: Is a directory"
+    assert failure(".") == "file '.' cannot be read: Is a directory; expected an ini or TOML file"
+
+
+def test_a_path_that_cannot_be():
+    assert failure("\0") == "file '\\x00' cannot be read: embedded null byte; expected an ini or TOML file"
 
 
 def test_a_file_that_is_not_text(folder):
     (folder / "a.ini").write_bytes(b"[vaurien]\nname = \xff\n")
-    assert failure("a.ini") == "a.ini is not UTF-8 text: invalid start byte at byte 17"
+    assert failure("a.ini") == (
+        "file 'a.ini' cannot be read: it is not UTF-8 text, invalid start byte at byte 17; expected an ini or TOML file"
+    )
 
 
 def test_extends_that_leads_nowhere(folder):
     (folder / "a.ini").write_text("[DEFAULT]\nextends = b.ini\n")
-    assert failure("a.ini") == "b.ini (from a.ini line 2 [DEFAULT] extends) cannot be read: No such file or directory"
+    assert failure("a.ini") == (
+        "file 'b.ini' (from a.ini line 2 [DEFAULT] extends) cannot be read: No such file or directory; "
+        "expected an ini or TOML file"
+    )
 
 
 def test_extends_that_leads_back(folder):
     (folder / "a.ini").write_text("[DEFAULT]\nextends = b.ini\n")
     (folder / "b.ini").write_text("[DEFAULT]\nextends = a.ini\n")
     assert failure("a.ini") == (
-        "a.ini (from b.ini line 2 [DEFAULT] extends) extends itself; expected a file that does not lead back to it"
+        "file 'a.ini' (from b.ini line 2 [DEFAULT] extends) extends itself; expected one that does not lead back to it"
     )
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vaurien.config import ini
@@ -99,6 +99,12 @@ def test_what_is_not_ini(text, message):
     with pytest.raises(ConfigError) as caught:
         read(text)
     assert str(caught.value) == message
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1).map(str.strip))
+def test_a_value_is_what_stands_there(text):
+    assume("${" not in text and text[:1] not in ('"', "'"))
+    assert value(text).value == text
 
 
 @given(st.text())

@@ -30,6 +30,15 @@ class Rule(Behavior, frozen=True):
             raise ValueError("low to be at most high")
 
 
+class Picky(Behavior, frozen=True):
+    low: int = 0
+    code: str | None = None
+
+    def check(self, protocol):
+        if self.code is not None:
+            raise OptionError("behavior 'picky' option code", self.code, "no code with tcp")
+
+
 class Wire(Protocol, frozen=True):
     buffer: Size = 10
 
@@ -301,8 +310,10 @@ def test_a_misspelled_variable_of_a_plugin_is_told():
         ("backend", "localhost", "option backend: 'localhost' (from --backend) is not valid; expected host:port, "),
         ("proxy", ":70000", "option proxy: ':70000' (from --proxy) is not valid; expected a port from 0 to 65535"),
         ("backend", ":0", "option backend: ':0' (from --backend) is not valid; expected a port from 1 to 65535"),
+        ("proxy", "a..b:1", "option proxy: 'a..b:1' (from --proxy) is not valid; expected a host with 1 to 63 "),
+        ("backend", f"{'a' * 64}:1", "(from --backend) is not valid; expected a host with 1 to 63 characters between"),
         ("timeout", "soon", "option timeout: 'soon' (from --timeout) is not valid; expected seconds, zero or more"),
-        ("backlog", "-1", "option backlog: '-1' (from --backlog) is not valid; expected a whole number >= 1"),
+        ("backlog", "-1", "option backlog: '-1' (from --backlog) is not valid; expected a whole number >= 1 and <= 2"),
         ("http_port", "x", "option http_port: 'x' (from --http_port) is not valid; expected a whole number >= 0 and"),
         ("stay_connected", "2", "option stay_connected: '2' (from --stay_connected) is not valid; expected true or"),
         ("log_format", "xml", "option log_format: 'xml' (from --log_format) is not valid; expected one of text, json"),
@@ -327,6 +338,20 @@ def test_a_misspelled_variable_of_a_plugin_is_told():
 )
 def test_a_value_that_cannot_be_used(option, value, message):
     assert message in complaint(VaurienError, load, typed(**{option: value}), {})
+
+
+def test_a_behavior_that_refuses_the_protocol(chaos):
+    plugins.register("behavior", Picky)
+    file = "[vaurien]\nbehavior = 20:picky,10:picky\n[behavior:picky]\nlow = 1\ncode = 500\n"
+    assert complaint(OptionError, chaos, file) == (
+        "behavior 'picky' option code: '500' (from chaos.ini line 5 [behavior:picky] code) is not valid; "
+        "expected no code with tcp"
+    )
+
+
+def test_a_behavior_that_is_not_in_use_may_refuse_the_protocol(chaos):
+    plugins.register("behavior", Picky)
+    assert chaos("[behavior:picky]\ncode = 500\n").plugins["behavior:picky"] == {"code": "500"}
 
 
 def test_an_option_without_a_default():

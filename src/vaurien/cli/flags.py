@@ -67,13 +67,13 @@ def typed_in(arguments: Iterable[str]) -> Callable[[str], bool]:
 def parse(arguments: Sequence[str], flags: Sequence[Flag], *, others: bool = False) -> dict[Key, Given]:
     """What *arguments* say by *flags*; with *others*, flags that are not among them are passed over.
 
-    Raises `UnknownName` for a flag or an argument that nobody knows, and click's own errors.
+    Raises `VaurienError` for an argument that belongs to no flag, and click's own errors.
     """
     settings = {"token_normalize_func": _plain, "ignore_unknown_options": others, "allow_extra_args": True}
     command = click.Command("vaurien", settings, params=list(flags), add_help_option=False)
     context = command.make_context("vaurien", list(arguments))
     if context.args and not others:
-        raise UnknownName("argument", context.args[0], [made.opts[0] for made in flags])
+        raise _unknown("argument", context.args[0], [made.opts[0] for made in flags])
     values = {made.key: (made, context.params.get(made.name or "")) for made in flags}
     return {key: made.given(value) for key, (made, value) in values.items() if value is not None}
 
@@ -81,9 +81,14 @@ def parse(arguments: Sequence[str], flags: Sequence[Flag], *, others: bool = Fal
 def unknown(typed: str, catalogue: Catalogue) -> VaurienError:
     """The error for a flag that does not exist, with the nearest of all that do."""
     known = [spelling for made in [*own(), *of_plugins(catalogue, lambda _: True)] for spelling in made.opts]
+    return _unknown("option", typed, known)
+
+
+def _unknown(kind: str, typed: str, known: list[str]) -> VaurienError:
+    """The error names what is near; everything that exists would be too much for a line."""
     if difflib.get_close_matches(typed, known, n=1, cutoff=0.5):
-        return UnknownName("option", typed, known)
-    return VaurienError(f"unknown option {typed!r}; vaurien --help lists all")
+        return UnknownName(kind, typed, known)
+    return VaurienError(f"unknown {kind} {typed!r}; options begin with --, and vaurien --help lists them")
 
 
 def _plain(text: str) -> str:

@@ -11,7 +11,7 @@ import click
 from vaurien import __version__, config
 from vaurien.cli import flags
 from vaurien.config import Configuration, Given, Key, Survey
-from vaurien.errors import OptionError, VaurienError
+from vaurien.errors import VaurienError
 
 OK = 0
 BAD_INPUT = 2
@@ -67,7 +67,7 @@ def _show(configuration: Configuration, given: Mapping[Key, Given]) -> int:
 
 def _serve(configuration: Configuration, given: Mapping[Key, Given]) -> int:
     if ("command", "json") in given:
-        raise OptionError("--json", True, "--show-config beside it")
+        raise VaurienError("option --json: expected --show-config beside it")
     if configuration.http.http:
         source = configuration.source("vaurien", "http")
         raise VaurienError(f"option http (from {source}): this version has no HTTP interface yet; expected no http")

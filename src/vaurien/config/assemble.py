@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import msgspec
 
 from vaurien import options
 from vaurien.config import declared
-from vaurien.config.catalogue import Catalogue, Entry
-from vaurien.config.layers import Given, Layer, converted, is_plugin
+from vaurien.config.catalogue import Catalogue
+from vaurien.config.layers import Given, Layer, converted
+from vaurien.config.selection import Options, Selection
 from vaurien.errors import OptionError
-from vaurien.model import Address, Mix, Policy, ProxyConfig, Share
+from vaurien.model import Address, Mix, ProxyConfig
 
 DEFAULT = "default"
 DRAWN = "drawn at random"
-
-Options: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""The options given to plugins, by the section that stands for the plugin."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -69,46 +67,34 @@ def assemble(catalogue: Catalogue, layer: Layer, warnings: tuple[str, ...]) -> C
     process = _own(declared.Process, "vaurien", layer)
     http = _own(declared.Http, "vaurien", layer)
     statsd = _own(declared.Statsd, "statsd", layer)
-    shares = mix(traffic.behavior, _source(layer, "behavior")).shares
-    protocol = catalogue.find(f"protocol:{traffic.protocol}")
-    behaviors = [catalogue.find(f"behavior:{share.behavior}") for share in shares]
-    mentioned = [catalogue.find(section) for section, _ in layer if is_plugin(section)]
-    entries = {entry.section: entry for entry in (protocol, *behaviors, *mentioned)}
-    plugins = {section: _options(entry, layer) for section, entry in entries.items()}
-    drawn = zip(shares, behaviors, strict=True)
-    policy = Policy(
-        Mix(tuple(Share(share.percent, entry.plugin.name, plugins[entry.section]) for share, entry in drawn))
-    )
+    shares = mix(traffic.behavior, _source(layer, "behavior"))
+    selection = Selection(catalogue, traffic.protocol, shares, layer)
     if process.sync:
         warnings += (f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other",)
     own = [("vaurien", group) for group in (traffic, connections, process, http)] + [("statsd", statsd)]
     return Configuration(
-        proxies=(_proxy(traffic, connections, layer, protocol, plugins[protocol.section], policy),),
+        proxies=(_proxy(traffic, connections, selection, layer),),
         connections=connections,
         process=process,
         http=http,
         statsd=statsd,
-        plugins=plugins,
-        settings=(*_own_settings(own, layer), *_plugin_settings(entries, plugins, layer)),
+        plugins=selection.options,
+        settings=(*_own_settings(own, layer), *_plugin_settings(selection, layer)),
         warnings=warnings,
     )
 
 
 def _proxy(
-    traffic: declared.Traffic,
-    connections: declared.Connections,
-    layer: Layer,
-    protocol: Entry,
-    protocol_options: Mapping[str, Any],
-    policy: Policy,
+    traffic: declared.Traffic, connections: declared.Connections, selection: Selection, layer: Layer
 ) -> ProxyConfig:
+    protocol, protocol_options = selection.protocol
     return ProxyConfig(
         name=traffic.name,
-        listen=Address.parse(traffic.proxy, option="option proxy", source=_source(layer, "proxy")),
-        backend=_backend(traffic.backend, _source(layer, "backend")),
-        protocol=protocol.plugin.name,
+        listen=_address("proxy", traffic.proxy, layer),
+        backend=_backend(traffic.backend, layer),
+        protocol=protocol,
         protocol_options=protocol_options,
-        policy=policy,
+        policy=selection.policy,
         seed=str(traffic.seed),
         timeout=connections.timeout,
         stay_connected=connections.stay_connected,
@@ -135,25 +121,22 @@ def _source(layer: Layer, option: str) -> str | None:
     return given.source if given else None
 
 
-def _backend(text: str, source: str | None) -> Address:
-    address = Address.parse(text, option="option backend", source=source)
-    if address.path is None and address.port == 0:
-        raise OptionError("option backend", text, "a port from 1 to 65535 after the last colon", source)
+def _address(option: str, text: str, layer: Layer) -> Address:
+    source = _source(layer, option)
+    address = Address.parse(text, option=f"option {option}", source=source)
+    try:
+        address.host.encode("idna")  # as the resolver's module will, and then it is too late for this message
+    except UnicodeError:
+        raise OptionError(f"option {option}", text, "a host with 1 to 63 characters between dots", source) from None
     return address
 
 
-def _options(entry: Entry, layer: Layer) -> dict[str, Any]:
-    """The options given to the plugin of *entry*, converted; rules between them are checked too."""
-    owner = f"{entry.plugin.kind} {entry.plugin.name!r}"
-    given = {option: value for (section, option), value in layer.items() if section == entry.section}
-    values = {
-        option: converted(entry.declarations[option], value, owner) if option in entry.declarations else value.typed
-        for option, value in given.items()
-    }
-    if entry.plugin.style == "modern":
-        sources = {option: value.source for option, value in given.items()}
-        options.build(entry.plugin.target, values, owner=owner, sources=sources)
-    return values
+def _backend(text: str, layer: Layer) -> Address:
+    address = _address("backend", text, layer)
+    if address.path is None and address.port == 0:
+        wanted = "a port from 1 to 65535 after the last colon"
+        raise OptionError("option backend", text, wanted, _source(layer, "backend"))
+    return address
 
 
 def _own_settings(groups: list[tuple[str, Any]], layer: Layer) -> Iterator[Setting]:
@@ -163,9 +146,9 @@ def _own_settings(groups: list[tuple[str, Any]], layer: Layer) -> Iterator[Setti
             yield Setting(section, name, getattr(group, name), given.source if given else DEFAULT)
 
 
-def _plugin_settings(entries: Mapping[str, Entry], plugins: Options, layer: Layer) -> Iterator[Setting]:
-    for section, entry in entries.items():
+def _plugin_settings(selection: Selection, layer: Layer) -> Iterator[Setting]:
+    for section, entry in selection.entries.items():
         defaults = {name: declaration.default for name, declaration in entry.declarations.items()}
-        for name, value in {**defaults, **plugins[section]}.items():
+        for name, value in {**defaults, **selection.options[section]}.items():
             given = layer.get((section, name))
             yield Setting(section, name, value, given.source if given else DEFAULT)

@@ -9,7 +9,7 @@ import msgspec
 from vaurien.options import Duration, Option, Ratio
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Some = Annotated[int, msgspec.Meta(ge=1)]
+Some = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]  # what a C int holds, which is what `listen` takes
 
 
 class Traffic(msgspec.Struct, frozen=True):

@@ -19,10 +19,11 @@ def read(path: str, environment: Mapping[str, str], source: str | None = None) -
 
 
 def _read(path: str, environment: Mapping[str, str], source: str | None, below: tuple[str, ...]) -> Tables:
+    text = _text(path, source)
     real = os.path.realpath(path)
     if real in below:
-        raise ConfigError(f"{path} (from {source}) extends itself; expected a file that does not lead back to it")
-    tables = _parse(path, _text(path, source), environment)
+        raise ConfigError(f"file {path!r} (from {source}) extends itself; expected one that does not lead back to it")
+    tables = _parse(path, text, environment)
     default = tables.pop("DEFAULT", Section(path, {}))
     for key, given in default.values.items():
         if key != "extends":
@@ -41,14 +42,17 @@ def _parse(path: str, text: str, environment: Mapping[str, str]) -> Tables:
 
 
 def _text(path: str, source: str | None) -> str:
-    origin = f" (from {source})" if source else ""
     try:
         with open(path, encoding="utf-8-sig") as file:
             return file.read()
     except OSError as error:
-        raise ConfigError(f"{path}{origin} cannot be read: {error.strerror}") from None
+        reason = error.strerror
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}{origin} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+        reason = f"it is not UTF-8 text, {error.reason} at byte {error.start}"
+    except ValueError as error:  # a path that no system has, with a zero byte in it
+        reason = str(error)
+    origin = f" (from {source})" if source else ""
+    raise ConfigError(f"file {path!r}{origin} cannot be read: {reason}; expected an ini or TOML file")
 
 
 def _paths(value: object) -> list[str]:

@@ -22,7 +22,7 @@ _TRUTH = {"true": True, "false": False}
 def read(text: str, path: str, environment: Mapping[str, str]) -> Tables:
     """The sections of *text*. Raises `ConfigError` with *path* and the line for what is not ini."""
     reader = _Reader(path)
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         reader.line(number, line)
     return {
         name: Section(
