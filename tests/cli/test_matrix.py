@@ -142,7 +142,7 @@ class Surfaces:
     def read(self):
         own = flags.parse(self.arguments, flags.own(), others=True)
         found = config.survey(own, self.variables, own.get(("command", "config")))
-        typed = [*flags.own(), *flags.of_plugins(found.catalogue, flags.typed_in(self.arguments))]
+        typed = [*flags.own(), *flags.of_plugins(found.catalogue, self.arguments)]
         return found.configuration(flags.parse(self.arguments, typed))
 
 

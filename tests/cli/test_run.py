@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -95,7 +96,7 @@ def proxy(line):
     """What the command line *line*, without the name of the program, makes of the proxy."""
     arguments = line.split()
     found = config.survey(flags.parse(arguments, flags.own(), others=True), {})
-    typed = [*flags.own(), *flags.of_plugins(found.catalogue, flags.typed_in(arguments))]
+    typed = [*flags.own(), *flags.of_plugins(found.catalogue, arguments)]
     return found.configuration(flags.parse(arguments, typed)).proxies[0]
 
 
@@ -274,13 +275,27 @@ def test_the_examples_of_help_can_be_typed(line):
     assert proxy(line.removeprefix("vaurien ").replace("--config chaos.ini ", "")).name == "vaurien"
 
 
-def test_help_survives_a_plugin_that_does_not_import(capsys, monkeypatch):
-    import importlib.metadata
-
+@pytest.fixture
+def broken(monkeypatch):
+    """An installed plugin that does not import."""
     point = importlib.metadata.EntryPoint("broken", "no.such:Thing", "vaurien.behaviors")
     monkeypatch.setattr(plugins, "_entry_points", lambda kind: {"broken": point} if kind == "behavior" else {})
+
+
+def test_help_survives_a_plugin_that_does_not_import(broken, capsys):
     assert run.main(["--help"]) == 0
     assert "Behavior delay" in capsys.readouterr().out
+
+
+def test_advice_survives_a_plugin_that_does_not_import(broken, fails):
+    assert fails("--behaviour", "20:delay") == "vaurien: unknown option '--behaviour'; did you mean '--behavior'?"
+
+
+def test_a_plugin_that_does_not_import_is_told_when_it_is_used(broken, fails):
+    assert fails("--behavior", "20:broken") == (
+        "vaurien: behavior 'broken', installed as 'no.such:Thing', does not import: "
+        "ModuleNotFoundError: No module named 'no'"
+    )
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--show-config"]])

@@ -7,12 +7,13 @@ for all sources. Dots, underscores and dashes in a flag are the same.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
 from vaurien.config import Given, Key, declared
-from vaurien.config.catalogue import Catalogue
+from vaurien.config.catalogue import Catalogue, Entry
 from vaurien.config.layers import flag
 from vaurien.errors import UnknownName, VaurienError
 from vaurien.options import Declaration, describe
@@ -26,8 +27,7 @@ class Flag(click.Option):
         spelling = flag(*key)
         if declaration.kind is bool and key[0] != "command":
             spelling = f"{spelling}/--no-{spelling.removeprefix('--')}"
-        # click wants a Python name for each parameter; the flag itself, without what a name may not have, is unique
-        name = "flag_" + _plain(flag(*key)).replace("-", "_")
+        name = "flag" + re.sub(r"\W", "_", flag(*key))  # click wants a Python name for each parameter
         super().__init__([name, spelling], default=None, is_flag=declaration.kind is bool)
 
     def given(self, value: object) -> Given:
@@ -42,26 +42,24 @@ def own() -> list[Flag]:
     return [Flag((group.section, option.name), option) for group in groups for option in describe(group.struct)]
 
 
-def of_plugins(catalogue: Catalogue, wanted: Callable[[str], bool]) -> Iterator[Flag]:
-    """The flags of plugins in *catalogue* whose common beginning, such as ``--behavior-delay-``, is *wanted*.
+def of_plugins(catalogue: Catalogue, arguments: Iterable[str]) -> list[Flag]:
+    """The flags of the plugins that *arguments* speak about by a flag; other plugins are not imported.
 
-    Other plugins are not imported. When two plugins lay claim to a flag, the first by name has it.
+    When two plugins lay claim to a flag, the first by name has it.
     """
+    typed = [_plain(argument.partition("=")[0]).replace("--no-", "--", 1) for argument in arguments]
+    about = [section for section in catalogue.sections() if any(word.startswith(flag(section, "")) for word in typed)]
+    return list(_made((section, catalogue.find(section)) for section in about))
+
+
+def _made(entries: Iterable[tuple[str, Entry]]) -> Iterator[Flag]:
     seen: set[str] = set()
-    for section in catalogue.sections():
-        if "." in section or not wanted(flag(section, "")):
-            continue
-        for option in catalogue.find(section).declarations.values():
+    for section, entry in entries:
+        for option in entry.declarations.values():
             made = Flag((section, option.name), option)
             if made.opts[0] not in seen:
                 seen.update(made.opts)
                 yield made
-
-
-def typed_in(arguments: Iterable[str]) -> Callable[[str], bool]:
-    """Whether the flags that begin in some way are among *arguments*."""
-    typed = [_plain(argument.partition("=")[0]).replace("--no-", "--", 1) for argument in arguments]
-    return lambda beginning: any(argument.startswith(beginning) for argument in typed)
 
 
 def parse(arguments: Sequence[str], flags: Sequence[Flag], *, others: bool = False) -> dict[Key, Given]:
@@ -80,7 +78,7 @@ def parse(arguments: Sequence[str], flags: Sequence[Flag], *, others: bool = Fal
 
 def unknown(typed: str, catalogue: Catalogue) -> VaurienError:
     """The error for a flag that does not exist, with the nearest of all that do."""
-    known = [spelling for made in [*own(), *of_plugins(catalogue, lambda _: True)] for spelling in made.opts]
+    known = [spelling for made in [*own(), *_made(catalogue.usable())] for spelling in made.opts]
     return _unknown("option", typed, known)
 
 

@@ -10,7 +10,6 @@ import click
 from vaurien.config import declared
 from vaurien.config.catalogue import Catalogue, Entry
 from vaurien.config.layers import flag
-from vaurien.errors import VaurienError
 from vaurien.options import Declaration, describe
 
 _ABOUT = """Stand between an application and its backend, pass their bytes on, and break things on purpose."""
@@ -59,16 +58,11 @@ def text(catalogue: Catalogue) -> str:
 
 def _listed(catalogue: Catalogue) -> Iterator[tuple[str, Entry]]:
     """Each plugin once, under its own kind."""
+    usable = list(catalogue.usable())
     for kind in ("behavior", "handler", "protocol"):
-        for section in catalogue.sections():
+        for section, entry in usable:
             word, _, name = section.partition(":")
-            if word != kind or "." in name:
-                continue
-            try:
-                entry = catalogue.find(section)
-            except VaurienError:  # an installed plugin that does not import must not take the manual away
-                continue
-            if entry.plugin.kind == kind:
+            if word == kind == entry.plugin.kind and "." not in name:
                 yield section, entry
 
 

@@ -50,7 +50,7 @@ def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
 
 
 def _parse(arguments: Sequence[str], found: Survey) -> dict[Key, Given]:
-    plugins = flags.of_plugins(found.catalogue, flags.typed_in(arguments))
+    plugins = flags.of_plugins(found.catalogue, arguments)
     try:
         return flags.parse(arguments, [*flags.own(), *plugins])
     except click.NoSuchOption as error:

@@ -8,13 +8,14 @@ calls itself so, and what is known under it anyway. Only plugins that somebody a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from vaurien import plugins
 from vaurien.config.layers import PLUGIN_WORDS
-from vaurien.errors import PluginError, UnknownName
+from vaurien.errors import PluginError, UnknownName, VaurienError
 from vaurien.options import Declaration
 from vaurien.plugins import Kind, Plugin
 
@@ -100,6 +101,12 @@ class Catalogue:
                 raise UnknownName("section", section, ["vaurien", "statsd", *self.sections()], source)
             self._add(section, _entry(plugins.find(name, *_KINDS[word], source=source)))
         return self._entries[section]
+
+    def usable(self) -> Iterator[tuple[str, Entry]]:
+        """Every section with its plugin, all of them imported; an installed plugin that does not import is left out."""
+        for section in self.sections():
+            with contextlib.suppress(VaurienError):
+                yield section, self.find(section)
 
     def sections(self) -> list[str]:
         """Every section that `find` knows, without importing what they are about."""
