@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from random import Random
 
 LINE_LIMIT = 12288
-"""Bytes of a line: RFC 4954 section 4 allows AUTH that many; RFC 5321 section 4.5.3.1 gives other lines 512."""
+"""Bytes of a line: what RFC 4954 section 4 finds enough for AUTH; RFC 5321 section 4.5.3.1 gives other lines 512."""
 
 MESSAGE = "MESSAGE"
 """The verb of the mail that the client sends after DATA is answered with 354; it ends with a line of one dot."""
