@@ -19,13 +19,22 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def memcached() -> Iterator[Address]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Address]:
     port = free_port()
     with running(
         ["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(port), "-U", "0"], ("127.0.0.1", port)
     ) as address:
         yield address
+
+
+@pytest.fixture
+def memcached(server: Address) -> Address:
+    """The server, emptied: it takes a second to end, too long for one of each test's own."""
+    with socket.create_connection(server) as client:
+        client.sendall(b"flush_all\r\n")
+        assert client.recv(100) == b"OK\r\n"
+    return server
 
 
 def commands(relay: Relay) -> Counter[str]:
