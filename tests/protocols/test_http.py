@@ -1,8 +1,8 @@
 import random
 
 import pytest
-from fuzz.framer import Segment, Transcript, check
 
+from fuzz.framer import Segment, Transcript, check
 from vaurien.errors import OptionError
 from vaurien.framing import HEAD_LIMIT, Head, Mark, Piece
 from vaurien.model import Address
