@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 
-from fuzz.framer import check
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.protocols.pairing import pair
 
+from fuzz.framer import check
+from tests.protocols.pairing import pair
 from vaurien.protocols.memcache import Memcache
 
 MEMCACHE = Memcache()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from fuzz.framer import check
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.protocols.pairing import pair
 
+from fuzz.framer import check
+from tests.protocols.pairing import pair
 from vaurien.protocols.smtp import Smtp
 
 SMTP = Smtp()

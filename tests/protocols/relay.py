@@ -9,7 +9,6 @@ from collections.abc import Callable
 from types import TracebackType
 
 from tests.protocols.pairing import Pairing
-
 from vaurien.framing import Framing
 
 

@@ -4,9 +4,9 @@ import struct
 from random import Random
 
 import pytest
+
 from fuzz.framer import check
 from tests.protocols.pairing import pair
-
 from vaurien.framing import Head
 from vaurien.protocols.memcache import Memcache
 
@@ -235,6 +235,20 @@ def test_the_failure_of_a_command_that_is_not_answered_belongs_to_no_exchange(
     assert pairing.aside[False] == aside
     assert pairing.complete
     assert pairing.framing.lost is None
+
+
+@pytest.mark.parametrize(
+    ("series", "needed"),
+    [
+        (b"get a\r\nmn\r\n", [False, False]),
+        (b"mg a q v\r\nset k 0 0 1 noreply\r\nx\r\nmg b q v\r\nmn\r\nmn\r\n", [False, False, False, True, False]),
+        (packet(0x0D, b"a") + packet(0x0D, b"b") + packet(0x0A) + packet(0x0A), [False, False, True, False]),
+        (packet(0x11, b"a", bytes(8)) + packet(0x0A), [False, False]),
+    ],
+)
+def test_what_ends_a_series_of_quiet_retrievals_is_needed(series: bytes, needed: list[bool]) -> None:
+    heads = [what for what, _ in MEMCACHE.framer().feed(True, series) if isinstance(what, Head)]
+    assert [head.needed for head in heads] == needed
 
 
 def test_watching_is_opaque() -> None:

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+
 from tests.protocols.relay import Relay
 from tests.protocols.servers import Address, free_port, running
-
 from vaurien.protocols.memcache import MemcacheFramer
 
 pytestmark = [

@@ -3,9 +3,9 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+
 from fuzz.framer import check
 from tests.protocols.pairing import pair
-
 from vaurien.framing import Head
 from vaurien.protocols.smtp import Smtp
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.protocols.relay import Relay
 from tests.protocols.servers import Address, free_port, running
-
 from vaurien.protocols.smtp import SmtpFramer
 
 pytestmark = pytest.mark.server

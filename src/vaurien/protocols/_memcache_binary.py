@@ -52,6 +52,11 @@ class Request(Head):
     opaque: int = 0
     key: bytes = b""
 
+    @property
+    def quiet(self) -> bool:
+        """Whether it is answered only when it hits."""
+        return self.opcode in _QUIET_RETRIEVAL
+
 
 class Header(msgspec.Struct, frozen=True):
     """What framing needs of a header. *status* means nothing in a request."""
@@ -79,12 +84,14 @@ class Header(msgspec.Struct, frozen=True):
         return self.extras + self.key if self.key <= KEY_LIMIT else 0
 
 
-def requests(read: Reader) -> Frames:
-    """Read request packets."""
+def requests(read: Reader, waiting: Sequence[Head]) -> Frames:
+    """Read request packets; *waiting* are those that have no answer yet."""
     while (yield from _begins(read, REQUEST)):
         header = Header.parse((yield from read.exactly(_HEADER.size)), REQUEST)
         known = yield from read.exactly(header.known)
-        yield _request(header, known[header.extras :])
+        request = _request(header, known[header.extras :])
+        request.needed = request.answered and not request.quiet and _ends_in_quiet(waiting)
+        yield request
         yield from read.skip(header.body - len(known))
         yield Step.END
 
@@ -129,6 +136,10 @@ def _request(header: Header, key: bytes) -> Request:
     return Request(True, fields, answered, opcode=header.opcode, opaque=header.opaque, key=key)
 
 
+def _ends_in_quiet(waiting: Sequence[Head]) -> bool:
+    return bool(waiting) and isinstance(waiting[-1], Request) and waiting[-1].quiet
+
+
 def _passed_over(waiting: Sequence[Head], header: Header, key: bytes) -> int | None:
     """How many quiet requests say nothing, because the packet answers a later one; ``None``: it answers no request."""
     for passed, request in enumerate(waiting):
@@ -136,7 +147,7 @@ def _passed_over(waiting: Sequence[Head], header: Header, key: bytes) -> int | N
             break
         if _answers(request, header, key):
             return passed
-        if request.opcode not in _QUIET_RETRIEVAL:
+        if not request.quiet:
             break
     if header.opcode in _QUIET:
         return None

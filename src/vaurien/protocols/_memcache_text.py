@@ -78,12 +78,14 @@ def silent(head: Head) -> bool:
     return isinstance(head, Request) and not head.answered and head.command not in _META
 
 
-def requests(read: Reader) -> Frames:
-    """Read commands."""
+def requests(read: Reader, waiting: Sequence[Head]) -> Frames:
+    """Read commands; *waiting* are those that have no answer yet."""
     while (yield from _begins(read)):
         line = yield from _command_line(read)
         words = _words(line)
-        yield _request(words)
+        request = _request(words)
+        request.needed = request.answered and not request.quiet and _ends_in_quiet(waiting)
+        yield request
         if not line.endswith(b"\n"):
             yield from read.past(b"\n")
         size = _data_size(words)
@@ -149,6 +151,10 @@ def _request(words: list[bytes]) -> Request:
         return _meta(words, fields)
     told = len(words) in _NOREPLY.get(command, ()) and words[-1] == b"noreply"
     return Request(True, fields, answered=not told and command != b"quit", command=command)
+
+
+def _ends_in_quiet(waiting: Sequence[Head]) -> bool:
+    return bool(waiting) and isinstance(waiting[-1], Request) and waiting[-1].quiet
 
 
 def _keys(words: list[bytes]) -> list[bytes]:

@@ -27,7 +27,7 @@ class MemcacheFramer(Framer):
 
     def requests(self, read: Reader) -> Frames:
         first = yield from read.peek(1)
-        yield from (binary if first == binary.REQUEST else text).requests(read)
+        yield from (binary if first == binary.REQUEST else text).requests(read, self.waiting)
 
     def responses(self, read: Reader) -> Frames:
         first = yield from read.peek(1)
