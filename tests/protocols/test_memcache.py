@@ -42,6 +42,7 @@ SIMPLE = {
     b"decr k x\r\n": (b"CLIENT_ERROR invalid numeric delta argument\r\n", ("decr", "k"), ("CLIENT_ERROR",)),
     b"delete k\r\n": (b"NOT_FOUND\r\n", ("delete", "k"), ("NOT_FOUND",)),
     b"stats\r\n": (b"STAT pid 1\r\nSTAT x y\r\nEND\r\n", ("stats",), ("STAT",)),
+    b"stats conns\r\n": (b"STAT a b\r\n\r\n", ("stats",), ("STAT",)),
     b"stats reset\r\n": (b"RESET\r\n", ("stats",), ("RESET",)),
     b"stats cachedump 1 1\r\n": (b"ITEM k [1 b; 0 s]\r\nEND\r\n", ("stats",), ("ITEM",)),
     b"stats detail dump\r\n": (b"PREFIX a get 1 hit 1 set 1 del 0\r\nEND\r\n", ("stats",), ("PREFIX",)),
@@ -277,6 +278,10 @@ LOST = {
     "a negative length": ([b"get k\r\n", b"VALUE k 0 -5\r\n"], "'VALUE k 0 -5' does not say how long its data is"),
     "a huge length": ([b"mg k v\r\n", b"VA 99999999999\r\n"], "'VA 99999999999' does not say how long its data is"),
     "a long line": ([b"set " + b"x" * 3000], "no end of line within 2048 bytes"),
+    "statistics that break off": (
+        [packet(0x10), answer(0x10, key=b"pid") + packet(0x10)],
+        "a packet that begins with byte 0x80, not 0x81",
+    ),
     "a key longer than its packet": (
         [struct.pack("!BBHBBHIIQ", 0x80, 0, 9, 4, 0, 0, 12, 0, 0)],
         "a packet of 12 bytes with a key of 9 and extras of 4",
