@@ -27,7 +27,6 @@ class Connection:
     """One connection of a proxy. All methods run in the loop's thread; none of them waits."""
 
     __slots__ = (
-        "_backend_address",
         "_chains",
         "_dial",
         "_end",
@@ -40,6 +39,7 @@ class Connection:
         "_tasks",
         "actives",
         "backend",
+        "backend_address",
         "client",
         "clock",
         "delay_line",
@@ -65,7 +65,7 @@ class Connection:
         """It is ending: no hook acts any more, nothing new is sent."""
         self.unsettled = False
         """Something waits for the links to be idle: `settle` is to be called."""
-        self._backend_address = service.backend
+        self.backend_address = service.backend
         self._started = self.clock.now()
         self._links: dict[bool, Link] = {}
         self._chains: Chains | None = None
@@ -105,7 +105,7 @@ class Connection:
 
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead."""
-        self._backend_address = backend
+        self.backend_address = backend
 
     def _call(self) -> None:
         """Get a backend: one from the pool, or a new one."""
@@ -114,7 +114,7 @@ class Connection:
             self._connected(pooled)
         else:
             timeout = self.service.config.timeout
-            self._dial = Dial(self.loop, self.clock, self._backend_address, timeout, self._dialled)
+            self._dial = Dial(self.loop, self.clock, self.backend_address, timeout, self._dialled)
 
     def _dialled(self, result: socket.socket | DialError) -> None:
         self._dial = None
