@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 from vaurien.errors import BindError, UnknownName, VaurienError
+from vaurien.model import Address
 
 READY_WITHIN = 30.0
 """Seconds a started proxy may take until it accepts connections, on a machine that is busy with tests."""
@@ -45,8 +46,8 @@ def start_proxy(
     The HTTP interface is off unless *http* asks for it. Raises `BindError` when something accepts connections at the
     proxy's address already, and `VaurienError` when the process ends before it is ready, or is not ready in time.
     """
-    command = [sys.executable, "-m", "vaurien.cli.run", "--proxy", f"{proxy_host}:{proxy_port}"]
-    command += ["--backend", f"{backend_host}:{backend_port}", "--protocol", protocol]
+    command = [sys.executable, "-m", "vaurien.cli.run", "--proxy", str(Address(proxy_host, proxy_port))]
+    command += ["--backend", str(Address(backend_host, backend_port)), "--protocol", protocol]
     command += ["--log-level", log_level, "--log-output", log_output]
     if http:
         command += ["--http", "--http-host", http_host, "--http-port", str(http_port)]
@@ -57,7 +58,7 @@ def start_proxy(
 def start(command: Sequence[str], address: tuple[str, int], within: float = READY_WITHIN) -> int:
     """Start *command* and return its pid as soon as *address* accepts connections. Errors as for `start_proxy`."""
     if _accepts(address):
-        raise BindError(f"cannot listen on {address[0]}:{address[1]}: something else accepts connections there")
+        raise BindError(f"cannot listen on {Address(*address)}: something else accepts connections there")
     process = subprocess.Popen(command)  # noqa: S603 - the caller's own arguments, and no shell
     _started[process.pid] = process
     try:
@@ -90,9 +91,7 @@ def _await(process: subprocess.Popen[bytes], address: tuple[str, int], within: f
                 f"the proxy ended with exit code {code} before it was ready; it was started as {process.args!r}"
             )
         if time.monotonic() > deadline:
-            raise VaurienError(
-                f"the proxy did not accept connections on {address[0]}:{address[1]} within {within:g} seconds"
-            )
+            raise VaurienError(f"the proxy did not accept connections on {Address(*address)} within {within:g} seconds")
         time.sleep(_POLL)
 
 
