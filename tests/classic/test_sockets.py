@@ -63,6 +63,19 @@ def test_a_text_that_bytes_cannot_hold_is_refused(pair):
         pair[0].sendall("\u20ac")
 
 
+def test_it_counts_reads_and_bytes_sent(pair):
+    mine, other = pair
+    with mine.makefile("rwb", buffering=0) as file:
+        file.write(b"12")
+        mine.sendall("345")
+        mine.send(b"6")
+        other.sendall(b"abc")
+        file.read(1)
+        mine.recv(1)
+    assert not sockets.at_end(mine)
+    assert (mine.sent, mine.reads) == (6, 2)
+
+
 def test_taking_over_keeps_the_descriptor_and_the_kind(pair):
     one, other = socket.socketpair()
     with other:

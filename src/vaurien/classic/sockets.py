@@ -13,7 +13,7 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 LINGER_RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with a time of zero: close() sends RST and drops what was not delivered (socket(7))."""
@@ -47,14 +47,28 @@ class PluginSocket(socket.socket):
     the original write it, changes nothing: CPython's own attribute of that name is true by then.
     """
 
+    reads = 0
+    """How often something was read from it, also through `makefile`."""
+    sent = 0
+    """Bytes that were sent through it, also through `makefile`."""
+
     def recv(self, bufsize: int, flags: int = 0, /) -> Chunk:
+        self.reads += 1
         return Chunk(super().recv(bufsize, flags))
 
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
+        self.reads += 1
+        return super().recv_into(buffer, nbytes, flags)
+
     def send(self, data: ReadableBuffer | str, flags: int = 0, /) -> int:
-        return super().send(_as_bytes(data), flags)
+        sent = super().send(_as_bytes(data), flags)
+        self.sent += sent
+        return sent
 
     def sendall(self, data: ReadableBuffer | str, flags: int = 0, /) -> None:
-        super().sendall(_as_bytes(data), flags)
+        data = _as_bytes(data)
+        super().sendall(data, flags)
+        self.sent += memoryview(data).nbytes
 
 
 def _as_bytes(data: ReadableBuffer | str) -> ReadableBuffer:
@@ -85,7 +99,7 @@ def at_end(sock: socket.socket) -> bool:
     if not ready([sock], 0):
         return False
     try:
-        return not sock.recv(1, socket.MSG_PEEK)
+        return not socket.socket.recv(sock, 1, socket.MSG_PEEK)  # `PluginSocket.recv` would count it
     except OSError:
         return False
 
