@@ -202,6 +202,11 @@ class Framing:
         """The last pieces of a direction whose source has ended."""
         raise NotImplementedError
 
+    @property
+    def quiet(self) -> bool:
+        """Whether no request waits for its response, and none is half sent."""
+        return not self.waiting
+
     def withdraw(self, head: Head) -> None:
         """The request that *head* began does not reach the backend, so no response will come for it."""
         if head in self.waiting:
@@ -225,7 +230,7 @@ class Turns(Framing):
         if self._asked:
             return [(Mark.BODY, data)]
         pieces = self._finish()
-        head = Head(request=True, data=data)
+        head = Head(request=True, waits=True, data=data)  # where it ends is not known before the answer comes
         self._asked = True
         self.waiting.append(head)
         return [*pieces, (head, data)]
@@ -235,6 +240,11 @@ class Turns(Framing):
             return [(Mark.BODY, data)]
         self._asked, self._answering = False, True
         return [(Mark.REQUEST_END, b""), (Head(request=False, data=data), data)]
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the backend was the last to speak."""
+        return not self._asked
 
     def _finish(self) -> list[Piece]:
         if not self._answering:
@@ -283,6 +293,11 @@ class Framer(Framing):
         side.read.ended = True
         return self._run(side, b"")
 
+    @property
+    def quiet(self) -> bool:
+        """Whether both directions are between two messages."""
+        return self._fallback is None and not self.waiting and all(side.between for side in self._sides.values())
+
     def opaque(self) -> None:
         """From here on nothing is framed in either direction: both sides speak something else (TLS, a tunnel)."""
         for side in self._sides.values():
@@ -322,6 +337,11 @@ class _Side:
         self._head: Head | None = None
         self._frames: Frames = frames(self.read)  # type: ignore[operator]
         self._end_mark = Mark.REQUEST_END if to_backend else Mark.RESPONSE_END
+
+    @property
+    def between(self) -> bool:
+        """Whether no message has begun that has not ended."""
+        return not self._open and not self.opaque and not self.read.held
 
     def feed(self, data: bytes, pieces: list[Piece], waiting: deque[Head]) -> None:
         if self.opaque or (data and self._open and self.read.passes(len(data))):
