@@ -80,6 +80,7 @@ class Chains:
             link.intake = self._dialogue.side(link.to_backend)
         else:
             link.intake = receiver if stages else None
+        link.update()
 
 
 def _merged(wanted: list[Stage], before: list[Stage]) -> list[Stage]:

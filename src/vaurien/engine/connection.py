@@ -150,8 +150,6 @@ class Connection:
         self._links = {True: Link(self, self.client, backend, True), False: Link(self, backend, self.client, False)}
         self._chains = Chains(self)
         self._chains.build()
-        for link in self._links.values():
-            link.update()
 
     # The plan.
 
@@ -170,8 +168,6 @@ class Connection:
                 self._lane.release()
         elif self._chains is not None:
             self._chains.build()
-            for link in self._links.values():
-                link.settle()
             self._rest()
 
     def _rest(self) -> None:

@@ -42,8 +42,9 @@ class Dialogue:
 
     @property
     def idle(self) -> bool:
-        """Whether no exchange is open, so that nothing is lost when this dialogue is forgotten."""
-        return not self._open and self._answering is None and (self._asking is None or self._asking.done)
+        """Whether every open exchange is undisturbed, so that nothing changes when this dialogue is forgotten."""
+        current = (self._asking, self._answering, *self._open)
+        return not any(exchange is not None and exchange.disturbed for exchange in current)
 
     @property
     def quiet(self) -> bool:

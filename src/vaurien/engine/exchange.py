@@ -55,6 +55,11 @@ class Exchange:
         """Whether it ends without the backend, and the client is ready for that."""
         return self.swallows(True) and (self.asked or self.request.waits)
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether some of it is still to be swallowed."""
+        return bool(self._swallowed) and not self.done
+
     def swallows(self, to_backend: bool) -> bool:
         """Whether the message of this direction goes nowhere."""
         return to_backend in self._swallowed

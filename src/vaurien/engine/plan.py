@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
@@ -59,9 +61,10 @@ class Plan:
         self.policy = policy
         self.protocol = protocol
         known = {entry.key: entry for entry in previous.entries} if previous else {}
+        shares = tuple(share for share in policy.mix.shares if share.percent > 0)
         self.mix: tuple[Entry, ...] = tuple(
-            self._entry(f"mix {number} {share.behavior}", _as_fault(share), known, instantiate, of_mix=True)
-            for number, share in enumerate(policy.mix.shares)
+            self._entry(key, _as_fault(share), known, instantiate, of_mix=True)
+            for key, share in zip(_keys(shares), shares, strict=True)
         )
         self.faults: tuple[Entry, ...] = tuple(
             self._entry(f"fault {fault.name}", fault, known, instantiate, of_mix=False) for fault in policy.faults
@@ -69,7 +72,7 @@ class Plan:
         self.entries: tuple[Entry, ...] = self.mix + self.faults
         self.blocking = any(entry.blocking for entry in self.entries)
         self.connects = any(entry.handles("on_connect") for entry in self.faults)
-        self._limits = _limits(policy)
+        self._limits = tuple(itertools.accumulate(share.percent for share in shares))
         self.draws = any(entry.hooks or entry.blocking for entry in self.mix)
         self.framed = self._needs_framing()
 
@@ -117,13 +120,14 @@ class Plan:
         ]
 
 
-def _limits(policy: Policy) -> tuple[float, ...]:
-    total = 0.0
-    limits = []
-    for share in policy.mix.shares:
-        total += share.percent
-        limits.append(total)
-    return tuple(limits)
+def _keys(shares: tuple[Share, ...]) -> list[str]:
+    """A key for each share that stays the same when others come and go; a behavior may have several shares."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for share in shares:
+        seen[share.behavior] += 1
+        keys.append(f"mix {share.behavior} {seen[share.behavior]}")
+    return keys
 
 
 def _as_fault(share: Share) -> Fault:
