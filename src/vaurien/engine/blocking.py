@@ -18,7 +18,9 @@ import msgspec
 
 from vaurien.classic import bridge
 from vaurien.classic.sockets import PluginSocket, at_end, is_closed, ready, reset, take_over
+from vaurien.engine.active import Active
 from vaurien.engine.draw import Draw
+from vaurien.engine.turn import Turn, Wire, goes_on
 from vaurien.errors import DialError
 from vaurien.model import Address
 
@@ -85,6 +87,7 @@ class Lane:
         self._open: list[socket.socket] = [self._client, self._backend]
         self._sent = 0  # to backends that are gone
         self._idle_calls = 0
+        self._wanted_end = ""  # what a modern behavior said about the end
         self._order = Order.GO_ON
         self._calling = False  # a plugin may be running
         self._bell, self._ring = socket.socketpair()
@@ -100,6 +103,10 @@ class Lane:
     def release(self) -> None:
         """Give the sockets back before the next call."""
         self._give(Order.RELEASE)
+
+    def nudge(self) -> None:
+        """The plan has changed: what a fault waits for under the old one ends."""
+        self._give(self._order)
 
     def stop(self) -> None:
         """End: what the plugin reads from now on is empty, and the sockets are given back when it returns."""
@@ -159,7 +166,9 @@ class Lane:
                 self._calling = True
                 if self._order is not Order.GO_ON:
                     return ""
-                if sock is not self._bell and not is_closed(sock) and ready([sock], 0):
+                if sock is self._bell:
+                    sock.recv(64)
+                elif not is_closed(sock) and ready([sock], 0):
                     end = self._call(sock)
                     if end:
                         return end
@@ -177,14 +186,16 @@ class Lane:
         ended = at_end(sock)
         entry = self._draw(to_backend)
         before = _traffic(self._client, self._backend)
-        goes_on = self._invoke(entry, to_backend)
-        if is_closed(self._client) or (to_backend and ended and not goes_on):
-            return "client closed" if ended and to_backend else f"closed by {self._name(entry)}"
-        if not goes_on or is_closed(self._backend) or (ended and not to_backend and self._stay):
+        kept = self._invoke(entry, to_backend)
+        if is_closed(self._client) or (to_backend and ended and not kept):
+            return "client closed" if ended and to_backend else self._ended_by(entry)
+        if self._wanted_end:
+            return self._wanted_end
+        if not kept or is_closed(self._backend) or (ended and not to_backend and self._stay):
             if self._stay and self._order is Order.GO_ON:
                 self._drop_backend()
                 return ""
-            return "backend closed" if ended else f"closed by {self._name(entry)}"
+            return "backend closed" if ended else self._ended_by(entry)
         if ended:
             self._open.remove(sock)
         elif before == _traffic(self._client, self._backend):
@@ -200,10 +211,27 @@ class Lane:
         try:
             if entry is not None and entry.plugin.style == "handler":
                 return bool(entry.instance(client, backend, to_backend))
-            return bridge.call(self._protocol, entry.instance if entry else None, source, dest, to_backend)
+            active = self._connection.actives.get(entry.key) if entry is not None else None
+            if active is not None:
+                return self._play(active, to_backend)
+            classic = entry.instance if entry is not None and entry.blocking else None
+            return bridge.call(self._protocol, classic, source, dest, to_backend)
         except (Exception, SystemExit) as error:  # a plugin may raise anything; the original's even called sys.exit
             kind = entry.plugin.kind if entry is not None else "protocol"
             raise Failure(f"{kind} {self._name(entry)}") from error
+
+    def _ended_by(self, entry: Entry | None) -> str:
+        return self._wanted_end or f"closed by {self._name(entry)}"
+
+    def _play(self, active: Active, to_backend: bool) -> bool:
+        """A turn under a modern behavior."""
+        connection, backend, entry = self._connection, self._backend, active.entry
+        assert backend is not None  # noqa: S101 - see _call
+        wire = Wire(self._client, backend, self._bell, connection.service.config.bufsize)
+        wire.stopped = lambda: self._order is not Order.GO_ON or entry not in connection.plan.entries
+        Turn(active, wire, connection, self._draw.calls, connection.service.protocol).play(to_backend)
+        self._wanted_end = wire.ended
+        return goes_on(wire)
 
     def _name(self, entry: Entry | None) -> str:
         return entry.name if entry is not None else str(self._protocol.name)

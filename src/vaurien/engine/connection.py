@@ -164,8 +164,7 @@ class Connection:
             return
         self._sync()
         if self._lane is not None:
-            if not self.service.blocking:
-                self._lane.release()
+            self._lane.nudge() if self.service.blocking else self._lane.release()
         elif self._chains is not None:
             self._chains.build()
             self._rest()

@@ -25,19 +25,20 @@ class Draw:
         self._mix = connection.random_for("mix")
         self._faults: dict[str, Random] = {}
         self._hit: dict[str, bool] = {}
-        self._calls = 0
+        self.calls = 0
+        """How often it was asked: the ordinal of the call at hand."""
 
     def __call__(self, to_backend: bool) -> Entry | None:
         """The plugin to call, or ``None``: the bytes pass undisturbed."""
-        self._calls += 1
+        self.calls += 1
         plan, connection = self._connection.plan, self._connection
         entry = plan.draw(self._mix) if plan.mix else None
         if entry is not None:
-            connection.call_soon(connection.chosen, self._calls, entry.name)
+            connection.call_soon(connection.chosen, self.calls, entry.name)
             return entry
         for fault in plan.faults:
             if fault.blocking and fault.fault.stream.includes(to_backend) and self._throw(fault):
-                connection.call_soon(connection.count_hit, fault.name, self._calls)
+                connection.call_soon(connection.count_hit, fault.name, self.calls)
                 return fault
         return None
 
