@@ -14,6 +14,7 @@ from vaurien.classic.instances import ProxyView, instantiate
 from vaurien.classic.protocol import Transparent
 from vaurien.engine.clock import Clock
 from vaurien.engine.connection import Connection
+from vaurien.engine.limits import connections_possible
 from vaurien.engine.listener import Listener
 from vaurien.engine.plan import Plan
 from vaurien.engine.service import Service
@@ -40,6 +41,8 @@ class Proxy:
         self._listener: Listener | None = None
         self._emptied: asyncio.Event = asyncio.Event()
         self._address = config.listen
+        self._ceiling: int | None = None
+        self._short = False  # said so; say it again after everybody has left
 
     @property
     def address(self) -> Address:
@@ -64,6 +67,7 @@ class Proxy:
     async def start(self) -> None:
         """Listen, and accept clients. Raises `BindError` naming the address and the system's reason."""
         loop = asyncio.get_running_loop()
+        self._ceiling = connections_possible()
         self._clock = clock = Clock(loop)
         self._service = service = Service(
             loop, clock, self.config, self._protocol, self._mover, self._plan, self._observers
@@ -132,8 +136,16 @@ class Proxy:
         connection.start()
 
     def _room(self) -> bool:
+        if self._ceiling is not None and self.connections >= self._ceiling:
+            self._complain_once(f"too many open files for more than {self._ceiling} connections; clients wait")
+            return False
         limit = self.config.max_connections
         return limit is None or self.connections < limit
+
+    def _complain_once(self, reason: str) -> None:
+        if not self._short:
+            self._short = True
+            self._complain(reason)
 
     def _complain(self, reason: str) -> None:
         assert self._service is not None  # noqa: S101 - only a started proxy accepts
@@ -144,3 +156,4 @@ class Proxy:
             self._listener.wake()
         if not self.connections:
             self._emptied.set()
+            self._short = False

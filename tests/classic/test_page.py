@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+import socketserver
+import threading
 
 import pytest
 
-from vaurien import plugins
+from tests.running import PATIENCE, Echo, read, read_all, running
+from vaurien import events, plugins
 from vaurien.classic.instances import ProxyView, instantiate
 from vaurien.classic.sockets import is_closed
-from vaurien.model import Address, ProxyConfig
+from vaurien.model import Address, Mix, Policy, ProxyConfig, Share
 
 SUPER = """\
 from vaurien.handlers import Handler
@@ -149,3 +152,51 @@ def test_the_options_of_the_page_are_declared(module):
         ("keep_alive", "Keep-alive protocol", bool, False),
         ("reuse_socket", "If True, the socket is reused.", bool, False),
     ]
+
+
+@pytest.fixture
+def closing_backend():
+    """A server that answers once per connection, in capitals, and closes."""
+
+    class Answer(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.wfile.write(self.rfile.readline().upper())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server.server_address
+        server.shutdown()
+        thread.join(PATIENCE)
+
+
+def test_a_proxy_runs_the_full_example_by_its_path(module, closing_backend):
+    path = f"{module(DUMMY).__name__}.Dummy"
+    with running(closing_backend, f"100:{path}") as proxy:
+        for _ in range(2):
+            with proxy.connect() as client:
+                client.sendall(b"get / http/1.0\n")
+                assert read_all(client) == b"GET / HTTP/1.0\n"
+        assert {event.end for event in proxy.events.wait(events.Closed, 2)} == {f"closed by {path}"}
+        assert proxy.events.of(events.Failed) == []
+
+
+def test_a_proxy_runs_the_full_example_with_keep_alive_under_a_name_of_the_file_s(module):
+    plugins.adopt(f"{module(DUMMY).__name__}.Dummy", "foobar", "behavior", "handler")
+    mix = Mix((Share(100, "foobar", {"keep_alive": "true"}),))
+    with Echo() as echo, running(echo.address) as proxy:
+        proxy.call(lambda: proxy.proxy.set_policy(Policy(mix)))
+        with proxy.connect() as client:
+            for word in (b"one", b"another"):
+                client.sendall(word)
+                assert read(client, len(word)) == word
+        assert proxy.events.wait(events.Closed)[0].end == "client closed"
+
+
+def test_a_proxy_calls_the_first_example_and_ends_with_the_client(module):
+    module(SUPER)
+    with Echo() as echo, running(echo.address, "100:super") as proxy:
+        with proxy.connect() as client:
+            client.sendall(b"nobody reads this")
+            proxy.events.wait(events.Chosen, 2)
+        assert proxy.events.wait(events.Closed)[0].end == "client closed"
