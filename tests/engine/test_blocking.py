@@ -11,10 +11,12 @@ import threading
 import pytest
 
 from tests.plugins import Broken, Late, Resets
-from tests.running import PATIENCE, Echo, read, running
+from tests.running import PATIENCE, Echo, backend, read, running
 from vaurien import events, plugins
 from vaurien.behaviors.dummy import Dummy
-from vaurien.errors import OptionError, PluginError
+from vaurien.engine import blocking
+from vaurien.engine.draw import Draw
+from vaurien.errors import DialError, OptionError, PluginError
 from vaurien.handlers import Handler
 from vaurien.handlers.base import BaseHandler
 from vaurien.hooks import Behavior
@@ -330,6 +332,47 @@ def test_stay_connected_dials_again_when_the_backend_was_dropped(serve, connect)
     client.close()
     closed = proxy.events.wait(events.Closed)[0]
     assert (closed.end, closed.sent, closed.received) == ("client closed", 6, 6)
+
+
+def test_a_backend_that_is_gone_for_good_is_told(connect):
+    @Handler.register
+    class Dropping(Forward):
+        name = "dropping"
+
+        def __call__(self, client_sock, backend_sock, to_backend):
+            backend_sock.close()
+            return bool(client_sock.recv(3))
+
+    with backend() as listening, running(listening.getsockname(), "100:dropping", stay_connected=True) as proxy:
+        client = connect(proxy)
+        client.sendall(b"one")
+        proxy.events.wait(events.Chosen)
+        listening.close()
+        client.sendall(b"two")
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+        failed = proxy.events.wait(events.Failed)[0]
+        assert (failed.where, "Connection refused" in failed.error) == ("dial", True)
+
+
+def test_a_unix_socket_is_dialled(tmp_path):
+    path = str(tmp_path / "backend")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        blocking.dial(Address(path=path), PATIENCE).close()
+    with pytest.raises(DialError, match=f"^backend unix:{path}: Connection refused$"):
+        blocking.dial(Address(path=path), PATIENCE)
+
+
+def test_an_error_of_the_engine_ends_the_connection_too(serve, connect, monkeypatch):
+    proxy = serve("100:forward")
+    monkeypatch.setattr(Draw, "__call__", lambda *_: 1 / 0)
+    client = connect(proxy)
+    client.sendall(b"hello")
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+    assert proxy.events.wait(events.Failed)[0].where == "engine"
 
 
 def test_a_half_closed_client_gets_its_answer(serve, connect):
