@@ -15,8 +15,9 @@ from vaurien.engine.active import Active, Interrupted
 from vaurien.engine.blocking import Lane, Left
 from vaurien.engine.chain import Chains
 from vaurien.engine.dial import Dial
+from vaurien.engine.draw import Draw, Drawn
 from vaurien.engine.link import Link
-from vaurien.engine.plan import Plan
+from vaurien.engine.plan import Entry, Plan
 from vaurien.engine.service import Service
 from vaurien.engine.stage import Receiver
 from vaurien.errors import DialError
@@ -30,7 +31,10 @@ class Connection:
 
     __slots__ = (
         "_chains",
+        "_claim",
         "_dial",
+        "_draw",
+        "_drawn",
         "_end",
         "_lane",
         "_lingering",
@@ -43,6 +47,7 @@ class Connection:
         "actives",
         "backend",
         "backend_address",
+        "choice",
         "client",
         "clock",
         "delay_line",
@@ -73,6 +78,11 @@ class Connection:
         self._links: dict[bool, Link] = {}
         self._chains: Chains | None = None
         self._lane: Lane | None = None
+        self._draw: Draw | None = None
+        self._drawn: Drawn | None = None  # by the blocking lane, for the loop
+        self._claim: Drawn | None = None  # by the loop, for the blocking lane
+        self.choice: Entry | None = None
+        """The share of the mix that was drawn for the exchange that begins now, if it is drawn here."""
         self._dial: Dial | None = None
         self._lingering: ending.Lingering | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -133,17 +143,9 @@ class Connection:
         for one in (self.client, backend):
             if one.family != _UNIX:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self.service.blocking:
-            self._block(backend)
-        else:
-            self._link(backend)
+        self._link(backend)
         for active in self.actives.values():
             active.begin()
-
-    def _block(self, backend: socket.socket) -> None:
-        """Go on in the blocking lane."""
-        self._lane = Lane(self, self.client, backend, self.service.mover)
-        self._lane.start()
 
     def _link(self, backend: socket.socket) -> None:
         """Go on in the loop."""
@@ -164,18 +166,48 @@ class Connection:
             return
         self._sync()
         if self._lane is not None:
-            self._lane.nudge() if self.service.blocking else self._lane.release()
+            if not self.service.blocking:
+                self._lane.release()
         elif self._chains is not None:
             self._chains.build()
-            self._rest()
 
-    def _rest(self) -> None:
-        """Move to the blocking lane if that is wanted and nothing is under way; otherwise the links carry on."""
-        links = self._links.values()
-        calm = self._chains is not None and self._chains.quiet and all(link.idle and not link.ended for link in links)
-        if self.service.blocking and calm and self.backend is not None:
-            self._forget_links()
-            self._block(self.backend)
+    @property
+    def drawing(self) -> bool:
+        """Whether it is drawn, for whatever can be read, which lane it needs."""
+        return self.service.blocking
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the blocking lane is to have the sockets, once nothing is under way."""
+        return self._claim is not None
+
+    def claims(self, to_backend: bool) -> bool:
+        """Draw for what can be read in a direction; whether that takes the connection to the blocking lane."""
+        if self._draw is None:
+            self._draw = Draw(self)
+        drawn, self._drawn = self._drawn, None
+        if drawn is None or drawn.to_backend != to_backend:
+            drawn = self._draw(to_backend)
+        if not self.service.calls(drawn.entry):
+            if to_backend:
+                self.choice = drawn.entry
+            return False
+        self._claim = drawn
+        self.unsettled = True
+        for link in self._links.values():
+            link.update()
+        self.settle()
+        return True
+
+    def _block(self, first: Drawn) -> None:
+        """Go on in the blocking lane, beginning with the call for *first*."""
+        assert self.backend is not None  # noqa: S101 - links have both sockets
+        assert self._draw is not None  # noqa: S101 - *first* was drawn
+        ended = frozenset(to_backend for to_backend, link in self._links.items() if link.ended)
+        self._claim = self.choice = None
+        self._forget_links()
+        self._lane = Lane(self, self.client, self.backend, self._draw, first, ended)
+        self._lane.start()
 
     def left(self, left: Left) -> None:
         """The blocking lane has given the sockets back."""
@@ -190,7 +222,8 @@ class Connection:
         elif left.failure is not None:
             self._report(*left.failure)
         elif not left.end and left.client is not None:
-            self._connected(left.backend) if left.backend is not None else self._detach()
+            self._drawn = left.drawn
+            self._link(left.backend) if left.backend is not None else self._detach()
         else:
             self.close(left.end)
 
@@ -274,6 +307,11 @@ class Connection:
         """A link may have become idle, and something waited for that."""
         if self._chains is not None:
             self._chains.settle()
+        if self._claim is not None and not self.over:
+            self.unsettled = True
+            if all(link.idle and link.pending is None for link in self._links.values()):
+                self._block(self._claim)
+            return
         if not self.over or self._lingering is not None or not self._links:
             return
         if all(link.idle and link.pending is None for link in self._links.values()):
