@@ -161,8 +161,11 @@ class Reader:
 
     def take_read(self) -> bytes:
         """The bytes read and not given back yet."""
-        start, self._given = self._given, max(self._given, self._at)
-        return self._data[start : self._at]
+        start, end = self._given, self._at
+        if start >= end:
+            return b""
+        self._given = end
+        return self._data[start:end]
 
     def take_all(self) -> bytes:
         """Everything not given back yet, read or not; what is not read stays to be read."""
@@ -171,7 +174,7 @@ class Reader:
 
     def forget(self) -> None:
         """Let go of what is both read and given back; once per chunk, because it copies the rest."""
-        done = min(self._at, self._given)
+        done = self._at if self._at < self._given else self._given
         self._data = self._data[done:]
         self._at -= done
         self._given -= done
