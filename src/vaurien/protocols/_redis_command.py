@@ -49,7 +49,7 @@ _START = re.compile(rb"\*([1-9][0-9]{0,9})\r\n\$(?:" + _NAMES + rb")\r\n")
 class Command(Head, eq=False):
     """The head of a command: its *name* in capitals, and of *count* arguments the first *arguments*, looked at.
 
-    *cut* bytes of the last of these, and *unread* more arguments, are yet to be skipped.
+    *cut* bytes of the last of these, and *unread* more arguments, are yet to be skipped. *in_multi*: it follows MULTI.
     """
 
     name: bytes = b""
@@ -58,6 +58,7 @@ class Command(Head, eq=False):
     key: bytes = b""
     cut: int = 0
     unread: int = 0
+    in_multi: bool = False
 
 
 def array(read: Reader) -> Generator[Step, None, Command | None]:
