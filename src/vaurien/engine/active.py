@@ -74,12 +74,15 @@ class Active:
     @property
     def upstream(self) -> hooks.Link:
         """This fault's place in the direction to the backend."""
-        return self.stages[True]
+        return self._stage(True)
 
     @property
     def downstream(self) -> hooks.Link:
         """This fault's place in the direction to the client."""
-        return self.stages[False]
+        return self._stage(False)
+
+    def _stage(self, to_backend: bool) -> hooks.Link:
+        return self.stages.get(to_backend) or self._connection.link(to_backend).end(self)
 
     def now(self) -> float:
         """Seconds on the engine's clock."""

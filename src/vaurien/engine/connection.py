@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Coroutine
 from random import Random
@@ -11,10 +12,12 @@ from typing import Any, TypeVar
 from vaurien import events
 from vaurien.engine import ending
 from vaurien.engine.active import Active, Interrupted
+from vaurien.engine.blocking import Lane, Left
 from vaurien.engine.chain import Chains
 from vaurien.engine.dial import Dial
+from vaurien.engine.draw import Draw, Drawn
 from vaurien.engine.link import Link
-from vaurien.engine.plan import Plan
+from vaurien.engine.plan import Entry, Plan
 from vaurien.engine.service import Service
 from vaurien.engine.stage import Receiver
 from vaurien.errors import DialError
@@ -28,8 +31,12 @@ class Connection:
 
     __slots__ = (
         "_chains",
+        "_claim",
         "_dial",
+        "_draw",
+        "_drawn",
         "_end",
+        "_lane",
         "_lingering",
         "_links",
         "_mirrored",
@@ -40,6 +47,7 @@ class Connection:
         "actives",
         "backend",
         "backend_address",
+        "choice",
         "client",
         "clock",
         "delay_line",
@@ -69,6 +77,12 @@ class Connection:
         self._started = self.clock.now()
         self._links: dict[bool, Link] = {}
         self._chains: Chains | None = None
+        self._lane: Lane | None = None
+        self._draw: Draw | None = None
+        self._drawn: Drawn | None = None  # by the blocking lane, for the loop
+        self._claim: Drawn | None = None  # by the loop, for the blocking lane
+        self.choice: Entry | None = None
+        """The share of the mix that was drawn for the exchange that begins now, if it is drawn here."""
         self._dial: Dial | None = None
         self._lingering: ending.Lingering | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -129,11 +143,15 @@ class Connection:
         for one in (self.client, backend):
             if one.family != _UNIX:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._link(backend)
+        for active in self.actives.values():
+            active.begin()
+
+    def _link(self, backend: socket.socket) -> None:
+        """Go on in the loop."""
         self._links = {True: Link(self, self.client, backend, True), False: Link(self, backend, self.client, False)}
         self._chains = Chains(self)
         self._chains.build()
-        for active in self.actives.values():
-            active.begin()
 
     # The plan.
 
@@ -147,8 +165,72 @@ class Connection:
         if self.over:
             return
         self._sync()
-        if self._chains is not None:
+        if self._lane is not None:
+            if not self.service.blocking:
+                self._lane.release()
+        elif self._chains is not None:
             self._chains.build()
+
+    @property
+    def drawing(self) -> bool:
+        """Whether it is drawn, for whatever can be read, which lane it needs."""
+        return self.service.blocking
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the blocking lane is to have the sockets, once nothing is under way."""
+        return self._claim is not None
+
+    def claims(self, to_backend: bool) -> bool:
+        """Draw for what can be read in a direction; whether that takes the connection to the blocking lane."""
+        if self._draw is None:
+            self._draw = Draw(self)
+        drawn, self._drawn = self._drawn, None
+        if drawn is None or drawn.to_backend != to_backend:
+            drawn = self._draw(to_backend)
+        if not self.service.calls(drawn.entry):
+            if to_backend:
+                self.choice = drawn.entry
+            return False
+        self._claim = drawn
+        self.unsettled = True
+        for link in self._links.values():
+            link.update()
+        self.settle()
+        return True
+
+    def _block(self, first: Drawn) -> None:
+        """Go on in the blocking lane, beginning with the call for *first*."""
+        assert self.backend is not None  # noqa: S101 - links have both sockets
+        assert self._draw is not None  # noqa: S101 - *first* was drawn
+        ended = frozenset(to_backend for to_backend, link in self._links.items() if link.ended)
+        self._claim = self.choice = None
+        self._forget_links()
+        self._lane = Lane(self, self.client, self.backend, self._draw, first, ended)
+        self._lane.start()
+
+    def left(self, left: Left) -> None:
+        """The blocking lane has given the sockets back."""
+        self._lane = None
+        self._moved[True] += left.sent
+        self._moved[False] += left.received
+        self.client, self.backend = left.client or self.client, left.backend
+        if self.number not in self.service.connections:  # it was reset meanwhile
+            ending.reset(*self._sockets)
+        elif self.over:
+            self._linger()
+        elif left.failure is not None:
+            self._report(*left.failure)
+        elif not left.end and left.client is not None:
+            self._drawn = left.drawn
+            self._link(left.backend) if left.backend is not None else self._detach()
+        else:
+            self.close(left.end)
+
+    def call_soon(self, callback: Callable[..., None], *facts: Any) -> None:
+        """Call in the loop's thread, from another one."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+            self.loop.call_soon_threadsafe(callback, *facts)
 
     def _sync(self) -> None:
         """Bring `actives` in line with the plan: what is the same stays, what changed changes, others begin or stop."""
@@ -225,6 +307,11 @@ class Connection:
         """A link may have become idle, and something waited for that."""
         if self._chains is not None:
             self._chains.settle()
+        if self._claim is not None and not self.over:
+            self.unsettled = True
+            if all(link.idle and link.pending is None for link in self._links.values()):
+                self._block(self._claim)
+            return
         if not self.over or self._lingering is not None or not self._links:
             return
         if all(link.idle and link.pending is None for link in self._links.values()):
@@ -238,6 +325,9 @@ class Connection:
             return
         self.over, self._end = True, end
         self._hang_up()
+        if self._lane is not None:
+            self._lane.stop()
+            return
         for link in self._links.values():
             link.stop()
         self.unsettled = True
@@ -253,6 +343,8 @@ class Connection:
         if self._lingering is not None:
             self._lingering.finish()
             return
+        if self._lane is not None:
+            self._lane.abandon()
         for link in self._links.values():
             link.discard()
         ending.reset(*self._sockets)
@@ -272,6 +364,9 @@ class Connection:
     def _linger(self) -> None:
         for link in self._links.values():
             link.discard()
+        if not self._sockets:  # plugins have closed them
+            self._finish()
+            return
         for one in self._sockets:
             ending.end_stream(one)
         self._lingering = ending.Lingering(self.loop, self.clock, self._sockets, self.view, self._finish)
@@ -339,7 +434,7 @@ class Connection:
 
     @property
     def _sockets(self) -> list[socket.socket]:
-        return [self.client] if self.backend is None else [self.client, self.backend]
+        return [one for one in (self.client, self.backend) if one is not None and one.fileno() >= 0]
 
     @property
     def _reuses(self) -> bool:

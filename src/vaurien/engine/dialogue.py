@@ -118,6 +118,9 @@ class Dialogue:
     def _draw_mix(self, plan: Plan) -> Active | None:
         if not plan.mix:
             return None
+        if self.connection.drawing:
+            entry, self.connection.choice = self.connection.choice, None
+            return self.connection.actives.get(entry.key) if entry is not None else None
         if self._mix_random is None:
             self._mix_random = self.connection.random_for("mix")
         entry = plan.draw(self._mix_random)
