@@ -57,7 +57,7 @@ class Dialogue:
             await self._take(to_backend, mark, piece, at)
         if self.framing.lost is not None and not self._told:
             self._told = True
-            self.connection.lost(self.framing.lost)
+            self.connection.journal.lost(self.framing.lost)
         if self.framing.owed:  # bytes of the other direction that were held back are free
             self.connection.link(not to_backend).run(self.feed(not to_backend, b"", at))
 
@@ -106,7 +106,7 @@ class Dialogue:
         chosen = self._draw_mix(plan)
         if chosen is not None:
             exchange.drawn.append(chosen)
-            self.connection.chosen(exchange.number, chosen.name)
+            self.connection.journal.chosen(exchange.number, chosen.name)
         for active in self.connection.actives.values():
             entry = active.entry
             if entry.of_mix:
