@@ -15,9 +15,10 @@ IN_A_THREAD = 4
 
 
 def connections_possible(each: int) -> int | None:
-    """How many connections of *each* so many descriptors fit under the soft limit of open files (RLIMIT_NOFILE); ``None``: there is no limit.
+    """How many connections of *each* so many descriptors fit under the soft limit of open files (RLIMIT_NOFILE).
 
-    Accepting more would leave clients without a backend: accept(2) takes the last descriptor, and socket(2) fails.
+    ``None``: there is no limit. Accepting more would leave clients without a backend: accept(2) takes the last
+    descriptor, and socket(2) fails.
     """
     if sys.platform == "win32":
         return None
