@@ -10,6 +10,7 @@ from typing import Any
 from vaurien import events, options, plugins
 from vaurien.engine.clock import Clock
 from vaurien.engine.connection import Connection
+from vaurien.engine.limits import connections_possible
 from vaurien.engine.listener import Listener
 from vaurien.engine.plan import Plan
 from vaurien.engine.service import Service
@@ -35,6 +36,8 @@ class Proxy:
         self._listener: Listener | None = None
         self._emptied: asyncio.Event = asyncio.Event()
         self._address = config.listen
+        self._ceiling: int | None = None
+        self._short = False  # said so; say it again after everybody has left
 
     @property
     def address(self) -> Address:
@@ -59,6 +62,7 @@ class Proxy:
     async def start(self) -> None:
         """Listen, and accept clients. Raises `BindError` naming the address and the system's reason."""
         loop = asyncio.get_running_loop()
+        self._ceiling = connections_possible()
         self._clock = clock = Clock(loop)
         self._service = service = Service(loop, clock, self.config, self._protocol, self._plan, self._observers)
         listener = Listener(loop, clock, self._accepted, self._room, self._complain)
@@ -116,8 +120,16 @@ class Proxy:
         connection.start()
 
     def _room(self) -> bool:
+        if self._ceiling is not None and self.connections >= self._ceiling:
+            self._complain_once(f"too many open files for more than {self._ceiling} connections; clients wait")
+            return False
         limit = self.config.max_connections
         return limit is None or self.connections < limit
+
+    def _complain_once(self, reason: str) -> None:
+        if not self._short:
+            self._short = True
+            self._complain(reason)
 
     def _complain(self, reason: str) -> None:
         assert self._service is not None  # noqa: S101 - only a started proxy accepts
@@ -128,6 +140,7 @@ class Proxy:
             self._listener.wake()
         if not self.connections:
             self._emptied.set()
+            self._short = False
 
 
 def _protocol(config: ProxyConfig) -> Protocol:
