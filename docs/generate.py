@@ -49,6 +49,9 @@ def _index(kind: str, known: list[plugins.Plugin]) -> str:
 def _plugin(plugin: plugins.Plugin) -> str:
     parts = [f"# {plugin.name}", _prose(plugin.target), "## Options", _options(plugin)]
     parts += _acts(plugin.target) if plugin.kind == "behavior" else _speaks(plugin.target)
+    by_hand = Path(f"{plugin.kind}s", f"{plugin.name}.md")
+    if (REFERENCE.parent / by_hand).exists():
+        parts += ["## More", f"[{plugin.name} on the wire](../../{by_hand.as_posix()})"]
     return "\n\n".join(parts) + "\n"
 
 
