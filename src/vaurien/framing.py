@@ -52,6 +52,8 @@ class Head(msgspec.Struct, eq=False):
 
     A request that no response follows (memcached ``noreply``) has *answered* false. One whose sender waits for a word
     before it sends the rest (HTTP's ``Expect: 100-continue``) has *waits* true: it can be answered before its end.
+    One whose response shows that earlier requests get none (what ends a series of memcached's quiet commands) has
+    *needed* true: it reaches the backend even when the proxy answers it, or the client would wait for ever.
     *data* is set by the framer: the head's bytes. A protocol may subclass it to remember more for its error reply.
     """
 
@@ -60,6 +62,7 @@ class Head(msgspec.Struct, eq=False):
     answered: bool = True
     waits: bool = False
     data: bytes = b""
+    needed: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True):
