@@ -29,7 +29,6 @@ class Connection:
     """One connection of a proxy. All methods run in the loop's thread; none of them waits."""
 
     __slots__ = (
-        "_backend_address",
         "_chains",
         "_dial",
         "_end",
@@ -43,6 +42,7 @@ class Connection:
         "_tasks",
         "actives",
         "backend",
+        "backend_address",
         "client",
         "clock",
         "delay_line",
@@ -68,7 +68,7 @@ class Connection:
         """It is ending: no hook acts any more, nothing new is sent."""
         self.unsettled = False
         """Something waits for the links to be idle: `settle` is to be called."""
-        self._backend_address = service.backend
+        self.backend_address = service.backend
         self._started = self.clock.now()
         self._links: dict[bool, Link] = {}
         self._chains: Chains | None = None
@@ -109,7 +109,7 @@ class Connection:
 
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead."""
-        self._backend_address = backend
+        self.backend_address = backend
 
     def _call(self) -> None:
         """Get a backend: one from the pool, or a new one."""
@@ -118,7 +118,7 @@ class Connection:
             self._connected(pooled)
         else:
             timeout = self.service.config.timeout
-            self._dial = Dial(self.loop, self.clock, self._backend_address, timeout, self._dialled)
+            self._dial = Dial(self.loop, self.clock, self.backend_address, timeout, self._dialled)
 
     def _dialled(self, result: socket.socket | DialError) -> None:
         self._dial = None
