@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import queue
 import socket
@@ -10,63 +9,19 @@ import threading
 
 import pytest
 
-from tests.plugins import Broken, Late, Resets
-from tests.running import PATIENCE, Echo, backend, read, running
+from tests.originals import IDLE, Forward, ask
+from tests.running import PATIENCE, backend, running
 from vaurien import events, plugins
 from vaurien.behaviors.dummy import Dummy
 from vaurien.engine import blocking
 from vaurien.engine.draw import Draw
 from vaurien.errors import DialError, OptionError, PluginError
 from vaurien.handlers import Handler
-from vaurien.handlers.base import BaseHandler
-from vaurien.hooks import Behavior
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Share, Stream
 from vaurien.protocols.base import BaseProtocol
 from vaurien.proxy import Proxy
 
-
-@pytest.fixture(autouse=True)
-def _own_registry(monkeypatch):
-    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
-    Handler.register(Forward)
-
-
-@pytest.fixture
-def serve():
-    """Start proxies in front of an echo server."""
-    with contextlib.ExitStack() as stack:
-        echo = stack.enter_context(Echo())
-        yield lambda *policy, **config: stack.enter_context(running(echo.address, *policy, **config))
-
-
-@pytest.fixture
-def connect():
-    with contextlib.ExitStack() as stack:
-        yield lambda proxy: stack.enter_context(proxy.connect())
-
-
-def ask(client, data=b"hello"):
-    client.sendall(data)
-    return read(client, len(data))
-
-
-IDLE = Fault("idle", "forward", probability=0.0)
-"""Never hit, but in play: connections are in the blocking lane."""
-
 QUIET = Mix((Share(100, "forward", {"upper": "no"}),))
-
-
-class Forward(BaseHandler):
-    """Moves a chunk, in capitals to the backend."""
-
-    name = "forward"
-    options = {"upper": ("In capitals", bool, True)}
-
-    def __call__(self, client_sock, backend_sock, to_backend):
-        data = self._get_data(client_sock, backend_sock, to_backend)
-        dest = backend_sock if to_backend else client_sock
-        dest.sendall(data.upper() if self.option("upper") else data)
-        return data != ""
 
 
 def test_a_handler_moves_the_bytes(serve, connect):
@@ -396,108 +351,3 @@ def test_wrong_options_and_classes_are_told_before_anything_opens():
     for mix, error in ((wrong, OptionError), (Mix.parse("100:demanding"), PluginError)):
         with pytest.raises(error, match=r"^handler '"):
             Proxy(ProxyConfig(name="web", listen=Address(), backend=Address(), policy=Policy(mix)))
-
-
-class TestModernBehaviorsBesidePluginsOfTheOriginal:
-    """A policy may name both; here every draw hits the modern behavior."""
-
-    @pytest.fixture
-    def play(self, serve, connect):
-        def start(name, *, protocol="tcp", **options):
-            proxy = serve("", IDLE, protocol=protocol)
-            mix = Mix((Share(100, name, options),))
-            proxy.call(lambda: proxy.proxy.set_policy(Policy(mix, (IDLE,))))
-            return proxy, connect(proxy)
-
-        return start
-
-    def test_undisturbed(self, play):
-        _, client = play("dummy")
-        assert ask(client) == b"hello"
-        assert ask(client, b"x" * 300_000) == b"x" * 300_000
-
-    def test_error_answers_instead_of_the_backend(self, play):
-        proxy, client = play("error")
-        client.sendall(b"hello")
-        assert len(read(client, 1000)) == 1000
-        hits = proxy.events.wait(events.Injected)
-        assert [(hit.fault, hit.exchange) for hit in hits] == [("error", 1)]
-
-    def test_error_injects_into_the_answer(self, play):
-        _, client = play("error", inject=True)
-        client.sendall(b"hello!")
-        answer = read(client, 106)
-        assert (answer[:3], answer[-3:]) == (b"hel", b"lo!")
-
-    def test_the_warm_up_is_counted_on_the_proxy(self, play, connect):
-        proxy, client = play("error", warmup=2)
-        assert ask(client) == b"hello"
-        assert ask(connect(proxy)) == b"hello"
-        assert ask(client) != b"hello"
-
-    def test_blackout_closes(self, play):
-        proxy, client = play("blackout")
-        client.sendall(b"hello")
-        assert client.recv(1) == b""
-        client.close()
-        assert proxy.events.wait(events.Closed)[0].end == "closed by blackout"
-
-    def test_abort_drops_the_answer_and_closes(self, play):
-        proxy, client = play("abort")
-        client.sendall(b"hello")
-        assert client.recv(1) == b""
-        client.close()
-        closed = proxy.events.wait(events.Closed)[0]
-        assert (closed.end, closed.sent, closed.received) == ("closed by abort", 5, 0)
-
-    def test_hang_ends_when_the_client_leaves(self, play):
-        proxy, client = play("hang")
-        client.sendall(b"hello")
-        proxy.events.wait(events.Injected)
-        client.close()
-        assert proxy.events.wait(events.Closed)[0].end == "closed by hang"
-
-    @pytest.mark.parametrize("after", ["", "100:forward"])
-    @pytest.mark.parametrize("name", ["hang", "delay"])
-    def test_a_wait_ends_when_the_fault_is_removed(self, play, name, after):
-        proxy, client = play(name, **({"sleep": 3600} if name == "delay" else {}))
-        client.sendall(b"hello")
-        proxy.events.wait(events.Injected)
-        client.sendall(b" there")
-        proxy.set_policy(after)
-        assert read(client, 11).lower() == b"hello there"
-
-    def test_a_delay_on_the_bytes_keeps_them(self, play):
-        plugins.register("behavior", Late)
-        _, client = play("late", after=0.001)
-        assert ask(client) == b"hello"
-
-    def test_a_reset_is_seen_as_one(self, play):
-        plugins.register("behavior", Resets)
-        proxy, client = play("resets")
-        client.sendall(b"hello")
-        with pytest.raises(ConnectionResetError):
-            client.recv(1)
-        assert proxy.events.wait(events.Closed)[0].end == "reset by resets"
-
-    def test_one_that_raises_is_named(self, play):
-        plugins.register("behavior", Broken)
-        proxy, client = play("broken")
-        client.sendall(b"hello")
-        with pytest.raises(ConnectionResetError):
-            client.recv(1)
-        failed = proxy.events.wait(events.Failed)[0]
-        assert failed.where == "behavior broken"
-        assert failed.error.startswith("RuntimeError: broken on_request (")
-
-    def test_one_that_awaits_something_else_is_told(self, play):
-        class Foreign(Behavior, frozen=True):
-            async def on_request(self, exchange):
-                await asyncio.sleep(0)
-
-        plugins.register("behavior", Foreign)
-        proxy, client = play("foreign")
-        client.sendall(b"hello")
-        with pytest.raises(ConnectionResetError):
-            client.recv(1)
-        assert "a hook awaited something that is not" in proxy.events.wait(events.Failed)[0].error

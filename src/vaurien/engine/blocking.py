@@ -22,6 +22,7 @@ from vaurien.engine.active import Active
 from vaurien.engine.draw import Draw
 from vaurien.engine.turn import Turn, Wire, goes_on
 from vaurien.errors import DialError
+from vaurien.framing import Framing
 from vaurien.model import Address
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Lane:
         self._open: list[socket.socket] = [self._client, self._backend]
         self._sent = 0  # to backends that are gone
         self._idle_calls = 0
+        self._framing: Framing | None = None
         self._wanted_end = ""  # what a modern behavior said about the end
         self._order = Order.GO_ON
         self._calling = False  # a plugin may be running
@@ -229,7 +231,9 @@ class Lane:
         assert backend is not None  # noqa: S101 - see _call
         wire = Wire(self._client, backend, self._bell, connection.service.config.bufsize)
         wire.stopped = lambda: self._order is not Order.GO_ON or entry not in connection.plan.entries
-        Turn(active, wire, connection, self._draw.calls, connection.service.protocol).play(to_backend)
+        if self._framing is None or self._framing.lost is None:  # what is not of the protocol does not become so later
+            self._framing = connection.service.protocol.framer()
+        Turn(active, wire, connection, self._draw.calls, self._framing).play(to_backend)
         self._wanted_end = wire.ended
         return goes_on(wire)
 

@@ -17,7 +17,7 @@ from vaurien import hooks
 from vaurien.classic.sockets import PluginSocket, end_sending, is_closed, ready, reset
 from vaurien.engine.active import Active, Interrupted
 from vaurien.engine.exchange import Exchange
-from vaurien.framing import Head, Mark, Piece, Protocol, Reply
+from vaurien.framing import Framing, Head, Mark, Piece, Protocol, Reply
 from vaurien.model import Address
 
 if TYPE_CHECKING:
@@ -143,11 +143,12 @@ class Side:
 class Turn(Side):
     """`hooks.Exchange`, and who plays it."""
 
-    def __init__(self, active: Active, wire: Wire, connection: Connection, number: int, protocol: Protocol) -> None:
+    def __init__(self, active: Active, wire: Wire, connection: Connection, number: int, framing: Framing) -> None:
         super().__init__(active, wire, connection)
-        self.protocol = protocol
+        self.protocol: Protocol = connection.service.protocol
         self._number = number
-        self._framing = protocol.framer()
+        self._framing = framing
+        self._held = {True: 0, False: 0}  # bytes that the framing has not given back
         self._exchange: Exchange | None = None
         self._hit_once = False
 
@@ -241,10 +242,10 @@ class Turn(Side):
             self._take(to_backend, self._read(to_backend))
             if wire.ahead:
                 self._take(True, wire.read())
-            while not self._over and not wire.ended and self._exchange is not None:
+            while not self._over and not wire.ended and (self._exchange is not None or any(self._held.values())):
                 readable = wire.wait(wire.client.gettimeout(), wire.backend, wire.client)
                 if not readable:
-                    return
+                    raise Interrupted
                 self._take(wire.backend not in readable, self._read(wire.backend not in readable))
             if self._exchange is not None and not wire.ended:
                 self._finish()
@@ -253,8 +254,15 @@ class Turn(Side):
         except (ConnectionError, TimeoutError):
             reset(wire.client)
             reset(wire.backend)
+        self._let_go()
 
     _over = False
+
+    def _let_go(self) -> None:
+        """Pass on what the framing holds: it is forgotten with the turn."""
+        for to_backend, held in self._held.items():
+            if held and goes_on(self._wire) and not (self._exchange and self._exchange.swallows(to_backend)):
+                self._wire.side(to_backend)[1].sendall(b"".join(data for _, data in self._framing.end(to_backend)))
 
     def _read(self, to_backend: bool) -> bytes:
         return self._wire.read() if to_backend else bytes(self._wire.backend.recv(self._wire.size))
@@ -262,6 +270,7 @@ class Turn(Side):
     def _take(self, to_backend: bool, data: bytes) -> None:
         self.arrived_at = self.now()
         pieces = self._framing.feed(to_backend, data) if data else self._framing.end(to_backend)
+        self._held[to_backend] += len(data) - sum(len(piece) for _, piece in pieces)
         for piece in pieces:
             if not self._wire.ended:
                 self._piece(to_backend, piece)
