@@ -136,6 +136,9 @@ class Lines(Protocol, frozen=True):
     def framer(self):
         return LinesFramer()
 
+    def rewrite(self, head, backend):
+        return head.data.replace(b"HOST", backend.host.encode()) if b"HOST" in head.data else None
+
     def error_reply(self, head, random, code=None):
         return Reply(b"no: " + head.data, close=True)
 
@@ -166,6 +169,13 @@ def test_a_protocol_s_own_messages_and_errors_are_used(play):
     client.close()
     closed = proxy.events.wait(events.Closed)[0]
     assert (closed.end, closed.sent, closed.received) == ("closed after an error reply", 6, 16)
+
+
+def test_the_head_is_written_for_the_backend(play):
+    plugins.register("protocol", Lines)
+    _, client = play("delay", protocol="lines", sleep=0.001)
+    client.sendall(b"to HOST\n")
+    assert read(client, 13) == b"to 127.0.0.1\n"
 
 
 def test_all_of_an_answer_is_dropped(play):

@@ -288,6 +288,9 @@ class Turn(Side):
         if isinstance(mark, Head) and mark.request and played is None:
             self._exchange = played = Exchange(self._number, mark)
             self._hook("on_request")
+            changed = self.protocol.rewrite(mark, self._owner.backend_address)
+            if changed is not None:
+                played.rewrite(changed)
             data = played.take_head(True)
         elif isinstance(mark, Head) and not mark.request and played is not None and played.response is None:
             played.response = mark
