@@ -84,7 +84,7 @@ def started(
             port = free_port()
             process = _spawn(_tied(command(port, folder), stop), folder, run_as)
             try:
-                if _accepts(process, port):
+                if _listens(process, port):
                     yield Server("127.0.0.1", port, folder, process.pid, **facts)
                     return
                 if process.poll() is None or attempt == 2:
@@ -128,14 +128,21 @@ def _tied(command: Sequence[str | Path], stop: signal.Signals) -> list[str | Pat
     return [setpriv, "--pdeathsig", stop.name, *command] if setpriv else list(command)
 
 
-def _accepts(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until *process* accepts connections on *port*; false when it ends before, or takes too long."""
+def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until *port* is listened on; false when *process* ends before, or takes too long."""
     deadline = time.monotonic() + START_TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        if any(_has_listener(table, port) for table in ("/proc/net/tcp", "/proc/net/tcp6")):
             return True
         time.sleep(0.01)
     return False
+
+
+def _has_listener(table: str, port: int) -> bool:
+    """By proc(5), not by a connection: iperf3 takes one that ends at once for a client, and is busy."""
+    lines = Path(table).read_text().splitlines()[1:] if os.path.exists(table) else []  # no tcp6 without IPv6
+    rows = (line.split() for line in lines)
+    return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)  # 0A: LISTEN
 
 
 def _end(process: subprocess.Popen[bytes], stop: signal.Signals) -> None:
