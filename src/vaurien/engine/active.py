@@ -123,7 +123,7 @@ class Active:
 
     def hit(self, exchange: int | None = None) -> None:
         """The fault acted."""
-        self._connection.count_hit(self.name, exchange)
+        self._connection.journal.hit(self.name, exchange)
 
     async def wait_until(self, when: float) -> None:
         """Wait for the clock; at once when the fault has stopped. Raises `Interrupted` when it stops meanwhile."""

@@ -9,13 +9,13 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
-from vaurien import events
 from vaurien.engine import ending
 from vaurien.engine.active import Active, Interrupted
 from vaurien.engine.blocking import Lane, Left
 from vaurien.engine.chain import Chains
 from vaurien.engine.dial import Dial
 from vaurien.engine.draw import Draw, Drawn
+from vaurien.engine.journal import Journal, describe
 from vaurien.engine.link import Link
 from vaurien.engine.plan import Entry, Plan
 from vaurien.engine.service import Service
@@ -42,7 +42,6 @@ class Connection:
         "_mirrored",
         "_moved",
         "_reset_by",
-        "_started",
         "_tasks",
         "actives",
         "backend",
@@ -51,7 +50,7 @@ class Connection:
         "client",
         "clock",
         "delay_line",
-        "hits",
+        "journal",
         "loop",
         "number",
         "over",
@@ -66,15 +65,14 @@ class Connection:
         self.loop, self.clock, self.view = service.loop, service.clock, service.view
         self.delay_line = service.config.delay_line
         self.number = service.number()
+        self.journal = Journal(service, self.number, peer)
         self.backend: socket.socket | None = None
         self.actives: dict[str, Active] = {}
-        self.hits: dict[str, int] = {}
         self.over = False
         """It is ending: no hook acts any more, nothing new is sent."""
         self.unsettled = False
         """Something waits for the links to be idle: `settle` is to be called."""
         self.backend_address = service.backend
-        self._started = self.clock.now()
         self._links: dict[bool, Link] = {}
         self._chains: Chains | None = None
         self._lane: Lane | None = None
@@ -98,7 +96,7 @@ class Connection:
 
     def start(self) -> None:
         """Begin: the client was just accepted."""
-        self.service.emit(events.Accepted, connection=self.number, peer=self.peer)
+        self.journal.accepted()
         self._sync()
         if self.plan.connects:
             self.guard(self._greet(), "on_connect")
@@ -133,7 +131,7 @@ class Connection:
     def _dialled(self, result: socket.socket | DialError) -> None:
         self._dial = None
         if isinstance(result, DialError):
-            self.service.emit(events.Failed, connection=self.number, where="dial", error=str(result))
+            self.journal.failed("dial", str(result))
             self.reset("dial failed")
         else:
             self._connected(result)
@@ -420,16 +418,7 @@ class Connection:
             one.close()
         for active in self.actives.values():
             active.abandon()
-        self.service.emit(
-            events.Closed,
-            connection=self.number,
-            peer=self.peer,
-            sent=self._moved[True],
-            received=self._moved[False],
-            end=self._end,
-            duration=self.clock.now() - self._started,
-            hits=self.hits,
-        )
+        self.journal.closed(self._end, self._moved[True], self._moved[False])
         self.service.forget(self)
 
     @property
@@ -454,20 +443,6 @@ class Connection:
         """The state of the fault *key* on the whole proxy."""
         return self.service.shared_state(key, factory)
 
-    def chosen(self, exchange: int, name: str) -> None:
-        """The mix was drawn."""
-        self.service.emit(events.Chosen, connection=self.number, exchange=exchange, behavior=name)
-
-    def count_hit(self, name: str, exchange: int | None) -> None:
-        """The fault *name* acted."""
-        self.hits[name] = self.hits.get(name, 0) + 1
-        self.service.emit(events.Injected, connection=self.number, fault=name, exchange=exchange)
-
-    def lost(self, reason: str) -> None:
-        """The protocol cannot make sense of the bytes."""
-        protocol = type(self.service.protocol).__module__.rpartition(".")[2]
-        self.service.emit(events.Lost, connection=self.number, protocol=protocol, reason=reason)
-
     def plugin_failed(self, name: str, error: BaseException) -> None:
         """A behavior raised: its connection ends, and nothing else."""
         self._report(f"behavior {name}", error)
@@ -477,7 +452,7 @@ class Connection:
         self._report("engine", error)
 
     def _report(self, where: str, error: BaseException) -> None:
-        self.service.emit(events.Failed, connection=self.number, where=where, error=describe(error))
+        self.journal.failed(where, describe(error))
         if not self.over:
             self.reset("error")
 
@@ -496,13 +471,3 @@ class Connection:
 
 
 _UNIX = getattr(socket, "AF_UNIX", None)
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line, with the place that raised it."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
-        trace = trace.tb_next
-    return f"{type(error).__name__}: {error}{place}"

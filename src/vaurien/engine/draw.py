@@ -44,11 +44,11 @@ class Draw:
         entry = plan.draw(self._mix) if plan.mix else None
         if entry is not None:
             if entry.blocking:  # a modern one is counted by the exchange that it acts on
-                connection.call_soon(connection.chosen, self.calls, entry.name)
+                connection.call_soon(connection.journal.chosen, self.calls, entry.name)
             return Drawn(to_backend, entry)
         for fault in plan.faults:
             if fault.blocking and fault.fault.stream.includes(to_backend) and self._throw(fault):
-                connection.call_soon(connection.count_hit, fault.name, self.calls)
+                connection.call_soon(connection.journal.hit, fault.name, self.calls)
                 return Drawn(to_backend, fault)
         return Drawn(to_backend, None)
 
