@@ -1,1 +1,1 @@
-"""Not here yet."""
+"""Observers that come with Vaurien, one file each: a log, totals, and a statsd client."""

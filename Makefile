@@ -1,0 +1,60 @@
+# Needs Python 3.11 or newer, pip and make. `make help` lists what there is.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test servers check format docs coverage changelog clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Debian's python3 has venv but not always ensurepip; pip can install itself into an environment from outside.
+$(VENV)/pyvenv.cfg:
+	$(PYTHON) -m venv $(VENV) 2>/dev/null \
+		|| { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+# --group needs pip 25.1
+$(VENV)/.developer: pyproject.toml | $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group test --group lint --group docs
+	@touch $@
+
+install: $(VENV)/.installed ## Make .venv and install Vaurien into it, from this folder
+
+demo: $(VENV)/.installed ## Break a few hundred requests and show what became of them
+	$(BIN)/python -m vaurien.cli.demo
+
+servers: ## Install the servers that tests use (apt-get, where it may)
+	sh tests/install-servers.sh
+
+test: $(VENV)/.developer servers ## Run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.developer ## Format, lint, types, floors between packages, sizes of files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/architecture
+
+format: $(VENV)/.developer ## Format the code, and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.developer ## Write the reference pages anew from what the code declares
+	$(BIN)/python docs/generate.py
+
+coverage: $(VENV)/.developer servers ## Run all tests and show the lines and branches that none of them took
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --cov-report=html $(ARGS)
+
+changelog: $(VENV)/.developer ## Show the changelog of the next release
+	$(BIN)/towncrier build --draft --version next
+
+clean: ## Remove what these targets made
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,122 @@
+"""Events as lines: one event, one line, whatever a peer or a plugin put into it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import IO, Any, Literal
+
+import msgspec
+
+from vaurien.errors import OptionError
+from vaurien.events import Accepted, Chosen, Closed, Event, Failed, Injected, Listening, Lost, PolicyChanged
+
+_LEVELS = {
+    name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+}  # the standard library's names and numbers, so that --log-level means what people expect
+
+_KINDS: Mapping[type[Event], tuple[str, str]] = {
+    Listening: ("INFO", "listening"),
+    PolicyChanged: ("INFO", "policy changed"),
+    Accepted: ("DEBUG", "accepted"),
+    Chosen: ("DEBUG", "chosen"),
+    Injected: ("DEBUG", "injected"),
+    Closed: ("INFO", "closed"),
+    Lost: ("WARNING", "protocol lost"),
+    Failed: ("WARNING", "failed"),
+}
+
+_PLAIN = re.compile(r"[!#-<>-~]+")  # printable ASCII without space, quote and equals sign
+
+
+class Log:
+    """An observer that writes one line per event of *level* or above.
+
+    *level* is DEBUG, INFO, WARNING, ERROR or CRITICAL; *format* is ``text`` (``key=value`` pairs, those with spaces
+    quoted as in JSON) or ``json`` (an object a line); *output* is a file's path, to which lines are added, or ``-`` for
+    standard error. Raises `OptionError` for anything else. Lines that cannot be written (the disk is full, the reader
+    of a pipe has gone) are counted in `dropped`: a log must not end a connection.
+    """
+
+    def __init__(
+        self,
+        level: str = "INFO",
+        format: Literal["text", "json"] = "text",  # noqa: A002 - the option's name on every surface
+        output: str = "-",
+    ) -> None:
+        if level.upper() not in _LEVELS:
+            raise OptionError("log level", level, "one of " + ", ".join(_LEVELS))
+        if format not in _FORMATS:
+            raise OptionError("log format", format, "one of " + ", ".join(_FORMATS))
+        self._threshold: int = _LEVELS[level.upper()]
+        self._line = _FORMATS[format]
+        self._stream = _open(output)
+        self.dropped = 0
+
+    def __call__(self, event: Event) -> None:
+        """Write *event*, or drop it when it is below the level."""
+        level, message = _KINDS.get(type(event), ("INFO", type(event).__name__))
+        if _LEVELS[level] < self._threshold:
+            return
+        try:
+            self._stream.write(self._line(_fields(event, level, message)) + "\n")
+        except (OSError, ValueError):  # ValueError: the stream is closed
+            self.dropped += 1
+
+    def close(self) -> None:
+        """Close the file; standard error stays open."""
+        if self._stream is not sys.stderr:
+            self._stream.close()
+
+
+def _open(output: str) -> IO[str]:
+    if output == "-":
+        return sys.stderr
+    try:
+        return open(output, "a", buffering=1, encoding="utf-8")
+    except OSError as error:
+        expected = f"- or a file that can be written ({error.strerror})"
+        raise OptionError("log output", output, expected) from None
+
+
+def _fields(event: Event, level: str, message: str) -> dict[str, Any]:
+    """What a line says about *event*, in order; what is not known is left out."""
+    facts = msgspec.structs.asdict(event)
+    moment = dt.datetime.fromtimestamp(facts.pop("at"), dt.UTC)
+    head = {
+        "time": moment.isoformat(timespec="milliseconds"),
+        "level": level,
+        "msg": message,
+        "proxy": facts.pop("proxy"),
+    }
+    if "duration" in facts:
+        facts["duration"] = round(facts["duration"], 6)
+    return head | {name: value for name, value in facts.items() if value is not None}
+
+
+def _text(fields: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={_quoted(_flat(value))}" for name, value in fields.items())
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}:{count}" for key, count in value.items())
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value)
+
+
+def _quoted(text: str) -> str:
+    """*text* as it is when it can be read back so, else as a JSON string: pure ASCII, no control characters."""
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+
+
+def _json(fields: Mapping[str, Any]) -> str:
+    return json.dumps({name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()})
+
+
+_FORMATS = {"text": _text, "json": _json}

@@ -1,0 +1,74 @@
+"""What the design promises about files, checked."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from vaurien import plugins
+
+ROOT = Path(__file__).parents[2]
+LONGEST = 500
+BANNED_NAMES = {"utils", "util", "helpers", "common", "manager", "misc"}
+FORMER_NAMES = {"vaurien/util.py"}  # names that plugins of the original import
+
+
+def sources(*folders):
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for folder in ("src", "tests", "docs", "benchmarks", "examples") for path in sources(folder)],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_a_file_can_be_read_in_one_sitting(path):
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGEST, f"{path.relative_to(ROOT)} has {lines} lines; {LONGEST} is the ceiling"
+
+
+def test_no_module_is_named_for_having_no_subject():
+    found = {str(path.relative_to(ROOT / "src")) for path in sources("src") if path.stem in BANNED_NAMES}
+    assert found <= FORMER_NAMES
+
+
+PLUGINS = [
+    pytest.param(kind, f"vaurien.{kind}s.{name}", id=f"{kind}-{name}")
+    for kind in ("behavior", "protocol")
+    for name in plugins.names(kind)
+    if (ROOT / "src" / "vaurien" / f"{kind}s" / f"{name}.py").exists()
+]
+
+
+@pytest.mark.parametrize(("kind", "module"), PLUGINS)
+def test_a_plugin_is_one_public_class_in_a_file_of_its_name(kind, module):
+    loaded = import_module(module)
+    public = [
+        name
+        for name, value in vars(loaded).items()
+        if inspect.isclass(value) and value.__module__ == module and not name.startswith("_")
+    ]
+    name = module.rpartition(".")[2]
+    assert [one.lower() for one in public] == [name.replace("_", "")]
+    assert plugins.find(name, kind).target is getattr(loaded, public[0])
+
+
+@pytest.mark.parametrize(("kind", "module"), PLUGINS)
+def test_a_plugin_and_its_module_are_documented(kind, module):
+    loaded = import_module(module)
+    assert loaded.__doc__
+    assert plugins.find(module.rpartition(".")[2], kind).target.__doc__
+
+
+@pytest.mark.parametrize(("kind", "module"), PLUGINS)
+def test_every_option_has_a_sentence_of_help(kind, module):
+    for option in plugins.find(module.rpartition(".")[2], kind).declarations:
+        assert option.help, f"{module}: option {option.name} has no help"
+        assert not option.help.endswith("."), f"{module}: help of option {option.name} ends in a full stop"
+
+
+def test_the_architecture_fits_in_one_sitting():
+    assert len((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines()) <= 200

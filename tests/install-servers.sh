@@ -1,0 +1,33 @@
+#!/bin/sh
+# Installs what tests/packages.txt lists and this machine lacks, where apt-get may: as root, or by a sudo that does not
+# ask. Tests start their servers themselves, on free ports; the install leaves none of Debian's services running.
+set -eu
+here=$(dirname "$0")
+
+program() {
+    PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1" || ls /usr/lib/postgresql/*/bin/"$1" 2>/dev/null
+}
+
+missing=$(sed 's/#.*//' "$here/packages.txt" | while read -r package name; do
+    if [ -n "$package" ] && ! program "$name" >/dev/null; then echo "$package"; fi
+done)
+[ -n "$missing" ] || exit 0
+
+sudo=
+if [ "$(id -u)" -ne 0 ]; then sudo="sudo -n"; fi
+if ! command -v apt-get >/dev/null || { [ -n "$sudo" ] && ! $sudo true 2>/dev/null; }; then
+    echo "Not installed, so tests that need them are skipped:" $missing >&2
+    exit 0
+fi
+
+# invoke-rc.d(8): 101 means that no service may be started.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap '$sudo rm -f "$policy"' EXIT
+    trap 'exit 1' HUP INT TERM
+    printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null
+    $sudo chmod 755 "$policy"
+fi
+echo "Installing for the tests:" $missing
+$sudo apt-get update -q </dev/null
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing </dev/null
