@@ -73,6 +73,12 @@ class Relay:
         for each in self._sockets:
             each.close()
 
+    def only(self) -> Dialogue:
+        """The one connection there was, when it has ended."""
+        (dialogue,) = self.dialogues
+        assert dialogue.ended.wait(30)
+        return dialogue
+
     def check(self) -> None:
         """All that passed was understood, and there was something."""
         assert self.dialogues

@@ -16,6 +16,7 @@ from vaurien.protocols.mysql import Mysql
 
 pytestmark = pytest.mark.server
 
+
 @pytest.fixture(params=[65536, 1], ids=["chunks", "bytes"])
 def relay(request: pytest.FixtureRequest, mariadb_server: Server) -> Iterator[Relay]:
     with relayed(Mysql(), (mariadb_server.host, mariadb_server.port), request.param) as relay:
@@ -51,7 +52,7 @@ def test_login_queries_and_goodbye(relay: Relay, mariadb_server: Server) -> None
         assert rows(connection, "SET @x = 1") == ()
         with pytest.raises(pymysql.err.OperationalError):
             rows(connection, "SELECT nonsense")
-    (dialogue,) = relay.dialogues
+    dialogue = relay.only()
     assert dialogue.commands[0] == "connect"
     assert dialogue.commands[-1] == "quit"
     assert len(dialogue.asked("nonsense")) == 1
@@ -77,7 +78,7 @@ def test_several_results_of_one_command(relay: Relay, mariadb_server: Server) ->
                 while cursor.nextset():
                     results += 1
                 assert results == count
-    (dialogue,) = relay.dialogues
+    dialogue = relay.only()
     assert dialogue.commands.count("query") == dialogue.answered - 1
 
 
@@ -156,7 +157,7 @@ def test_prepared_statements_by_hand(relay: Relay, mariadb_server: Server) -> No
         ask(COMMAND.COM_STMT_PREPARE, b"SET @x = 1")
         with pytest.raises(pymysql.err.ProgrammingError):
             ask(COMMAND.COM_STMT_PREPARE, b"SELECT no FROM where")
-    (dialogue,) = relay.dialogues
+    dialogue = relay.only()
     assert {head.fields["command"] for head in dialogue.asked("seq_1_to_5")} == {
         "stmt_prepare",
         "stmt_execute",
@@ -179,7 +180,7 @@ def test_mysql_connector(relay: Relay, mariadb_server: Server) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
             assert cursor.fetchall() == [(1,)]
-    commands = relay.dialogues[0].commands
+    commands = relay.only().commands
     assert {"change_user", "reset_connection", "stmt_prepare", "stmt_execute"} <= set(commands)
 
 
@@ -197,14 +198,14 @@ def test_command_line_client(relay: Relay, mariadb_server: Server, options: list
     )
     assert "after" in done.stdout
     assert "300" in done.stdout
-    assert ("query" in relay.dialogues[0].commands) == (not options)
+    assert ("query" in relay.only().commands) == (not options)
 
 
 def test_slap(whole: Relay, mariadb_server: Server) -> None:
     network = ["--host=127.0.0.1", f"--port={whole.port}", f"--user={mariadb_server.user}"]
+    load = ["--auto-generate-sql", "--concurrency=4", "--number-of-queries=400"]
     subprocess.run(
-        [require("mariadb-slap"), "--no-defaults", "--auto-generate-sql", "--concurrency=4", "--number-of-queries=400"]
-        + network,
+        [require("mariadb-slap"), "--no-defaults", *load, *network],
         env={**os.environ, "MYSQL_PWD": mariadb_server.password},
         check=True,
         capture_output=True,
@@ -231,7 +232,7 @@ def test_an_error_after_which_the_connection_works(whole: Relay, mariadb_server:
                 rows(connection, "SELECT 'broken'")
             assert code is None or caught.value.args[0] == int(code)
             assert rows(connection, "SELECT 1") == ((1,),)
-    assert len(whole.dialogues[0].refused) == 3
+    assert len(whole.only().refused) == 3
 
 
 def test_a_broken_prepare(whole: Relay, mariadb_server: Server) -> None:
