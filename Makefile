@@ -1,5 +1,5 @@
 # Needs Python 3.11 or newer, pip and make. `make help` lists what there is.
-PYTHON ?= python3
+PYTHON ?= $(shell command -v python3 || command -v python3.11)
 VENV ?= .venv
 BIN := $(VENV)/bin
 
@@ -11,7 +11,7 @@ help: ## List the targets
 
 # Debian's python3 has venv but not always ensurepip; pip can install itself into an environment from outside.
 $(VENV)/pyvenv.cfg:
-	$(PYTHON) -m venv $(VENV) 2>/dev/null \
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null \
 		|| { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/pyvenv.cfg
@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/pyvenv.cfg
 # --group needs pip 25.1
 $(VENV)/.developer: pyproject.toml | $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group test --group lint --group docs
+	$(BIN)/python -m pip install --quiet --group test --group clients --group lint --group docs
 	@touch $@
 
 install: $(VENV)/.installed ## Make .venv and install Vaurien into it, from this folder

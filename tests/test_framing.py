@@ -1,10 +1,10 @@
 from collections.abc import Iterable
 
 import pytest
-from fuzz.framer import Segment, check, play, recut
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzz.framer import Segment, check, play, recut
 from vaurien.errors import ParseError
 from vaurien.framing import (
     HEAD_LIMIT,

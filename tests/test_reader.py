@@ -125,3 +125,24 @@ def test_skipping_passes_whole_chunks_except_the_last() -> None:
         next(reading)
     assert reader.take_read() == b"x"
     assert reader.held == 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_past_reads_to_a_delimiter_however_it_is_cut_and_far(size: int) -> None:
+    reader = Reader()
+    text = b"x" * 5000 + b"\r\n.\r" + b"\r\n.\r\n"
+    drive(reader, lambda r: r.past(b"\r\n.\r\n"), cut(text, size))
+    assert reader.take_read() == text
+
+
+def test_past_needs_its_delimiter() -> None:
+    with pytest.raises(ParseError, match="the stream ended inside a message"):
+        drive(Reader(), lambda r: r.past(b"ab"), [b"xa"], end=True)
+
+
+def test_what_is_unread_is_read_again() -> None:
+    reader = Reader()
+    assert drive(reader, lambda r: r.line(), [b"ab\ncd\n"]) == b"ab\n"
+    reader.unread(3)
+    assert reader.take_read() == b""
+    assert drive(reader, lambda r: r.line(), []) == b"ab\n"

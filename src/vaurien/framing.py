@@ -52,6 +52,8 @@ class Head(msgspec.Struct, eq=False):
 
     A request that no response follows (memcached ``noreply``) has *answered* false. One whose sender waits for a word
     before it sends the rest (HTTP's ``Expect: 100-continue``) has *waits* true: it can be answered before its end.
+    One whose response shows that earlier requests get none (what ends a series of memcached's quiet commands) has
+    *needed* true: it reaches the backend even when the proxy answers it, or the client would wait for ever.
     *data* is set by the framer: the head's bytes. A protocol may subclass it to remember more for its error reply.
     """
 
@@ -60,6 +62,7 @@ class Head(msgspec.Struct, eq=False):
     answered: bool = True
     waits: bool = False
     data: bytes = b""
+    needed: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -112,6 +115,11 @@ class Framing:
         """How many bytes of the direction *to_backend* were fed and not given back yet."""
         return 0
 
+    @property
+    def quiet(self) -> bool:
+        """Whether no request waits for its response, and none is half sent."""
+        return not self.waiting
+
     def withdraw(self, head: Head) -> None:
         """The request that *head* began does not reach the backend, so no response will come for it."""
         if head in self.waiting:
@@ -135,7 +143,7 @@ class Turns(Framing):
         if self._asked:
             return [(Mark.BODY, data)]
         pieces = self._finish()
-        head = Head(request=True, data=data)
+        head = Head(request=True, waits=True, data=data)  # where it ends is not known before the answer comes
         self._asked = True
         self.waiting.append(head)
         return [*pieces, (head, data)]
@@ -145,6 +153,11 @@ class Turns(Framing):
             return [(Mark.BODY, data)]
         self._asked, self._answering = False, True
         return [(Mark.REQUEST_END, b""), (Head(request=False, data=data), data)]
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the backend was the last to speak."""
+        return not self._asked
 
     def _finish(self) -> list[Piece]:
         if not self._answering:
@@ -225,6 +238,11 @@ class Framer(Framing):
         else:
             super().withdraw(head)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether both directions are between two messages."""
+        return self._fallback is None and not self.waiting and all(side.between for side in self._sides)
+
     def opaque(self) -> None:
         """From here on nothing is framed in either direction: both sides speak something else (TLS, a tunnel)."""
         for side in self._sides:
@@ -263,6 +281,11 @@ class _Side:
         self._head: Head | None = None  # that began it; None: it belongs to no exchange
         self._answers: Head | None = None  # the request that a response answers
         self._frames = frames(self.read)
+
+    @property
+    def between(self) -> bool:
+        """Whether no message has begun that has not ended."""
+        return not self._open and not self.opaque and not self.read.held
 
     def feed(self, data: bytes, pieces: list[Piece]) -> bool:
         """Add the pieces of *data*. Returns False when this side is not framed any more."""

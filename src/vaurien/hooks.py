@@ -145,6 +145,9 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     `Port.state` or `Port.shared`. A hook that raises ends its own connection, with an event that names the behavior.
     """
 
+    def check(self, protocol: WireProtocol) -> None:
+        """Refuse, when it is set, to work with *protocol*: raise `vaurien.errors.OptionError` with the reason."""
+
     async def on_connect(self, connection: Connection) -> None:
         """A client was accepted and its backend is not dialled yet. May sleep, close, reset, redirect."""
 

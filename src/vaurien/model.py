@@ -5,12 +5,12 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from vaurien.errors import OptionError
-from vaurien.options import Count, Duration, Option, Ratio, Size
+from vaurien.options import Duration, Ratio, Size
 
 _PORTS = range(65536)
 
@@ -68,15 +68,6 @@ class Scope(enum.StrEnum):
     CHUNK = "chunk"
 
 
-class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which of the occasions count: after *skip* of them, every *every*-th, at most *count*, within *seconds*."""
-
-    skip: Annotated[Count, Option("Occasions that pass before the fault begins")] = 0
-    count: Annotated[int | None, msgspec.Meta(ge=0), Option("How many occasions are hit at most")] = None
-    every: Annotated[int, msgspec.Meta(ge=1), Option("Hit every n-th occasion")] = 1
-    seconds: Annotated[Duration | None, Option("How long after its start the fault works")] = None
-
-
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A behavior in use on a proxy. *behavior* is its name or dotted path, *options* its options as they were given."""
 
@@ -86,9 +77,6 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stream: Stream = Stream.BOTH
     probability: Ratio = 1.0
     scope: Scope = Scope.CONNECTION
-    window: Window = Window()
-    match: Mapping[str, str] = {}
-    ttl: Duration | None = None
 
 
 class Share(msgspec.Struct, frozen=True):

@@ -118,6 +118,17 @@ class Reader:
                 return
             yield from self._more()
 
+    def past(self, delimiter: bytes) -> Generator[More, None, None]:
+        """Read up to and including the next *delimiter*, however far: inside a message nothing of it is held."""
+        while (found := self._data.find(delimiter, self._at)) < 0:
+            self._at = max(self._at, len(self._data) - len(delimiter) + 1)  # it may have begun
+            yield from self._more()
+        self._at = found + len(delimiter)
+
+    def unread(self, count: int) -> None:
+        """Take back the last *count* bytes read, if nothing was yielded since."""
+        self._at -= count
+
     def until_eof(self) -> Generator[More, None, None]:
         """Read everything up to the end of the stream, as HTTP/1.0 ends a body."""
         while not self.ended:

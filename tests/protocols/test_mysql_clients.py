@@ -10,7 +10,7 @@ import pymysql
 import pytest
 from pymysql.constants import CLIENT, COMMAND, SERVER_STATUS
 
-from tests.protocols.relay import Relay, relayed
+from tests.protocols.answering_relay import Relay, relayed
 from tests.servers import Server, require
 from vaurien.protocols.mysql import Mysql
 

@@ -12,7 +12,7 @@ import asyncpg
 import psycopg
 import pytest
 
-from tests.protocols.relay import Relay, relayed
+from tests.protocols.answering_relay import Relay, relayed
 from tests.servers import Server, require
 from vaurien.protocols.postgres import Postgres
 

@@ -1,0 +1,29 @@
+"""Wait before, or after, the backend is asked."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from vaurien.hooks import Behavior, Exchange
+from vaurien.options import Duration, Option
+
+
+class Delay(Behavior, frozen=True):
+    """Wait once per exchange: before the request goes to the backend, or before its response goes to the client.
+
+    The client sees a slow answer and nothing else. With *before*, the backend sees the request late; otherwise it sees
+    it in time, and its answer waits in the proxy. Requests that the client pipelines wait in line.
+    """
+
+    sleep: Annotated[Duration, Option("How long to wait, in seconds")] = 1.0
+    before: Annotated[bool, Option("Wait before the request reaches the backend, otherwise before the response")] = True
+
+    async def on_request(self, exchange: Exchange) -> None:
+        """Wait with the request."""
+        if self.before:
+            await exchange.sleep(self.sleep)
+
+    async def on_response(self, exchange: Exchange) -> None:
+        """Wait with the response."""
+        if not self.before:
+            await exchange.sleep(self.sleep)

@@ -1,0 +1,19 @@
+"""A backend that listens and never answers."""
+
+from __future__ import annotations
+
+from vaurien.hooks import Behavior, Exchange
+
+
+class Hang(Behavior, frozen=True):
+    """Take the request and never answer it; the backend does not see it.
+
+    The client waits, until it loses patience and leaves (its end of stream or its reset ends the connection, and the
+    backend sees an orderly end) or the fault is changed or removed: then the request goes on as if nothing had been.
+    Up to 8 MiB of what the client sends meanwhile are read.
+    """
+
+    async def on_request(self, exchange: Exchange) -> None:
+        """Wait for the client to leave."""
+        await exchange.client_gone()
+        exchange.close()

@@ -1,0 +1,23 @@
+"""Errors at first, then none."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated
+
+from vaurien.behaviors.error import Error
+from vaurien.hooks import Exchange
+from vaurien.options import Count, Option
+
+
+class Transient(Error, frozen=True):
+    """Fail the first exchanges of the proxy as the behavior *error* does, then let everything pass.
+
+    What a client meets that retries while its backend starts: an error or a few, then the answer.
+    """
+
+    agitate: Annotated[Count, Option("Exchanges of the proxy that fail, after the warm-up")] = 1
+
+    def _warm(self, exchange: Exchange) -> bool:
+        count = next(exchange.shared(self, itertools.count))
+        return self.warmup <= count < self.warmup + self.agitate

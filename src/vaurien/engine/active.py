@@ -1,0 +1,181 @@
+"""A fault on a connection: its dice, its state, what it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vaurien import hooks
+from vaurien.engine.plan import Entry
+from vaurien.model import Address, Scope
+
+if TYPE_CHECKING:
+    from vaurien.engine.connection import Connection
+
+S = TypeVar("S")
+
+
+class Interrupted(asyncio.CancelledError):
+    """Raised inside a hook that waits when its fault is changed or removed. Not a cancellation of the task."""
+
+
+class Active:
+    """One entry of the plan on one connection, and the `hooks.Connection` that its hooks see."""
+
+    __slots__ = ("_connection", "_random", "_state", "_task", "_waits", "drawn", "entry", "stages", "stopped")
+
+    def __init__(self, entry: Entry, connection: Connection) -> None:
+        self.entry = entry
+        self._connection = connection
+        self._random: Random | None = None
+        self._state: Any = None
+        self._waits: set[asyncio.Future[None]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self.stages: dict[bool, hooks.Link] = {}
+        self.stopped = False
+        self.drawn = not entry.per_exchange and (entry.fault.scope is Scope.CHUNK or self.throw())
+
+    @property
+    def name(self) -> str:
+        """The fault's name."""
+        return self.entry.name
+
+    @property
+    def behavior(self) -> Any:
+        """The behavior with its options of this moment."""
+        return self.entry.instance
+
+    def throw(self) -> bool:
+        """Throw this fault's dice once."""
+        probability = self.entry.fault.probability
+        return probability >= 1.0 or self.random.random() < probability
+
+    # What hooks see (hooks.Port and hooks.Connection).
+
+    @property
+    def random(self) -> Random:
+        """This fault's generator on this connection, seeded when it is first used."""
+        if self._random is None:
+            self._random = self._connection.random_for(self.entry.key)
+        return self._random
+
+    @property
+    def number(self) -> int:
+        """The connection's ordinal."""
+        return self._connection.number
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return self._connection.peer
+
+    @property
+    def upstream(self) -> hooks.Link:
+        """This fault's place in the direction to the backend."""
+        return self.stages[True]
+
+    @property
+    def downstream(self) -> hooks.Link:
+        """This fault's place in the direction to the client."""
+        return self.stages[False]
+
+    def now(self) -> float:
+        """Seconds on the engine's clock."""
+        return self._connection.clock.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, and count as a hit."""
+        self.hit()
+        await self.wait_until(self.now() + seconds)
+
+    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """This fault's state on this connection; it survives a change of the fault's options."""
+        if self._state is None:
+            self._state = factory()
+        state: S = self._state
+        return state
+
+    def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """This fault's state on the whole proxy; it survives a change of the fault's options."""
+        return self._connection.shared_state(self.entry.key, factory)
+
+    def close(self) -> None:
+        """End the connection in order."""
+        self.hit()
+        self._connection.close(f"closed by {self.name}")
+
+    def reset(self) -> None:
+        """End the connection with RST."""
+        self.hit()
+        self._connection.reset(f"reset by {self.name}")
+
+    def redirect(self, backend: Address) -> None:
+        """Dial *backend* instead of the proxy's."""
+        self.hit()
+        self._connection.redirect(backend)
+
+    # What the engine does with it.
+
+    def hit(self, exchange: int | None = None) -> None:
+        """The fault acted."""
+        self._connection.count_hit(self.name, exchange)
+
+    async def wait_until(self, when: float) -> None:
+        """Wait for the clock; at once when the fault has stopped. Raises `Interrupted` when it stops meanwhile."""
+        if self.stopped:
+            return
+        done = self._connection.loop.create_future()
+
+        def ring() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        timer = self._connection.clock.call_at(when, ring)
+        try:
+            await self.wait_for(done)
+        finally:
+            timer.cancel()
+
+    async def wait_for(self, future: asyncio.Future[None]) -> None:
+        """Wait for *future*. Raises `Interrupted` when the fault stops meanwhile."""
+        self._waits.add(future)
+        try:
+            await future
+        finally:
+            self._waits.discard(future)
+
+    def change(self, entry: Entry) -> None:
+        """Go on with other options: what waits under the old ones is interrupted, the dice keep their throw."""
+        rethrow = (entry.fault.probability, entry.fault.scope) != (self.entry.fault.probability, self.entry.fault.scope)
+        self.entry = entry
+        if rethrow:
+            self.drawn = not entry.per_exchange and (entry.fault.scope is Scope.CHUNK or self.throw())
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """End this fault's own waiting hooks, and no others."""
+        for future in list(self._waits):
+            if not future.done():
+                future.set_exception(Interrupted())
+
+    def begin(self) -> None:
+        """Run `on_start`, as a task of its own."""
+        if self._task is None and self.drawn and "on_start" in self.entry.hooks:
+            self._task = self._connection.guard(self.behavior.on_start(self), self.name)
+
+    def stop(self) -> None:
+        """Stop applying while the connection goes on."""
+        self.stopped = True
+        self.interrupt()
+        if self._task is not None:
+            self._task.cancel()
+        if self.drawn and "on_stop" in self.entry.hooks:
+            self._connection.guard(self.behavior.on_stop(self), self.name)
+
+    def abandon(self) -> None:
+        """The connection is over."""
+        self.stopped = True
+        if self._task is not None:
+            self._task.cancel()

@@ -1,0 +1,96 @@
+"""What stands between the two sockets of a connection: a dialogue, if exchanges matter, and the stages of each link."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vaurien.engine.dialogue import Dialogue
+from vaurien.engine.link import Link
+from vaurien.engine.stage import Receiver, Sink, Stage
+
+if TYPE_CHECKING:
+    from vaurien.engine.connection import Connection
+
+
+class Chains:
+    """Builds the chains of a connection's links from its plan, and rebuilds them live.
+
+    A stage whose fault was removed stays where it is, passing bytes through, until nothing waits in it; a dialogue that
+    nobody needs any more stays until its exchanges are done. Then the link is in the direct lane again.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._dialogue: Dialogue | None = None
+        self._firsts: dict[bool, Receiver] = {}
+
+    def first(self, to_backend: bool) -> Receiver:
+        """What takes the bytes behind the dialogue."""
+        return self._firsts[to_backend]
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no exchange is open and nothing is on its way to the client."""
+        down = self._connection.link(False)
+        return (self._dialogue is None or self._dialogue.quiet) and down.idle and down.pending is None
+
+    def build(self) -> None:
+        """Follow the plan."""
+        connection = self._connection
+        if connection.plan.framed and self._dialogue is None:
+            self._dialogue = Dialogue(connection, connection.service.protocol)
+        for to_backend in (True, False):
+            link = connection.link(to_backend)
+            wanted = [self._stage(link, entry.key) for entry in connection.plan.on_data(to_backend)]
+            leaving = [stage for stage in link.stages if stage not in wanted]
+            self._connect(link, _merged(wanted, link.stages))
+            for stage in leaving:
+                if not stage.leaving:
+                    stage.leave()
+        self.settle()
+
+    def settle(self) -> None:
+        """Take out what is not needed any more and has nothing under way."""
+        links = [self._connection.link(to_backend) for to_backend in (True, False)]
+        for link in links:
+            if not link.busy and any(stage.leaving and stage.idle for stage in link.stages):
+                self._connect(link, [stage for stage in link.stages if not (stage.leaving and stage.idle)])
+        spare = self._dialogue is not None and not self._connection.plan.framed
+        if spare and self._dialogue is not None and self._dialogue.idle and not any(link.busy for link in links):
+            self._dialogue, spare = None, False
+            for link in links:
+                self._connect(link, link.stages)
+        leaving = any(stage.leaving for link in links for stage in link.stages)
+        self._connection.unsettled = leaving or spare or self._connection.over
+
+    def _stage(self, link: Link, key: str) -> Stage:
+        active = self._connection.actives[key]
+        stage = active.stages.get(link.to_backend)
+        return stage if isinstance(stage, Stage) and stage in link.stages else Stage(active, link)
+
+    def _connect(self, link: Link, stages: list[Stage]) -> None:
+        """Make *stages* the chain of *link*, in order."""
+        receiver: Receiver = Sink(link)
+        for stage in reversed(stages):
+            stage.next = receiver
+            receiver = stage
+        link.stages = stages
+        self._firsts[link.to_backend] = receiver
+        if self._dialogue is not None:
+            link.intake = self._dialogue.side(link.to_backend)
+        else:
+            link.intake = receiver if stages else None
+        link.update()
+
+
+def _merged(wanted: list[Stage], before: list[Stage]) -> list[Stage]:
+    """*wanted*, with the stages of *before* that are not wanted any more still behind what they were behind."""
+    merged = list(wanted)
+    place = 0
+    for stage in before:
+        if stage in merged:
+            place = merged.index(stage) + 1
+        else:
+            merged.insert(place, stage)
+            place += 1
+    return merged

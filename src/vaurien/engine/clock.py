@@ -1,0 +1,181 @@
+"""Time for one loop: a heap of timers on a timerfd, precise where loops round to milliseconds.
+
+asyncio rounds a timer up to the resolution of epoll_wait, a millisecond, and uvloop does the same; a fault of 0.5 ms
+would become one of 1 or 2. A timerfd (timerfd_create(2)) wakes the loop like a socket does, within some 50 µs. Where
+there is none the loop's own timers serve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import heapq
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable
+
+_CLOCK_MONOTONIC = 1
+_TFD_TIMER_ABSTIME = 1
+_SLACK = 20e-6
+"""Seconds before its time that a timer may fire: less than arming the next one costs."""
+
+_NEVER = float("inf")
+
+_SWEEP = 1024
+"""Cancelled timers that may pile up in the heap before it is built anew."""
+
+
+class Timer:
+    """A callback at a time, until it is cancelled."""
+
+    __slots__ = ("_clock", "callback")
+
+    def __init__(self, clock: Clock, callback: Callable[[], None]) -> None:
+        self._clock = clock
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Forget the callback. Does nothing after it ran."""
+        if self.callback is not None:
+            self.callback = None
+            self._clock.forgotten()
+
+
+class Clock:
+    """Timers of one event loop, for the loop's thread alone. `close` it when the loop goes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, portable: bool = False) -> None:
+        self._loop = loop
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._serial = itertools.count()
+        self._cancelled = 0
+        self._armed = _NEVER
+        self._alarm = _LoopAlarm(loop, self._ring) if portable or not _HAS_TIMERFD else _TimerFd(loop, self._ring)
+
+    now = staticmethod(time.monotonic)
+    """Seconds on a clock that never goes back: CLOCK_MONOTONIC, as timerfd counts."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Run *callback* in the loop once `now` is *when*."""
+        timer = Timer(self, callback)
+        heapq.heappush(self._heap, (when, next(self._serial), timer))
+        if when < self._armed:
+            self._arm(when)
+        return timer
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Run *callback* in the loop *seconds* from now."""
+        return self.call_at(self.now() + seconds, callback)
+
+    def forgotten(self) -> None:
+        """A timer was cancelled; sweep them out when they are most of the heap."""
+        self._cancelled += 1
+        if self._cancelled > _SWEEP and self._cancelled * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].callback is not None]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
+
+    def close(self) -> None:
+        """Forget all timers and release the file descriptor."""
+        self._heap.clear()
+        self._alarm.close()
+
+    def _arm(self, when: float) -> None:
+        self._armed = when
+        self._alarm.set(when)
+
+    def _ring(self) -> None:
+        self._armed = _NEVER
+        horizon = self.now() + _SLACK
+        heap = self._heap
+        while heap and heap[0][0] <= horizon:
+            self._run(heapq.heappop(heap)[2])
+        # A callback may have armed an earlier time than what is left, or an exception may have left the rest undone.
+        if heap and heap[0][0] < self._armed:
+            self._arm(heap[0][0])
+
+    def _run(self, timer: Timer) -> None:
+        callback, timer.callback = timer.callback, None
+        if callback is None:
+            self._cancelled = max(0, self._cancelled - 1)
+            return
+        try:
+            callback()
+        except Exception as error:
+            context = {"message": "a timer's callback raised", "exception": error}
+            self._loop.call_exception_handler(context)
+
+
+class _LoopAlarm:
+    """The portable alarm: the loop's own timer, rounded as the loop does."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+        self._loop, self._ring = loop, ring
+        self._handle: asyncio.TimerHandle | None = None
+
+    def set(self, when: float) -> None:
+        self.close()
+        self._handle = self._loop.call_later(max(0.0, when - time.monotonic()), self._ring)
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+
+class _TimerFd:
+    """Linux's timerfd, readable when the time has come."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+        self._loop, self._ring = loop, ring
+        self._fd = _timerfd_create()
+        loop.add_reader(self._fd, self._readable)
+
+    def set(self, when: float) -> None:
+        _timerfd_settime(self._fd, max(1, int(when * 1e9)))
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _readable(self) -> None:
+        try:
+            os.read(self._fd, 8)
+        except BlockingIOError:  # it was set anew between the wake-up and this
+            return
+        self._ring()
+
+
+if sys.version_info >= (3, 13) and hasattr(os, "timerfd_create"):
+    _HAS_TIMERFD = True
+
+    def _timerfd_create() -> int:
+        return os.timerfd_create(_CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
+
+    def _timerfd_settime(fd: int, nanoseconds: int) -> None:
+        os.timerfd_settime_ns(fd, flags=_TFD_TIMER_ABSTIME, initial=nanoseconds)
+
+else:
+    _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    _HAS_TIMERFD = hasattr(_libc, "timerfd_create")
+
+    class _Itimerspec(ctypes.Structure):
+        """``struct itimerspec``: interval, then first expiry, each seconds and nanoseconds."""
+
+        _fields_ = [(name, ctypes.c_long) for name in ("interval", "interval_ns", "value", "value_ns")]
+
+    def _timerfd_create() -> int:
+        assert _libc is not None  # noqa: S101 - _HAS_TIMERFD says so
+        fd = int(_libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC))
+        if fd < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        return fd
+
+    def _timerfd_settime(fd: int, nanoseconds: int) -> None:
+        assert _libc is not None  # noqa: S101 - _HAS_TIMERFD says so
+        spec = _Itimerspec(0, 0, nanoseconds // 10**9, nanoseconds % 10**9)
+        _libc.timerfd_settime(fd, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None)

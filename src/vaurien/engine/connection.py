@@ -1,0 +1,470 @@
+"""A client and its backend, from accept to the end: hooks before the dial, the dial, two links, the way it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any, TypeVar
+
+from vaurien import events
+from vaurien.engine import ending
+from vaurien.engine.active import Active, Interrupted
+from vaurien.engine.blocking import Lane, Left
+from vaurien.engine.chain import Chains
+from vaurien.engine.dial import Dial
+from vaurien.engine.link import Link
+from vaurien.engine.plan import Plan
+from vaurien.engine.service import Service
+from vaurien.engine.stage import Receiver
+from vaurien.errors import DialError
+from vaurien.model import Address
+
+S = TypeVar("S")
+
+
+class Connection:
+    """One connection of a proxy. All methods run in the loop's thread; none of them waits."""
+
+    __slots__ = (
+        "_backend_address",
+        "_chains",
+        "_dial",
+        "_end",
+        "_lane",
+        "_lingering",
+        "_links",
+        "_mirrored",
+        "_moved",
+        "_reset_by",
+        "_started",
+        "_tasks",
+        "actives",
+        "backend",
+        "client",
+        "clock",
+        "delay_line",
+        "hits",
+        "loop",
+        "number",
+        "over",
+        "peer",
+        "service",
+        "unsettled",
+        "view",
+    )
+
+    def __init__(self, service: Service, client: socket.socket, peer: str) -> None:
+        self.service, self.client, self.peer = service, client, peer
+        self.loop, self.clock, self.view = service.loop, service.clock, service.view
+        self.delay_line = service.config.delay_line
+        self.number = service.number()
+        self.backend: socket.socket | None = None
+        self.actives: dict[str, Active] = {}
+        self.hits: dict[str, int] = {}
+        self.over = False
+        """It is ending: no hook acts any more, nothing new is sent."""
+        self.unsettled = False
+        """Something waits for the links to be idle: `settle` is to be called."""
+        self._backend_address = service.backend
+        self._started = self.clock.now()
+        self._links: dict[bool, Link] = {}
+        self._chains: Chains | None = None
+        self._lane: Lane | None = None
+        self._dial: Dial | None = None
+        self._lingering: ending.Lingering | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._end = ""
+        self._reset_by: bool | None = None  # the side whose socket failed: True the client's
+        self._mirrored = False
+        self._moved = {True: 0, False: 0}  # by links that are gone
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.number} of {self.service.config.name} from {self.peer} {self._end or 'open'}>"
+
+    # Beginning.
+
+    def start(self) -> None:
+        """Begin: the client was just accepted."""
+        self.service.emit(events.Accepted, connection=self.number, peer=self.peer)
+        self._sync()
+        if self.plan.connects:
+            self.guard(self._greet(), "on_connect")
+        else:
+            self._call()
+
+    async def _greet(self) -> None:
+        for active in list(self.actives.values()):
+            if active.drawn and "on_connect" in active.entry.hooks and not self.over:
+                try:
+                    await active.behavior.on_connect(active)
+                except Interrupted:
+                    pass  # the fault is gone: go on as if it had not been there
+                except Exception as error:  # the plugin's own code may raise anything
+                    self.plugin_failed(active.name, error)
+        if not self.over:
+            self._call()
+
+    def redirect(self, backend: Address) -> None:
+        """Dial *backend* instead."""
+        self._backend_address = backend
+
+    def _call(self) -> None:
+        """Get a backend: one from the pool, or a new one."""
+        pooled = self.service.pool.take() if self._reuses else None
+        if pooled is not None:
+            self._connected(pooled)
+        else:
+            timeout = self.service.config.timeout
+            self._dial = Dial(self.loop, self.clock, self._backend_address, timeout, self._dialled)
+
+    def _dialled(self, result: socket.socket | DialError) -> None:
+        self._dial = None
+        if isinstance(result, DialError):
+            self.service.emit(events.Failed, connection=self.number, where="dial", error=str(result))
+            self.reset("dial failed")
+        else:
+            self._connected(result)
+
+    def _connected(self, backend: socket.socket) -> None:
+        self.backend = backend
+        for one in (self.client, backend):
+            if one.family != _UNIX:
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.service.blocking:
+            self._block(backend)
+        else:
+            self._link(backend)
+        for active in self.actives.values():
+            active.begin()
+
+    def _block(self, backend: socket.socket) -> None:
+        """Go on in the blocking lane."""
+        self._lane = Lane(self, self.client, backend, self.service.mover)
+        self._lane.start()
+
+    def _link(self, backend: socket.socket) -> None:
+        """Go on in the loop."""
+        self._links = {True: Link(self, self.client, backend, True), False: Link(self, backend, self.client, False)}
+        self._chains = Chains(self)
+        self._chains.build()
+
+    # The plan.
+
+    @property
+    def plan(self) -> Plan:
+        """The proxy's plan of this moment."""
+        return self.service.plan
+
+    def adopt(self) -> None:
+        """The proxy has another plan: from the next byte on it is this connection's too."""
+        if self.over:
+            return
+        self._sync()
+        if self._lane is not None:
+            self._lane.nudge() if self.service.blocking else self._lane.release()
+        elif self._chains is not None:
+            self._chains.build()
+            self._rest()
+
+    def _rest(self) -> None:
+        """Move to the blocking lane if that is wanted and nothing is under way; otherwise the links carry on."""
+        links = self._links.values()
+        calm = self._chains is not None and self._chains.quiet and all(link.idle and not link.ended for link in links)
+        if self.service.blocking and calm and self.backend is not None:
+            self._forget_links()
+            self._block(self.backend)
+
+    def left(self, left: Left) -> None:
+        """The blocking lane has given the sockets back."""
+        self._lane = None
+        self._moved[True] += left.sent
+        self._moved[False] += left.received
+        self.client, self.backend = left.client or self.client, left.backend
+        if self.number not in self.service.connections:  # it was reset meanwhile
+            ending.reset(*self._sockets)
+        elif self.over:
+            self._linger()
+        elif left.failure is not None:
+            self._report(*left.failure)
+        elif not left.end and left.client is not None:
+            self._connected(left.backend) if left.backend is not None else self._detach()
+        else:
+            self.close(left.end)
+
+    def call_soon(self, callback: Callable[..., None], *facts: Any) -> None:
+        """Call in the loop's thread, from another one."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+            self.loop.call_soon_threadsafe(callback, *facts)
+
+    def _sync(self) -> None:
+        """Bring `actives` in line with the plan: what is the same stays, what changed changes, others begin or stop."""
+        before = self.actives
+        self.actives = {}
+        for entry in self.plan.entries:
+            if entry.blocking:
+                continue
+            active = before.pop(entry.key, None)
+            if active is None:
+                active = Active(entry, self)
+                if self._links:
+                    self.loop.call_soon(active.begin)
+            elif active.entry is not entry:
+                active.change(entry)
+            self.actives[entry.key] = active
+        for active in before.values():
+            active.stop()
+
+    def link(self, to_backend: bool) -> Link:
+        """The link of a direction."""
+        return self._links[to_backend]
+
+    def chain(self, to_backend: bool) -> Receiver:
+        """What comes behind the dialogue in a direction: the first stage, or the socket."""
+        assert self._chains is not None  # noqa: S101 - only links ask
+        return self._chains.first(to_backend)
+
+    # What happens on the way.
+
+    def end_passed(self, link: Link) -> None:
+        """A link has delivered everything up to the end of its source's stream."""
+        if self.over:
+            self.settle()
+            return
+        self._end = self._end or ("client closed" if link.to_backend else "backend closed")
+        if self._reset_by == link.to_backend:
+            self._mirror(link)
+        elif link.to_backend and self._reuses and self._chains is not None and self._chains.quiet:
+            self._release_backend()
+        elif not link.to_backend and self._stays:
+            self._detach()
+        else:
+            ending.end_stream(link.destination)
+            if all(link.finished for link in self._links.values()):
+                self._finish()
+
+    def failed(self, client_side: bool, link: Link) -> None:
+        """The socket of one side failed while *link* used it: what it sent before is delivered, then a reset.
+
+        When it failed while it was written to, the link that reads it will find what it has sent, and its end.
+        """
+        self._reset_by = client_side
+        if self.over:
+            self.settle()
+            return
+        carrier = self._links[client_side]
+        if carrier is not link and carrier.finished:
+            self._mirror(carrier)
+
+    def _mirror(self, carrier: Link) -> None:
+        """Reset the other side as well, once it has what was sent before."""
+        if self._mirrored:
+            return
+        self._mirrored = True
+        side = "client" if carrier.to_backend else "backend"
+        if side == "backend" and self._stays:
+            self._detach()
+            return
+        self._end = f"{side} reset"
+        ending.when_delivered(self.clock, carrier.destination, lambda: self.reset(self._end))
+
+    def settle(self) -> None:
+        """A link may have become idle, and something waited for that."""
+        if self._chains is not None:
+            self._chains.settle()
+        if not self.over or self._lingering is not None or not self._links:
+            return
+        if all(link.idle and link.pending is None for link in self._links.values()):
+            self._linger()
+
+    # Ending.
+
+    def close(self, end: str) -> None:
+        """End in order: what was sent is delivered, then FIN to both sides. *end* says why, in the log."""
+        if self.over:
+            return
+        self.over, self._end = True, end
+        self._hang_up()
+        if self._lane is not None:
+            self._lane.stop()
+            return
+        for link in self._links.values():
+            link.stop()
+        self.unsettled = True
+        if self._links:
+            self.loop.call_soon(self.settle)
+        else:
+            self._linger()
+
+    def reset(self, end: str) -> None:
+        """End at once: RST to both sides. *end* says why, in the log."""
+        self.over, self._end = True, end
+        self._hang_up()
+        if self._lingering is not None:
+            self._lingering.finish()
+            return
+        if self._lane is not None:
+            self._lane.abandon()
+        for link in self._links.values():
+            link.discard()
+        ending.reset(*self._sockets)
+        self._finish()
+
+    def _hang_up(self) -> None:
+        if self._dial is not None:
+            self._dial.cancel()
+            self._dial = None
+        if not self._links and self.client.fileno() >= 0:
+            self.loop.remove_reader(self.client.fileno())  # it may be the only one left, see `_detach`
+        current = asyncio.current_task(self.loop) if self._tasks else None
+        for task in self._tasks:
+            if task is not current:
+                task.cancel()
+
+    def _linger(self) -> None:
+        for link in self._links.values():
+            link.discard()
+        if not self._sockets:  # plugins have closed them
+            self._finish()
+            return
+        for one in self._sockets:
+            ending.end_stream(one)
+        self._lingering = ending.Lingering(self.loop, self.clock, self._sockets, self.view, self._finish)
+
+    def _release_backend(self) -> None:
+        """The client is done and its backend is clean: the next client may have it."""
+        backend, self.backend = self.backend, None
+        for link in self._links.values():
+            link.discard()
+        if backend is not None:
+            self.service.pool.put(backend)
+        self._finish()
+
+    def _detach(self) -> None:
+        """The backend is gone and the client stays: dial again when it says something."""
+        self._forget_links()
+        if self.backend is not None:
+            self.backend.close()
+            self.backend = None
+        self._end, self._reset_by, self._mirrored = "", None, False
+        self.loop.add_reader(self.client.fileno(), self._speaks)
+
+    def _speaks(self) -> None:
+        self.loop.remove_reader(self.client.fileno())
+        try:
+            gone = not self.client.recv(1, socket.MSG_PEEK)
+        except OSError:
+            self.reset("client reset")
+            return
+        if gone:
+            self._end = "client closed"
+            self._finish()
+        else:
+            self._call()
+
+    def _forget_links(self) -> None:
+        for link in self._links.values():
+            link.discard()
+            self._moved[link.to_backend] += link.moved
+        self._links = {}
+        self._chains = None
+
+    def _finish(self) -> None:
+        """Everything is sent and said: close what is open and report."""
+        if self.number not in self.service.connections:
+            return
+        self.over = True
+        self._forget_links()
+        self._hang_up()
+        for one in self._sockets:
+            one.close()
+        for active in self.actives.values():
+            active.abandon()
+        self.service.emit(
+            events.Closed,
+            connection=self.number,
+            peer=self.peer,
+            sent=self._moved[True],
+            received=self._moved[False],
+            end=self._end,
+            duration=self.clock.now() - self._started,
+            hits=self.hits,
+        )
+        self.service.forget(self)
+
+    @property
+    def _sockets(self) -> list[socket.socket]:
+        return [one for one in (self.client, self.backend) if one is not None and one.fileno() >= 0]
+
+    @property
+    def _reuses(self) -> bool:
+        return bool(getattr(self.service.protocol, "reuse_socket", False))
+
+    @property
+    def _stays(self) -> bool:
+        return self.service.config.stay_connected and not self._links[True].ended
+
+    # What behaviors did, and what went wrong.
+
+    def random_for(self, key: str) -> Random:
+        """The generator of the fault *key* on this connection."""
+        return self.service.random_for(self.number, key)
+
+    def shared_state(self, key: str, factory: Callable[[], S]) -> S:
+        """The state of the fault *key* on the whole proxy."""
+        return self.service.shared_state(key, factory)
+
+    def chosen(self, exchange: int, name: str) -> None:
+        """The mix was drawn."""
+        self.service.emit(events.Chosen, connection=self.number, exchange=exchange, behavior=name)
+
+    def count_hit(self, name: str, exchange: int | None) -> None:
+        """The fault *name* acted."""
+        self.hits[name] = self.hits.get(name, 0) + 1
+        self.service.emit(events.Injected, connection=self.number, fault=name, exchange=exchange)
+
+    def lost(self, reason: str) -> None:
+        """The protocol cannot make sense of the bytes."""
+        protocol = type(self.service.protocol).__module__.rpartition(".")[2]
+        self.service.emit(events.Lost, connection=self.number, protocol=protocol, reason=reason)
+
+    def plugin_failed(self, name: str, error: BaseException) -> None:
+        """A behavior raised: its connection ends, and nothing else."""
+        self._report(f"behavior {name}", error)
+
+    def crashed(self, error: BaseException) -> None:
+        """The engine itself raised: this connection ends, and nothing else."""
+        self._report("engine", error)
+
+    def _report(self, where: str, error: BaseException) -> None:
+        self.service.emit(events.Failed, connection=self.number, where=where, error=describe(error))
+        if not self.over:
+            self.reset("error")
+
+    def guard(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run a hook that belongs to no chunk as a task; the end of the connection cancels it."""
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self.plugin_failed(name, error)
+
+        task.add_done_callback(done)
+        return task
+
+
+_UNIX = getattr(socket, "AF_UNIX", None)
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, with the place that raised it."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {error}{place}"

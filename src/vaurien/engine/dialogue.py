@@ -1,0 +1,230 @@
+"""The exchanges of one connection: what the protocol marks, behaviors act on.
+
+Both directions of a connection feed one `Dialogue`. It asks the framing where messages start and end, throws the dice
+at each request, runs the hooks, and lets the bytes through to the stages, swallows them, or puts an answer in their
+place, always in the order of the requests.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+from vaurien.engine.active import Active, Interrupted
+from vaurien.engine.exchange import Exchange, View
+from vaurien.framing import Framing, Head, Mark, Protocol
+
+if TYPE_CHECKING:
+    from vaurien.engine.connection import Connection
+    from vaurien.engine.plan import Plan
+
+
+class Dialogue:
+    """The exchanges of *connection* as *framing* sees them."""
+
+    def __init__(self, connection: Connection, protocol: Protocol) -> None:
+        self.connection = connection
+        self.protocol = protocol
+        self.framing: Framing = protocol.framer()
+        self._keep_alive: bool = getattr(protocol, "keep_alive", True)
+        self._mix_random: Random | None = None
+        self._count = 0
+        self._open: deque[Exchange] = deque()  # asked, and not answered to the end
+        self._asking: Exchange | None = None
+        self._answering: Exchange | None = None
+        self._told = False
+
+    def side(self, to_backend: bool) -> Side:
+        """The receiver of the bytes of one direction."""
+        return Side(self, to_backend)
+
+    @property
+    def idle(self) -> bool:
+        """Whether every open exchange is undisturbed, so that nothing changes when this dialogue is forgotten."""
+        current = (self._asking, self._answering, *self._open)
+        return not any(exchange is not None and exchange.disturbed for exchange in current)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the backend owes no answer, so that its socket may serve somebody else."""
+        return self.framing.quiet
+
+    async def feed(self, to_backend: bool, data: bytes, at: float) -> None:
+        """Take *data* of one direction; returns when what became of it is sent."""
+        for mark, piece in self.framing.feed(to_backend, data):
+            await self._take(to_backend, mark, piece, at)
+        if self.framing.lost is not None and not self._told:
+            self._told = True
+            self.connection.lost(self.framing.lost)
+
+    async def end(self, to_backend: bool, at: float) -> None:
+        """The source of one direction has ended."""
+        for mark, piece in self.framing.end(to_backend):
+            await self._take(to_backend, mark, piece, at)
+
+    async def _take(self, to_backend: bool, mark: Head | Mark, piece: bytes, at: float) -> None:
+        if self.connection.over:
+            return
+        if isinstance(mark, Head):
+            await (self._request(mark, at) if mark.request else self._response(mark, at))
+        elif mark is Mark.BODY:
+            await self._body(to_backend, piece, at)
+        elif mark is Mark.REQUEST_END:
+            await self._request_end(to_backend)
+        else:
+            await self._response_end(to_backend)
+
+    async def _request(self, head: Head, at: float) -> None:
+        self._count += 1
+        self._asking = exchange = Exchange(self._count, head)
+        self._open.append(exchange)
+        self._draw(exchange)
+        for active in exchange.drawn:
+            if exchange.swallows(True):
+                break
+            await self._hook(active, "on_request", exchange)
+        if exchange.swallows(True):
+            self.framing.withdraw(head)
+            await self._answer(True)
+        else:
+            await self._forward(True, exchange.take_head(True), at)
+
+    def _draw(self, exchange: Exchange) -> None:
+        """Throw the dice of everything that is thrown once per exchange."""
+        plan = self.connection.plan
+        chosen = self._draw_mix(plan)
+        if chosen is not None:
+            exchange.drawn.append(chosen)
+            self.connection.chosen(exchange.number, chosen.name)
+        for active in self.connection.actives.values():
+            entry = active.entry
+            if entry.of_mix:
+                continue
+            if active.throw() if entry.per_exchange else active.drawn:
+                exchange.drawn.append(active)
+        self._arm(True, exchange)
+
+    def _draw_mix(self, plan: Plan) -> Active | None:
+        if not plan.mix:
+            return None
+        if self._mix_random is None:
+            self._mix_random = self.connection.random_for("mix")
+        entry = plan.draw(self._mix_random)
+        return self.connection.actives.get(entry.key) if entry is not None else None
+
+    def _arm(self, to_backend: bool, exchange: Exchange | None) -> None:
+        """Faults that are drawn per exchange act on the bytes of their own exchanges only."""
+        for stage in self.connection.link(to_backend).stages:
+            if stage.active.entry.per_exchange:
+                stage.armed = exchange is not None and stage.active in exchange.drawn
+
+    async def _hook(self, active: Active, name: str, exchange: Exchange) -> None:
+        if name not in active.entry.hooks or self.connection.over:
+            return
+        hook: Callable[[View], Awaitable[None]] = getattr(active.behavior, name)
+        try:
+            await hook(View(active, exchange, self.connection, self.protocol))
+        except Interrupted:
+            pass  # the fault is gone: the exchange goes on undisturbed
+        except Exception as error:  # the plugin's own code may raise anything
+            self.connection.plugin_failed(active.name, error)
+
+    async def _response(self, head: Head, at: float) -> None:
+        exchange = self._open[0] if self._open else None
+        self._answering = exchange
+        if exchange is None:  # the framing knows of a request that this dialogue has not seen
+            await self._forward(False, head.data, at)
+            return
+        exchange.response = head
+        self._arm(False, exchange)
+        for active in exchange.drawn:
+            if exchange.swallows(False):
+                break
+            await self._hook(active, "on_response", exchange)
+        if not exchange.swallows(False):
+            await self._forward(False, exchange.take_head(False), at)
+
+    async def _body(self, to_backend: bool, piece: bytes, at: float) -> None:
+        exchange = self._asking if to_backend else self._answering
+        if exchange is None or not exchange.swallows(to_backend):
+            await self._forward(to_backend, piece, at)
+
+    async def _forward(self, to_backend: bool, data: bytes, at: float) -> None:
+        if data and not self.connection.over:
+            await self.connection.chain(to_backend).receive(data, at)
+
+    async def _request_end(self, to_backend: bool) -> None:
+        exchange, self._asking = self._asking, None
+        self._arm(True, None)
+        if exchange is None:
+            return
+        exchange.asked = True
+        if exchange.swallows(True):
+            await self._answer(to_backend)
+        elif not exchange.request.answered:
+            self._open.remove(exchange)
+            await self._done(exchange)
+
+    async def _response_end(self, to_backend: bool) -> None:
+        exchange, self._answering = self._answering, None
+        self._arm(False, None)
+        if exchange is None:
+            return
+        if exchange.swallows(False):
+            await self._reply(to_backend, exchange)
+        if exchange in self._open:
+            self._open.remove(exchange)
+        await self._done(exchange)
+        await self._answer(to_backend)
+
+    async def _answer(self, to_backend: bool) -> None:
+        """Send the answers of our own whose turn it is."""
+        while self._open and self._open[0].answerable:
+            exchange = self._open.popleft()
+            await self._reply(to_backend, exchange)
+            await self._done(exchange)
+
+    async def _reply(self, to_backend: bool, exchange: Exchange) -> None:
+        """Send our own answer to the client; *to_backend* says on whose bytes this runs.
+
+        On the client's own, the answer has to queue up behind what the other direction is about to send.
+        """
+        if exchange.reply is None:
+            return
+        down = self.connection.link(False)
+        answer = self.connection.chain(False).receive(exchange.reply.data, self.connection.clock.now())
+        if to_backend:
+            down.run(answer)
+            if down.full:
+                await down.room()
+        else:
+            await answer
+        if exchange.reply.close:
+            self.connection.close("closed after an error reply")
+
+    async def _done(self, exchange: Exchange) -> None:
+        exchange.done = True
+        for active in exchange.drawn:
+            await self._hook(active, "on_done", exchange)
+        if not self._keep_alive:
+            self.connection.close("one exchange")
+
+
+class Side:
+    """One direction of a `Dialogue`, as a receiver."""
+
+    __slots__ = ("_dialogue", "_to_backend")
+
+    def __init__(self, dialogue: Dialogue, to_backend: bool) -> None:
+        self._dialogue, self._to_backend = dialogue, to_backend
+
+    async def receive(self, data: bytes, at: float) -> None:
+        """Take *data*."""
+        await self._dialogue.feed(self._to_backend, data, at)
+
+    async def receive_end(self, at: float) -> None:
+        """The source has ended."""
+        await self._dialogue.end(self._to_backend, at)
+        await self._dialogue.connection.chain(self._to_backend).receive_end(at)

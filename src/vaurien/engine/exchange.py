@@ -1,0 +1,185 @@
+"""An exchange as the engine keeps it, and as one fault sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, TypeVar
+
+from vaurien import hooks
+from vaurien.engine.active import Active
+from vaurien.framing import Head, Protocol, Reply
+
+if TYPE_CHECKING:
+    from vaurien.engine.connection import Connection
+
+S = TypeVar("S")
+
+
+class Exchange:
+    """A request and its response on their way through the proxy."""
+
+    __slots__ = (
+        "_changed",
+        "_injected",
+        "_swallowed",
+        "asked",
+        "done",
+        "drawn",
+        "hits",
+        "number",
+        "reply",
+        "request",
+        "response",
+    )
+
+    def __init__(self, number: int, request: Head) -> None:
+        self.number = number
+        self.request = request
+        self.response: Head | None = None
+        self.drawn: list[Active] = []
+        """The faults in play for it, in the order they act."""
+        self.asked = False
+        """The request is through."""
+        self.done = False
+        """The response is through, or will not come."""
+        self.reply: Reply | None = None
+        """The answer of our own."""
+        self.hits: set[str] = set()
+        self._swallowed: set[bool] = set()
+        self._changed: bytes | None = None
+        self._injected: bytes = b""
+
+    @property
+    def answerable(self) -> bool:
+        """Whether it ends without the backend, and the client is ready for that."""
+        return self.swallows(True) and (self.asked or self.request.waits)
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether some of it is still to be swallowed."""
+        return bool(self._swallowed) and not self.done
+
+    def swallows(self, to_backend: bool) -> bool:
+        """Whether the message of this direction goes nowhere."""
+        return to_backend in self._swallowed
+
+    def swallow(self) -> None:
+        """Let the message at hand go nowhere; of a request that is needed, its response instead."""
+        self._swallowed.add(self.response is None and not self.request.needed)
+
+    def change(self, head: bytes) -> None:
+        """Send *head* in place of the head at hand."""
+        self._changed = head
+
+    def inject(self, data: bytes) -> None:
+        """Put *data* into the middle of the head at hand."""
+        self._injected = data
+
+    def take_head(self, to_backend: bool) -> bytes:
+        """The bytes to send as the head of this direction."""
+        head = self.request if to_backend or self.response is None else self.response
+        data = head.data if self._changed is None else self._changed
+        middle = len(data) // 2
+        result = data[:middle] + self._injected + data[middle:] if self._injected else data
+        self._changed, self._injected = None, b""
+        return result
+
+
+class View:
+    """`hooks.Exchange`: an exchange as the fault *active* sees it."""
+
+    __slots__ = ("_active", "_connection", "_exchange", "_protocol")
+
+    def __init__(self, active: Active, exchange: Exchange, connection: Connection, protocol: Protocol) -> None:
+        self._active, self._exchange, self._connection, self._protocol = active, exchange, connection, protocol
+
+    @property
+    def connection(self) -> hooks.Connection:
+        """The connection, as this fault sees it."""
+        return self._active
+
+    @property
+    def protocol(self) -> Protocol:
+        """The proxy's protocol."""
+        return self._protocol
+
+    @property
+    def number(self) -> int:
+        """The ordinal on its connection."""
+        return self._exchange.number
+
+    @property
+    def request(self) -> Head:
+        """The request's head."""
+        return self._exchange.request
+
+    @property
+    def response(self) -> Head | None:
+        """The response's head."""
+        return self._exchange.response
+
+    @property
+    def random(self) -> Random:
+        """The fault's generator."""
+        return self._active.random
+
+    def now(self) -> float:
+        """Seconds on the engine's clock."""
+        return self._active.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; the rest of this direction waits too."""
+        self._hit()
+        await self._active.wait_until(self.now() + seconds)
+
+    async def client_gone(self) -> None:
+        """Wait until the client has ended its stream."""
+        self._hit()
+        if not self._active.stopped:
+            await self._connection.link(True).source_gone(self._active.wait_for)
+
+    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on this connection."""
+        return self._active.state(behavior, factory)
+
+    def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on the whole proxy."""
+        return self._active.shared(behavior, factory)
+
+    def reply(self, reply: Reply) -> None:
+        """Answer in place of the backend."""
+        self._hit()
+        self._exchange.reply = reply
+        self._exchange.swallow()
+
+    def drop(self) -> None:
+        """Swallow the message at hand."""
+        self._hit()
+        self._exchange.swallow()
+
+    def change(self, head: bytes) -> None:
+        """Send another head."""
+        self._hit()
+        self._exchange.change(head)
+
+    def inject(self, data: bytes) -> None:
+        """Put bytes into the message's head."""
+        self._hit()
+        self._exchange.inject(data)
+
+    def close(self) -> None:
+        """End the connection in order."""
+        self._hit()
+        self._connection.close(f"closed by {self._active.name}")
+
+    def reset(self) -> None:
+        """End the connection with RST."""
+        self._hit()
+        self._connection.reset(f"reset by {self._active.name}")
+
+    def _hit(self) -> None:
+        """Count once per exchange and fault."""
+        if self._active.entry.key not in self._exchange.hits:
+            self._exchange.hits.add(self._active.entry.key)
+            self._active.hit(self._exchange.number)

@@ -1,0 +1,26 @@
+"""How many connections the system lets this process hold."""
+
+from __future__ import annotations
+
+import sys
+
+SPARE = 56
+"""Descriptors that are not for connections: standard streams, listeners, the loop, logs, what the program opens."""
+
+PER_CONNECTION = 2
+"""A client and its backend."""
+
+
+def connections_possible() -> int | None:
+    """How many connections fit under the soft limit of open files (RLIMIT_NOFILE); ``None``: there is no limit.
+
+    Accepting more would leave clients without a backend: accept(2) takes the last descriptor, and socket(2) fails.
+    """
+    if sys.platform == "win32":
+        return None
+    import resource  # not on every platform
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return None
+    return max(1, (soft - SPARE) // PER_CONNECTION)

@@ -1,0 +1,385 @@
+"""One direction of a connection: reads one socket and writes the other.
+
+In the *direct* lane the loop's readiness callback reads into one shared buffer and sends at once; only what the other
+socket does not take is kept, and reading stops until it is taken. In the *hooked* lane the same callback hands the
+bytes to `intake`, a chain of receivers that ends in `write`. The lanes share everything else, so a link moves from one
+to the other between two chunks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from vaurien.engine import eager
+from vaurien.engine.stage import Receiver, Sink, Stage
+
+if TYPE_CHECKING:
+    from vaurien.engine.connection import Connection
+
+FULL = 256 * 1024
+"""Bytes waiting for the destination above which a sender has to wait."""
+
+AHEAD = 8 * 1024 * 1024
+"""Bytes that may be read ahead, to see the end of the stream, while a hook waits for it."""
+
+
+class Link:
+    """One direction of a connection. All methods run in the loop's thread."""
+
+    __slots__ = (
+        "_ahead",
+        "_ending",
+        "_inbox",
+        "_reader",
+        "_recv_into",
+        "_room",
+        "_send",
+        "_source_gone",
+        "_task",
+        "_tasks",
+        "_view",
+        "_watched",
+        "_watching",
+        "busy",
+        "clock",
+        "closed",
+        "connection",
+        "destination",
+        "ended",
+        "finished",
+        "intake",
+        "loop",
+        "moved",
+        "pending",
+        "source",
+        "stages",
+        "to_backend",
+    )
+
+    def __init__(
+        self, connection: Connection, source: socket.socket, destination: socket.socket, to_backend: bool
+    ) -> None:
+        self.connection = connection
+        self.source, self.destination, self.to_backend = source, destination, to_backend
+        self.loop, self.clock = connection.loop, connection.clock
+        self._view = connection.view
+        self._recv_into, self._send = source.recv_into, destination.send
+        self.moved = 0
+        """Bytes forwarded."""
+        self.pending: bytearray | None = None
+        """Bytes that the destination has not taken yet."""
+        self.ended = False
+        """The source has ended its stream, or failed."""
+        self.finished = False
+        """The end was passed on to the destination."""
+        self.busy = False
+        """A hook on these bytes waits."""
+        self.closed = False
+        """Nothing is to be read or written any more."""
+        self.intake: Receiver | None = None
+        self.stages: list[Stage] = []
+        self._ending = False  # the end is to be passed on once nothing is pending
+        self._reader: Any = None  # the callback that is registered with the loop
+        self._room: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._inbox: deque[Coroutine[Any, Any, None]] = deque()
+        self._watching = 0  # hooks that wait for the source's end
+        self._watched = False  # the end, or bytes, may have been read ahead for them
+        self._ahead = bytearray()
+        self._source_gone: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        lane = "direct" if self.intake is None else "hooked"
+        return f"<Link {'up' if self.to_backend else 'down'} {lane} moved={self.moved} ended={self.ended}>"
+
+    @property
+    def delay_line(self) -> int:
+        """Bytes that the delay lines of this link may hold."""
+        return self.connection.delay_line
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait on delay lines or for the destination."""
+        return sum(stage.held for stage in self.stages) + len(self.pending or b"")
+
+    # Reading.
+
+    def update(self) -> None:
+        """Watch the source exactly while its bytes can go on, or must be watched for its end."""
+        wanted = self._wanted()
+        if wanted == self._reader:
+            return
+        if wanted is None:
+            self.loop.remove_reader(self.source.fileno())
+        else:
+            self.loop.add_reader(self.source.fileno(), wanted)
+        self._reader = wanted
+
+    def _wanted(self) -> Any:
+        if self.ended or self.closed:
+            return None
+        if self.busy:
+            return self._read_ahead if self._watching and len(self._ahead) < AHEAD else None
+        if self.pending is not None:
+            return None
+        return self._read_direct if self.intake is None else self._read_hooked
+
+    def _read_direct(self) -> None:
+        try:
+            size = self._recv_into(self._view)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._source_failed()
+            return
+        if not size:
+            self._pass_end()
+            return
+        self.moved += size
+        try:
+            sent = self._send(self._view[:size])
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._destination_failed()
+            return
+        if sent < size:
+            self._keep(self._view[sent:size])
+
+    def _read_hooked(self) -> None:
+        assert self.intake is not None  # noqa: S101 - `_wanted` chose this lane
+        data = self._read()
+        if data:
+            self.run(self.intake.receive(data, self.clock.now()))
+        elif data is not None:
+            self._pass_end()
+
+    def _read_ahead(self) -> None:
+        data = self._read()
+        if data:
+            self._ahead += data
+            self.update()
+        elif data is not None:
+            self._pass_end()
+
+    def _pass_end(self) -> None:
+        """The source has nothing more: its end goes where its bytes went."""
+        self.ended = True
+        self.update()
+        self._tell_gone()
+        if self.intake is None:
+            self.finish()
+        elif not self.busy:  # what was read ahead goes first, see `_next`
+            self.run(self.intake.receive_end(self.clock.now()))
+
+    def _read(self) -> bytes | None:
+        """What the source has; empty at its end, ``None`` when there is nothing after all or it failed."""
+        try:
+            size = self._recv_into(self._view)
+        except BlockingIOError:
+            return None
+        except OSError:
+            self._source_failed()
+            return None
+        return bytes(self._view[:size])
+
+    async def source_gone(self, wait_for: Any) -> None:
+        """Wait, by *wait_for*, until the source ends or fails, reading ahead to see it."""
+        self._watching += 1
+        self._watched = True
+        self._source_gone = self._source_gone or self.loop.create_future()
+        if self.ended:
+            self._tell_gone()
+        self.loop.call_soon(self.update)  # once this link is known to be busy
+        try:
+            await wait_for(asyncio.shield(self._source_gone))
+        finally:
+            self._watching -= 1
+
+    def _tell_gone(self) -> None:
+        if self._source_gone is not None and not self._source_gone.done():
+            self._source_gone.set_result(None)
+
+    # Running hooks.
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Let *coroutine* act on this link's bytes. Nothing more is read until it is done; calls queue up."""
+        if self.busy:
+            self._inbox.append(coroutine)
+            return
+        self.busy = True
+        self._work(coroutine)
+
+    def _work(self, coroutine: Coroutine[Any, Any, None] | None) -> None:
+        while coroutine is not None:
+            task = self.spawn(coroutine)
+            self._task = task
+            if task is not None:
+                self.update()
+                task.add_done_callback(self._resume)
+                return
+            coroutine = self._next()
+        self.busy = False
+        self.settle()
+
+    def _resume(self, _: asyncio.Task[None]) -> None:
+        self._work(self._next())
+
+    def _next(self) -> Coroutine[Any, Any, None] | None:
+        if self.closed:
+            return None
+        if self._inbox:
+            return self._inbox.popleft()
+        if self._ahead or (self._watched and self.ended):
+            data = bytes(self._ahead)
+            self._ahead.clear()
+            self._watched = False
+            return self._catch_up(data)
+        return None
+
+    async def _catch_up(self, data: bytes) -> None:
+        """What was read ahead goes the way it would have gone."""
+        receiver = self.intake or Sink(self)
+        if data:
+            await receiver.receive(data, self.clock.now())
+        if self.ended:
+            await receiver.receive_end(self.clock.now())
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Run *coroutine* beside whatever goes on; the end of the connection cancels it."""
+        try:
+            task = eager.start(self.loop, coroutine)
+        except Exception as error:  # not a plugin's, those are caught where they are called
+            self.connection.crashed(error)
+            return None
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.connection.crashed(error)
+
+    def settle(self) -> None:
+        """Something that may have been waited for is done."""
+        if not self.closed:
+            if self.connection.unsettled:
+                self.connection.settle()
+            self.update()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of what was read is still on its way through the chain."""
+        return not self.busy and all(stage.idle for stage in self.stages)
+
+    # Writing.
+
+    @property
+    def full(self) -> bool:
+        """Whether a sender has to wait for `room`."""
+        return self.pending is not None and len(self.pending) > FULL
+
+    async def room(self) -> None:
+        """Wait until the destination has taken what is pending."""
+        if self.pending is not None and not self.closed:
+            self._room = self._room or self.loop.create_future()
+            await asyncio.shield(self._room)
+
+    def write(self, data: bytes) -> None:
+        """Send *data*, keeping what the destination does not take now."""
+        if self.closed:
+            return
+        self.moved += len(data)
+        if self.pending is not None:
+            self.pending += data
+            return
+        try:
+            sent = self._send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._destination_failed()
+            return
+        if sent < len(data):
+            self._keep(memoryview(data)[sent:])
+
+    def finish(self) -> None:
+        """Pass the end of the stream on once nothing is pending."""
+        self._ending = True
+        if self.pending is None and not self.finished and not self.closed:
+            self.finished = True
+            self.connection.end_passed(self)
+
+    def _keep(self, rest: memoryview) -> None:
+        self.pending = bytearray(rest)
+        self.loop.add_writer(self.destination.fileno(), self._writable)
+        self.update()
+
+    def _writable(self) -> None:
+        assert self.pending is not None  # noqa: S101 - watched only while something is pending
+        try:
+            sent = self._send(self.pending)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._destination_failed()
+            return
+        if sent < len(self.pending):
+            del self.pending[:sent]
+            return
+        self._taken()
+        if self._ending:
+            self.finish()
+        self.settle()
+
+    def _taken(self) -> None:
+        self.pending = None
+        self.loop.remove_writer(self.destination.fileno())
+        if self._room is not None:
+            self._room.set_result(None)
+            self._room = None
+
+    # Failing and stopping.
+
+    def _source_failed(self) -> None:
+        self.connection.failed(self.to_backend, self)
+        self._pass_end()
+
+    def _destination_failed(self) -> None:
+        """The other side is gone: drop what is for it. What it has sent before is still to be read and delivered."""
+        self.discard()
+        self.connection.failed(not self.to_backend, self)
+
+    def stop(self) -> None:
+        """Read no more and let no hook go on; what was sent is still delivered."""
+        self.ended = True
+        self.update()
+        self._tell_gone()
+        if self._task is not None and self._task is not asyncio.current_task(self.loop):
+            self._task.cancel()
+
+    def discard(self) -> None:
+        """Stop moving bytes; what is under way is lost."""
+        if self.closed:
+            return
+        self.closed = True
+        if self.pending is not None:
+            self._taken()
+        self.update()
+        self._tell_gone()
+        for stage in self.stages:
+            stage.clear()
+        for coroutine in self._inbox:
+            coroutine.close()
+        self._inbox.clear()
+        current = asyncio.current_task(self.loop)
+        for task in self._tasks:
+            if task is not current:
+                task.cancel()

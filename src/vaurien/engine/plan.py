@@ -1,0 +1,134 @@
+"""A policy made ready to run: names looked up, options checked, behaviors built, shares added up."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+from vaurien import hooks, options, plugins
+from vaurien.framing import Protocol, Turns
+from vaurien.model import Fault, Policy, Scope, Share, Stream
+
+_EXCHANGE_HOOKS = frozenset({"on_request", "on_response", "on_done"})
+_DATA_HOOKS = frozenset({"on_data", "on_eof"})
+
+
+class Entry:
+    """One behavior in use on a proxy: a fault, or a share of the mix.
+
+    *key* tells it from the others of its proxy; an entry with the same key in the next plan is the same fault, changed.
+    *instance* is the behavior, or for the blocking lane a handler or classic plugin.
+    """
+
+    __slots__ = ("fault", "hooks", "instance", "key", "name", "of_mix", "plugin")
+
+    def __init__(self, key: str, fault: Fault, plugin: plugins.Plugin, instance: Any, *, of_mix: bool) -> None:
+        self.key, self.name, self.fault, self.of_mix = key, fault.name, fault, of_mix
+        self.plugin, self.instance = plugin, instance
+        self.hooks = hooks.overridden(plugin.target) if plugin.style == "modern" else frozenset()
+
+    @property
+    def blocking(self) -> bool:
+        """Whether it needs real blocking sockets."""
+        return self.plugin.style != "modern"
+
+    @property
+    def per_exchange(self) -> bool:
+        """Whether its dice are thrown at each exchange."""
+        return self.of_mix or self.fault.scope is Scope.EXCHANGE
+
+    def handles(self, *names: str) -> bool:
+        """Whether it has one of the hooks *names*."""
+        return not self.hooks.isdisjoint(names)
+
+    def __repr__(self) -> str:
+        return f"<{self.key} {self.plugin.name}>"
+
+
+Instantiate = Callable[[plugins.Plugin, Mapping[str, Any]], Any]
+"""Makes the instance of a handler or classic plugin for this proxy."""
+
+
+class Plan:
+    """A policy ready to run. Immutable; connections compare entries by identity to see what changed."""
+
+    def __init__(
+        self, policy: Policy, protocol: Protocol, instantiate: Instantiate, previous: Plan | None = None
+    ) -> None:
+        self.policy = policy
+        self.protocol = protocol
+        known = {entry.key: entry for entry in previous.entries} if previous else {}
+        shares = tuple(share for share in policy.mix.shares if share.percent > 0)
+        self.mix: tuple[Entry, ...] = tuple(
+            self._entry(key, _as_fault(share), known, instantiate, of_mix=True)
+            for key, share in zip(_keys(shares), shares, strict=True)
+        )
+        self.faults: tuple[Entry, ...] = tuple(
+            self._entry(f"fault {fault.name}", fault, known, instantiate, of_mix=False) for fault in policy.faults
+        )
+        self.entries: tuple[Entry, ...] = self.mix + self.faults
+        self.blocking = any(entry.blocking for entry in self.entries)
+        self.connects = any(entry.handles("on_connect") for entry in self.faults)
+        self._limits = tuple(itertools.accumulate(share.percent for share in shares))
+        self.draws = any(entry.hooks or entry.blocking for entry in self.mix)
+        self.framed = self._needs_framing()
+
+    def _needs_framing(self) -> bool:
+        """Whether exchanges must be told apart.
+
+        Always with a protocol that has a framing of its own: it could not be joined in the middle of a connection.
+        """
+        return (
+            self.draws
+            or not isinstance(self.protocol.framer(), Turns)
+            or any(not entry.hooks.isdisjoint(_EXCHANGE_HOOKS) or entry.per_exchange for entry in self.faults)
+            or not getattr(self.protocol, "keep_alive", True)
+            or bool(getattr(self.protocol, "reuse_socket", False))
+        )
+
+    def _entry(
+        self, key: str, fault: Fault, known: Mapping[str, Entry], instantiate: Instantiate, *, of_mix: bool
+    ) -> Entry:
+        same = known.get(key)
+        if same is not None and same.fault == fault:
+            return same
+        plugin = plugins.find(fault.behavior, "behavior", "handler")
+        if plugin.style == "modern":
+            instance = options.build(plugin.target, fault.options, owner=f"behavior {fault.behavior!r}")
+            instance.check(self.protocol)
+        else:
+            instance = instantiate(plugin, fault.options)
+        return Entry(key, fault, plugin, instance, of_mix=of_mix)
+
+    def draw(self, random: Random) -> Entry | None:
+        """The share of the mix that is hit this time; ``None`` for the undisturbed rest. One number is drawn."""
+        point = random.random() * 100
+        for limit, entry in zip(self._limits, self.mix, strict=True):
+            if point < limit:
+                return entry
+        return None
+
+    def on_data(self, to_backend: bool) -> list[Entry]:
+        """The entries with a hook on the bytes of this direction, in the order they act."""
+        return [
+            entry
+            for entry in self.entries
+            if not entry.hooks.isdisjoint(_DATA_HOOKS) and entry.fault.stream.includes(to_backend)
+        ]
+
+
+def _keys(shares: tuple[Share, ...]) -> list[str]:
+    """A key for each share that stays the same when others come and go; a behavior may have several shares."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for share in shares:
+        seen[share.behavior] += 1
+        keys.append(f"mix {share.behavior} {seen[share.behavior]}")
+    return keys
+
+
+def _as_fault(share: Share) -> Fault:
+    return Fault(name=share.behavior, behavior=share.behavior, options=share.options, stream=Stream.BOTH)

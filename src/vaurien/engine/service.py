@@ -1,0 +1,96 @@
+"""What all connections of one proxy share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vaurien.classic.protocol import Transparent
+from vaurien.engine.clock import Clock
+from vaurien.engine.plan import Plan
+from vaurien.engine.pool import Pool
+from vaurien.events import Event, Observer
+from vaurien.framing import Protocol
+from vaurien.model import Address, ProxyConfig
+
+if TYPE_CHECKING:
+    from vaurien.engine.connection import Connection
+
+S = TypeVar("S")
+
+BUFFER = 256 * 1024
+"""Bytes read at once. Measured: bulk throughput grows up to here, and a longer read keeps other connections waiting."""
+
+
+class Service:
+    """The plan of this moment, the connections, and what they need of the world."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        config: ProxyConfig,
+        protocol: Protocol,
+        mover: Any,
+        plan: Plan,
+        observers: Sequence[Observer],
+    ) -> None:
+        self.loop, self.clock, self.config = loop, clock, config
+        self.protocol = protocol
+        self.mover = mover
+        """What moves the bytes in the blocking lane: the proxy's classic protocol, or a `Transparent`."""
+        self.plan = plan
+        self.backend: Address = config.backend
+        self.observers = tuple(observers)
+        self.view = memoryview(bytearray(BUFFER))
+        """The one buffer of the direct lane: a chunk is read into it and sent from it before anything else runs."""
+        self.pool = Pool(clock, config.pool_max_size, config.pool_timeout)
+        self.connections: dict[int, Connection] = {}
+        self.forgotten: Callable[[], None] = lambda: None
+        """Called when a connection is over."""
+        self._count = 0
+        self._shared: dict[str, Any] = {}
+
+    @property
+    def blocking(self) -> bool:
+        """Whether a plugin of the original is in play, so that connections need threads."""
+        return self.plan.blocking or not isinstance(self.mover, Transparent)
+
+    def number(self) -> int:
+        """The next connection's ordinal, from 1."""
+        self._count += 1
+        return self._count
+
+    def random_for(self, connection: int, key: str) -> Random:
+        """The generator of the fault *key* on a connection: the same whatever other faults there are."""
+        return Random(f"{self.config.seed}:{self.config.name}:{connection}:{key}")  # noqa: S311 - repeatable dice
+
+    def shared_state(self, key: str, factory: Callable[[], S]) -> S:
+        """The state of the fault *key* on the whole proxy."""
+        if key not in self._shared:
+            self._shared[key] = factory()
+        state: S = self._shared[key]
+        return state
+
+    def adopt(self, plan: Plan) -> None:
+        """Work by *plan* from the next byte on; the state of faults that are gone is forgotten."""
+        self.plan = plan
+        kept = {entry.key for entry in plan.entries}
+        self._shared = {key: state for key, state in self._shared.items() if key in kept}
+        for connection in list(self.connections.values()):
+            connection.adopt()
+
+    def emit(self, make: type[Event], **facts: Any) -> None:
+        """Tell the observers, if there are any."""
+        if self.observers:
+            event = make(proxy=self.config.name, at=time.time(), **facts)
+            for observer in self.observers:
+                observer(event)
+
+    def forget(self, connection: Connection) -> None:
+        """*connection* is over."""
+        del self.connections[connection.number]
+        self.forgotten()

@@ -1,0 +1,270 @@
+"""The chain of faults that the bytes of one direction pass: stages, and the sink that writes to the socket.
+
+Each stage passes what it has to the next: `Link.send` of one behavior is `on_data` of the next one. A stage with a
+delay line releases chunks by the clock, first in, first out; everything behind a chunk that waits, waits behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from vaurien import hooks
+from vaurien.engine.active import Active, Interrupted
+from vaurien.engine.clock import Timer
+from vaurien.model import Scope
+
+if TYPE_CHECKING:
+    from vaurien.engine.link import Link
+
+S = TypeVar("S")
+
+
+class Receiver(Protocol):
+    """Something that takes the bytes of one direction: a stage, the sink, or a dialogue's side."""
+
+    async def receive(self, data: bytes, at: float) -> None:
+        """Take *data*, which arrived at the time *at*; returns when more may come."""
+
+    async def receive_end(self, at: float) -> None:
+        """The source has ended; nothing more will come."""
+
+
+class Sink:
+    """The end of the chain: the socket."""
+
+    __slots__ = ("_link",)
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def receive(self, data: bytes, at: float) -> None:
+        """Write, and wait while the destination does not read."""
+        self._link.write(data)
+        if self._link.full:
+            await self._link.room()
+
+    async def receive_end(self, at: float) -> None:
+        """Pass the end on once everything is written."""
+        self._link.finish()
+
+
+class Stage:
+    """One fault's place in the chain of one direction, and the `hooks.Link` that it sees."""
+
+    __slots__ = (
+        "_arrived",
+        "_chunk",
+        "_data_hook",
+        "_due",
+        "_end_due",
+        "_held",
+        "_hit",
+        "_line",
+        "_link",
+        "_moment",
+        "_releasing",
+        "_room",
+        "_sent",
+        "_timer",
+        "active",
+        "armed",
+        "leaving",
+        "next",
+    )
+
+    def __init__(self, active: Active, link: Link) -> None:
+        self.active = active
+        self._link = link
+        self.next: Receiver = Sink(link)
+        self.armed = active.drawn
+        self.leaving = False
+        self._line: deque[tuple[float, bytes]] = deque()
+        self._held = 0  # bytes on the line
+        self._due = 0.0  # when the last chunk on the line leaves
+        self._end_due: float | None = None  # the source has ended, and the line was not empty
+        self._timer: Timer | None = None
+        self._releasing = False
+        self._room: asyncio.Future[None] | None = None
+        self._chunk: bytes | None = None
+        self._arrived = self._moment = 0.0
+        self._sent = 0
+        self._hit = False
+        active.stages[link.to_backend] = self
+
+    # What the behavior sees (hooks.Link).
+
+    @property
+    def to_backend(self) -> bool:
+        """The direction."""
+        return self._link.to_backend
+
+    @property
+    def connection(self) -> hooks.Connection:
+        """The connection, as this fault sees it."""
+        return self.active
+
+    @property
+    def arrived_at(self) -> float:
+        """When the chunk at hand arrived here."""
+        return self._arrived
+
+    @property
+    def random(self) -> Random:
+        """The fault's generator."""
+        return self.active.random
+
+    def now(self) -> float:
+        """Seconds on the engine's clock."""
+        return self.active.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; the next chunk waits too."""
+        self._mark()
+        await self.active.wait_until(self.now() + seconds)
+        self._moment = self.now()
+
+    async def send(self, data: bytes, after: float = 0.0) -> None:
+        """Pass *data* on, now or *after* seconds from its arrival."""
+        self._sent += len(data)
+        if after > 0 or data is not self._chunk:
+            self._mark()
+        await self._pass(data, after)
+
+    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on this connection."""
+        return self.active.state(behavior, factory)
+
+    def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on the whole proxy."""
+        return self.active.shared(behavior, factory)
+
+    def close(self) -> None:
+        """End the connection in order."""
+        self.active.close()
+
+    def reset(self) -> None:
+        """End the connection with RST."""
+        self.active.reset()
+
+    # What the engine does with it.
+
+    async def receive(self, data: bytes, at: float) -> None:
+        """Let the behavior act on *data*, if this fault is in play for it; otherwise pass it on, in order."""
+        self._arrived = self._moment = at
+        self._chunk, self._sent, self._hit = data, 0, False
+        if not self._acts():
+            await self._pass(data)
+            return
+        try:
+            await self.active.behavior.on_data(self, data)
+        except Interrupted:
+            if self._sent < len(data):
+                await self._pass(data[self._sent :])
+        except Exception as error:
+            self._link.connection.plugin_failed(self.active.name, error)
+
+    async def receive_end(self, at: float) -> None:
+        """Pass the end of the stream on, behind what waits, once the behavior has seen it."""
+        self._arrived = self._moment = at
+        self._chunk, self._sent, self._hit = None, 0, False
+        if "on_eof" in self.active.entry.hooks and self.armed and not self.leaving:
+            try:
+                await self.active.behavior.on_eof(self)
+            except Interrupted:
+                pass
+            except Exception as error:
+                self._link.connection.plugin_failed(self.active.name, error)
+        if self.idle:
+            await self.next.receive_end(at)
+        else:
+            self._end_due = max(at, self._due)
+
+    def leave(self) -> None:
+        """The fault is removed: what waits on the line leaves now, in order; later chunks only pass."""
+        self.leaving = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._release()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits here."""
+        return not self._line and not self._releasing
+
+    @property
+    def held(self) -> int:
+        """Bytes on the delay line."""
+        return self._held
+
+    def clear(self) -> None:
+        """The connection is over: forget what waits."""
+        self._line.clear()
+        self._held = 0
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _acts(self) -> bool:
+        if not self.armed or self.leaving or "on_data" not in self.active.entry.hooks:
+            return False
+        return self.active.entry.fault.scope is not Scope.CHUNK or self.active.throw()
+
+    def _mark(self) -> None:
+        if not self._hit:
+            self._hit = True
+            self.active.hit()
+
+    async def _pass(self, data: bytes, after: float = 0.0) -> None:
+        if after > 0 or not self.idle:
+            await self._delay(data, self._arrived + after)
+        else:
+            await self.next.receive(data, self._moment)
+
+    async def _delay(self, data: bytes, due: float) -> None:
+        while self._line and self._held >= self._link.delay_line:
+            self._room = self._room or self._link.loop.create_future()
+            await asyncio.shield(self._room)
+        self._due = max(due, self._due)
+        self._line.append((self._due, data))
+        self._held += len(data)
+        if self._timer is None and not self._releasing:
+            self._timer = self._link.clock.call_at(self._line[0][0], self._release)
+
+    def _release(self) -> None:
+        """The clock's callback: let go what is due."""
+        self._timer = None
+        if not self._releasing:
+            self._releasing = True
+            self._link.spawn(self._drain())
+
+    async def _drain(self) -> None:
+        try:
+            while self._line and self._is_due(self._line[0][0]):
+                due, data = self._line.popleft()
+                self._held -= len(data)
+                self._wake()
+                await self.next.receive(data, due)
+        finally:
+            self._releasing = False
+        if self._line:
+            self._timer = self._link.clock.call_at(self._line[0][0], self._release)
+        elif self._end_due is not None:
+            due, self._end_due = self._end_due, None
+            await self.next.receive_end(due)
+        self._link.settle()
+
+    def _is_due(self, due: float) -> bool:
+        return self.leaving or due <= self._link.clock.now() + _EARLY
+
+    def _wake(self) -> None:
+        if self._room is not None and self._held < self._link.delay_line:
+            self._room.set_result(None)
+            self._room = None
+
+
+_EARLY = 50e-6
+"""Seconds that a chunk may leave before its time, so that chunks of one burst share a wake-up."""

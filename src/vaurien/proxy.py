@@ -1,0 +1,159 @@
+"""One proxy: a listener, a backend, a protocol, a policy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from vaurien import events, options, plugins
+from vaurien.classic.instances import ProxyView, instantiate
+from vaurien.classic.protocol import Transparent
+from vaurien.engine.clock import Clock
+from vaurien.engine.connection import Connection
+from vaurien.engine.limits import connections_possible
+from vaurien.engine.listener import Listener
+from vaurien.engine.plan import Plan
+from vaurien.engine.service import Service
+from vaurien.events import Observer
+from vaurien.framing import Protocol
+from vaurien.model import Address, Policy, ProxyConfig
+
+
+class Proxy:
+    """A proxy in the running event loop; not safe from other threads.
+
+    Making one checks the whole *config* and raises what is wrong with it; nothing is opened before `start`.
+    *observers* are called with every event, in the loop's thread.
+    """
+
+    def __init__(self, config: ProxyConfig, *, observers: Sequence[Observer] = ()) -> None:
+        self.config = config
+        self._observers = observers
+        self._clock: Clock | None = None
+        self._service: Service | None = None
+        self._view = ProxyView(lambda: msgspec.structs.replace(config, backend=self.backend))
+        self._protocol, self._mover = self._protocols(config)
+        self._plan = Plan(config.policy, self._protocol, self._instantiate)
+        self._listener: Listener | None = None
+        self._emptied: asyncio.Event = asyncio.Event()
+        self._address = config.listen
+        self._ceiling: int | None = None
+        self._short = False  # said so; say it again after everybody has left
+
+    @property
+    def address(self) -> Address:
+        """Where it listens; the port is the real one once it has started."""
+        return self._address
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._service.connections) if self._service else 0
+
+    @property
+    def backend(self) -> Address:
+        """What new connections dial."""
+        return self._service.backend if self._service else self.config.backend
+
+    @property
+    def policy(self) -> Policy:
+        """The mix and the faults of this moment."""
+        return self._plan.policy
+
+    async def start(self) -> None:
+        """Listen, and accept clients. Raises `BindError` naming the address and the system's reason."""
+        loop = asyncio.get_running_loop()
+        self._ceiling = connections_possible()
+        self._clock = clock = Clock(loop)
+        self._service = service = Service(
+            loop, clock, self.config, self._protocol, self._mover, self._plan, self._observers
+        )
+        listener = Listener(loop, clock, self._accepted, self._room, self._complain)
+        try:
+            self._address = await listener.bind(self.config.listen, self.config.backlog)
+        except BaseException:
+            clock.close()
+            self._service = None
+            raise
+        self._listener = listener
+        service.forgotten = self._forgotten
+        service.emit(events.Listening, address=str(self._address))
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
+        service, clock, listener = self._service, self._clock, self._listener
+        if service is None or clock is None or listener is None:
+            return
+        listener.close()
+        if service.connections and grace > 0:
+            self._emptied.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), grace)
+        for connection in list(service.connections.values()):
+            connection.reset("stopped")
+        service.pool.clear()
+        await asyncio.sleep(0)  # cancelled hooks get their turn
+        clock.close()
+        self._service = self._listener = self._clock = None
+
+    def set_policy(self, policy: Policy) -> None:
+        """Replace mix and faults: checked as a whole first, and in force for the next byte when this returns.
+
+        Raises `UnknownName`, `OptionError` or `PluginError`, and then nothing has changed.
+        """
+        self._plan = plan = Plan(policy, self._protocol, self._instantiate, self._plan)
+        if self._service is not None:
+            self._service.adopt(plan)
+            faults = tuple(fault.name for fault in policy.faults)
+            self._service.emit(events.PolicyChanged, mix=str(policy.mix), faults=faults)
+
+    def set_backend(self, backend: Address) -> None:
+        """Dial *backend* for every connection from now on; those that are open keep theirs."""
+        if self._service is not None:
+            self._service.backend = backend
+            self._service.pool.clear()
+
+    def _instantiate(self, plugin: plugins.Plugin, values: Mapping[str, Any]) -> Any:
+        return instantiate(plugin, values, self._view)
+
+    def _protocols(self, config: ProxyConfig) -> tuple[Protocol, Any]:
+        """The protocol that marks messages, and what moves the bytes in the blocking lane."""
+        plugin = plugins.find(config.protocol, "protocol")
+        if plugin.style == "classic":
+            return Protocol(), self._instantiate(plugin, config.protocol_options)
+        owner = f"protocol {config.protocol!r}"
+        protocol: Protocol = options.build(plugin.target, config.protocol_options, owner=owner)
+        return protocol, Transparent(config.protocol, {"buffer": config.bufsize}, self._view)
+
+    def _accepted(self, client: Any, peer: str) -> None:
+        assert self._service is not None  # noqa: S101 - only a started proxy accepts
+        connection = Connection(self._service, client, peer)
+        self._service.connections[connection.number] = connection
+        connection.start()
+
+    def _room(self) -> bool:
+        if self._ceiling is not None and self.connections >= self._ceiling:
+            self._complain_once(f"too many open files for more than {self._ceiling} connections; clients wait")
+            return False
+        limit = self.config.max_connections
+        return limit is None or self.connections < limit
+
+    def _complain_once(self, reason: str) -> None:
+        if not self._short:
+            self._short = True
+            self._complain(reason)
+
+    def _complain(self, reason: str) -> None:
+        assert self._service is not None  # noqa: S101 - only a started proxy accepts
+        self._service.emit(events.Failed, connection=0, where="accept", error=reason)
+
+    def _forgotten(self) -> None:
+        if self._listener is not None:
+            self._listener.wake()
+        if not self.connections:
+            self._emptied.set()
+            self._short = False

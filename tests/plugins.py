@@ -1,0 +1,104 @@
+"""Behaviors that only tests need."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from vaurien.hooks import Behavior, Connection, Exchange, Link
+from vaurien.options import Count, Duration, Option
+
+
+class Noop(Behavior, frozen=True):
+    """Every hook, and nothing happens: what the hooked lane costs by itself."""
+
+    async def on_request(self, exchange: Exchange) -> None:
+        pass
+
+    async def on_response(self, exchange: Exchange) -> None:
+        pass
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        await link.send(data)
+
+
+class Late(Behavior, frozen=True):
+    """Every chunk leaves later than it came."""
+
+    after: Annotated[Duration, Option("How much later")] = 0.05
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        await link.send(data, after=self.after)
+
+
+class Slow(Behavior, frozen=True):
+    """Each chunk is passed on in two halves, with a wait between them."""
+
+    wait: Annotated[Duration, Option("How long")] = 3600.0
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        await link.send(data[: len(data) // 2])
+        await link.sleep(self.wait)
+        await link.send(data[len(data) // 2 :])
+
+
+class Limit(Behavior, frozen=True):
+    """Pass so many bytes, then close."""
+
+    size: Annotated[Count, Option("Bytes")] = 10
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        count = link.state(self, lambda: [0])
+        passed = data[: self.size - count[0]]
+        count[0] += len(passed)
+        await link.send(passed)
+        if count[0] >= self.size:
+            link.close()
+
+
+class Resets(Behavior, frozen=True):
+    """RST at the first request."""
+
+    async def on_request(self, exchange: Exchange) -> None:
+        exchange.reset()
+
+
+class Broken(Behavior, frozen=True):
+    """Raises."""
+
+    hook: Annotated[str, Option("Where")] = "on_request"
+
+    async def on_connect(self, connection: Connection) -> None:
+        self._fail("on_connect")
+
+    async def on_start(self, connection: Connection) -> None:
+        self._fail("on_start")
+
+    async def on_request(self, exchange: Exchange) -> None:
+        self._fail("on_request")
+
+    async def on_response(self, exchange: Exchange) -> None:
+        self._fail("on_response")
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        self._fail("on_data")
+        await link.send(data)
+
+    async def on_eof(self, link: Link) -> None:
+        self._fail("on_eof")
+
+    def _fail(self, hook: str) -> None:
+        if hook == self.hook:
+            raise RuntimeError(f"broken {hook}")
+
+
+class Forward:
+    """A handler that moves what is there, as the original's did."""
+
+    name = "forward"
+    options = {}
+
+    def __call__(self, client_sock, backend_sock, to_backend):
+        source, dest = (client_sock, backend_sock) if to_backend else (backend_sock, client_sock)
+        data = source.recv(1 << 16)
+        dest.sendall(data)
+        return bool(data)

@@ -1,0 +1,215 @@
+"""A proxy in a thread of its own, so that a test plays both its sides with plain blocking sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from vaurien.events import Event
+from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
+from vaurien.proxy import Proxy
+
+PATIENCE = 10.0
+"""Seconds that a fact may take to come true before a test gives up."""
+
+
+class Running:
+    """A started proxy; its methods may be called from the test's thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, proxy: Proxy, events: Events) -> None:
+        self.loop, self.proxy, self.events = loop, proxy, events
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.proxy.address.host, self.proxy.address.port
+
+    def connect(self) -> socket.socket:
+        """A client's socket."""
+        return socket.create_connection(self.address, timeout=PATIENCE)
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Run *function* in the loop's thread and return what it returns."""
+        done: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+        def run() -> None:
+            try:
+                done.set_result(function())
+            except BaseException as error:
+                done.set_exception(error)
+
+        self.loop.call_soon_threadsafe(run)
+        return done.result(PATIENCE)
+
+    def set_policy(self, mix: str = "", *faults: Fault) -> None:
+        self.call(lambda: self.proxy.set_policy(Policy(Mix.parse(mix), faults)))
+
+    def stop(self, grace: float = 0.0) -> None:
+        asyncio.run_coroutine_threadsafe(self.proxy.stop(grace), self.loop).result(grace + PATIENCE)
+
+    def links(self) -> list[str]:
+        """The links of all connections, as they show themselves."""
+        connections = self.proxy._service.connections.values() if self.proxy._service else ()
+        return self.call(lambda: [repr(link) for one in list(connections) for link in one._links.values()])
+
+
+class Events:
+    """An observer that a test can wait on."""
+
+    def __init__(self) -> None:
+        self._seen: list[Event] = []
+        self._news = threading.Condition()
+
+    def __call__(self, event: Event) -> None:
+        with self._news:
+            self._seen.append(event)
+            self._news.notify_all()
+
+    def of(self, *kinds: type[Event]) -> list[Any]:
+        with self._news:
+            return [event for event in self._seen if isinstance(event, kinds)]
+
+    def wait(self, kind: type[Event], count: int = 1) -> list[Any]:
+        """The events of *kind*, once there are *count* of them."""
+        with self._news:
+            enough = self._news.wait_for(lambda: sum(isinstance(e, kind) for e in self._seen) >= count, PATIENCE)
+            assert enough, f"{count} {kind.__name__} expected, seen: {self._seen}"
+        return self.of(kind)
+
+
+@contextlib.contextmanager
+def running(
+    backend: tuple[str, int] | Address, mix: str = "", *faults: Fault, listen: str = "127.0.0.1:0", **config: Any
+) -> Iterator[Running]:
+    """A proxy in front of *backend*."""
+    address = backend if isinstance(backend, Address) else Address(backend[0], backend[1])
+    whole = ProxyConfig(
+        name=config.pop("name", "test"),
+        listen=Address.parse(listen),
+        backend=address,
+        policy=Policy(Mix.parse(mix), faults),
+        **config,
+    )
+    events = Events()
+    with looping() as loop:
+        run = lambda what: asyncio.run_coroutine_threadsafe(what, loop).result(PATIENCE)  # noqa: E731
+
+        async def start() -> Proxy:
+            proxy = Proxy(whole, observers=[events])
+            await proxy.start()
+            return proxy
+
+        started = Running(loop, run(start()), events)
+        try:
+            yield started
+        finally:
+            started.stop()
+
+
+@contextlib.contextmanager
+def looping() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop in a thread; nothing may be left in it at the end."""
+    loop = asyncio.new_event_loop()
+    complaints: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    thread = threading.Thread(target=loop.run_forever, name="proxy under test")
+    thread.start()
+    try:
+        yield loop
+        left = asyncio.run_coroutine_threadsafe(_left(), loop).result(PATIENCE)
+        assert not left, f"tasks left behind: {left}"
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(PATIENCE)
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+    assert not complaints, complaints
+
+
+async def _left() -> list[str]:
+    for _ in range(3):  # cancelled tasks take a turn or two to end
+        await asyncio.sleep(0)
+    return [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
+@contextlib.contextmanager
+def backend(family: int = socket.AF_INET, host: str = "127.0.0.1") -> Iterator[socket.socket]:
+    """A listening socket; the test accepts and plays the backend itself."""
+    with socket.create_server((host, 0), family=family) as listening:
+        listening.settimeout(PATIENCE)
+        yield listening
+
+
+@contextlib.contextmanager
+def pair(proxy: Running, listening: socket.socket) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A client and its backend, connected through the proxy."""
+    with proxy.connect() as client:
+        server, _ = listening.accept()
+        server.settimeout(PATIENCE)
+        with server:
+            yield client, server
+
+
+def read(one: socket.socket, size: int) -> bytes:
+    """Exactly *size* bytes, or fewer when the stream ends."""
+    data = bytearray()
+    while len(data) < size:
+        chunk = one.recv(min(size - len(data), 1 << 20))
+        if not chunk:
+            break
+        data += chunk
+    return bytes(data)
+
+
+def read_all(one: socket.socket) -> bytes:
+    """Everything up to the end of the stream."""
+    return read(one, 1 << 62)
+
+
+def reset(one: socket.socket) -> None:
+    """Close with RST."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    one.close()
+
+
+class Echo:
+    """A server that sends back what it gets, in threads; counts its connections."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.address: tuple[str, int] = self._listening.getsockname()
+        self.connections = 0
+        self._threads: list[threading.Thread] = []
+        self._acceptor = threading.Thread(target=self._accept)
+
+    def __enter__(self) -> Echo:
+        self._acceptor.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join(PATIENCE)
+        self._listening.close()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                one, _ = self._listening.accept()
+            except OSError:
+                return
+            self.connections += 1
+            thread = threading.Thread(target=self._serve, args=(one,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, one: socket.socket) -> None:
+        with one, contextlib.suppress(OSError):
+            while data := one.recv(1 << 16):
+                one.sendall(data)
