@@ -73,13 +73,18 @@ def array(read: Reader) -> Generator[Step, None, Command | None]:
         name = name.upper()
         if cut:
             raise ParseError(f"a command's name of more than {LOOK_LIMIT} bytes")
-    arguments, cut = yield from _looked_at(read, name, count)
+    arguments: tuple[bytes, ...] = ()
+    if count and name not in _LOOK:
+        argument, cut = yield from _argument(read)
+        arguments = (argument,)
+    else:
+        arguments, cut = yield from _looked_at(read, count, name)
     head = command(name, arguments, count)
     head.cut, head.unread = cut, count - len(arguments)
     return head
 
 
-def _looked_at(read: Reader, name: bytes, count: int) -> Generator[Step, None, tuple[tuple[bytes, ...], int]]:
+def _looked_at(read: Reader, count: int, name: bytes) -> Generator[Step, None, tuple[tuple[bytes, ...], int]]:
     wanted = min(count, _LOOK.get(name, 1))
     arguments: tuple[bytes, ...] = ()
     cut = 0

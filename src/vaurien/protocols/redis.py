@@ -160,7 +160,8 @@ class RedisFramer(Framer):
             if name in _SWITCHES:
                 self._switch(name, line)
             yield Step.ASIDE if request is None else Head(False)
-            yield from replies.rest(read, line)
+            if first not in replies.SIMPLE:
+                yield from replies.rest(read, line)
             yield Step.END
 
     def _switch(self, name: bytes, line: bytes) -> None:
