@@ -181,7 +181,7 @@ class MysqlFramer(Framer):
     def _results(self, request: Request, read: Reader, start: bytes) -> Generator[Step, None, None]:
         """Any number of results, each an OK, an ERR, a LOAD DATA LOCAL, or a result set."""
         while True:
-            if start.startswith(b"\0"):
+            if self._is_ok(start):
                 more = packets.status(start)
             elif start.startswith(packets.LOCAL):
                 self._local, more = True, Status.MORE_RESULTS
@@ -194,6 +194,10 @@ class MysqlFramer(Framer):
             if not more & Status.MORE_RESULTS:
                 return
             start, _ = yield from packets.packet(read)
+
+    def _is_ok(self, start: bytes) -> bool:
+        """Whether it is an OK packet; a result set without its metadata begins like one, but is shorter."""
+        return start.startswith(b"\0") and not (self._capabilities & Can.OPTIONAL_METADATA and len(start) < 7)
 
     def _result_set(self, read: Reader, start: bytes) -> Generator[Step, None, int]:
         """A result set after its first packet; what is returned is the status at its end."""
