@@ -190,6 +190,7 @@ LOST: dict[str, tuple[Sequence[Segment], str]] = {
     "a stray answer": ([*begun(), (S, packets(OK))], "no command asked for"),
     "a wrong answer": ([*begun(), (C, command(14)), (S, packets(b"x"))], "of type 78 to the command ping"),
     "a greeting too long": ([(S, b"\xff\xff\xff\0\x0a")], "at most"),
+    "an empty row": ([*begun(), (C, command(3, b"x")), (S, packets(b"\1", COLUMN, EOF, b"", EOF))], "a row without"),
     "a short status": ([*begun(), (C, command(3, b"x")), (S, packets(b"\0"))], "read up to"),
 }
 

@@ -170,7 +170,7 @@ class MysqlFramer(Framer):
 
     def _login_answer(self, request: Request, read: Reader, start: bytes) -> Generator[Step, None, None]:
         while start[:1] not in (b"\0", packets.ERR):  # switch to another method, or more data for it
-            start, _ = yield from packets.packet(read)
+            start = yield from packets.packet(read)
         if (
             request.command == "connect"
             and not start.startswith(packets.ERR)
@@ -193,7 +193,7 @@ class MysqlFramer(Framer):
                 more = yield from self._result_set(read, start)
             if not more & Status.MORE_RESULTS:
                 return
-            start, _ = yield from packets.packet(read)
+            start = yield from packets.packet(read)
 
     def _is_ok(self, start: bytes) -> bool:
         """Whether it is an OK packet; a result set without its metadata begins like one, but is shorter."""
@@ -205,7 +205,7 @@ class MysqlFramer(Framer):
         for _ in range(columns):
             yield from packets.packet(read)
         if not self._capabilities & Can.DEPRECATE_EOF:
-            end, _ = yield from packets.packet(read)
+            end = yield from packets.packet(read)
             flags = packets.status(end)
             if flags & Status.CURSOR:  # the rows are fetched by COM_STMT_FETCH
                 return flags

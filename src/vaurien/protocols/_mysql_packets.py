@@ -203,18 +203,26 @@ def skip(read: Reader, length: int, taken: int = 0) -> Generator[Step, None, Non
         yield from read.skip(length)
 
 
-def packet(read: Reader, count: int = ANSWER) -> Generator[Step, None, tuple[bytes, int]]:
-    """The next packet: the first *count* bytes of its payload, and the payload's length."""
+def packet(read: Reader) -> Generator[Step, None, bytes]:
+    """The next packet: the first bytes of its payload, at most `ANSWER` of them."""
     length, _ = yield from header(read)
-    start = yield from read.exactly(min(length, count))
+    start = yield from read.exactly(min(length, ANSWER))
     yield from skip(read, length, len(start))
-    return start, length
+    return start
 
 
 def rows(read: Reader) -> Generator[Step, None, int]:
     """Packets up to one that ends a result set; what is returned is its status (none after an ERR)."""
     while True:
-        start, length = yield from packet(read)
+        begin = yield from read.exactly(5)  # of a million rows each is read so: the header, and the first byte
+        length = int.from_bytes(begin[:3], "little")
+        if length == 0:
+            raise ParseError("a row without a byte")
+        if begin[4] < 0xFE:
+            yield from skip(read, length, 1) if length == WHOLE else read.skip(length - 1)
+            continue
+        start = begin[4:] + (yield from read.exactly(min(length, ANSWER) - 1))
+        yield from skip(read, length, len(start))
         if start.startswith(END) and length < WHOLE:  # a row that begins so holds 16 MiB or more
             return status(start)
         if start.startswith(ERR) and not start.startswith(PROGRESS):

@@ -215,7 +215,7 @@ class PostgresFramer(Framer):
         """The rest of an answer whose first message has the type *kind* and *length* bytes to come."""
         while kind != "Z":
             yield from read.skip(length)
-            if self._is_last(request, kind):
+            if kind != "D" and self._is_last(request, kind):  # most are rows
                 return
             kind, length = yield from _header(read, _BACKEND)
         status = yield from read.exactly(length)
