@@ -140,7 +140,7 @@ class PostgresFramer(Framer):
             self._note(request, fields, kind, start)
             ended = self._ends(request, kind)
             held += 5 + length
-            if not begun and (ended or held > _BATCH_LIMIT):
+            if not begun and (ended or kind == "H" or held > _BATCH_LIMIT):  # nothing is held past a Flush
                 begun = True
                 yield request
             yield from read.skip(length - len(start))
