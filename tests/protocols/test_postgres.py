@@ -79,6 +79,10 @@ EXCHANGES: dict[str, tuple[list[str], Sequence[Segment]]] = {
     "copy in, failed": (["query"], [c("Q"), s("G"), c("d"), s("EZ"), c("dc")]),
     "copy in, extended": (["execute"], [c("BES"), s("2G"), c("dcS"), s("CZ")]),
     "copy in, extended, one Sync": (["execute", "sync"], [c("BEH"), s("2G"), c("dc"), s("C"), c("S"), s("Z")]),
+    "copy in, sent early": (
+        ["query", "execute"],
+        [c("Qdc"), s("GCZ"), c("BES"), s("2CZ")],
+    ),
     "copy out": (["query"], [c("Q"), s("HddcCZ")]),
     "a notification before the answer": (["query"], [c("Q"), s("ACZ")]),
 }

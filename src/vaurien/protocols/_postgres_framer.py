@@ -225,6 +225,8 @@ class PostgresFramer(Framer):
 
     def _is_last(self, request: Request, kind: str) -> bool:
         """Whether the answer to *request* ends with a message of type *kind*, which is not ReadyForQuery."""
+        if kind in "CE":  # also when CopyDone came before CopyInResponse, as asyncpg may send it
+            self._copying = False
         if kind == "E":
             return self._fails(request)
         if kind == "G":
@@ -236,7 +238,6 @@ class PostgresFramer(Framer):
         return self._tunnel or (request.flushed and request.unanswered == 0)
 
     def _fails(self, request: Request) -> bool:
-        self._copying = False
         if request.extended and not request.synced:
             while len(self.waiting) > 1 and getattr(self.waiting[1], "flushed", False):
                 del self.waiting[1]  # never answered: skipped by the backend
