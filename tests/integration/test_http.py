@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
 
 from tests.integration import exchanges
@@ -20,6 +19,7 @@ from tests.servers import Server, require
 from vaurien.events import Closed, Injected
 from vaurien.protocols.http import Http
 
+httpx = pytest.importorskip("httpx")
 pytestmark = pytest.mark.server
 
 LARGE = bytes(range(256)) * 80_000  # 20 MB

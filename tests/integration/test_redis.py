@@ -6,8 +6,6 @@ import socket
 import threading
 
 import pytest
-import redis
-from redis import exceptions as errors
 
 from tests.integration import exchanges
 from tests.integration.exchanges import CALM, accepted, chosen, drawn, fault, framed, mix_errors
@@ -16,6 +14,8 @@ from tests.servers import Server
 from vaurien.events import Closed, Injected
 from vaurien.protocols.redis import Redis
 
+redis = pytest.importorskip("redis")
+errors = redis.exceptions
 pytestmark = pytest.mark.server
 
 RAISED: dict[str, type[Exception]] = {
