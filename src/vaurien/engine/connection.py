@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
-from vaurien import events
-from vaurien.engine import ending
+from vaurien import events, hooks
+from vaurien.engine import eager, ending
 from vaurien.engine.active import Active, Interrupted
 from vaurien.engine.chain import Chains
 from vaurien.engine.dial import Dial
@@ -147,7 +147,7 @@ class Connection:
         if self.over:
             return
         self._sync()
-        if self._chains is not None:
+        if self._chains is not None and not self.over:
             self._chains.build()
 
     def _sync(self) -> None:
@@ -158,12 +158,15 @@ class Connection:
             if entry.blocking:
                 continue
             active = before.pop(entry.key, None)
-            if active is None:
-                active = Active(entry, self)
+            if active is not None and active.becomes(entry):
+                if active.entry is not entry:
+                    active.change(entry)
+            else:
+                if active is not None:
+                    active.stop()
+                active = Active(entry, self, active)
                 if self._links:
                     self.loop.call_soon(active.begin)
-            elif active.entry is not entry:
-                active.change(entry)
             self.actives[entry.key] = active
         for active in before.values():
             active.stop()
@@ -228,7 +231,7 @@ class Connection:
         if not self.over or self._lingering is not None or not self._links:
             return
         if all(link.idle and link.pending is None for link in self._links.values()):
-            self._linger()
+            self._linger(*self._sockets)
 
     # Ending.
 
@@ -244,10 +247,10 @@ class Connection:
         if self._links:
             self.loop.call_soon(self.settle)
         else:
-            self._linger()
+            self._linger(*self._sockets)
 
-    def reset(self, end: str) -> None:
-        """End at once: RST to both sides. *end* says why, in the log."""
+    def reset(self, end: str, side: hooks.Side = "both") -> None:
+        """End at once: RST, and to the *side* that is not meant FIN. *end* says why, in the log."""
         self.over, self._end = True, end
         self._hang_up()
         if self._lingering is not None:
@@ -255,8 +258,12 @@ class Connection:
             return
         for link in self._links.values():
             link.discard()
-        ending.reset(*self._sockets)
-        self._finish()
+        spared = {"both": None, "client": self.backend, "backend": self.client}[side]
+        ending.reset(*(one for one in self._sockets if one is not spared))
+        if spared is None:
+            self._finish()
+        else:
+            self._linger(spared)
 
     def _hang_up(self) -> None:
         if self._dial is not None:
@@ -269,12 +276,12 @@ class Connection:
             if task is not current:
                 task.cancel()
 
-    def _linger(self) -> None:
+    def _linger(self, *sockets: socket.socket) -> None:
         for link in self._links.values():
             link.discard()
-        for one in self._sockets:
+        for one in sockets:
             ending.end_stream(one)
-        self._lingering = ending.Lingering(self.loop, self.clock, self._sockets, self.view, self._finish)
+        self._lingering = ending.Lingering(self.loop, self.clock, list(sockets), self.view, self._finish)
 
     def _release_backend(self) -> None:
         """The client is done and its backend is clean: the next client may have it."""
@@ -386,9 +393,20 @@ class Connection:
         if not self.over:
             self.reset("error")
 
-    def guard(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run a hook that belongs to no chunk as a task; the end of the connection cancels it."""
-        task = self.loop.create_task(coroutine)
+    def guard(
+        self, coroutine: Coroutine[Any, Any, None], name: str, *, at_once: bool = False
+    ) -> asyncio.Task[None] | None:
+        """Run a hook that belongs to no chunk as a task; the end of the connection cancels it.
+
+        *at_once*, it runs up to its first wait before this returns; ``None`` when it is done by then.
+        """
+        try:
+            task = eager.start(self.loop, coroutine) if at_once else self.loop.create_task(coroutine)
+        except Exception as error:  # the plugin's own code may raise anything
+            self.plugin_failed(name, error)
+            return None
+        if task is None:
+            return None
         self._tasks.add(task)
 
         def done(task: asyncio.Task[None]) -> None:
