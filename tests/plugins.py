@@ -117,3 +117,16 @@ class Ends(Behavior, frozen=True):
     async def on_start(self, connection: Connection) -> None:
         await connection.sleep(self.after)
         connection.reset(self.side)
+
+
+class Forward:
+    """A handler that moves what is there, as the original's did."""
+
+    name = "forward"
+    options = {}
+
+    def __call__(self, client_sock, backend_sock, to_backend):
+        source, dest = (client_sock, backend_sock) if to_backend else (backend_sock, client_sock)
+        data = source.recv(1 << 16)
+        dest.sendall(data)
+        return bool(data)

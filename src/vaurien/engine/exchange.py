@@ -65,8 +65,8 @@ class Exchange:
         return to_backend in self._swallowed
 
     def swallow(self) -> None:
-        """Let the message at hand go nowhere."""
-        self._swallowed.add(self.response is None)
+        """Let the message at hand go nowhere; of a request that is needed, its response instead."""
+        self._swallowed.add(self.response is None and not self.request.needed)
 
     def change(self, head: bytes) -> None:
         """Send *head* in place of the head at hand."""
