@@ -104,6 +104,13 @@ class Link(Port, Protocol):
         delay line is full (`ProxyConfig.delay_line` bytes). Without, `send` waits while the destination does not read.
         """
 
+    def alarm(self, seconds: float) -> None:
+        """Have `Behavior.on_alarm` called after *seconds*, in this direction, in place of an alarm set before.
+
+        It goes off early when bytes come that the fault is not drawn for, so that they overtake nothing that is kept.
+        It does not go off after the end of the stream, nor after the fault has stopped.
+        """
+
 
 class Exchange(Port, Protocol):
     """A request and its response."""
@@ -184,6 +191,9 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """
         await link.send(data)
 
+    async def on_alarm(self, link: Link) -> None:
+        """The time that ``link.alarm`` was given is over; no chunk is at hand, and none comes before this returns."""
+
     async def on_eof(self, link: Link) -> None:
         """The source ended. The end is passed on when this returns. May sleep, send what it holds."""
 
@@ -194,7 +204,7 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """
 
 
-HOOKS = ("on_connect", "on_start", "on_request", "on_response", "on_done", "on_data", "on_eof", "on_stop")
+HOOKS = ("on_connect", "on_start", "on_request", "on_response", "on_done", "on_data", "on_alarm", "on_eof", "on_stop")
 
 
 def overridden(behavior: type[Behavior]) -> frozenset[str]:

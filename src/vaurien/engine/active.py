@@ -178,7 +178,8 @@ class Active:
         self.interrupt()
         if self._task is not None:
             self._task.cancel()
-        if self.drawn and self.stages and "on_stop" in self.entry.hooks and not self._connection.over:
+        acted = self.drawn or self._state is not None  # drawn for an exchange or a chunk, it may hold something
+        if acted and self.stages and "on_stop" in self.entry.hooks and not self._connection.over:
             self._connection.guard(self.behavior.on_stop(self), self.name, at_once=True)
 
     def abandon(self) -> None:

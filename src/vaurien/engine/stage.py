@@ -56,6 +56,7 @@ class Stage:
     """One fault's place in the chain of one direction, and the `hooks.Link` that it sees."""
 
     __slots__ = (
+        "_alarm",
         "_arrived",
         "_chunk",
         "_data_hook",
@@ -90,6 +91,7 @@ class Stage:
         self._end_due: float | None = None  # the source has ended, and the line was not empty
         self._timer: Timer | None = None
         self._releasing = False
+        self._alarm: Timer | None = None
         self._room: asyncio.Future[None] | None = None
         self._chunk: bytes | None = None
         self._arrived = self._moment = 0.0
@@ -140,6 +142,12 @@ class Stage:
             self._mark()
         await self._pass(data, after)
 
+    def alarm(self, seconds: float) -> None:
+        """Call `on_alarm` after *seconds*."""
+        self._silence()
+        if not self.leaving and not self.active.stopped:
+            self._alarm = self._link.clock.call_later(seconds, self._ring)
+
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """The fault's state on this connection."""
         return self.active.state(behavior, factory)
@@ -150,19 +158,23 @@ class Stage:
 
     def close(self) -> None:
         """End the connection in order."""
-        self.active.close()
+        self._mark()
+        self._link.connection.close(f"closed by {self.active.name}")
 
     def reset(self, side: hooks.Side = "both") -> None:
         """End the connection with RST."""
-        self.active.reset(side)
+        self._mark()
+        self._link.connection.reset(f"reset by {self.active.name}", side)
 
     # What the engine does with it.
 
     async def receive(self, data: bytes, at: float) -> None:
         """Let the behavior act on *data*, if this fault is in play for it; otherwise pass it on, in order."""
+        acts = self._acts()
+        if not acts:
+            await self._alarm_now()
         self._arrived = self._moment = at
         self._hit, self._inside = False, True
-        acts = self._acts()
         while acts and data:
             data = await self._act(data)
             acts = not self.leaving
@@ -186,9 +198,12 @@ class Stage:
 
     async def receive_end(self, at: float) -> None:
         """Pass the end of the stream on, behind what waits, once the behavior has seen it."""
+        acts = "on_eof" in self.active.entry.hooks and self.armed and not self.leaving
+        if not acts:
+            await self._alarm_now()
+        self._silence()
         self._arrived = self._moment = at
         self._chunk, self._sent, self._hit, self._inside = None, 0, False, True
-        acts = "on_eof" in self.active.entry.hooks and self.armed and not self.leaving
         while acts:
             acts = await self._act_on_end() and not self.leaving
         self._inside = False
@@ -207,9 +222,40 @@ class Stage:
             self._link.connection.plugin_failed(self.active.name, error)
         return False
 
+    def _ring(self) -> None:
+        self._alarm = None
+        if not self._link.connection.over:
+            self._link.run(self._act_on_alarm())
+
+    async def _alarm_now(self) -> None:
+        """Nothing may overtake what the behavior keeps until its alarm, in a chunk that it has no part in."""
+        if self._alarm is not None:
+            self._silence()
+            await self._act_on_alarm()
+
+    async def _act_on_alarm(self) -> None:
+        """Let the behavior act between two chunks."""
+        if self.leaving:
+            return
+        self._arrived = self._moment = self.now()
+        self._chunk, self._hit, self._inside = None, True, True
+        try:
+            await self.active.behavior.on_alarm(self)
+        except Interrupted:
+            pass
+        except Exception as error:  # the plugin's own code may raise anything
+            self._link.connection.plugin_failed(self.active.name, error)
+        self._inside = False
+
+    def _silence(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
     def leave(self) -> None:
         """The fault is removed: what waits on the line leaves now, in order; later chunks only pass."""
         self.leaving = True
+        self._silence()
         self._release()
 
     @property
@@ -226,6 +272,7 @@ class Stage:
         """The connection is over: forget what waits."""
         self._line.clear()
         self._held = 0
+        self._silence()
         if self._timer is not None:
             self._timer.cancel()
 

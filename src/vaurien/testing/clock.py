@@ -51,7 +51,9 @@ class Run:
         self.step()
 
     def step(self, error: BaseException | None = None) -> None:
-        """Go on up to the next wait."""
+        """Go on up to the next wait; does nothing after the end."""
+        if self.done:
+            return
         try:
             wait = self._coroutine.send(None) if error is None else self._coroutine.throw(error)
         except StopIteration:

@@ -94,7 +94,8 @@ def _traffic() -> Sequence[Step]:
 
 
 def _outcome(played: Played) -> tuple[object, ...]:
-    return played.to_backend, played.to_client, played.end, played.ended_at
+    ended_at = None if played.ended_at is None else round(played.ended_at, 6)  # sums of times are rounded
+    return played.to_backend, played.to_client, played.end, ended_at
 
 
 def _name(behavior: Behavior) -> str:

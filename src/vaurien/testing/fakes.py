@@ -94,13 +94,13 @@ class FakeConnection:
 
     def close(self) -> None:
         """End in order: what is on the delay lines still leaves."""
-        self._end("close")
+        self.hits += 1
+        self.end("close")
 
     def reset(self, side: hooks.Side = "both") -> None:
         """End at once: what is on the delay lines is lost."""
-        self._end("reset" if side == "both" else f"reset {side}")
-        for link in (self.upstream, self.downstream):
-            link.sent = [sent for sent in link.sent if sent.at <= self.now()]
+        self.hits += 1
+        self.end("reset" if side == "both" else f"reset {side}")
 
     def redirect(self, backend: Address) -> None:
         """Remember *backend*."""
@@ -125,10 +125,12 @@ class FakeConnection:
         for wait in waits:
             wait.wake(error)
 
-    def _end(self, how: str) -> None:
-        self.hits += 1
+    def end(self, how: str) -> None:
+        """The connection ends: after a ``close`` what is on the delay lines leaves, after a ``reset`` it is lost."""
         if self.ended is None:
             self.ended, self.ended_at = how, self.now()
+            for link in (self.upstream, self.downstream):
+                link.sent = [sent for sent in link.sent if how == "close" or sent.at <= self.now()]
 
 
 class FakeLink:
@@ -144,6 +146,10 @@ class FakeLink:
         """When the end of the stream was passed on."""
         self.passed = 0
         """How many bytes of the chunk at hand were sent."""
+        self.alarm_at: float | None = None
+        """When the alarm goes off that was set last."""
+        self.rung: Callable[[], None] = lambda: None
+        """Called when it goes off; `play` runs `on_alarm` then."""
         self._chunk: bytes | None = None
         self._hit = True
 
@@ -180,6 +186,11 @@ class FakeLink:
         behind = self.sent[-1].at if self.sent else 0.0
         self.sent.append(Sent(max(due, behind, self.now()), data))
 
+    def alarm(self, seconds: float) -> None:
+        """Set the alarm."""
+        self.alarm_at = when = self.now() + seconds
+        self.connection.clock.call_at(when, lambda: self._ring(when))
+
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """The fault's state on this connection."""
         return self.connection.state(behavior, factory)
@@ -190,18 +201,20 @@ class FakeLink:
 
     def close(self) -> None:
         """End the connection in order."""
-        self.connection.close()
+        self.mark()
+        self.connection.end("close")
 
     def reset(self, side: hooks.Side = "both") -> None:
         """End the connection at once."""
-        self.connection.reset(side)
+        self.mark()
+        self.connection.end("reset" if side == "both" else f"reset {side}")
 
     # What a test, or `play`, does with it.
 
-    def arrive(self, data: bytes | None) -> None:
-        """A chunk is here, or the end (``None``): `arrived_at` is now, and its first act counts."""
+    def arrive(self, data: bytes | None, *, counts: bool = True) -> None:
+        """A chunk is here, or something else (``None``): `arrived_at` is now, and the first act *counts* as a hit."""
         self.arrived_at = self.now()
-        self._chunk, self.passed, self._hit = data, 0, False
+        self._chunk, self.passed, self._hit = data, 0, not counts
 
     def again(self, data: bytes) -> None:
         """What is left of a chunk meets the hook again."""
@@ -212,6 +225,11 @@ class FakeLink:
         if not self._hit:
             self._hit = True
             self.connection.hits += 1
+
+    def _ring(self, when: float) -> None:
+        if self.alarm_at == when and not self.connection.stopped:
+            self.alarm_at = None
+            self.rung()
 
     def release(self) -> None:
         """The fault is removed: what is on the delay line leaves now."""
@@ -274,11 +292,13 @@ class FakeExchange:
 
     def close(self) -> None:
         """End the connection in order."""
-        self.connection.close()
+        self._mark()
+        self.connection.end("close")
 
     def reset(self, side: hooks.Side = "both") -> None:
         """End the connection at once."""
-        self.connection.reset(side)
+        self._mark()
+        self.connection.end("reset" if side == "both" else f"reset {side}")
 
     def reply(self, reply: Reply) -> None:
         """Remember *reply*."""

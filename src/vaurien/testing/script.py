@@ -100,6 +100,12 @@ def _played(connection: FakeConnection) -> Played:
     return Played(tuple(up.sent), tuple(down.sent), connection.ended, ended_at, *ends, connection.hits)
 
 
+class _Alarm(msgspec.Struct, frozen=True):
+    """An alarm goes off."""
+
+    to_backend: bool
+
+
 class _Player:
     """Does for one fault what the engine does: runs its hooks, one chunk of a direction after the other."""
 
@@ -108,8 +114,10 @@ class _Player:
         self._hooks = overridden(type(behavior))
         self._runs: list[Run] = []
         self._start: Run | None = None
-        self._waiting: dict[bool, deque[bytes | None]] = {True: deque(), False: deque()}
+        self._waiting: dict[bool, deque[Chunk | End | _Alarm]] = {True: deque(), False: deque()}
         self._busy = {True: False, False: False}
+        for link in (connection.upstream, connection.downstream):
+            link.rung = functools.partial(self.take, _Alarm(link.to_backend))
 
     def begin(self) -> None:
         self._run(self._connect())
@@ -123,17 +131,18 @@ class _Player:
         for to_backend in (True, False):
             self._pump(to_backend)
 
-    def take(self, step: Step) -> None:
+    def take(self, step: Step | _Alarm) -> None:
         if self._connection.ended is not None:
             return
         if isinstance(step, Change):
             self._behavior = step.behavior
-            self._restart()
+            self._cancel_start()
             self._connection.interrupt(Interrupted())
+            self._restart()
         elif isinstance(step, Remove):
             self._remove()
         else:
-            self._waiting[step.to_backend].append(step.data if isinstance(step, Chunk) else None)
+            self._waiting[step.to_backend].append(step)
             self._pump(step.to_backend)
 
     def finish(self) -> None:
@@ -147,17 +156,18 @@ class _Player:
         self._runs.append(run)
         return run
 
-    def _restart(self) -> None:
+    def _cancel_start(self) -> None:
         if self._start is not None:
             self._start.cancel()
+
+    def _restart(self) -> None:
         if self._connection.started and "on_start" in self._hooks and self._connection.ended is None:
             self._start = self._run(self._behavior.on_start(self._connection))
 
     def _remove(self) -> None:
         connection = self._connection
         connection.stopped = True
-        if self._start is not None:
-            self._start.cancel()
+        self._cancel_start()
         for link in (connection.upstream, connection.downstream):
             link.release()
         if "on_stop" in self._hooks and connection.started:
@@ -172,15 +182,19 @@ class _Player:
     async def _work(self, to_backend: bool) -> None:
         waiting, link = self._waiting[to_backend], self._connection.link(to_backend)
         while waiting and self._connection.ended is None:
-            data = waiting.popleft()
-            link.arrive(data)
-            if data is None:
+            step = waiting.popleft()
+            if isinstance(step, Chunk):
+                await self._data(link, step.data)
+            elif isinstance(step, End):
                 await self._end(link)
-            else:
-                await self._data(link, data)
+            elif not self._connection.stopped:
+                link.arrive(None, counts=False)
+                with contextlib.suppress(Interrupted):
+                    await self._behavior.on_alarm(link)
         self._busy[to_backend] = False
 
     async def _data(self, link: FakeLink, data: bytes) -> None:
+        link.arrive(data)
         while data and "on_data" in self._hooks and not self._connection.stopped:
             try:
                 await self._behavior.on_data(link, data)
@@ -196,6 +210,8 @@ class _Player:
             await link.send(data)
 
     async def _end(self, link: FakeLink) -> None:
+        link.arrive(None)
+        link.alarm_at = None
         again = "on_eof" in self._hooks
         while again and not self._connection.stopped:
             again = False
