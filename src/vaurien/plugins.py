@@ -68,10 +68,13 @@ def register(kind: Kind, target: Any, name: str | None = None) -> Any:
 def find(name: str, *kinds: Kind, source: str | None = None) -> Plugin:
     """The plugin called *name* in the first of *kinds* that has it; a dotted *name* is imported.
 
+    What was registered comes before what is built in, of whatever kind: a handler ``dummy`` of one's own is not hidden
+    by the behavior of that name.
+
     Raises `UnknownName` with the nearest known name, or `PluginError` for an import path that does not lead to a class
     of these kinds, with the import's own error.
     """
-    for kind in kinds:
+    for kind in sorted(kinds, key=lambda kind: name not in _registered[kind]):
         target = _lookup(kind, name)
         if target is not None:
             return Plugin(name, kind, _checked_style(kind, target, name), target)

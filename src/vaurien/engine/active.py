@@ -74,12 +74,15 @@ class Active:
     @property
     def upstream(self) -> hooks.Link:
         """This fault's place in the direction to the backend."""
-        return self.stages[True]
+        return self._stage(True)
 
     @property
     def downstream(self) -> hooks.Link:
         """This fault's place in the direction to the client."""
-        return self.stages[False]
+        return self._stage(False)
+
+    def _stage(self, to_backend: bool) -> hooks.Link:
+        return self.stages.get(to_backend) or self._connection.link(to_backend).end(self)
 
     def now(self) -> float:
         """Seconds on the engine's clock."""
@@ -121,7 +124,7 @@ class Active:
 
     def hit(self, exchange: int | None = None) -> None:
         """The fault acted."""
-        self._connection.count_hit(self.name, exchange)
+        self._connection.journal.hit(self.name, exchange)
 
     async def wait_until(self, when: float) -> None:
         """Wait for the clock; at once when the fault has stopped. Raises `Interrupted` when it stops meanwhile."""

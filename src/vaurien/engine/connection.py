@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
-from vaurien import events, hooks
+from vaurien import hooks
 from vaurien.engine import eager, ending
 from vaurien.engine.active import Active, Interrupted
+from vaurien.engine.blocking import Lane, Left
 from vaurien.engine.chain import Chains
 from vaurien.engine.dial import Dial
+from vaurien.engine.draw import Draw, Drawn
+from vaurien.engine.journal import Journal, describe
 from vaurien.engine.link import Link
-from vaurien.engine.plan import Plan
+from vaurien.engine.plan import Entry, Plan
 from vaurien.engine.service import Service
 from vaurien.engine.stage import Receiver
 from vaurien.errors import DialError
@@ -27,23 +31,27 @@ class Connection:
     """One connection of a proxy. All methods run in the loop's thread; none of them waits."""
 
     __slots__ = (
-        "_backend_address",
         "_chains",
+        "_claim",
         "_dial",
+        "_draw",
+        "_drawn",
         "_end",
+        "_lane",
         "_lingering",
         "_links",
         "_mirrored",
         "_moved",
         "_reset_by",
-        "_started",
         "_tasks",
         "actives",
         "backend",
+        "backend_address",
+        "choice",
         "client",
         "clock",
         "delay_line",
-        "hits",
+        "journal",
         "loop",
         "number",
         "over",
@@ -58,17 +66,22 @@ class Connection:
         self.loop, self.clock, self.view = service.loop, service.clock, service.view
         self.delay_line = service.config.delay_line
         self.number = service.number()
+        self.journal = Journal(service, self.number, peer)
         self.backend: socket.socket | None = None
         self.actives: dict[str, Active] = {}
-        self.hits: dict[str, int] = {}
         self.over = False
         """It is ending: no hook acts any more, nothing new is sent."""
         self.unsettled = False
         """Something waits for the links to be idle: `settle` is to be called."""
-        self._backend_address = service.backend
-        self._started = self.clock.now()
+        self.backend_address = service.backend
         self._links: dict[bool, Link] = {}
         self._chains: Chains | None = None
+        self._lane: Lane | None = None
+        self._draw: Draw | None = None
+        self._drawn: Drawn | None = None  # by the blocking lane, for the loop
+        self._claim: Drawn | None = None  # by the loop, for the blocking lane
+        self.choice: Entry | None = None
+        """The share of the mix that was drawn for the exchange that begins now, if it is drawn here."""
         self._dial: Dial | None = None
         self._lingering: ending.Lingering | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,7 +97,7 @@ class Connection:
 
     def start(self) -> None:
         """Begin: the client was just accepted."""
-        self.service.emit(events.Accepted, connection=self.number, peer=self.peer)
+        self.journal.accepted()
         self._sync()
         if self.plan.connects:
             self.guard(self._greet(), "on_connect")
@@ -105,7 +118,7 @@ class Connection:
 
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead."""
-        self._backend_address = backend
+        self.backend_address = backend
 
     def _call(self) -> None:
         """Get a backend: one from the pool, or a new one."""
@@ -114,12 +127,12 @@ class Connection:
             self._connected(pooled)
         else:
             timeout = self.service.config.timeout
-            self._dial = Dial(self.loop, self.clock, self._backend_address, timeout, self._dialled)
+            self._dial = Dial(self.loop, self.clock, self.backend_address, timeout, self._dialled)
 
     def _dialled(self, result: socket.socket | DialError) -> None:
         self._dial = None
         if isinstance(result, DialError):
-            self.service.emit(events.Failed, connection=self.number, where="dial", error=str(result))
+            self.journal.failed("dial", str(result))
             self.reset("dial failed")
         else:
             self._connected(result)
@@ -129,11 +142,15 @@ class Connection:
         for one in (self.client, backend):
             if one.family != _UNIX:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._link(backend)
+        for active in self.actives.values():
+            active.begin()
+
+    def _link(self, backend: socket.socket) -> None:
+        """Go on in the loop."""
         self._links = {True: Link(self, self.client, backend, True), False: Link(self, backend, self.client, False)}
         self._chains = Chains(self)
         self._chains.build()
-        for active in self.actives.values():
-            active.begin()
 
     # The plan.
 
@@ -147,8 +164,72 @@ class Connection:
         if self.over:
             return
         self._sync()
-        if self._chains is not None and not self.over:
+        if self._lane is not None:
+            if not self.service.blocking:
+                self._lane.release()
+        elif self._chains is not None and not self.over:
             self._chains.build()
+
+    @property
+    def drawing(self) -> bool:
+        """Whether it is drawn, for whatever can be read, which lane it needs."""
+        return self.service.blocking
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the blocking lane is to have the sockets, once nothing is under way."""
+        return self._claim is not None
+
+    def claims(self, to_backend: bool) -> bool:
+        """Draw for what can be read in a direction; whether that takes the connection to the blocking lane."""
+        if self._draw is None:
+            self._draw = Draw(self)
+        drawn, self._drawn = self._drawn, None
+        if drawn is None or drawn.to_backend != to_backend:
+            drawn = self._draw(to_backend)
+        if not self.service.calls(drawn.entry):
+            if to_backend:
+                self.choice = drawn.entry
+            return False
+        self._claim = drawn
+        self.unsettled = True
+        for link in self._links.values():
+            link.update()
+        self.settle()
+        return True
+
+    def _block(self, first: Drawn) -> None:
+        """Go on in the blocking lane, beginning with the call for *first*."""
+        assert self.backend is not None  # noqa: S101 - links have both sockets
+        assert self._draw is not None  # noqa: S101 - *first* was drawn
+        ended = frozenset(to_backend for to_backend, link in self._links.items() if link.ended)
+        self._claim = self.choice = None
+        self._forget_links()
+        self._lane = Lane(self, self.client, self.backend, self._draw, first, ended)
+        self._lane.start()
+
+    def left(self, left: Left) -> None:
+        """The blocking lane has given the sockets back."""
+        self._lane = None
+        self._moved[True] += left.sent
+        self._moved[False] += left.received
+        self.client, self.backend = left.client or self.client, left.backend
+        if self.number not in self.service.connections:  # it was reset meanwhile
+            ending.reset(*self._sockets)
+        elif self.over:
+            self._linger()
+        elif left.failure is not None:
+            self._report(*left.failure)
+        elif not left.end and left.client is not None:
+            self._drawn = left.drawn
+            self._link(left.backend) if left.backend is not None else self._detach()
+        else:
+            self.close(left.end)
+
+    def call_soon(self, callback: Callable[..., None], *facts: Any) -> None:
+        """Call in the loop's thread, from another one."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+            self.loop.call_soon_threadsafe(callback, *facts)
 
     def _sync(self) -> None:
         """Bring `actives` in line with the plan: what is the same stays, what changed changes, others begin or stop."""
@@ -228,10 +309,15 @@ class Connection:
         """A link may have become idle, and something waited for that."""
         if self._chains is not None:
             self._chains.settle()
+        if self._claim is not None and not self.over:
+            self.unsettled = True
+            if all(link.idle and link.pending is None for link in self._links.values()):
+                self._block(self._claim)
+            return
         if not self.over or self._lingering is not None or not self._links:
             return
         if all(link.idle and link.pending is None for link in self._links.values()):
-            self._linger(*self._sockets)
+            self._linger()
 
     # Ending.
 
@@ -241,13 +327,16 @@ class Connection:
             return
         self.over, self._end = True, end
         self._hang_up()
+        if self._lane is not None:
+            self._lane.stop()
+            return
         for link in self._links.values():
             link.stop()
         self.unsettled = True
         if self._links:
             self.loop.call_soon(self.settle)
         else:
-            self._linger(*self._sockets)
+            self._linger()
 
     def reset(self, end: str, side: hooks.Side = "both") -> None:
         """End at once: RST, and to the *side* that is not meant FIN. *end* says why, in the log."""
@@ -256,6 +345,9 @@ class Connection:
         if self._lingering is not None:
             self._lingering.finish()
             return
+        if self._lane is not None:
+            self._lane.abandon()
+            side = "both"  # its thread still has the sockets
         for link in self._links.values():
             link.discard()
         spared = {"both": None, "client": self.backend, "backend": self.client}[side]
@@ -276,12 +368,16 @@ class Connection:
             if task is not current:
                 task.cancel()
 
-    def _linger(self, *sockets: socket.socket) -> None:
+    def _linger(self, only: socket.socket | None = None) -> None:
         for link in self._links.values():
             link.discard()
+        sockets = self._sockets if only is None else [only]
+        if not sockets:  # plugins have closed them
+            self._finish()
+            return
         for one in sockets:
             ending.end_stream(one)
-        self._lingering = ending.Lingering(self.loop, self.clock, list(sockets), self.view, self._finish)
+        self._lingering = ending.Lingering(self.loop, self.clock, sockets, self.view, self._finish)
 
     def _release_backend(self) -> None:
         """The client is done and its backend is clean: the next client may have it."""
@@ -332,21 +428,12 @@ class Connection:
             one.close()
         for active in self.actives.values():
             active.abandon()
-        self.service.emit(
-            events.Closed,
-            connection=self.number,
-            peer=self.peer,
-            sent=self._moved[True],
-            received=self._moved[False],
-            end=self._end,
-            duration=self.clock.now() - self._started,
-            hits=self.hits,
-        )
+        self.journal.closed(self._end, self._moved[True], self._moved[False])
         self.service.forget(self)
 
     @property
     def _sockets(self) -> list[socket.socket]:
-        return [self.client] if self.backend is None else [self.client, self.backend]
+        return [one for one in (self.client, self.backend) if one is not None and one.fileno() >= 0]
 
     @property
     def _reuses(self) -> bool:
@@ -366,20 +453,6 @@ class Connection:
         """The state of the fault *key* on the whole proxy."""
         return self.service.shared_state(key, factory)
 
-    def chosen(self, exchange: int, name: str) -> None:
-        """The mix was drawn."""
-        self.service.emit(events.Chosen, connection=self.number, exchange=exchange, behavior=name)
-
-    def count_hit(self, name: str, exchange: int | None) -> None:
-        """The fault *name* acted."""
-        self.hits[name] = self.hits.get(name, 0) + 1
-        self.service.emit(events.Injected, connection=self.number, fault=name, exchange=exchange)
-
-    def lost(self, reason: str) -> None:
-        """The protocol cannot make sense of the bytes."""
-        protocol = type(self.service.protocol).__module__.rpartition(".")[2]
-        self.service.emit(events.Lost, connection=self.number, protocol=protocol, reason=reason)
-
     def plugin_failed(self, name: str, error: BaseException) -> None:
         """A behavior raised: its connection ends, and nothing else."""
         self._report(f"behavior {name}", error)
@@ -389,7 +462,7 @@ class Connection:
         self._report("engine", error)
 
     def _report(self, where: str, error: BaseException) -> None:
-        self.service.emit(events.Failed, connection=self.number, where=where, error=describe(error))
+        self.journal.failed(where, describe(error))
         if not self.over:
             self.reset("error")
 
@@ -419,13 +492,3 @@ class Connection:
 
 
 _UNIX = getattr(socket, "AF_UNIX", None)
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line, with the place that raised it."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
-        trace = trace.tb_next
-    return f"{type(error).__name__}: {error}{place}"

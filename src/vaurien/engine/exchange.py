@@ -72,6 +72,11 @@ class Exchange:
         """Send *head* in place of the head at hand."""
         self._changed = head
 
+    def rewrite(self, head: bytes) -> None:
+        """Send *head* in place of the head at hand, unless a behavior has changed it."""
+        if self._changed is None:
+            self._changed = head
+
     def inject(self, data: bytes) -> None:
         """Put *data* into the middle of the head at hand."""
         self._injected = data

@@ -15,6 +15,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from vaurien.engine import eager
+from vaurien.engine.active import Active
 from vaurien.engine.stage import Receiver, Sink, Stage
 
 if TYPE_CHECKING:
@@ -127,7 +128,19 @@ class Link:
             return self._read_ahead if self._watching and len(self._ahead) < AHEAD else None
         if self.pending is not None:
             return None
+        if self.connection.drawing:
+            return None if self.connection.claimed else self._read_drawn
         return self._read_direct if self.intake is None else self._read_hooked
+
+    def _read_drawn(self) -> None:
+        """A plugin of the original is in play: read what is here, unless it is for the blocking lane."""
+        try:
+            claimed = self.connection.claims(self.to_backend)
+        except Exception as error:  # a fault of the engine: the connection must end all the same
+            self.connection.crashed(error)
+            return
+        if not claimed:
+            self._read_direct() if self.intake is None else self._read_hooked()
 
     def _read_direct(self) -> None:
         try:
@@ -280,6 +293,10 @@ class Link:
         return not self.busy and all(stage.idle for stage in self.stages)
 
     # Writing.
+
+    def end(self, active: Active) -> Stage:
+        """A place behind all faults, for one that has no hook on these bytes and sends some of its own."""
+        return Stage(active, self)
 
     @property
     def full(self) -> bool:

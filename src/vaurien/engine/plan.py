@@ -75,6 +75,7 @@ class Plan:
         self.connects = any(entry.handles("on_connect") for entry in self.faults)
         self._limits = tuple(itertools.accumulate(share.percent for share in shares))
         self.draws = any(entry.hooks or entry.blocking for entry in self.mix)
+        self.hooked = any(entry.hooks for entry in self.faults)
         self.framed = self._needs_framing()
 
     def _needs_framing(self) -> bool:
