@@ -64,11 +64,10 @@ class Corrupt(Behavior, frozen=True):
 
     def _gap(self, link: Link) -> int:
         """How many bytes pass unharmed before the next: the geometric distribution, so cuts make no difference."""
-        if self.rate == 0:
-            return _NEVER
-        if self.rate == _KB:
-            return 0
-        return int(min(math.log(1.0 - link.random.random()) / math.log1p(-self.rate / _KB), _NEVER))
+        chance = self.rate / _KB
+        if chance in (0.0, 1.0):
+            return 0 if chance else _NEVER
+        return int(min(math.log(1.0 - link.random.random()) / math.log1p(-chance), _NEVER))
 
     def _spoil(self, byte: int, link: Link) -> int:
         if self.mode == "flip":

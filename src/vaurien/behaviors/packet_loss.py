@@ -48,19 +48,18 @@ class PacketLoss(Behavior, frozen=True):
 
     def _late(self, link: Link) -> float:
         """Seconds that the next segment is late."""
+        before: dict[bool, bool] = link.state(self, dict)
+        lost = before[link.to_backend] = self._lost(link, before.get(link.to_backend))
         late, timeout = 0.0, self.rto / 1000
         for _ in range(_RETRIES):
-            if not self._lost(link):
+            if not lost:
                 break
             late += timeout
             timeout = min(2 * timeout, max(_LONGEST, self.rto / 1000))
+            lost = self._lost(link, True)
         return late
 
-    def _lost(self, link: Link) -> bool:
-        lost: dict[bool, bool] = link.state(self, dict)
-        was = lost.get(link.to_backend)
-        chance = self.loss_rate
-        if was is not None:
-            chance += self.correlation * ((1.0 if was else 0.0) - self.loss_rate)
-        lost[link.to_backend] = now = link.random.random() < chance
-        return now
+    def _lost(self, link: Link, before: bool | None) -> bool:
+        """Whether a segment is lost, when the one before it was, or was not, or there was none."""
+        pull = 0.0 if before is None else self.correlation * (before - self.loss_rate)
+        return link.random.random() < self.loss_rate + pull
