@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.running import backend, pair, read, read_all, running
+from tests.running import Echo, backend, pair, read, read_all, running
 from vaurien.behaviors.reset_peer import ResetPeer
 from vaurien.events import Closed
 from vaurien.model import Fault, Stream
@@ -83,13 +83,12 @@ def test_a_connection_that_it_is_not_drawn_for_ends_in_order() -> None:
 
 
 def test_some_are_drawn_and_the_others_live_on() -> None:
-    with backend() as listening, running(listening.getsockname(), "", fault(probability=0.5)) as proxy:
+    with Echo() as echo, running(echo.address, "", fault(probability=0.5)) as proxy:
         ends = []
         for _ in range(30):
             try:
-                with pair(proxy, listening) as (client, server):
+                with proxy.connect() as client:
                     client.sendall(b"x")
-                    server.sendall(read(server, 1))
                     ends.append(read(client, 1))
             except ConnectionError:
                 ends.append(b"")
