@@ -73,7 +73,7 @@ class Connection:
         self.unsettled = False
         """Something waits for the links to be idle: `settle` is to be called."""
         self.backend_address = service.backend
-        self._links: dict[bool, Link] = {}
+        self._links: tuple[Link, ...] = ()  # to the client, to the backend: indexed by `to_backend`
         self._chains: Chains | None = None
         self._lane: Lane | None = None
         self._draw: Draw | None = None
@@ -83,11 +83,11 @@ class Connection:
         """The share of the mix that was drawn for the exchange that begins now, if it is drawn here."""
         self._dial: Dial | None = None
         self._lingering: ending.Lingering | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] | None = None
         self._end = ""
         self._reset_by: bool | None = None  # the side whose socket failed: True the client's
         self._mirrored = False
-        self._moved = {True: 0, False: 0}  # by links that are gone
+        self._moved = [0, 0]  # by links that are gone: to the client, to the backend
 
     def __repr__(self) -> str:
         return f"<Connection {self.number} of {self.service.config.name} from {self.peer} {self._end or 'open'}>"
@@ -147,7 +147,7 @@ class Connection:
 
     def _link(self, backend: socket.socket) -> None:
         """Go on in the loop."""
-        self._links = {True: Link(self, self.client, backend, True), False: Link(self, backend, self.client, False)}
+        self._links = (Link(self, backend, self.client, False), Link(self, self.client, backend, True))
         self._chains = Chains(self)
         self._chains.build()
 
@@ -192,7 +192,7 @@ class Connection:
             return False
         self._claim = drawn
         self.unsettled = True
-        for link in self._links.values():
+        for link in self._links:
             link.update()
         self.settle()
         return True
@@ -201,7 +201,7 @@ class Connection:
         """Go on in the blocking lane, beginning with the call for *first*."""
         assert self.backend is not None  # noqa: S101 - links have both sockets
         assert self._draw is not None  # noqa: S101 - *first* was drawn
-        ended = frozenset(to_backend for to_backend, link in self._links.items() if link.ended)
+        ended = frozenset(link.to_backend for link in self._links if link.ended)
         self._claim = self.choice = None
         self._forget_links()
         self._lane = Lane(self, self.client, self.backend, self._draw, first, ended)
@@ -273,7 +273,7 @@ class Connection:
             self._detach()
         else:
             ending.end_stream(link.destination)
-            if all(link.finished for link in self._links.values()):
+            if all(link.finished for link in self._links):
                 self._finish()
 
     def failed(self, client_side: bool, link: Link) -> None:
@@ -307,12 +307,12 @@ class Connection:
             self._chains.settle()
         if self._claim is not None and not self.over:
             self.unsettled = True
-            if all(link.idle and link.pending is None for link in self._links.values()):
+            if all(link.idle and link.pending is None for link in self._links):
                 self._block(self._claim)
             return
         if not self.over or self._lingering is not None or not self._links:
             return
-        if all(link.idle and link.pending is None for link in self._links.values()):
+        if all(link.idle and link.pending is None for link in self._links):
             self._linger()
 
     # Ending.
@@ -326,7 +326,7 @@ class Connection:
         if self._lane is not None:
             self._lane.stop()
             return
-        for link in self._links.values():
+        for link in self._links:
             link.stop()
         self.unsettled = True
         if self._links:
@@ -343,7 +343,7 @@ class Connection:
             return
         if self._lane is not None:
             self._lane.abandon()
-        for link in self._links.values():
+        for link in self._links:
             link.discard()
         ending.reset(*self._sockets)
         self._finish()
@@ -355,12 +355,12 @@ class Connection:
         if not self._links and self.client.fileno() >= 0:
             self.loop.remove_reader(self.client.fileno())  # it may be the only one left, see `_detach`
         current = asyncio.current_task(self.loop) if self._tasks else None
-        for task in self._tasks:
+        for task in list(self._tasks or ()):
             if task is not current:
                 task.cancel()
 
     def _linger(self) -> None:
-        for link in self._links.values():
+        for link in self._links:
             link.discard()
         if not self._sockets:  # plugins have closed them
             self._finish()
@@ -372,7 +372,7 @@ class Connection:
     def _release_backend(self) -> None:
         """The client is done and its backend is clean: the next client may have it."""
         backend, self.backend = self.backend, None
-        for link in self._links.values():
+        for link in self._links:
             link.discard()
         if backend is not None:
             self.service.pool.put(backend)
@@ -401,10 +401,10 @@ class Connection:
             self._call()
 
     def _forget_links(self) -> None:
-        for link in self._links.values():
+        for link in self._links:
             link.discard()
             self._moved[link.to_backend] += link.moved
-        self._links = {}
+        self._links = ()
         self._chains = None
 
     def _finish(self) -> None:
@@ -459,10 +459,12 @@ class Connection:
     def guard(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run a hook that belongs to no chunk as a task; the end of the connection cancels it."""
         task = self.loop.create_task(coroutine)
+        self._tasks = self._tasks or set()
         self._tasks.add(task)
 
         def done(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
+            if self._tasks is not None:
+                self._tasks.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None:
                 self.plugin_failed(name, error)
 
