@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
-from vaurien.engine import ending
+from vaurien import hooks
+from vaurien.engine import eager, ending
 from vaurien.engine.active import Active, Interrupted
 from vaurien.engine.blocking import Lane, Left
 from vaurien.engine.chain import Chains
@@ -166,7 +167,7 @@ class Connection:
         if self._lane is not None:
             if not self.service.blocking:
                 self._lane.release()
-        elif self._chains is not None:
+        elif self._chains is not None and not self.over:
             self._chains.build()
 
     @property
@@ -238,12 +239,15 @@ class Connection:
             if entry.blocking:
                 continue
             active = before.pop(entry.key, None)
-            if active is None:
-                active = Active(entry, self)
+            if active is not None and active.becomes(entry):
+                if active.entry is not entry:
+                    active.change(entry)
+            else:
+                if active is not None:
+                    active.stop()
+                active = Active(entry, self, active)
                 if self._links:
                     self.loop.call_soon(active.begin)
-            elif active.entry is not entry:
-                active.change(entry)
             self.actives[entry.key] = active
         for active in before.values():
             active.stop()
@@ -334,8 +338,8 @@ class Connection:
         else:
             self._linger()
 
-    def reset(self, end: str) -> None:
-        """End at once: RST to both sides. *end* says why, in the log."""
+    def reset(self, end: str, side: hooks.Side = "both") -> None:
+        """End at once: RST, and to the *side* that is not meant FIN. *end* says why, in the log."""
         self.over, self._end = True, end
         self._hang_up()
         if self._lingering is not None:
@@ -343,10 +347,15 @@ class Connection:
             return
         if self._lane is not None:
             self._lane.abandon()
+            side = "both"  # its thread still has the sockets
         for link in self._links:
             link.discard()
-        ending.reset(*self._sockets)
-        self._finish()
+        spared = {"both": None, "client": self.backend, "backend": self.client}[side]
+        ending.reset(*(one for one in self._sockets if one is not spared))
+        if spared is None:
+            self._finish()
+        else:
+            self._linger(spared)
 
     def _hang_up(self) -> None:
         if self._dial is not None:
@@ -359,15 +368,16 @@ class Connection:
             if task is not current:
                 task.cancel()
 
-    def _linger(self) -> None:
+    def _linger(self, only: socket.socket | None = None) -> None:
         for link in self._links:
             link.discard()
-        if not self._sockets:  # plugins have closed them
+        sockets = self._sockets if only is None else [only]
+        if not sockets:  # plugins have closed them
             self._finish()
             return
-        for one in self._sockets:
+        for one in sockets:
             ending.end_stream(one)
-        self._lingering = ending.Lingering(self.loop, self.clock, self._sockets, self.view, self._finish)
+        self._lingering = ending.Lingering(self.loop, self.clock, sockets, self.view, self._finish)
 
     def _release_backend(self) -> None:
         """The client is done and its backend is clean: the next client may have it."""
@@ -456,9 +466,20 @@ class Connection:
         if not self.over:
             self.reset("error")
 
-    def guard(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run a hook that belongs to no chunk as a task; the end of the connection cancels it."""
-        task = self.loop.create_task(coroutine)
+    def guard(
+        self, coroutine: Coroutine[Any, Any, None], name: str, *, at_once: bool = False
+    ) -> asyncio.Task[None] | None:
+        """Run a hook that belongs to no chunk as a task; the end of the connection cancels it.
+
+        *at_once*, it runs up to its first wait before this returns; ``None`` when it is done by then.
+        """
+        try:
+            task = eager.start(self.loop, coroutine) if at_once else self.loop.create_task(coroutine)
+        except Exception as error:  # the plugin's own code may raise anything
+            self.plugin_failed(name, error)
+            return None
+        if task is None:
+            return None
         self._tasks = self._tasks or set()
         self._tasks.add(task)
 
