@@ -89,3 +89,16 @@ class Broken(Behavior, frozen=True):
     def _fail(self, hook: str) -> None:
         if hook == self.hook:
             raise RuntimeError(f"broken {hook}")
+
+
+class Forward:
+    """A handler that moves what is there, as the original's did."""
+
+    name = "forward"
+    options = {}
+
+    def __call__(self, client_sock, backend_sock, to_backend):
+        source, dest = (client_sock, backend_sock) if to_backend else (backend_sock, client_sock)
+        data = source.recv(1 << 16)
+        dest.sendall(data)
+        return bool(data)

@@ -14,19 +14,37 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import msgspec
 
 from vaurien.errors import ParseError
+from vaurien.reader import HEAD_LIMIT, Reader, Step
 
 if TYPE_CHECKING:
     from random import Random
 
-HEAD_LIMIT = 64 * 1024
-"""Bytes that may be held while a head is incomplete: eight times nginx's large_client_header_buffers (8k)."""
+    from vaurien.model import Address
+
+__all__ = [
+    "HEAD_LIMIT",
+    "WAITING_LIMIT",
+    "Framer",
+    "Frames",
+    "Framing",
+    "Head",
+    "Mark",
+    "Piece",
+    "Protocol",
+    "Reader",
+    "Reply",
+    "Step",
+    "Turns",
+]
+WAITING_LIMIT = 100_000
+"""Requests that may wait for their response: ten times the pipeline that the page *Redis pipelining* advises (10k)."""
 
 
 class Head(msgspec.Struct, eq=False):
@@ -34,6 +52,8 @@ class Head(msgspec.Struct, eq=False):
 
     A request that no response follows (memcached ``noreply``) has *answered* false. One whose sender waits for a word
     before it sends the rest (HTTP's ``Expect: 100-continue``) has *waits* true: it can be answered before its end.
+    One whose response shows that earlier requests get none (what ends a series of memcached's quiet commands) has
+    *needed* true: it reaches the backend even when the proxy answers it, or the client would wait for ever.
     *data* is set by the framer: the head's bytes. A protocol may subclass it to remember more for its error reply.
     """
 
@@ -42,6 +62,7 @@ class Head(msgspec.Struct, eq=False):
     answered: bool = True
     waits: bool = False
     data: bytes = b""
+    needed: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -63,126 +84,11 @@ class Mark(enum.Enum):
 Piece: TypeAlias = tuple[Head | Mark, bytes]
 
 
-class Step(enum.Enum):
-    """What a generator of a `Framer` may yield besides a `Head`; the bytes read so far belong to what is yielded."""
-
-    MORE = "more"
-    """All bytes are read; go on when there are more. Only `Reader` yields this."""
-    ASIDE = "aside"
-    """A message that belongs to no exchange begins: a greeting, a push, an interim response."""
-    END = "end"
-    """The message that the last `Head` or `ASIDE` began ends here."""
-
+# A member of an enum costs a look-up in its class each time; these are asked for at every step of every message.
+_MORE, _ASIDE, _END = Step.MORE, Step.ASIDE, Step.END
 
 Frames: TypeAlias = Generator[Head | Step, None, None]
 """A generator that reads one direction for ever; when it returns, the rest of the connection is opaque."""
-
-
-class Reader:
-    """The bytes of one direction as a protocol reads them: ``line = yield from read.line()``."""
-
-    __slots__ = ("_buffer", "_given", "_position", "_skip", "ended")
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._position = 0  # read up to here
-        self._given = 0  # given back up to here; past the position only inside a message
-        self._skip = 0  # bytes yet to come that nobody will look at
-        self.ended = False
-
-    def line(self, limit: int = HEAD_LIMIT) -> Generator[Step, None, bytes]:
-        """The bytes up to and including the next LF. Raises `ParseError` when there is none within *limit* bytes."""
-        scanned = 0
-        while True:
-            found = self._buffer.find(b"\n", self._position + scanned)
-            if found >= 0 and found - self._position < limit:
-                return self._take(found + 1 - self._position)
-            scanned = len(self._buffer) - self._position
-            if found >= 0 or scanned >= limit:
-                raise ParseError(f"no end of line within {limit} bytes")
-            yield from self._more()
-
-    def exactly(self, count: int, limit: int = HEAD_LIMIT) -> Generator[Step, None, bytes]:
-        """The next *count* bytes. Raises `ParseError` when that is more than *limit*: use `skip` for bodies."""
-        if not 0 <= count <= limit:
-            raise ParseError(f"a field of {count} bytes; at most {limit} are read")
-        while len(self._buffer) - self._position < count:
-            yield from self._more()
-        return self._take(count)
-
-    def peek(self, count: int) -> Generator[Step, None, bytes]:
-        """The next *count* bytes without reading them; fewer at the end of the stream.
-
-        Only for the first bytes of a message: inside one, its end must not depend on bytes that follow it.
-        """
-        while len(self._buffer) - self._position < count and not self.ended:
-            yield Step.MORE
-        return bytes(self._buffer[self._position : self._position + count])
-
-    def skip(self, count: int) -> Generator[Step, None, None]:
-        """Read *count* bytes that nobody looks at, however many: inside a message they are never held."""
-        if count < 0:
-            raise ParseError(f"a length of {count} bytes")
-        here = min(count, len(self._buffer) - self._position)
-        self._position += here
-        self._skip = count - here
-        while self._skip:
-            yield from self._more()
-
-    def until_eof(self) -> Generator[Step, None, None]:
-        """Read everything up to the end of the stream, as HTTP/1.0 ends a body."""
-        while not self.ended:
-            self._position = len(self._buffer)
-            yield Step.MORE
-        self._position = len(self._buffer)
-
-    def _more(self) -> Generator[Step, None, None]:
-        if self.ended:
-            raise ParseError("the stream ended inside a message")
-        yield Step.MORE
-
-    def _take(self, count: int) -> bytes:
-        start = self._position
-        self._position += count
-        return bytes(self._buffer[start : self._position])
-
-    # What follows is for `Framer` alone.
-
-    def push(self, data: bytes) -> None:
-        self._buffer += data
-        if self._skip:
-            here = min(self._skip, len(self._buffer) - self._position)
-            self._position += here
-            self._skip -= here
-
-    def passes(self, size: int) -> bool:
-        """Whether the next *size* bytes are all inside what is being skipped; counts them as read when they are."""
-        if self._buffer or self._skip <= size:  # the last byte must wake the generator
-            return False
-        self._skip -= size
-        return True
-
-    def take_read(self) -> bytes:
-        """The bytes read and not given back yet."""
-        data = bytes(self._buffer[self._given : self._position])
-        self._forget()
-        return data
-
-    def take_all(self) -> bytes:
-        """Everything not given back yet, read or not; what is not read stays to be read."""
-        data = bytes(self._buffer[self._given :])
-        self._given = len(self._buffer)
-        self._forget()
-        return data
-
-    def _forget(self) -> None:
-        del self._buffer[: self._position]
-        self._given = max(0, self._given - self._position)
-        self._position = 0
-
-    @property
-    def held(self) -> int:
-        return len(self._buffer) - self._given
 
 
 class Framing:
@@ -190,6 +96,9 @@ class Framing:
 
     lost: str | None = None
     """Why the protocol lost track of this connection, which is framed as plain tcp since then; ``None``: it has not."""
+
+    owed: bool = False
+    """The last `feed` set bytes free that are held back in the other direction: feed that one ``b""`` to get them."""
 
     def __init__(self) -> None:
         self.waiting: deque[Head] = deque()
@@ -201,6 +110,10 @@ class Framing:
     def end(self, to_backend: bool) -> list[Piece]:
         """The last pieces of a direction whose source has ended."""
         raise NotImplementedError
+
+    def held(self, to_backend: bool) -> int:
+        """How many bytes of the direction *to_backend* were fed and not given back yet."""
+        return 0
 
     @property
     def quiet(self) -> bool:
@@ -220,9 +133,9 @@ class Turns(Framing):
     """
 
     def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        if to_backend:
-            return self._request(data)
-        return self._response(data)
+        if not data:
+            return []
+        return self._request(data) if to_backend else self._response(data)
 
     _asked = _answering = False
 
@@ -266,11 +179,17 @@ class Framer(Framing):
 
     Subclasses yield a `Head` when a head is complete and `Step.END` when the message is; `waiting` holds the heads of
     the requests that have no complete response yet, oldest first, so a response can ask what it answers.
+
+    When a generator raises `ParseError` the connection is `lost`: open messages get their end mark, `waiting` is empty,
+    and turns begin. The end of the stream inside a message is not that: the message has no end mark then.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._sides = {True: _Side(self.requests, True), False: _Side(self.responses, False)}
+        self._sides = (
+            _Side(self.responses, Mark.RESPONSE_END, self.waiting),
+            _Side(self.requests, Mark.REQUEST_END, self.waiting),
+        )
         self._fallback: Framing | None = None
 
     def requests(self, read: Reader) -> Frames:
@@ -282,113 +201,148 @@ class Framer(Framing):
         raise NotImplementedError
 
     def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        if self._fallback is not None:
-            return self._fallback.feed(to_backend, data)
-        return self._run(self._sides[to_backend], data)
+        side = self._sides[to_backend]
+        pieces: list[Piece] = []
+        if side.opaque:
+            self._pass(side, data, pieces)
+            return pieces
+        try:
+            framed = side.feed(data, pieces)
+        except ParseError as error:
+            framed = side.read.ended
+            if not framed:
+                self._lose(str(error))
+        if not framed:
+            self._pass(side, b"", pieces)
+            other = self._sides[not to_backend]
+            self.owed = other.opaque and other.read.held > 0
+        return pieces
 
     def end(self, to_backend: bool) -> list[Piece]:
-        if self._fallback is not None:
-            return self._fallback.end(to_backend)
         side = self._sides[to_backend]
         side.read.ended = True
-        return self._run(side, b"")
+        pieces = self.feed(to_backend, b"")
+        rest = side.read.take_all()
+        if rest:
+            pieces.append((Mark.BODY, rest))
+        if self._fallback is not None:
+            pieces.extend(self._fallback.end(to_backend))
+        return pieces
+
+    def held(self, to_backend: bool) -> int:
+        return self._sides[to_backend].read.held
+
+    def withdraw(self, head: Head) -> None:
+        if self._fallback is not None:
+            self._fallback.withdraw(head)
+        else:
+            super().withdraw(head)
 
     @property
     def quiet(self) -> bool:
         """Whether both directions are between two messages."""
-        return self._fallback is None and not self.waiting and all(side.between for side in self._sides.values())
+        return self._fallback is None and not self.waiting and all(side.between for side in self._sides)
 
     def opaque(self) -> None:
         """From here on nothing is framed in either direction: both sides speak something else (TLS, a tunnel)."""
-        for side in self._sides.values():
+        for side in self._sides:
             side.opaque = True
-
-    def _run(self, side: _Side, data: bytes) -> list[Piece]:
-        pieces: list[Piece] = []
-        try:
-            side.feed(data, pieces, self.waiting)
-        except ParseError as error:
-            if not side.read.ended:
-                self._lose(str(error))
-            pieces.extend(self._leftovers(side))
-        return pieces
 
     def _lose(self, reason: str) -> None:
         self.lost = reason
+        self.waiting.clear()
         self._fallback = Turns()
+        self._fallback.waiting = self.waiting
+        self.opaque()
 
-    def _leftovers(self, side: _Side) -> list[Piece]:
-        rest = side.read.take_all()
-        if not rest:
-            return []
-        if self._fallback is None:
-            return [(Mark.BODY, rest)]
-        return self._fallback.feed(side.to_backend, rest)
+    def _pass(self, side: _Side, data: bytes, pieces: list[Piece]) -> None:
+        """What is done with *data* of a side that is not framed any more."""
+        held = side.close(pieces)
+        if held:
+            self.owed = False
+            data = held + data
+        if self._fallback is not None:
+            pieces.extend(self._fallback.feed(side is self._sides[True], data))
+        elif data:
+            pieces.append((Mark.BODY, data))
 
 
 class _Side:
     """One direction of a `Framer`: drives its generator and cuts the bytes where it says."""
 
-    def __init__(self, frames: object, to_backend: bool) -> None:
+    __slots__ = ("_answers", "_end_mark", "_frames", "_head", "_open", "_waiting", "opaque", "read")
+
+    def __init__(self, frames: Callable[[Reader], Frames], end_mark: Mark, waiting: deque[Head]) -> None:
         self.read = Reader()
-        self.to_backend = to_backend
         self.opaque = False
+        self._end_mark = end_mark
+        self._waiting = waiting
         self._open = False  # a message has begun: its bytes need not be held
-        self._head: Head | None = None
-        self._frames: Frames = frames(self.read)  # type: ignore[operator]
-        self._end_mark = Mark.REQUEST_END if to_backend else Mark.RESPONSE_END
+        self._head: Head | None = None  # that began it; None: it belongs to no exchange
+        self._answers: Head | None = None  # the request that a response answers
+        self._frames = frames(self.read)
 
     @property
     def between(self) -> bool:
         """Whether no message has begun that has not ended."""
         return not self._open and not self.opaque and not self.read.held
 
-    def feed(self, data: bytes, pieces: list[Piece], waiting: deque[Head]) -> None:
-        if self.opaque or (data and self._open and self.read.passes(len(data))):
+    def feed(self, data: bytes, pieces: list[Piece]) -> bool:
+        """Add the pieces of *data*. Returns False when this side is not framed any more."""
+        read = self.read
+        if self._open and data and read.passes(len(data)):
             pieces.append((Mark.BODY, data))
-            return
-        self.read.push(data)
-        self._drive(pieces, waiting)
-        if self._open or self.opaque:
-            self._body(self.read.take_all(), pieces)
+            return True
+        read.push(data)
+        for step in self._frames:
+            if step is _MORE:
+                break
+            self._mark(step, pieces)
+        else:
+            self.opaque = True
+        if self._open:
+            rest = read.take_all()
+            if rest:
+                pieces.append((Mark.BODY, rest))
+        read.forget()
+        return not self.opaque
 
-    def _drive(self, pieces: list[Piece], waiting: deque[Head]) -> None:
-        while not self.opaque:
-            try:
-                step = next(self._frames)
-            except StopIteration:
-                self.opaque = True
-                return
-            if step is Step.MORE:
-                return
-            self._mark(step, pieces, waiting)
+    def close(self, pieces: list[Piece]) -> bytes:
+        """Leave off framing: an open message ends here. Returns the bytes that were held back."""
+        if self._head is not None:
+            self._end(pieces)
+        self._open = False
+        return self.read.take_all()
 
-    def _mark(self, step: Head | Step, pieces: list[Piece], waiting: deque[Head]) -> None:
+    def _mark(self, step: Head | Step, pieces: list[Piece]) -> None:
         data = self.read.take_read()
-        if isinstance(step, Head):
+        if step is _END or step is _ASIDE:
+            self._open = step is _ASIDE
+            if data:
+                pieces.append((Mark.BODY, data))
+            if self._head is not None:
+                self._end(pieces)
+        elif isinstance(step, Head):
             step.data, self._open, self._head = data, True, step
             pieces.append((step, data))
-            if step.request and step.answered:
-                waiting.append(step)
-        elif step is Step.ASIDE:
-            self._open = True
-            self._body(data, pieces)
-        else:
-            self._close(data, pieces, waiting)
+            self._pair(step)
 
-    def _close(self, data: bytes, pieces: list[Piece], waiting: deque[Head]) -> None:
-        self._open = False
-        self._body(data, pieces)
-        head, self._head = self._head, None
-        if head is None:
-            return
+    def _pair(self, head: Head) -> None:
+        waiting = self._waiting
+        if not head.request:
+            self._answers = waiting[0] if waiting else None
+        elif head.answered:
+            if len(waiting) >= WAITING_LIMIT:
+                raise ParseError(f"more than {WAITING_LIMIT} requests wait for their response")
+            waiting.append(head)
+
+    def _end(self, pieces: list[Piece]) -> None:
         pieces.append((self._end_mark, b""))
-        if not self.to_backend and waiting:
-            waiting.popleft()
-
-    def _body(self, data: bytes, pieces: list[Piece]) -> None:
-        if data:
-            pieces.append((Mark.BODY, data))
+        self._head = None
+        if self._answers is not None:  # by identity: it may have been withdrawn meanwhile
+            if self._waiting and self._waiting[0] is self._answers:
+                self._waiting.popleft()
+            self._answers = None
 
 
 class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True):
@@ -415,3 +369,7 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         answers 1000 random bytes, as the original did.
         """
         return Reply(random.randbytes(1000))
+
+    def rewrite(self, head: Head, backend: Address) -> bytes | None:
+        """What is sent to *backend* instead of the request *head*; ``None``: the head as it came."""
+        return None

@@ -232,4 +232,5 @@ def build(
     try:
         return struct(**converted)
     except ValueError as error:  # a rule between options, stated in the class's __post_init__
-        raise OptionError(owner, dict(values), str(error)) from None
+        origins = dict.fromkeys(sources[name] for name in values if name in sources)
+        raise OptionError(owner, dict(values), str(error), ", ".join(origins) or None) from None

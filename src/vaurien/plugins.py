@@ -7,6 +7,7 @@ A name is looked up, in this order, among what was registered (`register`), amon
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -60,17 +61,20 @@ def register(kind: Kind, target: Any, name: str | None = None) -> Any:
     style = _style(kind, target)
     if style is None:
         raise PluginError(f"{_describe(target)} cannot be registered as a {kind}: {_NEEDS[kind]}")
-    _registered[kind][name or _own_name(target)] = target
+    _registered[kind][name or own_name(target)] = target
     return target
 
 
 def find(name: str, *kinds: Kind, source: str | None = None) -> Plugin:
     """The plugin called *name* in the first of *kinds* that has it; a dotted *name* is imported.
 
+    What was registered comes before what is built in, of whatever kind: a handler ``dummy`` of one's own is not hidden
+    by the behavior of that name.
+
     Raises `UnknownName` with the nearest known name, or `PluginError` for an import path that does not lead to a class
     of these kinds, with the import's own error.
     """
-    for kind in kinds:
+    for kind in sorted(kinds, key=lambda kind: name not in _registered[kind]):
         target = _lookup(kind, name)
         if target is not None:
             return Plugin(name, kind, _checked_style(kind, target, name), target)
@@ -99,7 +103,7 @@ def _lookup(kind: Kind, name: str) -> Any:
         module = importlib.import_module(f"{_FOLDERS[kind]}.{name}")
         return _defined_in(module, kind)
     point = _entry_points(kind).get(name)
-    return point.load() if point is not None else None
+    return _load(point, kind) if point is not None else None
 
 
 def _built_in(kind: Kind) -> set[str]:
@@ -117,8 +121,17 @@ def _defined_in(module: Any, kind: Kind) -> Any:
     return None
 
 
-def _entry_points(kind: Kind) -> dict[str, importlib.metadata.EntryPoint]:
+@functools.cache  # reads the metadata of everything installed, which does not change while a program runs
+def _entry_points(kind: Kind) -> Mapping[str, importlib.metadata.EntryPoint]:
     return {point.name: point for point in importlib.metadata.entry_points(group=_FOLDERS[kind])}
+
+
+def _load(point: importlib.metadata.EntryPoint, kind: Kind) -> Any:
+    try:
+        return point.load()
+    except Exception as error:  # the plugin's own code runs here and may raise anything
+        where = f"{kind} {point.name!r}, installed as {point.value!r},"
+        raise PluginError(f"{where} does not import: {type(error).__name__}: {error}") from error
 
 
 def _import(path: str, source: str | None) -> Any:
@@ -128,11 +141,12 @@ def _import(path: str, source: str | None) -> Any:
     if "" not in sys.path and "." not in sys.path:
         sys.path.insert(0, "")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except AttributeError:
-        raise PluginError(f"{path!r}{origin}: module {module_name!r} has no {attribute!r}") from None
+        module = importlib.import_module(module_name)
     except Exception as error:  # the plugin's own code runs here and may raise anything
         raise PluginError(f"{path!r}{origin} does not import: {type(error).__name__}: {error}") from error
+    if not hasattr(module, attribute):
+        raise PluginError(f"{path!r}{origin}: module {module_name!r} has no {attribute!r}")
+    return getattr(module, attribute)
 
 
 def _adopt(target: Any, path: str, kinds: tuple[Kind, ...], source: str | None) -> Plugin:
@@ -183,7 +197,8 @@ def _checked_style(kind: Kind, target: Any, name: str) -> Style:
     return style
 
 
-def _own_name(target: Any) -> str:
+def own_name(target: Any) -> str:
+    """The name that a plugin calls itself: its ``name`` attribute, else its class name in lower case."""
     own = getattr(target, "name", None)
     if isinstance(own, str) and own:
         return own

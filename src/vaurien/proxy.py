@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from vaurien import events, options, plugins
+from vaurien.classic.instances import ProxyView, instantiate
+from vaurien.classic.protocol import Transparent
 from vaurien.engine.clock import Clock
 from vaurien.engine.connection import Connection
 from vaurien.engine.limits import connections_possible
@@ -29,10 +33,11 @@ class Proxy:
     def __init__(self, config: ProxyConfig, *, observers: Sequence[Observer] = ()) -> None:
         self.config = config
         self._observers = observers
-        self._protocol = _protocol(config)
-        self._plan = Plan(config.policy, self._protocol, self._instantiate)
         self._clock: Clock | None = None
         self._service: Service | None = None
+        self._view = ProxyView(lambda: msgspec.structs.replace(config, backend=self.backend))
+        self._protocol, self._mover = self._protocols(config)
+        self._plan = Plan(config.policy, self._protocol, self._instantiate)
         self._listener: Listener | None = None
         self._emptied: asyncio.Event = asyncio.Event()
         self._address = config.listen
@@ -64,7 +69,9 @@ class Proxy:
         loop = asyncio.get_running_loop()
         self._ceiling = connections_possible()
         self._clock = clock = Clock(loop)
-        self._service = service = Service(loop, clock, self.config, self._protocol, self._plan, self._observers)
+        self._service = service = Service(
+            loop, clock, self.config, self._protocol, self._mover, self._plan, self._observers
+        )
         listener = Listener(loop, clock, self._accepted, self._room, self._complain)
         try:
             self._address = await listener.bind(self.config.listen, self.config.backlog)
@@ -110,8 +117,17 @@ class Proxy:
             self._service.backend = backend
             self._service.pool.clear()
 
-    def _instantiate(self, plugin: plugins.Plugin, values: Any) -> Any:
-        raise NotImplementedError
+    def _instantiate(self, plugin: plugins.Plugin, values: Mapping[str, Any]) -> Any:
+        return instantiate(plugin, values, self._view)
+
+    def _protocols(self, config: ProxyConfig) -> tuple[Protocol, Any]:
+        """The protocol that marks messages, and what moves the bytes in the blocking lane."""
+        plugin = plugins.find(config.protocol, "protocol")
+        if plugin.style == "classic":
+            return Protocol(), self._instantiate(plugin, config.protocol_options)
+        owner = f"protocol {config.protocol!r}"
+        protocol: Protocol = options.build(plugin.target, config.protocol_options, owner=owner)
+        return protocol, Transparent(config.protocol, {"buffer": config.bufsize}, self._view)
 
     def _accepted(self, client: Any, peer: str) -> None:
         assert self._service is not None  # noqa: S101 - only a started proxy accepts
@@ -141,9 +157,3 @@ class Proxy:
         if not self.connections:
             self._emptied.set()
             self._short = False
-
-
-def _protocol(config: ProxyConfig) -> Protocol:
-    plugin = plugins.find(config.protocol, "protocol")
-    protocol: Protocol = options.build(plugin.target, config.protocol_options, owner=f"protocol {config.protocol!r}")
-    return protocol

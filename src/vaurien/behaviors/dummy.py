@@ -1,11 +1,14 @@
-"""Nothing happens."""
+"""Nothing happens. `Dummy` is the base class of the original's behaviors, where plugins import it from."""
 
 from __future__ import annotations
 
+from vaurien.classic.behavior import Dummy
 from vaurien.hooks import Behavior
 
+__all__ = ["Dummy", "Undisturbed"]
 
-class Dummy(Behavior, frozen=True):
+
+class Undisturbed(Behavior, frozen=True):
     """Let everything pass unharmed: a share of a mix that is left alone, and the shortest behavior there is.
 
     Client and backend see each other's bytes as they are. A proxy with nothing but this uses the direct lane.

@@ -1,1 +1,1 @@
-"""Not here yet."""
+"""The programs: `run` is ``vaurien``."""

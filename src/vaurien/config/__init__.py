@@ -1,1 +1,12 @@
-"""Not here yet."""
+"""Configuration: defaults < file (ini or TOML) < environment < command line, and every value knows where it came from.
+
+`declared` names the options of `vaurien` once. `ini` and `toml` read a file into sections, `environment` finds the
+variables that are meant for us, `catalogue` says which plugin a section speaks about, `load` puts the sources in order,
+and `assemble` converts what they hold and makes a `Configuration` of it. Nothing here knows the command line.
+"""
+
+from vaurien.config.assemble import Configuration, Setting
+from vaurien.config.layers import Given, Key, Layer
+from vaurien.config.load import Survey, load, survey
+
+__all__ = ["Configuration", "Given", "Key", "Layer", "Setting", "Survey", "load", "survey"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Coroutine
 from random import Random
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from vaurien import events
 from vaurien.engine import ending
 from vaurien.engine.active import Active, Interrupted
+from vaurien.engine.blocking import Lane, Left
 from vaurien.engine.chain import Chains
 from vaurien.engine.dial import Dial
 from vaurien.engine.link import Link
@@ -27,10 +29,10 @@ class Connection:
     """One connection of a proxy. All methods run in the loop's thread; none of them waits."""
 
     __slots__ = (
-        "_backend_address",
         "_chains",
         "_dial",
         "_end",
+        "_lane",
         "_lingering",
         "_links",
         "_mirrored",
@@ -40,6 +42,7 @@ class Connection:
         "_tasks",
         "actives",
         "backend",
+        "backend_address",
         "client",
         "clock",
         "delay_line",
@@ -65,10 +68,11 @@ class Connection:
         """It is ending: no hook acts any more, nothing new is sent."""
         self.unsettled = False
         """Something waits for the links to be idle: `settle` is to be called."""
-        self._backend_address = service.backend
+        self.backend_address = service.backend
         self._started = self.clock.now()
         self._links: dict[bool, Link] = {}
         self._chains: Chains | None = None
+        self._lane: Lane | None = None
         self._dial: Dial | None = None
         self._lingering: ending.Lingering | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,7 +109,7 @@ class Connection:
 
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead."""
-        self._backend_address = backend
+        self.backend_address = backend
 
     def _call(self) -> None:
         """Get a backend: one from the pool, or a new one."""
@@ -114,7 +118,7 @@ class Connection:
             self._connected(pooled)
         else:
             timeout = self.service.config.timeout
-            self._dial = Dial(self.loop, self.clock, self._backend_address, timeout, self._dialled)
+            self._dial = Dial(self.loop, self.clock, self.backend_address, timeout, self._dialled)
 
     def _dialled(self, result: socket.socket | DialError) -> None:
         self._dial = None
@@ -129,11 +133,23 @@ class Connection:
         for one in (self.client, backend):
             if one.family != _UNIX:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.service.blocking:
+            self._block(backend)
+        else:
+            self._link(backend)
+        for active in self.actives.values():
+            active.begin()
+
+    def _block(self, backend: socket.socket) -> None:
+        """Go on in the blocking lane."""
+        self._lane = Lane(self, self.client, backend, self.service.mover)
+        self._lane.start()
+
+    def _link(self, backend: socket.socket) -> None:
+        """Go on in the loop."""
         self._links = {True: Link(self, self.client, backend, True), False: Link(self, backend, self.client, False)}
         self._chains = Chains(self)
         self._chains.build()
-        for active in self.actives.values():
-            active.begin()
 
     # The plan.
 
@@ -147,8 +163,41 @@ class Connection:
         if self.over:
             return
         self._sync()
-        if self._chains is not None:
+        if self._lane is not None:
+            self._lane.nudge() if self.service.blocking else self._lane.release()
+        elif self._chains is not None:
             self._chains.build()
+            self._rest()
+
+    def _rest(self) -> None:
+        """Move to the blocking lane if that is wanted and nothing is under way; otherwise the links carry on."""
+        links = self._links.values()
+        calm = self._chains is not None and self._chains.quiet and all(link.idle and not link.ended for link in links)
+        if self.service.blocking and calm and self.backend is not None:
+            self._forget_links()
+            self._block(self.backend)
+
+    def left(self, left: Left) -> None:
+        """The blocking lane has given the sockets back."""
+        self._lane = None
+        self._moved[True] += left.sent
+        self._moved[False] += left.received
+        self.client, self.backend = left.client or self.client, left.backend
+        if self.number not in self.service.connections:  # it was reset meanwhile
+            ending.reset(*self._sockets)
+        elif self.over:
+            self._linger()
+        elif left.failure is not None:
+            self._report(*left.failure)
+        elif not left.end and left.client is not None:
+            self._connected(left.backend) if left.backend is not None else self._detach()
+        else:
+            self.close(left.end)
+
+    def call_soon(self, callback: Callable[..., None], *facts: Any) -> None:
+        """Call in the loop's thread, from another one."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+            self.loop.call_soon_threadsafe(callback, *facts)
 
     def _sync(self) -> None:
         """Bring `actives` in line with the plan: what is the same stays, what changed changes, others begin or stop."""
@@ -238,6 +287,9 @@ class Connection:
             return
         self.over, self._end = True, end
         self._hang_up()
+        if self._lane is not None:
+            self._lane.stop()
+            return
         for link in self._links.values():
             link.stop()
         self.unsettled = True
@@ -253,6 +305,8 @@ class Connection:
         if self._lingering is not None:
             self._lingering.finish()
             return
+        if self._lane is not None:
+            self._lane.abandon()
         for link in self._links.values():
             link.discard()
         ending.reset(*self._sockets)
@@ -272,6 +326,9 @@ class Connection:
     def _linger(self) -> None:
         for link in self._links.values():
             link.discard()
+        if not self._sockets:  # plugins have closed them
+            self._finish()
+            return
         for one in self._sockets:
             ending.end_stream(one)
         self._lingering = ending.Lingering(self.loop, self.clock, self._sockets, self.view, self._finish)
@@ -339,7 +396,7 @@ class Connection:
 
     @property
     def _sockets(self) -> list[socket.socket]:
-        return [self.client] if self.backend is None else [self.client, self.backend]
+        return [one for one in (self.client, self.backend) if one is not None and one.fileno() >= 0]
 
     @property
     def _reuses(self) -> bool:

@@ -58,6 +58,8 @@ class Dialogue:
         if self.framing.lost is not None and not self._told:
             self._told = True
             self.connection.lost(self.framing.lost)
+        if self.framing.owed:  # bytes of the other direction that were held back are free
+            self.connection.link(not to_backend).run(self.feed(not to_backend, b"", at))
 
     async def end(self, to_backend: bool, at: float) -> None:
         """The source of one direction has ended."""
@@ -89,7 +91,14 @@ class Dialogue:
             self.framing.withdraw(head)
             await self._answer(True)
         else:
-            await self._forward(True, exchange.take_head(True), at)
+            await self._forward(True, self._head_of(exchange), at)
+
+    def _head_of(self, exchange: Exchange) -> bytes:
+        """The request's head as the backend is to see it."""
+        changed = self.protocol.rewrite(exchange.request, self.connection.backend_address)
+        if changed is not None:
+            exchange.rewrite(changed)
+        return exchange.take_head(True)
 
     def _draw(self, exchange: Exchange) -> None:
         """Throw the dice of everything that is thrown once per exchange."""

@@ -65,12 +65,17 @@ class Exchange:
         return to_backend in self._swallowed
 
     def swallow(self) -> None:
-        """Let the message at hand go nowhere."""
-        self._swallowed.add(self.response is None)
+        """Let the message at hand go nowhere; of a request that is needed, its response instead."""
+        self._swallowed.add(self.response is None and not self.request.needed)
 
     def change(self, head: bytes) -> None:
         """Send *head* in place of the head at hand."""
         self._changed = head
+
+    def rewrite(self, head: bytes) -> None:
+        """Send *head* in place of the head at hand, unless a behavior has changed it."""
+        if self._changed is None:
+            self._changed = head
 
     def inject(self, data: bytes) -> None:
         """Put *data* into the middle of the head at hand."""

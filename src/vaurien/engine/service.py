@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vaurien.classic.protocol import Transparent
 from vaurien.engine.clock import Clock
 from vaurien.engine.plan import Plan
 from vaurien.engine.pool import Pool
@@ -33,11 +34,14 @@ class Service:
         clock: Clock,
         config: ProxyConfig,
         protocol: Protocol,
+        mover: Any,
         plan: Plan,
         observers: Sequence[Observer],
     ) -> None:
         self.loop, self.clock, self.config = loop, clock, config
         self.protocol = protocol
+        self.mover = mover
+        """What moves the bytes in the blocking lane: the proxy's classic protocol, or a `Transparent`."""
         self.plan = plan
         self.backend: Address = config.backend
         self.observers = tuple(observers)
@@ -49,6 +53,11 @@ class Service:
         """Called when a connection is over."""
         self._count = 0
         self._shared: dict[str, Any] = {}
+
+    @property
+    def blocking(self) -> bool:
+        """Whether a plugin of the original is in play, so that connections need threads."""
+        return self.plan.blocking or not isinstance(self.mover, Transparent)
 
     def number(self) -> int:
         """The next connection's ordinal, from 1."""

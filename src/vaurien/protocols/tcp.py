@@ -1,11 +1,14 @@
-"""Any protocol over TCP, taken in turns."""
+"""Any protocol over TCP, taken in turns. `TCP` is the original's, where plugins import it from."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
+from vaurien.classic.protocol import TCP
 from vaurien.framing import Framing, Protocol, Turns
 from vaurien.options import Option, Size
+
+__all__ = ["TCP", "Tcp"]
 
 
 class Tcp(Protocol, frozen=True):

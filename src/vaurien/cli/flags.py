@@ -1,0 +1,93 @@
+"""Flags from declarations: what click needs to know about the options of ``vaurien`` and of its plugins.
+
+Flags take text and leave its meaning to the configuration, which knows what is expected and says so in the same words
+for all sources. Dots, underscores and dashes in a flag are the same.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import click
+
+from vaurien.config import Given, Key, declared
+from vaurien.config.catalogue import Catalogue, Entry
+from vaurien.config.layers import flag
+from vaurien.errors import UnknownName, VaurienError
+from vaurien.options import Declaration, describe
+
+
+class Flag(click.Option):
+    """The flag of one option; *key* is the option's section and name."""
+
+    def __init__(self, key: Key, declaration: Declaration) -> None:
+        self.key, self.declaration = key, declaration
+        spelling = flag(*key)
+        if declaration.kind is bool and key[0] != "command":
+            spelling = f"{spelling}/--no-{spelling.removeprefix('--')}"
+        name = "flag" + re.sub(r"\W", "_", flag(*key))  # click wants a Python name for each parameter
+        super().__init__([name, spelling], default=None, is_flag=declaration.kind is bool)
+
+    def given(self, value: object) -> Given:
+        """What was typed, and as which flag."""
+        source = self.secondary_opts[0] if value is False else self.opts[0]
+        return Given(value, source, value)
+
+
+def own() -> list[Flag]:
+    """The flags of ``vaurien`` itself."""
+    groups = [*declared.GROUPS, declared.Group("command", declared.Command)]
+    return [Flag((group.section, option.name), option) for group in groups for option in describe(group.struct)]
+
+
+def of_plugins(catalogue: Catalogue, arguments: Iterable[str]) -> list[Flag]:
+    """The flags of the plugins that *arguments* speak about by a flag; other plugins are not imported.
+
+    When two plugins lay claim to a flag, the first by name has it.
+    """
+    typed = [_plain(argument.partition("=")[0]).replace("--no-", "--", 1) for argument in arguments]
+    about = [section for section in catalogue.sections() if any(word.startswith(flag(section, "")) for word in typed)]
+    return list(_made((section, catalogue.find(section)) for section in about))
+
+
+def _made(entries: Iterable[tuple[str, Entry]]) -> Iterator[Flag]:
+    seen: set[str] = set()
+    for section, entry in entries:
+        for option in entry.declarations.values():
+            made = Flag((section, option.name), option)
+            if made.opts[0] not in seen:
+                seen.update(made.opts)
+                yield made
+
+
+def parse(arguments: Sequence[str], flags: Sequence[Flag], *, others: bool = False) -> dict[Key, Given]:
+    """What *arguments* say by *flags*; with *others*, flags that are not among them are passed over.
+
+    Raises `VaurienError` for an argument that belongs to no flag, and click's own errors.
+    """
+    settings = {"token_normalize_func": _plain, "ignore_unknown_options": others, "allow_extra_args": True}
+    command = click.Command("vaurien", settings, params=list(flags), add_help_option=False)
+    context = command.make_context("vaurien", list(arguments))
+    if context.args and not others:
+        raise _unknown("argument", context.args[0], [made.opts[0] for made in flags])
+    values = {made.key: (made, context.params.get(made.name or "")) for made in flags}
+    return {key: made.given(value) for key, (made, value) in values.items() if value is not None}
+
+
+def unknown(typed: str, catalogue: Catalogue) -> VaurienError:
+    """The error for a flag that does not exist, with the nearest of all that do."""
+    known = [spelling for made in [*own(), *_made(catalogue.usable())] for spelling in made.opts]
+    return _unknown("option", typed, known)
+
+
+def _unknown(kind: str, typed: str, known: list[str]) -> VaurienError:
+    """The error names what is near; everything that exists would be too much for a line."""
+    if difflib.get_close_matches(typed, known, n=1, cutoff=0.5):
+        return UnknownName(kind, typed, known)
+    return VaurienError(f"unknown {kind} {typed!r}; options begin with --, and vaurien --help lists them")
+
+
+def _plain(text: str) -> str:
+    return text.replace("_", "-").replace(".", "-")

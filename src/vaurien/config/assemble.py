@@ -1,0 +1,154 @@
+"""From what was given to a `Configuration`: convert, check, fill in the defaults, and keep the books."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import msgspec
+
+from vaurien import options
+from vaurien.config import declared
+from vaurien.config.catalogue import Catalogue
+from vaurien.config.layers import Given, Layer, converted
+from vaurien.config.selection import Options, Selection
+from vaurien.errors import OptionError
+from vaurien.model import Address, Mix, ProxyConfig
+
+DEFAULT = "default"
+DRAWN = "drawn at random"
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One option's *value* and where it came from: ``default``, a line of a file, a variable, a flag."""
+
+    section: str
+    name: str
+    value: Any
+    source: str
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """What one run of ``vaurien`` is to do, checked as a whole, and where each value came from.
+
+    *plugins* are the options given to each plugin, in use or not, by the section that stands for it. *settings* are the
+    options of ``vaurien`` itself and of these plugins, those left at their default included.
+    """
+
+    proxies: tuple[ProxyConfig, ...]
+    connections: declared.Connections
+    process: declared.Process
+    http: declared.Http
+    statsd: declared.Statsd
+    plugins: Options
+    settings: tuple[Setting, ...]
+    warnings: tuple[str, ...] = ()
+
+    def source(self, section: str, name: str) -> str:
+        """Where the value of option *name* in *section* came from."""
+        return next(setting.source for setting in self.settings if (setting.section, setting.name) == (section, name))
+
+
+def mix(value: object, source: str | None) -> Mix:
+    """The mix that *value*, text or a list of shares, stands for. Raises `OptionError`."""
+    shares = value if isinstance(value, list | tuple) else str(value).splitlines()
+    return Mix.parse(",".join(map(str, shares)), source=source)
+
+
+def assemble(catalogue: Catalogue, layer: Layer, warnings: tuple[str, ...]) -> Configuration:
+    """Everything that *layer* holds, its plugin sections being those that stand for a plugin. Raises `VaurienError`."""
+    if ("vaurien", "seed") not in layer:
+        layer = {**layer, ("vaurien", "seed"): Given(str(secrets.randbits(32)), DRAWN)}
+    traffic = _own(declared.Traffic, "vaurien", layer)
+    connections = _own(declared.Connections, "vaurien", layer)
+    process = _own(declared.Process, "vaurien", layer)
+    http = _own(declared.Http, "vaurien", layer)
+    statsd = _own(declared.Statsd, "statsd", layer)
+    shares = mix(traffic.behavior, _source(layer, "behavior"))
+    selection = Selection(catalogue, traffic.protocol, shares, layer)
+    if process.sync:
+        warnings += (f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other",)
+    own = [("vaurien", group) for group in (traffic, connections, process, http)] + [("statsd", statsd)]
+    return Configuration(
+        proxies=(_proxy(traffic, connections, selection, layer),),
+        connections=connections,
+        process=process,
+        http=http,
+        statsd=statsd,
+        plugins=selection.options,
+        settings=(*_own_settings(own, layer), *_plugin_settings(selection, layer)),
+        warnings=warnings,
+    )
+
+
+def _proxy(
+    traffic: declared.Traffic, connections: declared.Connections, selection: Selection, layer: Layer
+) -> ProxyConfig:
+    protocol, protocol_options = selection.protocol
+    return ProxyConfig(
+        name=traffic.name,
+        listen=_address("proxy", traffic.proxy, layer),
+        backend=_backend(traffic.backend, layer),
+        protocol=protocol,
+        protocol_options=protocol_options,
+        policy=selection.policy,
+        seed=str(traffic.seed),
+        timeout=connections.timeout,
+        stay_connected=connections.stay_connected,
+        backlog=connections.backlog,
+        bufsize=connections.bufsize,
+        max_connections=connections.max_connections,
+        pool_max_size=connections.pool_max_size,
+        pool_timeout=connections.pool_timeout,
+    )
+
+
+def _own(struct: type[T], section: str, layer: Layer) -> T:
+    owner = "statsd" if section == "statsd" else ""
+    values = {
+        declaration.name: converted(declaration, layer[section, declaration.name], owner)
+        for declaration in options.describe(struct)
+        if (section, declaration.name) in layer
+    }
+    return struct(**values)
+
+
+def _source(layer: Layer, option: str) -> str | None:
+    given = layer.get(("vaurien", option))
+    return given.source if given else None
+
+
+def _address(option: str, text: str, layer: Layer) -> Address:
+    source = _source(layer, option)
+    address = Address.parse(text, option=f"option {option}", source=source)
+    try:
+        address.host.encode("idna")  # as the resolver's module will, and then it is too late for this message
+    except UnicodeError:
+        raise OptionError(f"option {option}", text, "a host with 1 to 63 characters between dots", source) from None
+    return address
+
+
+def _backend(text: str, layer: Layer) -> Address:
+    address = _address("backend", text, layer)
+    if address.path is None and address.port == 0:
+        wanted = "a port from 1 to 65535 after the last colon"
+        raise OptionError("option backend", text, wanted, _source(layer, "backend"))
+    return address
+
+
+def _own_settings(groups: list[tuple[str, Any]], layer: Layer) -> Iterator[Setting]:
+    for section, group in groups:
+        for name in group.__struct_fields__:
+            given = layer.get((section, name))
+            yield Setting(section, name, getattr(group, name), given.source if given else DEFAULT)
+
+
+def _plugin_settings(selection: Selection, layer: Layer) -> Iterator[Setting]:
+    for section, entry in selection.entries.items():
+        defaults = {name: declaration.default for name, declaration in entry.declarations.items()}
+        for name, value in {**defaults, **selection.options[section]}.items():
+            given = layer.get((section, name))
+            yield Setting(section, name, value, given.source if given else DEFAULT)

@@ -1,0 +1,107 @@
+"""The options of ``vaurien`` itself, declared once: each surface derives its spelling of them from these fields."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from vaurien.options import Duration, Option, Ratio
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Some = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]  # what a C int holds, which is what `listen` takes
+
+
+class Traffic(msgspec.Struct, frozen=True):
+    """What is proxied, and what is broken."""
+
+    proxy: Annotated[str, Option("Where clients connect: host:port, :port, [ipv6]:port or unix:/path")] = (
+        "localhost:8000"
+    )
+    backend: Annotated[str, Option("The server behind the proxy, written in the same ways")] = "localhost:80"
+    protocol: Annotated[str, Option("What the two speak: a name or a dotted path")] = "tcp"
+    behavior: Annotated[
+        tuple[str, ...], Option("Percent and name (or dotted path) of each behavior; the rest up to 100 is undisturbed")
+    ] = ("100:dummy",)
+    seed: Annotated[str | None, Option("Makes chance repeatable; if not given one is drawn, and printed at start")] = (
+        None
+    )
+    name: Annotated[str, msgspec.Meta(min_length=1), Option("The proxy's name in logs and metrics")] = "vaurien"
+
+
+class Connections(msgspec.Struct, frozen=True):
+    """How connections are kept."""
+
+    timeout: Annotated[Duration, Option("Seconds that reaching the backend, or a blocked socket, may take")] = 30.0
+    stay_connected: Annotated[bool, Option("Keep the client when the backend went away")] = False
+    max_connections: Annotated[
+        Some | None, Option("Clients served at once, others wait; without it there is no limit")
+    ] = None
+    backlog: Annotated[Some, Option("Clients that may wait to be accepted")] = 8192
+    bufsize: Annotated[Some, Option("Bytes read at once")] = 8192
+    pool_max_size: Annotated[Some, Option("Backend sockets that are kept for the next client")] = 100
+    pool_timeout: Annotated[Duration, Option("Seconds that a client waits for a socket of the pool")] = 30.0
+    grace: Annotated[Duration, Option("Seconds that live connections may take to end when the proxy is stopped")] = 10.0
+
+
+class Process(msgspec.Struct, frozen=True):
+    """How the program runs."""
+
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"], Option("The least important lines to log")
+    ] = "info"
+    log_output: Annotated[str, Option("The file to log to; - is standard error")] = "-"
+    log_format: Annotated[Literal["text", "json"], Option("Lines for people or for programs")] = "text"
+    uvloop: Annotated[bool, Option("Use uvloop where it is installed (the extra 'fast')")] = True
+    sync: Annotated[bool, Option("Accepted for old command lines; has no effect")] = False
+
+
+class Http(msgspec.Struct, frozen=True):
+    """The HTTP interface."""
+
+    http: Annotated[bool, Option("Offer the HTTP interface")] = False
+    http_host: Annotated[str, Option("Where it listens")] = "localhost"
+    http_port: Annotated[Port, Option("The port it listens on")] = 8080
+
+
+class Statsd(msgspec.Struct, frozen=True):
+    """Counters for a statsd server."""
+
+    enabled: Annotated[bool, Option("Send counters to a statsd server")] = False
+    host: Annotated[str, Option("The statsd server's host")] = "localhost"
+    port: Annotated[Port, Option("The statsd server's port")] = 8125
+    prefix: Annotated[str, Option("What the counters' names begin with")] = "vaurien"
+    sample_rate: Annotated[Ratio, Option("The share of the counters that is sent")] = 1.0
+
+
+class Command(msgspec.Struct, frozen=True):
+    """What to do. These are of the command line alone, but for the file, which VAURIEN_CONFIG may name too."""
+
+    config: Annotated[str | None, Option("Read this file, ini or TOML; the environment and flags come before it")] = (
+        None
+    )
+    show_config: Annotated[bool, Option("Print every option, its value and where it came from, and exit")] = False
+    json: Annotated[bool, Option("With --show-config: print it as JSON")] = False
+    version: Annotated[bool, Option("Print the version and exit")] = False
+    help: Annotated[bool, Option("Print this and exit")] = False
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Options that belong together: the *section* of the file that holds them, and the *struct* that declares them."""
+
+    section: str
+    struct: type[msgspec.Struct]
+
+
+GROUPS = (
+    Group("vaurien", Traffic),
+    Group("vaurien", Connections),
+    Group("vaurien", Process),
+    Group("vaurien", Http),
+    Group("statsd", Statsd),
+)
+
+
+def known(section: str) -> list[str]:
+    """The names of the options that *section* (``vaurien`` or ``statsd``) may hold."""
+    return [name for group in GROUPS if group.section == section for name in group.struct.__struct_fields__]

@@ -1,0 +1,112 @@
+"""The sources in order: defaults < file < environment < command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from vaurien.config import declared, environment, files
+from vaurien.config.assemble import Configuration, assemble, mix
+from vaurien.config.catalogue import Catalogue, Entry
+from vaurien.config.layers import Given, Key, Layer, Section, Tables, is_plugin
+from vaurien.errors import UnknownName
+
+
+def load(arguments: Layer, variables: Mapping[str, str], config: Given | None = None) -> Configuration:
+    """The configuration that the command line's *arguments*, the environment's *variables* and a file add up to.
+
+    *config* names the file; without it ``VAURIEN_CONFIG`` may. Raises a `VaurienError` for the first thing that is
+    wrong: the error names it, its value, where it came from and what would be right.
+    """
+    return survey(arguments, variables, config).configuration(arguments)
+
+
+def survey(arguments: Layer, variables: Mapping[str, str], config: Given | None = None) -> Survey:
+    """Look at the sources, to know which plugins there are before flags for their options can be read.
+
+    Of *arguments* only ``behavior`` and ``protocol`` matter here. Raises `VaurienError`, as `load` does.
+    """
+    if config is None and variables.get(environment.CONFIG):
+        config = Given(variables[environment.CONFIG], f"environment {environment.CONFIG}")
+    tables = files.read(str(config.value), variables, config.source) if config else {}
+    own = (dict(_own(tables)), environment.own(variables), arguments)
+    return Survey(tables, variables, _catalogue(tables, own))
+
+
+def _catalogue(tables: Tables, own: Iterable[Layer]) -> Catalogue:
+    catalogue = Catalogue()
+    for name, section in tables.items():
+        if is_plugin(name) and (path := section.values.pop("callable", None)):
+            catalogue.add_callable(name, str(path.value), path.source)
+    for name, source in sorted(_behaviors(own), key=lambda used: "." in used[0]):  # what has a name before what has not
+        catalogue.use("behavior", name, source)
+    for layer in own:
+        if given := layer.get(("vaurien", "protocol")):
+            catalogue.use("protocol", str(given.value), given.source)
+    catalogue.close()
+    return catalogue
+
+
+def _behaviors(layers: Iterable[Layer]) -> Iterator[tuple[str, str]]:
+    for layer in layers:
+        if given := layer.get(("vaurien", "behavior")):
+            for share in mix(given.value, given.source).shares:
+                yield share.behavior, given.source
+
+
+def _own(tables: Tables) -> Iterator[tuple[Key, Given]]:
+    """The options of ``vaurien`` itself that the file sets. Raises `UnknownName` for a key that is none."""
+    for name in ("statsd", "vaurien"):
+        for key, given in tables.get(name, Section("", {})).values.items():
+            yield _own_key(name, key, given.source), given
+
+
+def _own_key(section: str, key: str, source: str) -> Key:
+    option = key.replace("-", "_").replace(".", "_")
+    if section == "vaurien" and option.startswith("statsd_"):
+        section, option = "statsd", option.removeprefix("statsd_")
+    if option not in declared.known(section):
+        raise UnknownName(f"key of [{section}]", key, declared.known(section), source)
+    return section, option
+
+
+class Survey:
+    """What the sources hold, and in *catalogue* the plugins they speak about."""
+
+    def __init__(self, tables: Tables, variables: Mapping[str, str], catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self._tables, self._variables = tables, variables
+
+    def configuration(self, arguments: Layer) -> Configuration:
+        """Everything together, with all of the command line's *arguments*. Raises `VaurienError`."""
+        warnings: list[str] = []
+        from_file = {**dict(_own(self._tables)), **dict(self._plugins(warnings))}
+        variables, misspelled = environment.plugins(self._variables, self.catalogue)
+        merged: dict[Key, Given] = {}
+        for layer in (from_file, environment.own(self._variables), variables, arguments):
+            merged.update({self._canonical(key): given for key, given in layer.items()})
+        return assemble(self.catalogue, merged, (*warnings, *misspelled))
+
+    def _plugins(self, warnings: list[str]) -> Iterator[tuple[Key, Given]]:
+        """The options of plugins that the file sets. Raises `UnknownName` for a section or a key that is none."""
+        for name, section in self._tables.items():
+            if name in ("vaurien", "statsd"):
+                continue
+            entry = self.catalogue.find(name, section.source)
+            for key, given in section.values.items():
+                yield (name, _option(name, entry, key, given.source, warnings)), given
+
+    def _canonical(self, key: Key) -> Key:
+        section, option = key
+        return (self.catalogue.find(section).section, option) if is_plugin(section) else key
+
+
+def _option(section: str, entry: Entry, key: str, source: str, warnings: list[str]) -> str:
+    """The option of *entry* that *key* means. A handler brought by its path may be given others, with a warning."""
+    for option in (key, key.replace("-", "_")):
+        if option in entry.declarations:
+            return option
+    unknown = UnknownName(f"key of [{section}]", key, entry.declarations, source)
+    if not entry.free:
+        raise unknown
+    warnings.append(f"{unknown}; passed on in the handler's settings as it is")
+    return key

@@ -1,0 +1,48 @@
+"""TOML files, with the sections of the ini format: ``[behavior.delay]`` and ``["behavior:delay"]`` are the same."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vaurien.config.layers import PLUGIN_WORDS, Given, Section, Tables, expand
+from vaurien.errors import ConfigError
+
+
+def read(text: str, path: str, environment: Mapping[str, str]) -> Tables:
+    """The sections of *text*. Raises `ConfigError` with *path* and the parser's line for what is not TOML."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    tables: Tables = {}
+    for name, table in _sections(document, path):
+        section = tables.setdefault(name, Section(f"{path} [{name}]", {}))
+        for key, value in table.items():
+            source = f"{path} [{name}] {key}"
+            expanded = _expanded(value, environment, source)
+            section.values[key] = Given(expanded, source, expanded)
+    return tables
+
+
+def _sections(document: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, table in document.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: {name!r} stands before the first section; expected it under [vaurien]")
+        if name not in PLUGIN_WORDS:
+            yield name, table
+            continue
+        for plugin, options in table.items():
+            if not isinstance(options, dict):
+                wanted = f"a section for each {name}, such as [{name}.NAME]"
+                raise ConfigError(f"{path} [{name}] {plugin}: {options!r} is not valid; expected {wanted}")
+            yield f"{name}:{plugin}", options
+
+
+def _expanded(value: Any, environment: Mapping[str, str], source: str) -> Any:
+    if isinstance(value, str):
+        return expand(value, environment, source)
+    if isinstance(value, list):
+        return [_expanded(part, environment, source) for part in value]
+    return value

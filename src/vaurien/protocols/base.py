@@ -1,0 +1,7 @@
+"""The base class of the original's protocols, where plugins import it from."""
+
+from __future__ import annotations
+
+from vaurien.classic.protocol import BaseProtocol
+
+__all__ = ["BaseProtocol"]

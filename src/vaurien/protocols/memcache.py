@@ -1,0 +1,63 @@
+"""memcached's text, meta and binary protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from vaurien.framing import Framer, Frames, Head, Protocol, Reader, Reply
+from vaurien.options import Option, Size
+from vaurien.protocols import _memcache_binary as binary
+from vaurien.protocols import _memcache_text as text
+
+if TYPE_CHECKING:
+    from random import Random
+
+# Of each failure, memcached's status in the binary protocol and its words, which the text protocol has alone.
+_FAILURES: Mapping[str, tuple[int, str]] = {
+    "out-of-memory": (0x82, "out of memory storing object"),
+    "internal": (0x84, "internal error"),
+    "busy": (0x85, "busy"),
+    "temporary": (0x86, "temporary failure"),
+}
+
+
+class MemcacheFramer(Framer):
+    """The framing of one connection: its first byte says which language it speaks, as memcached decides it."""
+
+    def requests(self, read: Reader) -> Frames:
+        first = yield from read.peek(1)
+        yield from (binary if first == binary.REQUEST else text).requests(read, self.waiting)
+
+    def responses(self, read: Reader) -> Frames:
+        first = yield from read.peek(1)
+        if first == binary.RESPONSE:
+            yield from binary.responses(read, self.waiting)
+        else:
+            yield from text.responses(read, self.waiting, self.opaque)
+
+
+class Memcache(Protocol, frozen=True):
+    """memcached's commands, in text, meta and binary form. An exchange is a command and all that answers it.
+
+    Errors are memcached's own: ``SERVER_ERROR`` in text, a status with the request's opcode and opaque in binary.
+    """
+
+    keep_alive: Annotated[bool, Option("Keep the connection after the first exchange")] = True
+    reuse_socket: Annotated[bool, Option("Give the backend's socket to the next client when this one is done")] = False
+    buffer: Annotated[Size, Option("Bytes read at once")] = 8124
+
+    error_codes: ClassVar[tuple[str, ...]] = tuple(_FAILURES)
+    fields: ClassVar[tuple[str, ...]] = ("command", "key")
+
+    def framer(self) -> MemcacheFramer:
+        return MemcacheFramer()
+
+    def error_reply(self, head: Head, random: Random, code: str | None = None) -> Reply:
+        """A failure of the server, in the language of *head*; nothing for a command with ``noreply``, or ``quit``."""
+        status, words = _FAILURES[code or random.choice(self.error_codes)]
+        if head.data.startswith(binary.REQUEST):
+            return Reply(binary.failure(head.data, status, words.encode()))
+        if text.silent(head):
+            return Reply(b"")
+        return Reply(b"SERVER_ERROR %s\r\n" % words.encode())

@@ -1,0 +1,173 @@
+"""Mail as clients submit it and servers relay it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from vaurien.errors import ParseError
+from vaurien.framing import Framer, Frames, Head, Protocol, Reader, Reply, Step
+
+if TYPE_CHECKING:
+    from random import Random
+
+LINE_LIMIT = 12288
+"""Bytes of a line: what RFC 4954 section 4 finds enough for AUTH; RFC 5321 section 4.5.3.1 gives other lines 512."""
+
+MESSAGE = "MESSAGE"
+"""The verb of the mail that the client sends after DATA is answered with 354; it ends with a line of one dot."""
+
+RESPONSE = "RESPONSE"
+"""The verb of a line that the client sends after AUTH is answered with 334, a challenge."""
+
+# Replies after which the connection is not SMTP, or not in this direction: RFC 3207; RFC 821 TURN; RFC 2645 ATRN.
+_LEAVES = frozenset({("STARTTLS", b"220"), ("TURN", b"250"), ("ATRN", b"250")})
+# Nothing may follow these before they are answered (RFC 2920 section 3.1, RFC 3207 section 4).
+_LAST = frozenset({"DATA", "STARTTLS"})
+
+_REPLY = re.compile(rb"[2-5][0-9][0-9](?:[ -].*)?\r?\n", re.DOTALL)
+_CHUNK = re.compile(rb"BDAT +([0-9]{1,18})(?: +LAST)? *\r?\n", re.IGNORECASE)
+_PATH = re.compile(r'\S+ +(?:FROM|TO): *<(?:@[^:>]*:)?((?:"[^"]*"|[^">])*)>', re.IGNORECASE)
+_TEXTS: Mapping[str, str] = {
+    "421": "4.3.2 Service not available, closing transmission channel",
+    "450": "4.2.1 Mailbox unavailable, try again later",
+    "451": "4.3.0 Local error in processing",
+    "452": "4.3.1 Insufficient system storage",
+    "550": "5.2.1 Mailbox unavailable",
+}
+
+
+class SmtpFramer(Framer):
+    """The framing of one connection.
+
+    What the client's next bytes are follows from the replies that really came from the backend, never from what the
+    client asked: a DATA that the proxy answers itself is followed by no message.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._expected: str | None = None  # what the backend waits for instead of a command
+        self._sending: Head | None = None  # the message whose end has not come yet
+
+    def requests(self, read: Reader) -> Frames:
+        while first := (yield from read.peek(1)):
+            if self._expected == MESSAGE:
+                yield from self._message(read)
+            elif self._expected == RESPONSE:
+                self._expected = None
+                yield from read.line(LINE_LIMIT)
+                yield Head(request=True, fields={"verb": RESPONSE})
+            else:
+                yield from self._command(read, first)
+            yield Step.END
+
+    def responses(self, read: Reader) -> Frames:
+        greeted = False
+        while first := (yield from read.peek(1)):
+            if not first.isdigit():
+                raise ParseError(f"a reply that begins with byte 0x{first[0]:02x}")
+            line = yield from _reply_line(read)
+            code = line[:3]
+            asked = self._asked(code) if greeted else None
+            greeted = True
+            yield Step.ASIDE if asked is None else Head(request=False, fields={"code": code.decode()})
+            while line[3:4] == b"-":
+                line = yield from _reply_line(read)
+            left = asked is not None and self._follow(asked, code)
+            yield Step.END
+            if left:
+                return
+
+    def withdraw(self, head: Head) -> None:
+        super().withdraw(head)
+        verb = head.fields.get("verb")
+        if verb in (MESSAGE, RESPONSE):
+            self._expected = verb  # the backend still waits for it
+
+    def _command(self, read: Reader, first: bytes) -> Frames:
+        if not (b" " <= first <= b"~" or first in b"\t\r\n"):
+            raise ParseError(f"a command that begins with byte 0x{first[0]:02x}")
+        if self.waiting and self.waiting[-1].fields.get("verb") in _LAST:
+            raise ParseError(f"bytes after {self.waiting[-1].fields['verb']} and before its reply")
+        line = yield from read.line(LINE_LIMIT)
+        yield Head(request=True, fields=_fields(line))
+        chunk = _CHUNK.fullmatch(line)
+        if chunk is not None:
+            yield from read.skip(int(chunk[1]))
+
+    def _message(self, read: Reader) -> Frames:
+        self._expected = None
+        self._sending = Head(request=True, fields={"verb": MESSAGE})
+        yield self._sending
+        if (yield from read.peek(3)) == b".\r\n":  # the shortest there is, so peeking never waits for what follows
+            yield from read.skip(3)
+        else:
+            yield from read.past(b"\r\n.\r\n")
+        self._sending = None
+
+    def _asked(self, code: bytes) -> Head | None:
+        """The request that a reply with *code* answers; ``None`` when a server gives up of its own accord."""
+        refused = code >= b"400"
+        if not self.waiting:
+            if refused:
+                return None
+            raise ParseError(f"reply {code.decode()} answers no command")
+        if self.waiting[0] is self._sending and not refused:
+            raise ParseError(f"reply {code.decode()} to a message before its end")
+        return self.waiting[0]
+
+    def _follow(self, asked: Head, code: bytes) -> bool:
+        """What the client sends next, now that *asked* is answered with *code*. True when that is not SMTP."""
+        verb = asked.fields.get("verb", "")
+        if (verb, code) in _LEAVES:
+            self.opaque()
+            return True
+        if self.waiting[-1] is asked:  # nothing was sent ahead
+            if (verb, code) == ("DATA", b"354"):
+                self._expected = MESSAGE
+            elif verb in ("AUTH", RESPONSE) and code == b"334":
+                self._expected = RESPONSE
+        return False
+
+
+def _reply_line(read: Reader) -> Generator[Step, None, bytes]:
+    line = yield from read.line(LINE_LIMIT)
+    if not _REPLY.fullmatch(line):
+        raise ParseError(f"{line[:40]!r} is not a reply")
+    return line
+
+
+def _fields(line: bytes) -> dict[str, str]:
+    text = line.decode(errors="backslashreplace").strip()
+    verb, _, argument = text.partition(" ")
+    fields = {"verb": verb.upper()}
+    path = _PATH.match(text)
+    if path:
+        fields["address"] = path[1]
+    elif fields["verb"] in ("VRFY", "EXPN"):
+        fields["address"] = argument.strip()
+    return fields
+
+
+class Smtp(Protocol, frozen=True):
+    """SMTP with its extensions. An exchange is a command and its reply, of however many lines.
+
+    The mail after DATA is an exchange of its own (verb ``MESSAGE``), as is each answer to a challenge of AUTH (verb
+    ``RESPONSE``). After STARTTLS nothing is framed. Connections are always kept.
+    """
+
+    error_codes: ClassVar[tuple[str, ...]] = tuple(_TEXTS)
+    fields: ClassVar[tuple[str, ...]] = ("verb", "address")
+
+    def framer(self) -> SmtpFramer:
+        return SmtpFramer()
+
+    def error_reply(self, head: Head, random: Random, code: str | None = None) -> Reply:
+        """A refusal with *code*. The connection ends after 421, and where the backend waits for what it will not get.
+
+        That is after `MESSAGE` and `RESPONSE`: a backend that has said 354 or 334 would take the next command for it.
+        """
+        code = code or random.choice(self.error_codes)
+        stuck = head.fields.get("verb") in (MESSAGE, RESPONSE)
+        return Reply(f"{code} {_TEXTS[code]}\r\n".encode(), close=stuck or code == "421")

@@ -1,0 +1,212 @@
+"""The program as a process: it serves, says so, and ends when it is told to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import vaurien as vaurien_package
+from vaurien import __version__
+
+PROGRAM = [sys.executable, "-c", "import sys; from vaurien.cli.run import main; sys.exit(main())"]
+BOUND = 20.0
+
+
+@pytest.fixture
+def backend():
+    """A server that answers one client at a time with what it says; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_echo, args=(listener,))
+        thread.start()
+        host, port = listener.getsockname()
+        yield f"{host}:{port}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(BOUND)
+
+
+def _echo(listener):
+    with contextlib.suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            with client, contextlib.suppress(ConnectionError):
+                while data := client.recv(4096):
+                    client.sendall(data)
+
+
+class Program:
+    """``vaurien`` in a process of its own."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen(
+            [*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.greeting = self.process.stdout.readline().rstrip("\n")
+        self.port = int(re.search(r":(\d+) ->", self.greeting)[1])
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.port), BOUND)
+
+    def signal(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+
+    def end(self):
+        """Its exit status and what it wrote to standard error."""
+        _, err = self.process.communicate(timeout=BOUND)
+        return self.process.returncode, err
+
+
+@pytest.fixture
+def vaurien(backend):
+    started = []
+
+    def start(*arguments):
+        started.append(Program("--proxy", "127.0.0.1:0", "--backend", backend, *arguments))
+        return started[-1]
+
+    yield start
+    for program in started:
+        if program.process.poll() is None:
+            program.process.kill()
+        program.process.communicate(timeout=BOUND)
+
+
+def refuses(program):
+    """Whether clients are refused, within the bound."""
+    deadline = time.monotonic() + BOUND
+    while time.monotonic() < deadline:
+        try:
+            program.connect().close()
+        except ConnectionError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("loop", ["--uvloop", "--no-uvloop"])
+def test_it_says_what_it_does_and_does_it(vaurien, backend, loop):
+    program = vaurien(loop, "--seed", "12345", "--behavior", "20:dummy")
+    way = f"127.0.0.1:{program.port} -> {backend} (tcp)"
+    assert program.greeting == f"vaurien {__version__}: {way}, behavior 20:dummy, seed 12345"
+    with program.connect() as client:
+        client.sendall(b"hello")
+        assert client.recv(100) == b"hello"
+    program.signal()
+    assert program.end()[0] == 0
+
+
+def test_no_behavior_is_said(vaurien):
+    program = vaurien("--behavior", "", "--seed", "1")
+    assert program.greeting.endswith("(tcp), no behavior, seed 1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it(vaurien, number):
+    program = vaurien()
+    program.signal(number)
+    status, err = program.end()
+    assert (status, "Traceback" in err) == (0, False)
+
+
+def test_a_live_connection_has_its_grace(vaurien):
+    program = vaurien("--grace", "60")
+    with program.connect() as client:
+        client.sendall(b"1")
+        assert client.recv(1) == b"1"
+        program.signal()
+        assert refuses(program)
+        client.sendall(b"2")
+        assert client.recv(1) == b"2"
+    assert program.end()[0] == 0
+
+
+def test_a_second_signal_ends_at_once(vaurien):
+    program = vaurien("--grace", "600")
+    with program.connect() as client:
+        client.sendall(b"1")
+        assert client.recv(1) == b"1"
+        program.signal()
+        assert refuses(program)
+        program.signal()
+        assert program.end()[0] == 0
+
+
+def test_without_grace_a_live_connection_is_reset(vaurien):
+    program = vaurien("--grace", "0")
+    with program.connect() as client:
+        client.sendall(b"1")
+        assert client.recv(1) == b"1"
+        program.signal()
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    assert program.end()[0] == 0
+
+
+def test_events_are_logged_where_it_is_told(vaurien, tmp_path):
+    program = vaurien("--log-output", str(tmp_path / "log"), "--log-format", "json", "--log-level", "debug")
+    program.connect().close()
+    program.signal()
+    assert program.end()[0] == 0
+    assert '"msg": "accepted"' in (tmp_path / "log").read_text()
+
+
+def test_counters_are_sent_where_it_is_told(vaurien):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as statsd:
+        statsd.bind(("127.0.0.1", 0))
+        statsd.settimeout(BOUND)
+        where = ["--statsd.host", "127.0.0.1", "--statsd.port", str(statsd.getsockname()[1])]
+        program = vaurien("--statsd.enabled", *where, "--statsd.prefix", "chaos")
+        program.connect().close()
+        assert statsd.recv(100) == b"chaos.start:1|c"
+
+
+def test_a_plugin_of_the_current_folder(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "class Pause:\n"
+        "    name = 'delay'\n"
+        "    options = {'sleep': ('How long', int, 1)}\n"
+        "    def __call__(self, client_sock, backend_sock, to_backend): ...\n"
+    )
+    arguments = ["--behavior", "20:mine.Pause", "--handler-delay-sleep", "2", "--show-config"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(vaurien_package.__file__).parents[1])}
+    done = subprocess.run(
+        [*PROGRAM, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=BOUND
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("[handler:mine.Pause]\nsleep            2               --handler-delay-sleep\n")
+
+
+def failure(*arguments):
+    done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=BOUND)
+    assert (done.returncode, done.stdout) == (2, "")
+    return done.stderr
+
+
+def test_a_port_in_use():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert failure("--proxy", address) == (
+            f"vaurien: option proxy (from --proxy): cannot listen on {address}: Address already in use; "
+            "expected an address that is free and ours\n"
+        )
+
+
+def test_a_log_that_cannot_be_written(tmp_path):
+    assert failure("--log-output", str(tmp_path)) == (
+        f"vaurien: log output: {str(tmp_path)!r} (from --log-output) is not valid; "
+        "expected - or a file that can be written (Is a directory)\n"
+    )
+
+
+def test_a_statsd_server_without_an_address():
+    assert failure("--statsd.enabled", "--statsd.host", "a..b").startswith(
+        "vaurien: statsd host: 'a..b' (from --statsd.host) is not valid; expected a host that resolves ("
+    )

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from tests.originals import Forward
+from tests.running import Echo, running
+from vaurien import plugins
+from vaurien.handlers import Handler
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch):
+    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
+    Handler.register(Forward)
+
+
+@pytest.fixture
+def serve():
+    """Start proxies in front of an echo server."""
+    with contextlib.ExitStack() as stack:
+        echo = stack.enter_context(Echo())
+        yield lambda *policy, **config: stack.enter_context(running(echo.address, *policy, **config))
+
+
+@pytest.fixture
+def connect():
+    with contextlib.ExitStack() as stack:
+        yield lambda proxy: stack.enter_context(proxy.connect())

@@ -1,0 +1,360 @@
+import random
+
+import pytest
+
+from fuzz.framer import Segment, Transcript, check
+from vaurien.errors import OptionError
+from vaurien.framing import HEAD_LIMIT, Head, Mark
+from vaurien.protocols.redis import Redis
+
+UP, DOWN = True, False
+GET = b"*2\r\n$3\r\nget\r\n$1\r\nk\r\n"
+VALUE = b"$5\r\nvalue\r\n"
+OK = b"+OK\r\n"
+
+
+def command(*words: bytes | int) -> bytes:
+    parts = [str(word).encode() if isinstance(word, int) else word for word in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+
+
+def played(*segments: Segment) -> Transcript:
+    transcript = check(Redis(), segments)
+    assert transcript.framing.lost is None
+    return transcript
+
+
+def shape(transcript: Transcript, side: bool) -> list[str]:
+    """The events of one direction as words: ``head``, ``body 5``, ``end``."""
+    return [f"body {len(event[1])}" if event[0] == "body" else str(event[0]) for event in transcript.events[side]]  # type: ignore[arg-type]
+
+
+def head_of(data: bytes) -> Head:
+    head = Redis().framer().feed(True, data)[0][0]
+    assert isinstance(head, Head)
+    return head
+
+
+REQUESTS = {
+    "an array": (GET, ["head", "end"]),
+    "values after the key": (command(b"SET", b"k", b"value"), ["head", "body 11", "end"]),
+    "no arguments": (command(b"PING"), ["head", "end"]),
+    "pipelined": (GET + command(b"SET", b"k", b"") + GET, ["head", "end", "head", "body 6", "end", "head", "end"]),
+    "inline": (b"SET k v\r\nPING\n", ["head", "end"] * 2),
+    "empty": (b"\r\n*0\r\n*-1\r\n" + GET, ["body 11", "head", "end"]),
+    "binary": (command(b"SET", b"\r\n\0", b"*3\r\n$3\r\n"), ["head", "body 14", "end"]),
+    "a long name": (command(b"X" * 40, b"k"), ["head", "end"]),
+    "a name of other bytes": (command(b"\r\n", b"k"), ["head", "end"]),
+    "a long key": (command(b"GET", b"k" * 5000), ["head", "body 906", "end"]),
+    "a long script": (command(b"EVAL", b"x" * 5000, 1, b"k"), ["head", "body 920", "end"]),
+}
+
+
+@pytest.mark.parametrize(("data", "expected"), REQUESTS.values(), ids=REQUESTS)
+def test_requests(data: bytes, expected: list[str]) -> None:
+    transcript = played((UP, data))
+    assert shape(transcript, UP) == expected
+    assert len(transcript.framing.waiting) == expected.count("head")
+
+
+REPLIES = {
+    "status": b"+OK\r\n",
+    "error": b"-ERR no\r\n",
+    "number": b":-12\r\n",
+    "bulk": b"$5\r\nab\r\nc\r\n",
+    "empty bulk": b"$0\r\n\r\n",
+    "null bulk": b"$-1\r\n",
+    "array": b"*3\r\n$1\r\na\r\n:1\r\n$-1\r\n",
+    "empty array": b"*0\r\n",
+    "null array": b"*-1\r\n",
+    "nested": b"*2\r\n*2\r\n+a\r\n*0\r\n*1\r\n*1\r\n:1\r\n",
+    "deeply nested": b"*1\r\n" * 3000 + b"+OK\r\n",
+    "null": b"_\r\n",
+    "double": b",1.5e3\r\n",
+    "boolean": b"#t\r\n",
+    "big number": b"(3492890328409238509324850943850943825024385\r\n",
+    "bulk error": b"!5\r\nERR x\r\n",
+    "verbatim": b"=7\r\ntxt:abc\r\n",
+    "map": b"%2\r\n+a\r\n:1\r\n$1\r\nb\r\n%1\r\n+c\r\n*1\r\n_\r\n",
+    "set": b"~2\r\n+a\r\n+b\r\n",
+    "attribute": b"|1\r\n+ttl\r\n:3600\r\n$1\r\na\r\n",
+    "attributes inside": b"*2\r\n|1\r\n+a\r\n:1\r\n:2\r\n:3\r\n",
+    "streamed string": b"$?\r\n;4\r\nHell\r\n;2\r\no!\r\n;0\r\n",
+    "empty streamed string": b"$?\r\n;0\r\n",
+    "streamed array": b"*?\r\n:1\r\n*2\r\n+a\r\n+b\r\n:2\r\n.\r\n",
+    "streamed in streamed": b"%?\r\n+a\r\n~?\r\n*1\r\n*?\r\n.\r\n.\r\n+b\r\n$?\r\n;0\r\n.\r\n",
+    "streamed in an array": b"*2\r\n*?\r\n.\r\n:1\r\n",
+    "a long status inside": b"*1\r\n+" + b"x" * 70000 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
+def test_replies(reply: bytes) -> None:
+    sizes = (1, 2, 3, 7) if len(reply) < 1000 else (509,)
+    transcript = check(Redis(), [(UP, GET * 2), (DOWN, reply * 2)], sizes)
+    assert transcript.framing.lost is None
+    assert [word for word in shape(transcript, DOWN) if not word.startswith("body")] == ["head", "end"] * 2
+    assert not transcript.framing.waiting
+
+
+LOST = {
+    "TLS": (b"\x16\x03\x01\x02\x00", rb"", "not a command of the Redis protocol: it begins with b'\\x16'"),
+    "a count of words": (b"*two\r\n", b"", "not a length of the Redis protocol: b'*two\\r\\n'"),
+    "a signed length": (b"*1\r\n$+4\r\nPING\r\n", b"", "not a length of the Redis protocol: b'$+4\\r\\n'"),
+    "a negative length": (b"*1\r\n$-1\r\n", b"", "not a length of the Redis protocol: b'$-1\\r\\n'"),
+    "a leading zero": (b"*1\r\n$04\r\nPING\r\n", b"", "not a length of the Redis protocol: b'$04\\r\\n'"),
+    "a huge length": (b"*2\r\n$3\r\nGET\r\n$1" + b"0" * 19 + b"\r\n", b"", "not a length of the Redis protocol"),
+    "a bare line feed": (b"*1\n$4\r\nPING\r\n", b"", "not a length of the Redis protocol: b'*1\\n'"),
+    "no bulk in the array": (b"*2\r\n$3\r\nGET\r\n:1\r\n", b"", "not a length of the Redis protocol: b':1\\r\\n'"),
+    "no bulk among the values": (b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n+v\r\n", b"", "not a length of the Redis protocol"),
+    "a name over the limit": (command(b"X" * 5000), b"", "a command's name of more than 4096 bytes"),
+    "a length without end": (b"*" + b"1" * 40, b"", "no end of line within 32 bytes"),
+    "an inline command over the limit": (b"A" * HEAD_LIMIT, b"", "no end of line within 65536 bytes"),
+    "another protocol's reply": (
+        GET,
+        b"HTTP/1.1 400 Bad Request\r\n",
+        "not a reply of the Redis protocol: it begins with b'H'",
+    ),
+    "a greeting": (b"", b"?", "not a reply of the Redis protocol: it begins with b'?'"),
+    "a reply that ends in a line feed": (GET, b"+OK\n", "not a reply of the Redis protocol: b'+OK\\n'"),
+    "a reply of negative length": (GET, b"$-2\r\n", "not a reply of the Redis protocol: b'$-2\\r\\n'"),
+    "no value inside": (GET, b"*1\r\n?\r\n", "not a value of the Redis protocol: b'?\\r\\n'"),
+    "an end at the top": (GET, b".\r\n", "not a reply of the Redis protocol"),
+    "an end in an array": (GET, b"*1\r\n.\r\n", "the end of a streamed value where none can be"),
+    "an end after half of a pair": (GET, b"*?\r\n*1\r\n.\r\n", "the end of a streamed value where none can be"),
+    "no chunk": (GET, b"$?\r\n$1\r\n", "not a chunk of a streamed string: b'$1\\r\\n'"),
+    "too deep": (GET, b"*?\r\n" * 200, "streamed values more than 128 deep"),
+    "a long status": (GET, b"+" + b"x" * HEAD_LIMIT, "no end of line within 65536 bytes"),
+    "a confirmation of something else": (
+        command(b"SUBSCRIBE", b"a", b"b"),
+        b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nx\r\n",
+        "1 confirmations of b'subscribe' are missing",
+    ),
+    "a count that is none": (
+        command(b"SUBSCRIBE", b"a"),
+        b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n+1\r\n",
+        "not a number of the Redis protocol: b'+1\\r\\n'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "reply", "reason"), LOST.values(), ids=LOST)
+def test_what_is_not_redis_goes_on_as_turns(data: bytes, reply: bytes, reason: str) -> None:
+    sizes = (1, 2, 3, 7) if len(data) + len(reply) < 1000 else (509,)
+    transcript = check(Redis(), [(UP, data), (DOWN, reply), (UP, b"x")], sizes)
+    assert transcript.framing.lost is not None
+    assert reason in transcript.framing.lost
+
+
+@pytest.mark.parametrize("greeting", [b"SSH-2.0-x\r\n", b"HTTP/1.1 400\r\n", b"\x4a\0\0\0\x0a8.0\r\n", b"?"])
+def test_a_greeting_of_another_protocol_is_passed_on(greeting: bytes) -> None:
+    framing = Redis().framer()
+    assert framing.feed(False, greeting) == [(Mark.BODY, greeting)]
+    assert framing.lost is not None
+
+
+def test_a_large_value_is_not_held() -> None:
+    framing = Redis().framer()
+    framing.feed(True, b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\n")
+    chunk = b"x" * 65536
+    for _ in range(10):
+        (piece,) = framing.feed(True, chunk)
+        assert piece[1] is chunk
+    assert framing.held(True) == 0
+
+
+KEYS = [
+    (command(b"get", b"k"), "GET", "k"),
+    (b"get k\r\n", "GET", "k"),
+    (b'set "k" v\r\n', "SET", "k"),
+    (command(b"GET", b"k" * 5000), "GET", "k" * 4096),
+    (command(b"GET", "ü\0".encode() + b"\xff"), "GET", "ü\0\\xff"),
+    (command(b"PING", b"hello"), "PING", None),
+    (command(b"EVAL", b"return 1", 1, b"k", b"arg"), "EVAL", "k"),
+    (command(b"EVAL", b"return 1", 0, b"arg"), "EVAL", None),
+    (command(b"EVAL", b"x" * 5000, 1, b"k"), "EVAL", None),
+    (command(b"EVALSHA", b"0" * 40), "EVALSHA", None),
+    (command(b"XREAD", b"COUNT", 2, b"streams", b"k", b"l", 0, 0), "XREAD", "k"),
+    (command(b"XREADGROUP", b"GROUP", b"g", b"c", b"COUNT", 1, b"NOACK", b"STREAMS", b"k", b">"), "XREADGROUP", "k"),
+    (b"XREAD STREAMS k 0\r\n", "XREAD", "k"),
+    (command(b"XREAD", b"COUNT"), "XREAD", None),
+    (command(b"XREAD", b"STREAMS"), "XREAD", None),
+    (command(b"OBJECT", b"ENCODING", b"k"), "OBJECT", "k"),
+    (command(b"OBJECT", b"HELP"), "OBJECT", None),
+    (command(b"ZINTER", 2, b"k", b"l"), "ZINTER", "k"),
+    (command(b"BLMPOP", 0, 1, b"k", b"LEFT"), "BLMPOP", "k"),
+    (command(b"\xff"), "\\xFF".lower(), None),
+]
+
+
+@pytest.mark.parametrize(("data", "name", "key"), KEYS)
+def test_fields(data: bytes, name: str, key: str | None) -> None:
+    assert dict(head_of(data).fields) == ({"command": name} if key is None else {"command": name, "key": key})
+    played((UP, data))
+
+
+def confirmed(kind: bytes, channel: bytes | None, total: int, opening: bytes = b"*") -> bytes:
+    name = b"$-1\r\n" if channel is None else b"$%d\r\n%s\r\n" % (len(channel), channel)
+    return opening + b"3\r\n$%d\r\n%s\r\n%s:%d\r\n" % (len(kind), kind, name, total)
+
+
+MESSAGE = b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$5\r\nhello\r\n"
+
+
+@pytest.mark.parametrize("opening", [b"*", b">"])
+def test_all_confirmations_answer_one_subscribe(opening: bytes) -> None:
+    transcript = played(
+        (UP, command(b"SUBSCRIBE", b"a", b"b") + command(b"PSUBSCRIBE", b"c*")),
+        (DOWN, confirmed(b"subscribe", b"a", 1, opening) + confirmed(b"subscribe", b"b", 2, opening)),
+        (DOWN, confirmed(b"psubscribe", b"c*", 3, opening)),
+        (DOWN, MESSAGE.replace(b"*", opening)),
+        (UP, command(b"UNSUBSCRIBE")),
+        (DOWN, confirmed(b"unsubscribe", b"a", 2, opening) + confirmed(b"unsubscribe", b"b", 1, opening)),
+        (UP, command(b"UNSUBSCRIBE") + command(b"PUNSUBSCRIBE")),
+        (DOWN, confirmed(b"unsubscribe", None, 1, opening) + confirmed(b"punsubscribe", b"c*", 0, opening)),
+        (UP, GET),
+        (DOWN, b"*2\r\n$7\r\nmessage\r\n$1\r\nx\r\n"),
+    )
+    assert [word for word in shape(transcript, DOWN) if not word.startswith("body")] == ["head", "end"] * 6
+    assert not transcript.framing.waiting
+
+
+def test_messages_answer_nothing() -> None:
+    subscribed = (UP, command(b"SUBSCRIBE", b"a")), (DOWN, confirmed(b"subscribe", b"a", 1))
+    transcript = played(*subscribed, (UP, command(b"PING")), (DOWN, MESSAGE), (DOWN, b"*2\r\n$4\r\npong\r\n$0\r\n\r\n"))
+    assert shape(transcript, DOWN) == ["head", "body 11", "end", f"body {len(MESSAGE)}", "head", "body 6", "end"]
+    assert not transcript.framing.waiting
+
+
+def test_a_shard_channel_is_counted_for_itself() -> None:
+    transcript = played(
+        (UP, command(b"SUBSCRIBE", b"a") + command(b"SSUBSCRIBE", b"b")),
+        (DOWN, confirmed(b"subscribe", b"a", 1) + confirmed(b"ssubscribe", b"b", 1)),
+        (UP, command(b"SUNSUBSCRIBE") + command(b"UNSUBSCRIBE")),
+        (DOWN, confirmed(b"sunsubscribe", b"b", 0) + confirmed(b"unsubscribe", b"a", 0)),
+    )
+    assert not transcript.framing.waiting
+
+
+def test_a_server_may_unsubscribe_a_client() -> None:
+    subscribed = (UP, command(b"SSUBSCRIBE", b"a")), (DOWN, confirmed(b"ssubscribe", b"a", 1))
+    moved = confirmed(b"sunsubscribe", b"a", 0)
+    assert shape(played(*subscribed, (DOWN, moved)), DOWN)[3:] == [f"body {len(moved)}"]
+
+
+@pytest.mark.parametrize("reply", [b"-NOPERM no\r\n", b"+QUEUED\r\n"])
+def test_a_subscribe_that_is_not_run_has_one_reply(reply: bytes) -> None:
+    transcript = played((UP, command(b"SUBSCRIBE", b"a", b"b") + GET), (DOWN, reply + VALUE))
+    assert shape(transcript, DOWN) == ["head", "end", "head", "body 7", "end"]
+
+
+def test_pushes_answer_nothing() -> None:
+    invalidate = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"
+    empty, odd, streamed = b">0\r\n", b">1\r\n*1\r\n+x\r\n", b">?\r\n+x\r\n.\r\n"
+    for push in (invalidate, empty, odd, streamed):
+        transcript = played((UP, GET), (DOWN, push + VALUE + push))
+        assert shape(transcript, DOWN) == [f"body {len(push)}", "head", "body 7", "end", f"body {len(push)}"]
+
+
+def test_a_subscriber_of_resp3_still_gets_arrays() -> None:
+    transcript = played(
+        (UP, command(b"SUBSCRIBE", b"a")),
+        (DOWN, confirmed(b"subscribe", b"a", 1, b">")),
+        (UP, GET),
+        (DOWN, MESSAGE),
+    )
+    assert not transcript.framing.waiting
+
+
+def test_monitor_lines_answer_nothing() -> None:
+    line = b'+1339518083.107412 [0 127.0.0.1:60866] "set" "k" "' + b"v" * 70000 + b'"\r\n'
+    segments = [(UP, command(b"MONITOR")), (DOWN, OK + line), (UP, command(b"PING")), (DOWN, line + b"+PONG\r\n")]
+    transcript = check(Redis(), [*segments, (UP, command(b"RESET")), (DOWN, b"+RESET\r\n"), (DOWN, OK)], (509,))
+    assert transcript.framing.lost is None
+    assert not transcript.framing.waiting
+    heads = [event[1] for event in transcript.events[DOWN] if event[0] == "head"]
+    assert heads == [OK, b"+PONG\r\n", b"+RESET\r\n"]
+
+
+def test_reset_ends_subscriptions() -> None:
+    transcript = played(
+        (UP, command(b"SUBSCRIBE", b"a")),
+        (DOWN, confirmed(b"subscribe", b"a", 1)),
+        (UP, command(b"RESET") + GET + command(b"UNSUBSCRIBE")),
+        (DOWN, b"+RESET\r\n" + MESSAGE + confirmed(b"unsubscribe", None, 0)),
+    )
+    assert not transcript.framing.waiting
+
+
+def answered(*requests: bytes) -> list[bool]:
+    pieces = Redis().framer().feed(True, b"".join(requests))
+    return [what.answered for what, _ in pieces if isinstance(what, Head)]
+
+
+def reply_mode(mode: bytes) -> bytes:
+    return command(b"CLIENT", b"reply", mode)
+
+
+def test_client_reply_silences_the_server() -> None:
+    assert answered(GET, reply_mode(b"OFF"), GET, GET, reply_mode(b"on"), GET) == [
+        True,
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert answered(reply_mode(b"SKIP"), GET, GET) == [False, False, True]
+    assert answered(reply_mode(b"SKIP"), reply_mode(b"SKIP"), GET, GET) == [False, False, False, True]
+    assert answered(reply_mode(b"SKIP"), reply_mode(b"ON"), GET) == [False, True, True]
+    assert answered(reply_mode(b"OFF"), reply_mode(b"SKIP"), GET) == [False, False, False]
+    assert answered(reply_mode(b"OFF"), command(b"RESET"), GET) == [False, True, True]
+    assert answered(reply_mode(b"MAYBE"), GET) == [True, True]
+    assert answered(command(b"CLIENT", b"REPLY"), GET, b"client reply off\r\n", GET) == [True, True, False, False]
+
+
+def test_client_reply_inside_multi_is_queued() -> None:
+    assert answered(command(b"MULTI"), reply_mode(b"OFF"), command(b"EXEC")) == [True, True, True]
+    assert answered(command(b"MULTI"), command(b"DISCARD"), reply_mode(b"OFF")) == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "start", [b"+FULLRESYNC abc 0\r\n", b"$100\r\nREDIS0009", b"\n\n$EOF:abc\r\n", b"+CONTINUE\r\n"]
+)
+def test_replication_is_opaque(start: bytes) -> None:
+    transcript = played((UP, command(b"PSYNC", b"?")), (DOWN, start), (UP, b"\x00\x01"), (DOWN, b"\xff\xfe"))
+    assert shape(transcript, UP)[:2] == ["head", "end"]
+    assert shape(transcript, DOWN)[:2] == ["head", "end"]
+    assert not transcript.framing.waiting
+
+
+def test_a_refused_replication_goes_on() -> None:
+    transcript = played((UP, command(b"SYNC")), (DOWN, b"-NOMASTERLINK no\r\n"), (UP, GET), (DOWN, VALUE))
+    assert shape(transcript, UP) == ["head", "end"] * 2
+
+
+@pytest.mark.parametrize("code", [*Redis.error_codes, None])
+def test_an_error_is_an_error_reply(code: str | None) -> None:
+    reply = Redis().error_reply(head_of(GET), random.Random(3), code)
+    assert not reply.close
+    name = reply.data[1:].split(b" ")[0].decode()
+    assert name in Redis.error_codes
+    assert code in (None, name)
+    transcript = played((UP, GET), (DOWN, reply.data))
+    assert shape(transcript, DOWN) == ["head", "end"]
+
+
+@pytest.mark.parametrize(
+    ("key", "slot"), [(b"foo", 12182), (b"{foo}bar", 12182), (b"a{foo}b{c}", 12182), (b"{}foo", 9500), (b"", 0)]
+)
+def test_moved_names_the_slot_of_the_key(key: bytes, slot: int) -> None:
+    reply = Redis().error_reply(head_of(command(b"GET", key)), random.Random(3), "MOVED")
+    assert reply.data == b"-MOVED %d 127.0.0.1:6379\r\n" % slot
+
+
+def test_an_error_of_what_is_not_known() -> None:
+    assert Redis().error_reply(Head(True), random.Random(3), "ERR").data == b"-ERR internal error\r\n"
+    assert Redis().error_reply(Head(True, answered=False), random.Random(3)).data == b""
+    assert Redis(keep_alive=False).error_reply(head_of(GET), random.Random(3)).close
+    with pytest.raises(OptionError, match="code: 'NOPE' is not valid; expected one of ERR, LOADING"):
+        Redis().error_reply(head_of(GET), random.Random(3), "NOPE")
