@@ -182,7 +182,7 @@ ROWS: Sequence[Row] = (
         _cold(),
         measures.no_command_line,
     ),
-    Row("bandwidth", "rate of a limited stream", ASKED, (), _nothing, (), lambda: "there is no bandwidth behavior yet"),
+    Row("bandwidth", "rate of a limited stream", ASKED, (), _nothing, (), lambda: "it has no measurement yet"),
     Row("lanes-redis", "direct and hooked lane: redis GET, 50 clients", SCALING, _LANES, measures.redis(50)),
     Row("lanes-http", "direct and hooked lane: HTTP", SCALING, _LANES, measures.http(64, keep_alive=True)),
     Row("lanes-bulk", "direct and hooked lane: one stream", SCALING, _LANES, measures.bulk(to_backend=False)),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from vaurien import events, hooks, options, plugins
+from vaurien.config import declared
+from vaurien.config.layers import flag, variable
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the code: change the docstring or the option there, then `make docs`. -->"
@@ -22,9 +24,15 @@ percentages: `--behavior 20:delay,10:error`. Its options are `--behavior-NAME-OP
 }
 
 
+_SETTINGS = """What `vaurien` itself can be told, besides the options of
+[behaviors](behaviors/index.md) and [protocols](protocols/index.md). Each option can be given in a file (`--config`),
+in the environment and as a flag; the last of these wins. `vaurien --show-config` prints every option, its value, and
+where it came from. Flags take `.`, `_` and `-` for the same, and what is on or off has a `--no-` form."""
+
+
 def pages() -> dict[Path, str]:
     """Every reference page: where it belongs, and its text."""
-    found = {"hooks.md": _hooks(), "events.md": _events()}
+    found = {"options.md": _settings(), "hooks.md": _hooks(), "events.md": _events()}
     for kind in ("behavior", "protocol"):
         known = list(_built_in(kind))
         found[f"{kind}s/index.md"] = _index(kind, known)
@@ -49,25 +57,46 @@ def _index(kind: str, known: list[plugins.Plugin]) -> str:
 def _plugin(plugin: plugins.Plugin) -> str:
     parts = [f"# {plugin.name}", _prose(plugin.target), "## Options", _options(plugin)]
     parts += _acts(plugin.target) if plugin.kind == "behavior" else _speaks(plugin.target)
+    by_hand = Path(f"{plugin.kind}s", f"{plugin.name}.md")
+    if (REFERENCE.parent / by_hand).exists():
+        parts += ["## More", f"[{plugin.name} on the wire](../../{by_hand.as_posix()})"]
     return "\n\n".join(parts) + "\n"
 
 
 def _options(plugin: plugins.Plugin) -> str:
     if not plugin.declarations:
         return "None."
-    rows = [_row(plugin, option) for option in plugin.declarations]
+    return _table(f"{plugin.kind}:{plugin.name}", plugin.declarations)
+
+
+def _table(section: str, declarations: Iterable[options.Declaration]) -> str:
+    rows = [_row(section, option) for option in declarations]
     return "\n".join(["| option | default | value | meaning |", "|---|---|---|---|", *rows])
 
 
-def _row(plugin: plugins.Plugin, option: options.Declaration) -> str:
-    flag = f"--{plugin.kind}-{plugin.name}-{option.name}".replace("_", "-")
-    cells = [f"`{option.name}`<br>`{flag}`", f"`{_shown(option.default)}`", option.expected, option.help]
+def _row(section: str, option: options.Declaration) -> str:
+    spellings = [flag(section, option.name)]
+    if section != "command":
+        spellings = [option.name, *spellings, variable(section, option.name)]
+    names = "<br>".join(f"`{name}`" for name in spellings)
+    cells = [names, f"`{_shown(option.default)}`", option.expected, option.help]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _settings() -> str:
+    parts = ["# Options", _SETTINGS]
+    for group in (*declared.GROUPS, declared.Group("command", declared.Command)):
+        where = "On the command line only" if group.section == "command" else f"In a file: `[{group.section}]`"
+        parts.append(f"## {group.struct.__name__}\n\n{_prose(group.struct)} {where}.")
+        parts.append(_table(group.section, options.describe(group.struct)))
+    return "\n\n".join(parts) + "\n"
 
 
 def _shown(default: object) -> str:
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, tuple):
+        return ", ".join(map(str, default))
     return "none" if default is None else str(default) or '""'
 
 

@@ -82,9 +82,9 @@ def started(
     with _folder(run_as) as folder:
         for attempt in range(3):  # another program may take the port first
             port = free_port()
-            process = _spawn(command(port, folder), folder, run_as)
+            process = _spawn(_tied(command(port, folder), stop), folder, run_as)
             try:
-                if _accepts(process, port):
+                if _listens(process, port):
                     yield Server("127.0.0.1", port, folder, process.pid, **facts)
                     return
                 if process.poll() is None or attempt == 2:
@@ -112,22 +112,37 @@ def _spawn(command: Sequence[str | Path], folder: Path, user: str | None) -> sub
             stdout=output,
             stderr=output,
             start_new_session=True,  # Ctrl-C is for pytest
-            **_as(user),
+            **_as(user, folder),
         )
 
 
-def _as(user: str | None) -> dict[str, object]:
-    return {"user": user, "group": user, "extra_groups": []} if user and _ROOT else {}
+def _as(user: str | None, folder: Path) -> dict[str, object]:
+    """How a program is run: by whom, and with its temporary files in *folder*."""
+    environment: dict[str, object] = {"env": {**os.environ, "TMPDIR": str(folder)}}
+    return environment | ({"user": user, "group": user, "extra_groups": []} if user and _ROOT else {})
 
 
-def _accepts(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until *process* accepts connections on *port*; false when it ends before, or takes too long."""
+def _tied(command: Sequence[str | Path], stop: signal.Signals) -> list[str | Path]:
+    """*command* so that the system ends it when pytest is killed, where it can (setpriv(1), prctl(2) on Linux)."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", stop.name, *command] if setpriv else list(command)
+
+
+def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until *port* is listened on; false when *process* ends before, or takes too long."""
     deadline = time.monotonic() + START_TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        if any(_has_listener(table, port) for table in ("/proc/net/tcp", "/proc/net/tcp6")):
             return True
         time.sleep(0.01)
     return False
+
+
+def _has_listener(table: str, port: int) -> bool:
+    """By proc(5), not by a connection: iperf3 takes one that ends at once for a client, and is busy."""
+    lines = Path(table).read_text().splitlines()[1:] if os.path.exists(table) else []  # no tcp6 without IPv6
+    rows = (line.split() for line in lines)
+    return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)  # 0A: LISTEN
 
 
 def _end(process: subprocess.Popen[bytes], stop: signal.Signals) -> None:
@@ -141,7 +156,9 @@ def _end(process: subprocess.Popen[bytes], stop: signal.Signals) -> None:
 
 def _run(command: Sequence[str | Path], folder: Path, user: str) -> None:
     """Run a program that prepares *folder* to its end."""
-    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, **_as(user))
+    done = subprocess.run(
+        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, **_as(user, folder)
+    )
     if done.returncode:
         pytest.fail(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
 

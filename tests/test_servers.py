@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests import servers
+
+ROOT = Path(__file__).parents[1]
 
 
 def asked(server, request, size=65536):
@@ -85,3 +90,25 @@ def test_a_server_ends_with_its_folder():
     assert not server.folder.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(server.pid, 0)
+
+
+ORPHAN = """
+import sys
+from tests import servers
+
+code = "import signal, socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); signal.pause()"
+with servers.started(lambda port, folder: [sys.executable, "-c", code, str(port)]) as server:
+    print(server.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_server_does_not_outlive_tests_that_are_killed(tmp_path):
+    servers.require("setpriv")
+    command, environment = [sys.executable, "-c", ORPHAN], {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment) as tests:
+        process = os.pidfd_open(int(tests.stdout.readline()))
+        tests.kill()
+        ended, _, _ = select.select([process], [], [], 30)
+        os.close(process)
+    assert ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,13 +15,16 @@ from vaurien.classic.instances import ProxyView, instantiate
 from vaurien.classic.protocol import Transparent
 from vaurien.engine.clock import Clock
 from vaurien.engine.connection import Connection
-from vaurien.engine.limits import connections_possible
+from vaurien.engine.limits import IN_A_THREAD, IN_THE_LOOP, connections_possible
 from vaurien.engine.listener import Listener
 from vaurien.engine.plan import Plan
 from vaurien.engine.service import Service
 from vaurien.events import Observer
 from vaurien.framing import Protocol
 from vaurien.model import Address, Policy, ProxyConfig
+
+SILENCE = 60.0
+"""Seconds between two complaints about the same shortage."""
 
 
 class Proxy:
@@ -42,7 +46,7 @@ class Proxy:
         self._emptied: asyncio.Event = asyncio.Event()
         self._address = config.listen
         self._ceiling: int | None = None
-        self._short = False  # said so; say it again after everybody has left
+        self._silent_until = 0.0
 
     @property
     def address(self) -> Address:
@@ -67,7 +71,7 @@ class Proxy:
     async def start(self) -> None:
         """Listen, and accept clients. Raises `BindError` naming the address and the system's reason."""
         loop = asyncio.get_running_loop()
-        self._ceiling = connections_possible()
+        self._ceiling = self._possible()
         self._clock = clock = Clock(loop)
         self._service = service = Service(
             loop, clock, self.config, self._protocol, self._mover, self._plan, self._observers
@@ -106,6 +110,7 @@ class Proxy:
         Raises `UnknownName`, `OptionError` or `PluginError`, and then nothing has changed.
         """
         self._plan = plan = Plan(policy, self._protocol, self._instantiate, self._plan)
+        self._ceiling = self._possible()
         if self._service is not None:
             self._service.adopt(plan)
             faults = tuple(fault.name for fault in policy.faults)
@@ -137,14 +142,17 @@ class Proxy:
 
     def _room(self) -> bool:
         if self._ceiling is not None and self.connections >= self._ceiling:
-            self._complain_once(f"too many open files for more than {self._ceiling} connections; clients wait")
+            self._complain_now_and_then(f"too many open files for more than {self._ceiling} connections; clients wait")
             return False
         limit = self.config.max_connections
         return limit is None or self.connections < limit
 
-    def _complain_once(self, reason: str) -> None:
-        if not self._short:
-            self._short = True
+    def _possible(self) -> int | None:
+        return connections_possible(IN_A_THREAD if self._plan.blocking else IN_THE_LOOP)
+
+    def _complain_now_and_then(self, reason: str) -> None:
+        if time.monotonic() >= self._silent_until:
+            self._silent_until = time.monotonic() + SILENCE
             self._complain(reason)
 
     def _complain(self, reason: str) -> None:
@@ -156,4 +164,3 @@ class Proxy:
             self._listener.wake()
         if not self.connections:
             self._emptied.set()
-            self._short = False

@@ -12,8 +12,6 @@ from vaurien.errors import ParseError
 HEAD_LIMIT = 64 * 1024
 """Bytes that may be held while a head is incomplete: eight times nginx's large_client_header_buffers (8k)."""
 
-_EMPTY_LINE = re.compile(rb"\n\r?\n")
-
 
 class Step(enum.Enum):
     """What a generator of a `Framer` may yield besides a `Head`; the bytes read so far belong to what is yielded."""
@@ -138,12 +136,14 @@ class Reader:
 
     def _empty_line(self, scanned: int) -> int:
         """Where the next empty line ends, or -1; *scanned* bytes after the position are known not to end one."""
-        if not scanned:
-            for empty in (b"\r\n", b"\n"):
-                if self._data.startswith(empty, self._at):
-                    return self._at + len(empty)
-        found = _EMPTY_LINE.search(self._data, self._at + scanned)
-        return found.end() if found else -1
+        data, start = self._data, self._at + scanned
+        if not scanned and data.startswith((b"\n", b"\r\n"), start):
+            return start + (1 if data.startswith(b"\n", start) else 2)
+        long = data.find(b"\n\r\n", start)
+        short = data.find(b"\n\n", start, long + 1 if long >= 0 else len(data))
+        if short >= 0:
+            return short + 2
+        return long + 3 if long >= 0 else -1
 
     def _more(self) -> Generator[More, None, None]:
         if self.ended:
@@ -172,8 +172,11 @@ class Reader:
 
     def take_read(self) -> bytes:
         """The bytes read and not given back yet."""
-        start, self._given = self._given, max(self._given, self._at)
-        return self._data[start : self._at]
+        start, end = self._given, self._at
+        if start >= end:
+            return b""
+        self._given = end
+        return self._data[start:end]
 
     def take_all(self) -> bytes:
         """Everything not given back yet, read or not; what is not read stays to be read."""
@@ -182,7 +185,7 @@ class Reader:
 
     def forget(self) -> None:
         """Let go of what is both read and given back; once per chunk, because it copies the rest."""
-        done = min(self._at, self._given)
+        done = self._at if self._at < self._given else self._given
         self._data = self._data[done:]
         self._at -= done
         self._given -= done

@@ -2,7 +2,7 @@
 
 A ``python`` block whose first line is ``# NAME.py`` is a file, and so is an ``ini`` block that begins with ``; NAME``.
 The files of a page are written into one folder; a real proxy uses the plugins in them, and pytest runs the tests.
-A ``pycon`` block is a doctest.
+A ``pycon`` block is a doctest, and each command ``$ vaurien …`` of a ``console`` block is tried with ``--show-config``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import doctest
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,11 @@ def own_tests(page):
 
 def modules(page):
     return [file.removesuffix(".py") for file in files(page) if file.endswith(".py") and file not in own_tests(page)]
+
+
+def commands(page):
+    lines = "".join(blocks(page, "console")).splitlines()
+    return [line.removeprefix("$ ").split("#")[0].rstrip("& ") for line in lines if line.startswith("$ vaurien ")]
 
 
 def name(value):
@@ -66,6 +72,11 @@ def test_the_plugins_of_a_page_work(page, folder):
 @pytest.mark.parametrize("page", [page for page in PAGES if own_tests(page)], ids=name)
 def test_the_tests_of_a_page_pass(page, folder):
     run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *own_tests(page)], folder)
+
+
+@pytest.mark.parametrize(("page", "command"), [(page, line) for page in PAGES for line in commands(page)], ids=name)
+def test_the_commands_of_a_page_are_understood(page, command, folder):
+    run([sys.executable, "-m", "vaurien", *shlex.split(command)[1:], "--show-config"], folder)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "pycon")], ids=name)

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from tests.originals import IDLE, Forward, ask
-from tests.running import PATIENCE, backend, running
+from tests.running import PATIENCE, backend, pair, read, running
 from vaurien import events, plugins
 from vaurien.behaviors.dummy import Dummy
 from vaurien.engine import blocking
@@ -268,7 +268,13 @@ def test_a_classic_protocol_moves_the_bytes(serve, connect):
 def test_a_handler_as_a_fault_has_dice_and_a_direction(serve, connect):
     assert ask(connect(serve("", Fault("loud", "forward")))) == b"HELLO"
     assert ask(connect(serve("", Fault("loud", "forward", probability=0.0)))) == b"hello"
-    assert ask(connect(serve("", Fault("loud", "forward", stream=Stream.DOWNSTREAM)))) == b"hello"
+    loud = Fault("loud", "forward", stream=Stream.DOWNSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", loud) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"up")
+            assert read(server, 2) == b"up"
+            server.sendall(b"down")
+            assert read(client, 4) == b"DOWN"
 
 
 def test_stay_connected_dials_again_when_the_backend_was_dropped(serve, connect):

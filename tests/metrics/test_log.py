@@ -4,6 +4,7 @@ import json
 import sys
 from types import MappingProxyType
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +38,7 @@ EVERY_EVENT = [
 
 
 def written(tmp_path, *events, **options):
+    tmp_path.mkdir(exist_ok=True)
     path = tmp_path / "log"
     log = Log(output=str(path), **options)
     for event in events:
@@ -84,6 +86,12 @@ def test_nothing_in_an_event_can_make_a_second_line(tmp_path_factory, error, for
     text = written(path, event, format=form)
     assert len(text.splitlines()) == 1
     assert text.isascii()
+
+
+def test_a_connection_that_nothing_hit_has_no_hits_in_text_and_an_empty_table_in_json(tmp_path):
+    untouched = msgspec.structs.replace(CLOSED, hits={})
+    assert "hits" not in written(tmp_path / "text", untouched)
+    assert json.loads(written(tmp_path / "json", untouched, format="json"))["hits"] == {}
 
 
 def test_standard_error_is_the_default_and_stays_open(capsys):

@@ -138,6 +138,10 @@ LOST = {
     "no colon": (b"GET / HTTP/1.1\r\nHost\r\n\r\n", "not field lines of HTTP/1"),
     "two lengths": (b"GET / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", "2 different values"),
     "two lengths in one": (b"GET / HTTP/1.1\r\nContent-Length: 5, 6\r\n\r\n", "2 different values"),
+    "a folded length": (
+        b"GET / HTTP/1.1\r\nContent-Length: 5\r\n 6\r\n\r\n",
+        "not a number of at most 19 digits: b'5 6'",
+    ),
     "a negative length": (b"GET / HTTP/1.1\r\nContent-Length: -5\r\n\r\n", "not a number of at most 19 digits: b'-5'"),
     "a signed length": (b"GET / HTTP/1.1\r\nContent-Length: +5\r\n\r\n", "not a number of at most 19 digits"),
     "no length": (b"GET / HTTP/1.1\r\nContent-Length:\r\n\r\n", "not a number of at most 19 digits: b''"),

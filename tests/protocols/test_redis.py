@@ -352,6 +352,43 @@ def test_moved_names_the_slot_of_the_key(key: bytes, slot: int) -> None:
     assert reply.data == b"-MOVED %d 127.0.0.1:6379\r\n" % slot
 
 
+def test_an_error_inside_a_transaction_ends_it() -> None:
+    framing = Redis().framer()
+    pieces = framing.feed(True, command(b"MULTI") + GET + command(b"EXEC") + GET)
+    heads = [what for what, _ in pieces if isinstance(what, Head)]
+    closes = [Redis().error_reply(head, random.Random(3)).close for head in heads]
+    assert closes == [False, True, True, False]
+
+
+def test_a_multi_that_does_not_reach_the_backend_begins_nothing() -> None:
+    framing = Redis().framer()
+    framing.feed(True, command(b"MULTI"))
+    framing.withdraw(framing.waiting[0])
+    framing.feed(True, GET)
+    assert not Redis().error_reply(framing.waiting[0], random.Random(3)).close
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        (command(b"MULTI"), OK),
+        (command(b"MONITOR"), OK),
+        (reply_mode(b"OFF"), b""),
+        (reply_mode(b"SKIP"), b""),
+        (command(b"SUBSCRIBE", b"a"), confirmed(b"subscribe", b"a", 1)),
+    ],
+)
+def test_a_connection_in_a_state_of_its_own_is_not_quiet(asked: bytes, answer: bytes) -> None:
+    framing = Redis().framer()
+    framing.feed(True, GET)
+    assert not framing.quiet
+    framing.feed(False, VALUE)
+    assert framing.quiet
+    framing.feed(True, asked)
+    framing.feed(False, answer)
+    assert not framing.quiet
+
+
 def test_an_error_of_what_is_not_known() -> None:
     assert Redis().error_reply(Head(True), random.Random(3), "ERR").data == b"-ERR internal error\r\n"
     assert Redis().error_reply(Head(True, answered=False), random.Random(3)).data == b""

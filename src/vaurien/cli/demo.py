@@ -28,7 +28,7 @@ CONNECTIONS = 4
 SEED = "3"
 DELAY = 0.1
 TIMEOUT = 10.0
-PROTOCOL = "tcp"
+PROTOCOL = "http"
 MIX = Mix.parse("20:delay,10:error")
 
 

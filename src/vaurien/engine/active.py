@@ -26,11 +26,11 @@ class Active:
 
     __slots__ = ("_connection", "_random", "_state", "_task", "_waits", "drawn", "entry", "stages", "stopped")
 
-    def __init__(self, entry: Entry, connection: Connection) -> None:
+    def __init__(self, entry: Entry, connection: Connection, before: Active | None = None) -> None:
         self.entry = entry
         self._connection = connection
         self._random: Random | None = None
-        self._state: Any = None
+        self._state: Any = before._state if before is not None else None
         self._waits: set[asyncio.Future[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self.stages: dict[bool, hooks.Link] = {}
@@ -74,20 +74,24 @@ class Active:
     @property
     def upstream(self) -> hooks.Link:
         """This fault's place in the direction to the backend."""
-        return self.stages[True]
+        return self._stage(True)
 
     @property
     def downstream(self) -> hooks.Link:
         """This fault's place in the direction to the client."""
-        return self.stages[False]
+        return self._stage(False)
+
+    def _stage(self, to_backend: bool) -> hooks.Link:
+        return self.stages.get(to_backend) or self._connection.link(to_backend).end(self)
 
     def now(self) -> float:
         """Seconds on the engine's clock."""
         return self._connection.clock.now()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, and count as a hit."""
-        self.hit()
+        """Wait. Counts as a hit before the dial; in `on_start` it is the time up to the act."""
+        if self._task is None:
+            self.hit()
         await self.wait_until(self.now() + seconds)
 
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
@@ -106,10 +110,10 @@ class Active:
         self.hit()
         self._connection.close(f"closed by {self.name}")
 
-    def reset(self) -> None:
+    def reset(self, side: hooks.Side = "both") -> None:
         """End the connection with RST."""
         self.hit()
-        self._connection.reset(f"reset by {self.name}")
+        self._connection.reset(f"reset by {self.name}", side)
 
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead of the proxy's."""
@@ -120,7 +124,7 @@ class Active:
 
     def hit(self, exchange: int | None = None) -> None:
         """The fault acted."""
-        self._connection.count_hit(self.name, exchange)
+        self._connection.journal.hit(self.name, exchange)
 
     async def wait_until(self, when: float) -> None:
         """Wait for the clock; at once when the fault has stopped. Raises `Interrupted` when it stops meanwhile."""
@@ -146,13 +150,19 @@ class Active:
         finally:
             self._waits.discard(future)
 
+    def becomes(self, entry: Entry) -> bool:
+        """Whether *entry* differs in its options alone, so that this goes on with it; else another takes over."""
+        old, new = self.entry.fault, entry.fault
+        return (old.probability, old.scope, old.stream) == (new.probability, new.scope, new.stream)
+
     def change(self, entry: Entry) -> None:
-        """Go on with other options: what waits under the old ones is interrupted, the dice keep their throw."""
-        rethrow = (entry.fault.probability, entry.fault.scope) != (self.entry.fault.probability, self.entry.fault.scope)
+        """Go on with other options: what waits under the old ones is interrupted, `on_start` begins again."""
         self.entry = entry
-        if rethrow:
-            self.drawn = not entry.per_exchange and (entry.fault.scope is Scope.CHUNK or self.throw())
         self.interrupt()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+            self.begin()
 
     def interrupt(self) -> None:
         """End this fault's own waiting hooks, and no others."""
@@ -162,7 +172,7 @@ class Active:
 
     def begin(self) -> None:
         """Run `on_start`, as a task of its own."""
-        if self._task is None and self.drawn and "on_start" in self.entry.hooks:
+        if self._task is None and self.drawn and not self.stopped and "on_start" in self.entry.hooks:
             self._task = self._connection.guard(self.behavior.on_start(self), self.name)
 
     def stop(self) -> None:
@@ -171,8 +181,9 @@ class Active:
         self.interrupt()
         if self._task is not None:
             self._task.cancel()
-        if self.drawn and "on_stop" in self.entry.hooks:
-            self._connection.guard(self.behavior.on_stop(self), self.name)
+        acted = self.drawn or self._state is not None  # drawn for an exchange or a chunk, it may hold something
+        if acted and self.stages and "on_stop" in self.entry.hooks and not self._connection.over:
+            self._connection.guard(self.behavior.on_stop(self), self.name, at_once=True)
 
     def abandon(self) -> None:
         """The connection is over."""

@@ -12,17 +12,14 @@ import enum
 import select
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from vaurien.classic import bridge
 from vaurien.classic.sockets import PluginSocket, at_end, is_closed, ready, reset, take_over
-from vaurien.engine.active import Active
-from vaurien.engine.draw import Draw
-from vaurien.engine.turn import Turn, Wire, goes_on
+from vaurien.engine.draw import Draw, Drawn
 from vaurien.errors import DialError
-from vaurien.framing import Framing
 from vaurien.model import Address
 
 if TYPE_CHECKING:
@@ -51,8 +48,8 @@ class Order(enum.Enum):
 class Left(msgspec.Struct, frozen=True):
     """How a lane ended. The sockets are non-blocking again; one that a plugin has closed is ``None``.
 
-    *end* says why for the log; it is empty for a lane that was released. *failure* is what raised (``handler NAME``…),
-    and its exception.
+    *end* says why for the log; it is empty for a lane that was released, and then *drawn* is what the loop is to do
+    with what can be read, if that is known. *failure* is what raised (``handler NAME``…), and its exception.
     """
 
     client: socket.socket | None
@@ -60,6 +57,7 @@ class Left(msgspec.Struct, frozen=True):
     sent: int
     received: int
     end: str = ""
+    drawn: Drawn | None = None
     failure: tuple[str, BaseException] | None = None
 
 
@@ -74,22 +72,32 @@ class Failure(Exception):
 class Lane:
     """The thread of one connection. `start`, `release`, `stop` and `abandon` are for the loop's thread and never wait.
 
-    *client* and *backend* are taken over. *protocol* is the proxy's instance of a classic protocol, or a `Transparent`.
-    At the end `Connection.left` is called in the loop's thread, unless the lane was abandoned.
+    *client* and *backend* are taken over. It begins with the call for *first*; *ended* are the directions whose source
+    has ended already. The lane goes on as long as what is drawn needs it; at the end `Connection.left` is called in the
+    loop's thread, unless the lane was abandoned.
     """
 
-    def __init__(self, connection: Connection, client: socket.socket, backend: socket.socket, protocol: Any) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        client: socket.socket,
+        backend: socket.socket,
+        draw: Draw,
+        first: Drawn,
+        ended: frozenset[bool],
+    ) -> None:
         config = connection.service.config
-        self._connection, self._protocol = connection, protocol
+        self._connection, self._protocol = connection, connection.service.mover
         self._timeout, self._stay = config.timeout, config.stay_connected
-        self._draw = Draw(connection)
+        self._draw = draw
+        self._first = first
+        self._drawn: Drawn | None = None  # what is for the loop to do
         self._client = take_over(client, self._timeout)
         self._backend: PluginSocket | None = take_over(backend, self._timeout)
-        self._open: list[socket.socket] = [self._client, self._backend]
+        sides = {True: self._client, False: self._backend}
+        self._open: list[socket.socket] = [side for to_backend, side in sides.items() if to_backend not in ended]
         self._sent = 0  # to backends that are gone
         self._idle_calls = 0
-        self._framing: Framing | None = None
-        self._wanted_end = ""  # what a modern behavior said about the end
         self._order = Order.GO_ON
         self._calling = False  # a plugin may be running
         self._bell, self._ring = socket.socketpair()
@@ -105,10 +113,6 @@ class Lane:
     def release(self) -> None:
         """Give the sockets back before the next call."""
         self._give(Order.RELEASE)
-
-    def nudge(self) -> None:
-        """The plan has changed: what a fault waits for under the old one ends."""
-        self._give(self._order)
 
     def stop(self) -> None:
         """End: what the plugin reads from now on is empty, and the sockets are given back when it returns."""
@@ -157,11 +161,16 @@ class Lane:
                     reset(one)
             return
         received, sent = self._client.sent, self._sent + (self._backend.sent if self._backend else 0)
-        left = Left(_hand_over(self._client), _hand_over(self._backend), sent, received, end, failure)
+        left = Left(_hand_over(self._client), _hand_over(self._backend), sent, received, end, self._drawn, failure)
         self._connection.call_soon(self._connection.left, left)
 
     def _serve(self) -> str:
-        """Call plugins until the connection ends; why it ended, or nothing when the loop's thread wants it back."""
+        """Call plugins until the connection ends; why it ended, or nothing when it goes on in the loop."""
+        self._calling = True
+        end = self._call(self._client if self._first.to_backend else self._backend or self._client, self._first)
+        if end or self._drawn is not None:
+            return end
+        self._calling = False
         while self._open:
             readable = ready([self._bell, *self._open], None)
             for sock in readable:
@@ -172,12 +181,12 @@ class Lane:
                     sock.recv(64)
                 elif not is_closed(sock) and ready([sock], 0):
                     end = self._call(sock)
-                    if end:
+                    if end or self._drawn is not None:
                         return end
                 self._calling = False
         return "client closed" if is_closed(self._client) or at_end(self._client) else "backend closed"
 
-    def _call(self, sock: socket.socket) -> str:
+    def _call(self, sock: socket.socket, drawn: Drawn | None = None) -> str:
         """One call, because *sock* can be read. Why the connection ends, or nothing when it goes on."""
         to_backend = sock is self._client
         if self._backend is None:
@@ -186,13 +195,15 @@ class Lane:
             self._redial()
         assert self._backend is not None  # noqa: S101 - it was there, or was just dialled
         ended = at_end(sock)
-        entry = self._draw(to_backend)
+        drawn = drawn or self._draw(to_backend)
+        entry = drawn.entry
+        if self._is_for_the_loop(entry):
+            self._drawn = drawn
+            return ""
         before = _traffic(self._client, self._backend)
         kept = self._invoke(entry, to_backend)
         if is_closed(self._client) or (to_backend and ended and not kept):
             return "client closed" if ended and to_backend else self._ended_by(entry)
-        if self._wanted_end:
-            return self._wanted_end
         if not kept or is_closed(self._backend) or (ended and not to_backend and self._stay):
             if self._stay and self._order is Order.GO_ON:
                 self._drop_backend()
@@ -213,29 +224,18 @@ class Lane:
         try:
             if entry is not None and entry.plugin.style == "handler":
                 return bool(entry.instance(client, backend, to_backend))
-            active = self._connection.actives.get(entry.key) if entry is not None else None
-            if active is not None:
-                return self._play(active, to_backend)
-            classic = entry.instance if entry is not None and entry.blocking else None
-            return bridge.call(self._protocol, classic, source, dest, to_backend)
+            return bridge.call(self._protocol, entry.instance if entry else None, source, dest, to_backend)
         except (Exception, SystemExit) as error:  # a plugin may raise anything; the original's even called sys.exit
             kind = entry.plugin.kind if entry is not None else "protocol"
             raise Failure(f"{kind} {self._name(entry)}") from error
 
-    def _ended_by(self, entry: Entry | None) -> str:
-        return self._wanted_end or f"closed by {self._name(entry)}"
+    def _is_for_the_loop(self, entry: Entry | None) -> bool:
+        """Whether modern behaviors act on what can be read; undisturbed bytes pass here as well, when none does."""
+        service = self._connection.service
+        return not service.calls(entry) and (entry is not None or service.plan.hooked)
 
-    def _play(self, active: Active, to_backend: bool) -> bool:
-        """A turn under a modern behavior."""
-        connection, backend, entry = self._connection, self._backend, active.entry
-        assert backend is not None  # noqa: S101 - see _call
-        wire = Wire(self._client, backend, self._bell, connection.service.config.bufsize)
-        wire.stopped = lambda: self._order is not Order.GO_ON or entry not in connection.plan.entries
-        if self._framing is None or self._framing.lost is None:  # what is not of the protocol does not become so later
-            self._framing = connection.service.protocol.framer()
-        Turn(active, wire, connection, self._draw.calls, self._framing).play(to_backend)
-        self._wanted_end = wire.ended
-        return goes_on(wire)
+    def _ended_by(self, entry: Entry | None) -> str:
+        return f"closed by {self._name(entry)}"
 
     def _name(self, entry: Entry | None) -> str:
         return entry.name if entry is not None else str(self._protocol.name)

@@ -9,14 +9,16 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
-from vaurien import events
-from vaurien.engine import ending
+from vaurien import hooks
+from vaurien.engine import eager, ending
 from vaurien.engine.active import Active, Interrupted
 from vaurien.engine.blocking import Lane, Left
 from vaurien.engine.chain import Chains
 from vaurien.engine.dial import Dial
+from vaurien.engine.draw import Draw, Drawn
+from vaurien.engine.journal import Journal, describe
 from vaurien.engine.link import Link
-from vaurien.engine.plan import Plan
+from vaurien.engine.plan import Entry, Plan
 from vaurien.engine.service import Service
 from vaurien.engine.stage import Receiver
 from vaurien.errors import DialError
@@ -30,7 +32,10 @@ class Connection:
 
     __slots__ = (
         "_chains",
+        "_claim",
         "_dial",
+        "_draw",
+        "_drawn",
         "_end",
         "_lane",
         "_lingering",
@@ -38,15 +43,15 @@ class Connection:
         "_mirrored",
         "_moved",
         "_reset_by",
-        "_started",
         "_tasks",
         "actives",
         "backend",
         "backend_address",
+        "choice",
         "client",
         "clock",
         "delay_line",
-        "hits",
+        "journal",
         "loop",
         "number",
         "over",
@@ -61,25 +66,29 @@ class Connection:
         self.loop, self.clock, self.view = service.loop, service.clock, service.view
         self.delay_line = service.config.delay_line
         self.number = service.number()
+        self.journal = Journal(service, self.number, peer)
         self.backend: socket.socket | None = None
         self.actives: dict[str, Active] = {}
-        self.hits: dict[str, int] = {}
         self.over = False
         """It is ending: no hook acts any more, nothing new is sent."""
         self.unsettled = False
         """Something waits for the links to be idle: `settle` is to be called."""
         self.backend_address = service.backend
-        self._started = self.clock.now()
-        self._links: dict[bool, Link] = {}
+        self._links: tuple[Link, ...] = ()  # to the client, to the backend: indexed by `to_backend`
         self._chains: Chains | None = None
         self._lane: Lane | None = None
+        self._draw: Draw | None = None
+        self._drawn: Drawn | None = None  # by the blocking lane, for the loop
+        self._claim: Drawn | None = None  # by the loop, for the blocking lane
+        self.choice: Entry | None = None
+        """The share of the mix that was drawn for the exchange that begins now, if it is drawn here."""
         self._dial: Dial | None = None
         self._lingering: ending.Lingering | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] | None = None
         self._end = ""
         self._reset_by: bool | None = None  # the side whose socket failed: True the client's
         self._mirrored = False
-        self._moved = {True: 0, False: 0}  # by links that are gone
+        self._moved = [0, 0]  # by links that are gone: to the client, to the backend
 
     def __repr__(self) -> str:
         return f"<Connection {self.number} of {self.service.config.name} from {self.peer} {self._end or 'open'}>"
@@ -88,7 +97,7 @@ class Connection:
 
     def start(self) -> None:
         """Begin: the client was just accepted."""
-        self.service.emit(events.Accepted, connection=self.number, peer=self.peer)
+        self.journal.accepted()
         self._sync()
         if self.plan.connects:
             self.guard(self._greet(), "on_connect")
@@ -123,7 +132,7 @@ class Connection:
     def _dialled(self, result: socket.socket | DialError) -> None:
         self._dial = None
         if isinstance(result, DialError):
-            self.service.emit(events.Failed, connection=self.number, where="dial", error=str(result))
+            self.journal.failed("dial", str(result))
             self.reset("dial failed")
         else:
             self._connected(result)
@@ -133,21 +142,13 @@ class Connection:
         for one in (self.client, backend):
             if one.family != _UNIX:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self.service.blocking:
-            self._block(backend)
-        else:
-            self._link(backend)
+        self._link(backend)
         for active in self.actives.values():
             active.begin()
 
-    def _block(self, backend: socket.socket) -> None:
-        """Go on in the blocking lane."""
-        self._lane = Lane(self, self.client, backend, self.service.mover)
-        self._lane.start()
-
     def _link(self, backend: socket.socket) -> None:
         """Go on in the loop."""
-        self._links = {True: Link(self, self.client, backend, True), False: Link(self, backend, self.client, False)}
+        self._links = (Link(self, backend, self.client, False), Link(self, self.client, backend, True))
         self._chains = Chains(self)
         self._chains.build()
 
@@ -164,18 +165,48 @@ class Connection:
             return
         self._sync()
         if self._lane is not None:
-            self._lane.nudge() if self.service.blocking else self._lane.release()
-        elif self._chains is not None:
+            if not self.service.blocking:
+                self._lane.release()
+        elif self._chains is not None and not self.over:
             self._chains.build()
-            self._rest()
 
-    def _rest(self) -> None:
-        """Move to the blocking lane if that is wanted and nothing is under way; otherwise the links carry on."""
-        links = self._links.values()
-        calm = self._chains is not None and self._chains.quiet and all(link.idle and not link.ended for link in links)
-        if self.service.blocking and calm and self.backend is not None:
-            self._forget_links()
-            self._block(self.backend)
+    @property
+    def drawing(self) -> bool:
+        """Whether it is drawn, for whatever can be read, which lane it needs."""
+        return self.service.blocking
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the blocking lane is to have the sockets, once nothing is under way."""
+        return self._claim is not None
+
+    def claims(self, to_backend: bool) -> bool:
+        """Draw for what can be read in a direction; whether that takes the connection to the blocking lane."""
+        if self._draw is None:
+            self._draw = Draw(self)
+        drawn, self._drawn = self._drawn, None
+        if drawn is None or drawn.to_backend != to_backend:
+            drawn = self._draw(to_backend)
+        if not self.service.calls(drawn.entry):
+            if to_backend:
+                self.choice = drawn.entry
+            return False
+        self._claim = drawn
+        self.unsettled = True
+        for link in self._links:
+            link.update()
+        self.settle()
+        return True
+
+    def _block(self, first: Drawn) -> None:
+        """Go on in the blocking lane, beginning with the call for *first*."""
+        assert self.backend is not None  # noqa: S101 - links have both sockets
+        assert self._draw is not None  # noqa: S101 - *first* was drawn
+        ended = frozenset(link.to_backend for link in self._links if link.ended)
+        self._claim = self.choice = None
+        self._forget_links()
+        self._lane = Lane(self, self.client, self.backend, self._draw, first, ended)
+        self._lane.start()
 
     def left(self, left: Left) -> None:
         """The blocking lane has given the sockets back."""
@@ -190,7 +221,8 @@ class Connection:
         elif left.failure is not None:
             self._report(*left.failure)
         elif not left.end and left.client is not None:
-            self._connected(left.backend) if left.backend is not None else self._detach()
+            self._drawn = left.drawn
+            self._link(left.backend) if left.backend is not None else self._detach()
         else:
             self.close(left.end)
 
@@ -207,12 +239,15 @@ class Connection:
             if entry.blocking:
                 continue
             active = before.pop(entry.key, None)
-            if active is None:
-                active = Active(entry, self)
+            if active is not None and active.becomes(entry):
+                if active.entry is not entry:
+                    active.change(entry)
+            else:
+                if active is not None:
+                    active.stop()
+                active = Active(entry, self, active)
                 if self._links:
                     self.loop.call_soon(active.begin)
-            elif active.entry is not entry:
-                active.change(entry)
             self.actives[entry.key] = active
         for active in before.values():
             active.stop()
@@ -242,7 +277,7 @@ class Connection:
             self._detach()
         else:
             ending.end_stream(link.destination)
-            if all(link.finished for link in self._links.values()):
+            if all(link.finished for link in self._links):
                 self._finish()
 
     def failed(self, client_side: bool, link: Link) -> None:
@@ -274,9 +309,14 @@ class Connection:
         """A link may have become idle, and something waited for that."""
         if self._chains is not None:
             self._chains.settle()
+        if self._claim is not None and not self.over:
+            self.unsettled = True
+            if all(link.idle and link.pending is None for link in self._links):
+                self._block(self._claim)
+            return
         if not self.over or self._lingering is not None or not self._links:
             return
-        if all(link.idle and link.pending is None for link in self._links.values()):
+        if all(link.idle and link.pending is None for link in self._links):
             self._linger()
 
     # Ending.
@@ -290,7 +330,7 @@ class Connection:
         if self._lane is not None:
             self._lane.stop()
             return
-        for link in self._links.values():
+        for link in self._links:
             link.stop()
         self.unsettled = True
         if self._links:
@@ -298,8 +338,8 @@ class Connection:
         else:
             self._linger()
 
-    def reset(self, end: str) -> None:
-        """End at once: RST to both sides. *end* says why, in the log."""
+    def reset(self, end: str, side: hooks.Side = "both") -> None:
+        """End at once: RST, and to the *side* that is not meant FIN. *end* says why, in the log."""
         self.over, self._end = True, end
         self._hang_up()
         if self._lingering is not None:
@@ -307,10 +347,15 @@ class Connection:
             return
         if self._lane is not None:
             self._lane.abandon()
-        for link in self._links.values():
+            side = "both"  # its thread still has the sockets
+        for link in self._links:
             link.discard()
-        ending.reset(*self._sockets)
-        self._finish()
+        spared = {"both": None, "client": self.backend, "backend": self.client}[side]
+        ending.reset(*(one for one in self._sockets if one is not spared))
+        if spared is None:
+            self._finish()
+        else:
+            self._linger(spared)
 
     def _hang_up(self) -> None:
         if self._dial is not None:
@@ -319,24 +364,25 @@ class Connection:
         if not self._links and self.client.fileno() >= 0:
             self.loop.remove_reader(self.client.fileno())  # it may be the only one left, see `_detach`
         current = asyncio.current_task(self.loop) if self._tasks else None
-        for task in self._tasks:
+        for task in list(self._tasks or ()):
             if task is not current:
                 task.cancel()
 
-    def _linger(self) -> None:
-        for link in self._links.values():
+    def _linger(self, only: socket.socket | None = None) -> None:
+        for link in self._links:
             link.discard()
-        if not self._sockets:  # plugins have closed them
+        sockets = self._sockets if only is None else [only]
+        if not sockets:  # plugins have closed them
             self._finish()
             return
-        for one in self._sockets:
+        for one in sockets:
             ending.end_stream(one)
-        self._lingering = ending.Lingering(self.loop, self.clock, self._sockets, self.view, self._finish)
+        self._lingering = ending.Lingering(self.loop, self.clock, sockets, self.view, self._finish)
 
     def _release_backend(self) -> None:
         """The client is done and its backend is clean: the next client may have it."""
         backend, self.backend = self.backend, None
-        for link in self._links.values():
+        for link in self._links:
             link.discard()
         if backend is not None:
             self.service.pool.put(backend)
@@ -365,10 +411,10 @@ class Connection:
             self._call()
 
     def _forget_links(self) -> None:
-        for link in self._links.values():
+        for link in self._links:
             link.discard()
             self._moved[link.to_backend] += link.moved
-        self._links = {}
+        self._links = ()
         self._chains = None
 
     def _finish(self) -> None:
@@ -382,16 +428,7 @@ class Connection:
             one.close()
         for active in self.actives.values():
             active.abandon()
-        self.service.emit(
-            events.Closed,
-            connection=self.number,
-            peer=self.peer,
-            sent=self._moved[True],
-            received=self._moved[False],
-            end=self._end,
-            duration=self.clock.now() - self._started,
-            hits=self.hits,
-        )
+        self.journal.closed(self._end, self._moved[True], self._moved[False])
         self.service.forget(self)
 
     @property
@@ -416,20 +453,6 @@ class Connection:
         """The state of the fault *key* on the whole proxy."""
         return self.service.shared_state(key, factory)
 
-    def chosen(self, exchange: int, name: str) -> None:
-        """The mix was drawn."""
-        self.service.emit(events.Chosen, connection=self.number, exchange=exchange, behavior=name)
-
-    def count_hit(self, name: str, exchange: int | None) -> None:
-        """The fault *name* acted."""
-        self.hits[name] = self.hits.get(name, 0) + 1
-        self.service.emit(events.Injected, connection=self.number, fault=name, exchange=exchange)
-
-    def lost(self, reason: str) -> None:
-        """The protocol cannot make sense of the bytes."""
-        protocol = type(self.service.protocol).__module__.rpartition(".")[2]
-        self.service.emit(events.Lost, connection=self.number, protocol=protocol, reason=reason)
-
     def plugin_failed(self, name: str, error: BaseException) -> None:
         """A behavior raised: its connection ends, and nothing else."""
         self._report(f"behavior {name}", error)
@@ -439,17 +462,30 @@ class Connection:
         self._report("engine", error)
 
     def _report(self, where: str, error: BaseException) -> None:
-        self.service.emit(events.Failed, connection=self.number, where=where, error=describe(error))
+        self.journal.failed(where, describe(error))
         if not self.over:
             self.reset("error")
 
-    def guard(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run a hook that belongs to no chunk as a task; the end of the connection cancels it."""
-        task = self.loop.create_task(coroutine)
+    def guard(
+        self, coroutine: Coroutine[Any, Any, None], name: str, *, at_once: bool = False
+    ) -> asyncio.Task[None] | None:
+        """Run a hook that belongs to no chunk as a task; the end of the connection cancels it.
+
+        *at_once*, it runs up to its first wait before this returns; ``None`` when it is done by then.
+        """
+        try:
+            task = eager.start(self.loop, coroutine) if at_once else self.loop.create_task(coroutine)
+        except Exception as error:  # the plugin's own code may raise anything
+            self.plugin_failed(name, error)
+            return None
+        if task is None:
+            return None
+        self._tasks = self._tasks or set()
         self._tasks.add(task)
 
         def done(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
+            if self._tasks is not None:
+                self._tasks.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None:
                 self.plugin_failed(name, error)
 
@@ -458,13 +494,3 @@ class Connection:
 
 
 _UNIX = getattr(socket, "AF_UNIX", None)
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line, with the place that raised it."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
-        trace = trace.tb_next
-    return f"{type(error).__name__}: {error}{place}"

@@ -53,13 +53,20 @@ class Dialogue:
 
     async def feed(self, to_backend: bool, data: bytes, at: float) -> None:
         """Take *data* of one direction; returns when what became of it is sent."""
-        for mark, piece in self.framing.feed(to_backend, data):
-            await self._take(to_backend, mark, piece, at)
+        pieces = self.framing.feed(to_backend, data)
         if self.framing.lost is not None and not self._told:
-            self._told = True
-            self.connection.lost(self.framing.lost)
+            self._lose(self.framing.lost)
+        for mark, piece in pieces:
+            await self._take(to_backend, mark, piece, at)
         if self.framing.owed:  # bytes of the other direction that were held back are free
             self.connection.link(not to_backend).run(self.feed(not to_backend, b"", at))
+
+    def _lose(self, reason: str) -> None:
+        """What was open is not marked any more; only answers of our own are still due."""
+        self._told = True
+        self._open = deque(exchange for exchange in self._open if exchange.swallows(True))
+        self._asking = self._answering = None
+        self.connection.journal.lost(reason)
 
     async def end(self, to_backend: bool, at: float) -> None:
         """The source of one direction has ended."""
@@ -106,7 +113,7 @@ class Dialogue:
         chosen = self._draw_mix(plan)
         if chosen is not None:
             exchange.drawn.append(chosen)
-            self.connection.chosen(exchange.number, chosen.name)
+            self.connection.journal.chosen(exchange.number, chosen.name)
         for active in self.connection.actives.values():
             entry = active.entry
             if entry.of_mix:
@@ -118,6 +125,9 @@ class Dialogue:
     def _draw_mix(self, plan: Plan) -> Active | None:
         if not plan.mix:
             return None
+        if self.connection.drawing:
+            entry, self.connection.choice = self.connection.choice, None
+            return self.connection.actives.get(entry.key) if entry is not None else None
         if self._mix_random is None:
             self._mix_random = self.connection.random_for("mix")
         entry = plan.draw(self._mix_random)
@@ -130,7 +140,7 @@ class Dialogue:
                 stage.armed = exchange is not None and stage.active in exchange.drawn
 
     async def _hook(self, active: Active, name: str, exchange: Exchange) -> None:
-        if name not in active.entry.hooks or self.connection.over:
+        if name not in active.entry.hooks or active.stopped or self.connection.over:
             return
         hook: Callable[[View], Awaitable[None]] = getattr(active.behavior, name)
         try:

@@ -1,19 +1,28 @@
-"""What is called for one call of the blocking lane."""
+"""What is called for what can be read, while a plugin of the original is in play."""
 
 from __future__ import annotations
 
 from random import Random
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from vaurien.engine.plan import Entry
 from vaurien.model import Scope
 
 if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
-    from vaurien.engine.plan import Entry
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """What was drawn for bytes in the direction *to_backend*; ``None``: they pass undisturbed."""
+
+    to_backend: bool
+    entry: Entry | None
 
 
 class Draw:
-    """Throws the dice of a connection in the blocking lane, in that lane's thread.
+    """Throws the dice of a connection that may need the blocking lane, in whichever lane it is.
 
     The mix is drawn once for each call, and a share that is hit is called. When none is, the first fault that is a
     plugin of the original, works in this direction and is hit by its own dice is. A fault's dice are thrown once per
@@ -28,19 +37,20 @@ class Draw:
         self.calls = 0
         """How often it was asked: the ordinal of the call at hand."""
 
-    def __call__(self, to_backend: bool) -> Entry | None:
-        """The plugin to call, or ``None``: the bytes pass undisturbed."""
+    def __call__(self, to_backend: bool) -> Drawn:
+        """What to do with the bytes that can be read in the direction *to_backend*."""
         self.calls += 1
         plan, connection = self._connection.plan, self._connection
         entry = plan.draw(self._mix) if plan.mix else None
         if entry is not None:
-            connection.call_soon(connection.chosen, self.calls, entry.name)
-            return entry
+            if entry.blocking:  # a modern one is counted by the exchange that it acts on
+                connection.call_soon(connection.journal.chosen, self.calls, entry.name)
+            return Drawn(to_backend, entry)
         for fault in plan.faults:
             if fault.blocking and fault.fault.stream.includes(to_backend) and self._throw(fault):
-                connection.call_soon(connection.count_hit, fault.name, self.calls)
-                return fault
-        return None
+                connection.call_soon(connection.journal.hit, fault.name, self.calls)
+                return Drawn(to_backend, fault)
+        return Drawn(to_backend, None)
 
     def _throw(self, entry: Entry) -> bool:
         once = entry.fault.scope is Scope.CONNECTION

@@ -7,14 +7,18 @@ import sys
 SPARE = 56
 """Descriptors that are not for connections: standard streams, listeners, the loop, logs, what the program opens."""
 
-PER_CONNECTION = 2
-"""A client and its backend."""
+IN_THE_LOOP = 2
+"""Descriptors of a connection: its client and its backend."""
+
+IN_A_THREAD = 4
+"""Descriptors of a connection in the blocking lane, which has a pair of sockets to be woken by."""
 
 
-def connections_possible() -> int | None:
-    """How many connections fit under the soft limit of open files (RLIMIT_NOFILE); ``None``: there is no limit.
+def connections_possible(each: int) -> int | None:
+    """How many connections of *each* so many descriptors fit under the soft limit of open files (RLIMIT_NOFILE).
 
-    Accepting more would leave clients without a backend: accept(2) takes the last descriptor, and socket(2) fails.
+    ``None``: there is no limit. Accepting more would leave clients without a backend: accept(2) takes the last
+    descriptor, and socket(2) fails.
     """
     if sys.platform == "win32":
         return None
@@ -23,4 +27,4 @@ def connections_possible() -> int | None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return None
-    return max(1, (soft - SPARE) // PER_CONNECTION)
+    return max(1, (soft - SPARE) // each)

@@ -67,13 +67,15 @@ class Plan:
             for key, share in zip(_keys(shares), shares, strict=True)
         )
         self.faults: tuple[Entry, ...] = tuple(
-            self._entry(f"fault {fault.name}", fault, known, instantiate, of_mix=False) for fault in policy.faults
+            self._entry(f"fault {fault.name} {fault.behavior}", fault, known, instantiate, of_mix=False)
+            for fault in policy.faults
         )
         self.entries: tuple[Entry, ...] = self.mix + self.faults
         self.blocking = any(entry.blocking for entry in self.entries)
         self.connects = any(entry.handles("on_connect") for entry in self.faults)
         self._limits = tuple(itertools.accumulate(share.percent for share in shares))
         self.draws = any(entry.hooks or entry.blocking for entry in self.mix)
+        self.hooked = any(entry.hooks for entry in self.faults)
         self.framed = self._needs_framing()
 
     def _needs_framing(self) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vaurien.classic.protocol import Transparent
 from vaurien.engine.clock import Clock
-from vaurien.engine.plan import Plan
+from vaurien.engine.plan import Entry, Plan
 from vaurien.engine.pool import Pool
 from vaurien.events import Event, Observer
 from vaurien.framing import Protocol
@@ -58,6 +58,10 @@ class Service:
     def blocking(self) -> bool:
         """Whether a plugin of the original is in play, so that connections need threads."""
         return self.plan.blocking or not isinstance(self.mover, Transparent)
+
+    def calls(self, entry: Entry | None) -> bool:
+        """Whether what was drawn is called in the blocking lane: a plugin of the original, or its classic protocol."""
+        return entry.blocking if entry is not None else not isinstance(self.mover, Transparent)
 
     def number(self) -> int:
         """The next connection's ordinal, from 1."""

@@ -99,7 +99,8 @@ def _fields(event: Event, level: str, message: str) -> dict[str, Any]:
 
 
 def _text(fields: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={_quoted(_flat(value))}" for name, value in fields.items())
+    given = {name: value for name, value in fields.items() if value not in ({}, ())}
+    return " ".join(f"{name}={_quoted(_flat(value))}" for name, value in given.items())
 
 
 def _flat(value: object) -> str:

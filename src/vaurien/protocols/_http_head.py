@@ -28,6 +28,7 @@ FIELD_LINES = re.compile(rb"(?:" + _NAME + rb":" + _VALUE + rb"\r?\n)*+\r?\n")
 _FIELD = re.compile(rb"(" + _NAME + rb"):(" + _VALUE + rb")\r?\n")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _LENGTH = re.compile(rb"[0-9]{1,19}")  # 19 digits: more than a 64-bit signed number can count
+_PLAIN_LENGTH = re.compile(rb"\ncontent-length: ?([0-9]{1,19})\r?\n(?![ \t])")
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://(?:[^@/?#]*@)?([^/?#]*)")
 
 
@@ -121,6 +122,9 @@ def _length(lower: bytes, old: bool) -> Length | None:
         return _coded(_list(lower, b"\ntransfer-encoding:"), old)
     if b"\ncontent-length:" not in lower:
         return None
+    plain = _PLAIN_LENGTH.search(lower)
+    if plain is not None and lower.count(b"\ncontent-length:") == 1:  # as nearly always
+        return int(plain[1])
     values = set(_list(lower, b"\ncontent-length:"))
     if len(values) != 1:
         raise ParseError(f"Content-Length has {len(values)} different values")

@@ -49,7 +49,7 @@ _START = re.compile(rb"\*([1-9][0-9]{0,9})\r\n\$(?:" + _NAMES + rb")\r\n")
 class Command(Head, eq=False):
     """The head of a command: its *name* in capitals, and of *count* arguments the first *arguments*, looked at.
 
-    *cut* bytes of the last of these, and *unread* more arguments, are yet to be skipped.
+    *cut* bytes of the last of these, and *unread* more arguments, are yet to be skipped. *in_multi*: it follows MULTI.
     """
 
     name: bytes = b""
@@ -58,6 +58,7 @@ class Command(Head, eq=False):
     key: bytes = b""
     cut: int = 0
     unread: int = 0
+    in_multi: bool = False
 
 
 def array(read: Reader) -> Generator[Step, None, Command | None]:
@@ -73,13 +74,18 @@ def array(read: Reader) -> Generator[Step, None, Command | None]:
         name = name.upper()
         if cut:
             raise ParseError(f"a command's name of more than {LOOK_LIMIT} bytes")
-    arguments, cut = yield from _looked_at(read, name, count)
+    arguments: tuple[bytes, ...] = ()
+    if count and name not in _LOOK:
+        argument, cut = yield from _argument(read)
+        arguments = (argument,)
+    else:
+        arguments, cut = yield from _looked_at(read, count, name)
     head = command(name, arguments, count)
     head.cut, head.unread = cut, count - len(arguments)
     return head
 
 
-def _looked_at(read: Reader, name: bytes, count: int) -> Generator[Step, None, tuple[tuple[bytes, ...], int]]:
+def _looked_at(read: Reader, count: int, name: bytes) -> Generator[Step, None, tuple[tuple[bytes, ...], int]]:
     wanted = min(count, _LOOK.get(name, 1))
     arguments: tuple[bytes, ...] = ()
     cut = 0

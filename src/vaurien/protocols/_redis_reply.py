@@ -15,9 +15,9 @@ from vaurien.framing import Reader, Step
 DEPTH_LIMIT = 128
 """Streamed values inside streamed values; hiredis, the client library of Redis, took 9 levels until 1.0."""
 
-_SIMPLE = b"+-:_#,("
+SIMPLE = b"+-:_#,("
 _BULK = b"$!="
-STARTS = _SIMPLE + _BULK + b"*~>%|"
+STARTS = SIMPLE + _BULK + b"*~>%|"
 """What a value can begin with, so that another protocol is found out by its first byte."""
 
 _PER_ELEMENT = {b"*": 1, b"~": 1, b">": 1, b"%": 2, b"|": 2}  # a map's element is a key and a value
@@ -52,16 +52,11 @@ def rest(read: Reader, line: bytes) -> Generator[Step, None, None]:
         else:
             if missing > 1 or not around:  # else it is one more of a streamed aggregate
                 missing -= 1
-            if line[:1] in _BULK:
-                yield from _bulk(read, line)
-            elif line[:1] in _PER_ELEMENT:
-                if line[1:2] == b"?":
-                    around.append(missing)
-                    missing = 1
-                else:
-                    missing += _children(line)
-        if len(around) > DEPTH_LIMIT:
-            raise ParseError(f"streamed values more than {DEPTH_LIMIT} deep")
+            kind, size = line[:1], line[1:-2]
+            if kind in _BULK:
+                yield from read.skip(int(size) + 2) if size.isdigit() else _unsized(read, size)
+            elif kind in _PER_ELEMENT:
+                missing = _opened(kind, size, missing, around)
         if not missing:
             return
         line = yield from _element(read)
@@ -95,7 +90,7 @@ def _element(read: Reader) -> Generator[Step, None, bytes]:
     if match is not None:
         return match[0]
     kind = yield from read.exactly(1)
-    if kind in _SIMPLE:
+    if kind in SIMPLE:
         yield from read.skip_line()
         return kind
     line = kind + (yield from read.line(32))
@@ -104,26 +99,24 @@ def _element(read: Reader) -> Generator[Step, None, bytes]:
     return line
 
 
-def _bulk(read: Reader, line: bytes) -> Generator[Step, None, None]:
-    if line[1:2] == b"?":
-        size = -1
-        while size:
-            size = yield from _chunk(read)
-            yield from read.skip(size + 2 if size else 0)
-        return
-    size = int(line[1:])
-    if size >= 0:
-        yield from read.skip(size + 2)
+def _unsized(read: Reader, size: bytes) -> Generator[Step, None, None]:
+    """The chunks of a streamed string, of which an empty one is the last; of null there is nothing."""
+    left = size == b"?"
+    while left:
+        line = yield from read.line(32)
+        match = _CHUNK.fullmatch(line)
+        if match is None:
+            raise ParseError(f"not a chunk of a streamed string: {line!r}")
+        left = match[1] != b"0"
+        if left:
+            yield from read.skip(int(match[1]) + 2)
 
 
-def _chunk(read: Reader) -> Generator[Step, None, int]:
-    line = yield from read.line(32)
-    match = _CHUNK.fullmatch(line)
-    if match is None:
-        raise ParseError(f"not a chunk of a streamed string: {line!r}")
-    return int(match[1])
-
-
-def _children(line: bytes) -> int:
-    """How many values the aggregate that *line* opens has; after an attribute comes what it is said of."""
-    return max(0, int(line[1:])) * _PER_ELEMENT[line[:1]] + (line[:1] == b"|")
+def _opened(kind: bytes, size: bytes, missing: int, around: list[int]) -> int:
+    """How many values are missing once an aggregate has begun, of which *missing* are around it."""
+    if size != b"?":  # after an attribute comes what it is said of
+        return missing + max(0, int(size)) * _PER_ELEMENT[kind] + (kind == b"|")
+    if len(around) == DEPTH_LIMIT:
+        raise ParseError(f"streamed values more than {DEPTH_LIMIT} deep")
+    around.append(missing)
+    return 1

@@ -54,8 +54,8 @@ _REPLICATION = frozenset((b"PSYNC", b"SYNC"))
 class Redis(Protocol, frozen=True):
     """Redis. An exchange is a command and its reply; pipelined commands are paired in order.
 
-    An error is an error reply, so the client keeps the connection. What the server sends unasked (messages of
-    subscriptions, invalidations, MONITOR) belongs to no exchange.
+    An error is an error reply, so the client keeps the connection, except inside a transaction. What the server sends
+    unasked (messages of subscriptions, invalidations, MONITOR) belongs to no exchange.
     """
 
     error_codes = tuple(_ERRORS)
@@ -80,7 +80,8 @@ class Redis(Protocol, frozen=True):
         if not head.answered:
             return Reply(b"")
         text = _ERRORS[code].format(slot=_slot(head.key if isinstance(head, Command) else b""))
-        return Reply(f"-{text}\r\n".encode(), close=not self.keep_alive)
+        spoilt = isinstance(head, Command) and head.in_multi  # which the backend does not know, and would execute
+        return Reply(f"-{text}\r\n".encode(), close=spoilt or not self.keep_alive)
 
 
 def _slot(key: bytes) -> int:
@@ -101,6 +102,17 @@ class RedisFramer(Framer):
         self._subscribed = {b"": 0, b"p": 0, b"s": 0}  # channels, patterns, shard channels
         self._resp2_subscriber = False
 
+    @property
+    def quiet(self) -> bool:
+        """Whether both directions are between two messages, and the connection is in no state of its own."""
+        own = self._multi or self._silent or self._skip_next or self._monitoring or any(self._subscribed.values())
+        return super().quiet and not own
+
+    def withdraw(self, head: Head) -> None:
+        super().withdraw(head)
+        if isinstance(head, Command) and head.name == b"MULTI":
+            self._multi = False
+
     def requests(self, read: Reader) -> Frames:
         while first := (yield from read.peek(1)):
             if first == b"*":
@@ -113,7 +125,8 @@ class RedisFramer(Framer):
                 yield Step.ASIDE
                 yield Step.END
                 continue
-            if self._silent or self._skip_next or head.name in _STATEFUL:
+            if self._multi or self._silent or self._skip_next or head.name in _STATEFUL:
+                head.in_multi = self._multi
                 head.answered = self._answers(head)
             yield head
             if head.cut:
@@ -160,7 +173,8 @@ class RedisFramer(Framer):
             if name in _SWITCHES:
                 self._switch(name, line)
             yield Step.ASIDE if request is None else Head(False)
-            yield from replies.rest(read, line)
+            if first not in replies.SIMPLE:
+                yield from replies.rest(read, line)
             yield Step.END
 
     def _switch(self, name: bytes, line: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Modern behaviors in the blocking lane: a plugin of the original is in play, and every draw hits the modern one."""
+"""Modern behaviors while a plugin of the original is in play: the connection goes where each draw needs it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.running import read
 from vaurien import events, plugins
 from vaurien.framing import Framer, Head, Protocol, Reply, Step
 from vaurien.hooks import Behavior
-from vaurien.model import Mix, Policy, Share
+from vaurien.model import Fault, Mix, Policy, Share
 
 
 @pytest.fixture
@@ -117,17 +117,41 @@ def test_one_that_raises_is_named(play):
     assert failed.error.startswith("RuntimeError: broken on_request (")
 
 
-def test_one_that_awaits_something_else_is_told(play):
+def test_one_that_awaits_something_of_the_loop_may(play):
     class Foreign(Behavior, frozen=True):
         async def on_request(self, exchange):
             await asyncio.sleep(0)
 
     plugins.register("behavior", Foreign)
-    proxy, client = play("foreign")
-    client.sendall(b"hello")
-    with pytest.raises(ConnectionResetError):
-        client.recv(1)
-    assert "a hook awaited something that is not" in proxy.events.wait(events.Failed)[0].error
+    _, client = play("foreign")
+    assert ask(client) == b"hello"
+
+
+def test_faults_act_beside_a_mix_of_handlers(serve, connect):
+    """What a handler moves is its own; everything else passes the faults as if there were no handler."""
+    late = Fault(name="late", behavior="tests.plugins.Late", options={"after": 0.01})
+    proxy = serve("50:forward", late, seed="3")
+    client = connect(proxy)
+    answers = [ask(client) for _ in range(20)]
+    hits = len([hit for hit in proxy.events.of(events.Injected) if hit.fault == "late"])
+    assert {b"hello", b"HELLO"} <= set(answers)
+    assert 0 < hits < 40
+
+
+def test_the_same_seed_draws_the_same_in_both_lanes(serve, connect):
+    def drawn():
+        proxy = serve("40:forward,30:error", seed="7")
+        client = connect(proxy)
+        for _ in range(20):
+            client.sendall(b"hello")
+            client.recv(2000)
+        client.close()
+        proxy.events.wait(events.Closed)
+        return [event.behavior for event in proxy.events.of(events.Chosen)]
+
+    first = drawn()
+    assert set(first) == {"forward", "error"}
+    assert drawn() == first
 
 
 class Lines(Protocol, frozen=True):
@@ -161,7 +185,6 @@ def test_a_protocol_s_own_messages_and_errors_are_used(play):
     plugins.register("protocol", Lines)
     proxy, client = play("error", protocol="lines", warmup=1)
     client.sendall(b"hel")
-    proxy.events.wait(events.Chosen)
     client.sendall(b"lo\n")
     assert read(client, 6) == b"hello\n"
     client.sendall(b"again\n")

@@ -1,0 +1,62 @@
+"""What happened on one connection, for the observers."""
+
+from __future__ import annotations
+
+from vaurien import events
+from vaurien.engine.service import Service
+
+
+class Journal:
+    """Tells the observers of a proxy what happens on its connection *number*, and counts the hits of each fault."""
+
+    __slots__ = ("_hits", "_number", "_peer", "_service", "_started")
+
+    def __init__(self, service: Service, number: int, peer: str) -> None:
+        self._service, self._number, self._peer = service, number, peer
+        self._started = service.clock.now()
+        self._hits: dict[str, int] = {}
+
+    def accepted(self) -> None:
+        """It began."""
+        self._service.emit(events.Accepted, connection=self._number, peer=self._peer)
+
+    def chosen(self, exchange: int, name: str) -> None:
+        """The mix was drawn, and the share *name* was hit."""
+        self._service.emit(events.Chosen, connection=self._number, exchange=exchange, behavior=name)
+
+    def hit(self, name: str, exchange: int | None) -> None:
+        """The fault *name* acted."""
+        self._hits[name] = self._hits.get(name, 0) + 1
+        self._service.emit(events.Injected, connection=self._number, fault=name, exchange=exchange)
+
+    def lost(self, reason: str) -> None:
+        """The protocol cannot make sense of the bytes."""
+        protocol = self._service.config.protocol
+        self._service.emit(events.Lost, connection=self._number, protocol=protocol, reason=reason)
+
+    def failed(self, where: str, error: str) -> None:
+        """Something went wrong that is not a fault in play."""
+        self._service.emit(events.Failed, connection=self._number, where=where, error=error)
+
+    def closed(self, end: str, sent: int, received: int) -> None:
+        """It is over."""
+        self._service.emit(
+            events.Closed,
+            connection=self._number,
+            peer=self._peer,
+            sent=sent,
+            received=received,
+            end=end,
+            duration=self._service.clock.now() - self._started,
+            hits=self._hits,
+        )
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, with the place that raised it."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {error}{place}"

@@ -1,0 +1,31 @@
+"""The texts of prepared statements, so that running one can be matched by the query that was prepared."""
+
+from __future__ import annotations
+
+QUERY_START = 1024
+"""Bytes of a statement that a match sees: where a log line of pg_stat_activity (track_activity_query_size) ends too."""
+
+STATEMENTS_KEPT = 128
+"""More than drivers keep prepared by themselves: 100 in asyncpg and psycopg, 25 in Connector/J."""
+
+
+class Statements:
+    """The newest prepared statements of one connection by name or number: never more than `STATEMENTS_KEPT` texts."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str | int, str] = {}
+
+    def keep(self, name: str | int, text: str) -> None:
+        """*name* stands for *text* from now on; the oldest statement is forgotten when there are too many."""
+        self._texts.pop(name, None)
+        self._texts[name] = text
+        if len(self._texts) > STATEMENTS_KEPT:
+            del self._texts[next(iter(self._texts))]
+
+    def text(self, name: str | int) -> str:
+        """What *name* stands for; empty when it is not known (any more)."""
+        return self._texts.get(name, "")
+
+    def forget(self, name: str | int) -> None:
+        """*name* stands for nothing from now on."""
+        self._texts.pop(name, None)

@@ -1,0 +1,63 @@
+"""MySQL and MariaDB: the classic client/server protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from vaurien.framing import Framer, Head, Protocol, Reply
+from vaurien.options import Option, Size
+from vaurien.protocols._mysql_framer import MysqlFramer, Request
+from vaurien.protocols._mysql_packets import error_packet
+
+if TYPE_CHECKING:
+    from random import Random
+
+_REFUSALS = {
+    "1040": ("08004", "Too many connections"),
+    "1129": ("HY000", "Host is blocked because of many connection errors"),
+    "1203": ("42000", "User already has more than 'max_user_connections' active connections"),
+}
+_FAILURES = {
+    "1041": ("HY000", "Out of memory"),
+    "1205": ("HY000", "Lock wait timeout exceeded; try restarting transaction"),
+    "1213": ("40001", "Deadlock found when trying to get lock; try restarting transaction"),
+    "1290": ("HY000", "The MySQL server is running with the --read-only option so it cannot execute this statement"),
+    "1317": ("70100", "Query execution was interrupted"),
+}
+_LOSSES = {
+    "1053": ("08S01", "Server shutdown in progress"),
+    "1927": ("70100", "Connection was killed"),
+    "2013": ("HY000", "Lost connection to MySQL server during query"),
+}
+_ERRORS = _REFUSALS | _FAILURES | _LOSSES
+
+
+class Mysql(Protocol, frozen=True):
+    """MySQL and MariaDB. An exchange is a command and everything that answers it; connecting is the first of them.
+
+    A connection that changes to TLS, to compression or to a replication stream passes on unmarked from there.
+    """
+
+    error_codes: ClassVar[tuple[str, ...]] = tuple(_ERRORS)
+    fields: ClassVar[tuple[str, ...]] = ("command", "query")
+
+    buffer: Annotated[Size, Option("Bytes read at once")] = 8124
+
+    def framer(self) -> Framer:
+        """The marks of one connection."""
+        return MysqlFramer()
+
+    def error_reply(self, head: Head, random: Random, code: str | None = None) -> Reply:
+        """An ERR packet with its number and SQLSTATE.
+
+        Without *code* it is one that leaves the connection usable; for a login one that refuses it. After a login, and
+        after the errors by which a server ends a connection (1053, 1927, 2013), the connection is closed. A command
+        that no server answers (COM_QUIT, COM_STMT_CLOSE, COM_STMT_SEND_LONG_DATA) gets nothing.
+        """
+        if not isinstance(head, Request):
+            return super().error_reply(head, random, code)
+        if not head.answered:
+            return Reply(b"")
+        code = code or random.choice(list(_REFUSALS if head.login else _FAILURES))
+        data = error_packet(int(code), *_ERRORS[code], sequence=head.reply_sequence)
+        return Reply(data, close=head.login or code in _LOSSES)

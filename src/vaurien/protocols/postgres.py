@@ -1,0 +1,75 @@
+"""PostgreSQL, and what speaks its protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from vaurien.framing import Framer, Head, Protocol, Reply
+from vaurien.protocols._postgres_framer import PostgresFramer, Request
+
+if TYPE_CHECKING:
+    from random import Random
+
+# Codes and texts as in PostgreSQL's errcodes.txt and its sources.
+_REFUSALS = {
+    "53300": "sorry, too many clients already",
+    "57P03": "the database system is starting up",
+}
+_FAILURES = {
+    "40001": "could not serialize access due to concurrent update",
+    "40P01": "deadlock detected",
+    "53200": "out of memory",
+    "55P03": "could not obtain lock on row in relation",
+    "57014": "canceling statement due to statement timeout",
+}
+_LOSSES = {
+    "08006": "connection failure",
+    "57P01": "terminating connection due to administrator command",
+    "57P02": "terminating connection because of crash of another server process",
+}
+_ERRORS = _REFUSALS | _FAILURES | _LOSSES
+
+
+class Postgres(Protocol, frozen=True):
+    """PostgreSQL. An exchange is a simple query, or extended messages up to Sync or Flush, and the answer.
+
+    Starting up, with all rounds of authentication, is the first exchange. A connection that changes to TLS, to GSSAPI
+    encryption or to a replication stream passes on unmarked from there.
+    """
+
+    error_codes: ClassVar[tuple[str, ...]] = tuple(_ERRORS)
+    fields: ClassVar[tuple[str, ...]] = ("command", "query")
+
+    def framer(self) -> Framer:
+        """The marks of one connection."""
+        return PostgresFramer()
+
+    def error_reply(self, head: Head, random: Random, code: str | None = None) -> Reply:
+        """An ErrorResponse with its SQLSTATE, and ReadyForQuery where a server would send it.
+
+        Without *code* it is one that leaves the connection usable; for a start-up one that refuses it. After a start-up
+        and after errors by which a server ends a connection (53300, 57P03, 08006, 57P01, 57P02), the connection is
+        closed. Terminate and CancelRequest, which no server answers, get the end of the connection and no word.
+        """
+        if not isinstance(head, Request):
+            return super().error_reply(head, random, code)
+        if not head.answered:
+            return Reply(b"", close=True)
+        startup = head.command == "startup"
+        code = code or random.choice(list(_REFUSALS if startup else _FAILURES))
+        if startup or code not in _FAILURES:
+            return Reply(_error("FATAL", code), close=True)
+        return Reply(_error("ERROR", code) + (b"" if head.flushed else _ready(head)))
+
+
+def _error(severity: str, code: str) -> bytes:
+    fields = {"S": severity, "V": severity, "C": code, "M": _ERRORS[code]}
+    return _message(b"E", "".join(f"{kind}{text}\0" for kind, text in fields.items()).encode() + b"\0")
+
+
+def _ready(head: Request) -> bytes:
+    return _message(b"Z", b"I" if head.status == "I" else b"E")
+
+
+def _message(kind: bytes, body: bytes) -> bytes:
+    return kind + (4 + len(body)).to_bytes(4, "big") + body
