@@ -28,9 +28,14 @@ http {{
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         location / {{ return 200 "hello\\n"; }}
+        location = /zeros {{ root {folder}; }}
     }}
 }}
 """
+
+
+ZEROS = 16 * 1024 * 1024
+"""Bytes of nginx's ``/zeros``, for streams."""
 
 
 class Backends(msgspec.Struct, frozen=True):
@@ -54,6 +59,7 @@ def _redis(port: int, folder: Path) -> list[str]:
 
 
 def _nginx(port: int, folder: Path) -> list[str]:
+    (folder / "zeros").write_bytes(bytes(ZEROS))
     (folder / "nginx.conf").write_text(NGINX.format(port=port, folder=folder))
     return [program("nginx"), "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
 

@@ -37,15 +37,20 @@ class Kind(enum.StrEnum):
 
 
 class Contestant(msgspec.Struct, frozen=True):
-    """*kind*, with *count* faults of the kind *fault* (`benchmarks.faults`) in the directions of *stream*."""
+    """*kind*, with *count* faults of the kind *fault* (`benchmarks.faults`) in the directions of *stream*.
+
+    *options* are the faults' options, as JSON.
+    """
 
     kind: Kind
     count: int = 0
     fault: str = "Pass"
     stream: str = "both"
+    options: str = "{}"
 
     def __str__(self) -> str:
-        return f"{self.kind}, {self.count} {self.fault}" if self.count else self.kind.value
+        options = "" if self.options == "{}" else f" {self.options}"
+        return f"{self.kind}, {self.count} {self.fault}{options}" if self.count else self.kind.value
 
     @property
     def is_proxy(self) -> bool:
@@ -83,4 +88,4 @@ def _haproxy(_: Contestant, port: int, backend: int, folder: Path) -> list[str]:
 def _vaurien(contestant: Contestant, port: int, backend: int, _: Path) -> list[str]:
     words = [sys.executable, "-m", "benchmarks.serve", contestant.kind, f"127.0.0.1:{port}", f"127.0.0.1:{backend}"]
     faults = ["--fault", contestant.fault, "--count", str(contestant.count), "--stream", contestant.stream]
-    return words + faults
+    return [*words, *faults, "--options", contestant.options]

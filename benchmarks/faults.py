@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from vaurien.behaviors.bandwidth import Bandwidth
 from vaurien.hooks import Behavior, Link
+
+__all__ = ["LATENCY", "Bandwidth", "Late", "Pass"]
 
 LATENCY = 0.01
 """Seconds that `Late` adds."""

@@ -21,6 +21,8 @@ PATIENCE = 60.0
 _PING, _PONG = b"PING\r\n", b"+PONG\r\n"
 """An inline command of redis, and its answer."""
 
+_ZEROS = b"GET /zeros HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
 
 def redis_get(port: int, clients: int, requests: int) -> float:
     """GET requests per second, of *requests* by *clients* connections that are kept."""
@@ -66,6 +68,22 @@ def round_trips(port: int, count: int) -> list[float]:
             _ping(client)
             times.append(time.perf_counter() - began)
     return times
+
+
+def stream_rate(port: int, seconds: float, requests: int) -> float:
+    """Bytes per second that come from nginx's ``/zeros``, asked for *requests* times at once, during *seconds*."""
+    total = 0
+    with _client(port) as client:
+        client.sendall(_ZEROS * requests)
+        buffer = bytearray(1 << 18)
+        client.recv_into(buffer)
+        began = last = time.perf_counter()
+        while last - began < seconds:
+            size = client.recv_into(buffer)
+            if not size:
+                raise BenchmarkError(f"the stream on port {port} ended after {total} bytes")
+            total, last = total + size, time.perf_counter()
+    return total / (last - began)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,9 @@ COMMAND_LINE = "vaurien.cli.run"
 _SINGLE = 5
 """A single client gets this fraction of the requests: it is that much slower."""
 
+_STREAMS = 500
+"""Files of 16 MiB that a limited stream may take: more than 500 MB/s for ten seconds."""
+
 
 class Effort(msgspec.Struct, frozen=True):
     """How much a measurement does: *requests* to redis, *seconds* of wrk and iperf3, single *trips*, *idle* clients."""
@@ -102,6 +105,12 @@ def latency(backends: Backends, contestant: Contestant, effort: Effort) -> Figur
         loads.round_trips(reached.port, effort.trips // 10)  # what happens once is over
         times = loads.round_trips(reached.port, effort.trips)
     return {MEDIAN: 1e3 * statistics.median(times), LAST: 1e3 * statistics.quantiles(times, n=100)[98]}
+
+
+def limited(backends: Backends, contestant: Contestant, effort: Effort) -> Figures:
+    """The rate of one stream to the client."""
+    with reached_by(contestant, backends.nginx) as reached:
+        return {BANDWIDTH: loads.stream_rate(reached.port, effort.seconds, _STREAMS) / 1e6}
 
 
 def cold(backends: Backends, _contestant: Contestant, _effort: Effort) -> Figures:

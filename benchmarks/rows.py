@@ -109,9 +109,18 @@ def _cold() -> list[Target]:
     return [Target(figure, _of(VAURIEN[0], figure), limit, False, "s") for figure, limit in limits]
 
 
-def _nothing(*_: object) -> Figures:
-    return {}
+def _limited(kind: Kind, rate: int) -> Contestant:
+    return Contestant(kind, 1, "Bandwidth", "downstream", f'{{"rate": {rate}}}')
 
+
+def _off(kind: Kind, rate: int) -> Callable[[Round], float]:
+    """How far, in percent, the rate is from what it should be, in either direction."""
+    asked = rate / 1000
+    return lambda figures: 100 * abs(figures[str(_limited(kind, rate))][measures.BANDWIDTH] / asked - 1)
+
+
+_LIMITS = (10, 1_000, 100_000, 500_000)
+"""KB/s."""
 
 _LANES = [NO_PROXY, HAPROXY_ALONE, *_faults(0, 1)]
 
@@ -182,7 +191,18 @@ ROWS: Sequence[Row] = (
         _cold(),
         measures.no_command_line,
     ),
-    Row("bandwidth", "rate of a limited stream", ASKED, (), _nothing, (), lambda: "it has no measurement yet"),
+    Row(
+        "bandwidth",
+        "rate of a limited stream to the client",
+        ASKED,
+        [_limited(loop, rate) for loop in LOOPS for rate in _LIMITS],
+        measures.limited,
+        [
+            Target(f"{loop}, {rate:,} KB/s: off by", _off(loop, rate), 2.0, False, "%")
+            for loop in LOOPS
+            for rate in _LIMITS
+        ],
+    ),
     Row("lanes-redis", "direct and hooked lane: redis GET, 50 clients", SCALING, _LANES, measures.redis(50)),
     Row("lanes-http", "direct and hooked lane: HTTP", SCALING, _LANES, measures.http(64, keep_alive=True)),
     Row("lanes-bulk", "direct and hooked lane: one stream", SCALING, _LANES, measures.bulk(to_backend=False)),

@@ -6,15 +6,18 @@ import argparse
 import asyncio
 import signal
 
+import msgspec
+
 from benchmarks import faults
 from vaurien.model import Address, Fault, Policy, ProxyConfig, Stream
 from vaurien.proxy import Proxy
 
 
-def configuration(listen: str, backend: str, fault: str, count: int, stream: str) -> ProxyConfig:
-    """A plain TCP proxy with *count* faults of the kind *fault* of `benchmarks.faults`."""
+def configuration(listen: str, backend: str, fault: str, count: int, stream: str, given: str) -> ProxyConfig:
+    """A plain TCP proxy with *count* faults of the kind *fault* of `benchmarks.faults`, options *given* in JSON."""
     path = f"{faults.__name__}.{fault}"
-    installed = tuple(Fault(f"{fault} {n}", path, stream=Stream(stream)) for n in range(count))
+    options = msgspec.json.decode(given)
+    installed = tuple(Fault(f"{fault} {n}", path, options, Stream(stream)) for n in range(count))
     return ProxyConfig(
         name="bench",
         listen=Address.parse(listen),
@@ -42,13 +45,14 @@ def main() -> None:
     parser.add_argument("--fault", default="Pass", help="a class of benchmarks.faults")
     parser.add_argument("--count", type=int, default=0, help="how many of them, one behind the other")
     parser.add_argument("--stream", default=Stream.BOTH.value, help="upstream, downstream or both")
+    parser.add_argument("--options", default="{}", help="their options, in JSON")
     given = parser.parse_args()
     factory = None
     if given.loop == "uvloop":
         import uvloop
 
         factory = uvloop.new_event_loop
-    config = configuration(given.listen, given.backend, given.fault, given.count, given.stream)
+    config = configuration(given.listen, given.backend, given.fault, given.count, given.stream, given.options)
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(serve(config))
 
