@@ -23,7 +23,7 @@ NAMES = plugins.names("behavior")
 # Options with which it acts, for those that do nothing, or nothing for long, by default.
 ACTING: dict[str, dict[str, Any]] = {
     "bandwidth": {"rate": 2},
-    "coalesce": {"size": 40},
+    "coalesce": {"size": 40, "wait": 23},
     "inject": {"data": "x"},
     "latency": {"latency": 15, "jitter": 5},
     "limit_data": {"bytes": 100},
