@@ -22,11 +22,13 @@ class Chains:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._dialogue: Dialogue | None = None
-        self._firsts: dict[bool, Receiver] = {}
+        self._firsts: list[Receiver | None] = [None, None]  # to the client, to the backend
 
     def first(self, to_backend: bool) -> Receiver:
         """What takes the bytes behind the dialogue."""
-        return self._firsts[to_backend]
+        first = self._firsts[to_backend]
+        assert first is not None  # noqa: S101 - `build` comes before everything else
+        return first
 
     @property
     def quiet(self) -> bool:
