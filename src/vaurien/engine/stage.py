@@ -189,7 +189,7 @@ class Stage:
             await self.active.behavior.on_data(self, data)
         except Interrupted:
             return data[self._sent :]
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self._link.connection.plugin_failed(self.active.name, error)
         else:
             if not self._sent:
@@ -218,7 +218,7 @@ class Stage:
             await self.active.behavior.on_eof(self)
         except Interrupted:
             return True
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self._link.connection.plugin_failed(self.active.name, error)
         return False
 
@@ -243,7 +243,7 @@ class Stage:
             await self.active.behavior.on_alarm(self)
         except Interrupted:
             pass
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self._link.connection.plugin_failed(self.active.name, error)
         self._inside = False
 
