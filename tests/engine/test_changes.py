@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import Any
 
@@ -114,3 +115,19 @@ def test_a_time_beyond_what_the_system_counts_is_just_long() -> None:
             assert read(server, 2) == b"12"
             proxy.set_policy("")
             assert read(server, 2) == b"34"
+
+
+def test_removing_a_fault_that_holds_both_ends_is_the_end_of_the_connection() -> None:
+    late = fault("tests.plugins.Late", after=3600)
+    with backend() as listening, running(listening.getsockname(), "", late) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"up")
+            server.sendall(b"down")
+            client.shutdown(socket.SHUT_WR)
+            server.shutdown(socket.SHUT_WR)
+            give_up = time.monotonic() + PATIENCE
+            while not all("ended=True" in link for link in proxy.links()):
+                assert time.monotonic() < give_up
+            proxy.set_policy("")
+            assert (read_all(server), read_all(client)) == (b"up", b"down")
+            proxy.events.wait(Closed)

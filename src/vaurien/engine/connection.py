@@ -168,6 +168,8 @@ class Connection:
             if not self.service.blocking:
                 self._lane.release()
         elif self._chains is not None and not self.over:
+            if not self.service.blocking:
+                self._claim = None
             self._chains.build()
 
     @property
@@ -408,6 +410,7 @@ class Connection:
             self._end = "client closed"
             self._finish()
         else:
+            self.backend_address = self.service.backend
             self._call()
 
     def _forget_links(self) -> None:
