@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
-from vaurien.engine import ending
+from vaurien import hooks
+from vaurien.engine import eager, ending
 from vaurien.engine.active import Active, Interrupted
 from vaurien.engine.blocking import Lane, Left
 from vaurien.engine.chain import Chains
@@ -73,7 +74,7 @@ class Connection:
         self.unsettled = False
         """Something waits for the links to be idle: `settle` is to be called."""
         self.backend_address = service.backend
-        self._links: dict[bool, Link] = {}
+        self._links: tuple[Link, ...] = ()  # to the client, to the backend: indexed by `to_backend`
         self._chains: Chains | None = None
         self._lane: Lane | None = None
         self._draw: Draw | None = None
@@ -83,11 +84,11 @@ class Connection:
         """The share of the mix that was drawn for the exchange that begins now, if it is drawn here."""
         self._dial: Dial | None = None
         self._lingering: ending.Lingering | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] | None = None
         self._end = ""
         self._reset_by: bool | None = None  # the side whose socket failed: True the client's
         self._mirrored = False
-        self._moved = {True: 0, False: 0}  # by links that are gone
+        self._moved = [0, 0]  # by links that are gone: to the client, to the backend
 
     def __repr__(self) -> str:
         return f"<Connection {self.number} of {self.service.config.name} from {self.peer} {self._end or 'open'}>"
@@ -110,7 +111,7 @@ class Connection:
                     await active.behavior.on_connect(active)
                 except Interrupted:
                     pass  # the fault is gone: go on as if it had not been there
-                except Exception as error:  # the plugin's own code may raise anything
+                except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
                     self.plugin_failed(active.name, error)
         if not self.over:
             self._call()
@@ -147,7 +148,7 @@ class Connection:
 
     def _link(self, backend: socket.socket) -> None:
         """Go on in the loop."""
-        self._links = {True: Link(self, self.client, backend, True), False: Link(self, backend, self.client, False)}
+        self._links = (Link(self, backend, self.client, False), Link(self, self.client, backend, True))
         self._chains = Chains(self)
         self._chains.build()
 
@@ -166,7 +167,9 @@ class Connection:
         if self._lane is not None:
             if not self.service.blocking:
                 self._lane.release()
-        elif self._chains is not None:
+        elif self._chains is not None and not self.over:
+            if not self.service.blocking:
+                self._claim = None
             self._chains.build()
 
     @property
@@ -192,7 +195,7 @@ class Connection:
             return False
         self._claim = drawn
         self.unsettled = True
-        for link in self._links.values():
+        for link in self._links:
             link.update()
         self.settle()
         return True
@@ -201,7 +204,7 @@ class Connection:
         """Go on in the blocking lane, beginning with the call for *first*."""
         assert self.backend is not None  # noqa: S101 - links have both sockets
         assert self._draw is not None  # noqa: S101 - *first* was drawn
-        ended = frozenset(to_backend for to_backend, link in self._links.items() if link.ended)
+        ended = frozenset(link.to_backend for link in self._links if link.ended)
         self._claim = self.choice = None
         self._forget_links()
         self._lane = Lane(self, self.client, self.backend, self._draw, first, ended)
@@ -238,12 +241,15 @@ class Connection:
             if entry.blocking:
                 continue
             active = before.pop(entry.key, None)
-            if active is None:
-                active = Active(entry, self)
+            if active is not None and active.becomes(entry):
+                if active.entry is not entry:
+                    active.change(entry)
+            else:
+                if active is not None:
+                    active.stop()
+                active = Active(entry, self, active)
                 if self._links:
                     self.loop.call_soon(active.begin)
-            elif active.entry is not entry:
-                active.change(entry)
             self.actives[entry.key] = active
         for active in before.values():
             active.stop()
@@ -273,7 +279,7 @@ class Connection:
             self._detach()
         else:
             ending.end_stream(link.destination)
-            if all(link.finished for link in self._links.values()):
+            if all(link.finished for link in self._links):
                 self._finish()
 
     def failed(self, client_side: bool, link: Link) -> None:
@@ -307,12 +313,12 @@ class Connection:
             self._chains.settle()
         if self._claim is not None and not self.over:
             self.unsettled = True
-            if all(link.idle and link.pending is None for link in self._links.values()):
+            if all(link.idle and link.pending is None for link in self._links):
                 self._block(self._claim)
             return
         if not self.over or self._lingering is not None or not self._links:
             return
-        if all(link.idle and link.pending is None for link in self._links.values()):
+        if all(link.idle and link.pending is None for link in self._links):
             self._linger()
 
     # Ending.
@@ -326,7 +332,7 @@ class Connection:
         if self._lane is not None:
             self._lane.stop()
             return
-        for link in self._links.values():
+        for link in self._links:
             link.stop()
         self.unsettled = True
         if self._links:
@@ -334,8 +340,8 @@ class Connection:
         else:
             self._linger()
 
-    def reset(self, end: str) -> None:
-        """End at once: RST to both sides. *end* says why, in the log."""
+    def reset(self, end: str, side: hooks.Side = "both") -> None:
+        """End at once: RST, and to the *side* that is not meant FIN. *end* says why, in the log."""
         self.over, self._end = True, end
         self._hang_up()
         if self._lingering is not None:
@@ -343,10 +349,15 @@ class Connection:
             return
         if self._lane is not None:
             self._lane.abandon()
-        for link in self._links.values():
+            side = "both"  # its thread still has the sockets
+        for link in self._links:
             link.discard()
-        ending.reset(*self._sockets)
-        self._finish()
+        spared = {"both": None, "client": self.backend, "backend": self.client}[side]
+        ending.reset(*(one for one in self._sockets if one is not spared))
+        if spared is None:
+            self._finish()
+        else:
+            self._linger(spared)
 
     def _hang_up(self) -> None:
         if self._dial is not None:
@@ -355,24 +366,25 @@ class Connection:
         if not self._links and self.client.fileno() >= 0:
             self.loop.remove_reader(self.client.fileno())  # it may be the only one left, see `_detach`
         current = asyncio.current_task(self.loop) if self._tasks else None
-        for task in self._tasks:
+        for task in list(self._tasks or ()):
             if task is not current:
                 task.cancel()
 
-    def _linger(self) -> None:
-        for link in self._links.values():
+    def _linger(self, only: socket.socket | None = None) -> None:
+        for link in self._links:
             link.discard()
-        if not self._sockets:  # plugins have closed them
+        sockets = self._sockets if only is None else [only]
+        if not sockets:  # plugins have closed them
             self._finish()
             return
-        for one in self._sockets:
+        for one in sockets:
             ending.end_stream(one)
-        self._lingering = ending.Lingering(self.loop, self.clock, self._sockets, self.view, self._finish)
+        self._lingering = ending.Lingering(self.loop, self.clock, sockets, self.view, self._finish)
 
     def _release_backend(self) -> None:
         """The client is done and its backend is clean: the next client may have it."""
         backend, self.backend = self.backend, None
-        for link in self._links.values():
+        for link in self._links:
             link.discard()
         if backend is not None:
             self.service.pool.put(backend)
@@ -398,13 +410,14 @@ class Connection:
             self._end = "client closed"
             self._finish()
         else:
+            self.backend_address = self.service.backend
             self._call()
 
     def _forget_links(self) -> None:
-        for link in self._links.values():
+        for link in self._links:
             link.discard()
             self._moved[link.to_backend] += link.moved
-        self._links = {}
+        self._links = ()
         self._chains = None
 
     def _finish(self) -> None:
@@ -456,13 +469,26 @@ class Connection:
         if not self.over:
             self.reset("error")
 
-    def guard(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run a hook that belongs to no chunk as a task; the end of the connection cancels it."""
-        task = self.loop.create_task(coroutine)
+    def guard(
+        self, coroutine: Coroutine[Any, Any, None], name: str, *, at_once: bool = False
+    ) -> asyncio.Task[None] | None:
+        """Run a hook that belongs to no chunk as a task; the end of the connection cancels it.
+
+        *at_once*, it runs up to its first wait before this returns; ``None`` when it is done by then.
+        """
+        try:
+            task = eager.start(self.loop, coroutine) if at_once else self.loop.create_task(coroutine)
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
+            self.plugin_failed(name, error)
+            return None
+        if task is None:
+            return None
+        self._tasks = self._tasks or set()
         self._tasks.add(task)
 
         def done(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
+            if self._tasks is not None:
+                self._tasks.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None:
                 self.plugin_failed(name, error)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from vaurien.engine.active import Active, Interrupted
 from vaurien.engine.exchange import Exchange, View
 from vaurien.framing import Framing, Head, Mark, Piece, Protocol
+from vaurien.model import Scope
 
 if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
@@ -59,7 +60,7 @@ class Dialogue:
     def calm(self) -> bool:
         """Whether no fault has anything to do with an open exchange."""
         current = (self._asking, self._answering, *self._open)
-        return not any(exchange is not None and exchange.drawn for exchange in current)
+        return not any(exchange is not None and (exchange.drawn or exchange.undecided) for exchange in current)
 
     def at_once(self, to_backend: bool, data: bytes) -> bytes:
         """Take *data* of one direction while the plan and this dialogue are calm; returns what is to be sent of it.
@@ -153,7 +154,8 @@ class Dialogue:
         """Throw the dice of everything that is thrown once per exchange."""
         plan = self.connection.plan
         chosen = self._draw_mix(plan)
-        drawn = []
+        drawn: list[Active] = []
+        undecided: list[Active] = []
         if chosen is not None:
             drawn.append(chosen)
             self.connection.journal.chosen(exchange.number, chosen.name)
@@ -161,10 +163,23 @@ class Dialogue:
             entry = active.entry
             if entry.of_mix:
                 continue
-            if active.throw() if entry.per_exchange else active.drawn:
-                drawn.append(active)
-        exchange.drawn = tuple(drawn)
+            if active.lot and entry.matcher.request(exchange.request.fields):
+                if entry.matcher.late:
+                    undecided.append(active)
+                elif self._throw(active):
+                    drawn.append(active)
+        exchange.drawn, exchange.undecided = tuple(drawn), tuple(undecided)
         self._arm(True, exchange)
+
+    def _throw(self, active: Active) -> bool:
+        return active.entry.fault.scope is not Scope.EXCHANGE or active.throw()
+
+    def _decide(self, exchange: Exchange, head: Head) -> None:
+        """Of the faults that ask about the response, those that mean this one are in play from here on."""
+        for active in exchange.undecided:
+            if active.entry.matcher.response(head.fields) and self._throw(active):
+                exchange.drawn += (active,)
+        exchange.undecided = ()
 
     def _draw_mix(self, plan: Plan) -> Active | None:
         if not plan.mix:
@@ -191,7 +206,7 @@ class Dialogue:
             await hook(View(active, exchange, self.connection, self.protocol))
         except Interrupted:
             pass  # the fault is gone: the exchange goes on undisturbed
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self.connection.plugin_failed(active.name, error)
 
     def _turn_to(self, head: Head) -> Exchange | None:
@@ -206,6 +221,7 @@ class Dialogue:
         if exchange is None:  # the framing knows of a request that this dialogue has not seen
             await self._forward(False, head.data, at)
             return
+        self._decide(exchange, head)
         self._arm(False, exchange)
         for active in exchange.drawn:
             if exchange.swallows(False):

@@ -36,6 +36,7 @@ class Exchange:
         "reply",
         "request",
         "response",
+        "undecided",
     )
 
     def __init__(self, number: int, request: Head) -> None:
@@ -44,6 +45,8 @@ class Exchange:
         self.response: Head | None = None
         self.drawn: tuple[Active, ...] = ()
         """The faults in play for it, in the order they act."""
+        self.undecided: tuple[Active, ...] = ()
+        """Faults that ask about the response, which is not there yet."""
         self.asked = False
         """The request is through."""
         self.done = False
@@ -183,10 +186,10 @@ class View:
         self._hit()
         self._connection.close(f"closed by {self._active.name}")
 
-    def reset(self) -> None:
+    def reset(self, side: hooks.Side = "both") -> None:
         """End the connection with RST."""
         self._hit()
-        self._connection.reset(f"reset by {self._active.name}")
+        self._connection.reset(f"reset by {self._active.name}", side)
 
     def _hit(self) -> None:
         """Count once per exchange and fault."""
