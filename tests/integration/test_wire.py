@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.exchanges import VERBATIM, exchanges, fault, passes_unharmed
 from tests.running import PATIENCE, backend, pair, read, read_all, reset, running
-from vaurien.events import Closed, Failed, Injected, Lost
+from vaurien.events import Chosen, Closed, Failed, Injected, Lost
 
 
 @dataclass(frozen=True)
@@ -207,6 +207,18 @@ def test_exchanges_are_told_apart_while_no_fault_is_in_play(stage, dialogue: Dia
         proxy.set_policy("")
     assert exchanges(proxy, 3) == [2, 4, 6]
     assert {link._reader.__name__ for link in links(proxy)} == {"_read_calm"}
+
+
+def test_a_mix_that_does_nothing_draws_no_number(stage, dialogue: Dialogue) -> None:
+    """Whether its exchanges pass at once, or one by one beside a fault."""
+    proxy, client, server = stage
+    for beside in ((), (fault("delay", sleep=0),)):
+        proxy.set_policy("100:dummy", *beside)
+        client.sendall(dialogue.requests[0])
+        assert heard(server, dialogue.requests[0])
+        server.sendall(dialogue.responses[0])
+        assert heard(client, dialogue.responses[0])
+    assert proxy.events.of(Chosen) == []
 
 
 def links(proxy) -> list:

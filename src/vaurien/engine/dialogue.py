@@ -187,6 +187,8 @@ class Dialogue:
         if self.connection.drawing:
             entry, self.connection.choice = self.connection.choice, None
             return self.connection.actives.get(entry.key) if entry is not None else None
+        if not plan.draws:  # whether exchanges pass one by one or at once, no number is drawn for nothing
+            return None
         if self._mix_random is None:
             self._mix_random = self.connection.random_for("mix")
         entry = plan.draw(self._mix_random)
