@@ -163,7 +163,7 @@ class Dialogue:
             await hook(View(active, exchange, self.connection, self.protocol))
         except Interrupted:
             pass  # the fault is gone: the exchange goes on undisturbed
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self.connection.plugin_failed(active.name, error)
 
     async def _response(self, head: Head, at: float) -> None:
