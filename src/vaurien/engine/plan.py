@@ -135,7 +135,7 @@ def _check_scope(entry: Entry) -> None:
     if entry.of_mix or not entry.per_exchange:
         return
     on_some = not entry.hooks.isdisjoint(_EXCHANGE_HOOKS | _DATA_HOOKS) and not entry.handles("on_start")
-    if entry.hooks and not on_some or entry.blocking:
+    if (entry.hooks and not on_some) or entry.blocking:
         option, value = ("match", dict(entry.fault.match)) if entry.matcher.by_exchange else ("scope", "exchange")
         raise OptionError(
             f"fault {entry.name!r} {option}",
