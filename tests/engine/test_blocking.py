@@ -86,7 +86,9 @@ def test_a_handler_that_ends_the_connection_is_named(serve, connect):
     assert proxy.events.wait(events.Closed)[0].end == "closed by ending"
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("mine"), SystemExit(3), ConnectionResetError(104, "gone")])
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("mine"), SystemExit(3), KeyboardInterrupt(), ConnectionResetError(104, "gone")]
+)
 def test_a_handler_that_raises_ends_its_connection_only(serve, connect, error):
     @Handler.register
     class Broken(Forward):
