@@ -226,7 +226,7 @@ class Connection:
             self._drawn = left.drawn
             self._link(left.backend) if left.backend is not None else self._detach()
         else:
-            self.close(left.end)
+            (self.reset if left.end.endswith(" reset") else self.close)(left.end)
 
     def call_soon(self, callback: Callable[..., None], *facts: Any) -> None:
         """Call in the loop's thread, from another one."""
