@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from vaurien import hooks
 from vaurien.engine import eager, ending
-from vaurien.engine.active import Active, Interrupted
+from vaurien.engine.active import Active
 from vaurien.engine.blocking import Lane, Left
 from vaurien.engine.chain import Chains
 from vaurien.engine.dial import Dial
@@ -109,10 +109,8 @@ class Connection:
             if active.drawn and "on_connect" in active.entry.hooks and not self.over:
                 try:
                     await active.behavior.on_connect(active)
-                except Interrupted:
-                    pass  # the fault is gone: go on as if it had not been there
-                except Exception as error:  # the plugin's own code may raise anything
-                    self.plugin_failed(active.name, error)
+                except BaseException as error:  # the plugin's own code may raise anything
+                    active.raised(error)  # interrupted: go on as if the fault had not been there
         if not self.over:
             self._call()
 
@@ -290,7 +288,7 @@ class Connection:
             self.settle()
             return
         carrier = self._links[client_side]
-        if carrier is not link and carrier.finished:
+        if carrier is not link and (carrier.finished or carrier.closed):
             self._mirror(carrier)
 
     def _mirror(self, carrier: Link) -> None:
@@ -363,10 +361,8 @@ class Connection:
             self._dial = None
         if not self._links and self.client.fileno() >= 0:
             self.loop.remove_reader(self.client.fileno())  # it may be the only one left, see `_detach`
-        current = asyncio.current_task(self.loop) if self._tasks else None
-        for task in list(self._tasks or ()):
-            if task is not current:
-                task.cancel()
+        for task in list(self._tasks or ()):  # also one that runs: its hook has no more to say
+            task.cancel()
 
     def _linger(self, only: socket.socket | None = None) -> None:
         for link in self._links:

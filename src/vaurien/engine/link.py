@@ -223,6 +223,9 @@ class Link:
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Let *coroutine* act on this link's bytes. Nothing more is read until it is done; calls queue up."""
+        if self.closed:
+            coroutine.close()
+            return
         if self.busy:
             self._inbox = self._inbox or deque()
             self._inbox.append(coroutine)
@@ -232,9 +235,12 @@ class Link:
 
     def _work(self, coroutine: Coroutine[Any, Any, None] | None) -> None:
         while coroutine is not None:
+            over = self.connection.over
             task = self.spawn(coroutine)
             self._task = task
             if task is not None:
+                if self.connection.over and not over:  # a hook ended the connection, and has no more to say
+                    task.cancel()
                 self.update()
                 task.add_done_callback(self._resume)
                 return
@@ -275,6 +281,8 @@ class Link:
             self._tasks = self._tasks or set()
             self._tasks.add(task)
             task.add_done_callback(self._done)
+            if self.closed:  # by the coroutine itself
+                task.cancel()
         return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -293,7 +301,7 @@ class Link:
     @property
     def idle(self) -> bool:
         """Whether nothing of what was read is still on its way through the chain."""
-        return not self.busy and all(stage.idle for stage in self.stages)
+        return self.closed or (not self.busy and all(stage.idle for stage in self.stages))
 
     # Writing.
 
@@ -314,7 +322,7 @@ class Link:
 
     def write(self, data: bytes) -> None:
         """Send *data*, keeping what the destination does not take now."""
-        if self.closed:
+        if self.closed or self.finished:  # after the end of the stream nothing can be said
             return
         self.moved += len(data)
         if self.pending is not None:
@@ -382,7 +390,7 @@ class Link:
         self.ended = True
         self.update()
         self._tell_gone()
-        if self._task is not None and self._task is not asyncio.current_task(self.loop):
+        if self._task is not None:  # also the one that runs: its hook has no more to say
             self._task.cancel()
 
     def discard(self) -> None:
@@ -399,7 +407,5 @@ class Link:
         for coroutine in self._inbox or ():
             coroutine.close()
         self._inbox = None
-        current = asyncio.current_task(self.loop)
-        for task in list(self._tasks or ()):
-            if task is not current:
-                task.cancel()
+        for task in list(self._tasks or ()):  # also one that runs: its hook has no more to say
+            task.cancel()

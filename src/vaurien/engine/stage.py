@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from vaurien import hooks
-from vaurien.engine.active import Active, Interrupted
+from vaurien.engine.active import Active
 from vaurien.engine.clock import Timer
 from vaurien.model import Scope
 
@@ -187,10 +187,9 @@ class Stage:
         self._chunk, self._sent = data, 0
         try:
             await self.active.behavior.on_data(self, data)
-        except Interrupted:
-            return data[self._sent :]
-        except Exception as error:  # the plugin's own code may raise anything
-            self._link.connection.plugin_failed(self.active.name, error)
+        except BaseException as error:  # the plugin's own code may raise anything
+            if self.active.raised(error):
+                return data[self._sent :]
         else:
             if not self._sent:
                 self._mark()
@@ -216,10 +215,8 @@ class Stage:
         """Let the behavior act on the end of the stream; returns whether its fault was changed or removed meanwhile."""
         try:
             await self.active.behavior.on_eof(self)
-        except Interrupted:
-            return True
-        except Exception as error:  # the plugin's own code may raise anything
-            self._link.connection.plugin_failed(self.active.name, error)
+        except BaseException as error:  # the plugin's own code may raise anything
+            return self.active.raised(error)
         return False
 
     def _ring(self) -> None:
@@ -241,10 +238,8 @@ class Stage:
         self._chunk, self._hit, self._inside = None, True, True
         try:
             await self.active.behavior.on_alarm(self)
-        except Interrupted:
-            pass
-        except Exception as error:  # the plugin's own code may raise anything
-            self._link.connection.plugin_failed(self.active.name, error)
+        except BaseException as error:  # the plugin's own code may raise anything
+            self.active.raised(error)
         self._inside = False
 
     def _silence(self) -> None:
