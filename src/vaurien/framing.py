@@ -224,6 +224,7 @@ class Framer(Framing):
         pieces = self.feed(to_backend, b"")
         rest = side.read.take_all()
         if rest:
+            side.opaque = True  # the other end has something that is no message
             pieces.append((Mark.BODY, rest))
         if self._fallback is not None:
             pieces.extend(self._fallback.end(to_backend))

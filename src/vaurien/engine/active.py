@@ -139,7 +139,10 @@ class Active:
         self._connection.journal.hit(self.name, exchange)
 
     async def wait_until(self, when: float) -> None:
-        """Wait for the clock; at once when the fault has stopped or the connection ends. Raises `Interrupted` when it stops meanwhile."""
+        """Wait for the clock; not at all when the fault has stopped or the connection ends.
+
+        Raises `Interrupted` when the fault stops meanwhile.
+        """
         if self.stopped or self._connection.over:
             return
         done = self._connection.loop.create_future()

@@ -120,7 +120,7 @@ class Connection:
 
     def _call(self) -> None:
         """Get a backend: one from the pool, or a new one."""
-        pooled = self.service.pool.take() if self._reuses else None
+        pooled = self.service.pool.take() if self._pools else None
         if pooled is not None:
             self._connected(pooled)
         else:
@@ -269,7 +269,7 @@ class Connection:
         self._end = self._end or ("client closed" if link.to_backend else "backend closed")
         if self._reset_by == link.to_backend:
             self._mirror(link)
-        elif link.to_backend and self._reuses and self._chains is not None and self._chains.quiet:
+        elif link.to_backend and self._pools and self._chains is not None and self._chains.quiet:
             self._release_backend()
         elif not link.to_backend and self._stays:
             self._detach()
@@ -432,8 +432,9 @@ class Connection:
         return [one for one in (self.client, self.backend) if one is not None and one.fileno() >= 0]
 
     @property
-    def _reuses(self) -> bool:
-        return bool(getattr(self.service.protocol, "reuse_socket", False))
+    def _pools(self) -> bool:
+        reuses = bool(getattr(self.service.protocol, "reuse_socket", False))
+        return reuses and self.backend_address == self.service.backend  # not redirected, and nothing has moved
 
     @property
     def _stays(self) -> bool:

@@ -34,12 +34,12 @@ class Link:
     __slots__ = (
         "_ahead",
         "_ending",
+        "_farewells",
         "_inbox",
         "_reader",
         "_recv_into",
         "_room",
         "_send",
-        "_source_gone",
         "_task",
         "_tasks",
         "_view",
@@ -93,7 +93,7 @@ class Link:
         self._watching = 0  # hooks that wait for the source's end
         self._watched = False  # the end, or bytes, may have been read ahead for them
         self._ahead = b""
-        self._source_gone: asyncio.Future[None] | None = None
+        self._farewells: list[asyncio.Future[None]] | None = None  # of those hooks
 
     def __repr__(self) -> str:
         lane = "direct" if self.intake is None else "hooked"
@@ -206,18 +206,21 @@ class Link:
         """Wait, by *wait_for*, until the source ends or fails, reading ahead to see it."""
         self._watching += 1
         self._watched = True
-        self._source_gone = self._source_gone or self.loop.create_future()
+        gone = self.loop.create_future()
+        self._farewells = [*(self._farewells or ()), gone]
         if self.ended:
             self._tell_gone()
         self.loop.call_soon(self.update)  # once this link is known to be busy
         try:
-            await wait_for(asyncio.shield(self._source_gone))
+            await wait_for(gone)
         finally:
             self._watching -= 1
 
     def _tell_gone(self) -> None:
-        if self._source_gone is not None and not self._source_gone.done():
-            self._source_gone.set_result(None)
+        for gone in self._farewells or ():
+            if not gone.done():  # its fault may just have been removed
+                gone.set_result(None)
+        self._farewells = None
 
     # Running hooks.
 
