@@ -112,3 +112,10 @@ def test_a_connection_that_is_closed_ends_although_its_client_is_gone() -> None:
                     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
             proxy.call(lambda: (_connections(proxy)[0].close("closed by a test"), reset(client)))
             assert proxy.events.wait(Closed)[0].end == "closed by a test"
+
+
+def test_a_socket_that_is_between_two_exchanges_is_kept() -> None:
+    options = {"protocol": "http", "protocol_options": {"reuse_socket": True}}
+    with backend() as listening, contextlib.ExitStack() as kept, running(listening.getsockname(), **options) as proxy:
+        _ask(proxy, listening, kept)
+        assert proxy.call(lambda: len(proxy.proxy._service.pool)) == 1

@@ -225,7 +225,7 @@ class Lane:
             if entry is not None and entry.plugin.style == "handler":
                 return bool(entry.instance(client, backend, to_backend))
             return bridge.call(self._protocol, entry.instance if entry else None, source, dest, to_backend)
-        except (Exception, SystemExit) as error:  # a plugin may raise anything; the original's even called sys.exit
+        except BaseException as error:  # a plugin may raise anything: gevent's time-outs, sys.exit…
             kind = entry.plugin.kind if entry is not None else "protocol"
             raise Failure(f"{kind} {self._name(entry)}") from error
 
