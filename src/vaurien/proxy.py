@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ import msgspec
 from vaurien import events, options, plugins
 from vaurien.classic.instances import ProxyView, instantiate
 from vaurien.classic.protocol import Transparent
-from vaurien.engine.clock import Clock
+from vaurien.engine.clock import Clock, Timer
 from vaurien.engine.connection import Connection
 from vaurien.engine.limits import IN_A_THREAD, IN_THE_LOOP, connections_possible
 from vaurien.engine.listener import Listener
@@ -47,6 +48,7 @@ class Proxy:
         self._address = config.listen
         self._ceiling: int | None = None
         self._silent_until = 0.0
+        self._expiries: dict[str, Timer] = {}
 
     @property
     def address(self) -> Address:
@@ -85,6 +87,7 @@ class Proxy:
             raise
         self._listener = listener
         service.forgotten = self._forgotten
+        self._let_expire(Policy())
         service.emit(events.Listening, address=str(self._address))
 
     async def stop(self, grace: float = 0.0) -> None:
@@ -102,6 +105,7 @@ class Proxy:
         service.pool.clear()
         await asyncio.sleep(0)  # cancelled hooks get their turn
         clock.close()
+        self._expiries.clear()
         self._service = self._listener = self._clock = None
 
     def set_policy(self, policy: Policy) -> None:
@@ -109,12 +113,30 @@ class Proxy:
 
         Raises `UnknownName`, `OptionError` or `PluginError`, and then nothing has changed.
         """
+        before = self.policy
         self._plan = plan = Plan(policy, self._protocol, self._instantiate, self._plan)
         self._ceiling = self._possible()
         if self._service is not None:
             self._service.adopt(plan)
+            self._let_expire(before)
             faults = tuple(fault.name for fault in policy.faults)
             self._service.emit(events.PolicyChanged, mix=str(policy.mix), faults=faults)
+
+    def _let_expire(self, before: Policy) -> None:
+        """Start the clocks of faults with a time to live; those that are as they were *before* keep theirs."""
+        assert self._clock is not None  # noqa: S101 - only a started proxy has a service
+        same = {fault.name for fault in self.policy.faults if fault in before.faults}
+        for name in self._expiries.keys() - same:
+            self._expiries.pop(name).cancel()
+        for fault in self.policy.faults:
+            if fault.ttl is not None and fault.name not in self._expiries:
+                expire = functools.partial(self._expire, fault.name)
+                self._expiries[fault.name] = self._clock.call_later(fault.ttl, expire)
+
+    def _expire(self, name: str) -> None:
+        """The time of the fault *name* is over."""
+        faults = tuple(fault for fault in self.policy.faults if fault.name != name)
+        self.set_policy(Policy(self.policy.mix, faults))
 
     def set_backend(self, backend: Address) -> None:
         """Dial *backend* for every connection from now on; those that are open keep theirs."""

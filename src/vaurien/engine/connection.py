@@ -166,6 +166,8 @@ class Connection:
             if not self.service.blocking:
                 self._lane.release()
         elif self._chains is not None and not self.over:
+            if not self.service.blocking:
+                self._claim = None
             self._chains.build()
 
     @property
@@ -404,6 +406,7 @@ class Connection:
             self._end = "client closed"
             self._finish()
         else:
+            self.backend_address = self.service.backend
             self._call()
 
     def _forget_links(self) -> None:
@@ -472,7 +475,7 @@ class Connection:
         """
         try:
             task = eager.start(self.loop, coroutine) if at_once else self.loop.create_task(coroutine)
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self.plugin_failed(name, error)
             return None
         if task is None:
