@@ -182,6 +182,8 @@ class Connection:
 
     def claims(self, to_backend: bool) -> bool:
         """Draw for what can be read in a direction; whether that takes the connection to the blocking lane."""
+        if self._chains is not None and not self._chains.bare:
+            return False  # these bytes belong to a message that has begun
         if self._draw is None:
             self._draw = Draw(self)
         drawn, self._drawn = self._drawn, None

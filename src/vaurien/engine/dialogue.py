@@ -52,6 +52,11 @@ class Dialogue:
         return not any(exchange is not None and exchange.disturbed for exchange in current)
 
     @property
+    def bare(self) -> bool:
+        """Whether this dialogue can go now: it holds no bytes back, and owes and swallows nothing."""
+        return self.idle and not self.framing.held(True) and not self.framing.held(False)
+
+    @property
     def quiet(self) -> bool:
         """Whether the backend owes no answer, so that its socket may serve somebody else."""
         return self.framing.quiet
