@@ -227,8 +227,10 @@ class Framer(Framing):
 
     def end(self, to_backend: bool) -> list[Piece]:
         side = self._sides[to_backend]
+        between = side.between
         side.read.ended = True
         pieces = self.feed(to_backend, b"")
+        side.opaque = not between  # an end inside a message leaves the other side with something that is no message
         rest = side.read.take_all()
         if rest:
             pieces.append((Mark.BODY, rest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import queue
 import socket
@@ -87,7 +88,14 @@ def test_a_handler_that_ends_the_connection_is_named(serve, connect):
 
 
 @pytest.mark.parametrize(
-    "error", [ZeroDivisionError("mine"), SystemExit(3), KeyboardInterrupt(), ConnectionResetError(104, "gone")]
+    "error",
+    [
+        ZeroDivisionError("mine"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        asyncio.CancelledError(),
+        ConnectionResetError(104, "gone"),
+    ],
 )
 def test_a_handler_that_raises_ends_its_connection_only(serve, connect, error):
     @Handler.register
