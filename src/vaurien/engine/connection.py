@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from random import Random
 from typing import Any, TypeVar
 
@@ -15,8 +14,8 @@ from vaurien.engine.active import Active
 from vaurien.engine.background import Background
 from vaurien.engine.blocking import Left
 from vaurien.engine.chain import Chains
-from vaurien.engine.dial import Dial
 from vaurien.engine.crossing import Crossing
+from vaurien.engine.dial import Dial
 from vaurien.engine.journal import Journal, describe
 from vaurien.engine.link import Link
 from vaurien.engine.plan import Plan
