@@ -7,7 +7,8 @@ error is made for the user who caused it: the command line prints it as one line
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class VaurienError(Exception):
@@ -49,6 +50,28 @@ class UnknownName(VaurienError):
 
     def __reduce__(self) -> tuple[type[UnknownName], tuple[object, ...]]:
         return type(self), (self.kind, self.name, self.known, self.source)
+
+
+class Conflict(VaurienError):
+    """Something of that name exists already. *kind* says what: a proxy, a fault."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind, self.name = kind, name
+        super().__init__(f"{kind} {name!r} exists already; expected a name that is free")
+
+    def __reduce__(self) -> tuple[type[Conflict], tuple[object, ...]]:
+        return type(self), (self.kind, self.name)
+
+
+class PartlyDone(VaurienError):
+    """A change of several things stopped on the way: *done* are those that succeeded, *error* is why it stopped."""
+
+    def __init__(self, done: Sequence[Any], error: VaurienError) -> None:
+        self.done, self.error = done, error
+        super().__init__(f"{error} ({len(done)} done before)")
+
+    def __reduce__(self) -> tuple[type[PartlyDone], tuple[object, ...]]:
+        return type(self), (self.done, self.error)
 
 
 class ConfigError(VaurienError):

@@ -34,7 +34,7 @@ def test_a_handler_moves_the_bytes(serve, connect):
     assert (closed.end, closed.sent, closed.received) == ("client closed", 10, 10)
     chosen = proxy.events.of(events.Chosen)
     assert {event.behavior for event in chosen} == {"forward"}
-    assert proxy.call(lambda: proxy.proxy.connections) == 0
+    assert proxy.call(lambda: proxy.proxy.connections) == []
 
 
 def test_the_undisturbed_rest_passes(serve, connect):

@@ -43,6 +43,7 @@ class Connection:
         "_moved",
         "_reset_by",
         "_tasks",
+        "_withheld",
         "actives",
         "backend",
         "backend_address",
@@ -88,9 +89,28 @@ class Connection:
         self._reset_by: bool | None = None  # the side whose socket failed: True the client's
         self._mirrored = False
         self._moved = {True: 0, False: 0}  # by links that are gone
+        self._withheld = {True: 0, False: 0}  # by links that are gone
 
     def __repr__(self) -> str:
         return f"<Connection {self.number} of {self.service.config.name} from {self.peer} {self._end or 'open'}>"
+
+    # What passed.
+
+    def written(self, to_backend: bool) -> int:
+        """Bytes forwarded in a direction so far."""
+        link, lane = self._links.get(to_backend), self._lane
+        moved = self._moved[to_backend] + (link.moved if link else 0)
+        return moved if lane is None else moved + (lane.sent if to_backend else lane.received)
+
+    def read(self, to_backend: bool) -> int:
+        """Bytes read from the source of a direction so far; the blocking lane knows only those that were forwarded."""
+        link = self._links.get(to_backend)
+        return self.written(to_backend) + self._withheld[to_backend] + (link.withheld if link else 0)
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait, on delay lines or for a side that does not read."""
+        return sum(link.held for link in self._links.values())
 
     # Beginning.
 
@@ -334,8 +354,15 @@ class Connection:
         else:
             self._linger()
 
+    def drop(self, end: str) -> None:
+        """End at once: FIN to both sides, RST to one that has sent what was not read. *end* says why, in the log."""
+        self._end_now(end, socket.socket.close)
+
     def reset(self, end: str) -> None:
         """End at once: RST to both sides. *end* says why, in the log."""
+        self._end_now(end, ending.reset)
+
+    def _end_now(self, end: str, close: Callable[[socket.socket], None]) -> None:
         self.over, self._end = True, end
         self._hang_up()
         if self._lingering is not None:
@@ -345,7 +372,8 @@ class Connection:
             self._lane.abandon()
         for link in self._links.values():
             link.discard()
-        ending.reset(*self._sockets)
+        for one in self._sockets:
+            close(one)
         self._finish()
 
     def _hang_up(self) -> None:
@@ -404,6 +432,7 @@ class Connection:
         for link in self._links.values():
             link.discard()
             self._moved[link.to_backend] += link.moved
+            self._withheld[link.to_backend] += link.withheld
         self._links = {}
         self._chains = None
 

@@ -59,6 +59,7 @@ class Link:
         "source",
         "stages",
         "to_backend",
+        "withheld",
     )
 
     def __init__(
@@ -71,6 +72,8 @@ class Link:
         self._recv_into, self._send = source.recv_into, destination.send
         self.moved = 0
         """Bytes forwarded."""
+        self.withheld = 0
+        """Bytes read and not forwarded, less those that faults made up."""
         self.pending: bytearray | None = None
         """Bytes that the destination has not taken yet."""
         self.ended = False
@@ -199,6 +202,7 @@ class Link:
         except OSError:
             self._source_failed()
             return None
+        self.withheld += size
         return bytes(self._view[:size])
 
     async def source_gone(self, wait_for: Any) -> None:
@@ -314,6 +318,7 @@ class Link:
         if self.closed:
             return
         self.moved += len(data)
+        self.withheld -= len(data)
         if self.pending is not None:
             self.pending += data
             return

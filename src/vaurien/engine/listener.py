@@ -51,9 +51,9 @@ class Listener:
         try:
             for family, where in await self._resolve(address):
                 self._bind_one(family, where, backlog)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a label that DNS cannot have, a NUL
             self.close()
-            raise BindError(f"cannot listen on {address}: {error.strerror or error}") from None
+            raise BindError(f"cannot listen on {address}: {getattr(error, 'strerror', None) or error}") from None
         if address.path is not None:
             return address
         host, port = self._sockets[0].getsockname()[:2]
