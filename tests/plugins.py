@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from vaurien.hooks import Behavior, Connection, Exchange, Link
 from vaurien.options import Count, Duration, Option
@@ -89,6 +89,34 @@ class Broken(Behavior, frozen=True):
     def _fail(self, hook: str) -> None:
         if hook == self.hook:
             raise RuntimeError(f"broken {hook}")
+
+
+class Keeps(Behavior, frozen=True):
+    """Keeps what comes, and lets it go at the end of the stream or of the fault."""
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        self._kept(link).extend(data)
+
+    async def on_eof(self, link: Link) -> None:
+        await link.send(bytes(self._kept(link)))
+
+    async def on_stop(self, connection: Connection) -> None:
+        for link in (connection.upstream, connection.downstream):
+            await link.send(bytes(self._kept(link)))
+
+    def _kept(self, link: Link) -> bytearray:
+        return link.state(self, lambda: {True: bytearray(), False: bytearray()})[link.to_backend]
+
+
+class Ends(Behavior, frozen=True):
+    """Resets one side, some time after it began."""
+
+    after: Annotated[Duration, Option("When")] = 0.0
+    side: Annotated[Literal["both", "client", "backend"], Option("Whom")] = "both"
+
+    async def on_start(self, connection: Connection) -> None:
+        await connection.sleep(self.after)
+        connection.reset(self.side)
 
 
 class Forward:

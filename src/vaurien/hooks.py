@@ -8,7 +8,7 @@ behavior is tested without a socket and without waiting. A hook that a class doe
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
+Side: TypeAlias = Literal["both", "client", "backend"]
+"""Who is meant."""
+
 
 class Port(Protocol):
     """What connection, link and exchange have in common, each as one fault sees it."""
@@ -34,7 +37,11 @@ class Port(Protocol):
         """Seconds on a clock that never goes back."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait. Ends early, by cancellation, when the fault is changed or removed; what waited goes on undisturbed."""
+        """Wait; for ever with ``math.inf``.
+
+        Ends early, by an exception that is not to be caught, when the fault is changed or removed. Removed, what waited
+        goes on undisturbed; changed, the bytes that were not sent meet the hook again, with the new options.
+        """
 
     def state(self, behavior: Behavior, factory: Callable[[], S]) -> S:
         """This fault's state on this connection, made by *factory* at the first call."""
@@ -45,8 +52,11 @@ class Port(Protocol):
     def close(self) -> None:
         """End the connection in order, both sides: what was sent is delivered, then FIN."""
 
-    def reset(self) -> None:
-        """End the connection at once, both sides: RST, and what was not delivered yet is lost."""
+    def reset(self, side: Side = "both") -> None:
+        """End the connection at once: RST, and what was not delivered yet is lost.
+
+        With *side* only the client or the backend sees the RST; the other side sees the end of the stream (FIN).
+        """
 
 
 class Connection(Port, Protocol):
@@ -92,6 +102,13 @@ class Link(Port, Protocol):
 
         With *after* it leaves that many seconds after `arrived_at`, in order, and `send` returns at once, unless the
         delay line is full (`ProxyConfig.delay_line` bytes). Without, `send` waits while the destination does not read.
+        """
+
+    def alarm(self, seconds: float) -> None:
+        """Have `Behavior.on_alarm` called after *seconds*, in this direction, in place of an alarm set before.
+
+        It goes off early when bytes come that the fault is not drawn for, so that they overtake nothing that is kept.
+        It does not go off after the end of the stream, nor after the fault has stopped.
         """
 
 
@@ -152,7 +169,10 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """A client was accepted and its backend is not dialled yet. May sleep, close, reset, redirect."""
 
     async def on_start(self, connection: Connection) -> None:
-        """The fault begins to apply, at connect or live. May run for long: it is a task, cancelled at the end."""
+        """The fault begins to apply, at connect or live, and again with other options when they are changed.
+
+        May run for long: it is a task, cancelled at the end.
+        """
 
     async def on_request(self, exchange: Exchange) -> None:
         """A request's head is complete, none of its bytes sent. May sleep, reply, drop, change, close, reset."""
@@ -166,19 +186,25 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     async def on_data(self, link: Link, data: bytes) -> None:
         """A chunk arrived. Whatever is not passed on by ``link.send`` is swallowed, or held in the state.
 
-        When the fault is removed while this hook waits, it is cancelled, and what it has not sent of *data* (all but as
-        many bytes as it has) goes on.
+        When the fault is changed or removed while this hook waits, it is cancelled, and what it has not sent of *data*
+        (all but as many bytes as it has) meets it again, or goes on. Passing a chunk on as it is counts as no hit.
         """
         await link.send(data)
+
+    async def on_alarm(self, link: Link) -> None:
+        """The time that ``link.alarm`` was given is over; no chunk is at hand, and none comes before this returns."""
 
     async def on_eof(self, link: Link) -> None:
         """The source ended. The end is passed on when this returns. May sleep, send what it holds."""
 
     async def on_stop(self, connection: Connection) -> None:
-        """The fault stops applying while the connection goes on. May send what it holds, or close."""
+        """The fault stops applying while the connection goes on. May send what it holds, or close.
+
+        What it sends before it waits comes before everything that arrives later.
+        """
 
 
-HOOKS = ("on_connect", "on_start", "on_request", "on_response", "on_done", "on_data", "on_eof", "on_stop")
+HOOKS = ("on_connect", "on_start", "on_request", "on_response", "on_done", "on_data", "on_alarm", "on_eof", "on_stop")
 
 
 def overridden(behavior: type[Behavior]) -> frozenset[str]:

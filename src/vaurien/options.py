@@ -34,7 +34,7 @@ class Option(msgspec.Struct, frozen=True):
     help: str
 
 
-class Unit(msgspec.Struct, frozen=True):
+class Unit(msgspec.Struct, frozen=True, eq=False):
     """How a number is written with a suffix, such as ``500ms``; *factors* maps suffixes to multiples of the base."""
 
     expected: str
@@ -60,9 +60,13 @@ _SECONDS = Unit("seconds, zero or more, such as 1.5 or 500ms", {"": 1.0, **_TIME
 _MILLISECONDS = Unit(
     "milliseconds, zero or more, such as 100 or 1.5s", {"": 1.0, **{unit: 1000 * n for unit, n in _TIME.items()}}
 )
+_MICROSECONDS = Unit(
+    "microseconds, zero or more, such as 100 or 2ms", {"": 1.0, **{unit: 1e6 * n for unit, n in _TIME.items()}}
+)
 # IEC 80000-13 for powers of two, SI for powers of ten.
 _BYTES = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SIZE = Unit("a number of bytes, zero or more, such as 4096 or 64KiB", _BYTES, whole=True)
+_POSITIVE_SIZE = Unit("a number of bytes, one or more, such as 4096 or 64KiB", _BYTES, whole=True)
 
 Duration = Annotated[float, msgspec.Meta(ge=0, description="seconds"), _SECONDS]
 """Seconds; text may have a suffix: us, ms, s, m, h."""
@@ -70,14 +74,29 @@ Duration = Annotated[float, msgspec.Meta(ge=0, description="seconds"), _SECONDS]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, description="milliseconds"), _MILLISECONDS]
 """Milliseconds, as in Toxiproxy's toxics; text may have a suffix."""
 
+Microseconds = Annotated[float, msgspec.Meta(ge=0, description="microseconds"), _MICROSECONDS]
+"""Microseconds, as in Toxiproxy's slicer; text may have a suffix."""
+
 Size = Annotated[int, msgspec.Meta(ge=0, description="bytes"), _SIZE]
 """Bytes; text may have a suffix: kB, MB, GB, KiB, MiB, GiB."""
+
+PositiveSize = Annotated[int, msgspec.Meta(ge=1, description="bytes"), _POSITIVE_SIZE]
+"""Bytes, at least one."""
 
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 """A share between 0 and 1."""
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 """A whole number, zero or more."""
+
+
+def unescaped(text: str) -> bytes:
+    r"""The bytes that *text* stands for: UTF-8, with the escapes ``\n``, ``\r``, ``\t``, ``\\`` and ``\xNN``."""
+    return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1]) or bytes.fromhex(match[1][1:].decode()), text.encode())
+
+
+_ESCAPE = re.compile(rb"\\(n|r|t|\\|x[0-9a-fA-F]{2})")
+_ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\\": b"\\"}
 
 
 class Declaration(msgspec.Struct, frozen=True):

@@ -75,7 +75,7 @@ class Proxy:
 
     def traffic(self, to_backend: bool) -> Bytes:
         """The bytes that went in a direction since the proxy was made, those of open connections included."""
-        return self._traffic.with_open(to_backend, self._open)
+        return self._traffic.with_open(to_backend, (one.meter for one in self._open))
 
     @property
     def backend(self) -> Address:

@@ -26,11 +26,11 @@ class Active:
 
     __slots__ = ("_connection", "_random", "_state", "_task", "_waits", "drawn", "entry", "stages", "stopped")
 
-    def __init__(self, entry: Entry, connection: Connection) -> None:
+    def __init__(self, entry: Entry, connection: Connection, before: Active | None = None) -> None:
         self.entry = entry
         self._connection = connection
         self._random: Random | None = None
-        self._state: Any = None
+        self._state: Any = before._state if before is not None else None
         self._waits: set[asyncio.Future[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self.stages: dict[bool, hooks.Link] = {}
@@ -89,8 +89,9 @@ class Active:
         return self._connection.clock.now()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, and count as a hit."""
-        self.hit()
+        """Wait. Counts as a hit before the dial; in `on_start` it is the time up to the act."""
+        if self._task is None:
+            self.hit()
         await self.wait_until(self.now() + seconds)
 
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
@@ -102,17 +103,17 @@ class Active:
 
     def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """This fault's state on the whole proxy; it survives a change of the fault's options."""
-        return self._connection.shared_state(self.entry.key, factory)
+        return self._connection.service.shared_state(self.entry.key, factory)
 
     def close(self) -> None:
         """End the connection in order."""
         self.hit()
         self._connection.close(f"closed by {self.name}")
 
-    def reset(self) -> None:
+    def reset(self, side: hooks.Side = "both") -> None:
         """End the connection with RST."""
         self.hit()
-        self._connection.reset(f"reset by {self.name}")
+        self._connection.reset(f"reset by {self.name}", side)
 
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead of the proxy's."""
@@ -149,13 +150,19 @@ class Active:
         finally:
             self._waits.discard(future)
 
+    def becomes(self, entry: Entry) -> bool:
+        """Whether *entry* differs in its options alone, so that this goes on with it; else another takes over."""
+        old, new = self.entry.fault, entry.fault
+        return (old.probability, old.scope, old.stream) == (new.probability, new.scope, new.stream)
+
     def change(self, entry: Entry) -> None:
-        """Go on with other options: what waits under the old ones is interrupted, the dice keep their throw."""
-        rethrow = (entry.fault.probability, entry.fault.scope) != (self.entry.fault.probability, self.entry.fault.scope)
+        """Go on with other options: what waits under the old ones is interrupted, `on_start` begins again."""
         self.entry = entry
-        if rethrow:
-            self.drawn = not entry.per_exchange and (entry.fault.scope is Scope.CHUNK or self.throw())
         self.interrupt()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+            self.begin()
 
     def interrupt(self) -> None:
         """End this fault's own waiting hooks, and no others."""
@@ -165,7 +172,7 @@ class Active:
 
     def begin(self) -> None:
         """Run `on_start`, as a task of its own."""
-        if self._task is None and self.drawn and "on_start" in self.entry.hooks:
+        if self._task is None and self.drawn and not self.stopped and "on_start" in self.entry.hooks:
             self._task = self._connection.guard(self.behavior.on_start(self), self.name)
 
     def stop(self) -> None:
@@ -174,8 +181,9 @@ class Active:
         self.interrupt()
         if self._task is not None:
             self._task.cancel()
-        if self.drawn and "on_stop" in self.entry.hooks:
-            self._connection.guard(self.behavior.on_stop(self), self.name)
+        acted = self.drawn or self._state is not None  # drawn for an exchange or a chunk, it may hold something
+        if acted and self.stages and "on_stop" in self.entry.hooks and not self._connection.over:
+            self._connection.guard(self.behavior.on_stop(self), self.name, at_once=True)
 
     def abandon(self) -> None:
         """The connection is over."""

@@ -22,6 +22,8 @@ _SLACK = 20e-6
 """Seconds before its time that a timer may fire: less than arming the next one costs."""
 
 _NEVER = float("inf")
+_FAR = 2.0**32
+"""Seconds since boot, 136 years: what a timer of the system takes in any case."""
 
 _SWEEP = 1024
 """Cancelled timers that may pile up in the heap before it is built anew."""
@@ -84,7 +86,7 @@ class Clock:
 
     def _arm(self, when: float) -> None:
         self._armed = when
-        self._alarm.set(when)
+        self._alarm.set(min(when, _FAR))
 
     def _ring(self) -> None:
         self._armed = _NEVER

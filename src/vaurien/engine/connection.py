@@ -7,9 +7,10 @@ import contextlib
 import socket
 from collections.abc import Callable, Coroutine
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
-from vaurien.engine import ending
+from vaurien import hooks
+from vaurien.engine import eager, ending
 from vaurien.engine.active import Active, Interrupted
 from vaurien.engine.blocking import Lane, Left
 from vaurien.engine.chain import Chains
@@ -20,10 +21,9 @@ from vaurien.engine.link import Link
 from vaurien.engine.plan import Entry, Plan
 from vaurien.engine.service import Service
 from vaurien.engine.stage import Receiver
+from vaurien.engine.traffic import Meter
 from vaurien.errors import DialError
 from vaurien.model import Address
-
-S = TypeVar("S")
 
 
 class Connection:
@@ -40,10 +40,8 @@ class Connection:
         "_lingering",
         "_links",
         "_mirrored",
-        "_moved",
         "_reset_by",
         "_tasks",
-        "_withheld",
         "actives",
         "backend",
         "backend_address",
@@ -53,6 +51,7 @@ class Connection:
         "delay_line",
         "journal",
         "loop",
+        "meter",
         "number",
         "over",
         "peer",
@@ -88,29 +87,10 @@ class Connection:
         self._end = ""
         self._reset_by: bool | None = None  # the side whose socket failed: True the client's
         self._mirrored = False
-        self._moved = {True: 0, False: 0}  # by links that are gone
-        self._withheld = {True: 0, False: 0}  # by links that are gone
+        self.meter = Meter()
 
     def __repr__(self) -> str:
         return f"<Connection {self.number} of {self.service.config.name} from {self.peer} {self._end or 'open'}>"
-
-    # What passed.
-
-    def written(self, to_backend: bool) -> int:
-        """Bytes forwarded in a direction so far."""
-        link, lane = self._links.get(to_backend), self._lane
-        moved = self._moved[to_backend] + (link.moved if link else 0)
-        return moved if lane is None else moved + (lane.sent if to_backend else lane.received)
-
-    def read(self, to_backend: bool) -> int:
-        """Bytes read from the source of a direction so far; the blocking lane knows only those that were forwarded."""
-        link = self._links.get(to_backend)
-        return self.written(to_backend) + self._withheld[to_backend] + (link.withheld if link else 0)
-
-    @property
-    def held(self) -> int:
-        """Bytes that wait, on delay lines or for a side that does not read."""
-        return sum(link.held for link in self._links.values())
 
     # Beginning.
 
@@ -168,6 +148,7 @@ class Connection:
     def _link(self, backend: socket.socket) -> None:
         """Go on in the loop."""
         self._links = {True: Link(self, self.client, backend, True), False: Link(self, backend, self.client, False)}
+        self.meter.links = self._links
         self._chains = Chains(self)
         self._chains.build()
 
@@ -186,7 +167,7 @@ class Connection:
         if self._lane is not None:
             if not self.service.blocking:
                 self._lane.release()
-        elif self._chains is not None:
+        elif self._chains is not None and not self.over:
             self._chains.build()
 
     @property
@@ -225,13 +206,13 @@ class Connection:
         self._claim = self.choice = None
         self._forget_links()
         self._lane = Lane(self, self.client, self.backend, self._draw, first, ended)
+        self.meter.lane = self._lane
         self._lane.start()
 
     def left(self, left: Left) -> None:
         """The blocking lane has given the sockets back."""
         self._lane = None
-        self._moved[True] += left.sent
-        self._moved[False] += left.received
+        self.meter.forget()
         self.client, self.backend = left.client or self.client, left.backend
         if self.number not in self.service.connections:  # it was reset meanwhile
             ending.reset(*self._sockets)
@@ -258,12 +239,15 @@ class Connection:
             if entry.blocking:
                 continue
             active = before.pop(entry.key, None)
-            if active is None:
-                active = Active(entry, self)
+            if active is not None and active.becomes(entry):
+                if active.entry is not entry:
+                    active.change(entry)
+            else:
+                if active is not None:
+                    active.stop()
+                active = Active(entry, self, active)
                 if self._links:
                     self.loop.call_soon(active.begin)
-            elif active.entry is not entry:
-                active.change(entry)
             self.actives[entry.key] = active
         for active in before.values():
             active.stop()
@@ -356,25 +340,33 @@ class Connection:
 
     def drop(self, end: str) -> None:
         """End at once: FIN to both sides, RST to one that has sent what was not read. *end* says why, in the log."""
-        self._end_now(end, socket.socket.close)
+        if self._cut(end):
+            self._finish()
 
-    def reset(self, end: str) -> None:
-        """End at once: RST to both sides. *end* says why, in the log."""
-        self._end_now(end, ending.reset)
+    def reset(self, end: str, side: hooks.Side = "both") -> None:
+        """End at once: RST, and to the *side* that is not meant FIN. *end* says why, in the log."""
+        if self._lane is not None:
+            side = "both"  # its thread still has the sockets
+        if not self._cut(end):
+            return
+        spared = {"both": None, "client": self.backend, "backend": self.client}[side]
+        ending.reset(*(one for one in self._sockets if one is not spared))
+        if spared is None:
+            self._finish()
+        else:
+            self._linger(spared)
 
-    def _end_now(self, end: str, close: Callable[[socket.socket], None]) -> None:
+    def _cut(self, end: str) -> bool:
+        """Let nothing go on; whether the sockets are still to be closed."""
         self.over, self._end = True, end
         self._hang_up()
         if self._lingering is not None:
             self._lingering.finish()
-            return
+            return False
         if self._lane is not None:
             self._lane.abandon()
-        for link in self._links.values():
-            link.discard()
-        for one in self._sockets:
-            close(one)
-        self._finish()
+        self._forget_links()
+        return True
 
     def _hang_up(self) -> None:
         if self._dial is not None:
@@ -387,21 +379,21 @@ class Connection:
             if task is not current:
                 task.cancel()
 
-    def _linger(self) -> None:
+    def _linger(self, only: socket.socket | None = None) -> None:
         for link in self._links.values():
             link.discard()
-        if not self._sockets:  # plugins have closed them
+        sockets = self._sockets if only is None else [only]
+        if not sockets:  # plugins have closed them
             self._finish()
             return
-        for one in self._sockets:
+        for one in sockets:
             ending.end_stream(one)
-        self._lingering = ending.Lingering(self.loop, self.clock, self._sockets, self.view, self._finish)
+        self._lingering = ending.Lingering(self.loop, self.clock, sockets, self.view, self._finish)
 
     def _release_backend(self) -> None:
         """The client is done and its backend is clean: the next client may have it."""
         backend, self.backend = self.backend, None
-        for link in self._links.values():
-            link.discard()
+        self._forget_links()
         if backend is not None:
             self.service.pool.put(backend)
         self._finish()
@@ -431,8 +423,7 @@ class Connection:
     def _forget_links(self) -> None:
         for link in self._links.values():
             link.discard()
-            self._moved[link.to_backend] += link.moved
-            self._withheld[link.to_backend] += link.withheld
+        self.meter.forget()
         self._links = {}
         self._chains = None
 
@@ -447,7 +438,7 @@ class Connection:
             one.close()
         for active in self.actives.values():
             active.abandon()
-        self.journal.closed(self._end, self._moved[True], self._moved[False])
+        self.journal.closed(self._end, self.meter.bytes(True).written, self.meter.bytes(False).written)
         self.service.forget(self)
 
     @property
@@ -468,10 +459,6 @@ class Connection:
         """The generator of the fault *key* on this connection."""
         return self.service.random_for(self.number, key)
 
-    def shared_state(self, key: str, factory: Callable[[], S]) -> S:
-        """The state of the fault *key* on the whole proxy."""
-        return self.service.shared_state(key, factory)
-
     def plugin_failed(self, name: str, error: BaseException) -> None:
         """A behavior raised: its connection ends, and nothing else."""
         self._report(f"behavior {name}", error)
@@ -485,9 +472,20 @@ class Connection:
         if not self.over:
             self.reset("error")
 
-    def guard(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run a hook that belongs to no chunk as a task; the end of the connection cancels it."""
-        task = self.loop.create_task(coroutine)
+    def guard(
+        self, coroutine: Coroutine[Any, Any, None], name: str, *, at_once: bool = False
+    ) -> asyncio.Task[None] | None:
+        """Run a hook that belongs to no chunk as a task; the end of the connection cancels it.
+
+        *at_once*, it runs up to its first wait before this returns; ``None`` when it is done by then.
+        """
+        try:
+            task = eager.start(self.loop, coroutine) if at_once else self.loop.create_task(coroutine)
+        except Exception as error:  # the plugin's own code may raise anything
+            self.plugin_failed(name, error)
+            return None
+        if task is None:
+            return None
         self._tasks.add(task)
 
         def done(task: asyncio.Task[None]) -> None:

@@ -140,7 +140,7 @@ class Dialogue:
                 stage.armed = exchange is not None and stage.active in exchange.drawn
 
     async def _hook(self, active: Active, name: str, exchange: Exchange) -> None:
-        if name not in active.entry.hooks or self.connection.over:
+        if name not in active.entry.hooks or active.stopped or self.connection.over:
             return
         hook: Callable[[View], Awaitable[None]] = getattr(active.behavior, name)
         try:

@@ -178,10 +178,10 @@ class View:
         self._hit()
         self._connection.close(f"closed by {self._active.name}")
 
-    def reset(self) -> None:
+    def reset(self, side: hooks.Side = "both") -> None:
         """End the connection with RST."""
         self._hit()
-        self._connection.reset(f"reset by {self._active.name}")
+        self._connection.reset(f"reset by {self._active.name}", side)
 
     def _hit(self) -> None:
         """Count once per exchange and fault."""

@@ -67,7 +67,8 @@ class Plan:
             for key, share in zip(_keys(shares), shares, strict=True)
         )
         self.faults: tuple[Entry, ...] = tuple(
-            self._entry(f"fault {fault.name}", fault, known, instantiate, of_mix=False) for fault in policy.faults
+            self._entry(f"fault {fault.name} {fault.behavior}", fault, known, instantiate, of_mix=False)
+            for fault in policy.faults
         )
         self.entries: tuple[Entry, ...] = self.mix + self.faults
         self.blocking = any(entry.blocking for entry in self.entries)

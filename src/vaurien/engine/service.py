@@ -99,5 +99,5 @@ class Service:
     def forget(self, connection: Connection) -> None:
         """*connection* is over."""
         del self.connections[connection.number]
-        self.traffic.add(connection)
+        self.traffic.add(connection.meter)
         self.forgotten()

@@ -56,6 +56,7 @@ class Stage:
     """One fault's place in the chain of one direction, and the `hooks.Link` that it sees."""
 
     __slots__ = (
+        "_alarm",
         "_arrived",
         "_chunk",
         "_data_hook",
@@ -63,9 +64,11 @@ class Stage:
         "_end_due",
         "_held",
         "_hit",
+        "_inside",
         "_line",
         "_link",
         "_moment",
+        "_passing",
         "_releasing",
         "_room",
         "_sent",
@@ -88,11 +91,14 @@ class Stage:
         self._end_due: float | None = None  # the source has ended, and the line was not empty
         self._timer: Timer | None = None
         self._releasing = False
+        self._alarm: Timer | None = None
         self._room: asyncio.Future[None] | None = None
         self._chunk: bytes | None = None
         self._arrived = self._moment = 0.0
         self._sent = 0
         self._hit = False
+        self._inside = False  # a chunk, or the end, is at hand
+        self._passing = False  # the next receiver has some, and is not done with it
         active.stages[link.to_backend] = self
 
     # What the behavior sees (hooks.Link).
@@ -129,10 +135,18 @@ class Stage:
 
     async def send(self, data: bytes, after: float = 0.0) -> None:
         """Pass *data* on, now or *after* seconds from its arrival."""
+        if not self._inside:  # from `on_start` or `on_stop`, about no chunk
+            self._arrived = self._moment = self.now()
         self._sent += len(data)
         if after > 0 or data is not self._chunk:
             self._mark()
         await self._pass(data, after)
+
+    def alarm(self, seconds: float) -> None:
+        """Call `on_alarm` after *seconds*."""
+        self._silence()
+        if not self.leaving and not self.active.stopped:
+            self._alarm = self._link.clock.call_later(seconds, self._ring)
 
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """The fault's state on this connection."""
@@ -144,57 +158,110 @@ class Stage:
 
     def close(self) -> None:
         """End the connection in order."""
-        self.active.close()
+        self._mark()
+        self._link.connection.close(f"closed by {self.active.name}")
 
-    def reset(self) -> None:
+    def reset(self, side: hooks.Side = "both") -> None:
         """End the connection with RST."""
-        self.active.reset()
+        self._mark()
+        self._link.connection.reset(f"reset by {self.active.name}", side)
 
     # What the engine does with it.
 
     async def receive(self, data: bytes, at: float) -> None:
         """Let the behavior act on *data*, if this fault is in play for it; otherwise pass it on, in order."""
+        acts = self._acts()
+        if not acts:
+            await self._alarm_now()
         self._arrived = self._moment = at
-        self._chunk, self._sent, self._hit = data, 0, False
-        if not self._acts():
+        self._hit, self._inside = False, True
+        while acts and data:
+            data = await self._act(data)
+            acts = not self.leaving
+        if data:
             await self._pass(data)
-            return
+        self._inside = False
+
+    async def _act(self, data: bytes) -> bytes:
+        """Let the behavior act on *data*; returns what it has not sent of it when the fault is changed or removed."""
+        self._chunk, self._sent = data, 0
         try:
             await self.active.behavior.on_data(self, data)
         except Interrupted:
-            if self._sent < len(data):
-                await self._pass(data[self._sent :])
-        except Exception as error:
+            return data[self._sent :]
+        except Exception as error:  # the plugin's own code may raise anything
             self._link.connection.plugin_failed(self.active.name, error)
+        else:
+            if not self._sent:
+                self._mark()
+        return b""
 
     async def receive_end(self, at: float) -> None:
         """Pass the end of the stream on, behind what waits, once the behavior has seen it."""
+        acts = "on_eof" in self.active.entry.hooks and self.armed and not self.leaving
+        if not acts:
+            await self._alarm_now()
+        self._silence()
         self._arrived = self._moment = at
-        self._chunk, self._sent, self._hit = None, 0, False
-        if "on_eof" in self.active.entry.hooks and self.armed and not self.leaving:
-            try:
-                await self.active.behavior.on_eof(self)
-            except Interrupted:
-                pass
-            except Exception as error:
-                self._link.connection.plugin_failed(self.active.name, error)
+        self._chunk, self._sent, self._hit, self._inside = None, 0, False, True
+        while acts:
+            acts = await self._act_on_end() and not self.leaving
+        self._inside = False
         if self.idle:
             await self.next.receive_end(at)
         else:
             self._end_due = max(at, self._due)
 
+    async def _act_on_end(self) -> bool:
+        """Let the behavior act on the end of the stream; returns whether its fault was changed or removed meanwhile."""
+        try:
+            await self.active.behavior.on_eof(self)
+        except Interrupted:
+            return True
+        except Exception as error:  # the plugin's own code may raise anything
+            self._link.connection.plugin_failed(self.active.name, error)
+        return False
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if not self._link.connection.over:
+            self._link.run(self._act_on_alarm())
+
+    async def _alarm_now(self) -> None:
+        """Nothing may overtake what the behavior keeps until its alarm, in a chunk that it has no part in."""
+        if self._alarm is not None:
+            self._silence()
+            await self._act_on_alarm()
+
+    async def _act_on_alarm(self) -> None:
+        """Let the behavior act between two chunks."""
+        if self.leaving:
+            return
+        self._arrived = self._moment = self.now()
+        self._chunk, self._hit, self._inside = None, True, True
+        try:
+            await self.active.behavior.on_alarm(self)
+        except Interrupted:
+            pass
+        except Exception as error:  # the plugin's own code may raise anything
+            self._link.connection.plugin_failed(self.active.name, error)
+        self._inside = False
+
+    def _silence(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
     def leave(self) -> None:
         """The fault is removed: what waits on the line leaves now, in order; later chunks only pass."""
         self.leaving = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._silence()
         self._release()
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits here."""
-        return not self._line and not self._releasing
+        """Whether nothing waits here, or is being passed on."""
+        return not self._line and not self._releasing and not self._passing
 
     @property
     def held(self) -> int:
@@ -205,6 +272,7 @@ class Stage:
         """The connection is over: forget what waits."""
         self._line.clear()
         self._held = 0
+        self._silence()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -214,15 +282,21 @@ class Stage:
         return self.active.entry.fault.scope is not Scope.CHUNK or self.active.throw()
 
     def _mark(self) -> None:
-        if not self._hit:
+        if not self._hit and not self.active.stopped:
             self._hit = True
             self.active.hit()
 
     async def _pass(self, data: bytes, after: float = 0.0) -> None:
         if after > 0 or not self.idle:
             await self._delay(data, self._arrived + after)
-        else:
+            return
+        self._passing = True
+        try:
             await self.next.receive(data, self._moment)
+        finally:
+            self._passing = False
+        if self._line or self._end_due is not None or (self.leaving and not self._inside):
+            self._release()
 
     async def _delay(self, data: bytes, due: float) -> None:
         while self._line and self._held >= self._link.delay_line:
@@ -231,13 +305,15 @@ class Stage:
         self._due = max(due, self._due)
         self._line.append((self._due, data))
         self._held += len(data)
-        if self._timer is None and not self._releasing:
+        if self._timer is None and not self._releasing and not self._passing:
             self._timer = self._link.clock.call_at(self._line[0][0], self._release)
 
     def _release(self) -> None:
-        """The clock's callback: let go what is due."""
-        self._timer = None
-        if not self._releasing:
+        """The clock's callback: let go what is due, unless some is under way; that will call again."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._releasing and not self._passing:
             self._releasing = True
             self._link.spawn(self._drain())
 

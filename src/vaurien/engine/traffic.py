@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
+    from vaurien.engine.blocking import Lane
     from vaurien.engine.connection import Connection
+    from vaurien.engine.link import Link
 
 
 class ConnectionInfo(msgspec.Struct, frozen=True):
@@ -33,18 +36,56 @@ class ConnectionInfo(msgspec.Struct, frozen=True):
             number=connection.number,
             peer=connection.peer,
             age=connection.journal.age,
-            sent=connection.written(True),
-            received=connection.written(False),
-            waiting=connection.held,
+            sent=connection.meter.bytes(True).written,
+            received=connection.meter.bytes(False).written,
+            waiting=connection.meter.held,
             faults=tuple(active.name for active in connection.actives.values() if active.drawn),
         )
 
 
-class Bytes(msgspec.Struct):
+class Bytes(msgspec.Struct, frozen=True):
     """Bytes of one direction: *read* from its source and *written* to its destination."""
 
     read: int = 0
     written: int = 0
+
+    def __add__(self, other: Bytes) -> Bytes:
+        return Bytes(self.read + other.read, self.written + other.written)
+
+
+class Meter:
+    """Counts the bytes of one connection, over all the links and lanes that it has one after the other.
+
+    The blocking lane knows only what it has forwarded.
+    """
+
+    __slots__ = ("_gone", "lane", "links")
+
+    def __init__(self) -> None:
+        self.links: Mapping[bool, Link] = {}
+        self.lane: Lane | None = None
+        self._gone = {True: Bytes(), False: Bytes()}
+
+    def bytes(self, to_backend: bool) -> Bytes:
+        """What went in a direction so far."""
+        total = self._gone[to_backend]
+        link = self.links.get(to_backend)
+        if link is not None:
+            total += Bytes(link.moved + link.withheld, link.moved)
+        if self.lane is not None:
+            forwarded = self.lane.sent if to_backend else self.lane.received
+            total += Bytes(forwarded, forwarded)
+        return total
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait, on delay lines or for a side that does not read."""
+        return sum(link.held for link in self.links.values())
+
+    def forget(self) -> None:
+        """The links and the lane of this moment are gone."""
+        self._gone = {to_backend: self.bytes(to_backend) for to_backend in self._gone}
+        self.links, self.lane = {}, None
 
 
 class Traffic:
@@ -52,18 +93,12 @@ class Traffic:
 
     def __init__(self) -> None:
         self.accepted = 0
-        self._bytes = {True: Bytes(), False: Bytes()}
+        self._over = {True: Bytes(), False: Bytes()}
 
-    def add(self, connection: Connection) -> None:
-        """*connection* is over."""
-        for to_backend, total in self._bytes.items():
-            total.read += connection.read(to_backend)
-            total.written += connection.written(to_backend)
+    def add(self, meter: Meter) -> None:
+        """The connection of *meter* is over."""
+        self._over = {to_backend: total + meter.bytes(to_backend) for to_backend, total in self._over.items()}
 
-    def with_open(self, to_backend: bool, connections: list[Connection]) -> Bytes:
-        """The totals of a direction, the open *connections* included."""
-        over = self._bytes[to_backend]
-        return Bytes(
-            over.read + sum(one.read(to_backend) for one in connections),
-            over.written + sum(one.written(to_backend) for one in connections),
-        )
+    def with_open(self, to_backend: bool, meters: Iterable[Meter]) -> Bytes:
+        """The totals of a direction, those of open connections included."""
+        return sum((meter.bytes(to_backend) for meter in meters), self._over[to_backend])

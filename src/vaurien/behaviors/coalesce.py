@@ -1,0 +1,55 @@
+"""Few large pieces."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from vaurien.hooks import Behavior, Connection, Link
+from vaurien.options import Milliseconds, Option, PositiveSize
+
+
+class Coalesce(Behavior, frozen=True):
+    """Gather small writes into large ones.
+
+    The peer that receives gets the same bytes in fewer, larger reads: several messages at once, or one and a half.
+    Bytes wait until there are *size* of them, and go on in writes of that size; what is less goes on *wait*
+    milliseconds after the first of it arrived, or at the end of the stream.
+    """
+
+    size: Annotated[PositiveSize, Option("Bytes to gather")] = 65536
+    wait: Annotated[Milliseconds, Option("How long the first of them waits at most")] = 20.0
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        """Gather it."""
+        gathered = self._gathered(link)
+        if not gathered:
+            link.alarm(self.wait / 1000)
+        gathered += data
+        while len(gathered) >= self.size:
+            full = bytes(gathered[: self.size])
+            del gathered[: self.size]
+            link.alarm(self.wait / 1000)  # what is left has just arrived
+            await link.send(full)
+
+    async def on_alarm(self, link: Link) -> None:
+        """It has waited long enough."""
+        await self._flush(link)
+
+    async def on_eof(self, link: Link) -> None:
+        """Nothing more will come."""
+        await self._flush(link)
+
+    async def on_stop(self, connection: Connection) -> None:
+        """Nothing more is gathered."""
+        for link in (connection.upstream, connection.downstream):
+            await self._flush(link)
+
+    async def _flush(self, link: Link) -> None:
+        gathered = self._gathered(link)
+        if gathered:
+            data = bytes(gathered)
+            gathered.clear()
+            await link.send(data)
+
+    def _gathered(self, link: Link) -> bytearray:
+        return link.state(self, lambda: {True: bytearray(), False: bytearray()})[link.to_backend]

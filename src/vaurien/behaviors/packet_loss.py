@@ -1,0 +1,65 @@
+"""What lost packets do to a stream."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from vaurien.hooks import Behavior, Link
+from vaurien.options import Milliseconds, Option, Ratio
+
+_SEGMENT = 1460
+"""Bytes in a TCP segment over Ethernet (RFC 6691: 1500 less two headers of 20)."""
+
+_RETRIES = 15
+"""Retransmissions after which the segment arrives in any case; Linux gives up there (tcp_retries2)."""
+
+_LONGEST = 120.0
+"""Seconds, the longest retransmission time-out (Linux's TCP_RTO_MAX; RFC 6298 allows 60 or more)."""
+
+
+class PacketLoss(Behavior, frozen=True):
+    """Do to a stream what lost packets do: some of it arrives late, and everything behind it waits.
+
+    A proxy cannot lose packets, only bytes, and a TCP stream never lacks bytes: its sender sends a lost segment again
+    after a time-out. So that is what the peers see. Of the segments of 1460 bytes a share of *loss_rate* is lost; such
+    a segment arrives *rto* milliseconds later, when it is lost again, twice as long after that, and so on (RFC 6298).
+    The stream stops meanwhile, then comes in a burst. No byte is deleted, and the order is kept.
+
+    Loss comes in bursts with a *correlation*: the chance that a segment is lost after a lost one is that much nearer to
+    1, and after another that much nearer to 0 (Gilbert's model); the share of lost segments stays *loss_rate*.
+    """
+
+    loss_rate: Annotated[Ratio, Option("Share of segments that are lost, from 0 to 1")] = 0.0
+    correlation: Annotated[Ratio, Option("How much loss comes in bursts, from 0 to 1")] = 0.0
+    rto: Annotated[Milliseconds, Option("Retransmission time-out; doubles while the loss lasts")] = 200.0
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        """Let lost segments be late."""
+        intact = 0
+        for start in range(0, len(data), _SEGMENT):
+            late = self._late(link)
+            if late:
+                if intact < start:
+                    await link.send(data[intact:start])
+                intact = start + _SEGMENT
+                await link.send(data[start:intact], after=late)
+        if intact < len(data):
+            await link.send(data[intact:] if intact else data)
+
+    def _late(self, link: Link) -> float:
+        """Seconds that the next segment is late."""
+        before: dict[bool, bool] = link.state(self, dict)
+        lost = before[link.to_backend] = self._lost(link, before.get(link.to_backend))
+        late, timeout = 0.0, self.rto / 1000
+        for _ in range(_RETRIES):
+            if not lost:
+                break
+            late += timeout
+            timeout = min(2 * timeout, max(_LONGEST, self.rto / 1000))
+            lost = self._lost(link, True)
+        return late
+
+    def _lost(self, link: Link, before: bool | None) -> bool:
+        """Whether a segment is lost, when the one before it was, or was not, or there was none."""
+        pull = 0.0 if before is None else self.correlation * (before - self.loss_rate)
+        return link.random.random() < self.loss_rate + pull

@@ -1,0 +1,110 @@
+"""Other words."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from vaurien.hooks import Behavior, Connection, Link
+from vaurien.options import Option, unescaped
+
+_REACH = 256
+"""Bytes that a match of a regular expression may have, when it does not lie in one chunk."""
+
+_PATIENCE = 0.01
+"""Seconds that the beginning of a match waits for more: longer than the parts of one message are apart, on a LAN."""
+
+
+class Replace(Behavior, frozen=True):
+    r"""Put *by* in the place of every *pattern* in the stream, also where the pattern comes in several pieces.
+
+    The peer that receives gets other bytes than were sent, and maybe another number of them: lengths that a protocol
+    announces are not mended. In *pattern* and *by*, ``\n``, ``\r``, ``\t``, ``\\`` and ``\xNN`` stand for bytes.
+
+    With *regex* the pattern is a regular expression of Python's ``re`` for bytes, and *by* may name its groups
+    (``\1``, ``\g<name>``). A match that does not come in one piece may have 256 bytes.
+
+    Bytes that may be the beginning of a match wait for more, 10 ms at most; with *regex* those are the last 256.
+    """
+
+    pattern: Annotated[str, Option("What to look for; nothing is replaced while it is empty")] = ""
+    by: Annotated[str, Option("What to put in its place")] = ""
+    regex: Annotated[bool, Option("The pattern is a regular expression")] = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no regular expression, or finds nothing. Raises ValueError."""
+        if not self.regex:
+            return
+        try:
+            pattern = re.compile(self.pattern.encode())
+            pattern.sub(self.by.encode(), b"")  # parses the template
+        except (re.error, IndexError) as error:
+            raise ValueError(f"pattern and by of a regular expression ({error})") from None
+        if self.pattern and pattern.match(b""):
+            raise ValueError("pattern to match at least one byte")
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        """Replace what is whole, keep what may become so."""
+        kept = self._kept(link)
+        if not self.pattern:
+            await self._send(link, data, final=True)
+            return
+        await self._send(link, data, final=False)
+        if kept:
+            link.alarm(_PATIENCE)
+
+    async def on_alarm(self, link: Link) -> None:
+        """The end of the match does not come."""
+        await self._send(link, b"", final=True)
+
+    async def on_eof(self, link: Link) -> None:
+        """Nothing more will come."""
+        await self._send(link, b"", final=True)
+
+    async def on_stop(self, connection: Connection) -> None:
+        """Nothing more is replaced."""
+        for link in (connection.upstream, connection.downstream):
+            kept = self._kept(link)
+            rest = bytes(kept)
+            kept.clear()
+            if rest:
+                await link.send(rest)
+
+    async def _send(self, link: Link, data: bytes, *, final: bool) -> None:
+        """Send what was kept and *data*, replaced, and keep what may become a match, unless this is *final*."""
+        kept = self._kept(link)
+        whole = bytes(kept) + data
+        done, rest = self._replaced(whole, final) if self.pattern else (whole, b"")
+        kept[:] = rest
+        if done:
+            await link.send(data if done == data else done)
+
+    def _replaced(self, data: bytes, final: bool) -> tuple[bytes, bytes]:
+        if self.regex:
+            return _substituted(data, re.compile(self.pattern.encode()), self.by.encode(), final)
+        pattern = unescaped(self.pattern)
+        *found, rest = data.split(pattern)
+        keep = 0 if final else _beginning(rest, pattern)
+        return unescaped(self.by).join([*found, rest[: len(rest) - keep]]), rest[len(rest) - keep :]
+
+    def _kept(self, link: Link) -> bytearray:
+        return link.state(self, lambda: {True: bytearray(), False: bytearray()})[link.to_backend]
+
+
+def _beginning(data: bytes, pattern: bytes) -> int:
+    """How many bytes at the end of *data* may be the beginning of *pattern*."""
+    longest = min(len(data), len(pattern) - 1)
+    return next((size for size in range(longest, 0, -1) if pattern.startswith(data[-size:])), 0)
+
+
+def _substituted(data: bytes, pattern: re.Pattern[bytes], by: bytes, final: bool) -> tuple[bytes, bytes]:
+    """*data* with its matches replaced, and its end that is to be looked at again when there is more."""
+    limit = len(data) if final else max(0, len(data) - _REACH)
+    done, place = [], 0
+    for match in pattern.finditer(data):
+        if match.start() >= limit and not final:
+            break
+        done += [data[place : match.start()], match.expand(by)]
+        place = match.end()
+    limit = max(limit, place)
+    return b"".join([*done, data[place:limit]]), data[limit:]

@@ -1,0 +1,330 @@
+"""A connection, its links and an exchange that exist in a test alone: what a hook did to them can be read off.
+
+They hold to the contract in `vaurien.hooks` as the engine does, without sockets, and under a `VirtualClock`. Each is
+seen by one fault. Destinations read everything at once, so `FakeLink.send` never has to wait.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from random import Random
+from typing import Any, TypeVar
+
+import msgspec
+
+from vaurien import hooks
+from vaurien.framing import Head, Protocol, Reply
+from vaurien.model import Address
+from vaurien.testing.clock import VirtualClock, Wait
+
+S = TypeVar("S")
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """Bytes that left, and when."""
+
+    at: float
+    data: bytes
+
+
+class FakeConnection:
+    """A `vaurien.hooks.Connection` for tests.
+
+    *shared* is the state of the whole proxy: give two connections the same dict, and they are of one proxy.
+    """
+
+    def __init__(
+        self,
+        clock: VirtualClock | None = None,
+        *,
+        number: int = 1,
+        peer: str = "192.0.2.1:49152",
+        seed: str = "0",
+        shared: dict[type, Any] | None = None,
+    ) -> None:
+        self.clock = clock or VirtualClock()
+        self.number, self.peer = number, peer
+        self.random = Random(f"{seed}:{number}")  # noqa: S311 - repeatable dice
+        self.upstream, self.downstream = FakeLink(self, True), FakeLink(self, False)
+        self.ended: str | None = None
+        """How it was ended: ``close``, ``reset``, ``reset client``, ``reset backend``; ``None``: it was not."""
+        self.ended_at = math.inf
+        self.redirected: Address | None = None
+        self.hits = 0
+        """How often the fault acted."""
+        self.started = False
+        """Its backend is connected: waiting is no act any more."""
+        self.stopped = False
+        """The fault is removed: nothing waits any more."""
+        self._shared: dict[type, Any] = {} if shared is None else shared
+        self._state: Any = None
+        self._waits: list[Wait] = []
+
+    def __repr__(self) -> str:
+        return f"<FakeConnection {self.number} at {self.now():g}, {self.ended or 'open'}, {self.hits} hits>"
+
+    def link(self, to_backend: bool) -> FakeLink:
+        """The link of a direction."""
+        return self.upstream if to_backend else self.downstream
+
+    def now(self) -> float:
+        """Virtual seconds."""
+        return self.clock.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait under the virtual clock."""
+        if not self.started:
+            self.hits += 1
+        await self.wait(seconds)
+
+    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on this connection."""
+        if self._state is None:
+            self._state = factory()
+        state: S = self._state
+        return state
+
+    def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on the proxy."""
+        if type(behavior) not in self._shared:
+            self._shared[type(behavior)] = factory()
+        shared: S = self._shared[type(behavior)]
+        return shared
+
+    def close(self) -> None:
+        """End in order: what is on the delay lines still leaves."""
+        self.hits += 1
+        self.end("close")
+
+    def reset(self, side: hooks.Side = "both") -> None:
+        """End at once: what is on the delay lines is lost."""
+        self.hits += 1
+        self.end("reset" if side == "both" else f"reset {side}")
+
+    def redirect(self, backend: Address) -> None:
+        """Remember *backend*."""
+        self.hits += 1
+        self.redirected = backend
+
+    # What a test, or `play`, does with it.
+
+    async def wait(self, seconds: float) -> None:
+        """Wait that long, or until the fault is changed or removed."""
+        await self.wait_for(Wait(self.now() + seconds))
+
+    async def wait_for(self, wait: Wait) -> None:
+        """Wait for *wait*, or until the fault is changed or removed."""
+        if not self.stopped:
+            self._waits = [*(one for one in self._waits if one.waiting), wait]
+            await wait
+
+    def interrupt(self, error: BaseException) -> None:
+        """Raise *error* in whatever waits."""
+        waits, self._waits = self._waits, []
+        for wait in waits:
+            wait.wake(error)
+
+    def end(self, how: str) -> None:
+        """The connection ends: after a ``close`` what is on the delay lines leaves, after a ``reset`` it is lost."""
+        if self.ended is None:
+            self.ended, self.ended_at = how, self.now()
+            for link in (self.upstream, self.downstream):
+                link.sent = [sent for sent in link.sent if how == "close" or sent.at <= self.now()]
+
+
+class FakeLink:
+    """A `vaurien.hooks.Link` for tests: *sent* is what left, or will leave."""
+
+    def __init__(self, connection: FakeConnection, to_backend: bool) -> None:
+        self.connection = connection
+        self.to_backend = to_backend
+        self.arrived_at = 0.0
+        self.sent: list[Sent] = []
+        """What was sent, in order; a time that has not come yet is that of a chunk on the delay line."""
+        self.finished_at: float | None = None
+        """When the end of the stream was passed on."""
+        self.passed = 0
+        """How many bytes of the chunk at hand were sent."""
+        self.alarm_at: float | None = None
+        """When the alarm goes off that was set last."""
+        self.rung: Callable[[], None] = lambda: None
+        """Called when it goes off; `play` runs `on_alarm` then."""
+        self._chunk: bytes | None = None
+        self._hit = True
+
+    def __repr__(self) -> str:
+        return f"<FakeLink {'up' if self.to_backend else 'down'} sent={self.data!r}>"
+
+    @property
+    def data(self) -> bytes:
+        """Everything that was sent."""
+        return b"".join(sent.data for sent in self.sent)
+
+    @property
+    def random(self) -> Random:
+        """The fault's generator."""
+        return self.connection.random
+
+    def now(self) -> float:
+        """Virtual seconds."""
+        return self.connection.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait under the virtual clock."""
+        self.mark()
+        await self.connection.wait(seconds)
+
+    async def send(self, data: bytes, after: float = 0.0) -> None:
+        """Let *data* leave: behind what was sent before, and not before *after* seconds from its arrival."""
+        if after > 0 or data is not self._chunk:
+            self.mark()
+        self.passed += len(data)
+        if not data or self.connection.ended is not None:
+            return
+        due = self.arrived_at + after if after > 0 else self.now()
+        behind = self.sent[-1].at if self.sent else 0.0
+        self.sent.append(Sent(max(due, behind, self.now()), data))
+
+    def alarm(self, seconds: float) -> None:
+        """Set the alarm."""
+        self.alarm_at = when = self.now() + seconds
+        self.connection.clock.call_at(when, lambda: self._ring(when))
+
+    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on this connection."""
+        return self.connection.state(behavior, factory)
+
+    def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on the proxy."""
+        return self.connection.shared(behavior, factory)
+
+    def close(self) -> None:
+        """End the connection in order."""
+        self.mark()
+        self.connection.end("close")
+
+    def reset(self, side: hooks.Side = "both") -> None:
+        """End the connection at once."""
+        self.mark()
+        self.connection.end("reset" if side == "both" else f"reset {side}")
+
+    # What a test, or `play`, does with it.
+
+    def arrive(self, data: bytes | None, *, counts: bool = True) -> None:
+        """A chunk is here, or something else (``None``): `arrived_at` is now, and the first act *counts* as a hit."""
+        self.arrived_at = self.now()
+        self._chunk, self.passed, self._hit = data, 0, not counts
+
+    def again(self, data: bytes) -> None:
+        """What is left of a chunk meets the hook again."""
+        self._chunk, self.passed = data, 0
+
+    def mark(self) -> None:
+        """The fault acted: count it, once a chunk."""
+        if not self._hit:
+            self._hit = True
+            self.connection.hits += 1
+
+    def _ring(self, when: float) -> None:
+        if self.alarm_at == when and not self.connection.stopped:
+            self.alarm_at = None
+            self.rung()
+
+    def release(self) -> None:
+        """The fault is removed: what is on the delay line leaves now."""
+        now = self.now()
+        self.sent = [Sent(min(sent.at, now), sent.data) for sent in self.sent]
+        if self.finished_at is not None:
+            self.finished_at = min(self.finished_at, now)
+
+
+class FakeExchange:
+    """A `vaurien.hooks.Exchange` for tests: what a hook asked for is in *replied*, *dropped*, *changed*, *injected*."""
+
+    def __init__(
+        self,
+        connection: FakeConnection | None = None,
+        *,
+        number: int = 1,
+        request: Head | None = None,
+        response: Head | None = None,
+        protocol: Protocol | None = None,
+    ) -> None:
+        self.connection = connection or FakeConnection()
+        self.protocol = protocol or Protocol()
+        self.number = number
+        self.request = request or Head(request=True)
+        self.response = response
+        self.replied: Reply | None = None
+        self.dropped = False
+        self.changed: bytes | None = None
+        self.injected = b""
+        self._client = Wait(math.inf)
+        self._hit = False
+
+    @property
+    def random(self) -> Random:
+        """The fault's generator."""
+        return self.connection.random
+
+    def now(self) -> float:
+        """Virtual seconds."""
+        return self.connection.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait under the virtual clock."""
+        self._mark()
+        await self.connection.wait(seconds)
+
+    async def client_gone(self) -> None:
+        """Wait until `leave`."""
+        self._mark()
+        await self.connection.wait_for(self._client)
+
+    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on this connection."""
+        return self.connection.state(behavior, factory)
+
+    def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on the proxy."""
+        return self.connection.shared(behavior, factory)
+
+    def close(self) -> None:
+        """End the connection in order."""
+        self._mark()
+        self.connection.end("close")
+
+    def reset(self, side: hooks.Side = "both") -> None:
+        """End the connection at once."""
+        self._mark()
+        self.connection.end("reset" if side == "both" else f"reset {side}")
+
+    def reply(self, reply: Reply) -> None:
+        """Remember *reply*."""
+        self._mark()
+        self.replied = reply
+
+    def drop(self) -> None:
+        """Remember that the message was swallowed."""
+        self._mark()
+        self.dropped = True
+
+    def change(self, head: bytes) -> None:
+        """Remember *head*."""
+        self._mark()
+        self.changed = head
+
+    def inject(self, data: bytes) -> None:
+        """Remember *data*."""
+        self._mark()
+        self.injected += data
+
+    def leave(self) -> None:
+        """The client is gone: what waits for that goes on."""
+        self._client.wake()
+
+    def _mark(self) -> None:
+        if not self._hit:
+            self._hit = True
+            self.connection.hits += 1

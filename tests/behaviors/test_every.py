@@ -1,0 +1,157 @@
+"""What holds for every built-in behavior."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from tests.running import PATIENCE, backend, pair, read_all, running
+from vaurien import plugins
+from vaurien.errors import OptionError
+from vaurien.framing import Protocol
+from vaurien.hooks import Behavior
+from vaurien.model import Fault, Policy, Scope
+from vaurien.testing import check_behavior, check_declaration
+
+NAMES = plugins.names("behavior")
+
+# Options with which it acts, for those that do nothing, or nothing for long, by default.
+ACTING: dict[str, dict[str, Any]] = {
+    "bandwidth": {"rate": 2},
+    "coalesce": {"size": 40},
+    "inject": {"data": "x"},
+    "latency": {"latency": 15, "jitter": 5},
+    "limit_data": {"bytes": 100},
+    "limit_time": {"after": 105},
+    "packet_loss": {"loss_rate": 0.3, "correlation": 0.5},
+    "replace": {"pattern": "0", "by": "1"},
+    "reset_peer": {"timeout": 105},
+    "slicer": {"average_size": 3, "size_variation": 2, "delay": "1ms"},
+    "slow_close": {"delay": 105},
+    "timeout": {"timeout": 105},
+}
+LOSSY = {"corrupt", "inject", "replace"}
+
+# Those that every byte comes through, with options that keep the time short.
+TRANSPARENT: dict[str, dict[str, Any]] = {
+    "bandwidth": {"rate": 20_000},
+    "coalesce": {},
+    "corrupt": {"rate": 0},
+    "delay": {"sleep": 0.01},
+    "dummy": {},
+    "inject": {},
+    "latency": {"latency": 3, "jitter": 3, "distribution": "pareto"},
+    "limit_data": {"bytes": "1GB"},
+    "limit_time": {"after": "1h"},
+    "noop": {},
+    "packet_loss": {"loss_rate": 0.01, "rto": 2},
+    "replace": {"pattern": "there is no such thing"},
+    "reset_peer": {"timeout": "1h"},
+    "slicer": {"average_size": 500, "size_variation": 400},
+    "slow_accept": {"delay": 5},
+    "slow_close": {"delay": 5},
+    "transient": {"agitate": 0},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_keeps_to_the_contract(name: str) -> None:
+    behavior = plugins.find(name, "behavior").target
+    check_behavior(behavior, loses=name in LOSSY)
+    check_behavior(behavior, ACTING.get(name, {}), loses=name in LOSSY)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_declared_in_full(name: str) -> None:
+    check_declaration(plugins.find(name, "behavior").target)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_page_says_what_each_peer_sees(name: str) -> None:
+    text = (plugins.find(name, "behavior").target.__doc__ or "").lower()
+    words = {"client", "backend", "peer", "peers", "both"}
+    assert words & set(text.replace(",", " ").replace(".", " ").split())
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+@pytest.mark.parametrize("name", sorted(TRANSPARENT))
+def test_every_byte_comes_through(name: str, scope: Scope) -> None:
+    up, down = (random.Random(side).randbytes(700_000) for side in "ud")
+    fault = Fault(name=name, behavior=name, options=TRANSPARENT[name], scope=scope)
+    with backend() as listening, running(listening.getsockname(), "", fault) as proxy:
+        with pair(proxy, listening) as (client, server):
+            got: dict[str, str] = {}
+            threads = [
+                threading.Thread(target=_send, args=(client, up)),
+                threading.Thread(target=_send, args=(server, down)),
+                threading.Thread(target=lambda: got.update(up=_digest(read_all(server)))),
+                threading.Thread(target=lambda: got.update(down=_digest(read_all(client)))),
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(PATIENCE)
+    assert got == {"up": _digest(up), "down": _digest(down)}
+
+
+def _send(one: socket.socket, data: bytes) -> None:
+    one.sendall(data)
+    one.shutdown(socket.SHUT_WR)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("name", sorted(set(TRANSPARENT) - {"delay", "dummy", "noop", "transient", "slow_accept"}))
+def test_a_fault_that_is_not_drawn_leaves_no_trace(name: str) -> None:
+    fault = Fault(name=name, behavior=name, options=ACTING.get(name, {}), probability=0.0)
+    with backend() as listening, running(listening.getsockname(), "", fault) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(bytes(200))
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(server) == bytes(200)
+            server.close()
+            assert read_all(client) == b""
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("latency", {"latency": -1}, "option latency: -1 is not valid; expected milliseconds, zero or more"),
+        ("latency", {"correlation": 2}, "option correlation: 2 is not valid; expected a number >= 0 and <= 1"),
+        ("latency", {"distribution": "flat"}, "expected one of uniform, normal, pareto, exponential, constant"),
+        ("bandwidth", {"rate": -5}, "option rate: -5 is not valid; expected a number >= 0"),
+        ("bandwidth", {"rate": "nan"}, "option rate: 'nan' is not valid"),
+        ("slicer", {"average_size": 0}, "option average_size: 0 is not valid; expected a number of bytes, one or more"),
+        ("slicer", {"average_size": 4, "size_variation": 4}, "size_variation to be less than average_size, 4"),
+        ("coalesce", {"size": 0}, "expected a number of bytes, one or more"),
+        ("corrupt", {"rate": 1001}, "expected a number >= 0 and <= 1000"),
+        ("corrupt", {"first": 10, "last": 9}, "last to be first, 10, or more"),
+        ("replace", {"pattern": "(", "regex": True}, "a regular expression"),
+        ("replace", {"pattern": "a", "by": r"\1", "regex": True}, "a regular expression"),
+        ("replace", {"pattern": "a", "by": r"\g<b>", "regex": True}, "a regular expression"),
+        ("replace", {"pattern": "a*", "regex": True}, "pattern to match at least one byte"),
+        ("limit_data", {"bytes": 1.5}, "option bytes: 1.5 is not valid"),
+        ("packet_loss", {"loss_rate": 1.01}, "expected a number >= 0 and <= 1"),
+        ("reset_peer", {"side": "left"}, "expected one of both, client, backend"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_when_it_is_set(name: str, options: dict[str, Any], message: str) -> None:
+    fault = Fault(name="it", behavior=name, options=options)
+    with backend() as listening, running(listening.getsockname()) as proxy:
+        with pytest.raises(OptionError) as caught:
+            proxy.call(lambda: proxy.proxy.set_policy(Policy(faults=(fault,))))
+    assert message in str(caught.value)
+    assert f"behavior {name!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"duplicate_request"}))
+def test_it_works_with_plain_tcp(name: str) -> None:
+    made: Behavior = plugins.find(name, "behavior").target()
+    made.check(Protocol())

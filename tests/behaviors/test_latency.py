@@ -1,0 +1,112 @@
+"""Delays, and how they are distributed."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from vaurien.behaviors.latency import Latency
+from vaurien.testing import Change, Chunk, End, Remove, Sent, play
+
+COUNT = 2000
+
+# Of the Kolmogorov-Smirnov statistic for many samples, at a chance of error of 1 in 1000 (Smirnov 1948).
+CRITICAL = 1.95 / math.sqrt(COUNT)
+
+
+def delays(**options: Any) -> list[float]:
+    """Milliseconds, of chunks so far apart that none waits for another."""
+    played = play(Latency(**options), [Chunk(b"x", at=100.0 * index) for index in range(COUNT)])
+    return [1000 * (sent.at - 100.0 * index) for index, sent in enumerate(played.up)]
+
+
+def distance(samples: list[float], share_below: Callable[[float], float]) -> float:
+    """The Kolmogorov-Smirnov statistic: the largest distance between the samples' distribution and the declared one."""
+    shares = [share_below(sample) for sample in sorted(samples)]
+    return max(max(share - index / COUNT, (index + 1) / COUNT - share) for index, share in enumerate(shares))
+
+
+DECLARED: dict[str, Callable[[float], float]] = {
+    "uniform": lambda ms: min(1.0, max(0.0, (ms - 950) / 100)),
+    "normal": lambda ms: statistics.NormalDist(1000, 50).cdf(ms),
+    "exponential": lambda ms: 1 - math.exp(-(ms - 1000) / 50),
+    "pareto": lambda ms: 1 - (1 + (ms - 1000) / 100) ** -3,
+}
+
+
+@pytest.mark.parametrize("distribution", list(DECLARED))
+def test_delays_are_distributed_as_declared(distribution: str) -> None:
+    samples = delays(latency=1000, jitter=50, distribution=distribution)
+    assert distance(samples, DECLARED[distribution]) < CRITICAL
+
+
+def test_the_statistic_tells_one_distribution_from_another() -> None:
+    samples = delays(latency=1000, jitter=50, distribution="normal")
+    assert distance(samples, DECLARED["uniform"]) > CRITICAL
+
+
+@pytest.mark.parametrize("options", [{"jitter": 0}, {"jitter": 50, "distribution": "constant"}])
+def test_without_jitter_all_are_the_same(options: dict[str, Any]) -> None:
+    assert delays(latency=20, **options) == pytest.approx([20.0] * COUNT)
+
+
+def test_correlated_delays_resemble_each_other_and_keep_their_distribution() -> None:
+    samples = delays(latency=1000, jitter=50, distribution="normal", correlation=0.8)
+    assert statistics.correlation(samples[:-1], samples[1:]) == pytest.approx(0.8, abs=0.05)
+    assert statistics.mean(samples) == pytest.approx(1000, abs=10)
+    assert statistics.stdev(samples) == pytest.approx(50, rel=0.1)
+    independent = delays(latency=1000, jitter=50, distribution="normal")
+    assert abs(statistics.correlation(independent[:-1], independent[1:])) < 0.1
+
+
+def test_wholly_correlated_delays_are_all_the_first() -> None:
+    samples = delays(latency=1000, jitter=50, correlation=1)
+    assert samples == pytest.approx([samples[0]] * COUNT)
+
+
+def test_negative_delays_are_none() -> None:
+    samples = delays(latency=0, jitter=50)
+    assert min(samples) == 0
+    assert 0.4 < samples.count(0) / COUNT < 0.6
+
+
+def test_a_chunk_does_not_overtake_the_one_before_it() -> None:
+    script = [Chunk(bytes([index]), at=index / 1000) for index in range(250)]
+    played = play(Latency(latency=50, jitter=50), script)
+    assert played.to_backend == bytes(range(250))
+    assert [sent.at for sent in played.up] == sorted(sent.at for sent in played.up)
+
+
+def test_chunks_are_under_way_together() -> None:
+    played = play(Latency(latency=100), [Chunk(b"a"), Chunk(b"b", at=0.01), Chunk(b"c", at=0.02), End(at=0.03)])
+    assert [sent.at for sent in played.up] == pytest.approx([0.1, 0.11, 0.12])
+    assert played.up_end == pytest.approx(0.12)
+
+
+def test_a_change_is_for_what_arrives_later() -> None:
+    played = play(Latency(latency=100), [Chunk(b"a"), Change(Latency(latency=500), at=0.05), Chunk(b"b", at=0.06)])
+    assert [sent.at for sent in played.up] == pytest.approx([0.1, 0.56])
+
+
+def test_removed_it_lets_go_of_everything_in_order() -> None:
+    played = play(Latency(latency=10_000), [Chunk(b"a"), Chunk(b"b", at=1), Remove(at=2), Chunk(b"c", at=3)])
+    assert played.up == (Sent(2, b"a"), Sent(2, b"b"), Sent(3, b"c"))
+
+
+def test_directions_are_drawn_by_themselves() -> None:
+    """Correlation is with the delay before it in the same direction."""
+    script = [Chunk(b"x", at=100.0 * index, to_backend=index % 2 == 0) for index in range(400)]
+    played = play(Latency(latency=1000, jitter=50, correlation=1), script)
+    up = {round(sent.at % 100, 6) for sent in played.up}
+    down = {round(sent.at % 100, 6) for sent in played.down}
+    assert (len(up), len(down)) == (1, 1)
+    assert up != down
+
+
+def test_every_chunk_that_is_late_is_a_hit() -> None:
+    assert play(Latency(latency=1), [Chunk(b"a"), Chunk(b"b", at=1)]).hits == 2
+    assert play(Latency(), [Chunk(b"a"), Chunk(b"b", at=1)]).hits == 0

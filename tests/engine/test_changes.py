@@ -1,0 +1,116 @@
+"""What becomes of a fault's hooks, and of what it holds, when it is changed or removed on a live connection."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.running import PATIENCE, Running, backend, pair, read, read_all, running
+from vaurien.events import Closed
+from vaurien.model import Fault, Stream
+
+KEEPS = "tests.plugins.Keeps"
+
+
+def fault(behavior: str, *, probability: float = 1.0, stream: Stream = Stream.BOTH, **options: Any) -> Fault:
+    return Fault(name="it", behavior=behavior, options=options, probability=probability, stream=stream)
+
+
+def kept(proxy: Running, size: int) -> None:
+    """Until the behavior *Keeps* has so many bytes."""
+
+    def look() -> int:
+        assert proxy.proxy._service is not None
+        actives = [active for one in proxy.proxy._service.connections.values() for active in one.actives.values()]
+        return sum(len(part) for active in actives for part in (active._state or {}).values())
+
+    give_up = time.monotonic() + PATIENCE
+    while proxy.call(look) != size:
+        assert time.monotonic() < give_up
+
+
+@pytest.mark.parametrize("after", [[], [fault("dummy")], [fault(KEEPS, probability=0.0)]])
+def test_what_a_removed_fault_holds_comes_before_what_follows(after: list[Fault]) -> None:
+    """Removed, replaced by another behavior under the same name, or not drawn any more."""
+    with backend() as listening, running(listening.getsockname(), "", fault(KEEPS)) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"held,")
+            kept(proxy, 5)
+            proxy.set_policy("", *after)
+            client.sendall(b"later")
+            assert read(server, 10) == b"held,later"
+
+
+def test_a_fault_that_leaves_a_direction_releases_what_it_held_there() -> None:
+    with backend() as listening, running(listening.getsockname(), "", fault(KEEPS)) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"held,")
+            kept(proxy, 5)
+            proxy.set_policy("", fault(KEEPS, stream=Stream.DOWNSTREAM))
+            client.sendall(b"later")
+            assert read(server, 10) == b"held,later"
+
+
+def test_what_is_released_goes_behind_what_other_faults_hold() -> None:
+    late = Fault(name="late", behavior="tests.plugins.Late", options={"after": 0.05})
+    with backend() as listening, running(listening.getsockname(), "", fault(KEEPS), late) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"one,")
+            kept(proxy, 4)
+            proxy.set_policy("", late)
+            client.sendall(b"two")
+            assert read(server, 7) == b"one,two"
+
+
+def test_a_fault_that_is_drawn_after_a_change_acts_on_live_connections() -> None:
+    limit = "tests.plugins.Limit"
+    with backend() as listening, running(listening.getsockname(), "", fault(limit, probability=0.0)) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"undisturbed")
+            assert read(server, 11) == b"undisturbed"
+            proxy.set_policy("", fault(limit, size=4))
+            client.sendall(b"undisturbed")
+            assert read_all(server) == b"undi"
+
+
+def test_bytes_that_wait_meet_the_new_options() -> None:
+    with backend() as listening, running(listening.getsockname(), "", fault("tests.plugins.Slow")) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"12345678")
+            assert read(server, 4) == b"1234"
+            proxy.set_policy("", fault("tests.plugins.Slow", wait=1800))
+            assert read(server, 2) == b"56"  # half of the rest
+            proxy.set_policy("")
+            assert read(server, 2) == b"78"
+
+
+def test_on_start_begins_again_with_the_new_options() -> None:
+    with backend() as listening, running(listening.getsockname(), "", fault("tests.plugins.Ends", after=3600)) as proxy:
+        with pair(proxy, listening) as (client, server):
+            proxy.set_policy("", fault("tests.plugins.Ends", after=0))
+            for one in (client, server):
+                with pytest.raises(ConnectionResetError):
+                    one.recv(1)
+
+
+@pytest.mark.parametrize("side", ["client", "backend"])
+def test_a_reset_of_one_side_is_an_orderly_end_for_the_other(side: str) -> None:
+    with backend() as listening, running(listening.getsockname()) as proxy, pair(proxy, listening) as (client, server):
+        hit, spared = (client, server) if side == "client" else (server, client)
+        proxy.set_policy("", fault("tests.plugins.Ends", side=side))
+        with pytest.raises(ConnectionResetError):
+            hit.recv(1)
+        assert read_all(spared) == b""
+        spared.close()
+        assert proxy.events.wait(Closed)[0].end == "reset by it"
+
+
+def test_a_time_beyond_what_the_system_counts_is_just_long() -> None:
+    with backend() as listening, running(listening.getsockname(), "", fault("tests.plugins.Slow", wait=1e300)) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"1234")
+            assert read(server, 2) == b"12"
+            proxy.set_policy("")
+            assert read(server, 2) == b"34"
