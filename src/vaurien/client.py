@@ -137,7 +137,7 @@ class _Calls:
         )
         with self._answer(call.method, call.target(names), body) as response:
             text = response.read()
-        answer = json.loads(text) if text else None
+        answer: Any = json.loads(text) if text else None
         return answer[call.key] if call.key else answer
 
     @contextlib.contextmanager
@@ -173,10 +173,14 @@ def _refused(status: int, text: bytes) -> Refused:
         answer = None
     match answer:
         case {"error": {"message": str(message), **more}}:
-            return Refused(status, message, more.get("pointer"))
+            return Refused(status, message, _word(more.get("pointer")))
         case {"errors": [{"description": str(message), **more}, *_]}:
             return Refused(status, message, f"/{more['name']}" if more.get("name") else None)
     return Refused(status, f"{status} {http.client.responses.get(status, '')}: {text[:200].decode('latin-1')}".strip())
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 class _UnixConnection(http.client.HTTPConnection):

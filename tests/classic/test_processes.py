@@ -77,7 +77,7 @@ def started(monkeypatch):
 def test_the_defaults_are_those_of_the_original(started):
     assert processes.start_proxy() == 42
     command, address, within = started[0]
-    assert command[:3] == [sys.executable, "-m", "vaurien.cli.run"]
+    assert command[:3] == [sys.executable, "-m", "vaurien"]
     assert subprocess.list2cmdline(command[3:]) == (
         "--proxy localhost:8000 --backend localhost:8888 --protocol tcp --log-level info --log-output - "
         "--http --http-host localhost --http-port 8080"

@@ -56,7 +56,7 @@ def start_proxy(
     Raises `BindError` when something accepts connections at one of its addresses already, and `VaurienError` with the
     last lines it said when the process ends before it is ready, or is not ready in time.
     """
-    command = [sys.executable, "-m", "vaurien.cli.run", "--proxy", str(Address(proxy_host, proxy_port))]
+    command = [sys.executable, "-m", "vaurien", "--proxy", str(Address(proxy_host, proxy_port))]
     command += ["--backend", str(Address(backend_host, backend_port)), "--protocol", protocol]
     command += ["--log-level", log_level, "--log-output", log_output]
     steered = (http_host, http_port if port is None else port)
