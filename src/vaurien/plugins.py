@@ -96,6 +96,11 @@ def names(kind: Kind) -> list[str]:
     return sorted({*_registered[kind], *_built_in(kind), *_entry_points(kind)})
 
 
+def brought(kind: Kind) -> list[str]:
+    """The names that were registered or installed, sorted; those of the built-in plugins are not among them."""
+    return sorted({*_registered[kind], *_entry_points(kind)})
+
+
 def _lookup(kind: Kind, name: str) -> Any:
     if name in _registered[kind]:
         return _registered[kind][name]

@@ -68,9 +68,6 @@ def _show(configuration: Configuration, given: Mapping[Key, Given]) -> int:
 def _serve(configuration: Configuration, given: Mapping[Key, Given]) -> int:
     if ("command", "json") in given:
         raise VaurienError("option --json: expected --show-config beside it")
-    if configuration.http.http:
-        source = configuration.source("vaurien", "http")
-        raise VaurienError(f"option http (from {source}): this version has no HTTP interface yet; expected no http")
     from vaurien.cli import serve
 
     serve.run(configuration)

@@ -8,14 +8,19 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from vaurien import __version__
 from vaurien.config import Configuration
 from vaurien.errors import BindError, OptionError
+from vaurien.events import Observer
+from vaurien.hub import Hub
 from vaurien.metrics.log import Log
 from vaurien.metrics.statsd import Statsd
 from vaurien.model import Address
-from vaurien.proxy import Proxy
+
+if TYPE_CHECKING:
+    from vaurien.cli.steer import Control
 
 
 def run(configuration: Configuration) -> None:
@@ -26,11 +31,11 @@ def run(configuration: Configuration) -> None:
     with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=_loops(configuration)) as runner:
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         log = closing.enter_context(contextlib.closing(_log(configuration)))
-        observers: list[Log | Statsd] = [log]
+        observers: list[Observer] = [log]
         if configuration.statsd.enabled:
             observers.append(closing.enter_context(contextlib.closing(_statsd(configuration))))
-        [config] = configuration.proxies
-        runner.run(_serve(Proxy(config, observers=observers), configuration))
+        control = _control(configuration)
+        runner.run(_serve(configuration, observers, control))
 
 
 def _loops(configuration: Configuration) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -61,17 +66,38 @@ def _statsd(configuration: Configuration) -> Statsd:
         raise OptionError(error.option, error.value, error.expected, configuration.source("statsd", "host")) from None
 
 
-async def _serve(proxy: Proxy, configuration: Configuration) -> None:
+def _control(configuration: Configuration) -> Control | None:
+    """The HTTP interface, when it is wanted; who does not want it does not pay for its imports."""
+    if not (configuration.http.http or configuration.http.api):
+        return None
+    from vaurien.cli.steer import Control
+
+    return Control(configuration)
+
+
+async def _serve(configuration: Configuration, observers: list[Observer], control: Control | None) -> None:
     stop = asyncio.Event()
     _on_signals(stop)
+    hub = Hub(observers=[*observers, control.recent] if control else observers)
     try:
-        await proxy.start()
+        await _start(hub, configuration)
+        if control:
+            print(await control.start(hub), flush=True)
+        await stop.wait()
+    finally:
+        if control:
+            await control.stop()
+        await hub.stop(configuration.connections.grace)
+
+
+async def _start(hub: Hub, configuration: Configuration) -> None:
+    [config] = configuration.proxies
+    try:
+        proxy = await hub.create(config)
     except BindError as error:
         source = configuration.source("vaurien", "proxy")
         raise BindError(f"option proxy (from {source}): {error}; expected an address that is free and ours") from None
     print(_greeting(proxy.address, configuration), flush=True)
-    await stop.wait()
-    await proxy.stop(configuration.connections.grace)
 
 
 def _on_signals(stop: asyncio.Event) -> None:
