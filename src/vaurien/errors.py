@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from vaurien.model import Address
+
+BindStep: TypeAlias = Literal["parse", "lookup", "bind"]
 
 
 class VaurienError(Exception):
@@ -83,7 +88,16 @@ class PluginError(VaurienError):
 
 
 class BindError(VaurienError):
-    """A listening address that cannot be bound; the message names the address and the system's reason."""
+    """A listening address that cannot be bound; the message names the address and the system's reason.
+
+    *address* and *reason* are these two for programs; *step* is what failed: ``parse``, ``lookup`` or ``bind``.
+    """
+
+    def __init__(
+        self, message: str, *, address: Address | None = None, reason: str = "", step: BindStep = "bind"
+    ) -> None:
+        self.address, self.reason, self.step = address, reason, step
+        super().__init__(message)
 
 
 class DialError(VaurienError):

@@ -99,8 +99,11 @@ class Hub:
         """Have the proxies *configs*, beside those there are: what is absent is created, what differs is replaced.
 
         A proxy whose address and backend are those of the configuration is left alone, with its faults and connections.
-        Stops at the first that cannot be had, raising `PartlyDone`.
+        Raises what is wrong with a configuration before anything changes. Stops at the first that cannot be had,
+        raising `PartlyDone`.
         """
+        for config in configs:
+            Proxy(config)
         done: list[Proxy] = []
         for config in configs:
             try:
