@@ -69,7 +69,9 @@ class Control:
 _control = click.make_pass_decorator(Control)
 
 
-@click.group("vaurienctl", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    "vaurienctl", cls=Commands, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.option("--host", metavar="URL", help="Where the interface is: http://host:port, host:port or unix:/path.")
 @click.option("--token-file", type=click.File(), help="A file with the interface's token.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the interface says, as JSON.")
@@ -149,7 +151,7 @@ def inspect(control: Control, proxy: str) -> None:
 @click.option("--protocol", help="What the two speak.")
 @click.option("--mix", help="Such as 20:delay,10:error.")
 @_control
-def create(control: Control, **given: Any) -> None:
+def create(control: Control, /, **given: Any) -> None:
     """Create a proxy called NAME."""
     proxy = control.client.create_proxy(**{name: value for name, value in given.items() if value is not None})
     control.show([proxy], "name", "address", "backend")
@@ -184,7 +186,7 @@ def connections(control: Control, proxy: str) -> None:
 # Faults.
 
 
-@command.group("fault")
+@command.group("fault", no_args_is_help=False)
 def fault() -> None:
     """Faults of a proxy: add, update, remove."""
 
@@ -202,7 +204,7 @@ def _fault_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--name", help="What to call it [default: the behavior's name]")
 @_fault_options
 @_control
-def add(control: Control, proxy: str, behavior: str, options: tuple[str, ...], **given: Any) -> None:
+def add(control: Control, /, proxy: str, behavior: str, options: tuple[str, ...], **given: Any) -> None:
     """Put BEHAVIOR in use on PROXY."""
     fields = {name: value for name, value in given.items() if value is not None}
     added = control.client.add_fault(proxy, behavior=behavior, options=pairs(options), **fields)
@@ -215,7 +217,7 @@ def add(control: Control, proxy: str, behavior: str, options: tuple[str, ...], *
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @_fault_options
 @_control
-def update(control: Control, proxy: str, name: str, options: tuple[str, ...], **given: Any) -> None:
+def update(control: Control, /, proxy: str, name: str, options: tuple[str, ...], **given: Any) -> None:
     """Change what is given of the fault NAME of PROXY."""
     fields = {field: value for field, value in given.items() if value is not None}
     control.show([control.client.change_fault(proxy, name, options=pairs(options), **fields)], *_FAULT)
