@@ -358,6 +358,9 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     fields: ClassVar[tuple[str, ...]] = ()
     """The names in `Head.fields` that a match may use; one that ends in a dot is a prefix (``header.``)."""
 
+    response_fields: ClassVar[tuple[str, ...]] = ()
+    """Those of `fields` that only a response has."""
+
     def framer(self) -> Framing:
         """A new framing, for one connection."""
         return Turns()

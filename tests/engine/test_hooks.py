@@ -73,7 +73,7 @@ def _wait_for_moved(proxy: Running, part: bytes) -> None:
 
 def _held(proxy: Running) -> int:
     assert proxy.proxy._service is not None
-    return sum(link.held for one in proxy.proxy._service.connections.values() for link in one._links.values())
+    return sum(link.held for one in proxy.proxy._service.connections.values() for link in one._links)
 
 
 def test_two_latencies_add_up_and_keep_the_order() -> None:

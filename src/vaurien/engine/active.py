@@ -7,6 +7,8 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from vaurien import hooks
 from vaurien.engine.plan import Entry
 from vaurien.model import Address, Scope
@@ -24,7 +26,7 @@ class Interrupted(asyncio.CancelledError):
 class Active:
     """One entry of the plan on one connection, and the `hooks.Connection` that its hooks see."""
 
-    __slots__ = ("_connection", "_random", "_state", "_task", "_waits", "drawn", "entry", "stages", "stopped")
+    __slots__ = ("_connection", "_random", "_state", "_task", "_waits", "drawn", "entry", "lot", "stages", "stopped")
 
     def __init__(self, entry: Entry, connection: Connection, before: Active | None = None) -> None:
         self.entry = entry
@@ -35,7 +37,10 @@ class Active:
         self._task: asyncio.Task[None] | None = None
         self.stages: dict[bool, hooks.Link] = {}
         self.stopped = False
-        self.drawn = not entry.per_exchange and (entry.fault.scope is Scope.CHUNK or self.throw())
+        self.lot = entry.matcher.client(connection.peer) and (entry.fault.scope is not Scope.CONNECTION or self.throw())
+        """Whether this connection is hit, or may be: by the client's address, and by dice thrown once for all of it."""
+        self.drawn = self.lot and not entry.per_exchange
+        """Whether all of the connection is hit."""
 
     @property
     def name(self) -> str:
@@ -48,9 +53,8 @@ class Active:
         return self.entry.instance
 
     def throw(self) -> bool:
-        """Throw this fault's dice once."""
-        probability = self.entry.fault.probability
-        return probability >= 1.0 or self.random.random() < probability
+        """Throw this fault's dice once, if its window is open."""
+        return self._connection.service.throw(self.entry, lambda: self.random)
 
     # What hooks see (hooks.Port and hooks.Connection).
 
@@ -153,7 +157,7 @@ class Active:
     def becomes(self, entry: Entry) -> bool:
         """Whether *entry* differs in its options alone, so that this goes on with it; else another takes over."""
         old, new = self.entry.fault, entry.fault
-        return (old.probability, old.scope, old.stream) == (new.probability, new.scope, new.stream)
+        return msgspec.structs.replace(old, options=new.options, ttl=new.ttl) == new
 
     def change(self, entry: Entry) -> None:
         """Go on with other options: what waits under the old ones is interrupted, `on_start` begins again."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from vaurien.engine.active import Active, Interrupted
 from vaurien.engine.exchange import Exchange, View
 from vaurien.framing import Framing, Head, Mark, Protocol
+from vaurien.model import Scope
 
 if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
@@ -118,9 +119,22 @@ class Dialogue:
             entry = active.entry
             if entry.of_mix:
                 continue
-            if active.throw() if entry.per_exchange else active.drawn:
-                exchange.drawn.append(active)
+            if active.lot and entry.matcher.request(exchange.request.fields):
+                if entry.matcher.late:
+                    exchange.undecided.append(active)
+                elif self._throw(active):
+                    exchange.drawn.append(active)
         self._arm(True, exchange)
+
+    def _throw(self, active: Active) -> bool:
+        return active.entry.fault.scope is not Scope.EXCHANGE or active.throw()
+
+    def _decide(self, exchange: Exchange, head: Head) -> None:
+        """Of the faults that ask about the response, those that mean this one are in play from here on."""
+        for active in exchange.undecided:
+            if active.entry.matcher.response(head.fields) and self._throw(active):
+                exchange.drawn.append(active)
+        exchange.undecided.clear()
 
     def _draw_mix(self, plan: Plan) -> Active | None:
         if not plan.mix:
@@ -157,6 +171,7 @@ class Dialogue:
             await self._forward(False, head.data, at)
             return
         exchange.response = head
+        self._decide(exchange, head)
         self._arm(False, exchange)
         for active in exchange.drawn:
             if exchange.swallows(False):

@@ -31,6 +31,7 @@ class Exchange:
         "reply",
         "request",
         "response",
+        "undecided",
     )
 
     def __init__(self, number: int, request: Head) -> None:
@@ -39,6 +40,8 @@ class Exchange:
         self.response: Head | None = None
         self.drawn: list[Active] = []
         """The faults in play for it, in the order they act."""
+        self.undecided: list[Active] = []
+        """Faults that ask about the response, which is not there yet."""
         self.asked = False
         """The request is through."""
         self.done = False

@@ -42,6 +42,7 @@ class Http(Protocol, frozen=True):
 
     error_codes = tuple(_REASONS)
     fields = ("method", "path", "host", "header.", "status")
+    response_fields = ("status",)
 
     overwrite_host_header: Annotated[bool, Option("Send the backend's address as Host, not what the client sent")] = (
         True
