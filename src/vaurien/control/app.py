@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Mount, Route
 
-from vaurien.control import answers, openapi, original, routes, security, v1
+from vaurien.control import answers, openapi, original, routes, security, toxiproxy, v1
 from vaurien.control.answers import App
 from vaurien.control.events import Recent
 from vaurien.hub import Hub
@@ -24,14 +25,21 @@ def app(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     names: Collection[str] = (),
     token: str | None = None,
+    metrics: Callable[[], bytes] | None = None,
 ) -> App:
     """What is served at *listen* to steer *hub*. *recent* observes it.
 
-    *options* are those that the configuration gave to plugins, by section; *names* and *token* are for the `Guard`.
+    *options* are those that the configuration gave to plugins, by section; *names* and *token* are for the `Guard`;
+    *metrics* makes the page of ``/metrics``. A path that is nobody's is Toxiproxy's: its clients know its answer.
     """
     served = Starlette(
-        routes=[*routes.endpoints((*v1.ROUTES, _DOCUMENT), hub, recent), *original.routes(hub, options or {})],
-        exception_handlers={404: _not_found, Exception: _broken},
+        routes=[
+            *routes.endpoints((*v1.ROUTES, _DOCUMENT), hub, recent),
+            Route("/api/{rest:path}", _nothing_here, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+            *original.routes(hub, options or {}),
+            Mount("", app=toxiproxy.router(hub, metrics=metrics)),
+        ],
+        exception_handlers={Exception: _broken},
     )
     served.router.redirect_slashes = False
     return security.Guard(served, listen, names=names, token=token)
@@ -45,7 +53,7 @@ async def _document(_: routes.Call) -> object:
 _DOCUMENT = routes.Route(method="GET", path=openapi.PATH, handler=_document)
 
 
-async def _not_found(request: Request, _: Exception) -> Response:
+async def _nothing_here(request: Request) -> Response:
     return answers.failure(404, f"there is nothing at {request.url.path}; {openapi.PATH} lists what there is")
 
 

@@ -11,7 +11,6 @@ import ipaddress
 import socket
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from vaurien.control.answers import App, Receive, Scope, Send, failure
@@ -131,19 +130,3 @@ def _is_address(name: str, *, loopback_only: bool) -> bool:
     except ValueError:
         return False
     return address.is_loopback or not loopback_only
-
-
-class NoBrowsers:
-    """Refuses browsers as Toxiproxy does: by a ``User-Agent`` that begins with ``Mozilla/``."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers: dict[bytes, Any] = dict(scope["headers"])
-        if headers.get(b"user-agent", b"").startswith(b"Mozilla/"):
-            from starlette.responses import PlainTextResponse
-
-            await PlainTextResponse("User agent not allowed", 403)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
