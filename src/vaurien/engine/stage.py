@@ -203,7 +203,7 @@ class Stage:
             await self.active.behavior.on_data(self, data)
         except Interrupted:
             return data[self._sent :]
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self._link.connection.plugin_failed(self.active.name, error)
         else:
             if not self._sent:
@@ -234,7 +234,7 @@ class Stage:
             await self.active.behavior.on_eof(self)
         except Interrupted:
             return True
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self._link.connection.plugin_failed(self.active.name, error)
         return False
 
@@ -270,7 +270,7 @@ class Stage:
             await self.active.behavior.on_alarm(self)
         except Interrupted:
             pass
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self._link.connection.plugin_failed(self.active.name, error)
         finally:
             self._ringing = None
