@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test servers check format docs coverage changelog clean
+.PHONY: help install demo test servers bench check format docs coverage changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ $(VENV)/pyvenv.cfg:
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.fast: pyproject.toml | $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[fast]'
 	@touch $@
 
 # --group needs pip 25.1
@@ -34,6 +38,9 @@ servers: ## Install the servers that tests use (apt-get, where it may)
 
 test: $(VENV)/.developer servers ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.fast servers ## Measure speed as ratios to HAProxy (ARGS=--help shows the choices)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 check: $(VENV)/.developer ## Format, lint, types, floors between packages, sizes of files
 	$(BIN)/ruff format --check .

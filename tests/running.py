@@ -55,7 +55,7 @@ class Running:
     def links(self) -> list[str]:
         """The links of all connections, as they show themselves."""
         connections = self.proxy._service.connections.values() if self.proxy._service else ()
-        return self.call(lambda: [repr(link) for one in list(connections) for link in one._links.values()])
+        return self.call(lambda: [repr(link) for one in list(connections) for link in one._links])
 
 
 class Events:

@@ -125,6 +125,13 @@ class Framing:
         if head in self.waiting:
             self.waiting.remove(head)
 
+    def repeat(self, head: Head) -> bool:
+        """The request that *head* began is sent again: one more response will come. False when it is answered already."""
+        if head not in self.waiting:
+            return False
+        self.waiting.insert(self.waiting.index(head), head)
+        return True
+
 
 class Turns(Framing):
     """Plain tcp: a request is what the client sends until the backend answers, a response what it answers.
@@ -357,6 +364,9 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
 
     fields: ClassVar[tuple[str, ...]] = ()
     """The names in `Head.fields` that a match may use; one that ends in a dot is a prefix (``header.``)."""
+
+    response_fields: ClassVar[tuple[str, ...]] = ()
+    """Those of `fields` that only a response has."""
 
     def framer(self) -> Framing:
         """A new framing, for one connection."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -28,6 +28,8 @@ class Hub:
 
     def __init__(self, *, observers: Sequence[Observer] = ()) -> None:
         self._observers = observers
+        self.changed: Callable[[], None] = lambda: None
+        """Called after each change, also of one that failed halfway."""
         self._proxies: dict[str, Proxy] = {}
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
@@ -226,9 +228,11 @@ class Hub:
         """Give a proxy another mix. Raises `UnknownName`, and what is wrong with *mix*."""
         proxy = self.get(name)
         proxy.set_policy(msgspec.structs.replace(proxy.policy, mix=mix))
+        self.changed()
 
     def _set_faults(self, proxy: Proxy, faults: tuple[Fault, ...]) -> None:
         proxy.set_policy(msgspec.structs.replace(proxy.policy, faults=faults))
+        self.changed()
 
     # The end.
 
@@ -241,7 +245,10 @@ class Hub:
         """One call at a time for the proxy *name*; the lock lives while somebody holds it or waits for it."""
         lock = self._turns.setdefault(name, asyncio.Lock())
         async with lock:
-            yield
+            try:
+                yield
+            finally:
+                self.changed()
 
 
 def _find(proxy: Proxy, fault_name: str) -> Fault:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from vaurien.errors import OptionError
-from vaurien.options import Duration, Ratio, Size
+from vaurien.options import Count, Duration, Option, Ratio, Size
 
 _PORTS = range(65536)
 
@@ -68,8 +68,25 @@ class Scope(enum.StrEnum):
     CHUNK = "chunk"
 
 
+class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which occasions count: after *skip* of them every *every*-th, at most *count* hits, within *seconds*.
+
+    An occasion is a connection, an exchange or a chunk, by the fault's scope. They are counted over the whole proxy, and
+    the time from when the fault was set.
+    """
+
+    skip: Annotated[Count, Option("Occasions that pass before the fault begins")] = 0
+    count: Annotated[Count | None, Option("How many occasions are hit at most")] = None
+    every: Annotated[int, msgspec.Meta(ge=1), Option("Only every n-th occasion")] = 1
+    seconds: Annotated[Duration | None, Option("How long the fault works")] = None
+
+
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A behavior in use on a proxy. *behavior* is its name or dotted path, *options* its options as they were given."""
+    """A behavior in use on a proxy.
+
+    *behavior* is its name or dotted path, *options* its options as they were given. *match* says which clients and
+    exchanges are meant: ``{"client": "10.0.0.0/8", "path": "glob:/api/*"}``. It removes itself after *ttl* seconds.
+    """
 
     name: str
     behavior: str
@@ -77,6 +94,9 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stream: Stream = Stream.BOTH
     probability: Ratio = 1.0
     scope: Scope = Scope.CONNECTION
+    window: Window = Window()
+    match: Mapping[str, str] = {}
+    ttl: Duration | None = None
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -107,7 +127,7 @@ class Mix(msgspec.Struct, frozen=True):
 
 def _share(part: str, text: str, source: str | None) -> Share:
     percent, colon, behavior = part.partition(":")
-    if not colon:  # a bare name is all of it, as in the original
+    if not colon and not part.isdecimal():  # a bare name is all of it, as in the original
         percent, behavior = "100", part
     if not re.fullmatch(r"\d+(\.\d+)?", percent.strip()) or float(percent) > 100 or not behavior.strip():
         raise OptionError("behavior", text, f"shares such as 20:error with 0 to 100 percent, not {part!r}", source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ import msgspec
 from vaurien import events, options, plugins
 from vaurien.classic.instances import ProxyView, instantiate
 from vaurien.classic.protocol import Transparent
-from vaurien.engine.clock import Clock
+from vaurien.engine.clock import Clock, Timer
 from vaurien.engine.connection import Connection
 from vaurien.engine.dial import addresses
 from vaurien.engine.limits import IN_A_THREAD, IN_THE_LOOP, connections_possible
@@ -52,6 +53,7 @@ class Proxy:
         self._traffic = Traffic()
         self._ceiling: int | None = None
         self._silent_until = 0.0
+        self._expiries: dict[str, Timer] = {}
 
     @property
     def address(self) -> Address:
@@ -116,6 +118,7 @@ class Proxy:
         self._listener = listener
         listen = msgspec.structs.replace(self.config.listen, port=self._address.port)
         self.config = msgspec.structs.replace(self.config, listen=listen, enabled=True)
+        self._let_expire(Policy())
         self._service.emit(events.Listening, address=str(self._address))
 
     async def serves(self, listen: Address) -> bool:
@@ -180,6 +183,7 @@ class Proxy:
         await asyncio.sleep(0)  # cancelled hooks get their turn
         clock.close()
         if self._service is service:
+            self._expiries.clear()
             self._service = self._clock = None
 
     async def disable(self) -> None:
@@ -192,7 +196,7 @@ class Proxy:
     def drop_connections(self) -> None:
         """End every connection at once; peers see FIN, or RST where they have sent what was not read."""
         for connection in self._open:
-            connection.drop("stopped")
+            connection.reset("stopped", "neither")
 
     def close_connection(self, number: int) -> None:
         """End connection *number* in order: what was sent is delivered, then FIN. Raises `UnknownName`."""
@@ -217,13 +221,31 @@ class Proxy:
 
         Raises `UnknownName`, `OptionError` or `PluginError`, and then nothing has changed.
         """
+        before = self.policy
         self._plan = plan = Plan(policy, self._protocol, self._instantiate, self._plan)
         self.config = msgspec.structs.replace(self.config, policy=policy)
         self._ceiling = self._possible()
         if self._service is not None:
             self._service.adopt(plan)
+            self._let_expire(before)
             faults = tuple(fault.name for fault in policy.faults)
             self._service.emit(events.PolicyChanged, mix=str(policy.mix), faults=faults)
+
+    def _let_expire(self, before: Policy) -> None:
+        """Start the clocks of faults with a time to live; those that are as they were *before* keep theirs."""
+        assert self._clock is not None  # noqa: S101 - only a started proxy has a service
+        same = {fault.name for fault in self.policy.faults if fault in before.faults}
+        for name in self._expiries.keys() - same:
+            self._expiries.pop(name).cancel()
+        for fault in self.policy.faults:
+            if fault.ttl is not None and fault.name not in self._expiries:
+                expire = functools.partial(self._expire, fault.name)
+                self._expiries[fault.name] = self._clock.call_later(fault.ttl, expire)
+
+    def _expire(self, name: str) -> None:
+        """The time of the fault *name* is over."""
+        faults = tuple(fault for fault in self.policy.faults if fault.name != name)
+        self.set_policy(Policy(self.policy.mix, faults))
 
     def set_backend(self, backend: Address) -> None:
         """Dial *backend* for every connection from now on; those that are open keep theirs."""

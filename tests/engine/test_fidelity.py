@@ -177,7 +177,7 @@ def test_back_pressure_reaches_the_source(faults: tuple[Fault, ...]) -> None:
                     if time.monotonic() > stalled:
                         break
             assert 0 < sent < 64 << 20
-            held = proxy.call(lambda: max(link.held for c in _connections(proxy) for link in c._links.values()))
+            held = proxy.call(lambda: max(link.held for c in _connections(proxy) for link in c._links))
             assert held <= 1 << 20
             server.setblocking(True)
             server.shutdown(socket.SHUT_WR)

@@ -14,6 +14,7 @@ from vaurien.config import Configuration, Given, Key, Survey
 from vaurien.errors import VaurienError
 
 OK = 0
+NOBODY_READS = 1
 BAD_INPUT = 2
 
 
@@ -23,15 +24,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     What the user got wrong is one line on standard error and status 2.
     """
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments, os.environ)
+        status = _run(sys.argv[1:] if arguments is None else arguments, os.environ)
+        sys.stdout.flush()
+        return status
     except VaurienError as error:
         _say(str(error))
     except click.UsageError as error:
         _say(error.format_message())
+    except BrokenPipeError:  # `vaurien --help | head`; the interpreter's own flush at the end must not complain either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOBODY_READS
     return BAD_INPUT
 
 
 def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
+    if arguments[:1] == ["serve"]:
+        from vaurien.cli import daemon
+
+        return daemon.main(arguments[1:])
     own = flags.parse(arguments, flags.own(), others=True)
     if ("command", "version") in own:
         print(f"vaurien {__version__}")

@@ -28,7 +28,7 @@ def run(configuration: Configuration) -> None:
 
     Raises `BindError` when the address cannot be had, and `OptionError` for a log or a statsd server that cannot.
     """
-    with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=_loops(configuration)) as runner:
+    with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=loops(configuration.process.uvloop)) as runner:
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         log = closing.enter_context(contextlib.closing(_log(configuration)))
         observers: list[Observer] = [log]
@@ -38,8 +38,9 @@ def run(configuration: Configuration) -> None:
         runner.run(_serve(configuration, observers, control))
 
 
-def _loops(configuration: Configuration) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if configuration.process.uvloop:
+def loops(uvloop_wanted: bool) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop: uvloop where it is wanted and installed, else ``None`` for the standard one."""
+    if uvloop_wanted:
         with contextlib.suppress(ImportError):
             import uvloop
 
@@ -77,7 +78,7 @@ def _control(configuration: Configuration) -> Control | None:
 
 async def _serve(configuration: Configuration, observers: list[Observer], control: Control | None) -> None:
     stop = asyncio.Event()
-    _on_signals(stop)
+    on_signals(stop)
     hub = Hub(observers=[*observers, control.recent] if control else observers)
     try:
         await _start(hub, configuration)
@@ -100,7 +101,9 @@ async def _start(hub: Hub, configuration: Configuration) -> None:
     print(_greeting(proxy.address, configuration), flush=True)
 
 
-def _on_signals(stop: asyncio.Event) -> None:
+def on_signals(stop: asyncio.Event) -> None:
+    """Set *stop* at SIGTERM or SIGINT; the second one ends the program at once."""
+
     def signalled() -> None:
         if stop.is_set():
             _end_now()

@@ -40,7 +40,7 @@ class Connections(msgspec.Struct, frozen=True):
     backlog: Annotated[Some, Option("Clients that may wait to be accepted")] = 8192
     bufsize: Annotated[Some, Option("Bytes read at once")] = 8192
     pool_max_size: Annotated[Some, Option("Backend sockets that are kept for the next client")] = 100
-    pool_timeout: Annotated[Duration, Option("Seconds that a client waits for a socket of the pool")] = 30.0
+    pool_timeout: Annotated[Duration, Option("Seconds that an idle backend socket is kept for the next client")] = 30.0
     grace: Annotated[Duration, Option("Seconds that live connections may take to end when the proxy is stopped")] = 10.0
 
 

@@ -26,18 +26,21 @@ def app(
     names: Collection[str] = (),
     token: str | None = None,
     metrics: Callable[[], bytes] | None = None,
+    seed: str = "0",
+    strict: bool = False,
 ) -> App:
     """What is served at *listen* to steer *hub*. *recent* observes it.
 
     *options* are those that the configuration gave to plugins, by section; *names* and *token* are for the `Guard`;
-    *metrics* makes the page of ``/metrics``. A path that is nobody's is Toxiproxy's: its clients know its answer.
+    *metrics* makes the page of ``/metrics``; *seed* and *strict* are for `toxiproxy.router`. A path that is nobody's is
+    Toxiproxy's: its clients know its answer.
     """
     served = Starlette(
         routes=[
             *routes.endpoints((*v1.ROUTES, _DOCUMENT), hub, recent),
             Route("/api/{rest:path}", _nothing_here, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
             *original.routes(hub, options or {}),
-            Mount("", app=toxiproxy.router(hub, metrics=metrics)),
+            Mount("", app=toxiproxy.router(hub, seed=seed, strict=strict, metrics=metrics)),
         ],
         exception_handlers={Exception: _broken},
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from vaurien import hooks
 from vaurien.engine.plan import Entry
@@ -21,10 +23,18 @@ class Interrupted(asyncio.CancelledError):
     """Raised inside a hook that waits when its fault is changed or removed. Not a cancellation of the task."""
 
 
+async def _contained(hook: Callable[[Active], Awaitable[None]], active: Active) -> None:
+    """Run a *hook* that has a task of its own: asyncio would let SystemExit end the whole program from there."""
+    try:
+        await hook(active)
+    except SystemExit as error:
+        raise RuntimeError(f"SystemExit: {error}") from error
+
+
 class Active:
     """One entry of the plan on one connection, and the `hooks.Connection` that its hooks see."""
 
-    __slots__ = ("_connection", "_random", "_state", "_task", "_waits", "drawn", "entry", "stages", "stopped")
+    __slots__ = ("_connection", "_random", "_state", "_task", "_waits", "drawn", "entry", "lot", "stages", "stopped")
 
     def __init__(self, entry: Entry, connection: Connection, before: Active | None = None) -> None:
         self.entry = entry
@@ -35,7 +45,10 @@ class Active:
         self._task: asyncio.Task[None] | None = None
         self.stages: dict[bool, hooks.Link] = {}
         self.stopped = False
-        self.drawn = not entry.per_exchange and (entry.fault.scope is Scope.CHUNK or self.throw())
+        self.lot = entry.matcher.client(connection.peer) and (entry.fault.scope is not Scope.CONNECTION or self.throw())
+        """Whether this connection is hit, or may be: by the client's address, and by dice thrown once for all of it."""
+        self.drawn = self.lot and not entry.per_exchange
+        """Whether all of the connection is hit."""
 
     @property
     def name(self) -> str:
@@ -48,9 +61,8 @@ class Active:
         return self.entry.instance
 
     def throw(self) -> bool:
-        """Throw this fault's dice once."""
-        probability = self.entry.fault.probability
-        return probability >= 1.0 or self.random.random() < probability
+        """Throw this fault's dice once, if its window is open."""
+        return self._connection.service.throw(self.entry, lambda: self.random)
 
     # What hooks see (hooks.Port and hooks.Connection).
 
@@ -153,7 +165,7 @@ class Active:
     def becomes(self, entry: Entry) -> bool:
         """Whether *entry* differs in its options alone, so that this goes on with it; else another takes over."""
         old, new = self.entry.fault, entry.fault
-        return (old.probability, old.scope, old.stream) == (new.probability, new.scope, new.stream)
+        return msgspec.structs.replace(old, options=new.options, ttl=new.ttl) == new
 
     def change(self, entry: Entry) -> None:
         """Go on with other options: what waits under the old ones is interrupted, `on_start` begins again."""
@@ -173,7 +185,7 @@ class Active:
     def begin(self) -> None:
         """Run `on_start`, as a task of its own."""
         if self._task is None and self.drawn and not self.stopped and "on_start" in self.entry.hooks:
-            self._task = self._connection.guard(self.behavior.on_start(self), self.name)
+            self._task = self._connection.guard(_contained(self.behavior.on_start, self), self.name)
 
     def stop(self) -> None:
         """Stop applying while the connection goes on."""
@@ -183,7 +195,7 @@ class Active:
             self._task.cancel()
         acted = self.drawn or self._state is not None  # drawn for an exchange or a chunk, it may hold something
         if acted and self.stages and "on_stop" in self.entry.hooks and not self._connection.over:
-            self._connection.guard(self.behavior.on_stop(self), self.name, at_once=True)
+            self._connection.guard(_contained(self.behavior.on_stop, self), self.name, at_once=True)
 
     def abandon(self) -> None:
         """The connection is over."""

@@ -22,11 +22,13 @@ class Chains:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._dialogue: Dialogue | None = None
-        self._firsts: dict[bool, Receiver] = {}
+        self._firsts: list[Receiver | None] = [None, None]  # to the client, to the backend
 
     def first(self, to_backend: bool) -> Receiver:
         """What takes the bytes behind the dialogue."""
-        return self._firsts[to_backend]
+        first = self._firsts[to_backend]
+        assert first is not None  # noqa: S101 - `build` comes before everything else
+        return first
 
     @property
     def quiet(self) -> bool:
@@ -39,15 +41,16 @@ class Chains:
         connection = self._connection
         if connection.plan.framed and self._dialogue is None:
             self._dialogue = Dialogue(connection, connection.service.protocol)
+        left = []
         for to_backend in (True, False):
             link = connection.link(to_backend)
             wanted = [self._stage(link, entry.key) for entry in connection.plan.on_data(to_backend)]
-            leaving = [stage for stage in link.stages if stage not in wanted]
+            left += [stage for stage in link.stages if stage not in wanted and not stage.leaving]
             self._connect(link, _merged(wanted, link.stages))
-            for stage in leaving:
-                if not stage.leaving:
-                    stage.leave()
-        self.settle()
+        for stage in left:
+            stage.leave()  # lets go of what it holds, maybe of both ends, and then there is no connection any more
+        if not connection.over:
+            self.settle()
 
     def settle(self) -> None:
         """Take out what is not needed any more and has nothing under way."""

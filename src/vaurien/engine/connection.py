@@ -7,7 +7,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Coroutine
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from vaurien import hooks
 from vaurien.engine import eager, ending
@@ -73,7 +73,7 @@ class Connection:
         self.unsettled = False
         """Something waits for the links to be idle: `settle` is to be called."""
         self.backend_address = service.backend
-        self._links: dict[bool, Link] = {}
+        self._links: tuple[Link, ...] = ()  # to the client, to the backend: indexed by `to_backend`
         self._chains: Chains | None = None
         self._lane: Lane | None = None
         self._draw: Draw | None = None
@@ -83,7 +83,7 @@ class Connection:
         """The share of the mix that was drawn for the exchange that begins now, if it is drawn here."""
         self._dial: Dial | None = None
         self._lingering: ending.Lingering | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] | None = None
         self._end = ""
         self._reset_by: bool | None = None  # the side whose socket failed: True the client's
         self._mirrored = False
@@ -110,7 +110,7 @@ class Connection:
                     await active.behavior.on_connect(active)
                 except Interrupted:
                     pass  # the fault is gone: go on as if it had not been there
-                except Exception as error:  # the plugin's own code may raise anything
+                except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
                     self.plugin_failed(active.name, error)
         if not self.over:
             self._call()
@@ -147,7 +147,7 @@ class Connection:
 
     def _link(self, backend: socket.socket) -> None:
         """Go on in the loop."""
-        self._links = {True: Link(self, self.client, backend, True), False: Link(self, backend, self.client, False)}
+        self._links = (Link(self, backend, self.client, False), Link(self, self.client, backend, True))
         self.meter.links = self._links
         self._chains = Chains(self)
         self._chains.build()
@@ -168,6 +168,8 @@ class Connection:
             if not self.service.blocking:
                 self._lane.release()
         elif self._chains is not None and not self.over:
+            if not self.service.blocking:
+                self._claim = None
             self._chains.build()
 
     @property
@@ -193,7 +195,7 @@ class Connection:
             return False
         self._claim = drawn
         self.unsettled = True
-        for link in self._links.values():
+        for link in self._links:
             link.update()
         self.settle()
         return True
@@ -202,7 +204,7 @@ class Connection:
         """Go on in the blocking lane, beginning with the call for *first*."""
         assert self.backend is not None  # noqa: S101 - links have both sockets
         assert self._draw is not None  # noqa: S101 - *first* was drawn
-        ended = frozenset(to_backend for to_backend, link in self._links.items() if link.ended)
+        ended = frozenset(link.to_backend for link in self._links if link.ended)
         self._claim = self.choice = None
         self._forget_links()
         self._lane = Lane(self, self.client, self.backend, self._draw, first, ended)
@@ -277,7 +279,7 @@ class Connection:
             self._detach()
         else:
             ending.end_stream(link.destination)
-            if all(link.finished for link in self._links.values()):
+            if all(link.finished for link in self._links):
                 self._finish()
 
     def failed(self, client_side: bool, link: Link) -> None:
@@ -311,12 +313,12 @@ class Connection:
             self._chains.settle()
         if self._claim is not None and not self.over:
             self.unsettled = True
-            if all(link.idle and link.pending is None for link in self._links.values()):
+            if all(link.idle and link.pending is None for link in self._links):
                 self._block(self._claim)
             return
         if not self.over or self._lingering is not None or not self._links:
             return
-        if all(link.idle and link.pending is None for link in self._links.values()):
+        if all(link.idle and link.pending is None for link in self._links):
             self._linger()
 
     # Ending.
@@ -330,7 +332,7 @@ class Connection:
         if self._lane is not None:
             self._lane.stop()
             return
-        for link in self._links.values():
+        for link in self._links:
             link.stop()
         self.unsettled = True
         if self._links:
@@ -338,35 +340,24 @@ class Connection:
         else:
             self._linger()
 
-    def drop(self, end: str) -> None:
-        """End at once: FIN to both sides, RST to one that has sent what was not read. *end* says why, in the log."""
-        if self._cut(end):
-            self._finish()
-
-    def reset(self, end: str, side: hooks.Side = "both") -> None:
+    def reset(self, end: str, side: hooks.Side | Literal["neither"] = "both") -> None:
         """End at once: RST, and to the *side* that is not meant FIN. *end* says why, in the log."""
-        if self._lane is not None:
-            side = "both"  # its thread still has the sockets
-        if not self._cut(end):
-            return
-        spared = {"both": None, "client": self.backend, "backend": self.client}[side]
-        ending.reset(*(one for one in self._sockets if one is not spared))
-        if spared is None:
-            self._finish()
-        else:
-            self._linger(spared)
-
-    def _cut(self, end: str) -> bool:
-        """Let nothing go on; whether the sockets are still to be closed."""
         self.over, self._end = True, end
         self._hang_up()
         if self._lingering is not None:
             self._lingering.finish()
-            return False
+            return
         if self._lane is not None:
             self._lane.abandon()
+            side = "both"  # its thread still has the sockets
         self._forget_links()
-        return True
+        spared = {"client": self.backend, "backend": self.client}.get(side)
+        if side != "neither":
+            ending.reset(*(one for one in self._sockets if one is not spared))
+        if spared is None:
+            self._finish()
+        else:
+            self._linger(spared)
 
     def _hang_up(self) -> None:
         if self._dial is not None:
@@ -375,12 +366,12 @@ class Connection:
         if not self._links and self.client.fileno() >= 0:
             self.loop.remove_reader(self.client.fileno())  # it may be the only one left, see `_detach`
         current = asyncio.current_task(self.loop) if self._tasks else None
-        for task in self._tasks:
+        for task in list(self._tasks or ()):
             if task is not current:
                 task.cancel()
 
     def _linger(self, only: socket.socket | None = None) -> None:
-        for link in self._links.values():
+        for link in self._links:
             link.discard()
         sockets = self._sockets if only is None else [only]
         if not sockets:  # plugins have closed them
@@ -418,13 +409,14 @@ class Connection:
             self._end = "client closed"
             self._finish()
         else:
+            self.backend_address = self.service.backend
             self._call()
 
     def _forget_links(self) -> None:
-        for link in self._links.values():
+        for link in self._links:
             link.discard()
         self.meter.forget()
-        self._links = {}
+        self._links = ()
         self._chains = None
 
     def _finish(self) -> None:
@@ -481,15 +473,17 @@ class Connection:
         """
         try:
             task = eager.start(self.loop, coroutine) if at_once else self.loop.create_task(coroutine)
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self.plugin_failed(name, error)
             return None
         if task is None:
             return None
+        self._tasks = self._tasks or set()
         self._tasks.add(task)
 
         def done(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
+            if self._tasks is not None:
+                self._tasks.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None:
                 self.plugin_failed(name, error)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from vaurien.engine.active import Active, Interrupted
 from vaurien.engine.exchange import Exchange, View
 from vaurien.framing import Framing, Head, Mark, Protocol
+from vaurien.model import Scope
 
 if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
@@ -98,7 +99,9 @@ class Dialogue:
             self.framing.withdraw(head)
             await self._answer(True)
         else:
-            await self._forward(True, self._head_of(exchange), at)
+            sent = self._head_of(exchange)
+            exchange.record(sent)
+            await self._forward(True, sent, at)
 
     def _head_of(self, exchange: Exchange) -> bytes:
         """The request's head as the backend is to see it."""
@@ -118,9 +121,22 @@ class Dialogue:
             entry = active.entry
             if entry.of_mix:
                 continue
-            if active.throw() if entry.per_exchange else active.drawn:
-                exchange.drawn.append(active)
+            if active.lot and entry.matcher.request(exchange.request.fields):
+                if entry.matcher.late:
+                    exchange.undecided.append(active)
+                elif self._throw(active):
+                    exchange.drawn.append(active)
         self._arm(True, exchange)
+
+    def _throw(self, active: Active) -> bool:
+        return active.entry.fault.scope is not Scope.EXCHANGE or active.throw()
+
+    def _decide(self, exchange: Exchange, head: Head) -> None:
+        """Of the faults that ask about the response, those that mean this one are in play from here on."""
+        for active in exchange.undecided:
+            if active.entry.matcher.response(head.fields) and self._throw(active):
+                exchange.drawn.append(active)
+        exchange.undecided.clear()
 
     def _draw_mix(self, plan: Plan) -> Active | None:
         if not plan.mix:
@@ -147,7 +163,7 @@ class Dialogue:
             await hook(View(active, exchange, self.connection, self.protocol))
         except Interrupted:
             pass  # the fault is gone: the exchange goes on undisturbed
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self.connection.plugin_failed(active.name, error)
 
     async def _response(self, head: Head, at: float) -> None:
@@ -157,6 +173,7 @@ class Dialogue:
             await self._forward(False, head.data, at)
             return
         exchange.response = head
+        self._decide(exchange, head)
         self._arm(False, exchange)
         for active in exchange.drawn:
             if exchange.swallows(False):
@@ -167,6 +184,8 @@ class Dialogue:
 
     async def _body(self, to_backend: bool, piece: bytes, at: float) -> None:
         exchange = self._asking if to_backend else self._answering
+        if exchange is not None and to_backend:
+            exchange.record(piece)
         if exchange is None or not exchange.swallows(to_backend):
             await self._forward(to_backend, piece, at)
 
@@ -182,9 +201,20 @@ class Dialogue:
         exchange.asked = True
         if exchange.swallows(True):
             await self._answer(to_backend)
-        elif not exchange.request.answered:
+            return
+        if exchange.copy:
+            await self._repeat(exchange)
+        if not exchange.request.answered:
             self._open.remove(exchange)
             await self._done(exchange)
+
+    async def _repeat(self, exchange: Exchange) -> None:
+        """Send the request again; its second answer will go nowhere."""
+        if exchange.request.answered:
+            if exchange not in self._open or not self.framing.repeat(exchange.request):
+                return
+            self._open.insert(self._open.index(exchange) + 1, exchange.twin())
+        await self._forward(True, exchange.copy, self.connection.clock.now())
 
     async def _response_end(self, to_backend: bool) -> None:
         exchange, self._answering = self._answering, None

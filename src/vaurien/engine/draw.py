@@ -44,7 +44,7 @@ class Draw:
         entry = plan.draw(self._mix) if plan.mix else None
         if entry is not None:
             if entry.blocking:  # a modern one is counted by the exchange that it acts on
-                connection.call_soon(connection.journal.chosen, self.calls, entry.name)
+                connection.call_soon(connection.journal.called, self.calls, entry.name)
             return Drawn(to_backend, entry)
         for fault in plan.faults:
             if fault.blocking and fault.fault.stream.includes(to_backend) and self._throw(fault):
@@ -56,7 +56,13 @@ class Draw:
         once = entry.fault.scope is Scope.CONNECTION
         if once and entry.key in self._hit:
             return self._hit[entry.key]
-        if entry.key not in self._faults:
-            self._faults[entry.key] = self._connection.random_for(entry.key)
-        self._hit[entry.key] = hit = self._faults[entry.key].random() < entry.fault.probability
+        hit = entry.matcher.client(self._connection.peer) and self._connection.service.throw(
+            entry, lambda: self._random_for(entry.key)
+        )
+        self._hit[entry.key] = hit
         return hit
+
+    def _random_for(self, key: str) -> Random:
+        if key not in self._faults:
+            self._faults[key] = self._connection.random_for(key)
+        return self._faults[key]

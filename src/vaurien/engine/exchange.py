@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
+REPEAT_LIMIT = 2**20
+"""Bytes of a request that are kept to be sent again."""
+
 
 class Exchange:
     """A request and its response on their way through the proxy."""
 
     __slots__ = (
         "_changed",
+        "_copy",
         "_injected",
         "_swallowed",
         "asked",
@@ -31,6 +35,7 @@ class Exchange:
         "reply",
         "request",
         "response",
+        "undecided",
     )
 
     def __init__(self, number: int, request: Head) -> None:
@@ -39,6 +44,8 @@ class Exchange:
         self.response: Head | None = None
         self.drawn: list[Active] = []
         """The faults in play for it, in the order they act."""
+        self.undecided: list[Active] = []
+        """Faults that ask about the response, which is not there yet."""
         self.asked = False
         """The request is through."""
         self.done = False
@@ -49,6 +56,7 @@ class Exchange:
         self._swallowed: set[bool] = set()
         self._changed: bytes | None = None
         self._injected: bytes = b""
+        self._copy: bytearray | None = None  # of the request, when it is to be sent twice
 
     @property
     def answerable(self) -> bool:
@@ -76,6 +84,27 @@ class Exchange:
         """Send *head* in place of the head at hand, unless a behavior has changed it."""
         if self._changed is None:
             self._changed = head
+
+    def repeat(self) -> None:
+        """Send the request twice."""
+        self._copy = bytearray()
+
+    def record(self, data: bytes) -> None:
+        """*data* of the request is sent; keep it when it is to be sent twice, and not too long for that."""
+        if self._copy is not None:
+            self._copy = self._copy + data if len(self._copy) + len(data) <= REPEAT_LIMIT else None
+
+    @property
+    def copy(self) -> bytes:
+        """The request to send again; empty: none."""
+        return bytes(self._copy or b"")
+
+    def twin(self) -> Exchange:
+        """The same request, sent again: its response goes nowhere."""
+        twin = Exchange(self.number, self.request)
+        twin.asked = True
+        twin._swallowed.add(False)
+        return twin
 
     def inject(self, data: bytes) -> None:
         """Put *data* into the middle of the head at hand."""
@@ -162,6 +191,11 @@ class View:
         """Swallow the message at hand."""
         self._hit()
         self._exchange.swallow()
+
+    def repeat(self) -> None:
+        """Send the request twice."""
+        self._hit()
+        self._exchange.repeat()
 
     def change(self, head: bytes) -> None:
         """Send another head."""

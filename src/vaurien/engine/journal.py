@@ -34,6 +34,11 @@ class Journal:
         self._hits[name] = self._hits.get(name, 0) + 1
         self._service.emit(events.Injected, connection=self._number, fault=name, exchange=exchange)
 
+    def called(self, call: int, name: str) -> None:
+        """The mix was drawn for a call of a plugin of the original, and the share *name* was hit, which is a hit."""
+        self.chosen(call, name)
+        self.hit(name, call)
+
     def lost(self, reason: str) -> None:
         """The protocol cannot make sense of the bytes."""
         protocol = self._service.config.protocol

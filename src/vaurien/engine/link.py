@@ -90,11 +90,12 @@ class Link:
         self._reader: Any = None  # the callback that is registered with the loop
         self._room: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._inbox: deque[Coroutine[Any, Any, None]] = deque()
+        # Thousands of connections are idle, so what most never need is made when it is needed.
+        self._tasks: set[asyncio.Task[None]] | None = None
+        self._inbox: deque[Coroutine[Any, Any, None]] | None = None
         self._watching = 0  # hooks that wait for the source's end
         self._watched = False  # the end, or bytes, may have been read ahead for them
-        self._ahead = bytearray()
+        self._ahead = b""
         self._source_gone: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
@@ -227,6 +228,7 @@ class Link:
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Let *coroutine* act on this link's bytes. Nothing more is read until it is done; calls queue up."""
         if self.busy:
+            self._inbox = self._inbox or deque()
             self._inbox.append(coroutine)
             return
         self.busy = True
@@ -253,8 +255,7 @@ class Link:
         if self._inbox:
             return self._inbox.popleft()
         if self._ahead or (self._watched and self.ended):
-            data = bytes(self._ahead)
-            self._ahead.clear()
+            data, self._ahead = self._ahead, b""
             self._watched = False
             return self._catch_up(data)
         return None
@@ -275,12 +276,14 @@ class Link:
             self.connection.crashed(error)
             return None
         if task is not None:
+            self._tasks = self._tasks or set()
             self._tasks.add(task)
             task.add_done_callback(self._done)
         return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        if self._tasks is not None:
+            self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.connection.crashed(error)
 
@@ -398,10 +401,10 @@ class Link:
         self._tell_gone()
         for stage in self.stages:
             stage.clear()
-        for coroutine in self._inbox:
+        for coroutine in self._inbox or ():
             coroutine.close()
-        self._inbox.clear()
+        self._inbox = None
         current = asyncio.current_task(self.loop)
-        for task in self._tasks:
+        for task in list(self._tasks or ()):
             if task is not current:
                 task.cancel()

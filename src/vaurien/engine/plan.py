@@ -9,6 +9,8 @@ from random import Random
 from typing import Any
 
 from vaurien import hooks, options, plugins
+from vaurien.engine.matching import Matcher
+from vaurien.errors import OptionError
 from vaurien.framing import Protocol, Turns
 from vaurien.model import Fault, Policy, Scope, Share, Stream
 
@@ -23,10 +25,13 @@ class Entry:
     *instance* is the behavior, or for the blocking lane a handler or classic plugin.
     """
 
-    __slots__ = ("fault", "hooks", "instance", "key", "name", "of_mix", "plugin")
+    __slots__ = ("fault", "hooks", "instance", "key", "matcher", "name", "of_mix", "plugin")
 
-    def __init__(self, key: str, fault: Fault, plugin: plugins.Plugin, instance: Any, *, of_mix: bool) -> None:
+    def __init__(
+        self, key: str, fault: Fault, plugin: plugins.Plugin, instance: Any, matcher: Matcher, *, of_mix: bool
+    ) -> None:
         self.key, self.name, self.fault, self.of_mix = key, fault.name, fault, of_mix
+        self.matcher = matcher
         self.plugin, self.instance = plugin, instance
         self.hooks = hooks.overridden(plugin.target) if plugin.style == "modern" else frozenset()
 
@@ -37,8 +42,8 @@ class Entry:
 
     @property
     def per_exchange(self) -> bool:
-        """Whether its dice are thrown at each exchange."""
-        return self.of_mix or self.fault.scope is Scope.EXCHANGE
+        """Whether it is in play for some exchanges of a connection and not for others."""
+        return self.of_mix or self.fault.scope is Scope.EXCHANGE or self.matcher.by_exchange
 
     def handles(self, *names: str) -> bool:
         """Whether it has one of the hooks *names*."""
@@ -103,7 +108,10 @@ class Plan:
             instance.check(self.protocol)
         else:
             instance = instantiate(plugin, fault.options)
-        return Entry(key, fault, plugin, instance, of_mix=of_mix)
+        matcher = Matcher(fault.match, self.protocol, f"fault {fault.name!r}")
+        entry = Entry(key, fault, plugin, instance, matcher, of_mix=of_mix)
+        _check_scope(entry)
+        return entry
 
     def draw(self, random: Random) -> Entry | None:
         """The share of the mix that is hit this time; ``None`` for the undisturbed rest. One number is drawn."""
@@ -120,6 +128,20 @@ class Plan:
             for entry in self.entries
             if not entry.hooks.isdisjoint(_DATA_HOOKS) and entry.fault.stream.includes(to_backend)
         ]
+
+
+def _check_scope(entry: Entry) -> None:
+    """Refuse a fault that is for exchanges, by its scope or by what it matches, if it does not act on exchanges."""
+    if entry.of_mix or not entry.per_exchange:
+        return
+    on_some = not entry.hooks.isdisjoint(_EXCHANGE_HOOKS | _DATA_HOOKS) and not entry.handles("on_start")
+    if entry.hooks and not on_some or entry.blocking:
+        option, value = ("match", dict(entry.fault.match)) if entry.matcher.by_exchange else ("scope", "exchange")
+        raise OptionError(
+            f"fault {entry.name!r} {option}",
+            value,
+            f"no choice of exchanges: {entry.fault.behavior!r} acts on whole connections",
+        )
 
 
 def _keys(shares: tuple[Share, ...]) -> list[str]:

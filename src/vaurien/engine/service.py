@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vaurien.classic.protocol import Transparent
 from vaurien.engine.clock import Clock
+from vaurien.engine.occasions import Occasions
 from vaurien.engine.plan import Entry, Plan
 from vaurien.engine.pool import Pool
 from vaurien.engine.traffic import Traffic
 from vaurien.events import Event, Observer
 from vaurien.framing import Protocol
-from vaurien.model import Address, ProxyConfig
+from vaurien.model import Address, ProxyConfig, Window
 
 if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
 
 S = TypeVar("S")
+
+_ALWAYS = Window()
 
 BUFFER = 256 * 1024
 """Bytes read at once. Measured: bulk throughput grows up to here, and a longer read keeps other connections waiting."""
@@ -55,6 +58,8 @@ class Service:
         self.forgotten: Callable[[], None] = lambda: None
         """Called when a connection is over."""
         self._shared: dict[str, Any] = {}
+        self._occasions: dict[str, Occasions] = {}
+        self._open_windows()
 
     @property
     def blocking(self) -> bool:
@@ -84,10 +89,33 @@ class Service:
     def adopt(self, plan: Plan) -> None:
         """Work by *plan* from the next byte on; the state of faults that are gone is forgotten."""
         self.plan = plan
+        self._open_windows()
         kept = {entry.key for entry in plan.entries}
         self._shared = {key: state for key, state in self._shared.items() if key in kept}
         for connection in list(self.connections.values()):
             connection.adopt()
+
+    def _open_windows(self) -> None:
+        """Begin to count for the windows that are new; those that were open go on."""
+        before, now = self._occasions, self.clock.now()
+        self._occasions = {}
+        for entry in self.plan.entries:
+            window = entry.fault.window
+            if window != _ALWAYS:
+                same = before.get(entry.key)
+                self._occasions[entry.key] = same if same and same.window == window else Occasions(window, now)
+
+    def throw(self, entry: Entry, random: Callable[[], Random]) -> bool:
+        """Throw the dice of *entry* for one occasion, if its window is open; *random* gives its generator."""
+        occasions = self._occasions.get(entry.key)
+        if occasions is not None and not occasions.take(self.clock.now()):
+            return False
+        probability = entry.fault.probability
+        if probability < 1.0 and random().random() >= probability:
+            return False
+        if occasions is not None:
+            occasions.hit()
+        return True
 
     def emit(self, make: type[Event], **facts: Any) -> None:
         """Tell the observers, if there are any."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -53,6 +53,9 @@ class Bytes(msgspec.Struct, frozen=True):
         return Bytes(self.read + other.read, self.written + other.written)
 
 
+_NOTHING = Bytes()
+
+
 class Meter:
     """Counts the bytes of one connection, over all the links and lanes that it has one after the other.
 
@@ -62,15 +65,15 @@ class Meter:
     __slots__ = ("_gone", "lane", "links")
 
     def __init__(self) -> None:
-        self.links: Mapping[bool, Link] = {}
+        self.links: Sequence[Link] = ()
         self.lane: Lane | None = None
-        self._gone = {True: Bytes(), False: Bytes()}
+        self._gone = (_NOTHING, _NOTHING)  # to the client, to the backend
 
     def bytes(self, to_backend: bool) -> Bytes:
         """What went in a direction so far."""
         total = self._gone[to_backend]
-        link = self.links.get(to_backend)
-        if link is not None:
+        if self.links:
+            link = self.links[to_backend]
             total += Bytes(link.moved + link.withheld, link.moved)
         if self.lane is not None:
             forwarded = self.lane.sent if to_backend else self.lane.received
@@ -80,12 +83,12 @@ class Meter:
     @property
     def held(self) -> int:
         """Bytes that wait, on delay lines or for a side that does not read."""
-        return sum(link.held for link in self.links.values())
+        return sum(link.held for link in self.links)
 
     def forget(self) -> None:
         """The links and the lane of this moment are gone."""
-        self._gone = {to_backend: self.bytes(to_backend) for to_backend in self._gone}
-        self.links, self.lane = {}, None
+        self._gone = (self.bytes(False), self.bytes(True))
+        self.links, self.lane = (), None
 
 
 class Traffic:

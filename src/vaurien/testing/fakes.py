@@ -179,7 +179,8 @@ class FakeLink:
         """Let *data* leave: behind what was sent before, and not before *after* seconds from its arrival."""
         if after > 0 or data is not self._chunk:
             self.mark()
-        self.passed += len(data)
+        if not self.connection.stopped:
+            self.passed += len(data)
         if not data or self.connection.ended is not None:
             return
         due = self.arrived_at + after if after > 0 else self.now()
@@ -240,7 +241,7 @@ class FakeLink:
 
 
 class FakeExchange:
-    """A `vaurien.hooks.Exchange` for tests: what a hook asked for is in *replied*, *dropped*, *changed*, *injected*."""
+    """A `vaurien.hooks.Exchange` for tests: what a hook asked for is in *replied*, *dropped*, *repeated* and so on."""
 
     def __init__(
         self,
@@ -258,6 +259,7 @@ class FakeExchange:
         self.response = response
         self.replied: Reply | None = None
         self.dropped = False
+        self.repeated = False
         self.changed: bytes | None = None
         self.injected = b""
         self._client = Wait(math.inf)
@@ -309,6 +311,11 @@ class FakeExchange:
         """Remember that the message was swallowed."""
         self._mark()
         self.dropped = True
+
+    def repeat(self) -> None:
+        """Remember that the request was to be sent twice."""
+        self._mark()
+        self.repeated = True
 
     def change(self, head: bytes) -> None:
         """Remember *head*."""

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from vaurien.engine.active import Interrupted
+from vaurien.engine.service import BUFFER
 from vaurien.hooks import Behavior, overridden
 from vaurien.testing.clock import Run
 from vaurien.testing.fakes import FakeConnection, FakeLink, Sent
@@ -100,6 +101,14 @@ def _played(connection: FakeConnection) -> Played:
     return Played(tuple(up.sent), tuple(down.sent), connection.ended, ended_at, *ends, connection.hits)
 
 
+def _what_came_meanwhile(waiting: deque[Chunk | End | _Alarm]) -> bytes:
+    """Chunks that arrived while a hook was busy are read at once, as a socket gives them: up to the engine's buffer."""
+    data = bytearray()
+    while waiting and isinstance(waiting[0], Chunk) and len(data) + len(waiting[0].data) <= BUFFER:
+        data += waiting.popleft().data  # type: ignore[union-attr]
+    return bytes(data)
+
+
 class _Alarm(msgspec.Struct, frozen=True):
     """An alarm goes off."""
 
@@ -184,7 +193,7 @@ class _Player:
         while waiting and self._connection.ended is None:
             step = waiting.popleft()
             if isinstance(step, Chunk):
-                await self._data(link, step.data)
+                await self._data(link, step.data + _what_came_meanwhile(waiting))
             elif isinstance(step, End):
                 await self._end(link)
             elif not self._connection.stopped:

@@ -1,0 +1,68 @@
+"""The servers that loads are sent to: redis for small messages, nginx for HTTP, iperf3 for one big stream."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.processes import Process, program, started
+
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+error_log stderr;
+worker_rlimit_nofile 8192;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    keepalive_requests 100000000;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{ return 200 "hello\\n"; }}
+        location = /zeros {{ root {folder}; }}
+    }}
+}}
+"""
+
+
+ZEROS = 16 * 1024 * 1024
+"""Bytes of nginx's ``/zeros``, for streams."""
+
+
+class Backends(msgspec.Struct, frozen=True):
+    """The servers of a run, started once for all its rounds."""
+
+    redis: Process
+    nginx: Process
+    iperf3: Process
+
+
+@contextlib.contextmanager
+def backends() -> Iterator[Backends]:
+    """All servers, each with one thread that serves."""
+    with started(_redis) as redis, started(_nginx) as nginx, started(_iperf3) as iperf3:
+        yield Backends(redis, nginx, iperf3)
+
+
+def _redis(port: int, folder: Path) -> list[str]:
+    settings = {"port": str(port), "bind": "127.0.0.1", "dir": str(folder), "save": "", "appendonly": "no"}
+    return [program("redis-server"), *(word for name, value in settings.items() for word in (f"--{name}", value))]
+
+
+def _nginx(port: int, folder: Path) -> list[str]:
+    (folder / "zeros").write_bytes(bytes(ZEROS))
+    (folder / "nginx.conf").write_text(NGINX.format(port=port, folder=folder))
+    return [program("nginx"), "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
+
+
+def _iperf3(port: int, _: Path) -> list[str]:
+    return [program("iperf3"), "--server", "--bind", "127.0.0.1", "--port", str(port)]

@@ -1,0 +1,84 @@
+"""The run: in each round every row, in each row every contestant, one after the other."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from benchmarks.backends import Backends
+from benchmarks.contestants import Contestant
+from benchmarks.measures import Effort
+from benchmarks.rows import Round, Row, Target
+
+Say = Callable[[str], None]
+
+
+class Derived(msgspec.Struct, frozen=True):
+    """A target's figure: the median over the rounds, its range, what is asked, and whether that is met."""
+
+    title: str
+    median: float
+    low: float
+    high: float
+    unit: str
+    asked: str
+    met: bool
+
+
+class Result(msgspec.Struct, frozen=True):
+    """A row's outcome: the *medians* and the *rounds* behind them, by contestant; or why it was left out."""
+
+    key: str
+    title: str
+    medians: Mapping[str, Mapping[str, float]] = {}
+    rounds: Sequence[Round] = ()
+    targets: Sequence[Derived] = ()
+    left_out: str | None = None
+
+
+def run(rows: Sequence[Row], backends: Backends, rounds: int, effort: Effort, say: Say) -> list[Result]:
+    """Measure *rows* in *rounds* rounds; *say* is told what happens."""
+    missing = {row.key: row.missing() for row in rows}
+    possible = [row for row in rows if missing[row.key] is None]
+    measured: dict[str, list[Round]] = {row.key: [] for row in possible}
+    for number in range(rounds):
+        for row in possible:
+            figures = {}
+            for contestant in _rotated(row.contestants, number):
+                figures[str(contestant)] = row.measure(backends, contestant, effort)
+                say(f"round {number + 1}/{rounds}  {row.key:<12} {contestant!s:<20} {_brief(figures[str(contestant)])}")
+            measured[row.key].append({str(one): figures[str(one)] for one in row.contestants})
+    return [_result(row, measured.get(row.key, []), missing[row.key]) for row in rows]
+
+
+def _rotated(contestants: Sequence[Contestant], number: int) -> list[Contestant]:
+    """Another one begins in each round, so that nobody always follows the same."""
+    start = number % len(contestants)
+    return [*contestants[start:], *contestants[:start]]
+
+
+def _result(row: Row, rounds: Sequence[Round], missing: str | None) -> Result:
+    if missing is not None:
+        return Result(row.key, row.title, left_out=missing)
+    medians = {
+        str(contestant): _medians([figures[str(contestant)] for figures in rounds]) for contestant in row.contestants
+    }
+    return Result(row.key, row.title, medians, rounds, [_derived(target, rounds) for target in row.targets])
+
+
+def _medians(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(one[name] for one in figures) for name in figures[0]}
+
+
+def _derived(target: Target, rounds: Sequence[Round]) -> Derived:
+    """The figure is taken within each round, where the machine was the same for all, and then its median."""
+    values = [target.value(figures) for figures in rounds]
+    median = statistics.median(values)
+    asked = f"{'≥' if target.at_least else '≤'} {target.limit:g}"
+    return Derived(target.title, median, min(values), max(values), target.unit, asked, target.met(median))
+
+
+def _brief(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{value:.5g} {name}" for name, value in figures.items())
