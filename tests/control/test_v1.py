@@ -83,6 +83,14 @@ def test_a_proxy_gets_another_backend_and_keeps_its_faults(served, echo):
     assert (changed["backend"], len(changed["faults"])) == (echo, 1)
 
 
+def test_a_proxy_has_the_seed_of_the_program_unless_it_is_given_one():
+    with interface(seed="12345") as served:
+        assert served.proxy("a")["seed"] == "12345"
+        assert served.proxy("b", seed="7")["seed"] == "7"
+        body = {"proxies": [{"name": "c", "backend": "h:1"}]}
+        assert served.ask("PUT", "/api/v1/config", body).json["proxies"][0]["seed"] == "12345"
+
+
 def test_a_proxy_that_does_not_run_yet(served):
     assert served.proxy("later", enabled=False)["enabled"] is False
 

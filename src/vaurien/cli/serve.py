@@ -79,7 +79,7 @@ def _control(configuration: Configuration) -> Control | None:
 async def _serve(configuration: Configuration, observers: list[Observer], control: Control | None) -> None:
     stop = asyncio.Event()
     on_signals(stop)
-    hub = Hub(observers=[*observers, control.recent] if control else observers)
+    hub = Hub(observers=[*observers, control] if control else observers)
     try:
         await _start(hub, configuration)
         if control:
