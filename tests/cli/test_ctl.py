@@ -80,6 +80,16 @@ def test_faults(run, served):
     assert served.get("/api/v1/proxies/first/faults") == {"faults": []}
 
 
+def test_when_a_fault_acts(run, served):
+    run("fault", "add", "first", "delay", "--skip", "2", "--every", "3", "--match", "client=10.0.0.0/8", "--ttl", "60")
+    fault = served.get("/api/v1/proxies/first/faults/delay")
+    assert (fault["window"]["skip"], fault["window"]["every"], fault["ttl"]) == (2, 3, 60.0)
+    assert fault["match"] == {"client": "10.0.0.0/8"}
+    run("fault", "update", "first", "delay", "--count", "5", "--seconds", "1.5")
+    window = served.get("/api/v1/proxies/first/faults/delay")["window"]
+    assert window == {"skip": 2, "count": 5, "every": 3, "seconds": 1.5}
+
+
 def test_json_is_what_the_interface_says(run, served, capsys):
     assert ctl.main(["--json", "inspect", "first"]) == 0
     assert json.loads(capsys.readouterr().out) == served.get("/api/v1/proxies/first")
