@@ -7,24 +7,27 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from vaurien import __version__
 from vaurien.config import Configuration
-from vaurien.errors import BindError, OptionError
+from vaurien.errors import BindError, OptionError, VaurienError
 from vaurien.events import Observer
 from vaurien.hub import Hub
 from vaurien.metrics.log import Log
 from vaurien.metrics.statsd import Statsd
-from vaurien.model import Address
+from vaurien.proxy import Proxy
 
 if TYPE_CHECKING:
     from vaurien.cli.steer import Control
 
 
-def run(configuration: Configuration) -> None:
+def run(configuration: Configuration, again: Callable[[], Configuration]) -> None:
     """Serve until SIGTERM or SIGINT; live connections then have the configured grace. A second signal ends at once.
+
+    At SIGHUP the proxies of *again*, the configuration read anew, come in the place of those that there are: what is
+    the same stays, with its connections.
 
     Raises `BindError` when the address cannot be had, and `OptionError` for a log or a statsd server that cannot.
     """
@@ -35,7 +38,7 @@ def run(configuration: Configuration) -> None:
         if configuration.statsd.enabled:
             observers.append(closing.enter_context(contextlib.closing(_statsd(configuration))))
         control = _control(configuration)
-        runner.run(_serve(configuration, observers, control))
+        runner.run(_serve(configuration, observers, control, again))
 
 
 def loops(uvloop_wanted: bool) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -76,7 +79,12 @@ def _control(configuration: Configuration) -> Control | None:
     return Control(configuration)
 
 
-async def _serve(configuration: Configuration, observers: list[Observer], control: Control | None) -> None:
+async def _serve(
+    configuration: Configuration,
+    observers: list[Observer],
+    control: Control | None,
+    again: Callable[[], Configuration],
+) -> None:
     stop = asyncio.Event()
     on_signals(stop)
     hub = Hub(observers=[*observers, control] if control else observers)
@@ -84,7 +92,8 @@ async def _serve(configuration: Configuration, observers: list[Observer], contro
         await _start(hub, configuration)
         if control:
             print(await control.start(hub), flush=True)
-        await stop.wait()
+        with _reloading(hub, again):
+            await stop.wait()
     finally:
         if control:
             await control.stop()
@@ -92,13 +101,47 @@ async def _serve(configuration: Configuration, observers: list[Observer], contro
 
 
 async def _start(hub: Hub, configuration: Configuration) -> None:
-    [config] = configuration.proxies
+    """Have the proxies of *configuration*, and say where they listen."""
     try:
-        proxy = await hub.create(config)
+        await hub.replace(configuration.proxies)
     except BindError as error:
+        if len(configuration.proxies) > 1:
+            raise
         source = configuration.source("vaurien", "proxy")
         raise BindError(f"option proxy (from {source}): {error}; expected an address that is free and ours") from None
-    print(_greeting(proxy.address, configuration), flush=True)
+    finally:
+        for proxy in hub.proxies.values():
+            print(_greeting(proxy), flush=True)
+
+
+@contextlib.contextmanager
+def _reloading(hub: Hub, again: Callable[[], Configuration]) -> Iterator[None]:
+    """Read the configuration anew at each SIGHUP; one that is wrong changes nothing, and is told."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        try:
+            await hub.replace(again().proxies)
+        except VaurienError as error:
+            print(f"vaurien: not all of the configuration is in force: {error}", file=sys.stderr, flush=True)
+        else:
+            print(f"vaurien: configuration read again, {len(hub.proxies)} proxies", flush=True)
+
+    def signalled() -> None:
+        task = asyncio.ensure_future(reload())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError, AttributeError):  # Windows
+        loop.add_signal_handler(signal.SIGHUP, signalled)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError, AttributeError):
+            loop.remove_signal_handler(signal.SIGHUP)
+        for task in tasks:
+            task.cancel()
 
 
 def on_signals(stop: asyncio.Event) -> None:
@@ -122,7 +165,8 @@ def _end_now() -> None:
     os._exit(0)
 
 
-def _greeting(address: Address, configuration: Configuration) -> str:
-    [config] = configuration.proxies
+def _greeting(proxy: Proxy) -> str:
+    config = proxy.config
     mix = f"behavior {config.policy.mix}" if config.policy.mix.shares else "no behavior"
-    return f"vaurien {__version__}: {address} -> {config.backend} ({config.protocol}), {mix}, seed {config.seed}"
+    where = str(proxy.address) if proxy.enabled else f"{proxy.address} (disabled)"
+    return f"vaurien {__version__}: {where} -> {config.backend} ({config.protocol}), {mix}, seed {config.seed}"

@@ -12,13 +12,10 @@ import msgspec
 
 from vaurien import options, plugins
 from vaurien.config.declared import Connections, Traffic
-from vaurien.config.layers import Given, Key, Layer, Section, Tables, converted
+from vaurien.config.layers import TABLE, Given, Key, Layer, Section, Tables, converted
 from vaurien.errors import ConfigError, OptionError, UnknownName
 from vaurien.model import Fault
 from vaurien.options import Declaration
-
-TABLE = "[[proxy]] "
-"""What the names of these sections begin with among the sections of a file; their number follows."""
 
 _SPELLINGS = {"listen": "proxy", "mix": "behavior"}
 _SHARED = frozenset({"grace"})  # of the program, not of a proxy
@@ -52,12 +49,12 @@ def take(tables: Tables) -> list[Several]:
     return found
 
 
-def refuse_one(several: list[Several], layers: Iterator[Layer]) -> None:
-    """Refuse what can be meant for one proxy only, when there are several. Raises `ConfigError`."""
+def refuse_of_one(several: list[Several], *layers: Layer) -> None:
+    """Refuse what *layers* say of one proxy, when there are *several*. Raises `ConfigError`."""
     for layer in layers:
         for (section, option), given in layer.items():
-            if len(several) > 1 and section == "vaurien" and option in _OF_ONE:
-                raise ConfigError(f"{given.source}: there are {len(several)} proxies in the file; expected it there")
+            if several and section == "vaurien" and option in _OF_ONE:
+                raise ConfigError(f"{given.source}: the file has [[proxy]] tables; expected it in one of them")
 
 
 def _number(name: str) -> int:

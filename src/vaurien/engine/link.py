@@ -392,8 +392,14 @@ class Link:
 
     def discard(self) -> None:
         """Stop moving bytes; what is under way is lost."""
-        if self.closed:
-            return
+        if not self.closed:
+            self._shut()
+        current = asyncio.current_task(self.loop)
+        for task in list(self._tasks or ()):  # also one that began to wait after the destination had failed
+            if task is not current:
+                task.cancel()
+
+    def _shut(self) -> None:
         self.closed = True
         if self.pending is not None:
             self._taken()
@@ -404,7 +410,3 @@ class Link:
         for coroutine in self._inbox or ():
             coroutine.close()
         self._inbox = None
-        current = asyncio.current_task(self.loop)
-        for task in list(self._tasks or ()):
-            if task is not current:
-                task.cancel()
