@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -171,6 +174,18 @@ def test_nobody_answers(capsys):
         port = taken.getsockname()[1]
     assert ctl.main(["--host", f"127.0.0.1:{port}", "list"]) == ctl.UNREACHABLE
     assert "does not answer" in capsys.readouterr().err
+
+
+PAGE = Path(__file__).parents[2] / "docs/how-to/steer-a-running-proxy.md"
+COMMANDS = re.findall(r"^\$ vaurienctl (.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_commands_of_the_page_work_in_their_order(run):
+    """Without what names an interface elsewhere, and the port, which somebody may have."""
+    assert len(COMMANDS) > 5
+    for line in COMMANDS:
+        if "--host" not in line and line != "events":
+            run(*shlex.split(line.replace("--listen localhost:6380 ", "")))
 
 
 def test_columns_for_people_and_tabs_for_programs():
