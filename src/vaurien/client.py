@@ -198,11 +198,15 @@ def at(url: str, *, token: str | None = None) -> Client:
     """A client for *url*: ``http://host:port``, ``host:port``, or ``unix:/path``. Raises ValueError for all else."""
     if url.startswith("unix:"):
         return Client(path=url.removeprefix("unix:"), token=token)
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    wrong = ValueError(f"{url!r} is not valid; expected http://host:port, host:port or unix:/path")
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        port = parts.port or (443 if parts.scheme == "https" else 8080)
+    except ValueError:  # a port that is no number, brackets that do not close
+        raise wrong from None
     if not parts.hostname or parts.path.strip("/") or parts.scheme not in ("http", "https"):
-        raise ValueError(f"{url!r} is not valid; expected http://host:port, host:port or unix:/path")
-    default = 443 if parts.scheme == "https" else 8080
-    return Client(parts.hostname, parts.port or default, parts.scheme, token=token)
+        raise wrong
+    return Client(parts.hostname, port, parts.scheme, token=token)
 
 
 class Client(_Calls):

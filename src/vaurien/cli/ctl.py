@@ -6,7 +6,6 @@ tabs in a pipe, and with ``--json`` what the interface said.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import sys
@@ -16,57 +15,13 @@ from typing import Any
 import click
 
 from vaurien import __version__
-from vaurien.cli import columns
-from vaurien.client import Client, Refused, Unreachable, at
+from vaurien.cli.asking import Commands, Control, asking, pairs
+from vaurien.cli.ctl_faults import fault
+from vaurien.client import Refused, Unreachable
 from vaurien.errors import VaurienError
 
 OK, REFUSED, BAD_INPUT, UNREACHABLE = 0, 1, 2, 3
 """Exit statuses: done, refused by the interface, not understood, nobody answers."""
-
-
-class Commands(click.Group):
-    """A group that knows the nearest of its commands."""
-
-    def resolve_command(
-        self, context: click.Context, arguments: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that *arguments* name. Raises `click.UsageError` with what comes nearest."""
-        known = self.list_commands(context)
-        if arguments and arguments[0] not in known:
-            near = difflib.get_close_matches(arguments[0], known, n=1, cutoff=0.5)
-            advice = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
-            raise click.UsageError(f"unknown command {arguments[0]!r}; {advice}", context)
-        return super().resolve_command(context, arguments)
-
-
-Commands.group_class = Commands
-
-
-class Control:
-    """Where to ask, and how answers are printed."""
-
-    def __init__(self, url: str, token: str | None, as_json: bool) -> None:
-        self.url, self._token, self._as_json = url, token, as_json
-
-    @property
-    def client(self) -> Client:
-        """The client. Raises `click.UsageError` for a URL that is none."""
-        try:
-            return at(self.url, token=self._token)
-        except ValueError as error:
-            raise click.UsageError(f"--host: {error}") from None
-
-    def show(self, answer: Any, *names: str) -> None:
-        """Print *answer*, an object or a list of them; of each the fields *names*."""
-        if self._as_json:
-            click.echo(json.dumps(answer, indent=2))
-        elif isinstance(answer, list):
-            click.echo(columns.rows(answer, names, sys.stdout.isatty()), nl=False)
-        else:
-            click.echo(columns.record(answer, names or tuple(answer), sys.stdout.isatty()), nl=False)
-
-
-_control = click.make_pass_decorator(Control)
 
 
 @click.group(
@@ -100,7 +55,7 @@ def _also_host(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @command.command("list-behaviors")
 @_also_host
-@_control
+@asking
 def list_behaviors(control: Control) -> None:
     """List the behaviors of the first proxy."""
     behaviors = control.client.list_behaviors()
@@ -109,7 +64,7 @@ def list_behaviors(control: Control) -> None:
 
 @command.command("get-behavior")
 @_also_host
-@_control
+@asking
 def get_behavior(control: Control) -> None:
     """Show how the first proxy behaves."""
     control.show([{"behavior": control.client.get_behavior()}], "behavior")
@@ -119,7 +74,7 @@ def get_behavior(control: Control) -> None:
 @click.argument("name")
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @_also_host
-@_control
+@asking
 def set_behavior(control: Control, name: str, options: tuple[str, ...]) -> None:
     """Have the first proxy behave as NAME says."""
     control.client.set_behavior(name, **pairs(options))
@@ -129,7 +84,7 @@ def set_behavior(control: Control, name: str, options: tuple[str, ...]) -> None:
 
 
 @command.command("list")
-@_control
+@asking
 def list_proxies(control: Control) -> None:
     """List the proxies."""
     proxies = control.client.list_proxies()
@@ -138,7 +93,7 @@ def list_proxies(control: Control) -> None:
 
 @command.command("inspect")
 @click.argument("proxy")
-@_control
+@asking
 def inspect(control: Control, proxy: str) -> None:
     """Show everything about a proxy."""
     control.show(control.client.get_proxy(proxy))
@@ -150,7 +105,7 @@ def inspect(control: Control, proxy: str) -> None:
 @click.option("--backend", required=True, help="The server behind it, host:port.")
 @click.option("--protocol", help="What the two speak.")
 @click.option("--mix", help="Such as 20:delay,10:error.")
-@_control
+@asking
 def create(control: Control, /, **given: Any) -> None:
     """Create a proxy called NAME."""
     proxy = control.client.create_proxy(**{name: value for name, value in given.items() if value is not None})
@@ -159,7 +114,7 @@ def create(control: Control, /, **given: Any) -> None:
 
 @command.command("toggle")
 @click.argument("proxy")
-@_control
+@asking
 def toggle(control: Control, proxy: str) -> None:
     """Switch a proxy off, or on again."""
     enabled = control.client.get_proxy(proxy)["enabled"]
@@ -168,7 +123,7 @@ def toggle(control: Control, proxy: str) -> None:
 
 @command.command("delete")
 @click.argument("proxy")
-@_control
+@asking
 def delete(control: Control, proxy: str) -> None:
     """Delete a proxy."""
     control.client.delete_proxy(proxy)
@@ -176,63 +131,14 @@ def delete(control: Control, proxy: str) -> None:
 
 @command.command("connections")
 @click.argument("proxy")
-@_control
+@asking
 def connections(control: Control, proxy: str) -> None:
     """List a proxy's open connections."""
     found = control.client.list_connections(proxy)
     control.show(found, "number", "peer", "age", "sent", "received", "faults")
 
 
-# Faults.
-
-
-@command.group("fault", no_args_is_help=False)
-def fault() -> None:
-    """Faults of a proxy: add, update, remove."""
-
-
-def _fault_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    function = click.option("--scope", help="For what the dice are thrown: connection, exchange or chunk.")(function)
-    function = click.option("--probability", type=float, help="From 0 to 1.")(function)
-    return click.option("--stream", help="upstream, downstream or both.")(function)
-
-
-@fault.command("add")
-@click.argument("proxy")
-@click.argument("behavior")
-@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
-@click.option("--name", help="What to call it [default: the behavior's name]")
-@_fault_options
-@_control
-def add(control: Control, /, proxy: str, behavior: str, options: tuple[str, ...], **given: Any) -> None:
-    """Put BEHAVIOR in use on PROXY."""
-    fields = {name: value for name, value in given.items() if value is not None}
-    added = control.client.add_fault(proxy, behavior=behavior, options=pairs(options), **fields)
-    control.show([added], *_FAULT)
-
-
-@fault.command("update")
-@click.argument("proxy")
-@click.argument("name")
-@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
-@_fault_options
-@_control
-def update(control: Control, /, proxy: str, name: str, options: tuple[str, ...], **given: Any) -> None:
-    """Change what is given of the fault NAME of PROXY."""
-    fields = {field: value for field, value in given.items() if value is not None}
-    control.show([control.client.change_fault(proxy, name, options=pairs(options), **fields)], *_FAULT)
-
-
-@fault.command("remove")
-@click.argument("proxy")
-@click.argument("name")
-@_control
-def remove(control: Control, proxy: str, name: str) -> None:
-    """Take the fault NAME away from PROXY."""
-    control.client.remove_fault(proxy, name)
-
-
-_FAULT = ("name", "behavior", "options", "stream", "probability", "scope")
+command.add_command(fault)
 
 # The whole.
 
@@ -240,7 +146,7 @@ _FAULT = ("name", "behavior", "options", "stream", "probability", "scope")
 @command.command("events")
 @click.option("--proxy", help="Only of this proxy.")
 @click.option("--since", type=int, help="Only after the event of this number.")
-@_control
+@asking
 def events(control: Control, proxy: str | None, since: int | None) -> None:
     """Follow what happens, a JSON object a line; what is remembered comes first."""
     for event in control.client.events(proxy=proxy, since=since):
@@ -249,7 +155,7 @@ def events(control: Control, proxy: str | None, since: int | None) -> None:
 
 @command.command("config")
 @click.argument("file", required=False, type=click.File())
-@_control
+@asking
 def config(control: Control, file: Any) -> None:
     """Print all proxies as JSON; or have exactly those of FILE, written so (- is standard input)."""
     if file is None:
@@ -262,20 +168,6 @@ def config(control: Control, file: Any) -> None:
     if not isinstance(wanted, Mapping):
         raise click.UsageError(f"{file.name} is not valid; expected an object, such as `vaurienctl config` prints")
     control.client.set_config(**wanted)
-
-
-def pairs(options: Sequence[str]) -> dict[str, Any]:
-    """What ``OPTION=VALUE`` arguments say. A value that is JSON is what it says, any other is text."""
-    given = {}
-    for option in options:
-        name, equals, value = option.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f"{option!r} is not valid; expected OPTION=VALUE, such as sleep=2")
-        try:
-            given[name] = json.loads(value)
-        except ValueError:
-            given[name] = value
-    return given
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

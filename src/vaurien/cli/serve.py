@@ -87,7 +87,7 @@ async def _serve(
 ) -> None:
     stop = asyncio.Event()
     on_signals(stop)
-    hub = Hub(observers=[*observers, control.recent] if control else observers)
+    hub = Hub(observers=[*observers, control] if control else observers)
     try:
         await _start(hub, configuration)
         if control:

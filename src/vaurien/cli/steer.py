@@ -10,7 +10,9 @@ from vaurien.control.app import app
 from vaurien.control.events import Recent
 from vaurien.control.server import Server
 from vaurien.errors import BindError
+from vaurien.events import Event
 from vaurien.hub import Hub
+from vaurien.metrics.prometheus import LoopLag, ProxyFigures, page
 from vaurien.model import Address
 
 
@@ -22,19 +24,30 @@ class Control:
         self._listen = _listen(configuration)
         self._token = _token(configuration)
         self._server: Server | None = None
-        self.recent = Recent()
-        """Observes the proxies."""
+        self._recent = Recent()
+        self._lag: LoopLag | None = None
+        self._figures: ProxyFigures | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Observe the proxies."""
+        self._recent(event)
+        if self._figures is not None:
+            self._figures(event)
 
     async def start(self, hub: Hub) -> str:
         """Steer *hub* from now on. Returns what to tell the user. Raises `BindError`."""
         options = self._configuration
+        self._lag = LoopLag()
+        self._figures = ProxyFigures(hub.proxies, self._lag.take)
         served = app(
             hub,
-            self.recent,
+            self._recent,
             self._listen,
             options=options.plugins,
             names=options.http.http_names,
             token=self._token,
+            metrics=page(self._figures, runtime=True),
+            seed=options.proxies[0].seed,
         )
         self._server = Server(served, self._listen)
         try:
@@ -50,9 +63,11 @@ class Control:
 
     async def stop(self) -> None:
         """Stop; requests in progress have a moment."""
-        self.recent.close()
+        self._recent.close()
         if self._server is not None:
             await self._server.stop()
+        if self._lag is not None:
+            self._lag.close()
 
 
 _EXPOSED = "whoever reaches {} can steer the proxies; expected --token-file, or an address of this machine alone"

@@ -32,12 +32,12 @@ def app(
     """What is served at *listen* to steer *hub*. *recent* observes it.
 
     *options* are those that the configuration gave to plugins, by section; *names* and *token* are for the `Guard`;
-    *metrics* makes the page of ``/metrics``; *seed* and *strict* are for `toxiproxy.router`. A path that is nobody's is
-    Toxiproxy's: its clients know its answer.
+    *metrics* makes the page of ``/metrics``; *seed* is for new proxies, *strict* for `toxiproxy.router`. A path that is
+    nobody's is Toxiproxy's: its clients know its answer.
     """
     served = Starlette(
         routes=[
-            *routes.endpoints((*v1.ROUTES, _DOCUMENT), hub, recent),
+            *routes.endpoints((*v1.ROUTES, _DOCUMENT), hub, recent, seed),
             Route("/api/{rest:path}", _nothing_here, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
             *original.routes(hub, options or {}),
             Mount("", app=toxiproxy.router(hub, seed=seed, strict=strict, metrics=metrics)),

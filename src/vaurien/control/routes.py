@@ -19,7 +19,10 @@ from vaurien.hub import Hub
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A request, read: *path* and *query* by name, and the *body* as its route wants it."""
+    """A request, read: *path* and *query* by name, and the *body* as its route wants it.
+
+    *seed* is that of a new proxy which is given none.
+    """
 
     hub: Hub
     recent: Recent
@@ -27,6 +30,7 @@ class Call(msgspec.Struct, frozen=True):
     query: Mapping[str, str]
     body: Any
     headers: Mapping[str, str]
+    seed: str
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[object]]
@@ -58,19 +62,19 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return inspect.getdoc(self.handler) or ""
 
 
-def endpoints(routes: Iterable[Route], hub: Hub, recent: Recent) -> list[Path]:
-    """*routes* as Starlette wants them: one for each path, with all its methods."""
+def endpoints(routes: Iterable[Route], hub: Hub, recent: Recent, seed: str) -> list[Path]:
+    """*routes* as Starlette wants them: one for each path, with all its methods. *seed* is for new proxies."""
     paths: dict[str, dict[str, Route]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method] = route
-    return [Path(path, _Endpoint(methods, hub, recent)) for path, methods in paths.items()]
+    return [Path(path, _Endpoint(methods, hub, recent, seed)) for path, methods in paths.items()]
 
 
 class _Endpoint:
     """All methods of one path."""
 
-    def __init__(self, methods: Mapping[str, Route], hub: Hub, recent: Recent) -> None:
-        self._methods, self._hub, self._recent = methods, hub, recent
+    def __init__(self, methods: Mapping[str, Route], hub: Hub, recent: Recent, seed: str) -> None:
+        self._methods, self._hub, self._recent, self._seed = methods, hub, recent, seed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -98,7 +102,9 @@ class _Endpoint:
         body = None
         if route.body is not None:
             body = checks.decode(await answers.body(request), route.body)
-        return Call(self._hub, self._recent, request.path_params, request.query_params, body, request.headers)
+        return Call(
+            self._hub, self._recent, request.path_params, request.query_params, body, request.headers, self._seed
+        )
 
 
 def _check_query(route: Route, given: Mapping[str, str]) -> None:

@@ -80,6 +80,7 @@ _FLAT: Mapping[str, tuple[Any, ...]] = {
     "listen": (_ADDRESS, "127.0.0.1:0"),
     "backend": (_ADDRESS,),
     "protocol_options": _OPTIONS,
+    "seed": (Annotated[str, Meta(description="Makes chance repeatable")] | UnsetType, UNSET),
     "mix": (MixBody, ""),
     "faults": (_FAULTS, msgspec.field(default_factory=list)),
 }
@@ -120,9 +121,13 @@ def _share(body: ShareBody) -> Share:
     return Share(body.percent, body.behavior, body.options)
 
 
-def config(body: Any, pointer: str = "") -> ProxyConfig:
-    """The configuration that *body*, a `ProxyBody` at *pointer*, stands for. Raises `BadRequest`."""
+def config(body: Any, seed: str, pointer: str = "") -> ProxyConfig:
+    """The configuration that *body*, a `ProxyBody` at *pointer*, stands for; *seed* is for one that has none.
+
+    Raises `BadRequest`.
+    """
     fields = msgspec.structs.asdict(body)
+    fields["seed"] = seed if body.seed is UNSET else body.seed
     fields["listen"] = checks.address(body.listen, f"{pointer}/listen")
     fields["backend"] = checks.address(body.backend, f"{pointer}/backend", dialled=True)
     names = ("protocol", "protocol_options")
@@ -132,10 +137,10 @@ def config(body: Any, pointer: str = "") -> ProxyConfig:
     return ProxyConfig(policy=Policy(mix(fields.pop("mix"), f"{pointer}/mix"), tuple(faults)), **fields)
 
 
-def configs(bodies: list[Any], pointer: str) -> list[ProxyConfig]:
-    """Those that *bodies*, a list of `ProxyBody` at *pointer*, stand for. Raises `BadRequest`."""
+def configs(bodies: list[Any], seed: str, pointer: str) -> list[ProxyConfig]:
+    """Those that *bodies*, a list of `ProxyBody` at *pointer*, stand for, as for `config`. Raises `BadRequest`."""
     _check_names([body.name for body in bodies], pointer)
-    return [config(body, f"{pointer}/{number}") for number, body in enumerate(bodies)]
+    return [config(body, seed, f"{pointer}/{number}") for number, body in enumerate(bodies)]
 
 
 def _check_names(names: list[str], pointer: str) -> None:

@@ -41,7 +41,7 @@ async def list_proxies(call: Call) -> object:
 
 async def create_proxy(call: Call) -> object:
     """Add a proxy, with its mix and its faults. Without `listen` it gets a free port of the loopback."""
-    return wire.shown(await call.hub.create(wire.config(call.body)))
+    return wire.shown(await call.hub.create(wire.config(call.body, call.seed)))
 
 
 async def get_proxy(call: Call) -> object:

@@ -44,7 +44,7 @@ async def get_config(call: Call) -> object:
 
 async def set_config(call: Call) -> object:
     """Have exactly these proxies. Those that are the same already are left alone, with their connections."""
-    await call.hub.replace(wire.configs(call.body.proxies, "/proxies"))
+    await call.hub.replace(wire.configs(call.body.proxies, call.seed, "/proxies"))
     return await get_config(call)
 
 
