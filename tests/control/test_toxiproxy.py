@@ -10,7 +10,7 @@ import pytest
 
 from tests.control.conftest import serving, where
 from tests.running import PATIENCE, read
-from vaurien.control import toxiproxy
+from vaurien.control import answers, toxiproxy
 
 PLAIN = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -127,8 +127,11 @@ def test_a_bad_body(api, method, path, body, message):
     assert answer.headers["content-type"] == (JSON if path == "/populate" else PLAIN)
 
 
-def test_a_body_that_is_too_long(api):
-    assert api("POST", "/proxies", b" " * (toxiproxy.BODY_LIMIT + 1)).status == 413
+def test_a_body_that_is_too_long_is_refused_before_it_is_sent(api):
+    head = f"POST /proxies HTTP/1.1\r\nHost: localhost\r\nContent-Length: {answers.BODY_LIMIT + 1}\r\n\r\n"
+    with socket.create_connection(api.address, timeout=PATIENCE) as client:
+        client.sendall(head.encode())
+        assert client.recv(12) == b"HTTP/1.1 413"
 
 
 @pytest.mark.parametrize("path", ["/proxies/q", "/proxies/q/toxics", "/proxies/q/toxics/t"])
