@@ -126,7 +126,7 @@ class Framing:
             self.waiting.remove(head)
 
     def repeat(self, head: Head) -> bool:
-        """The request that *head* began is sent again: one more response will come. False when it is answered already."""
+        """The request that *head* began is sent again: one more response will come. False if it is answered already."""
         if head not in self.waiting:
             return False
         self.waiting.insert(self.waiting.index(head), head)
@@ -227,8 +227,10 @@ class Framer(Framing):
 
     def end(self, to_backend: bool) -> list[Piece]:
         side = self._sides[to_backend]
+        between = side.between
         side.read.ended = True
         pieces = self.feed(to_backend, b"")
+        side.opaque = not between  # an end inside a message leaves the other side with something that is no message
         rest = side.read.take_all()
         if rest:
             pieces.append((Mark.BODY, rest))

@@ -23,8 +23,8 @@ backend = "127.0.0.1:{}"
 class Program:
     """A running program that is steered by its file and by signals."""
 
-    def __init__(self, file) -> None:
-        command = [sys.executable, "-m", "vaurien", "--config", str(file), "--log-level", "critical"]
+    def __init__(self, file, *flags) -> None:
+        command = [sys.executable, "-m", "vaurien", "--config", str(file), "--log-level", "critical", *flags]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def address(self):
@@ -42,10 +42,10 @@ class Program:
 def run(tmp_path):
     started = []
 
-    def run(text):
+    def run(text, *flags):
         file = tmp_path / "chaos.toml"
         file.write_text(text)
-        started.append(Program(file))
+        started.append(Program(file, *flags))
         return started[-1], file
 
     yield run
@@ -93,3 +93,17 @@ def test_a_file_that_is_wrong_changes_nothing(run):
             program.process.send_signal(signal.SIGHUP)
             assert "it has no name" in program.process.stderr.readline()
             assert ask(client, b"again") == b"again"
+
+
+def test_the_state_comes_before_the_options(run, tmp_path):
+    with Echo() as echo:
+        state = ("--state", str(tmp_path / "state.json"))
+        first, _ = run(PROXY.format("kept", echo.address[1]), *state)
+        address = first.address()
+        first.process.kill()
+        first.process.wait(PATIENCE)
+        first.process.returncode = 0
+        again, _ = run(PROXY.format("other", echo.address[1]), *state)
+        assert again.address() == address
+        with socket.create_connection(address, PATIENCE) as client:
+            assert ask(client, b"hello") == b"hello"

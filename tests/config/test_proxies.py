@@ -114,3 +114,11 @@ def test_proxies_of_an_extended_file(load, tmp_path):
     assert [proxy.name for proxy in load(extends, HOST="db").proxies] == ["redis", "web"]
     own = '[[proxy]]\nname = "mine"\n'
     assert [proxy.name for proxy in load(extends + own, HOST="db").proxies] == ["mine"]
+
+
+def test_each_proxy_has_settings_of_its_own(load):
+    found = load(TWO, HOST="db")
+    assert found.source("proxy redis", "backend").endswith("chaos.toml [[proxy]] 1 backend")
+    assert found.source("proxy web", "timeout").endswith("chaos.toml [[proxy]] 2 timeout")
+    assert found.source("proxy redis", "timeout").endswith("chaos.toml [vaurien] timeout")
+    assert found.source("proxy web", "bufsize") == "default"

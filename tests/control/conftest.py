@@ -104,8 +104,8 @@ def _api():
 
 
 @pytest.fixture
-def api(_api):
-    """The interface without any proxy; what a test creates goes with it."""
+def api(_api, echo):
+    """The interface without any proxy; what a test creates goes with it, before the echo server does."""
     yield _api
     for name in list(_api.hub.proxies):
         _api.run(_api.hub.delete(name))

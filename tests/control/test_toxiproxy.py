@@ -10,7 +10,8 @@ import pytest
 
 from tests.control.conftest import serving, where
 from tests.running import PATIENCE, read
-from vaurien.control import toxiproxy
+from vaurien.control import answers, toxiproxy
+from vaurien.model import Fault, Scope
 
 PLAIN = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -127,8 +128,11 @@ def test_a_bad_body(api, method, path, body, message):
     assert answer.headers["content-type"] == (JSON if path == "/populate" else PLAIN)
 
 
-def test_a_body_that_is_too_long(api):
-    assert api("POST", "/proxies", b" " * (toxiproxy.BODY_LIMIT + 1)).status == 413
+def test_a_body_that_is_too_long_is_refused_before_it_is_sent(api):
+    head = f"POST /proxies HTTP/1.1\r\nHost: localhost\r\nContent-Length: {answers.BODY_LIMIT + 1}\r\n\r\n"
+    with socket.create_connection(api.address, timeout=PATIENCE) as client:
+        client.sendall(head.encode())
+        assert client.recv(12) == b"HTTP/1.1 413"
 
 
 @pytest.mark.parametrize("path", ["/proxies/q", "/proxies/q/toxics", "/proxies/q/toxics/t"])
@@ -460,3 +464,21 @@ def test_other_behaviors_can_be_had_as_toxics(api):
     failed_ = api("POST", "/proxies/p/toxics", {"type": "corrupt", "attributes": {"mode": "odd"}})
     assert failed_.status == 400
     assert "one of flip, zero, random" in failed_.json()["error"]
+
+
+@pytest.mark.usefixtures("p")
+def test_faults_made_elsewhere_are_shown_as_toxics(api):
+    """By a file, or by another interface: with units, in both directions, per exchange."""
+    faults = [
+        Fault("late", "latency", {"latency": "1.5s", "jitter": 2.0, "correlation": 0.5}),
+        Fault("wrong", "error", {"inject": True}, scope=Scope.EXCHANGE),
+    ]
+    for fault in faults:
+        api.loop.call_soon_threadsafe(api.hub.add_fault, "p", fault)
+    late, wrong = api("GET", "/proxies/p/toxics").json()
+    assert late["attributes"] == {"latency": 1500, "jitter": 2, "correlation": 0.5}
+    assert b'"latency":1500,"jitter":2,' in api("GET", "/proxies/p/toxics/late").body
+    assert late["stream"] == "both"
+    assert (wrong["type"], wrong["attributes"]) == ("error", {"inject": True})
+    assert api("PATCH", "/proxies/p/toxics/late", {"attributes": {"jitter": 3}}).json()["attributes"]["jitter"] == 3
+    assert api("DELETE", "/proxies/p/toxics/wrong").status == 204

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.exchanges import VERBATIM, exchanges, fault, passes_unharmed
 from tests.running import PATIENCE, backend, pair, read, read_all, reset, running
-from vaurien.events import Closed, Failed, Injected, Lost
+from vaurien.events import Chosen, Closed, Failed, Injected, Lost
 
 
 @dataclass(frozen=True)
@@ -190,6 +190,42 @@ def test_an_error_can_be_put_into_the_answer(stage, dialogue: Dialogue) -> None:
     assert exchanges(proxy, 1) == [1]
 
 
+def test_exchanges_are_told_apart_while_no_fault_is_in_play(stage, dialogue: Dialogue) -> None:
+    """Faults come and go live: what is under way is left alone, and the next exchange has its number."""
+    proxy, client, server = stage
+    refusal = b""
+    for _ in range(3):
+        client.sendall(dialogue.requests[0])
+        assert heard(server, dialogue.requests[0])
+        proxy.set_policy("", fault("error", code=error_code(proxy)))
+        server.sendall(dialogue.responses[0])
+        assert heard(client, dialogue.responses[0])
+        client.sendall(dialogue.requests[0])
+        if refusal:
+            assert heard(client, refusal)
+        refusal = refusal or client.recv(1000)
+        proxy.set_policy("")
+    assert exchanges(proxy, 3) == [2, 4, 6]
+    assert {link._reader.__name__ for link in links(proxy)} == {"_read_calm"}
+
+
+def test_a_mix_that_does_nothing_draws_no_number(stage, dialogue: Dialogue) -> None:
+    """Whether its exchanges pass at once, or one by one beside a fault."""
+    proxy, client, server = stage
+    for beside in ((), (fault("delay", sleep=0),)):
+        proxy.set_policy("100:dummy", *beside)
+        client.sendall(dialogue.requests[0])
+        assert heard(server, dialogue.requests[0])
+        server.sendall(dialogue.responses[0])
+        assert heard(client, dialogue.responses[0])
+    assert proxy.events.of(Chosen) == []
+
+
+def links(proxy) -> list:
+    (connection,) = proxy.proxy._service.connections.values()
+    return [connection.link(True), connection.link(False)]
+
+
 TLS = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256))
 BAD = {
     "http": {
@@ -217,6 +253,17 @@ BAD = {
         "a line without end": b"a" * 100_000,
         "a wrong binary length": b"\x80\x01\x00\x10\x08\x00\x00\x00\x00\x00\x00\x05" + bytes(100_000),
         "text after binary": b"\x80\x0a" + bytes(22) + b"get a\r\n" * 1000,
+    },
+    "mysql": {
+        "TLS": TLS,
+        "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + b"x" * 100_000,
+        "zeros": bytes(100_000),
+    },
+    "postgres": {
+        "TLS": TLS,
+        "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + b"x" * 100_000,
+        "a negative length": b"\xff\xff\xff\xf0" + bytes(100_000),
+        "zeros": bytes(100_000),
     },
     "smtp": {
         "TLS": TLS,

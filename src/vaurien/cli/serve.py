@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from vaurien import __version__
+from vaurien.cli.state import StateFile
 from vaurien.config import Configuration
 from vaurien.errors import BindError, OptionError, VaurienError
 from vaurien.events import Observer
@@ -103,7 +104,10 @@ async def _serve(
 async def _start(hub: Hub, configuration: Configuration) -> None:
     """Have the proxies of *configuration*, and say where they listen."""
     try:
-        await hub.replace(configuration.proxies)
+        if configuration.process.state is None:
+            await hub.replace(configuration.proxies)
+        else:
+            await StateFile(configuration.process.state, hub).restore(configuration.proxies)
     except BindError as error:
         if len(configuration.proxies) > 1:
             raise

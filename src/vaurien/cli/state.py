@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,12 +27,12 @@ class StateFile:
         self._written = b""
         self._planned = False
 
-    async def restore(self) -> None:
-        """Have the proxies of the file, if there is one, and keep it up to date from now on.
+    async def restore(self, otherwise: Sequence[ProxyConfig] = ()) -> None:
+        """Have the proxies of the file, or if there is none those of *otherwise*, and keep it up to date from now on.
 
         Raises `ConfigError` for a file that cannot be read, and what is wrong with its proxies.
         """
-        await self._hub.replace(self._read())
+        await self._hub.replace(self._read(otherwise))
         self._hub.changed = self._plan
         self.save()
 
@@ -55,11 +56,11 @@ class StateFile:
         except ConfigError as error:
             print(f"vaurien: {error}", file=sys.stderr, flush=True)
 
-    def _read(self) -> list[ProxyConfig]:
+    def _read(self, otherwise: Sequence[ProxyConfig]) -> Sequence[ProxyConfig]:
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=list[ProxyConfig])
         except FileNotFoundError:
-            return []
+            return otherwise
         except OSError as error:
             raise ConfigError(f"state file {str(self._path)!r} cannot be read: {error.strerror}") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

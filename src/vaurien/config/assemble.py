@@ -79,15 +79,19 @@ def assemble(
     if process.sync:
         warnings += (f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other",)
     own = [("vaurien", group) for group in (traffic, connections, process, http)] + [("statsd", statsd)]
+    tables = [_one_of_several(catalogue, one, layer) for one in several]
     return Configuration(
-        proxies=tuple(_one_of_several(catalogue, one, layer) for one in several)
-        or (_proxy(traffic, connections, selection, layer),),
+        proxies=tuple(config for config, _ in tables) or (_proxy(traffic, connections, selection, layer),),
         connections=connections,
         process=process,
         http=http,
         statsd=statsd,
         plugins=selection.options,
-        settings=(*_own_settings(own, layer), *_plugin_settings(selection, layer)),
+        settings=(
+            *_own_settings(own, layer),
+            *(setting for _, settings in tables for setting in settings),
+            *_plugin_settings(selection, layer),
+        ),
         warnings=warnings,
     )
 
@@ -120,14 +124,16 @@ def _proxy(
     )
 
 
-def _one_of_several(catalogue: Catalogue, one: Several, base: Layer) -> ProxyConfig:
-    """A ``[[proxy]]``; it has no mix if nobody gives it one, and the seed of all."""
+def _one_of_several(catalogue: Catalogue, one: Several, base: Layer) -> tuple[ProxyConfig, list[Setting]]:
+    """A ``[[proxy]]``, and its settings; it has no mix if nobody gives it one, and the seed of all."""
     layer = {("vaurien", "behavior"): Given("", DEFAULT), ("vaurien", "seed"): base["vaurien", "seed"], **one.layer}
     traffic, connections = _own(declared.Traffic, "vaurien", layer), _own(declared.Connections, "vaurien", layer)
     selection = Selection(catalogue, traffic.protocol, mix(traffic.behavior, _source(layer, "behavior")), layer)
     config = _proxy(traffic, connections, selection, layer)
     policy = msgspec.structs.replace(config.policy, faults=one.faults)
-    return msgspec.structs.replace(config, policy=policy, enabled=one.enabled)
+    settings = _own_settings([("vaurien", traffic), ("vaurien", connections)], layer)
+    shown = [msgspec.structs.replace(setting, section=f"proxy {config.name}") for setting in settings]
+    return msgspec.structs.replace(config, policy=policy, enabled=one.enabled), shown
 
 
 def _own(struct: type[T], section: str, layer: Layer) -> T:

@@ -89,7 +89,7 @@ def updated(fault: Fault, value: Any, *, strict: bool) -> Fault:
 def shown(fault: Fault) -> dict[str, Any]:
     """*fault* as a toxic."""
     return {
-        "attributes": {**_zeros(fault.behavior), **fault.options},
+        "attributes": {**_zeros(fault.behavior), **_numbers(fault)},
         "name": fault.name,
         "type": fault.behavior,
         "stream": str(fault.stream),
@@ -113,6 +113,17 @@ def _options(behavior: str, attributes: Any, strict: bool) -> dict[str, Any]:
 
 def _further(behavior: str) -> dict[str, Type]:
     return {declaration.name: ANY for declaration in plugins.find(behavior, "behavior").declarations}
+
+
+def _numbers(fault: Fault) -> dict[str, Any]:
+    """The options of *fault*; those that are Toxiproxy's as numbers, whole if they can be: no client knows ``1s``."""
+    fields = TOXICS[fault.behavior].attributes if fault.behavior in TOXICS else {}
+    declared = {one.name: one for one in plugins.find(fault.behavior, "behavior").declarations} if fields else {}
+    shown = {}
+    for name, value in fault.options.items():
+        number = declared[name].convert(value) if name in fields else value
+        shown[name] = int(number) if isinstance(number, float) and number.is_integer() else number
+    return shown
 
 
 def _zeros(behavior: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from vaurien.control import go_json, toxics
+from vaurien.control import answers, go_json, toxics
 from vaurien.control.go_json import ANY, BOOL, STRING, BadBody
 from vaurien.control.go_net import every_interface, listen_address, listen_error
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName, VaurienError
@@ -26,9 +26,6 @@ from vaurien.proxy import Proxy
 
 VERSION = "2.12.0"
 """The release of Toxiproxy whose interface this is; clients ask for it."""
-
-BODY_LIMIT = 2**20
-"""Bytes of a request's body: a configuration of thousands of proxies, and no more."""
 
 _FIELDS = {"name": STRING, "listen": STRING, "upstream": STRING, "enabled": BOOL, "toxics": ANY}
 _IGNORED = frozenset({"logger"})  # a listing shows it, and a client may send it back
@@ -338,9 +335,7 @@ def _json(value: object, status: int = 200) -> Response:
 
 
 async def _body(request: Request) -> bytes:
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > BODY_LIMIT:
-            raise Failure(413, f"bad request body: it is longer than {BODY_LIMIT} bytes")
-    return bytes(data)
+    try:
+        return await answers.body(request)
+    except answers.BadRequest as error:
+        raise Failure(error.status, f"bad request body: {error}") from None

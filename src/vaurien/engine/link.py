@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from vaurien.engine import eager
@@ -34,17 +34,18 @@ class Link:
     __slots__ = (
         "_ahead",
         "_ending",
+        "_farewells",
         "_inbox",
         "_reader",
         "_recv_into",
         "_room",
         "_send",
-        "_source_gone",
         "_task",
         "_tasks",
         "_view",
         "_watched",
         "_watching",
+        "at_once",
         "busy",
         "clock",
         "closed",
@@ -85,6 +86,8 @@ class Link:
         self.closed = False
         """Nothing is to be read or written any more."""
         self.intake: Receiver | None = None
+        self.at_once: Callable[[bytes], bytes] | None = None
+        """What is to be sent of a chunk, while the intake has nothing to wait for."""
         self.stages: list[Stage] = []
         self._ending = False  # the end is to be passed on once nothing is pending
         self._reader: Any = None  # the callback that is registered with the loop
@@ -96,7 +99,7 @@ class Link:
         self._watching = 0  # hooks that wait for the source's end
         self._watched = False  # the end, or bytes, may have been read ahead for them
         self._ahead = b""
-        self._source_gone: asyncio.Future[None] | None = None
+        self._farewells: list[asyncio.Future[None]] | None = None  # of those hooks
 
     def __repr__(self) -> str:
         lane = "direct" if self.intake is None else "hooked"
@@ -134,7 +137,9 @@ class Link:
             return None
         if self.connection.drawing:
             return None if self.connection.claimed else self._read_drawn
-        return self._read_direct if self.intake is None else self._read_hooked
+        if self.intake is None:
+            return self._read_direct
+        return self._read_hooked if self.at_once is None else self._read_calm
 
     def _read_drawn(self) -> None:
         """A plugin of the original is in play: read what is here, unless it is for the blocking lane."""
@@ -167,6 +172,20 @@ class Link:
             return
         if sent < size:
             self._keep(self._view[sent:size])
+
+    def _read_calm(self) -> None:
+        data = self._read()
+        if data:
+            assert self.at_once is not None  # noqa: S101 - `_wanted` chose this lane
+            try:
+                passed = self.at_once(data)
+            except Exception as error:  # the protocol's own code runs here and may raise anything
+                self.connection.crashed(error)
+                return
+            if passed:
+                self.write(passed)
+        elif data is not None:
+            self._pass_end()
 
     def _read_hooked(self) -> None:
         assert self.intake is not None  # noqa: S101 - `_wanted` chose this lane
@@ -210,23 +229,29 @@ class Link:
         """Wait, by *wait_for*, until the source ends or fails, reading ahead to see it."""
         self._watching += 1
         self._watched = True
-        self._source_gone = self._source_gone or self.loop.create_future()
+        gone = self.loop.create_future()
+        self._farewells = [*(self._farewells or ()), gone]
         if self.ended:
             self._tell_gone()
         self.loop.call_soon(self.update)  # once this link is known to be busy
         try:
-            await wait_for(asyncio.shield(self._source_gone))
+            await wait_for(gone)
         finally:
             self._watching -= 1
 
     def _tell_gone(self) -> None:
-        if self._source_gone is not None and not self._source_gone.done():
-            self._source_gone.set_result(None)
+        for gone in self._farewells or ():
+            if not gone.done():  # its fault may just have been removed
+                gone.set_result(None)
+        self._farewells = None
 
     # Running hooks.
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Let *coroutine* act on this link's bytes. Nothing more is read until it is done; calls queue up."""
+        if self.closed:
+            coroutine.close()
+            return
         if self.busy:
             self._inbox = self._inbox or deque()
             self._inbox.append(coroutine)
@@ -236,9 +261,12 @@ class Link:
 
     def _work(self, coroutine: Coroutine[Any, Any, None] | None) -> None:
         while coroutine is not None:
+            over = self.connection.over
             task = self.spawn(coroutine)
             self._task = task
             if task is not None:
+                if self.connection.over and not over:  # a hook ended the connection, and has no more to say
+                    task.cancel()
                 self.update()
                 task.add_done_callback(self._resume)
                 return
@@ -279,6 +307,8 @@ class Link:
             self._tasks = self._tasks or set()
             self._tasks.add(task)
             task.add_done_callback(self._done)
+            if self.closed:  # by the coroutine itself
+                task.cancel()
         return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -297,7 +327,7 @@ class Link:
     @property
     def idle(self) -> bool:
         """Whether nothing of what was read is still on its way through the chain."""
-        return not self.busy and all(stage.idle for stage in self.stages)
+        return self.closed or (not self.busy and all(stage.idle for stage in self.stages))
 
     # Writing.
 
@@ -318,7 +348,7 @@ class Link:
 
     def write(self, data: bytes) -> None:
         """Send *data*, keeping what the destination does not take now."""
-        if self.closed:
+        if self.closed or self.finished:  # after the end of the stream nothing can be said
             return
         self.moved += len(data)
         self.withheld -= len(data)
@@ -387,17 +417,15 @@ class Link:
         self.ended = True
         self.update()
         self._tell_gone()
-        if self._task is not None and self._task is not asyncio.current_task(self.loop):
+        if self._task is not None:  # also the one that runs: its hook has no more to say
             self._task.cancel()
 
     def discard(self) -> None:
         """Stop moving bytes; what is under way is lost."""
         if not self.closed:
             self._shut()
-        current = asyncio.current_task(self.loop)
-        for task in list(self._tasks or ()):  # also one that began to wait after the destination had failed
-            if task is not current:
-                task.cancel()
+        for task in list(self._tasks or ()):  # also one that runs: its hook has no more to say; and later ones
+            task.cancel()
 
     def _shut(self) -> None:
         self.closed = True

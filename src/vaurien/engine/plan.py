@@ -81,6 +81,8 @@ class Plan:
         self._limits = tuple(itertools.accumulate(share.percent for share in shares))
         self.draws = any(entry.hooks or entry.blocking for entry in self.mix)
         self.hooked = any(entry.hooks for entry in self.faults)
+        self.calm = not (self.draws or self.hooked or self.blocking)
+        """Whether nothing in it acts on bytes or exchanges."""
         self.framed = self._needs_framing()
 
     def _needs_framing(self) -> bool:
@@ -135,7 +137,7 @@ def _check_scope(entry: Entry) -> None:
     if entry.of_mix or not entry.per_exchange:
         return
     on_some = not entry.hooks.isdisjoint(_EXCHANGE_HOOKS | _DATA_HOOKS) and not entry.handles("on_start")
-    if entry.hooks and not on_some or entry.blocking:
+    if (entry.hooks and not on_some) or entry.blocking:
         option, value = ("match", dict(entry.fault.match)) if entry.matcher.by_exchange else ("scope", "exchange")
         raise OptionError(
             f"fault {entry.name!r} {option}",

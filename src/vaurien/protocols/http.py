@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Annotated
@@ -87,6 +88,7 @@ class Http(Protocol, frozen=True):
         return None if data == head.data else data
 
 
+@functools.lru_cache  # asked at every request, and there are few backends
 def _authority(address: Address) -> bytes:
     """*address* as in a URI: without the port that is the scheme's own (RFC 9110, section 4.2.3)."""
     host, _, port = str(address).rpartition(":")
