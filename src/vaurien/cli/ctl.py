@@ -180,8 +180,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(UNREACHABLE, str(error))
     except (Refused, VaurienError, ValueError) as error:
         return _fail(REFUSED, str(error))
-    except (KeyboardInterrupt, click.Abort, BrokenPipeError):  # how one stops following events
+    except (KeyboardInterrupt, click.Abort):  # how one stops following events
         return OK
+    except BrokenPipeError:  # another way, `| head`: the interpreter must not write at its end what nobody reads
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return OK
 
 
