@@ -182,8 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(REFUSED, str(error))
     except (KeyboardInterrupt, click.Abort):  # how one stops following events
         return OK
-    except BrokenPipeError:  # another way, `| head`: the interpreter must not write at its end what nobody reads
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # another way, `| head`: what click makes of a pipe that nobody reads
+        return OK
     return OK
 
 
