@@ -1,7 +1,7 @@
 """Clients of the HTTP interface: `Client`, and `AsyncClient` for asyncio. They need the standard library only.
 
-Both have the same methods, one for each operation of ``/api/v1``, declared once as a table of `Call`. What is in the
-path is given by position, what is in the body by name::
+Both have the same methods, one for each operation of ``/api/v1``, declared once as a table of `Call`; only the stream
+of `Client.events` has no counterpart. What is in the path is given by position, what is in the body by name::
 
     client.create_proxy(name="redis", backend="localhost:6379")
     client.add_fault("redis", behavior="latency", options={"latency": 100})

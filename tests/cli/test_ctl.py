@@ -121,12 +121,14 @@ def test_events_are_a_line_each(run, served, monkeypatch):
     assert (shown[0]["type"], shown[0]["proxy"]) == ("Listening", "first")
 
 
-def test_a_token_of_a_file(tmp_path, capsys):
+def test_a_token_of_a_file(tmp_path, capsys, monkeypatch):
     (tmp_path / "token").write_text("secret\n")
     with interface(token="secret") as served:
         host = ["--host", f"127.0.0.1:{served.address.port}"]
         assert ctl.main([*host, "list"]) == ctl.REFUSED
         assert ctl.main([*host, "--token-file", str(tmp_path / "token"), "list"]) == ctl.OK
+        monkeypatch.setenv("VAURIEN_TOKEN_FILE", str(tmp_path / "token"))
+        assert ctl.main([*host, "list"]) == ctl.OK
     assert "secret" not in "".join(capsys.readouterr())
 
 

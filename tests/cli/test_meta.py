@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.control.interface import interface
-from tests.running import PATIENCE
+from tests.running import PATIENCE, read_all
 from vaurien.cli import meta
 from vaurien.errors import BindError
 
@@ -90,6 +90,14 @@ def test_a_web_page_may_not(ask, served, headers):
 @pytest.mark.parametrize(("length", "status"), [("10485760", 413), ("x", 411), ("-1", 411)])
 def test_a_body_that_is_not_read(ask, served, length, status):
     assert ask("PUT", f"/{served.address.port}/behavior", headers={"Content-Length": length})[0] == status
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(front, served, monkeypatch):
+    monkeypatch.setattr(meta._Handler, "timeout", 0.05)
+    with socket.create_connection(("127.0.0.1", front.server_port), timeout=PATIENCE) as client:
+        head = f"PUT /{served.address.port}/behavior HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{{"
+        client.sendall(head.encode())
+        assert read_all(client).split()[1] == b"408"
 
 
 def test_an_address_that_cannot_be_had(front, capsys):

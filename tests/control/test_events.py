@@ -59,6 +59,15 @@ def test_a_reader_gets_what_was_and_what_comes_and_then_the_end():
     assert second.endswith(b"\n\n")
 
 
+def test_a_number_of_an_earlier_run_hides_nothing():
+    async def scenario():
+        recent = Recent()
+        recent(accepted(1))
+        return await anext(recent.follow(500))
+
+    assert asyncio.run(scenario()).startswith(b"id: 1\n")
+
+
 def test_silence_has_its_beat():
     async def scenario():
         return await anext(Recent().follow(beat=0.001))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.control.interface import interface
 from tests.running import PATIENCE, read_all
-from vaurien.control import v1
+from vaurien.control import answers, v1
 
 NAMES = {"proxy": "p", "fault": "f", "connection": "1", "behavior": "delay", "protocol": "tcp"}
 WITH_BODY = [route for route in v1.ROUTES if route.body is not None]
@@ -72,8 +72,20 @@ def test_a_body_of_ten_megabytes_is_not_read(served, route):
     with socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as client:
         head = f"{route.method} {path(route)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10485760\r\n\r\n"
         client.sendall(head.encode())
-        first = client.makefile("rb").readline()
-    assert first.split()[1] == b"413"
+        assert read_all(client).split()[1] == b"413"
+
+
+SLOW = [*((route.method, path(route)) for route in WITH_BODY), ("PUT", "/behavior"), ("PUT", "/backend")]
+
+
+@pytest.mark.parametrize(("method", "where"), SLOW)
+def test_a_body_that_does_not_come_is_not_waited_for(served, monkeypatch, method, where):
+    monkeypatch.setitem(answers.body.__kwdefaults__, "within", 0.01)
+    before = served.get("/api/v1/config")
+    with socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as client:
+        client.sendall(f"{method} {where} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{{".encode())
+        assert read_all(client).split()[1] == b"408"
+    assert served.get("/api/v1/config") == before
 
 
 @pytest.mark.parametrize("route", v1.ROUTES, ids=label)

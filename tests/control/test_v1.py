@@ -208,6 +208,30 @@ def test_a_name_with_spaces_and_signs(served):
     assert served.get("/api/v1/proxies/a%20b%3F%23%25")["name"] == "a b?#%"
 
 
+def test_an_error_that_should_not_be_is_not_told(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("secret")
+
+    with interface() as served:
+        monkeypatch.setattr(served.hub, "get", broken)
+        answer = served.ask("GET", "/api/v1/proxies/p")
+    assert (answer.status, answer.headers["content-type"]) == (500, "application/json")
+    assert "should not be" in answer.json["error"]["message"]
+    assert b"secret" not in answer.body
+
+
+def test_a_configuration_of_which_one_cannot_have_its_address(served):
+    old = served.proxy("old")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        wanted = [{"name": "old", "backend": "h:1", "listen": listen}, {"name": "new", "backend": "h:2"}]
+        answer = served.ask("PUT", "/api/v1/config", {"proxies": wanted})
+    assert answer.status == 409
+    assert listen in answer.json["error"]["message"]
+    assert served.get("/api/v1/proxies/old")["address"] == old["address"]
+    assert served.get("/api/v1/proxies/new")["enabled"] is True
+
+
 def test_a_unix_socket_is_of_its_user_alone(tmp_path):
     path = tmp_path / "api.sock"
     with interface(f"unix:{path}"):

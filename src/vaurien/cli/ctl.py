@@ -28,12 +28,12 @@ OK, REFUSED, BAD_INPUT, UNREACHABLE = 0, 1, 2, 3
     "vaurienctl", cls=Commands, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]}
 )
 @click.option("--host", metavar="URL", help="Where the interface is: http://host:port, host:port or unix:/path.")
-@click.option("--token-file", type=click.File(), help="A file with the interface's token.")
+@click.option("--token-file", type=click.File(), envvar="VAURIEN_TOKEN_FILE", help="A file with the interface's token.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the interface says, as JSON.")
 @click.version_option(__version__, prog_name="vaurienctl")
 @click.pass_context
 def command(context: click.Context, host: str | None, token_file: Any, as_json: bool) -> None:
-    """Steer running proxies. VAURIEN_URL may name the interface instead of --host."""
+    """Steer running proxies. VAURIEN_URL and VAURIEN_TOKEN_FILE may be given instead of --host and --token-file."""
     url = host or os.environ.get("VAURIEN_URL", "http://localhost:8080")
     context.obj = Control(url, token_file.read().strip() if token_file else None, as_json)
 

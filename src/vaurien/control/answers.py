@@ -22,6 +22,10 @@ BODY_WITHIN = 10.0
 """Seconds that a body may take to arrive; longer than any client needs on the networks this is for."""
 
 
+_UNREAD = frozenset({408, 413})
+"""After these a body may still come, which is not the next request (RFC 9110, sections 15.5.9 and 15.5.14)."""
+
+
 class BadRequest(Exception):
     """A request that cannot be served: the *status* says so, *pointer* (RFC 6901) to which field of the body it is."""
 
@@ -33,7 +37,8 @@ class BadRequest(Exception):
 def answer(value: object, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
     """*value* as JSON."""
     content = msgspec.json.encode(value, enc_hook=str)
-    return Response(content, status, dict(headers or {}), media_type="application/json")
+    closing = {"connection": "close"} if status in _UNREAD else {}
+    return Response(content, status, {**closing, **(headers or {})}, media_type="application/json")
 
 
 def failure(

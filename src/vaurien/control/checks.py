@@ -39,8 +39,6 @@ def convert(raw: object, wanted: type[T], base: str = "") -> T:
         return msgspec.convert(raw, wanted)
     except msgspec.ValidationError as error:
         raise _invalid(str(error), base) from None
-    except RecursionError:
-        raise BadRequest(400, "the body is nested too deeply") from None
 
 
 def _invalid(text: str, base: str) -> BadRequest:

@@ -52,7 +52,11 @@ class Recent:
         return [(first + place, self._events[place]) for place in range(skipped, len(self._events))]
 
     async def follow(self, number: int = 0, *, proxy: str | None = None, beat: float = BEAT) -> AsyncIterator[bytes]:
-        """The events after event *number*, of *proxy* or of all, as server-sent events, until `close`."""
+        """The events after event *number*, of *proxy* or of all, as server-sent events, until `close`.
+
+        A number that there was not yet is of an earlier run of the program, of which nothing is known: all come.
+        """
+        number = 0 if number > self._last else number
         news = asyncio.Event()
         self._news.add(news)
         try:

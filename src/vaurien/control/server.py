@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import stat
 from collections.abc import Iterator
 
 import uvicorn
@@ -63,6 +64,8 @@ class Server:
             return await self._internet()
         except OSError as error:
             raise BindError(f"cannot listen on {self._listen}: {error.strerror or error}") from None
+        except UnicodeError:  # from the resolver's module
+            raise BindError(f"cannot listen on {self._listen}: this is no name of a host") from None
 
     async def _internet(self) -> list[socket.socket]:
         """A socket for each address of the host's name, all of the same port: ``localhost`` has two."""
@@ -122,10 +125,13 @@ def _unix(path: str) -> socket.socket:
 
 def _remove_stale(path: str) -> None:
     """Unlink a socket that nobody listens on; everything else is left to bind(2)."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)
-        except OSError:
-            return

@@ -43,7 +43,10 @@ async def get_config(call: Call) -> object:
 
 
 async def set_config(call: Call) -> object:
-    """Have exactly these proxies. Those that are the same already are left alone, with their connections."""
+    """Have exactly these proxies. Those that are the same already are left alone, with their connections.
+
+    A proxy whose address cannot be had goes on as it was, while the others change; then the answer is 409.
+    """
     await call.hub.replace(wire.configs(call.body.proxies, call.seed, "/proxies"))
     return await get_config(call)
 
