@@ -405,6 +405,17 @@ def test_replace_keeps_a_proxy_whose_new_address_is_not_free(hub):
     hub(play)
 
 
+def test_replace_hands_an_address_from_one_to_the_other(hub):
+    async def play(hub):
+        first, second = await hub.create(config("a")), await hub.create(config("b"))
+        wanted = second.address
+        await hub.replace([config("a", listen=wanted), config("b", listen=Address("127.0.0.2", 0))])
+        assert first.address == wanted
+        assert second.address.host == "127.0.0.2"
+
+    hub(play)
+
+
 def test_faults_come_and_go(hub, echo):
     async def play(hub):
         proxy = await hub.create(config(backend=echo))

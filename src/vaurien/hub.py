@@ -135,14 +135,22 @@ class Hub:
         for name in [name for name in self._proxies if name not in wanted]:
             with contextlib.suppress(UnknownName):  # somebody else was faster
                 await self.delete(name)
-        failure: VaurienError | None = None
+        await self._replace_all(configs)
+
+    async def _replace_all(self, configs: Sequence[ProxyConfig]) -> None:
+        """One after the other, and again while that helps: one may want the address that another one leaves."""
+        failures: list[VaurienError] = []
+        left: list[ProxyConfig] = []
         for config in configs:
             try:
                 await self._replace_one(config)
             except VaurienError as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
+                failures.append(error)
+                left.append(config)
+        if failures and len(left) == len(configs):
+            raise failures[0]
+        if left:
+            await self._replace_all(left)
 
     def _check(self, configs: Sequence[ProxyConfig]) -> None:
         names: set[str] = set()

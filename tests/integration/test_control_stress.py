@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 
+import httpx
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -216,57 +217,64 @@ class Model(RuleBasedStateMachine):
     def run(self, coroutine):
         return self.loop.run_until_complete(coroutine)
 
-    def expect(self, error, call):
-        """Do *call*, which must raise *error*, if that is one."""
-        if error is None:
-            return call()
-        with pytest.raises(error):
-            call()
-        return None
+    def expect(self, error, verb, name, fact=None):
+        """Do *verb*, which must raise *error*, if that is one."""
+        with contextlib.nullcontext() if error is None else pytest.raises(error):
+            self.run(self.act(verb, name, fact))
+
+    async def act(self, verb, name, fact):
+        """Do *verb* with the proxy *name*, as this interface does it."""
+        if verb == "create":
+            enabled, fault = fact
+            faults = (Fault(fault, "noop"),) if fault else ()
+            here, nowhere = Address("127.0.0.1"), Address("127.0.0.1", 1)
+            policy = Policy(faults=faults)
+            await self.hub.create(ProxyConfig(name=name, listen=here, backend=nowhere, enabled=enabled, policy=policy))
+        elif verb == "delete":
+            await self.hub.delete(name)
+        elif verb == "enable":
+            await self.hub.change(name, enabled=fact)
+        elif verb == "add":
+            self.hub.add_fault(name, Fault(fact, "noop"))
+        elif verb == "remove":
+            self.hub.remove_fault(name, fact)
+        else:
+            await self.hub.reset()
 
     @rule(name=NAMES, enabled=st.booleans(), fault=st.none() | FAULTS)
     def create(self, name, enabled, fault):
-        faults = (Fault(fault, "noop"),) if fault else ()
-        config = ProxyConfig(
-            name=name,
-            listen=Address("127.0.0.1"),
-            backend=Address("127.0.0.1", 1),
-            enabled=enabled,
-            policy=Policy(faults=faults),
-        )
-        error = Conflict if name in self.model else None
-        self.expect(error, lambda: self.run(self.hub.create(config)))
+        self.expect(Conflict if name in self.model else None, "create", name, (enabled, fault))
         self.model.setdefault(name, {"enabled": enabled, "faults": [fault] if fault else []})
 
     @rule(name=NAMES)
     def delete(self, name):
-        self.expect(None if name in self.model else UnknownName, lambda: self.run(self.hub.delete(name)))
+        self.expect(None if name in self.model else UnknownName, "delete", name)
         self.model.pop(name, None)
 
     @rule(name=NAMES, enabled=st.booleans())
     def enable(self, name, enabled):
         known = name in self.model
-        self.expect(None if known else UnknownName, lambda: self.run(self.hub.change(name, enabled=enabled)))
+        self.expect(None if known else UnknownName, "enable", name, enabled)
         if known:
             self.model[name]["enabled"] = enabled
 
     @rule(name=NAMES, fault=FAULTS)
     def add(self, name, fault):
         error = UnknownName if name not in self.model else Conflict if fault in self.model[name]["faults"] else None
-        self.expect(error, lambda: self.hub.add_fault(name, Fault(fault, "noop")))
+        self.expect(error, "add", name, fault)
         if error is None:
             self.model[name]["faults"].append(fault)
 
     @rule(name=NAMES, fault=FAULTS)
     def remove(self, name, fault):
         known = name in self.model and fault in self.model[name]["faults"]
-        self.expect(None if known else UnknownName, lambda: self.hub.remove_fault(name, fault))
+        self.expect(None if known else UnknownName, "remove", name, fault)
         if known:
             self.model[name]["faults"].remove(fault)
 
     @rule()
     def reset(self):
-        self.run(self.hub.reset())
+        self.expect(None, "reset", "")
         for one in self.model.values():
             one.update(enabled=True, faults=[])
 
@@ -296,5 +304,55 @@ class Model(RuleBasedStateMachine):
         assert not left
 
 
+class ApiModel(Model):
+    """The same through Toxiproxy's interface."""
+
+    async def act(self, verb, name, fact):
+        proxy = {"name": name, "listen": "127.0.0.1:0", "upstream": "127.0.0.1:1"}
+        if (
+            verb == "create" and name not in self.hub.proxies
+        ):  # `/populate` takes toxics, and leaves alone what is there
+            enabled, fault = fact
+            toxics = [{"name": fault, "type": "noop"}] if fault else []
+            await self.ask("POST", "/populate", [{**proxy, "enabled": enabled, "toxics": toxics}])
+            return
+        path = f"/proxies/{name}"
+        method, path, body = {
+            "create": ("POST", "/proxies", proxy),
+            "delete": ("DELETE", path, None),
+            "enable": ("PATCH", path, {"enabled": fact}),
+            "add": ("POST", f"{path}/toxics", {"name": fact, "type": "noop"}),
+            "remove": ("DELETE", f"{path}/toxics/{fact}", None),
+            "reset": ("POST", "/reset", None),
+        }[verb]
+        await self.ask(method, path, body)
+
+    async def ask(self, method, path, body):
+        transport = httpx.ASGITransport(toxiproxy.router(self.hub))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answer = await client.request(method, path, json=body)
+        if answer.status_code == 404:
+            raise UnknownName("it", path, ())
+        if answer.status_code == 409:
+            raise Conflict("it", path)
+        assert answer.is_success, answer.text
+
+    @invariant()
+    def shows(self):
+        """A listing says what the model knows."""
+
+        async def listing():
+            transport = httpx.ASGITransport(toxiproxy.router(self.hub))
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                return (await client.get("/proxies")).json()
+
+        shown = {
+            name: {"enabled": one["enabled"], "faults": [toxic["name"] for toxic in one["toxics"]]}
+            for name, one in self.run(listing()).items()
+        }
+        assert shown == dict(sorted(self.model.items()))
+
+
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestApiModel = ApiModel.TestCase
+TestModel.settings = TestApiModel.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)

@@ -192,7 +192,8 @@ class Dialogue:
         if not plan.mix:
             return None
         if self.connection.drawing:
-            entry, self.connection.choice = self.connection.choice, None
+            crossing = self.connection.crossing
+            entry = crossing.take_choice() if crossing is not None else None
             return self.connection.actives.get(entry.key) if entry is not None else None
         if not plan.draws:  # whether exchanges pass one by one or at once, no number is drawn for nothing
             return None
