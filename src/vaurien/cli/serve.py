@@ -7,34 +7,44 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from vaurien import __version__
+from vaurien.cli.state import StateFile
 from vaurien.config import Configuration
-from vaurien.errors import BindError, OptionError
+from vaurien.errors import BindError, OptionError, VaurienError
+from vaurien.events import Observer
+from vaurien.hub import Hub
 from vaurien.metrics.log import Log
 from vaurien.metrics.statsd import Statsd
-from vaurien.model import Address
 from vaurien.proxy import Proxy
 
+if TYPE_CHECKING:
+    from vaurien.cli.steer import Control
 
-def run(configuration: Configuration) -> None:
+
+def run(configuration: Configuration, again: Callable[[], Configuration]) -> None:
     """Serve until SIGTERM or SIGINT; live connections then have the configured grace. A second signal ends at once.
+
+    At SIGHUP the proxies of *again*, the configuration read anew, come in the place of those that there are: what is
+    the same stays, with its connections.
 
     Raises `BindError` when the address cannot be had, and `OptionError` for a log or a statsd server that cannot.
     """
-    with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=_loops(configuration)) as runner:
+    with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=loops(configuration.process.uvloop)) as runner:
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         log = closing.enter_context(contextlib.closing(_log(configuration)))
-        observers: list[Log | Statsd] = [log]
+        observers: list[Observer] = [log]
         if configuration.statsd.enabled:
             observers.append(closing.enter_context(contextlib.closing(_statsd(configuration))))
-        [config] = configuration.proxies
-        runner.run(_serve(Proxy(config, observers=observers), configuration))
+        control = _control(configuration)
+        runner.run(_serve(configuration, observers, control, again))
 
 
-def _loops(configuration: Configuration) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if configuration.process.uvloop:
+def loops(uvloop_wanted: bool) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop: uvloop where it is wanted and installed, else ``None`` for the standard one."""
+    if uvloop_wanted:
         with contextlib.suppress(ImportError):
             import uvloop
 
@@ -61,20 +71,86 @@ def _statsd(configuration: Configuration) -> Statsd:
         raise OptionError(error.option, error.value, error.expected, configuration.source("statsd", "host")) from None
 
 
-async def _serve(proxy: Proxy, configuration: Configuration) -> None:
+def _control(configuration: Configuration) -> Control | None:
+    """The HTTP interface, when it is wanted; who does not want it does not pay for its imports."""
+    if not (configuration.http.http or configuration.http.api):
+        return None
+    from vaurien.cli.steer import Control
+
+    return Control(configuration)
+
+
+async def _serve(
+    configuration: Configuration,
+    observers: list[Observer],
+    control: Control | None,
+    again: Callable[[], Configuration],
+) -> None:
     stop = asyncio.Event()
-    _on_signals(stop)
+    on_signals(stop)
+    hub = Hub(observers=[*observers, control] if control else observers)
     try:
-        await proxy.start()
+        await _start(hub, configuration)
+        if control:
+            print(await control.start(hub), flush=True)
+        with _reloading(hub, again):
+            await stop.wait()
+    finally:
+        if control:
+            await control.stop()
+        await hub.stop(configuration.connections.grace)
+
+
+async def _start(hub: Hub, configuration: Configuration) -> None:
+    """Have the proxies of *configuration*, and say where they listen."""
+    try:
+        if configuration.process.state is None:
+            await hub.replace(configuration.proxies)
+        else:
+            await StateFile(configuration.process.state, hub).restore(configuration.proxies)
     except BindError as error:
+        if len(configuration.proxies) > 1:
+            raise
         source = configuration.source("vaurien", "proxy")
         raise BindError(f"option proxy (from {source}): {error}; expected an address that is free and ours") from None
-    print(_greeting(proxy.address, configuration), flush=True)
-    await stop.wait()
-    await proxy.stop(configuration.connections.grace)
+    finally:
+        for proxy in hub.proxies.values():
+            print(_greeting(proxy), flush=True)
 
 
-def _on_signals(stop: asyncio.Event) -> None:
+@contextlib.contextmanager
+def _reloading(hub: Hub, again: Callable[[], Configuration]) -> Iterator[None]:
+    """Read the configuration anew at each SIGHUP; one that is wrong changes nothing, and is told."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        try:
+            await hub.replace(again().proxies)
+        except VaurienError as error:
+            print(f"vaurien: not all of the configuration is in force: {error}", file=sys.stderr, flush=True)
+        else:
+            print(f"vaurien: configuration read again, {len(hub.proxies)} proxies", flush=True)
+
+    def signalled() -> None:
+        task = asyncio.ensure_future(reload())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError, AttributeError):  # Windows
+        loop.add_signal_handler(signal.SIGHUP, signalled)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError, AttributeError):
+            loop.remove_signal_handler(signal.SIGHUP)
+        for task in tasks:
+            task.cancel()
+
+
+def on_signals(stop: asyncio.Event) -> None:
+    """Set *stop* at SIGTERM or SIGINT; the second one ends the program at once."""
+
     def signalled() -> None:
         if stop.is_set():
             _end_now()
@@ -93,7 +169,8 @@ def _end_now() -> None:
     os._exit(0)
 
 
-def _greeting(address: Address, configuration: Configuration) -> str:
-    [config] = configuration.proxies
+def _greeting(proxy: Proxy) -> str:
+    config = proxy.config
     mix = f"behavior {config.policy.mix}" if config.policy.mix.shares else "no behavior"
-    return f"vaurien {__version__}: {address} -> {config.backend} ({config.protocol}), {mix}, seed {config.seed}"
+    where = str(proxy.address) if proxy.enabled else f"{proxy.address} (disabled)"
+    return f"vaurien {__version__}: {where} -> {config.backend} ({config.protocol}), {mix}, seed {config.seed}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,6 +12,7 @@ from vaurien import options
 from vaurien.config import declared
 from vaurien.config.catalogue import Catalogue
 from vaurien.config.layers import Given, Layer, converted
+from vaurien.config.proxies import Several
 from vaurien.config.selection import Options, Selection
 from vaurien.errors import OptionError
 from vaurien.model import Address, Mix, ProxyConfig
@@ -58,8 +59,13 @@ def mix(value: object, source: str | None) -> Mix:
     return Mix.parse(",".join(map(str, shares)), source=source)
 
 
-def assemble(catalogue: Catalogue, layer: Layer, warnings: tuple[str, ...]) -> Configuration:
-    """Everything that *layer* holds, its plugin sections being those that stand for a plugin. Raises `VaurienError`."""
+def assemble(
+    catalogue: Catalogue, layer: Layer, warnings: tuple[str, ...], several: Sequence[Several] = ()
+) -> Configuration:
+    """Everything that *layer* holds, its plugin sections being those that stand for a plugin. Raises `VaurienError`.
+
+    *several* are the proxies of a file that has more than the one that *layer* describes; then that one is none.
+    """
     if ("vaurien", "seed") not in layer:
         layer = {**layer, ("vaurien", "seed"): Given(str(secrets.randbits(32)), DRAWN)}
     traffic = _own(declared.Traffic, "vaurien", layer)
@@ -73,14 +79,19 @@ def assemble(catalogue: Catalogue, layer: Layer, warnings: tuple[str, ...]) -> C
     if process.sync:
         warnings += (f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other",)
     own = [("vaurien", group) for group in (traffic, connections, process, http)] + [("statsd", statsd)]
+    tables = [_one_of_several(catalogue, one, layer) for one in several]
     return Configuration(
-        proxies=(_proxy(traffic, connections, selection, layer),),
+        proxies=tuple(config for config, _ in tables) or (_proxy(traffic, connections, selection, layer),),
         connections=connections,
         process=process,
         http=http,
         statsd=statsd,
         plugins=selection.options,
-        settings=(*_own_settings(own, layer), *_plugin_settings(selection, layer)),
+        settings=(
+            *_own_settings(own, layer),
+            *(setting for _, settings in tables for setting in settings),
+            *_plugin_settings(selection, layer),
+        ),
         warnings=warnings,
     )
 
@@ -111,6 +122,18 @@ def _proxy(
         pool_max_size=connections.pool_max_size,
         pool_timeout=connections.pool_timeout,
     )
+
+
+def _one_of_several(catalogue: Catalogue, one: Several, base: Layer) -> tuple[ProxyConfig, list[Setting]]:
+    """A ``[[proxy]]``, and its settings; it has no mix if nobody gives it one, and the seed of all."""
+    layer = {("vaurien", "behavior"): Given("", DEFAULT), ("vaurien", "seed"): base["vaurien", "seed"], **one.layer}
+    traffic, connections = _own(declared.Traffic, "vaurien", layer), _own(declared.Connections, "vaurien", layer)
+    selection = Selection(catalogue, traffic.protocol, mix(traffic.behavior, _source(layer, "behavior")), layer)
+    config = _proxy(traffic, connections, selection, layer)
+    policy = msgspec.structs.replace(config.policy, faults=one.faults)
+    settings = _own_settings([("vaurien", traffic), ("vaurien", connections)], layer)
+    shown = [msgspec.structs.replace(setting, section=f"proxy {config.name}") for setting in settings]
+    return msgspec.structs.replace(config, policy=policy, enabled=one.enabled), shown
 
 
 def _own(struct: type[T], section: str, layer: Layer) -> T:

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vaurien.config.layers import PLUGIN_WORDS, Given, Section, Tables, expand
+from vaurien.config.layers import PLUGIN_WORDS, TABLE, Given, Section, Tables, expand
 from vaurien.errors import ConfigError
 
 
@@ -18,16 +18,23 @@ def read(text: str, path: str, environment: Mapping[str, str]) -> Tables:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     tables: Tables = {}
     for name, table in _sections(document, path):
-        section = tables.setdefault(name, Section(f"{path} [{name}]", {}))
+        section = tables.setdefault(name, Section(_where(path, name), {}))
         for key, value in table.items():
-            source = f"{path} [{name}] {key}"
+            source = f"{_where(path, name)} {key}"
             expanded = _expanded(value, environment, source)
             section.values[key] = Given(expanded, source, expanded)
     return tables
 
 
+def _where(path: str, section: str) -> str:
+    return f"{path} {section}" if section.startswith(TABLE) else f"{path} [{section}]"
+
+
 def _sections(document: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for name, table in document.items():
+        if name == "proxy" and isinstance(table, list) and all(isinstance(one, dict) for one in table):
+            yield from ((f"{TABLE}{number}", one) for number, one in enumerate(table, 1))
+            continue
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: {name!r} stands before the first section; expected it under [vaurien]")
         if name not in PLUGIN_WORDS:
@@ -45,4 +52,6 @@ def _expanded(value: Any, environment: Mapping[str, str], source: str) -> Any:
         return expand(value, environment, source)
     if isinstance(value, list):
         return [_expanded(part, environment, source) for part in value]
+    if isinstance(value, dict):
+        return {key: _expanded(part, environment, source) for key, part in value.items()}
     return value

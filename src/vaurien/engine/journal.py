@@ -16,6 +16,11 @@ class Journal:
         self._started = service.clock.now()
         self._hits: dict[str, int] = {}
 
+    @property
+    def age(self) -> float:
+        """Seconds since it began."""
+        return self._service.clock.now() - self._started
+
     def accepted(self) -> None:
         """It began."""
         self._service.emit(events.Accepted, connection=self._number, peer=self._peer)
@@ -52,7 +57,7 @@ class Journal:
             sent=sent,
             received=received,
             end=end,
-            duration=self._service.clock.now() - self._started,
+            duration=self.age,
             hits=self._hits,
         )
 
