@@ -10,7 +10,9 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +89,30 @@ def test_ours_offers_everything_and_the_alias_toxiproxys_alone(start):
     assert b"openapi" in ours.ask("GET", "/openapi.json")
     with pytest.raises(urllib.error.HTTPError, match="404"):
         alias.ask("GET", "/openapi.json")
+
+
+def test_names_and_a_token(start, tmp_path):
+    (tmp_path / "token").write_text("secret\n")
+    running = start("-http-names", "a.example, b.example", "-token-file", str(tmp_path / "token"))
+    for host, token, status in (("b.example", "secret", 200), ("b.example", "x", 401), ("c.example", "secret", 403)):
+        request = urllib.request.Request(f"http://{running.address}/proxies")
+        request.add_header("Host", host)
+        request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                found = answer.status
+        except urllib.error.HTTPError as error:
+            error.close()
+            found = error.code
+        assert found == status
+
+
+def test_every_flag_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "serve.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `-([a-z-]+)` \|[^|]*\| (.*) \|$", page, flags=re.MULTILINE))
+    assert rows.keys() == daemon.OUR_FLAGS.keys()
+    for name, flag in daemon.OUR_FLAGS.items():
+        assert rows[name].replace("`", "").startswith(flag.help)
 
 
 def test_a_seed_is_kept_or_drawn(start):

@@ -47,6 +47,8 @@ OUR_FLAGS: Mapping[str, GoFlag] = {
     **FLAGS,
     "strict": GoFlag("Refuse what Toxiproxy passes over in silence: unknown names, impossible upstreams", False),
     "state": GoFlag("File to keep the proxies in, so that they survive a restart", ""),
+    "http-names": GoFlag("Further names by which the interface may be called, separated by commas", ""),
+    "token-file": GoFlag("A file with the token that requests must bear (Authorization: Bearer TOKEN)", ""),
 }
 
 # Toxiproxy's levels (zerolog's) in the words of our log; what is none of them means info, as there.
@@ -96,6 +98,7 @@ class Daemon:
         self._listen = Address.parse(f"{_bracketed(str(values['host']))}:{values['port']}", option="host and port")
         self._seed = str(values["seed"] or secrets.randbits(32))
         self._strict = bool(values.get("strict"))
+        self._token = security.read_token(str(values["token-file"])) if values.get("token-file") else None
         self._log = Log(_LEVELS.get(os.environ.get("LOG_LEVEL", "").lower(), "info"))
         self._recent = Recent()
         self._observers: list[Observer] = [self._log, self._recent]
@@ -125,7 +128,16 @@ class Daemon:
     def _app(self, lag: LoopLag) -> App:
         metrics = self._metrics(lag)
         if self._program == OURS:
-            return app(self._hub, self._recent, self._listen, metrics=metrics, seed=self._seed, strict=self._strict)
+            return app(
+                self._hub,
+                self._recent,
+                self._listen,
+                names=[name.strip() for name in str(self._values["http-names"]).split(",") if name.strip()],
+                token=self._token,
+                metrics=metrics,
+                seed=self._seed,
+                strict=self._strict,
+            )
         own = toxiproxy.router(self._hub, seed=self._seed, metrics=metrics)
         return own if security.exposed(self._listen, None) else security.Guard(own, self._listen)
 
