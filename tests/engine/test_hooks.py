@@ -72,6 +72,14 @@ def _wait_for_moved(proxy: Running, part: bytes) -> None:
     raise AssertionError("nothing is held")
 
 
+def _wait_until_over(proxy: Running) -> None:
+    service = proxy.proxy._service
+    assert service is not None
+    give_up = time.monotonic() + PATIENCE
+    while not proxy.call(lambda: all(one.over for one in service.connections.values())):
+        assert time.monotonic() < give_up, "the connection goes on"
+
+
 def _held(proxy: Running) -> int:
     assert proxy.proxy._service is not None
     return sum(link.held for one in proxy.proxy._service.connections.values() for link in one._links)
@@ -128,6 +136,22 @@ def test_a_changed_fault_is_cured_like_a_removed_one() -> None:
             client.sendall(b" there?")
             proxy.set_policy("0:hang")
             assert read(server, 15) == b"anybody? there?"
+
+
+def test_a_connection_that_ends_is_let_go_with_the_fault_that_holds_its_bytes() -> None:
+    """`close` delivers what was sent; on a delay line of an hour that takes an hour, or until the fault is removed."""
+    hang = Fault(name="hang", behavior="hang")
+    with backend() as listening, running(listening.getsockname(), "", hang, late(3600)) as proxy:
+        with pair(proxy, listening) as (client, server):
+            server.sendall(b"late")
+            _wait_for_moved(proxy, b"late")
+            client.sendall(b"anybody?")
+            proxy.events.wait(Injected, 2)
+            client.shutdown(socket.SHUT_WR)
+            _wait_until_over(proxy)  # the hang has ended the connection, and the bytes are still held
+            proxy.set_policy("")
+            assert read_all(client) == b"late"
+            proxy.events.wait(Closed)
 
 
 @pytest.mark.parametrize("leave", [reset, lambda client: client.close()])

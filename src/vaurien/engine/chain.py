@@ -57,6 +57,14 @@ class Chains:
         if not connection.over:
             self.settle()
 
+    def release(self) -> None:
+        """The connection is ending: faults that are gone hold nothing back any more, and no other thing changes."""
+        kept = {entry.key for entry in self._connection.plan.entries}
+        for to_backend in (True, False):
+            for stage in list(self._connection.link(to_backend).stages):
+                if stage.active.entry.key not in kept and not stage.leaving:
+                    stage.leave()
+
     def settle(self) -> None:
         """Take out what is not needed any more and has nothing under way."""
         links = [self._connection.link(to_backend) for to_backend in (True, False)]

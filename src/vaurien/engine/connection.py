@@ -152,6 +152,8 @@ class Connection:
     def adopt(self) -> None:
         """The proxy has another plan: from the next byte on it is this connection's too."""
         if self.over:
+            if self._chains is not None:
+                self._chains.release()
             return
         self._sync()
         if self.crossing is not None and not self.service.blocking:
