@@ -44,6 +44,10 @@ def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         return OK
     given = _parse(arguments, found)
     configuration = found.configuration(given)
+    if configuration.schedule.steps or any(proxy.policy.faults for proxy in configuration.proxies):
+        from vaurien.cli import check
+
+        check.faults(configuration)
     for warning in configuration.warnings:
         _say(f"warning: {warning}")
     return _show(configuration, given) if ("command", "show_config") in given else _serve(configuration, given)

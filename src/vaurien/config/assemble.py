@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from vaurien import options
-from vaurien.config import declared
+from vaurien.config import declared, fault, policy, timeline
 from vaurien.config.catalogue import Catalogue
-from vaurien.config.layers import Given, Layer, converted
+from vaurien.config.layers import Given, Layer, Section, converted
 from vaurien.config.selection import Options, Selection
+from vaurien.config.timeline import Schedule
 from vaurien.errors import OptionError
-from vaurien.model import Address, Mix, ProxyConfig
+from vaurien.model import Address, Mix, Policy, ProxyConfig
 
 DEFAULT = "default"
 DRAWN = "drawn at random"
@@ -45,6 +46,7 @@ class Configuration(msgspec.Struct, frozen=True):
     statsd: declared.Statsd
     plugins: Options
     settings: tuple[Setting, ...]
+    schedule: Schedule = Schedule()
     warnings: tuple[str, ...] = ()
 
     def source(self, section: str, name: str) -> str:
@@ -58,7 +60,9 @@ def mix(value: object, source: str | None) -> Mix:
     return Mix.parse(",".join(map(str, shares)), source=source)
 
 
-def assemble(catalogue: Catalogue, layer: Layer, warnings: tuple[str, ...]) -> Configuration:
+def assemble(
+    catalogue: Catalogue, layer: Layer, warnings: tuple[str, ...], schedule: Section | None = None
+) -> Configuration:
     """Everything that *layer* holds, its plugin sections being those that stand for a plugin. Raises `VaurienError`."""
     if ("vaurien", "seed") not in layer:
         layer = {**layer, ("vaurien", "seed"): Given(str(secrets.randbits(32)), DRAWN)}
@@ -69,23 +73,30 @@ def assemble(catalogue: Catalogue, layer: Layer, warnings: tuple[str, ...]) -> C
     statsd = _own(declared.Statsd, "statsd", layer)
     shares = mix(traffic.behavior, _source(layer, "behavior"))
     selection = Selection(catalogue, traffic.protocol, shares, layer)
+    faults = policy.with_sections(policy.read(layer, schedule), catalogue, selection.options)
+    timeline.check(faults.schedule, {traffic.name: faults.faults})
     if process.sync:
         warnings += (f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other",)
-    own = [("vaurien", group) for group in (traffic, connections, process, http)] + [("statsd", statsd)]
+    own = [("vaurien", group) for group in (traffic, faults.own, connections, process, http)] + [("statsd", statsd)]
     return Configuration(
-        proxies=(_proxy(traffic, connections, selection, layer),),
+        proxies=(_proxy(traffic, connections, selection, faults, layer),),
         connections=connections,
         process=process,
         http=http,
         statsd=statsd,
         plugins=selection.options,
-        settings=(*_own_settings(own, layer), *_plugin_settings(selection, layer)),
+        settings=(*_own_settings(own, layer), *_fault_settings(faults), *_plugin_settings(selection, layer)),
+        schedule=faults.schedule,
         warnings=warnings,
     )
 
 
 def _proxy(
-    traffic: declared.Traffic, connections: declared.Connections, selection: Selection, layer: Layer
+    traffic: declared.Traffic,
+    connections: declared.Connections,
+    selection: Selection,
+    faults: policy.Faults,
+    layer: Layer,
 ) -> ProxyConfig:
     protocol, protocol_options = selection.protocol
     return ProxyConfig(
@@ -94,7 +105,7 @@ def _proxy(
         backend=_backend(traffic.backend, layer),
         protocol=protocol,
         protocol_options=protocol_options,
-        policy=selection.policy,
+        policy=Policy(selection.policy.mix, faults.faults),
         seed=str(traffic.seed),
         timeout=connections.timeout,
         stay_connected=connections.stay_connected,
@@ -144,6 +155,11 @@ def _own_settings(groups: list[tuple[str, Any]], layer: Layer) -> Iterator[Setti
         for name in group.__struct_fields__:
             given = layer.get((section, name))
             yield Setting(section, name, getattr(group, name), given.source if given else DEFAULT)
+
+
+def _fault_settings(faults: policy.Faults) -> Iterator[Setting]:
+    for one, source in faults.given:
+        yield Setting("fault", one.name, fault.text(one), source)
 
 
 def _plugin_settings(selection: Selection, layer: Layer) -> Iterator[Setting]:

@@ -74,6 +74,7 @@ class Survey:
 
     def __init__(self, tables: Tables, variables: Mapping[str, str], catalogue: Catalogue) -> None:
         self.catalogue = catalogue
+        self._schedule = tables.pop("schedule", None)
         self._tables, self._variables = tables, variables
 
     def configuration(self, arguments: Layer) -> Configuration:
@@ -84,7 +85,7 @@ class Survey:
         merged: dict[Key, Given] = {}
         for layer in (from_file, environment.own(self._variables), variables, arguments):
             merged.update({self._canonical(key): given for key, given in layer.items()})
-        return assemble(self.catalogue, merged, (*warnings, *misspelled))
+        return assemble(self.catalogue, merged, (*warnings, *misspelled), self._schedule)
 
     def _plugins(self, warnings: list[str]) -> Iterator[tuple[Key, Given]]:
         """The options of plugins that the file sets. Raises `UnknownName` for a section or a key that is none."""
