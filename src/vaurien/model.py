@@ -71,8 +71,8 @@ class Scope(enum.StrEnum):
 class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which occasions count: after *skip* of them every *every*-th, at most *count* hits, within *seconds*.
 
-    An occasion is a connection, an exchange or a chunk, by the fault's scope. They are counted over the whole proxy, and
-    the time from when the fault was set.
+    An occasion is a connection, an exchange or a chunk, by the fault's scope. They are counted over the whole proxy,
+    and the time from when the fault was set.
     """
 
     skip: Annotated[Count, Option("Occasions that pass before the fault begins")] = 0
