@@ -19,6 +19,7 @@ from vaurien.engine.connection import Connection
 from vaurien.engine.limits import IN_A_THREAD, IN_THE_LOOP, connections_possible
 from vaurien.engine.listener import Listener
 from vaurien.engine.plan import Plan
+from vaurien.engine.recorded import Recorded
 from vaurien.engine.service import Service
 from vaurien.events import Observer
 from vaurien.framing import Protocol
@@ -32,11 +33,15 @@ class Proxy:
     """A proxy in the running event loop; not safe from other threads.
 
     Making one checks the whole *config* and raises what is wrong with it; nothing is opened before `start`.
-    *observers* are called with every event, in the loop's thread.
+    *observers* are called with every event, in the loop's thread. With *recorded* no dice are thrown: what they said in
+    an earlier run is done again.
     """
 
-    def __init__(self, config: ProxyConfig, *, observers: Sequence[Observer] = ()) -> None:
+    def __init__(
+        self, config: ProxyConfig, *, observers: Sequence[Observer] = (), recorded: Recorded | None = None
+    ) -> None:
         self.config = config
+        self._recorded = recorded
         self._observers = observers
         self._clock: Clock | None = None
         self._service: Service | None = None
@@ -76,7 +81,7 @@ class Proxy:
         self._ceiling = self._possible()
         self._clock = clock = Clock(loop)
         self._service = service = Service(
-            loop, clock, self.config, self._protocol, self._mover, self._plan, self._observers
+            loop, clock, self.config, self._protocol, self._mover, self._plan, self._observers, self._recorded
         )
         listener = Listener(loop, clock, self._accepted, self._room, self._complain)
         try:

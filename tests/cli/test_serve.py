@@ -2,82 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import vaurien as vaurien_package
+from tests.cli.programs import BOUND, PROGRAM
 from vaurien import __version__
-
-PROGRAM = [sys.executable, "-c", "import sys; from vaurien.cli.run import main; sys.exit(main())"]
-BOUND = 20.0
-
-
-@pytest.fixture
-def backend():
-    """A server that answers one client at a time with what it says; its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_echo, args=(listener,))
-        thread.start()
-        host, port = listener.getsockname()
-        yield f"{host}:{port}"
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(BOUND)
-
-
-def _echo(listener):
-    with contextlib.suppress(OSError):
-        while True:
-            client, _ = listener.accept()
-            with client, contextlib.suppress(ConnectionError):
-                while data := client.recv(4096):
-                    client.sendall(data)
-
-
-class Program:
-    """``vaurien`` in a process of its own."""
-
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen(
-            [*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.greeting = self.process.stdout.readline().rstrip("\n")
-        self.port = int(re.search(r":(\d+) ->", self.greeting)[1])
-
-    def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), BOUND)
-
-    def signal(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-
-    def end(self):
-        """Its exit status and what it wrote to standard error."""
-        _, err = self.process.communicate(timeout=BOUND)
-        return self.process.returncode, err
-
-
-@pytest.fixture
-def vaurien(backend):
-    started = []
-
-    def start(*arguments):
-        started.append(Program("--proxy", "127.0.0.1:0", "--backend", backend, *arguments))
-        return started[-1]
-
-    yield start
-    for program in started:
-        if program.process.poll() is None:
-            program.process.kill()
-        program.process.communicate(timeout=BOUND)
 
 
 def refuses(program):

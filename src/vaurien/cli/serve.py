@@ -7,71 +7,49 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
 
 from vaurien import __version__
+from vaurien.cli.observing import loops, observers
 from vaurien.config import Configuration
-from vaurien.errors import BindError, OptionError
-from vaurien.metrics.log import Log
-from vaurien.metrics.statsd import Statsd
+from vaurien.engine.clock import Clock
+from vaurien.engine.recorded import Recorded
+from vaurien.errors import BindError
 from vaurien.model import Address
 from vaurien.proxy import Proxy
+from vaurien.scenario.player import Player
 
 
-def run(configuration: Configuration) -> None:
+def run(configuration: Configuration, recorded: Recorded | None = None) -> None:
     """Serve until SIGTERM or SIGINT; live connections then have the configured grace. A second signal ends at once.
 
-    Raises `BindError` when the address cannot be had, and `OptionError` for a log or a statsd server that cannot.
+    With *recorded*, its decisions take the place of dice. Raises `BindError` when the address cannot be had, and
+    `OptionError` for a log, a trace or a statsd server that cannot.
     """
-    with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=_loops(configuration)) as runner:
+    with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=loops(configuration)) as runner:
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
-        log = closing.enter_context(contextlib.closing(_log(configuration)))
-        observers: list[Log | Statsd] = [log]
-        if configuration.statsd.enabled:
-            observers.append(closing.enter_context(contextlib.closing(_statsd(configuration))))
+        told = observers(configuration, closing)
         [config] = configuration.proxies
-        runner.run(_serve(Proxy(config, observers=observers), configuration))
-
-
-def _loops(configuration: Configuration) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if configuration.process.uvloop:
-        with contextlib.suppress(ImportError):
-            import uvloop
-
-            loops: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-            return loops
-    return None
-
-
-def _log(configuration: Configuration) -> Log:
-    process = configuration.process
-    try:
-        return Log(process.log_level, process.log_format, process.log_output)
-    except OptionError as error:
-        raise OptionError(
-            error.option, error.value, error.expected, configuration.source("vaurien", "log_output")
-        ) from None
-
-
-def _statsd(configuration: Configuration) -> Statsd:
-    statsd = configuration.statsd
-    try:
-        return Statsd(statsd.host, statsd.port, statsd.prefix, statsd.sample_rate)
-    except OptionError as error:
-        raise OptionError(error.option, error.value, error.expected, configuration.source("statsd", "host")) from None
+        runner.run(_serve(Proxy(config, observers=told, recorded=recorded), configuration))
 
 
 async def _serve(proxy: Proxy, configuration: Configuration) -> None:
     stop = asyncio.Event()
     _on_signals(stop)
+    await start(proxy, configuration)
+    print(_greeting(proxy.address, configuration), flush=True)
+    with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
+        Player(configuration.schedule, {proxy.config.name: proxy}, clock).start()
+        await stop.wait()
+    await proxy.stop(configuration.connections.grace)
+
+
+async def start(proxy: Proxy, configuration: Configuration) -> None:
+    """Start *proxy*. Raises `BindError`, which says where the address came from."""
     try:
         await proxy.start()
     except BindError as error:
         source = configuration.source("vaurien", "proxy")
         raise BindError(f"option proxy (from {source}): {error}; expected an address that is free and ours") from None
-    print(_greeting(proxy.address, configuration), flush=True)
-    await stop.wait()
-    await proxy.stop(configuration.connections.grace)
 
 
 def _on_signals(stop: asyncio.Event) -> None:
@@ -96,4 +74,7 @@ def _end_now() -> None:
 def _greeting(address: Address, configuration: Configuration) -> str:
     [config] = configuration.proxies
     mix = f"behavior {config.policy.mix}" if config.policy.mix.shares else "no behavior"
-    return f"vaurien {__version__}: {address} -> {config.backend} ({config.protocol}), {mix}, seed {config.seed}"
+    faults = "".join(f", fault {fault.name}" for fault in config.policy.faults)
+    steps = f", {len(configuration.schedule.steps)} steps" if configuration.schedule.steps else ""
+    about = f"({config.protocol}), {mix}{faults}{steps}, seed {config.seed}"
+    return f"vaurien {__version__}: {address} -> {config.backend} {about}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -36,7 +36,8 @@ class Configuration(msgspec.Struct, frozen=True):
     """What one run of ``vaurien`` is to do, checked as a whole, and where each value came from.
 
     *plugins* are the options given to each plugin, in use or not, by the section that stands for it. *settings* are the
-    options of ``vaurien`` itself and of these plugins, those left at their default included.
+    options of ``vaurien`` itself and of these plugins, those left at their default included. *schedule* is what is to
+    change over time, *environment* the variables for the command that ``vaurien run`` starts.
     """
 
     proxies: tuple[ProxyConfig, ...]
@@ -47,6 +48,7 @@ class Configuration(msgspec.Struct, frozen=True):
     plugins: Options
     settings: tuple[Setting, ...]
     schedule: Schedule = Schedule()
+    environment: Mapping[str, Given] = {}
     warnings: tuple[str, ...] = ()
 
     def source(self, section: str, name: str) -> str:

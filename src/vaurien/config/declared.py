@@ -64,6 +64,7 @@ class Process(msgspec.Struct, frozen=True):
     ] = "info"
     log_output: Annotated[str, Option("The file to log to; - is standard error")] = "-"
     log_format: Annotated[Literal["text", "json"], Option("Lines for people or for programs")] = "text"
+    trace: Annotated[str | None, Option("Write each decision and each hit to this file, a JSON object a line")] = None
     uvloop: Annotated[bool, Option("Use uvloop where it is installed (the extra 'fast')")] = True
     sync: Annotated[bool, Option("Accepted for old command lines; has no effect")] = False
 
@@ -114,6 +115,14 @@ class Command(msgspec.Struct, frozen=True):
     json: Annotated[bool, Option("With --show-config: print it as JSON")] = False
     version: Annotated[bool, Option("Print the version and exit")] = False
     help: Annotated[bool, Option("Print this and exit")] = False
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What ``vaurien run`` can be told besides. May be given several times."""
+
+    report: Annotated[
+        tuple[str, ...], Option("Write a report to this file; its ending, .json, .md or .xml (JUnit), says how")
+    ] = ()
 
 
 class Group(msgspec.Struct, frozen=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+import msgspec
+
 from vaurien.config import declared, environment, files
 from vaurien.config.assemble import Configuration, assemble, mix
 from vaurien.config.catalogue import Catalogue, Entry
@@ -75,6 +77,7 @@ class Survey:
     def __init__(self, tables: Tables, variables: Mapping[str, str], catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self._schedule = tables.pop("schedule", None)
+        self._environment = tables.pop("environment", Section("", {})).values
         self._tables, self._variables = tables, variables
 
     def configuration(self, arguments: Layer) -> Configuration:
@@ -85,7 +88,8 @@ class Survey:
         merged: dict[Key, Given] = {}
         for layer in (from_file, environment.own(self._variables), variables, arguments):
             merged.update({self._canonical(key): given for key, given in layer.items()})
-        return assemble(self.catalogue, merged, (*warnings, *misspelled), self._schedule)
+        made = assemble(self.catalogue, merged, (*warnings, *misspelled), self._schedule)
+        return msgspec.structs.replace(made, environment=self._environment)
 
     def _plugins(self, warnings: list[str]) -> Iterator[tuple[Key, Given]]:
         """The options of plugins that the file sets. Raises `UnknownName` for a section or a key that is none."""

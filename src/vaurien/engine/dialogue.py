@@ -32,6 +32,7 @@ class Dialogue:
         self._keep_alive: bool = getattr(protocol, "keep_alive", True)
         self._mix_random: Random | None = None
         self._count = 0
+        self._offset = 0  # in the client's stream, of what is taken next
         self._open: deque[Exchange] = deque()  # asked, and not answered to the end
         self._asking: Exchange | None = None
         self._answering: Exchange | None = None
@@ -59,6 +60,7 @@ class Dialogue:
             self._lose(self.framing.lost)
         for mark, piece in pieces:
             await self._take(to_backend, mark, piece, at)
+            self._offset += len(piece) if to_backend else 0
         if self.framing.owed:  # bytes of the other direction that were held back are free
             self.connection.link(not to_backend).run(self.feed(not to_backend, b"", at))
 
@@ -88,7 +90,7 @@ class Dialogue:
 
     async def _request(self, head: Head, at: float) -> None:
         self._count += 1
-        self._asking = exchange = Exchange(self._count, head)
+        self._asking = exchange = Exchange(self._count, head, self._offset)
         self._open.append(exchange)
         self._draw(exchange)
         for active in exchange.drawn:
@@ -111,7 +113,7 @@ class Dialogue:
     def _draw(self, exchange: Exchange) -> None:
         """Throw the dice of everything that is thrown once per exchange."""
         plan = self.connection.plan
-        chosen = self._draw_mix(plan)
+        chosen = self._draw_mix(plan, exchange)
         if chosen is not None:
             exchange.drawn.append(chosen)
             self.connection.journal.chosen(exchange.number, chosen.name)
@@ -122,21 +124,21 @@ class Dialogue:
             if active.lot and entry.matcher.request(exchange.request.fields):
                 if entry.matcher.late:
                     exchange.undecided.append(active)
-                elif self._throw(active):
+                elif self._throw(active, exchange):
                     exchange.drawn.append(active)
         self._arm(True, exchange)
 
-    def _throw(self, active: Active) -> bool:
-        return active.entry.fault.scope is not Scope.EXCHANGE or active.throw()
+    def _throw(self, active: Active, exchange: Exchange) -> bool:
+        return active.entry.fault.scope is not Scope.EXCHANGE or active.throw(exchange.number, exchange.place)
 
     def _decide(self, exchange: Exchange, head: Head) -> None:
         """Of the faults that ask about the response, those that mean this one are in play from here on."""
         for active in exchange.undecided:
-            if active.entry.matcher.response(head.fields) and self._throw(active):
+            if active.entry.matcher.response(head.fields) and self._throw(active, exchange):
                 exchange.drawn.append(active)
         exchange.undecided.clear()
 
-    def _draw_mix(self, plan: Plan) -> Active | None:
+    def _draw_mix(self, plan: Plan, exchange: Exchange) -> Active | None:
         if not plan.mix:
             return None
         if self.connection.drawing:
@@ -144,7 +146,8 @@ class Dialogue:
             return self.connection.actives.get(entry.key) if entry is not None else None
         if self._mix_random is None:
             self._mix_random = self.connection.random_for("mix")
-        entry = plan.draw(self._mix_random)
+        entry = self.connection.service.draw(self.connection.number, plan, self._mix_random)
+        self.connection.journal.decided("mix", entry.label if entry else None, exchange.number, exchange.place)
         return self.connection.actives.get(entry.key) if entry is not None else None
 
     def _arm(self, to_backend: bool, exchange: Exchange | None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vaurien import hooks
 from vaurien.engine.active import Active
+from vaurien.engine.journal import place
 from vaurien.framing import Head, Protocol, Reply
 
 if TYPE_CHECKING:
@@ -28,14 +29,17 @@ class Exchange:
         "drawn",
         "hits",
         "number",
+        "place",
         "reply",
         "request",
         "response",
         "undecided",
     )
 
-    def __init__(self, number: int, request: Head) -> None:
+    def __init__(self, number: int, request: Head, offset: int) -> None:
         self.number = number
+        self.place = place(True, offset)
+        """Where the request begins in the client's stream."""
         self.request = request
         self.response: Head | None = None
         self.drawn: list[Active] = []
@@ -139,7 +143,7 @@ class View:
     async def sleep(self, seconds: float) -> None:
         """Wait; the rest of this direction waits too."""
         self._hit()
-        await self._active.wait_until(self.now() + seconds)
+        await self._active.pause(seconds)
 
     async def client_gone(self) -> None:
         """Wait until the client has ended its stream."""
@@ -190,4 +194,4 @@ class View:
         """Count once per exchange and fault."""
         if self._active.entry.key not in self._exchange.hits:
             self._exchange.hits.add(self._active.entry.key)
-            self._active.hit(self._exchange.number)
+            self._active.hit(self._exchange.number, self._exchange.place)
