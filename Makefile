@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test servers bench check format docs coverage changelog clean
+.PHONY: help install demo test servers bench fuzz check format docs coverage changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,16 @@ test: $(VENV)/.developer servers ## Run all tests
 
 bench: $(VENV)/.fast servers ## Measure speed as ratios to HAProxy (ARGS=--help shows the choices)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# atheris has wheels for few systems, so no other target needs it
+$(VENV)/.fuzzer: | $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet atheris
+	@touch $@
+
+fuzz: $(VENV)/.fuzzer ## Fuzz the framer of each protocol for a minute (SECONDS=60)
+	@for target in fuzz/fuzz_*.py; do \
+		echo "$$target"; $(BIN)/python $$target -max_total_time=$(or $(SECONDS),60) -verbosity=0 || exit 1; \
+	done
 
 check: $(VENV)/.developer ## Format, lint, types, floors between packages, sizes of files
 	$(BIN)/ruff format --check .

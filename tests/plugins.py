@@ -66,6 +66,7 @@ class Broken(Behavior, frozen=True):
     """Raises."""
 
     hook: Annotated[str, Option("Where")] = "on_request"
+    error: Annotated[Literal["RuntimeError", "SystemExit"], Option("What")] = "RuntimeError"
 
     async def on_connect(self, connection: Connection) -> None:
         self._fail("on_connect")
@@ -88,7 +89,7 @@ class Broken(Behavior, frozen=True):
 
     def _fail(self, hook: str) -> None:
         if hook == self.hook:
-            raise RuntimeError(f"broken {hook}")
+            raise {"RuntimeError": RuntimeError, "SystemExit": SystemExit}[self.error](f"broken {hook}")
 
 
 class Keeps(Behavior, frozen=True):

@@ -25,6 +25,13 @@ def test_an_attribute_error_inside_a_module_is_told_as_such(tmp_path, monkeypatc
     )
 
 
+def test_a_module_that_leaves_does_not_end_the_program(tmp_path, monkeypatch):
+    (tmp_path / "chaos_leaves.py").write_text("import sys\nsys.exit('no such library here')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    said = "'chaos_leaves.Thing' (from --behavior) does not import: SystemExit: no such library here"
+    assert complaint("chaos_leaves.Thing") == said
+
+
 def test_a_module_without_the_class():
     assert complaint("vaurien.Thing") == "'vaurien.Thing' (from --behavior): module 'vaurien' has no 'Thing'"
 

@@ -127,7 +127,7 @@ class Mix(msgspec.Struct, frozen=True):
 
 def _share(part: str, text: str, source: str | None) -> Share:
     percent, colon, behavior = part.partition(":")
-    if not colon:  # a bare name is all of it, as in the original
+    if not colon and not part.isdecimal():  # a bare name is all of it, as in the original
         percent, behavior = "100", part
     if not re.fullmatch(r"\d+(\.\d+)?", percent.strip()) or float(percent) > 100 or not behavior.strip():
         raise OptionError("behavior", text, f"shares such as 20:error with 0 to 100 percent, not {part!r}", source)

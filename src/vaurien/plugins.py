@@ -142,7 +142,7 @@ def _import(path: str, source: str | None) -> Any:
         sys.path.insert(0, "")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # the plugin's own code runs here and may raise anything
+    except (Exception, SystemExit) as error:  # the plugin's own code runs here and may raise anything
         raise PluginError(f"{path!r}{origin} does not import: {type(error).__name__}: {error}") from error
     if not hasattr(module, attribute):
         raise PluginError(f"{path!r}{origin}: module {module_name!r} has no {attribute!r}")

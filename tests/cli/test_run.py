@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -180,6 +181,16 @@ def test_the_table(capsys, tmp_path, monkeypatch):
     assert ["warmup", "0", "default"] in lines
 
 
+@pytest.mark.parametrize("argument", ["--help", "--show-config", "--version"])
+def test_a_reader_that_has_gone_is_no_error(argument):
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = [sys.executable, "-m", "vaurien", argument]
+    ended = subprocess.run(program, stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (run.NOBODY_READS, b"")
+
+
 def test_a_warning_does_not_stop_the_run(capsys):
     assert run.main(["--sync", "--show-config"]) == 0
     assert capsys.readouterr().err == (
@@ -195,6 +206,11 @@ def test_a_warning_does_not_stop_the_run(capsys):
         ("--timeout soon", "option timeout: 'soon' (from --timeout) is not valid; expected seconds, zero or more, "),
         ("--behavior 120:error", "behavior: '120:error' (from --behavior) is not valid; expected shares such as"),
         ("--behavior -20:error", "behavior: '-20:error' (from --behavior) is not valid; expected shares such as"),
+        ("--behavior 20", "behavior: '20' (from --behavior) is not valid; expected shares such as 20:error"),
+        (
+            "--proxy :1 --backend :1",
+            "option backend: ':1' (from --backend) is not valid; expected another address than",
+        ),
         ("--behavior 60:error,50:delay", "expected shares of at most 100 in total, these add up to 110"),
         ("--behavior 20:erorr", "unknown behavior or handler 'erorr' (from --behavior); did you mean 'error'?"),
         ("--protocol smpt", "unknown protocol 'smpt' (from --protocol); did you mean 'smtp'?"),

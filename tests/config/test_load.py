@@ -39,6 +39,12 @@ class Picky(Behavior, frozen=True):
             raise OptionError("behavior 'picky' option code", self.code, "no code with tcp")
 
 
+class Greets(Behavior, frozen=True):
+    """Acts before there is an exchange."""
+
+    async def on_connect(self, connection): ...
+
+
 class Wire(Protocol, frozen=True):
     buffer: Size = 10
 
@@ -281,6 +287,14 @@ def test_a_protocol_of_ones_own(chaos):
     [proxy] = chaos(file).proxies
     assert (proxy.protocol, proxy.protocol_options) == ("mine", {"buffer": 1000})
     assert plugins.find("mine", "protocol").target is Wire
+
+
+def test_a_behavior_that_a_mix_never_runs_is_told():
+    [warning] = load(typed(behavior=f"20:{path(Greets)}, 20:{path(Delay)}"), {}).warnings
+    assert warning == (
+        f"--behavior: {path(Greets)} acts when a connection begins (on_connect), "
+        "and the mix is drawn for each exchange: it has no effect here"
+    )
 
 
 def test_sync_is_accepted_and_said_to_do_nothing():

@@ -34,6 +34,10 @@ def test_a_handler_moves_the_bytes(serve, connect):
     assert (closed.end, closed.sent, closed.received) == ("client closed", 10, 10)
     chosen = proxy.events.of(events.Chosen)
     assert {event.behavior for event in chosen} == {"forward"}
+    assert [(hit.fault, hit.exchange) for hit in proxy.events.of(events.Injected)] == [
+        (event.behavior, event.exchange) for event in chosen
+    ]
+    assert closed.hits == {"forward": len(chosen)}
     assert proxy.call(lambda: proxy.proxy.connections) == 0
 
 

@@ -117,6 +117,19 @@ def test_a_time_beyond_what_the_system_counts_is_just_long() -> None:
             assert read(server, 2) == b"34"
 
 
+def test_a_side_that_does_not_read_does_not_keep_the_other_ones_bytes() -> None:
+    """What is released to both sides goes to each as it reads."""
+    with backend() as listening, running(listening.getsockname(), "", fault(KEEPS)) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(bytes(8_000_000))
+            server.sendall(b"held,")
+            kept(proxy, 8_000_005)
+            proxy.set_policy("")
+            server.sendall(b"later")
+            assert read(client, 10) == b"held,later"
+            assert read(server, 8_000_000) == bytes(8_000_000)
+
+
 def test_removing_a_fault_that_holds_both_ends_is_the_end_of_the_connection() -> None:
     late = fault("tests.plugins.Late", after=3600)
     with backend() as listening, running(listening.getsockname(), "", late) as proxy:

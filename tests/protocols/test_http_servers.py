@@ -8,12 +8,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.protocols.framed_relay import Relay, relayed
 from tests.servers import Server, require, started
 from vaurien.protocols.http import Http
+
+httpx = pytest.importorskip("httpx")
 
 pytestmark = pytest.mark.server
 

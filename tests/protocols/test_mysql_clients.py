@@ -5,14 +5,16 @@ import os
 import subprocess
 from collections.abc import Iterator
 
-import mysql.connector
-import pymysql
 import pytest
-from pymysql.constants import CLIENT, COMMAND, SERVER_STATUS
 
 from tests.protocols.answering_relay import Relay, relayed
 from tests.servers import Server, require
 from vaurien.protocols.mysql import Mysql
+
+mysql_connector = pytest.importorskip("mysql.connector")
+pymysql = pytest.importorskip("pymysql")
+constants = pytest.importorskip("pymysql.constants")
+CLIENT, COMMAND, SERVER_STATUS = constants.CLIENT, constants.COMMAND, constants.SERVER_STATUS
 
 pytestmark = pytest.mark.server
 
@@ -34,9 +36,9 @@ def connect(relay: Relay, server: Server, **options: object) -> contextlib.closi
     return contextlib.closing(pymysql.connect(host="127.0.0.1", port=relay.port, **account | options))
 
 
-def connector(relay: Relay, server: Server) -> mysql.connector.abstracts.MySQLConnectionAbstract:
+def connector(relay: Relay, server: Server) -> mysql_connector.abstracts.MySQLConnectionAbstract:
     account = {"user": server.user, "password": server.password, "database": server.database}
-    return mysql.connector.connect(host="127.0.0.1", port=relay.port, use_pure=True, ssl_disabled=True, **account)
+    return mysql_connector.connect(host="127.0.0.1", port=relay.port, use_pure=True, ssl_disabled=True, **account)
 
 
 def rows(connection: pymysql.Connection, query: str) -> tuple[tuple[object, ...], ...]:
@@ -241,7 +243,7 @@ def test_a_broken_prepare(whole: Relay, mariadb_server: Server) -> None:
         for command in ("stmt_prepare", "stmt_execute"):
             with connection.cursor(prepared=True) as cursor:
                 whole.refuse = lambda head, command=command: head.fields["command"] == command
-                with pytest.raises(mysql.connector.errors.InternalError) as caught:
+                with pytest.raises(mysql_connector.errors.InternalError) as caught:
                     cursor.execute("SELECT ?", (1,))
                 assert caught.value.sqlstate == "40001"
                 whole.refuse = lambda head: False

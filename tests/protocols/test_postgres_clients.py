@@ -8,13 +8,14 @@ import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 
-import asyncpg
-import psycopg
 import pytest
 
 from tests.protocols.answering_relay import Relay, relayed
 from tests.servers import Server, require
 from vaurien.protocols.postgres import Postgres
+
+asyncpg = pytest.importorskip("asyncpg")
+psycopg = pytest.importorskip("psycopg")
 
 pytestmark = pytest.mark.server
 

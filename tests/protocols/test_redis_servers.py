@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-import redis
 
 from tests.protocols.framed_relay import Relay, relayed
 from tests.servers import Server, require, started
 from vaurien.protocols.redis import Redis
+
+redis = pytest.importorskip("redis")
 
 pytestmark = pytest.mark.server
 

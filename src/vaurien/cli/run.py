@@ -18,6 +18,7 @@ from vaurien.config import Configuration, Given, Key, Survey
 from vaurien.errors import VaurienError
 
 OK = 0
+NOBODY_READS = 1
 BAD_INPUT = 2
 
 COMMANDS: Mapping[str, str] = {"run": "vaurien.cli.scenario", "replay": "vaurien.cli.replay"}
@@ -33,12 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given and given[0] in COMMANDS:
             status: int = importlib.import_module(COMMANDS[given[0]]).main(given[1:], os.environ)
-            return status
-        return _run(given, os.environ)
+        else:
+            status = _run(given, os.environ)
+        sys.stdout.flush()
+        return status
     except VaurienError as error:
         say(str(error))
     except click.UsageError as error:
         say(error.format_message())
+    except BrokenPipeError:  # `vaurien --help | head`; the interpreter's own flush at the end must not complain either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOBODY_READS
     return BAD_INPUT
 
 

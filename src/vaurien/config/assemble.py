@@ -77,6 +77,7 @@ def assemble(
     selection = Selection(catalogue, traffic.protocol, shares, layer)
     faults = policy.with_sections(policy.read(layer, schedule), catalogue, selection.options)
     timeline.check(faults.schedule, {traffic.name: faults.faults})
+    warnings += tuple(_idle(selection, layer))
     if process.sync:
         warnings += (f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other",)
     own = [("vaurien", group) for group in (traffic, faults.own, connections, process, http)] + [("statsd", statsd)]
@@ -93,6 +94,12 @@ def assemble(
     )
 
 
+def _idle(selection: Selection, layer: Layer) -> Iterator[str]:
+    for name, hooks in selection.idle:
+        fact = f"acts when a connection begins ({hooks}), and the mix is drawn for each exchange: it has no effect here"
+        yield f"{_source(layer, 'behavior')}: {name} {fact}"
+
+
 def _proxy(
     traffic: declared.Traffic,
     connections: declared.Connections,
@@ -104,7 +111,7 @@ def _proxy(
     return ProxyConfig(
         name=traffic.name,
         listen=_address("proxy", traffic.proxy, layer),
-        backend=_backend(traffic.backend, layer),
+        backend=_backend(traffic, layer),
         protocol=protocol,
         protocol_options=protocol_options,
         policy=Policy(selection.policy.mix, faults.faults),
@@ -144,11 +151,13 @@ def _address(option: str, text: str, layer: Layer) -> Address:
     return address
 
 
-def _backend(text: str, layer: Layer) -> Address:
+def _backend(traffic: declared.Traffic, layer: Layer) -> Address:
+    text, source = traffic.backend, _source(layer, "backend")
     address = _address("backend", text, layer)
     if address.path is None and address.port == 0:
-        wanted = "a port from 1 to 65535 after the last colon"
-        raise OptionError("option backend", text, wanted, _source(layer, "backend"))
+        raise OptionError("option backend", text, "a port from 1 to 65535 after the last colon", source)
+    if address == _address("proxy", traffic.proxy, layer):
+        raise OptionError("option backend", text, "another address than the proxy's own", source)
     return address
 
 

@@ -10,8 +10,11 @@ from vaurien.config.catalogue import Catalogue, Entry
 from vaurien.config.layers import Layer, converted, is_plugin
 from vaurien.errors import OptionError
 from vaurien.framing import Protocol
-from vaurien.hooks import Behavior
+from vaurien.hooks import Behavior, overridden
 from vaurien.model import Mix, Policy, Share
+
+OF_CONNECTIONS = frozenset({"on_connect", "on_start", "on_stop"})
+"""Hooks for a fault that is there when a connection begins; the mix is drawn later, for its exchanges."""
 
 Options: TypeAlias = Mapping[str, Mapping[str, Any]]
 """The options given to plugins, by the section that stands for the plugin."""
@@ -38,6 +41,13 @@ class Selection:
     def protocol(self) -> tuple[str, Mapping[str, Any]]:
         """The protocol's name, and the options given to it."""
         return self._protocol.plugin.name, self.options[self._protocol.section]
+
+    @property
+    def idle(self) -> list[tuple[str, str]]:
+        """The behaviors of the mix that have nothing but hooks which a share of a mix never runs, and these hooks."""
+        modern = [entry.plugin for entry in self._behaviors if entry.plugin.style == "modern"]
+        hooks = {plugin.name: overridden(plugin.target) for plugin in modern}
+        return [(name, ", ".join(sorted(own))) for name, own in hooks.items() if own and own <= OF_CONNECTIONS]
 
     @property
     def policy(self) -> Policy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +22,14 @@ S = TypeVar("S")
 
 class Interrupted(asyncio.CancelledError):
     """Raised inside a hook that waits when its fault is changed or removed. Not a cancellation of the task."""
+
+
+async def _contained(hook: Callable[[Active], Awaitable[None]], active: Active) -> None:
+    """Run a *hook* that has a task of its own: asyncio would let SystemExit end the whole program from there."""
+    try:
+        await hook(active)
+    except SystemExit as error:
+        raise RuntimeError(f"SystemExit: {error}") from error
 
 
 class Active:
@@ -195,7 +203,7 @@ class Active:
     def begin(self) -> None:
         """Run `on_start`, as a task of its own."""
         if self._task is None and self.drawn and not self.stopped and "on_start" in self.entry.hooks:
-            self._task = self._connection.guard(self.behavior.on_start(self), self.name)
+            self._task = self._connection.guard(_contained(self.behavior.on_start, self), self.name)
 
     def stop(self) -> None:
         """Stop applying while the connection goes on."""
@@ -205,7 +213,7 @@ class Active:
             self._task.cancel()
         acted = self.drawn or self._state is not None  # drawn for an exchange or a chunk, it may hold something
         if acted and self.stages and "on_stop" in self.entry.hooks and not self._connection.over:
-            self._connection.guard(self.behavior.on_stop(self), self.name, at_once=True)
+            self._connection.guard(_contained(self.behavior.on_stop, self), self.name, at_once=True)
 
     def abandon(self) -> None:
         """The connection is over."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vaurien.engine.dialogue import Dialogue
+from vaurien.engine.dialogue import Dialogue, Side
 from vaurien.engine.link import Link
 from vaurien.engine.stage import Receiver, Sink, Stage
 
@@ -64,7 +64,20 @@ class Chains:
             for link in links:
                 self._connect(link, link.stages)
         leaving = any(stage.leaving for link in links for stage in link.stages)
-        self._connection.unsettled = leaving or spare or self._connection.over
+        stirred = not self._calm(links)
+        self._connection.unsettled = leaving or spare or stirred or self._connection.over
+
+    def _calm(self, links: list[Link]) -> bool:
+        """Let bytes pass at once when nothing can act on them. False: not yet, but when what is under way is done."""
+        dialogue = self._dialogue
+        if dialogue is None or not dialogue.keep_alive or not self._connection.plan.calm:
+            ready, calm = False, True
+        else:
+            ready = calm = dialogue.calm and not any(link.busy or link.stages for link in links)
+        for link in links:
+            link.at_once = link.intake.at_once if ready and isinstance(link.intake, Side) else None
+            link.update()
+        return calm
 
     def _stage(self, link: Link, key: str) -> Stage:
         active = self._connection.actives[key]

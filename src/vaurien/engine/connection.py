@@ -111,7 +111,7 @@ class Connection:
                     await active.behavior.on_connect(active)
                 except Interrupted:
                     pass  # the fault is gone: go on as if it had not been there
-                except Exception as error:  # the plugin's own code may raise anything
+                except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
                     self.plugin_failed(active.name, error)
         if not self.over:
             self._call()
@@ -478,7 +478,7 @@ class Connection:
         """
         try:
             task = eager.start(self.loop, coroutine) if at_once else self.loop.create_task(coroutine)
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self.plugin_failed(name, error)
             return None
         if task is None:

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 
 from vaurien.engine.active import Active, Interrupted
 from vaurien.engine.exchange import Exchange, View
-from vaurien.framing import Framing, Head, Mark, Protocol
+from vaurien.framing import Framing, Head, Mark, Piece, Protocol
 from vaurien.model import Scope
 
 if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
     from vaurien.engine.plan import Plan
+
+# A member of an enum costs a look-up in its class each time; these are asked for at every piece.
+_BODY, _REQUEST_END = Mark.BODY, Mark.REQUEST_END
 
 
 class Dialogue:
@@ -29,9 +32,11 @@ class Dialogue:
         self.connection = connection
         self.protocol = protocol
         self.framing: Framing = protocol.framer()
-        self._keep_alive: bool = getattr(protocol, "keep_alive", True)
+        self.keep_alive: bool = getattr(protocol, "keep_alive", True)
+        """Whether the connection goes on after its first exchange."""
         self._mix_random: Random | None = None
         self._count = 0
+        self._fed = 0  # bytes of the client's stream so far
         self._offset = 0  # in the client's stream, of what is taken next
         self._open: deque[Exchange] = deque()  # asked, and not answered to the end
         self._asking: Exchange | None = None
@@ -53,16 +58,53 @@ class Dialogue:
         """Whether the backend owes no answer, so that its socket may serve somebody else."""
         return self.framing.quiet
 
+    @property
+    def calm(self) -> bool:
+        """Whether no fault has anything to do with an open exchange."""
+        current = (self._asking, self._answering, *self._open)
+        return not any(exchange is not None and (exchange.drawn or exchange.undecided) for exchange in current)
+
+    def at_once(self, to_backend: bool, data: bytes) -> bytes:
+        """Take *data* of one direction while the plan and this dialogue are calm; returns what is to be sent of it.
+
+        It does what `feed` does when there is no hook to wait for, in a fraction of the time.
+        """
+        pieces = self._framed(to_backend, data)
+        passed = []
+        for mark, piece in pieces:
+            if isinstance(mark, Head):
+                passed.append(self._head_of(self._begin(mark)) if mark.request else piece)
+                if not mark.request:
+                    self._turn_to(mark)
+            elif mark is _BODY:
+                passed.append(piece)
+            elif mark is _REQUEST_END:
+                self._end_request()
+            else:
+                self._end_response()
+        self._pay(to_backend)
+        return passed[0] if len(passed) == 1 else b"".join(passed)
+
     async def feed(self, to_backend: bool, data: bytes, at: float) -> None:
         """Take *data* of one direction; returns when what became of it is sent."""
-        pieces = self.framing.feed(to_backend, data)
-        if self.framing.lost is not None and not self._told:
-            self._lose(self.framing.lost)
-        for mark, piece in pieces:
+        if to_backend:
+            self._offset = self._fed - self.framing.held(True)
+        for mark, piece in self._framed(to_backend, data):
             await self._take(to_backend, mark, piece, at)
             self._offset += len(piece) if to_backend else 0
-        if self.framing.owed:  # bytes of the other direction that were held back are free
-            self.connection.link(not to_backend).run(self.feed(not to_backend, b"", at))
+        self._pay(to_backend)
+
+    def _framed(self, to_backend: bool, data: bytes) -> list[Piece]:
+        pieces = self.framing.feed(to_backend, data)
+        self._fed += len(data) if to_backend else 0
+        if self.framing.lost is not None and not self._told:
+            self._lose(self.framing.lost)
+        return pieces
+
+    def _pay(self, to_backend: bool) -> None:
+        """Send the bytes of the other direction that were held back, if they are free now."""
+        if self.framing.owed:
+            self.connection.link(not to_backend).run(self.feed(not to_backend, b"", self.connection.clock.now()))
 
     def _lose(self, reason: str) -> None:
         """What was open is not marked any more; only answers of our own are still due."""
@@ -81,17 +123,21 @@ class Dialogue:
             return
         if isinstance(mark, Head):
             await (self._request(mark, at) if mark.request else self._response(mark, at))
-        elif mark is Mark.BODY:
+        elif mark is _BODY:
             await self._body(to_backend, piece, at)
-        elif mark is Mark.REQUEST_END:
+        elif mark is _REQUEST_END:
             await self._request_end(to_backend)
         else:
             await self._response_end(to_backend)
 
-    async def _request(self, head: Head, at: float) -> None:
+    def _begin(self, head: Head) -> Exchange:
         self._count += 1
         self._asking = exchange = Exchange(self._count, head, self._offset)
         self._open.append(exchange)
+        return exchange
+
+    async def _request(self, head: Head, at: float) -> None:
+        exchange = self._begin(head)
         self._draw(exchange)
         for active in exchange.drawn:
             if exchange.swallows(True):
@@ -114,8 +160,10 @@ class Dialogue:
         """Throw the dice of everything that is thrown once per exchange."""
         plan = self.connection.plan
         chosen = self._draw_mix(plan, exchange)
+        drawn: list[Active] = []
+        undecided: list[Active] = []
         if chosen is not None:
-            exchange.drawn.append(chosen)
+            drawn.append(chosen)
             self.connection.journal.chosen(exchange.number, chosen.name)
         for active in self.connection.actives.values():
             entry = active.entry
@@ -123,9 +171,10 @@ class Dialogue:
                 continue
             if active.lot and entry.matcher.request(exchange.request.fields):
                 if entry.matcher.late:
-                    exchange.undecided.append(active)
+                    undecided.append(active)
                 elif self._throw(active, exchange):
-                    exchange.drawn.append(active)
+                    drawn.append(active)
+        exchange.drawn, exchange.undecided = tuple(drawn), tuple(undecided)
         self._arm(True, exchange)
 
     def _throw(self, active: Active, exchange: Exchange) -> bool:
@@ -135,8 +184,8 @@ class Dialogue:
         """Of the faults that ask about the response, those that mean this one are in play from here on."""
         for active in exchange.undecided:
             if active.entry.matcher.response(head.fields) and self._throw(active, exchange):
-                exchange.drawn.append(active)
-        exchange.undecided.clear()
+                exchange.drawn += (active,)
+        exchange.undecided = ()
 
     def _draw_mix(self, plan: Plan, exchange: Exchange) -> Active | None:
         if not plan.mix:
@@ -144,6 +193,8 @@ class Dialogue:
         if self.connection.drawing:
             entry, self.connection.choice = self.connection.choice, None
             return self.connection.actives.get(entry.key) if entry is not None else None
+        if not plan.draws:  # whether exchanges pass one by one or at once, no number is drawn for nothing
+            return None
         if self._mix_random is None:
             self._mix_random = self.connection.random_for("mix")
         entry = self.connection.service.draw(self.connection.number, plan, self._mix_random)
@@ -164,16 +215,21 @@ class Dialogue:
             await hook(View(active, exchange, self.connection, self.protocol))
         except Interrupted:
             pass  # the fault is gone: the exchange goes on undisturbed
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self.connection.plugin_failed(active.name, error)
 
+    def _turn_to(self, head: Head) -> Exchange | None:
+        """The exchange whose response *head* begins."""
+        self._answering = exchange = self._open[0] if self._open else None
+        if exchange is not None:
+            exchange.response = head
+        return exchange
+
     async def _response(self, head: Head, at: float) -> None:
-        exchange = self._open[0] if self._open else None
-        self._answering = exchange
+        exchange = self._turn_to(head)
         if exchange is None:  # the framing knows of a request that this dialogue has not seen
             await self._forward(False, head.data, at)
             return
-        exchange.response = head
         self._decide(exchange, head)
         self._arm(False, exchange)
         for active in exchange.drawn:
@@ -192,27 +248,39 @@ class Dialogue:
         if data and not self.connection.over:
             await self.connection.chain(to_backend).receive(data, at)
 
-    async def _request_end(self, to_backend: bool) -> None:
+    def _end_request(self) -> Exchange | None:
+        """The exchange whose request ends; one that the backend does not answer is not open any more."""
         exchange, self._asking = self._asking, None
+        if exchange is not None:
+            exchange.asked = True
+            if not (exchange.request.answered or exchange.swallows(True)):
+                self._open.remove(exchange)
+        return exchange
+
+    async def _request_end(self, to_backend: bool) -> None:
+        exchange = self._end_request()
         self._arm(True, None)
         if exchange is None:
             return
-        exchange.asked = True
         if exchange.swallows(True):
             await self._answer(to_backend)
         elif not exchange.request.answered:
-            self._open.remove(exchange)
             await self._done(exchange)
 
-    async def _response_end(self, to_backend: bool) -> None:
+    def _end_response(self) -> Exchange | None:
+        """The exchange whose response ends; it is not open any more."""
         exchange, self._answering = self._answering, None
+        if exchange is not None and self._open and self._open[0] is exchange:
+            self._open.popleft()
+        return exchange
+
+    async def _response_end(self, to_backend: bool) -> None:
+        exchange = self._end_response()
         self._arm(False, None)
         if exchange is None:
             return
         if exchange.swallows(False):
             await self._reply(to_backend, exchange)
-        if exchange in self._open:
-            self._open.remove(exchange)
         await self._done(exchange)
         await self._answer(to_backend)
 
@@ -245,7 +313,7 @@ class Dialogue:
         exchange.done = True
         for active in exchange.drawn:
             await self._hook(active, "on_done", exchange)
-        if not self._keep_alive:
+        if not self.keep_alive:
             self.connection.close("one exchange")
 
 
@@ -256,6 +324,10 @@ class Side:
 
     def __init__(self, dialogue: Dialogue, to_backend: bool) -> None:
         self._dialogue, self._to_backend = dialogue, to_backend
+
+    def at_once(self, data: bytes) -> bytes:
+        """What is to be sent of *data*, while nothing can act on it."""
+        return self._dialogue.at_once(self._to_backend, data)
 
     async def receive(self, data: bytes, at: float) -> None:
         """Take *data*."""

@@ -45,7 +45,7 @@ class Draw:
         entry = self._draw_mix(plan) if plan.mix else None
         if entry is not None:
             if entry.blocking:  # a modern one is counted by the exchange that it acts on
-                connection.call_soon(connection.journal.chosen, self.calls, entry.name)
+                connection.call_soon(connection.journal.called, self.calls, entry.name)
             return Drawn(to_backend, entry)
         for fault in plan.faults:
             if fault.blocking and fault.fault.stream.includes(to_backend) and self._throw(fault):

@@ -16,7 +16,9 @@ def start(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None])
         waits_for = coroutine.send(None)
     except StopIteration:
         return None
-    return loop.create_task(_go_on(coroutine, waits_for))
+    task = loop.create_task(_go_on(coroutine, waits_for))
+    task.add_done_callback(lambda _: coroutine.close())  # it may be cancelled before its first step
+    return task
 
 
 async def _go_on(coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 
+# Most exchanges are hit by nothing; they share what is empty.
+_NO_FAULT: frozenset[str] = frozenset()
+_NO_DIRECTION: frozenset[bool] = frozenset()
+
+
 class Exchange:
     """A request and its response on their way through the proxy."""
 
@@ -42,9 +47,9 @@ class Exchange:
         """Where the request begins in the client's stream."""
         self.request = request
         self.response: Head | None = None
-        self.drawn: list[Active] = []
+        self.drawn: tuple[Active, ...] = ()
         """The faults in play for it, in the order they act."""
-        self.undecided: list[Active] = []
+        self.undecided: tuple[Active, ...] = ()
         """Faults that ask about the response, which is not there yet."""
         self.asked = False
         """The request is through."""
@@ -52,8 +57,8 @@ class Exchange:
         """The response is through, or will not come."""
         self.reply: Reply | None = None
         """The answer of our own."""
-        self.hits: set[str] = set()
-        self._swallowed: set[bool] = set()
+        self.hits: frozenset[str] = _NO_FAULT
+        self._swallowed: frozenset[bool] = _NO_DIRECTION
         self._changed: bytes | None = None
         self._injected: bytes = b""
 
@@ -73,7 +78,7 @@ class Exchange:
 
     def swallow(self) -> None:
         """Let the message at hand go nowhere; of a request that is needed, its response instead."""
-        self._swallowed.add(self.response is None and not self.request.needed)
+        self._swallowed |= {self.response is None and not self.request.needed}
 
     def change(self, head: bytes) -> None:
         """Send *head* in place of the head at hand."""
@@ -193,5 +198,5 @@ class View:
     def _hit(self) -> None:
         """Count once per exchange and fault."""
         if self._active.entry.key not in self._exchange.hits:
-            self._exchange.hits.add(self._active.entry.key)
+            self._exchange.hits |= {self._active.entry.key}
             self._active.hit(self._exchange.number, self._exchange.place)

@@ -73,6 +73,11 @@ class Journal:
     def _elapsed(self) -> float:
         return self._service.clock.now() - self._started
 
+    def called(self, call: int, name: str) -> None:
+        """The mix was drawn for a call of a plugin of the original, and the share *name* was hit, which is a hit."""
+        self.chosen(call, name)
+        self.hit(name, call)
+
     def lost(self, reason: str) -> None:
         """The protocol cannot make sense of the bytes."""
         protocol = self._service.config.protocol

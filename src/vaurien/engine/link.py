@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from vaurien.engine import eager
@@ -45,6 +45,7 @@ class Link:
         "_view",
         "_watched",
         "_watching",
+        "at_once",
         "busy",
         "clock",
         "closed",
@@ -82,6 +83,8 @@ class Link:
         self.closed = False
         """Nothing is to be read or written any more."""
         self.intake: Receiver | None = None
+        self.at_once: Callable[[bytes], bytes] | None = None
+        """What is to be sent of a chunk, while the intake has nothing to wait for."""
         self.stages: list[Stage] = []
         self._ending = False  # the end is to be passed on once nothing is pending
         self._reader: Any = None  # the callback that is registered with the loop
@@ -131,7 +134,9 @@ class Link:
             return None
         if self.connection.drawing:
             return None if self.connection.claimed else self._read_drawn
-        return self._read_direct if self.intake is None else self._read_hooked
+        if self.intake is None:
+            return self._read_direct
+        return self._read_hooked if self.at_once is None else self._read_calm
 
     def _read_drawn(self) -> None:
         """A plugin of the original is in play: read what is here, unless it is for the blocking lane."""
@@ -164,6 +169,20 @@ class Link:
             return
         if sent < size:
             self._keep(self._view[sent:size])
+
+    def _read_calm(self) -> None:
+        data = self._read()
+        if data:
+            assert self.at_once is not None  # noqa: S101 - `_wanted` chose this lane
+            try:
+                passed = self.at_once(data)
+            except Exception as error:  # the protocol's own code runs here and may raise anything
+                self.connection.crashed(error)
+                return
+            if passed:
+                self.write(passed)
+        elif data is not None:
+            self._pass_end()
 
     def _read_hooked(self) -> None:
         assert self.intake is not None  # noqa: S101 - `_wanted` chose this lane

@@ -92,6 +92,8 @@ class Plan:
         self._limits = tuple(itertools.accumulate(share.percent for share in shares))
         self.draws = any(entry.hooks or entry.blocking for entry in self.mix)
         self.hooked = any(entry.hooks for entry in self.faults)
+        self.calm = not (self.draws or self.hooked or self.blocking)
+        """Whether nothing in it acts on bytes or exchanges."""
         self.framed = self._needs_framing()
 
     def _needs_framing(self) -> bool:

@@ -71,7 +71,9 @@ class Stage:
         "_moment",
         "_offset",
         "_passing",
+        "_rang",
         "_releasing",
+        "_ringing",
         "_room",
         "_sent",
         "_timer",
@@ -94,6 +96,8 @@ class Stage:
         self._timer: Timer | None = None
         self._releasing = False
         self._alarm: Timer | None = None
+        self._rang = False  # while a chunk was at hand
+        self._ringing: asyncio.Future[None] | None = None  # done when `on_alarm` is
         self._room: asyncio.Future[None] | None = None
         self._chunk: bytes | None = None
         self._arrived = self._moment = 0.0
@@ -137,9 +141,17 @@ class Stage:
         self._moment = self.now()
 
     async def send(self, data: bytes, after: float = 0.0) -> None:
-        """Pass *data* on, now or *after* seconds from its arrival."""
+        """Pass *data* on, now or *after* seconds from its arrival.
+
+        Once the fault has stopped, nobody waits for the destination: of what `on_stop` sends to one side, none may keep
+        it from sending to the other, nor anything that arrives later overtake it.
+        """
         if not self._inside:  # from `on_start` or `on_stop`, about no chunk
             self._arrived = self._moment = self.now()
+        if self.active.stopped:
+            self._line_up(data, self.now())
+            self._release()
+            return
         self._sent += len(data)
         if after > 0 or data is not self._chunk:
             self._mark()
@@ -173,7 +185,10 @@ class Stage:
 
     async def receive(self, data: bytes, at: float) -> None:
         """Let the behavior act on *data*, if this fault is in play for it; otherwise pass it on, in order."""
-        acts, size = self._acts(), len(data)
+        size = len(data)
+        if self._ringing is not None:
+            await asyncio.shield(self._ringing)
+        acts = self._acts()
         if not acts:
             await self._alarm_now()
         self._arrived = self._moment = at
@@ -183,7 +198,7 @@ class Stage:
             acts = not self.leaving
         if data:
             await self._pass(data)
-        self._inside = False
+        self._outside()
         self._offset += size
 
     async def _act(self, data: bytes) -> bytes:
@@ -193,7 +208,7 @@ class Stage:
             await self.active.behavior.on_data(self, data)
         except Interrupted:
             return data[self._sent :]
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self._link.connection.plugin_failed(self.active.name, error)
         else:
             if not self._sent:
@@ -202,7 +217,9 @@ class Stage:
 
     async def receive_end(self, at: float) -> None:
         """Pass the end of the stream on, behind what waits, once the behavior has seen it."""
-        acts = "on_eof" in self.active.entry.hooks and self.armed and not self.leaving
+        if self._ringing is not None:
+            await asyncio.shield(self._ringing)
+        acts = "on_eof" in self.active.entry.hooks and self._in_play
         if not acts:
             await self._alarm_now()
         self._silence()
@@ -211,7 +228,7 @@ class Stage:
         while acts:
             acts = await self._act_on_end() and not self.leaving
         self._inside = False
-        if self.idle:
+        if self._clear:
             await self.next.receive_end(at)
         else:
             self._end_due = max(at, self._due)
@@ -222,14 +239,24 @@ class Stage:
             await self.active.behavior.on_eof(self)
         except Interrupted:
             return True
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self._link.connection.plugin_failed(self.active.name, error)
         return False
 
     def _ring(self) -> None:
+        """The clock's callback: the alarm goes off, or will when the chunk at hand is through."""
         self._alarm = None
-        if not self._link.connection.over:
-            self._link.run(self._act_on_alarm())
+        if self._inside:
+            self._rang = True
+        elif not self._link.connection.over:
+            self._link.spawn(self._act_on_alarm())
+
+    def _outside(self) -> None:
+        """No chunk is at hand any more."""
+        self._inside = False
+        if self._rang:
+            self._rang = False
+            self._ring()
 
     async def _alarm_now(self) -> None:
         """Nothing may overtake what the behavior keeps until its alarm, in a chunk that it has no part in."""
@@ -239,19 +266,25 @@ class Stage:
 
     async def _act_on_alarm(self) -> None:
         """Let the behavior act between two chunks."""
-        if self.leaving:
+        if self.leaving or self.active.stopped:
             return
+        self._ringing = ringing = self._link.loop.create_future()
         self._arrived = self._moment = self.now()
         self._chunk, self._hit, self._inside = None, True, True
         try:
             await self.active.behavior.on_alarm(self)
         except Interrupted:
             pass
-        except Exception as error:  # the plugin's own code may raise anything
+        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
             self._link.connection.plugin_failed(self.active.name, error)
-        self._inside = False
+        finally:
+            self._ringing = None
+            ringing.set_result(None)
+        self._outside()
+        self._link.settle()
 
     def _silence(self) -> None:
+        self._rang = False
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -265,6 +298,10 @@ class Stage:
     @property
     def idle(self) -> bool:
         """Whether nothing waits here, or is being passed on."""
+        return self._clear and not self._inside and self._ringing is None
+
+    @property
+    def _clear(self) -> bool:
         return not self._line and not self._releasing and not self._passing
 
     @property
@@ -280,8 +317,13 @@ class Stage:
         if self._timer is not None:
             self._timer.cancel()
 
+    @property
+    def _in_play(self) -> bool:
+        """Whether the fault acts here; not after it has stopped, although this stage may not know that it leaves."""
+        return self.armed and not self.leaving and not self.active.stopped
+
     def _acts(self) -> bool:
-        if not self.armed or self.leaving or "on_data" not in self.active.entry.hooks:
+        if not self._in_play or "on_data" not in self.active.entry.hooks:
             return False
         return self.active.entry.fault.scope is not Scope.CHUNK or self.active.throw(None, self._place)
 
@@ -296,7 +338,7 @@ class Stage:
             self.active.hit(None, self._place)
 
     async def _pass(self, data: bytes, after: float = 0.0) -> None:
-        if after > 0 or not self.idle:
+        if after > 0 or not self._clear:
             await self._delay(data, self._arrived + after)
             return
         self._passing = True
@@ -311,13 +353,18 @@ class Stage:
         while self._line and self._held >= self._link.delay_line:
             self._room = self._room or self._link.loop.create_future()
             await asyncio.shield(self._room)
+        self._line_up(data, due)
+        if self.leaving:
+            self._release()
+        elif self._timer is None and not self._releasing and not self._passing:
+            self._timer = self._link.clock.call_at(self._line[0][0], self._release)
+
+    def _line_up(self, data: bytes, due: float) -> None:
         self._due = max(due, self._due)
         if due > self._arrived:
             self.active.delayed(self._due - self._moment)
         self._line.append((self._due, data))
         self._held += len(data)
-        if self._timer is None and not self._releasing and not self._passing:
-            self._timer = self._link.clock.call_at(self._line[0][0], self._release)
 
     def _release(self) -> None:
         """The clock's callback: let go what is due, unless some is under way; that will call again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,9 @@ _REASONS = {
     "504": "Gateway Timeout",
     "429": "Too Many Requests",
 }
+_BY_CHANCE = tuple(
+    code for code in _REASONS if code.startswith("5")
+)  # the server's errors: a 429 is for who asks for it
 
 # 16 digits are a 64-bit size; 4096 bytes of extensions are what Go's net/http takes for the whole line.
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,16})[ \t]{0,16}(?:;[^\r\n\x00]{0,4096})?\r\n")
@@ -56,8 +60,8 @@ class Http(Protocol, frozen=True):
         return HttpFramer()
 
     def error_reply(self, head: Head, random: Random, code: str | None = None) -> Reply:
-        """A response with the status *code*, in plain text. Raises `OptionError` for another code than these."""
-        code = random.choice(self.error_codes) if code is None else code
+        """A response with the status *code*, by chance a 50x. Raises `OptionError` for another code than these."""
+        code = random.choice(_BY_CHANCE) if code is None else code
         if code not in _REASONS:
             raise OptionError("code", code, f"one of {', '.join(_REASONS)}")
         status = f"{code} {_REASONS[code]}"
@@ -84,6 +88,7 @@ class Http(Protocol, frozen=True):
         return None if data == head.data else data
 
 
+@functools.lru_cache  # asked at every request, and there are few backends
 def _authority(address: Address) -> bytes:
     """*address* as in a URI: without the port that is the scheme's own (RFC 9110, section 4.2.3)."""
     host, _, port = str(address).rpartition(":")

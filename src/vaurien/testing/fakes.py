@@ -179,7 +179,8 @@ class FakeLink:
         """Let *data* leave: behind what was sent before, and not before *after* seconds from its arrival."""
         if after > 0 or data is not self._chunk:
             self.mark()
-        self.passed += len(data)
+        if not self.connection.stopped:
+            self.passed += len(data)
         if not data or self.connection.ended is not None:
             return
         due = self.arrived_at + after if after > 0 else self.now()

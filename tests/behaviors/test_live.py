@@ -1,0 +1,160 @@
+"""Faults that come and go while a connection streams: no byte is lost, and nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.running import PATIENCE, Running, backend, pair, read, read_all, running
+from vaurien.model import Fault, Scope
+
+SIZE = 12_000_000
+
+# Options with which each acts hard, without losing bytes.
+HARD: dict[str, dict[str, Any]] = {
+    "bandwidth": {"rate": 1000},
+    "coalesce": {"size": "1MiB", "wait": "1h"},
+    "freeze": {},
+    "latency": {"latency": 50, "jitter": 50},
+    "packet_loss": {"loss_rate": 0.1, "rto": 50},
+    "replace": {"pattern": r"\x00\x01\x02\x03\x04\x05\x06\x07", "by": r"\x00\x01\x02\x03\x04\x05\x06\x07"},
+    "slicer": {"average_size": 20_000, "size_variation": 10_000, "delay": "5ms"},
+    "slow_close": {"delay": "1h"},
+}
+
+
+def hard(name: str, scope: Scope = Scope.CONNECTION) -> Fault:
+    return Fault(name=name, behavior=name, options=HARD[name], scope=scope)
+
+
+def stream(proxy: Running, listening: socket.socket, change: Callable[[int], None]) -> int:
+    """Send and check `SIZE` bytes each way while *change* is called, with a number, over and over; how often it was."""
+    up, down = (random.Random(side).randbytes(SIZE) for side in "ud")
+    got: dict[str, bytes] = {}
+    with pair(proxy, listening) as (client, server):
+        threads = [
+            threading.Thread(target=_send, args=(client, up)),
+            threading.Thread(target=_send, args=(server, down)),
+            threading.Thread(target=lambda: got.update(up=hashlib.sha256(read_all(server)).digest())),
+            threading.Thread(target=lambda: got.update(down=hashlib.sha256(read_all(client)).digest())),
+        ]
+        for thread in threads:
+            thread.start()
+        count = 0
+        while any(thread.is_alive() for thread in threads):
+            change(count)
+            count += 1
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert got == {"up": hashlib.sha256(up).digest(), "down": hashlib.sha256(down).digest()}
+    return count
+
+
+def _send(one: socket.socket, data: bytes) -> None:
+    one.sendall(data)
+    one.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("scope", [Scope.CONNECTION, Scope.CHUNK])
+@pytest.mark.parametrize("name", sorted(HARD))
+def test_added_and_removed_under_load_no_byte_is_lost(name: str, scope: Scope) -> None:
+    fault = hard(name, scope)
+    with backend() as listening, running(listening.getsockname()) as proxy:
+        count = stream(proxy, listening, lambda number: proxy.set_policy("", *[fault][: number % 2]))
+    assert count > 3
+
+
+def test_all_of_them_in_any_combination_lose_no_byte() -> None:
+    sets = [faults for size in (0, 1, 2, 4) for faults in itertools.combinations([hard(name) for name in HARD], size)]
+    order = random.Random(0).sample(sets, len(sets))
+    with backend() as listening, running(listening.getsockname()) as proxy:
+
+        def change(number: int) -> None:
+            proxy.set_policy("", *(() if number % 3 == 0 else order[number % len(order)]))
+
+        stream(proxy, listening, change)
+
+
+def test_a_thousand_changes_leave_nothing_behind() -> None:
+    names = sorted(HARD)
+    with backend() as listening, running(listening.getsockname()) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"x")
+            assert read(server, 1) == b"x"
+            stop = threading.Event()
+            talker = threading.Thread(target=_talk, args=(client, server, stop))
+            talker.start()
+            before = _possessions(proxy)
+            for number in range(1000):
+                proxy.set_policy("", hard(names[number % len(names)]))
+                proxy.set_policy("")
+            stop.set()
+            talker.join(PATIENCE)
+            assert not talker.is_alive()
+            _come_back_to(proxy, before)
+
+
+def _talk(client: socket.socket, server: socket.socket, stop: threading.Event) -> None:
+    while not stop.is_set():
+        client.sendall(bytes(1000))
+        size = 0
+        while size < 1000:
+            size += len(server.recv(1000 - size))
+
+
+def _possessions(proxy: Running) -> tuple[int, int, int, int]:
+    """Tasks, timers that will fire, stages in the chains, descriptors of this process."""
+
+    def look() -> tuple[int, int, int, int]:
+        service = proxy.proxy._service
+        assert service is not None
+        tasks = len(asyncio.all_tasks(proxy.loop))
+        timers = sum(timer.callback is not None for _, _, timer in service.clock._heap)
+        links = [link for one in service.connections.values() for link in one._links]
+        return tasks, timers, sum(len(link.stages) for link in links), len(os.listdir("/proc/self/fd"))
+
+    return proxy.call(look)
+
+
+def _come_back_to(proxy: Running, before: tuple[int, int, int, int]) -> None:
+    """What was cancelled takes a turn or two of the loop to go."""
+    give_up = time.monotonic() + PATIENCE
+    while (now := _possessions(proxy)) != before:
+        assert time.monotonic() < give_up, f"{now} instead of {before}"
+
+
+@pytest.mark.parametrize("name", sorted(HARD))
+def test_a_connection_that_ends_takes_everything_along(name: str) -> None:
+    """Whatever the fault holds or waits for, the end of the proxy ends it."""
+    with backend() as listening, running(listening.getsockname(), "", hard(name)) as proxy:
+        before = _possessions(proxy)
+        with pair(proxy, listening) as (client, server):
+            client.sendall(bytes(100_000))
+            client.shutdown(socket.SHUT_WR)
+            server.sendall(bytes(100_000))
+            server.shutdown(socket.SHUT_WR)
+            proxy.call(lambda: [one.reset("over") for one in list(proxy.proxy._service.connections.values())])
+        _come_back_to(proxy, before)
+
+
+def test_two_of_a_kind_add_up() -> None:
+    twice = [
+        Fault(name=f"{name} {number}", behavior=name, options=options)
+        for name, options in (("inject", {"data": "!"}), ("replace", {"pattern": "a", "by": "aa"}))
+        for number in (1, 2)
+    ]
+    with backend() as listening, running(listening.getsockname(), "", *twice) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"a.")
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(server) == b"!!aaaa."

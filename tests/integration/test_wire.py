@@ -1,0 +1,357 @@
+"""Exchanges of every protocol byte by byte, with a backend that the test plays: order, ends, bytes of another kind."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from tests.integration.exchanges import VERBATIM, exchanges, fault, passes_unharmed
+from tests.running import PATIENCE, backend, pair, read, read_all, reset, running
+from vaurien.events import Chosen, Closed, Failed, Injected, Lost
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """Two requests that a client may send in one go, their responses, and what the server says first."""
+
+    protocol: str
+    requests: tuple[bytes, bytes]
+    responses: tuple[bytes, bytes]
+    greeting: bytes = b""
+
+
+DIALOGUES = [
+    Dialogue(
+        "http",
+        (b"GET /1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"POST /2 HTTP/1.1\r\nContent-Length: 5\r\n\r\n12345"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none",
+            b"HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
+    ),
+    Dialogue(
+        "redis",
+        (b"*2\r\n$3\r\nGET\r\n$1\r\n1\r\n", b"*3\r\n$3\r\nSET\r\n$1\r\n2\r\n$3\r\n\r\n2\r\n"),
+        (b"$3\r\none\r\n", b"+OK\r\n"),
+    ),
+    Dialogue(
+        "memcache",
+        (b"get 1\r\n", b"set 2 0 0 3\r\n\r\n2\r\n"),
+        (b"VALUE 1 0 3\r\none\r\nEND\r\n", b"STORED\r\n"),
+    ),
+    Dialogue(
+        "smtp",
+        (b"MAIL FROM:<1@x.test>\r\n", b"RCPT TO:<2@x.test>\r\n"),
+        (b"250-one\r\n250 ok\r\n", b"250 ok\r\n"),
+        b"220 mx.test\r\n",
+    ),
+]
+
+
+@pytest.fixture(params=DIALOGUES, ids=lambda dialogue: dialogue.protocol)
+def dialogue(request: pytest.FixtureRequest) -> Dialogue:
+    made: Dialogue = request.param
+    return made
+
+
+@pytest.fixture
+def stage(dialogue: Dialogue):
+    """A proxy without a fault, a client and a backend that has said its greeting."""
+    options = VERBATIM.get(dialogue.protocol, {})
+    with backend() as listening:
+        where = listening.getsockname()
+        with running(where, protocol=dialogue.protocol, protocol_options=options) as proxy:
+            with pair(proxy, listening) as (client, server):
+                server.sendall(dialogue.greeting)
+                assert read(client, len(dialogue.greeting)) == dialogue.greeting
+                yield proxy, client, server
+            assert proxy.events.of(Lost, Failed) == []
+
+
+def heard(receiver: socket.socket, *expected: bytes) -> bool:
+    joined = b"".join(expected)
+    return read(receiver, len(joined)) == joined
+
+
+def test_a_delay_before_waits_for_each_request_in_order(stage, dialogue: Dialogue) -> None:
+    proxy, client, server = stage
+    proxy.set_policy("", fault("delay", sleep=0.02))
+    begun = time.monotonic()
+    client.sendall(b"".join(dialogue.requests))
+    assert heard(server, *dialogue.requests)
+    assert time.monotonic() - begun >= 0.04
+    assert exchanges(proxy, 2) == [1, 2]
+    proxy.set_policy("")
+    server.sendall(b"".join(dialogue.responses))
+    assert heard(client, *dialogue.responses)
+
+
+def test_a_delay_after_waits_for_each_response_in_order(stage, dialogue: Dialogue) -> None:
+    proxy, client, server = stage
+    proxy.set_policy("", fault("delay", sleep=0.02, before=False))
+    client.sendall(b"".join(dialogue.requests))
+    assert heard(server, *dialogue.requests)
+    assert proxy.events.of(Injected) == []
+    begun = time.monotonic()
+    server.sendall(b"".join(dialogue.responses))
+    assert heard(client, *dialogue.responses)
+    assert time.monotonic() - begun >= 0.04
+    assert exchanges(proxy, 2) == [1, 2]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_delay_that_is_taken_off_ends_at_once(stage, dialogue: Dialogue, before: bool) -> None:
+    proxy, client, server = stage
+    proxy.set_policy("", fault("delay", sleep=3600, before=before))
+    client.sendall(b"".join(dialogue.requests))
+    if not before:
+        assert heard(server, *dialogue.requests)
+        server.sendall(b"".join(dialogue.responses))
+    assert exchanges(proxy, 1) == [1]
+    proxy.set_policy("")
+    if before:
+        assert heard(server, *dialogue.requests)
+        server.sendall(b"".join(dialogue.responses))
+    assert heard(client, *dialogue.responses)
+    assert exchanges(proxy, 1) == [1]
+
+
+def test_hang_is_cured_live(stage, dialogue: Dialogue) -> None:
+    proxy, client, server = stage
+    proxy.set_policy("100:hang")
+    client.sendall(dialogue.requests[0])
+    assert exchanges(proxy, 1) == [1]
+    client.sendall(dialogue.requests[1])
+    proxy.set_policy("")
+    assert heard(server, *dialogue.requests)
+    server.sendall(b"".join(dialogue.responses))
+    assert heard(client, *dialogue.responses)
+
+
+def test_hang_lets_the_client_leave(stage, dialogue: Dialogue) -> None:
+    proxy, client, server = stage
+    proxy.set_policy("100:hang")
+    client.sendall(dialogue.requests[0])
+    proxy.events.wait(Injected)
+    reset(client)
+    assert read_all(server) == b""
+
+
+def test_abort_cuts_after_the_backend_has_answered(stage, dialogue: Dialogue) -> None:
+    proxy, client, server = stage
+    proxy.set_policy("100:abort")
+    client.sendall(dialogue.requests[0])
+    assert heard(server, dialogue.requests[0])
+    server.sendall(dialogue.responses[0])
+    assert read_all(client) == b""
+    assert read_all(server) == b""
+    assert proxy.events.wait(Closed)[0].end == "closed by abort"
+
+
+def test_blackout_cuts_before_the_backend_is_asked(stage, dialogue: Dialogue) -> None:
+    proxy, client, server = stage
+    proxy.set_policy("100:blackout")
+    client.sendall(dialogue.requests[0])
+    assert read_all(client) == b""
+    assert read_all(server) == b""
+
+
+def test_an_error_comes_in_its_turn(stage, dialogue: Dialogue) -> None:
+    """The second request fails while the first is still at the backend."""
+    proxy, client, server = stage
+    proxy.set_policy("", fault("error", warmup=1, code=error_code(proxy)))
+    client.sendall(b"".join(dialogue.requests))
+    assert heard(server, dialogue.requests[0])
+    proxy.events.wait(Injected)
+    server.sendall(dialogue.responses[0])
+    assert heard(client, dialogue.responses[0])
+    assert client.recv(3)
+    proxy.set_policy("")
+    client.sendall(dialogue.requests[0])
+    assert heard(server, dialogue.requests[0])
+    assert exchanges(proxy, 1) == [2]
+
+
+def error_code(proxy) -> str:
+    """One after which the connection stays."""
+    return str(type(proxy.proxy._protocol).error_codes[1])
+
+
+def test_an_error_can_be_put_into_the_answer(stage, dialogue: Dialogue) -> None:
+    proxy, client, server = stage
+    proxy.set_policy("", fault("error", inject=True))
+    client.sendall(dialogue.requests[0])
+    assert heard(server, dialogue.requests[0])
+    server.sendall(dialogue.responses[0])
+    assert len(read(client, len(dialogue.responses[0]) + 100)) == len(dialogue.responses[0]) + 100
+    assert exchanges(proxy, 1) == [1]
+
+
+def test_exchanges_are_told_apart_while_no_fault_is_in_play(stage, dialogue: Dialogue) -> None:
+    """Faults come and go live: what is under way is left alone, and the next exchange has its number."""
+    proxy, client, server = stage
+    refusal = b""
+    for _ in range(3):
+        client.sendall(dialogue.requests[0])
+        assert heard(server, dialogue.requests[0])
+        proxy.set_policy("", fault("error", code=error_code(proxy)))
+        server.sendall(dialogue.responses[0])
+        assert heard(client, dialogue.responses[0])
+        client.sendall(dialogue.requests[0])
+        if refusal:
+            assert heard(client, refusal)
+        refusal = refusal or client.recv(1000)
+        proxy.set_policy("")
+    assert exchanges(proxy, 3) == [2, 4, 6]
+    assert {link._reader.__name__ for link in links(proxy)} == {"_read_calm"}
+
+
+def test_a_mix_that_does_nothing_draws_no_number(stage, dialogue: Dialogue) -> None:
+    """Whether its exchanges pass at once, or one by one beside a fault."""
+    proxy, client, server = stage
+    for beside in ((), (fault("delay", sleep=0),)):
+        proxy.set_policy("100:dummy", *beside)
+        client.sendall(dialogue.requests[0])
+        assert heard(server, dialogue.requests[0])
+        server.sendall(dialogue.responses[0])
+        assert heard(client, dialogue.responses[0])
+    assert proxy.events.of(Chosen) == []
+
+
+def links(proxy) -> list:
+    (connection,) = proxy.proxy._service.connections.values()
+    return [connection.link(True), connection.link(False)]
+
+
+TLS = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256))
+BAD = {
+    "http": {
+        "TLS": TLS,
+        "redis": b"*1\r\n$4\r\nPING\r\n" * 5,
+        "a head over the limit": b"GET / HTTP/1.1\r\n" + b"X-Long: value\r\n" * 10_000,
+        "a line without end": b"GET /" + b"a" * 200_000,
+        "a negative length": b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n" + bytes(100_000),
+        "a huge length": b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 40 + b"\r\n\r\n" + bytes(100_000),
+        "two lengths": b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n12GET / HTTP/1.1\r\n\r\n",
+        "a huge chunk": b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 40 + b"\r\n" + bytes(100_000),
+        "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(100),
+    },
+    "redis": {
+        "TLS": TLS,
+        "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\0" + b"x" * 100_000,
+        "a huge length": b"*2\r\n$3\r\nGET\r\n$99999999999999999999\r\n" + b"x" * 100_000,
+        "a negative length": b"*2\r\n$3\r\nGET\r\n$-5\r\n" + b"x" * 100_000,
+        "a negative count": b"*-5\r\n*x\r\n",
+        "a line without end": b"A" * 1_000_000,
+        "zeros": bytes(100_000),
+    },
+    "memcache": {
+        "TLS": TLS,
+        "a line without end": b"a" * 100_000,
+        "a wrong binary length": b"\x80\x01\x00\x10\x08\x00\x00\x00\x00\x00\x00\x05" + bytes(100_000),
+        "text after binary": b"\x80\x0a" + bytes(22) + b"get a\r\n" * 1000,
+    },
+    "mysql": {
+        "TLS": TLS,
+        "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + b"x" * 100_000,
+        "zeros": bytes(100_000),
+    },
+    "postgres": {
+        "TLS": TLS,
+        "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + b"x" * 100_000,
+        "a negative length": b"\xff\xff\xff\xf0" + bytes(100_000),
+        "zeros": bytes(100_000),
+    },
+    "smtp": {
+        "TLS": TLS,
+        "a line without end": b"EHLO " + b"a" * 100_000,
+        "zeros": bytes(100_000),
+        "bytes after DATA": b"DATA\r\nSubject: x\r\n\r\nx\r\n.\r\n",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [pytest.param(protocol, said, id=f"{protocol}-{name}") for protocol in BAD for name, said in BAD[protocol].items()],
+)
+def test_what_is_not_the_protocol_passes_unharmed(protocol: str, said: bytes) -> None:
+    (lost,) = passes_unharmed(protocol, said)
+    assert (lost.protocol, lost.connection) == (protocol, 1)
+
+
+def test_a_backend_of_another_protocol_passes_unharmed(dialogue: Dialogue) -> None:
+    (lost,) = passes_unharmed(dialogue.protocol, dialogue.requests[0], answer=b"\x00nothing of the kind" * 10_000)
+    assert lost.protocol == dialogue.protocol
+
+
+@pytest.mark.parametrize("size", [1, 5, 12, 18])
+def test_half_a_request_reaches_the_backend_with_the_end_of_the_stream(dialogue: Dialogue, size: int) -> None:
+    assert passes_unharmed(dialogue.protocol, dialogue.requests[1][:size], greeting=dialogue.greeting, answer=b"") == []
+
+
+def test_half_an_answer_reaches_the_client_with_the_end_of_the_stream(dialogue: Dialogue) -> None:
+    answer = dialogue.responses[0][:-1]
+    said = dialogue.requests[0]
+    assert passes_unharmed(dialogue.protocol, said, greeting=dialogue.greeting, answer=answer) == []
+
+
+def test_nothing_is_read_while_nothing_is_taken(dialogue: Dialogue) -> None:
+    """What waits for a backend that does not read stays bounded, and nobody turns in circles meanwhile."""
+    endless = {
+        "http": b"POST / HTTP/1.1\r\nContent-Length: 999999999\r\n\r\n",
+        "redis": b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$500000000\r\n",
+        "memcache": b"set k 0 0 999999999\r\n",
+        "smtp": b"BDAT 999999999\r\n",
+    }[dialogue.protocol]
+    with backend() as listening, running(listening.getsockname(), protocol=dialogue.protocol) as proxy:
+        with pair(proxy, listening) as (client, _server):
+            client.sendall(endless)
+            client.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                while True:
+                    client.send(bytes(1 << 16))
+            held, reading = proxy.call(lambda: waits(proxy))
+            assert 0 < held < 2_000_000
+            assert reading is None  # its source is not watched, so no callback can run
+
+
+def waits(proxy) -> tuple[int, object]:
+    (connection,) = proxy.proxy._service.connections.values()
+    link = connection.link(True)
+    return link.held, link._reader
+
+
+def test_an_idle_connection_is_read_once_for_each_chunk(stage, dialogue: Dialogue) -> None:
+    """Half a head is held; the link waits for more and is called only when more comes."""
+    proxy, client, server = stage
+    give_up = time.monotonic() + PATIENCE
+    while not proxy.links():  # its dial may have been answered before it knows
+        assert time.monotonic() < give_up
+    reads = proxy.call(lambda: counted(proxy))
+    for number, byte in enumerate(dialogue.requests[0][:5], 1):
+        client.sendall(bytes([byte]))
+        while len(reads) < number and time.monotonic() < give_up:
+            proxy.call(lambda: None)
+    for _ in range(100):
+        proxy.call(lambda: None)  # a turn of the loop each
+    assert reads == [1] * 5
+    client.sendall(dialogue.requests[0][5:])
+    assert heard(server, dialogue.requests[0])
+
+
+def counted(proxy) -> list[int]:
+    """The sizes of what the client's link reads from now on."""
+    (connection,) = proxy.proxy._service.connections.values()
+    link, reads = connection.link(True), []
+    receive = link._recv_into
+
+    def count(view) -> int:
+        reads.append(receive(view))
+        return reads[-1]
+
+    link._recv_into = count
+    return reads
