@@ -146,3 +146,21 @@ def test_a_statsd_server_without_an_address():
     assert failure("--statsd.enabled", "--statsd.host", "a..b").startswith(
         "vaurien: statsd host: 'a..b' (from --statsd.host) is not valid; expected a host that resolves ("
     )
+
+
+def test_faults_and_the_steps_of_a_schedule_are_in_force(vaurien, tmp_path):
+    (tmp_path / "chaos.toml").write_text("[[step]]\nadd = 'latency name=late latency=1'\n")
+    program = vaurien("--config", str(tmp_path / "chaos.toml"), "--fault", "noop probability=0.5", "--seed", "1")
+    assert program.greeting.endswith("behavior 100:dummy, fault noop, 1 steps, seed 1")
+    program.signal()
+    status, err = program.end()
+    assert status == 0
+    assert 'msg="policy changed"' in err
+    assert "faults=noop,late" in err
+
+
+def test_a_fault_that_the_proxy_cannot_have_is_refused(tmp_path):
+    arguments = ["--fault", "latency match.path=/", "--protocol", "redis"]
+    done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=BOUND)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "unknown field to match of fault 'latency' 'path' (from --fault)" in done.stderr

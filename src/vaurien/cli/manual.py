@@ -33,6 +33,12 @@ EXAMPLES = (
     ("What would run, and why:", "vaurien --config chaos.ini --show-config"),
 )
 
+COMMANDS = (
+    "run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]",
+    "replay TRACE [OPTIONS]",
+)
+"""What else `vaurien` does, each with ``--help`` of its own."""
+
 _SOURCES = """Each option can be given in a file (--config), in the environment (--proxy is VAURIEN_PROXY,
 --behavior-delay-sleep is VAURIEN_BEHAVIOR_DELAY_SLEEP) and as a flag; the last of these wins."""
 
@@ -53,6 +59,8 @@ def text(catalogue: Catalogue) -> str:
     """Usage, examples, and each option of ``vaurien`` and of the plugins that *catalogue* knows."""
     page = click.HelpFormatter(width=min(shutil.get_terminal_size().columns, 100) - 2)
     page.write_usage("vaurien", "[OPTIONS]")
+    for command in COMMANDS:
+        page.write_usage("vaurien", command, prefix="   or: ")
     page.write_paragraph()
     page.write_text(_ABOUT)
     with page.section("Examples"):
