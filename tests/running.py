@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import os
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from vaurien.engine import clock
 from vaurien.events import Event
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
 from vaurien.proxy import Proxy
@@ -112,10 +114,26 @@ def running(
             started.stop()
 
 
+LOOP = os.environ.get("VAURIEN_TEST_LOOP", "asyncio")
+"""What the proxies under test run in: asyncio, debug (asyncio's debug mode), portable (no timerfd), uvloop."""
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    if LOOP == "uvloop":
+        import uvloop
+
+        return uvloop.new_event_loop()
+    loop = asyncio.new_event_loop()
+    loop.set_debug(LOOP == "debug")
+    if LOOP == "portable":
+        clock._HAS_TIMERFD = False
+    return loop
+
+
 @contextlib.contextmanager
 def looping() -> Iterator[asyncio.AbstractEventLoop]:
     """An event loop in a thread; nothing may be left in it at the end."""
-    loop = asyncio.new_event_loop()
+    loop = _new_loop()
     complaints: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     thread = threading.Thread(target=loop.run_forever, name="proxy under test")

@@ -125,6 +125,13 @@ class Framing:
         if head in self.waiting:
             self.waiting.remove(head)
 
+    def repeat(self, head: Head) -> bool:
+        """The request that *head* began is sent again: one more response will come. False if it is answered already."""
+        if head not in self.waiting:
+            return False
+        self.waiting.insert(self.waiting.index(head), head)
+        return True
+
 
 class Turns(Framing):
     """Plain tcp: a request is what the client sends until the backend answers, a response what it answers.
@@ -220,8 +227,10 @@ class Framer(Framing):
 
     def end(self, to_backend: bool) -> list[Piece]:
         side = self._sides[to_backend]
+        between = side.between
         side.read.ended = True
         pieces = self.feed(to_backend, b"")
+        side.opaque = not between  # an end inside a message leaves the other side with something that is no message
         rest = side.read.take_all()
         if rest:
             pieces.append((Mark.BODY, rest))

@@ -148,6 +148,12 @@ class Exchange(Port, Protocol):
     def drop(self) -> None:
         """Swallow the message at hand and answer nothing."""
 
+    def repeat(self) -> None:
+        """In `on_request`: send the request twice. The first answer is passed on, the second is swallowed.
+
+        Not with `framing.Turns`, where nobody knows where a request ends; nor one of more than 1 MiB.
+        """
+
     def change(self, head: bytes) -> None:
         """Send *head* instead of the head at hand."""
 

@@ -35,6 +35,7 @@ ACTING: dict[str, dict[str, Any]] = {
     "slow_close": {"delay": 105},
     "timeout": {"timeout": 105},
 }
+NOT_FOR_TCP = {"duplicate_request", "http_status", "truncate_body"}
 LOSSY = {"corrupt", "inject", "replace"}
 
 # Those that every byte comes through, with options that keep the time short.
@@ -156,7 +157,7 @@ def test_a_value_out_of_range_is_refused_when_it_is_set(name: str, options: dict
     assert f"behavior {name!r}" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"duplicate_request"}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - NOT_FOR_TCP))
 def test_it_works_with_plain_tcp(name: str) -> None:
     made: Behavior = plugins.find(name, "behavior").target()
     made.check(Protocol())

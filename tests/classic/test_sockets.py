@@ -145,6 +145,9 @@ def test_a_reset_is_not_an_end_and_reading_it_is_empty(wire):
     wire.client.close()
     assert sockets.ready([wire.client_sock], 10) == [wire.client_sock]
     assert not sockets.at_end(wire.client_sock)
+    assert not sockets.at_end(wire.client_sock)
+    with pytest.raises(ConnectionResetError):  # the look has not taken it away
+        wire.client_sock.recv(1)
     wire.server.close()
     assert sockets.get_data(wire.backend_sock) == ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import queue
 import socket
@@ -10,7 +11,7 @@ import threading
 import pytest
 
 from tests.originals import IDLE, Forward, ask
-from tests.running import PATIENCE, backend, pair, read, running
+from tests.running import PATIENCE, backend, pair, read, reset, running
 from vaurien import events, plugins
 from vaurien.behaviors.dummy import Dummy
 from vaurien.engine import blocking
@@ -86,7 +87,16 @@ def test_a_handler_that_ends_the_connection_is_named(serve, connect):
     assert proxy.events.wait(events.Closed)[0].end == "closed by ending"
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("mine"), SystemExit(3), ConnectionResetError(104, "gone")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ZeroDivisionError("mine"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        asyncio.CancelledError(),
+        ConnectionResetError(104, "gone"),
+    ],
+)
 def test_a_handler_that_raises_ends_its_connection_only(serve, connect, error):
     @Handler.register
     class Broken(Forward):
@@ -361,3 +371,38 @@ def test_wrong_options_and_classes_are_told_before_anything_opens():
     for mix, error in ((wrong, OptionError), (Mix.parse("100:demanding"), PluginError)):
         with pytest.raises(error, match=r"^handler '"):
             Proxy(ProxyConfig(name="web", listen=Address(), backend=Address(), policy=Policy(mix)))
+
+
+class Bare(Forward):
+    """Reads without a net, and stays whatever comes."""
+
+    name = "bare"
+
+    def __call__(self, client_sock, backend_sock, to_backend):
+        source, dest = (client_sock, backend_sock) if to_backend else (backend_sock, client_sock)
+        data = source.recv(1024)
+        if data:
+            dest.sendall(data)
+        return True
+
+
+PLUGINS = {"forward": "100:forward", "bare": f"100:{__name__}.Bare", "undisturbed": ""}
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+@pytest.mark.parametrize("who", ["client", "backend"])
+def test_a_reset_is_passed_on_as_a_reset(who, plugin):
+    faults = [] if PLUGINS[plugin] else [IDLE]
+    with backend() as listening, running(listening.getsockname(), PLUGINS[plugin], *faults) as proxy:
+        client = proxy.connect()
+        server, _ = listening.accept()
+        server.settimeout(PATIENCE)
+        with client, server:
+            client.sendall(b"x")
+            assert read(server, 1).lower() == b"x"
+            one, other = (client, server) if who == "client" else (server, client)
+            reset(one)
+            with pytest.raises(ConnectionResetError):
+                other.recv(1)
+        closed = proxy.events.wait(events.Closed)[0]
+        assert closed.end == ("error" if plugin == "bare" else f"{who} reset")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.originals import IDLE, ask
 from tests.plugins import Broken, Late, Resets
-from tests.running import read
+from tests.running import backend, pair, read, running
 from vaurien import events, plugins
 from vaurien.framing import Framer, Head, Protocol, Reply, Step
 from vaurien.hooks import Behavior
@@ -227,3 +227,19 @@ def test_an_end_instead_of_a_request_is_passed_on(play):
     client.shutdown(socket.SHUT_WR)
     assert client.recv(1) == b""
     assert proxy.events.wait(events.Closed)[0].end in {"client closed", "backend closed"}
+
+
+def test_a_head_that_is_held_goes_where_the_rest_of_it_goes():
+    with backend() as listening, running(listening.getsockname(), protocol="http") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"GET /one HT")
+            while not proxy.call(lambda: _held(proxy)):
+                pass
+            proxy.set_policy("100:forward")
+            client.sendall(b"TP/1.1\r\n\r\n")
+            assert read(server, 21) == b"GET /one HTTP/1.1\r\n\r\n"
+
+
+def _held(proxy):
+    (connection,) = proxy.proxy._service.connections.values()
+    return not connection._chains.bare

@@ -51,12 +51,16 @@ class PluginSocket(socket.socket):
     """How often something was read from it, also through `makefile`."""
     sent = 0
     """Bytes that were sent through it, also through `makefile`."""
+    error: OSError | None = None
+    """What `at_end` ran into. The system tells of a reset once, so the next read raises it."""
 
     def recv(self, bufsize: int, flags: int = 0, /) -> Chunk:
+        self._fail()
         self.reads += 1
         return Chunk(super().recv(bufsize, flags))
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
+        self._fail()
         self.reads += 1
         return super().recv_into(buffer, nbytes, flags)
 
@@ -69,6 +73,12 @@ class PluginSocket(socket.socket):
         data = _as_bytes(data)
         super().sendall(data, flags)
         self.sent += memoryview(data).nbytes
+
+    def _fail(self) -> None:
+        if self.error is not None:
+            error, self.error = self.error, None
+            self.reads += 1
+            raise error
 
 
 def _as_bytes(data: ReadableBuffer | str) -> ReadableBuffer:
@@ -91,16 +101,17 @@ def is_closed(sock: socket.socket) -> bool:
     return sock.fileno() == -1 or bool(getattr(sock, "_closed", False))
 
 
-def at_end(sock: socket.socket) -> bool:
+def at_end(sock: PluginSocket) -> bool:
     """Whether nothing more will come from *sock*, and everything that came was read. Waits for nothing.
 
     A reset is not an end: the next `recv` raises it.
     """
-    if not ready([sock], 0):
+    if sock.error is not None or not ready([sock], 0):
         return False
     try:
         return not socket.socket.recv(sock, 1, socket.MSG_PEEK)  # `PluginSocket.recv` would count it
-    except OSError:
+    except OSError as error:
+        sock.error = error
         return False
 
 

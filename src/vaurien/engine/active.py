@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,18 +24,22 @@ class Interrupted(asyncio.CancelledError):
     """Raised inside a hook that waits when its fault is changed or removed. Not a cancellation of the task."""
 
 
-async def _contained(hook: Callable[[Active], Awaitable[None]], active: Active) -> None:
-    """Run a *hook* that has a task of its own: asyncio would let SystemExit end the whole program from there."""
-    try:
-        await hook(active)
-    except SystemExit as error:
-        raise RuntimeError(f"SystemExit: {error}") from error
-
-
 class Active:
     """One entry of the plan on one connection, and the `hooks.Connection` that its hooks see."""
 
-    __slots__ = ("_connection", "_random", "_state", "_task", "_waits", "drawn", "entry", "lot", "stages", "stopped")
+    __slots__ = (
+        "_connection",
+        "_interrupted",
+        "_random",
+        "_state",
+        "_task",
+        "_waits",
+        "drawn",
+        "entry",
+        "lot",
+        "stages",
+        "stopped",
+    )
 
     def __init__(self, entry: Entry, connection: Connection, before: Active | None = None) -> None:
         self.entry = entry
@@ -43,6 +47,7 @@ class Active:
         self._random: Random | None = None
         self._state: Any = before._state if before is not None else None
         self._waits: set[asyncio.Future[None]] = set()
+        self._interrupted = False  # something that waited, and its hook has not ended yet
         self._task: asyncio.Task[None] | None = None
         self.stages: dict[bool, hooks.Link] = {}
         self.stopped = False
@@ -157,8 +162,11 @@ class Active:
             self.delayed(self.now() - begun)
 
     async def wait_until(self, when: float) -> None:
-        """Wait for the clock; at once when the fault has stopped. Raises `Interrupted` when it stops meanwhile."""
-        if self.stopped:
+        """Wait for the clock; not at all when the fault has stopped or the connection ends.
+
+        Raises `Interrupted` when the fault stops meanwhile.
+        """
+        if self.stopped or self._connection.over:
             return
         done = self._connection.loop.create_future()
 
@@ -198,12 +206,38 @@ class Active:
         """End this fault's own waiting hooks, and no others."""
         for future in list(self._waits):
             if not future.done():
+                self._interrupted = True
                 future.set_exception(Interrupted())
+
+    def raised(self, error: BaseException) -> bool:
+        """Make of what a hook raised what it is: an interruption (true), or a failure, which ends the connection.
+
+        An interruption of a task of the hook's own arrives as a plain cancellation. A cancellation by the engine, and
+        what is meant for the whole program, is raised again.
+        """
+        cancelled = isinstance(error, asyncio.CancelledError)
+        if isinstance(error, (KeyboardInterrupt, GeneratorExit)) or (cancelled and self._is_cancelled()):
+            raise error
+        if cancelled and (self._interrupted or isinstance(error, Interrupted)):
+            self._interrupted = False
+            return True
+        self._connection.plugin_failed(self.name, error)
+        return False
+
+    def _is_cancelled(self) -> bool:
+        task = asyncio.current_task(self._connection.loop)
+        return self._connection.over or (task is not None and task.cancelling() > 0)
 
     def begin(self) -> None:
         """Run `on_start`, as a task of its own."""
         if self._task is None and self.drawn and not self.stopped and "on_start" in self.entry.hooks:
-            self._task = self._connection.guard(_contained(self.behavior.on_start, self), self.name)
+            self._task = self._connection.guard(self._run("on_start"), self.name)
+
+    async def _run(self, hook: str) -> None:
+        try:
+            await getattr(self.behavior, hook)(self)
+        except BaseException as error:  # the plugin's own code may raise anything
+            self.raised(error)
 
     def stop(self) -> None:
         """Stop applying while the connection goes on."""
@@ -213,7 +247,7 @@ class Active:
             self._task.cancel()
         acted = self.drawn or self._state is not None  # drawn for an exchange or a chunk, it may hold something
         if acted and self.stages and "on_stop" in self.entry.hooks and not self._connection.over:
-            self._connection.guard(_contained(self.behavior.on_stop, self), self.name, at_once=True)
+            self._connection.guard(self._run("on_stop"), self.name, at_once=True)
 
     def abandon(self) -> None:
         """The connection is over."""

@@ -190,18 +190,22 @@ class Lane:
         """One call, because *sock* can be read. Why the connection ends, or nothing when it goes on."""
         to_backend = sock is self._client
         if self._backend is None:
-            if at_end(sock):
+            if at_end(self._client):
                 return "client closed"
             self._redial()
         assert self._backend is not None  # noqa: S101 - it was there, or was just dialled
-        ended = at_end(sock)
+        source, other = (self._client, self._backend) if to_backend else (self._backend, self._client)
+        ended = at_end(source)
         drawn = drawn or self._draw(to_backend)
         entry = drawn.entry
+        was_reset = source.error is not None
         if self._is_for_the_loop(entry):
             self._drawn = drawn
-            return ""
-        before = _traffic(self._client, self._backend)
+            return _reset_by(to_backend) if was_reset else ""  # the loop would read an end instead
+        before, sent = _traffic(self._client, self._backend), other.sent
         kept = self._invoke(entry, to_backend)
+        if was_reset and not kept and other.sent == sent and (to_backend or not self._stay):  # it left it at that
+            return _reset_by(to_backend)
         if is_closed(self._client) or (to_backend and ended and not kept):
             return "client closed" if ended and to_backend else self._ended_by(entry)
         if not kept or is_closed(self._backend) or (ended and not to_backend and self._stay):
@@ -225,7 +229,7 @@ class Lane:
             if entry is not None and entry.plugin.style == "handler":
                 return bool(entry.instance(client, backend, to_backend))
             return bridge.call(self._protocol, entry.instance if entry else None, source, dest, to_backend)
-        except (Exception, SystemExit) as error:  # a plugin may raise anything; the original's even called sys.exit
+        except BaseException as error:  # a plugin may raise anything; in a thread even KeyboardInterrupt is its own
             kind = entry.plugin.kind if entry is not None else "protocol"
             raise Failure(f"{kind} {self._name(entry)}") from error
 
@@ -277,6 +281,10 @@ def dial(backend: Address, timeout: float) -> socket.socket:
     except OSError as error:
         raise DialError(f"backend {backend}: {error.strerror or error}") from None
     return one
+
+
+def _reset_by(client: bool) -> str:
+    return "client reset" if client else "backend reset"
 
 
 def _traffic(*socks: PluginSocket) -> tuple[int, ...]:

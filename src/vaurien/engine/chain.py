@@ -36,6 +36,11 @@ class Chains:
         down = self._connection.link(False)
         return (self._dialogue is None or self._dialogue.quiet) and down.idle and down.pending is None
 
+    @property
+    def bare(self) -> bool:
+        """Whether the next bytes may go another way: none that came before them are held back."""
+        return self._dialogue is None or self._dialogue.bare
+
     def build(self) -> None:
         """Follow the plan."""
         connection = self._connection

@@ -11,6 +11,7 @@ import asyncio
 import ctypes
 import heapq
 import itertools
+import math
 import os
 import sys
 import time
@@ -60,7 +61,9 @@ class Clock:
     """Seconds on a clock that never goes back: CLOCK_MONOTONIC, as timerfd counts."""
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Run *callback* in the loop once `now` is *when*."""
+        """Run *callback* in the loop once `now` is *when*. Raises ValueError when that is not a number."""
+        if math.isnan(when):  # it would be neither before nor after another, and hold up all of them
+            raise ValueError("a time must be a number, not nan")
         timer = Timer(self, callback)
         heapq.heappush(self._heap, (when, next(self._serial), timer))
         if when < self._armed:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from vaurien import hooks
 from vaurien.engine import eager, ending
-from vaurien.engine.active import Active, Interrupted
+from vaurien.engine.active import Active
 from vaurien.engine.blocking import Lane, Left
 from vaurien.engine.chain import Chains
 from vaurien.engine.dial import Dial
@@ -109,10 +109,8 @@ class Connection:
             if active.drawn and "on_connect" in active.entry.hooks and not self.over:
                 try:
                     await active.behavior.on_connect(active)
-                except Interrupted:
-                    pass  # the fault is gone: go on as if it had not been there
-                except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
-                    self.plugin_failed(active.name, error)
+                except BaseException as error:  # the plugin's own code may raise anything
+                    active.raised(error)  # interrupted: go on as if the fault had not been there
         if not self.over:
             self._call()
 
@@ -122,7 +120,7 @@ class Connection:
 
     def _call(self) -> None:
         """Get a backend: one from the pool, or a new one."""
-        pooled = self.service.pool.take() if self._reuses else None
+        pooled = self.service.pool.take() if self._pools else None
         if pooled is not None:
             self._connected(pooled)
         else:
@@ -184,6 +182,8 @@ class Connection:
 
     def claims(self, to_backend: bool) -> bool:
         """Draw for what can be read in a direction; whether that takes the connection to the blocking lane."""
+        if self._chains is not None and not self._chains.bare:
+            return False  # these bytes belong to a message that has begun
         if self._draw is None:
             self._draw = Draw(self)
         drawn, self._drawn = self._drawn, None
@@ -226,7 +226,7 @@ class Connection:
             self._drawn = left.drawn
             self._link(left.backend) if left.backend is not None else self._detach()
         else:
-            self.close(left.end)
+            (self.reset if left.end.endswith(" reset") else self.close)(left.end)
 
     def call_soon(self, callback: Callable[..., None], *facts: Any) -> None:
         """Call in the loop's thread, from another one."""
@@ -273,7 +273,7 @@ class Connection:
         self._end = self._end or ("client closed" if link.to_backend else "backend closed")
         if self._reset_by == link.to_backend:
             self._mirror(link)
-        elif link.to_backend and self._reuses and self._chains is not None and self._chains.quiet:
+        elif link.to_backend and self._pools and self._chains is not None and self._chains.quiet:
             self._release_backend()
         elif not link.to_backend and self._stays:
             self._detach()
@@ -292,7 +292,7 @@ class Connection:
             self.settle()
             return
         carrier = self._links[client_side]
-        if carrier is not link and carrier.finished:
+        if carrier is not link and (carrier.finished or carrier.closed):
             self._mirror(carrier)
 
     def _mirror(self, carrier: Link) -> None:
@@ -365,10 +365,8 @@ class Connection:
             self._dial = None
         if not self._links and self.client.fileno() >= 0:
             self.loop.remove_reader(self.client.fileno())  # it may be the only one left, see `_detach`
-        current = asyncio.current_task(self.loop) if self._tasks else None
-        for task in list(self._tasks or ()):
-            if task is not current:
-                task.cancel()
+        for task in list(self._tasks or ()):  # also one that runs: its hook has no more to say
+            task.cancel()
 
     def _linger(self, only: socket.socket | None = None) -> None:
         for link in self._links:
@@ -439,8 +437,9 @@ class Connection:
         return [one for one in (self.client, self.backend) if one is not None and one.fileno() >= 0]
 
     @property
-    def _reuses(self) -> bool:
-        return bool(getattr(self.service.protocol, "reuse_socket", False))
+    def _pools(self) -> bool:
+        reuses = bool(getattr(self.service.protocol, "reuse_socket", False))
+        return reuses and self.backend_address == self.service.backend  # not redirected, and nothing has moved
 
     @property
     def _stays(self) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TYPE_CHECKING
 
-from vaurien.engine.active import Active, Interrupted
+from vaurien.engine.active import Active
 from vaurien.engine.exchange import Exchange, View
 from vaurien.framing import Framing, Head, Mark, Piece, Protocol
 from vaurien.model import Scope
@@ -52,6 +52,11 @@ class Dialogue:
         """Whether every open exchange is undisturbed, so that nothing changes when this dialogue is forgotten."""
         current = (self._asking, self._answering, *self._open)
         return not any(exchange is not None and exchange.disturbed for exchange in current)
+
+    @property
+    def bare(self) -> bool:
+        """Whether this dialogue can go now: it holds no bytes back, and owes and swallows nothing."""
+        return self.idle and not self.framing.held(True) and not self.framing.held(False)
 
     @property
     def quiet(self) -> bool:
@@ -147,7 +152,9 @@ class Dialogue:
             self.framing.withdraw(head)
             await self._answer(True)
         else:
-            await self._forward(True, self._head_of(exchange), at)
+            sent = self._head_of(exchange)
+            exchange.record(sent)
+            await self._forward(True, sent, at)
 
     def _head_of(self, exchange: Exchange) -> bytes:
         """The request's head as the backend is to see it."""
@@ -213,10 +220,8 @@ class Dialogue:
         hook: Callable[[View], Awaitable[None]] = getattr(active.behavior, name)
         try:
             await hook(View(active, exchange, self.connection, self.protocol))
-        except Interrupted:
-            pass  # the fault is gone: the exchange goes on undisturbed
-        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
-            self.connection.plugin_failed(active.name, error)
+        except BaseException as error:  # the plugin's own code may raise anything
+            active.raised(error)  # interrupted: the exchange goes on undisturbed
 
     def _turn_to(self, head: Head) -> Exchange | None:
         """The exchange whose response *head* begins."""
@@ -236,11 +241,15 @@ class Dialogue:
             if exchange.swallows(False):
                 break
             await self._hook(active, "on_response", exchange)
-        if not exchange.swallows(False):
+        if exchange.swallows(False):  # the end of what is swallowed may be far away, in plain tcp at the next request
+            await self._reply(False, exchange)
+        else:
             await self._forward(False, exchange.take_head(False), at)
 
     async def _body(self, to_backend: bool, piece: bytes, at: float) -> None:
         exchange = self._asking if to_backend else self._answering
+        if exchange is not None and to_backend:
+            exchange.record(piece)
         if exchange is None or not exchange.swallows(to_backend):
             await self._forward(to_backend, piece, at)
 
@@ -264,8 +273,19 @@ class Dialogue:
             return
         if exchange.swallows(True):
             await self._answer(to_backend)
-        elif not exchange.request.answered:
+            return
+        if exchange.copy:
+            await self._repeat(exchange)
+        if not exchange.request.answered:
             await self._done(exchange)
+
+    async def _repeat(self, exchange: Exchange) -> None:
+        """Send the request again; its second answer will go nowhere."""
+        if exchange.request.answered:
+            if exchange not in self._open or not self.framing.repeat(exchange.request):
+                return
+            self._open.insert(self._open.index(exchange) + 1, exchange.twin())
+        await self._forward(True, exchange.copy, self.connection.clock.now())
 
     def _end_response(self) -> Exchange | None:
         """The exchange whose response ends; it is not open any more."""
@@ -279,8 +299,6 @@ class Dialogue:
         self._arm(False, None)
         if exchange is None:
             return
-        if exchange.swallows(False):
-            await self._reply(to_backend, exchange)
         await self._done(exchange)
         await self._answer(to_backend)
 
@@ -296,7 +314,7 @@ class Dialogue:
 
         On the client's own, the answer has to queue up behind what the other direction is about to send.
         """
-        if exchange.reply is None:
+        if exchange.reply is None or self.connection.over:
             return
         down = self.connection.link(False)
         answer = self.connection.chain(False).receive(exchange.reply.data, self.connection.clock.now())

@@ -16,35 +16,31 @@ def start(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None])
         waits_for = coroutine.send(None)
     except StopIteration:
         return None
-    task = loop.create_task(_go_on(coroutine, waits_for))
-    task.add_done_callback(lambda _: coroutine.close())  # it may be cancelled before its first step
-    return task
+    return loop.create_task(_Rest(coroutine, waits_for))
 
 
-async def _go_on(coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:
-    await _Rest(coroutine, waits_for)
+class _Rest(Coroutine[Any, Any, None]):
+    """What is left of a coroutine that already waits for something. A task may be cancelled before its first step."""
 
-
-class _Rest:
-    """What is left of a coroutine that already waits for something."""
-
-    __slots__ = ("_coroutine", "_waits_for")
+    __slots__ = ("_coroutine", "_first", "_waits_for")
 
     def __init__(self, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:
         self._coroutine, self._waits_for = coroutine, waits_for
+        self._first = True
+
+    def send(self, value: Any) -> Any:
+        if self._first:
+            self._first = False
+            waits_for, self._waits_for = self._waits_for, None
+            return waits_for
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        self._first = False
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._coroutine.close()
 
     def __await__(self) -> Generator[Any, Any, None]:
-        waits_for = self._waits_for
-        try:
-            while True:
-                try:
-                    value = yield waits_for
-                except GeneratorExit:
-                    self._coroutine.close()
-                    raise
-                except BaseException as error:  # a cancellation, or what the awaited future raises
-                    waits_for = self._coroutine.throw(error)
-                else:
-                    waits_for = self._coroutine.send(value)
-        except StopIteration:
-            return
+        return self._coroutine.__await__()

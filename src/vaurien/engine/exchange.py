@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vaurien import hooks
 from vaurien.engine.active import Active
-from vaurien.engine.journal import place
+from vaurien.engine.journal import Place, place
 from vaurien.framing import Head, Protocol, Reply
 
 if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
 
 S = TypeVar("S")
+
+REPEAT_LIMIT = 2**20
+"""Bytes of a request that are kept to be sent again."""
 
 
 # Most exchanges are hit by nothing; they share what is empty.
@@ -27,6 +30,7 @@ class Exchange:
 
     __slots__ = (
         "_changed",
+        "_copy",
         "_injected",
         "_swallowed",
         "asked",
@@ -34,7 +38,7 @@ class Exchange:
         "drawn",
         "hits",
         "number",
-        "place",
+        "offset",
         "reply",
         "request",
         "response",
@@ -43,7 +47,7 @@ class Exchange:
 
     def __init__(self, number: int, request: Head, offset: int) -> None:
         self.number = number
-        self.place = place(True, offset)
+        self.offset = offset
         """Where the request begins in the client's stream."""
         self.request = request
         self.response: Head | None = None
@@ -61,6 +65,12 @@ class Exchange:
         self._swallowed: frozenset[bool] = _NO_DIRECTION
         self._changed: bytes | None = None
         self._injected: bytes = b""
+        self._copy: bytearray | None = None  # of the request, when it is to be sent twice
+
+    @property
+    def place(self) -> Place:
+        """Where it is, for the journal."""
+        return place(True, self.offset)
 
     @property
     def answerable(self) -> bool:
@@ -88,6 +98,27 @@ class Exchange:
         """Send *head* in place of the head at hand, unless a behavior has changed it."""
         if self._changed is None:
             self._changed = head
+
+    def repeat(self) -> None:
+        """Send the request twice."""
+        self._copy = bytearray()
+
+    def record(self, data: bytes) -> None:
+        """*data* of the request is sent; keep it when it is to be sent twice, and not too long for that."""
+        if self._copy is not None:
+            self._copy = self._copy + data if len(self._copy) + len(data) <= REPEAT_LIMIT else None
+
+    @property
+    def copy(self) -> bytes:
+        """The request to send again; empty: none."""
+        return bytes(self._copy or b"")
+
+    def twin(self) -> Exchange:
+        """The same request, sent again: its response goes nowhere."""
+        twin = Exchange(self.number, self.request, self.offset)
+        twin.asked = True
+        twin._swallowed |= {False}
+        return twin
 
     def inject(self, data: bytes) -> None:
         """Put *data* into the middle of the head at hand."""
@@ -174,6 +205,11 @@ class View:
         """Swallow the message at hand."""
         self._hit()
         self._exchange.swallow()
+
+    def repeat(self) -> None:
+        """Send the request twice."""
+        self._hit()
+        self._exchange.repeat()
 
     def change(self, head: bytes) -> None:
         """Send another head."""

@@ -34,12 +34,12 @@ class Link:
     __slots__ = (
         "_ahead",
         "_ending",
+        "_farewells",
         "_inbox",
         "_reader",
         "_recv_into",
         "_room",
         "_send",
-        "_source_gone",
         "_task",
         "_tasks",
         "_view",
@@ -96,7 +96,7 @@ class Link:
         self._watching = 0  # hooks that wait for the source's end
         self._watched = False  # the end, or bytes, may have been read ahead for them
         self._ahead = b""
-        self._source_gone: asyncio.Future[None] | None = None
+        self._farewells: list[asyncio.Future[None]] | None = None  # of those hooks
 
     def __repr__(self) -> str:
         lane = "direct" if self.intake is None else "hooked"
@@ -225,23 +225,29 @@ class Link:
         """Wait, by *wait_for*, until the source ends or fails, reading ahead to see it."""
         self._watching += 1
         self._watched = True
-        self._source_gone = self._source_gone or self.loop.create_future()
+        gone = self.loop.create_future()
+        self._farewells = [*(self._farewells or ()), gone]
         if self.ended:
             self._tell_gone()
         self.loop.call_soon(self.update)  # once this link is known to be busy
         try:
-            await wait_for(asyncio.shield(self._source_gone))
+            await wait_for(gone)
         finally:
             self._watching -= 1
 
     def _tell_gone(self) -> None:
-        if self._source_gone is not None and not self._source_gone.done():
-            self._source_gone.set_result(None)
+        for gone in self._farewells or ():
+            if not gone.done():  # its fault may just have been removed
+                gone.set_result(None)
+        self._farewells = None
 
     # Running hooks.
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Let *coroutine* act on this link's bytes. Nothing more is read until it is done; calls queue up."""
+        if self.closed:
+            coroutine.close()
+            return
         if self.busy:
             self._inbox = self._inbox or deque()
             self._inbox.append(coroutine)
@@ -251,9 +257,12 @@ class Link:
 
     def _work(self, coroutine: Coroutine[Any, Any, None] | None) -> None:
         while coroutine is not None:
+            over = self.connection.over
             task = self.spawn(coroutine)
             self._task = task
             if task is not None:
+                if self.connection.over and not over:  # a hook ended the connection, and has no more to say
+                    task.cancel()
                 self.update()
                 task.add_done_callback(self._resume)
                 return
@@ -294,6 +303,8 @@ class Link:
             self._tasks = self._tasks or set()
             self._tasks.add(task)
             task.add_done_callback(self._done)
+            if self.closed:  # by the coroutine itself
+                task.cancel()
         return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -312,7 +323,7 @@ class Link:
     @property
     def idle(self) -> bool:
         """Whether nothing of what was read is still on its way through the chain."""
-        return not self.busy and all(stage.idle for stage in self.stages)
+        return self.closed or (not self.busy and all(stage.idle for stage in self.stages))
 
     # Writing.
 
@@ -333,7 +344,7 @@ class Link:
 
     def write(self, data: bytes) -> None:
         """Send *data*, keeping what the destination does not take now."""
-        if self.closed:
+        if self.closed or self.finished:  # after the end of the stream nothing can be said
             return
         self.moved += len(data)
         if self.pending is not None:
@@ -401,7 +412,7 @@ class Link:
         self.ended = True
         self.update()
         self._tell_gone()
-        if self._task is not None and self._task is not asyncio.current_task(self.loop):
+        if self._task is not None:  # also the one that runs: its hook has no more to say
             self._task.cancel()
 
     def discard(self) -> None:
@@ -418,7 +429,5 @@ class Link:
         for coroutine in self._inbox or ():
             coroutine.close()
         self._inbox = None
-        current = asyncio.current_task(self.loop)
-        for task in list(self._tasks or ()):
-            if task is not current:
-                task.cancel()
+        for task in list(self._tasks or ()):  # also one that runs: its hook has no more to say
+            task.cancel()

@@ -1,7 +1,7 @@
 """Which connections and exchanges a fault is for: `Fault.match`, made ready to ask.
 
-``client`` is a network or several, separated by commas; every other name is a field of the protocol's heads. A
-pattern is the text itself (``GET``), or says how it compares: ``exact:GET``, ``prefix:/api/``, ``glob:/api/*.json``,
+``client`` is a network or several, separated by commas; every other name is a field of the protocol's heads. A pattern
+is the text itself (``GET``), or says how it compares: ``exact:GET``, ``prefix:/api/``, ``glob:/api/*.json``,
 ``regex:^/v[12]/``. All given names must match; upper and lower case are told apart, except by ``(?i)`` in a regex.
 """
 

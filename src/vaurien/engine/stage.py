@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from vaurien import hooks
-from vaurien.engine.active import Active, Interrupted
+from vaurien.engine.active import Active
 from vaurien.engine.clock import Timer
 from vaurien.engine.journal import Place, place
 from vaurien.model import Scope
@@ -193,23 +193,24 @@ class Stage:
             await self._alarm_now()
         self._arrived = self._moment = at
         self._hit, self._inside = False, True
-        while acts and data:
-            data = await self._act(data)
-            acts = not self.leaving
-        if data:
-            await self._pass(data)
-        self._outside()
-        self._offset += size
+        try:
+            while acts and data:
+                data = await self._act(data)
+                acts = not self.leaving
+            if data:
+                await self._pass(data)
+        finally:
+            self._outside()
+            self._offset += size
 
     async def _act(self, data: bytes) -> bytes:
         """Let the behavior act on *data*; returns what it has not sent of it when the fault is changed or removed."""
         self._chunk, self._sent = data, 0
         try:
             await self.active.behavior.on_data(self, data)
-        except Interrupted:
-            return data[self._sent :]
-        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
-            self._link.connection.plugin_failed(self.active.name, error)
+        except BaseException as error:  # the plugin's own code may raise anything
+            if self.active.raised(error):
+                return data[self._sent :]
         else:
             if not self._sent:
                 self._mark()
@@ -225,9 +226,11 @@ class Stage:
         self._silence()
         self._arrived = self._moment = at
         self._chunk, self._sent, self._hit, self._inside = None, 0, False, True
-        while acts:
-            acts = await self._act_on_end() and not self.leaving
-        self._inside = False
+        try:
+            while acts:
+                acts = await self._act_on_end() and not self.leaving
+        finally:
+            self._inside = False
         if self._clear:
             await self.next.receive_end(at)
         else:
@@ -237,10 +240,8 @@ class Stage:
         """Let the behavior act on the end of the stream; returns whether its fault was changed or removed meanwhile."""
         try:
             await self.active.behavior.on_eof(self)
-        except Interrupted:
-            return True
-        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
-            self._link.connection.plugin_failed(self.active.name, error)
+        except BaseException as error:  # the plugin's own code may raise anything
+            return self.active.raised(error)
         return False
 
     def _ring(self) -> None:
@@ -273,10 +274,8 @@ class Stage:
         self._chunk, self._hit, self._inside = None, True, True
         try:
             await self.active.behavior.on_alarm(self)
-        except Interrupted:
-            pass
-        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
-            self._link.connection.plugin_failed(self.active.name, error)
+        except BaseException as error:  # the plugin's own code may raise anything
+            self.active.raised(error)
         finally:
             self._ringing = None
             ringing.set_result(None)

@@ -241,7 +241,7 @@ class FakeLink:
 
 
 class FakeExchange:
-    """A `vaurien.hooks.Exchange` for tests: what a hook asked for is in *replied*, *dropped*, *changed*, *injected*."""
+    """A `vaurien.hooks.Exchange` for tests: what a hook asked for is in *replied*, *dropped*, *repeated* and so on."""
 
     def __init__(
         self,
@@ -259,6 +259,7 @@ class FakeExchange:
         self.response = response
         self.replied: Reply | None = None
         self.dropped = False
+        self.repeated = False
         self.changed: bytes | None = None
         self.injected = b""
         self._client = Wait(math.inf)
@@ -310,6 +311,11 @@ class FakeExchange:
         """Remember that the message was swallowed."""
         self._mark()
         self.dropped = True
+
+    def repeat(self) -> None:
+        """Remember that the request was to be sent twice."""
+        self._mark()
+        self.repeated = True
 
     def change(self, head: bytes) -> None:
         """Remember *head*."""

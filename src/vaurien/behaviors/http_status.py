@@ -1,0 +1,64 @@
+"""An HTTP status of one's choice."""
+
+from __future__ import annotations
+
+import http
+import re
+from typing import Annotated
+
+import msgspec
+
+from vaurien.errors import OptionError
+from vaurien.framing import Protocol, Reply
+from vaurien.hooks import Behavior, Exchange
+from vaurien.options import Option, unescaped
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*")  # field-name of RFC 9110 §5.1, and its value
+_FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
+_WITHOUT_BODY = frozenset({204, 304})
+
+
+class HttpStatus(Behavior, frozen=True):
+    r"""Answer an HTTP request with *status*; the backend never sees it.
+
+    The client reads a complete response with that status, *headers* and *body*, and its connection stays usable, unless
+    it asked for the end or waits with the body of its request. The backend sees nothing. The headers that say where the
+    response ends are made here. In *body*, ``\n``, ``\r``, ``\t``, ``\\`` and ``\xNN`` stand for bytes.
+    """
+
+    status: Annotated[int, msgspec.Meta(ge=200, le=599), Option("The status to answer")] = 503
+    body: Annotated[str, Option("The body; may have escapes such as \\n")] = ""
+    headers: Annotated[tuple[str, ...], Option("Headers, each as NAME: VALUE")] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no header, or says where the response ends. Raises ValueError."""
+        for header in self.headers:
+            if not _HEADER.fullmatch(header) or header.partition(":")[0].lower() in _FRAMING:
+                raise ValueError(f"headers as NAME: VALUE, without {', '.join(sorted(_FRAMING))}, not {header!r}")
+        if self.body and self.status in _WITHOUT_BODY:
+            raise ValueError(f"no body: a response with the status {self.status} has none")
+
+    def check(self, protocol: Protocol) -> None:
+        """Refuse protocols without statuses. Raises `OptionError`."""
+        if "status" not in protocol.fields:
+            raise OptionError("behavior", "http_status", "a proxy whose protocol is http")
+
+    async def on_request(self, exchange: Exchange) -> None:
+        """Answer in place of the backend."""
+        request = exchange.request
+        close = request.waits or not getattr(request, "persistent", False)
+        body = unescaped(self.body)
+        lines = [f"HTTP/1.1 {self.status} {_reason(self.status)}", *self.headers]
+        if self.status not in _WITHOUT_BODY:
+            lines.append(f"Content-Length: {len(body)}")
+        lines.append(f"Connection: {'close' if close else 'keep-alive'}")
+        head = "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+        exchange.reply(Reply(head if request.fields.get("method") == "HEAD" else head + body, close))
+
+
+def _reason(status: int) -> str:
+    """The reason phrase, which may be empty (RFC 9112 §4)."""
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return ""

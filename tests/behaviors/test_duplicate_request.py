@@ -1,0 +1,62 @@
+"""Asked twice, answered once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.running import backend, pair, read, running
+from vaurien.behaviors.duplicate_request import DuplicateRequest
+from vaurien.errors import OptionError
+from vaurien.model import Fault
+from vaurien.protocols.redis import Redis
+from vaurien.protocols.tcp import Tcp
+
+FAULT = Fault(name="it", behavior="duplicate_request")
+REQUEST = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nvalue\r\n"
+POST = b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nvalue"
+ANSWER = b"HTTP/1.1 201 Created\r\nContent-Length: 1\r\n\r\n%d"
+
+
+def test_the_backend_is_asked_twice_and_the_client_answered_once() -> None:
+    with backend() as listening, running(listening.getsockname(), "", FAULT, protocol="redis") as proxy:
+        with pair(proxy, listening) as (client, server):
+            for number in range(3):
+                client.sendall(REQUEST)
+                assert read(server, 2 * len(REQUEST)) == 2 * REQUEST
+                server.sendall(b":%d\r\n:99\r\n" % number)
+                assert read(client, 4) == b":%d\r\n" % number
+
+
+@pytest.mark.parametrize("cut", [1, 7, 1000])
+def test_bodies_and_pipelines(cut: int) -> None:
+    options = {"overwrite_host_header": False}
+    requests, doubled = (b"".join(POST % n * times for n in range(3)) for times in (1, 2))
+    answers = b"".join(ANSWER % n for n in range(6))
+    settings = {"protocol": "http", "protocol_options": options}
+    with backend() as listening, running(listening.getsockname(), "", FAULT, **settings) as proxy:
+        with pair(proxy, listening) as (client, server):
+            for start in range(0, len(requests), cut):
+                client.sendall(requests[start : start + cut])
+            assert read(server, len(doubled)) == doubled
+            for start in range(0, len(answers), cut):
+                server.sendall(answers[start : start + cut])
+            expected = b"".join(ANSWER % n for n in (0, 2, 4))
+            assert read(client, len(expected)) == expected
+
+
+def test_a_long_request_is_sent_once() -> None:
+    long = b"*2\r\n$3\r\nSET\r\n$2000000\r\n" + bytes(2_000_000) + b"\r\n"
+    with backend() as listening, running(listening.getsockname(), "", FAULT, protocol="redis") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(long)
+            assert read(server, len(long)) == long
+            server.sendall(b"+OK\r\n")
+            assert read(client, 5) == b"+OK\r\n"
+            client.sendall(REQUEST)
+            assert read(server, 2 * len(REQUEST)) == 2 * REQUEST
+
+
+def test_plain_tcp_is_refused() -> None:
+    DuplicateRequest().check(Redis())
+    with pytest.raises(OptionError, match="frames messages, not tcp"):
+        DuplicateRequest().check(Tcp())

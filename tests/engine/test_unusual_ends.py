@@ -1,0 +1,123 @@
+"""Ends of connections in unusual order, and what one connection leaves to the next."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+
+from tests.running import backend, pair, read, reset, running
+from vaurien.events import Closed
+from vaurien.model import Address, Fault, Policy
+
+
+def test_both_sides_reset_while_bytes_wait_for_both() -> None:
+    with backend() as listening, running(listening.getsockname()) as proxy:
+        with pair(proxy, listening) as (client, server):
+            for one in (client, server):
+                one.setblocking(False)
+            _fill(proxy, client, server)
+            proxy.call(lambda: (reset(client), reset(server)))
+            assert proxy.events.wait(Closed)[0].end in ("client reset", "backend reset")
+
+
+def _fill(proxy, *ones: socket.socket) -> None:
+    """Send until the proxy has bytes that neither side takes."""
+    while not proxy.call(lambda: all(link.pending for one in _connections(proxy) for link in one._links)):
+        for one in ones:
+            with contextlib.suppress(BlockingIOError):
+                one.send(bytes(1 << 20))
+
+
+def _connections(proxy):
+    return list(proxy.proxy._service.connections.values())
+
+
+def test_a_socket_of_another_backend_is_not_kept_for_the_next_client() -> None:
+    with backend() as first, backend() as second, contextlib.ExitStack() as kept:
+        elsewhere = Fault(name="e", behavior="tests.rude.Elsewhere", options={"port": second.getsockname()[1]})
+        options = {"protocol": "http", "protocol_options": {"reuse_socket": True}}
+        with running(first.getsockname(), "", elsewhere, **options) as proxy:
+            _ask(proxy, second, kept)
+            proxy.set_policy("")
+            _ask(proxy, first, kept)
+            proxy.set_policy("", elsewhere)
+            _ask(proxy, second, kept)
+
+
+def test_a_socket_of_the_former_backend_is_not_kept() -> None:
+    with backend() as first, backend() as second, contextlib.ExitStack() as kept:
+        options = {"protocol": "http", "protocol_options": {"reuse_socket": True}}
+        with running(first.getsockname(), **options) as proxy:
+            _ask(
+                proxy, first, kept, lambda: proxy.call(lambda: proxy.proxy.set_backend(Address(*second.getsockname())))
+            )
+            _ask(proxy, second, kept)
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+
+def _ask(proxy, listening: socket.socket, kept: contextlib.ExitStack, meanwhile=lambda: None) -> None:
+    """One exchange on a new connection to *listening*, which closes its side only when it is told the end."""
+    closed = len(proxy.events.of(Closed))
+    with proxy.connect() as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        server = kept.enter_context(listening.accept()[0])
+        assert server.recv(1000).endswith(b"\r\n\r\n")  # the host is the backend's
+        meanwhile()
+        server.sendall(ANSWER)
+        assert read(client, len(ANSWER)) == ANSWER
+    while len(proxy.events.of(Closed)) == closed:
+        if select.select([server], [], [], 0.01)[0]:
+            server.close()
+            proxy.events.wait(Closed, closed + 1)
+
+
+def test_a_backend_that_was_sent_half_a_head_is_not_kept() -> None:
+    options = {"protocol": "http", "protocol_options": {"reuse_socket": True}}
+    with backend() as listening, running(listening.getsockname(), **options) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"GET /half HT")
+            client.shutdown(socket.SHUT_WR)
+            server.settimeout(5)
+            assert read(server, 12) == b"GET /half HT"
+            assert server.recv(1) == b""
+
+
+def test_a_fault_is_removed_in_the_moment_the_client_leaves() -> None:
+    hang = Fault(name="hang", behavior="hang")
+    with backend() as listening, running(listening.getsockname(), "", hang) as proxy:
+        with pair(proxy, listening) as (client, _):
+            client.sendall(b"x")
+            while not proxy.call(lambda: any(a._waits for c in _connections(proxy) for a in c.actives.values())):
+                pass
+
+            def both() -> None:
+                client.shutdown(socket.SHUT_WR)  # readable in the next turn, in which the callback comes first
+                asyncio.get_running_loop().call_soon(lambda: proxy.proxy.set_policy(Policy()))
+
+            proxy.call(both)
+            client.close()
+            # the complaints of the loop are asserted at the end of `running`
+
+
+def test_a_connection_that_is_closed_ends_although_its_client_is_gone() -> None:
+    with backend() as listening, running(listening.getsockname(), "100:error", protocol="http") as proxy:
+        with pair(proxy, listening) as (client, _):
+            client.setblocking(False)
+            while not proxy.call(
+                lambda: any(link.full for link in _connections(proxy)[0]._links if not link.to_backend)
+            ):
+                with contextlib.suppress(BlockingIOError):
+                    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+            proxy.call(lambda: (_connections(proxy)[0].close("closed by a test"), reset(client)))
+            assert proxy.events.wait(Closed)[0].end == "closed by a test"
+
+
+def test_a_socket_that_is_between_two_exchanges_is_kept() -> None:
+    options = {"protocol": "http", "protocol_options": {"reuse_socket": True}}
+    with backend() as listening, contextlib.ExitStack() as kept, running(listening.getsockname(), **options) as proxy:
+        _ask(proxy, listening, kept)
+        assert proxy.call(lambda: len(proxy.proxy._service.pool)) == 1
