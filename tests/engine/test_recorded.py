@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from tests.originals import Forward
 from tests.running import backend, pair, read, running
+from vaurien import plugins
 from vaurien.engine.recorded import Recorded
 from vaurien.events import Closed, Decided, Delayed, Injected
 from vaurien.model import Fault, Scope, Stream, Window
 
-MIX = "30:delay,20:noop"
 FAULTS = (
     Fault(name="half", behavior="noop", probability=0.5),
     Fault(name="some", behavior="delay", options={"sleep": 0}, scope=Scope.EXCHANGE, probability=0.4),
@@ -49,9 +50,9 @@ def talk(seed, *, mix="", faults=FAULTS, recorded=None, connections=4, exchanges
                 with pair(proxy, listening) as (client, server):
                     for _ in range(exchanges):
                         client.sendall(b"ask")
-                        assert read(server, 3) == b"ask"
+                        assert read(server, 3).upper() == b"ASK"
                         server.sendall(b"answer")
-                        assert read(client, 6) == b"answer"
+                        assert read(client, 6).lower() == b"answer"
                 proxy.events.wait(Closed, number + 1)
     return details
 
@@ -72,12 +73,12 @@ def test_recorded_decisions_are_done_again_whatever_the_seed():
 
 
 def test_shares_of_the_mix_are_decisions_too():
-    first = talk("1", mix="30:delay,20:noop,20:delay", faults=())
+    first = talk("1", mix="30:latency,20:noop,20:latency", faults=())
     drawn = [one.drawn for one in first.of(Decided)]
     assert len(drawn) == 24
-    assert {"delay", "delay 2", None} <= set(drawn)
+    assert {"latency", "latency 2", None} <= set(drawn)
     recorded = Recorded((one.connection, one.fault, one.drawn) for one in first.of(Decided))
-    again = talk("2", mix="30:delay,20:noop,20:delay", faults=(), recorded=recorded)
+    again = talk("2", mix="30:latency,20:noop,20:latency", faults=(), recorded=recorded)
     assert [one.drawn for one in again.of(Decided)] == drawn
 
 
@@ -126,3 +127,14 @@ def test_an_observer_that_does_not_ask_is_not_told():
             assert read(server, 3) == b"ask"
         proxy.events.wait(Closed)
         assert not proxy.events.of(Decided, Delayed)
+
+
+def test_calls_of_a_handler_are_decisions_too(monkeypatch):
+    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
+    plugins.register("handler", Forward)
+    first = talk("1", mix="50:forward", faults=(), connections=1)
+    drawn = [one.drawn for one in first.of(Decided)]
+    assert {"forward", None} <= set(drawn)
+    recorded = Recorded((one.connection, one.fault, one.drawn) for one in first.of(Decided))
+    again = talk("2", mix="50:forward", faults=(), connections=1, recorded=recorded)
+    assert [one.drawn for one in again.of(Decided)][: len(drawn)] == drawn

@@ -4,6 +4,8 @@ The behavior's name comes first, then what it is told, each as ``name=value``: i
 (``name``, ``stream``, ``probability``, ``scope``, ``ttl``), those of its window (``skip``, ``count``, ``every``,
 ``for``), and ``match.FIELD=PATTERN``. A value with spaces is quoted. A table in TOML has the same names, so
 ``match.path=glob:/api/*`` is ``match.path = "glob:/api/*"`` there, and the behavior's name is its key ``behavior``.
+In the environment and in ini files each line is a fault.
+
 An option of a plugin that is called as a field is written with ``options.`` before its name.
 """
 

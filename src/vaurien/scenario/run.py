@@ -15,6 +15,9 @@ from vaurien.scenario.player import Player
 from vaurien.scenario.report import Report, of_proxy
 from vaurien.scenario.tally import Tally
 
+GRACE = 0.5
+"""Seconds that connections may take to end by themselves once the command has ended."""
+
 
 async def run(
     configuration: Configuration, words: Sequence[str], variables: Mapping[str, str], observers: Sequence[Observer] = ()
@@ -29,7 +32,7 @@ async def run(
     async with contextlib.AsyncExitStack() as stack:
         for proxy in proxies:
             await proxy.start()
-            stack.push_async_callback(proxy.stop)
+            stack.push_async_callback(proxy.stop, GRACE)
         clock = Clock(asyncio.get_running_loop())
         stack.callback(clock.close)
         player = Player(configuration.schedule, {proxy.config.name: proxy for proxy in proxies}, clock)
