@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test servers bench fuzz check format docs coverage changelog clean
+.PHONY: help install demo test loops servers bench fuzz check format docs coverage changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,11 @@ servers: ## Install the servers that tests use (apt-get, where it may)
 
 test: $(VENV)/.developer servers ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+loops: $(VENV)/.developer ## Run the engine's tests in asyncio's debug mode, on the portable clock, and in uvloop
+	VAURIEN_TEST_LOOP=debug $(BIN)/python -m pytest -q tests/engine
+	VAURIEN_TEST_LOOP=portable $(BIN)/python -m pytest -q tests/engine
+	VAURIEN_TEST_LOOP=uvloop $(BIN)/python -m pytest -q tests/engine
 
 bench: $(VENV)/.fast servers ## Measure speed as ratios to HAProxy (ARGS=--help shows the choices)
 	$(BIN)/python -m benchmarks $(ARGS)

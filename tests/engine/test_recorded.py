@@ -117,7 +117,7 @@ def test_delays_are_told():
     for name in ("slow", "late"):
         seconds = [one.seconds for one in delays if one.fault == name]
         assert len(seconds) == 3
-        assert all(one >= 0.005 for one in seconds)
+        assert all(one >= 0.0049 for one in seconds)  # a timer may be some µs early
 
 
 def test_an_observer_that_does_not_ask_is_not_told():

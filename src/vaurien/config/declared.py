@@ -65,7 +65,7 @@ class Process(msgspec.Struct, frozen=True):
     log_output: Annotated[str, Option("The file to log to; - is standard error")] = "-"
     log_format: Annotated[Literal["text", "json"], Option("Lines for people or for programs")] = "text"
     trace: Annotated[str | None, Option("Write each decision and each hit to this file, a JSON object a line")] = None
-    uvloop: Annotated[bool, Option("Use uvloop where it is installed (the extra 'fast')")] = True
+    uvloop: Annotated[bool, Option("Use uvloop where it is installed (the extra 'fast')")] = False
     sync: Annotated[bool, Option("Accepted for old command lines; has no effect")] = False
 
 

@@ -231,7 +231,7 @@ class Active:
     def begin(self) -> None:
         """Run `on_start`, as a task of its own."""
         if self._task is None and self.drawn and not self.stopped and "on_start" in self.entry.hooks:
-            self._task = self._connection.guard(self._run("on_start"), self.name)
+            self._task = self._connection.background.run(self._run("on_start"), self.name)
 
     async def _run(self, hook: str) -> None:
         try:
@@ -247,7 +247,7 @@ class Active:
             self._task.cancel()
         acted = self.drawn or self._state is not None  # drawn for an exchange or a chunk, it may hold something
         if acted and self.stages and "on_stop" in self.entry.hooks and not self._connection.over:
-            self._connection.guard(self._run("on_stop"), self.name, at_once=True)
+            self._connection.background.run(self._run("on_stop"), self.name, at_once=True)
 
     def abandon(self) -> None:
         """The connection is over."""

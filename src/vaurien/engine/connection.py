@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from random import Random
 from typing import Any, TypeVar
 
 from vaurien import hooks
-from vaurien.engine import eager, ending
+from vaurien.engine import ending
 from vaurien.engine.active import Active
-from vaurien.engine.blocking import Lane, Left
+from vaurien.engine.background import Background
+from vaurien.engine.blocking import Left
 from vaurien.engine.chain import Chains
+from vaurien.engine.crossing import Crossing
 from vaurien.engine.dial import Dial
-from vaurien.engine.draw import Draw, Drawn
 from vaurien.engine.journal import Journal, describe
 from vaurien.engine.link import Link
-from vaurien.engine.plan import Entry, Plan
+from vaurien.engine.plan import Plan
 from vaurien.engine.service import Service
 from vaurien.engine.stage import Receiver
 from vaurien.errors import DialError
@@ -31,25 +31,21 @@ class Connection:
     """One connection of a proxy. All methods run in the loop's thread; none of them waits."""
 
     __slots__ = (
+        "_background",
         "_chains",
-        "_claim",
         "_dial",
-        "_draw",
-        "_drawn",
         "_end",
-        "_lane",
         "_lingering",
         "_links",
         "_mirrored",
         "_moved",
         "_reset_by",
-        "_tasks",
         "actives",
         "backend",
         "backend_address",
-        "choice",
         "client",
         "clock",
+        "crossing",
         "delay_line",
         "journal",
         "loop",
@@ -76,15 +72,11 @@ class Connection:
         self.backend_address = service.backend
         self._links: tuple[Link, ...] = ()  # to the client, to the backend: indexed by `to_backend`
         self._chains: Chains | None = None
-        self._lane: Lane | None = None
-        self._draw: Draw | None = None
-        self._drawn: Drawn | None = None  # by the blocking lane, for the loop
-        self._claim: Drawn | None = None  # by the loop, for the blocking lane
-        self.choice: Entry | None = None
-        """The share of the mix that was drawn for the exchange that begins now, if it is drawn here."""
+        self.crossing: Crossing | None = None
+        """Where it goes on, once a plugin of the original has been in play."""
         self._dial: Dial | None = None
         self._lingering: ending.Lingering | None = None
-        self._tasks: set[asyncio.Task[None]] | None = None
+        self._background: Background | None = None
         self._end = ""
         self._reset_by: bool | None = None  # the side whose socket failed: True the client's
         self._mirrored = False
@@ -100,7 +92,7 @@ class Connection:
         self.journal.accepted()
         self._sync()
         if self.plan.connects:
-            self.guard(self._greet(), "on_connect")
+            self.background.run(self._greet(), "on_connect")
         else:
             self._call()
 
@@ -162,12 +154,9 @@ class Connection:
         if self.over:
             return
         self._sync()
-        if self._lane is not None:
-            if not self.service.blocking:
-                self._lane.release()
-        elif self._chains is not None and not self.over:
-            if not self.service.blocking:
-                self._claim = None
+        if self.crossing is not None and not self.service.blocking:
+            self.crossing.withdraw()
+        if self._chains is not None and not self.over:
             self._chains.build()
 
     @property
@@ -178,41 +167,32 @@ class Connection:
     @property
     def claimed(self) -> bool:
         """Whether the blocking lane is to have the sockets, once nothing is under way."""
-        return self._claim is not None
+        return self.crossing is not None and self.crossing.claimed
 
     def claims(self, to_backend: bool) -> bool:
         """Draw for what can be read in a direction; whether that takes the connection to the blocking lane."""
         if self._chains is not None and not self._chains.bare:
             return False  # these bytes belong to a message that has begun
-        if self._draw is None:
-            self._draw = Draw(self)
-        drawn, self._drawn = self._drawn, None
-        if drawn is None or drawn.to_backend != to_backend:
-            drawn = self._draw(to_backend)
-        if not self.service.calls(drawn.entry):
-            if to_backend:
-                self.choice = drawn.entry
+        self.crossing = self.crossing or Crossing(self)
+        if not self.crossing.claims(to_backend):
             return False
-        self._claim = drawn
         self.unsettled = True
         for link in self._links:
             link.update()
         self.settle()
         return True
 
-    def _block(self, first: Drawn) -> None:
-        """Go on in the blocking lane, beginning with the call for *first*."""
+    def _cross(self, crossing: Crossing) -> None:
+        """Go on in the blocking lane."""
         assert self.backend is not None  # noqa: S101 - links have both sockets
-        assert self._draw is not None  # noqa: S101 - *first* was drawn
         ended = frozenset(link.to_backend for link in self._links if link.ended)
-        self._claim = self.choice = None
         self._forget_links()
-        self._lane = Lane(self, self.client, self.backend, self._draw, first, ended)
-        self._lane.start()
+        crossing.leave(self.client, self.backend, ended)
 
     def left(self, left: Left) -> None:
         """The blocking lane has given the sockets back."""
-        self._lane = None
+        assert self.crossing is not None  # noqa: S101 - it comes from there
+        self.crossing.back(left)
         self._moved[True] += left.sent
         self._moved[False] += left.received
         self.client, self.backend = left.client or self.client, left.backend
@@ -223,7 +203,6 @@ class Connection:
         elif left.failure is not None:
             self._report(*left.failure)
         elif not left.end and left.client is not None:
-            self._drawn = left.drawn
             self._link(left.backend) if left.backend is not None else self._detach()
         else:
             (self.reset if left.end.endswith(" reset") else self.close)(left.end)
@@ -311,10 +290,10 @@ class Connection:
         """A link may have become idle, and something waited for that."""
         if self._chains is not None:
             self._chains.settle()
-        if self._claim is not None and not self.over:
+        if self.crossing is not None and self.crossing.claimed and not self.over:
             self.unsettled = True
             if all(link.idle and link.pending is None for link in self._links):
-                self._block(self._claim)
+                self._cross(self.crossing)
             return
         if not self.over or self._lingering is not None or not self._links:
             return
@@ -329,8 +308,8 @@ class Connection:
             return
         self.over, self._end = True, end
         self._hang_up()
-        if self._lane is not None:
-            self._lane.stop()
+        if self.crossing is not None and self.crossing.away:
+            self.crossing.stop()
             return
         for link in self._links:
             link.stop()
@@ -347,8 +326,8 @@ class Connection:
         if self._lingering is not None:
             self._lingering.finish()
             return
-        if self._lane is not None:
-            self._lane.abandon()
+        if self.crossing is not None and self.crossing.away:
+            self.crossing.abandon()
             side = "both"  # its thread still has the sockets
         for link in self._links:
             link.discard()
@@ -365,8 +344,8 @@ class Connection:
             self._dial = None
         if not self._links and self.client.fileno() >= 0:
             self.loop.remove_reader(self.client.fileno())  # it may be the only one left, see `_detach`
-        for task in list(self._tasks or ()):  # also one that runs: its hook has no more to say
-            task.cancel()
+        if self._background is not None:
+            self._background.cancel()
 
     def _linger(self, only: socket.socket | None = None) -> None:
         for link in self._links:
@@ -468,31 +447,12 @@ class Connection:
         if not self.over:
             self.reset("error")
 
-    def guard(
-        self, coroutine: Coroutine[Any, Any, None], name: str, *, at_once: bool = False
-    ) -> asyncio.Task[None] | None:
-        """Run a hook that belongs to no chunk as a task; the end of the connection cancels it.
-
-        *at_once*, it runs up to its first wait before this returns; ``None`` when it is done by then.
-        """
-        try:
-            task = eager.start(self.loop, coroutine) if at_once else self.loop.create_task(coroutine)
-        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
-            self.plugin_failed(name, error)
-            return None
-        if task is None:
-            return None
-        self._tasks = self._tasks or set()
-        self._tasks.add(task)
-
-        def done(task: asyncio.Task[None]) -> None:
-            if self._tasks is not None:
-                self._tasks.discard(task)
-            if not task.cancelled() and (error := task.exception()) is not None:
-                self.plugin_failed(name, error)
-
-        task.add_done_callback(done)
-        return task
+    @property
+    def background(self) -> Background:
+        """What runs the hooks that belong to no chunk."""
+        if self._background is None:
+            self._background = Background(self.loop, self.plugin_failed)
+        return self._background
 
 
 _UNIX = getattr(socket, "AF_UNIX", None)

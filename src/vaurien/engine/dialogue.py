@@ -115,7 +115,11 @@ class Dialogue:
         """What was open is not marked any more; only answers of our own are still due."""
         self._told = True
         self._open = deque(exchange for exchange in self._open if exchange.swallows(True))
+        for exchange in self._open:
+            exchange.asked = True  # its end is not marked any more
         self._asking = self._answering = None
+        if self._open:
+            self.connection.link(False).run(self._answer(False))
         self.connection.journal.lost(reason)
 
     async def end(self, to_backend: bool, at: float) -> None:
@@ -198,7 +202,8 @@ class Dialogue:
         if not plan.mix:
             return None
         if self.connection.drawing:
-            entry, self.connection.choice = self.connection.choice, None
+            crossing = self.connection.crossing
+            entry = crossing.take_choice() if crossing is not None else None
             return self.connection.actives.get(entry.key) if entry is not None else None
         if not plan.draws:  # whether exchanges pass one by one or at once, no number is drawn for nothing
             return None

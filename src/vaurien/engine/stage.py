@@ -361,7 +361,7 @@ class Stage:
     def _line_up(self, data: bytes, due: float) -> None:
         self._due = max(due, self._due)
         if due > self._arrived:
-            self.active.delayed(self._due - self._moment)
+            self.active.delayed(self._due - self._arrived)
         self._line.append((self._due, data))
         self._held += len(data)
 
