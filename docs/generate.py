@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 from vaurien import events, hooks, options, plugins
 from vaurien.config import declared, fault, presets
 from vaurien.config.layers import flag, variable
+from vaurien.control import openapi, v1
 from vaurien.metrics import trace
 from vaurien.model import Fault, Window
 from vaurien.scenario import environment, report
@@ -60,6 +62,7 @@ def pages() -> dict[Path, str]:
         "presets.md": _presets(),
         "hooks.md": _hooks(),
         "events.md": _events(),
+        "http-api.md": _http_api(),
     }
     for kind in ("behavior", "protocol"):
         known = list(_built_in(kind))
@@ -124,12 +127,13 @@ def _faults() -> str:
     window = options.describe(Window)
     fields = [*options.describe(Fault), *window]
     rows = [
-        _field(option, "for" if option in window and option.name == "seconds" else option.name) for option in fields
+        _key_of_fault(option, "for" if option in window and option.name == "seconds" else option.name)
+        for option in fields
     ]
     return "\n\n".join(["# Faults", _prose(fault), _rows(filter(None, rows)), _MATCH, _MORE]) + "\n"
 
 
-def _field(option: options.Declaration, name: str) -> str | None:
+def _key_of_fault(option: options.Declaration, name: str) -> str | None:
     if name not in fault.FIELDS:
         return None
     default = "the behavior's" if name == "name" else f"`{_shown(option.default)}`"
@@ -231,6 +235,78 @@ def _events() -> str:
             f"## {event.__name__}\n\n{_prose(event)}\n\nFields: " + ", ".join(f"`{name}`" for name in own) + "."
         )
     return "\n\n".join(parts) + "\n"
+
+
+_HTTP_API = """# The HTTP interface
+
+Everything that can be seen and changed while Vaurien runs, as JSON over HTTP. How to start it, who may ask, and the
+interfaces of the original and of Toxiproxy beside it: [Steer a running proxy](../how-to/steer-a-running-proxy.md). The
+same as an OpenAPI document is at `/openapi.json`.
+
+An error is `{"error": {"message": "…", "pointer": "/faults/0/options/sleep"}}`: the pointer (RFC 6901), where there is
+one, leads to the field of the body that is meant. A request that is refused has changed nothing.
+
+| status | meaning |
+|---|---|
+| 400 | the body or the query is not as it must be |
+| 401, 403 | the token is missing; the request may come from a web page |
+| 404, 405 | there is no such path or thing; the path has no such method |
+| 408, 413 | the body takes longer than 10 seconds, or is longer than 1 MiB |
+| 409 | the name is taken, or the address cannot be had |"""
+
+
+def _http_api() -> str:
+    document = openapi.document(v1.ROUTES)
+    parts = [_HTTP_API, "# Operations"]
+    for path, item in document["paths"].items():
+        parts += [_operation(method, path, operation) for method, operation in item.items()]
+    parts.append("# Objects")
+    parts += [_object(name, schema) for name, schema in document["components"]["schemas"].items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _operation(method: str, path: str, operation: dict) -> str:
+    parts = [f"## {operation['operationId']}", f"`{method.upper()} {path}`", operation["description"]]
+    given = [parameter for parameter in operation["parameters"] if parameter["in"] == "query"]
+    if given:
+        parts.append("\n".join(f"* `?{one['name']}=`: {one['description']}" for one in given))
+    if "requestBody" in operation:
+        parts.append(f"Body: {_kind(operation['requestBody']['content']['application/json']['schema'])}.")
+    for status, answer in operation["responses"].items():
+        if status.startswith("2"):
+            content = answer.get("content", {}).get("application/json")
+            parts.append(f"Answer: {status}" + (f", {_kind(content['schema'])}." if content else "."))
+    return "\n\n".join(parts)
+
+
+def _object(name: str, schema: dict) -> str:
+    parts = [f"## {name}"]
+    if "description" in schema:
+        parts.append(schema["description"])
+    if "enum" in schema:
+        parts.append("One of " + ", ".join(f"`{choice}`" for choice in schema["enum"]) + ".")
+    if "properties" in schema:
+        rows = [_field(field, of, field in schema.get("required", ())) for field, of in schema["properties"].items()]
+        parts.append("\n".join(["| field | value | default | meaning |", "|---|---|---|---|", *rows]))
+    return "\n\n".join(parts)
+
+
+def _field(name: str, schema: dict, required: bool) -> str:
+    default = "needed" if required else f"`{json.dumps(schema['default'])}`" if "default" in schema else ""
+    return f"| `{name}` | {_kind(schema)} | {default} | {schema.get('description', '')} |"
+
+
+def _kind(schema: dict) -> str:
+    """What a value of *schema* is, in words."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(map(_kind, schema["anyOf"]))
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema['items'])}" if "items" in schema else "list"
+    bounds = [f"{sign} {schema[word]}" for word, sign in (("minimum", "≥"), ("maximum", "≤")) if word in schema]
+    return " ".join([schema.get("type", "anything"), *bounds])
 
 
 def _prose(documented: object) -> str:

@@ -14,6 +14,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vaurien.classic.processes import start_proxy, stop_proxy
+    from vaurien.client import AsyncClient, Client
     from vaurien.errors import VaurienError
     from vaurien.framing import Protocol
     from vaurien.hooks import Behavior
@@ -22,13 +24,27 @@ if TYPE_CHECKING:
 __version__ = "3.0.0a1"
 
 _PUBLIC = {
+    "AsyncClient": "vaurien.client",
+    "Client": "vaurien.client",
     "Behavior": "vaurien.hooks",
     "Option": "vaurien.options",
     "Protocol": "vaurien.framing",
     "VaurienError": "vaurien.errors",
+    "start_proxy": "vaurien.classic.processes",
+    "stop_proxy": "vaurien.classic.processes",
 }
 
-__all__ = ["Behavior", "Option", "Protocol", "VaurienError", "__version__"]
+__all__ = [
+    "AsyncClient",
+    "Behavior",
+    "Client",
+    "Option",
+    "Protocol",
+    "VaurienError",
+    "__version__",
+    "start_proxy",
+    "stop_proxy",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,13 @@ error is made for the user who caused it: the command line prints it as one line
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from vaurien.model import Address
+
+BindStep: TypeAlias = Literal["parse", "lookup", "bind"]
 
 
 class VaurienError(Exception):
@@ -51,6 +57,28 @@ class UnknownName(VaurienError):
         return type(self), (self.kind, self.name, self.known, self.source)
 
 
+class Conflict(VaurienError):
+    """Something of that name exists already. *kind* says what: a proxy, a fault."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind, self.name = kind, name
+        super().__init__(f"{kind} {name!r} exists already; expected a name that is free")
+
+    def __reduce__(self) -> tuple[type[Conflict], tuple[object, ...]]:
+        return type(self), (self.kind, self.name)
+
+
+class PartlyDone(VaurienError):
+    """A change of several things stopped on the way: *done* are those that succeeded, *error* is why it stopped."""
+
+    def __init__(self, done: Sequence[Any], error: VaurienError) -> None:
+        self.done, self.error = done, error
+        super().__init__(f"{error} ({len(done)} done before)")
+
+    def __reduce__(self) -> tuple[type[PartlyDone], tuple[object, ...]]:
+        return type(self), (self.done, self.error)
+
+
 class ConfigError(VaurienError):
     """A configuration file that cannot be read or parsed; the message names the file and the line."""
 
@@ -60,7 +88,16 @@ class PluginError(VaurienError):
 
 
 class BindError(VaurienError):
-    """A listening address that cannot be bound; the message names the address and the system's reason."""
+    """A listening address that cannot be bound; the message names the address and the system's reason.
+
+    *address* and *reason* are these two for programs; *step* is what failed: ``parse``, ``lookup`` or ``bind``.
+    """
+
+    def __init__(
+        self, message: str, *, address: Address | None = None, reason: str = "", step: BindStep = "bind"
+    ) -> None:
+        self.address, self.reason, self.step = address, reason, step
+        super().__init__(message)
 
 
 class DialError(VaurienError):

@@ -12,6 +12,7 @@ tuple of `Declaration`, from which the command line, files, environment, HTTP sc
 from __future__ import annotations
 
 import enum
+import functools
 import math
 import re
 import types
@@ -124,6 +125,7 @@ class Declaration(msgspec.Struct, frozen=True):
             raise OptionError(option, value, self.expected, source) from None
 
 
+@functools.cache  # a class does not change, and resolving its annotations takes longer than all else a new fault needs
 def describe(struct: type[msgspec.Struct]) -> tuple[Declaration, ...]:
     """The options that the fields of *struct* declare, in order."""
     hints = typing.get_type_hints(struct, include_extras=True)

@@ -96,6 +96,11 @@ def names(kind: Kind) -> list[str]:
     return sorted({*_registered[kind], *_built_in(kind), *_entry_points(kind)})
 
 
+def brought(kind: Kind) -> list[str]:
+    """The names that were registered or installed, sorted; those of the built-in plugins are not among them."""
+    return sorted({*_registered[kind], *_entry_points(kind)})
+
+
 def _lookup(kind: Kind, name: str) -> Any:
     if name in _registered[kind]:
         return _registered[kind][name]
@@ -106,10 +111,11 @@ def _lookup(kind: Kind, name: str) -> Any:
     return _load(point, kind) if point is not None else None
 
 
-def _built_in(kind: Kind) -> set[str]:
+@functools.cache  # reads a folder that does not change while a program runs
+def _built_in(kind: Kind) -> frozenset[str]:
     package = importlib.import_module(_FOLDERS[kind])
     found = {module.name for module in pkgutil.iter_modules(package.__path__)}
-    return {name for name in found if not name.startswith("_") and name != "base"}
+    return frozenset(name for name in found if not name.startswith("_") and name != "base")
 
 
 def _defined_in(module: Any, kind: Kind) -> Any:

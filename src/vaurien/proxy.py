@@ -16,11 +16,14 @@ from vaurien.classic.instances import ProxyView, instantiate
 from vaurien.classic.protocol import Transparent
 from vaurien.engine.clock import Clock, Timer
 from vaurien.engine.connection import Connection
+from vaurien.engine.dial import addresses
 from vaurien.engine.limits import IN_A_THREAD, IN_THE_LOOP, connections_possible
 from vaurien.engine.listener import Listener
 from vaurien.engine.plan import Plan
 from vaurien.engine.recorded import Recorded
 from vaurien.engine.service import Service
+from vaurien.engine.traffic import Bytes, ConnectionInfo, Traffic
+from vaurien.errors import BindError, UnknownName
 from vaurien.events import Observer
 from vaurien.framing import Protocol
 from vaurien.model import Address, Policy, ProxyConfig
@@ -41,16 +44,18 @@ class Proxy:
         self, config: ProxyConfig, *, observers: Sequence[Observer] = (), recorded: Recorded | None = None
     ) -> None:
         self.config = config
+        """As it is now: with the port, the backend, the policy and the state that it has come to have."""
         self._recorded = recorded
         self._observers = observers
         self._clock: Clock | None = None
         self._service: Service | None = None
-        self._view = ProxyView(lambda: msgspec.structs.replace(config, backend=self.backend))
+        self._view = ProxyView(lambda: self.config)
         self._protocol, self._mover = self._protocols(config)
         self._plan = Plan(config.policy, self._protocol, self._instantiate)
         self._listener: Listener | None = None
         self._emptied: asyncio.Event = asyncio.Event()
-        self._address = config.listen
+        self._given = self._address = config.listen
+        self._traffic = Traffic()
         self._ceiling: int | None = None
         self._silent_until = 0.0
         self._expiries: dict[str, Timer] = {}
@@ -61,14 +66,28 @@ class Proxy:
         return self._address
 
     @property
-    def connections(self) -> int:
-        """How many connections are open."""
-        return len(self._service.connections) if self._service else 0
+    def enabled(self) -> bool:
+        """Whether it listens."""
+        return self._listener is not None
+
+    @property
+    def connections(self) -> list[ConnectionInfo]:
+        """The open connections, oldest first."""
+        return [ConnectionInfo.of(one) for one in self._open]
+
+    @property
+    def accepted(self) -> int:
+        """How many connections were ever accepted."""
+        return self._traffic.accepted
+
+    def traffic(self, to_backend: bool) -> Bytes:
+        """The bytes that went in a direction since the proxy was made, those of open connections included."""
+        return self._traffic.with_open(to_backend, (one.meter for one in self._open))
 
     @property
     def backend(self) -> Address:
         """What new connections dial."""
-        return self._service.backend if self._service else self.config.backend
+        return self.config.backend
 
     @property
     def policy(self) -> Policy:
@@ -76,31 +95,97 @@ class Proxy:
         return self._plan.policy
 
     async def start(self) -> None:
-        """Listen, and accept clients. Raises `BindError` naming the address and the system's reason."""
+        """Listen, and accept clients; once it has had a port it keeps it. Idempotent.
+
+        Raises `BindError` naming the address and the system's reason.
+        """
+        if self._listener is not None:
+            return
         loop = asyncio.get_running_loop()
         self._ceiling = self._possible()
         self._clock = clock = Clock(loop)
         self._service = service = Service(
-            loop, clock, self.config, self._protocol, self._mover, self._plan, self._observers, self._recorded
+            loop,
+            clock,
+            self.config,
+            self._protocol,
+            self._mover,
+            self._plan,
+            self._observers,
+            self._traffic,
+            self._recorded,
         )
         listener = Listener(loop, clock, self._accepted, self._room, self._complain)
         try:
             self._address = await listener.bind(self.config.listen, self.config.backlog)
         except BaseException:
             clock.close()
-            self._service = None
+            self._service = self._clock = None
             raise
-        self._listener = listener
         service.forgotten = self._forgotten
+        self._listens(listener)
+
+    def _listens(self, listener: Listener) -> None:
+        """*listener* has its address."""
+        assert self._service is not None  # noqa: S101 - only a started proxy listens
+        self._listener = listener
+        listen = msgspec.structs.replace(self.config.listen, port=self._address.port)
+        self.config = msgspec.structs.replace(self.config, listen=listen, enabled=True)
         self._let_expire(Policy())
-        service.emit(events.Listening, address=str(self._address))
+        self._service.emit(events.Listening, address=str(self._address))
+
+    async def serves(self, listen: Address) -> bool:
+        """Whether *listen* means where it listens, or would: the same text, or a name of the same address."""
+        if listen in (self._given, self.config.listen, self._address):
+            return True
+        if listen.path is not None or self._address.path is not None or listen.port != self._address.port:
+            return False
+        return self._address.host in await addresses(listen.host)
+
+    async def move(self, listen: Address) -> None:
+        """Listen on *listen* instead, and drop all connections. Raises `BindError`, and then nothing has changed."""
+        old = self._listener
+        if old is not None and self._service is not None and self._clock is not None:
+            new = Listener(self._service.loop, self._clock, self._accepted, self._room, self._complain)
+            self._address = await self._succeed(old, new, listen)
+            self._take(listen)
+            self._listens(new)
+            self.drop_connections()
+        else:
+            self._address = listen
+            self._take(listen)
+
+    def _take(self, listen: Address) -> None:
+        self._given = listen
+        self.config = msgspec.structs.replace(self.config, listen=listen)
+
+    async def _succeed(self, old: Listener, new: Listener, listen: Address) -> Address:
+        """Have *new* listen, and then *old* no more: no moment without a listener, unless they are in conflict."""
+        backlog = self.config.backlog
+        try:
+            address = await new.bind(listen, backlog)
+        except BindError:
+            if listen.port != self._address.port:
+                raise
+        else:
+            old.close()
+            return address
+        old.close()
+        try:
+            return await new.bind(listen, backlog)
+        except BindError:
+            await old.bind(self.config.listen, backlog)
+            raise
 
     async def stop(self, grace: float = 0.0) -> None:
         """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
-        service, clock, listener = self._service, self._clock, self._listener
-        if service is None or clock is None or listener is None:
+        service, clock = self._service, self._clock
+        if service is None or clock is None:
             return
-        listener.close()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        self.config = msgspec.structs.replace(self.config, enabled=False)
         if service.connections and grace > 0:
             self._emptied.clear()
             with contextlib.suppress(TimeoutError):
@@ -110,8 +195,39 @@ class Proxy:
         service.pool.clear()
         await asyncio.sleep(0)  # cancelled hooks get their turn
         clock.close()
-        self._expiries.clear()
-        self._service = self._listener = self._clock = None
+        if self._service is service:
+            self._expiries.clear()
+            self._service = self._clock = None
+
+    async def disable(self) -> None:
+        """Refuse new clients and drop those that are here. Idempotent; `start` takes it up again."""
+        if self._listener is not None:
+            self._listener.close()
+        self.drop_connections()
+        await self.stop()
+
+    def drop_connections(self) -> None:
+        """End every connection at once; peers see FIN, or RST where they have sent what was not read."""
+        for connection in self._open:
+            connection.reset("stopped", "neither")
+
+    def close_connection(self, number: int) -> None:
+        """End connection *number* in order: what was sent is delivered, then FIN. Raises `UnknownName`."""
+        self._connection(number).close("closed by control")
+
+    def reset_connection(self, number: int) -> None:
+        """End connection *number* at once, with RST. Raises `UnknownName`."""
+        self._connection(number).reset("reset by control")
+
+    def _connection(self, number: int) -> Connection:
+        for connection in self._open:
+            if connection.number == number:
+                return connection
+        raise UnknownName("connection", str(number), [str(one.number) for one in self._open])
+
+    @property
+    def _open(self) -> list[Connection]:
+        return list(self._service.connections.values()) if self._service else []
 
     def set_policy(self, policy: Policy) -> None:
         """Replace mix and faults: checked as a whole first, and in force for the next byte when this returns.
@@ -120,6 +236,7 @@ class Proxy:
         """
         before = self.policy
         self._plan = plan = Plan(policy, self._protocol, self._instantiate, self._plan)
+        self.config = msgspec.structs.replace(self.config, policy=policy)
         self._ceiling = self._possible()
         if self._service is not None:
             self._service.adopt(plan)
@@ -146,6 +263,7 @@ class Proxy:
 
     def set_backend(self, backend: Address) -> None:
         """Dial *backend* for every connection from now on; those that are open keep theirs."""
+        self.config = msgspec.structs.replace(self.config, backend=backend)
         if self._service is not None:
             self._service.backend = backend
             self._service.pool.clear()
@@ -169,11 +287,12 @@ class Proxy:
         connection.start()
 
     def _room(self) -> bool:
-        if self._ceiling is not None and self.connections >= self._ceiling:
+        count = len(self._service.connections) if self._service else 0
+        if self._ceiling is not None and count >= self._ceiling:
             self._complain_now_and_then(f"too many open files for more than {self._ceiling} connections; clients wait")
             return False
         limit = self.config.max_connections
-        return limit is None or self.connections < limit
+        return limit is None or count < limit
 
     def _possible(self) -> int | None:
         return connections_possible(IN_A_THREAD if self._plan.blocking else IN_THE_LOOP)
@@ -194,5 +313,5 @@ class Proxy:
 
     def _forgotten(self) -> None:
         self._wake()
-        if not self.connections:
+        if not self._open:
             self._emptied.set()

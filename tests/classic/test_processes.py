@@ -35,7 +35,7 @@ def test_it_is_ready_when_start_returns_and_gone_when_stop_returns(address):
 
 def test_a_process_that_ends_is_told_with_its_exit_code(address):
     with pytest.raises(
-        VaurienError, match=r"^the proxy ended with exit code 3 before it was ready; it was started as \["
+        VaurienError, match=r"^the proxy ended with exit code 3 before it was ready, and said: nothing; it was started"
     ):
         processes.start(program("raise SystemExit(3)"), address)
     assert processes._started == {}
@@ -77,11 +77,38 @@ def started(monkeypatch):
 def test_the_defaults_are_those_of_the_original(started):
     assert processes.start_proxy() == 42
     command, address, within = started[0]
-    assert command[:3] == [sys.executable, "-m", "vaurien.cli.run"]
+    assert command[:3] == [sys.executable, "-m", "vaurien"]
     assert subprocess.list2cmdline(command[3:]) == (
-        "--proxy localhost:8000 --backend localhost:8888 --protocol tcp --log-level info --log-output -"
+        "--proxy localhost:8000 --backend localhost:8888 --protocol tcp --log-level info --log-output - "
+        "--http --http-host localhost --http-port 8080"
     )
-    assert (address, within) == (("localhost", 8000), processes.READY_WITHIN)
+    assert (address, within) == (("localhost", 8080), processes.READY_WITHIN)
+
+
+def test_without_http_the_proxy_itself_is_asked(started):
+    processes.start_proxy(http=False)
+    command, address, _ = started[0]
+    assert "--http" not in command
+    assert address == ("localhost", 8000)
+
+
+def test_the_port_of_the_original_example_is_that_of_the_interface(started):
+    processes.start_proxy(port=8081)
+    command, address, _ = started[0]
+    assert command[-2:] == ["--http-port", "8081"]
+    assert address == ("localhost", 8081)
+
+
+def test_the_last_words_of_a_process_are_told(address, capsys):
+    talk = "import sys; print('one'); [print(n, file=sys.stderr) for n in range(20)]; sys.exit(2)"
+    with pytest.raises(VaurienError, match="and said: " + r"\n".join(map(str, range(10, 20))) + "$"):
+        processes.start(program(talk), address)
+    assert capsys.readouterr().err.splitlines() == [str(n) for n in range(20)]
+
+
+def test_a_proxy_that_cannot_start_says_why(address):
+    with pytest.raises(VaurienError, match=r"exit code 2 before it was ready, and said: vaurien: unknown option"):
+        processes.start_proxy(*address, http=False, options=["--behaviour", "delay"])
 
 
 def test_arguments_are_those_of_the_command_line(started):
@@ -93,4 +120,4 @@ def test_arguments_are_those_of_the_command_line(started):
         "--proxy 127.0.0.1:1 --backend [::1]:2 --protocol http --log-level error --log-output /dev/null "
         "--http --http-host 0.0.0.0 --http-port 3 --behavior 20:delay"
     )
-    assert (address, within) == (("127.0.0.1", 1), 99)
+    assert (address, within) == (("0.0.0.0", 3), 99)

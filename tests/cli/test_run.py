@@ -233,7 +233,11 @@ def test_a_warning_does_not_stop_the_run(capsys):
         ("--protocol-tcp-buffer -1", "protocol 'tcp' option buffer: '-1' (from --protocol-tcp-buffer) is not valid; "),
         ("--config nowhere.ini", "file 'nowhere.ini' (from --config) cannot be read: No such file or directory; exp"),
         ("--json", "option --json: expected --show-config beside it"),
-        ("--http", "option http (from --http): this version has no HTTP interface yet; expected no http"),
+        (
+            "--http --token-file nowhere",
+            "option token_file: 'nowhere' (from --token-file) is not valid; expected a fil",
+        ),
+        ("--api nowhere", "option api: 'nowhere' (from --api) is not valid; expected host:port, [ipv6]:port or unix:"),
     ],
 )
 def test_bad_input_is_one_line(fails, line, message):

@@ -39,7 +39,7 @@ def test_a_handler_moves_the_bytes(serve, connect):
         (event.behavior, event.exchange) for event in chosen
     ]
     assert closed.hits == {"forward": len(chosen)}
-    assert proxy.call(lambda: proxy.proxy.connections) == 0
+    assert proxy.call(lambda: proxy.proxy.connections) == []
 
 
 def test_the_undisturbed_rest_passes(serve, connect):

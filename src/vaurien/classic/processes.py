@@ -6,8 +6,11 @@ import contextlib
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from vaurien.errors import BindError, UnknownName, VaurienError
 from vaurien.model import Address
@@ -19,6 +22,10 @@ STOPPED_WITHIN = 10.0
 """Seconds between SIGTERM and SIGKILL, the default of Docker's ``stop``."""
 
 _POLL = 0.02
+_LAST = 10
+"""Lines of a proxy that did not start which an error shows: a traceback's interesting end."""
+
+Where: TypeAlias = tuple[str, int]
 
 _started: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -29,44 +36,77 @@ def start_proxy(
     backend_host: str = "localhost",
     backend_port: int = 8888,
     protocol: str = "tcp",
-    http: bool = False,
+    http: bool = True,
     warmup: float = READY_WITHIN,
     http_host: str = "localhost",
     http_port: int = 8080,
     options: Sequence[str] | None = None,
     log_level: str = "info",
     log_output: str = "-",
+    *,
+    port: int | None = None,
 ) -> int:
-    """Start ``vaurien`` as a process, wait until it accepts connections, and return its pid, for `stop_proxy`.
+    """Start ``vaurien`` as a process, wait until it answers, and return its pid, for `stop_proxy`.
 
     *options* are further arguments of the command line. *warmup* is kept for the original's callers, where it was how
     long to sleep: the wait ends when the proxy is ready, and may take `READY_WITHIN` seconds or *warmup*, if that is
-    longer. The one connection that finds out about it reaches the backend too.
+    longer. *port* is what the original's example calls *http_port*. Without *http* there is no interface to steer the
+    proxy, and the one connection that finds out whether it is ready reaches the backend too.
 
-    The HTTP interface is off unless *http* asks for it. Raises `BindError` when something accepts connections at the
-    proxy's address already, and `VaurienError` when the process ends before it is ready, or is not ready in time.
+    Raises `BindError` when something accepts connections at one of its addresses already, and `VaurienError` with the
+    last lines it said when the process ends before it is ready, or is not ready in time.
     """
-    command = [sys.executable, "-m", "vaurien.cli.run", "--proxy", str(Address(proxy_host, proxy_port))]
+    command = [sys.executable, "-m", "vaurien", "--proxy", str(Address(proxy_host, proxy_port))]
     command += ["--backend", str(Address(backend_host, backend_port)), "--protocol", protocol]
     command += ["--log-level", log_level, "--log-output", log_output]
+    steered = (http_host, http_port if port is None else port)
     if http:
-        command += ["--http", "--http-host", http_host, "--http-port", str(http_port)]
+        command += ["--http", "--http-host", http_host, "--http-port", str(steered[1])]
     command += options or ()
-    return start(command, (proxy_host, proxy_port), max(warmup, READY_WITHIN))
+    return start(command, steered if http else (proxy_host, proxy_port), max(warmup, READY_WITHIN))
 
 
-def start(command: Sequence[str], address: tuple[str, int], within: float = READY_WITHIN) -> int:
+def start(command: Sequence[str], address: Where, within: float = READY_WITHIN) -> int:
     """Start *command* and return its pid as soon as *address* accepts connections. Errors as for `start_proxy`."""
-    if _accepts(address):
-        raise BindError(f"cannot listen on {Address(*address)}: something else accepts connections there")
-    process = subprocess.Popen(command)  # noqa: S603 - the caller's own arguments, and no shell
+    _must_be_free(address)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)  # noqa: S603 - the caller's own arguments, and no shell
     _started[process.pid] = process
+    words = _Words(process)
     try:
-        _await(process, address, within)
+        _await(process, address, within, words)
     except BaseException:
         stop_proxy(process.pid)
         raise
     return process.pid
+
+
+def _must_be_free(address: Where) -> None:
+    if _accepts(address):
+        raise BindError(f"cannot listen on {Address(*address)}: something else accepts connections there")
+
+
+class _Words:
+    """Passes on what a process writes to standard error, and remembers the last lines."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._source = process.stderr
+        self._lines: deque[str] = deque(maxlen=_LAST)
+        self._thread = threading.Thread(target=self._pass_on, name=f"standard error of {process.pid}", daemon=True)
+        self._thread.start()
+
+    def last(self) -> str:
+        """The last lines of a process that has ended."""
+        self._thread.join(STOPPED_WITHIN)
+        return "".join(self._lines).strip()
+
+    def _pass_on(self) -> None:
+        assert self._source is not None  # noqa: S101 - it was asked for
+        with self._source:
+            for line in self._source:
+                text = line.decode(errors="replace")
+                self._lines.append(text)
+                with contextlib.suppress(OSError, ValueError):  # ours is closed; the process must not be stopped by it
+                    sys.stderr.write(text)
 
 
 def stop_proxy(pid: int) -> None:
@@ -82,20 +122,19 @@ def stop_proxy(pid: int) -> None:
         process.wait()
 
 
-def _await(process: subprocess.Popen[bytes], address: tuple[str, int], within: float) -> None:
+def _await(process: subprocess.Popen[bytes], address: Where, within: float, words: _Words) -> None:
     deadline = time.monotonic() + within
     while not _accepts(address):
         code = process.poll()
         if code is not None:
-            raise VaurienError(
-                f"the proxy ended with exit code {code} before it was ready; it was started as {process.args!r}"
-            )
+            said = words.last() or f"nothing; it was started as {process.args!r}"
+            raise VaurienError(f"the proxy ended with exit code {code} before it was ready, and said: {said}")
         if time.monotonic() > deadline:
             raise VaurienError(f"the proxy did not accept connections on {Address(*address)} within {within:g} seconds")
         time.sleep(_POLL)
 
 
-def _accepts(address: tuple[str, int]) -> bool:
+def _accepts(address: Where) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(address, timeout=1):
         return True
     return False

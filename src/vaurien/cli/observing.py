@@ -46,9 +46,9 @@ def _blaming(configuration: Configuration, section: str, name: str) -> Iterator[
         raise OptionError(error.option, error.value, error.expected, configuration.source(section, name)) from None
 
 
-def loops(configuration: Configuration) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the event loop; ``None``: the standard library's."""
-    if configuration.process.uvloop:
+def loops(uvloop_wanted: bool) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop: uvloop where it is wanted and installed, else ``None`` for the standard one."""
+    if uvloop_wanted:
         with contextlib.suppress(ImportError):
             import uvloop
 

@@ -33,6 +33,6 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     if configuration.process.trace == arguments[0]:
         source = configuration.source("vaurien", "trace")
         raise OptionError("option trace", arguments[0], "another file than the one that is replayed", source)
-    [config] = configuration.proxies
-    serve.run(configuration, Recorded(recording.decisions.get(config.name, ())))
+    names = [config.name for config in configuration.proxies]
+    serve.run(configuration, recorded={name: Recorded(recording.decisions.get(name, ())) for name in names})
     return run.OK

@@ -8,13 +8,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 
 from vaurien import __version__, config
 from vaurien.cli import flags
 from vaurien.config import Configuration, Given, Key, Survey
+from vaurien.config.assemble import DRAWN
 from vaurien.errors import VaurienError
 
 OK = 0
@@ -49,6 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
+    if arguments[:1] == ["serve"]:
+        from vaurien.cli import daemon
+
+        return daemon.main(arguments[1:])
     own = flags.parse(arguments, flags.own(), others=True)
     if ("command", "version") in own:
         print(f"vaurien {__version__}")
@@ -59,7 +64,22 @@ def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         print(manual.text(config.survey(own, variables, own.get(("command", "config"))).catalogue), end="")
         return OK
     configuration, given = configure(arguments, variables)
-    return _show(configuration, given) if ("command", "show_config") in given else _serve(configuration, given)
+    if ("command", "show_config") in given:
+        return _show(configuration, given)
+
+    def again() -> Configuration:
+        return config.survey(own, variables, own.get(("command", "config"))).configuration(
+            _seeded(given, configuration)
+        )
+
+    return _serve(configuration, given, again)
+
+
+def _seeded(given: Mapping[Key, Given], configuration: Configuration) -> Mapping[Key, Given]:
+    """*given*, with the seed that was drawn for *configuration*, if one was: a proxy of another seed is another one."""
+    if configuration.source("vaurien", "seed") != DRAWN:
+        return given
+    return {**given, ("vaurien", "seed"): Given(configuration.proxies[0].seed, DRAWN)}
 
 
 def configure(
@@ -99,15 +119,12 @@ def _show(configuration: Configuration, given: Mapping[Key, Given]) -> int:
     return OK
 
 
-def _serve(configuration: Configuration, given: Mapping[Key, Given]) -> int:
+def _serve(configuration: Configuration, given: Mapping[Key, Given], again: Callable[[], Configuration]) -> int:
     if ("command", "json") in given:
         raise VaurienError("option --json: expected --show-config beside it")
-    if configuration.http.http:
-        source = configuration.source("vaurien", "http")
-        raise VaurienError(f"option http (from {source}): this version has no HTTP interface yet; expected no http")
     from vaurien.cli import serve
 
-    serve.run(configuration)
+    serve.run(configuration, again)
     return OK
 
 

@@ -61,7 +61,7 @@ def _run(
     with contextlib.ExitStack() as closing:
         reports = [(closing.enter_context(_opened(path)), form) for path, form in _reports(given)]
         told = observing.observers(configuration, closing, QUIET)
-        with asyncio.Runner(loop_factory=observing.loops(configuration)) as runner:
+        with asyncio.Runner(loop_factory=observing.loops(configuration.process.uvloop)) as runner:
             report = runner.run(play(configuration, command, variables, told))
         for file, written in reports:
             file.write(written(report))

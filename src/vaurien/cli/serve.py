@@ -7,52 +7,153 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from vaurien import __version__
 from vaurien.cli.observing import loops, observers
+from vaurien.cli.state import StateFile
 from vaurien.config import Configuration
 from vaurien.engine.clock import Clock
 from vaurien.engine.recorded import Recorded
-from vaurien.errors import BindError
-from vaurien.model import Address
+from vaurien.errors import BindError, VaurienError
+from vaurien.hub import Hub
+from vaurien.model import Policy
 from vaurien.proxy import Proxy
 from vaurien.scenario.player import Player
 
+if TYPE_CHECKING:
+    from vaurien.cli.steer import Control
 
-def run(configuration: Configuration, recorded: Recorded | None = None) -> None:
+
+def run(
+    configuration: Configuration,
+    again: Callable[[], Configuration] | None = None,
+    recorded: Mapping[str, Recorded] = MappingProxyType({}),
+) -> None:
     """Serve until SIGTERM or SIGINT; live connections then have the configured grace. A second signal ends at once.
 
-    With *recorded*, its decisions take the place of dice. Raises `BindError` when the address cannot be had, and
-    `OptionError` for a log, a trace or a statsd server that cannot.
+    At SIGHUP the proxies of *again*, the configuration read anew, come in the place of those that there are: what is
+    the same stays, with its connections. With *recorded*, its decisions, by proxy, take the place of dice.
+
+    Raises `BindError` when the address cannot be had, and `OptionError` for a log, a trace or a statsd server that
+    cannot.
     """
-    with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=loops(configuration)) as runner:
+    with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=loops(configuration.process.uvloop)) as runner:
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
-        [config] = configuration.proxies
-        runner.run(_serve(Proxy(config, observers=told, recorded=recorded), configuration))
+        control = _control(configuration)
+        hub = Hub(observers=[*told, control] if control else told, recorded=recorded)
+        runner.run(_serve(configuration, hub, control, again or (lambda: configuration)))
 
 
-async def _serve(proxy: Proxy, configuration: Configuration) -> None:
+def _control(configuration: Configuration) -> Control | None:
+    """The HTTP interface, when it is wanted; who does not want it does not pay for its imports."""
+    if not (configuration.http.http or configuration.http.api):
+        return None
+    from vaurien.cli.steer import Control
+
+    return Control(configuration)
+
+
+async def _serve(
+    configuration: Configuration,
+    hub: Hub,
+    control: Control | None,
+    again: Callable[[], Configuration],
+) -> None:
     stop = asyncio.Event()
-    _on_signals(stop)
-    await start(proxy, configuration)
-    print(_greeting(proxy.address, configuration), flush=True)
-    with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
-        Player(configuration.schedule, {proxy.config.name: proxy}, clock).start()
-        await stop.wait()
-    await proxy.stop(configuration.connections.grace)
-
-
-async def start(proxy: Proxy, configuration: Configuration) -> None:
-    """Start *proxy*. Raises `BindError`, which says where the address came from."""
+    on_signals(stop)
     try:
-        await proxy.start()
+        await _start(hub, configuration)
+        if control:
+            print(await control.start(hub), flush=True)
+        with _reloading(hub, again), _playing(hub, configuration):
+            await stop.wait()
+    finally:
+        if control:
+            await control.stop()
+        await hub.stop(configuration.connections.grace)
+
+
+async def _start(hub: Hub, configuration: Configuration) -> None:
+    """Have the proxies of *configuration*, and say where they listen."""
+    try:
+        if configuration.process.state is None:
+            await hub.replace(configuration.proxies)
+        else:
+            await StateFile(configuration.process.state, hub).restore(configuration.proxies)
     except BindError as error:
+        if len(configuration.proxies) > 1:
+            raise
         source = configuration.source("vaurien", "proxy")
         raise BindError(f"option proxy (from {source}): {error}; expected an address that is free and ours") from None
+    finally:
+        for proxy in hub.proxies.values():
+            print(_greeting(proxy), flush=True)
 
 
-def _on_signals(stop: asyncio.Event) -> None:
+class _Steered:
+    """The proxy *name* of *hub*, as a schedule steers it; one that is gone is left in peace."""
+
+    def __init__(self, hub: Hub, name: str) -> None:
+        self._hub, self._name = hub, name
+
+    @property
+    def policy(self) -> Policy:
+        """Its policy of this moment."""
+        proxy = self._hub.proxies.get(self._name)
+        return proxy.policy if proxy is not None else Policy()
+
+    def set_policy(self, policy: Policy) -> None:
+        """Give it another."""
+        if self._name in self._hub.proxies:
+            self._hub.set_policy(self._name, policy)
+
+
+@contextlib.contextmanager
+def _playing(hub: Hub, configuration: Configuration) -> Iterator[None]:
+    """Play the schedule of *configuration*."""
+    with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
+        proxies = {config.name: _Steered(hub, config.name) for config in configuration.proxies}
+        Player(configuration.schedule, proxies, clock).start()
+        yield
+
+
+@contextlib.contextmanager
+def _reloading(hub: Hub, again: Callable[[], Configuration]) -> Iterator[None]:
+    """Read the configuration anew at each SIGHUP; one that is wrong changes nothing, and is told."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        try:
+            await hub.replace(again().proxies)
+        except VaurienError as error:
+            print(f"vaurien: not all of the configuration is in force: {error}", file=sys.stderr, flush=True)
+        else:
+            print(f"vaurien: configuration read again, {len(hub.proxies)} proxies", flush=True)
+
+    def signalled() -> None:
+        task = asyncio.ensure_future(reload())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError, AttributeError):  # Windows
+        loop.add_signal_handler(signal.SIGHUP, signalled)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError, AttributeError):
+            loop.remove_signal_handler(signal.SIGHUP)
+        for task in tasks:
+            task.cancel()
+
+
+def on_signals(stop: asyncio.Event) -> None:
+    """Set *stop* at SIGTERM or SIGINT; the second one ends the program at once."""
+
     def signalled() -> None:
         if stop.is_set():
             _end_now()
@@ -71,10 +172,10 @@ def _end_now() -> None:
     os._exit(0)
 
 
-def _greeting(address: Address, configuration: Configuration) -> str:
-    [config] = configuration.proxies
+def _greeting(proxy: Proxy) -> str:
+    config = proxy.config
     mix = f"behavior {config.policy.mix}" if config.policy.mix.shares else "no behavior"
     faults = "".join(f", fault {fault.name}" for fault in config.policy.faults)
-    steps = f", {len(configuration.schedule.steps)} steps" if configuration.schedule.steps else ""
-    about = f"({config.protocol}), {mix}{faults}{steps}, seed {config.seed}"
-    return f"vaurien {__version__}: {address} -> {config.backend} {about}"
+    where = str(proxy.address) if proxy.enabled else f"{proxy.address} (disabled)"
+    about = f"({config.protocol}), {mix}{faults}, seed {config.seed}"
+    return f"vaurien {__version__}: {where} -> {config.backend} {about}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,6 +12,7 @@ from vaurien import options
 from vaurien.config import declared, fault, policy, timeline
 from vaurien.config.catalogue import Catalogue
 from vaurien.config.layers import Given, Layer, Section, converted
+from vaurien.config.proxies import Several
 from vaurien.config.selection import Options, Selection
 from vaurien.config.timeline import Schedule
 from vaurien.errors import OptionError
@@ -63,9 +64,16 @@ def mix(value: object, source: str | None) -> Mix:
 
 
 def assemble(
-    catalogue: Catalogue, layer: Layer, warnings: tuple[str, ...], schedule: Section | None = None
+    catalogue: Catalogue,
+    layer: Layer,
+    warnings: tuple[str, ...],
+    several: Sequence[Several] = (),
+    schedule: Section | None = None,
 ) -> Configuration:
-    """Everything that *layer* holds, its plugin sections being those that stand for a plugin. Raises `VaurienError`."""
+    """Everything that *layer* holds, its plugin sections being those that stand for a plugin. Raises `VaurienError`.
+
+    *several* are the proxies of a file that has more than the one that *layer* describes; then that one is none.
+    """
     if ("vaurien", "seed") not in layer:
         layer = {**layer, ("vaurien", "seed"): Given(str(secrets.randbits(32)), DRAWN)}
     traffic = _own(declared.Traffic, "vaurien", layer)
@@ -76,19 +84,26 @@ def assemble(
     shares = mix(traffic.behavior, _source(layer, "behavior"))
     selection = Selection(catalogue, traffic.protocol, shares, layer)
     faults = policy.with_sections(policy.read(layer, schedule), catalogue, selection.options)
-    timeline.check(faults.schedule, {traffic.name: faults.faults})
     warnings += tuple(_idle(selection, layer))
     if process.sync:
         warnings += (f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other",)
     own = [("vaurien", group) for group in (traffic, faults.own, connections, process, http)] + [("statsd", statsd)]
+    tables = [_one_of_several(catalogue, one, faults, layer) for one in several]
+    proxies = tuple(config for config, _ in tables) or (_proxy(traffic, connections, selection, faults, layer),)
+    timeline.check(faults.schedule, {config.name: config.policy.faults for config in proxies})
     return Configuration(
-        proxies=(_proxy(traffic, connections, selection, faults, layer),),
+        proxies=proxies,
         connections=connections,
         process=process,
         http=http,
         statsd=statsd,
         plugins=selection.options,
-        settings=(*_own_settings(own, layer), *_fault_settings(faults), *_plugin_settings(selection, layer)),
+        settings=(
+            *_own_settings(own, layer),
+            *_fault_settings(faults),
+            *(setting for _, settings in tables for setting in settings),
+            *_plugin_settings(selection, layer),
+        ),
         schedule=faults.schedule,
         warnings=warnings,
     )
@@ -124,6 +139,22 @@ def _proxy(
         pool_max_size=connections.pool_max_size,
         pool_timeout=connections.pool_timeout,
     )
+
+
+def _one_of_several(
+    catalogue: Catalogue, one: Several, faults: policy.Faults, base: Layer
+) -> tuple[ProxyConfig, list[Setting]]:
+    """A ``[[proxy]]``, and its settings; it has no mix if nobody gives it one, the faults and the seed of all."""
+    layer = {("vaurien", "behavior"): Given("", DEFAULT), ("vaurien", "seed"): base["vaurien", "seed"], **one.layer}
+    traffic, connections = _own(declared.Traffic, "vaurien", layer), _own(declared.Connections, "vaurien", layer)
+    selection = Selection(catalogue, traffic.protocol, mix(traffic.behavior, _source(layer, "behavior")), layer)
+    config = _proxy(traffic, connections, selection, faults, layer)
+    own = {fault.name: fault for fault in one.faults}
+    shared = tuple(fault for fault in faults.faults if fault.name not in own)
+    policy = msgspec.structs.replace(config.policy, faults=(*shared, *one.faults))
+    settings = _own_settings([("vaurien", traffic), ("vaurien", connections)], layer)
+    shown = [msgspec.structs.replace(setting, section=f"proxy {config.name}") for setting in settings]
+    return msgspec.structs.replace(config, policy=policy, enabled=one.enabled), shown
 
 
 def _own(struct: type[T], section: str, layer: Layer) -> T:

@@ -66,6 +66,9 @@ class Process(msgspec.Struct, frozen=True):
     log_format: Annotated[Literal["text", "json"], Option("Lines for people or for programs")] = "text"
     trace: Annotated[str | None, Option("Write each decision and each hit to this file, a JSON object a line")] = None
     uvloop: Annotated[bool, Option("Use uvloop where it is installed (the extra 'fast')")] = False
+    state: Annotated[
+        str | None, Option("Keep the proxies in this file; once it is there, they come from it instead of the options")
+    ] = None
     sync: Annotated[bool, Option("Accepted for old command lines; has no effect")] = False
 
 
@@ -75,6 +78,13 @@ class Http(msgspec.Struct, frozen=True):
     http: Annotated[bool, Option("Offer the HTTP interface")] = False
     http_host: Annotated[str, Option("Where it listens")] = "localhost"
     http_port: Annotated[Port, Option("The port it listens on")] = 8080
+    api: Annotated[str | None, Option("Offer it here instead: host:port, or unix:/path for this user alone")] = None
+    http_names: Annotated[
+        tuple[str, ...], Option("Further names by which it may be called; others are refused, for a web page's sake")
+    ] = ()
+    token_file: Annotated[
+        str | None, Option("A file with the token that requests must bear (Authorization: Bearer TOKEN)")
+    ] = None
 
 
 class Statsd(msgspec.Struct, frozen=True):

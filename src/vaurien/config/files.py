@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from vaurien.config.layers import Section, Tables, located
+from vaurien.config.layers import TABLE, Section, Tables, located
 from vaurien.errors import ConfigError, UnknownName
 
 
@@ -61,8 +61,11 @@ def _paths(value: object) -> list[str]:
 
 
 def _fill(tables: Tables, parent: Tables) -> None:
-    """Add what *parent* has and *tables* has not."""
+    """Add what *parent* has and *tables* has not; ``[[proxy]]`` tables are one thing, of either file."""
+    has_proxies = any(name.startswith(TABLE) for name in tables)
     for name, section in parent.items():
+        if has_proxies and name.startswith(TABLE):
+            continue
         mine = tables.setdefault(name, Section(section.source, {}))
         for key, given in section.values.items():
             mine.values.setdefault(key, given)

@@ -18,6 +18,9 @@ from vaurien.options import Declaration
 
 PLUGIN_WORDS = ("behavior", "protocol", "handler")
 
+TABLE = "[[proxy]] "
+"""What the names of the sections begin with that ``[[proxy]]`` tables become; their number follows."""
+
 Key: TypeAlias = tuple[str, str]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from vaurien.config import declared, environment, files
+from vaurien.config import declared, environment, files, proxies
 from vaurien.config.assemble import Configuration, assemble, mix
 from vaurien.config.catalogue import Catalogue, Entry
 from vaurien.config.layers import Given, Key, Layer, Section, Tables, is_plugin
@@ -30,8 +30,9 @@ def survey(arguments: Layer, variables: Mapping[str, str], config: Given | None 
     if config is None and variables.get(environment.CONFIG):
         config = Given(variables[environment.CONFIG], f"environment {environment.CONFIG}")
     tables = files.read(str(config.value), variables, config.source) if config else {}
-    own = (dict(_own(tables)), environment.own(variables), arguments)
-    return Survey(tables, variables, _catalogue(tables, own))
+    several = proxies.take(tables)
+    own = (dict(_own(tables)), *(one.layer for one in several), environment.own(variables), arguments)
+    return Survey(tables, several, variables, _catalogue(tables, own))
 
 
 def _catalogue(tables: Tables, own: Iterable[Layer]) -> Catalogue:
@@ -74,22 +75,35 @@ def _own_key(section: str, key: str, source: str) -> Key:
 class Survey:
     """What the sources hold, and in *catalogue* the plugins they speak about."""
 
-    def __init__(self, tables: Tables, variables: Mapping[str, str], catalogue: Catalogue) -> None:
+    def __init__(
+        self, tables: Tables, several: list[proxies.Several], variables: Mapping[str, str], catalogue: Catalogue
+    ) -> None:
         self.catalogue = catalogue
         self._schedule = tables.pop("schedule", None)
         self._environment = tables.pop("environment", Section("", {})).values
-        self._tables, self._variables = tables, variables
+        self._tables, self._several, self._variables = tables, several, variables
 
     def configuration(self, arguments: Layer) -> Configuration:
         """Everything together, with all of the command line's *arguments*. Raises `VaurienError`."""
         warnings: list[str] = []
         from_file = {**dict(_own(self._tables)), **dict(self._plugins(warnings))}
+        own = environment.own(self._variables)
+        proxies.refuse_of_one(self._several, own, arguments)
         variables, misspelled = environment.plugins(self._variables, self.catalogue)
-        merged: dict[Key, Given] = {}
-        for layer in (from_file, environment.own(self._variables), variables, arguments):
-            merged.update({self._canonical(key): given for key, given in layer.items()})
-        made = assemble(self.catalogue, merged, (*warnings, *misspelled), self._schedule)
+        above = (own, variables, arguments)
+        several = [
+            msgspec.structs.replace(one, layer=self._merged(from_file, one.layer, *above)) for one in self._several
+        ]
+        merged = self._merged(from_file, *above)
+        made = assemble(self.catalogue, merged, (*warnings, *misspelled), several, self._schedule)
         return msgspec.structs.replace(made, environment=self._environment)
+
+    def _merged(self, *layers: Layer) -> Layer:
+        """What *layers* give together; the last one has the last word."""
+        merged: dict[Key, Given] = {}
+        for layer in layers:
+            merged.update({self._canonical(key): given for key, given in layer.items()})
+        return merged
 
     def _plugins(self, warnings: list[str]) -> Iterator[tuple[Key, Given]]:
         """The options of plugins that the file sets. Raises `UnknownName` for a section or a key that is none."""

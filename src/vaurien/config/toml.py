@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vaurien.config.layers import PLUGIN_WORDS, Given, Section, Tables, expand
+from vaurien.config.layers import PLUGIN_WORDS, TABLE, Given, Section, Tables, expand
 from vaurien.config.lines import Lines
 from vaurien.errors import ConfigError
 
@@ -26,9 +26,9 @@ def read(text: str, path: str, environment: Mapping[str, str]) -> Tables:
     arrays = {name: document.pop(name) for name in _ARRAYS if isinstance(document.get(name), list)}
     tables: Tables = {}
     for name, table in _sections(document, path):
-        section = tables.setdefault(name, Section(f"{path} [{name}]", {}))
+        section = tables.setdefault(name, Section(_where(path, name), {}))
         for key, value in table.items():
-            source = f"{path} [{name}] {key}"
+            source = f"{_where(path, name)} {key}"
             expanded = _expanded(value, environment, source)
             section.values[key] = Given(expanded, source, expanded)
     for name, members in arrays.items():
@@ -52,8 +52,15 @@ def _array(name: str, members: list[Any], path: str, lines: Lines, environment: 
         yield Section(f"{path} line {lines.of(name, place)} [[{name}]]", values)
 
 
+def _where(path: str, section: str) -> str:
+    return f"{path} {section}" if section.startswith(TABLE) else f"{path} [{section}]"
+
+
 def _sections(document: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for name, table in document.items():
+        if name == "proxy" and isinstance(table, list) and all(isinstance(one, dict) for one in table):
+            yield from ((f"{TABLE}{number}", one) for number, one in enumerate(table, 1))
+            continue
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: {name!r} stands before the first section; expected it under [vaurien]")
         if name not in PLUGIN_WORDS:

@@ -126,7 +126,7 @@ class Active:
 
     def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """This fault's state on the whole proxy; it survives a change of the fault's options."""
-        return self._connection.shared_state(self.entry.key, factory)
+        return self._connection.service.shared_state(self.entry.key, factory)
 
     def close(self) -> None:
         """End the connection in order."""

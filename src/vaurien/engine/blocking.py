@@ -116,6 +116,17 @@ class Lane:
             left = Left(_hand_over(self._client), _hand_over(self._backend), 0, 0, failure=("engine", error))
             self._connection.call_soon(self._connection.left, left)
 
+    @property
+    def sent(self) -> int:
+        """Bytes sent to backends."""
+        backend = self._backend
+        return self._sent + (backend.sent if backend is not None else 0)
+
+    @property
+    def received(self) -> int:
+        """Bytes sent to the client."""
+        return self._client.sent
+
     def release(self) -> None:
         """Give the sockets back before the next call."""
         self._give(Order.RELEASE)
@@ -166,7 +177,7 @@ class Lane:
                 if one is not None:
                     reset(one)
             return
-        received, sent = self._client.sent, self._sent + (self._backend.sent if self._backend else 0)
+        received, sent = self.received, self.sent
         left = Left(_hand_over(self._client), _hand_over(self._backend), sent, received, end, self._drawn, failure)
         self._connection.call_soon(self._connection.left, left)
 

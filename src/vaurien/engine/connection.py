@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 from vaurien import hooks
 from vaurien.engine import ending
@@ -21,10 +21,9 @@ from vaurien.engine.link import Link
 from vaurien.engine.plan import Plan
 from vaurien.engine.service import Service
 from vaurien.engine.stage import Receiver
+from vaurien.engine.traffic import Meter
 from vaurien.errors import DialError
 from vaurien.model import Address
-
-S = TypeVar("S")
 
 
 class Connection:
@@ -38,7 +37,6 @@ class Connection:
         "_lingering",
         "_links",
         "_mirrored",
-        "_moved",
         "_reset_by",
         "actives",
         "backend",
@@ -49,6 +47,7 @@ class Connection:
         "delay_line",
         "journal",
         "loop",
+        "meter",
         "number",
         "over",
         "peer",
@@ -80,7 +79,7 @@ class Connection:
         self._end = ""
         self._reset_by: bool | None = None  # the side whose socket failed: True the client's
         self._mirrored = False
-        self._moved = [0, 0]  # by links that are gone: to the client, to the backend
+        self.meter = Meter()
 
     def __repr__(self) -> str:
         return f"<Connection {self.number} of {self.service.config.name} from {self.peer} {self._end or 'open'}>"
@@ -139,6 +138,7 @@ class Connection:
     def _link(self, backend: socket.socket) -> None:
         """Go on in the loop."""
         self._links = (Link(self, backend, self.client, False), Link(self, self.client, backend, True))
+        self.meter.links = self._links
         self._chains = Chains(self)
         self._chains.build()
 
@@ -193,8 +193,7 @@ class Connection:
         """The blocking lane has given the sockets back."""
         assert self.crossing is not None  # noqa: S101 - it comes from there
         self.crossing.back(left)
-        self._moved[True] += left.sent
-        self._moved[False] += left.received
+        self.meter.forget()
         self.client, self.backend = left.client or self.client, left.backend
         if self.number not in self.service.connections:  # it was reset meanwhile
             ending.reset(*self._sockets)
@@ -319,7 +318,7 @@ class Connection:
         else:
             self._linger()
 
-    def reset(self, end: str, side: hooks.Side = "both") -> None:
+    def reset(self, end: str, side: hooks.Side | Literal["neither"] = "both") -> None:
         """End at once: RST, and to the *side* that is not meant FIN. *end* says why, in the log."""
         self.over, self._end = True, end
         self._hang_up()
@@ -329,10 +328,10 @@ class Connection:
         if self.crossing is not None and self.crossing.away:
             self.crossing.abandon()
             side = "both"  # its thread still has the sockets
-        for link in self._links:
-            link.discard()
-        spared = {"both": None, "client": self.backend, "backend": self.client}[side]
-        ending.reset(*(one for one in self._sockets if one is not spared))
+        self._forget_links()
+        spared = {"client": self.backend, "backend": self.client}.get(side)
+        if side != "neither":
+            ending.reset(*(one for one in self._sockets if one is not spared))
         if spared is None:
             self._finish()
         else:
@@ -361,8 +360,7 @@ class Connection:
     def _release_backend(self) -> None:
         """The client is done and its backend is clean: the next client may have it."""
         backend, self.backend = self.backend, None
-        for link in self._links:
-            link.discard()
+        self._forget_links()
         if backend is not None:
             self.service.pool.put(backend)
         self._finish()
@@ -393,7 +391,7 @@ class Connection:
     def _forget_links(self) -> None:
         for link in self._links:
             link.discard()
-            self._moved[link.to_backend] += link.moved
+        self.meter.forget()
         self._links = ()
         self._chains = None
 
@@ -408,7 +406,7 @@ class Connection:
             one.close()
         for active in self.actives.values():
             active.abandon()
-        self.journal.closed(self._end, self._moved[True], self._moved[False])
+        self.journal.closed(self._end, self.meter.bytes(True).written, self.meter.bytes(False).written)
         self.service.forget(self)
 
     @property
@@ -429,10 +427,6 @@ class Connection:
     def random_for(self, key: str) -> Random:
         """The generator of the fault *key* on this connection."""
         return self.service.random_for(self.number, key)
-
-    def shared_state(self, key: str, factory: Callable[[], S]) -> S:
-        """The state of the fault *key* on the whole proxy."""
-        return self.service.shared_state(key, factory)
 
     def plugin_failed(self, name: str, error: BaseException) -> None:
         """A behavior raised: its connection ends, and nothing else."""

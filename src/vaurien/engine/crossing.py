@@ -65,6 +65,7 @@ class Crossing:
         assert self._claim is not None  # noqa: S101 - that is why it leaves
         first, self._claim, self.choice = self._claim, None, None
         self._lane = Lane(self._connection, client, backend, self._draw, first, ended)
+        self._connection.meter.lane = self._lane
         self._lane.start()
 
     def back(self, left: Left) -> None:

@@ -60,8 +60,8 @@ class Dial:
         host = self._backend.host or _LOCAL
         try:
             found = await self._loop.getaddrinfo(host, self._backend.port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            self._fail(f"{host!r} does not resolve: {error.strerror or error}")
+        except (OSError, ValueError) as error:  # ValueError: a label that DNS cannot have, a NUL
+            self._fail(f"{host!r} does not resolve: {getattr(error, 'strerror', None) or error}")
             return
         self._resolving = None
         self._candidates = [(family, address) for family, _, _, _, address in found]
@@ -117,6 +117,18 @@ class Dial:
             self._loop.remove_writer(self._socket.fileno())
             self._socket.close()
             self._socket = None
+
+
+async def addresses(host: str) -> set[str]:
+    """The numeric addresses that *host* stands for when listening; none if it does not resolve."""
+    if _numeric(Address(host)) is not None:
+        return {host}
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host or "::", 0, type=socket.SOCK_STREAM)
+    except (OSError, ValueError):
+        return set()
+    return {str(where[0]) for _, _, _, _, where in found}
 
 
 _NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)

@@ -31,6 +31,11 @@ class Journal:
         self._started = service.clock.now()
         self._hits: dict[str, int] = {}
 
+    @property
+    def age(self) -> float:
+        """Seconds since it began."""
+        return self._service.clock.now() - self._started
+
     def accepted(self) -> None:
         """It began."""
         self._service.emit(events.Accepted, connection=self._number, peer=self._peer)
@@ -50,7 +55,7 @@ class Journal:
                 exchange=exchange,
                 stream=place[0],
                 offset=place[1],
-                elapsed=self._elapsed(),
+                elapsed=self.age,
             )
 
     def delayed(self, name: str, seconds: float) -> None:
@@ -67,11 +72,8 @@ class Journal:
             exchange=exchange,
             stream=place[0],
             offset=place[1],
-            elapsed=self._elapsed(),
+            elapsed=self.age,
         )
-
-    def _elapsed(self) -> float:
-        return self._service.clock.now() - self._started
 
     def called(self, call: int, name: str) -> None:
         """The mix was drawn for a call of a plugin of the original, and the share *name* was hit, which is a hit."""
@@ -96,7 +98,7 @@ class Journal:
             sent=sent,
             received=received,
             end=end,
-            duration=self._elapsed(),
+            duration=self.age,
             hits=self._hits,
         )
 

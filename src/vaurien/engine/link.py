@@ -60,6 +60,7 @@ class Link:
         "source",
         "stages",
         "to_backend",
+        "withheld",
     )
 
     def __init__(
@@ -72,6 +73,8 @@ class Link:
         self._recv_into, self._send = source.recv_into, destination.send
         self.moved = 0
         """Bytes forwarded."""
+        self.withheld = 0
+        """Bytes read and not forwarded, less those that faults made up."""
         self.pending: bytearray | None = None
         """Bytes that the destination has not taken yet."""
         self.ended = False
@@ -226,6 +229,7 @@ class Link:
         except OSError:
             self._source_failed()
             return None
+        self.withheld += size
         return bytes(self._view[:size])
 
     async def source_gone(self, wait_for: Any) -> None:
@@ -354,6 +358,7 @@ class Link:
         if self.closed or self.finished:  # after the end of the stream nothing can be said
             return
         self.moved += len(data)
+        self.withheld -= len(data)
         if self.pending is not None:
             self.pending += data
             return
@@ -424,8 +429,12 @@ class Link:
 
     def discard(self) -> None:
         """Stop moving bytes; what is under way is lost."""
-        if self.closed:
-            return
+        if not self.closed:
+            self._shut()
+        for task in list(self._tasks or ()):  # also one that runs: its hook has no more to say; and later ones
+            task.cancel()
+
+    def _shut(self) -> None:
         self.closed = True
         if self.pending is not None:
             self._taken()
@@ -436,5 +445,3 @@ class Link:
         for coroutine in self._inbox or ():
             coroutine.close()
         self._inbox = None
-        for task in list(self._tasks or ()):  # also one that runs: its hook has no more to say
-            task.cancel()

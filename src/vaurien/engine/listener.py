@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable
 
 from vaurien.engine.clock import Clock, Timer
-from vaurien.errors import BindError
+from vaurien.errors import BindError, BindStep
 from vaurien.model import Address
 
 _BURST = 64
@@ -51,9 +51,9 @@ class Listener:
         try:
             for family, where in await self._resolve(address):
                 self._bind_one(family, where, backlog)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a label that DNS cannot have, a NUL
             self.close()
-            raise BindError(f"cannot listen on {address}: {error.strerror or error}") from None
+            raise _refused(address, error) from None
         if address.path is not None:
             return address
         host, port = self._sockets[0].getsockname()[:2]
@@ -155,6 +155,12 @@ class Listener:
             self._complain(f"{error.strerror}; clients wait until there is room")
         self._pause()
         self._timer = self._clock.call_later(_BACK_OFF, self._resume)
+
+
+def _refused(address: Address, error: OSError | ValueError) -> BindError:
+    reason = getattr(error, "strerror", None) or str(error)
+    step: BindStep = "lookup" if isinstance(error, socket.gaierror | ValueError) else "bind"
+    return BindError(f"cannot listen on {address}: {reason}", address=address, reason=reason, step=step)
 
 
 def _name(peer: object) -> str:

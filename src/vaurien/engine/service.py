@@ -14,6 +14,7 @@ from vaurien.engine.occasions import Occasions
 from vaurien.engine.plan import Entry, Plan
 from vaurien.engine.pool import Pool
 from vaurien.engine.recorded import Recorded
+from vaurien.engine.traffic import Traffic
 from vaurien.events import Event, Observer
 from vaurien.framing import Protocol
 from vaurien.model import Address, ProxyConfig, Window
@@ -41,6 +42,7 @@ class Service:
         mover: Any,
         plan: Plan,
         observers: Sequence[Observer],
+        traffic: Traffic,
         recorded: Recorded | None = None,
     ) -> None:
         self.loop, self.clock, self.config = loop, clock, config
@@ -57,13 +59,13 @@ class Service:
         """Those of the observers that are told every decision and every delay."""
         self.recorded = recorded
         """Decisions that take the place of dice."""
+        self.traffic = traffic
         self.view = memoryview(bytearray(BUFFER))
         """The one buffer of the direct lane: a chunk is read into it and sent from it before anything else runs."""
         self.pool = Pool(clock, config.pool_max_size, config.pool_timeout)
         self.connections: dict[int, Connection] = {}
         self.forgotten: Callable[[], None] = lambda: None
         """Called when a connection is over."""
-        self._count = 0
         self._shared: dict[str, Any] = {}
         self._occasions: dict[str, Occasions] = {}
         self._open_windows()
@@ -79,8 +81,8 @@ class Service:
 
     def number(self) -> int:
         """The next connection's ordinal, from 1."""
-        self._count += 1
-        return self._count
+        self.traffic.accepted += 1
+        return self.traffic.accepted
 
     def random_for(self, connection: int, key: str) -> Random:
         """The generator of the fault *key* on a connection: the same whatever other faults there are."""
@@ -155,4 +157,5 @@ class Service:
     def forget(self, connection: Connection) -> None:
         """*connection* is over."""
         del self.connections[connection.number]
+        self.traffic.add(connection.meter)
         self.forgotten()

@@ -1,0 +1,55 @@
+"""Answers as text: columns for people, tabs for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def rows(items: Sequence[Mapping[str, Any]], names: Sequence[str], terminal: bool) -> str:
+    """A line for each of *items* with its fields *names*; on a *terminal* below a heading, and in columns."""
+    lines = [[_cell(item.get(name)) for name in names] for item in items]
+    return _columns([[name.upper() for name in names], *lines]) if terminal else _tabs(lines)
+
+
+def record(item: Mapping[str, Any], names: Sequence[str], terminal: bool) -> str:
+    """A line for each of the fields *names* of *item*."""
+    lines = [[name, _cell(item.get(name))] for name in names]
+    return _columns(lines) if terminal else _tabs(lines)
+
+
+def _columns(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "".join(f"{line.rstrip()}\n" for line in padded)
+
+
+def _tabs(lines: Sequence[Sequence[str]]) -> str:
+    return "".join("\t".join(line) + "\n" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    """*value* in one line, without tabs."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case [*items]:
+            return ",".join(_item(item) for item in items) or "-"
+        case str():
+            text = value
+        case _:
+            text = json.dumps(value)
+    return " ".join(text.split()) if text.isprintable() else json.dumps(text)
+
+
+def _item(item: Any) -> str:
+    """A share of a mix, a fault, or a name, as one word."""
+    if isinstance(item, Mapping):
+        share = f"{item['percent']:g}:" if "percent" in item else ""
+        return share + str(item.get("name", item.get("behavior")))
+    return str(item)

@@ -1,0 +1,194 @@
+"""``vaurienctl``: steer running proxies from a shell.
+
+Every command is a call of the HTTP interface. What it prints is a table on a terminal, lines of fields separated by
+tabs in a pipe, and with ``--json`` what the interface said.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from vaurien import __version__
+from vaurien.cli.asking import Commands, Control, asking, pairs
+from vaurien.cli.ctl_faults import fault
+from vaurien.client import Refused, Unreachable
+from vaurien.errors import VaurienError
+
+OK, REFUSED, BAD_INPUT, UNREACHABLE = 0, 1, 2, 3
+"""Exit statuses: done, refused by the interface, not understood, nobody answers."""
+
+
+@click.group(
+    "vaurienctl", cls=Commands, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.option("--host", metavar="URL", help="Where the interface is: http://host:port, host:port or unix:/path.")
+@click.option("--token-file", type=click.File(), envvar="VAURIEN_TOKEN_FILE", help="A file with the interface's token.")
+@click.option("--json", "as_json", is_flag=True, help="Print what the interface says, as JSON.")
+@click.version_option(__version__, prog_name="vaurienctl")
+@click.pass_context
+def command(context: click.Context, host: str | None, token_file: Any, as_json: bool) -> None:
+    """Steer running proxies. VAURIEN_URL and VAURIEN_TOKEN_FILE may be given instead of --host and --token-file."""
+    url = host or os.environ.get("VAURIEN_URL", "http://localhost:8080")
+    context.obj = Control(url, token_file.read().strip() if token_file else None, as_json)
+
+
+def _host(context: click.Context, _: click.Parameter, url: str | None) -> None:
+    """``--host`` behind a command's name, where the original had it."""
+    if url is not None:
+        context.obj.url = url
+
+
+def _also_host(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--host", metavar="URL", callback=_host, expose_value=False, help="Where the interface is.")(
+        function
+    )
+
+
+# The original's three.
+
+
+@command.command("list-behaviors")
+@_also_host
+@asking
+def list_behaviors(control: Control) -> None:
+    """List the behaviors of the first proxy."""
+    behaviors = control.client.list_behaviors()
+    control.show([{"behavior": name} for name in behaviors], "behavior")
+
+
+@command.command("get-behavior")
+@_also_host
+@asking
+def get_behavior(control: Control) -> None:
+    """Show how the first proxy behaves."""
+    control.show([{"behavior": control.client.get_behavior()}], "behavior")
+
+
+@command.command("set-behavior")
+@click.argument("name")
+@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
+@_also_host
+@asking
+def set_behavior(control: Control, name: str, options: tuple[str, ...]) -> None:
+    """Have the first proxy behave as NAME says."""
+    control.client.set_behavior(name, **pairs(options))
+
+
+# Proxies.
+
+
+@command.command("list")
+@asking
+def list_proxies(control: Control) -> None:
+    """List the proxies."""
+    proxies = control.client.list_proxies()
+    control.show(proxies, "name", "address", "backend", "protocol", "enabled", "connections", "mix", "faults")
+
+
+@command.command("inspect")
+@click.argument("proxy")
+@asking
+def inspect(control: Control, proxy: str) -> None:
+    """Show everything about a proxy."""
+    control.show(control.client.get_proxy(proxy))
+
+
+@command.command("create")
+@click.argument("name")
+@click.option("--listen", help="Where clients connect [default: a free port of 127.0.0.1]")
+@click.option("--backend", required=True, help="The server behind it, host:port.")
+@click.option("--protocol", help="What the two speak.")
+@click.option("--mix", help="Such as 20:delay,10:error.")
+@asking
+def create(control: Control, /, **given: Any) -> None:
+    """Create a proxy called NAME."""
+    proxy = control.client.create_proxy(**{name: value for name, value in given.items() if value is not None})
+    control.show([proxy], "name", "address", "backend")
+
+
+@command.command("toggle")
+@click.argument("proxy")
+@asking
+def toggle(control: Control, proxy: str) -> None:
+    """Switch a proxy off, or on again."""
+    enabled = control.client.get_proxy(proxy)["enabled"]
+    control.show([control.client.change_proxy(proxy, enabled=not enabled)], "name", "enabled")
+
+
+@command.command("delete")
+@click.argument("proxy")
+@asking
+def delete(control: Control, proxy: str) -> None:
+    """Delete a proxy."""
+    control.client.delete_proxy(proxy)
+
+
+@command.command("connections")
+@click.argument("proxy")
+@asking
+def connections(control: Control, proxy: str) -> None:
+    """List a proxy's open connections."""
+    found = control.client.list_connections(proxy)
+    control.show(found, "number", "peer", "age", "sent", "received", "faults")
+
+
+command.add_command(fault)
+
+# The whole.
+
+
+@command.command("events")
+@click.option("--proxy", help="Only of this proxy.")
+@click.option("--since", type=int, help="Only after the event of this number.")
+@asking
+def events(control: Control, proxy: str | None, since: int | None) -> None:
+    """Follow what happens, a JSON object a line; what is remembered comes first."""
+    for event in control.client.events(proxy=proxy, since=since):
+        click.echo(json.dumps(event))
+
+
+@command.command("config")
+@click.argument("file", required=False, type=click.File())
+@asking
+def config(control: Control, file: Any) -> None:
+    """Print all proxies as JSON; or have exactly those of FILE, written so (- is standard input)."""
+    if file is None:
+        click.echo(json.dumps(control.client.get_config(), indent=2))
+        return
+    try:
+        wanted = json.load(file)
+    except ValueError as error:
+        raise click.UsageError(f"{file.name} is not JSON: {error}") from None
+    if not isinstance(wanted, Mapping):
+        raise click.UsageError(f"{file.name} is not valid; expected an object, such as `vaurienctl config` prints")
+    control.client.set_config(**wanted)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit status."""
+    try:
+        command.main(arguments, prog_name="vaurienctl", standalone_mode=False)
+    except click.ClickException as error:
+        return _fail(BAD_INPUT, error.format_message())
+    except Unreachable as error:
+        return _fail(UNREACHABLE, str(error))
+    except (Refused, VaurienError, ValueError) as error:
+        return _fail(REFUSED, str(error))
+    except (KeyboardInterrupt, click.Abort, BrokenPipeError):  # how one stops following events
+        return OK
+    return OK
+
+
+def _fail(status: int, message: str) -> int:
+    print("vaurienctl:", " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""``vaurienctl fault``: the faults of a proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from vaurien.cli.asking import Commands, Control, asking, pairs
+
+
+@click.group("fault", cls=Commands, no_args_is_help=False)
+def fault() -> None:
+    """Faults of a proxy: add, update, remove."""
+
+
+_WHEN = (
+    click.option("--stream", help="upstream, downstream or both."),
+    click.option("--probability", type=float, help="From 0 to 1."),
+    click.option("--scope", help="For what the dice are thrown: connection, exchange or chunk."),
+    click.option("--match", multiple=True, metavar="FIELD=PATTERN", help="Only where this matches; may be repeated."),
+    click.option("--skip", type=int, help="Occasions that pass before it begins."),
+    click.option("--count", type=int, help="How many occasions are hit at most."),
+    click.option("--every", type=int, help="Only every n-th occasion."),
+    click.option("--seconds", type=float, help="How long it works."),
+    click.option("--ttl", type=float, help="Seconds after which it is removed."),
+)
+_FAULT = ("name", "behavior", "options", "stream", "probability", "scope")
+_WINDOW = ("skip", "count", "every", "seconds")
+
+
+def _when(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say when a fault acts."""
+    for option in reversed(_WHEN):
+        function = option(function)
+    return function
+
+
+def _fields(given: dict[str, Any]) -> dict[str, Any]:
+    """What of a fault was *given*, as the interface wants it."""
+    fields = {name: value for name, value in given.items() if value is not None and name not in (*_WINDOW, "match")}
+    window = {name: given[name] for name in _WINDOW if given[name] is not None}
+    if window:
+        fields["window"] = window
+    if given["match"]:
+        fields["match"] = {name: str(value) for name, value in pairs(given["match"]).items()}
+    return fields
+
+
+@fault.command("add")
+@click.argument("proxy")
+@click.argument("behavior")
+@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
+@click.option("--name", help="What to call it [default: the behavior's name]")
+@_when
+@asking
+def add(control: Control, /, proxy: str, behavior: str, options: tuple[str, ...], **given: Any) -> None:
+    """Put BEHAVIOR in use on PROXY."""
+    added = control.client.add_fault(proxy, behavior=behavior, options=pairs(options), **_fields(given))
+    control.show([added], *_FAULT)
+
+
+@fault.command("update")
+@click.argument("proxy")
+@click.argument("name")
+@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
+@_when
+@asking
+def update(control: Control, /, proxy: str, name: str, options: tuple[str, ...], **given: Any) -> None:
+    """Change what is given of the fault NAME of PROXY."""
+    changed = control.client.change_fault(proxy, name, options=pairs(options), **_fields(given))
+    control.show([changed], *_FAULT)
+
+
+@fault.command("remove")
+@click.argument("proxy")
+@click.argument("name")
+@asking
+def remove(control: Control, proxy: str, name: str) -> None:
+    """Take the fault NAME away from PROXY."""
+    control.client.remove_fault(proxy, name)

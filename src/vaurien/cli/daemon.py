@@ -1,0 +1,187 @@
+"""``vaurien serve`` and ``toxiproxy-server``: no proxies at first, and an HTTP interface to make them.
+
+The second is the first by the name, the flags and the manners of Toxiproxy's program, for scripts and images that call
+it: it offers Toxiproxy's interface only, and where it listens on other addresses than this machine's own it can be
+called by any name, as in a container.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from vaurien import __version__
+from vaurien.cli.go_flags import GoFlag, HelpWanted, parse, usage
+from vaurien.cli.observing import loops
+from vaurien.cli.serve import on_signals
+from vaurien.cli.state import StateFile
+from vaurien.control import go_json, security, toxiproxy
+from vaurien.control.answers import App
+from vaurien.control.app import app
+from vaurien.control.events import Recent
+from vaurien.control.server import Server
+from vaurien.errors import PartlyDone, VaurienError
+from vaurien.events import Observer
+from vaurien.hub import Hub
+from vaurien.metrics.log import Log
+from vaurien.metrics.prometheus import LoopLag, ProxyFigures, page
+from vaurien.model import Address
+
+TOXIPROXY = "toxiproxy-server"
+OURS = "vaurien serve"
+
+FLAGS: Mapping[str, GoFlag] = {
+    "host": GoFlag("Host for the HTTP interface to listen on", "localhost"),
+    "port": GoFlag("Port for the HTTP interface to listen on", "8474"),
+    "config": GoFlag("JSON file containing proxies to create on startup", ""),
+    "seed": GoFlag("Makes chance repeatable; if not given one is drawn, and printed", 0),
+    "runtime-metrics": GoFlag("Offer /metrics with figures of the process; its go_ lines are stand-ins", False),
+    "proxy-metrics": GoFlag("Offer /metrics with figures of the proxies", False),
+    "version": GoFlag("Print the version and exit", False),
+}
+OUR_FLAGS: Mapping[str, GoFlag] = {
+    **FLAGS,
+    "strict": GoFlag("Refuse what Toxiproxy passes over in silence: unknown names, impossible upstreams", False),
+    "state": GoFlag("File to keep the proxies in, so that they survive a restart", ""),
+    "http-names": GoFlag("Further names by which the interface may be called, separated by commas", ""),
+    "token-file": GoFlag("A file with the token that requests must bear (Authorization: Bearer TOKEN)", ""),
+}
+
+# Toxiproxy's levels (zerolog's) in the words of our log; what is none of them means info, as there.
+_LEVELS = {"trace": "debug", "debug": "debug", "warn": "warning", "error": "error", "fatal": "critical"}
+_LEVELS |= {"panic": "critical", "disabled": "critical"}
+
+OK, FAILED, BAD_INPUT = 0, 1, 2
+
+
+def toxiproxy_server() -> int:
+    """The program ``toxiproxy-server``."""
+    return main(sys.argv[1:], TOXIPROXY)
+
+
+def main(arguments: Sequence[str], program: str = OURS) -> int:
+    """Run *program* with *arguments* until a signal ends it; returns its exit status."""
+    flags = FLAGS if program == TOXIPROXY else OUR_FLAGS
+    try:
+        values = parse(arguments, flags)
+    except HelpWanted:
+        print(usage(program, flags))
+        return OK
+    except VaurienError as error:
+        print(error, usage(program, flags), sep="\n", file=sys.stderr)
+        return BAD_INPUT
+    if values["version"]:
+        print(f"{TOXIPROXY} version {toxiproxy.VERSION}" if program == TOXIPROXY else f"vaurien {__version__}")
+        return OK
+    try:
+        _serve(Daemon(program, values))
+    except VaurienError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return FAILED
+    return OK
+
+
+def _serve(daemon: Daemon) -> None:
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loops(True)) as runner:
+        runner.run(daemon.run())
+
+
+class Daemon:
+    """One run of *program* with the flags' *values*. Raises `OptionError` for an address that is none."""
+
+    def __init__(self, program: str, values: Mapping[str, str | int | bool]) -> None:
+        self._program, self._values = program, values
+        self._listen = Address.parse(f"{_bracketed(str(values['host']))}:{values['port']}", option="host and port")
+        self._seed = str(values["seed"] or secrets.randbits(32))
+        self._strict = bool(values.get("strict"))
+        self._token = security.read_token(str(values["token-file"])) if values.get("token-file") else None
+        self._log = Log(_LEVELS.get(os.environ.get("LOG_LEVEL", "").lower(), "info"))
+        self._recent = Recent()
+        self._observers: list[Observer] = [self._log, self._recent]
+        self._hub = Hub(observers=self._observers)
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises `BindError`, and `ConfigError` for a state that cannot be read."""
+        stop = asyncio.Event()
+        on_signals(stop)
+        with contextlib.ExitStack() as closing:
+            closing.callback(self._log.close)
+            lag = LoopLag()
+            closing.callback(lag.close)
+            server = Server(self._app(lag), self._listen)
+            try:
+                state = await self._restore()
+                await self._populate()
+                print(f"{self._program} {__version__}: HTTP at {await server.start()}, seed {self._seed}", flush=True)
+                await stop.wait()
+                if state is not None:
+                    state.save()
+            finally:
+                self._recent.close()
+                await server.stop()
+                await self._hub.stop()
+
+    def _app(self, lag: LoopLag) -> App:
+        metrics = self._metrics(lag)
+        if self._program == OURS:
+            return app(
+                self._hub,
+                self._recent,
+                self._listen,
+                names=[name.strip() for name in str(self._values["http-names"]).split(",") if name.strip()],
+                token=self._token,
+                metrics=metrics,
+                seed=self._seed,
+                strict=self._strict,
+            )
+        own = toxiproxy.router(self._hub, seed=self._seed, metrics=metrics)
+        return own if security.exposed(self._listen, None) else security.Guard(own, self._listen)
+
+    def _metrics(self, lag: LoopLag) -> Callable[[], bytes] | None:
+        of_proxies, of_runtime = bool(self._values["proxy-metrics"]), bool(self._values["runtime-metrics"])
+        if not (of_proxies or of_runtime):
+            return None
+        figures = ProxyFigures(self._hub.proxies, lag.take) if of_proxies else None
+        if figures is not None:
+            self._observers.append(figures)
+        return page(figures, runtime=of_runtime)
+
+    async def _restore(self) -> StateFile | None:
+        path = str(self._values.get("state", ""))
+        if not path:
+            return None
+        state = StateFile(path, self._hub)
+        await state.restore()
+        return state
+
+    async def _populate(self) -> None:
+        """Create the proxies of the configuration file; like Toxiproxy, go on without those that cannot be had."""
+        path = str(self._values["config"])
+        if not path:
+            return
+        try:
+            reader = toxiproxy.Reader(self._seed, strict=self._strict)
+            configs, failure = reader.configs(go_json.decode(Path(path).read_bytes()))
+            done = await self._hub.populate(configs)
+        except OSError as error:
+            self._say(f"cannot read the configuration file {path!r}: {error.strerror}")
+        except PartlyDone as partly:
+            self._say(f"failed to populate proxies from {path!r}: {partly.error}")
+        except toxiproxy.ERRORS as error:
+            self._say(f"failed to populate proxies from {path!r}: {toxiproxy.described_error(error)}")
+        else:
+            if failure is not None:
+                self._say(f"failed to populate proxies from {path!r}: {failure}")
+            self._say(f"populated {len(done)} proxies from {path!r}")
+
+    def _say(self, message: str) -> None:
+        print(f"{self._program}: {message}", file=sys.stderr, flush=True)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -1,0 +1,80 @@
+"""Flags as Go's ``flag`` package reads them: one dash or two, ``-name value`` or ``-name=value``, booleans too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from vaurien.errors import VaurienError
+
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+
+
+class GoFlag(msgspec.Struct, frozen=True):
+    """One flag: what it is for, its *default*, whose type is the flag's."""
+
+    help: str
+    default: str | int | bool
+
+
+class HelpWanted(Exception):
+    """``-h`` or ``-help`` was among the arguments."""
+
+
+def parse(arguments: Sequence[str], flags: Mapping[str, GoFlag]) -> dict[str, str | int | bool]:
+    """The value of every one of *flags*. Raises `HelpWanted`, and `VaurienError` with Go's message.
+
+    As in Go, flags end before the first argument that is none, or after ``--``; nothing may follow them.
+    """
+    values = {name: flag.default for name, flag in flags.items()}
+    left = list(arguments)
+    while left and left[0].startswith("-") and left[0] != "-":
+        argument = left.pop(0)
+        if argument == "--":
+            break
+        name, equals, text = argument.removeprefix("-").removeprefix("-").partition("=")
+        if not name or name.startswith("-"):
+            raise VaurienError(f"bad flag syntax: {argument}")
+        if name not in flags:
+            if name in ("h", "help"):
+                raise HelpWanted
+            raise VaurienError(f"flag provided but not defined: -{name}")
+        if not equals:
+            text = _operand(name, flags[name], left)
+        values[name] = _value(name, flags[name], text)
+    if left:
+        raise VaurienError(f"unexpected argument {left[0]!r}; flags begin with a dash")
+    return values
+
+
+def usage(program: str, flags: Mapping[str, GoFlag]) -> str:
+    """The help text, as Go prints it."""
+    lines = [f"Usage of {program}:"]
+    for name, flag in sorted(flags.items()):
+        kind = "" if isinstance(flag.default, bool) else " int" if isinstance(flag.default, int) else " string"
+        default = f' (default "{flag.default}")' if flag.default not in ("", 0, False) else ""
+        lines += [f"  -{name}{kind}", f"    \t{flag.help}{default}"]
+    return "\n".join(lines)
+
+
+def _operand(name: str, flag: GoFlag, left: list[str]) -> str:
+    if isinstance(flag.default, bool):
+        return "true"
+    if not left:
+        raise VaurienError(f"flag needs an argument: -{name}")
+    return left.pop(0)
+
+
+def _value(name: str, flag: GoFlag, text: str) -> str | int | bool:
+    if isinstance(flag.default, bool):
+        if text in _TRUE or text in _FALSE:
+            return text in _TRUE
+        raise VaurienError(f'invalid boolean value "{text}" for -{name}: parse error')
+    if isinstance(flag.default, int):
+        try:
+            return int(text, 0)  # Go reads 0x10 too
+        except ValueError:
+            raise VaurienError(f'invalid value "{text}" for flag -{name}: parse error') from None
+    return text

@@ -1,0 +1,65 @@
+"""All HTTP interfaces as one application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from vaurien.control import answers, openapi, original, routes, security, toxiproxy, v1
+from vaurien.control.answers import App
+from vaurien.control.events import Recent
+from vaurien.hub import Hub
+from vaurien.model import Address
+
+
+def app(
+    hub: Hub,
+    recent: Recent,
+    listen: Address,
+    *,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    names: Collection[str] = (),
+    token: str | None = None,
+    metrics: Callable[[], bytes] | None = None,
+    seed: str = "0",
+    strict: bool = False,
+) -> App:
+    """What is served at *listen* to steer *hub*. *recent* observes it.
+
+    *options* are those that the configuration gave to plugins, by section; *names* and *token* are for the `Guard`;
+    *metrics* makes the page of ``/metrics``; *seed* is for new proxies, *strict* for `toxiproxy.router`. A path that is
+    nobody's is Toxiproxy's: its clients know its answer.
+    """
+    served = Starlette(
+        routes=[
+            *routes.endpoints((*v1.ROUTES, _DOCUMENT), hub, recent, seed),
+            Route("/api/{rest:path}", _nothing_here, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+            *original.routes(hub, options or {}),
+            Mount("", app=toxiproxy.router(hub, seed=seed, strict=strict, metrics=metrics)),
+        ],
+        exception_handlers={Exception: _broken},
+    )
+    served.router.redirect_slashes = False
+    return security.Guard(served, listen, names=names, token=token)
+
+
+async def _document(_: routes.Call) -> object:
+    """This interface as an OpenAPI document."""
+    return openapi.document(v1.ROUTES)
+
+
+_DOCUMENT = routes.Route(method="GET", path=openapi.PATH, handler=_document)
+
+
+async def _nothing_here(request: Request) -> Response:
+    return answers.failure(404, f"there is nothing at {request.url.path}; {openapi.PATH} lists what there is")
+
+
+async def _broken(_request: Request, _error: Exception) -> Response:
+    """The error itself goes to the log: it may hold what is nobody's business."""
+    return answers.failure(500, "an error that should not be; the log of the program says more")

@@ -1,0 +1,121 @@
+"""What a request's body says, checked, and an error that points to the field that is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from vaurien import plugins
+from vaurien.control.answers import BadRequest
+from vaurien.errors import OptionError, UnknownName, VaurienError
+from vaurien.model import Address
+from vaurien.plugins import Kind, Plugin
+
+T = TypeVar("T")
+
+_WHERE = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?", re.DOTALL)
+_FIELD = re.compile(r"Object (?:missing required|contains unknown) field `(?P<name>[^`]*)`")
+
+
+def decode(data: bytes, wanted: type[T]) -> T:
+    """The JSON text *data* as a *wanted*. Raises `BadRequest`."""
+    try:
+        raw = msgspec.json.decode(data)
+    except RecursionError:
+        raise BadRequest(400, "the body is nested too deeply") from None
+    except ValueError as error:  # msgspec's own, or of bytes that are not UTF-8
+        raise BadRequest(400, f"the body is not JSON: {error}") from None
+    return convert(raw, wanted)
+
+
+def convert(raw: object, wanted: type[T], base: str = "") -> T:
+    """*raw*, which is JSON at the pointer *base*, as a *wanted*. Raises `BadRequest`."""
+    try:
+        return msgspec.convert(raw, wanted)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), base) from None
+
+
+def _invalid(text: str, base: str) -> BadRequest:
+    """The words and the place of a message of msgspec's."""
+    match = _WHERE.fullmatch(text)
+    assert match is not None  # noqa: S101 - the pattern matches every text
+    where = base + re.sub(r"\[(\d+|\.\.\.)\]|\.", lambda part: f"/{part[1] or ''}", match["path"] or "")
+    field = _FIELD.match(match["what"])
+    return BadRequest(400, match["what"], f"{where}/{escaped(field['name'])}" if field else where)
+
+
+def escaped(name: str) -> str:
+    """*name* as one step of a JSON pointer (RFC 6901, section 3)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+@contextlib.contextmanager
+def at(pointer: str) -> Iterator[None]:
+    """What is found wrong inside is wrong with the field at *pointer*."""
+    try:
+        yield
+    except VaurienError as error:
+        raise BadRequest(400, str(error), pointer) from None
+
+
+def address(text: str, pointer: str, *, dialled: bool = False) -> Address:
+    """The address that *text* stands for; one that is *dialled* needs a port. Raises `BadRequest`."""
+    option = pointer.rpartition("/")[2]
+    with at(pointer):
+        parsed = Address.parse(text, option=option)
+        if parsed.path is None and dialled and not parsed.port:
+            raise OptionError(option, text, "a port from 1 to 65535 after the last colon")
+        if not (parsed.path or parsed.host or "-").isprintable() or " " in parsed.host:
+            raise OptionError(option, text, "an address without control characters or spaces")
+        try:
+            parsed.host.encode("idna")  # as the resolver's module will
+        except UnicodeError:
+            raise OptionError(option, text, "a host with 1 to 63 characters between dots") from None
+    return parsed
+
+
+def plugin(name: str, options: Mapping[str, Any], pointer: str, *kinds: Kind, names: tuple[str, str]) -> Plugin:
+    """The plugin *name*, which takes *options*; both are fields of the object at *pointer*, called *names* there.
+
+    A dotted name must lead to a module that is there already: a request imports nothing. Raises `BadRequest`.
+    """
+    with at(f"{pointer}/{names[0]}"):
+        if "." in name and name.rpartition(".")[0] not in sys.modules:
+            known = {known for kind in kinds for known in plugins.names(kind)}
+            raise UnknownName(f"{kinds[0]} (a module of one's own must be named when the program starts)", name, known)
+        found = plugins.find(name, *kinds)
+    declared = {declaration.name: declaration for declaration in found.declarations}
+    owner = f"{found.kind} {name!r}"
+    for option, value in options.items():
+        with at(f"{pointer}/{names[1]}/{escaped(option)}"):
+            if option in declared:
+                _converts(declared[option], value, owner)
+            elif not (found.style == "handler" and "." in name):  # may be given options it does not declare
+                raise UnknownName(f"option of {owner}", option, declared)
+    return found
+
+
+def _converts(declaration: Any, value: object, owner: str) -> None:
+    try:
+        declaration.convert(value, owner=owner)
+    except (ArithmeticError, LookupError):  # what the type of a classic plugin's option may raise
+        raise OptionError(f"{owner} option {declaration.name}", value, declaration.expected) from None
+
+
+def merged(old: object, patch: object) -> object:
+    """*old* with what *patch* says, as RFC 7396 defines it: objects are merged, null removes, all else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(old) if isinstance(old, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result

@@ -1,0 +1,79 @@
+"""Events as they happen, for those who listen by HTTP, and the last of them for those who come later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from vaurien.events import Event
+
+KEPT = 1000
+"""Events that are remembered: some hundred connections, a few hundred kilobytes."""
+
+BEAT = 15.0
+"""Seconds of silence after which a comment is sent, which finds out about readers that have gone (the HTML standard,
+section 9.2.7, advises 15)."""
+
+
+class Recent:
+    """An observer that remembers the last *kept* events, numbered from 1, and wakes those who wait for the next.
+
+    Readers look into the one memory at their own pace: one that is too slow misses events, and holds up nobody.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._events: deque[Event] = deque(maxlen=kept)
+        self._last = 0
+        self._news: set[asyncio.Event] = set()
+        self._closed = False
+
+    def __call__(self, event: Event) -> None:
+        """Remember *event*."""
+        self._events.append(event)
+        self._last += 1
+        self._wake()
+
+    def close(self) -> None:
+        """End what `follow` yields."""
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        for news in self._news:
+            news.set()
+
+    def since(self, number: int) -> list[tuple[int, Event]]:
+        """The events after event *number* that are remembered, each with its own number."""
+        first = self._last - len(self._events) + 1
+        skipped = max(0, min(number, self._last) + 1 - first)
+        return [(first + place, self._events[place]) for place in range(skipped, len(self._events))]
+
+    async def follow(self, number: int = 0, *, proxy: str | None = None, beat: float = BEAT) -> AsyncIterator[bytes]:
+        """The events after event *number*, of *proxy* or of all, as server-sent events, until `close`.
+
+        A number that there was not yet is of an earlier run of the program, of which nothing is known: all come.
+        """
+        number = 0 if number > self._last else number
+        news = asyncio.Event()
+        self._news.add(news)
+        try:
+            while not self._closed:
+                news.clear()
+                for one, event in self.since(number):
+                    number = one
+                    if proxy in (None, event.proxy):
+                        yield _message(one, event)
+                try:
+                    await asyncio.wait_for(news.wait(), beat)
+                except TimeoutError:
+                    yield b":\n\n"
+        finally:
+            self._news.discard(news)
+
+
+def _message(number: int, event: Event) -> bytes:
+    kind = type(event).__name__
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, kind.encode(), msgspec.json.encode(event))

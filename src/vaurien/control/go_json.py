@@ -1,0 +1,179 @@
+"""JSON as Go's ``encoding/json`` decodes it into a struct, with its error messages.
+
+Clients of Toxiproxy have grown up with these rules: names match whatever their case, unknown ones are ignored, null
+means not given, a number is whole or it is not, and what follows the first value does not matter.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import msgspec
+
+_SPACE = " \t\r\n"
+_WHOLE = re.compile(r"-?\d+")
+_INT64 = range(-(2**63), 2**63)
+
+# What Python's parser expected, and how Go says where it met something else.
+_PLACES: Mapping[str, str] = {
+    "Expecting value": "looking for beginning of value",
+    "Expecting property name": "looking for beginning of object key string",
+    "Illegal trailing comma before end of object": "looking for beginning of object key string",
+    "Illegal trailing comma before end of array": "looking for beginning of value",
+    "Expecting ':'": "after object key",
+    "Expecting ','": "after object key:value pair",
+    "Invalid control character": "in string literal",
+    "Invalid \\escape": "in string escape code",
+    "Invalid \\uXXXX": "in \\u hexadecimal character escape",
+}
+
+
+class BadBody(Exception):
+    """A body that cannot be decoded; the message is Go's."""
+
+
+class Number(str):
+    """A number as it is written: Go decides by its text whether it is whole."""
+
+    __slots__ = ()
+
+
+class Object(list[tuple[str, Any]]):
+    """The members of a JSON object, in order; the same name may come twice."""
+
+
+class Type(msgspec.Struct, frozen=True):
+    """A type of Go's: its name in messages, and the *kind* of value that it takes."""
+
+    name: str
+    kind: str
+
+
+STRING = Type("string", "string")
+BOOL = Type("bool", "bool")
+INT = Type("int", "int")
+INT64 = Type("int64", "int")
+FLOAT32 = Type("float32", "float")
+FLOAT64 = Type("float64", "float")
+ANY = Type("interface {}", "any")
+
+
+def decode(body: bytes) -> Any:
+    """The first value of *body*, with `Object` and `Number` in it. Raises `BadBody`."""
+    text = body.decode("utf-8", "replace").lstrip(_SPACE)
+    if not text:
+        raise BadBody("EOF")
+    try:
+        value, _ = _PARSER.raw_decode(text)
+    except json.JSONDecodeError as error:
+        raise BadBody(_described(error)) from None
+    except RecursionError:
+        raise BadBody("exceeded max depth") from None
+    return value
+
+
+def members(value: Any, go_struct: str, fields: Mapping[str, Type], path: str = "") -> tuple[dict[str, Any], list[str]]:
+    """What *value*, decoded into the *go_struct* with these *fields*, gives: by field, and the names it does not know.
+
+    *path* is where *value* stands in the body, for messages. Raises `BadBody`.
+    """
+    if value is None:
+        return {}, []
+    if not isinstance(value, Object):
+        raise mismatch(value, f"value of type {go_struct}")
+    given: dict[str, Any] = {}
+    unknown = []
+    folded = {name.casefold(): name for name in fields}
+    for member, content in value:
+        name = folded.get(member.casefold())
+        if name is None:
+            unknown.append(member)
+        elif content is not None:
+            type_ = fields[name]
+            where = f"struct field {go_struct.rpartition('.')[2]}.{path}{name} of type {type_.name}"
+            given[name] = _converted(content, type_, where)
+    return given, unknown
+
+
+def mismatch(value: Any, where: str) -> BadBody:
+    """The error for a *value* that is of another type than Go's *where*."""
+    return BadBody(f"json: cannot unmarshal {_kind(value)} into Go {where}")
+
+
+def encode(value: object) -> bytes:
+    """*value* as Go's ``json.Marshal`` writes it: compact, and safe inside HTML."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode()
+
+
+def float32(value: float) -> float | int:
+    """*value* as Go shows one of 32 bits: the shortest number that means the same, without a needless point."""
+    near = struct.unpack("f", struct.pack("f", value))[0]
+    candidates = (float(f"{near:.{digits}g}") for digits in range(1, 10))
+    shortest = next(one for one in candidates if struct.pack("f", one) == struct.pack("f", near))
+    return int(shortest) if shortest == int(shortest) else shortest
+
+
+def plain(value: Any) -> Any:
+    """*value* with the types of Python: numbers, dicts and lists."""
+    if isinstance(value, Object):
+        return {name: plain(content) for name, content in value}
+    if isinstance(value, Number):
+        return int(value) if _WHOLE.fullmatch(value) else float(value)
+    return [plain(part) for part in value] if isinstance(value, list) else value
+
+
+def _converted(value: Any, type_: Type, where: str) -> Any:
+    kind = type_.kind
+    if kind == "any":
+        return value
+    if isinstance(value, Number) and kind in ("int", "float"):
+        return _whole(value, where) if kind == "int" else float(value)
+    if kind != _kind(value):
+        raise mismatch(value, where)
+    # Half a surrogate pair cannot be encoded again; Go puts the replacement character for it.
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if kind == "string" else value
+
+
+def _whole(value: Number, where: str) -> int:
+    if not _WHOLE.fullmatch(value) or len(value) > 20 or int(value) not in _INT64:
+        raise BadBody(f"json: cannot unmarshal number {value} into Go {where}")
+    return int(value)
+
+
+def _kind(value: Any) -> str:
+    """What Go calls it."""
+    for types, name in ((bool, "bool"), (Number, "number"), (str, "string"), (Object, "object")):
+        if isinstance(value, types):
+            return name
+    return "array"
+
+
+def _described(error: json.JSONDecodeError) -> str:
+    position = error.pos
+    if error.msg.startswith("Unterminated string") or position >= len(error.doc.rstrip(_SPACE)):
+        return "unexpected EOF"
+    place = next((place for start, place in _PLACES.items() if error.msg.startswith(start)), "in value")
+    if place == "after object key:value pair" and error.doc.count("[", 0, position) > error.doc.count("]", 0, position):
+        place = "after array element"
+    return f"invalid character {_quoted(error.doc[position])} {place}"
+
+
+def _quoted(character: str) -> str:
+    return {"'": r"'\''", '"': "'\"'"}.get(character, repr(character))
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    """NaN and the infinities, which Python would take."""
+    raise json.JSONDecodeError("Expecting value", text, 0)
+
+
+_PARSER = json.JSONDecoder(
+    object_pairs_hook=Object, parse_float=Number, parse_int=Number, parse_constant=_refuse_constant
+)

@@ -1,0 +1,131 @@
+"""The interface of the original: the behavior and the backend of the first proxy.
+
+Its clients send JSON without a Content-Type. The first release said *handler* where later ones say *behavior*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from vaurien import plugins
+from vaurien.control import answers, checks
+from vaurien.control.answers import App, BadRequest, Receive, Scope, Send
+from vaurien.errors import UnknownName, VaurienError
+from vaurien.hub import Hub
+from vaurien.model import Mix, Share
+from vaurien.proxy import Proxy
+
+NAMES = ("abort", "blackout", "delay", "dummy", "error", "hang", "transient")
+"""The behaviors of the original."""
+
+_WHOLE = 100.0
+
+Options: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""The options given to plugins when the program started, by sections such as ``behavior:delay``."""
+
+Handler: TypeAlias = Callable[[Proxy, dict[str, Any]], Awaitable[object]]
+
+
+def routes(hub: Hub, options: Options) -> list[Route]:
+    """The routes; *options* hold for a behavior until a request says otherwise."""
+    original = _Original(hub, options)
+    behavior = _Endpoint(hub, {"GET": original.get_behavior, "PUT": original.set_behavior})
+    behaviors = _Endpoint(hub, {"GET": original.list_behaviors})
+    backend = _Endpoint(hub, {"GET": original.get_backend, "PUT": original.set_backend})
+    found: dict[str, App] = {
+        "/behavior": behavior,
+        "/handler": behavior,
+        "/behaviors": behaviors,
+        "/handlers": behaviors,
+        "/backend": backend,
+    }
+    return [Route(path, endpoint) for path, endpoint in found.items()]
+
+
+class _Original:
+    def __init__(self, hub: Hub, options: Options) -> None:
+        self._hub, self._options = hub, options
+
+    async def get_behavior(self, proxy: Proxy, body: dict[str, Any]) -> object:
+        shares = [share for share in proxy.policy.mix.shares if share.percent]
+        if not shares:
+            return {"behavior": "dummy"}
+        alone = len(shares) == 1 and shares[0].percent == _WHOLE
+        return {"behavior": shares[0].behavior if alone else str(Mix(tuple(shares)))}
+
+    async def set_behavior(self, proxy: Proxy, body: dict[str, Any]) -> object:
+        """A behavior by its name, or a mix in its text form, which is what `get_behavior` says of one."""
+        options = {option: value for option, value in body.items() if option != "name"}
+        shares = Mix.parse(_text(body, "name")).shares
+        if options and len(shares) != 1:
+            raise BadRequest(400, "options need a single behavior; this is a mix", f"/{next(iter(options))}")
+        made = tuple(Share(share.percent, share.behavior, self._with(share.behavior, options)) for share in shares)
+        self._hub.set_mix(proxy.config.name, Mix(made))
+        return {"status": "ok"}
+
+    def _with(self, behavior: str, options: dict[str, Any]) -> dict[str, Any]:
+        """What *behavior* was given when the program started, and then what this request gives it."""
+        try:
+            plugin = checks.plugin(behavior, options, "", "behavior", "handler", names=("name", "options"))
+        except BadRequest as error:
+            if error.pointer == "/name":
+                raise BadRequest(400, f"the {behavior!r} behavior does not exist", "/name") from None
+            raise
+        return {**self._options.get(f"{plugin.kind}:{plugin.name}", {}), **options}
+
+    async def list_behaviors(self, proxy: Proxy, body: dict[str, Any]) -> object:
+        return {"behaviors": sorted({*NAMES, *plugins.brought("behavior"), *plugins.brought("handler")})}
+
+    async def get_backend(self, proxy: Proxy, body: dict[str, Any]) -> object:
+        return {"backend": str(proxy.backend)}
+
+    async def set_backend(self, proxy: Proxy, body: dict[str, Any]) -> object:
+        proxy.set_backend(checks.address(_text(body, "backend"), "/backend", dialled=True))
+        return {"status": "ok"}
+
+
+def _text(body: dict[str, Any], field: str) -> str:
+    if field not in body:
+        raise BadRequest(400, f"{field} is missing", f"/{field}")
+    return checks.convert(body[field], str, f"/{field}")
+
+
+class _Endpoint:
+    """The methods of one path."""
+
+    def __init__(self, hub: Hub, methods: Mapping[str, Handler]) -> None:
+        self._hub, self._methods = hub, methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._respond(request)
+        except BadRequest as error:
+            response = _failure(error.status, str(error), error.pointer or "")
+        except VaurienError as error:
+            response = _failure(404 if isinstance(error, UnknownName) else 400, str(error))
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        handler = self._methods.get("GET" if request.method == "HEAD" else request.method)
+        if handler is None:
+            allowed = ", ".join(self._methods)
+            failed = _failure(405, f"{request.method} is not a method of this path; expected {allowed}", "", "method")
+            failed.headers["allow"] = allowed
+            return failed
+        body = checks.decode(await answers.body(request), dict[str, Any]) if request.method == "PUT" else {}
+        proxy = next(iter(self._hub.proxies.values()), None)
+        if proxy is None:
+            return _failure(404, "there is no proxy", "", "path")
+        return answers.answer(await handler(proxy, body))
+
+
+def _failure(status: int, description: str, pointer: str = "", location: str = "body") -> Response:
+    """An error as the original's clients read it."""
+    error = {"location": location, "name": pointer.rpartition("/")[2] or None, "description": description}
+    return answers.answer({"status": "error", "errors": [error]}, status)

@@ -1,0 +1,121 @@
+"""A route is declared once; the dispatch, the OpenAPI document and the reference page are made from the declaration."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as Path
+
+from vaurien.control import answers, checks
+from vaurien.control.answers import BadRequest, Receive, Scope, Send
+from vaurien.control.events import Recent
+from vaurien.errors import BindError, Conflict, OptionError, UnknownName, VaurienError
+from vaurien.hub import Hub
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A request, read: *path* and *query* by name, and the *body* as its route wants it.
+
+    *seed* is that of a new proxy which is given none.
+    """
+
+    hub: Hub
+    recent: Recent
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Any
+    headers: Mapping[str, str]
+    seed: str
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[object]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """What *method* on *path* does.
+
+    *handler*'s docstring is the route's description; what it returns is sent as JSON, of the type *answer*. *body* is
+    the type of the request's body, and *query* says what each parameter of the query is for.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    body: Any = None
+    answer: Any = None
+    status: int = 200
+    query: Mapping[str, str] = {}
+
+    @property
+    def name(self) -> str:
+        """The name of the operation."""
+        return getattr(self.handler, "__name__", "")
+
+    @property
+    def description(self) -> str:
+        """What it does, for its users."""
+        return inspect.getdoc(self.handler) or ""
+
+
+def endpoints(routes: Iterable[Route], hub: Hub, recent: Recent, seed: str) -> list[Path]:
+    """*routes* as Starlette wants them: one for each path, with all its methods. *seed* is for new proxies."""
+    paths: dict[str, dict[str, Route]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method] = route
+    return [Path(path, _Endpoint(methods, hub, recent, seed)) for path, methods in paths.items()]
+
+
+class _Endpoint:
+    """All methods of one path."""
+
+    def __init__(self, methods: Mapping[str, Route], hub: Hub, recent: Recent, seed: str) -> None:
+        self._methods, self._hub, self._recent, self._seed = methods, hub, recent, seed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._respond(request)
+        except BadRequest as error:
+            response = answers.failure(error.status, str(error), error.pointer)
+        except VaurienError as error:
+            response = answers.failure(_status(error), str(error))
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        route = self._methods.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            allowed = ", ".join(self._methods)
+            message = f"{request.method} is not a method of {request.url.path}; expected {allowed}"
+            return answers.failure(405, message, headers={"allow": allowed})
+        _check_query(route, request.query_params)
+        value = await route.handler(await self._read(route, request))
+        if isinstance(value, Response):
+            return value
+        return Response(status_code=204) if value is None else answers.answer(value, route.status)
+
+    async def _read(self, route: Route, request: Request) -> Call:
+        body = None
+        if route.body is not None:
+            body = checks.decode(await answers.body(request), route.body)
+        return Call(
+            self._hub, self._recent, request.path_params, request.query_params, body, request.headers, self._seed
+        )
+
+
+def _check_query(route: Route, given: Mapping[str, str]) -> None:
+    for name in given:
+        if name not in route.query:
+            raise BadRequest(400, str(UnknownName("parameter of the query", name, route.query)))
+
+
+def _status(error: VaurienError) -> int:
+    if isinstance(error, UnknownName):
+        return 404 if error.kind in ("proxy", "fault", "connection") else 400
+    if isinstance(error, Conflict | BindError):
+        return 409
+    return 400 if isinstance(error, OptionError) else 422

@@ -1,0 +1,132 @@
+"""Who may steer the proxies: a web page must not, though it can reach every port of the machine of its reader.
+
+A browser sends a page's requests to any address, and a page may even let its own name point to 127.0.0.1 ("DNS
+rebinding"), but it cannot change the headers ``Host`` and ``Origin``, which give it away.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import socket
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from vaurien.control.answers import App, Receive, Scope, Send, failure
+from vaurien.errors import OptionError
+from vaurien.model import Address
+
+OPEN_PATHS = frozenset({"/healthz"})
+"""What may be asked without a token: whoever watches over a container has none, and learns nothing."""
+
+
+class Refusal(Exception):
+    """A request that is not answered: *status* and the text say why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class Guard:
+    """Passes on to *app* what comes from a program, and refuses what comes from a web page, or without the token.
+
+    *listen* is where requests arrive; *names* are further names by which the interface may be called. With a *token*
+    every request must bear it (RFC 6750, section 2.1).
+    """
+
+    def __init__(self, app: App, listen: Address, *, names: Collection[str] = (), token: str | None = None) -> None:
+        self._app = app
+        self._listen = listen
+        self._names = frozenset(name.lower() for name in (*names, *_own_names(listen)))
+        self._token = None if token is None else token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+            try:
+                self.check(headers, scope["path"])
+            except Refusal as refusal:
+                challenge = {"www-authenticate": "Bearer"} if refusal.status == 401 else {}
+                await failure(refusal.status, str(refusal), headers=challenge)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def check(self, headers: Mapping[str, str], path: str) -> None:
+        """Raise `Refusal` for a request to *path* with *headers*, their names in lower case."""
+        host = headers.get("host", "")
+        if self._listen.path is None:
+            self._check_host(host)
+        _check_origin(headers.get("origin"), host)
+        if self._token is not None and path not in OPEN_PATHS:
+            _check_token(headers.get("authorization", ""), self._token)
+
+    def _check_host(self, host: str) -> None:
+        name, local = host_name(host), _is_loopback(self._listen.host)
+        bare = bool(name) and "." not in name and ":" not in name  # how containers call each other; no web page's name
+        if not (name in self._names or (bare and not local) or _is_address(name, loopback_only=local)):
+            raise Refusal(
+                403,
+                f"Host {host!r} is not a name of this interface, so a web page may be behind the request; "
+                "expected the address it listens on, localhost, or a name given with --http-names",
+            )
+
+
+def _check_origin(origin: str | None, host: str) -> None:
+    if origin is None:
+        return
+    parts = urlsplit(origin)
+    if parts.scheme not in ("http", "https") or parts.netloc.lower() != host.lower():
+        raise Refusal(403, f"Origin {origin!r} is another site; web pages may not steer proxies")
+
+
+def _check_token(authorization: str, token: bytes) -> None:
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token):
+        raise Refusal(401, "this interface wants its token; expected the header Authorization: Bearer TOKEN")
+
+
+def host_name(host: str) -> str:
+    """The name or address in a Host header, without port and brackets, in lower case."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:  # brackets that do not close
+        return ""
+
+
+def exposed(listen: Address, token: str | None) -> bool:
+    """Whether whoever reaches *listen* from another machine may steer the proxies."""
+    return token is None and listen.path is None and not _is_loopback(listen.host)
+
+
+def read_token(path: str, *, source: str | None = None) -> str:
+    """The token that the file *path* holds, without white space around it. Raises `OptionError`, without the token."""
+    try:
+        token = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise OptionError("option token_file", path, f"a file that can be read ({error.strerror})", source) from None
+    except UnicodeDecodeError:
+        raise OptionError("option token_file", path, "a file with text in it", source) from None
+    if not token.isascii() or not token.isprintable() or not token or " " in token:
+        expected = "a file with one token in it, of printable ASCII without spaces"
+        raise OptionError("option token_file", path, expected, source)
+    return token
+
+
+def _own_names(listen: Address) -> set[str]:
+    """Names that lead here by themselves: nobody else can let them point anywhere."""
+    names = {"localhost", listen.host.lower()} - {""}
+    return names if _is_loopback(listen.host) else names | {socket.gethostname().lower()}
+
+
+def _is_loopback(host: str) -> bool:
+    return host.lower() == "localhost" or _is_address(host, loopback_only=True)
+
+
+def _is_address(name: str, *, loopback_only: bool) -> bool:
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return address.is_loopback or not loopback_only

@@ -1,0 +1,84 @@
+"""Vaurien's own interface, ``/api/v1``: everything that can be seen and changed, as one table."""
+
+from __future__ import annotations
+
+from vaurien.control import wire
+from vaurien.control.routes import Route
+from vaurien.control.v1 import catalogue, connections, faults, proxies, whole
+from vaurien.engine.traffic import ConnectionInfo
+
+_API = "/api/v1"
+_PROXY = f"{_API}/proxies/{{proxy}}"
+_FAULT = f"{_PROXY}/faults/{{fault}}"
+_CONNECTION = f"{_PROXY}/connections/{{connection}}"
+
+_FOLLOW = {
+    "proxy": "Only the events of this proxy",
+    "since": "Only the events after the one of this number",
+}
+
+ROUTES: tuple[Route, ...] = (
+    Route(method="GET", path="/healthz", handler=whole.get_health, answer=whole.Health),
+    Route(method="GET", path=f"{_API}/version", handler=whole.get_version, answer=whole.Version),
+    Route(method="GET", path=f"{_API}/config", handler=whole.get_config, answer=whole.Config),
+    Route(method="PUT", path=f"{_API}/config", handler=whole.set_config, body=whole.Config, answer=whole.Config),
+    Route(method="POST", path=f"{_API}/reset", handler=whole.reset, status=204),
+    Route(method="GET", path=f"{_API}/events", handler=whole.follow_events, query=_FOLLOW),
+    Route(method="GET", path=f"{_API}/proxies", handler=proxies.list_proxies, answer=proxies.ProxyList),
+    Route(
+        method="POST",
+        path=f"{_API}/proxies",
+        handler=proxies.create_proxy,
+        body=wire.ProxyBody,
+        answer=wire.ProxyAnswer,
+        status=201,
+    ),
+    Route(method="GET", path=_PROXY, handler=proxies.get_proxy, answer=wire.ProxyAnswer),
+    Route(
+        method="PATCH",
+        path=_PROXY,
+        handler=proxies.change_proxy,
+        body=proxies.ProxyChange,
+        answer=wire.ProxyAnswer,
+    ),
+    Route(method="DELETE", path=_PROXY, handler=proxies.delete_proxy, status=204),
+    Route(method="GET", path=f"{_PROXY}/mix", handler=proxies.get_mix, answer=proxies.MixAnswer),
+    Route(
+        method="PUT", path=f"{_PROXY}/mix", handler=proxies.set_mix, body=proxies.MixChange, answer=proxies.MixAnswer
+    ),
+    Route(method="GET", path=f"{_PROXY}/faults", handler=faults.list_faults, answer=faults.FaultList),
+    Route(
+        method="POST",
+        path=f"{_PROXY}/faults",
+        handler=faults.add_fault,
+        body=wire.FaultBody,
+        answer=wire.FaultBody,
+        status=201,
+    ),
+    Route(method="GET", path=_FAULT, handler=faults.get_fault, answer=wire.FaultBody),
+    Route(method="PATCH", path=_FAULT, handler=faults.change_fault, body=wire.JsonObject, answer=wire.FaultBody),
+    Route(method="DELETE", path=_FAULT, handler=faults.remove_fault, status=204),
+    Route(
+        method="GET",
+        path=f"{_PROXY}/connections",
+        handler=connections.list_connections,
+        answer=connections.ConnectionList,
+    ),
+    Route(method="GET", path=_CONNECTION, handler=connections.get_connection, answer=ConnectionInfo),
+    Route(method="DELETE", path=_CONNECTION, handler=connections.close_connection, status=204),
+    Route(method="POST", path=f"{_CONNECTION}/reset", handler=connections.reset_connection, status=204),
+    Route(method="GET", path=f"{_API}/behaviors", handler=catalogue.list_behaviors, answer=catalogue.BehaviorList),
+    Route(
+        method="GET",
+        path=f"{_API}/behaviors/{{behavior}}",
+        handler=catalogue.get_behavior,
+        answer=catalogue.PluginAnswer,
+    ),
+    Route(method="GET", path=f"{_API}/protocols", handler=catalogue.list_protocols, answer=catalogue.ProtocolList),
+    Route(
+        method="GET",
+        path=f"{_API}/protocols/{{protocol}}",
+        handler=catalogue.get_protocol,
+        answer=catalogue.PluginAnswer,
+    ),
+)

@@ -1,0 +1,96 @@
+"""Routes about what there is to choose from: behaviors and protocols, with schemas of their options."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from vaurien import plugins
+from vaurien.control.answers import BadRequest
+from vaurien.control.routes import Call
+from vaurien.errors import UnknownName, VaurienError
+from vaurien.options import Declaration
+from vaurien.plugins import Kind, Plugin
+
+_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+
+
+class PluginAnswer(msgspec.Struct):
+    """A behavior, a protocol or a handler: its documentation, and a JSON Schema of its options."""
+
+    name: str
+    kind: Kind
+    summary: str
+    description: str
+    options: dict[str, Any]
+
+
+class BehaviorList(msgspec.Struct):
+    """Behaviors, and the handlers that a mix may name like them."""
+
+    behaviors: list[PluginAnswer]
+
+
+class ProtocolList(msgspec.Struct):
+    """Protocols."""
+
+    protocols: list[PluginAnswer]
+
+
+async def list_behaviors(_: Call) -> object:
+    """All behaviors that a fault or a mix can name, with a JSON Schema of the options of each."""
+    return BehaviorList(list(_all("behavior", "handler")))
+
+
+async def list_protocols(_: Call) -> object:
+    """All protocols that a proxy can speak, with a JSON Schema of the options of each."""
+    return ProtocolList(list(_all("protocol")))
+
+
+async def get_behavior(call: Call) -> object:
+    """One behavior."""
+    return _answer(_find(call.path["behavior"], "behavior", "handler"))
+
+
+async def get_protocol(call: Call) -> object:
+    """One protocol."""
+    return _answer(_find(call.path["protocol"], "protocol"))
+
+
+def _find(name: str, *kinds: Kind) -> Plugin:
+    if not any(name in plugins.names(kind) for kind in kinds):  # a request imports nothing, so no dotted names
+        known = {known for kind in kinds for known in plugins.names(kind)}
+        raise BadRequest(404, str(UnknownName(" or ".join(kinds), name, known)))
+    return plugins.find(name, *kinds)
+
+
+def _all(*kinds: Kind) -> Iterator[PluginAnswer]:
+    for name in sorted({name for kind in kinds for name in plugins.names(kind)}):
+        with contextlib.suppress(VaurienError):  # an installed plugin that does not import
+            yield _answer(plugins.find(name, *kinds))
+
+
+def _answer(plugin: Plugin) -> PluginAnswer:
+    text = inspect.getdoc(plugin.target) or ""
+    return PluginAnswer(plugin.name, plugin.kind, " ".join(text.partition("\n\n")[0].split()), text, _schema(plugin))
+
+
+def _schema(plugin: Plugin) -> dict[str, Any]:
+    """A JSON Schema of the options of *plugin*."""
+    properties = {option.name: _property(option) for option in plugin.declarations}
+    if plugin.style == "modern":
+        [schema], components = msgspec.json.schema_components([plugin.target], ref_template="#/$defs/{name}")
+        bounds = components.pop(schema["$ref"].rpartition("/")[2])["properties"]
+        properties = {name: {**bounds.get(name, {}), **words} for name, words in properties.items()}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _property(option: Declaration) -> dict[str, Any]:
+    words = {"description": "; ".join(filter(None, [option.help, option.expected])), "default": option.default}
+    if option.choices:
+        return {**words, "enum": list(option.choices)}
+    return {**words, "type": _TYPES.get(option.kind, "string")}

@@ -1,0 +1,163 @@
+"""Proxies, faults and mixes as JSON: the fields of the model, flat, and addresses as text.
+
+The bodies are made from the model's own fields, so that one added there is one of the interface, with its bounds.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Collection, Mapping
+from types import GenericAlias
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from vaurien.config.declared import Connections
+from vaurien.control import checks
+from vaurien.control.answers import BadRequest
+from vaurien.errors import OptionError
+from vaurien.model import Fault, Mix, Policy, ProxyConfig, Share
+from vaurien.options import Option
+from vaurien.proxy import Proxy
+
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^/\x00-\x1f\x7f]+$")]
+"""A name that can be part of a path."""
+
+JsonObject: TypeAlias = dict[str, Any]
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+
+
+def _body(
+    name: str, model: type[msgspec.Struct], changes: Mapping[str, tuple[Any, ...]], without: Collection[str] = ()
+) -> Any:
+    """A struct called *name* with the fields of *model*, but for *changes*: types, with defaults, of other fields."""
+    hints = typing.get_type_hints(model, include_extras=True)
+    described = typing.get_type_hints(Connections, include_extras=True)
+    fields: dict[str, tuple[Any, ...]] = {}
+    for field in msgspec.structs.fields(model):
+        hint = _described(described.get(field.name, hints[field.name]))
+        if field.default is not msgspec.NODEFAULT:
+            fields[field.name] = (hint, field.default)
+        elif field.default_factory is not msgspec.NODEFAULT:
+            fields[field.name] = (hint, msgspec.field(default_factory=field.default_factory))
+        else:
+            fields[field.name] = (hint,)
+    fields = {name: field for name, field in {**fields, **changes}.items() if name not in without}
+    return msgspec.defstruct(
+        name, [(name, *field) for name, field in fields.items()], kw_only=True, forbid_unknown_fields=True
+    )
+
+
+def _described(hint: Any) -> Any:
+    """*hint* with its `Option`'s help as the description that a schema shows."""
+    for extra in getattr(hint, "__metadata__", ()):
+        if isinstance(extra, Option):
+            return Annotated[hint, Meta(description=extra.help)]
+    return hint
+
+
+class ShareBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A share of a mix: *percent* of the occasions go to *behavior*."""
+
+    percent: Annotated[float, Meta(ge=0, le=100)]
+    behavior: str
+    options: JsonObject = {}
+
+
+MixBody: TypeAlias = Annotated[
+    str | list[ShareBody], Meta(description="Shares, or their text, such as 20:delay,10:error")
+]
+
+_OPTIONS: tuple[Any, ...] = (JsonObject, msgspec.field(default_factory=dict))
+FaultBody = _body("Fault", Fault, {"behavior": (str,), "name": (Name | UnsetType, UNSET), "options": _OPTIONS})
+"""A fault as it is sent: without a name it has its behavior's."""
+
+_ADDRESS = Annotated[str, Meta(description="host:port, :port, [ipv6]:port or unix:/path")]
+_FAULTS = GenericAlias(list, (FaultBody,))
+_FLAT: Mapping[str, tuple[Any, ...]] = {
+    "name": (Name,),
+    "listen": (_ADDRESS, "127.0.0.1:0"),
+    "backend": (_ADDRESS,),
+    "protocol_options": _OPTIONS,
+    "seed": (Annotated[str, Meta(description="Makes chance repeatable")] | UnsetType, UNSET),
+    "mix": (MixBody, ""),
+    "faults": (_FAULTS, msgspec.field(default_factory=list)),
+}
+ProxyBody = _body("ProxyConfig", ProxyConfig, _FLAT, without=["policy"])
+"""A proxy as it is sent."""
+
+_STATE: Mapping[str, tuple[Any, ...]] = {"address": (str,), "connections": (Count,), "accepted": (Count,)}
+ProxyAnswer = _body("Proxy", ProxyConfig, {**_FLAT, **_STATE}, without=["policy"])
+"""A proxy as it is shown: with the *address* it listens on, and how many *connections* are open and were *accepted*."""
+
+
+def fault(body: Any, pointer: str = "") -> Fault:
+    """The fault that *body*, a `FaultBody` at *pointer*, stands for. Raises `BadRequest`."""
+    checks.plugin(body.behavior, body.options, pointer, "behavior", "handler", names=("behavior", "options"))
+    fields = msgspec.structs.asdict(body)
+    if body.name is UNSET:
+        fields["name"] = checks.convert(body.behavior.rpartition(".")[2], Name, f"{pointer}/behavior")
+    return Fault(**fields)
+
+
+def mix(body: str | list[ShareBody], pointer: str = "/mix") -> Mix:
+    """The mix that *body* stands for. Raises `BadRequest`."""
+    with checks.at(pointer):
+        made = Mix.parse(body) if isinstance(body, str) else Mix(tuple(map(_share, body)))
+        total = sum(share.percent for share in made.shares)
+        if total > 100:
+            raise OptionError("mix", str(made), f"shares of at most 100 in total, these add up to {total:g}")
+    for number, share in enumerate(made.shares):
+        where = f"{pointer}/{number}"
+        try:
+            checks.plugin(share.behavior, share.options, where, "behavior", "handler", names=("behavior", "options"))
+        except BadRequest as error:
+            raise BadRequest(error.status, str(error), pointer if isinstance(body, str) else error.pointer) from None
+    return made
+
+
+def _share(body: ShareBody) -> Share:
+    return Share(body.percent, body.behavior, body.options)
+
+
+def config(body: Any, seed: str, pointer: str = "") -> ProxyConfig:
+    """The configuration that *body*, a `ProxyBody` at *pointer*, stands for; *seed* is for one that has none.
+
+    Raises `BadRequest`.
+    """
+    fields = msgspec.structs.asdict(body)
+    fields["seed"] = seed if body.seed is UNSET else body.seed
+    fields["listen"] = checks.address(body.listen, f"{pointer}/listen")
+    fields["backend"] = checks.address(body.backend, f"{pointer}/backend", dialled=True)
+    names = ("protocol", "protocol_options")
+    checks.plugin(body.protocol, body.protocol_options, pointer, "protocol", names=names)
+    faults = [fault(one, f"{pointer}/faults/{number}") for number, one in enumerate(fields.pop("faults"))]
+    _check_names([one.name for one in faults], f"{pointer}/faults")
+    return ProxyConfig(policy=Policy(mix(fields.pop("mix"), f"{pointer}/mix"), tuple(faults)), **fields)
+
+
+def configs(bodies: list[Any], seed: str, pointer: str) -> list[ProxyConfig]:
+    """Those that *bodies*, a list of `ProxyBody` at *pointer*, stand for, as for `config`. Raises `BadRequest`."""
+    _check_names([body.name for body in bodies], pointer)
+    return [config(body, seed, f"{pointer}/{number}") for number, body in enumerate(bodies)]
+
+
+def _check_names(names: list[str], pointer: str) -> None:
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise BadRequest(400, f"the name {name!r} is given twice", f"{pointer}/{number}/name")
+
+
+def flat(config: ProxyConfig) -> JsonObject:
+    """*config* as a `ProxyBody` has it."""
+    fields = msgspec.structs.asdict(config)
+    policy = fields.pop("policy")
+    fields |= {"listen": str(config.listen), "backend": str(config.backend)}
+    return fields | {"mix": policy.mix.shares, "faults": policy.faults}
+
+
+def shown(proxy: Proxy) -> JsonObject:
+    """*proxy* as a `ProxyAnswer` has it."""
+    state = {"address": str(proxy.address), "connections": len(proxy.connections), "accepted": proxy.accepted}
+    return flat(proxy.config) | state

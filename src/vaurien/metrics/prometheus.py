@@ -1,0 +1,197 @@
+"""Figures for Prometheus: Toxiproxy's two counters and ours, as they are when the page is asked for.
+
+Bytes are read off the live connections, so a counter moves while a connection is open, not when it ends. A proxy that
+is gone takes its figures with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from vaurien.events import Event, Failed, Injected
+from vaurien.model import Address, Policy
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_TICK = 0.25
+"""Seconds between two looks at the loop's punctuality."""
+
+_DIRECTIONS = {True: "upstream", False: "downstream"}
+
+
+class Bytes(Protocol):
+    """Bytes of one direction."""
+
+    @property
+    def read(self) -> int:
+        """Read from the source."""
+
+    @property
+    def written(self) -> int:
+        """Written to the destination."""
+
+
+class Connection(Protocol):
+    """An open connection."""
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait in it."""
+
+
+class Proxy(Protocol):
+    """What is asked of a proxy."""
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+
+    @property
+    def backend(self) -> Address:
+        """What it dials."""
+
+    @property
+    def policy(self) -> Policy:
+        """Its faults."""
+
+    @property
+    def accepted(self) -> int:
+        """How many connections it ever accepted."""
+
+    @property
+    def connections(self) -> Collection[Connection]:
+        """The open ones."""
+
+    def traffic(self, to_backend: bool) -> Bytes:
+        """The bytes of a direction."""
+
+
+class LoopLag:
+    """How late the running loop runs what is due: what a client's byte may have to wait beside its faults."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._worst = 0.0
+        self._due = 0.0
+        self._plan()
+
+    def take(self) -> float:
+        """The longest delay since it was last asked, in seconds."""
+        worst, self._worst = self._worst, 0.0
+        return worst
+
+    def close(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _plan(self) -> None:
+        self._due = time.monotonic() + _TICK
+        self._timer = self._loop.call_later(_TICK, self._look)
+
+    def _look(self) -> None:
+        self._worst = max(self._worst, time.monotonic() - self._due)
+        self._plan()
+
+
+class ProxyFigures:
+    """An observer of *proxies*, and a collector for `prometheus_client`."""
+
+    def __init__(self, proxies: Mapping[str, Proxy], lag: Callable[[], float]) -> None:
+        self._proxies, self._lag = proxies, lag
+        self._failed: Counter[tuple[str, str]] = Counter()
+        self._hits: Counter[tuple[str, str]] = Counter()
+
+    def __call__(self, event: Event) -> None:
+        """Count *event*."""
+        if isinstance(event, Failed):
+            self._failed[event.proxy, event.where] += 1
+        elif isinstance(event, Injected):
+            self._hits[event.proxy, self._behavior(event.proxy, event.fault)] += 1
+
+    def _behavior(self, proxy: str, fault: str) -> str:
+        """The behavior of a fault; a share of the mix is called by it."""
+        faults = self._proxies[proxy].policy.faults if proxy in self._proxies else ()
+        return next((one.behavior for one in faults if one.name == fault), fault)
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures of this moment."""
+        for counter in (self._failed, self._hits):
+            for key in [key for key in counter if key[0] not in self._proxies]:
+                del counter[key]
+        yield from self._bytes()
+        yield from self._connections()
+        faults = CounterMetricFamily("vaurien_faults", "Times that a fault acted", labels=("proxy", "behavior"))
+        for key, count in self._hits.items():
+            faults.add_metric(key, count)
+        yield faults
+        yield GaugeMetricFamily(
+            "vaurien_loop_lag_seconds",
+            "How late the program did what was due, at most, since the last scrape",
+            self._lag(),
+        )
+
+    def _bytes(self) -> Iterator[Metric]:
+        labels = ("direction", "listener", "proxy", "upstream")
+        received = CounterMetricFamily("toxiproxy_proxy_received_bytes", "Bytes read", labels=labels)
+        sent = CounterMetricFamily("toxiproxy_proxy_sent_bytes", "Bytes written", labels=labels)
+        for name, proxy in self._proxies.items():
+            for to_backend, direction in _DIRECTIONS.items():
+                values = (direction, str(proxy.address), name, str(proxy.backend))
+                traffic = proxy.traffic(to_backend)
+                received.add_metric(values, traffic.read)
+                sent.add_metric(values, traffic.written)
+        yield from (received, sent)
+
+    def _connections(self) -> Iterator[Metric]:
+        gauges = {
+            "open": GaugeMetricFamily("vaurien_connections_open", "Connections that are open", labels=("proxy",)),
+            "waiting": GaugeMetricFamily(
+                "vaurien_waiting_bytes", "Bytes on delay lines, or for a side that does not read", labels=("proxy",)
+            ),
+        }
+        accepted = CounterMetricFamily("vaurien_connections_accepted", "Connections accepted", labels=("proxy",))
+        dials = CounterMetricFamily("vaurien_dials_failed", "Backends that were not reached", labels=("proxy",))
+        refused = CounterMetricFamily(
+            "vaurien_connections_refused", "Times that there was no room to accept", labels=("proxy",)
+        )
+        for name, proxy in self._proxies.items():
+            connections = proxy.connections
+            gauges["open"].add_metric((name,), len(connections))
+            gauges["waiting"].add_metric((name,), sum(one.waiting for one in connections))
+            accepted.add_metric((name,), proxy.accepted)
+            dials.add_metric((name,), self._failed[name, "dial"])
+            refused.add_metric((name,), self._failed[name, "accept"])
+        yield from (*gauges.values(), accepted, dials, refused)
+
+
+class RuntimeFigures:
+    """Two lines that dashboards made for Toxiproxy ask for; of a program in Python they are stand-ins."""
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures of this moment."""
+        info = GaugeMetricFamily("go_info", "A stand-in: the version of Python", labels=("version",))
+        info.add_metric((f"python{sys.version_info.major}.{sys.version_info.minor}",), 1)
+        yield info
+        count = len(asyncio.all_tasks()) + threading.active_count()
+        yield GaugeMetricFamily("go_goroutines", "A stand-in: tasks and threads", count)
+
+
+def page(proxy_figures: ProxyFigures | None, *, runtime: bool) -> Callable[[], bytes]:
+    """What makes the page of these figures, to be called in the loop's thread."""
+    registry = CollectorRegistry()
+    if proxy_figures is not None:
+        registry.register(proxy_figures)
+    if runtime:
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        registry.register(RuntimeFigures())
+    return lambda: generate_latest(registry)

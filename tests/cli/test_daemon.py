@@ -1,0 +1,259 @@
+"""``vaurien serve`` and ``toxiproxy-server`` as programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.running import PATIENCE, Echo, read
+from vaurien.cli import daemon
+from vaurien.cli.go_flags import GoFlag, parse
+from vaurien.errors import VaurienError
+
+RUN = {
+    "vaurien serve": [sys.executable, "-m", "vaurien", "serve"],
+    "toxiproxy-server": [sys.executable, "-c", "from vaurien.cli.daemon import *; sys.exit(toxiproxy_server())"],
+}
+
+
+class Daemon:
+    """A running program; `ask` is a request to its interface."""
+
+    def __init__(self, process, address, seed) -> None:
+        self.process, self.address, self.seed = process, address, seed
+
+    def ask(self, method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://{self.address}{path}", data, method=method)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return answer.read()
+
+    def connect(self, name):
+        host, _, port = json.loads(self.ask("GET", f"/proxies/{name}"))["listen"].rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        _, errors = self.process.communicate(timeout=PATIENCE)
+        assert self.process.returncode == 0, errors
+        return errors
+
+
+@pytest.fixture
+def start():
+    """Start a program; it is stopped, and must end well, at the end of the test."""
+    with contextlib.ExitStack() as stack:
+
+        def run(*flags, program="vaurien serve", limit=None, **variables):
+            arguments = [*RUN[program], *flags] if "-port" in "".join(flags) else [*RUN[program], "-port=0", *flags]
+            if limit:
+                arguments = ["prlimit", f"--nofile={limit}", *arguments]
+            process = subprocess.Popen(
+                arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            line = process.stdout.readline()
+            match = re.fullmatch(r".*: HTTP at (\S+), seed (\d+)\n", line)
+            assert match, line + process.stderr.read()
+            return Daemon(process, match[1], match[2])
+
+        yield run
+
+
+@pytest.mark.parametrize("program", RUN)
+def test_it_serves_toxiproxys_clients(start, program):
+    with Echo() as echo:
+        running = start(program=program)
+        upstream = f"127.0.0.1:{echo.address[1]}"
+        running.ask("POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": upstream})
+        with running.connect("p") as client:
+            client.sendall(b"hello")
+            assert read(client, 5) == b"hello"
+        running.stop()
+
+
+def test_ours_offers_everything_and_the_alias_toxiproxys_alone(start):
+    ours, alias = start(), start(program="toxiproxy-server")
+    assert b"openapi" in ours.ask("GET", "/openapi.json")
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        alias.ask("GET", "/openapi.json")
+
+
+def test_names_and_a_token(start, tmp_path):
+    (tmp_path / "token").write_text("secret\n")
+    running = start("-http-names", "a.example, b.example", "-token-file", str(tmp_path / "token"))
+    for host, token, status in (("b.example", "secret", 200), ("b.example", "x", 401), ("c.example", "secret", 403)):
+        request = urllib.request.Request(f"http://{running.address}/proxies")
+        request.add_header("Host", host)
+        request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                found = answer.status
+        except urllib.error.HTTPError as error:
+            error.close()
+            found = error.code
+        assert found == status
+
+
+def test_every_flag_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "serve.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `-([a-z-]+)` \|[^|]*\| (.*) \|$", page, flags=re.MULTILINE))
+    assert rows.keys() == daemon.OUR_FLAGS.keys()
+    for name, flag in daemon.OUR_FLAGS.items():
+        assert rows[name].replace("`", "").startswith(flag.help)
+
+
+def test_a_seed_is_kept_or_drawn(start):
+    assert start("--seed", "5").seed == "5"
+    assert start().seed != start().seed
+
+
+def test_metrics_need_a_flag(start):
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        start().ask("GET", "/metrics")
+    for_proxies, for_runtime = start("-proxy-metrics").ask("GET", "/metrics"), None
+    assert b"vaurien_loop_lag_seconds" in for_proxies
+    assert b"go_info" not in for_proxies
+    for_runtime = start("--runtime-metrics=true").ask("GET", "/metrics")
+    assert b"go_goroutines" in for_runtime
+    assert b"process_cpu_seconds_total" in for_runtime
+    assert b"vaurien_" not in for_runtime
+
+
+def test_a_configuration_file(start, tmp_path):
+    file = tmp_path / "proxies.json"
+    toxics = [{"type": "latency", "attributes": {"latency": 1}}]
+    file.write_text(json.dumps([{"name": "p", "listen": "127.0.0.1:0", "upstream": "x:1", "toxics": toxics}]))
+    running = start("-config", str(file))
+    assert b'"name":"latency_downstream"' in running.ask("GET", "/proxies/p/toxics")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('[{"name": "p"}]', "missing required field: upstream at proxy 1"),
+        ("[", "bad request body: unexpected EOF"),
+        ('[{"name": "p", "upstream": "x:1", "listen": "nope"}]', "missing port in address"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_bad_configuration_file_is_told_and_passed_over(start, tmp_path, content, message):
+    file = tmp_path / "proxies.json"
+    if content is not None:
+        file.write_text(content)
+    running = start("-config", str(file), program="toxiproxy-server")
+    assert running.ask("GET", "/proxies") == b"{}"
+    assert message in running.stop()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_the_state_survives_a_restart(start, tmp_path, how):
+    state = tmp_path / "state.json"
+    with Echo() as echo:
+        first = start("-state", str(state))
+        upstream = f"127.0.0.1:{echo.address[1]}"
+        first.ask("POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": upstream})
+        first.ask("POST", "/proxies", {"name": "off", "listen": "127.0.0.1:0", "upstream": upstream, "enabled": False})
+        first.ask("POST", "/proxies/p/toxics", {"type": "limit_data", "attributes": {"bytes": 3}, "toxicity": 0.75})
+        before = first.ask("GET", "/proxies")
+        first.process.send_signal(how)
+        first.process.wait(PATIENCE)
+        assert [file.name for file in tmp_path.iterdir()] == ["state.json"]
+        assert start("-state", str(state)).ask("GET", "/proxies") == before
+
+
+def test_a_state_that_is_none_of_ours(tmp_path):
+    state = tmp_path / "state.json"
+    state.write_text("{}")
+    result = subprocess.run([*RUN["vaurien serve"], "-state", state], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "is not what was written" in result.stderr
+    assert state.read_text() == "{}"
+
+
+def test_a_port_in_use(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        flags = ["-host=127.0.0.1", f"-port={taken.getsockname()[1]}"]
+        result = subprocess.run(
+            [*RUN["toxiproxy-server"], *flags], capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+    assert result.returncode == 1
+    assert "Address already in use" in result.stderr
+
+
+def test_a_shortage_of_files_does_not_end_the_listener(start):
+    """The correction that needs a program: with few files, some clients wait, and are served later."""
+    with Echo() as echo:
+        running = start(limit=72)  # eight connections
+        upstream = f"127.0.0.1:{echo.address[1]}"
+        running.ask("POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": upstream})
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(running.connect("p")) for _ in range(16)]
+            for client in clients:
+                client.sendall(b"hello")
+                assert read(client, 5) == b"hello"
+                client.close()
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "status", "text"),
+    [
+        ("toxiproxy-server", ["-version"], 0, "toxiproxy-server version 2.12.0\n"),
+        ("toxiproxy-server", ["--help"], 0, "Usage of toxiproxy-server:\n"),
+        ("vaurien serve", ["-h"], 0, "stand-ins"),
+        ("toxiproxy-server", ["-strict"], 2, "flag provided but not defined: -strict"),
+        ("vaurien serve", ["-port"], 2, "flag needs an argument: -port"),
+        ("vaurien serve", ["-port", "99999"], 1, "a port from 0 to 65535"),
+    ],
+)
+def test_words_and_statuses(capsys, program, flags, status, text):
+    assert daemon.main(flags, program) == status
+    captured = capsys.readouterr()
+    assert text in (captured.err if status else captured.out)
+
+
+FLAGS = {"host": GoFlag("", "here"), "n": GoFlag("", 0), "on": GoFlag("", False)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        ([], {}),
+        (["-host", "a", "--n", "3", "-on"], {"host": "a", "n": 3, "on": True}),
+        (["--host=a=b", "-n=0x10", "--on=F"], {"host": "a=b", "n": 16, "on": False}),
+        (["-host", "-on"], {"host": "-on"}),
+        (["-on", "--"], {"on": True}),
+        (["-host="], {"host": ""}),
+    ],
+)
+def test_flags_as_in_go(arguments, given):
+    assert parse(arguments, FLAGS) == {"host": "here", "n": 0, "on": False} | given
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-x"], "flag provided but not defined: -x"),
+        (["---n"], "bad flag syntax: ---n"),
+        (["-=1"], "bad flag syntax: -=1"),
+        (["-on=maybe"], 'invalid boolean value "maybe" for -on: parse error'),
+        (["-n=x"], 'invalid value "x" for flag -n: parse error'),
+        (["-on", "false"], "unexpected argument 'false'; flags begin with a dash"),
+    ],
+)
+def test_bad_flags_as_in_go(arguments, message):
+    with pytest.raises(VaurienError) as caught:
+        parse(arguments, FLAGS)
+    assert str(caught.value) == message

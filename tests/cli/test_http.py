@@ -1,0 +1,123 @@
+"""The HTTP interface as the options of ``vaurien`` offer it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from vaurien.client import Client, Refused, at
+from vaurien.errors import VaurienError
+
+BOUND = 20.0
+MANY = ["--proxy", "127.0.0.1:0", "--log-level", "error", "--seed", "12345"]
+
+
+@contextlib.contextmanager
+def program(*arguments):
+    """``vaurien`` with *arguments*; a function that gives the second line it says: where the interface is."""
+    command = [sys.executable, "-m", "vaurien", *MANY, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            process.stdout.readline()
+            process.interface = process.stdout.readline().rstrip("\n").removeprefix("vaurien: HTTP interface at ")
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.out, process.err = process.communicate(timeout=BOUND)
+
+
+def test_it_steers_the_proxy():
+    with program("--http", "--http-host", "127.0.0.1", "--http-port", "0") as process:
+        client = at(process.interface)
+        client.set_behavior("delay", sleep=2)
+        assert client.get_behavior() == "delay"
+        assert client.get_proxy("vaurien")["seed"] == "12345"
+        assert client.create_proxy(name="more", backend="localhost:9")["seed"] == "12345"
+    assert (process.returncode, process.err) == (0, "")
+
+
+def test_options_of_the_command_line_hold_until_something_else_is_said():
+    with program("--http", "--http-host", "127.0.0.1", "--http-port", "0", "--behavior-delay-sleep", "9") as process:
+        client = at(process.interface)
+        client.set_behavior("delay", before=False)
+        assert client.get_mix("vaurien")["mix"][0]["options"] == {"sleep": 9.0, "before": False}
+
+
+def test_figures_are_for_prometheus():
+    with program("--http", "--http-host", "127.0.0.1", "--http-port", "0") as process:
+        client = at(process.interface)
+        with client._answer("GET", "/metrics") as response:
+            assert re.search(rb'proxy="vaurien"', response.read())
+
+
+def test_a_unix_socket_for_this_user_alone(tmp_path):
+    path = tmp_path / "api"
+    with program("--api", f"unix:{path}") as process:
+        assert process.interface == f"unix:{path}"
+        assert Client(path=str(path)).get_behavior() == "dummy"
+    assert not path.exists()
+
+
+def test_a_stale_socket_is_no_obstacle_and_a_live_one_is(tmp_path):
+    path = tmp_path / "api"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    with program("--api", f"unix:{path}"):
+        assert Client(path=str(path)).get_health() == "ok"
+        with program("--api", f"unix:{path}") as other:
+            other.wait(BOUND)
+        assert other.returncode == 2
+        assert f"option api (from --api): cannot listen on unix:{path}: Address already in use" in other.err
+        assert Client(path=str(path)).get_health() == "ok"
+
+
+def test_a_token(tmp_path):
+    (tmp_path / "token").write_text("secret\n")
+    with program("--api", "127.0.0.1:0", "--token-file", str(tmp_path / "token"), "--log-level", "debug") as process:
+        with pytest.raises(Refused, match="wants its token"):
+            at(process.interface).get_behavior()
+        assert at(process.interface, token="secret").get_behavior() == "dummy"
+    assert "secret" not in process.out + process.err
+
+
+def test_a_name_that_was_given():
+    with program("--api", "0.0.0.0:0", "--http-names", "chaos.example") as process:
+        port = int(process.interface.rpartition(":")[2])
+        client = Client("127.0.0.1", port)
+        for host, status in [("chaos.example", 200), ("evil.example", 403)]:
+            connection = client._connection()
+            connection.request("GET", "/behavior", headers={"Host": host})
+            assert connection.getresponse().status == status
+            connection.close()
+    words = rf"warning: whoever reaches 0\.0\.0\.0:{port} can steer the proxies; expected --token-file"
+    assert re.search(words, process.err)
+
+
+def test_a_port_that_somebody_has():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with program("--http", "--http-host", "127.0.0.1", "--http-port", str(port)) as process:
+            process.wait(BOUND)
+    assert process.returncode == 2
+    assert f"option http_port (from --http-port): cannot listen on 127.0.0.1:{port}" in process.err
+
+
+def test_without_it_there_is_none():
+    with subprocess.Popen([sys.executable, "-m", "vaurien", *MANY], stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.terminate()
+        assert process.stdout.read() == ""
+    assert issubclass(Refused, VaurienError)
+
+
+def test_help_does_not_pay_for_it():
+    """Nobody who asks for help waits for a web server to be imported."""
+    text = "import sys; from vaurien.cli.run import main; main(['--help']); sys.exit('uvicorn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", text], capture_output=True).returncode == 0

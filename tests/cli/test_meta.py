@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+
+import pytest
+
+from tests.control.interface import interface
+from tests.running import PATIENCE, read_all
+from vaurien.cli import meta
+from vaurien.errors import BindError
+
+
+@pytest.fixture(scope="module")
+def front():
+    with meta.Front("127.0.0.1", 0) as front:
+        thread = threading.Thread(target=front.serve_forever, args=[0.01])
+        thread.start()
+        yield front
+        front.shutdown()
+        thread.join(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def served():
+    with interface() as served:
+        served.proxy("p")
+        yield served
+
+
+@pytest.fixture
+def ask(front):
+    def ask(method, path, body=None, headers=None):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", front.server_port, timeout=PATIENCE)) as one:
+            one.request(method, path, body, headers or {})
+            response = one.getresponse()
+            return response.status, response.read()
+
+    return ask
+
+
+def test_a_port_leads_to_the_server_on_it(ask, served):
+    port = served.address.port
+    assert ask("GET", f"/{port}/behavior") == (200, b'{"behavior":"dummy"}')
+    assert ask("PUT", f"/{port}/behavior", b'{"name": "delay", "sleep": 2}') == (200, b'{"status":"ok"}')
+    assert ask("GET", f"/{port}/behavior") == (200, b'{"behavior":"delay"}')
+    assert ask("GET", f"/{port}/api/v1/events?since=x")[0] == 400
+    assert ask("GET", f"/{port}")[0] == 404
+    assert ask("DELETE", f"/{port}/api/v1/proxies/p/faults/x")[0] == 404
+    assert ask("HEAD", f"/{port}/healthz") == (200, b"")
+
+
+@pytest.mark.parametrize("path", ["/", "/behavior", "/0/x", "/65536/x", "/80x/", "/-1/", "*"])
+def test_without_a_port_there_is_nothing(ask, path):
+    status, text = ask("GET", path)
+    assert status == 404
+    assert b"expected /PORT/PATH" in text
+
+
+def test_nobody_answers_there(ask):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    status, text = ask("GET", f"/{port}/behavior")
+    assert status == 503
+    assert text.startswith(b"nobody answers on 127.0.0.1:%d" % port)
+
+
+def test_what_answers_is_no_http(ask):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer():
+            one, _ = listening.accept()
+            with one:
+                one.recv(1000)
+                one.sendall(b"220 hello\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert ask("GET", f"/{listening.getsockname()[1]}/")[0] == 503
+        thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}])
+def test_a_web_page_may_not(ask, served, headers):
+    assert ask("GET", f"/{served.address.port}/behavior", headers=headers)[0] == 403
+
+
+@pytest.mark.parametrize(("length", "status"), [("10485760", 413), ("x", 411), ("-1", 411)])
+def test_a_body_that_is_not_read(ask, served, length, status):
+    assert ask("PUT", f"/{served.address.port}/behavior", headers={"Content-Length": length})[0] == status
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(front, served, monkeypatch):
+    monkeypatch.setattr(meta._Handler, "timeout", 0.05)
+    with socket.create_connection(("127.0.0.1", front.server_port), timeout=PATIENCE) as client:
+        head = f"PUT /{served.address.port}/behavior HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{{"
+        client.sendall(head.encode())
+        assert read_all(client).split()[1] == b"408"
+
+
+def test_an_address_that_cannot_be_had(front, capsys):
+    words = f"cannot listen on 127.0.0.1:{front.server_port}: Address already in use"
+    with pytest.raises(BindError, match=words):
+        meta.Front("127.0.0.1", front.server_port)
+    assert meta.main(["--host", "127.0.0.1", "--port", str(front.server_port)]) == 2
+    assert capsys.readouterr().err == f"meta-vaurien: {words}\n"
+
+
+def test_what_is_not_understood(capsys):
+    assert meta.main(["--port", "x"]) == 2
+    assert "meta-vaurien: Invalid value for '--port'" in capsys.readouterr().err
+
+
+def test_it_says_where_it_is(monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(meta.Front, "serve_forever", stop)
+    assert meta.main(["--host", "127.0.0.1", "--port", "0"]) == 0
+    assert "http://127.0.0.1:" in capsys.readouterr().out

@@ -1,0 +1,109 @@
+"""``vaurien --config`` with several proxies, and what SIGHUP changes."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.running import PATIENCE, Echo, read
+
+PROXY = """
+[[proxy]]
+name = "{}"
+listen = "127.0.0.1:0"
+backend = "127.0.0.1:{}"
+"""
+
+
+class Program:
+    """A running program that is steered by its file and by signals."""
+
+    def __init__(self, file, *flags) -> None:
+        command = [sys.executable, "-m", "vaurien", "--config", str(file), "--log-level", "critical", *flags]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def address(self):
+        line = self.process.stdout.readline()
+        match = re.match(r"vaurien \S+: (\S+):(\d+) -> ", line)
+        assert match, line
+        return match[1], int(match[2])
+
+    def reload(self):
+        self.process.send_signal(signal.SIGHUP)
+        return self.process.stdout.readline()
+
+
+@pytest.fixture
+def run(tmp_path):
+    started = []
+
+    def run(text, *flags):
+        file = tmp_path / "chaos.toml"
+        file.write_text(text)
+        started.append(Program(file, *flags))
+        return started[-1], file
+
+    yield run
+    for program in started:
+        program.process.send_signal(signal.SIGTERM)
+        _, errors = program.process.communicate(timeout=PATIENCE)
+        assert program.process.returncode == 0, errors
+
+
+def ask(client, data):
+    client.sendall(data)
+    return read(client, len(data))
+
+
+def test_sighup_applies_the_difference_alone(run):
+    with Echo() as echo:
+        port = echo.address[1]
+        both = PROXY.format("keep", port) + PROXY.format("change", port)
+        program, file = run(both)
+        addresses = [program.address(), program.address()]
+        with (
+            socket.create_connection(addresses[0], PATIENCE) as kept,
+            socket.create_connection(addresses[1], PATIENCE) as changed,
+        ):
+            assert ask(kept, b"hello") == ask(changed, b"hello") == b"hello"
+            cut = '[[proxy.fault]]\nbehavior = "limit_data"\nbytes = 3\nstream = "downstream"\n'
+            file.write_text(both + cut + PROXY.format("new", port))
+            assert program.reload() == "vaurien: configuration read again, 3 proxies\n"
+            assert ask(kept, b"again") == b"again"
+            assert ask(changed, b"again") == b"aga"
+            file.write_text(PROXY.format("keep", port))
+            assert program.reload() == "vaurien: configuration read again, 1 proxies\n"
+            assert ask(kept, b"still") == b"still"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(addresses[1], PATIENCE)
+
+
+def test_a_file_that_is_wrong_changes_nothing(run):
+    with Echo() as echo:
+        text = PROXY.format("keep", echo.address[1])
+        program, file = run(text)
+        with socket.create_connection(program.address(), PATIENCE) as client:
+            assert ask(client, b"hello") == b"hello"
+            file.write_text("[[proxy]]\n")
+            program.process.send_signal(signal.SIGHUP)
+            assert "it has no name" in program.process.stderr.readline()
+            assert ask(client, b"again") == b"again"
+
+
+def test_the_state_comes_before_the_options(run, tmp_path):
+    with Echo() as echo:
+        state = ("--state", str(tmp_path / "state.json"))
+        first, _ = run(PROXY.format("kept", echo.address[1]), *state)
+        address = first.address()
+        first.process.kill()
+        first.process.wait(PATIENCE)
+        first.process.returncode = 0
+        again, _ = run(PROXY.format("other", echo.address[1]), *state)
+        assert again.address() == address
+        with socket.create_connection(address, PATIENCE) as client:
+            assert ask(client, b"hello") == b"hello"

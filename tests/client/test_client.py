@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.server
+import pickle
+import socket
+import threading
+
+import pytest
+
+import vaurien
+from tests.control.interface import interface
+from vaurien.client import AsyncClient, Call, Client, Refused, Unreachable, _Calls, at
+from vaurien.control import original, v1
+
+CALLS = {id(call): call for call in vars(_Calls).values() if isinstance(call, Call)}.values()
+
+
+@pytest.fixture(scope="module")
+def _served():
+    with interface() as served:
+        yield served
+
+
+@pytest.fixture
+def served(_served):
+    _served.proxy("first", mix=[{"percent": 30, "behavior": "delay", "options": {"sleep": 5}}])
+    yield _served
+    _served.clear()
+
+
+@pytest.fixture
+def client(served):
+    return Client("127.0.0.1", served.address.port)
+
+
+def shapes(pairs):
+    """Methods and paths, whatever the names in them."""
+    return {
+        (method, "/".join("*" if step.startswith("{") else step for step in path.split("/"))) for method, path in pairs
+    }
+
+
+def test_there_is_a_call_for_every_route_and_a_route_for_every_call():
+    """But for the events, which are a stream."""
+    routes = shapes((route.method, route.path) for route in v1.ROUTES if route.path != "/api/v1/events")
+    calls = shapes((call.method, call.path) for call in CALLS)
+    originals = {
+        ("GET", "/behavior"),
+        ("PUT", "/behavior"),
+        ("GET", "/behaviors"),
+        ("GET", "/backend"),
+        ("PUT", "/backend"),
+    }
+    assert calls == routes | originals
+
+
+def test_the_public_names_are_those_of_the_package():
+    assert vaurien.Client is Client
+    assert vaurien.AsyncClient is AsyncClient
+    assert callable(vaurien.start_proxy)
+    assert callable(vaurien.stop_proxy)
+
+
+def test_a_proxy_and_its_fault(client):
+    assert client.create_proxy(name="a b", backend="localhost:1")["backend"] == "localhost:1"
+    assert [proxy["name"] for proxy in client.list_proxies()] == ["first", "a b"]
+    client.add_fault("a b", behavior="delay", options={"sleep": 2})
+    assert client.change_fault("a b", "delay", probability=0.5)["options"] == {"sleep": 2}
+    client.remove_fault("a b", "delay")
+    assert client.list_faults("a b") == []
+    assert client.delete_proxy("a b") is None
+    config = client.get_config()
+    assert client.set_config(**config) == config
+    client.reset()
+    assert client.get_mix("first")["text"] == ""
+
+
+def test_names_go_by_position():
+    with pytest.raises(TypeError, match=r"get_fault\(\) takes by position proxy, fault, not \('p',\)"):
+        Client().get_fault("p")
+    with pytest.raises(TypeError, match=r"takes by position nothing"):
+        Client().list_proxies("p")
+    assert Client.get_fault.__doc__ == "``GET /api/v1/proxies/{proxy}/faults/{fault}``; by position: proxy, fault."
+
+
+def test_a_refusal_says_what_the_interface_said(client):
+    with pytest.raises(Refused, match="did you mean 'delay'") as caught:
+        client.add_fault("first", behavior="dealy")
+    assert (caught.value.status, caught.value.pointer) == (400, "/behavior")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (copy.status, copy.pointer, str(copy)) == (400, "/behavior", str(caught.value))
+
+
+def test_the_calls_of_the_original(client):
+    client.set_behavior("error", warmup=3)
+    assert client.get_behavior() == "error"
+    assert client.list_behaviors() == list(original.NAMES)
+    assert client.get_mix("first")["mix"][0]["options"] == {"warmup": 3}
+    client.set_backend("localhost:7")
+    assert client.get_backend() == "localhost:7"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.set_behavior("x"),
+        lambda client: client.set_behavior("delay", slep=1),
+        lambda client: client.set_behavior("delay", sleep="x"),
+        lambda client: client.set_backend("x"),
+    ],
+)
+def test_what_is_unknown_is_a_value_error(client, call):
+    before = client.get_config()
+    with pytest.raises(ValueError, match=r"does not exist|did you mean|expected"):
+        call(client)
+    assert client.get_config() == before
+
+
+def test_with_behavior_puts_back_the_mix_and_its_options(client):
+    before = client.get_mix("first")
+    with client.with_behavior("hang"):
+        assert client.get_behavior() == "hang"
+    assert client.get_mix("first") == before
+    with pytest.raises(KeyError), client.with_behavior("delay", sleep=1):
+        raise KeyError
+    assert client.get_mix("first") == before
+    with pytest.raises(ValueError, match="does not exist"), client.with_behavior("x"):
+        pass
+    assert client.get_mix("first") == before
+
+
+def test_the_old_spellings(client):
+    client.set_handler("hang")
+    assert client.get_handler() == "hang"
+    assert client.list_handlers() == list(original.NAMES)
+    with client.with_handler("delay"):
+        assert client.get_handler() == "delay"
+    assert client.get_handler() == "hang"
+
+
+def test_all_of_it_with_asyncio(served):
+    async def scenario():
+        client = AsyncClient("127.0.0.1", served.address.port)
+        before = await client.get_mix("first")
+        async with client.with_behavior("error", warmup=1):
+            assert await client.get_behavior() == "error"
+        assert await client.get_mix("first") == before
+        await client.set_backend("localhost:7")
+        assert await client.get_backend() == "localhost:7"
+        with pytest.raises(ValueError, match="does not exist"):
+            await client.set_behavior("x")
+        answers = await asyncio.gather(*(client.get_version() for _ in range(5)))
+        assert answers == [vaurien.__version__] * 5
+
+    asyncio.run(scenario())
+
+
+def test_events_are_followed():
+    with interface() as served:
+        served.proxy("other")
+        served.proxy("first")
+        client = Client("127.0.0.1", served.address.port)
+        events = client.events(proxy="first")
+        first = next(events)
+        assert (first["type"], first["proxy"], first["id"]) == ("Listening", "first", 2)
+        client.set_mix("first", mix="100:hang")
+        changed = next(events)
+        assert (changed["type"], changed["mix"], changed["id"]) == ("PolicyChanged", "100:hang", 3)
+        events.close()
+        again = client.events(since=2)
+        assert next(again) == changed
+        again.close()
+
+
+def test_a_token_and_a_socket(tmp_path):
+    path = tmp_path / "api"
+    with interface(f"unix:{path}", token="secret"):
+        assert at(f"unix:{path}", token="secret").list_proxies() == []
+        with pytest.raises(Refused, match="wants its token") as caught:
+            at(f"unix:{path}").list_proxies()
+        assert caught.value.status == 401
+        with pytest.raises(Refused):  # not a ValueError: nothing is wrong with the behavior
+            at(f"unix:{path}").set_behavior("hang")
+
+
+def test_nobody_answers():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    words = rf"http://127.0.0.1:{port} does not answer \(.*refused\); is vaurien running there with --http\?"
+    with pytest.raises(Unreachable, match=words):
+        Client("127.0.0.1", port).get_behavior()
+
+
+@contextlib.contextmanager
+def stranger(status, text):
+    """A server that is not ours."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        try:
+            yield Client("127.0.0.1", server.server_port)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("text", [b"nope", b"[]", b'{"error": "x"}', b'{"errors": []}'])
+def test_an_error_of_somebody_else(text):
+    with stranger(502, text) as client, pytest.raises(Refused, match="502 Bad Gateway: ") as caught:
+        client.get_behavior()
+    assert text.decode() in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://h:1", "http://h:1"),
+        ("h", "http://h:8080"),
+        ("[::1]:2", "http://[::1]:2"),
+        ("https://h/", "https://h:443"),
+        ("unix:/run/x", "unix:/run/x"),
+    ],
+)
+def test_a_url_names_the_interface(url, shown):
+    assert at(url).url == shown
+
+
+@pytest.mark.parametrize("url", ["", "ftp://h", "http://h/path", "http://h:x", "http://[::1"])
+def test_a_url_that_does_not(url):
+    with pytest.raises(ValueError, match="expected http://host:port"):
+        at(url)
+
+
+def test_a_scheme_that_there_is_not():
+    with pytest.raises(ValueError, match="expected http or https"):
+        Client(scheme="ftp")

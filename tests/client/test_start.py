@@ -1,0 +1,93 @@
+"""A proxy started by a test's own setup, and steered: the original's example, as its documentation has it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+import unittest
+
+import pytest
+
+import vaurien
+from vaurien import Client, start_proxy, stop_proxy
+from vaurien.errors import BindError, VaurienError
+
+EXAMPLE = """
+import unittest
+from vaurien import Client, start_proxy, stop_proxy
+
+class MyTest(unittest.TestCase):
+
+    def setUp(self):
+        self.proxy_pid = start_proxy(port=8080)
+
+    def tearDown(self):
+        stop_proxy(self.proxy_pid)
+
+    def test_one(self):
+        client = Client()
+        options = {'inject': True}
+
+        with client.with_behavior('error', **options):
+            # do something...
+            pass
+
+        # we're back to normal here
+"""
+
+
+def free():
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as one:
+        return one.getsockname()[1]
+
+
+@pytest.fixture
+def where():
+    """A free port for the proxy, and one for the interface; the loopback by its number is one address."""
+    return {"proxy_host": "127.0.0.1", "proxy_port": free(), "http_host": "127.0.0.1", "http_port": free()}
+
+
+def test_the_example_of_the_original(monkeypatch, where):
+    """Its ports are those of everybody; here other ones are free."""
+    monkeypatch.setattr(
+        vaurien,
+        "start_proxy",
+        lambda port: start_proxy(**{**where, "http_port": port, "log_level": "error"}),
+        raising=False,
+    )
+    client = functools.partial(Client, "127.0.0.1", where["http_port"])
+    monkeypatch.setattr(vaurien, "Client", client, raising=False)
+    page = {}
+    exec(EXAMPLE.replace("8080", str(where["http_port"])), page)
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(page["MyTest"]).run(result)
+    assert result.testsRun == 1
+    assert result.wasSuccessful(), result.errors + result.failures
+
+
+def test_options_set_live_win_over_the_command_line(where):
+    pid = start_proxy(**where, options=["--behavior", "delay", "--behavior-delay-sleep", "9"], log_level="error")
+    try:
+        client = Client("127.0.0.1", where["http_port"])
+        assert client.get_mix("vaurien")["mix"][0]["options"] == {"sleep": 9.0}
+        client.set_behavior("delay", sleep=2)
+        assert client.get_mix("vaurien")["mix"][0]["options"] == {"sleep": 2}
+        with client.with_behavior("dummy"):
+            assert client.get_behavior() == "dummy"
+        assert client.get_mix("vaurien")["mix"][0]["options"] == {"sleep": 2}
+    finally:
+        stop_proxy(pid)
+    with pytest.raises(VaurienError, match="does not answer"):
+        client.get_behavior()
+
+
+def test_the_interface_has_somebody_else(where):
+    with socket.create_server(("127.0.0.1", where["http_port"])), pytest.raises(BindError, match="something else"):
+        start_proxy(**where)
+
+
+def test_the_proxy_has_somebody_else(where):
+    with socket.create_server(("127.0.0.1", where["proxy_port"])):
+        with pytest.raises(VaurienError, match=r"exit code 2 .* said: vaurien: option proxy .* Address already in use"):
+            start_proxy(**where)

@@ -1,0 +1,124 @@
+"""``[[proxy]]`` tables: several proxies in one TOML file."""
+
+from __future__ import annotations
+
+import pytest
+
+from vaurien import config
+from vaurien.config import Given
+from vaurien.errors import ConfigError, OptionError, UnknownName
+from vaurien.model import Address, Fault, Mix, Stream
+
+TWO = """
+[vaurien]
+timeout = "5s"
+seed = 7
+
+[behavior.delay]
+sleep = 2
+
+[[proxy]]
+name = "redis"
+listen = "localhost:26379"
+backend = "${HOST}:6379"
+protocol = "redis"
+mix = "10:delay"
+
+[[proxy.fault]]
+behavior = "latency"
+stream = "downstream"
+latency = "1.5s"
+probability = 0.5
+
+[[proxy.fault]]
+name = "cut"
+behavior = "bandwidth"
+
+[[proxy]]
+name = "web"
+listen = ":8001"
+backend = "localhost:80"
+timeout = 1
+enabled = false
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text, arguments=(), **variables):
+        path = tmp_path / "chaos.toml"
+        path.write_text(text)
+        return config.load(dict(arguments), variables, Given(str(path), "--config"))
+
+    return load
+
+
+def test_each_table_is_a_proxy(load):
+    redis, web = load(TWO, HOST="db").proxies
+    assert (redis.name, redis.listen, redis.backend) == ("redis", Address("localhost", 26379), Address("db", 6379))
+    assert (redis.protocol, redis.timeout, redis.seed, redis.enabled) == ("redis", 5.0, "7", True)
+    [share] = redis.policy.mix.shares
+    assert (share.percent, share.behavior, dict(share.options)) == (10, "delay", {"sleep": 2.0})
+    assert redis.policy.faults == (
+        Fault("latency", "latency", {"latency": 1500.0}, Stream.DOWNSTREAM, 0.5),
+        Fault("cut", "bandwidth"),
+    )
+    assert (web.protocol, web.timeout, web.seed, web.enabled) == ("tcp", 1.0, "7", False)
+    assert (web.policy.mix, web.policy.faults) == (Mix(), ())
+
+
+def test_the_command_line_and_the_environment_come_first(load):
+    found = load(TWO, {("vaurien", "timeout"): Given("9", "--timeout")}, HOST="db", VAURIEN_PROTOCOL="http")
+    assert [(proxy.timeout, proxy.protocol) for proxy in found.proxies] == [(9.0, "http")] * 2
+
+
+def test_a_seed_that_is_drawn_is_that_of_all(load):
+    first, second = load(TWO.replace("seed = 7", ""), HOST="db").proxies
+    assert first.seed == second.seed
+
+
+@pytest.mark.parametrize("option", ["proxy", "backend", "name"])
+def test_what_is_of_one_proxy_stands_in_its_table(load, option):
+    with pytest.raises(ConfigError, match=rf"--{option}: the file has \[\[proxy\]\] tables; expected it in one"):
+        load(TWO, {("vaurien", option): Given("x:1", f"--{option}")}, HOST="db")
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "message"),
+    [
+        ("[[proxy]]", ConfigError, r"chaos.toml \[\[proxy\]\] 3: it has no name"),
+        ('[[proxy]]\nname = "web"', ConfigError, "there is another proxy named 'web'"),
+        ('[[proxy]]\nname = "x"\nlistn = 1', UnknownName, "'listn'.*did you mean 'listen'"),
+        ('[[proxy]]\nname = "x"\nproxy = ":1"', UnknownName, "unknown key of"),
+        ('[[proxy]]\nname = "x"\ngrace = 1', UnknownName, "unknown key of"),
+        ('[[proxy]]\nname = "x"\nlisten = "nope"', OptionError, r"'nope' \(from .*chaos.toml \[\[proxy\]\] 3 listen\)"),
+        ('[[proxy]]\nname = "x"\nenabled = 2', OptionError, "enabled: 2 .*expected true or false"),
+        ('[[proxy]]\nname = "x"\nmix = "nope"', UnknownName, "behavior or handler 'nope'"),
+        ('[[proxy]]\nname = "x"\nfault = 3', OptionError, r"expected \[\[proxy.fault\]\] tables"),
+        ("[[proxy.fault]]", ConfigError, r"fault 1: it has no behavior"),
+        ('[[proxy.fault]]\nbehavior = "nope"', UnknownName, "'nope' .*fault 1 behavior"),
+        ('[[proxy.fault]]\nbehavior = "latency"\nlatncy = 1', UnknownName, "did you mean 'latency'"),
+        ('[[proxy.fault]]\nbehavior = "latency"\nlatency = -1', OptionError, "fault 1 latency"),
+        ('[[proxy.fault]]\nbehavior = "latency"\nprobability = 2', OptionError, "fault option probability: 2"),
+        ('[[proxy.fault]]\nbehavior = "noop"\n[[proxy.fault]]\nbehavior = "noop"', ConfigError, "named 'noop'"),
+    ],
+)
+def test_what_is_wrong_is_named(load, line, error, message):
+    with pytest.raises(error, match=message):
+        load(TWO + line, HOST="db")
+
+
+def test_proxies_of_an_extended_file(load, tmp_path):
+    (tmp_path / "base.toml").write_text(TWO)
+    extends = '[DEFAULT]\nextends = "base.toml"\n'
+    assert [proxy.name for proxy in load(extends, HOST="db").proxies] == ["redis", "web"]
+    own = '[[proxy]]\nname = "mine"\n'
+    assert [proxy.name for proxy in load(extends + own, HOST="db").proxies] == ["mine"]
+
+
+def test_each_proxy_has_settings_of_its_own(load):
+    found = load(TWO, HOST="db")
+    assert found.source("proxy redis", "backend").endswith("chaos.toml [[proxy]] 1 backend")
+    assert found.source("proxy web", "timeout").endswith("chaos.toml [[proxy]] 2 timeout")
+    assert found.source("proxy redis", "timeout").endswith("chaos.toml [vaurien] timeout")
+    assert found.source("proxy web", "bufsize") == "default"

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+import uvicorn
+
+from tests.running import PATIENCE, Echo, looping
+from vaurien.control import toxiproxy
+from vaurien.hub import Hub
+
+
+class Answer(msgspec.Struct):
+    """A response as it came over the wire; the names of headers in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Api:
+    """The interface of a hub in a loop of its own, spoken to through a socket."""
+
+    def __init__(self, loop, hub, address) -> None:
+        self.loop, self.hub, self.address = loop, hub, address
+
+    def __call__(self, method, path, body=None, **headers) -> Answer:
+        """Ask; *body* is JSON, or bytes as they are."""
+        content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self.address[1]}", "Connection: close"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        if content or method in ("POST", "PATCH"):
+            lines.append(f"Content-Length: {len(content)}")
+        with socket.create_connection(self.address, timeout=PATIENCE) as one:
+            one.sendall("\r\n".join([*lines, "", ""]).encode() + content)
+            return _parsed(one.makefile("rb").read())
+
+    def run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE)
+
+    def proxy(self, upstream, name="p", **more):
+        """Create a proxy on a port of its own; its address."""
+        answer = self("POST", "/proxies", {"name": name, "listen": "127.0.0.1:0", "upstream": upstream, **more})
+        assert answer.status == 201, answer
+        return where(answer.json()["listen"])
+
+    def connect(self, name="p") -> socket.socket:
+        return socket.create_connection(where(self("GET", f"/proxies/{name}").json()["listen"]), timeout=PATIENCE)
+
+
+def where(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _parsed(raw: bytes) -> Answer:
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    return Answer(int(first.split()[1]), {name.lower(): value for name, value in headers.items()}, body)
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def serving(make, observers=()) -> Iterator[Api]:
+    """The application that *make* makes of a hub, served."""
+    with looping() as loop, socket.create_server(("127.0.0.1", 0)) as listening:
+
+        async def start():
+            hub = Hub(observers=observers)
+            server = _Server(uvicorn.Config(make(hub), http="h11", ws="none", lifespan="off", log_config=None))
+            return hub, server, asyncio.create_task(server.serve(sockets=[listening]))
+
+        hub, server, task = asyncio.run_coroutine_threadsafe(start(), loop).result(PATIENCE)
+
+        async def stop():
+            server.should_exit = True
+            await task
+            await hub.stop()
+
+        try:
+            yield Api(loop, hub, listening.getsockname())
+        finally:
+            asyncio.run_coroutine_threadsafe(stop(), loop).result(PATIENCE)
+
+
+@pytest.fixture(scope="session")
+def _api():
+    with serving(toxiproxy.router) as api:
+        yield api
+
+
+@pytest.fixture
+def api(_api, echo):
+    """The interface without any proxy; what a test creates goes with it, before the echo server does."""
+    yield _api
+    for name in list(_api.hub.proxies):
+        _api.run(_api.hub.delete(name))
+
+
+@pytest.fixture(scope="session")
+def strict_api():
+    with serving(lambda hub: toxiproxy.router(hub, strict=True)) as api:
+        yield api
+
+
+@pytest.fixture
+def echo():
+    with Echo() as echo:
+        yield f"127.0.0.1:{echo.address[1]}"

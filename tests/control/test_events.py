@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+
+import pytest
+
+from tests.control.interface import interface
+from tests.running import PATIENCE
+from vaurien.control.events import Recent
+from vaurien.events import Accepted
+
+
+def accepted(number, proxy="p"):
+    return Accepted(proxy=proxy, at=float(number), connection=number, peer="here")
+
+
+def connections(recent, number=0):
+    return [(at, event.connection) for at, event in recent.since(number)]
+
+
+@pytest.mark.parametrize(("since", "first"), [(0, 3), (2, 3), (3, 4), (4, 5), (-1, 3)])
+def test_the_last_events_are_remembered(since, first):
+    recent = Recent(kept=3)
+    for number in range(1, 6):
+        recent(accepted(number))
+    assert connections(recent, since) == [(number, number) for number in range(first, 6)]
+
+
+@pytest.mark.parametrize("since", [5, 6, 10**18])
+def test_nothing_comes_after_the_last(since):
+    recent = Recent()
+    for number in range(1, 6):
+        recent(accepted(number))
+    assert connections(recent, since) == []
+
+
+def test_a_reader_gets_what_was_and_what_comes_and_then_the_end():
+    async def scenario():
+        recent = Recent()
+        recent(accepted(1))
+        recent(accepted(1, "other"))
+        stream = recent.follow(proxy="p")
+        seen = [await anext(stream)]
+        waiting = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        recent(accepted(2))
+        seen.append(await waiting)
+        recent.close()
+        return seen + [rest async for rest in stream]
+
+    first, second = asyncio.run(scenario())
+    number, kind, data = first.decode().strip().split("\n")
+    assert (number, kind) == ("id: 1", "event: Accepted")
+    told = {"type": "Accepted", "proxy": "p", "at": 1.0, "connection": 1, "peer": "here"}
+    assert json.loads(data.removeprefix("data: ")) == told
+    assert second.startswith(b"id: 3\n")
+    assert second.endswith(b"\n\n")
+
+
+def test_a_number_of_an_earlier_run_hides_nothing():
+    async def scenario():
+        recent = Recent()
+        recent(accepted(1))
+        return await anext(recent.follow(500))
+
+    assert asyncio.run(scenario()).startswith(b"id: 1\n")
+
+
+def test_silence_has_its_beat():
+    async def scenario():
+        return await anext(Recent().follow(beat=0.001))
+
+    assert asyncio.run(scenario()) == b":\n\n"
+
+
+def test_events_over_http():
+    with interface() as served:
+        served.proxy("a")
+        served.proxy("b")
+        connection = http.client.HTTPConnection("127.0.0.1", served.address.port, timeout=PATIENCE)
+        connection.request("GET", "/api/v1/events?proxy=b", headers={"Last-Event-ID": "1"})
+        response = connection.getresponse()
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert response.readline() == b"id: 2\n"
+        assert response.readline() == b"event: Listening\n"
+        assert json.loads(response.readline().removeprefix(b"data: "))["proxy"] == "b"
+        response.readline()
+        served.ask("PUT", "/api/v1/proxies/b/mix", {"mix": "20:delay"})
+        assert [response.readline() for _ in range(2)] == [b"id: 3\n", b"event: PolicyChanged\n"]
+        connection.close()
+        response.close()
+
+
+def test_a_reader_does_not_hold_up_the_end():
+    with interface() as served:
+        served.proxy("a")
+        connection = http.client.HTTPConnection("127.0.0.1", served.address.port, timeout=PATIENCE)
+        connection.request("GET", "/api/v1/events")
+        response = connection.getresponse()
+        assert response.readline() == b"id: 1\n"
+    assert response.read().startswith(b"event: Listening")
+    connection.close()

@@ -1,0 +1,230 @@
+"""Every request that cannot be served gets a 4xx that helps, as JSON, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from tests.control.interface import interface
+from tests.running import PATIENCE, read_all
+from vaurien.control import answers, v1
+
+NAMES = {"proxy": "p", "fault": "f", "connection": "1", "behavior": "delay", "protocol": "tcp"}
+WITH_BODY = [route for route in v1.ROUTES if route.body is not None]
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def path(route):
+    return route.path.format(**NAMES)
+
+
+def label(route):
+    return f"{route.method} {route.path}"
+
+
+@pytest.fixture(scope="module")
+def served():
+    with interface() as served:
+        served.proxy("p", mix="20:delay", faults=[{"name": "f", "behavior": "delay", "options": {"sleep": 1}}])
+        yield served
+
+
+@pytest.fixture
+def refused(served):
+    """Ask for what cannot be; the error, once it is clear that nothing has changed."""
+    before = served.get("/api/v1/config")
+
+    def ask(method, where, body=None, **headers):
+        answer = served.ask(method, where, body, **headers)
+        assert 400 <= answer.status < 500, answer
+        assert answer.headers["content-type"] == "application/json"
+        assert served.get("/api/v1/config") == before
+        return answer.status, answer.json["error"]
+
+    return ask
+
+
+BODIES = [
+    (b"", "the body is not JSON"),
+    (b"{", "the body is not JSON"),
+    (b'"\xff"', "the body is not JSON"),
+    (b"[" * 100_000, "nested too deeply"),
+    (b"null", "Expected `object`, got `null`"),
+    (b"[]", "Expected `object`, got `array`"),
+    (b'"x"', "Expected `object`, got `str`"),
+    (b'{"x": 1}', ""),
+]
+
+
+@pytest.mark.parametrize(("body", "words"), BODIES)
+@pytest.mark.parametrize("route", WITH_BODY, ids=label)
+def test_a_body_that_is_none(refused, route, body, words):
+    status, error = refused(route.method, path(route), body)
+    assert status == 400
+    assert words in error["message"]
+
+
+@pytest.mark.parametrize("route", WITH_BODY, ids=label)
+def test_a_body_of_ten_megabytes_is_not_read(served, route):
+    """The client would still be sending; the answer comes before it has begun."""
+    with socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as client:
+        head = f"{route.method} {path(route)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10485760\r\n\r\n"
+        client.sendall(head.encode())
+        assert read_all(client).split()[1] == b"413"
+
+
+SLOW = [*((route.method, path(route)) for route in WITH_BODY), ("PUT", "/behavior"), ("PUT", "/backend")]
+
+
+@pytest.mark.parametrize(("method", "where"), SLOW)
+def test_a_body_that_does_not_come_is_not_waited_for(served, monkeypatch, method, where):
+    monkeypatch.setitem(answers.body.__kwdefaults__, "within", 0.01)
+    before = served.get("/api/v1/config")
+    with socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as client:
+        client.sendall(f"{method} {where} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{{".encode())
+        assert read_all(client).split()[1] == b"408"
+    assert served.get("/api/v1/config") == before
+
+
+@pytest.mark.parametrize("route", v1.ROUTES, ids=label)
+def test_a_foreign_host_and_a_foreign_origin(refused, route):
+    for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+        status, _ = refused(route.method, path(route), b"{}", **headers)
+        assert status == 403
+
+
+@pytest.mark.parametrize("where", sorted({path(route) for route in v1.ROUTES}))
+def test_a_method_that_there_is_not(served, where):
+    there = {route.method for route in v1.ROUTES if path(route) == where}
+    for method in set(METHODS) - there:
+        answer = served.ask(method, where, b"{}")
+        assert answer.status == 405
+        assert set(answer.headers["allow"].split(", ")) == there
+        assert f"{method} is not a method of {where}" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("route", [one for one in v1.ROUTES if "{" in one.path], ids=label)
+def test_names_that_there_are_not(refused, route):
+    body = {"POST": {"behavior": "delay"}, "PUT": {"mix": ""}, "PATCH": {}}.get(route.method)
+    kinds = [word for word in NAMES if "{" + word + "}" in route.path]
+    for kind in kinds:
+        names = {**NAMES, kind: "nobody"}
+        status, error = refused(route.method, route.path.format(**names), body)
+        assert status == 404
+        assert "'nobody'" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "words"),
+    [
+        ({}, "/name", "missing required field `name`"),
+        ({"name": "a"}, "/backend", "missing required field `backend`"),
+        ({"name": 1, "backend": "h:1"}, "/name", "Expected `str`, got `int`"),
+        ({"name": "", "backend": "h:1"}, "/name", "length >= 1"),
+        ({"name": "a/b", "backend": "h:1"}, "/name", "matching regex"),
+        ({"name": "a", "backend": "h"}, "/backend", "expected host:port"),
+        ({"name": "a", "backend": "h:0"}, "/backend", "expected a port from 1"),
+        ({"name": "a", "backend": "h\0:1"}, "/backend", "without control characters"),
+        ({"name": "a", "backend": f"{'h' * 64}:1"}, "/backend", "1 to 63 characters"),
+        ({"name": "a", "backend": "h:1", "listen": "x"}, "/listen", "expected host:port"),
+        ({"name": "a", "backend": "h:1", "backlog": 2**40}, "/backlog", "<= 2147483647"),
+        ({"name": "a", "backend": "h:1", "timeout": -1}, "/timeout", ">= 0"),
+        ({"name": "a", "backend": "h:1", "enabled": "yes"}, "/enabled", "Expected `bool`"),
+        ({"name": "a", "backend": "h:1", "protocol": "htpt"}, "/protocol", "did you mean 'http'?"),
+        ({"name": "a", "backend": "h:1", "protocol": "this.Class"}, "/protocol", "when the program starts"),
+        ({"name": "a", "backend": "h:1", "protocol_options": {"x": 1}}, "/protocol_options/x", "unknown option"),
+        ({"name": "a", "backend": "h:1", "mix": 1}, "/mix", "Expected `str | array`"),
+        ({"name": "a", "backend": "h:1", "mix": "120:delay"}, "/mix", "0 to 100 percent"),
+        ({"name": "a", "backend": "h:1", "mix": "20:dealy"}, "/mix", "did you mean 'delay'?"),
+        ({"name": "a", "backend": "h:1", "mix": [{"percent": 101, "behavior": "delay"}]}, "/mix/0/percent", "<= 100"),
+        ({"name": "a", "backend": "h:1", "mix": [{"percent": 60, "behavior": "delay"}] * 2}, "/mix", "add up to 120"),
+        (
+            {"name": "a", "backend": "h:1", "faults": [{"behavior": "delay", "options": {"sleep": "x"}}]},
+            "/faults/0/options/sleep",
+            "expected seconds",
+        ),
+        (
+            {"name": "a", "backend": "h:1", "faults": [{"behavior": "delay"}, {"behavior": "delay"}]},
+            "/faults/1/name",
+            "given twice",
+        ),
+    ],
+)
+def test_a_proxy_that_cannot_be(refused, body, pointer, words):
+    status, error = refused("POST", "/api/v1/proxies", body)
+    assert (status, error["pointer"]) == (400, pointer)
+    assert words in error["message"]
+    if body:
+        status, error = refused("PUT", "/api/v1/config", {"proxies": [{"name": "p", "backend": "h:1"}, body]})
+        assert (status, error["pointer"]) == (400, f"/proxies/1{pointer}")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "words"),
+    [
+        ({}, "/behavior", "missing required field"),
+        ({"behavior": "dely"}, "/behavior", "did you mean 'delay'?"),
+        ({"behavior": "antigravity.fly"}, "/behavior", "must be named when the program starts"),
+        ({"behavior": "delay", "name": "a/b"}, "/name", "matching regex"),
+        ({"behavior": "delay", "options": {"slep": 1}}, "/options/slep", "did you mean 'sleep'?"),
+        ({"behavior": "delay", "options": {"sleep": -1}}, "/options/sleep", "expected seconds"),
+        ({"behavior": "delay", "options": {"a/b~c": 1}}, "/options/a~1b~0c", "unknown option"),
+        ({"behavior": "delay", "probability": 1.5}, "/probability", "<= 1"),
+        ({"behavior": "delay", "stream": "sideways"}, "/stream", "Invalid enum value"),
+        ({"behavior": "delay", "scope": []}, "/scope", "Expected"),
+        ({"behavior": "delay", "probabilty": 1}, "/probabilty", "unknown field"),
+    ],
+)
+def test_a_fault_that_cannot_be(refused, body, pointer, words):
+    status, error = refused("POST", "/api/v1/proxies/p/faults", body)
+    assert (status, error["pointer"]) == (400, pointer)
+    assert words in error["message"]
+
+
+def test_a_fault_keeps_its_name(refused):
+    status, error = refused("PATCH", "/api/v1/proxies/p/faults/f", {"name": "g"})
+    assert (status, error["pointer"]) == (400, "/name")
+
+
+def test_what_exists_already(refused):
+    assert refused("POST", "/api/v1/proxies", {"name": "p", "backend": "h:1"})[0] == 409
+    assert refused("POST", "/api/v1/proxies/p/faults", {"name": "f", "behavior": "delay"})[0] == 409
+
+
+def test_an_address_that_cannot_be_had(refused):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        for method, where, body in [
+            ("POST", "/api/v1/proxies", {"name": "new", "backend": "h:1", "listen": listen}),
+            ("PATCH", "/api/v1/proxies/p", {"listen": listen}),
+        ]:
+            status, error = refused(method, where, body)
+            assert status == 409
+            assert error["message"] == f"cannot listen on {listen}: Address already in use"
+
+
+@pytest.mark.parametrize("query", ["since=x", "since=-1", "since=" + "9" * 30, "sinse=1", "proxy=nobody"])
+def test_events_of_nowhere(refused, query):
+    status, error = refused("GET", f"/api/v1/events?{query}")
+    assert status == (404 if "proxy" in query else 400)
+    assert "expected" in error["message"] or "did you mean" in error["message"] or "known are" in error["message"]
+
+
+def test_a_path_that_there_is_not(refused):
+    status, error = refused("GET", "/api/v1/proxys")
+    assert status == 404
+    assert "/openapi.json" in error["message"]
+
+
+def test_what_is_no_http_at_all(served):
+    with socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as client:
+        client.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        assert b"400" in read_all(client).split(b"\r\n")[0]
+
+
+def test_the_errors_are_as_the_document_says(served):
+    error = json.loads(served.ask("GET", "/api/v1/proxies/nobody").body)
+    assert set(error) == {"error"}
+    assert set(error["error"]) <= {"message", "pointer"}

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import msgspec
+import pytest
+
+from tests.control.interface import interface
+from tests.running import PATIENCE, Echo
+from vaurien import __version__, plugins
+from vaurien.control import wire
+from vaurien.model import Fault, ProxyConfig
+
+
+@pytest.fixture(scope="module")
+def _served():
+    with interface() as served:
+        yield served
+
+
+@pytest.fixture
+def served(_served):
+    yield _served
+    _served.clear()
+
+
+@pytest.fixture(scope="module")
+def echo():
+    with Echo() as echo:
+        yield f"127.0.0.1:{echo.address[1]}"
+
+
+@contextlib.contextmanager
+def client(proxy):
+    """A client of *proxy* whose connection is there."""
+    host, _, port = proxy["address"].rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as one:
+        one.sendall(b"hello")
+        assert one.recv(5) == b"hello"
+        yield one
+
+
+def test_health_and_version(served):
+    assert served.get("/healthz") == {"status": "ok"}
+    assert served.get("/api/v1/version") == {"version": __version__}
+
+
+def test_a_proxy_from_its_beginning_to_its_end(served, echo):
+    made = served.proxy("web", echo, mix="20:delay")
+    assert made["name"] == "web"
+    assert made["address"] == made["listen"]
+    assert made["mix"] == [{"percent": 20.0, "behavior": "delay", "options": {}}]
+    with client(made):
+        assert served.get("/api/v1/proxies/web") == {**made, "connections": 1, "accepted": 1}
+    assert [proxy["name"] for proxy in served.get("/api/v1/proxies")["proxies"]] == ["web"]
+    assert served.ask("DELETE", "/api/v1/proxies/web").status == 204
+    assert served.ask("GET", "/api/v1/proxies/web").status == 404
+    with pytest.raises(ConnectionRefusedError):
+        client(made).__enter__()
+
+
+def test_every_field_of_the_model_is_one_of_the_interface():
+    fields = {*ProxyConfig.__struct_fields__} - {"policy"} | {"mix", "faults"}
+    assert set(wire.ProxyBody.__struct_fields__) == fields
+    assert set(wire.FaultBody.__struct_fields__) == set(Fault.__struct_fields__)
+
+
+def test_a_proxy_is_switched_off_and_on_and_keeps_its_port(served, echo):
+    made = served.proxy("web", echo)
+    off = served.ask("PATCH", "/api/v1/proxies/web", {"enabled": False}).json
+    assert (off["enabled"], off["address"]) == (False, made["address"])
+    with pytest.raises(ConnectionRefusedError):
+        client(made).__enter__()
+    assert served.ask("PATCH", "/api/v1/proxies/web", {"enabled": True}).json == made
+    with client(made):
+        pass
+
+
+def test_a_proxy_gets_another_backend_and_keeps_its_faults(served, echo):
+    served.proxy("web", "127.0.0.1:9", faults=[{"behavior": "delay"}])
+    changed = served.ask("PATCH", "/api/v1/proxies/web", {"backend": echo}).json
+    assert (changed["backend"], len(changed["faults"])) == (echo, 1)
+
+
+def test_a_proxy_has_the_seed_of_the_program_unless_it_is_given_one():
+    with interface(seed="12345") as served:
+        assert served.proxy("a")["seed"] == "12345"
+        assert served.proxy("b", seed="7")["seed"] == "7"
+        body = {"proxies": [{"name": "c", "backend": "h:1"}]}
+        assert served.ask("PUT", "/api/v1/config", body).json["proxies"][0]["seed"] == "12345"
+
+
+def test_a_proxy_that_does_not_run_yet(served):
+    assert served.proxy("later", enabled=False)["enabled"] is False
+
+
+def test_a_mix_as_text_and_as_shares(served):
+    served.proxy("web")
+    shares = [{"percent": 20.0, "behavior": "delay", "options": {"sleep": 2}}]
+    expected = {"text": "20:delay", "mix": shares}
+    assert served.ask("PUT", "/api/v1/proxies/web/mix", {"mix": shares}).json == expected
+    assert served.get("/api/v1/proxies/web/mix") == expected
+    assert served.ask("PUT", "/api/v1/proxies/web/mix", {"mix": ""}).json == {"text": "", "mix": []}
+
+
+def test_a_fault_from_its_beginning_to_its_end(served):
+    served.proxy("web")
+    where = "/api/v1/proxies/web/faults"
+    given = {
+        "behavior": "delay",
+        "options": {"sleep": 2},
+        "stream": "upstream",
+        "probability": 0.5,
+        "scope": "exchange",
+    }
+    added = served.ask("POST", where, given)
+    assert added.status == 201
+    assert {name: added.json[name] for name in given} == given
+    assert served.get(where) == {"faults": [added.json]}
+    changed = served.ask("PATCH", f"{where}/delay", {"options": {"before": False}, "probability": None}).json
+    assert changed == {**added.json, "options": {"sleep": 2, "before": False}, "probability": 1.0}
+    assert served.get(f"{where}/delay") == changed
+    assert served.ask("PATCH", f"{where}/delay", {"options": {"sleep": None}}).json["options"] == {"before": False}
+    assert served.ask("DELETE", f"{where}/delay").status == 204
+    assert served.get(where) == {"faults": []}
+
+
+@pytest.mark.parametrize("defaults", [field for field in msgspec.structs.fields(Fault) if not field.required], ids=str)
+def test_what_a_fault_is_not_given_has_its_default(served, defaults):
+    served.proxy("web")
+    added = served.ask("POST", "/api/v1/proxies/web/faults", {"behavior": "delay"}).json
+    default = defaults.default if defaults.default is not msgspec.NODEFAULT else defaults.default_factory()
+    assert added[defaults.name] == msgspec.to_builtins(default)
+
+
+def test_connections_are_seen_closed_and_reset(served, echo):
+    made = served.proxy("web", echo, faults=[{"name": "slow", "behavior": "delay", "options": {"sleep": 0}}])
+    where = "/api/v1/proxies/web/connections"
+    with client(made) as first, client(made) as second:
+        seen = served.get(where)["connections"]
+        assert [one["number"] for one in seen] == [1, 2]
+        assert seen[0]["peer"] == "{}:{}".format(*first.getsockname())
+        assert (seen[0]["sent"], seen[0]["received"], seen[0]["faults"]) == (5, 5, ["slow"])
+        assert seen[0]["age"] >= 0
+        assert served.get(f"{where}/2")["number"] == 2
+        assert served.ask("DELETE", f"{where}/1").status == 204
+        assert first.recv(1) == b""
+        assert served.ask("POST", f"{where}/2/reset").status == 204
+        with pytest.raises(ConnectionResetError):
+            second.recv(1)
+    assert served.ask("DELETE", f"{where}/1").status == 404
+
+
+def test_a_configuration_comes_back_as_it_was(served, echo):
+    slow = {"behavior": "delay", "options": {"sleep": 0}}
+    made = served.proxy("web", echo, mix="20:dummy,10:dummy", faults=[slow], timeout=5)
+    served.proxy("db", enabled=False, max_connections=3)
+    kept = served.get("/api/v1/config")
+    with client(made) as one:
+        assert served.ask("PUT", "/api/v1/config", kept).json == kept
+        one.sendall(b"still")
+        assert one.recv(5) == b"still"
+    served.clear()
+    assert served.ask("PUT", "/api/v1/config", kept).json == kept
+
+
+def test_a_configuration_takes_away_what_it_does_not_name(served):
+    served.proxy("web")
+    assert served.ask("PUT", "/api/v1/config", {"proxies": []}).json == {"proxies": []}
+    assert served.get("/api/v1/proxies") == {"proxies": []}
+
+
+def test_reset_takes_faults_away_and_switches_on(served):
+    served.proxy("web", mix="20:delay", faults=[{"behavior": "delay"}])
+    served.proxy("off", enabled=False)
+    assert served.ask("POST", "/api/v1/reset").status == 204
+    web, off = served.get("/api/v1/proxies")["proxies"]
+    assert (web["mix"], web["faults"], off["enabled"]) == ([], [], True)
+
+
+@pytest.mark.parametrize("kind", ["behavior", "protocol"])
+def test_what_there_is_to_choose_from(served, kind):
+    found = served.get(f"/api/v1/{kind}s")[f"{kind}s"]
+    assert set(plugins.names(kind)) <= {one["name"] for one in found}
+    for one in found:
+        assert one == served.get(f"/api/v1/{kind}s/{one['name']}")
+        declared = plugins.find(one["name"], one["kind"]).declarations
+        assert list(one["options"]["properties"]) == [option.name for option in declared]
+        assert one["summary"]
+
+
+def test_the_schema_of_an_option_has_its_bounds(served):
+    options = served.get("/api/v1/behaviors/delay")["options"]
+    sleep = options["properties"]["sleep"]
+    assert (sleep["type"], sleep["minimum"], sleep["default"]) == ("number", 0, 1.0)
+    assert "500ms" in sleep["description"]
+    assert options["additionalProperties"] is False
+
+
+def test_head_is_get_without_the_body(served):
+    answer = served.ask("HEAD", "/api/v1/version")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_a_name_with_spaces_and_signs(served):
+    served.proxy("a b?#%")
+    assert served.get("/api/v1/proxies/a%20b%3F%23%25")["name"] == "a b?#%"
+
+
+def test_an_error_that_should_not_be_is_not_told(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("secret")
+
+    with interface() as served:
+        monkeypatch.setattr(served.hub, "get", broken)
+        answer = served.ask("GET", "/api/v1/proxies/p")
+    assert (answer.status, answer.headers["content-type"]) == (500, "application/json")
+    assert "should not be" in answer.json["error"]["message"]
+    assert b"secret" not in answer.body
+
+
+def test_a_configuration_of_which_one_cannot_have_its_address(served):
+    old = served.proxy("old")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        wanted = [{"name": "old", "backend": "h:1", "listen": listen}, {"name": "new", "backend": "h:2"}]
+        answer = served.ask("PUT", "/api/v1/config", {"proxies": wanted})
+    assert answer.status == 409
+    assert listen in answer.json["error"]["message"]
+    assert served.get("/api/v1/proxies/old")["address"] == old["address"]
+    assert served.get("/api/v1/proxies/new")["enabled"] is True
+
+
+def test_a_unix_socket_is_of_its_user_alone(tmp_path):
+    path = tmp_path / "api.sock"
+    with interface(f"unix:{path}"):
+        assert path.stat().st_mode & 0o777 == 0o600
+        with socket.socket(socket.AF_UNIX) as one:
+            one.settimeout(PATIENCE)
+            one.connect(str(path))
+            one.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert one.recv(100).startswith(b"HTTP/1.1 200")
+    assert not path.exists()

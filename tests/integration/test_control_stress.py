@@ -1,0 +1,358 @@
+"""The hub and its interface under load, and against a model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import random
+import socket
+import threading
+import time
+
+import httpx
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from tests.control.conftest import serving
+from tests.running import PATIENCE
+from vaurien.control import toxiproxy
+from vaurien.errors import Conflict, UnknownName
+from vaurien.hub import Hub
+from vaurien.model import Address, Fault, Policy, ProxyConfig
+
+OPERATIONS = 1000
+CLIENTS = 8
+STREAMS = 200
+STALLED = 20
+ANSWER_WITHIN = 0.25
+"""Seconds within which 99 of 100 calls are answered, however many connections there are; a promise to users."""
+
+CHUNK = bytes(range(256)) * 4
+
+
+async def sink(reader, writer):
+    """An echo server's side of a connection."""
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(1 << 14):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+class Streams:
+    """Clients that send and receive all the time, in a loop of their own; some read nothing."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread.start()
+        self.passed = 0
+        self.wrong: list[str] = []
+        self._over = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE * 3)
+
+    async def serve(self):
+        self.server = await asyncio.start_server(sink, "127.0.0.1", 0, backlog=512)
+        return self.server.sockets[0].getsockname()[1]
+
+    async def open(self, address, count, talk):
+        for _ in range(count):
+            streams = await asyncio.open_connection(*address)
+            self._tasks.append(asyncio.ensure_future(talk(*streams)))
+
+    async def faultless(self, reader, writer):
+        """Every byte comes back, in order."""
+        while not self._over:
+            writer.write(CHUNK)
+            if await reader.readexactly(len(CHUNK)) != CHUNK:
+                self.wrong.append("a byte changed")
+            self.passed += len(CHUNK)
+            await asyncio.sleep(0.01)
+        writer.close()
+
+    async def faulty(self, reader, writer):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while not self._over:
+                writer.write(CHUNK)
+                async with asyncio.timeout(PATIENCE):
+                    await reader.read(1 << 14)
+                await asyncio.sleep(0.02)
+        writer.close()
+
+    async def stalled(self, reader, writer):
+        reader._transport.pause_reading()  # never reads: what is sent to it waits in the proxy
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            while not self._over:
+                writer.write(CHUNK * 16)
+                async with asyncio.timeout(0.05):
+                    await writer.drain()
+        writer.transport.abort()
+
+    async def finish(self):
+        self._over = True
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                self.wrong.append(repr(outcome))
+        self.server.close()
+
+    def close(self):
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(PATIENCE)
+        self.loop.close()
+
+
+TOXICS = [
+    ("latency", {"latency": 30, "jitter": 10}),
+    ("bandwidth", {"rate": 50}),
+    ("bandwidth", {"rate": 0}),
+    ("slicer", {"average_size": 100, "size_variation": 50, "delay": 10}),
+    ("limit_data", {"bytes": 100_000}),
+    ("slow_close", {"delay": 10}),
+    ("noop", {}),
+]
+
+
+def operation(api, dice):
+    """One random call on one of the proxies that suffer."""
+    name = f"p{dice.randrange(4)}"
+    toxic = f"t{dice.randrange(6)}"
+    kind, attributes = dice.choice(TOXICS)
+    body = {"name": toxic, "type": kind, "attributes": attributes, "toxicity": dice.random()}
+    body["stream"] = dice.choice(["upstream", "downstream"])
+    path = f"/proxies/{name}/toxics"
+    calls = [
+        lambda: api("POST", path, body),
+        lambda: api("POST", path, body),
+        lambda: api("PATCH", f"{path}/{toxic}", {"toxicity": dice.random()}),
+        lambda: api("DELETE", f"{path}/{toxic}"),
+        lambda: api("GET", "/proxies"),
+        lambda: api("GET", path),
+        lambda: api("PATCH", f"/proxies/{name}", {"enabled": dice.random() < 0.8}),
+    ]
+    return dice.choice(calls)()
+
+
+@pytest.mark.slow
+def test_calls_are_answered_whatever_the_connections_do():
+    before = len(os.listdir("/proc/self/fd"))
+    streams = Streams()
+    took: list[float] = []
+    statuses: set[int] = set()
+    try:
+        with serving(toxiproxy.router) as api:
+            port = streams.run(streams.serve())
+            untouched = api.proxy(f"127.0.0.1:{port}", "untouched")
+            suffering = [api.proxy(f"127.0.0.1:{port}", f"p{number}") for number in range(4)]
+            streams.run(streams.open(untouched, STREAMS // 4, streams.faultless))
+            for number, address in enumerate(suffering):
+                streams.run(streams.open(address, STREAMS * 3 // 16, streams.faulty))
+                streams.run(streams.open(address, STALLED // 4, streams.stalled))
+                for position, (kind, attributes) in enumerate(TOXICS[:3]):
+                    body = {"name": f"t{position}", "type": kind, "attributes": attributes, "toxicity": 0.3}
+                    api("POST", f"/proxies/p{number}/toxics", body)
+
+            def client(seed):
+                dice = random.Random(seed)
+                for _ in range(OPERATIONS // CLIENTS):
+                    began = time.monotonic()
+                    answer = operation(api, dice)
+                    took.append(time.monotonic() - began)
+                    statuses.add(answer.status)
+
+            threads = [threading.Thread(target=client, args=(seed,)) for seed in range(CLIENTS)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(PATIENCE * 6)
+            assert len(took) == OPERATIONS // CLIENTS * CLIENTS
+            assert statuses <= {200, 204, 404, 409}
+            assert sorted(took)[int(len(took) * 0.99)] < ANSWER_WITHIN
+            assert api("POST", "/reset").status == 204
+            streams.run(streams.finish())
+            assert streams.wrong == []
+            assert streams.passed > STREAMS * len(CHUNK)
+            for name in list(api.hub.proxies):
+                assert api("DELETE", f"/proxies/{name}").status == 204
+    finally:
+        streams.close()
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_two_hundred_proxies_with_three_faults_are_made_in_a_second():
+    faults = [{"type": "latency"}, {"type": "noop"}, {"type": "bandwidth", "stream": "upstream"}]
+    entries = [
+        {"name": f"p{number}", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:1", "toxics": faults}
+        for number in range(200)
+    ]
+    with serving(toxiproxy.router) as api:
+        began = time.monotonic()
+        answer = api("POST", "/populate", entries)
+        took = time.monotonic() - began
+        assert answer.status == 201
+        assert all(len(proxy["toxics"]) == 3 for proxy in answer.json()["proxies"])
+        assert took < 1
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+FAULTS = st.sampled_from(["one", "two"])
+
+
+class Model(RuleBasedStateMachine):
+    """The hub does what a few dictionaries would: names, order, states, faults, and which ports accept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.hub = Hub()
+        self.model: dict[str, dict[str, object]] = {}
+
+    def run(self, coroutine):
+        return self.loop.run_until_complete(coroutine)
+
+    def expect(self, error, verb, name, fact=None):
+        """Do *verb*, which must raise *error*, if that is one."""
+        with contextlib.nullcontext() if error is None else pytest.raises(error):
+            self.run(self.act(verb, name, fact))
+
+    async def act(self, verb, name, fact):
+        """Do *verb* with the proxy *name*, as this interface does it."""
+        if verb == "create":
+            enabled, fault = fact
+            faults = (Fault(fault, "noop"),) if fault else ()
+            here, nowhere = Address("127.0.0.1"), Address("127.0.0.1", 1)
+            policy = Policy(faults=faults)
+            await self.hub.create(ProxyConfig(name=name, listen=here, backend=nowhere, enabled=enabled, policy=policy))
+        elif verb == "delete":
+            await self.hub.delete(name)
+        elif verb == "enable":
+            await self.hub.change(name, enabled=fact)
+        elif verb == "add":
+            self.hub.add_fault(name, Fault(fact, "noop"))
+        elif verb == "remove":
+            self.hub.remove_fault(name, fact)
+        else:
+            await self.hub.reset()
+
+    @rule(name=NAMES, enabled=st.booleans(), fault=st.none() | FAULTS)
+    def create(self, name, enabled, fault):
+        self.expect(Conflict if name in self.model else None, "create", name, (enabled, fault))
+        self.model.setdefault(name, {"enabled": enabled, "faults": [fault] if fault else []})
+
+    @rule(name=NAMES)
+    def delete(self, name):
+        self.expect(None if name in self.model else UnknownName, "delete", name)
+        self.model.pop(name, None)
+
+    @rule(name=NAMES, enabled=st.booleans())
+    def enable(self, name, enabled):
+        known = name in self.model
+        self.expect(None if known else UnknownName, "enable", name, enabled)
+        if known:
+            self.model[name]["enabled"] = enabled
+
+    @rule(name=NAMES, fault=FAULTS)
+    def add(self, name, fault):
+        error = UnknownName if name not in self.model else Conflict if fault in self.model[name]["faults"] else None
+        self.expect(error, "add", name, fault)
+        if error is None:
+            self.model[name]["faults"].append(fault)
+
+    @rule(name=NAMES, fault=FAULTS)
+    def remove(self, name, fault):
+        known = name in self.model and fault in self.model[name]["faults"]
+        self.expect(None if known else UnknownName, "remove", name, fault)
+        if known:
+            self.model[name]["faults"].remove(fault)
+
+    @rule()
+    def reset(self):
+        self.expect(None, "reset", "")
+        for one in self.model.values():
+            one.update(enabled=True, faults=[])
+
+    @rule(names=st.lists(NAMES, unique=True))
+    def replace(self, names):
+        configs = [self.hub.proxies[name].config for name in names if name in self.model]
+        self.run(self.hub.replace(configs))
+        self.model = {name: one for name, one in self.model.items() if name in names}
+
+    @invariant()
+    def agrees(self):
+        assert list(self.hub.proxies) == list(self.model)
+        for name, one in self.model.items():
+            proxy = self.hub.get(name)
+            assert [fault.name for fault in proxy.policy.faults] == one["faults"]
+            assert proxy.enabled == proxy.config.enabled == one["enabled"]
+            if proxy.address.port:
+                with socket.socket() as probe:
+                    accepts = probe.connect_ex((proxy.address.host, proxy.address.port)) == 0
+                assert accepts == one["enabled"]
+
+    def teardown(self):
+        self.run(self.hub.stop())
+        left = asyncio.all_tasks(self.loop)
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        self.loop.close()
+        assert not left
+
+
+class ApiModel(Model):
+    """The same through Toxiproxy's interface."""
+
+    async def act(self, verb, name, fact):
+        proxy = {"name": name, "listen": "127.0.0.1:0", "upstream": "127.0.0.1:1"}
+        if (
+            verb == "create" and name not in self.hub.proxies
+        ):  # `/populate` takes toxics, and leaves alone what is there
+            enabled, fault = fact
+            toxics = [{"name": fault, "type": "noop"}] if fault else []
+            await self.ask("POST", "/populate", [{**proxy, "enabled": enabled, "toxics": toxics}])
+            return
+        path = f"/proxies/{name}"
+        method, path, body = {
+            "create": ("POST", "/proxies", proxy),
+            "delete": ("DELETE", path, None),
+            "enable": ("PATCH", path, {"enabled": fact}),
+            "add": ("POST", f"{path}/toxics", {"name": fact, "type": "noop"}),
+            "remove": ("DELETE", f"{path}/toxics/{fact}", None),
+            "reset": ("POST", "/reset", None),
+        }[verb]
+        await self.ask(method, path, body)
+
+    async def ask(self, method, path, body):
+        transport = httpx.ASGITransport(toxiproxy.router(self.hub))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answer = await client.request(method, path, json=body)
+        if answer.status_code == 404:
+            raise UnknownName("it", path, ())
+        if answer.status_code == 409:
+            raise Conflict("it", path)
+        assert answer.is_success, answer.text
+
+    @invariant()
+    def shows(self):
+        """A listing says what the model knows."""
+
+        async def listing():
+            transport = httpx.ASGITransport(toxiproxy.router(self.hub))
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                return (await client.get("/proxies")).json()
+
+        shown = {
+            name: {"enabled": one["enabled"], "faults": [toxic["name"] for toxic in one["toxics"]]}
+            for name, one in self.run(listing()).items()
+        }
+        assert shown == dict(sorted(self.model.items()))
+
+
+TestModel = Model.TestCase
+TestApiModel = ApiModel.TestCase
+TestModel.settings = TestApiModel.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
