@@ -8,12 +8,12 @@ import socket
 
 import pytest
 
+from tests.hubs import ANY, ask, config, connect, ended, refuses, taken
 from tests.running import Echo, read
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName
 from vaurien.hub import Hub
-from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
+from vaurien.model import Address, Fault, Mix, Policy
 
-ANY = Address("127.0.0.1", 0)
 HANG = Fault("hung", "hang")
 
 
@@ -41,41 +41,6 @@ def hub():
         asyncio.run(whole())
 
     return run
-
-
-def config(name="a", listen=ANY, backend=ANY, **facts):
-    return ProxyConfig(name=name, listen=listen, backend=backend, **facts)
-
-
-async def connect(proxy):
-    return await asyncio.open_connection(proxy.address.host, proxy.address.port)
-
-
-async def ask(streams, data=b"hello"):
-    reader, writer = streams
-    writer.write(data)
-    return await reader.readexactly(len(data))
-
-
-async def ended(streams):
-    """Wait for the end of the stream, in order or not."""
-    reader, writer = streams
-    with contextlib.suppress(ConnectionError):
-        assert await reader.read() == b""
-    writer.close()
-    with contextlib.suppress(ConnectionError):
-        await writer.wait_closed()
-
-
-def refuses(address):
-    with socket.socket() as probe:
-        return probe.connect_ex((address.host, address.port)) != 0
-
-
-def taken():
-    """A listening socket, and its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    return listening, Address(*listening.getsockname())
 
 
 def test_create_starts_and_keeps_the_order(hub, echo):

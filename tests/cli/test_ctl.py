@@ -4,11 +4,14 @@ import json
 import re
 import shlex
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.control.interface import interface
+from tests.running import PATIENCE
 from vaurien.cli import columns, ctl
 from vaurien.control import original
 
@@ -119,6 +122,17 @@ def test_events_are_a_line_each(run, served, monkeypatch):
     monkeypatch.setattr(ctl.click, "echo", take)
     assert ctl.main(["events", "--proxy", "first"]) == 0
     assert (shown[0]["type"], shown[0]["proxy"]) == ("Listening", "first")
+
+
+def test_a_reader_that_has_gone_is_no_error(served):
+    host = f"127.0.0.1:{served.address.port}"
+    command = [sys.executable, "-u", "-m", "vaurien.cli.ctl", "--host", host, "events"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        for mix in ("10:delay", "20:delay"):  # it is written to, and finds out
+            served.ask("PUT", "/api/v1/proxies/first/mix", {"mix": mix})
+        assert (process.wait(PATIENCE), process.stderr.read()) == (0, b"")
 
 
 def test_a_token_of_a_file(tmp_path, capsys, monkeypatch):

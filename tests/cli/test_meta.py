@@ -113,10 +113,13 @@ def test_what_is_not_understood(capsys):
     assert "meta-vaurien: Invalid value for '--port'" in capsys.readouterr().err
 
 
-def test_it_says_where_it_is(monkeypatch, capsys):
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_it_says_where_it_is_and_warns(monkeypatch, capsys, host, warned):
     def stop(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(meta.Front, "serve_forever", stop)
-    assert meta.main(["--host", "127.0.0.1", "--port", "0"]) == 0
-    assert "http://127.0.0.1:" in capsys.readouterr().out
+    assert meta.main(["--host", host, "--port", "0"]) == 0
+    out, err = capsys.readouterr()
+    assert f"http://{host}:" in out
+    assert ("warning: who reaches 0.0.0.0 reaches all ports" in err) is warned

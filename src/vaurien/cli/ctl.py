@@ -180,7 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(UNREACHABLE, str(error))
     except (Refused, VaurienError, ValueError) as error:
         return _fail(REFUSED, str(error))
-    except (KeyboardInterrupt, click.Abort, BrokenPipeError):  # how one stops following events
+    except (KeyboardInterrupt, click.Abort):  # how one stops following events
+        return OK
+    except SystemExit:  # another way, `| head`: what click makes of a pipe that nobody reads
         return OK
     return OK
 

@@ -17,7 +17,7 @@ import click
 
 from vaurien import __version__
 from vaurien.control.answers import BODY_LIMIT
-from vaurien.control.security import Guard, Refusal
+from vaurien.control.security import Guard, Refusal, exposed
 from vaurien.errors import BindError, VaurienError
 from vaurien.model import Address
 
@@ -143,6 +143,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def command(host: str, port: int) -> None:
     """One HTTP address for many proxies: /8001/path goes to port 8001 as /path."""
     with Front(host, port) as front:
+        if exposed(Address(host, port), None):
+            print(f"meta-vaurien: warning: who reaches {host or 'it'} reaches all ports behind it", file=sys.stderr)
         print(f"meta-vaurien {__version__}: http://{Address(host, front.server_port)}", flush=True)
         front.serve_forever()
 
