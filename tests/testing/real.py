@@ -14,6 +14,7 @@ from vaurien.classic.protocol import Transparent
 from vaurien.engine.connection import Connection
 from vaurien.engine.plan import Plan
 from vaurien.engine.service import Service
+from vaurien.engine.traffic import Traffic
 from vaurien.events import Closed, Event, Failed, Injected
 from vaurien.hooks import Behavior
 from vaurien.model import Address, Fault, Policy, ProxyConfig
@@ -123,6 +124,7 @@ class _Player:
             Transparent("tcp", {}, None),
             self._plan(behavior, None),
             [self.seen.append],
+            Traffic(),
         )
         self.client, self.server = Peer(self.clock), Peer(self.clock)
         self.connection = OneConnection(self.service, self.client.proxys, "192.0.2.1:49152")
