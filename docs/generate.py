@@ -11,9 +11,12 @@ from pathlib import Path
 import msgspec
 
 from vaurien import events, hooks, options, plugins
-from vaurien.config import declared
+from vaurien.config import declared, fault, presets
 from vaurien.config.layers import flag, variable
 from vaurien.control import openapi, v1
+from vaurien.metrics import trace
+from vaurien.model import Fault, Window
+from vaurien.scenario import environment, report
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the code: change the docstring or the option there, then `make docs`. -->"
@@ -32,9 +35,35 @@ in the environment and as a flag; the last of these wins. `vaurien --show-config
 where it came from. Flags take `.`, `_` and `-` for the same, and what is on or off has a `--no-` form."""
 
 
+_MATCH = """`match.FIELD=PATTERN` says which clients or exchanges are meant; all that are given have to match.
+`match.client` is a network or several, separated by commas; the other fields are those of the
+[protocol](protocols/index.md). A pattern is the text itself, or `exact:…`, `prefix:…`, `glob:…`, `regex:…`."""
+
+_MORE = """[Time and chance](../explanation/time-and-chance.md) says when dice are thrown and what windows count."""
+
+_SCENARIO = """A scenario is a configuration file in TOML, with everything that such a file may have: the
+[options](options.md) of `vaurien` under `[vaurien]`, those of [behaviors](behaviors/index.md) and
+[protocols](protocols/index.md) under `[behavior.NAME]` and `[protocol.NAME]`. Besides, it has faults that come and go.
+`vaurien run SCENARIO.toml -- COMMAND` runs a command against it; `vaurien --config SCENARIO.toml` just plays it. It is
+checked as a whole before anything starts, and what is wrong is said with its line."""
+
+_PRESETS = """`--preset NAME`, or `preset = "NAME"` in a file, adds the faults of a network or a backend, and plays its
+schedule if it has one. A preset is a file like those that you write; copy it to begin with figures of your own."""
+
+_REPORTS = (report.Report, report.ProxyReport, report.FaultReport, report.Delays)
+
+
 def pages() -> dict[Path, str]:
     """Every reference page: where it belongs, and its text."""
-    found = {"options.md": _settings(), "hooks.md": _hooks(), "events.md": _events(), "http-api.md": _http_api()}
+    found = {
+        "options.md": _settings(),
+        "faults.md": _faults(),
+        "scenario.md": _scenario(),
+        "presets.md": _presets(),
+        "hooks.md": _hooks(),
+        "events.md": _events(),
+        "http-api.md": _http_api(),
+    }
     for kind in ("behavior", "protocol"):
         known = list(_built_in(kind))
         found[f"{kind}s/index.md"] = _index(kind, known)
@@ -94,11 +123,72 @@ def _settings() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _faults() -> str:
+    window = options.describe(Window)
+    fields = [*options.describe(Fault), *window]
+    rows = [
+        _key_of_fault(option, "for" if option in window and option.name == "seconds" else option.name)
+        for option in fields
+    ]
+    return "\n\n".join(["# Faults", _prose(fault), _rows(filter(None, rows)), _MATCH, _MORE]) + "\n"
+
+
+def _key_of_fault(option: options.Declaration, name: str) -> str | None:
+    if name not in fault.FIELDS:
+        return None
+    default = "the behavior's" if name == "name" else f"`{_shown(option.default)}`"
+    return f"| `{name}` | {default} | {option.expected} | {option.help} |"
+
+
+def _rows(rows: Iterable[str]) -> str:
+    return "\n".join(["| key | default | value | meaning |", "|---|---|---|---|", *rows])
+
+
+def _keys(struct: type[msgspec.Struct]) -> str:
+    return _rows(
+        f"| `{option.name}` | `{_shown(option.default)}` | {option.expected} | {option.help} |"
+        for option in options.describe(struct)
+    )
+
+
+def _scenario() -> str:
+    forms = ", ".join(f"`{ending}`" for ending in report.FORMS)
+    parts = [
+        "# The scenario file",
+        _SCENARIO,
+        "## [[fault]]",
+        "A fault that acts from the start; [its keys](faults.md) are those of `--fault`.",
+        "## [schedule]",
+        _prose(declared.Schedule) + " In each round the faults and the mix begin as they were at the start.",
+        _keys(declared.Schedule),
+        "## [[step]]",
+        _prose(declared.Step) + " Within a step, what is removed goes first, then come changes, additions, the mix.",
+        _keys(declared.Step),
+        "## [environment]",
+        _prose(environment),
+        "## Reports",
+        f"`vaurien run … --report FILE` writes what happened; the file's ending, {forms}, says how.",
+        *(f"**{struct.__name__}.** {_prose(struct)}" for struct in _REPORTS),
+        "## Traces",
+        _prose(trace),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _presets() -> str:
+    parts = ["# Presets", _PRESETS]
+    for name in presets.names():
+        file = (presets.FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+        tables = file.partition("\n\n")[2]  # behind [preset]
+        parts.append(f"## {name}\n\n{presets.about(name)}\n\n```toml\n{tables}```")
+    return "\n\n".join(parts) + "\n"
+
+
 def _shown(default: object) -> str:
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, tuple):
-        return ", ".join(map(str, default))
+        return ", ".join(map(str, default)) or "none"
     return "none" if default is None else str(default) or '""'
 
 

@@ -88,7 +88,8 @@ class Events:
 def running(
     backend: tuple[str, int] | Address, mix: str = "", *faults: Fault, listen: str = "127.0.0.1:0", **config: Any
 ) -> Iterator[Running]:
-    """A proxy in front of *backend*."""
+    """A proxy in front of *backend*. *config* may have *recorded* decisions, and *observers* besides `Events`."""
+    observers, recorded = config.pop("observers", ()), config.pop("recorded", None)
     address = backend if isinstance(backend, Address) else Address(backend[0], backend[1])
     whole = ProxyConfig(
         name=config.pop("name", "test"),
@@ -102,7 +103,7 @@ def running(
         run = lambda what: asyncio.run_coroutine_threadsafe(what, loop).result(PATIENCE)  # noqa: E731
 
         async def start() -> Proxy:
-            proxy = Proxy(whole, observers=[events])
+            proxy = Proxy(whole, observers=[events, *observers], recorded=recorded)
             await proxy.start()
             return proxy
 

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from vaurien.model import Stream
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Something that happened on *proxy*."""
@@ -42,11 +44,42 @@ class Chosen(Event, frozen=True):
 
 
 class Injected(Event, frozen=True):
-    """A fault acted for the first time in an exchange, or on a connection: *fault* is its name."""
+    """A fault acted for the first time in an exchange, on a chunk, or on a connection: *fault* is its name.
+
+    *offset* is where in the *stream*: how many bytes of it came before the exchange's request, or before the chunk.
+    *elapsed* is seconds since the connection began.
+    """
 
     connection: int
     fault: str
     exchange: int | None = None
+    stream: Stream | None = None
+    offset: int | None = None
+    elapsed: float | None = None
+
+
+class Decided(Event, frozen=True):
+    """Dice were thrown, or a window was asked, for one occasion.
+
+    *fault* is the fault's name, or ``mix``; *drawn* says whether it was hit, of the mix which share was: its behavior,
+    or ``None``. The rest is as for `Injected`. Only for observers that have an attribute ``detailed`` that is true.
+    """
+
+    connection: int
+    fault: str
+    drawn: bool | str | None
+    exchange: int | None = None
+    stream: Stream | None = None
+    offset: int | None = None
+    elapsed: float | None = None
+
+
+class Delayed(Event, frozen=True):
+    """A fault made something *seconds* late: a dial, a message, a chunk. Only for observers that are ``detailed``."""
+
+    connection: int
+    fault: str
+    seconds: float
 
 
 class Lost(Event, frozen=True):

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from vaurien.engine.recorded import Recorded
 from vaurien.errors import BindError, Conflict, PartlyDone, UnknownName, VaurienError
 from vaurien.events import Observer
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
@@ -24,10 +25,15 @@ _IN_PLACE = ("listen", "backend", "policy", "enabled")
 
 
 class Hub:
-    """The proxies of one process. *observers* are called with the events of all of them."""
+    """The proxies of one process. *observers* are called with the events of all of them.
 
-    def __init__(self, *, observers: Sequence[Observer] = ()) -> None:
-        self._observers = observers
+    *recorded* has decisions, by proxy, that take the place of dice.
+    """
+
+    def __init__(
+        self, *, observers: Sequence[Observer] = (), recorded: Mapping[str, Recorded] = MappingProxyType({})
+    ) -> None:
+        self._observers, self._recorded = observers, recorded
         self.changed: Callable[[], None] = lambda: None
         """Called after each change, also of one that failed halfway."""
         self._proxies: dict[str, Proxy] = {}
@@ -172,8 +178,11 @@ class Hub:
             else:
                 await self._renew(proxy, config)
 
+    def _proxy(self, config: ProxyConfig) -> Proxy:
+        return Proxy(config, observers=self._observers, recorded=self._recorded.get(config.name))
+
     async def _add(self, config: ProxyConfig) -> Proxy:
-        proxy = Proxy(config, observers=self._observers)
+        proxy = self._proxy(config)
         if config.enabled:
             await proxy.start()
         self._proxies[config.name] = proxy
@@ -197,7 +206,7 @@ class Hub:
 
     async def _renew(self, old: Proxy, config: ProxyConfig) -> Proxy:
         """Put a new proxy in the place of *old*, which goes on if the new one cannot start."""
-        new = Proxy(config, observers=self._observers)
+        new = self._proxy(config)
         was_enabled = old.enabled
         await old.disable()
         if config.enabled:
@@ -231,6 +240,11 @@ class Hub:
         proxy = self.get(name)
         gone = _find(proxy, fault_name)
         self._set_faults(proxy, tuple(fault for fault in proxy.policy.faults if fault is not gone))
+
+    def set_policy(self, name: str, policy: Policy) -> None:
+        """Replace mix and faults of the proxy *name*. Raises `UnknownName`, and what is wrong with *policy*."""
+        self.get(name).set_policy(policy)
+        self.changed()
 
     def set_mix(self, name: str, mix: Mix) -> None:
         """Give a proxy another mix. Raises `UnknownName`, and what is wrong with *mix*."""

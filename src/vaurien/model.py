@@ -88,15 +88,15 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exchanges are meant: ``{"client": "10.0.0.0/8", "path": "glob:/api/*"}``. It removes itself after *ttl* seconds.
     """
 
-    name: str
+    name: Annotated[str, Option("What it is called, in logs and in changes of it")]
     behavior: str
     options: Mapping[str, Any] = {}
-    stream: Stream = Stream.BOTH
-    probability: Ratio = 1.0
-    scope: Scope = Scope.CONNECTION
+    stream: Annotated[Stream, Option("The direction of the bytes that it acts on")] = Stream.BOTH
+    probability: Annotated[Ratio, Option("How likely each of its occasions is hit")] = 1.0
+    scope: Annotated[Scope, Option("What an occasion is: for each, dice are thrown once")] = Scope.CONNECTION
     window: Window = Window()
     match: Mapping[str, str] = {}
-    ttl: Duration | None = None
+    ttl: Annotated[Duration | None, Option("When it removes itself, counted from when it was set")] = None
 
 
 class Share(msgspec.Struct, frozen=True):

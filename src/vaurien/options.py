@@ -11,6 +11,7 @@ tuple of `Declaration`, from which the command line, files, environment, HTTP sc
 
 from __future__ import annotations
 
+import enum
 import functools
 import math
 import re
@@ -142,7 +143,7 @@ def _declaration(field: msgspec.structs.FieldInfo, hint: Any) -> Declaration:
         help=option.help,
         expected=unit.expected if unit else _expected(base, extras),
         accepts=_converter(hint, _kind(base), unit),
-        choices=get_args(base) if get_origin(base) is typing.Literal else None,
+        choices=_choices(base),
     )
 
 
@@ -162,12 +163,19 @@ def _kind(base: Any) -> type:
         return type(get_args(base)[0])
     if origin in (tuple, list, frozenset, set):
         return list
-    return base if isinstance(base, type) else str
+    return base if isinstance(base, type) and not issubclass(base, enum.Enum) else str
+
+
+def _choices(base: Any) -> tuple[Any, ...] | None:
+    if isinstance(base, type) and issubclass(base, enum.Enum):
+        return tuple(choice.value for choice in base)
+    return get_args(base) if get_origin(base) is typing.Literal else None
 
 
 def _expected(base: Any, extras: tuple[Any, ...]) -> str:
-    if get_origin(base) is typing.Literal:
-        return "one of " + ", ".join(str(choice) for choice in get_args(base))
+    choices = _choices(base)
+    if choices is not None:
+        return "one of " + ", ".join(str(choice) for choice in choices)
     kind = _kind(base)
     words = {bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
     words[str] = "text"

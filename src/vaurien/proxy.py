@@ -20,6 +20,7 @@ from vaurien.engine.dial import addresses
 from vaurien.engine.limits import IN_A_THREAD, IN_THE_LOOP, connections_possible
 from vaurien.engine.listener import Listener
 from vaurien.engine.plan import Plan
+from vaurien.engine.recorded import Recorded
 from vaurien.engine.service import Service
 from vaurien.engine.traffic import Bytes, ConnectionInfo, Traffic
 from vaurien.errors import BindError, UnknownName
@@ -35,12 +36,16 @@ class Proxy:
     """A proxy in the running event loop; not safe from other threads.
 
     Making one checks the whole *config* and raises what is wrong with it; nothing is opened before `start`.
-    *observers* are called with every event, in the loop's thread.
+    *observers* are called with every event, in the loop's thread. With *recorded* no dice are thrown: what they said in
+    an earlier run is done again.
     """
 
-    def __init__(self, config: ProxyConfig, *, observers: Sequence[Observer] = ()) -> None:
+    def __init__(
+        self, config: ProxyConfig, *, observers: Sequence[Observer] = (), recorded: Recorded | None = None
+    ) -> None:
         self.config = config
         """As it is now: with the port, the backend, the policy and the state that it has come to have."""
+        self._recorded = recorded
         self._observers = observers
         self._clock: Clock | None = None
         self._service: Service | None = None
@@ -100,7 +105,15 @@ class Proxy:
         self._ceiling = self._possible()
         self._clock = clock = Clock(loop)
         self._service = service = Service(
-            loop, clock, self.config, self._protocol, self._mover, self._plan, self._observers, self._traffic
+            loop,
+            clock,
+            self.config,
+            self._protocol,
+            self._mover,
+            self._plan,
+            self._observers,
+            self._traffic,
+            self._recorded,
         )
         listener = Listener(loop, clock, self._accepted, self._room, self._complain)
         try:

@@ -82,6 +82,8 @@ SPECIAL = {
     "proxy": [(":1", ":1"), ("[::1]:2", "[::1]:2")],
     "backend": [("h:1", "h:1"), ("unix:/x", "unix:/x")],
     "behavior": [("20:dummy", "20:dummy"), ("5:old,10:pause", "5:old,10:pause")],
+    "fault": [("noop", ("noop",)), ("noop name=a skip=1", ("noop name=a skip=1",))],
+    "preset": [("3g", ("3g",)), ("edge,slow-db", ("edge", "slow-db"))],
     "protocol": [("wire", "wire"), ("tcp", "tcp")],
 }
 BASE = ["--behavior", "10:slow_start,10:old,10:pause", "--protocol", "wire"]
@@ -156,6 +158,8 @@ def reached(configuration, section, name):
     if section != "vaurien":
         shares = {share.behavior: share.options for share in proxy.policy.mix.shares}
         return shares[section.partition(":")[2]].get(name)
+    if name in ("fault", "preset"):
+        return next(s.value for s in configuration.settings if (s.section, s.name) == (section, name))
     texts = {"proxy": str(proxy.listen), "backend": str(proxy.backend), "behavior": str(proxy.policy.mix)}
     if name in texts:
         return texts[name]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import shlex
 import subprocess
 import sys
 from typing import Annotated
@@ -95,7 +96,7 @@ def shown(capsys):
 
 def proxy(line):
     """What the command line *line*, without the name of the program, makes of the proxy."""
-    arguments = line.split()
+    arguments = shlex.split(line)
     found = config.survey(flags.parse(arguments, flags.own(), others=True), {})
     typed = [*flags.own(), *flags.of_plugins(found.catalogue, arguments)]
     return found.configuration(flags.parse(arguments, typed)).proxies[0]

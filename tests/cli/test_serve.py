@@ -2,82 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import vaurien as vaurien_package
+from tests.cli.programs import BOUND, PROGRAM
 from vaurien import __version__
-
-PROGRAM = [sys.executable, "-c", "import sys; from vaurien.cli.run import main; sys.exit(main())"]
-BOUND = 20.0
-
-
-@pytest.fixture
-def backend():
-    """A server that answers one client at a time with what it says; its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_echo, args=(listener,))
-        thread.start()
-        host, port = listener.getsockname()
-        yield f"{host}:{port}"
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(BOUND)
-
-
-def _echo(listener):
-    with contextlib.suppress(OSError):
-        while True:
-            client, _ = listener.accept()
-            with client, contextlib.suppress(ConnectionError):
-                while data := client.recv(4096):
-                    client.sendall(data)
-
-
-class Program:
-    """``vaurien`` in a process of its own."""
-
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen(
-            [*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.greeting = self.process.stdout.readline().rstrip("\n")
-        self.port = int(re.search(r":(\d+) ->", self.greeting)[1])
-
-    def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), BOUND)
-
-    def signal(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-
-    def end(self):
-        """Its exit status and what it wrote to standard error."""
-        _, err = self.process.communicate(timeout=BOUND)
-        return self.process.returncode, err
-
-
-@pytest.fixture
-def vaurien(backend):
-    started = []
-
-    def start(*arguments):
-        started.append(Program("--proxy", "127.0.0.1:0", "--backend", backend, *arguments))
-        return started[-1]
-
-    yield start
-    for program in started:
-        if program.process.poll() is None:
-            program.process.kill()
-        program.process.communicate(timeout=BOUND)
 
 
 def refuses(program):
@@ -210,3 +146,21 @@ def test_a_statsd_server_without_an_address():
     assert failure("--statsd.enabled", "--statsd.host", "a..b").startswith(
         "vaurien: statsd host: 'a..b' (from --statsd.host) is not valid; expected a host that resolves ("
     )
+
+
+def test_faults_and_the_steps_of_a_schedule_are_in_force(vaurien, tmp_path):
+    (tmp_path / "chaos.toml").write_text("[[step]]\nadd = 'latency name=late latency=1'\n")
+    program = vaurien("--config", str(tmp_path / "chaos.toml"), "--fault", "noop probability=0.5", "--seed", "1")
+    assert program.greeting.endswith("behavior 100:dummy, fault noop, seed 1")
+    program.signal()
+    status, err = program.end()
+    assert status == 0
+    assert 'msg="policy changed"' in err
+    assert "faults=noop,late" in err
+
+
+def test_a_fault_that_the_proxy_cannot_have_is_refused(tmp_path):
+    arguments = ["--fault", "latency match.path=/", "--protocol", "redis"]
+    done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=BOUND)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "unknown field to match of fault 'latency' 'path' (from --fault)" in done.stderr

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from vaurien import __version__
 from vaurien.cli.go_flags import GoFlag, HelpWanted, parse, usage
-from vaurien.cli.serve import loops, on_signals
+from vaurien.cli.observing import loops
+from vaurien.cli.serve import on_signals
 from vaurien.cli.state import StateFile
 from vaurien.control import go_json, security, toxiproxy
 from vaurien.control.answers import App

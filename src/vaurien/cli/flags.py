@@ -20,15 +20,15 @@ from vaurien.options import Declaration, describe
 
 
 class Flag(click.Option):
-    """The flag of one option; *key* is the option's section and name."""
+    """The flag of one option; *key* is the option's section and name. *repeated*: it may be given several times."""
 
-    def __init__(self, key: Key, declaration: Declaration) -> None:
+    def __init__(self, key: Key, declaration: Declaration, *, repeated: bool = False) -> None:
         self.key, self.declaration = key, declaration
         spelling = flag(*key)
         if declaration.kind is bool and key[0] != "command":
             spelling = f"{spelling}/--no-{spelling.removeprefix('--')}"
         name = "flag" + re.sub(r"\W", "_", flag(*key))  # click wants a Python name for each parameter
-        super().__init__([name, spelling], default=None, is_flag=declaration.kind is bool)
+        super().__init__([name, spelling], default=None, is_flag=declaration.kind is bool, multiple=repeated)
 
     def given(self, value: object) -> Given:
         """What was typed, and as which flag."""
@@ -39,7 +39,11 @@ class Flag(click.Option):
 def own() -> list[Flag]:
     """The flags of ``vaurien`` itself."""
     groups = [*declared.GROUPS, declared.Group("command", declared.Command)]
-    return [Flag((group.section, option.name), option) for group in groups for option in describe(group.struct)]
+    return [
+        Flag((group.section, option.name), option, repeated=group.repeated)
+        for group in groups
+        for option in describe(group.struct)
+    ]
 
 
 def of_plugins(catalogue: Catalogue, arguments: Iterable[str]) -> list[Flag]:
@@ -73,7 +77,7 @@ def parse(arguments: Sequence[str], flags: Sequence[Flag], *, others: bool = Fal
     if context.args and not others:
         raise _unknown("argument", context.args[0], [made.opts[0] for made in flags])
     values = {made.key: (made, context.params.get(made.name or "")) for made in flags}
-    return {key: made.given(value) for key, (made, value) in values.items() if value is not None}
+    return {key: made.given(value) for key, (made, value) in values.items() if value not in (None, ())}
 
 
 def unknown(typed: str, catalogue: Catalogue) -> VaurienError:

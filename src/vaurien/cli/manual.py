@@ -24,14 +24,33 @@ EXAMPLES = (
         "Every MySQL call a second slower:",
         "vaurien --proxy :3307 --backend :3306 --stay-connected --behavior 100:delay --behavior-delay-sleep 1",
     ),
+    (
+        "Answers 100 ms late, for a third of the connections:",
+        "vaurien --fault 'latency latency=100 jitter=20 stream=downstream probability=0.3'",
+    ),
+    ("A phone's network:", "vaurien --backend localhost:8080 --preset 3g"),
     ("A fault of your own:", "vaurien --behavior 20:package.module.Class --handler-NAME-OPTION VALUE"),
     ("What would run, and why:", "vaurien --config chaos.ini --show-config"),
 )
 
+COMMANDS = (
+    "run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]",
+    "replay TRACE [OPTIONS]",
+)
+"""What else `vaurien` does, each with ``--help`` of its own."""
+
 _SOURCES = """Each option can be given in a file (--config), in the environment (--proxy is VAURIEN_PROXY,
 --behavior-delay-sleep is VAURIEN_BEHAVIOR_DELAY_SLEEP) and as a flag; the last of these wins."""
 
-_METAVARS = {"proxy": "ADDRESS", "backend": "ADDRESS", "behavior": "MIX", "protocol": "NAME", "config": "FILE"}
+_METAVARS = {
+    "proxy": "ADDRESS",
+    "backend": "ADDRESS",
+    "behavior": "MIX",
+    "protocol": "NAME",
+    "fault": "FAULT",
+    "preset": "NAME",
+    "config": "FILE",
+}
 _KINDS: Mapping[type, str] = {int: "NUMBER", float: "NUMBER", list: "LIST"}
 _COLUMN = 32  # a longer flag has its explanation below it
 
@@ -40,6 +59,8 @@ def text(catalogue: Catalogue) -> str:
     """Usage, examples, and each option of ``vaurien`` and of the plugins that *catalogue* knows."""
     page = click.HelpFormatter(width=min(shutil.get_terminal_size().columns, 100) - 2)
     page.write_usage("vaurien", "[OPTIONS]")
+    for command in COMMANDS:
+        page.write_usage("vaurien", command, prefix="   or: ")
     page.write_paragraph()
     page.write_text(_ABOUT)
     with page.section("Examples"):
@@ -90,7 +111,7 @@ def _metavar(option: Declaration) -> str:
 
 def _explanation(section: str, option: Declaration) -> str:
     default = option.default
-    if section == "command" or default is None or default == "":
+    if section == "command" or default in (None, "", ()):
         return option.help
     if isinstance(default, list | tuple):
         default = ",".join(map(str, default))

@@ -1,7 +1,11 @@
-"""``vaurien``: read the options, then run one proxy until it is told to stop."""
+"""``vaurien``: read the options, then run one proxy until it is told to stop.
+
+With a command as its first word it does something else: ``vaurien run``, ``vaurien replay``.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,20 +22,27 @@ OK = 0
 NOBODY_READS = 1
 BAD_INPUT = 2
 
+COMMANDS: Mapping[str, str] = {"run": "vaurien.cli.scenario", "replay": "vaurien.cli.replay"}
+"""First words, and the module whose function ``main`` takes what follows, and the environment; returns the status."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program with *arguments*, those of the process by default; returns its exit status.
 
     What the user got wrong is one line on standard error and status 2.
     """
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        status = _run(sys.argv[1:] if arguments is None else arguments, os.environ)
+        if given and given[0] in COMMANDS:
+            status: int = importlib.import_module(COMMANDS[given[0]]).main(given[1:], os.environ)
+        else:
+            status = _run(given, os.environ)
         sys.stdout.flush()
         return status
     except VaurienError as error:
-        _say(str(error))
+        say(str(error))
     except click.UsageError as error:
-        _say(error.format_message())
+        say(error.format_message())
     except BrokenPipeError:  # `vaurien --help | head`; the interpreter's own flush at the end must not complain either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOBODY_READS
@@ -47,16 +58,12 @@ def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     if ("command", "version") in own:
         print(f"vaurien {__version__}")
         return OK
-    found = config.survey(own, variables, own.get(("command", "config")))
     if ("command", "help") in own:
         from vaurien.cli import manual
 
-        print(manual.text(found.catalogue), end="")
+        print(manual.text(config.survey(own, variables, own.get(("command", "config"))).catalogue), end="")
         return OK
-    given = _parse(arguments, found)
-    configuration = found.configuration(given)
-    for warning in configuration.warnings:
-        _say(f"warning: {warning}")
+    configuration, given = configure(arguments, variables)
     if ("command", "show_config") in given:
         return _show(configuration, given)
 
@@ -75,10 +82,31 @@ def _seeded(given: Mapping[Key, Given], configuration: Configuration) -> Mapping
     return {**given, ("vaurien", "seed"): Given(configuration.proxies[0].seed, DRAWN)}
 
 
-def _parse(arguments: Sequence[str], found: Survey) -> dict[Key, Given]:
+def configure(
+    arguments: Sequence[str], variables: Mapping[str, str], more: Sequence[flags.Flag] = ()
+) -> tuple[Configuration, Mapping[Key, Given]]:
+    """The configuration that *arguments* ask for, checked as a whole, and what they say, flags of *more* included.
+
+    Raises a `VaurienError` or a `click.UsageError` for the first thing that is wrong.
+    """
+    known = [*flags.own(), *more]
+    own = flags.parse(arguments, known, others=True)
+    found = config.survey(own, variables, own.get(("command", "config")))
+    given = _parse(arguments, found, known)
+    configuration = found.configuration(given)
+    if configuration.schedule.steps or any(proxy.policy.faults for proxy in configuration.proxies):
+        from vaurien.cli import check
+
+        check.faults(configuration)
+    for warning in configuration.warnings:
+        say(f"warning: {warning}")
+    return configuration, given
+
+
+def _parse(arguments: Sequence[str], found: Survey, known: Sequence[flags.Flag]) -> dict[Key, Given]:
     plugins = flags.of_plugins(found.catalogue, arguments)
     try:
-        return flags.parse(arguments, [*flags.own(), *plugins])
+        return flags.parse(arguments, [*known, *plugins])
     except click.NoSuchOption as error:
         raise flags.unknown(error.option_name, found.catalogue) from None
 
@@ -100,6 +128,6 @@ def _serve(configuration: Configuration, given: Mapping[Key, Given], again: Call
     return OK
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
     """*message* as one line on standard error, whatever a plugin's own error has in it."""
     print("vaurien:", " ".join(message.split()), file=sys.stderr)

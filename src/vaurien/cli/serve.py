@@ -7,68 +7,45 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from vaurien import __version__
+from vaurien.cli.observing import loops, observers
 from vaurien.cli.state import StateFile
 from vaurien.config import Configuration
-from vaurien.errors import BindError, OptionError, VaurienError
-from vaurien.events import Observer
+from vaurien.engine.clock import Clock
+from vaurien.engine.recorded import Recorded
+from vaurien.errors import BindError, VaurienError
 from vaurien.hub import Hub
-from vaurien.metrics.log import Log
-from vaurien.metrics.statsd import Statsd
+from vaurien.model import Policy
 from vaurien.proxy import Proxy
+from vaurien.scenario.player import Player
 
 if TYPE_CHECKING:
     from vaurien.cli.steer import Control
 
 
-def run(configuration: Configuration, again: Callable[[], Configuration]) -> None:
+def run(
+    configuration: Configuration,
+    again: Callable[[], Configuration] | None = None,
+    recorded: Mapping[str, Recorded] = MappingProxyType({}),
+) -> None:
     """Serve until SIGTERM or SIGINT; live connections then have the configured grace. A second signal ends at once.
 
     At SIGHUP the proxies of *again*, the configuration read anew, come in the place of those that there are: what is
-    the same stays, with its connections.
+    the same stays, with its connections. With *recorded*, its decisions, by proxy, take the place of dice.
 
-    Raises `BindError` when the address cannot be had, and `OptionError` for a log or a statsd server that cannot.
+    Raises `BindError` when the address cannot be had, and `OptionError` for a log, a trace or a statsd server that
+    cannot.
     """
     with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=loops(configuration.process.uvloop)) as runner:
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
-        log = closing.enter_context(contextlib.closing(_log(configuration)))
-        observers: list[Observer] = [log]
-        if configuration.statsd.enabled:
-            observers.append(closing.enter_context(contextlib.closing(_statsd(configuration))))
+        told = observers(configuration, closing)
         control = _control(configuration)
-        runner.run(_serve(configuration, observers, control, again))
-
-
-def loops(uvloop_wanted: bool) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the event loop: uvloop where it is wanted and installed, else ``None`` for the standard one."""
-    if uvloop_wanted:
-        with contextlib.suppress(ImportError):
-            import uvloop
-
-            loops: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-            return loops
-    return None
-
-
-def _log(configuration: Configuration) -> Log:
-    process = configuration.process
-    try:
-        return Log(process.log_level, process.log_format, process.log_output)
-    except OptionError as error:
-        raise OptionError(
-            error.option, error.value, error.expected, configuration.source("vaurien", "log_output")
-        ) from None
-
-
-def _statsd(configuration: Configuration) -> Statsd:
-    statsd = configuration.statsd
-    try:
-        return Statsd(statsd.host, statsd.port, statsd.prefix, statsd.sample_rate)
-    except OptionError as error:
-        raise OptionError(error.option, error.value, error.expected, configuration.source("statsd", "host")) from None
+        hub = Hub(observers=[*told, control] if control else told, recorded=recorded)
+        runner.run(_serve(configuration, hub, control, again or (lambda: configuration)))
 
 
 def _control(configuration: Configuration) -> Control | None:
@@ -82,18 +59,17 @@ def _control(configuration: Configuration) -> Control | None:
 
 async def _serve(
     configuration: Configuration,
-    observers: list[Observer],
+    hub: Hub,
     control: Control | None,
     again: Callable[[], Configuration],
 ) -> None:
     stop = asyncio.Event()
     on_signals(stop)
-    hub = Hub(observers=[*observers, control] if control else observers)
     try:
         await _start(hub, configuration)
         if control:
             print(await control.start(hub), flush=True)
-        with _reloading(hub, again):
+        with _reloading(hub, again), _playing(hub, configuration):
             await stop.wait()
     finally:
         if control:
@@ -116,6 +92,33 @@ async def _start(hub: Hub, configuration: Configuration) -> None:
     finally:
         for proxy in hub.proxies.values():
             print(_greeting(proxy), flush=True)
+
+
+class _Steered:
+    """The proxy *name* of *hub*, as a schedule steers it; one that is gone is left in peace."""
+
+    def __init__(self, hub: Hub, name: str) -> None:
+        self._hub, self._name = hub, name
+
+    @property
+    def policy(self) -> Policy:
+        """Its policy of this moment."""
+        proxy = self._hub.proxies.get(self._name)
+        return proxy.policy if proxy is not None else Policy()
+
+    def set_policy(self, policy: Policy) -> None:
+        """Give it another."""
+        if self._name in self._hub.proxies:
+            self._hub.set_policy(self._name, policy)
+
+
+@contextlib.contextmanager
+def _playing(hub: Hub, configuration: Configuration) -> Iterator[None]:
+    """Play the schedule of *configuration*."""
+    with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
+        proxies = {config.name: _Steered(hub, config.name) for config in configuration.proxies}
+        Player(configuration.schedule, proxies, clock).start()
+        yield
 
 
 @contextlib.contextmanager
@@ -172,5 +175,7 @@ def _end_now() -> None:
 def _greeting(proxy: Proxy) -> str:
     config = proxy.config
     mix = f"behavior {config.policy.mix}" if config.policy.mix.shares else "no behavior"
+    faults = "".join(f", fault {fault.name}" for fault in config.policy.faults)
     where = str(proxy.address) if proxy.enabled else f"{proxy.address} (disabled)"
-    return f"vaurien {__version__}: {where} -> {config.backend} ({config.protocol}), {mix}, seed {config.seed}"
+    about = f"({config.protocol}), {mix}{faults}, seed {config.seed}"
+    return f"vaurien {__version__}: {where} -> {config.backend} {about}"

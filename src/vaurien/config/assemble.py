@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from vaurien import options
-from vaurien.config import declared
+from vaurien.config import declared, fault, policy, timeline
 from vaurien.config.catalogue import Catalogue
-from vaurien.config.layers import Given, Layer, converted
+from vaurien.config.layers import Given, Layer, Section, converted
 from vaurien.config.proxies import Several
 from vaurien.config.selection import Options, Selection
+from vaurien.config.timeline import Schedule
 from vaurien.errors import OptionError
-from vaurien.model import Address, Mix, ProxyConfig
+from vaurien.model import Address, Mix, Policy, ProxyConfig
 
 DEFAULT = "default"
 DRAWN = "drawn at random"
@@ -36,7 +37,8 @@ class Configuration(msgspec.Struct, frozen=True):
     """What one run of ``vaurien`` is to do, checked as a whole, and where each value came from.
 
     *plugins* are the options given to each plugin, in use or not, by the section that stands for it. *settings* are the
-    options of ``vaurien`` itself and of these plugins, those left at their default included.
+    options of ``vaurien`` itself and of these plugins, those left at their default included. *schedule* is what is to
+    change over time, *environment* the variables for the command that ``vaurien run`` starts.
     """
 
     proxies: tuple[ProxyConfig, ...]
@@ -46,6 +48,8 @@ class Configuration(msgspec.Struct, frozen=True):
     statsd: declared.Statsd
     plugins: Options
     settings: tuple[Setting, ...]
+    schedule: Schedule = Schedule()
+    environment: Mapping[str, Given] = {}
     warnings: tuple[str, ...] = ()
 
     def source(self, section: str, name: str) -> str:
@@ -60,7 +64,11 @@ def mix(value: object, source: str | None) -> Mix:
 
 
 def assemble(
-    catalogue: Catalogue, layer: Layer, warnings: tuple[str, ...], several: Sequence[Several] = ()
+    catalogue: Catalogue,
+    layer: Layer,
+    warnings: tuple[str, ...],
+    several: Sequence[Several] = (),
+    schedule: Section | None = None,
 ) -> Configuration:
     """Everything that *layer* holds, its plugin sections being those that stand for a plugin. Raises `VaurienError`.
 
@@ -75,13 +83,16 @@ def assemble(
     statsd = _own(declared.Statsd, "statsd", layer)
     shares = mix(traffic.behavior, _source(layer, "behavior"))
     selection = Selection(catalogue, traffic.protocol, shares, layer)
+    faults = policy.with_sections(policy.read(layer, schedule), catalogue, selection.options)
     warnings += tuple(_idle(selection, layer))
     if process.sync:
         warnings += (f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other",)
-    own = [("vaurien", group) for group in (traffic, connections, process, http)] + [("statsd", statsd)]
-    tables = [_one_of_several(catalogue, one, layer) for one in several]
+    own = [("vaurien", group) for group in (traffic, faults.own, connections, process, http)] + [("statsd", statsd)]
+    tables = [_one_of_several(catalogue, one, faults, layer) for one in several]
+    proxies = tuple(config for config, _ in tables) or (_proxy(traffic, connections, selection, faults, layer),)
+    timeline.check(faults.schedule, {config.name: config.policy.faults for config in proxies})
     return Configuration(
-        proxies=tuple(config for config, _ in tables) or (_proxy(traffic, connections, selection, layer),),
+        proxies=proxies,
         connections=connections,
         process=process,
         http=http,
@@ -89,9 +100,11 @@ def assemble(
         plugins=selection.options,
         settings=(
             *_own_settings(own, layer),
+            *_fault_settings(faults),
             *(setting for _, settings in tables for setting in settings),
             *_plugin_settings(selection, layer),
         ),
+        schedule=faults.schedule,
         warnings=warnings,
     )
 
@@ -103,7 +116,11 @@ def _idle(selection: Selection, layer: Layer) -> Iterator[str]:
 
 
 def _proxy(
-    traffic: declared.Traffic, connections: declared.Connections, selection: Selection, layer: Layer
+    traffic: declared.Traffic,
+    connections: declared.Connections,
+    selection: Selection,
+    faults: policy.Faults,
+    layer: Layer,
 ) -> ProxyConfig:
     protocol, protocol_options = selection.protocol
     return ProxyConfig(
@@ -112,7 +129,7 @@ def _proxy(
         backend=_backend(traffic, layer),
         protocol=protocol,
         protocol_options=protocol_options,
-        policy=selection.policy,
+        policy=Policy(selection.policy.mix, faults.faults),
         seed=str(traffic.seed),
         timeout=connections.timeout,
         stay_connected=connections.stay_connected,
@@ -124,13 +141,17 @@ def _proxy(
     )
 
 
-def _one_of_several(catalogue: Catalogue, one: Several, base: Layer) -> tuple[ProxyConfig, list[Setting]]:
-    """A ``[[proxy]]``, and its settings; it has no mix if nobody gives it one, and the seed of all."""
+def _one_of_several(
+    catalogue: Catalogue, one: Several, faults: policy.Faults, base: Layer
+) -> tuple[ProxyConfig, list[Setting]]:
+    """A ``[[proxy]]``, and its settings; it has no mix if nobody gives it one, the faults and the seed of all."""
     layer = {("vaurien", "behavior"): Given("", DEFAULT), ("vaurien", "seed"): base["vaurien", "seed"], **one.layer}
     traffic, connections = _own(declared.Traffic, "vaurien", layer), _own(declared.Connections, "vaurien", layer)
     selection = Selection(catalogue, traffic.protocol, mix(traffic.behavior, _source(layer, "behavior")), layer)
-    config = _proxy(traffic, connections, selection, layer)
-    policy = msgspec.structs.replace(config.policy, faults=one.faults)
+    config = _proxy(traffic, connections, selection, faults, layer)
+    own = {fault.name: fault for fault in one.faults}
+    shared = tuple(fault for fault in faults.faults if fault.name not in own)
+    policy = msgspec.structs.replace(config.policy, faults=(*shared, *one.faults))
     settings = _own_settings([("vaurien", traffic), ("vaurien", connections)], layer)
     shown = [msgspec.structs.replace(setting, section=f"proxy {config.name}") for setting in settings]
     return msgspec.structs.replace(config, policy=policy, enabled=one.enabled), shown
@@ -176,6 +197,11 @@ def _own_settings(groups: list[tuple[str, Any]], layer: Layer) -> Iterator[Setti
         for name in group.__struct_fields__:
             given = layer.get((section, name))
             yield Setting(section, name, getattr(group, name), given.source if given else DEFAULT)
+
+
+def _fault_settings(faults: policy.Faults) -> Iterator[Setting]:
+    for one, source in faults.given:
+        yield Setting("fault", one.name, fault.text(one), source)
 
 
 def _plugin_settings(selection: Selection, layer: Layer) -> Iterator[Setting]:

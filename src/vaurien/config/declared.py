@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from vaurien.options import Duration, Option, Ratio
+from vaurien.config import presets
+from vaurien.options import Count, Duration, Option, Ratio
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Some = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]  # what a C int holds, which is what `listen` takes
@@ -27,6 +28,17 @@ class Traffic(msgspec.Struct, frozen=True):
         None
     )
     name: Annotated[str, msgspec.Meta(min_length=1), Option("The proxy's name in logs and metrics")] = "vaurien"
+
+
+class Faults(msgspec.Struct, frozen=True):
+    """Faults that act beside the mix, each by its own dice. May be given several times."""
+
+    fault: Annotated[
+        tuple[str, ...], Option("A fault, such as 'latency latency=100 jitter=20 stream=downstream probability=0.3'")
+    ] = ()
+    preset: Annotated[
+        tuple[str, ...], Option("The faults of a network or a backend: " + ", ".join(presets.names()))
+    ] = ()
 
 
 class Connections(msgspec.Struct, frozen=True):
@@ -52,6 +64,7 @@ class Process(msgspec.Struct, frozen=True):
     ] = "info"
     log_output: Annotated[str, Option("The file to log to; - is standard error")] = "-"
     log_format: Annotated[Literal["text", "json"], Option("Lines for people or for programs")] = "text"
+    trace: Annotated[str | None, Option("Write each decision and each hit to this file, a JSON object a line")] = None
     uvloop: Annotated[bool, Option("Use uvloop where it is installed (the extra 'fast')")] = False
     state: Annotated[
         str | None, Option("Keep the proxies in this file; once it is there, they come from it instead of the options")
@@ -84,6 +97,24 @@ class Statsd(msgspec.Struct, frozen=True):
     sample_rate: Annotated[Ratio, Option("The share of the counters that is sent")] = 1.0
 
 
+class Schedule(msgspec.Struct, frozen=True):
+    """How the steps of a schedule are played."""
+
+    repeat: Annotated[Count, Option("How many rounds are played; 0: round after round until the end")] = 1
+    length: Annotated[Duration | None, Option("How long a round lasts; if not given, up to the last step")] = None
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What changes at a moment. A fault is text, as for --fault, or a table."""
+
+    at: Annotated[Duration, Option("When, counted from the beginning of the round")] = 0.0
+    proxy: Annotated[str | None, Option("The proxy that it is about; if not given, all of them")] = None
+    remove: Annotated[tuple[str, ...], Option("Names of faults that end")] = ()
+    change: Annotated[tuple[str, ...], Option("Faults that take the place of the ones of their names")] = ()
+    add: Annotated[tuple[str, ...], Option("Faults that begin")] = ()
+    mix: Annotated[str | None, Option("The mix from here on, as for --behavior; an empty one ends it")] = None
+
+
 class Command(msgspec.Struct, frozen=True):
     """What to do. These are of the command line alone, but for the file, which VAURIEN_CONFIG may name too."""
 
@@ -96,15 +127,28 @@ class Command(msgspec.Struct, frozen=True):
     help: Annotated[bool, Option("Print this and exit")] = False
 
 
+class Run(msgspec.Struct, frozen=True):
+    """What ``vaurien run`` can be told besides. May be given several times."""
+
+    report: Annotated[
+        tuple[str, ...], Option("Write a report to this file; its ending, .json, .md or .xml (JUnit), says how")
+    ] = ()
+
+
 class Group(msgspec.Struct, frozen=True):
-    """Options that belong together: the *section* of the file that holds them, and the *struct* that declares them."""
+    """Options that belong together: the *section* of the file that holds them, and the *struct* that declares them.
+
+    *repeated*: a flag adds to those before it, instead of replacing them.
+    """
 
     section: str
     struct: type[msgspec.Struct]
+    repeated: bool = False
 
 
 GROUPS = (
     Group("vaurien", Traffic),
+    Group("vaurien", Faults, repeated=True),
     Group("vaurien", Connections),
     Group("vaurien", Process),
     Group("vaurien", Http),

@@ -79,6 +79,8 @@ class Survey:
         self, tables: Tables, several: list[proxies.Several], variables: Mapping[str, str], catalogue: Catalogue
     ) -> None:
         self.catalogue = catalogue
+        self._schedule = tables.pop("schedule", None)
+        self._environment = tables.pop("environment", Section("", {})).values
         self._tables, self._several, self._variables = tables, several, variables
 
     def configuration(self, arguments: Layer) -> Configuration:
@@ -92,7 +94,9 @@ class Survey:
         several = [
             msgspec.structs.replace(one, layer=self._merged(from_file, one.layer, *above)) for one in self._several
         ]
-        return assemble(self.catalogue, self._merged(from_file, *above), (*warnings, *misspelled), several)
+        merged = self._merged(from_file, *above)
+        made = assemble(self.catalogue, merged, (*warnings, *misspelled), several, self._schedule)
+        return msgspec.structs.replace(made, environment=self._environment)
 
     def _merged(self, *layers: Layer) -> Layer:
         """What *layers* give together; the last one has the last word."""

@@ -1,4 +1,7 @@
-"""TOML files, with the sections of the ini format: ``[behavior.delay]`` and ``["behavior:delay"]`` are the same."""
+"""TOML files, with the sections of the ini format: ``[behavior.delay]`` and ``["behavior:delay"]`` are the same.
+
+Tables that may come several times, ``[[fault]]`` and ``[[step]]``, are lists in the section that they belong to.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vaurien.config.layers import PLUGIN_WORDS, TABLE, Given, Section, Tables, expand
+from vaurien.config.lines import Lines
 from vaurien.errors import ConfigError
+
+_ARRAYS: Mapping[str, str] = {"fault": "vaurien", "step": "schedule"}
+"""Tables that may come several times, and the section they belong to."""
 
 
 def read(text: str, path: str, environment: Mapping[str, str]) -> Tables:
@@ -16,6 +23,7 @@ def read(text: str, path: str, environment: Mapping[str, str]) -> Tables:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    arrays = {name: document.pop(name) for name in _ARRAYS if isinstance(document.get(name), list)}
     tables: Tables = {}
     for name, table in _sections(document, path):
         section = tables.setdefault(name, Section(_where(path, name), {}))
@@ -23,7 +31,25 @@ def read(text: str, path: str, environment: Mapping[str, str]) -> Tables:
             source = f"{_where(path, name)} {key}"
             expanded = _expanded(value, environment, source)
             section.values[key] = Given(expanded, source, expanded)
+    for name, members in arrays.items():
+        section = tables.setdefault(_ARRAYS[name], Section(path, {}))
+        if name in section.values:
+            raise ConfigError(f"{section.values[name].source}: expected it once, there is [[{name}]] in the file too")
+        listed = list(_array(name, members, path, Lines(text), environment))
+        section.values[name] = Given(listed, f"{path} [[{name}]]", listed)
     return tables
+
+
+def _array(name: str, members: list[Any], path: str, lines: Lines, environment: Mapping[str, str]) -> Iterator[Section]:
+    """Each table of an array, and the line of each of its keys."""
+    for place, table in enumerate(members):
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path} [[{name}]]: {table!r} is not valid; expected a table")
+        values = {}
+        for key, value in table.items():
+            source = f"{path} line {lines.of(name, place, key)} [[{name}]] {key}"
+            values[key] = Given(_expanded(value, environment, source), source)
+        yield Section(f"{path} line {lines.of(name, place)} [[{name}]]", values)
 
 
 def _where(path: str, section: str) -> str:

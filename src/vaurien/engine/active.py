@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from vaurien import hooks
+from vaurien.engine.journal import NOWHERE, Place
 from vaurien.engine.plan import Entry
 from vaurien.model import Address, Scope
 
@@ -65,9 +66,12 @@ class Active:
         """The behavior with its options of this moment."""
         return self.entry.instance
 
-    def throw(self) -> bool:
-        """Throw this fault's dice once, if its window is open."""
-        return self._connection.service.throw(self.entry, lambda: self.random)
+    def throw(self, exchange: int | None = None, place: Place = NOWHERE) -> bool:
+        """Throw this fault's dice once, if its window is open; *exchange* and *place* say what for."""
+        hit = self._connection.service.throw(self.number, self.entry, lambda: self.random)
+        if self.entry.chancy:
+            self._connection.journal.decided(self.name, hit, exchange, place)
+        return hit
 
     # What hooks see (hooks.Port and hooks.Connection).
 
@@ -109,7 +113,9 @@ class Active:
         """Wait. Counts as a hit before the dial; in `on_start` it is the time up to the act."""
         if self._task is None:
             self.hit()
-        await self.wait_until(self.now() + seconds)
+            await self.pause(seconds)
+        else:
+            await self.wait_until(self.now() + seconds)
 
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """This fault's state on this connection; it survives a change of the fault's options."""
@@ -139,9 +145,21 @@ class Active:
 
     # What the engine does with it.
 
-    def hit(self, exchange: int | None = None) -> None:
-        """The fault acted."""
-        self._connection.journal.hit(self.name, exchange)
+    def hit(self, exchange: int | None = None, place: Place = NOWHERE) -> None:
+        """The fault acted, in *exchange*, at *place*."""
+        self._connection.journal.hit(self.name, exchange, place)
+
+    def delayed(self, seconds: float) -> None:
+        """The fault made something late."""
+        self._connection.journal.delayed(self.name, seconds)
+
+    async def pause(self, seconds: float) -> None:
+        """Make something *seconds* late, or less when the fault stops meanwhile."""
+        begun = self.now()
+        try:
+            await self.wait_until(begun + seconds)
+        finally:
+            self.delayed(self.now() - begun)
 
     async def wait_until(self, when: float) -> None:
         """Wait for the clock; not at all when the fault has stopped or the connection ends.

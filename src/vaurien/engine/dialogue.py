@@ -36,6 +36,8 @@ class Dialogue:
         """Whether the connection goes on after its first exchange."""
         self._mix_random: Random | None = None
         self._count = 0
+        self._fed = 0  # bytes of the client's stream so far
+        self._offset = 0  # in the client's stream, of what is taken next
         self._open: deque[Exchange] = deque()  # asked, and not answered to the end
         self._asking: Exchange | None = None
         self._answering: Exchange | None = None
@@ -90,12 +92,16 @@ class Dialogue:
 
     async def feed(self, to_backend: bool, data: bytes, at: float) -> None:
         """Take *data* of one direction; returns when what became of it is sent."""
+        if to_backend:
+            self._offset = self._fed - self.framing.held(True)
         for mark, piece in self._framed(to_backend, data):
             await self._take(to_backend, mark, piece, at)
+            self._offset += len(piece) if to_backend else 0
         self._pay(to_backend)
 
     def _framed(self, to_backend: bool, data: bytes) -> list[Piece]:
         pieces = self.framing.feed(to_backend, data)
+        self._fed += len(data) if to_backend else 0
         if self.framing.lost is not None and not self._told:
             self._lose(self.framing.lost)
         return pieces
@@ -135,7 +141,7 @@ class Dialogue:
 
     def _begin(self, head: Head) -> Exchange:
         self._count += 1
-        self._asking = exchange = Exchange(self._count, head)
+        self._asking = exchange = Exchange(self._count, head, self._offset)
         self._open.append(exchange)
         return exchange
 
@@ -164,7 +170,7 @@ class Dialogue:
     def _draw(self, exchange: Exchange) -> None:
         """Throw the dice of everything that is thrown once per exchange."""
         plan = self.connection.plan
-        chosen = self._draw_mix(plan)
+        chosen = self._draw_mix(plan, exchange)
         drawn: list[Active] = []
         undecided: list[Active] = []
         if chosen is not None:
@@ -177,22 +183,22 @@ class Dialogue:
             if active.lot and entry.matcher.request(exchange.request.fields):
                 if entry.matcher.late:
                     undecided.append(active)
-                elif self._throw(active):
+                elif self._throw(active, exchange):
                     drawn.append(active)
         exchange.drawn, exchange.undecided = tuple(drawn), tuple(undecided)
         self._arm(True, exchange)
 
-    def _throw(self, active: Active) -> bool:
-        return active.entry.fault.scope is not Scope.EXCHANGE or active.throw()
+    def _throw(self, active: Active, exchange: Exchange) -> bool:
+        return active.entry.fault.scope is not Scope.EXCHANGE or active.throw(exchange.number, exchange.place)
 
     def _decide(self, exchange: Exchange, head: Head) -> None:
         """Of the faults that ask about the response, those that mean this one are in play from here on."""
         for active in exchange.undecided:
-            if active.entry.matcher.response(head.fields) and self._throw(active):
+            if active.entry.matcher.response(head.fields) and self._throw(active, exchange):
                 exchange.drawn += (active,)
         exchange.undecided = ()
 
-    def _draw_mix(self, plan: Plan) -> Active | None:
+    def _draw_mix(self, plan: Plan, exchange: Exchange) -> Active | None:
         if not plan.mix:
             return None
         if self.connection.drawing:
@@ -203,7 +209,8 @@ class Dialogue:
             return None
         if self._mix_random is None:
             self._mix_random = self.connection.random_for("mix")
-        entry = plan.draw(self._mix_random)
+        entry = self.connection.service.draw(self.connection.number, plan, self._mix_random)
+        self.connection.journal.decided("mix", entry.label if entry else None, exchange.number, exchange.place)
         return self.connection.actives.get(entry.key) if entry is not None else None
 
     def _arm(self, to_backend: bool, exchange: Exchange | None) -> None:

@@ -12,6 +12,7 @@ from vaurien.model import Scope
 
 if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
+    from vaurien.engine.plan import Plan
 
 
 class Drawn(msgspec.Struct, frozen=True):
@@ -41,7 +42,7 @@ class Draw:
         """What to do with the bytes that can be read in the direction *to_backend*."""
         self.calls += 1
         plan, connection = self._connection.plan, self._connection
-        entry = plan.draw(self._mix) if plan.mix else None
+        entry = self._draw_mix(plan) if plan.mix else None
         if entry is not None:
             if entry.blocking:  # a modern one is counted by the exchange that it acts on
                 connection.call_soon(connection.journal.called, self.calls, entry.name)
@@ -52,13 +53,25 @@ class Draw:
                 return Drawn(to_backend, fault)
         return Drawn(to_backend, None)
 
+    def _draw_mix(self, plan: Plan) -> Entry | None:
+        entry = self._connection.service.draw(self._connection.number, plan, self._mix)
+        self._decided("mix", entry.label if entry else None)
+        return entry
+
+    def _decided(self, name: str, drawn: str | bool | None) -> None:
+        if self._connection.service.detailed:
+            self._connection.call_soon(self._connection.journal.decided, name, drawn, self.calls)
+
     def _throw(self, entry: Entry) -> bool:
         once = entry.fault.scope is Scope.CONNECTION
         if once and entry.key in self._hit:
             return self._hit[entry.key]
-        hit = entry.matcher.client(self._connection.peer) and self._connection.service.throw(
-            entry, lambda: self._random_for(entry.key)
-        )
+        if not entry.matcher.client(self._connection.peer):
+            hit = False
+        else:
+            hit = self._connection.service.throw(self._connection.number, entry, lambda: self._random_for(entry.key))
+            if entry.chancy:
+                self._decided(entry.name, hit)
         self._hit[entry.key] = hit
         return hit
 

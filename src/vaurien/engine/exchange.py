@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vaurien import hooks
 from vaurien.engine.active import Active
+from vaurien.engine.journal import Place, place
 from vaurien.framing import Head, Protocol, Reply
 
 if TYPE_CHECKING:
@@ -37,14 +38,17 @@ class Exchange:
         "drawn",
         "hits",
         "number",
+        "offset",
         "reply",
         "request",
         "response",
         "undecided",
     )
 
-    def __init__(self, number: int, request: Head) -> None:
+    def __init__(self, number: int, request: Head, offset: int) -> None:
         self.number = number
+        self.offset = offset
+        """Where the request begins in the client's stream."""
         self.request = request
         self.response: Head | None = None
         self.drawn: tuple[Active, ...] = ()
@@ -62,6 +66,11 @@ class Exchange:
         self._changed: bytes | None = None
         self._injected: bytes = b""
         self._copy: bytearray | None = None  # of the request, when it is to be sent twice
+
+    @property
+    def place(self) -> Place:
+        """Where it is, for the journal."""
+        return place(True, self.offset)
 
     @property
     def answerable(self) -> bool:
@@ -106,7 +115,7 @@ class Exchange:
 
     def twin(self) -> Exchange:
         """The same request, sent again: its response goes nowhere."""
-        twin = Exchange(self.number, self.request)
+        twin = Exchange(self.number, self.request, self.offset)
         twin.asked = True
         twin._swallowed |= {False}
         return twin
@@ -170,7 +179,7 @@ class View:
     async def sleep(self, seconds: float) -> None:
         """Wait; the rest of this direction waits too."""
         self._hit()
-        await self._active.wait_until(self.now() + seconds)
+        await self._active.pause(seconds)
 
     async def client_gone(self) -> None:
         """Wait until the client has ended its stream."""
@@ -226,4 +235,4 @@ class View:
         """Count once per exchange and fault."""
         if self._active.entry.key not in self._exchange.hits:
             self._exchange.hits |= {self._active.entry.key}
-            self._active.hit(self._exchange.number)
+            self._active.hit(self._exchange.number, self._exchange.place)

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from vaurien import events
+from vaurien.engine.recorded import Drawn
 from vaurien.engine.service import Service
+from vaurien.model import Stream
+
+Place: TypeAlias = tuple[Stream | None, int | None]
+"""A stream, and how many of its bytes came before."""
+
+NOWHERE: Place = (None, None)
+"""The connection as a whole."""
+
+
+def place(to_backend: bool, offset: int) -> Place:
+    """The byte *offset* of a direction."""
+    return Stream.UPSTREAM if to_backend else Stream.DOWNSTREAM, offset
 
 
 class Journal:
@@ -29,10 +44,36 @@ class Journal:
         """The mix was drawn, and the share *name* was hit."""
         self._service.emit(events.Chosen, connection=self._number, exchange=exchange, behavior=name)
 
-    def hit(self, name: str, exchange: int | None) -> None:
+    def decided(self, name: str, drawn: Drawn, exchange: int | None = None, place: Place = NOWHERE) -> None:
+        """Dice were thrown for the fault *name*, or ``mix``, and said *drawn*."""
+        if self._service.detailed:
+            self._service.detail(
+                events.Decided,
+                connection=self._number,
+                fault=name,
+                drawn=drawn,
+                exchange=exchange,
+                stream=place[0],
+                offset=place[1],
+                elapsed=self.age,
+            )
+
+    def delayed(self, name: str, seconds: float) -> None:
+        """The fault *name* made something late."""
+        self._service.detail(events.Delayed, connection=self._number, fault=name, seconds=seconds)
+
+    def hit(self, name: str, exchange: int | None, place: Place = NOWHERE) -> None:
         """The fault *name* acted."""
         self._hits[name] = self._hits.get(name, 0) + 1
-        self._service.emit(events.Injected, connection=self._number, fault=name, exchange=exchange)
+        self._service.emit(
+            events.Injected,
+            connection=self._number,
+            fault=name,
+            exchange=exchange,
+            stream=place[0],
+            offset=place[1],
+            elapsed=self.age,
+        )
 
     def called(self, call: int, name: str) -> None:
         """The mix was drawn for a call of a plugin of the original, and the share *name* was hit, which is a hit."""

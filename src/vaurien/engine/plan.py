@@ -12,9 +12,10 @@ from vaurien import hooks, options, plugins
 from vaurien.engine.matching import Matcher
 from vaurien.errors import OptionError
 from vaurien.framing import Protocol, Turns
-from vaurien.model import Fault, Policy, Scope, Share, Stream
+from vaurien.model import Fault, Policy, Scope, Share, Stream, Window
 
 _EXCHANGE_HOOKS = frozenset({"on_request", "on_response", "on_done"})
+_ALWAYS = Window()
 _DATA_HOOKS = frozenset({"on_data", "on_eof"})
 
 
@@ -44,6 +45,16 @@ class Entry:
     def per_exchange(self) -> bool:
         """Whether it is in play for some exchanges of a connection and not for others."""
         return self.of_mix or self.fault.scope is Scope.EXCHANGE or self.matcher.by_exchange
+
+    @property
+    def chancy(self) -> bool:
+        """Whether it takes only some of its occasions, so that each is a decision."""
+        return self.fault.probability < 1.0 or self.fault.window != _ALWAYS
+
+    @property
+    def label(self) -> str:
+        """A share's behavior, with its ordinal when it is not the first share of that behavior."""
+        return self.key.removeprefix("mix ").removesuffix(" 1")
 
     def handles(self, *names: str) -> bool:
         """Whether it has one of the hooks *names*."""

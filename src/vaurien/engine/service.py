@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,7 @@ from vaurien.engine.clock import Clock
 from vaurien.engine.occasions import Occasions
 from vaurien.engine.plan import Entry, Plan
 from vaurien.engine.pool import Pool
+from vaurien.engine.recorded import Recorded
 from vaurien.engine.traffic import Traffic
 from vaurien.events import Event, Observer
 from vaurien.framing import Protocol
@@ -42,6 +43,7 @@ class Service:
         plan: Plan,
         observers: Sequence[Observer],
         traffic: Traffic,
+        recorded: Recorded | None = None,
     ) -> None:
         self.loop, self.clock, self.config = loop, clock, config
         self.protocol = protocol
@@ -53,6 +55,10 @@ class Service:
         self.plan = plan
         self.backend: Address = config.backend
         self.observers = tuple(observers)
+        self.detailed = tuple(observer for observer in observers if getattr(observer, "detailed", False))
+        """Those of the observers that are told every decision and every delay."""
+        self.recorded = recorded
+        """Decisions that take the place of dice."""
         self.traffic = traffic
         self.view = memoryview(bytearray(BUFFER))
         """The one buffer of the direct lane: a chunk is read into it and sent from it before anything else runs."""
@@ -108,8 +114,10 @@ class Service:
                 same = before.get(entry.key)
                 self._occasions[entry.key] = same if same and same.window == window else Occasions(window, now)
 
-    def throw(self, entry: Entry, random: Callable[[], Random]) -> bool:
+    def throw(self, connection: int, entry: Entry, random: Callable[[], Random]) -> bool:
         """Throw the dice of *entry* for one occasion, if its window is open; *random* gives its generator."""
+        if self.recorded is not None and entry.chancy:
+            return self.recorded.next(connection, entry.name) is True
         occasions = self._occasions.get(entry.key)
         if occasions is not None and not occasions.take(self.clock.now()):
             return False
@@ -120,16 +128,31 @@ class Service:
             occasions.hit()
         return True
 
+    def draw(self, connection: int, plan: Plan, random: Random) -> Entry | None:
+        """The share of the mix of *plan* that is hit this time; ``None`` for the undisturbed rest."""
+        if self.recorded is None:
+            return plan.draw(random)
+        label = self.recorded.next(connection, "mix")
+        return next((entry for entry in plan.mix if entry.label == label), None)
+
     def emit(self, make: type[Event], **facts: Any) -> None:
         """Tell the observers, if there are any."""
         if self.observers:
-            event = make(proxy=self.config.name, at=time.time(), **facts)
-            for observer in self.observers:
-                try:
-                    observer(event)
-                except Exception as error:  # whoever looks on must not end what it looks at
-                    context = {"message": f"the observer {observer!r} raised", "exception": error}
-                    self.loop.call_exception_handler(context)
+            self._tell(self.observers, make, facts)
+
+    def detail(self, make: type[Event], **facts: Any) -> None:
+        """Tell those observers that want to know every decision and every delay."""
+        if self.detailed:
+            self._tell(self.detailed, make, facts)
+
+    def _tell(self, observers: Sequence[Observer], make: type[Event], facts: Mapping[str, Any]) -> None:
+        event = make(proxy=self.config.name, at=time.time(), **facts)
+        for observer in observers:
+            try:
+                observer(event)
+            except Exception as error:  # whoever looks on must not end what it looks at
+                context = {"message": f"the observer {observer!r} raised", "exception": error}
+                self.loop.call_exception_handler(context)
 
     def forget(self, connection: Connection) -> None:
         """*connection* is over."""

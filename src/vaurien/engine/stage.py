@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from vaurien import hooks
 from vaurien.engine.active import Active
 from vaurien.engine.clock import Timer
+from vaurien.engine.journal import Place, place
 from vaurien.model import Scope
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Stage:
         "_line",
         "_link",
         "_moment",
+        "_offset",
         "_passing",
         "_rang",
         "_releasing",
@@ -100,6 +102,7 @@ class Stage:
         self._chunk: bytes | None = None
         self._arrived = self._moment = 0.0
         self._sent = 0
+        self._offset = 0  # of the chunk at hand
         self._hit = False
         self._inside = False  # a chunk, or the end, is at hand
         self._passing = False  # the next receiver has some, and is not done with it
@@ -134,7 +137,7 @@ class Stage:
     async def sleep(self, seconds: float) -> None:
         """Wait; the next chunk waits too."""
         self._mark()
-        await self.active.wait_until(self.now() + seconds)
+        await self.active.pause(seconds)
         self._moment = self.now()
 
     async def send(self, data: bytes, after: float = 0.0) -> None:
@@ -182,6 +185,7 @@ class Stage:
 
     async def receive(self, data: bytes, at: float) -> None:
         """Let the behavior act on *data*, if this fault is in play for it; otherwise pass it on, in order."""
+        size = len(data)
         if self._ringing is not None:
             await asyncio.shield(self._ringing)
         acts = self._acts()
@@ -197,6 +201,7 @@ class Stage:
                 await self._pass(data)
         finally:
             self._outside()
+            self._offset += size
 
     async def _act(self, data: bytes) -> bytes:
         """Let the behavior act on *data*; returns what it has not sent of it when the fault is changed or removed."""
@@ -319,12 +324,17 @@ class Stage:
     def _acts(self) -> bool:
         if not self._in_play or "on_data" not in self.active.entry.hooks:
             return False
-        return self.active.entry.fault.scope is not Scope.CHUNK or self.active.throw()
+        return self.active.entry.fault.scope is not Scope.CHUNK or self.active.throw(None, self._place)
+
+    @property
+    def _place(self) -> Place:
+        """Where in the stream the chunk at hand begins, as far as this fault has seen it."""
+        return place(self.to_backend, self._offset)
 
     def _mark(self) -> None:
         if not self._hit and not self.active.stopped:
             self._hit = True
-            self.active.hit()
+            self.active.hit(None, self._place)
 
     async def _pass(self, data: bytes, after: float = 0.0) -> None:
         if after > 0 or not self._clear:
@@ -350,6 +360,8 @@ class Stage:
 
     def _line_up(self, data: bytes, due: float) -> None:
         self._due = max(due, self._due)
+        if due > self._arrived:
+            self.active.delayed(self._due - self._arrived)
         self._line.append((self._due, data))
         self._held += len(data)
 

@@ -93,8 +93,9 @@ def _fields(event: Event, level: str, message: str) -> dict[str, Any]:
         "msg": message,
         "proxy": facts.pop("proxy"),
     }
-    if "duration" in facts:
-        facts["duration"] = round(facts["duration"], 6)
+    for name in ("duration", "elapsed"):
+        if facts.get(name) is not None:
+            facts[name] = round(facts[name], 6)
     return head | {name: value for name, value in facts.items() if value is not None}
 
 

@@ -1,0 +1,53 @@
+"""Do the faults of a configuration suit its proxies? Asked before anything is opened, to say which of them does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vaurien import options, plugins
+from vaurien.config import Configuration
+from vaurien.config import fault as texts
+from vaurien.engine.plan import Plan
+from vaurien.errors import OptionError, UnknownName
+from vaurien.framing import Protocol
+from vaurien.model import Fault, Policy, ProxyConfig
+
+
+def faults(configuration: Configuration) -> None:
+    """Raises `OptionError` or `UnknownName`, naming where the fault was given, for one that its proxy cannot have."""
+    for proxy in configuration.proxies:
+        protocol = _protocol(proxy)
+        for fault, source in _faults(configuration, proxy):
+            try:
+                Plan(Policy(faults=(fault,)), protocol, _as_it_is)
+            except OptionError as error:
+                raise OptionError(error.option, error.value, error.expected, source) from None
+            except UnknownName as error:
+                raise UnknownName(error.kind, error.name, error.known, source) from None
+
+
+def _as_it_is(plugin: plugins.Plugin, _: Mapping[str, Any]) -> Any:
+    """A plugin of the original is not made for this: its constructor may open things."""
+    return plugin.target
+
+
+def _protocol(proxy: ProxyConfig) -> Protocol:
+    plugin = plugins.find(proxy.protocol, "protocol")
+    if plugin.style == "classic":
+        return Protocol()
+    owner = f"protocol {proxy.protocol!r}"
+    protocol: Protocol = options.build(plugin.target, proxy.protocol_options, owner=owner)
+    return protocol
+
+
+def _faults(configuration: Configuration, proxy: ProxyConfig) -> Iterator[tuple[Fault, str]]:
+    """Every fault that *proxy* will have at some time, and where it was given."""
+    given = {setting.name: setting for setting in configuration.settings if setting.section == "fault"}
+    for fault in proxy.policy.faults:
+        setting = given.get(fault.name)
+        shared = setting is not None and setting.value == texts.text(fault)
+        yield fault, setting.source if setting is not None and shared else f"[[proxy]] {proxy.name} [[proxy.fault]]"
+    for step in configuration.schedule.steps:
+        if step.proxy in (None, proxy.name):
+            yield from ((fault, step.source) for fault in (*step.change, *step.add))

@@ -1,0 +1,81 @@
+"""The faults of a configuration: those that were given, those of its presets, and the schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from vaurien.config import declared, fault, presets, timeline
+from vaurien.config.catalogue import Catalogue
+from vaurien.config.layers import Given, Layer, Section
+from vaurien.config.timeline import Schedule
+from vaurien.errors import OptionError
+from vaurien.model import Fault
+
+
+class Faults(msgspec.Struct, frozen=True):
+    """The faults that act from the start, by where each was given, and those that *schedule* brings."""
+
+    given: tuple[tuple[Fault, str], ...]
+    schedule: Schedule
+    own: declared.Faults = declared.Faults()
+    """What was given as options of ``vaurien``."""
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Those that act from the start."""
+        return tuple(one for one, _ in self.given)
+
+
+def read(layer: Layer, schedule: Section | None) -> Faults:
+    """The faults of *layer*, then those of its presets; the schedule is of the file or of a preset.
+
+    Raises a `VaurienError` for what is not valid, for two faults of one name, and for two schedules.
+    """
+    given = list(timeline.each(layer["vaurien", "fault"])) if ("vaurien", "fault") in layer else []
+    plans = [(timeline.read(schedule), schedule.source)] if schedule is not None else []
+    asked = layer.get(("vaurien", "preset"))
+    names = _names(asked) if asked else ()
+    own = declared.Faults(tuple(fault.text(one) for one, _ in given), names)
+    for name in names:
+        tables = presets.tables(name, asked.source if asked else None)
+        if section := tables.get("vaurien"):
+            given += timeline.each(section.values["fault"])
+        if "schedule" in tables:
+            plans.append((timeline.read(tables["schedule"]), f"preset {name}"))
+    if len(plans) > 1:
+        raise OptionError("schedule", plans[1][1], f"one schedule, there is that of {plans[0][1]} already")
+    _check_names(given)
+    return Faults(tuple(given), plans[0][0] if plans else Schedule(), own)
+
+
+def _names(given: Given) -> tuple[str, ...]:
+    listed = given.value if isinstance(given.value, list | tuple) else [given.value]
+    return tuple(name.strip() for part in listed for name in str(part).replace("\n", ",").split(",") if name.strip())
+
+
+def _check_names(given: list[tuple[Fault, str]]) -> None:
+    seen: dict[str, str] = {}
+    for one, source in given:
+        if one.name in seen:
+            wanted = f"another name than the fault from {seen[one.name]} has, such as name={one.name}-2"
+            raise OptionError(f"fault {one.behavior!r} option name", one.name, wanted, source)
+        seen[one.name] = source
+
+
+def with_sections(faults: Faults, catalogue: Catalogue, options: Mapping[str, Mapping[str, Any]]) -> Faults:
+    """*faults*, with the *options* that the sections of their behaviors give, where they have none of their own."""
+
+    def whole(one: Fault) -> Fault:
+        catalogue.use("behavior", one.behavior, "")
+        section = catalogue.find(f"behavior:{one.behavior}").section
+        return msgspec.structs.replace(one, options={**options.get(section, {}), **one.options})
+
+    steps = tuple(
+        msgspec.structs.replace(step, add=tuple(map(whole, step.add)), change=tuple(map(whole, step.change)))
+        for step in faults.schedule.steps
+    )
+    schedule = msgspec.structs.replace(faults.schedule, steps=steps)
+    return Faults(tuple((whole(one), source) for one, source in faults.given), schedule, faults.own)

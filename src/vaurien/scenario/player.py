@@ -1,0 +1,96 @@
+"""Plays a schedule: at its time each step changes the policy of its proxies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from vaurien.config.timeline import Schedule, Step
+from vaurien.model import Fault, Policy
+
+
+class Timers(Protocol):
+    """What a player needs of a clock: the engine's, or a virtual one."""
+
+    def now(self) -> float:
+        """Seconds."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Any:
+        """Call *callback* once `now` is *when*."""
+
+
+class Steered(Protocol):
+    """What a player needs of a proxy."""
+
+    @property
+    def policy(self) -> Policy:
+        """The mix and the faults of this moment."""
+
+    def set_policy(self, policy: Policy) -> None:
+        """Replace them."""
+
+
+class Player:
+    """Plays *schedule* on *proxies*, which are known by name, by *clock*.
+
+    Times count from `start`, so that rounds do not drift. Each round begins with the policies that the proxies had at
+    the start; what somebody else changes meanwhile stays up to the next round.
+    """
+
+    def __init__(self, schedule: Schedule, proxies: Mapping[str, Steered], clock: Timers) -> None:
+        self._schedule, self._proxies, self._clock = schedule, proxies, clock
+        self._first: Mapping[str, Policy] = {}
+        self._began = 0.0
+        self._round = self._place = 0
+        self._stopped = False
+        self.played = 0
+        """How many steps were played."""
+
+    def start(self) -> None:
+        """Begin; what is to happen at 0 has happened when this returns."""
+        self._first = {name: proxy.policy for name, proxy in self._proxies.items()}
+        self._began = self._clock.now()
+        self._go_on()
+
+    def stop(self) -> None:
+        """Play no more; what was changed stays."""
+        self._stopped = True
+
+    @property
+    def done(self) -> bool:
+        """Whether all rounds are played."""
+        schedule = self._schedule
+        return not schedule.steps or (schedule.repeat > 0 and self._round == schedule.repeat)
+
+    def _go_on(self) -> None:
+        """Play what is due, and come again for the next step."""
+        while not self._stopped and not self.done:
+            step = self._schedule.steps[self._place]
+            due = self._began + self._round * self._schedule.length + step.at
+            if self._clock.now() < due:
+                self._clock.call_at(due, self._go_on)
+                return
+            self._play(step)
+
+    def _play(self, step: Step) -> None:
+        if self._place == 0 and self._round > 0:
+            for name, policy in self._first.items():
+                self._proxies[name].set_policy(policy)
+        for name, proxy in self._proxies.items():
+            if step.proxy in (None, name):
+                proxy.set_policy(after(step, proxy.policy))
+        self.played += 1
+        self._place += 1
+        if self._place == len(self._schedule.steps):
+            self._round, self._place = self._round + 1, 0
+
+
+def after(step: Step, policy: Policy) -> Policy:
+    """*policy* after *step*. A fault that is changed keeps its place in the chain; one that is there is not doubled."""
+    faults = {fault.name: fault for fault in policy.faults if fault.name not in step.remove}
+    faults |= _by_name(step.change) | _by_name(step.add)
+    return Policy(policy.mix if step.mix is None else step.mix, tuple(faults.values()))
+
+
+def _by_name(faults: tuple[Fault, ...]) -> dict[str, Fault]:
+    return {fault.name: fault for fault in faults}

@@ -1,0 +1,171 @@
+"""The report of a run, as JSON, Markdown or JUnit's XML."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from xml.sax.saxutils import escape, quoteattr
+
+import msgspec
+
+from vaurien import __version__
+from vaurien.config import fault as texts
+from vaurien.config.timeline import Schedule
+from vaurien.errors import OptionError
+from vaurien.model import ProxyConfig
+from vaurien.scenario.tally import Delays, OfProxy, Tally
+
+
+class FaultReport(msgspec.Struct, frozen=True):
+    """What one fault did: *told* is how it was given, *decided* counts the occasions that dice or a window decided."""
+
+    name: str
+    told: str
+    decided: int
+    hits: int
+    connections: int
+    delays: Delays
+
+
+class ProxyReport(msgspec.Struct, frozen=True):
+    """What happened on one proxy: *ends* counts how connections ended, *sent* and *received* are bytes."""
+
+    name: str
+    address: str
+    backend: str
+    protocol: str
+    connections: int
+    failed: int
+    ends: Mapping[str, int]
+    sent: int
+    received: int
+    faults: tuple[FaultReport, ...]
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A run: its *command*, the *status* it ended with, its *duration* in seconds, how many *steps* were played."""
+
+    command: tuple[str, ...]
+    status: int
+    duration: float
+    seed: str
+    steps: int
+    proxies: tuple[ProxyReport, ...]
+    version: str = __version__
+
+
+def of_proxy(config: ProxyConfig, address: str, schedule: Schedule, tally: Tally) -> ProxyReport:
+    """What *tally* says about the proxy of *config*; faults that never acted are there too."""
+    sums = tally.proxies[config.name]
+    return ProxyReport(
+        name=config.name,
+        address=address,
+        backend=str(config.backend),
+        protocol=config.protocol,
+        connections=sums.connections,
+        failed=sums.failed,
+        ends=dict(sums.ends),
+        sent=sums.sent,
+        received=sums.received,
+        faults=tuple(_of_fault(name, told, sums) for name, told in _told(config, schedule, sums).items()),
+    )
+
+
+def _told(config: ProxyConfig, schedule: Schedule, sums: OfProxy) -> dict[str, str]:
+    """Each fault that the proxy was to have, and each that acted, and how it was given."""
+    steps = [step for step in schedule.steps if step.proxy in (None, config.name)]
+    faults = [*config.policy.faults, *(fault for step in steps for fault in (*step.change, *step.add))]
+    told: dict[str, str] = {}
+    for fault in faults:
+        told.setdefault(fault.name, texts.text(fault))
+    for share in config.policy.mix.shares:
+        told.setdefault(share.behavior, f"{share.percent:g}:{share.behavior}")
+    return told | {name: "" for name in sums.faults if name not in told}
+
+
+def _of_fault(name: str, told: str, sums: OfProxy) -> FaultReport:
+    fault = sums.faults[name]
+    return FaultReport(name, told, fault.decided, fault.hits, len(fault.connections), Delays.of(fault.seconds))
+
+
+def json(report: Report) -> str:
+    """All of it."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
+
+
+def markdown(report: Report) -> str:
+    """For people: what was run, then a table of proxies and one of faults."""
+    end = f"ended with status {report.status} after {report.duration:.1f} s"
+    lines = [
+        "# Vaurien's report",
+        "",
+        f"`{shlex.join(report.command)}` {end}; seed {report.seed}, steps played: {report.steps}.",
+        "",
+        *_table("proxy | listens | backend | connections | failed | sent | received | ends", _proxy_rows(report)),
+        "",
+        *_table("proxy | fault | decided | hits | connections | delays | total | median | p99", _fault_rows(report)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(head: str, rows: Iterable[tuple[object, ...]]) -> Iterator[str]:
+    yield f"| {head} |"
+    yield "|" + "---|" * (head.count("|") + 1)
+    for row in rows:
+        yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
+
+
+def _proxy_rows(report: Report) -> Iterator[tuple[object, ...]]:
+    for one in report.proxies:
+        ends = ", ".join(f"{end}: {count}" for end, count in one.ends.items())
+        yield one.name, one.address, one.backend, one.connections, one.failed, one.sent, one.received, ends
+
+
+def _fault_rows(report: Report) -> Iterator[tuple[object, ...]]:
+    for proxy in report.proxies:
+        for one in proxy.faults:
+            late = one.delays
+            times = [f"{seconds * 1000:.1f} ms" for seconds in (late.total, late.median, late.p99)]
+            what = f"`{one.told}`" if one.told else one.name
+            yield proxy.name, what, one.decided or "", one.hits, one.connections, late.count, *times
+
+
+def junit(report: Report) -> str:
+    """For a build server: the command is a test, and so is each fault; one that never acted is skipped."""
+    cases = [_command_case(report), *_fault_cases(report)]
+    counts = f'tests="{len(cases)}" failures="{int(report.status != 0)}"'
+    skipped = sum("<skipped" in case for case in cases)
+    head = f'<testsuite name="vaurien" {counts} errors="0" skipped="{skipped}" time="{report.duration:.3f}">'
+    seed = f'<properties><property name="seed" value={quoteattr(report.seed)}/></properties>'
+    return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, seed, *cases, "</testsuite>"]) + "\n"
+
+
+def _command_case(report: Report) -> str:
+    failure = f'<failure message="ended with status {report.status}"/>' if report.status else ""
+    name = quoteattr(shlex.join(report.command))
+    return f'<testcase classname="vaurien.command" name={name} time="{report.duration:.3f}">{failure}</testcase>'
+
+
+def _fault_cases(report: Report) -> Iterator[str]:
+    for proxy in report.proxies:
+        for one in proxy.faults:
+            late = f"{one.delays.count} delays of {one.delays.total:.3f} s"
+            said = f"{one.hits} hits on {one.connections} connections, {late}"
+            inner = f"<system-out>{escape(said)}</system-out>"
+            if not one.hits and not one.connections:
+                inner = '<skipped message="never acted"/>'
+            group = quoteattr(f"vaurien.{proxy.name}")
+            yield f"<testcase classname={group} name={quoteattr(one.told or one.name)}>{inner}</testcase>"
+
+
+FORMS: Mapping[str, Callable[[Report], str]] = {".json": json, ".md": markdown, ".xml": junit}
+"""How a report is written, by the ending of the file's name."""
+
+
+def form(path: str, source: str) -> Callable[[Report], str]:
+    """How the report in the file *path* is written. Raises `OptionError`, which names *source*."""
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in FORMS:
+        raise OptionError("option report", path, "a file that ends in " + ", ".join(FORMS), source)
+    return FORMS[ending]

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from vaurien import config
+from vaurien.cli import check
+from vaurien.config.layers import Given
+from vaurien.errors import VaurienError
+
+
+@pytest.mark.parametrize(
+    ("text", "protocol", "message"),
+    [
+        (
+            "latency match.comand=GET",
+            "redis",
+            "unknown field to match of fault 'latency' 'comand' (from --fault); did yo",
+        ),
+        (
+            "latency match.client=x",
+            "tcp",
+            "fault 'latency' match client: 'x' (from --fault) is not valid; expected netwo",
+        ),
+        (
+            "reset_peer scope=exchange",
+            "tcp",
+            "fault 'reset_peer' scope: 'exchange' (from --fault) is not valid; expected",
+        ),
+    ],
+)
+def test_a_fault_that_its_proxy_cannot_have_is_refused(text, protocol, message):
+    given = {("vaurien", "fault"): Given(text, "--fault"), ("vaurien", "protocol"): Given(protocol, "--protocol")}
+    made = config.load(given, {})
+    with pytest.raises(VaurienError) as raised:
+        check.faults(made)
+    assert message in str(raised.value)
+
+
+def test_a_fault_of_a_step_too(tmp_path):
+    path = tmp_path / "chaos.toml"
+    path.write_text("\n[[step]]\nadd = 'reset_peer scope=exchange'\n")
+    with pytest.raises(VaurienError, match=r"chaos.toml line 2 \[\[step\]\]\) is not valid; expected no choice"):
+        check.faults(config.load({}, {}, Given(str(path), "--config")))

@@ -1,0 +1,160 @@
+"""``vaurien run``: a command meets the faults of a scenario, with a real redis behind the proxy."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import vaurien as package
+from tests.cli.programs import BOUND, PROGRAM
+from vaurien.cli import run
+
+SCENARIO = """
+[vaurien]
+name = "cache"
+proxy = "127.0.0.1:0"
+backend = "127.0.0.1:{port}"
+protocol = "redis"
+behavior = ""
+seed = 7
+
+[environment]
+REDIS_URL = "redis://{{cache}}/0"
+
+[[fault]]
+behavior = "delay"
+name = "slow-sets"
+match.command = "SET"
+sleep = "10ms"
+
+[[fault]]
+behavior = "noop"
+name = "never"
+probability = 0
+
+[schedule]
+repeat = 0
+length = "200ms"
+
+[[step]]
+at = "0s"
+add = "error name=broken match.key=broken"
+
+[[step]]
+at = "100ms"
+remove = "broken"
+"""
+
+CLIENT = """
+import os, sys, time, redis
+
+client = redis.Redis.from_url(os.environ["REDIS_URL"], retry=None)
+client.set("a", "1")
+assert client.get("a") == b"1"
+seen = set()
+deadline = time.monotonic() + 20
+while len(seen) < 2 and time.monotonic() < deadline:
+    try:
+        client.get("broken")
+        seen.add("answer")
+    except redis.exceptions.RedisError:
+        seen.add("error")
+sys.exit(3 if len(seen) == 2 and os.environ["VAURIEN_ADDRESS"] in os.environ["REDIS_URL"] else 1)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "client.py").write_text(textwrap.dedent(CLIENT))
+    return tmp_path
+
+
+def vaurien(folder, *arguments):
+    """The program, run in *folder*."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])}
+    options = {"cwd": folder, "env": environment, "capture_output": True, "text": True}
+    return subprocess.run([*PROGRAM, *arguments], **options, timeout=2 * BOUND, check=False)
+
+
+@pytest.mark.server
+def test_a_client_of_redis_meets_the_faults(folder, redis_server):
+    pytest.importorskip("redis")
+    (folder / "chaos.toml").write_text(SCENARIO.format(port=redis_server.port))
+    reports = [word for form in ("json", "md", "xml") for word in ("--report", f"report.{form}")]
+    command = [sys.executable, "client.py"]
+    done = vaurien(folder, "run", "chaos.toml", *reports, "--trace", "trace.jsonl", "--", *command)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    told = json.loads((folder / "report.json").read_text())
+    assert (told["status"], told["seed"], told["command"]) == (3, "7", command)
+    assert told["steps"] >= 2
+    [proxy] = told["proxies"]
+    faults = {fault["name"]: fault for fault in proxy["faults"]}
+    assert faults["slow-sets"]["hits"] == 1
+    assert faults["slow-sets"]["delays"]["median"] >= 0.01
+    assert faults["broken"]["hits"] >= 1
+    assert faults["never"]["hits"] == 0
+    assert proxy["connections"] == sum(proxy["ends"].values()) >= 1
+    assert "ended with status 3" in (folder / "report.md").read_text()
+    assert 'failures="1"' in (folder / "report.xml").read_text()
+    acted = [json.loads(line)["fault"] for line in (folder / "trace.jsonl").read_text().splitlines()[1:]]
+    assert set(acted) == {"slow-sets", "broken", "never"}
+
+
+def test_what_listens_already_is_said(folder, backend):
+    (folder / "chaos.toml").write_text(f'[vaurien]\nproxy = "{backend}"\n')
+    done = vaurien(folder, "run", "chaos.toml", "--", "true")
+    assert done.returncode == 2
+    assert done.stderr.startswith("vaurien: ")
+    assert "Address already in use" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_help(capsys):
+    assert run.main(["run", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: vaurien run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("run", "run: expected a scenario's file first, such as: vaurien run chaos.toml -- pytest"),
+        ("run --seed 1 -- true", "run: expected a scenario's file first"),
+        ("run chaos.toml", "run: expected -- and a command behind it"),
+        ("run chaos.toml --", "run: expected -- and a command behind it"),
+        ("run none.toml -- true", "file 'none.toml' (from --config) cannot be read: No such file or directory"),
+        ("run chaos.toml --sed 1 -- true", "unknown option '--sed'; did you mean '--seed'?"),
+        (
+            "run chaos.toml --report a.html -- true",
+            "option report: 'a.html' (from --report) is not valid; expected a",
+        ),
+        (
+            "run chaos.toml --report no/a.md -- true",
+            "option report: 'no/a.md' (from --report) is not valid; expected a",
+        ),
+        (
+            "run bad.toml -- true",
+            "fault to add: 'noop' (from bad.toml line 4 [[step]]) is not valid; expected a name",
+        ),
+        (
+            "run url.toml -- true",
+            "environment URL: '{cache}' (from url.toml [environment] URL) is not valid; expecte",
+        ),
+        ("run chaos.toml -- /no/such", "command '/no/such': No such file or directory; expected a program that can be"),
+    ],
+)
+def test_bad_input_is_one_line(capsys, monkeypatch, tmp_path, line, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chaos.toml").write_text('[vaurien]\nproxy = "127.0.0.1:0"\n')
+    (tmp_path / "bad.toml").write_text("[[step]]\nadd = 'noop'\n\n[[step]]\nadd = 'noop'\n")
+    (tmp_path / "url.toml").write_text("[environment]\nURL = '{cache}'\n")
+    assert run.main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"vaurien: {message}")
+    assert err.count("\n") == 1

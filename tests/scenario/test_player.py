@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vaurien.config.timeline import Schedule, Step
+from vaurien.model import Fault, Mix, Policy
+from vaurien.scenario.player import Player
+from vaurien.testing import VirtualClock
+
+
+def one(name, **options):
+    return Fault(name=name, behavior="latency", options=options)
+
+
+class Proxy:
+    """Remembers when its policy was replaced, and by which faults."""
+
+    def __init__(self, clock, *faults):
+        self._clock = clock
+        self.policy = Policy(Mix(), faults)
+        self.seen = []
+
+    def set_policy(self, policy):
+        self.policy = policy
+        self.seen.append((self._clock.now(), " ".join(fault.name for fault in policy.faults)))
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock(100.0)
+
+
+def play(clock, schedule, until=1000.0, *faults):
+    proxy = Proxy(clock, *faults)
+    player = Player(schedule, {"a": proxy}, clock)
+    player.start()
+    clock.advance(100.0 + until)
+    return player, proxy
+
+
+STEPS = (Step(0.0, add=(one("a"),)), Step(2.0, add=(one("b"),)), Step(5.0, remove=("a",)))
+
+
+def test_each_step_comes_at_its_time(clock):
+    player, proxy = play(clock, Schedule(STEPS, 5.0))
+    assert proxy.seen == [(100.0, "a"), (102.0, "a b"), (105.0, "b")]
+    assert (player.done, player.played) == (True, 3)
+
+
+def test_what_is_at_zero_has_happened_when_start_returns(clock):
+    proxy = Proxy(clock)
+    Player(Schedule(STEPS, 5.0), {"a": proxy}, clock).start()
+    assert proxy.seen == [(100.0, "a")]
+
+
+def test_each_round_begins_as_the_first_one_did(clock):
+    player, proxy = play(clock, Schedule(STEPS, 10.0, repeat=2), 1000.0, one("first"))
+    rounds = [(0.0, "first a"), (2.0, "first a b"), (5.0, "first b")]
+    expected = [(100.0 + at, names) for at, names in rounds]
+    expected += [(110.0, "first")] + [(110.0 + at, names) for at, names in rounds]
+    assert proxy.seen == expected
+    assert player.played == 6
+
+
+def test_rounds_without_end(clock):
+    player, _ = play(clock, Schedule(STEPS, 10.0, repeat=0), 1004.0)
+    assert (player.done, player.played) == (False, 302)
+
+
+def test_nothing_happens_after_stop(clock):
+    proxy = Proxy(clock)
+    player = Player(Schedule(STEPS, 5.0), {"a": proxy}, clock)
+    player.start()
+    player.stop()
+    clock.advance(1000.0)
+    assert len(proxy.seen) == 1
+
+
+def test_nothing_to_play_is_done(clock):
+    player, proxy = play(clock, Schedule())
+    assert player.done
+    assert not proxy.seen
+
+
+def test_a_changed_fault_keeps_its_place_and_the_mix_is_replaced(clock):
+    steps = (Step(1.0, change=(one("a", latency=9),), mix=Mix.parse("20:delay")),)
+    _, proxy = play(clock, Schedule(steps, 1.0), 10.0, one("a"), one("b"))
+    assert proxy.policy == Policy(Mix.parse("20:delay"), (one("a", latency=9), one("b")))
+
+
+def test_what_somebody_else_did_meanwhile_stays(clock):
+    proxy = Proxy(clock)
+    Player(Schedule(STEPS, 5.0), {"a": proxy}, clock).start()
+    proxy.set_policy(Policy(Mix(), (one("mine"), one("b", latency=1))))
+    clock.advance(1000.0)
+    assert proxy.policy.faults == (one("mine"), one("b"))
+
+
+def test_a_step_is_about_one_proxy_or_all(clock):
+    proxies = {"a": Proxy(clock), "b": Proxy(clock)}
+    steps = (Step(1.0, add=(one("all"),)), Step(2.0, proxy="b", add=(one("only"),)))
+    Player(Schedule(steps, 2.0), proxies, clock).start()
+    clock.advance(200.0)
+    assert [[fault.name for fault in proxy.policy.faults] for proxy in proxies.values()] == [["all"], ["all", "only"]]
+
+
+@given(times=st.lists(st.floats(0, 100), min_size=1, max_size=8), rest=st.floats(0.5, 100), repeat=st.integers(1, 5))
+def test_every_step_is_played_once_a_round_at_its_time(times, rest, repeat):
+    clock, times = VirtualClock(), sorted(times)
+    length = times[-1] + rest
+    seen = []
+
+    class Watched(Proxy):
+        def set_policy(self, policy):
+            if policy.mix.shares:  # not the reset at the beginning of a round
+                seen.append((self._clock.now(), policy.mix.shares[0].percent))
+
+    steps = tuple(Step(at, mix=Mix.parse(f"{number + 1}:delay")) for number, at in enumerate(times))
+    Player(Schedule(steps, length, repeat), {"a": Watched(clock)}, clock).start()
+    clock.advance(1e6)
+    assert seen == [(n * length + at, number + 1) for n in range(repeat) for number, at in enumerate(times)]

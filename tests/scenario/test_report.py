@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from vaurien import __version__
+from vaurien.config import fault
+from vaurien.config.timeline import Schedule, Step
+from vaurien.errors import OptionError
+from vaurien.events import Closed, Delayed, Injected
+from vaurien.model import Address, Mix, Policy, ProxyConfig
+from vaurien.scenario import report
+from vaurien.scenario.tally import Tally
+
+CONFIG = ProxyConfig(
+    name="web",
+    listen=Address("localhost", 0),
+    backend=Address("localhost", 80),
+    policy=Policy(Mix.parse("20:delay"), (fault.parse("latency latency=100"),)),
+)
+SCHEDULE = Schedule(
+    (
+        Step(1.0, add=(fault.parse("reset_peer name=cut match.path='a|<b>'"),)),
+        Step(2.0, proxy="other", add=(fault.parse("noop"),)),
+    )
+)
+
+
+@pytest.fixture
+def made():
+    def call(status=0):
+        tally = Tally()
+        common = {"proxy": "web", "at": 1.0, "connection": 1}
+        tally(Injected(**common, fault="latency"))
+        tally(Delayed(**common, fault="latency", seconds=0.1))
+        tally(Injected(**common, fault="by hand"))
+        tally(Closed(**common, peer="x", sent=3, received=5, end="client closed", duration=1.0))
+        proxy = report.of_proxy(CONFIG, "127.0.0.1:8000", SCHEDULE, tally)
+        return report.Report(("pytest", "-k", "a & b"), status, 1.5, "7", 2, (proxy,))
+
+    return call
+
+
+def test_json_has_all_of_it(made):
+    told = json.loads(report.json(made(3)))
+    [proxy] = told.pop("proxies")
+    assert told == {
+        "command": ["pytest", "-k", "a & b"],
+        "status": 3,
+        "duration": 1.5,
+        "seed": "7",
+        "steps": 2,
+        "version": __version__,
+    }
+    assert [(one["name"], one["told"], one["hits"]) for one in proxy.pop("faults")] == [
+        ("latency", "latency latency=100", 1),
+        ("cut", "reset_peer name=cut match.path='a|<b>'", 0),
+        ("delay", "20:delay", 0),
+        ("by hand", "", 1),
+    ]
+    assert proxy == {
+        "name": "web",
+        "address": "127.0.0.1:8000",
+        "backend": "localhost:80",
+        "protocol": "tcp",
+        "connections": 0,
+        "failed": 0,
+        "ends": {"client closed": 1},
+        "sent": 3,
+        "received": 5,
+    }
+
+
+def test_markdown_is_for_people(made):
+    text = report.markdown(made())
+    assert "`pytest -k 'a & b'` ended with status 0 after 1.5 s; seed 7, steps played: 2." in text
+    assert "| web | 127.0.0.1:8000 | localhost:80 | 0 | 0 | 3 | 5 | client closed: 1 |" in text
+    assert "| web | `latency latency=100` |  | 1 | 1 | 1 | 100.0 ms | 100.0 ms | 100.0 ms |" in text
+    assert "match.path='a\\|<b>'" in text
+    assert "| web | by hand |" in text
+
+
+@pytest.mark.parametrize(("status", "failures"), [(0, "0"), (3, "1")])
+def test_junit_is_for_build_servers(made, status, failures):
+    suite = ET.fromstring(report.junit(made(status)))
+    assert (suite.tag, suite.get("tests"), suite.get("failures"), suite.get("skipped")) == (
+        "testsuite",
+        "5",
+        failures,
+        "2",
+    )
+    command, latency, cut, *_ = suite.findall("testcase")
+    assert command.get("name") == "pytest -k 'a & b'"
+    assert [failure.get("message") for failure in command] == (["ended with status 3"] if status else [])
+    assert latency.findtext("system-out") == "1 hits on 1 connections, 1 delays of 0.100 s"
+    assert cut.get("name") == "reset_peer name=cut match.path='a|<b>'"
+    assert cut.find("skipped").get("message") == "never acted"
+
+
+def test_the_ending_of_the_file_says_how():
+    assert [report.form(path, "--report") for path in ("a.json", "b.MD", "c.xml")] == [
+        report.json,
+        report.markdown,
+        report.junit,
+    ]
+    with pytest.raises(OptionError, match=r"option report: 'a.html' \(from --report\) .* ends in .json, .md, .xml"):
+        report.form("a.html", "--report")
