@@ -63,9 +63,11 @@ class Dialogue:
 
     @property
     def calm(self) -> bool:
-        """Whether no fault has anything to do with an open exchange."""
+        """Whether no fault has, or has had, anything to do with an open exchange."""
         current = (self._asking, self._answering, *self._open)
-        return not any(exchange is not None and (exchange.drawn or exchange.undecided) for exchange in current)
+        return self.idle and not any(
+            exchange is not None and (exchange.drawn or exchange.undecided) for exchange in current
+        )
 
     def at_once(self, to_backend: bool, data: bytes) -> bytes:
         """Take *data* of one direction while the plan and this dialogue are calm; returns what is to be sent of it.
