@@ -29,6 +29,7 @@ _FIELD = re.compile(rb"(" + _NAME + rb"):(" + _VALUE + rb")\r?\n")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _LENGTH = re.compile(rb"[0-9]{1,19}")  # 19 digits: more than a 64-bit signed number can count
 _PLAIN_LENGTH = re.compile(rb"\ncontent-length: ?([0-9]{1,19})\r?\n(?![ \t])")
+_BODILESS = frozenset(("HEAD", "CONNECT"))  # the response has no body, whatever it says
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://(?:[^@/?#]*@)?([^/?#]*)")
 
 
@@ -85,11 +86,13 @@ def request(line: re.Match[bytes], block: bytes) -> tuple[Request, Length]:
         length = 0
     if length is Body.UNTIL_EOF:
         raise ParseError("a request whose last transfer coding is not chunked")
+    method = line[1].decode()
     head = Request(
         request=True,
         fields=Fields(lambda: _request_fields(line, block)),
         waits=bool(length) and not old and b"100-continue" in _list(lower, b"\nexpect:"),
-        method=line[1].decode(),
+        alone=method not in _BODILESS,
+        method=method,
         persistent=_persistent(lower, old),
     )
     return head, length
@@ -102,7 +105,8 @@ def response(line: re.Match[bytes], block: bytes, request: Head | None) -> tuple
     """
     lower = _validated(block)
     status = int(line[2])
-    head = Head(request=False, fields=Fields(lambda: {"status": line[2].decode(), **_headers(block)}))
+    alone = request is not None and request.alone
+    head = Head(request=False, fields=Fields(lambda: {"status": line[2].decode(), **_headers(block)}), alone=alone)
     if status < 200 or status in (204, 304) or (isinstance(request, Request) and request.method == "HEAD"):
         return status, head, 0
     length = _length(lower, line[1] == b"0")

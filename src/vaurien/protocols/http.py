@@ -103,6 +103,24 @@ class HttpFramer(Framer):
         super().__init__()
         self._connect: Head | None = None
 
+    def glance(self, to_backend: bool, data: bytes) -> Head | None:
+        line = (heads.REQUEST_LINE if to_backend else heads.STATUS_LINE).match(data)
+        end = data.find(b"\n\r\n", line.end() - 1) + 3 if line else 0
+        if line is None or end < line.end():
+            return None
+        try:
+            head, length = self._understood(line, data[line.end() : end])
+        except ParseError:  # for the generator to say
+            return None
+        head.data = data[:end]
+        return head if head.alone and length == len(data) - end else None
+
+    def _understood(self, line: re.Match[bytes], block: bytes) -> tuple[Head, Length]:
+        if line.re is heads.REQUEST_LINE:
+            return heads.request(line, block)
+        status, head, length = heads.response(line, block, self.waiting[0])
+        return head, Body.UNTIL_EOF if status < 200 else length  # after an interim response or a switch more comes
+
     def requests(self, read: Reader) -> Frames:
         while first := (yield from read.peek(1)):
             if self._connect is not None and self._connect in self.waiting:
@@ -115,6 +133,7 @@ class HttpFramer(Framer):
             head, length = heads.request(*(yield from _head(read, heads.REQUEST_LINE)))
             if head.method == "CONNECT":
                 self._connect = head
+                self.steady = False
             yield head
             yield from _body(read, length)
             yield Step.END
