@@ -6,6 +6,8 @@ import pytest
 
 from fuzz.framer import Segment, check, play
 from vaurien.framing import Protocol
+from vaurien.model import Address
+from vaurien.protocols._http_head import Request
 from vaurien.protocols.http import Http
 from vaurien.protocols.redis import Redis
 
@@ -123,3 +125,22 @@ def test_a_response_without_the_body_that_it_announces_is_read(said: bytes) -> N
     framer = Http().framer()
     framer.feed(True, said)
     assert framer.recognize(False, answer) is None
+
+
+def test_fields_that_were_seen_before_mean_what_they_meant_in_their_own_version() -> None:
+    fields = b"Host: seen\r\nContent-Length: 2\r\n\r\nab"
+    for _ in range(2):
+        for version, persistent in ((b"1.1", True), (b"1.0", False)):
+            head = Http().framer().recognize(True, b"PUT / HTTP/" + version + b"\r\n" + fields)
+            assert isinstance(head, Request)
+            assert head.persistent is persistent
+
+
+def test_the_same_fields_are_rewritten_for_each_backend() -> None:
+    for _ in range(2):
+        for path in (b"/", b"/b"):
+            for backend, host in (("a:81", b"a:81"), ("b:80", b"b")):
+                head = Http().framer().recognize(True, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert head is not None
+                sent = Http().rewrite(head, Address.parse(backend))
+                assert sent == b"GET " + path + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from vaurien.errors import OptionError, ParseError
 from vaurien.framing import HEAD_LIMIT, Framer, Frames, Framing, Head, Protocol, Reader, Reply, Step
+from vaurien.known import Known
 from vaurien.options import Option, Size
 from vaurien.protocols import _http_head as heads
 from vaurien.protocols._http_head import Body, Length, Request
@@ -81,11 +82,25 @@ class Http(Protocol, frozen=True):
         if not (self.overwrite_host_header and isinstance(head, Request)) or head.method == "CONNECT" or backend.path:
             return None
         host = _authority(backend)
-        data = _HOST.sub(lambda found: found[1] + host, head.data)
-        absolute = _TARGET.match(data)
+        line, lf, fields = head.data.partition(b"\n")
+        absolute = _TARGET.match(line)
         if absolute is not None:
-            data = absolute[1] + host + data[absolute.end() :]
+            line = absolute[1] + host + line[absolute.end() :]
+        data = line + _hosted(lf + fields, host)
         return None if data == head.data else data
+
+
+_HOSTED: Known[bytes] = Known()  # a client's fields are mostly the same, whatever it asks for
+
+
+def _hosted(fields: bytes, host: bytes) -> bytes:
+    """*fields*, which begin with the LF before them, with *host* as their Host."""
+    key = host + fields
+    hosted = _HOSTED.get(key)
+    if hosted is None:
+        hosted = _HOST.sub(lambda found: found[1] + host, fields)
+        _HOSTED.add(key, hosted)
+    return hosted
 
 
 @functools.lru_cache  # asked at every request, and there are few backends
