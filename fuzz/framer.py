@@ -4,7 +4,8 @@
 2. What is given back and what is held, joined, is what was fed; after the end of the stream nothing is held.
 3. What is held, and what waits, is bounded.
 4. In each direction a head comes before its end mark, and both before the next head.
-5. Heads, bodies and end marks do not depend on how the bytes were cut.
+5. Heads, bodies, end marks and what waits do not depend on how the bytes were cut.
+6. Nor on whether a message is recognized or read.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
+
+import msgspec
 
 from vaurien.framing import HEAD_LIMIT, WAITING_LIMIT, Framing, Head, Mark, Piece, Protocol
 
@@ -27,8 +30,11 @@ TURN = b"\n\xff\n"
 class Transcript:
     """What a framing made of some segments: *events* by direction, comparable between different cuts."""
 
-    def __init__(self, framing: Framing) -> None:
+    def __init__(self, framing: Framing, *, calm: bool = False) -> None:
         self.framing = framing
+        self.heads: list[object] = []
+        """Whatever a protocol remembers of each head; it may depend on cuts."""
+        self._calm = calm
         self.fed = {True: bytearray(), False: bytearray()}
         self.given = {True: bytearray(), False: bytearray()}
         self.events: dict[bool, list[tuple[object, ...]]] = {True: [], False: []}
@@ -37,13 +43,23 @@ class Transcript:
     def feed(self, to_backend: bool, data: bytes) -> None:
         self.fed[to_backend] += data
         lost = self.framing.lost
-        self._add(to_backend, self.framing.feed(to_backend, data), just_lost=lost != self.framing.lost)
+        pieces = self._recognized(to_backend, data) if self._calm else self.framing.feed(to_backend, data)
+        self._add(to_backend, pieces, just_lost=lost != self.framing.lost)
         if self.framing.owed:
             self._add(not to_backend, self.framing.feed(not to_backend, b""), just_lost=False)
             assert not self.framing.owed
         assert self.framing.held(to_backend) <= HEAD_LIMIT
         assert len(self.framing.waiting) <= WAITING_LIMIT
         assert len(self.given[to_backend]) + self.framing.held(to_backend) == len(self.fed[to_backend])
+
+    def _recognized(self, to_backend: bool, data: bytes) -> list[Piece]:
+        """What the engine does while no fault is in play."""
+        head = self.framing.recognize(to_backend, data)
+        if head is None:
+            return self.framing.feed(to_backend, data)
+        body = data[len(head.data) :]
+        end = Mark.REQUEST_END if to_backend else Mark.RESPONSE_END
+        return [(head, head.data), *([(Mark.BODY, body)] if body else []), (end, b"")]
 
     def end(self, to_backend: bool) -> None:
         self._add(to_backend, self.framing.end(to_backend), just_lost=False)
@@ -66,6 +82,7 @@ class Transcript:
             self._open[to_backend] = True
             if framed and not (self.framing.lost and what in self.framing.waiting):  # else it is the fallback's
                 events.append(("head", data, dict(what.fields), what.answered, what.waits))
+                self.heads.append((type(what), {**msgspec.structs.asdict(what), "fields": None}))
         elif what is Mark.BODY:
             if events and events[-1][0] == "body":
                 data = events.pop()[1] + data  # type: ignore[operator]
@@ -83,10 +100,14 @@ class Transcript:
             return self.events
         return {side: [event for event in events if event[0] != "body"] for side, events in self.events.items()}
 
+    def waiting(self) -> list[bytes]:
+        """The requests that wait for a response; of a lost connection, none that its protocol knows of."""
+        return [] if self.framing.lost else [head.data for head in self.framing.waiting]
 
-def play(protocol: Protocol, segments: Iterable[Segment]) -> Transcript:
-    """Feed *segments*, then end both directions, and check laws 1 to 4."""
-    transcript = Transcript(protocol.framer())
+
+def play(protocol: Protocol, segments: Iterable[Segment], *, calm: bool = False) -> Transcript:
+    """Feed *segments*, then end both directions, and check laws 1 to 4. While *calm*, messages may be recognized."""
+    transcript = Transcript(protocol.framer(), calm=calm)
     for to_backend, data in segments:
         transcript.feed(to_backend, data)
     transcript.end(True)
@@ -102,10 +123,14 @@ def recut(segments: Iterable[Segment], size: int) -> list[Segment]:
 def check(protocol: Protocol, segments: Sequence[Segment], sizes: Sequence[int] = (1, 2, 3, 7)) -> Transcript:
     """All laws: *segments* are framed as they are, and again in pieces of each of *sizes* bytes."""
     whole = play(protocol, segments)
-    for size in sizes:
-        cut = play(protocol, recut(segments, size))
-        assert cut.framing.lost == whole.framing.lost, size
-        assert cut.framed() == whole.framed(), size
+    others = [play(protocol, recut(segments, size)) for size in sizes]
+    calm = [play(protocol, segments, calm=True) for _ in range(2)]  # what the first one sees, the second one knows
+    for other in others + calm:
+        assert other.framing.lost == whole.framing.lost
+        assert other.framed() == whole.framed()
+        assert other.waiting() == whole.waiting()
+    for other in calm:
+        assert other.heads == whole.heads
     return whole
 
 

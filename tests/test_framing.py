@@ -24,8 +24,11 @@ from vaurien.framing import (
 class Toy(Framer):
     """Lines: ``q NUMBER`` is a message with as many bytes after it, ``mute`` one that is never answered.
 
-    ``aside`` belongs to nobody, ``tunnel`` ends the framing of its direction, ``opaque`` of both.
+    ``own`` is a message with a meaning of its own each time, ``aside`` belongs to nobody, ``tunnel`` ends the framing
+    of its direction, ``opaque`` of both.
     """
+
+    glances = 0
 
     def requests(self, read: Reader) -> Frames:
         return self.messages(read, True)
@@ -43,12 +46,19 @@ class Toy(Framer):
                 return
             if word == b"aside":
                 yield Step.ASIDE
-            elif word in (b"q", b"mute"):
-                yield Head(request, {"word": word.decode()}, answered=word == b"q")
+            elif word in (b"q", b"mute", b"own"):
+                yield Head(request, {"word": word.decode()}, answered=word != b"mute", alone=word != b"own")
             else:
                 raise ParseError(f"not a word: {word!r}")
             yield from read.skip(int(number) if number.isdigit() else 0)
             yield Step.END
+
+    def glance(self, to_backend: bool, data: bytes) -> Head | None:
+        self.glances += 1
+        line, _, body = data.partition(b"\n")
+        word, _, number = line.partition(b" ")
+        whole = word == b"q" and len(body) == int(number or 0)
+        return Head(to_backend, {"word": "q"}, alone=True, data=line + b"\n") if whole else None
 
 
 class Toys(Protocol, frozen=True):
@@ -239,6 +249,71 @@ def test_too_many_waiting_requests_are_lost(monkeypatch: pytest.MonkeyPatch) -> 
     toy.feed(True, b"q 0\n" * 4)
     assert toy.lost == "more than 3 requests wait for their response"
     assert not toy.waiting
+
+
+def test_a_whole_message_is_recognized_and_waits_for_its_response() -> None:
+    framer = Toy()
+    head = framer.recognize(True, b"q 2\nab")
+    assert head is not None
+    assert (head.request, head.data, list(framer.waiting)) == (True, b"q 2\n", [head])
+    assert names(framer.feed(True, b"q 1\nx")) == [("head", b"q 1\n"), ("body", b"x"), ("request end", b"")]
+    assert [waiting.data for waiting in framer.waiting] == [b"q 2\n", b"q 1\n"]
+    answer = framer.recognize(False, b"q\n")
+    assert answer is not None
+    assert not answer.request
+    assert [waiting.data for waiting in framer.waiting] == [b"q 1\n"]
+
+
+def test_a_message_is_looked_at_once_for_all_connections() -> None:
+    class Other(Toy):
+        pass
+
+    framer, another, other = Toy(), Toy(), Other()
+    said = b"q 4\nonce"
+    head = framer.recognize(True, said)
+    assert head is not None
+    assert another.recognize(True, said) is head
+    assert other.recognize(True, said) is not None
+    assert (another.glances, other.glances) == (0, 1)
+
+
+@pytest.mark.parametrize("begun", [b"q", b"q 9\n", b"q 9\n1234", b"bad\n", b"tunnel\n", b"opaque\n"])
+def test_nothing_is_recognized_where_no_message_begins(begun: bytes) -> None:
+    framer = Toy()
+    framer.feed(True, begun)
+    assert framer.recognize(True, b"q\n") is None
+
+
+def test_nothing_is_recognized_once_the_other_direction_is_lost_or_while_the_framer_is_not_steady() -> None:
+    framer = Toy()
+    framer.steady = False
+    assert framer.recognize(True, b"q\n") is None
+    framer.steady = True
+    framer.feed(False, b"bad\n")
+    assert framer.recognize(True, b"q\n") is None
+
+
+def test_a_long_message_is_not_recognized() -> None:
+    assert Toy().recognize(True, b"q 3000\n" + bytes(3000)) is None
+
+
+@pytest.mark.parametrize("asked", [b"", b"own\n"])
+def test_a_response_is_recognized_only_where_it_does_not_matter_what_it_answers(asked: bytes) -> None:
+    framer = Toy()
+    framer.feed(True, asked)
+    assert framer.recognize(False, b"q\n") is None
+
+
+def test_recognized_requests_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaurien.framing.WAITING_LIMIT", 2)
+    framer = Toy()
+    assert framer.recognize(True, b"q\n") is not None
+    assert framer.recognize(True, b"q\n") is not None
+    assert framer.recognize(True, b"q\n") is None
+
+
+def test_turns_recognize_nothing() -> None:
+    assert Turns().recognize(True, b"a") is None
 
 
 def test_turns_take_their_sides_in_turn() -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 import msgspec
 
 from vaurien.errors import ParseError
+from vaurien.known import SIZE_LIMIT, Known
 from vaurien.reader import HEAD_LIMIT, Reader, Step
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Head(msgspec.Struct, eq=False):
     before it sends the rest (HTTP's ``Expect: 100-continue``) has *waits* true: it can be answered before its end.
     One whose response shows that earlier requests get none (what ends a series of memcached's quiet commands) has
     *needed* true: it reaches the backend even when the proxy answers it, or the client would wait for ever.
+    One whose message means the same wherever it begins while the framer is `Framer.steady` has *alone* true; of a
+    request this includes that its response can be read without knowing which request it answers.
     *data* is set by the framer: the head's bytes. A protocol may subclass it to remember more for its error reply.
     """
 
@@ -63,6 +66,7 @@ class Head(msgspec.Struct, eq=False):
     waits: bool = False
     data: bytes = b""
     needed: bool = False
+    alone: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -106,6 +110,13 @@ class Framing:
     def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
         """Pieces of *data*, which arrived in the direction *to_backend*. Raises nothing, whatever the bytes."""
         raise NotImplementedError
+
+    def recognize(self, to_backend: bool, data: bytes) -> Head | None:
+        """The head of *data*, if that is seen to be one whole message; then it is taken, and not to be fed any more.
+
+        It is the head of every such message: nobody may change it, and only exchanges without a fault may have it.
+        """
+        return None
 
     def end(self, to_backend: bool) -> list[Piece]:
         """The last pieces of a direction whose source has ended."""
@@ -189,7 +200,18 @@ class Framer(Framing):
 
     When a generator raises `ParseError` the connection is `lost`: open messages get their end mark, `waiting` is empty,
     and turns begin. The end of the stream inside a message is not that: the message has no end mark then.
+
+    Between two messages a generator must remember nothing but what it keeps in attributes: messages that the framer
+    recognizes do not wake it.
     """
+
+    steady: bool = True
+    """Whether no earlier message has a say in what the next ones mean."""
+
+    _known: ClassVar[tuple[Known[Head], Known[Head]]]
+
+    def __init_subclass__(cls) -> None:
+        cls._known = (Known(), Known())
 
     def __init__(self) -> None:
         super().__init__()
@@ -225,6 +247,33 @@ class Framer(Framing):
             self.owed = other.opaque and other.read.held > 0
         return pieces
 
+    def recognize(self, to_backend: bool, data: bytes) -> Head | None:
+        waiting = self.waiting
+        if not self.steady or not self._sides[to_backend].ready or len(data) > SIZE_LIMIT:
+            return None
+        if len(waiting) >= WAITING_LIMIT if to_backend else not (waiting and waiting[0].alone):
+            return None
+        known = self._known[to_backend]
+        head = known.get(data)
+        if head is None:
+            head = self.glance(to_backend, data)
+            if head is None:
+                return None
+            known.add(data, head)
+        if to_backend:
+            waiting.append(head)
+        else:
+            waiting.popleft()
+        return head
+
+    def glance(self, to_backend: bool, data: bytes) -> Head | None:
+        """The head of *data*, with its `data`, if that is easily seen to be one whole message that is `Head.alone`.
+
+        A short cut for what most chunks are: it must say what the generator would say, and may always say ``None``.
+        Asked only between two messages while the framer is `steady`; a response answers the oldest that waits.
+        """
+        return None
+
     def end(self, to_backend: bool) -> list[Piece]:
         side = self._sides[to_backend]
         between = side.between
@@ -255,7 +304,7 @@ class Framer(Framing):
     def opaque(self) -> None:
         """From here on nothing is framed in either direction: both sides speak something else (TLS, a tunnel)."""
         for side in self._sides:
-            side.opaque = True
+            side.opaque, side.ready = True, False
 
     def _lose(self, reason: str) -> None:
         self.lost = reason
@@ -279,11 +328,13 @@ class Framer(Framing):
 class _Side:
     """One direction of a `Framer`: drives its generator and cuts the bytes where it says."""
 
-    __slots__ = ("_answers", "_end_mark", "_frames", "_head", "_open", "_waiting", "opaque", "read")
+    __slots__ = ("_answers", "_end_mark", "_frames", "_head", "_open", "_waiting", "opaque", "read", "ready")
 
     def __init__(self, frames: Callable[[Reader], Frames], end_mark: Mark, waiting: deque[Head]) -> None:
         self.read = Reader()
         self.opaque = False
+        self.ready = True
+        """The next byte begins a message."""
         self._end_mark = end_mark
         self._waiting = waiting
         self._open = False  # a message has begun: its bytes need not be held
@@ -302,6 +353,7 @@ class _Side:
         if self._open and data and read.passes(len(data)):
             pieces.append((Mark.BODY, data))
             return True
+        self.ready = False
         read.push(data)
         for step in self._frames:
             if step is _MORE:
@@ -314,6 +366,7 @@ class _Side:
             if rest:
                 pieces.append((Mark.BODY, rest))
         read.forget()
+        self.ready = self.between
         return not self.opaque
 
     def close(self, pieces: list[Piece]) -> bytes:

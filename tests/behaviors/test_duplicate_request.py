@@ -27,6 +27,21 @@ def test_the_backend_is_asked_twice_and_the_client_answered_once() -> None:
                 assert read(client, 4) == b":%d\r\n" % number
 
 
+def test_the_second_answer_goes_nowhere_when_the_fault_is_removed_before_it_comes() -> None:
+    with backend() as listening, running(listening.getsockname(), "", FAULT, protocol="redis") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(REQUEST)
+            assert read(server, 2 * len(REQUEST)) == 2 * REQUEST
+            server.sendall(b":1\r\n")
+            assert read(client, 4) == b":1\r\n"
+            proxy.set_policy("")
+            client.sendall(REQUEST)
+            assert read(server, len(REQUEST)) == REQUEST
+            server.sendall(b":99\r\n")
+            server.sendall(b":2\r\n")
+            assert read(client, 4) == b":2\r\n"
+
+
 @pytest.mark.parametrize("cut", [1, 7, 1000])
 def test_bodies_and_pipelines(cut: int) -> None:
     options = {"overwrite_host_header": False}

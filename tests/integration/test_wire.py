@@ -209,6 +209,24 @@ def test_exchanges_are_told_apart_while_no_fault_is_in_play(stage, dialogue: Dia
     assert {link._reader.__name__ for link in links(proxy)} == {"_read_calm"}
 
 
+def test_a_fault_comes_while_a_request_that_was_seen_before_waits(stage, dialogue: Dialogue) -> None:
+    """What passes at a glance has its number and its turn like any other."""
+    proxy, client, server = stage
+    for _ in range(3):
+        client.sendall(dialogue.requests[0])
+        assert heard(server, dialogue.requests[0])
+        server.sendall(dialogue.responses[0])
+        assert heard(client, dialogue.responses[0])
+    client.sendall(dialogue.requests[0])
+    assert heard(server, dialogue.requests[0])
+    proxy.set_policy("", fault("error", code=error_code(proxy)))
+    client.sendall(dialogue.requests[0])
+    assert exchanges(proxy, 1) == [5]
+    server.sendall(dialogue.responses[0])
+    assert heard(client, dialogue.responses[0])
+    assert client.recv(3)
+
+
 def test_a_mix_that_does_nothing_draws_no_number(stage, dialogue: Dialogue) -> None:
     """Whether its exchanges pass at once, or one by one beside a fault."""
     proxy, client, server = stage

@@ -42,6 +42,9 @@ class Dialogue:
         self._asking: Exchange | None = None
         self._answering: Exchange | None = None
         self._told = False
+        self._undisturbed: Exchange | None = None  # stands in `_open` for every exchange that no fault will ever see
+        self._recognized: Head | None = None  # the last request of that kind
+        self._sent = b""  # its head as the backend saw it
 
     def side(self, to_backend: bool) -> Side:
         """The receiver of the bytes of one direction."""
@@ -65,15 +68,38 @@ class Dialogue:
 
     @property
     def calm(self) -> bool:
-        """Whether no fault has anything to do with an open exchange."""
+        """Whether no fault has, or has had, anything to do with an open exchange."""
         current = (self._asking, self._answering, *self._open)
-        return not any(exchange is not None and (exchange.drawn or exchange.undecided) for exchange in current)
+        return self.idle and not any(
+            exchange is not None and (exchange.drawn or exchange.undecided) for exchange in current
+        )
 
     def at_once(self, to_backend: bool, data: bytes) -> bytes:
         """Take *data* of one direction while the plan and this dialogue are calm; returns what is to be sent of it.
 
-        It does what `feed` does when there is no hook to wait for, in a fraction of the time.
+        It does what `feed` does when there is no hook to wait for, in a fraction of the time, and for a message that
+        the framing recognizes in a fraction of that.
         """
+        head = self.framing.recognize(to_backend, data)
+        if head is None:
+            return self._piecewise(to_backend, data)
+        if to_backend:
+            return self._recognized_request(head, data)
+        if self._open:  # else the framing knows of a request that this dialogue has not seen
+            self._open.popleft()
+        return data
+
+    def _recognized_request(self, head: Head, data: bytes) -> bytes:
+        self._count += 1
+        if self._undisturbed is None:
+            self._undisturbed = Exchange(0, head)
+        self._open.append(self._undisturbed)
+        if head is not self._recognized:
+            changed = self.protocol.rewrite(head, self.connection.backend_address)
+            self._recognized, self._sent = head, head.data if changed is None else changed
+        return self._sent + data[len(head.data) :] if len(data) > len(head.data) else self._sent
+
+    def _piecewise(self, to_backend: bool, data: bytes) -> bytes:
         pieces = self._framed(to_backend, data)
         passed = []
         for mark, piece in pieces:

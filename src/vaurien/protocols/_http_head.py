@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from vaurien.errors import ParseError
 from vaurien.framing import Head
+from vaurien.known import Known
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"++) ([^\x00-\x20\x7f]++) HTTP/1\.([0-9])\r?\n")
@@ -29,6 +30,7 @@ _FIELD = re.compile(rb"(" + _NAME + rb"):(" + _VALUE + rb")\r?\n")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _LENGTH = re.compile(rb"[0-9]{1,19}")  # 19 digits: more than a 64-bit signed number can count
 _PLAIN_LENGTH = re.compile(rb"\ncontent-length: ?([0-9]{1,19})\r?\n(?![ \t])")
+_BODILESS = frozenset(("HEAD", "CONNECT"))  # the response has no body, whatever it says
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://(?:[^@/?#]*@)?([^/?#]*)")
 
 
@@ -78,21 +80,36 @@ def request(line: re.Match[bytes], block: bytes) -> tuple[Request, Length]:
 
     Raises `ParseError`.
     """
-    lower = _validated(block)
-    old = line[3] == b"0"
-    length = _length(lower, old)
-    if length is None:
-        length = 0
-    if length is Body.UNTIL_EOF:
-        raise ParseError("a request whose last transfer coding is not chunked")
+    length, waits, persistent = _asked(block, line[3] == b"0")
+    method = line[1].decode()
     head = Request(
         request=True,
         fields=Fields(lambda: _request_fields(line, block)),
-        waits=bool(length) and not old and b"100-continue" in _list(lower, b"\nexpect:"),
-        method=line[1].decode(),
-        persistent=_persistent(lower, old),
+        waits=waits,
+        alone=method not in _BODILESS,
+        method=method,
+        persistent=persistent,
     )
     return head, length
+
+
+_ASKED: Known[tuple[Length, bool, bool]] = Known()  # a client's fields are mostly the same, whatever it asks for
+
+
+def _asked(block: bytes, old: bool) -> tuple[Length, bool, bool]:
+    """The length of a request's body, whether its sender waits before it, and whether the connection persists."""
+    asked = None if old else _ASKED.get(block)
+    if asked is not None:
+        return asked
+    lower = _validated(block)
+    length = _length(lower, old) or 0
+    if length is Body.UNTIL_EOF:
+        raise ParseError("a request whose last transfer coding is not chunked")
+    waits = bool(length) and not old and b"100-continue" in _list(lower, b"\nexpect:")
+    asked = length, waits, _persistent(lower, old)
+    if not old:
+        _ASKED.add(block, asked)
+    return asked
 
 
 def response(line: re.Match[bytes], block: bytes, request: Head | None) -> tuple[int, Head, Length]:
@@ -102,7 +119,8 @@ def response(line: re.Match[bytes], block: bytes, request: Head | None) -> tuple
     """
     lower = _validated(block)
     status = int(line[2])
-    head = Head(request=False, fields=Fields(lambda: {"status": line[2].decode(), **_headers(block)}))
+    alone = request is not None and request.alone
+    head = Head(request=False, fields=Fields(lambda: {"status": line[2].decode(), **_headers(block)}), alone=alone)
     if status < 200 or status in (204, 304) or (isinstance(request, Request) and request.method == "HEAD"):
         return status, head, 0
     length = _length(lower, line[1] == b"0")

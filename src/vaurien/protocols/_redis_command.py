@@ -85,6 +85,29 @@ def array(read: Reader) -> Generator[Step, None, Command | None]:
     return head
 
 
+def whole(data: bytes) -> Command | None:
+    """The head of the command that *data* is, if its first argument is its key and nothing is missing or left over."""
+    start = _START.match(data)
+    if start is None or start.lastindex is None:
+        return None
+    count, name = int(start[1]) - 1, start[start.lastindex].upper()
+    bulk = _BULK.match(data, start.end())
+    if not count or name in _LOOK or bulk is None:
+        return None
+    key = bulk.end(), bulk.end() + int(bulk[1])
+    end = key[1] + 2
+    for _ in range(count - 1):
+        bulk = _BULK.match(data, end)
+        if bulk is None:
+            return None
+        end = bulk.end() + int(bulk[1]) + 2
+    if end != len(data):
+        return None
+    head = command(name, (data[slice(*key)],), count)
+    head.unread, head.data = count - 1, data[: key[1] + 2]
+    return head
+
+
 def _looked_at(read: Reader, count: int, name: bytes) -> Generator[Step, None, tuple[tuple[bytes, ...], int]]:
     wanted = min(count, _LOOK.get(name, 1))
     arguments: tuple[bytes, ...] = ()

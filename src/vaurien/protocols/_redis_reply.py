@@ -40,6 +40,18 @@ def opening(read: Reader) -> Generator[Step, None, bytes]:
     return line
 
 
+def whole(data: bytes) -> bytes:
+    """The opening line of *data*, if that is one simple value or one bulk string and nothing else; else empty."""
+    if data[:1] in _BULK:
+        match = _SIZED.match(data)
+        if match is None:
+            return b""
+        line, size = match[0], match[0][1:-2]
+        complete = len(data) == len(line) + int(size) + 2 if size.isdigit() else size == b"-1" and data == line
+        return line if complete else b""
+    return data if _SIMPLE_LINE.fullmatch(data) else b""
+
+
 def rest(read: Reader, line: bytes) -> Generator[Step, None, None]:
     """Read what belongs to the value that *line* opened. Raises `ParseError`."""
     missing = 1  # values yet to come; inside a streamed aggregate its end is one of them

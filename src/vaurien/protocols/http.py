@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from vaurien.errors import OptionError, ParseError
 from vaurien.framing import HEAD_LIMIT, Framer, Frames, Framing, Head, Protocol, Reader, Reply, Step
+from vaurien.known import Known
 from vaurien.options import Option, Size
 from vaurien.protocols import _http_head as heads
 from vaurien.protocols._http_head import Body, Length, Request
@@ -81,11 +82,25 @@ class Http(Protocol, frozen=True):
         if not (self.overwrite_host_header and isinstance(head, Request)) or head.method == "CONNECT" or backend.path:
             return None
         host = _authority(backend)
-        data = _HOST.sub(lambda found: found[1] + host, head.data)
-        absolute = _TARGET.match(data)
+        line, lf, fields = head.data.partition(b"\n")
+        absolute = _TARGET.match(line)
         if absolute is not None:
-            data = absolute[1] + host + data[absolute.end() :]
+            line = absolute[1] + host + line[absolute.end() :]
+        data = line + _hosted(lf + fields, host)
         return None if data == head.data else data
+
+
+_HOSTED: Known[bytes] = Known()  # a client's fields are mostly the same, whatever it asks for
+
+
+def _hosted(fields: bytes, host: bytes) -> bytes:
+    """*fields*, which begin with the LF before them, with *host* as their Host."""
+    key = host + fields
+    hosted = _HOSTED.get(key)
+    if hosted is None:
+        hosted = _HOST.sub(lambda found: found[1] + host, fields)
+        _HOSTED.add(key, hosted)
+    return hosted
 
 
 @functools.lru_cache  # asked at every request, and there are few backends
@@ -103,6 +118,24 @@ class HttpFramer(Framer):
         super().__init__()
         self._connect: Head | None = None
 
+    def glance(self, to_backend: bool, data: bytes) -> Head | None:
+        line = (heads.REQUEST_LINE if to_backend else heads.STATUS_LINE).match(data)
+        end = data.find(b"\n\r\n", line.end() - 1) + 3 if line else 0
+        if line is None or end < line.end():
+            return None
+        try:
+            head, length = self._understood(line, data[line.end() : end])
+        except ParseError:  # for the generator to say
+            return None
+        head.data = data[:end]
+        return head if head.alone and length == len(data) - end else None
+
+    def _understood(self, line: re.Match[bytes], block: bytes) -> tuple[Head, Length]:
+        if line.re is heads.REQUEST_LINE:
+            return heads.request(line, block)
+        status, head, length = heads.response(line, block, self.waiting[0])
+        return head, Body.UNTIL_EOF if status < 200 else length  # after an interim response or a switch more comes
+
     def requests(self, read: Reader) -> Frames:
         while first := (yield from read.peek(1)):
             if self._connect is not None and self._connect in self.waiting:
@@ -115,6 +148,7 @@ class HttpFramer(Framer):
             head, length = heads.request(*(yield from _head(read, heads.REQUEST_LINE)))
             if head.method == "CONNECT":
                 self._connect = head
+                self.steady = False
             yield head
             yield from _body(read, length)
             yield Step.END

@@ -49,6 +49,8 @@ _KIND_LIMIT = len("punsubscribe")
 _STATEFUL = frozenset((b"CLIENT", b"DISCARD", b"EXEC", b"MULTI", b"RESET"))
 _SWITCHES = frozenset((b"MONITOR", b"RESET"))
 _REPLICATION = frozenset((b"PSYNC", b"SYNC"))
+_LASTING = _SUBSCRIPTIONS | _REPLICATION | {b"MONITOR"}
+_SPECIAL = _STATEFUL | _LASTING
 
 
 class Redis(Protocol, frozen=True):
@@ -101,6 +103,7 @@ class RedisFramer(Framer):
         self._monitoring = False
         self._subscribed = {b"": 0, b"p": 0, b"s": 0}  # channels, patterns, shard channels
         self._resp2_subscriber = False
+        self._lasting = False  # what the server sends depends on more than the commands that wait
 
     @property
     def quiet(self) -> bool:
@@ -112,6 +115,20 @@ class RedisFramer(Framer):
         super().withdraw(head)
         if isinstance(head, Command) and head.name == b"MULTI":
             self._multi = False
+            self._settle()
+
+    def _settle(self) -> None:
+        self.steady = not (self._multi or self._silent or self._skip_next or self._lasting)
+
+    def glance(self, to_backend: bool, data: bytes) -> Head | None:
+        if to_backend:
+            head = commands.whole(data)
+            if head is None or head.name in _SPECIAL:
+                return None
+            head.alone = True
+            return head
+        line = replies.whole(data)
+        return Head(False, alone=True, data=line) if line else None
 
     def requests(self, read: Reader) -> Frames:
         while first := (yield from read.peek(1)):
@@ -125,9 +142,13 @@ class RedisFramer(Framer):
                 yield Step.ASIDE
                 yield Step.END
                 continue
-            if self._multi or self._silent or self._skip_next or head.name in _STATEFUL:
+            if self.steady and head.name not in _SPECIAL:
+                head.alone = True
+            else:
+                self._lasting = self._lasting or head.name in _LASTING
                 head.in_multi = self._multi
                 head.answered = self._answers(head)
+                self._settle()
             yield head
             if head.cut:
                 yield from read.skip(head.cut)
@@ -172,7 +193,7 @@ class RedisFramer(Framer):
                 continue
             if name in _SWITCHES:
                 self._switch(name, line)
-            yield Step.ASIDE if request is None else Head(False)
+            yield Step.ASIDE if request is None else Head(False, alone=request.alone)
             if first not in replies.SIMPLE:
                 yield from replies.rest(read, line)
             yield Step.END
