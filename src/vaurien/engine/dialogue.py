@@ -91,8 +91,9 @@ class Dialogue:
 
     def _recognized_request(self, head: Head, data: bytes) -> bytes:
         self._count += 1
+        self._fed += len(data)
         if self._undisturbed is None:
-            self._undisturbed = Exchange(0, head)
+            self._undisturbed = Exchange(0, head, 0)
         self._open.append(self._undisturbed)
         if head is not self._recognized:
             changed = self.protocol.rewrite(head, self.connection.backend_address)
