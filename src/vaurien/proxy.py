@@ -228,6 +228,7 @@ class Proxy:
         if self._service is not None:
             self._service.adopt(plan)
             self._let_expire(before)
+            self._wake()
             faults = tuple(fault.name for fault in policy.faults)
             self._service.emit(events.PolicyChanged, mix=str(policy.mix), faults=faults)
 
@@ -292,8 +293,12 @@ class Proxy:
         assert self._service is not None  # noqa: S101 - only a started proxy accepts
         self._service.emit(events.Failed, connection=0, where="accept", error=reason)
 
-    def _forgotten(self) -> None:
+    def _wake(self) -> None:
+        """There may be room for another client."""
         if self._listener is not None:
             self._listener.wake()
+
+    def _forgotten(self) -> None:
+        self._wake()
         if not self._open:
             self._emptied.set()

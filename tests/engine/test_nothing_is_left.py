@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.running import LOOP, PATIENCE, Echo, Running, reset, running
+from tests.running import PATIENCE, Echo, Running, reset, running
 from vaurien.events import Accepted, Closed, Failed
 from vaurien.model import Fault
 
@@ -26,7 +26,6 @@ PHASES = {
 
 
 @pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.skipif(LOOP == "uvloop", reason="libuv stops watching a socket that has POLLERR: resets go unseen")
 @pytest.mark.skipif(sys.platform != "linux", reason="counts /proc/self/fd")
 def test_clients_that_reset(phase: str) -> None:
     with Echo() as echo, running(echo.address) as proxy:

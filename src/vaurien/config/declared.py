@@ -52,7 +52,7 @@ class Process(msgspec.Struct, frozen=True):
     ] = "info"
     log_output: Annotated[str, Option("The file to log to; - is standard error")] = "-"
     log_format: Annotated[Literal["text", "json"], Option("Lines for people or for programs")] = "text"
-    uvloop: Annotated[bool, Option("Use uvloop where it is installed (the extra 'fast')")] = True
+    uvloop: Annotated[bool, Option("Use uvloop where it is installed (the extra 'fast')")] = False
     state: Annotated[
         str | None, Option("Keep the proxies in this file; once it is there, they come from it instead of the options")
     ] = None

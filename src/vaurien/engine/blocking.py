@@ -107,8 +107,14 @@ class Lane:
     # For the loop's thread.
 
     def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        """Begin. Where the system has no thread left, the connection ends at once."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._bell.close()
+            self._ring.close()
+            left = Left(_hand_over(self._client), _hand_over(self._backend), 0, 0, failure=("engine", error))
+            self._connection.call_soon(self._connection.left, left)
 
     @property
     def sent(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -39,7 +40,8 @@ class Dial:
         self._socket: socket.socket | None = None
         self._resolving: asyncio.Task[None] | None = None
         self._error = "no address"
-        self._timer = clock.call_later(timeout, lambda: self._fail(f"no answer within {timeout:g} s"))
+        within = timeout or math.inf  # zero is no limit, as for the blocking lane's sockets
+        self._timer = clock.call_later(within, lambda: self._fail(f"no answer within {timeout:g} s"))
         numeric = _numeric(backend)
         if numeric is not None:
             self._candidates = [numeric]

@@ -109,7 +109,11 @@ class Dialogue:
         """What was open is not marked any more; only answers of our own are still due."""
         self._told = True
         self._open = deque(exchange for exchange in self._open if exchange.swallows(True))
+        for exchange in self._open:
+            exchange.asked = True  # its end is not marked any more
         self._asking = self._answering = None
+        if self._open:
+            self.connection.link(False).run(self._answer(False))
         self.connection.journal.lost(reason)
 
     async def end(self, to_backend: bool, at: float) -> None:

@@ -125,8 +125,15 @@ class Link:
         if wanted is None:
             self.loop.remove_reader(self.source.fileno())
         else:
-            self.loop.add_reader(self.source.fileno(), wanted)
+            self.loop.add_reader(self.source.fileno(), self._read_again if self.connection.service.forgets else wanted)
         self._reader = wanted
+
+    def _read_again(self) -> None:
+        """Read, and ask anew to be told of more: see `Service.forgets`."""
+        self._reader()
+        if self._reader is not None:  # a reader that is only replaced would not be asked for anew
+            self.loop.remove_reader(self.source.fileno())
+            self.loop.add_reader(self.source.fileno(), self._read_again)
 
     def _wanted(self) -> Any:
         if self.ended or self.closed:

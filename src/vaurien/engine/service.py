@@ -45,6 +45,9 @@ class Service:
     ) -> None:
         self.loop, self.clock, self.config = loop, clock, config
         self.protocol = protocol
+        self.forgets = not isinstance(loop, asyncio.BaseEventLoop)
+        """Whether the loop tells only once of a socket with an error, as libuv does, also when there are bytes to read
+        before it: one that is not asked again would never tell of a reset."""
         self.mover = mover
         """What moves the bytes in the blocking lane: the proxy's classic protocol, or a `Transparent`."""
         self.plan = plan
@@ -122,7 +125,11 @@ class Service:
         if self.observers:
             event = make(proxy=self.config.name, at=time.time(), **facts)
             for observer in self.observers:
-                observer(event)
+                try:
+                    observer(event)
+                except Exception as error:  # whoever looks on must not end what it looks at
+                    context = {"message": f"the observer {observer!r} raised", "exception": error}
+                    self.loop.call_exception_handler(context)
 
     def forget(self, connection: Connection) -> None:
         """*connection* is over."""
