@@ -41,7 +41,7 @@ class Service:
         mover: Any,
         plan: Plan,
         observers: Sequence[Observer],
-        traffic: Traffic,
+        traffic: Traffic | None = None,
     ) -> None:
         self.loop, self.clock, self.config = loop, clock, config
         self.protocol = protocol
@@ -53,7 +53,7 @@ class Service:
         self.plan = plan
         self.backend: Address = config.backend
         self.observers = tuple(observers)
-        self.traffic = traffic
+        self.traffic = traffic or Traffic()
         self.view = memoryview(bytearray(BUFFER))
         """The one buffer of the direct lane: a chunk is read into it and sent from it before anything else runs."""
         self.pool = Pool(clock, config.pool_max_size, config.pool_timeout)
