@@ -238,9 +238,8 @@ def test_the_upstream_is_not_dialled(api):
     for name, upstream in (("a", "127.0.0.1:1"), ("b", "nowhere.invalid:80"), ("c", "nope"), ("d", "127.0.0.1:0")):
         api.proxy(upstream, name)
         assert api("GET", f"/proxies/{name}").json()["upstream"] == upstream
-        with api.connect(name) as client:
-            with pytest.raises(ConnectionResetError):
-                client.recv(1)
+        with pytest.raises(ConnectionResetError), api.connect(name) as client:
+            client.recv(1)
 
 
 def test_proxies_are_listed_by_name(api, echo):

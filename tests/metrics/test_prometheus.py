@@ -64,9 +64,8 @@ def test_figures_of_an_open_connection(served):
 
 def test_a_failed_dial(served):
     served.proxy("127.0.0.1:1")
-    with served.connect() as client:
-        with pytest.raises(ConnectionResetError):
-            client.recv(1)
+    with pytest.raises(ConnectionResetError), served.connect() as client:
+        client.recv(1)
     assert figures(served)["vaurien_dials_failed_total", "p"] == 1
 
 
@@ -88,9 +87,8 @@ def test_bytes_that_a_toxic_holds_were_received_and_not_sent(served):
 
 def test_a_proxy_that_is_gone_has_no_figures(served):
     served.proxy("127.0.0.1:1")
-    with served.connect() as client:
-        with pytest.raises(ConnectionResetError):
-            client.recv(1)
+    with pytest.raises(ConnectionResetError), served.connect() as client:
+        client.recv(1)
     served("DELETE", "/proxies/p")
     assert not [key for key in figures(served) if "p" in key]
     served.proxy("127.0.0.1:1")

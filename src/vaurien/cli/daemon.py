@@ -17,7 +17,6 @@ from pathlib import Path
 
 from vaurien import __version__
 from vaurien.cli.go_flags import GoFlag, HelpWanted, parse, usage
-from vaurien.cli.observing import loops
 from vaurien.cli.serve import on_signals
 from vaurien.cli.state import StateFile
 from vaurien.control import go_json, security, toxiproxy
@@ -87,7 +86,7 @@ def main(arguments: Sequence[str], program: str = OURS) -> int:
 
 
 def _serve(daemon: Daemon) -> None:
-    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loops(True)) as runner:
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner() as runner:
         runner.run(daemon.run())
 
 

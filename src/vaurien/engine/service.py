@@ -42,7 +42,7 @@ class Service:
         mover: Any,
         plan: Plan,
         observers: Sequence[Observer],
-        traffic: Traffic,
+        traffic: Traffic | None = None,
         recorded: Recorded | None = None,
     ) -> None:
         self.loop, self.clock, self.config = loop, clock, config
@@ -59,7 +59,7 @@ class Service:
         """Those of the observers that are told every decision and every delay."""
         self.recorded = recorded
         """Decisions that take the place of dice."""
-        self.traffic = traffic
+        self.traffic = traffic or Traffic()
         self.view = memoryview(bytearray(BUFFER))
         """The one buffer of the direct lane: a chunk is read into it and sent from it before anything else runs."""
         self.pool = Pool(clock, config.pool_max_size, config.pool_timeout)
