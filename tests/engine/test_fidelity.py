@@ -130,7 +130,7 @@ def test_a_backend_that_is_down_is_a_reset_within_100_ms(faults: tuple[Fault, ..
         before = time.monotonic()
         with pytest.raises(ConnectionResetError), proxy.connect() as client:  # it may come before connect returns
             client.recv(1)
-        assert time.monotonic() - before < 0.1  # asked for by the issue of fidelity: refusal is not a time-out
+        assert time.monotonic() - before < 0.1  # a refusal is told at once: it is not a time-out
         assert "refused" in proxy.events.wait(Failed)[0].error
 
 
