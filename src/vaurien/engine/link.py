@@ -28,11 +28,16 @@ AHEAD = 8 * 1024 * 1024
 """Bytes that may be read ahead, to see the end of the stream, while a hook waits for it."""
 
 
+_ROUNDS = 16
+"""Reads of one source before others get their turn."""
+
+
 class Link:
     """One direction of a connection. All methods run in the loop's thread."""
 
     __slots__ = (
         "_ahead",
+        "_dry",
         "_ending",
         "_farewells",
         "_inbox",
@@ -90,6 +95,7 @@ class Link:
         """What is to be sent of a chunk, while the intake has nothing to wait for."""
         self.stages: list[Stage] = []
         self._ending = False  # the end is to be passed on once nothing is pending
+        self._dry = False  # the source had nothing to read when it was last asked
         self._reader: Any = None  # the callback that is registered with the loop
         self._room: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -129,9 +135,15 @@ class Link:
         self._reader = wanted
 
     def _read_again(self) -> None:
-        """Read, and ask anew to be told of more: see `Service.forgets`."""
-        self._reader()
-        if self._reader is not None:  # a reader that is only replaced would not be asked for anew
+        """Read until there is nothing to read, in a loop that may not tell of more: see `Service.forgets`."""
+        for _ in range(_ROUNDS):
+            if self._reader is None:
+                return
+            self._dry = False
+            self._reader()
+            if self._dry:
+                return
+        if self._reader is not None:  # others wait too; one that is asked anew tells of what is left
             self.loop.remove_reader(self.source.fileno())
             self.loop.add_reader(self.source.fileno(), self._read_again)
 
@@ -162,6 +174,7 @@ class Link:
         try:
             size = self._recv_into(self._view)
         except BlockingIOError:
+            self._dry = True
             return
         except OSError:
             self._source_failed()
@@ -225,6 +238,7 @@ class Link:
         try:
             size = self._recv_into(self._view)
         except BlockingIOError:
+            self._dry = True
             return None
         except OSError:
             self._source_failed()
