@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import os
 import socket
-import stat
 from collections.abc import Iterator
 
 import uvicorn
 
 from vaurien.control.answers import App
+from vaurien.engine.listener import remove_stale
 from vaurien.errors import BindError
 from vaurien.model import Address
 
@@ -111,7 +111,7 @@ def _unix(path: str) -> socket.socket:
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
-        _remove_stale(path)
+        remove_stale(path)
         one.bind(path)
         one.listen(_BACKLOG)
     except BaseException:
@@ -121,17 +121,3 @@ def _unix(path: str) -> socket.socket:
         os.umask(before)
     one.setblocking(False)
     return one
-
-
-def _remove_stale(path: str) -> None:
-    """Unlink a socket that nobody listens on; everything else is left to bind(2)."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except OSError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)

@@ -90,7 +90,7 @@ class Listener:
 
     def _bind_one(self, family: int, where: tuple[str, int] | str, backlog: int) -> None:
         if isinstance(where, str):
-            _remove_stale(where)
+            remove_stale(where)
         elif self._sockets:
             where = (where[0], self._sockets[0].getsockname()[1])
         listening = socket.socket(family, socket.SOCK_STREAM)
@@ -169,7 +169,7 @@ def _name(peer: object) -> str:
     return "unix"
 
 
-def _remove_stale(path: str) -> None:
+def remove_stale(path: str) -> None:
     """Unlink a Unix socket that nobody listens on any more; leave everything else to bind(2)."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):

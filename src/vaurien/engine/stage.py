@@ -60,7 +60,6 @@ class Stage:
         "_alarm",
         "_arrived",
         "_chunk",
-        "_data_hook",
         "_due",
         "_end_due",
         "_held",
