@@ -12,7 +12,7 @@ import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vaurien import __version__
@@ -141,7 +141,7 @@ class Daemon:
         own = toxiproxy.router(self._hub, seed=self._seed, metrics=metrics)
         return own if security.exposed(self._listen, None) else security.Guard(own, self._listen)
 
-    def _metrics(self, lag: LoopLag) -> Callable[[], bytes] | None:
+    def _metrics(self, lag: LoopLag) -> toxiproxy.Metrics | None:
         of_proxies, of_runtime = bool(self._values["proxy-metrics"]), bool(self._values["runtime-metrics"])
         if not (of_proxies or of_runtime):
             return None
