@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from vaurien.control.answers import App
-from vaurien.engine.listener import remove_stale
+from vaurien.engine.binding import remove_stale
 from vaurien.errors import BindError
 from vaurien.model import Address
 
