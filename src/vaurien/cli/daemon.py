@@ -27,8 +27,9 @@ from vaurien.control.server import Server
 from vaurien.errors import PartlyDone, VaurienError
 from vaurien.events import Observer
 from vaurien.hub import Hub
+from vaurien.metrics.lag import LoopLag
 from vaurien.metrics.log import Log
-from vaurien.metrics.prometheus import LoopLag, ProxyFigures, page
+from vaurien.metrics.prometheus import ProxyFigures, page
 from vaurien.model import Address
 
 TOXIPROXY = "toxiproxy-server"

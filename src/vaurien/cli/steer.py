@@ -12,7 +12,8 @@ from vaurien.control.server import Server
 from vaurien.errors import BindError
 from vaurien.events import Event
 from vaurien.hub import Hub
-from vaurien.metrics.prometheus import LoopLag, ProxyFigures, page
+from vaurien.metrics.lag import LoopLag
+from vaurien.metrics.prometheus import ProxyFigures, page
 from vaurien.model import Address
 
 
