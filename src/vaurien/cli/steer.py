@@ -39,7 +39,8 @@ class Control:
         """Steer *hub* from now on. Returns what to tell the user. Raises `BindError`."""
         options = self._configuration
         self._lag = LoopLag()
-        self._figures = ProxyFigures(hub.proxies, self._lag.take)
+        own = self._lag
+        self._figures = ProxyFigures(hub.proxies, lambda: max(own.take(), hub.lag()))
         served = app(
             hub,
             self._recent,
