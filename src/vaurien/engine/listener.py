@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable
 
 from vaurien.engine.clock import Clock, Timer
+from vaurien.engine.held import STAYS_BOUND, HeldPort
 from vaurien.errors import BindError, BindStep
 from vaurien.model import Address
 
@@ -41,6 +42,8 @@ class Listener:
         self._loop, self._clock = loop, clock
         self._accepted, self._room, self._complain = accepted, room, complain
         self._sockets: list[socket.socket] = []
+        self._held: list[HeldPort] = []
+        self._address, self._backlog = Address(), 0
         self._listening = False
         self._short = False
         self._timer: Timer | None = None
@@ -48,6 +51,7 @@ class Listener:
 
     async def bind(self, address: Address, backlog: int) -> Address:
         """Listen on *address* and return it with its port resolved. Raises `BindError`, and then nothing listens."""
+        self._address, self._backlog = address, backlog
         try:
             for family, where in await self._resolve(address):
                 self._bind_one(family, where, backlog)
@@ -58,22 +62,42 @@ class Listener:
             return address
         host, port = self._sockets[0].getsockname()[:2]
         self._resume()
-        return Address(host, port)
+        self._address = Address(host, port)
+        return self._address
 
     def wake(self) -> None:
         """There may be room again."""
         if self._sockets and not self._listening and self._timer is None and self._room():
             self._resume()
 
+    def refuse(self) -> None:
+        """Stop listening, and keep the port; clients that have connected are accepted before. Idempotent."""
+        for listening in self._sockets:
+            if self._listening:
+                self._accept(listening)
+        self._rest()
+        self._held += [HeldPort(listening) for listening in self._sockets]
+        self._sockets = []
+
+    def admit(self) -> None:
+        """Listen again where it refuses. Idempotent. Raises `BindError`, and then it still refuses."""
+        if not self._held:
+            return
+        again: list[socket.socket] = []
+        try:
+            again += (held.listen(self._backlog) for held in self._held)
+        except OSError as error:
+            self._held[: len(again)] = [HeldPort(listening) for listening in again]
+            raise _refused(self._address, error) from None
+        self._sockets, self._held = again, []
+        self._resume()
+
     def close(self) -> None:
         """Stop listening: the port refuses from now on."""
-        self._pause()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        for listening in self._sockets:
-            listening.close()
-        self._sockets = []
+        self._rest()
+        for one in (*self._sockets, *self._held):
+            one.close()
+        self._sockets, self._held = [], []
         if self._path is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
@@ -93,6 +117,10 @@ class Listener:
             remove_stale(where)
         elif self._sockets:
             where = (where[0], self._sockets[0].getsockname()[1])
+        elif where[1] == 0 and STAYS_BOUND:
+            with self._anywhere(family, where) as free:
+                self._bind_one(family, (where[0], free.getsockname()[1]), backlog)
+            return
         listening = socket.socket(family, socket.SOCK_STREAM)
         try:
             self._set_up(listening, where)
@@ -109,6 +137,21 @@ class Listener:
         if isinstance(where, str):
             self._path = where
             self._resume()
+
+    def _anywhere(self, family: int, where: tuple[str, int]) -> socket.socket:
+        """A socket bound to a port of the system's choice.
+
+        A socket that lets the system choose loses its port when it listens no more (`HeldPort`), one that is bound to
+        a port by number keeps it; and as long as neither listens, both can be bound to it.
+        """
+        free = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self._set_up(free, where)
+            free.bind(where)
+        except OSError:
+            free.close()
+            raise
+        return free
 
     def _set_up(self, listening: socket.socket, where: tuple[str, int] | str) -> None:
         if isinstance(where, str):
@@ -128,6 +171,13 @@ class Listener:
         self._listening = False
         for listening in self._sockets:
             self._loop.remove_reader(listening.fileno())
+
+    def _rest(self) -> None:
+        """Accept nobody, and do not begin again."""
+        self._pause()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_BURST):
