@@ -95,8 +95,10 @@ class Listener:
     def close(self) -> None:
         """Stop listening: the port refuses from now on."""
         self._rest()
-        for one in (*self._sockets, *self._held):
-            one.close()
+        for listening in self._sockets:
+            listening.close()
+        for held in self._held:
+            held.close()
         self._sockets, self._held = [], []
         if self._path is not None:
             with contextlib.suppress(OSError):

@@ -37,14 +37,18 @@ class Message(msgspec.Struct, frozen=True):
     view: Callable[[Active], View] | None = None
 
 
-class Receiver(Protocol):
-    """Something that takes the bytes of one direction: a stage, the sink, or a dialogue's side."""
+class Intake(Protocol):
+    """Something that takes the bytes of one direction: a dialogue's side, or the chain's first receiver."""
 
     async def receive(self, data: bytes, at: float) -> None:
         """Take *data*, which arrived at the time *at*; returns when more may come."""
 
     async def receive_end(self, at: float) -> None:
         """The source has ended; nothing more will come."""
+
+
+class Receiver(Intake, Protocol):
+    """A part of the chain: a stage, or the sink."""
 
     def begin(self, message: Message) -> None:
         """What comes next is of *message*."""
