@@ -45,7 +45,16 @@ def app(
         exception_handlers={Exception: _broken},
     )
     served.router.redirect_slashes = False
-    return security.Guard(served, listen, names=names, token=token)
+    return security.Guard(served, listen, names=names, token=token, refused=_refused)
+
+
+def _refused(path: str, status: int, message: str) -> Response:
+    """A refusal in the words of the interface that *path* is of."""
+    if path in original.PATHS:
+        return original.failure(status, message, location="header")
+    if path.startswith("/api/") or path in (openapi.PATH, *security.OPEN_PATHS):
+        return answers.failure(status, message)
+    return toxiproxy.refused(path, status, message)
 
 
 async def _document(_: routes.Call) -> object:

@@ -171,10 +171,12 @@ class _Proxies:
         return _json(_shown(await self._hub.change(name, listen=listen, backend=backend, enabled=enabled)))
 
     async def delete(self, request: Request) -> Response:
+        await _body(request)
         await self._hub.delete(request.path_params["proxy"])
         return Response(status_code=204)
 
     async def reset(self, request: Request) -> Response:
+        await _body(request)
         await self._hub.reset()
         return Response(status_code=204)
 
@@ -225,6 +227,7 @@ class _Toxics:
         return _json(toxics.shown(fault))
 
     async def delete(self, request: Request) -> Response:
+        await _body(request)
         await self._hub.remove_fault(request.path_params["proxy"], request.path_params["toxic"])
         return Response(status_code=204)
 
@@ -262,8 +265,18 @@ async def _guarded(handler: Handler, request: Request) -> Response:
         return await handler(request)
     except ERRORS as error:
         failure = described_error(error)
-        content = go_json.encode({"error": str(failure), "status": failure.status}).decode()
-        return _plain(content + "\n", failure.status)
+        return failed(failure.status, str(failure))
+
+
+def failed(status: int, message: str) -> Response:
+    """An error as Toxiproxy's clients read it."""
+    content = go_json.encode({"error": message, "status": status}).decode()
+    return _plain(content + "\n", status)
+
+
+def refused(_path: str, status: int, message: str) -> Response:
+    """The answer to a request that was not let in."""
+    return failed(status, message)
 
 
 ERRORS = (VaurienError, BadBody, Failure, toxics.InvalidStream, toxics.InvalidType)
@@ -329,14 +342,15 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _plain(text: str, status: int) -> Response:
-    return PlainTextResponse(text, status, headers={"X-Content-Type-Options": "nosniff"})
+    return PlainTextResponse(text, status, headers={"X-Content-Type-Options": "nosniff", **answers.closing(status)})
 
 
 def _json(value: object, status: int = 200) -> Response:
-    return Response(go_json.encode(value), status, media_type="application/json")
+    return Response(go_json.encode(value), status, answers.closing(status), media_type="application/json")
 
 
 async def _body(request: Request) -> bytes:
+    """The body, also where it does not matter: it has the same limits everywhere."""
     try:
         return await answers.body(request)
     except answers.BadRequest as error:

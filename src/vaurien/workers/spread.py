@@ -167,7 +167,12 @@ class Spread:
             return
         if self.enabled:
             self._expiries.follow(self._workers.clock, before.faults, policy.faults)
-        await self._ask(messages.SetPolicy(self._number, _lasting(policy)))
+        try:
+            await self._ask(messages.SetPolicy(self._number, _lasting(policy)))
+        except VaurienError:
+            self._model.set_policy(before)
+            await self._ask(messages.SetPolicy(self._number, _lasting(before)))
+            raise
         self._tell(events.PolicyChanged, mix=str(policy.mix), faults=tuple(fault.name for fault in policy.faults))
 
     def _expire(self, name: str) -> None:

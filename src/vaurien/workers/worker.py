@@ -99,6 +99,8 @@ class Worker:
     async def _bind(self, address: Address, backlog: int) -> list[socket.socket]:
         """Those that came along: the control process has bound them."""
         given, self._given = self._given, []
+        for one in given:
+            one.listen(backlog)  # again, but when the worker before this one was made to refuse clients
         return given
 
     async def _shut(self, request: messages.Shut) -> Figures:
