@@ -8,6 +8,9 @@ import socket
 
 from vaurien.model import Address, ProxyConfig
 
+COUNTS = [1, 3]
+"""Workers with which whatever is said about an interface holds."""
+
 ANY = Address("127.0.0.1", 0)
 
 
