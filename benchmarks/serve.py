@@ -9,6 +9,7 @@ import signal
 import msgspec
 
 from benchmarks import faults
+from vaurien.cli import observing
 from vaurien.model import Address, Fault, Policy, ProxyConfig, Stream
 from vaurien.proxy import Proxy
 
@@ -39,7 +40,7 @@ async def serve(config: ProxyConfig) -> None:
 def main() -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serve")
-    parser.add_argument("loop", choices=["asyncio", "uvloop"])
+    parser.add_argument("loop", choices=["asyncio", "uvloop", "stock"], help="stock is asyncio's own loop")
     parser.add_argument("listen", help="host:port")
     parser.add_argument("backend", help="host:port")
     parser.add_argument("--fault", default="Pass", help="a class of benchmarks.faults")
@@ -47,11 +48,7 @@ def main() -> None:
     parser.add_argument("--stream", default=Stream.BOTH.value, help="upstream, downstream or both")
     parser.add_argument("--options", default="{}", help="their options, in JSON")
     given = parser.parse_args()
-    factory = None
-    if given.loop == "uvloop":
-        import uvloop
-
-        factory = uvloop.new_event_loop
+    factory = None if given.loop == "stock" else observing.loops(given.loop == "uvloop")
     config = configuration(given.listen, given.backend, given.fault, given.count, given.stream, given.options)
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(serve(config))
