@@ -22,7 +22,7 @@ from vaurien.engine.listener import Listener
 from vaurien.engine.plan import Plan
 from vaurien.engine.recorded import Recorded
 from vaurien.engine.service import Service
-from vaurien.engine.traffic import Bytes, ConnectionInfo, Traffic
+from vaurien.engine.traffic import Bytes, ConnectionInfo, Figures, Traffic
 from vaurien.errors import BindError, UnknownName
 from vaurien.events import Observer
 from vaurien.framing import Protocol
@@ -79,6 +79,18 @@ class Proxy:
     def accepted(self) -> int:
         """How many connections were ever accepted."""
         return self._traffic.accepted
+
+    @property
+    def figures(self) -> Figures:
+        """What has passed through it since it was made, with what is open."""
+        opened = self._open
+        return Figures(
+            self.accepted,
+            len(opened),
+            sum(one.meter.held for one in opened),
+            self.traffic(True),
+            self.traffic(False),
+        )
 
     def traffic(self, to_backend: bool) -> Bytes:
         """The bytes that went in a direction since the proxy was made, those of open connections included."""

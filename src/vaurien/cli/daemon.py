@@ -12,7 +12,7 @@ import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vaurien import __version__
@@ -148,7 +148,7 @@ class Daemon:
         names = None if security.exposed(self._listen, None) else ()  # a container has names that it does not know
         return security.Guard(own, self._listen, names=names, refused=toxiproxy.refused)
 
-    def _metrics(self, lag: LoopLag) -> Callable[[], bytes] | None:
+    def _metrics(self, lag: LoopLag) -> toxiproxy.Metrics | None:
         of_proxies, of_runtime = bool(self._values["proxy-metrics"]), bool(self._values["runtime-metrics"])
         if not (of_proxies or of_runtime):
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -25,7 +25,7 @@ def app(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     names: Collection[str] = (),
     token: str | None = None,
-    metrics: Callable[[], bytes] | None = None,
+    metrics: toxiproxy.Metrics | None = None,
     seed: str = "0",
     strict: bool = False,
 ) -> App:

@@ -53,6 +53,20 @@ class Bytes(msgspec.Struct, frozen=True):
         return Bytes(self.read + other.read, self.written + other.written)
 
 
+class Figures(msgspec.Struct, frozen=True):
+    """A proxy so far: connections *accepted* and *open*, bytes *waiting* in these, bytes of each direction in total."""
+
+    accepted: int = 0
+    open: int = 0
+    waiting: int = 0
+    to_backend: Bytes = Bytes()
+    to_client: Bytes = Bytes()
+
+    def __add__(self, other: Figures) -> Figures:
+        pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
+        return Figures(*(one + another for one, another in pairs))
+
+
 _NOTHING = Bytes()
 
 
