@@ -12,7 +12,7 @@ import uvicorn
 
 from vaurien.control.answers import App
 from vaurien.control.arriving import Arriving
-from vaurien.engine.listener import remove_stale
+from vaurien.engine.binding import remove_stale
 from vaurien.errors import BindError
 from vaurien.model import Address
 
