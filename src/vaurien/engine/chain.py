@@ -95,7 +95,7 @@ class Chains:
     def _stage(self, link: Link, key: str) -> Stage:
         active = self._connection.actives[key]
         stage = active.stages.get(link.to_backend)
-        return stage if isinstance(stage, Stage) and stage in link.stages else Stage(active, link)
+        return stage if stage in link.stages else Stage(active, link)
 
     def _connect(self, link: Link, stages: list[Stage]) -> None:
         """Make *stages* the chain of *link*, in order."""

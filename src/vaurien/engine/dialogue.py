@@ -244,7 +244,7 @@ class Dialogue:
         """Faults that are drawn per exchange act on the bytes of their own exchanges only."""
         for stage in self.connection.link(to_backend).stages:
             if stage.active.entry.per_exchange:
-                stage.armed = exchange is not None and stage.active in exchange.drawn
+                stage.arm(exchange is not None and stage.active in exchange.drawn)
 
     async def _hook(self, active: Active, name: str, exchange: Exchange) -> None:
         if name not in active.entry.hooks or active.stopped or self.connection.over:
