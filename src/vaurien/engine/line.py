@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from vaurien.engine.clock import Timer
+from vaurien.engine.exchange import Message
 
 if TYPE_CHECKING:
     from vaurien.engine.link import Link
@@ -26,7 +27,7 @@ class DelayLine:
 
     def __init__(self, stage: Stage, link: Link) -> None:
         self._stage, self._link = stage, link
-        self._chunks: deque[tuple[float, bytes]] = deque()
+        self._chunks: deque[tuple[float, bytes | Message]] = deque()
         self.held = 0
         """Bytes on the line."""
         self._due = 0.0  # when the last chunk leaves
@@ -62,6 +63,10 @@ class DelayLine:
             self._timer = self._link.clock.call_at(self._chunks[0][0], self.release)
         return self._due
 
+    def begin(self, message: Message) -> None:
+        """What is put on the line next is of *message*."""
+        self._chunks.append((self._due, message))
+
     def end(self, at: float) -> None:
         """The end of the stream, which came at the time *at*, follows what is on the line."""
         self._end_due = max(at, self._due)
@@ -79,6 +84,9 @@ class DelayLine:
         try:
             while self._chunks and self._is_due(self._chunks[0][0]):
                 due, data = self._chunks.popleft()
+                if isinstance(data, Message):
+                    self._stage.next.begin(data)
+                    continue
                 self.held -= len(data)
                 self._wake()
                 await self._stage.next.receive(data, due)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from vaurien import hooks
 from vaurien.engine.active import Active
 from vaurien.engine.clock import Timer
+from vaurien.engine.exchange import NO_MESSAGE, Message
 from vaurien.engine.journal import Place, place
 from vaurien.engine.line import DelayLine
 from vaurien.model import Scope
@@ -24,14 +25,21 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 
-class Receiver(Protocol):
-    """Something that takes the bytes of one direction: a stage, the sink, or a dialogue's side."""
+class Intake(Protocol):
+    """Something that takes the bytes of one direction: a dialogue's side, or the chain's first receiver."""
 
     async def receive(self, data: bytes, at: float) -> None:
         """Take *data*, which arrived at the time *at*; returns when more may come."""
 
     async def receive_end(self, at: float) -> None:
         """The source has ended; nothing more will come."""
+
+
+class Receiver(Intake, Protocol):
+    """A part of the chain: a stage, or the sink."""
+
+    def begin(self, message: Message) -> None:
+        """What comes next is of *message*."""
 
 
 class Sink:
@@ -52,6 +60,9 @@ class Sink:
         """Pass the end on once everything is written."""
         self._link.finish()
 
+    def begin(self, message: Message) -> None:
+        """The socket does not mind."""
+
 
 class Stage:
     """One fault's place in the chain of one direction, and the `hooks.Link` that it sees."""
@@ -64,6 +75,7 @@ class Stage:
         "_hit",
         "_line",
         "_link",
+        "_message",
         "_moment",
         "_offset",
         "_plays",
@@ -85,6 +97,8 @@ class Stage:
         """The fault is removed; later chunks only pass."""
         self.passing = False
         """The next receiver has some, and is not done with it."""
+        self._armed = active.drawn
+        self._message = NO_MESSAGE
         self._line: DelayLine | None = None
         self._alarm: Timer | None = None
         self._rang = False  # while a chunk was at hand
@@ -95,7 +109,7 @@ class Stage:
         self._offset = 0  # of the chunk at hand
         self._hit = False
         active.stages[link.to_backend] = self
-        self.arm(active.drawn)
+        self.refresh()
 
     # What the behavior sees (hooks.Link).
 
@@ -108,6 +122,12 @@ class Stage:
     def connection(self) -> hooks.Connection:
         """The connection, as this fault sees it."""
         return self.active
+
+    @property
+    def exchange(self) -> hooks.Exchange | None:
+        """The exchange that the chunk at hand belongs to, as this fault sees it."""
+        view = self._message.view
+        return view(self.active) if view is not None else None
 
     @property
     def arrived_at(self) -> float:
@@ -174,10 +194,16 @@ class Stage:
 
     # What the engine does with it.
 
-    def arm(self, drawn: bool) -> None:
-        """The fault is in play here from now on, or is not, as it is *drawn*."""
-        self._armed = drawn
-        self.refresh()
+    def begin(self, message: Message) -> None:
+        """What comes next is of *message*; faults further on see it once what waits here has gone."""
+        self._message = message
+        if self.active.entry.per_exchange:
+            self._armed = self.active in message.drawn
+            self.refresh()
+        if self._clear:
+            self.next.begin(message)
+        else:
+            self._delays.begin(message)
 
     def refresh(self) -> None:
         """The fault, or its stage, has changed: see anew what it does here. To see it at each chunk would cost."""
