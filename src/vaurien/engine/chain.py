@@ -49,7 +49,8 @@ class Chains:
         left = []
         for to_backend in (True, False):
             link = connection.link(to_backend)
-            wanted = [self._stage(link, entry.key) for entry in connection.plan.on_data(to_backend)]
+            keys = [entry.key for entry in connection.plan.on_data(to_backend)]
+            wanted = [self._stage(link, key) for key in keys if connection.actives[key].lot]
             left += [stage for stage in link.stages if stage not in wanted and not stage.leaving]
             self._connect(link, _merged(wanted, link.stages))
         for stage in left:

@@ -157,16 +157,26 @@ class Stage:
         """
         if self._chunk is None:  # from `on_start` or `on_stop`, not about what is at hand
             self._arrived = self._moment = self.now()
-        if self.active.stopped:
+        if data is self._chunk and after <= 0:
+            self._chunk = _GONE
+        elif self.active.stopped:
             self._line_up(data, self.now())
             self._delays.release()
             return
-        if data is self._chunk and after <= 0:
-            self._chunk = _GONE
         else:
             self._sent += len(data)
             self._mark()
-        await self._pass(data, after)
+        if after > 0 or self.passing or (self._line is not None and self._line.waits):
+            await self._delays.room()
+            self._line_up(data, self._arrived + max(after, 0.0))
+            return
+        self.passing = True
+        try:
+            await self.next.receive(data, self._moment)
+        finally:
+            self.passing = False
+        if self._line is not None or self.leaving:
+            self._let_go()
 
     def alarm(self, seconds: float) -> None:
         """Call `on_alarm` after *seconds*."""
@@ -245,9 +255,9 @@ class Stage:
     async def _pass_by(self, data: bytes, at: float) -> None:
         """Pass on what this fault is not in play for."""
         self._arrived = self._moment = at
-        self._chunk, self._hit = data, False
+        self._chunk = data
         try:
-            await self._pass(data)
+            await self.send(data)
         finally:
             self._chunk = None
             self._offset += len(data)
@@ -258,12 +268,9 @@ class Stage:
             data = b"" if self._chunk is _GONE else data[self._sent :]
             if not data:
                 return
-            if self.leaving:
-                await self._pass(data)
-                return
             self._chunk, self._sent = data, 0
             try:
-                await self.active.entry.instance.on_data(self, data)
+                await (self.send(data) if self.leaving else self.active.entry.instance.on_data(self, data))
             except BaseException as another:  # the plugin's own code may raise anything
                 error = another
             else:
@@ -384,20 +391,6 @@ class Stage:
         if not self._hit and not self.active.stopped:
             self._hit = True
             self.active.hit(None, self._place)
-
-    async def _pass(self, data: bytes, after: float = 0.0) -> None:
-        """Give *data* to the next receiver, or put it on the line: *after* seconds, or behind what waits here."""
-        if after > 0 or self.passing or (self._line is not None and self._line.waits):
-            await self._delays.room()
-            self._line_up(data, self._arrived + max(after, 0.0))
-            return
-        self.passing = True
-        try:
-            await self.next.receive(data, self._moment)
-        finally:
-            self.passing = False
-        if self._line is not None or self.leaving:
-            self._let_go()
 
     def _let_go(self) -> None:
         """What was passed on is through: so may be what came meanwhile."""
