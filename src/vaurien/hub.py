@@ -42,6 +42,8 @@ class Hub:
         self._make = make or self._here
         self.changed: Callable[[], None] = lambda: None
         """Called after each change, also of one that failed halfway."""
+        self.lag: Callable[[], float] = lambda: 0.0
+        """How late the loop of another process was, at most, since it was last asked, in seconds."""
         self._proxies: dict[str, Steered] = {}
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 

@@ -17,7 +17,6 @@ from vaurien.engine import binding
 from vaurien.engine.binding import Bind
 from vaurien.engine.clock import Clock
 from vaurien.engine.connection import Connection
-from vaurien.engine.dial import addresses
 from vaurien.engine.expiry import Expiries
 from vaurien.engine.limits import IN_A_THREAD, IN_THE_LOOP, connections_possible
 from vaurien.engine.listener import Listener
@@ -162,11 +161,8 @@ class Proxy:
 
     async def serves(self, listen: Address) -> bool:
         """Whether *listen* means where it listens, or would: the same text, or a name of the same address."""
-        if listen in (self._given, self.config.listen, self._address):
-            return True
-        if listen.path is not None or self._address.path is not None or listen.port != self._address.port:
-            return False
-        return self._address.host in await addresses(listen.host)
+        known = (self._given, self.config.listen, self._address)
+        return listen in known or await binding.same(listen, self._address)
 
     async def move(self, listen: Address) -> None:
         """Listen on *listen* instead, and drop all connections. Raises `BindError`, and then nothing has changed."""

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from vaurien import __version__
+from vaurien.cli import room, spreading
 from vaurien.cli.observing import loops, observers
 from vaurien.cli.state import StateFile
 from vaurien.config import Configuration
@@ -38,15 +39,26 @@ def run(
     At SIGHUP the proxies of *again*, the configuration read anew, come in the place of those that there are: what is
     the same stays, with its connections. With *recorded*, its decisions, by proxy, take the place of dice.
 
-    Raises `BindError` when the address cannot be had, and `OptionError` for a log, a trace or a statsd server that
-    cannot.
+    Raises `BindError` when the address cannot be had, and `OptionError` for a log, a trace, a statsd server, workers or
+    connections that cannot.
     """
+    if configuration.process.trace is not None:
+        spreading.refuse(
+            configuration, "--trace", "it could not be replayed, as the system chooses who has a connection"
+        )
+    room.make(configuration)
     with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=loops(configuration.process.uvloop)) as runner:
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
         control = _control(configuration)
-        hub = Hub(observers=[*told, control] if control else told, recorded=recorded)
-        runner.run(_serve(configuration, hub, control, again or (lambda: configuration)))
+        opening = spreading.hub(
+            configuration.process.workers,
+            [*told, control] if control else told,
+            source=configuration.source("vaurien", "workers"),
+            uvloop=configuration.process.uvloop,
+            recorded=recorded,
+        )
+        runner.run(_serve(configuration, opening, control, again or (lambda: configuration)))
 
 
 def _control(configuration: Configuration) -> Control | None:
@@ -60,22 +72,23 @@ def _control(configuration: Configuration) -> Control | None:
 
 async def _serve(
     configuration: Configuration,
-    hub: Hub,
+    opening: contextlib.AbstractAsyncContextManager[Hub],
     control: Control | None,
     again: Callable[[], Configuration],
 ) -> None:
     stop = asyncio.Event()
     on_signals(stop)
-    try:
-        await _start(hub, configuration)
-        if control:
-            print(await control.start(hub), flush=True)
-        with _reloading(hub, again), _playing(hub, configuration):
-            await stop.wait()
-    finally:
-        if control:
-            await control.stop()
-        await hub.stop(configuration.connections.grace)
+    async with opening as hub:
+        try:
+            await _start(hub, configuration)
+            if control:
+                print(await control.start(hub), flush=True)
+            with _reloading(hub, again), _playing(hub, configuration):
+                await stop.wait()
+        finally:
+            if control:
+                await control.stop()
+            await hub.stop(configuration.connections.grace)
 
 
 async def _start(hub: Hub, configuration: Configuration) -> None:

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from vaurien.engine.dial import addresses
 from vaurien.engine.held import STAYS_BOUND
 from vaurien.errors import BindError, BindStep
 from vaurien.model import Address
@@ -53,6 +54,13 @@ async def _bind(group: _Group, address: Address) -> list[list[socket.socket]]:
             close(found)
         raise refused(address, error) from None
     return [list(sockets) for sockets in zip(*groups, strict=True)]
+
+
+async def same(listen: Address, address: Address) -> bool:
+    """Whether *listen* is another name of *address*."""
+    if listen.path is not None or address.path is not None or listen.port != address.port:
+        return False
+    return address.host in await addresses(listen.host)
 
 
 def bound(address: Address, sockets: list[socket.socket]) -> Address:
