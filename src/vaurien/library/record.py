@@ -60,6 +60,12 @@ class Record:
             return {name: self._totals.hits[name] for name in sorted(self._known)}
 
     @property
+    def accepted(self) -> int:
+        """Connections accepted so far."""
+        with self._lock:
+            return self._totals.accepted
+
+    @property
     def open(self) -> int:
         """Connections accepted and not ended yet."""
         with self._lock:

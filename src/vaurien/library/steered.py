@@ -101,6 +101,11 @@ class Steered:
         return self._core.record.all_hits()
 
     @property
+    def accepted(self) -> int:
+        """How many connections there were so far."""
+        return self._core.record.accepted
+
+    @property
     def connections(self) -> list[ConnectionInfo]:
         """The connections that are open, oldest first."""
         return self._core.call(lambda: self._core.proxy.connections)
