@@ -187,6 +187,7 @@ class TestConnections:
             with pytest.raises(ConnectionRefusedError):
                 connect(proxy)
             assert proxy.port == port
+            assert proxy.all_hits == {}
             with socket.socket() as other:
                 with pytest.raises(OSError, match="in use"):
                     other.bind(("127.0.0.1", port))
@@ -195,7 +196,9 @@ class TestConnections:
     def test_up_and_down_by_hand(self, proxy, connect):
         outage = proxy.down()
         proxy.down()
-        outage.up()
+        outage.remove()
+        proxy.up()
+        proxy.down()
         proxy.up()
         assert says(connect(proxy)) == b"hello"
 
