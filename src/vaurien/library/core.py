@@ -42,6 +42,7 @@ class Core:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = self._process = 0
         self._schedule = schedule
+        self._waiting: list[Callable[[Exception], None]] = []
         self._playing = contextlib.ExitStack()
 
     @property
@@ -124,22 +125,38 @@ class Core:
         """Refuse new clients, give those that are here *grace* seconds to end, then reset them."""
         self.closed = True
         self._playing.close()
+        for fail in self._waiting:
+            fail(VaurienError(f"{self.who} was closed while somebody waited for it"))
         await self.proxy.stop(grace)
 
     async def until(self, reached: Callable[[], bool], timeout: float, what: Callable[[], str]) -> None:
-        """Wait for the fact that *reached* looks for after each event. Raises TimeoutError, which says *what* is."""
-        done = asyncio.get_running_loop().create_future()
+        """Wait for the fact that *reached* looks for after each event. Raises TimeoutError, which says *what* is.
+
+        Raises `VaurienError` when it is closed meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
 
         def look() -> None:
             if not done.done() and reached():
                 done.set_result(None)
 
+        def fail(error: Exception) -> None:
+            if not done.done():
+                done.set_exception(error)
+
+        def late() -> None:
+            fail(TimeoutError(f"{self.who}: {what()} after {timeout:g} s"))
+
         look()
-        with self.record.watched(look):
-            try:
-                await asyncio.wait_for(done, timeout)
-            except TimeoutError:
-                raise TimeoutError(f"{self.who}: {what()} after {timeout:g} s") from None
+        timer = loop.call_later(timeout, late)
+        self._waiting.append(fail)
+        try:
+            with self.record.watched(look):
+                await done
+        finally:
+            timer.cancel()
+            self._waiting.remove(fail)
 
     async def until_open(self, count: int, timeout: float) -> None:
         """Wait until at least *count* connections are open, or none, if that is 0."""
