@@ -4,7 +4,7 @@ import pytest
 
 from tests.hubs import spreading
 
-pytest_plugins = ["tests.servers", "tests.mail_servers"]
+pytest_plugins = ["pytester", "tests.servers", "tests.mail_servers"]
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
 from vaurien import hooks
 from vaurien.engine.active import Active
 from vaurien.engine.journal import Place, place
@@ -15,6 +17,19 @@ if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
 
 S = TypeVar("S")
+
+
+class Message(msgspec.Struct, frozen=True):
+    """The bytes that follow are of a message in an exchange that *drawn* are in play for; *view* shows it to a fault.
+
+    Without a *view* they are of no exchange.
+    """
+
+    drawn: tuple[Active, ...] = ()
+    view: Callable[[Active], View] | None = None
+
+
+NO_MESSAGE = Message()
 
 REPEAT_LIMIT = 2**20
 """Bytes of a request that are kept to be sent again."""
@@ -197,6 +212,12 @@ class View:
     def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """The fault's state on the whole proxy."""
         return self._active.shared(behavior, factory)
+
+    def shared_number(
+        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
+    ) -> float:
+        """Change a number of this fault's on the whole proxy."""
+        return self._active.shared_number(behavior, change, first=first, name=name)
 
     def reply(self, reply: Reply) -> None:
         """Answer in place of the backend."""
