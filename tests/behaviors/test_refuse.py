@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.running import PATIENCE, Echo, Running, backend, pair, read, running
-from vaurien.engine import held, listener
+from vaurien.engine import binding, held
 from vaurien.errors import BindError, OptionError
 from vaurien.events import PolicyChanged
 from vaurien.model import Address, Fault, Mix, Policy, Scope, Window
@@ -30,7 +30,7 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """Where a socket cannot end its listening, another one takes its place."""
     if request.param == "without Linux":
         monkeypatch.setattr(held, "STAYS_BOUND", False)
-        monkeypatch.setattr(listener, "STAYS_BOUND", False)
+        monkeypatch.setattr(binding, "STAYS_BOUND", False)
 
 
 def answered(proxy: Running) -> bool:

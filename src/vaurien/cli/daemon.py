@@ -12,7 +12,7 @@ import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vaurien import __version__
@@ -116,7 +116,7 @@ class Daemon:
             try:
                 state = await self._restore()
                 await self._populate()
-                print(f"{self._program} {__version__}: HTTP at {await server.start()}, seed {self._seed}", flush=True)
+                self._greet(await server.start())
                 await stop.wait()
                 if state is not None:
                     state.save()
@@ -124,6 +124,12 @@ class Daemon:
                 self._recent.close()
                 await server.stop()
                 await self._hub.stop()
+
+    def _greet(self, address: Address) -> None:
+        print(f"{self._program} {__version__}: HTTP at {address}, seed {self._seed}", flush=True)
+        if security.exposed(self._listen, self._token):
+            remedy = "-token-file" if self._program == OURS else f"`{OURS} -token-file FILE`"
+            self._say(security.warning(address, remedy))
 
     def _app(self, lag: LoopLag) -> App:
         metrics = self._metrics(lag)
@@ -139,9 +145,10 @@ class Daemon:
                 strict=self._strict,
             )
         own = toxiproxy.router(self._hub, seed=self._seed, metrics=metrics)
-        return own if security.exposed(self._listen, None) else security.Guard(own, self._listen)
+        names = None if security.exposed(self._listen, None) else ()  # a container has names that it does not know
+        return security.Guard(own, self._listen, names=names, refused=toxiproxy.refused)
 
-    def _metrics(self, lag: LoopLag) -> Callable[[], bytes] | None:
+    def _metrics(self, lag: LoopLag) -> toxiproxy.Metrics | None:
         of_proxies, of_runtime = bool(self._values["proxy-metrics"]), bool(self._values["runtime-metrics"])
         if not (of_proxies or of_runtime):
             return None

@@ -15,13 +15,14 @@ from vaurien import __version__
 from vaurien.cli.observing import loops, observers
 from vaurien.cli.state import StateFile
 from vaurien.config import Configuration
+from vaurien.engine import eager
 from vaurien.engine.clock import Clock
 from vaurien.engine.recorded import Recorded
 from vaurien.errors import BindError, VaurienError
 from vaurien.hub import Hub
 from vaurien.model import Policy
-from vaurien.proxy import Proxy
 from vaurien.scenario.player import Player
+from vaurien.steering import Steered
 
 if TYPE_CHECKING:
     from vaurien.cli.steer import Control
@@ -103,6 +104,7 @@ class _Steered:
 
     def __init__(self, hub: Hub, name: str) -> None:
         self._hub, self._name = hub, name
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def policy(self) -> Policy:
@@ -111,9 +113,12 @@ class _Steered:
         return proxy.policy if proxy is not None else Policy()
 
     def set_policy(self, policy: Policy) -> None:
-        """Give it another."""
+        """Give it another; where it takes a while to be in force everywhere, nobody waits for that."""
         if self._name in self._hub.proxies:
-            self._hub.set_policy(self._name, policy)
+            task = eager.start(asyncio.get_running_loop(), self._hub.set_policy(self._name, policy))
+            if task is not None:
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
 
 class Performance:
@@ -194,7 +199,7 @@ def _end_now() -> None:
     os._exit(0)
 
 
-def _greeting(proxy: Proxy) -> str:
+def _greeting(proxy: Steered) -> str:
     config = proxy.config
     mix = f"behavior {config.policy.mix}" if config.policy.mix.shares else "no behavior"
     faults = "".join(f", fault {fault.name}" for fault in config.policy.faults)

@@ -58,7 +58,7 @@ class Control:
             source = options.source("vaurien", name)
             raise BindError(f"option {name} (from {source}): {error}; expected an address that is free") from None
         if security.exposed(self._listen, self._token):
-            print(f"vaurien: warning: {_EXPOSED.format(address)}", file=sys.stderr)
+            print("vaurien:", security.warning(address, "--token-file"), file=sys.stderr)
         return f"vaurien: HTTP interface at {address if address.path else f'http://{address}'}"
 
     async def stop(self) -> None:
@@ -68,9 +68,6 @@ class Control:
             await self._server.stop()
         if self._lag is not None:
             self._lag.close()
-
-
-_EXPOSED = "whoever reaches {} can steer the proxies; expected --token-file, or an address of this machine alone"
 
 
 def _listen(configuration: Configuration) -> Address:
