@@ -10,6 +10,7 @@ import msgspec
 
 from benchmarks import faults
 from vaurien.cli import observing
+from vaurien.cli.serve import spare_collector
 from vaurien.model import Address, Fault, Policy, ProxyConfig, Stream
 from vaurien.proxy import Proxy
 
@@ -33,6 +34,7 @@ async def serve(config: ProxyConfig) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     proxy = Proxy(config)
     await proxy.start()
+    spare_collector()
     await stopped.wait()
     await proxy.stop()
 

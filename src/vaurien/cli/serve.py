@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -25,6 +26,10 @@ from vaurien.scenario.player import Player
 
 if TYPE_CHECKING:
     from vaurien.cli.steer import Control
+
+
+_ALLOCATIONS = 10_000
+"""New objects, less those freed, before the garbage collector looks at them: CPython's own choice is 700."""
 
 
 def run(
@@ -69,12 +74,23 @@ async def _serve(
         await _start(hub, configuration)
         if control:
             print(await control.start(hub), flush=True)
+        spare_collector()
         with _reloading(hub, again), _playing(hub, configuration):
             await stop.wait()
     finally:
         if control:
             await control.stop()
         await hub.stop(configuration.connections.grace)
+
+
+def spare_collector() -> None:
+    """Let the garbage collector look less often, and never at what is alive now.
+
+    A connection without faults leaves no cycle behind: it found nothing in thousands of them, for a tenth of their
+    time.
+    """
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS)
 
 
 async def _start(hub: Hub, configuration: Configuration) -> None:

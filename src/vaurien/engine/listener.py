@@ -8,7 +8,9 @@ import errno
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable
+from typing import Any
 
 from vaurien.engine.clock import Clock, Timer
 from vaurien.errors import BindError, BindStep
@@ -19,6 +21,13 @@ _BURST = 64
 
 _BACK_OFF = 0.1
 """Seconds without accepting after the system had no room: nginx waits 0.5 s, but a test should not."""
+
+_INHERITS = sys.platform == "linux"
+"""Whether an accepted socket has the options of the listening one, TCP_NODELAY too."""
+
+_UNIX = getattr(socket, "AF_UNIX", None)
+_IPV4 = 2
+"""Parts of an address: host and port, where IPv6 has four."""
 
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -117,6 +126,8 @@ class Listener:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if listening.family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if where[0] else 0)
+        if _INHERITS:
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _resume(self) -> None:
         self._timer = None
@@ -145,6 +156,8 @@ class Listener:
                     return
                 continue  # this client left before it was accepted (accept(2), "Error handling")
             client.setblocking(False)
+            if not _INHERITS and listening.family != _UNIX:
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._accepted(client, _name(peer))
             if not self._listening:  # the proxy was stopped meanwhile
                 return
@@ -163,10 +176,12 @@ def _refused(address: Address, error: OSError | ValueError) -> BindError:
     return BindError(f"cannot listen on {address}: {reason}", address=address, reason=reason, step=step)
 
 
-def _name(peer: object) -> str:
-    if isinstance(peer, tuple):
-        return str(Address(str(peer[0]).removeprefix("::ffff:"), int(peer[1])))
-    return "unix"
+def _name(peer: Any) -> str:
+    if not isinstance(peer, tuple):
+        return "unix"
+    if len(peer) == _IPV4:
+        return f"{peer[0]}:{peer[1]}"
+    return str(Address(str(peer[0]).removeprefix("::ffff:"), int(peer[1])))
 
 
 def remove_stale(path: str) -> None:
