@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -27,6 +28,10 @@ from vaurien.steering import Steered
 
 if TYPE_CHECKING:
     from vaurien.cli.steer import Control
+
+
+_ALLOCATIONS = 10_000
+"""New objects, less those freed, before the garbage collector looks at them: CPython's own choice is 700."""
 
 
 def run(
@@ -84,6 +89,7 @@ async def _serve(
             await _start(hub, configuration)
             if control:
                 print(await control.start(hub), flush=True)
+            spare_collector()
             with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
                 performance = Performance(hub, clock)
                 performance.begin(configuration)
@@ -93,6 +99,16 @@ async def _serve(
             if control:
                 await control.stop()
             await hub.stop(configuration.connections.grace)
+
+
+def spare_collector() -> None:
+    """Let the garbage collector look less often, and never at what is alive now.
+
+    A connection without faults leaves no cycle behind: it found nothing in thousands of them, for a tenth of their
+    time.
+    """
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS)
 
 
 async def _start(hub: Hub, configuration: Configuration) -> None:
