@@ -317,12 +317,3 @@ def test_a_plugin_that_does_not_import_is_told_when_it_is_used(broken, fails):
         "vaurien: behavior 'broken', installed as 'no.such:Thing', does not import: "
         "ModuleNotFoundError: No module named 'no'"
     )
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["--show-config"]])
-def test_what_does_not_serve_loads_no_event_loop(arguments):
-    program = (
-        "import sys; from vaurien.cli.run import main; main(sys.argv[1:]); "
-        "sys.exit('asyncio' in sys.modules or 'ssl' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True).returncode == 0
