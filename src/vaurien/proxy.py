@@ -17,7 +17,6 @@ from vaurien.engine import binding
 from vaurien.engine.binding import Bind
 from vaurien.engine.clock import Clock
 from vaurien.engine.connection import Connection
-from vaurien.engine.dial import addresses
 from vaurien.engine.expiry import Expiries
 from vaurien.engine.limits import IN_A_THREAD, IN_THE_LOOP, connections_possible
 from vaurien.engine.listener import Listener
@@ -29,6 +28,9 @@ from vaurien.errors import BindError, UnknownName
 from vaurien.events import Observer
 from vaurien.framing import Protocol
 from vaurien.model import Address, Fault, Policy, ProxyConfig
+
+AGAIN = 1.0
+"""Seconds until a port that could not be opened is tried again."""
 
 SILENCE = 60.0
 """Seconds between two complaints about the same shortage."""
@@ -150,6 +152,8 @@ class Proxy:
         """*listener* has its address."""
         assert self._service is not None  # noqa: S101 - only a started proxy listens
         self._listener = listener
+        if self._plan.closed:
+            listener.refuse()
         listen = msgspec.structs.replace(self.config.listen, port=self._address.port)
         self.config = msgspec.structs.replace(self.config, listen=listen, enabled=True)
         self._let_expire(())
@@ -157,11 +161,8 @@ class Proxy:
 
     async def serves(self, listen: Address) -> bool:
         """Whether *listen* means where it listens, or would: the same text, or a name of the same address."""
-        if listen in (self._given, self.config.listen, self._address):
-            return True
-        if listen.path is not None or self._address.path is not None or listen.port != self._address.port:
-            return False
-        return self._address.host in await addresses(listen.host)
+        known = (self._given, self.config.listen, self._address)
+        return listen in known or await binding.same(listen, self._address)
 
     async def move(self, listen: Address) -> None:
         """Listen on *listen* instead, and drop all connections. Raises `BindError`, and then nothing has changed."""
@@ -254,10 +255,14 @@ class Proxy:
     def set_policy(self, policy: Policy) -> None:
         """Replace mix and faults: checked as a whole first, and in force for the next byte when this returns.
 
-        Raises `UnknownName`, `OptionError` or `PluginError`, and then nothing has changed.
+        Raises `UnknownName`, `OptionError` or `PluginError`, or `BindError` when its port was closed and cannot be
+        opened, and then nothing has changed.
         """
         before = self.policy
-        self._plan = plan = Plan(policy, self._protocol, self._instantiate, self._plan)
+        plan = Plan(policy, self._protocol, self._instantiate, self._plan)
+        if self._listener is not None:
+            self._listener.refuse() if plan.closed else self._listener.admit()
+        self._plan = plan
         self.config = msgspec.structs.replace(self.config, policy=policy)
         self._ceiling = self._possible()
         if self._service is not None:
@@ -274,7 +279,12 @@ class Proxy:
     def _expire(self, name: str) -> None:
         """The time of the fault *name* is over."""
         faults = tuple(fault for fault in self.policy.faults if fault.name != name)
-        self.set_policy(Policy(self.policy.mix, faults))
+        try:
+            self.set_policy(Policy(self.policy.mix, faults))
+        except BindError as error:
+            assert self._service is not None and self._clock is not None  # noqa: S101, PT018 - only a started one expires
+            self._service.emit(events.Failed, connection=0, where="listen", error=str(error))
+            self._expiries.later(self._clock, name, AGAIN)
 
     def set_backend(self, backend: Address) -> None:
         """Dial *backend* for every connection from now on; those that are open keep theirs."""

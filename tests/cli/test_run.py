@@ -317,3 +317,35 @@ def test_a_plugin_that_does_not_import_is_told_when_it_is_used(broken, fails):
         "vaurien: behavior 'broken', installed as 'no.such:Thing', does not import: "
         "ModuleNotFoundError: No module named 'no'"
     )
+
+
+def test_the_steps_of_a_schedule_are_shown(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chaos.toml").write_text(
+        """
+[schedule]
+repeat = 2
+[[step]]
+at = 10
+proxy = "vaurien"
+remove = "slow"
+mix = "20:delay"
+[[step]]
+add = "latency name=slow latency=100"
+"""
+    )
+    assert run.main(["--config", "chaos.toml", "--show-config"]) == 0
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    place = rows.index("[schedule]")
+    assert rows[place : place + 6] == [
+        "[schedule]",
+        "repeat 2 chaos.toml [schedule] repeat",
+        "length 10 default",
+        "",
+        "[step]",
+        "1 at=0 add='latency name=slow latency=100' chaos.toml line 9 [[step]]",
+    ]
+    assert rows[place + 6] == "2 at=10 proxy=vaurien remove=slow mix=20:delay chaos.toml line 4 [[step]]"
+    assert run.main(["--config", "chaos.toml", "--show-config", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["step"]["2"]["value"] == "at=10 proxy=vaurien remove=slow mix=20:delay"

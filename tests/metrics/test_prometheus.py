@@ -12,7 +12,8 @@ from tests.control.conftest import serving
 from tests.running import PATIENCE, Echo, read
 from vaurien import events
 from vaurien.control import toxiproxy
-from vaurien.metrics.prometheus import LoopLag, ProxyFigures, page
+from vaurien.metrics.lag import LoopLag
+from vaurien.metrics.prometheus import ProxyFigures, page
 
 
 @pytest.fixture

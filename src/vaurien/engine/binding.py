@@ -11,6 +11,8 @@ import stat
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from vaurien.engine.dial import addresses
+from vaurien.engine.held import STAYS_BOUND
 from vaurien.errors import BindError, BindStep
 from vaurien.model import Address
 
@@ -50,8 +52,15 @@ async def _bind(group: _Group, address: Address) -> list[list[socket.socket]]:
     except (OSError, ValueError) as error:  # ValueError: a label that DNS cannot have, a NUL
         for found in groups:
             close(found)
-        raise _refused(address, error) from None
+        raise refused(address, error) from None
     return [list(sockets) for sockets in zip(*groups, strict=True)]
+
+
+async def same(listen: Address, address: Address) -> bool:
+    """Whether *listen* is another name of *address*."""
+    if listen.path is not None or address.path is not None or listen.port != address.port:
+        return False
+    return address.host in await addresses(listen.host)
 
 
 def bound(address: Address, sockets: list[socket.socket]) -> Address:
@@ -103,6 +112,9 @@ class _Group:
             if isinstance(where, str):
                 made.append(_unix(where, self._backlog))
                 made += [made[0].dup() for _ in range(self._takers - 1)]  # one queue: whoever comes first serves
+            elif where[1] == 0 and STAYS_BOUND:
+                with _anywhere(family, where) as free:
+                    self._internet(made, family, (where[0], free.getsockname()[1]))
             else:
                 self._internet(made, family, where)
         except OSError as error:
@@ -114,11 +126,7 @@ class _Group:
 
     def _internet(self, made: list[socket.socket], family: int, where: tuple[str, int]) -> None:
         for _ in range(self._takers):
-            made.append(one := socket.socket(family, socket.SOCK_STREAM))
-            if os.name == "posix":  # on Windows it would let two programs share the port
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if where[0] else 0)
+            made.append(one := _unbound(family, where))
             # The first one binds as if it were alone, so that an address in use is refused, and shares it afterwards.
             if one is not made[0] or self._beside:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -128,6 +136,30 @@ class _Group:
         for one in made:
             one.listen(self._backlog)
             one.setblocking(False)
+
+
+def _unbound(family: int, where: tuple[str, int]) -> socket.socket:
+    one = socket.socket(family, socket.SOCK_STREAM)
+    if os.name == "posix":  # on Windows it would let two programs share the port
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if where[0] else 0)
+    return one
+
+
+def _anywhere(family: int, where: tuple[str, int]) -> socket.socket:
+    """A socket bound to a port of the system's choice.
+
+    A socket that lets the system choose loses its port when it listens no more (`HeldPort`), one that is bound to a
+    port by number keeps it; and as long as neither listens, both can be bound to it.
+    """
+    free = _unbound(family, where)
+    try:
+        free.bind(where)
+    except OSError:
+        free.close()
+        raise
+    return free
 
 
 def _unix(path: str, backlog: int) -> socket.socket:
@@ -157,7 +189,8 @@ def remove_stale(path: str) -> None:
             os.unlink(path)
 
 
-def _refused(address: Address, error: OSError | ValueError) -> BindError:
+def refused(address: Address, error: OSError | ValueError) -> BindError:
+    """What to raise when the system refuses to listen on *address* with *error*."""
     reason = getattr(error, "strerror", None) or str(error)
     step: BindStep = "lookup" if isinstance(error, socket.gaierror | ValueError) else "bind"
     return BindError(f"cannot listen on {address}: {reason}", address=address, reason=reason, step=step)

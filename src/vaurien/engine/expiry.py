@@ -23,7 +23,11 @@ class Expiries:
             self._timers.pop(name).cancel()
         for fault in now:
             if fault.ttl is not None and fault.name not in self._timers:
-                self._timers[fault.name] = clock.call_later(fault.ttl, functools.partial(self._expire, fault.name))
+                self.later(clock, fault.name, fault.ttl)
+
+    def later(self, clock: Clock, name: str, seconds: float) -> None:
+        """The time of the fault *name* is over in *seconds*."""
+        self._timers[name] = clock.call_later(seconds, functools.partial(self._expire, name))
 
     def forget(self) -> None:
         """The clock is closed: no time runs any more."""

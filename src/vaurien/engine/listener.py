@@ -10,6 +10,7 @@ from collections.abc import Callable
 from vaurien.engine import binding
 from vaurien.engine.binding import Bind
 from vaurien.engine.clock import Clock, Timer
+from vaurien.engine.held import HeldPort
 from vaurien.model import Address
 
 _BURST = 64
@@ -41,15 +42,16 @@ class Listener:
         self._loop, self._clock = loop, clock
         self._accepted, self._room, self._complain, self._bind = accepted, room, complain, bind
         self._sockets: list[socket.socket] = []
+        self._held: list[HeldPort] = []
+        self._address, self._backlog = Address(), 0
         self._listening = False
         self._short = False
         self._timer: Timer | None = None
-        self._address = Address()
 
     async def bind(self, address: Address, backlog: int) -> Address:
         """Listen on *address* and return it with its port resolved. Raises `BindError`, and then nothing listens."""
         self._sockets = await self._bind(address, backlog)
-        self._address = binding.bound(address, self._sockets)
+        self._address, self._backlog = binding.bound(address, self._sockets), backlog
         self._resume()
         return self._address
 
@@ -58,15 +60,36 @@ class Listener:
         if self._sockets and not self._listening and self._timer is None and self._room():
             self._resume()
 
+    def refuse(self) -> None:
+        """Stop listening, and keep the port; clients that have connected are accepted before. Idempotent."""
+        for listening in self._sockets:
+            if self._listening:
+                self._accept(listening)
+        self._rest()
+        self._held += [HeldPort(listening) for listening in self._sockets]
+        self._sockets = []
+
+    def admit(self) -> None:
+        """Listen again where it refuses. Idempotent. Raises `BindError`, and then it still refuses."""
+        if not self._held:
+            return
+        again: list[socket.socket] = []
+        try:
+            again += (held.listen(self._backlog) for held in self._held)
+        except OSError as error:
+            self._held[: len(again)] = [HeldPort(listening) for listening in again]
+            raise binding.refused(self._address, error) from None
+        self._sockets, self._held = again, []
+        self._resume()
+
     def close(self) -> None:
         """Stop listening: the port refuses from now on."""
-        self._pause()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._sockets:
+        self._rest()
+        if self._sockets or self._held:
             binding.close(self._sockets)
-            self._sockets = []
+            for held in self._held:
+                held.close()
+            self._sockets, self._held = [], []
             binding.unlink(self._address)
 
     def _resume(self) -> None:
@@ -79,6 +102,13 @@ class Listener:
         self._listening = False
         for listening in self._sockets:
             self._loop.remove_reader(listening.fileno())
+
+    def _rest(self) -> None:
+        """Accept nobody, and do not begin again."""
+        self._pause()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_BURST):
