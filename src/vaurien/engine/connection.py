@@ -320,6 +320,8 @@ class Connection:
             return
         for link in self._links:
             link.stop()
+        for active in self.actives.values():
+            active.wait_no_more()
         self.unsettled = True
         if self._links:
             self.loop.call_soon(self.settle)
