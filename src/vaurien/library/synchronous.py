@@ -16,7 +16,7 @@ from vaurien.library.steered import TIMEOUT, Steered
 class Proxy(Steered):
     """A proxy in a thread of its own, for plain synchronous code.
 
-    ::
+    ``with`` starts it, and closes it at the end of the block::
 
         with vaurien.Proxy(backend="127.0.0.1:6379", protocol="redis") as proxy:
             client = redis.Redis.from_url(proxy.url("redis"))
