@@ -24,8 +24,8 @@ class Proxy(Steered):
                 client.get("key")
 
     It listens on a free port of 127.0.0.1 if not told otherwise. All proxies of a process share the thread, which is
-    there while one of them is. A forked child has none of them: there, calls raise, and `close` does nothing; as after
-    every fork, the sockets that were open have a copy in the child until it ends or starts another program.
+    there while one of them is. After a fork the proxies are the parent's: in the child their sockets are closed, calls
+    raise, and `close` does nothing; it can make its own.
 
     Raises `UnknownName` and `OptionError` for what is wrong with the arguments, before anything is opened.
     """
