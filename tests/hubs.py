@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 
+from vaurien.hub import Hub
 from vaurien.model import Address, ProxyConfig
 
 ANY = Address("127.0.0.1", 0)
@@ -44,3 +45,19 @@ def taken():
     """A listening socket, and its address."""
     listening = socket.create_server(("127.0.0.1", 0))
     return listening, Address(*listening.getsockname())
+
+
+def played(play, bound=10.0):
+    """Run the coroutine function *play* with a hub, which stops at the end; nothing may be left then."""
+
+    async def whole():
+        hub = Hub()
+        try:
+            await asyncio.wait_for(play(hub), bound)
+        finally:
+            await hub.stop()
+        for _ in range(3):  # cancelled tasks take a turn or two to end
+            await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(whole())

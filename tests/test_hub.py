@@ -8,10 +8,9 @@ import socket
 
 import pytest
 
-from tests.hubs import ANY, ask, config, connect, ended, refuses, taken
+from tests.hubs import ANY, ask, config, connect, ended, played, refuses, taken
 from tests.running import Echo, read
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName
-from vaurien.hub import Hub
 from vaurien.model import Address, Fault, Mix, Policy
 
 HANG = Fault("hung", "hang")
@@ -26,21 +25,7 @@ def echo():
 @pytest.fixture
 def hub():
     """Run a coroutine function with a hub; at the end the hub stops and nothing is left."""
-
-    def run(play):
-        async def whole():
-            hub = Hub()
-            try:
-                await asyncio.wait_for(play(hub), 10)
-            finally:
-                await hub.stop()
-            for _ in range(3):  # cancelled tasks take a turn or two to end
-                await asyncio.sleep(0)
-            assert asyncio.all_tasks() == {asyncio.current_task()}
-
-        asyncio.run(whole())
-
-    return run
+    return played
 
 
 def test_create_starts_and_keeps_the_order(hub, echo):

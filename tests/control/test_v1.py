@@ -83,6 +83,91 @@ def test_a_proxy_gets_another_backend_and_keeps_its_faults(served, echo):
     assert (changed["backend"], len(changed["faults"])) == (echo, 1)
 
 
+OTHER = {
+    "protocol": "http",
+    "protocol_options": {"overwrite_host_header": True},
+    "seed": "other",
+    "timeout": 1.5,
+    "stay_connected": True,
+    "backlog": 7,
+    "bufsize": 4096,
+    "max_connections": 3,
+    "pool_max_size": 5,
+    "pool_timeout": 2.5,
+    "delay_line": 1024,
+    "enabled": False,
+    "backend": "localhost:7",
+}
+
+
+def test_every_field_of_a_proxy_can_be_changed(served):
+    """One after the other, and what is not named stays; null is the default again."""
+    made = served.proxy("web", "127.0.0.1:9", mix="20:delay", faults=[{"behavior": "delay"}])
+    assert {*OTHER, "listen", "mix", "faults", "name"} == set(wire.ProxyChange.__struct_fields__)
+    before = made
+    for field, value in OTHER.items():
+        if field == "protocol_options":
+            continue
+        patch = {field: value} if field != "protocol" else {key: OTHER[key] for key in ("protocol", "protocol_options")}
+        after = served.ask("PATCH", "/api/v1/proxies/web", patch).json
+        assert after == {**before, **patch}
+        assert served.get("/api/v1/proxies/web") == after
+        before = after
+    nothing = dict.fromkeys(field for field in OTHER if field != "backend")
+    assert served.ask("PATCH", "/api/v1/proxies/web", nothing).json == {**made, "backend": "localhost:7"}
+
+
+def test_mix_and_faults_are_changed_under_live_connections(served, echo):
+    made = served.proxy("web", echo, faults=[{"behavior": "noop"}])
+    with client(made) as one:
+        patch = {"mix": "20:delay", "faults": [{"behavior": "noop", "name": "n", "probability": 0.5}]}
+        after = served.ask("PATCH", "/api/v1/proxies/web", patch).json
+        assert (after["mix"][0]["percent"], after["faults"][0]["name"]) == (20, "n")
+        one.sendall(b"again")
+        assert one.recv(5) == b"again"
+        assert served.ask("PATCH", "/api/v1/proxies/web", {"mix": "", "faults": []}).json == made | {
+            "connections": 1,
+            "accepted": 1,
+            "faults": [],
+        }
+
+
+def test_another_protocol_begins_with_its_own_options(served):
+    served.proxy("web", protocol="http", protocol_options={"overwrite_host_header": True})
+    assert served.ask("PATCH", "/api/v1/proxies/web", {"protocol": "redis"}).json["protocol_options"] == {}
+
+
+def test_a_proxy_of_toxiproxy_s_can_be_changed_here(served):
+    """Whatever this interface would not have taken, where that is not what changes."""
+    assert served.ask("POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": "nope"}).status == 201
+    assert served.ask("POST", "/proxies/p/toxics", {"name": "a/b", "type": "noop"}).status == 200
+    after = served.ask("PATCH", "/api/v1/proxies/p", {"enabled": False, "timeout": 2}).json
+    assert (after["enabled"], after["timeout"], after["backend"]) == (False, 2, "nope:0")
+    assert served.get("/proxies/p")["upstream"] == "nope"
+
+
+@pytest.mark.parametrize(
+    ("patch", "pointer", "words"),
+    [
+        ({"name": "other"}, "/name", "a proxy keeps its name; expected 'web', or no name"),
+        ({"backend": None}, "/backend", "missing required field"),
+        ({"listen": "x"}, "/listen", "expected host:port"),
+        ({"protocol": "htpt"}, "/protocol", "did you mean 'http'?"),
+        ({"protocol_options": {"x": 1}}, "/protocol_options/x", "unknown option"),
+        ({"timeout": -1}, "/timeout", ">= 0"),
+        ({"mix": "120:delay"}, "/mix", "0 to 100 percent"),
+        ({"faults": [{"behavior": "dely"}]}, "/faults/0/behavior", "did you mean 'delay'?"),
+        ({"address": "x:1"}, "/address", "unknown field"),
+    ],
+)
+def test_a_change_that_cannot_be(served, patch, pointer, words):
+    before = served.proxy("web")
+    answer = served.ask("PATCH", "/api/v1/proxies/web", {"enabled": False, **patch})
+    assert (answer.status, answer.json["error"]["pointer"]) == (400, pointer)
+    assert words in answer.json["error"]["message"]
+    assert served.get("/api/v1/proxies/web") == before
+
+
 def test_a_proxy_has_the_seed_of_the_program_unless_it_is_given_one():
     with interface(seed="12345") as served:
         assert served.proxy("a")["seed"] == "12345"
