@@ -57,12 +57,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Tell of a test that failed which faults hit, and how to repeat it."""
     report = yield
     proxies = item.stash.get(_proxies, None)
-    if report.failed and proxies is not None:
+    if report.failed and proxies is not None and (told := proxies.report()):
         from vaurien.library.suite import repeating
 
         config = item.config
         command = repeating(_node(item), config.rootpath, config.invocation_params.dir, config.stash[_seed])
-        report.sections.append(("vaurien", f"{proxies.report()}\nrepeat it with: {command}"))
+        report.sections.append(("vaurien", f"{told}\nrepeat it with: {command}"))
     return report
 
 

@@ -159,11 +159,11 @@ class TestFaults:
         def mix():
             return str(proxy._core.proxy.policy.mix)
 
-        with vaurien.Proxy(backend, mix="1:delay") as proxy:
+        with vaurien.Proxy(backend, mix="1:delay", mix_options={"delay": {"before": False}}) as proxy:
             with proxy.mix("20:error") as outer:
                 assert mix() == "20:error"
                 with proxy.mix("30:delay", delay={"sleep": "500ms"}) as inner:
-                    assert inner.value.shares[0].options == {"sleep": 0.5}
+                    assert inner.value.shares[0].options == {"sleep": 0.5, "before": False}
                     outer.remove()
                     assert mix() == "30:delay"
                 assert mix() == "1:delay"
@@ -235,6 +235,13 @@ class TestConnections:
         proxy.down()
         proxy.up()
         assert says(connect(proxy)) == b"hello"
+
+    def test_an_outage_is_no_fault_of_that_name(self, proxy):
+        with proxy.fault("latency", name="down"):
+            with pytest.raises(Conflict, match="fault 'down' exists already"):
+                proxy.down()
+            proxy.up()
+            assert len(proxy._core.proxy.policy.faults) == 1
 
     def test_closed_while_it_is_down(self, backend):
         with vaurien.Proxy(backend) as proxy, proxy.down():
@@ -374,6 +381,8 @@ class TestThreads:
     def test_its_own_thread_cannot_wait_for_itself(self, proxy):
         with pytest.raises(VaurienError, match=r"its own thread cannot wait for it; expected another thread$"):
             proxy._core.call(lambda: proxy.wait_for_connections(0))
+        with pytest.raises(VaurienError, match=r"its own thread cannot wait for it; expected another thread$"):
+            proxy._core.call(proxy.close)
         proxy._core.call(proxy.cut)
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

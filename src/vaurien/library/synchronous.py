@@ -48,6 +48,8 @@ class Proxy(Steered):
 
     def close(self, grace: float = 0.0) -> None:
         """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
+        if self._core.at_home and self._core.open:
+            raise self._own_thread()
         with self._closing:
             home, self._home = self._home, None
         if home is not None and not self._core.forked:
@@ -75,8 +77,11 @@ class Proxy(Steered):
         self._core.usable()
         assert self._home is not None  # noqa: S101 - it is usable
         if self._core.at_home:
-            raise VaurienError(f"{self._core.who}: its own thread cannot wait for it; expected another thread")
+            raise self._own_thread()
         return self._home
+
+    def _own_thread(self) -> VaurienError:
+        return VaurienError(f"{self._core.who}: its own thread cannot wait for it; expected another thread")
 
     def __enter__(self) -> Self:
         return self.start()
