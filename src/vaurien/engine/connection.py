@@ -347,6 +347,11 @@ class Connection:
         else:
             self._linger(spared)
 
+    def disown(self) -> None:
+        """Close the sockets and leave the loop alone, see `vaurien.proxy.Proxy.disown`."""
+        for one in self._sockets:
+            one.close()
+
     def _hang_up(self) -> None:
         if self._dial is not None:
             self._dial.cancel()

@@ -97,6 +97,13 @@ class Listener:
             self._sockets, self._held = [], []
             binding.unlink(self._address)
 
+    def disown(self) -> None:
+        """Close the sockets and leave the loop alone, see `vaurien.proxy.Proxy.disown`."""
+        for listening in self._sockets:
+            listening.close()
+        for held in self._held:
+            held.close()
+
     def _resume(self) -> None:
         self._timer = None
         self._listening = True
