@@ -25,7 +25,7 @@ $(VENV)/.fast: pyproject.toml | $(VENV)/.installed
 # --group needs pip 25.1
 $(VENV)/.developer: pyproject.toml | $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group test --group clients --group lint --group docs
+	$(BIN)/python -m pip install --quiet --group test --group pytest --group clients --group lint --group docs
 	@touch $@
 
 install: $(VENV)/.installed ## Make .venv and install Vaurien into it, from this folder
@@ -39,7 +39,8 @@ servers: ## Install the servers that tests use (apt-get, where it may)
 test: $(VENV)/.developer servers ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
-loops: $(VENV)/.developer ## Run the engine's tests in asyncio's debug mode, on the portable clock, and in uvloop
+loops: $(VENV)/.developer ## Run the engine's tests in asyncio's loop, its debug mode, on the portable clock, and in uvloop
+	VAURIEN_TEST_LOOP=asyncio $(BIN)/python -m pytest -q tests/engine
 	VAURIEN_TEST_LOOP=debug $(BIN)/python -m pytest -q tests/engine
 	VAURIEN_TEST_LOOP=portable $(BIN)/python -m pytest -q tests/engine
 	VAURIEN_TEST_LOOP=uvloop $(BIN)/python -m pytest -q tests/engine

@@ -208,7 +208,7 @@ def _speaks(protocol: type) -> list[str]:
 
 
 def _hooks() -> str:
-    parts = ["# Hooks", _prose(hooks)]
+    parts = ["# Hooks", _prose(hooks), "## Behavior", _prose(hooks.Behavior)]
     parts += [_member(hooks.Behavior, name) for name in hooks.HOOKS]
     for port in (hooks.Port, hooks.Connection, hooks.Link, hooks.Exchange):
         parts += [f"# {port.__name__}", _prose(port)]

@@ -1,3 +1,3 @@
 from __future__ import annotations
 
-pytest_plugins = ["tests.servers", "tests.mail_servers"]
+pytest_plugins = ["pytester", "tests.servers", "tests.mail_servers"]

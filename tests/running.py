@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from vaurien.engine import clock
+from vaurien.engine import loop as engine_loop
 from vaurien.events import Event
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
 from vaurien.proxy import Proxy
@@ -114,8 +115,9 @@ def running(
             started.stop()
 
 
-LOOP = os.environ.get("VAURIEN_TEST_LOOP", "asyncio")
-"""What the proxies under test run in: asyncio, debug (asyncio's debug mode), portable (no timerfd), uvloop."""
+LOOP = os.environ.get("VAURIEN_TEST_LOOP", "own")
+"""What the proxies under test run in: own (the engine's), asyncio, debug (asyncio's debug mode), portable (asyncio
+without timerfd), uvloop."""
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -123,7 +125,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
         import uvloop
 
         return uvloop.new_event_loop()
-    loop = asyncio.new_event_loop()
+    loop = engine_loop.new() if LOOP == "own" else asyncio.new_event_loop()
     loop.set_debug(LOOP == "debug")
     if LOOP == "portable":
         clock._HAS_TIMERFD = False

@@ -52,6 +52,12 @@ class Api:
         assert answer.status == 201, answer
         return where(answer.json()["listen"])
 
+    def connections(self, name="p"):
+        return self.run(self.hub.get(name).connections())
+
+    def figures(self, name="p"):
+        return self.run(self.hub.get(name).figures())
+
     def connect(self, name="p") -> socket.socket:
         return socket.create_connection(where(self("GET", f"/proxies/{name}").json()["listen"]), timeout=PATIENCE)
 
@@ -72,6 +78,15 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def page(content):
+    """What makes the page of figures, as the router wants it."""
+
+    async def made():
+        return content
+
+    return made
 
 
 @contextlib.contextmanager

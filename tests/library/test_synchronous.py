@@ -41,6 +41,13 @@ def test_the_library_and_the_engine_are_not_confused():
     assert vaurien.proxy.__name__ == "vaurien.proxy"
 
 
+def until(fact):
+    deadline = time.monotonic() + 10
+    while not fact():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 class TestWhereItIs:
     def test_a_client_reaches_the_backend(self, proxy, connect):
         assert says(connect(proxy)) == b"hello"
@@ -187,6 +194,7 @@ class TestConnections:
             with pytest.raises(ConnectionRefusedError):
                 connect(proxy)
             assert proxy.port == port
+            assert proxy.all_hits == {}
             with socket.socket() as other:
                 with pytest.raises(OSError, match="in use"):
                     other.bind(("127.0.0.1", port))
@@ -195,7 +203,9 @@ class TestConnections:
     def test_up_and_down_by_hand(self, proxy, connect):
         outage = proxy.down()
         proxy.down()
-        outage.up()
+        outage.remove()
+        proxy.up()
+        proxy.down()
         proxy.up()
         assert says(connect(proxy)) == b"hello"
 
@@ -253,9 +263,18 @@ class TestTheEnd:
         assert not [left for left in threading.enumerate() if left not in before and left.name.startswith("vaurien")]
         assert len(os.listdir("/proc/self/fd")) - open_before <= 4  # the clients' ends, and the server's
 
-    @pytest.mark.parametrize("plugin", ["tcp", "http"])
-    def test_closing_in_the_middle_of_traffic_takes_less_than_a_second(self, backend, connect, plugin):
-        with vaurien.Proxy(backend, protocol=plugin, faults=["latency latency=5000", "hang scope=exchange"]) as proxy:
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {},
+            {"faults": ["latency latency=5000"]},
+            {"protocol": "http", "faults": ["hang scope=exchange"]},
+            {"mix": "100:tests.plugins.Forward"},
+        ],
+        ids=["direct", "hooked", "framed", "blocking"],
+    )
+    def test_closing_in_the_middle_of_traffic_takes_less_than_a_second(self, backend, connect, settings):
+        with vaurien.Proxy(backend, **settings) as proxy:
             client = connect(proxy)
 
             def pour():
@@ -271,6 +290,30 @@ class TestTheEnd:
             took = time.monotonic() - began
             pouring.join()
         assert took < 1
+
+    def test_closing_while_somebody_waits(self, proxy):
+        errors = []
+
+        def wait():
+            try:
+                proxy.wait_for_connections(1)
+            except VaurienError as error:
+                errors.append(str(error))
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        until(lambda: proxy._core._waiting)
+        proxy.close()
+        waiting.join()
+        assert errors == ["proxy 'vaurien' was closed while somebody waited for it"]
+
+    def test_closed_by_several_at_once(self, proxy):
+        threads = [threading.Thread(target=proxy.close) for _ in range(8)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+        assert thread._shared.thread is None
 
     def test_forgotten_ones_are_told(self, backend):
         proxy = vaurien.Proxy(backend).start()

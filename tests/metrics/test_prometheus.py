@@ -12,7 +12,8 @@ from tests.control.conftest import serving
 from tests.running import PATIENCE, Echo, read
 from vaurien import events
 from vaurien.control import toxiproxy
-from vaurien.metrics.prometheus import LoopLag, ProxyFigures, page
+from vaurien.metrics.lag import LoopLag
+from vaurien.metrics.prometheus import ProxyFigures, page
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_events_of_a_proxy_that_is_gone_do_no_harm():
     observer = ProxyFigures({}, lambda: 0.0)
     observer(events.Injected(proxy="p", at=0.0, connection=1, fault="t"))
     observer(events.Failed(proxy="p", at=0.0, connection=0, where="accept", error="no room"))
-    assert b"vaurien_faults_total{" not in page(observer, runtime=False)()
+    assert b"vaurien_faults_total{" not in asyncio.run(page(observer, runtime=False)())
 
 
 def test_lag_is_the_worst_since_it_was_asked():

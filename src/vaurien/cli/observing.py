@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from vaurien.config import Configuration
+from vaurien.engine import loop
 from vaurien.errors import OptionError
 from vaurien.events import Observer
 from vaurien.metrics.log import Log
@@ -46,12 +47,12 @@ def _blaming(configuration: Configuration, section: str, name: str) -> Iterator[
         raise OptionError(error.option, error.value, error.expected, configuration.source(section, name)) from None
 
 
-def loops(uvloop_wanted: bool) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the event loop: uvloop where it is wanted and installed, else ``None`` for the standard one."""
+def loops(uvloop_wanted: bool) -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the event loop: uvloop where it is wanted and installed, else the engine's own."""
     if uvloop_wanted:
         with contextlib.suppress(ImportError):
             import uvloop
 
             made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
             return made
-    return None
+    return loop.new

@@ -12,16 +12,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from vaurien import __version__
+from vaurien.cli import room, spreading
 from vaurien.cli.observing import loops, observers
 from vaurien.cli.state import StateFile
 from vaurien.config import Configuration
+from vaurien.engine import eager
 from vaurien.engine.clock import Clock
 from vaurien.engine.recorded import Recorded
 from vaurien.errors import BindError, VaurienError
 from vaurien.hub import Hub
 from vaurien.model import Policy
-from vaurien.proxy import Proxy
 from vaurien.scenario.player import Player
+from vaurien.steering import Steered
 
 if TYPE_CHECKING:
     from vaurien.cli.steer import Control
@@ -37,15 +39,26 @@ def run(
     At SIGHUP the proxies of *again*, the configuration read anew, come in the place of those that there are: what is
     the same stays, with its connections. With *recorded*, its decisions, by proxy, take the place of dice.
 
-    Raises `BindError` when the address cannot be had, and `OptionError` for a log, a trace or a statsd server that
-    cannot.
+    Raises `BindError` when the address cannot be had, and `OptionError` for a log, a trace, a statsd server, workers or
+    connections that cannot.
     """
+    if configuration.process.trace is not None:
+        spreading.refuse(
+            configuration, "--trace", "it could not be replayed, as the system chooses who has a connection"
+        )
+    room.make(configuration)
     with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=loops(configuration.process.uvloop)) as runner:
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
         control = _control(configuration)
-        hub = Hub(observers=[*told, control] if control else told, recorded=recorded)
-        runner.run(_serve(configuration, hub, control, again or (lambda: configuration)))
+        opening = spreading.hub(
+            configuration.process.workers,
+            [*told, control] if control else told,
+            source=configuration.source("vaurien", "workers"),
+            uvloop=configuration.process.uvloop,
+            recorded=recorded,
+        )
+        runner.run(_serve(configuration, opening, control, again or (lambda: configuration)))
 
 
 def _control(configuration: Configuration) -> Control | None:
@@ -59,22 +72,23 @@ def _control(configuration: Configuration) -> Control | None:
 
 async def _serve(
     configuration: Configuration,
-    hub: Hub,
+    opening: contextlib.AbstractAsyncContextManager[Hub],
     control: Control | None,
     again: Callable[[], Configuration],
 ) -> None:
     stop = asyncio.Event()
     on_signals(stop)
-    try:
-        await _start(hub, configuration)
-        if control:
-            print(await control.start(hub), flush=True)
-        with _reloading(hub, again), _playing(hub, configuration):
-            await stop.wait()
-    finally:
-        if control:
-            await control.stop()
-        await hub.stop(configuration.connections.grace)
+    async with opening as hub:
+        try:
+            await _start(hub, configuration)
+            if control:
+                print(await control.start(hub), flush=True)
+            with _reloading(hub, again), _playing(hub, configuration):
+                await stop.wait()
+        finally:
+            if control:
+                await control.stop()
+            await hub.stop(configuration.connections.grace)
 
 
 async def _start(hub: Hub, configuration: Configuration) -> None:
@@ -99,6 +113,7 @@ class _Steered:
 
     def __init__(self, hub: Hub, name: str) -> None:
         self._hub, self._name = hub, name
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def policy(self) -> Policy:
@@ -107,9 +122,12 @@ class _Steered:
         return proxy.policy if proxy is not None else Policy()
 
     def set_policy(self, policy: Policy) -> None:
-        """Give it another."""
+        """Give it another; where it takes a while to be in force everywhere, nobody waits for that."""
         if self._name in self._hub.proxies:
-            self._hub.set_policy(self._name, policy)
+            task = eager.start(asyncio.get_running_loop(), self._hub.set_policy(self._name, policy))
+            if task is not None:
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
 
 @contextlib.contextmanager
@@ -172,7 +190,7 @@ def _end_now() -> None:
     os._exit(0)
 
 
-def _greeting(proxy: Proxy) -> str:
+def _greeting(proxy: Steered) -> str:
     config = proxy.config
     mix = f"behavior {config.policy.mix}" if config.policy.mix.shares else "no behavior"
     faults = "".join(f", fault {fault.name}" for fault in config.policy.faults)

@@ -19,7 +19,7 @@ from vaurien.control.answers import BadRequest
 from vaurien.errors import OptionError
 from vaurien.model import Fault, Mix, Policy, ProxyConfig, Share
 from vaurien.options import Option
-from vaurien.proxy import Proxy
+from vaurien.steering import Steered
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^/\x00-\x1f\x7f]+$")]
 """A name that can be part of a path."""
@@ -157,7 +157,8 @@ def flat(config: ProxyConfig) -> JsonObject:
     return fields | {"mix": policy.mix.shares, "faults": policy.faults}
 
 
-def shown(proxy: Proxy) -> JsonObject:
+async def shown(proxy: Steered) -> JsonObject:
     """*proxy* as a `ProxyAnswer` has it."""
-    state = {"address": str(proxy.address), "connections": len(proxy.connections), "accepted": proxy.accepted}
+    figures = await proxy.figures()
+    state = {"address": str(proxy.address), "connections": figures.open, "accepted": figures.accepted}
     return flat(proxy.config) | state

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import msgspec
+
 from vaurien import hooks
 from vaurien.engine.active import Active
 from vaurien.engine.clock import Timer
@@ -19,19 +21,37 @@ from vaurien.engine.journal import Place, place
 from vaurien.model import Scope
 
 if TYPE_CHECKING:
+    from vaurien.engine.exchange import View
     from vaurien.engine.link import Link
 
 S = TypeVar("S")
 
 
-class Receiver(Protocol):
-    """Something that takes the bytes of one direction: a stage, the sink, or a dialogue's side."""
+class Message(msgspec.Struct, frozen=True):
+    """The bytes that follow are of a message in an exchange that *drawn* are in play for; *view* shows it to a fault.
+
+    Without a *view* they are of no exchange.
+    """
+
+    drawn: tuple[Active, ...] = ()
+    view: Callable[[Active], View] | None = None
+
+
+class Intake(Protocol):
+    """Something that takes the bytes of one direction: a dialogue's side, or the chain's first receiver."""
 
     async def receive(self, data: bytes, at: float) -> None:
         """Take *data*, which arrived at the time *at*; returns when more may come."""
 
     async def receive_end(self, at: float) -> None:
         """The source has ended; nothing more will come."""
+
+
+class Receiver(Intake, Protocol):
+    """A part of the chain: a stage, or the sink."""
+
+    def begin(self, message: Message) -> None:
+        """What comes next is of *message*."""
 
 
 class Sink:
@@ -52,6 +72,9 @@ class Sink:
         """Pass the end on once everything is written."""
         self._link.finish()
 
+    def begin(self, message: Message) -> None:
+        """The socket does not mind."""
+
 
 class Stage:
     """One fault's place in the chain of one direction, and the `hooks.Link` that it sees."""
@@ -67,6 +90,7 @@ class Stage:
         "_inside",
         "_line",
         "_link",
+        "_message",
         "_moment",
         "_offset",
         "_passing",
@@ -88,7 +112,8 @@ class Stage:
         self.next: Receiver = Sink(link)
         self.armed = active.drawn
         self.leaving = False
-        self._line: deque[tuple[float, bytes]] = deque()
+        self._message = NO_MESSAGE
+        self._line: deque[tuple[float, bytes | Message]] = deque()
         self._held = 0  # bytes on the line
         self._due = 0.0  # when the last chunk on the line leaves
         self._end_due: float | None = None  # the source has ended, and the line was not empty
@@ -118,6 +143,12 @@ class Stage:
     def connection(self) -> hooks.Connection:
         """The connection, as this fault sees it."""
         return self.active
+
+    @property
+    def exchange(self) -> hooks.Exchange | None:
+        """The exchange that the chunk at hand belongs to, as this fault sees it."""
+        view = self._message.view
+        return view(self.active) if view is not None else None
 
     @property
     def arrived_at(self) -> float:
@@ -242,6 +273,16 @@ class Stage:
         except BaseException as error:  # the plugin's own code may raise anything
             return self.active.raised(error)
         return False
+
+    def begin(self, message: Message) -> None:
+        """What comes next is of *message*; faults further on see it once what waits here has gone."""
+        self._message = message
+        if self.active.entry.per_exchange:
+            self.armed = self.active in message.drawn
+        if self._clear:
+            self.next.begin(message)
+        else:
+            self._line.append((self._due, message))
 
     def _ring(self) -> None:
         """The clock's callback: the alarm goes off, or will when the chunk at hand is through."""
@@ -377,6 +418,9 @@ class Stage:
         try:
             while self._line and self._is_due(self._line[0][0]):
                 due, data = self._line.popleft()
+                if isinstance(data, Message):
+                    self.next.begin(data)
+                    continue
                 self._held -= len(data)
                 self._wake()
                 await self.next.receive(data, due)
@@ -397,6 +441,8 @@ class Stage:
             self._room.set_result(None)
             self._room = None
 
+
+NO_MESSAGE = Message()
 
 _EARLY = 50e-6
 """Seconds that a chunk may leave before its time, so that chunks of one burst share a wake-up."""

@@ -8,15 +8,28 @@ line is spelled as in ``[[proxy]]``: *listen* for ``--proxy``, *mix* for ``--beh
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias, TypedDict
+from typing import Protocol, TypeAlias, TypedDict
 
 from vaurien import config
 from vaurien.config import Configuration, Given, Key
 from vaurien.errors import OptionError, UnknownName
 from vaurien.model import Address
 
-Where: TypeAlias = str | Address | tuple[str, int] | tuple[str, int, int, int]
-"""``host:port``, ``[ipv6]:port``, ``unix:/path``, an `Address`, or what ``getsockname()`` says."""
+
+class Place(Protocol):
+    """What says where it is: an `Address`, or a server of pytest-redis or pytest-postgresql."""
+
+    @property
+    def host(self) -> str:
+        """The host."""
+
+    @property
+    def port(self) -> int:
+        """The port."""
+
+
+Where: TypeAlias = str | Place | tuple[str, int] | tuple[str, int, int, int]
+"""``host:port``, ``[ipv6]:port``, ``unix:/path``, what ``getsockname()`` says, or anything with a host and a port."""
 
 
 class Settings(TypedDict, total=False):
@@ -97,5 +110,8 @@ def _address(keyword: str, where: object) -> str:
             return str(where)
         case (str(host), int(port), *_):
             return str(Address(host, port))
+    parts = (getattr(where, "host", None), getattr(where, "port", None))
+    if isinstance(parts[0], str) and isinstance(parts[1], int):
+        return str(Address(parts[0], parts[1]))
     expected = "host:port, [ipv6]:port, unix:/path, or a pair of host and port"
     raise OptionError(f"option {keyword}", where, expected, f"keyword {keyword}")

@@ -20,6 +20,8 @@ from vaurien.model import Address, Fault, Mix, Policy, Scope, Stream, Window
 TIMEOUT = 10.0
 """Seconds that a test waits for a fact, if it does not say how long."""
 
+_OUTAGE = "down"
+
 StreamName: TypeAlias = Stream | Literal["upstream", "downstream", "both"]
 ScopeName: TypeAlias = Scope | Literal["connection", "exchange", "chunk"]
 Options: TypeAlias = Mapping[str, object]
@@ -101,6 +103,11 @@ class Steered:
         return self._core.record.all_hits()
 
     @property
+    def accepted(self) -> int:
+        """How many connections there were so far."""
+        return self._core.record.accepted
+
+    @property
     def connections(self) -> list[ConnectionInfo]:
         """The connections that are open, oldest first."""
         return self._core.call(lambda: self._core.proxy.connections)
@@ -141,6 +148,7 @@ class Steered:
         if any(one.name == fault.name for one in there):
             raise Conflict("fault", fault.name)
         self._set(faults=(*there, fault))
+        self._core.record.expect(Mix(), fault)
 
     def _remove(self, change: Change[Fault]) -> None:
         """Take a fault away, and not another one that has got its name since."""
@@ -168,6 +176,7 @@ class Steered:
 
     def _push(self, change: Change[Mix]) -> None:
         self._set(mix=change.value)
+        self._core.record.expect(change.value)
         self._mixes.append(change)
 
     def _restore(self, change: Change[Mix]) -> None:
@@ -183,8 +192,33 @@ class Steered:
 
     def _set(self, **what: Any) -> None:
         policy: Policy = msgspec.structs.replace(self._core.proxy.policy, **what)
-        self._core.record.expect(policy)
         self._core.proxy.set_policy(policy)
+
+    def down(self) -> Change[Fault]:
+        """Be gone, as a server that was stopped: clients are refused, open connections end, the port stays ours.
+
+        Open connections see FIN, or RST where they have sent what was not read. It is the fault ``refuse`` under the
+        name ``down``; use it in a ``with`` block, or call `up`. Does no more when it is down already.
+        """
+        return Change(self._core.call(self._fall), self._remove)
+
+    def _fall(self) -> Fault:
+        there = self._core.proxy.policy.faults
+        outage = next((one for one in there if one.name == _OUTAGE), None)
+        if outage is None:
+            outage = Fault(name=_OUTAGE, behavior="refuse")
+            self._set(faults=(*there, outage))
+        self._core.proxy.drop_connections()
+        return outage
+
+    def up(self) -> None:
+        """End what `down` began: listen again, on the same port. Does nothing when it is up."""
+
+        def rise() -> None:
+            there = self._core.proxy.policy.faults
+            self._set(faults=tuple(one for one in there if one.name != _OUTAGE))
+
+        self._core.call(rise)
 
     def cut(self) -> int:
         """End every open connection in order: what was sent is delivered, then both sides see FIN. Says how many."""

@@ -13,24 +13,6 @@ from vaurien.library.settings import Settings, Where
 from vaurien.library.steered import TIMEOUT, Steered
 
 
-class Outage:
-    """A proxy that is down; at the end of its ``with`` block it is up again."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
-
-    def up(self) -> None:
-        """End the outage, as `Proxy.up`. Does nothing when the proxy is closed."""
-        if not self._proxy._core.closed:
-            self._proxy.up()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.up()
-
-
 class Proxy(Steered):
     """A proxy in a thread of its own, for plain synchronous code.
 
@@ -74,19 +56,6 @@ class Proxy(Steered):
             finally:
                 thread.leave(home)
         self._core.closed = True
-
-    def down(self) -> Outage:
-        """Be gone, as a server that was stopped: clients are refused, open connections end, the port stays reserved.
-
-        Open connections see FIN, or RST where they have sent what was not read. Ends with `up`, or with the ``with``
-        block.
-        """
-        self._waits.run(self._core.down())
-        return Outage(self)
-
-    def up(self) -> None:
-        """Listen again, on the same port, after `down`. Idempotent. Raises `BindError`."""
-        self._waits.run(self._core.up())
 
     def wait_for_connections(self, count: int, timeout: float = TIMEOUT) -> list[ConnectionInfo]:
         """Wait until at least *count* connections are open, or none if that is 0, and return them.

@@ -36,17 +36,17 @@ class MixAnswer(msgspec.Struct):
 
 async def list_proxies(call: Call) -> object:
     """All proxies, in order of creation."""
-    return {"proxies": [wire.shown(proxy) for proxy in call.hub.proxies.values()]}
+    return {"proxies": [await wire.shown(proxy) for proxy in call.hub.proxies.values()]}
 
 
 async def create_proxy(call: Call) -> object:
     """Add a proxy, with its mix and its faults. Without `listen` it gets a free port of the loopback."""
-    return wire.shown(await call.hub.create(wire.config(call.body, call.seed)))
+    return await wire.shown(await call.hub.create(wire.config(call.body, call.seed)))
 
 
 async def get_proxy(call: Call) -> object:
     """One proxy."""
-    return wire.shown(call.hub.get(call.path["proxy"]))
+    return await wire.shown(call.hub.get(call.path["proxy"]))
 
 
 async def change_proxy(call: Call) -> object:
@@ -61,7 +61,7 @@ async def change_proxy(call: Call) -> object:
         addresses["listen"] = checks.address(change.listen, "/listen")
     if change.backend is not None:
         addresses["backend"] = checks.address(change.backend, "/backend", dialled=True)
-    return wire.shown(await call.hub.change(call.path["proxy"], enabled=change.enabled, **addresses))
+    return await wire.shown(await call.hub.change(call.path["proxy"], enabled=change.enabled, **addresses))
 
 
 async def delete_proxy(call: Call) -> None:
@@ -77,5 +77,5 @@ async def get_mix(call: Call) -> object:
 
 async def set_mix(call: Call) -> object:
     """Give a proxy another mix, from the next exchange on."""
-    call.hub.set_mix(call.path["proxy"], wire.mix(call.body.mix))
+    await call.hub.set_mix(call.path["proxy"], wire.mix(call.body.mix))
     return await get_mix(call)
