@@ -1,7 +1,7 @@
 """A proxy in front of a container, in the manner of Testcontainers: a cache that is not there.
 
-There is no container here: `RedisContainer` runs the program redis-server, so that the example runs without Docker. Where
-you have Docker, import the class of that name from `testcontainers.redis`. The proxy asks for nothing but what both have,
+There is no container here: `RedisContainer` runs the program redis-server, so that the example runs without Docker. If
+you have Docker, import the class of that name from `testcontainers.redis`. The proxy asks for no more than both have:
 `get_container_host_ip` and `get_exposed_port`.
 
     pytest examples/test_containers.py               the naive code fails as expected, the hardened one passes
@@ -18,8 +18,6 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-
-import vaurien
 
 
 class RedisContainer:
@@ -63,10 +61,8 @@ def container():
 
 
 @pytest.fixture
-def proxy(container):
-    backend = f"{container.get_container_host_ip()}:{container.get_exposed_port(6379)}"
-    with vaurien.Proxy(backend=backend, protocol="redis") as proxy:
-        yield proxy
+def proxy(vaurien, container):
+    return vaurien(f"{container.get_container_host_ip()}:{container.get_exposed_port(6379)}", protocol="redis")
 
 
 def price(cache):

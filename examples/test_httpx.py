@@ -12,13 +12,12 @@ import os
 import httpx
 import pytest
 
-import vaurien
-
 BACKEND = httpx.URL(os.environ.get("BACKEND", "http://localhost:8000/"))
+pytestmark = pytest.mark.vaurien(backend=f"{BACKEND.host}:{BACKEND.port or 80}", protocol="http")
 
 TRY_AGAIN = {502, 503, 504}
 ATTEMPTS = 4
-PATIENCE = 1.0  # seconds for all attempts together
+PATIENCE = 2.0  # seconds for all attempts together
 
 
 def fetch(url):
@@ -53,14 +52,8 @@ async def fetch_in_time(url):
 
 
 @pytest.fixture
-def proxy():
-    with vaurien.Proxy(backend=f"{BACKEND.host}:{BACKEND.port or 80}", protocol="http") as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def url(proxy):
-    return httpx.URL(proxy.url("http")).join(BACKEND.path)
+def url(vaurien_proxy):
+    return httpx.URL(vaurien_proxy.url("http")).join(BACKEND.path)
 
 
 def naive(fails):
@@ -68,20 +61,20 @@ def naive(fails):
 
 
 @pytest.mark.parametrize("fetch", [naive(fails=httpx.HTTPStatusError), fetch_for_certain])
-def test_a_backend_that_is_overloaded_for_a_moment(proxy, url, fetch):
-    with proxy.fault("http_status", status=503, scope="exchange", window={"count": 2}):
+def test_a_backend_that_is_overloaded_for_a_moment(vaurien_proxy, url, fetch):
+    with vaurien_proxy.fault("http_status", status=503, scope="exchange", window={"count": 2}):
         assert fetch(url) == httpx.get(str(BACKEND)).content
 
 
 @pytest.mark.parametrize("fetch", [naive(fails=httpx.ReadTimeout), fetch_for_certain])
-def test_a_backend_that_hangs_once(proxy, url, fetch):
-    with proxy.fault("hang", scope="exchange", window={"count": 1}):
+def test_a_backend_that_hangs_once(vaurien_proxy, url, fetch):
+    with vaurien_proxy.fault("hang", scope="exchange", window={"count": 1}):
         assert fetch(url) == httpx.get(str(BACKEND)).content
 
 
 @pytest.mark.parametrize("fetch", [naive(fails=pytest.fail.Exception), fetch_for_certain])
-def test_a_backend_that_drips(proxy, url, fetch):
-    # A byte every 10 ms: each read is quick, and the page takes for ever.
-    with proxy.fault("slicer", average_size=1, delay="10ms", stream="downstream"):
+def test_a_backend_that_drips(vaurien_proxy, url, fetch):
+    # A byte every 15 ms: each read is quick, and the page takes for ever.
+    with vaurien_proxy.fault("slicer", average_size=1, delay="15ms", stream="downstream"):
         with pytest.raises((TimeoutError, httpx.TimeoutException)):
             fetch(url)

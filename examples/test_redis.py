@@ -14,9 +14,8 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 
-import vaurien
-
 REDIS = os.environ.get("REDIS", "localhost:6379")
+pytestmark = pytest.mark.vaurien(backend=REDIS, protocol="redis")
 
 COUNT_ONCE = """
 if redis.call('SET', KEYS[2], '', 'NX', 'EX', 86400) then
@@ -47,12 +46,6 @@ def count_once(client, counter, order):
 
 
 @pytest.fixture
-def proxy():
-    with vaurien.Proxy(backend=REDIS, protocol="redis") as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def order():
     return str(uuid.uuid4())
 
@@ -61,19 +54,21 @@ NAIVE = pytest.mark.xfail(raises=redis.ConnectionError, strict=True)
 
 
 @pytest.mark.parametrize("connect", [pytest.param(no_retries, marks=NAIVE), retries])
-def test_a_connection_that_breaks_is_not_noticed(proxy, order, connect):
-    with connect(proxy.url("redis")) as client:
+def test_a_connection_that_breaks_is_not_noticed(vaurien_proxy, order, connect):
+    with connect(vaurien_proxy.url("redis")) as client:
         client.set(order, "paid")
         # Redis restarts, or a load balancer does, while the command is on its way: it does not arrive.
-        with proxy.fault("blackout", match={"command": "GET"}, window={"count": 1}):
+        with vaurien_proxy.fault("blackout", match={"command": "GET"}, window={"count": 1}):
             assert client.get(order) == b"paid"
-        assert proxy.hits("blackout") == 1
+        assert vaurien_proxy.hits("blackout") == 1
 
 
 @pytest.mark.parametrize("connect", [pytest.param(no_retries, marks=NAIVE), retries])
-def test_a_redis_that_starts_is_waited_for(proxy, order, connect):
-    with connect(proxy.url("redis")) as client:
-        with proxy.fault("error", code="LOADING", match={"command": "GET"}, scope="exchange", window={"count": 2}):
+def test_a_redis_that_starts_is_waited_for(vaurien_proxy, order, connect):
+    with connect(vaurien_proxy.url("redis")) as client:
+        with vaurien_proxy.fault(
+            "error", code="LOADING", match={"command": "GET"}, scope="exchange", window={"count": 2}
+        ):
             assert client.get(order) is None
 
 
@@ -81,11 +76,11 @@ COUNTED_TWICE = pytest.mark.xfail(raises=AssertionError, strict=True)
 
 
 @pytest.mark.parametrize("count", [pytest.param(count_each_time, marks=COUNTED_TWICE), count_once])
-def test_an_order_is_counted_once(proxy, order, count):
+def test_an_order_is_counted_once(vaurien_proxy, order, count):
     counter = f"orders:{order}"
-    with retries(proxy.url("redis")) as client:
+    with retries(vaurien_proxy.url("redis")) as client:
         # Redis has done what it was asked, but the reply does not arrive: the client cannot know, and asks again.
-        with proxy.fault("abort", match={"command": "regex:INCR|EVAL"}, window={"count": 1}):
+        with vaurien_proxy.fault("abort", match={"command": "regex:INCR|EVAL"}, window={"count": 1}):
             count(client, counter, order)
-        assert proxy.hits("abort") == 1
+        assert vaurien_proxy.hits("abort") == 1
         assert client.get(counter) == b"1"

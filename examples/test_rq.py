@@ -17,9 +17,8 @@ from redis.retry import Retry as ConnectionRetry
 from rq import Queue, Retry, SimpleWorker
 from rq.job import JobStatus
 
-import vaurien
-
 REDIS = os.environ.get("REDIS", "localhost:6379")
+pytestmark = pytest.mark.vaurien(backend=REDIS, protocol="redis")
 
 
 class Bank:
@@ -62,14 +61,8 @@ def once_and_retry(queue, order):
 
 
 @pytest.fixture
-def proxy():
-    with vaurien.Proxy(backend=REDIS, protocol="redis") as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def queue(proxy):
-    client = redis.Redis.from_url(proxy.url("redis"), retry=ConnectionRetry(NoBackoff(), 1))
+def queue(vaurien_proxy):
+    client = redis.Redis.from_url(vaurien_proxy.url("redis"), retry=ConnectionRetry(NoBackoff(), 1))
     queue = Queue(f"orders-{uuid.uuid4()}", connection=client)
     yield queue
     queue.delete()
@@ -95,12 +88,12 @@ NAIVE = pytest.mark.xfail(raises=AssertionError, strict=True)
     "enqueue",
     [pytest.param(and_forget, marks=NAIVE), pytest.param(and_retry, marks=NAIVE), once_and_retry],
 )
-def test_an_order_is_charged_once_though_the_broker_went_away(proxy, queue, enqueue):
+def test_an_order_is_charged_once_though_the_broker_went_away(vaurien_proxy, queue, enqueue):
     # The broker goes away while the money changes hands; the worker cannot say that it is done, and dies of it.
-    bank.open(meanwhile=proxy.down)
+    bank.open(meanwhile=vaurien_proxy.down)
     job = enqueue(queue, "4711")
     work(queue)
-    proxy.up()
+    vaurien_proxy.up()
     # RQ's workers do this every few minutes: a job that was begun by a worker that is gone is taken up again.
     queue.started_job_registry.cleanup(time.time() + 24 * 3600)
     work(queue)

@@ -65,8 +65,17 @@ def run(
 
     def run(*flags: str) -> Outcomes:
         report = folder / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-W", "error", f"--junit-xml={report}", "-p", "no:cacheprovider"]
-        environment = {**os.environ, **servers, "PYTEST_ADDOPTS": ""}
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-W",
+            "error",
+            f"--junit-xml={report}",
+            "-p",
+            "vaurien.pytest_plugin",
+        ]
+        environment = {**os.environ, **servers, "PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         done = subprocess.run(
             [*command, *flags], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
         )
