@@ -37,7 +37,8 @@ def run(
     """Serve until SIGTERM or SIGINT; live connections then have the configured grace. A second signal ends at once.
 
     At SIGHUP the proxies of *again*, the configuration read anew, come in the place of those that there are: what is
-    the same stays, with its connections. With *recorded*, its decisions, by proxy, take the place of dice.
+    the same stays, with its connections; its schedule begins. With *recorded*, its decisions, by proxy, take the place
+    of dice.
 
     Raises `BindError` when the address cannot be had, and `OptionError` for a log, a trace, a statsd server, workers or
     connections that cannot.
@@ -83,8 +84,11 @@ async def _serve(
             await _start(hub, configuration)
             if control:
                 print(await control.start(hub), flush=True)
-            with _reloading(hub, again), _playing(hub, configuration):
-                await stop.wait()
+            with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
+                performance = Performance(hub, clock)
+                performance.begin(configuration)
+                with _reloading(hub, performance, again):
+                    await stop.wait()
         finally:
             if control:
                 await control.stop()
@@ -130,23 +134,41 @@ class _Steered:
                 task.add_done_callback(self._tasks.discard)
 
 
-@contextlib.contextmanager
-def _playing(hub: Hub, configuration: Configuration) -> Iterator[None]:
-    """Play the schedule of *configuration*."""
-    with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
-        proxies = {config.name: _Steered(hub, config.name) for config in configuration.proxies}
-        Player(configuration.schedule, proxies, clock).start()
-        yield
+class Performance:
+    """Plays schedules on the proxies of *hub*, one at a time."""
+
+    def __init__(self, hub: Hub, clock: Clock) -> None:
+        self._hub, self._clock = hub, clock
+        self._player: Player | None = None
+
+    def begin(self, configuration: Configuration) -> None:
+        """Play the schedule of *configuration*, from its beginning."""
+        proxies = {config.name: _Steered(self._hub, config.name) for config in configuration.proxies}
+        self._player = Player(configuration.schedule, proxies, self._clock)
+        self._player.start()
+
+    def end(self) -> None:
+        """Play no more."""
+        if self._player is not None:
+            self._player.stop()
 
 
 @contextlib.contextmanager
-def _reloading(hub: Hub, again: Callable[[], Configuration]) -> Iterator[None]:
-    """Read the configuration anew at each SIGHUP; one that is wrong changes nothing, and is told."""
+def _reloading(hub: Hub, performance: Performance, again: Callable[[], Configuration]) -> Iterator[None]:
+    """Read the configuration anew at each SIGHUP; one that is wrong changes nothing, and is told.
+
+    The schedule begins again: the proxies have the faults then that they have at its beginning.
+    """
     tasks: set[asyncio.Task[None]] = set()
 
     async def reload() -> None:
         try:
-            await hub.replace(again().proxies)
+            configuration = again()
+            performance.end()
+            try:
+                await hub.replace(configuration.proxies)
+            finally:
+                performance.begin(configuration)
         except VaurienError as error:
             print(f"vaurien: not all of the configuration is in force: {error}", file=sys.stderr, flush=True)
         else:

@@ -293,7 +293,8 @@ class Link:
                 return
             coroutine = self._next()
         self.busy = False
-        self.settle()
+        if self._reader is None or self.connection.unsettled:  # `update` was called, or is waited for
+            self.settle()
 
     def _resume(self, _: asyncio.Task[None]) -> None:
         self._work(self._next())
