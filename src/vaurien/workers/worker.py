@@ -6,6 +6,7 @@ It ends when the control process does, however that ends: then nobody holds the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import os
@@ -16,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from vaurien import plugins
+from vaurien.engine import loop
 from vaurien.engine.journal import describe
 from vaurien.engine.ledger import Ledger, Page
 from vaurien.engine.traffic import Figures
@@ -195,13 +197,14 @@ def main() -> None:
         runner.run(_work(end))
 
 
-def _loop(kind: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+def _loop(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
     if kind == "uvloop":
-        import uvloop
+        with contextlib.suppress(ImportError):
+            import uvloop
 
-        made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-        return made
-    return None
+            made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+            return made
+    return loop.new
 
 
 if __name__ == "__main__":
