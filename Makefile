@@ -25,7 +25,7 @@ $(VENV)/.fast: pyproject.toml | $(VENV)/.installed
 # --group needs pip 25.1
 $(VENV)/.developer: pyproject.toml | $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group test --group clients --group lint --group docs
+	$(BIN)/python -m pip install --quiet --group test --group pytest --group clients --group lint --group docs
 	@touch $@
 
 install: $(VENV)/.installed ## Make .venv and install Vaurien into it, from this folder

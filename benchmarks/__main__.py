@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import itertools
 import resource
 import shlex
 import signal
@@ -17,14 +18,15 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.measures import FULL, QUICK, Effort
 from benchmarks.processes import ROOT
 from benchmarks.report import Report
+from benchmarks.rows.row import Row
 
-DESCRIPTORS = 8192
-"""Open files that 1,000 connections need in a proxy and its backend, with room to spare."""
+DESCRIPTORS = 20_100
+"""Open files that `measures.IDLE` connections need in a proxy, with room to spare."""
 
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-def measured(chosen: Sequence[rows.Row], count: int, effort: Effort, command: str) -> Report:
+def measured(chosen: Sequence[Row], count: int, effort: Effort, command: str) -> Report:
     """The report of *count* rounds. Raises `BenchmarkError`; ends what it started, whatever happens."""
     _allow_descriptors()
     began = dt.datetime.now(dt.UTC)
@@ -44,26 +46,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "benchmarks", *(sys.argv[1:] if arguments is None else arguments)])
     try:
         chosen = rows.chosen(given.rows.split(","))
-        report = measured(chosen, given.rounds or (2 if given.quick else 5), QUICK if given.quick else FULL, command)
+        report = measured(chosen, given.rounds or (1 if given.quick else 5), QUICK if given.quick else FULL, command)
     except (BenchmarkError, ValueError) as error:
         _say(f"benchmarks: {error}")
         return 1
-    path = given.json or RESULTS / f"{report.date[:10]}.json"
-    path.write_bytes(report.json())
     print(report.tables())
-    _say(f"written to {path}")
+    path = given.json or (None if given.quick or len(chosen) < len(rows.ROWS) else _new(report.date[:10]))
+    if path:
+        path.write_bytes(report.json())
+        _say(f"written to {path}; `python -m benchmarks.page` brings it into the docs")
     return 0
+
+
+def _new(name: str) -> Path:
+    """A file that is not there yet: former runs of the same day are kept."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(path for one in names if not (path := RESULTS / f"{one}.json").exists())
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Vaurien's speed, as ratios to HAProxy's."
     )
-    parser.add_argument("--rounds", type=int, help="how often everything is measured (5; 2 with --quick)")
+    parser.add_argument("--rounds", type=int, help="how often everything is measured (5; 1 with --quick)")
+    parser.add_argument("--rows", default="all", help="keys or groups of rows, such as asked,exact or redis,http (all)")
     parser.add_argument(
-        "--rows", default=rows.ASKED, help="keys or groups of rows: asked, scaling, all, redis,http,..."
+        "--json", type=Path, help="where to write all figures; a whole run goes to benchmarks/results/DATE.json"
     )
-    parser.add_argument("--json", type=Path, help="where to write all figures (benchmarks/results/DATE.json)")
     parser.add_argument("--quick", action="store_true", help="short measurements, for a look")
     parser.add_argument(
         "--show", type=Path, metavar="FILE", help="print the tables of a former run, and measure nothing"

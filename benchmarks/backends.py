@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ master_process off;
 pid {folder}/pid;
 error_log stderr;
 worker_rlimit_nofile 8192;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 8192; }}
 http {{
     access_log off;
     keepalive_requests 100000000;
@@ -29,13 +30,20 @@ http {{
         listen 127.0.0.1:{port} backlog=4096;
         location / {{ return 200 "hello\\n"; }}
         location = /zeros {{ root {folder}; }}
+        location = /random {{ root {folder}; }}
     }}
 }}
 """
 
 
+CLIENTS = 10_100
+"""Connections that redis takes; it needs some descriptors for itself."""
+
 ZEROS = 16 * 1024 * 1024
 """Bytes of nginx's ``/zeros``, for streams."""
+
+RANDOM = 100_000_000
+"""Bytes of nginx's ``/random``, which are the same in each run."""
 
 
 class Backends(msgspec.Struct, frozen=True):
@@ -55,13 +63,20 @@ def backends() -> Iterator[Backends]:
 
 def _redis(port: int, folder: Path) -> list[str]:
     settings = {"port": str(port), "bind": "127.0.0.1", "dir": str(folder), "save": "", "appendonly": "no"}
+    settings["maxclients"] = str(CLIENTS)
     return [program("redis-server"), *(word for name, value in settings.items() for word in (f"--{name}", value))]
 
 
 def _nginx(port: int, folder: Path) -> list[str]:
     (folder / "zeros").write_bytes(bytes(ZEROS))
+    (folder / "random").write_bytes(random_bytes())
     (folder / "nginx.conf").write_text(NGINX.format(port=port, folder=folder))
     return [program("nginx"), "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
+
+
+def random_bytes() -> bytes:
+    """The content of ``/random``."""
+    return random.Random(RANDOM).randbytes(RANDOM)
 
 
 def _iperf3(port: int, _: Path) -> list[str]:

@@ -1,15 +1,16 @@
-"""What is compared: the backend itself, HAProxy, and Vaurien on either event loop with and without faults."""
+"""What is compared: the backend itself, HAProxy, and Vaurien's command line with different words behind it."""
 
 from __future__ import annotations
 
 import contextlib
 import enum
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
+from benchmarks import faults
 from benchmarks.processes import Process, program, started
 
 HAPROXY = """
@@ -22,9 +23,14 @@ defaults
     timeout client 60s
     timeout server 60s
 listen proxy
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{port} backlog 8192
     server backend 127.0.0.1:{backend}
 """
+
+PROGRAM = (sys.executable, "-m", "vaurien")
+
+QUIET = ("--log-level", "warning", "--grace", "0")
+"""No line for each connection: HAProxy writes none either."""
 
 
 class Kind(enum.StrEnum):
@@ -36,21 +42,23 @@ class Kind(enum.StrEnum):
     UVLOOP = "uvloop"
 
 
-class Contestant(msgspec.Struct, frozen=True):
-    """*kind*, with *count* faults of the kind *fault* (`benchmarks.faults`) in the directions of *stream*.
+LOOPS: Mapping[Kind, tuple[str, ...]] = {Kind.ASYNCIO: (), Kind.UVLOOP: ("--uvloop",)}
+"""The event loops that Vaurien can run in, and how the command line asks for each."""
 
-    *options* are the faults' options, as JSON.
+
+class Contestant(msgspec.Struct, frozen=True):
+    """*kind*; as Vaurien, with further *words* on its command line. *label* tells it from others of its kind.
+
+    *share* is the part of a load of many requests that it gets, because it is that much slower.
     """
 
     kind: Kind
-    count: int = 0
-    fault: str = "Pass"
-    stream: str = "both"
-    options: str = "{}"
+    label: str = ""
+    words: tuple[str, ...] = ()
+    share: float = 1.0
 
     def __str__(self) -> str:
-        options = "" if self.options == "{}" else f" {self.options}"
-        return f"{self.kind}, {self.count} {self.fault}{options}" if self.count else self.kind.value
+        return f"{self.kind}, {self.label}" if self.label else self.kind.value
 
     @property
     def is_proxy(self) -> bool:
@@ -60,9 +68,30 @@ class Contestant(msgspec.Struct, frozen=True):
 
 NO_PROXY = Contestant(Kind.NONE)
 HAPROXY_ALONE = Contestant(Kind.HAPROXY)
-LOOPS = (Kind.ASYNCIO, Kind.UVLOOP)
 VAURIEN = tuple(Contestant(loop) for loop in LOOPS)
 EVERYBODY = (NO_PROXY, HAPROXY_ALONE, *VAURIEN)
+DEFAULT = VAURIEN[0]
+"""As `vaurien` runs when nothing is said."""
+
+
+def with_passes(kind: Kind, count: int) -> Contestant:
+    """With *count* faults, one behind the other, that see each chunk in both directions and do nothing."""
+    if not count:
+        return Contestant(kind)
+    path = f"{faults.__name__}.{faults.Pass.__name__}"
+    label = "1 no-op fault" if count == 1 else f"{count} no-op faults"
+    words = (word for number in range(count) for word in ("--fault", f"{path} name=pass{number}"))
+    return Contestant(kind, label, tuple(words))
+
+
+def with_handler(kind: Kind) -> Contestant:
+    """In the blocking lane: each connection is in the hands of a handler that does nothing."""
+    return Contestant(kind, "a handler", ("--behavior", f"100:{faults.__name__}.{faults.Copy.__name__}"), share=0.2)
+
+
+def with_fault(kind: Kind, fault: str) -> Contestant:
+    """With *fault*, as the command line writes it."""
+    return Contestant(kind, fault, ("--fault", fault))
 
 
 @contextlib.contextmanager
@@ -73,7 +102,7 @@ def reached_by(contestant: Contestant, backend: Process) -> Iterator[Process]:
         return
 
     def command(port: int, folder: Path) -> list[str]:
-        make = _haproxy if contestant.kind is Kind.HAPROXY else _vaurien
+        make = _haproxy if contestant.kind is Kind.HAPROXY else vaurien
         return make(contestant, port, backend.port, folder)
 
     with started(command) as process:
@@ -85,7 +114,7 @@ def _haproxy(_: Contestant, port: int, backend: int, folder: Path) -> list[str]:
     return [program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
 
 
-def _vaurien(contestant: Contestant, port: int, backend: int, _: Path) -> list[str]:
-    words = [sys.executable, "-m", "benchmarks.serve", contestant.kind, f"127.0.0.1:{port}", f"127.0.0.1:{backend}"]
-    faults = ["--fault", contestant.fault, "--count", str(contestant.count), "--stream", contestant.stream]
-    return [*words, *faults, "--options", contestant.options]
+def vaurien(contestant: Contestant, port: int, backend: int, _: Path) -> list[str]:
+    """The words that start it on *port*."""
+    where = ["--proxy", f"127.0.0.1:{port}", "--backend", f"127.0.0.1:{backend}"]
+    return [*PROGRAM, *where, *QUIET, *LOOPS[contestant.kind], *contestant.words]

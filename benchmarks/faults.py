@@ -1,14 +1,15 @@
-"""Behaviors that measure the engine rather than themselves."""
+"""Plugins that measure the engine rather than themselves."""
 
 from __future__ import annotations
 
-from vaurien.behaviors.bandwidth import Bandwidth
-from vaurien.hooks import Behavior, Link
+import asyncio
+import socket
+import threading
 
-__all__ = ["LATENCY", "Bandwidth", "Late", "Pass"]
+import msgspec
 
-LATENCY = 0.01
-"""Seconds that `Late` adds."""
+from vaurien.framing import Reply
+from vaurien.hooks import Behavior, Exchange, Link
 
 
 class Pass(Behavior, frozen=True):
@@ -19,9 +20,24 @@ class Pass(Behavior, frozen=True):
         await link.send(data)
 
 
-class Late(Behavior, frozen=True):
-    """Let every chunk leave `LATENCY` seconds after it came."""
+class Copy:
+    """Copy what there is: what the blocking lane costs with a handler that does nothing."""
 
-    async def on_data(self, link: Link, data: bytes) -> None:
-        """Put *data* on the delay line."""
-        await link.send(data, after=LATENCY)
+    name = "copy"
+    options: dict[str, tuple[str, type, object]] = {}
+
+    def __call__(self, client: socket.socket, backend: socket.socket, to_backend: bool) -> bool:
+        """Copy one chunk; the connection ends with the first stream that ends."""
+        source, target = (client, backend) if to_backend else (backend, client)
+        data = source.recv(65536)
+        target.sendall(data)
+        return bool(data)
+
+
+class Census(Behavior, frozen=True):
+    """Answer each request with what lives in the proxy's process: its tasks and its threads, as JSON."""
+
+    async def on_request(self, exchange: Exchange) -> None:
+        """Count, and answer."""
+        living = {"tasks": len(asyncio.all_tasks()), "threads": threading.active_count()}
+        exchange.reply(Reply(msgspec.json.encode(living), close=True))

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import resource
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ def facts() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "open files": str(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
         "uvloop": importlib.metadata.version("uvloop"),
         "vaurien": f"{__version__} ({_commit()})",
         **{name: _version(_first_line([program(name), flag])) for name, flag in _VERSIONS.items()},

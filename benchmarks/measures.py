@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -14,24 +12,26 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import loads
+from benchmarks import loads, sockets
 from benchmarks.backends import Backends
-from benchmarks.contestants import Contestant, reached_by
+from benchmarks.contestants import PROGRAM, QUIET, Contestant, reached_by
 from benchmarks.errors import BenchmarkError
 from benchmarks.processes import ROOT, Process, end, free_port, listening, spawn
 
 RATE, BANDWIDTH = "per second", "MB/s"
 CPU_REQUEST, CPU_GIGABYTE = "CPU µs each", "CPU s/GB"
 MEDIAN, LAST = "median ms", "99 % ms"
-MEMORY = "KB each"
-HELP, ACCEPT = "--help s", "accept s"
+MEMORY, HELD = "KB each", "held"
+HELP, FIRST = "--help s", "first answer s"
 
-COMMAND_LINE = "vaurien.cli.run"
-_SINGLE = 5
-"""A single client gets this fraction of the requests: it is that much slower."""
+IDLE = 10_000
+"""Idle connections that should be held."""
 
-_STREAMS = 500
-"""Files of 16 MiB that a limited stream may take: more than 500 MB/s for ten seconds."""
+_SINGLE = 0.2
+"""The share of the requests that a single client gets: it is that much slower."""
+
+_CROWD = 1000
+"""From so many clients on there are twice as many requests: to connect must not be what takes the time."""
 
 
 class Effort(msgspec.Struct, frozen=True):
@@ -66,7 +66,8 @@ def bulk(*, to_backend: bool) -> Measure:
 
 
 def _redis(clients: int, backends: Backends, contestant: Contestant, effort: Effort) -> Figures:
-    requests = effort.requests if clients > 1 else effort.requests // _SINGLE
+    share = _SINGLE if clients == 1 else 2.0 if clients > _CROWD else 1.0
+    requests = int(effort.requests * share * contestant.share)
     with reached_by(contestant, backends.redis) as reached:
         before = reached.cpu()
         rate = loads.redis_get(reached.port, clients, requests)
@@ -95,52 +96,51 @@ def memory(backends: Backends, contestant: Contestant, effort: Effort) -> Figure
     """Resident memory with idle connections, less that without any, for each of them (KB of 1024 bytes)."""
     with reached_by(contestant, backends.redis) as reached:
         before = reached.resident()
-        with loads.idle(reached.port, effort.idle):
+        with sockets.idle(reached.port, effort.idle):
             return {MEMORY: (reached.resident() - before) / effort.idle / 1024}
 
 
 def latency(backends: Backends, contestant: Contestant, effort: Effort) -> Figures:
     """The median and the 99th percentile of single round trips, one at a time."""
     with reached_by(contestant, backends.redis) as reached:
-        loads.round_trips(reached.port, effort.trips // 10)  # what happens once is over
-        times = loads.round_trips(reached.port, effort.trips)
+        sockets.round_trips(reached.port, effort.trips // 10)  # what happens once is over
+        times = sockets.round_trips(reached.port, effort.trips)
     return {MEDIAN: 1e3 * statistics.median(times), LAST: 1e3 * statistics.quantiles(times, n=100)[98]}
 
 
-def limited(backends: Backends, contestant: Contestant, effort: Effort) -> Figures:
-    """The rate of one stream to the client."""
-    with reached_by(contestant, backends.nginx) as reached:
-        return {BANDWIDTH: loads.stream_rate(reached.port, effort.seconds, _STREAMS) / 1e6}
+def held(backends: Backends, contestant: Contestant, _effort: Effort) -> Figures:
+    """How many of `IDLE` idle connections there can be, all of which answer again at the end, and their memory."""
+    with reached_by(contestant, backends.redis) as reached:
+        before = reached.resident()
+        with sockets.as_many_as_possible(reached.port, IDLE) as clients:
+            grown = reached.resident() - before
+            return {HELD: sockets.answering(clients), MEMORY: grown / len(clients) / 1024}
 
 
 def cold(backends: Backends, _contestant: Contestant, _effort: Effort) -> Figures:
-    """Seconds from the start of a new process to the end of its ``--help``, and to its listening."""
-    program = [sys.executable, "-c", f"import sys; from {COMMAND_LINE} import main; sys.exit(main())"]
+    """Seconds from the start of a new process to the end of its ``--help``, and to the first answer through it."""
     began = time.perf_counter()
-    done = subprocess.run([*program, "--help"], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    done = subprocess.run(
+        [*PROGRAM, "--help"], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=sockets.PATIENCE
+    )
     helped = time.perf_counter() - began
     if done.returncode:
         raise BenchmarkError(f"vaurien --help failed with status {done.returncode}:\n{done.stderr.decode()}")
     port = free_port()
     addresses = ["--proxy", f"127.0.0.1:{port}", "--backend", f"127.0.0.1:{backends.redis.port}"]
-    return {HELP: helped, ACCEPT: _time_to_listen([*program, *addresses], port)}
+    return {HELP: helped, FIRST: _time_to_answer([*PROGRAM, *addresses, *QUIET], port)}
 
 
-def _time_to_listen(words: list[str], port: int) -> float:
+def _time_to_answer(words: list[str], port: int) -> float:
     with tempfile.TemporaryDirectory(prefix="vaurien-bench-") as folder:
         output = Path(folder) / "output"
         began = time.perf_counter()
         process = spawn(words, output)
         try:
-            while not listening(port):
-                if process.poll() is not None or time.perf_counter() - began > loads.PATIENCE:
-                    raise BenchmarkError(f"vaurien does not listen on port {port}:\n{output.read_text()}")
+            while not (listening(port) and sockets.answered(port)):
+                if process.poll() is not None or time.perf_counter() - began > sockets.PATIENCE:
+                    raise BenchmarkError(f"vaurien does not answer on port {port}:\n{output.read_text()}")
                 time.sleep(0.002)
             return time.perf_counter() - began
         finally:
             end(process)
-
-
-def no_command_line() -> str | None:
-    """Why there is nothing to measure for `cold`, if so."""
-    return None if importlib.util.find_spec(COMMAND_LINE) else f"there is no {COMMAND_LINE} yet"

@@ -45,12 +45,12 @@ def _targets(results: Iterable[Result]) -> Iterator[str]:
     rows = [_target(result.title, target) for result in results for target in result.targets]
     if rows:
         yield ""
-        yield from _table(["load", "figure", "median", "lowest to highest", "asked", "met"], rows)
+        yield from table(["load", "figure", "of", "median", "lowest to highest", "asked", "met"], rows)
 
 
 def _target(load: str, target: Derived) -> list[str]:
-    figures = [_figure(target.median, target.unit), _range(target.low, target.high)]
-    return [load, target.title, *figures, target.asked, "yes" if target.met else "no"]
+    figures = [figure(target.median, target.unit), f"{figure(target.low)} to {figure(target.high)}"]
+    return [load, target.title, target.who, *figures, target.asked, "yes" if target.met else "no"]
 
 
 def _figures(results: Iterable[Result]) -> Iterator[str]:
@@ -70,11 +70,11 @@ def _contestants(medians: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
         row = [contestant]
         for name in names:
             value = figures.get(name)
-            row.append("" if value is None else _figure(value))
+            row.append("" if value is None else figure(value))
             if name in compared:
                 row.append("" if value is None else f"{value / compared[name]:.2f}")
         rows.append(row)
-    yield from _table(header, rows)
+    yield from table(header, rows)
 
 
 def _left_out(results: Iterable[Result]) -> Iterator[str]:
@@ -83,7 +83,7 @@ def _left_out(results: Iterable[Result]) -> Iterator[str]:
             yield f"\nLeft out: {result.title}: {result.left_out}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = [header, ["-" * width for width in widths], *rows]
     for line in lines:
@@ -91,11 +91,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
         yield f"| {' | '.join(cells)} |"
 
 
-def _figure(value: float, unit: str = "") -> str:
+def figure(value: float, unit: str = "") -> str:
     """*value* with three digits, or as many as it has before the point."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f} {unit}".replace(",", " ").strip()
-
-
-def _range(low: float, high: float) -> str:
-    return f"{_figure(low)} to {_figure(high)}"

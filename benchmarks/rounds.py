@@ -9,8 +9,9 @@ import msgspec
 
 from benchmarks.backends import Backends
 from benchmarks.contestants import Contestant
+from benchmarks.errors import BenchmarkError
 from benchmarks.measures import Effort
-from benchmarks.rows import Round, Row, Target
+from benchmarks.rows.row import Round, Row, Target
 
 Say = Callable[[str], None]
 
@@ -25,6 +26,7 @@ class Derived(msgspec.Struct, frozen=True):
     unit: str
     asked: str
     met: bool
+    who: str = ""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -32,6 +34,7 @@ class Result(msgspec.Struct, frozen=True):
 
     key: str
     title: str
+    group: str = ""
     medians: Mapping[str, Mapping[str, float]] = {}
     rounds: Sequence[Round] = ()
     targets: Sequence[Derived] = ()
@@ -39,18 +42,27 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def run(rows: Sequence[Row], backends: Backends, rounds: int, effort: Effort, say: Say) -> list[Result]:
-    """Measure *rows* in *rounds* rounds; *say* is told what happens."""
-    missing = {row.key: row.missing() for row in rows}
-    possible = [row for row in rows if missing[row.key] is None]
-    measured: dict[str, list[Round]] = {row.key: [] for row in possible}
+    """Measure *rows* in *rounds* rounds; *say* is told what happens. A row that fails is left out from then on."""
+    left_out = {row.key: reason for row in rows if (reason := row.missing()) is not None}
+    measured: dict[str, list[Round]] = {row.key: [] for row in rows}
     for number in range(rounds):
-        for row in possible:
-            figures = {}
-            for contestant in _rotated(row.contestants, number):
-                figures[str(contestant)] = row.measure(backends, contestant, effort)
-                say(f"round {number + 1}/{rounds}  {row.key:<12} {contestant!s:<20} {_brief(figures[str(contestant)])}")
-            measured[row.key].append({str(one): figures[str(one)] for one in row.contestants})
-    return [_result(row, measured.get(row.key, []), missing[row.key]) for row in rows]
+        for row in rows:
+            if row.key in left_out or number >= (row.rounds or rounds):
+                continue
+            try:
+                measured[row.key].append(_round(row, backends, number, effort, say))
+            except BenchmarkError as error:
+                left_out[row.key] = f"round {number + 1}: {error}"
+                say(f"{row.key}: {left_out[row.key]}")
+    return [_result(row, measured[row.key], left_out.get(row.key)) for row in rows]
+
+
+def _round(row: Row, backends: Backends, number: int, effort: Effort, say: Say) -> Round:
+    figures = {}
+    for contestant in _rotated(row.contestants, number):
+        figures[str(contestant)] = row.measure(backends, contestant, effort)
+        say(f"round {number + 1}  {row.key:<14} {contestant!s:<24} {_brief(figures[str(contestant)])}")
+    return {str(one): figures[str(one)] for one in row.contestants}
 
 
 def _rotated(contestants: Sequence[Contestant], number: int) -> list[Contestant]:
@@ -59,13 +71,13 @@ def _rotated(contestants: Sequence[Contestant], number: int) -> list[Contestant]
     return [*contestants[start:], *contestants[:start]]
 
 
-def _result(row: Row, rounds: Sequence[Round], missing: str | None) -> Result:
-    if missing is not None:
-        return Result(row.key, row.title, left_out=missing)
+def _result(row: Row, rounds: Sequence[Round], left_out: str | None) -> Result:
+    if left_out is not None:
+        return Result(row.key, row.title, row.group, left_out=left_out)
     medians = {
         str(contestant): _medians([figures[str(contestant)] for figures in rounds]) for contestant in row.contestants
     }
-    return Result(row.key, row.title, medians, rounds, [_derived(target, rounds) for target in row.targets])
+    return Result(row.key, row.title, row.group, medians, rounds, [_derived(target, rounds) for target in row.targets])
 
 
 def _medians(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -77,7 +89,9 @@ def _derived(target: Target, rounds: Sequence[Round]) -> Derived:
     values = [target.value(figures) for figures in rounds]
     median = statistics.median(values)
     asked = f"{'≥' if target.at_least else '≤'} {target.limit:g}"
-    return Derived(target.title, median, min(values), max(values), target.unit, asked, target.met(median))
+    judged = values if target.always else [median]
+    met = all(map(target.met, judged))
+    return Derived(target.title, median, min(values), max(values), target.unit, asked, met, target.who)
 
 
 def _brief(figures: Mapping[str, float]) -> str:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from vaurien import events, hooks, options, plugins
+from vaurien import events, hooks, options, plugins, testing
 from vaurien.config import declared, fault, presets
 from vaurien.config.layers import flag, variable
 from vaurien.control import openapi, v1
 from vaurien.metrics import trace
 from vaurien.model import Fault, Window
 from vaurien.scenario import environment, report
+from vaurien.testing import framing as laws
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the code: change the docstring or the option there, then `make docs`. -->"
@@ -62,6 +63,7 @@ def pages() -> dict[Path, str]:
         "presets.md": _presets(),
         "hooks.md": _hooks(),
         "events.md": _events(),
+        "test-kit.md": _test_kit(),
         "http-api.md": _http_api(),
     }
     for kind in ("behavior", "protocol"):
@@ -206,7 +208,7 @@ def _speaks(protocol: type) -> list[str]:
 
 
 def _hooks() -> str:
-    parts = ["# Hooks", _prose(hooks)]
+    parts = ["# Hooks", _prose(hooks), "## Behavior", _prose(hooks.Behavior)]
     parts += [_member(hooks.Behavior, name) for name in hooks.HOOKS]
     for port in (hooks.Port, hooks.Connection, hooks.Link, hooks.Exchange):
         parts += [f"# {port.__name__}", _prose(port)]
@@ -235,6 +237,39 @@ def _events() -> str:
             f"## {event.__name__}\n\n{_prose(event)}\n\nFields: " + ", ".join(f"`{name}`" for name in own) + "."
         )
     return "\n\n".join(parts) + "\n"
+
+
+def _test_kit() -> str:
+    parts = ["# The test kit", _prose(testing), _TEST_KIT]
+    things = sorted(((name, getattr(testing, name)) for name in testing.__all__), key=lambda pair: pair[0].lower())
+    for name, thing in [pair for pair in things if inspect.isfunction(pair[1])]:
+        parts.append(f"## {name}\n\n`{name}{_signature(thing)}`\n\n{_prose(thing)}")
+    parts += ["## The laws of framing", _prose(laws).partition("\n\n")[2]]
+    for name, thing in [pair for pair in things if inspect.isclass(pair[1])]:
+        parts += [f"## {name}\n\n`{name}{_signature(thing)}`\n\n{_prose(thing)}", *_members(thing)]
+    return "\n\n".join(parts) + "\n"
+
+
+_TEST_KIT = """Everything here is imported from `vaurien.testing`, and stays as it is within a major version.
+How to use it: [Write a behavior](../how-to/write-a-behavior.md#test-it),
+[Write a protocol](../how-to/write-a-protocol.md#test-it)."""
+
+
+def _signature(thing: object) -> str:
+    """Names and defaults, without types."""
+    signature = inspect.signature(thing)
+    plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+    return str(signature.replace(parameters=plain, return_annotation=inspect.Signature.empty))
+
+
+def _members(kind: type) -> list[str]:
+    """What a reader may call or ask of *kind*."""
+    members = {name: member for name, member in vars(kind).items() if not name.startswith("_")}
+    rows = [(name, member) for name, member in members.items() if isinstance(member, property)]
+    for name, member in members.items():
+        if inspect.isfunction(member):
+            rows.append((name + re.sub(r"^\(self(, )?", "(", _signature(member)), member))
+    return ["\n".join(f"* `{shown}`: {_summary(member)}" for shown, member in rows)] if rows else []
 
 
 _HTTP_API = """# The HTTP interface

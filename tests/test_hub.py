@@ -8,10 +8,9 @@ import socket
 
 import pytest
 
-from tests.hubs import ANY, ask, config, connect, ended, refuses, taken
+from tests.hubs import ANY, COUNTS, ask, config, connect, ended, played, refuses, taken
 from tests.running import Echo, read
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName
-from vaurien.hub import Hub
 from vaurien.model import Address, Fault, Mix, Policy
 
 HANG = Fault("hung", "hang")
@@ -23,24 +22,10 @@ def echo():
         yield Address(*echo.address)
 
 
-@pytest.fixture
-def hub():
+@pytest.fixture(params=COUNTS)
+def hub(request):
     """Run a coroutine function with a hub; at the end the hub stops and nothing is left."""
-
-    def run(play):
-        async def whole():
-            hub = Hub()
-            try:
-                await asyncio.wait_for(play(hub), 10)
-            finally:
-                await hub.stop()
-            for _ in range(3):  # cancelled tasks take a turn or two to end
-                await asyncio.sleep(0)
-            assert asyncio.all_tasks() == {asyncio.current_task()}
-
-        asyncio.run(whole())
-
-    return run
+    return played if request.param == 1 else request.getfixturevalue("spread").run
 
 
 def test_create_starts_and_keeps_the_order(hub, echo):
@@ -71,7 +56,7 @@ def test_two_creations_at_once_make_one_proxy(hub):
     async def play(hub):
         both = (hub.create(config(listen=Address("localhost", 0))) for _ in range(2))
         results = await asyncio.gather(*both, return_exceptions=True)
-        assert sorted(type(result).__name__ for result in results) == ["Conflict", "Proxy"]
+        assert sorted(type(result).__name__ for result in results) == ["Conflict", type(hub.get("a")).__name__]
 
     hub(play)
 
@@ -121,9 +106,9 @@ def test_unknown_names(hub):
         for call in (hub.delete("redos"), hub.change("redos")):
             with pytest.raises(UnknownName, match="unknown proxy 'redos'; did you mean 'redis'"):
                 await call
-        for call in (lambda: hub.remove_fault("redis", "lag"), lambda: hub.change_fault("redis", HANG)):
+        for call in (hub.remove_fault("redis", "lag"), hub.change_fault("redis", HANG)):
             with pytest.raises(UnknownName, match="unknown fault"):
-                call()
+                await call
         assert proxy.policy == Policy()
 
     hub(play)
@@ -133,20 +118,20 @@ def test_down_and_up_again_on_the_same_port(hub, echo):
     async def play(hub):
         proxy = await hub.create(config(backend=echo))
         address = proxy.address
-        hub.add_fault("a", Fault("nothing", "dummy"))
+        await hub.add_fault("a", Fault("nothing", "dummy"))
         streams = await connect(proxy)
         assert await ask(streams) == b"hello"
         await hub.change("a", enabled=False)
         await ended(streams)
         assert refuses(address)
         assert proxy.address == address
-        assert not proxy.connections
+        assert not await proxy.connections()
         await hub.change("a", enabled=True)
         assert proxy.address == address
         assert [fault.name for fault in proxy.policy.faults] == ["nothing"]
         streams = await connect(proxy)
         assert await ask(streams) == b"hello"
-        assert [one.number for one in proxy.connections] == [2]
+        assert [one.number for one in await proxy.connections()] == [2]
         streams[1].close()
         await streams[1].wait_closed()
 
@@ -285,7 +270,7 @@ def test_populate_twice_leaves_proxies_alone(hub, echo, listen):
     async def play(hub):
         wanted = [config(listen=listen, backend=echo)]
         [proxy] = await hub.populate(wanted)
-        hub.add_fault("a", HANG)
+        await hub.add_fault("a", HANG)
         for again in (wanted, [config(listen=proxy.address, backend=echo)]):
             assert await hub.populate(again) == [proxy]
         assert proxy.policy.faults == (HANG,)
@@ -296,7 +281,7 @@ def test_populate_twice_leaves_proxies_alone(hub, echo, listen):
 def test_populate_replaces_what_differs(hub, echo):
     async def play(hub):
         [proxy] = await hub.populate([config()])
-        hub.add_fault("a", HANG)
+        await hub.add_fault("a", HANG)
         [other] = await hub.populate([config(listen=proxy.address, backend=echo)])
         assert hub.get("a") is other
         assert other.policy == Policy()
@@ -384,20 +369,20 @@ def test_replace_hands_an_address_from_one_to_the_other(hub):
 def test_faults_come_and_go(hub, echo):
     async def play(hub):
         proxy = await hub.create(config(backend=echo))
-        hub.add_fault("a", Fault("one", "dummy"))
-        hub.add_fault("a", HANG)
+        await hub.add_fault("a", Fault("one", "dummy"))
+        await hub.add_fault("a", HANG)
         with pytest.raises(Conflict, match="fault 'hung' exists already"):
-            hub.add_fault("a", HANG)
+            await hub.add_fault("a", HANG)
         with pytest.raises(UnknownName, match="behavior or handler 'nope'"):
-            hub.add_fault("a", Fault("x", "nope"))
-        hub.change_fault("a", Fault("one", "dummy", probability=0.5))
+            await hub.add_fault("a", Fault("x", "nope"))
+        await hub.change_fault("a", Fault("one", "dummy", probability=0.5))
         assert [(fault.name, fault.probability) for fault in proxy.policy.faults] == [("one", 0.5), ("hung", 1.0)]
-        hub.set_mix("a", Mix.parse("10:dummy"))
-        hub.remove_fault("a", "one")
+        await hub.set_mix("a", Mix.parse("10:dummy"))
+        await hub.remove_fault("a", "one")
         assert proxy.policy == Policy(Mix.parse("10:dummy"), (HANG,))
         streams = await connect(proxy)
         streams[1].write(b"hello")
-        hub.remove_fault("a", "hung")
+        await hub.remove_fault("a", "hung")
         assert await streams[0].readexactly(5) == b"hello"
         streams[1].close()
         await streams[1].wait_closed()
@@ -411,25 +396,28 @@ def test_connections_can_be_seen_and_ended(hub, echo):
         streams = [await connect(proxy) for _ in range(3)]
         for one in streams:
             assert await ask(one) == b"hello"
-        first = proxy.connections[0]
-        assert (first.number, first.sent, first.received, first.waiting) == (1, 5, 5, 0)
+        seen = {one.peer: one for one in await proxy.connections()}
+        first, second, _ = [seen["{}:{}".format(*one[1].get_extra_info("sockname"))] for one in streams]
+        assert len({one.number for one in seen.values()}) == 3
+        assert (first.sent, first.received, first.waiting) == (5, 5, 0)
         assert first.faults == ("seen",)
         assert first.age >= 0
-        assert proxy.traffic(True).written == proxy.traffic(False).read == 15
-        proxy.close_connection(1)
+        figures = await proxy.figures()
+        assert figures.to_backend.written == figures.to_client.read == 15
+        await proxy.close_connection(first.number)
         assert await streams[0][0].read() == b""
-        proxy.reset_connection(2)
+        await proxy.reset_connection(second.number)
         with pytest.raises(ConnectionResetError):
             await streams[1][0].read()
-        with pytest.raises(UnknownName, match="unknown connection '2'"):
-            proxy.reset_connection(2)
+        with pytest.raises(UnknownName, match=f"unknown connection '{second.number}'"):
+            await proxy.reset_connection(second.number)
         streams[2][1].close()
         for one in streams:
             one[1].close()
             with contextlib.suppress(ConnectionError):
                 await one[1].wait_closed()
-        assert proxy.accepted == 3
-        assert proxy.traffic(True).written == 15
+        figures = await proxy.figures()
+        assert (figures.accepted, figures.to_backend.written) == (3, 15)
 
     hub(play)
 
@@ -444,14 +432,14 @@ def test_a_side_that_reads_nothing_holds_up_no_call(hub):
             with socket.socket() as client:
                 client.setblocking(False)
                 await loop.sock_connect(client, (proxy.address.host, proxy.address.port))
-                while proxy.connections == [] or not proxy.connections[0].waiting:
+                while not (await proxy.figures()).waiting:
                     with contextlib.suppress(BlockingIOError):
                         client.send(bytes(1 << 20))
                     await asyncio.sleep(0)
                 for fault in (HANG, Fault("late", "delay")):
-                    hub.add_fault("a", fault)
-                hub.change_fault("a", Fault("late", "delay", {"sleep": 2}))
-                hub.remove_fault("a", "hung")
+                    await hub.add_fault("a", fault)
+                await hub.change_fault("a", Fault("late", "delay", {"sleep": 2}))
+                await hub.remove_fault("a", "hung")
                 await hub.reset()
                 await hub.change("a", enabled=False)
                 await hub.change("a", enabled=True)

@@ -19,16 +19,19 @@ if TYPE_CHECKING:
     from vaurien.errors import VaurienError
     from vaurien.framing import Protocol
     from vaurien.hooks import Behavior
+    from vaurien.library import AsyncProxy, Proxy
     from vaurien.options import Option
 
 __version__ = "3.0.0a1"
 
 _PUBLIC = {
     "AsyncClient": "vaurien.client",
+    "AsyncProxy": "vaurien.library",
     "Client": "vaurien.client",
     "Behavior": "vaurien.hooks",
     "Option": "vaurien.options",
     "Protocol": "vaurien.framing",
+    "Proxy": "vaurien.library",
     "VaurienError": "vaurien.errors",
     "start_proxy": "vaurien.classic.processes",
     "stop_proxy": "vaurien.classic.processes",
@@ -36,10 +39,12 @@ _PUBLIC = {
 
 __all__ = [
     "AsyncClient",
+    "AsyncProxy",
     "Behavior",
     "Client",
     "Option",
     "Protocol",
+    "Proxy",
     "VaurienError",
     "__version__",
     "start_proxy",

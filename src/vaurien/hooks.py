@@ -8,7 +8,7 @@ behavior is tested without a socket and without waiting. A hook that a class doe
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -94,6 +94,14 @@ class Link(Port, Protocol):
         """The connection it belongs to."""
 
     @property
+    def exchange(self) -> Exchange | None:
+        """The exchange that the chunk at hand belongs to, each time another view of it; `None` for bytes of none.
+
+        Its message begins with the head. Only where the proxy tells exchanges apart: with a protocol that marks
+        messages, or when something in the policy is for exchanges.
+        """
+
+    @property
     def arrived_at(self) -> float:
         """When the chunk at hand arrived at this fault, by the clock of `now`."""
 
@@ -135,6 +143,10 @@ class Exchange(Port, Protocol):
     def response(self) -> Head | None:
         """The response's head, once it is complete."""
 
+    @property
+    def head(self) -> bytes:
+        """The head at hand as it is sent, with what earlier faults made of it: in `on_request` that of the request."""
+
     async def client_gone(self) -> None:
         """Wait until the client ends its stream or resets; its bytes are read meanwhile, and kept in bounds."""
 
@@ -166,7 +178,14 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
 
     An instance is shared by all connections of a proxy and never changes; what it needs to remember belongs to
     `Port.state` or `Port.shared`. A hook that raises ends its own connection, with an event that names the behavior.
+
+    Two class attributes say what no hook can. With ``closes_port`` the proxy listens no more while a fault of it is
+    set, and connections that are open go on. With ``by_stream`` the fault's stream also chooses between `on_request`
+    (upstream) and `on_response` (downstream); otherwise it is about bytes, `on_data` and `on_eof`, alone.
     """
+
+    by_stream: ClassVar[bool] = False
+    closes_port: ClassVar[bool] = False
 
     def check(self, protocol: WireProtocol) -> None:
         """Refuse, when it is set, to work with *protocol*: raise `vaurien.errors.OptionError` with the reason."""

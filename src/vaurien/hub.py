@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -19,32 +19,40 @@ from vaurien.errors import BindError, Conflict, PartlyDone, UnknownName, Vaurien
 from vaurien.events import Observer
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
 from vaurien.proxy import Proxy
+from vaurien.steering import Here, Steered
 
 _IN_PLACE = ("listen", "backend", "policy", "enabled")
 """What a running proxy can be given another of; anything else takes a new proxy."""
 
 
 class Hub:
-    """The proxies of one process. *observers* are called with the events of all of them.
+    """Many proxies. *make* makes them, without starting them; by default in this process.
 
-    *recorded* has decisions, by proxy, that take the place of dice.
+    Those of this process tell *observers* their events; *recorded* has decisions, by proxy, in place of dice.
     """
 
     def __init__(
-        self, *, observers: Sequence[Observer] = (), recorded: Mapping[str, Recorded] = MappingProxyType({})
+        self,
+        *,
+        observers: Sequence[Observer] = (),
+        recorded: Mapping[str, Recorded] = MappingProxyType({}),
+        make: Callable[[ProxyConfig], Steered] | None = None,
     ) -> None:
         self._observers, self._recorded = observers, recorded
+        self._make = make or self._here
         self.changed: Callable[[], None] = lambda: None
         """Called after each change, also of one that failed halfway."""
-        self._proxies: dict[str, Proxy] = {}
+        self.lag: Callable[[], float] = lambda: 0.0
+        """How late the loop of another process was, at most, since it was last asked, in seconds."""
+        self._proxies: dict[str, Steered] = {}
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     @property
-    def proxies(self) -> Mapping[str, Proxy]:
+    def proxies(self) -> Mapping[str, Steered]:
         """The proxies by name, in order of creation."""
         return MappingProxyType(self._proxies)
 
-    def get(self, name: str) -> Proxy:
+    def get(self, name: str) -> Steered:
         """The proxy called *name*. Raises `UnknownName`."""
         if name not in self._proxies:
             raise UnknownName("proxy", name, self._proxies)
@@ -52,7 +60,7 @@ class Hub:
 
     # Proxies.
 
-    async def create(self, config: ProxyConfig) -> Proxy:
+    async def create(self, config: ProxyConfig) -> Steered:
         """Add a proxy, and start it if it is enabled.
 
         Raises `Conflict` when its name is taken, `BindError`, and what is wrong with *config*; then there is no proxy.
@@ -64,7 +72,7 @@ class Hub:
 
     async def change(
         self, name: str, *, listen: Address | None = None, backend: Address | None = None, enabled: bool | None = None
-    ) -> Proxy:
+    ) -> Steered:
         """Give a proxy another address, backend or state; what is ``None`` stays.
 
         Another address or backend, and disabling, drop its connections; its faults and its mix stay. Raises
@@ -74,6 +82,20 @@ class Hub:
             proxy = self.get(name)
             await self._move(proxy, listen or proxy.config.listen, backend or proxy.backend, enabled)
             return proxy
+
+    async def revise(self, name: str, revision: Callable[[ProxyConfig], ProxyConfig]) -> Steered:
+        """Have the proxy *name* as *revision* of its configuration says, all at once.
+
+        Its connections stay if only faults and mix are new. Another address, backend or state drops them, and anything
+        else takes a new proxy in its place. Raises `UnknownName`, `BindError`, and what is wrong with the
+        configuration: then it goes on as it was.
+        """
+        async with self._turn(name):
+            before = self.get(name).config
+            config = revision(before)
+            Proxy(config)
+            await self._become(self.get(name), config, policy_too=config.policy != before.policy)
+            return self.get(name)
 
     async def delete(self, name: str) -> None:
         """Stop a proxy, drop its connections and forget it. Raises `UnknownName`."""
@@ -87,8 +109,8 @@ class Hub:
 
         Raises the first `BindError`, once everything else is done.
         """
-        for proxy in self._proxies.values():
-            proxy.set_policy(Policy())
+        for proxy in list(self._proxies.values()):
+            await proxy.set_policy(Policy())
         await self._enable_all(list(self._proxies))
 
     async def _enable_all(self, names: Sequence[str]) -> None:
@@ -103,7 +125,7 @@ class Hub:
         if failure is not None:
             raise failure
 
-    async def populate(self, configs: Sequence[ProxyConfig]) -> list[Proxy]:
+    async def populate(self, configs: Sequence[ProxyConfig]) -> list[Steered]:
         """Have the proxies *configs*, beside those there are: what is absent is created, what differs is replaced.
 
         A proxy whose address and backend are those of the configuration is left alone, with its faults and connections.
@@ -112,7 +134,7 @@ class Hub:
         """
         for config in configs:
             Proxy(config)
-        done: list[Proxy] = []
+        done: list[Steered] = []
         for config in configs:
             try:
                 done.append(await self._populate_one(config))
@@ -120,7 +142,7 @@ class Hub:
                 raise PartlyDone(done, error) from error
         return done
 
-    async def _populate_one(self, config: ProxyConfig) -> Proxy:
+    async def _populate_one(self, config: ProxyConfig) -> Steered:
         async with self._turn(config.name):
             proxy = self._proxies.get(config.name)
             if proxy is None:
@@ -145,18 +167,54 @@ class Hub:
 
     async def _replace_all(self, configs: Sequence[ProxyConfig]) -> None:
         """One after the other, and again while that helps: one may want the address that another one leaves."""
-        failures: list[VaurienError] = []
+        left, failure = await self._replace_each(configs)
+        if failure is not None and len(left) == len(configs):
+            left, failure = await self._trade(left, failure)
+            if failure is not None:
+                raise failure
+        elif left:
+            await self._replace_all(left)
+
+    async def _replace_each(self, configs: Sequence[ProxyConfig]) -> tuple[list[ProxyConfig], VaurienError | None]:
+        """Those that could not be had, and why the first of them could not."""
         left: list[ProxyConfig] = []
+        failure: VaurienError | None = None
         for config in configs:
             try:
                 await self._replace_one(config)
             except VaurienError as error:
-                failures.append(error)
                 left.append(config)
-        if failures and len(left) == len(configs):
-            raise failures[0]
-        if left:
-            await self._replace_all(left)
+                failure = failure or error
+        return left, failure
+
+    async def _trade(
+        self, configs: list[ProxyConfig], failure: VaurienError
+    ) -> tuple[list[ProxyConfig], VaurienError | None]:
+        """Let those of *configs* that want each other's addresses step aside, all of them, and then have them.
+
+        The others cannot be had because of *failure*.
+        """
+        trading = await self._in_each_others_way(configs)
+        if not trading:
+            return configs, failure
+        for config in trading:
+            async with self._turn(config.name):
+                await self._proxies[config.name].disable()
+        left, failed = await self._replace_each(trading)
+        for config in left:
+            with contextlib.suppress(VaurienError):  # what is told is why it could not change
+                await self._proxies[config.name].start()
+        others = [config for config in configs if config not in trading]
+        return [*left, *others], failed or (failure if others else None)
+
+    async def _in_each_others_way(self, configs: list[ProxyConfig]) -> list[ProxyConfig]:
+        """Those of *configs* whose address one of them has, which in turn wants another one's."""
+        held = []
+        for config in configs:
+            others = (self._proxies.get(other.name) for other in configs if other is not config)
+            if config.name in self._proxies and await _anyone_at(config.listen, others):
+                held.append(config)
+        return held if len(held) == len(configs) else await self._in_each_others_way(held)
 
     def _check(self, configs: Sequence[ProxyConfig]) -> None:
         names: set[str] = set()
@@ -171,24 +229,28 @@ class Hub:
             proxy = self._proxies.get(config.name)
             if proxy is None:
                 await self._add(config)
-            elif _same_but(_IN_PLACE, proxy.config, config):
-                await self._move(proxy, config.listen, config.backend, config.enabled)
-                if proxy.policy != config.policy:
-                    proxy.set_policy(config.policy)
             else:
-                await self._renew(proxy, config)
+                await self._become(proxy, config, policy_too=True)
 
-    def _proxy(self, config: ProxyConfig) -> Proxy:
-        return Proxy(config, observers=self._observers, recorded=self._recorded.get(config.name))
+    async def _become(self, proxy: Steered, config: ProxyConfig, *, policy_too: bool) -> None:
+        if not _same_but(_IN_PLACE, proxy.config, config):
+            await self._renew(proxy, config)
+            return
+        await self._move(proxy, config.listen, config.backend, config.enabled)
+        if policy_too and proxy.policy != config.policy:
+            await proxy.set_policy(config.policy)
 
-    async def _add(self, config: ProxyConfig) -> Proxy:
-        proxy = self._proxy(config)
+    def _here(self, config: ProxyConfig) -> Steered:
+        return Here(Proxy(config, observers=self._observers, recorded=self._recorded.get(config.name)))
+
+    async def _add(self, config: ProxyConfig) -> Steered:
+        proxy = self._make(config)
         if config.enabled:
             await proxy.start()
         self._proxies[config.name] = proxy
         return proxy
 
-    async def _move(self, proxy: Proxy, listen: Address, backend: Address, enabled: bool | None) -> None:
+    async def _move(self, proxy: Steered, listen: Address, backend: Address, enabled: bool | None) -> None:
         if enabled is False:
             await proxy.disable()
         before = proxy.config.listen
@@ -201,13 +263,13 @@ class Hub:
                 await proxy.move(before)
                 raise
         if backend != proxy.backend:
-            proxy.set_backend(backend)
-            proxy.drop_connections()
+            await proxy.set_backend(backend)
+            await proxy.drop_connections()
 
-    async def _renew(self, old: Proxy, config: ProxyConfig) -> Proxy:
+    async def _renew(self, old: Steered, config: ProxyConfig) -> Steered:
         """Put a new proxy in the place of *old*, which goes on if the new one cannot start."""
-        new = self._proxy(config)
-        was_enabled = old.enabled
+        new = self._make(config)
+        was_enabled, policy = old.enabled, old.policy
         await old.disable()
         if config.enabled:
             try:
@@ -216,44 +278,47 @@ class Hub:
                 if was_enabled:
                     await old.start()
                 raise
+        if old.policy is not policy:  # a call that did not wait for this one has changed it
+            await new.set_policy(old.policy)
         self._proxies[config.name] = new
         return new
 
     # Faults.
 
-    def add_fault(self, name: str, fault: Fault) -> None:
+    async def add_fault(self, name: str, fault: Fault) -> None:
         """Add *fault* behind the others. Raises `UnknownName`, `Conflict`, and what is wrong with it."""
         proxy = self.get(name)
         faults = proxy.policy.faults
         if any(fault.name == other.name for other in faults):
             raise Conflict("fault", fault.name)
-        self._set_faults(proxy, (*faults, fault))
+        await self._set_faults(proxy, (*faults, fault))
 
-    def change_fault(self, name: str, fault: Fault) -> None:
+    async def change_fault(self, name: str, fault: Fault) -> None:
         """Put *fault* in the place of the one that has its name. Raises `UnknownName`, and what is wrong with it."""
         proxy = self.get(name)
         _find(proxy, fault.name)
-        self._set_faults(proxy, tuple(fault if fault.name == old.name else old for old in proxy.policy.faults))
+        await self._set_faults(proxy, tuple(fault if fault.name == old.name else old for old in proxy.policy.faults))
 
-    def remove_fault(self, name: str, fault_name: str) -> None:
+    async def remove_fault(self, name: str, fault_name: str) -> None:
         """Take a fault away. Raises `UnknownName`."""
         proxy = self.get(name)
         gone = _find(proxy, fault_name)
-        self._set_faults(proxy, tuple(fault for fault in proxy.policy.faults if fault is not gone))
+        await self._set_faults(proxy, tuple(fault for fault in proxy.policy.faults if fault is not gone))
 
-    def set_policy(self, name: str, policy: Policy) -> None:
+    async def set_policy(self, name: str, policy: Policy) -> None:
         """Replace mix and faults of the proxy *name*. Raises `UnknownName`, and what is wrong with *policy*."""
-        self.get(name).set_policy(policy)
-        self.changed()
+        await self._set_policy(self.get(name), policy)
 
-    def set_mix(self, name: str, mix: Mix) -> None:
+    async def set_mix(self, name: str, mix: Mix) -> None:
         """Give a proxy another mix. Raises `UnknownName`, and what is wrong with *mix*."""
         proxy = self.get(name)
-        proxy.set_policy(msgspec.structs.replace(proxy.policy, mix=mix))
-        self.changed()
+        await self._set_policy(proxy, msgspec.structs.replace(proxy.policy, mix=mix))
 
-    def _set_faults(self, proxy: Proxy, faults: tuple[Fault, ...]) -> None:
-        proxy.set_policy(msgspec.structs.replace(proxy.policy, faults=faults))
+    async def _set_faults(self, proxy: Steered, faults: tuple[Fault, ...]) -> None:
+        await self._set_policy(proxy, msgspec.structs.replace(proxy.policy, faults=faults))
+
+    async def _set_policy(self, proxy: Steered, policy: Policy) -> None:
+        await proxy.set_policy(policy)
         self.changed()
 
     # The end.
@@ -273,11 +338,18 @@ class Hub:
                 self.changed()
 
 
-def _find(proxy: Proxy, fault_name: str) -> Fault:
+def _find(proxy: Steered, fault_name: str) -> Fault:
     faults = {fault.name: fault for fault in proxy.policy.faults}
     if fault_name not in faults:
         raise UnknownName("fault", fault_name, faults)
     return faults[fault_name]
+
+
+async def _anyone_at(listen: Address, proxies: Iterable[Steered | None]) -> bool:
+    for proxy in proxies:
+        if proxy is not None and proxy.enabled and await proxy.serves(listen):
+            return True
+    return False
 
 
 def _same_but(names: Sequence[str], one: ProxyConfig, other: ProxyConfig) -> bool:

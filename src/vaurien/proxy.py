@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,19 +13,24 @@ import msgspec
 from vaurien import events, options, plugins
 from vaurien.classic.instances import ProxyView, instantiate
 from vaurien.classic.protocol import Transparent
-from vaurien.engine.clock import Clock, Timer
+from vaurien.engine import binding
+from vaurien.engine.binding import Bind
+from vaurien.engine.clock import Clock
 from vaurien.engine.connection import Connection
-from vaurien.engine.dial import addresses
+from vaurien.engine.expiry import Expiries
 from vaurien.engine.limits import IN_A_THREAD, IN_THE_LOOP, connections_possible
 from vaurien.engine.listener import Listener
 from vaurien.engine.plan import Plan
 from vaurien.engine.recorded import Recorded
 from vaurien.engine.service import Service
-from vaurien.engine.traffic import Bytes, ConnectionInfo, Traffic
+from vaurien.engine.traffic import ALL, Bytes, ConnectionInfo, Figures, Traffic
 from vaurien.errors import BindError, UnknownName
 from vaurien.events import Observer
 from vaurien.framing import Protocol
-from vaurien.model import Address, Policy, ProxyConfig
+from vaurien.model import Address, Fault, Policy, ProxyConfig
+
+AGAIN = 1.0
+"""Seconds until a port that could not be opened is tried again."""
 
 SILENCE = 60.0
 """Seconds between two complaints about the same shortage."""
@@ -37,11 +41,17 @@ class Proxy:
 
     Making one checks the whole *config* and raises what is wrong with it; nothing is opened before `start`.
     *observers* are called with every event, in the loop's thread. With *recorded* no dice are thrown: what they said in
-    an earlier run is done again.
+    an earlier run is done again. *bind* finds its listening sockets; *ordinals* are those that its connections get.
     """
 
     def __init__(
-        self, config: ProxyConfig, *, observers: Sequence[Observer] = (), recorded: Recorded | None = None
+        self,
+        config: ProxyConfig,
+        *,
+        observers: Sequence[Observer] = (),
+        recorded: Recorded | None = None,
+        bind: Bind = binding.bind,
+        ordinals: Sequence[int] = ALL,
     ) -> None:
         self.config = config
         """As it is now: with the port, the backend, the policy and the state that it has come to have."""
@@ -55,10 +65,11 @@ class Proxy:
         self._listener: Listener | None = None
         self._emptied: asyncio.Event = asyncio.Event()
         self._given = self._address = config.listen
-        self._traffic = Traffic()
+        self._traffic = Traffic(ordinals)
+        self._bind = bind
         self._ceiling: int | None = None
         self._silent_until = 0.0
-        self._expiries: dict[str, Timer] = {}
+        self._expiries = Expiries(self._expire)
 
     @property
     def address(self) -> Address:
@@ -79,6 +90,18 @@ class Proxy:
     def accepted(self) -> int:
         """How many connections were ever accepted."""
         return self._traffic.accepted
+
+    @property
+    def figures(self) -> Figures:
+        """What has passed through it since it was made, with what is open."""
+        opened = self._open
+        return Figures(
+            self.accepted,
+            len(opened),
+            sum(one.meter.held for one in opened),
+            self.traffic(True),
+            self.traffic(False),
+        )
 
     def traffic(self, to_backend: bool) -> Bytes:
         """The bytes that went in a direction since the proxy was made, those of open connections included."""
@@ -115,7 +138,7 @@ class Proxy:
             self._traffic,
             self._recorded,
         )
-        listener = Listener(loop, clock, self._accepted, self._room, self._complain)
+        listener = Listener(loop, clock, self._accepted, self._room, self._complain, self._bind)
         try:
             self._address = await listener.bind(self.config.listen, self.config.backlog)
         except BaseException:
@@ -129,24 +152,24 @@ class Proxy:
         """*listener* has its address."""
         assert self._service is not None  # noqa: S101 - only a started proxy listens
         self._listener = listener
+        if self._plan.closed:
+            listener.refuse()
         listen = msgspec.structs.replace(self.config.listen, port=self._address.port)
         self.config = msgspec.structs.replace(self.config, listen=listen, enabled=True)
-        self._let_expire(Policy())
+        self._let_expire(())
         self._service.emit(events.Listening, address=str(self._address))
 
     async def serves(self, listen: Address) -> bool:
         """Whether *listen* means where it listens, or would: the same text, or a name of the same address."""
-        if listen in (self._given, self.config.listen, self._address):
-            return True
-        if listen.path is not None or self._address.path is not None or listen.port != self._address.port:
-            return False
-        return self._address.host in await addresses(listen.host)
+        known = (self._given, self.config.listen, self._address)
+        return listen in known or await binding.same(listen, self._address)
 
     async def move(self, listen: Address) -> None:
         """Listen on *listen* instead, and drop all connections. Raises `BindError`, and then nothing has changed."""
         old = self._listener
         if old is not None and self._service is not None and self._clock is not None:
-            new = Listener(self._service.loop, self._clock, self._accepted, self._room, self._complain)
+            loop, clock = self._service.loop, self._clock
+            new = Listener(loop, clock, self._accepted, self._room, self._complain, self._bind)
             self._address = await self._succeed(old, new, listen)
             self._take(listen)
             self._listens(new)
@@ -196,7 +219,7 @@ class Proxy:
         await asyncio.sleep(0)  # cancelled hooks get their turn
         clock.close()
         if self._service is service:
-            self._expiries.clear()
+            self._expiries.forget()
             self._service = self._clock = None
 
     async def disable(self) -> None:
@@ -232,34 +255,36 @@ class Proxy:
     def set_policy(self, policy: Policy) -> None:
         """Replace mix and faults: checked as a whole first, and in force for the next byte when this returns.
 
-        Raises `UnknownName`, `OptionError` or `PluginError`, and then nothing has changed.
+        Raises `UnknownName`, `OptionError` or `PluginError`, or `BindError` when its port was closed and cannot be
+        opened, and then nothing has changed.
         """
         before = self.policy
-        self._plan = plan = Plan(policy, self._protocol, self._instantiate, self._plan)
+        plan = Plan(policy, self._protocol, self._instantiate, self._plan)
+        if self._listener is not None:
+            self._listener.refuse() if plan.closed else self._listener.admit()
+        self._plan = plan
         self.config = msgspec.structs.replace(self.config, policy=policy)
         self._ceiling = self._possible()
         if self._service is not None:
             self._service.adopt(plan)
-            self._let_expire(before)
+            self._let_expire(before.faults)
             self._wake()
             faults = tuple(fault.name for fault in policy.faults)
             self._service.emit(events.PolicyChanged, mix=str(policy.mix), faults=faults)
 
-    def _let_expire(self, before: Policy) -> None:
-        """Start the clocks of faults with a time to live; those that are as they were *before* keep theirs."""
+    def _let_expire(self, before: Sequence[Fault]) -> None:
         assert self._clock is not None  # noqa: S101 - only a started proxy has a service
-        same = {fault.name for fault in self.policy.faults if fault in before.faults}
-        for name in self._expiries.keys() - same:
-            self._expiries.pop(name).cancel()
-        for fault in self.policy.faults:
-            if fault.ttl is not None and fault.name not in self._expiries:
-                expire = functools.partial(self._expire, fault.name)
-                self._expiries[fault.name] = self._clock.call_later(fault.ttl, expire)
+        self._expiries.follow(self._clock, before, self.policy.faults)
 
     def _expire(self, name: str) -> None:
         """The time of the fault *name* is over."""
         faults = tuple(fault for fault in self.policy.faults if fault.name != name)
-        self.set_policy(Policy(self.policy.mix, faults))
+        try:
+            self.set_policy(Policy(self.policy.mix, faults))
+        except BindError as error:
+            assert self._service is not None and self._clock is not None  # noqa: S101, PT018 - only a started one expires
+            self._service.emit(events.Failed, connection=0, where="listen", error=str(error))
+            self._expiries.later(self._clock, name, AGAIN)
 
     def set_backend(self, backend: Address) -> None:
         """Dial *backend* for every connection from now on; those that are open keep theirs."""

@@ -35,7 +35,7 @@ ACTING: dict[str, dict[str, Any]] = {
     "slow_close": {"delay": 105},
     "timeout": {"timeout": 105},
 }
-NOT_FOR_TCP = {"duplicate_request", "http_status", "truncate_body"}
+NOT_FOR_TCP = {"duplicate_request", "http_headers", "http_status", "malformed_body", "truncate_body"}
 LOSSY = {"corrupt", "inject", "replace"}
 
 # Those that every byte comes through, with options that keep the time short.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from benchmarks.__main__ import main
@@ -16,7 +17,8 @@ from benchmarks.measures import CPU_REQUEST, RATE, Effort
 from benchmarks.processes import listening, started
 from benchmarks.report import Report
 from benchmarks.rounds import run
-from benchmarks.rows import ROWS, Row, Target, chosen
+from benchmarks.rows import ROWS, chosen
+from benchmarks.rows.row import Row, Target, of
 from tests.servers import require
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +51,14 @@ def test_a_target_is_the_median_of_the_figures_of_single_rounds():
     measure = lambda *_: {RATE: next(drifting)}  # noqa: E731
     by_kind = lambda one: one[str(Contestant(Kind.UVLOOP))][RATE] / one[str(Contestant(Kind.ASYNCIO))][RATE]  # noqa: E731
     contestants = [Contestant(Kind.ASYNCIO), Contestant(Kind.UVLOOP)]
-    made_up = Row("made-up", "a made-up load", "asked", contestants, measure, [Target("ratio", by_kind, 2.0)])
+    made_up = Row(
+        "made-up",
+        "a made-up load",
+        "asked",
+        contestants,
+        measure,
+        [Target(Kind.UVLOOP, "against asyncio", by_kind, 2.0)],
+    )
     [result], _ = results(made_up)
     [target] = result.targets
     # The second round begins with uvloop: the first number there is uvloop's.
@@ -62,7 +71,7 @@ def test_a_target_is_the_median_of_the_figures_of_single_rounds():
     ("value", "at_least", "met"), [(0.9, True, True), (0.89, True, False), (0.9, False, True), (0.91, False, False)]
 )
 def test_a_target_is_met_from_its_limit_on(value, at_least, met):
-    assert Target("made up", lambda _: value, 0.9, at_least).met(value) is met
+    assert Target(Kind.UVLOOP, "made up", lambda _: value, 0.9, at_least).met(value) is met
 
 
 def test_a_row_that_cannot_be_measured_says_why():
@@ -73,10 +82,36 @@ def test_a_row_that_cannot_be_measured_says_why():
     assert result.left_out in Report("", "", {}, 0.0, 1, [result]).tables()
 
 
+def test_a_row_that_fails_is_left_out_and_the_others_go_on():
+    def fail(*_):
+        raise BenchmarkError("no figure")
+
+    failing = Row("failing", "a load that fails", "asked", [Contestant(Kind.NONE)], fail)
+    [failed, other], said = results(failing, row(NONE=1.0))
+    assert failed.left_out == "round 1: no figure"
+    assert len(other.rounds) == 3
+    assert said[0] == "failing: round 1: no figure"
+
+
+def test_a_row_may_take_part_in_few_rounds():
+    once = msgspec.structs.replace(row(NONE=1.0), rounds=1)
+    [result], _ = results(once)
+    assert len(result.rounds) == 1
+
+
+def test_what_must_always_hold_is_not_met_by_a_median():
+    drifting = iter([0.0, 1.0, 0.0])
+    made_up = Row("made-up", "a made-up load", "asked", [Contestant(Kind.NONE)], lambda *_: {RATE: next(drifting)})
+    lost = Target(Kind.NONE, "lost", of(Contestant(Kind.NONE), RATE), 0.0, False, always=True)
+    [result], _ = results(msgspec.structs.replace(made_up, targets=[lost]))
+    [target] = result.targets
+    assert (target.median, target.met) == (0.0, False)
+
+
 def test_rows_are_chosen_by_key_and_by_group():
     assert chosen(["all"]) == list(ROWS)
     assert [one.key for one in chosen(["memory", "redis"])] == ["redis", "memory"]
-    assert {one.group for one in chosen(["scaling"])} == {"scaling"}
+    assert {one.group for one in chosen(["growth"])} == {"growth"}
 
 
 def test_an_unknown_row_is_an_error_that_names_the_known(capsys):
@@ -125,4 +160,4 @@ def test_a_short_round_with_real_programs_has_the_shape_of_a_result(tmp_path):
     assert [name for name, figures in result.medians.items() if CPU_REQUEST in figures] == NAMES[1:]
     assert [len(result.rounds), len(result.targets)] == [1, 4]
     assert done.stdout == report.tables() + "\n"
-    assert done.stderr.count("round 1/1") == len(NAMES)
+    assert done.stderr.count("round 1 ") == len(NAMES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -89,6 +90,41 @@ def test_ours_offers_everything_and_the_alias_toxiproxys_alone(start):
     assert b"openapi" in ours.ask("GET", "/openapi.json")
     with pytest.raises(urllib.error.HTTPError, match="404"):
         alias.ask("GET", "/openapi.json")
+
+
+def test_the_alias_answers_to_any_name_where_it_is_bound_wide_but_to_no_web_page(start):
+    """In a container it has names that it does not know."""
+    running = start("-host=0.0.0.0", program="toxiproxy-server")
+    port = int(running.address.rpartition(":")[2])
+    body = json.dumps({"name": "p", "upstream": "x:1"})
+    for headers, status in (
+        ({"Host": f"toxiproxy.test.svc.cluster.local:{port}"}, 201),
+        ({"Host": f"evil.example:{port}", "Origin": f"http://evil.example:{port}"}, 403),
+        ({"Host": f"evil.example:{port}", "User-Agent": "Mozilla/5.0"}, 403),
+    ):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+            connection.request("POST", "/proxies", body, headers)
+            assert connection.getresponse().status == status
+    assert list(json.loads(running.ask("GET", "/proxies"))) == ["p"]
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "remedy"),
+    [
+        ("vaurien serve", ["-host=0.0.0.0"], "-token-file"),
+        ("toxiproxy-server", ["-host=0.0.0.0"], "`vaurien serve -token-file FILE`"),
+        ("toxiproxy-server", [], None),
+        ("vaurien serve", ["-host=127.0.0.2"], None),
+    ],
+)
+def test_it_warns_where_others_reach_it(start, program, flags, remedy):
+    running = start(*flags, program=program)
+    errors = running.stop()
+    if remedy is None:
+        assert "warning" not in errors
+    else:
+        words = f"{program}: warning: whoever reaches {running.address} can steer the proxies; expected {remedy}, or"
+        assert words in errors
 
 
 def test_names_and_a_token(start, tmp_path):

@@ -1,25 +1,31 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import http.server
 import pickle
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
 
 import vaurien
 from tests.control.interface import interface
-from vaurien.client import AsyncClient, Call, Client, Refused, Unreachable, _Calls, at
+from tests.hubs import COUNTS
+from tests.running import PATIENCE
+from vaurien.client import AsyncClient, Call, Client, Refused, Unreachable, at
+from vaurien.client.calls import Calls
 from vaurien.control import original, v1
 
-CALLS = {id(call): call for call in vars(_Calls).values() if isinstance(call, Call)}.values()
+CALLS = {id(call): call for call in vars(Calls).values() if isinstance(call, Call)}.values()
 
 
-@pytest.fixture(scope="module")
-def _served():
-    with interface() as served:
+@pytest.fixture(scope="module", params=COUNTS)
+def _served(request):
+    with interface(workers=request.param) as served:
         yield served
 
 
@@ -146,6 +152,9 @@ def test_all_of_it_with_asyncio(served):
         before = await client.get_mix("first")
         async with client.with_behavior("error", warmup=1):
             assert await client.get_behavior() == "error"
+        with pytest.raises(KeyError):
+            async with client.with_handler("delay", sleep=1):
+                raise KeyError
         assert await client.get_mix("first") == before
         await client.set_backend("localhost:7")
         assert await client.get_backend() == "localhost:7"
@@ -174,6 +183,109 @@ def test_events_are_followed():
         again.close()
 
 
+def test_events_are_followed_with_asyncio():
+    async def scenario(served):
+        client = AsyncClient("127.0.0.1", served.address.port)
+        async with contextlib.aclosing(client.events(proxy="first")) as events:
+            first = await anext(events)
+            assert (first["type"], first["proxy"], first["id"]) == ("Listening", "first", 2)
+            await client.set_mix("first", mix="100:hang")
+            changed = await anext(events)
+        assert (changed["type"], changed["mix"], changed["id"]) == ("PolicyChanged", "100:hang", 3)
+        async for again in client.events(since=2):
+            assert again == changed
+            break
+        with pytest.raises(Refused, match="unknown proxy 'nobody'") as caught:
+            await anext(client.events(proxy="nobody"))
+        assert caught.value.status == 404
+
+    with interface() as served:
+        served.proxy("other")
+        served.proxy("first")
+        asyncio.run(scenario(served))
+
+
+def test_readers_of_events_take_no_threads_from_calls():
+    """asyncio has some threads for all that would block, and a stream has no end."""
+
+    async def scenario(served):
+        client = AsyncClient("127.0.0.1", served.address.port)
+        async with contextlib.AsyncExitStack() as stack:
+            streams = [await stack.enter_async_context(contextlib.aclosing(client.events())) for _ in range(50)]
+            waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+            await client.create_proxy(name="p", backend="localhost:9")
+            assert {event["type"] for event in await asyncio.gather(*waiting)} == {"Listening"}
+
+    with interface() as served:
+        asyncio.run(scenario(served))
+
+
+def test_a_reader_of_events_can_be_cancelled():
+    async def scenario(served):
+        client = AsyncClient("127.0.0.1", served.address.port)
+        stream = client.events()
+        waiting = asyncio.ensure_future(anext(stream))
+        while not served.recent._news:
+            await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await client.get_health() == "ok"
+
+    with interface() as served:
+        asyncio.run(scenario(served))
+
+
+def test_events_may_be_rarer_than_answers_may_be_late():
+    with interface() as served, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        event = pool.submit(next, Client("127.0.0.1", served.address.port, timeout=0.05).events())
+        with pytest.raises(TimeoutError):
+            event.result(0.1)
+        served.proxy("p")
+        assert event.result(PATIENCE)["type"] == "Listening"
+
+
+def test_nobody_has_events():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(Unreachable, match=r"does not answer .* is vaurien running there"):
+        next(Client("127.0.0.1", port).events())
+    with pytest.raises(Unreachable, match=r"does not answer .* is vaurien running there"):
+        asyncio.run(anext(AsyncClient("127.0.0.1", port).events()))
+
+
+def test_an_interface_that_ends_ends_its_events():
+    with interface() as served:
+        served.proxy("p")
+        events = Client("127.0.0.1", served.address.port).events()
+        assert next(events)["type"] == "Listening"
+    assert [event["type"] for event in events] == []
+
+
+def test_with_behavior_needs_a_proxy():
+    async def asynchronous(client):
+        async with client.with_behavior("hang"):
+            pass
+
+    with interface() as served:
+        with (
+            pytest.raises(Refused, match="there is no proxy"),
+            at(f"127.0.0.1:{served.address.port}").with_behavior("x"),
+        ):
+            pass
+        with pytest.raises(Refused, match="there is no proxy"):
+            asyncio.run(asynchronous(AsyncClient("127.0.0.1", served.address.port)))
+
+
+def test_the_client_imports_the_standard_library_alone():
+    program = (
+        "import sys; before = set(sys.modules); import vaurien; vaurien.Client; print(*(set(sys.modules) - before))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    foreign = {name.partition(".")[0] for name in result.stdout.split()} - sys.stdlib_module_names
+    assert foreign == {"vaurien"}
+
+
 def test_a_token_and_a_socket(tmp_path):
     path = tmp_path / "api"
     with interface(f"unix:{path}", token="secret"):
@@ -183,6 +295,9 @@ def test_a_token_and_a_socket(tmp_path):
         assert caught.value.status == 401
         with pytest.raises(Refused):  # not a ValueError: nothing is wrong with the behavior
             at(f"unix:{path}").set_behavior("hang")
+        stream = AsyncClient(path=str(path), token="secret").events
+        at(f"unix:{path}", token="secret").create_proxy(name="p", backend="localhost:9")
+        assert asyncio.run(_first(stream()))["type"] == "Listening"
 
 
 def test_nobody_answers():
@@ -191,6 +306,17 @@ def test_nobody_answers():
     words = rf"http://127.0.0.1:{port} does not answer \(.*refused\); is vaurien running there with --http\?"
     with pytest.raises(Unreachable, match=words):
         Client("127.0.0.1", port).get_behavior()
+
+
+async def _first(stream):
+    async with contextlib.aclosing(stream):
+        return await anext(stream)
+
+
+@pytest.mark.parametrize("text", [b"<html>", b"[]", b"3", b"{}", b"null"])
+def test_somebody_else_answers(text):
+    with stranger(200, text) as client, pytest.raises(Unreachable, match="is not vaurien's interface: "):
+        client.get_behavior()
 
 
 @contextlib.contextmanager

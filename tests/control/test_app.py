@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from tests.control.conftest import page
 from tests.control.interface import interface
+from tests.hubs import COUNTS
 
 
-@pytest.fixture(scope="module")
-def served():
-    with interface() as served:
+@pytest.fixture(scope="module", params=COUNTS)
+def served(request):
+    with interface(workers=request.param) as served:
         served.proxy("p")
         yield served
 
@@ -48,7 +50,7 @@ def test_a_path_that_is_nobody_s(served):
 
 @pytest.mark.parametrize("path", ["/api/v1/proxies", "/behavior", "/proxies", "/metrics", "/openapi.json", "/nope"])
 def test_the_token_is_wanted_for_everything(path):
-    with interface(token="secret", metrics=lambda: b"") as served:
+    with interface(token="secret", metrics=page(b"")) as served:
         assert served.ask("GET", path).status == 401
         assert served.ask("GET", path, Authorization="Bearer secret").status in (200, 404)
         assert served.ask("GET", "/healthz").status == 200

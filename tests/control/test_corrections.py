@@ -106,7 +106,7 @@ def test_5_removing_a_toxic_hangs_nothing_and_loses_nothing(api, echo, kind, att
     with greeted(api) as client:
         add(api, kind, attributes=attributes)
         client.sendall(b"0123456789")
-        until(lambda: api.hub.get("p").traffic(False).read == 15)
+        until(lambda: api.figures().to_client.read == 15)
         assert api("DELETE", "/proxies/p/toxics/t").status == 204
         assert read(client, 10) == b"0123456789"
 
@@ -120,7 +120,7 @@ def test_5_removing_a_toxic_does_not_wait_for_a_client_that_does_not_read(api, e
         with contextlib.suppress(BlockingIOError):
             while True:
                 sent += client.send(bytes(1 << 16))
-        until(lambda: api.hub.get("p").connections[0].waiting)
+        until(lambda: api.figures().waiting)
         assert api("DELETE", "/proxies/p/toxics/t").status == 204
         client.settimeout(PATIENCE)
         assert len(read(client, sent)) == sent
@@ -154,7 +154,7 @@ def test_7_a_black_hole_stops_no_client(api, echo):
         api.proxy(f"127.0.0.1:{hole.getsockname()[1]}")
         for _ in range(3):
             stack.enter_context(api.connect())
-        until(lambda: api.hub.get("p").accepted == 3)
+        until(lambda: api.figures().accepted == 3)
         api.proxy(echo, "q")
         stack.enter_context(greeted(api, "q"))
 
@@ -187,7 +187,7 @@ def test_9_toxicity_is_not_rolled_again_when_a_neighbour_changes(api, echo):
     with contextlib.ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(greeted(api))
-        drawn = lambda: [one.faults.count("t") for one in api.hub.get("p").connections]  # noqa: E731
+        drawn = lambda: [one.faults.count("t") for one in api.connections()]  # noqa: E731
         before = drawn()
         assert 0 < sum(before) < 20
         add(api, "noop", "neighbour", toxicity=0.5)
@@ -235,7 +235,7 @@ def test_10_sizes_that_are_huge_do_no_harm(api, echo):
     add(api, "slicer", "s", attributes={"average_size": largest, "delay": largest})
     with api.connect() as client:
         client.sendall(b"hello")
-        until(lambda: api.hub.get("p").traffic(False).read == 5)
+        until(lambda: api.figures().to_client.read == 5)
         api("POST", "/reset")
         assert read(client, 5) == b"hello"
 
@@ -248,16 +248,16 @@ def test_11_what_a_latency_toxic_holds_has_bounds(api, echo):
         with contextlib.suppress(TimeoutError):
             for _ in range(64):
                 client.sendall(bytes(1 << 20))
-        [info] = api.hub.get("p").connections
+        [info] = api.connections()
         assert 8 * 2**20 <= info.waiting < 9 * 2**20
 
 
 def test_12_counters_move_while_a_connection_is_open(api, echo):
     api.proxy(echo)
     with greeted(api):
-        for to_backend in (True, False):
-            assert api.hub.get("p").traffic(to_backend).read == 5
-            assert api.hub.get("p").traffic(to_backend).written == 5
+        figures = api.figures()
+        for bytes_ in (figures.to_backend, figures.to_client):
+            assert (bytes_.read, bytes_.written) == (5, 5)
 
 
 def test_14_toxics_in_populate_are_made(api, echo):

@@ -1,4 +1,7 @@
-"""Every request that cannot be served gets a 4xx that helps, as JSON, and changes nothing."""
+"""What ``/api/v1`` says to requests that cannot be served: which field it is, and what would be right.
+
+That every route of every interface refuses them, and changes nothing, is in `test_every_route`.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ import socket
 import pytest
 
 from tests.control.interface import interface
+from tests.hubs import COUNTS
 from tests.running import PATIENCE, read_all
-from vaurien.control import answers, v1
+from vaurien.control import v1
 
 NAMES = {"proxy": "p", "fault": "f", "connection": "1", "behavior": "delay", "protocol": "tcp"}
 WITH_BODY = [route for route in v1.ROUTES if route.body is not None]
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def path(route):
@@ -24,9 +27,9 @@ def label(route):
     return f"{route.method} {route.path}"
 
 
-@pytest.fixture(scope="module")
-def served():
-    with interface() as served:
+@pytest.fixture(scope="module", params=COUNTS)
+def served(request):
+    with interface(workers=request.param) as served:
         served.proxy("p", mix="20:delay", faults=[{"name": "f", "behavior": "delay", "options": {"sleep": 1}}])
         yield served
 
@@ -64,56 +67,6 @@ def test_a_body_that_is_none(refused, route, body, words):
     status, error = refused(route.method, path(route), body)
     assert status == 400
     assert words in error["message"]
-
-
-@pytest.mark.parametrize("route", WITH_BODY, ids=label)
-def test_a_body_of_ten_megabytes_is_not_read(served, route):
-    """The client would still be sending; the answer comes before it has begun."""
-    with socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as client:
-        head = f"{route.method} {path(route)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10485760\r\n\r\n"
-        client.sendall(head.encode())
-        assert read_all(client).split()[1] == b"413"
-
-
-SLOW = [*((route.method, path(route)) for route in WITH_BODY), ("PUT", "/behavior"), ("PUT", "/backend")]
-
-
-@pytest.mark.parametrize(("method", "where"), SLOW)
-def test_a_body_that_does_not_come_is_not_waited_for(served, monkeypatch, method, where):
-    monkeypatch.setitem(answers.body.__kwdefaults__, "within", 0.01)
-    before = served.get("/api/v1/config")
-    with socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as client:
-        client.sendall(f"{method} {where} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{{".encode())
-        assert read_all(client).split()[1] == b"408"
-    assert served.get("/api/v1/config") == before
-
-
-@pytest.mark.parametrize("route", v1.ROUTES, ids=label)
-def test_a_foreign_host_and_a_foreign_origin(refused, route):
-    for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
-        status, _ = refused(route.method, path(route), b"{}", **headers)
-        assert status == 403
-
-
-@pytest.mark.parametrize("where", sorted({path(route) for route in v1.ROUTES}))
-def test_a_method_that_there_is_not(served, where):
-    there = {route.method for route in v1.ROUTES if path(route) == where}
-    for method in set(METHODS) - there:
-        answer = served.ask(method, where, b"{}")
-        assert answer.status == 405
-        assert set(answer.headers["allow"].split(", ")) == there
-        assert f"{method} is not a method of {where}" in answer.json["error"]["message"]
-
-
-@pytest.mark.parametrize("route", [one for one in v1.ROUTES if "{" in one.path], ids=label)
-def test_names_that_there_are_not(refused, route):
-    body = {"POST": {"behavior": "delay"}, "PUT": {"mix": ""}, "PATCH": {}}.get(route.method)
-    kinds = [word for word in NAMES if "{" + word + "}" in route.path]
-    for kind in kinds:
-        names = {**NAMES, kind: "nobody"}
-        status, error = refused(route.method, route.path.format(**names), body)
-        assert status == 404
-        assert "'nobody'" in error["message"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from vaurien.control.answers import BODY_LIMIT
 from vaurien.control.security import Guard, Refusal, exposed, host_name, read_token
 from vaurien.errors import OptionError
 from vaurien.model import Address
@@ -48,6 +49,19 @@ def test_bound_wider_addresses_and_names_without_a_dot_are_ours(host):
 def test_bound_wider_a_name_with_a_dot_must_be_given():
     assert refusal(WIDE, host="chaos.example") == 403
     assert refusal(WIDE, host="chaos.example:80", names=["Chaos.Example"]) is None
+
+
+def test_where_every_name_will_do_a_page_is_known_by_its_origin():
+    """Browsers send it with all that may change something, also to the page's own site."""
+    assert refusal(WIDE, names=None, host="toxiproxy.chaos.svc.cluster.local:8474") is None
+    assert refusal(WIDE, names=None) is None
+    for origin in ("http://evil.example:8474", "null", ""):
+        assert refusal(WIDE, names=None, host="evil.example:8474", origin=origin) == 403
+
+
+def test_a_body_that_is_announced_as_too_long():
+    assert refusal(LOCAL, host="localhost", **{"content-length": str(BODY_LIMIT)}) is None
+    assert refusal(LOCAL, host="localhost", **{"content-length": str(BODY_LIMIT + 1)}) == 413
 
 
 def test_a_request_without_host_is_refused():

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tests.control.conftest import serving, where
+from tests.control.conftest import page, serving, where
 from tests.running import PATIENCE, read
 from vaurien.control import answers, toxiproxy
 from vaurien.model import Fault, Scope
@@ -160,7 +160,7 @@ def test_version(api):
 
 
 def test_metrics_with_a_flag():
-    with serving(lambda hub: toxiproxy.router(hub, metrics=lambda: b"figures\n")) as api:
+    with serving(lambda hub: toxiproxy.router(hub, metrics=page(b"figures\n"))) as api:
         answer = api("GET", "/metrics")
         assert (answer.status, answer.body) == (200, b"figures\n")
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -473,7 +473,7 @@ def test_faults_made_elsewhere_are_shown_as_toxics(api):
         Fault("wrong", "error", {"inject": True}, scope=Scope.EXCHANGE),
     ]
     for fault in faults:
-        api.loop.call_soon_threadsafe(api.hub.add_fault, "p", fault)
+        api.run(api.hub.add_fault("p", fault))
     late, wrong = api("GET", "/proxies/p/toxics").json()
     assert late["attributes"] == {"latency": 1500, "jitter": 2, "correlation": 0.5}
     assert b'"latency":1500,"jitter":2,' in api("GET", "/proxies/p/toxics/late").body

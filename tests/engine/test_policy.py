@@ -10,7 +10,7 @@ import pytest
 from tests.running import Echo, Running, backend, pair, read, running
 from vaurien.errors import OptionError, UnknownName
 from vaurien.events import Closed, Injected, PolicyChanged
-from vaurien.model import Fault, Scope, Window
+from vaurien.model import Fault, Scope, Stream, Window
 
 
 def fault(behavior: str = "delay", **fields: Any) -> Fault:
@@ -164,3 +164,17 @@ def test_what_makes_no_sense_is_refused(one: Fault, protocol: str, error: type[E
     with Echo() as echo, pytest.raises(error) as raised, running(echo.address, "", one, protocol=protocol):
         pass
     assert text in str(raised.value)
+
+
+def test_what_a_delay_keeps_back_still_belongs_to_its_exchange() -> None:
+    """By the time that a chunk comes to the second fault, its exchange is long over."""
+    slow = Fault(name="slow", behavior="latency", options={"latency": 20}, stream=Stream.DOWNSTREAM)
+    marked = fault(
+        "replace", scope=Scope.EXCHANGE, window=Window(skip=1, count=1), options={"pattern": "OK", "by": "NO"}
+    )
+    with backend() as listening, running(listening.getsockname(), "", slow, marked, protocol="redis") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"PING\r\n" * 3)
+            assert read(server, 18) == b"PING\r\n" * 3
+            server.sendall(b"+OK\r\n" * 3)
+            assert read(client, 15) == b"+OK\r\n+NO\r\n+OK\r\n"

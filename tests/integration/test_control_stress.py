@@ -235,9 +235,9 @@ class Model(RuleBasedStateMachine):
         elif verb == "enable":
             await self.hub.change(name, enabled=fact)
         elif verb == "add":
-            self.hub.add_fault(name, Fault(fact, "noop"))
+            await self.hub.add_fault(name, Fault(fact, "noop"))
         elif verb == "remove":
-            self.hub.remove_fault(name, fact)
+            await self.hub.remove_fault(name, fact)
         else:
             await self.hub.reset()
 

@@ -9,14 +9,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.control.conftest import serving
+from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo, read
 from vaurien import events
 from vaurien.control import toxiproxy
-from vaurien.metrics.prometheus import LoopLag, ProxyFigures, page
+from vaurien.metrics.lag import LoopLag
+from vaurien.metrics.prometheus import ProxyFigures, page
 
 
-@pytest.fixture
-def served():
+@pytest.fixture(params=COUNTS)
+def served(request):
     """A served hub with figures of its proxies; `api.figures` is their observer."""
     observers = []
 
@@ -25,7 +27,7 @@ def served():
         observers.append(figures)
         return toxiproxy.router(hub, metrics=page(figures, runtime=False))
 
-    with serving(make, observers) as api:
+    with serving(make, observers, request.param) as api:
         yield api
 
 
@@ -99,7 +101,7 @@ def test_events_of_a_proxy_that_is_gone_do_no_harm():
     observer = ProxyFigures({}, lambda: 0.0)
     observer(events.Injected(proxy="p", at=0.0, connection=1, fault="t"))
     observer(events.Failed(proxy="p", at=0.0, connection=0, where="accept", error="no room"))
-    assert b"vaurien_faults_total{" not in page(observer, runtime=False)()
+    assert b"vaurien_faults_total{" not in asyncio.run(page(observer, runtime=False)())
 
 
 def test_lag_is_the_worst_since_it_was_asked():

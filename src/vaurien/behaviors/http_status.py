@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import http
-import re
 from typing import Annotated
 
 import msgspec
 
-from vaurien.errors import OptionError
+from vaurien.behaviors._http import check_headers, check_protocol
 from vaurien.framing import Protocol, Reply
 from vaurien.hooks import Behavior, Exchange
 from vaurien.options import Option, unescaped
 
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*")  # field-name of RFC 9110 §5.1, and its value
-_FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
 _WITHOUT_BODY = frozenset({204, 304})
 
 
@@ -32,16 +29,13 @@ class HttpStatus(Behavior, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse what is no header, or says where the response ends. Raises ValueError."""
-        for header in self.headers:
-            if not _HEADER.fullmatch(header) or header.partition(":")[0].lower() in _FRAMING:
-                raise ValueError(f"headers as NAME: VALUE, without {', '.join(sorted(_FRAMING))}, not {header!r}")
+        check_headers("headers", self.headers)
         if self.body and self.status in _WITHOUT_BODY:
             raise ValueError(f"no body: a response with the status {self.status} has none")
 
     def check(self, protocol: Protocol) -> None:
         """Refuse protocols without statuses. Raises `OptionError`."""
-        if "status" not in protocol.fields:
-            raise OptionError("behavior", "http_status", "a proxy whose protocol is http")
+        check_protocol("http_status", protocol)
 
     async def on_request(self, exchange: Exchange) -> None:
         """Answer in place of the backend."""

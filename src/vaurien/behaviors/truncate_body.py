@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from vaurien.errors import OptionError
+from vaurien.behaviors._http import check_protocol
 from vaurien.framing import Protocol
-from vaurien.hooks import Behavior, Exchange, Link
+from vaurien.hooks import Behavior, Link
 from vaurien.options import Option, Size
-
-
-class _Left:
-    """How many bytes of the response may pass; ``None``: no response has begun."""
-
-    def __init__(self) -> None:
-        self.bytes: int | None = None
 
 
 class TruncateBody(Behavior, frozen=True):
@@ -29,26 +22,22 @@ class TruncateBody(Behavior, frozen=True):
 
     def check(self, protocol: Protocol) -> None:
         """Refuse protocols without statuses. Raises `OptionError`."""
-        if "status" not in protocol.fields:
-            raise OptionError("behavior", "truncate_body", "a proxy whose protocol is http")
-
-    async def on_response(self, exchange: Exchange) -> None:
-        """From here on it counts."""
-        if exchange.response is not None:
-            exchange.state(self, _Left).bytes = len(exchange.response.data) + self.after
-
-    async def on_done(self, exchange: Exchange) -> None:
-        """This body was shorter."""
-        exchange.state(self, _Left).bytes = None
+        check_protocol("truncate_body", protocol)
 
     async def on_data(self, link: Link, data: bytes) -> None:
         """Pass what may pass, and close before the next byte."""
-        left = link.state(self, _Left)
-        if link.to_backend or left.bytes is None or len(data) <= left.bytes:
-            if not link.to_backend and left.bytes is not None:
-                left.bytes -= len(data)
+        exchange = link.exchange
+        if link.to_backend or exchange is None:
             await link.send(data)
             return
-        if left.bytes:
-            await link.send(data[: left.bytes])
+        counts: dict[int, int] = link.state(self, dict)
+        passed = counts.get(exchange.number, 0)
+        counts.clear()
+        counts[exchange.number] = passed + len(data)
+        left = len(exchange.head) + self.after - passed
+        if len(data) <= left:
+            await link.send(data)
+            return
+        if left > 0:
+            await link.send(data[:left])
         link.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -13,23 +12,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from vaurien import __version__
+from vaurien.cli import room, spreading
 from vaurien.cli.observing import loops, observers
 from vaurien.cli.state import StateFile
 from vaurien.config import Configuration
+from vaurien.engine import collector, eager
 from vaurien.engine.clock import Clock
 from vaurien.engine.recorded import Recorded
 from vaurien.errors import BindError, VaurienError
 from vaurien.hub import Hub
 from vaurien.model import Policy
-from vaurien.proxy import Proxy
 from vaurien.scenario.player import Player
+from vaurien.steering import Steered
 
 if TYPE_CHECKING:
     from vaurien.cli.steer import Control
-
-
-_ALLOCATIONS = 10_000
-"""New objects, less those freed, before the garbage collector looks at them: CPython's own choice is 700."""
 
 
 def run(
@@ -40,17 +37,29 @@ def run(
     """Serve until SIGTERM or SIGINT; live connections then have the configured grace. A second signal ends at once.
 
     At SIGHUP the proxies of *again*, the configuration read anew, come in the place of those that there are: what is
-    the same stays, with its connections. With *recorded*, its decisions, by proxy, take the place of dice.
+    the same stays, with its connections; its schedule begins. With *recorded*, its decisions, by proxy, take the place
+    of dice.
 
-    Raises `BindError` when the address cannot be had, and `OptionError` for a log, a trace or a statsd server that
-    cannot.
+    Raises `BindError` when the address cannot be had, and `OptionError` for a log, a trace, a statsd server, workers or
+    connections that cannot.
     """
+    if configuration.process.trace is not None:
+        spreading.refuse(
+            configuration, "--trace", "it could not be replayed, as the system chooses who has a connection"
+        )
+    room.make(configuration)
     with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=loops(configuration.process.uvloop)) as runner:
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
         control = _control(configuration)
-        hub = Hub(observers=[*told, control] if control else told, recorded=recorded)
-        runner.run(_serve(configuration, hub, control, again or (lambda: configuration)))
+        opening = spreading.hub(
+            configuration.process.workers,
+            [*told, control] if control else told,
+            source=configuration.source("vaurien", "workers"),
+            uvloop=configuration.process.uvloop,
+            recorded=recorded,
+        )
+        runner.run(_serve(configuration, opening, control, again or (lambda: configuration)))
 
 
 def _control(configuration: Configuration) -> Control | None:
@@ -64,33 +73,27 @@ def _control(configuration: Configuration) -> Control | None:
 
 async def _serve(
     configuration: Configuration,
-    hub: Hub,
+    opening: contextlib.AbstractAsyncContextManager[Hub],
     control: Control | None,
     again: Callable[[], Configuration],
 ) -> None:
     stop = asyncio.Event()
     on_signals(stop)
-    try:
-        await _start(hub, configuration)
-        if control:
-            print(await control.start(hub), flush=True)
-        spare_collector()
-        with _reloading(hub, again), _playing(hub, configuration):
-            await stop.wait()
-    finally:
-        if control:
-            await control.stop()
-        await hub.stop(configuration.connections.grace)
-
-
-def spare_collector() -> None:
-    """Let the garbage collector look less often, and never at what is alive now.
-
-    A connection without faults leaves no cycle behind: it found nothing in thousands of them, for a tenth of their
-    time.
-    """
-    gc.freeze()
-    gc.set_threshold(_ALLOCATIONS)
+    async with opening as hub:
+        try:
+            await _start(hub, configuration)
+            if control:
+                print(await control.start(hub), flush=True)
+            collector.spare()
+            with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
+                performance = Performance(hub, clock)
+                performance.begin(configuration)
+                with _reloading(hub, performance, again):
+                    await stop.wait()
+        finally:
+            if control:
+                await control.stop()
+            await hub.stop(configuration.connections.grace)
 
 
 async def _start(hub: Hub, configuration: Configuration) -> None:
@@ -115,6 +118,7 @@ class _Steered:
 
     def __init__(self, hub: Hub, name: str) -> None:
         self._hub, self._name = hub, name
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def policy(self) -> Policy:
@@ -123,28 +127,49 @@ class _Steered:
         return proxy.policy if proxy is not None else Policy()
 
     def set_policy(self, policy: Policy) -> None:
-        """Give it another."""
+        """Give it another; where it takes a while to be in force everywhere, nobody waits for that."""
         if self._name in self._hub.proxies:
-            self._hub.set_policy(self._name, policy)
+            task = eager.start(asyncio.get_running_loop(), self._hub.set_policy(self._name, policy))
+            if task is not None:
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+
+class Performance:
+    """Plays schedules on the proxies of *hub*, one at a time."""
+
+    def __init__(self, hub: Hub, clock: Clock) -> None:
+        self._hub, self._clock = hub, clock
+        self._player: Player | None = None
+
+    def begin(self, configuration: Configuration) -> None:
+        """Play the schedule of *configuration*, from its beginning."""
+        proxies = {config.name: _Steered(self._hub, config.name) for config in configuration.proxies}
+        self._player = Player(configuration.schedule, proxies, self._clock)
+        self._player.start()
+
+    def end(self) -> None:
+        """Play no more."""
+        if self._player is not None:
+            self._player.stop()
 
 
 @contextlib.contextmanager
-def _playing(hub: Hub, configuration: Configuration) -> Iterator[None]:
-    """Play the schedule of *configuration*."""
-    with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
-        proxies = {config.name: _Steered(hub, config.name) for config in configuration.proxies}
-        Player(configuration.schedule, proxies, clock).start()
-        yield
+def _reloading(hub: Hub, performance: Performance, again: Callable[[], Configuration]) -> Iterator[None]:
+    """Read the configuration anew at each SIGHUP; one that is wrong changes nothing, and is told.
 
-
-@contextlib.contextmanager
-def _reloading(hub: Hub, again: Callable[[], Configuration]) -> Iterator[None]:
-    """Read the configuration anew at each SIGHUP; one that is wrong changes nothing, and is told."""
+    The schedule begins again: the proxies have the faults then that they have at its beginning.
+    """
     tasks: set[asyncio.Task[None]] = set()
 
     async def reload() -> None:
         try:
-            await hub.replace(again().proxies)
+            configuration = again()
+            performance.end()
+            try:
+                await hub.replace(configuration.proxies)
+            finally:
+                performance.begin(configuration)
         except VaurienError as error:
             print(f"vaurien: not all of the configuration is in force: {error}", file=sys.stderr, flush=True)
         else:
@@ -188,7 +213,7 @@ def _end_now() -> None:
     os._exit(0)
 
 
-def _greeting(proxy: Proxy) -> str:
+def _greeting(proxy: Steered) -> str:
     config = proxy.config
     mix = f"behavior {config.policy.mix}" if config.policy.mix.shares else "no behavior"
     faults = "".join(f", fault {fault.name}" for fault in config.policy.faults)

@@ -12,7 +12,8 @@ from vaurien.control.server import Server
 from vaurien.errors import BindError
 from vaurien.events import Event
 from vaurien.hub import Hub
-from vaurien.metrics.prometheus import LoopLag, ProxyFigures, page
+from vaurien.metrics.lag import LoopLag
+from vaurien.metrics.prometheus import ProxyFigures, page
 from vaurien.model import Address
 
 
@@ -38,7 +39,8 @@ class Control:
         """Steer *hub* from now on. Returns what to tell the user. Raises `BindError`."""
         options = self._configuration
         self._lag = LoopLag()
-        self._figures = ProxyFigures(hub.proxies, self._lag.take)
+        own = self._lag
+        self._figures = ProxyFigures(hub.proxies, lambda: max(own.take(), hub.lag()))
         served = app(
             hub,
             self._recent,
@@ -58,7 +60,7 @@ class Control:
             source = options.source("vaurien", name)
             raise BindError(f"option {name} (from {source}): {error}; expected an address that is free") from None
         if security.exposed(self._listen, self._token):
-            print(f"vaurien: warning: {_EXPOSED.format(address)}", file=sys.stderr)
+            print("vaurien:", security.warning(address, "--token-file"), file=sys.stderr)
         return f"vaurien: HTTP interface at {address if address.path else f'http://{address}'}"
 
     async def stop(self) -> None:
@@ -68,9 +70,6 @@ class Control:
             await self._server.stop()
         if self._lag is not None:
             self._lag.close()
-
-
-_EXPOSED = "whoever reaches {} can steer the proxies; expected --token-file, or an address of this machine alone"
 
 
 def _listen(configuration: Configuration) -> Address:

@@ -37,8 +37,12 @@ class BadRequest(Exception):
 def answer(value: object, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
     """*value* as JSON."""
     content = msgspec.json.encode(value, enc_hook=str)
-    closing = {"connection": "close"} if status in _UNREAD else {}
-    return Response(content, status, {**closing, **(headers or {})}, media_type="application/json")
+    return Response(content, status, {**closing(status), **(headers or {})}, media_type="application/json")
+
+
+def closing(status: int) -> dict[str, str]:
+    """The headers that an answer of *status* needs, if it is the last of its connection."""
+    return {"connection": "close"} if status in _UNREAD else {}
 
 
 def failure(
@@ -51,9 +55,7 @@ def failure(
 
 async def body(request: Request, *, limit: int = BODY_LIMIT, within: float = BODY_WITHIN) -> bytes:
     """The body of *request*. Raises `BadRequest` when it is longer than *limit* or takes longer than *within*."""
-    announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit:
-        raise _too_long(limit)
+    check_length(request.headers, limit)
     data = bytearray()
     try:
         async with asyncio.timeout(within):
@@ -66,6 +68,13 @@ async def body(request: Request, *, limit: int = BODY_LIMIT, within: float = BOD
     except ClientDisconnect:
         raise BadRequest(400, "the client left before the end of the body") from None
     return bytes(data)
+
+
+def check_length(headers: Mapping[str, str], limit: int = BODY_LIMIT) -> None:
+    """Raise `BadRequest` when *headers*, their names in lower case, announce a body longer than *limit*."""
+    announced = headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_long(limit)
 
 
 def _too_long(limit: int) -> BadRequest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -25,7 +25,7 @@ def app(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     names: Collection[str] = (),
     token: str | None = None,
-    metrics: Callable[[], bytes] | None = None,
+    metrics: toxiproxy.Metrics | None = None,
     seed: str = "0",
     strict: bool = False,
 ) -> App:
@@ -45,7 +45,16 @@ def app(
         exception_handlers={Exception: _broken},
     )
     served.router.redirect_slashes = False
-    return security.Guard(served, listen, names=names, token=token)
+    return security.Guard(served, listen, names=names, token=token, refused=_refused)
+
+
+def _refused(path: str, status: int, message: str) -> Response:
+    """A refusal in the words of the interface that *path* is of."""
+    if path in original.PATHS:
+        return original.failure(status, message, location="header")
+    if path.startswith("/api/") or path in (openapi.PATH, *security.OPEN_PATHS):
+        return answers.failure(status, message)
+    return toxiproxy.refused(path, status, message)
 
 
 async def _document(_: routes.Call) -> object:

@@ -32,6 +32,10 @@ _PLACES: Mapping[str, str] = {
 }
 
 
+ANONYMOUS = "struct"
+"""A struct without a name: in messages about one of its fields nothing stands before the dot."""
+
+
 class BadBody(Exception):
     """A body that cannot be decoded; the message is Go's."""
 
@@ -94,7 +98,8 @@ def members(value: Any, go_struct: str, fields: Mapping[str, Type], path: str = 
             unknown.append(member)
         elif content is not None:
             type_ = fields[name]
-            where = f"struct field {go_struct.rpartition('.')[2]}.{path}{name} of type {type_.name}"
+            owner = "" if go_struct == ANONYMOUS else go_struct.rpartition(".")[2]
+            where = f"struct field {owner}.{path}{name} of type {type_.name}"
             given[name] = _converted(content, type_, where)
     return given, unknown
 

@@ -14,11 +14,13 @@ from starlette.routing import Route
 
 from vaurien import plugins
 from vaurien.control import answers, checks
-from vaurien.control.answers import App, BadRequest, Receive, Scope, Send
+from vaurien.control.answers import BadRequest, Receive, Scope, Send
 from vaurien.errors import UnknownName, VaurienError
 from vaurien.hub import Hub
 from vaurien.model import Mix, Share
-from vaurien.proxy import Proxy
+from vaurien.steering import Steered
+
+PATHS = ("/behavior", "/handler", "/behaviors", "/handlers", "/backend")
 
 NAMES = ("abort", "blackout", "delay", "dummy", "error", "hang", "transient")
 """The behaviors of the original."""
@@ -28,7 +30,7 @@ _WHOLE = 100.0
 Options: TypeAlias = Mapping[str, Mapping[str, Any]]
 """The options given to plugins when the program started, by sections such as ``behavior:delay``."""
 
-Handler: TypeAlias = Callable[[Proxy, dict[str, Any]], Awaitable[object]]
+Handler: TypeAlias = Callable[[Steered, dict[str, Any]], Awaitable[object]]
 
 
 def routes(hub: Hub, options: Options) -> list[Route]:
@@ -37,35 +39,31 @@ def routes(hub: Hub, options: Options) -> list[Route]:
     behavior = _Endpoint(hub, {"GET": original.get_behavior, "PUT": original.set_behavior})
     behaviors = _Endpoint(hub, {"GET": original.list_behaviors})
     backend = _Endpoint(hub, {"GET": original.get_backend, "PUT": original.set_backend})
-    found: dict[str, App] = {
-        "/behavior": behavior,
-        "/handler": behavior,
-        "/behaviors": behaviors,
-        "/handlers": behaviors,
-        "/backend": backend,
-    }
-    return [Route(path, endpoint) for path, endpoint in found.items()]
+    return [
+        Route(path, endpoint)
+        for path, endpoint in zip(PATHS, (behavior, behavior, behaviors, behaviors, backend), strict=True)
+    ]
 
 
 class _Original:
     def __init__(self, hub: Hub, options: Options) -> None:
         self._hub, self._options = hub, options
 
-    async def get_behavior(self, proxy: Proxy, body: dict[str, Any]) -> object:
+    async def get_behavior(self, proxy: Steered, body: dict[str, Any]) -> object:
         shares = [share for share in proxy.policy.mix.shares if share.percent]
         if not shares:
             return {"behavior": "dummy"}
         alone = len(shares) == 1 and shares[0].percent == _WHOLE
         return {"behavior": shares[0].behavior if alone else str(Mix(tuple(shares)))}
 
-    async def set_behavior(self, proxy: Proxy, body: dict[str, Any]) -> object:
+    async def set_behavior(self, proxy: Steered, body: dict[str, Any]) -> object:
         """A behavior by its name, or a mix in its text form, which is what `get_behavior` says of one."""
         options = {option: value for option, value in body.items() if option != "name"}
         shares = Mix.parse(_text(body, "name")).shares
         if options and len(shares) != 1:
             raise BadRequest(400, "options need a single behavior; this is a mix", f"/{next(iter(options))}")
         made = tuple(Share(share.percent, share.behavior, self._with(share.behavior, options)) for share in shares)
-        self._hub.set_mix(proxy.config.name, Mix(made))
+        await self._hub.set_mix(proxy.config.name, Mix(made))
         return {"status": "ok"}
 
     def _with(self, behavior: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -78,14 +76,17 @@ class _Original:
             raise
         return {**self._options.get(f"{plugin.kind}:{plugin.name}", {}), **options}
 
-    async def list_behaviors(self, proxy: Proxy, body: dict[str, Any]) -> object:
+    async def list_behaviors(self, proxy: Steered, body: dict[str, Any]) -> object:
         return {"behaviors": sorted({*NAMES, *plugins.brought("behavior"), *plugins.brought("handler")})}
 
-    async def get_backend(self, proxy: Proxy, body: dict[str, Any]) -> object:
+    async def get_backend(self, proxy: Steered, body: dict[str, Any]) -> object:
         return {"backend": str(proxy.backend)}
 
-    async def set_backend(self, proxy: Proxy, body: dict[str, Any]) -> object:
-        proxy.set_backend(checks.address(_text(body, "backend"), "/backend", dialled=True))
+    async def set_backend(self, proxy: Steered, body: dict[str, Any]) -> object:
+        address = checks.address(_text(body, "backend"), "/backend", dialled=True)
+        for name in body.keys() - {"backend"}:
+            raise BadRequest(400, f"there is no field {name!r}; expected backend alone", f"/{name}")
+        await proxy.set_backend(address)
         return {"status": "ok"}
 
 
@@ -106,26 +107,26 @@ class _Endpoint:
         try:
             response = await self._respond(request)
         except BadRequest as error:
-            response = _failure(error.status, str(error), error.pointer or "")
+            response = failure(error.status, str(error), error.pointer or "")
         except VaurienError as error:
-            response = _failure(404 if isinstance(error, UnknownName) else 400, str(error))
+            response = failure(404 if isinstance(error, UnknownName) else 400, str(error))
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
         handler = self._methods.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             allowed = ", ".join(self._methods)
-            failed = _failure(405, f"{request.method} is not a method of this path; expected {allowed}", "", "method")
+            failed = failure(405, f"{request.method} is not a method of this path; expected {allowed}", "", "method")
             failed.headers["allow"] = allowed
             return failed
         body = checks.decode(await answers.body(request), dict[str, Any]) if request.method == "PUT" else {}
         proxy = next(iter(self._hub.proxies.values()), None)
         if proxy is None:
-            return _failure(404, "there is no proxy", "", "path")
+            return failure(404, "there is no proxy", "", "path")
         return answers.answer(await handler(proxy, body))
 
 
-def _failure(status: int, description: str, pointer: str = "", location: str = "body") -> Response:
-    """An error as the original's clients read it."""
+def failure(status: int, description: str, pointer: str = "", location: str = "body") -> Response:
+    """An error as the original's clients read it; *location* is the part of the request that is wrong."""
     error = {"location": location, "name": pointer.rpartition("/")[2] or None, "description": description}
     return answers.answer({"status": "error", "errors": [error]}, status)

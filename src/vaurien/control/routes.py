@@ -99,9 +99,8 @@ class _Endpoint:
         return Response(status_code=204) if value is None else answers.answer(value, route.status)
 
     async def _read(self, route: Route, request: Request) -> Call:
-        body = None
-        if route.body is not None:
-            body = checks.decode(await answers.body(request), route.body)
+        sent = b"" if route.method == "GET" else await answers.body(request)
+        body = None if route.body is None else checks.decode(sent, route.body)
         return Call(
             self._hub, self._recent, request.path_params, request.query_params, body, request.headers, self._seed
         )

@@ -9,16 +9,27 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from vaurien.control.answers import App, Receive, Scope, Send, failure
+from starlette.responses import Response
+
+from vaurien.control.answers import App, BadRequest, Receive, Scope, Send, check_length, failure
 from vaurien.errors import OptionError
 from vaurien.model import Address
 
 OPEN_PATHS = frozenset({"/healthz"})
 """What may be asked without a token: whoever watches over a container has none, and learns nothing."""
+
+
+Refused: TypeAlias = Callable[[str, int, str], Response]
+"""Makes the answer to a refused request of its path, the status and the reason, in the words of an interface."""
+
+
+def _plainly(_path: str, status: int, message: str) -> Response:
+    return failure(status, message)
 
 
 class Refusal(Exception):
@@ -32,14 +43,24 @@ class Refusal(Exception):
 class Guard:
     """Passes on to *app* what comes from a program, and refuses what comes from a web page, or without the token.
 
-    *listen* is where requests arrive; *names* are further names by which the interface may be called. With a *token*
-    every request must bear it (RFC 6750, section 2.1).
+    *listen* is where requests arrive; *names* are further names by which the interface may be called, or ``None`` for
+    all there are. With a *token* every request must bear it (RFC 6750, section 2.1). What is refused is answered by
+    *refused*.
     """
 
-    def __init__(self, app: App, listen: Address, *, names: Collection[str] = (), token: str | None = None) -> None:
-        self._app = app
+    def __init__(
+        self,
+        app: App,
+        listen: Address,
+        *,
+        names: Collection[str] | None = (),
+        token: str | None = None,
+        refused: Refused = _plainly,
+    ) -> None:
+        self._app, self._refused = app, refused
         self._listen = listen
-        self._names = frozenset(name.lower() for name in (*names, *_own_names(listen)))
+        self._any_name = names is None
+        self._names = frozenset(name.lower() for name in (*(names or ()), *_own_names(listen)))
         self._token = None if token is None else token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,19 +69,27 @@ class Guard:
             try:
                 self.check(headers, scope["path"])
             except Refusal as refusal:
-                challenge = {"www-authenticate": "Bearer"} if refusal.status == 401 else {}
-                await failure(refusal.status, str(refusal), headers=challenge)(scope, receive, send)
+                response = self._refused(scope["path"], refusal.status, str(refusal))
+                if refusal.status == 401:
+                    response.headers["www-authenticate"] = "Bearer"
+                await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
     def check(self, headers: Mapping[str, str], path: str) -> None:
         """Raise `Refusal` for a request to *path* with *headers*, their names in lower case."""
         host = headers.get("host", "")
-        if self._listen.path is None:
+        if self._any_name:
+            _check_no_origin(headers)
+        elif self._listen.path is None:
             self._check_host(host)
         _check_origin(headers.get("origin"), host)
         if self._token is not None and path not in OPEN_PATHS:
             _check_token(headers.get("authorization", ""), self._token)
+        try:
+            check_length(headers)
+        except BadRequest as error:
+            raise Refusal(error.status, str(error)) from None
 
     def _check_host(self, host: str) -> None:
         name, local = host_name(host), _is_loopback(self._listen.host)
@@ -81,6 +110,16 @@ def _check_origin(origin: str | None, host: str) -> None:
         raise Refusal(403, f"Origin {origin!r} is another site; web pages may not steer proxies")
 
 
+def _check_no_origin(headers: Mapping[str, str]) -> None:
+    """Where every name will do, a page that renamed itself cannot be told by it.
+
+    But browsers name a page's origin in all requests that may change something, also to the page's own site (the Fetch
+    standard, section 3.2.5), and programs do not.
+    """
+    if "origin" in headers:
+        raise Refusal(403, "an Origin is only sent by web pages, which may not steer proxies")
+
+
 def _check_token(authorization: str, token: bytes) -> None:
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token):
@@ -98,6 +137,12 @@ def host_name(host: str) -> str:
 def exposed(listen: Address, token: str | None) -> bool:
     """Whether whoever reaches *listen* from another machine may steer the proxies."""
     return token is None and listen.path is None and not _is_loopback(listen.host)
+
+
+def warning(address: Address, remedy: str) -> str:
+    """What is said when *address* is `exposed`; *remedy* keeps others out."""
+    expected = f"{remedy}, or an address of this machine alone"
+    return f"warning: whoever reaches {address} can steer the proxies; expected {expected}"
 
 
 def read_token(path: str, *, source: str | None = None) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import uvicorn
 
 from vaurien.control.answers import App
-from vaurien.engine.listener import remove_stale
+from vaurien.control.arriving import Arriving
+from vaurien.engine.binding import remove_stale
 from vaurien.errors import BindError
 from vaurien.model import Address
 
@@ -27,7 +28,7 @@ class Server:
         self._listen = listen
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=Arriving,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -33,6 +33,8 @@ TOXICS: Mapping[str, Toxic] = {
 }
 """Toxiproxy's own. Every other behavior can be had as a toxic too, its options being the attributes."""
 
+_OTHER = Toxic("Toxic")
+
 _FIELDS = {"name": STRING, "type": STRING, "stream": STRING, "toxicity": FLOAT32, "attributes": ANY}
 _STREAMS = {"upstream": Stream.UPSTREAM, "downstream": Stream.DOWNSTREAM}
 
@@ -79,9 +81,13 @@ def draft(value: Any, *, strict: bool) -> Draft:
 
 def updated(fault: Fault, value: Any, *, strict: bool) -> Fault:
     """*fault* with the attributes and the toxicity that *value*, a body, gives. Raises `BadBody`."""
-    given, unknown = go_json.members(value, "struct", {"attributes": ANY, "toxicity": FLOAT32})
+    given, unknown = go_json.members(value, go_json.ANONYMOUS, {"attributes": ANY, "toxicity": FLOAT32})
     _check_unknown([name for name in unknown if name.casefold() not in _FIELDS], strict)
-    options = {**fault.options, **_options(fault.behavior, given.get("attributes"), strict)}
+    attributes = given.get("attributes")
+    if attributes is not None and not isinstance(attributes, go_json.Object):
+        toxic = TOXICS.get(fault.behavior, _OTHER)
+        raise go_json.mismatch(attributes, f"struct field .attributes of type toxics.{toxic.go_struct}")
+    options = {**fault.options, **_options(fault.behavior, attributes, strict)}
     toxicity = _toxicity(given["toxicity"]) if "toxicity" in given else fault.probability
     return msgspec.structs.replace(fault, options=options, probability=toxicity)
 
@@ -104,7 +110,7 @@ def listed(faults: tuple[Fault, ...]) -> list[dict[str, Any]]:
 
 def _options(behavior: str, attributes: Any, strict: bool) -> dict[str, Any]:
     """The options that *attributes* give: Toxiproxy's, as Go reads them, and those that only this program has."""
-    toxic = TOXICS.get(behavior, Toxic("Toxic"))
+    toxic = TOXICS.get(behavior, _OTHER)
     fields = {**_further(behavior), **toxic.attributes}
     given, unknown = go_json.members(attributes, toxic.go_struct, fields, "attributes.")
     _check_unknown(unknown, strict)

@@ -22,7 +22,7 @@ from vaurien.control.go_net import every_interface, listen_address, listen_error
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName, VaurienError
 from vaurien.hub import Hub
 from vaurien.model import Address, Fault, Policy, ProxyConfig
-from vaurien.proxy import Proxy
+from vaurien.steering import Steered
 
 VERSION = "2.12.0"
 """The release of Toxiproxy whose interface this is; clients ask for it."""
@@ -31,6 +31,8 @@ _FIELDS = {"name": STRING, "listen": STRING, "upstream": STRING, "enabled": BOOL
 _IGNORED = frozenset({"logger"})  # a listing shows it, and a client may send it back
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+Metrics: TypeAlias = Callable[[], Awaitable[bytes]]
+"""Makes the page of figures."""
 Given: TypeAlias = Mapping[str, Any]
 
 
@@ -42,7 +44,7 @@ class Failure(Exception):
         super().__init__(message)
 
 
-def router(hub: Hub, *, seed: str = "0", strict: bool = False, metrics: Callable[[], bytes] | None = None) -> Router:
+def router(hub: Hub, *, seed: str = "0", strict: bool = False, metrics: Metrics | None = None) -> Router:
     """The interface as an application.
 
     *seed* is that of new proxies. *metrics* makes the page of ``/metrics``; without it there is no such route.
@@ -169,15 +171,17 @@ class _Proxies:
         return _json(_shown(await self._hub.change(name, listen=listen, backend=backend, enabled=enabled)))
 
     async def delete(self, request: Request) -> Response:
+        await _body(request)
         await self._hub.delete(request.path_params["proxy"])
         return Response(status_code=204)
 
     async def reset(self, request: Request) -> Response:
+        await _body(request)
         await self._hub.reset()
         return Response(status_code=204)
 
     async def populate(self, request: Request) -> Response:
-        done: list[Proxy] = []
+        done: list[Steered] = []
         failure: Exception | None
         try:
             configs, failure = self._reader.configs(go_json.decode(await _body(request)))
@@ -209,7 +213,7 @@ class _Toxics:
         if any(draft.name == fault.name for fault in self._hub.get(name).policy.faults):
             raise Conflict("fault", draft.name)
         fault = draft.fault(strict=self._strict)
-        self._hub.add_fault(name, fault)
+        await self._hub.add_fault(name, fault)
         return _json(toxics.shown(fault))
 
     async def show(self, request: Request) -> Response:
@@ -219,11 +223,12 @@ class _Toxics:
         self._fault(request)
         value = go_json.decode(await _body(request))
         fault = toxics.updated(self._fault(request), value, strict=self._strict)
-        self._hub.change_fault(request.path_params["proxy"], fault)
+        await self._hub.change_fault(request.path_params["proxy"], fault)
         return _json(toxics.shown(fault))
 
     async def delete(self, request: Request) -> Response:
-        self._hub.remove_fault(request.path_params["proxy"], request.path_params["toxic"])
+        await _body(request)
+        await self._hub.remove_fault(request.path_params["proxy"], request.path_params["toxic"])
         return Response(status_code=204)
 
     def _fault(self, request: Request) -> Fault:
@@ -260,8 +265,18 @@ async def _guarded(handler: Handler, request: Request) -> Response:
         return await handler(request)
     except ERRORS as error:
         failure = described_error(error)
-        content = go_json.encode({"error": str(failure), "status": failure.status}).decode()
-        return _plain(content + "\n", failure.status)
+        return failed(failure.status, str(failure))
+
+
+def failed(status: int, message: str) -> Response:
+    """An error as Toxiproxy's clients read it."""
+    content = go_json.encode({"error": message, "status": status}).decode()
+    return _plain(content + "\n", status)
+
+
+def refused(_path: str, status: int, message: str) -> Response:
+    """The answer to a request that was not let in."""
+    return failed(status, message)
 
 
 ERRORS = (VaurienError, BadBody, Failure, toxics.InvalidStream, toxics.InvalidType)
@@ -297,7 +312,7 @@ def _require(given: Given, where: str = "") -> None:
             raise Failure(400, f"missing required field: {field}{where}")
 
 
-def _shown(proxy: Proxy) -> dict[str, Any]:
+def _shown(proxy: Steered) -> dict[str, Any]:
     backend = proxy.backend
     return {
         "name": proxy.config.name,
@@ -314,9 +329,9 @@ async def _version(_: Request) -> Response:
     return Response(content, headers={"content-type": "application/json;charset=utf-8"})
 
 
-def _page(metrics: Callable[[], bytes]) -> Handler:
+def _page(metrics: Metrics) -> Handler:
     async def page(_: Request) -> Response:
-        return Response(metrics(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
+        return Response(await metrics(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
     return page
 
@@ -327,14 +342,15 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _plain(text: str, status: int) -> Response:
-    return PlainTextResponse(text, status, headers={"X-Content-Type-Options": "nosniff"})
+    return PlainTextResponse(text, status, headers={"X-Content-Type-Options": "nosniff", **answers.closing(status)})
 
 
 def _json(value: object, status: int = 200) -> Response:
-    return Response(go_json.encode(value), status, media_type="application/json")
+    return Response(go_json.encode(value), status, answers.closing(status), media_type="application/json")
 
 
 async def _body(request: Request) -> bytes:
+    """The body, also where it does not matter: it has the same limits everywhere."""
     try:
         return await answers.body(request)
     except answers.BadRequest as error:

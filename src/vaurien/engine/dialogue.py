@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from vaurien.engine.active import Active
-from vaurien.engine.exchange import Exchange, View
+from vaurien.engine.exchange import NO_MESSAGE, Exchange, Message, View
 from vaurien.framing import Framing, Head, Mark, Piece, Protocol
 from vaurien.model import Scope
 
@@ -105,7 +105,7 @@ class Dialogue:
         passed = []
         for mark, piece in pieces:
             if isinstance(mark, Head):
-                passed.append(self._head_of(self._begin(mark)) if mark.request else piece)
+                passed.append(self._begin(mark).heads[True] if mark.request else piece)
                 if not mark.request:
                     self._turn_to(mark)
             elif mark is _BODY:
@@ -169,6 +169,9 @@ class Dialogue:
     def _begin(self, head: Head) -> Exchange:
         self._count += 1
         self._asking = exchange = Exchange(self._count, head, self._offset)
+        changed = self.protocol.rewrite(head, self.connection.backend_address)
+        if changed is not None:
+            exchange.heads[True] = changed
         self._open.append(exchange)
         return exchange
 
@@ -183,16 +186,9 @@ class Dialogue:
             self.framing.withdraw(head)
             await self._answer(True)
         else:
-            sent = self._head_of(exchange)
+            sent = exchange.take_head(True)
             exchange.record(sent)
             await self._forward(True, sent, at)
-
-    def _head_of(self, exchange: Exchange) -> bytes:
-        """The request's head as the backend is to see it."""
-        changed = self.protocol.rewrite(exchange.request, self.connection.backend_address)
-        if changed is not None:
-            exchange.rewrite(changed)
-        return exchange.take_head(True)
 
     def _draw(self, exchange: Exchange) -> None:
         """Throw the dice of everything that is thrown once per exchange."""
@@ -242,16 +238,21 @@ class Dialogue:
 
     def _arm(self, to_backend: bool, exchange: Exchange | None) -> None:
         """Faults that are drawn per exchange act on the bytes of their own exchanges only."""
-        for stage in self.connection.link(to_backend).stages:
-            if stage.active.entry.per_exchange:
-                stage.armed = exchange is not None and stage.active in exchange.drawn
+        if self.connection.link(to_backend).stages:
+            self.connection.chain(to_backend).begin(self._message(to_backend, exchange) if exchange else NO_MESSAGE)
+
+    def _message(self, to_backend: bool, exchange: Exchange) -> Message:
+        def view(active: Active) -> View:
+            return View(active, exchange, self.connection, self.protocol, to_backend)
+
+        return Message(exchange.drawn, view)
 
     async def _hook(self, active: Active, name: str, exchange: Exchange) -> None:
         if name not in active.entry.hooks or active.stopped or self.connection.over:
             return
         hook: Callable[[View], Awaitable[None]] = getattr(active.behavior, name)
         try:
-            await hook(View(active, exchange, self.connection, self.protocol))
+            await hook(View(active, exchange, self.connection, self.protocol, name == "on_request"))
         except BaseException as error:  # the plugin's own code may raise anything
             active.raised(error)  # interrupted: the exchange goes on undisturbed
 
@@ -259,7 +260,7 @@ class Dialogue:
         """The exchange whose response *head* begins."""
         self._answering = exchange = self._open[0] if self._open else None
         if exchange is not None:
-            exchange.response = head
+            exchange.answers(head)
         return exchange
 
     async def _response(self, head: Head, at: float) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
 from vaurien import hooks
 from vaurien.engine.active import Active
 from vaurien.engine.journal import Place, place
@@ -15,6 +17,19 @@ if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
 
 S = TypeVar("S")
+
+
+class Message(msgspec.Struct, frozen=True):
+    """The bytes that follow are of a message in an exchange that *drawn* are in play for; *view* shows it to a fault.
+
+    Without a *view* they are of no exchange.
+    """
+
+    drawn: tuple[Active, ...] = ()
+    view: Callable[[Active], View] | None = None
+
+
+NO_MESSAGE = Message()
 
 REPEAT_LIMIT = 2**20
 """Bytes of a request that are kept to be sent again."""
@@ -29,13 +44,13 @@ class Exchange:
     """A request and its response on their way through the proxy."""
 
     __slots__ = (
-        "_changed",
         "_copy",
         "_injected",
         "_swallowed",
         "asked",
         "done",
         "drawn",
+        "heads",
         "hits",
         "number",
         "offset",
@@ -51,6 +66,8 @@ class Exchange:
         """Where the request begins in the client's stream."""
         self.request = request
         self.response: Head | None = None
+        self.heads = [b"", request.data]
+        """The heads of the response and of the request, as they are sent."""
         self.drawn: tuple[Active, ...] = ()
         """The faults in play for it, in the order they act."""
         self.undecided: tuple[Active, ...] = ()
@@ -63,7 +80,6 @@ class Exchange:
         """The answer of our own."""
         self.hits: frozenset[str] = _NO_FAULT
         self._swallowed: frozenset[bool] = _NO_DIRECTION
-        self._changed: bytes | None = None
         self._injected: bytes = b""
         self._copy: bytearray | None = None  # of the request, when it is to be sent twice
 
@@ -90,14 +106,9 @@ class Exchange:
         """Let the message at hand go nowhere; of a request that is needed, its response instead."""
         self._swallowed |= {self.response is None and not self.request.needed}
 
-    def change(self, head: bytes) -> None:
-        """Send *head* in place of the head at hand."""
-        self._changed = head
-
-    def rewrite(self, head: bytes) -> None:
-        """Send *head* in place of the head at hand, unless a behavior has changed it."""
-        if self._changed is None:
-            self._changed = head
+    def answers(self, response: Head) -> None:
+        """*response* is the head of its response."""
+        self.response, self.heads[False] = response, response.data
 
     def repeat(self) -> None:
         """Send the request twice."""
@@ -126,21 +137,23 @@ class Exchange:
 
     def take_head(self, to_backend: bool) -> bytes:
         """The bytes to send as the head of this direction."""
-        head = self.request if to_backend or self.response is None else self.response
-        data = head.data if self._changed is None else self._changed
-        middle = len(data) // 2
-        result = data[:middle] + self._injected + data[middle:] if self._injected else data
-        self._changed, self._injected = None, b""
-        return result
+        if self._injected and not to_backend:
+            head, middle = self.heads[False], len(self.heads[False]) // 2
+            self.heads[False] = head[:middle] + self._injected + head[middle:]
+            self._injected = b""
+        return self.heads[to_backend]
 
 
 class View:
-    """`hooks.Exchange`: an exchange as the fault *active* sees it."""
+    """`hooks.Exchange`: an exchange as the fault *active* sees it, with the message *to_backend* at hand, or back."""
 
-    __slots__ = ("_active", "_connection", "_exchange", "_protocol")
+    __slots__ = ("_active", "_connection", "_exchange", "_protocol", "_to_backend")
 
-    def __init__(self, active: Active, exchange: Exchange, connection: Connection, protocol: Protocol) -> None:
+    def __init__(
+        self, active: Active, exchange: Exchange, connection: Connection, protocol: Protocol, to_backend: bool
+    ) -> None:
         self._active, self._exchange, self._connection, self._protocol = active, exchange, connection, protocol
+        self._to_backend = to_backend
 
     @property
     def connection(self) -> hooks.Connection:
@@ -166,6 +179,11 @@ class View:
     def response(self) -> Head | None:
         """The response's head."""
         return self._exchange.response
+
+    @property
+    def head(self) -> bytes:
+        """The head at hand, as it is sent."""
+        return self._exchange.heads[self._to_backend]
 
     @property
     def random(self) -> Random:
@@ -214,7 +232,7 @@ class View:
     def change(self, head: bytes) -> None:
         """Send another head."""
         self._hit()
-        self._exchange.change(head)
+        self._exchange.heads[self._to_backend] = head
 
     def inject(self, data: bytes) -> None:
         """Put bytes into the message's head."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaurien.engine import eager
 from vaurien.engine.active import Active
-from vaurien.engine.stage import Receiver, Sink, Stage
+from vaurien.engine.stage import Intake, Sink, Stage
 
 if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
@@ -90,7 +90,7 @@ class Link:
         """A hook on these bytes waits."""
         self.closed = False
         """Nothing is to be read or written any more."""
-        self.intake: Receiver | None = None
+        self.intake: Intake | None = None
         self.at_once: Callable[[bytes], bytes] | None = None
         """What is to be sent of a chunk, while the intake has nothing to wait for."""
         self.stages: list[Stage] = []
@@ -299,7 +299,8 @@ class Link:
                 return
             coroutine = self._next()
         self.busy = False
-        self.settle()
+        if self._reader is None or self.connection.unsettled:  # `update` was called, or is waited for
+            self.settle()
 
     def _resume(self, _: asyncio.Task[None]) -> None:
         self._work(self._next())

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
+import msgspec
+
 from vaurien import hooks, options, plugins
 from vaurien.engine.matching import Matcher
 from vaurien.errors import OptionError
@@ -34,7 +36,7 @@ class Entry:
         self.key, self.name, self.fault, self.of_mix = key, fault.name, fault, of_mix
         self.matcher = matcher
         self.plugin, self.instance = plugin, instance
-        self.hooks = hooks.overridden(plugin.target) if plugin.style == "modern" else frozenset()
+        self.hooks = _hooks(plugin.target, fault.stream) if plugin.style == "modern" else frozenset()
 
     @property
     def blocking(self) -> bool:
@@ -55,6 +57,11 @@ class Entry:
     def label(self) -> str:
         """A share's behavior, with its ordinal when it is not the first share of that behavior."""
         return self.key.removeprefix("mix ").removesuffix(" 1")
+
+    @property
+    def closes_port(self) -> bool:
+        """Whether nobody may connect while it is set."""
+        return self.plugin.style == "modern" and self.plugin.target.closes_port
 
     def handles(self, *names: str) -> bool:
         """Whether it has one of the hooks *names*."""
@@ -92,6 +99,8 @@ class Plan:
         self._limits = tuple(itertools.accumulate(share.percent for share in shares))
         self.draws = any(entry.hooks or entry.blocking for entry in self.mix)
         self.hooked = any(entry.hooks for entry in self.faults)
+        self.closed = any(entry.closes_port for entry in self.faults)
+        """Whether nobody may connect."""
         self.calm = not (self.draws or self.hooked or self.blocking)
         """Whether nothing in it acts on bytes or exchanges."""
         self.framed = self._needs_framing()
@@ -126,6 +135,8 @@ class Plan:
         matcher = Matcher(fault.match, self.protocol, f"fault {fault.name!r}")
         entry = Entry(key, fault, plugin, instance, matcher, of_mix=of_mix)
         _check_scope(entry)
+        if entry.closes_port:
+            _check_choices(entry)
         return entry
 
     def draw(self, random: Random) -> Entry | None:
@@ -157,6 +168,28 @@ def _check_scope(entry: Entry) -> None:
             value,
             f"no choice of exchanges: {entry.fault.behavior!r} acts on whole connections",
         )
+
+
+def _check_choices(entry: Entry) -> None:
+    """Refuse a fault that closes the port, which is closed for everybody, if it is to choose. Raises `OptionError`."""
+    fault, plain = entry.fault, Fault(name="", behavior="")
+    if entry.of_mix:
+        wanted = f"a fault of its own: {fault.behavior!r} closes the port for everybody, not for a share of exchanges"
+        raise OptionError("behavior", fault.behavior, wanted)
+    for field in ("probability", "scope", "window", "match"):
+        value = getattr(fault, field)
+        if value != getattr(plain, field):
+            shown = msgspec.to_builtins(value)
+            wanted = f"it to be left out: {fault.behavior!r} closes the port for everybody, or not at all"
+            raise OptionError(f"fault {fault.name!r} {field}", shown, wanted)
+
+
+def _hooks(behavior: type[hooks.Behavior], stream: Stream) -> frozenset[str]:
+    """The hooks of *behavior* that are in play in *stream*."""
+    found = hooks.overridden(behavior)
+    if not behavior.by_stream or stream is Stream.BOTH:
+        return found
+    return found - {"on_response" if stream is Stream.UPSTREAM else "on_request"}
 
 
 def _keys(shares: tuple[Share, ...]) -> list[str]:

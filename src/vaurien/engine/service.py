@@ -83,8 +83,7 @@ class Service:
 
     def number(self) -> int:
         """The next connection's ordinal, from 1."""
-        self.traffic.accepted += 1
-        return self.traffic.accepted
+        return self.traffic.number()
 
     def random_for(self, connection: int, key: str) -> Random:
         """The generator of the fault *key* on a connection: the same whatever other faults there are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from vaurien.engine.blocking import Lane
     from vaurien.engine.connection import Connection
     from vaurien.engine.link import Link
+
+
+ALL: Sequence[int] = range(1, sys.maxsize)
+"""The ordinals of connections where all are in one process."""
 
 
 class ConnectionInfo(msgspec.Struct, frozen=True):
@@ -51,6 +56,20 @@ class Bytes(msgspec.Struct, frozen=True):
 
     def __add__(self, other: Bytes) -> Bytes:
         return Bytes(self.read + other.read, self.written + other.written)
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """A proxy so far: connections *accepted* and *open*, bytes *waiting* in these, bytes of each direction in total."""
+
+    accepted: int = 0
+    open: int = 0
+    waiting: int = 0
+    to_backend: Bytes = Bytes()
+    to_client: Bytes = Bytes()
+
+    def __add__(self, other: Figures) -> Figures:
+        pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
+        return Figures(*(one + another for one, another in pairs))
 
 
 _NOTHING = Bytes()
@@ -94,11 +113,20 @@ class Meter:
 
 
 class Traffic:
-    """Totals of a proxy over the connections that are over; it survives the proxy's restarts."""
+    """Totals of a proxy over the connections that are over; it survives the proxy's restarts.
 
-    def __init__(self) -> None:
+    Its connections get their numbers from *ordinals*.
+    """
+
+    def __init__(self, ordinals: Sequence[int] = ALL) -> None:
+        self._ordinals = ordinals
         self.accepted = 0
         self._over = [_NOTHING, _NOTHING]  # to the client, to the backend
+
+    def number(self) -> int:
+        """One more connection was accepted: its ordinal."""
+        self.accepted += 1
+        return self._ordinals[self.accepted - 1]
 
     def add(self, meter: Meter) -> None:
         """The connection of *meter* is over."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
@@ -21,11 +20,6 @@ from vaurien.events import Event, Failed, Injected
 from vaurien.model import Address, Policy
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-_TICK = 0.25
-"""Seconds between two looks at the loop's punctuality."""
-
-_DIRECTIONS = {True: "upstream", False: "downstream"}
 
 
 class Bytes(Protocol):
@@ -40,12 +34,28 @@ class Bytes(Protocol):
         """Written to the destination."""
 
 
-class Connection(Protocol):
-    """An open connection."""
+class Figures(Protocol):
+    """What has passed through a proxy."""
+
+    @property
+    def accepted(self) -> int:
+        """How many connections it ever accepted."""
+
+    @property
+    def open(self) -> int:
+        """How many are open."""
 
     @property
     def waiting(self) -> int:
-        """Bytes that wait in it."""
+        """Bytes that wait in these."""
+
+    @property
+    def to_backend(self) -> Bytes:
+        """The bytes of one direction."""
+
+    @property
+    def to_client(self) -> Bytes:
+        """The bytes of the other."""
 
 
 class Proxy(Protocol):
@@ -63,43 +73,8 @@ class Proxy(Protocol):
     def policy(self) -> Policy:
         """Its faults."""
 
-    @property
-    def accepted(self) -> int:
-        """How many connections it ever accepted."""
-
-    @property
-    def connections(self) -> Collection[Connection]:
-        """The open ones."""
-
-    def traffic(self, to_backend: bool) -> Bytes:
-        """The bytes of a direction."""
-
-
-class LoopLag:
-    """How late the running loop runs what is due: what a client's byte may have to wait beside its faults."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._worst = 0.0
-        self._due = 0.0
-        self._plan()
-
-    def take(self) -> float:
-        """The longest delay since it was last asked, in seconds."""
-        worst, self._worst = self._worst, 0.0
-        return worst
-
-    def close(self) -> None:
-        """Look no more."""
-        self._timer.cancel()
-
-    def _plan(self) -> None:
-        self._due = time.monotonic() + _TICK
-        self._timer = self._loop.call_later(_TICK, self._look)
-
-    def _look(self) -> None:
-        self._worst = max(self._worst, time.monotonic() - self._due)
-        self._plan()
+    async def figures(self) -> Figures:
+        """What has passed through it."""
 
 
 class ProxyFigures:
@@ -107,6 +82,7 @@ class ProxyFigures:
 
     def __init__(self, proxies: Mapping[str, Proxy], lag: Callable[[], float]) -> None:
         self._proxies, self._lag = proxies, lag
+        self._seen: Sequence[tuple[str, Proxy, Figures]] = ()
         self._failed: Counter[tuple[str, str]] = Counter()
         self._hits: Counter[tuple[str, str]] = Counter()
 
@@ -122,8 +98,12 @@ class ProxyFigures:
         faults = self._proxies[proxy].policy.faults if proxy in self._proxies else ()
         return next((one.behavior for one in faults if one.name == fault), fault)
 
+    async def look(self) -> None:
+        """Ask the proxies, for the next `collect`."""
+        self._seen = [(name, proxy, await proxy.figures()) for name, proxy in list(self._proxies.items())]
+
     def collect(self) -> Iterator[Metric]:
-        """The figures of this moment."""
+        """The figures of the last `look`."""
         for counter in (self._failed, self._hits):
             for key in [key for key in counter if key[0] not in self._proxies]:
                 del counter[key]
@@ -143,10 +123,9 @@ class ProxyFigures:
         labels = ("direction", "listener", "proxy", "upstream")
         received = CounterMetricFamily("toxiproxy_proxy_received_bytes", "Bytes read", labels=labels)
         sent = CounterMetricFamily("toxiproxy_proxy_sent_bytes", "Bytes written", labels=labels)
-        for name, proxy in self._proxies.items():
-            for to_backend, direction in _DIRECTIONS.items():
+        for name, proxy, figures in self._seen:
+            for direction, traffic in (("upstream", figures.to_backend), ("downstream", figures.to_client)):
                 values = (direction, str(proxy.address), name, str(proxy.backend))
-                traffic = proxy.traffic(to_backend)
                 received.add_metric(values, traffic.read)
                 sent.add_metric(values, traffic.written)
         yield from (received, sent)
@@ -163,11 +142,10 @@ class ProxyFigures:
         refused = CounterMetricFamily(
             "vaurien_connections_refused", "Times that there was no room to accept", labels=("proxy",)
         )
-        for name, proxy in self._proxies.items():
-            connections = proxy.connections
-            gauges["open"].add_metric((name,), len(connections))
-            gauges["waiting"].add_metric((name,), sum(one.waiting for one in connections))
-            accepted.add_metric((name,), proxy.accepted)
+        for name, _, figures in self._seen:
+            gauges["open"].add_metric((name,), figures.open)
+            gauges["waiting"].add_metric((name,), figures.waiting)
+            accepted.add_metric((name,), figures.accepted)
             dials.add_metric((name,), self._failed[name, "dial"])
             refused.add_metric((name,), self._failed[name, "accept"])
         yield from (*gauges.values(), accepted, dials, refused)
@@ -185,7 +163,7 @@ class RuntimeFigures:
         yield GaugeMetricFamily("go_goroutines", "A stand-in: tasks and threads", count)
 
 
-def page(proxy_figures: ProxyFigures | None, *, runtime: bool) -> Callable[[], bytes]:
+def page(proxy_figures: ProxyFigures | None, *, runtime: bool) -> Callable[[], Awaitable[bytes]]:
     """What makes the page of these figures, to be called in the loop's thread."""
     registry = CollectorRegistry()
     if proxy_figures is not None:
@@ -194,4 +172,10 @@ def page(proxy_figures: ProxyFigures | None, *, runtime: bool) -> Callable[[], b
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         registry.register(RuntimeFigures())
-    return lambda: generate_latest(registry)
+
+    async def made() -> bytes:
+        if proxy_figures is not None:
+            await proxy_figures.look()
+        return generate_latest(registry)
+
+    return made

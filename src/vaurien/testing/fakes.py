@@ -140,6 +140,8 @@ class FakeLink:
         self.connection = connection
         self.to_backend = to_backend
         self.arrived_at = 0.0
+        self.exchange: hooks.Exchange | None = None
+        """The exchange that the chunk at hand belongs to; a test sets it."""
         self.sent: list[Sent] = []
         """What was sent, in order; a time that has not come yet is that of a chunk on the delay line."""
         self.finished_at: float | None = None
@@ -264,6 +266,11 @@ class FakeExchange:
         self.injected = b""
         self._client = Wait(math.inf)
         self._hit = False
+
+    @property
+    def head(self) -> bytes:
+        """The head at hand, with what was made of it."""
+        return self.changed if self.changed is not None else (self.response or self.request).data
 
     @property
     def random(self) -> Random:

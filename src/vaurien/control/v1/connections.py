@@ -17,12 +17,12 @@ class ConnectionList(msgspec.Struct):
 
 async def list_connections(call: Call) -> object:
     """A proxy's open connections: who, since how many seconds, how many bytes, and the faults drawn for each."""
-    return {"connections": call.hub.get(call.path["proxy"]).connections}
+    return {"connections": await call.hub.get(call.path["proxy"]).connections()}
 
 
 async def get_connection(call: Call) -> object:
     """One open connection."""
-    connections = {str(one.number): one for one in call.hub.get(call.path["proxy"]).connections}
+    connections = {str(one.number): one for one in await call.hub.get(call.path["proxy"]).connections()}
     number = call.path["connection"]
     if number not in connections:
         raise UnknownName("connection", number, connections)
@@ -31,12 +31,12 @@ async def get_connection(call: Call) -> object:
 
 async def close_connection(call: Call) -> None:
     """End a connection in order: what was sent is delivered, then both sides see the end (FIN)."""
-    call.hub.get(call.path["proxy"]).close_connection(await _number(call))
+    await call.hub.get(call.path["proxy"]).close_connection(await _number(call))
 
 
 async def reset_connection(call: Call) -> None:
     """End a connection at once: both sides see a reset (RST), and what was not delivered yet is lost."""
-    call.hub.get(call.path["proxy"]).reset_connection(await _number(call))
+    await call.hub.get(call.path["proxy"]).reset_connection(await _number(call))
 
 
 async def _number(call: Call) -> int:

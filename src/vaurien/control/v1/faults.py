@@ -25,7 +25,7 @@ async def add_fault(call: Call) -> object:
     """Put a behavior in use on a proxy, behind its other faults. Without a name it is called as its behavior is."""
     call.hub.get(call.path["proxy"])
     fault = wire.fault(call.body)
-    call.hub.add_fault(call.path["proxy"], fault)
+    await call.hub.add_fault(call.path["proxy"], fault)
     return fault
 
 
@@ -37,17 +37,17 @@ async def get_fault(call: Call) -> object:
 async def change_fault(call: Call) -> object:
     """Change what is given of a fault, and leave the rest as it is (JSON merge patch, RFC 7396: null means default)."""
     old = msgspec.to_builtins(_find(call))
-    patched: Any = checks.convert(checks.merged(old, call.body), wire.FaultBody)
+    patched: Any = checks.convert(checks.merged(old, msgspec.to_builtins(call.body)), wire.FaultBody)
     if patched.name != old["name"]:
         raise BadRequest(400, f"a fault keeps its name; expected {old['name']!r}, or no name", "/name")
     fault = wire.fault(patched)
-    call.hub.change_fault(call.path["proxy"], fault)
+    await call.hub.change_fault(call.path["proxy"], fault)
     return fault
 
 
 async def remove_fault(call: Call) -> None:
     """Take a fault away: what it held goes on, in order."""
-    call.hub.remove_fault(call.path["proxy"], call.path["fault"])
+    await call.hub.remove_fault(call.path["proxy"], call.path["fault"])
 
 
 def _find(call: Call) -> Fault:

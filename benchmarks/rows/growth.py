@@ -1,0 +1,37 @@
+"""How cost grows: with the lane, with clients, with faults. Nothing is asked here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks import measures
+from benchmarks.contestants import EVERYBODY, HAPROXY_ALONE, LOOPS, NO_PROXY, Contestant, with_handler, with_passes
+from benchmarks.rows.row import Row
+
+GROUP = "growth"
+CLIENTS = (1, 10, 100, 1000, 5000)
+FAULTS = (0, 1, 2, 5, 10)
+
+LANES: Sequence[Contestant] = [
+    NO_PROXY,
+    HAPROXY_ALONE,
+    *(one for loop in LOOPS for one in (Contestant(loop), with_passes(loop, 1), with_handler(loop))),
+]
+"""Direct, hooked, blocking."""
+
+GROWTH: Sequence[Row] = (
+    Row("lanes-redis", "three lanes: redis GET, 50 clients", GROUP, LANES, measures.redis(50)),
+    Row("lanes-http", "three lanes: HTTP, 64 clients", GROUP, LANES, measures.http(64, keep_alive=True)),
+    Row("lanes-bulk", "three lanes: one stream to the client", GROUP, LANES, measures.bulk(to_backend=False)),
+    *(
+        Row(f"clients-{count}", f"redis GET, clients: {count}", GROUP, EVERYBODY, measures.redis(count))
+        for count in CLIENTS
+    ),
+    Row(
+        "faults",
+        "redis GET, 50 clients, no-op faults",
+        GROUP,
+        [with_passes(loop, count) for loop in LOOPS for count in FAULTS],
+        measures.redis(50),
+    ),
+)

@@ -1,0 +1,67 @@
+"""Other headers."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar
+
+from vaurien.behaviors._http import FRAMING, NAME, check_headers, check_protocol
+from vaurien.framing import Protocol
+from vaurien.hooks import Behavior, Exchange
+from vaurien.options import Option
+
+# Who changed one of these would change how the proxy, and the peer, understand the message (RFC 9110 §7.6.1 and §10.1).
+_REFUSED = FRAMING | {"expect", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"}
+
+_FIELD = re.compile(rb"([^\x00-\x20:\x7f]+):[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*\r?\n")
+
+
+class HttpHeaders(Behavior, frozen=True):
+    """Set and remove headers of HTTP requests and responses.
+
+    The backend reads requests, and the client reads responses, that lack the headers named in *remove* and have those
+    of *set*, which take the place of all headers of their name. With the stream ``upstream`` only requests are changed,
+    with ``downstream`` only responses. Bodies, interim responses (1xx) and the order of the other headers stay as they
+    are. Headers that say where a message ends or what becomes of the connection are refused.
+
+    On the command line a comma separates headers; one whose value has a comma needs a list, in a file or in JSON.
+    """
+
+    by_stream: ClassVar[bool] = True
+
+    set: Annotated[tuple[str, ...], Option("Headers that a message is to have, each as NAME: VALUE")] = ()
+    remove: Annotated[tuple[str, ...], Option("Names of headers that a message is not to have")] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no header, or is about framing. Raises ValueError."""
+        check_headers("set", self.set, _REFUSED)
+        for name in self.remove:
+            if not NAME.fullmatch(name) or name.lower() in _REFUSED:
+                raise ValueError(f"remove as names of headers, without {', '.join(sorted(_REFUSED))}, not {name!r}")
+
+    def check(self, protocol: Protocol) -> None:
+        """Refuse protocols without headers. Raises `OptionError`."""
+        check_protocol("http_headers", protocol)
+
+    async def on_request(self, exchange: Exchange) -> None:
+        """Change the request's."""
+        if "method" in exchange.request.fields:
+            self._change(exchange)
+
+    async def on_response(self, exchange: Exchange) -> None:
+        """Change the response's."""
+        if exchange.response is not None and "status" in exchange.response.fields:
+            self._change(exchange)
+
+    def _change(self, exchange: Exchange) -> None:
+        changed = self._changed(exchange.head)
+        if changed != exchange.head:
+            exchange.change(changed)
+
+    def _changed(self, head: bytes) -> bytes:
+        gone = {name.partition(":")[0].lower().encode() for name in (*self.remove, *self.set)}
+        line, end, fields = head.partition(b"\n")
+        kept = _FIELD.sub(lambda field: b"" if field[1].lower() in gone else field[0], fields)
+        blank = b"\r\n" if kept.endswith(b"\r\n") else b"\n"
+        added = b"".join(header.encode() + b"\r\n" for header in self.set)
+        return line + end + kept.removesuffix(blank) + added + blank

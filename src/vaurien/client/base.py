@@ -1,0 +1,53 @@
+"""What both clients are: every operation, and where to ask."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from vaurien.client.calls import Calls
+from vaurien.client.transport import Refused, Transport
+
+
+class Base(Calls):
+    """A client, but for how it waits."""
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = 8080,
+        scheme: str = "http",
+        *,
+        path: str | None = None,
+        token: str | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        """Ask at *host* and *port*, or at the Unix socket *path*. *token* is what ``--token-file`` holds.
+
+        *timeout* is how many seconds an answer may take.
+        """
+        self._transport = Transport(host, port, scheme, path, token, timeout)
+
+    @property
+    def url(self) -> str:
+        """Where it asks."""
+        return self._transport.url
+
+
+@contextlib.contextmanager
+def value_errors() -> Iterator[None]:
+    """What the interface finds wrong with what was given is a ValueError; other refusals stay what they are."""
+    try:
+        yield
+    except Refused as error:
+        if error.status != 400:
+            raise
+        raise ValueError(str(error)) from error
+
+
+def first(proxies: list[Any]) -> Any:
+    """The first of *proxies*. Raises `Refused`."""
+    if not proxies:
+        raise Refused(404, "there is no proxy")
+    return proxies[0]

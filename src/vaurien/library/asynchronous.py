@@ -1,0 +1,75 @@
+"""A proxy for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self, Unpack
+
+from vaurien.engine.traffic import ConnectionInfo
+from vaurien.errors import VaurienError
+from vaurien.library.settings import Settings, Where
+from vaurien.library.steered import TIMEOUT, Steered
+
+
+class AsyncProxy(Steered):
+    """A proxy in the running asyncio loop.
+
+    ::
+
+        async with vaurien.AsyncProxy(backend="127.0.0.1:6379", protocol="redis") as proxy:
+            with proxy.fault("latency", latency=100):
+                ...
+            with proxy.down():
+                ...
+
+    Only what waits is awaited, in this loop: `start`, `close`, and the methods called ``wait_for``. All else, the
+    faults too, is as with `Proxy`: in force when the call returns, and from any thread. Under trio take `Proxy`, which
+    has a thread of its own.
+    """
+
+    def __init__(self, backend: Where, **settings: Unpack[Settings]) -> None:
+        super().__init__(backend, settings)
+
+    async def start(self) -> Self:
+        """Listen; clients may connect when this returns. Returns itself. Raises `BindError`."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise VaurienError("AsyncProxy needs a running asyncio loop; expected Proxy where there is none") from None
+        await self._core.start()
+        return self
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
+        if self._core.open:
+            self._check_loop()
+            await self._core.stop(grace)
+        self._core.closed = True
+
+    async def wait_for_connections(self, count: int, timeout: float = TIMEOUT) -> list[ConnectionInfo]:
+        """Wait until at least *count* connections are open, or none if that is 0, and return them.
+
+        Raises TimeoutError, saying how many there are, after *timeout* seconds.
+        """
+        self._check_loop()
+        await self._core.until_open(count, timeout)
+        return self.connections
+
+    async def wait_for_hits(self, fault: str, count: int = 1, timeout: float = TIMEOUT) -> None:
+        """Wait until *fault* has acted *count* times. Raises `UnknownName`, and TimeoutError after *timeout*."""
+        self._check_loop()
+        await self._core.until_hit(fault, count, timeout)
+
+    def _check_loop(self) -> None:
+        """Raises `VaurienError` in another loop than the one it was started in."""
+        if self._core.usable() is not asyncio.get_running_loop():
+            raise VaurienError(f"{self._core.who} lives in another event loop; expected the one that started it")
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,178 @@
+"""A proxy in its loop, and how the rest of the program reaches it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from vaurien.config.timeline import Schedule
+from vaurien.engine.clock import Clock
+from vaurien.errors import VaurienError
+from vaurien.library.record import Record
+from vaurien.model import Mix, ProxyConfig
+from vaurien.proxy import Proxy
+from vaurien.scenario.player import Player
+
+T = TypeVar("T")
+
+ANSWER_WITHIN = 30.0
+"""Seconds that the proxy's loop may take for a question from another thread: it is busy, or nobody runs it."""
+
+
+class Core:
+    """The proxy of *config*, its `Record`, and the loop it lives in. Coroutines are for that loop.
+
+    *schedule* is what a preset wants to change over time, from the start on.
+
+    Making one checks *config*, and raises what is wrong with it; nothing is opened before `start`.
+    """
+
+    def __init__(self, config: ProxyConfig, schedule: Schedule) -> None:
+        self.record = Record(config.name)
+        self.record.expect(config.policy.mix, *config.policy.faults)
+        for step in schedule.steps:
+            self.record.expect(step.mix or Mix(), *step.add)
+        self.proxy = Proxy(config, observers=[self.record])
+        self.closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = self._process = 0
+        self._schedule = schedule
+        self._waiting: list[Callable[[Exception], None]] = []
+        self._playing = contextlib.ExitStack()
+
+    @property
+    def who(self) -> str:
+        """What errors call it."""
+        return f"proxy {self.proxy.config.name!r}"
+
+    @property
+    def started(self) -> bool:
+        """Whether it was ever started."""
+        return self._loop is not None
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is a process forked from the one that started it."""
+        return self.started and self._process != os.getpid()
+
+    @property
+    def open(self) -> bool:
+        """Whether there is something to close."""
+        return self.started and not self.closed and not self.forked
+
+    @property
+    def at_home(self) -> bool:
+        """Whether this is the thread of its loop."""
+        return threading.get_ident() == self._thread
+
+    def usable(self) -> asyncio.AbstractEventLoop:
+        """Its loop. Raises `VaurienError` before the start, after the end, and in a forked process."""
+        if self.closed:
+            raise VaurienError(
+                f"{self.who} is closed; expected the call before the end of its block, or before close()"
+            )
+        if self._loop is None:
+            raise VaurienError(f"{self.who} is not started; expected the call in its with block, or after start()")
+        if self.forked:
+            raise VaurienError(f"{self.who} belongs to process {self._process}; a forked process needs one of its own")
+        if self._loop.is_closed():
+            raise VaurienError(f"{self.who}: its event loop is closed; expected its own close() before that")
+        return self._loop
+
+    def call(self, function: Callable[[], T]) -> T:
+        """What *function* returns, or raises, in the loop's thread. Raises `VaurienError` where it is not `usable`."""
+        loop = self.usable()
+        if self.at_home:
+            return function()
+        done: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def run() -> None:
+            if not done.set_running_or_notify_cancel():
+                return
+            try:
+                done.set_result(function())
+            except BaseException as error:  # it is the caller's, in the other thread
+                done.set_exception(error)
+
+        loop.call_soon_threadsafe(run)
+        if not concurrent.futures.wait([done], ANSWER_WITHIN).done:
+            done.cancel()
+            raise VaurienError(f"{self.who}: its loop has not answered for {ANSWER_WITHIN:g} s; it is busy, or stopped")
+        return done.result()
+
+    async def start(self) -> None:
+        """Listen. Raises `BindError`."""
+        if self.closed or self.started:
+            raise VaurienError(f"{self.who} was started already; expected a new one")
+        await self.proxy.start()
+        self._loop = asyncio.get_running_loop()
+        self._thread, self._process = threading.get_ident(), os.getpid()
+        if self._schedule.steps:
+            self._play(Clock(self._loop))
+
+    def _play(self, clock: Clock) -> None:
+        self._playing.callback(clock.close)
+        player = Player(self._schedule, {self.proxy.config.name: self.proxy}, clock)
+        self._playing.callback(player.stop)
+        player.start()
+
+    async def stop(self, grace: float) -> None:
+        """Refuse new clients, give those that are here *grace* seconds to end, then reset them."""
+        self.closed = True
+        self._playing.close()
+        for fail in self._waiting:
+            fail(VaurienError(f"{self.who} was closed while somebody waited for it"))
+        await self.proxy.stop(grace)
+
+    async def until(self, reached: Callable[[], bool], timeout: float, what: Callable[[], str]) -> None:
+        """Wait for the fact that *reached* looks for after each event. Raises TimeoutError, which says *what* is.
+
+        Raises `VaurienError` when it is closed meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+
+        def look() -> None:
+            if not done.done() and reached():
+                done.set_result(None)
+
+        def fail(error: Exception) -> None:
+            if not done.done():
+                done.set_exception(error)
+
+        def late() -> None:
+            fail(TimeoutError(f"{self.who}: {what()} after {timeout:g} s"))
+
+        look()
+        timer = loop.call_later(timeout, late)
+        self._waiting.append(fail)
+        try:
+            with self.record.watched(look):
+                await done
+        finally:
+            timer.cancel()
+            self._waiting.remove(fail)
+
+    async def until_open(self, count: int, timeout: float) -> None:
+        """Wait until at least *count* connections are open, or none, if that is 0."""
+        record = self.record
+        wanted = f"at least {count}" if count else "none"
+        await self.until(
+            lambda: record.open >= count if count else not record.open,
+            timeout,
+            lambda: f"{record.open} connections are open, not {wanted},",
+        )
+
+    async def until_hit(self, fault: str, count: int, timeout: float) -> None:
+        """Wait until *fault* has acted *count* times."""
+        record = self.record
+        await self.until(
+            lambda: record.hits(fault) >= count,
+            timeout,
+            lambda: f"fault {fault!r} has acted {record.hits(fault)} times, not {count},",
+        )

@@ -1,0 +1,85 @@
+"""What happened on a proxy, for the test that asks."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from vaurien.errors import UnknownName
+from vaurien.events import Event
+from vaurien.metrics.counters import Counters, Totals
+from vaurien.model import Fault, Mix
+
+REMEMBERED = 10_000
+"""Events that are kept; the counts go on."""
+
+
+class Record:
+    """An observer of the proxy *name* that remembers; it may be read in any thread."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._events: deque[Event] = deque(maxlen=REMEMBERED)
+        self._counters = Counters()
+        self._known: set[str] = set()
+        self._watching: list[Callable[[], None]] = []
+
+    def __call__(self, event: Event) -> None:
+        """Remember *event*, and tell those who wait for something."""
+        with self._lock:
+            self._events.append(event)
+            self._counters(event)
+        for look in self._watching:
+            look()
+
+    @property
+    def events(self) -> list[Event]:
+        """The last `REMEMBERED` events, oldest first."""
+        with self._lock:
+            return list(self._events)
+
+    def expect(self, mix: Mix, *faults: Fault) -> None:
+        """The shares of *mix* and *faults* may hit from now on."""
+        names = {fault.name for fault in faults} | {share.behavior for share in mix.shares}
+        with self._lock:
+            self._known = self._known | names
+
+    def hits(self, name: str) -> int:
+        """How often the fault *name* acted. Raises `UnknownName` if the proxy never had one of that name."""
+        if name not in self._known:
+            raise UnknownName(f"fault of proxy {self._name!r}", name, self._known)
+        with self._lock:
+            return self._totals.hits[name]
+
+    def all_hits(self) -> dict[str, int]:
+        """How often each fault that the proxy has, or had, acted."""
+        with self._lock:
+            return {name: self._totals.hits[name] for name in sorted(self._known)}
+
+    @property
+    def accepted(self) -> int:
+        """Connections accepted so far."""
+        with self._lock:
+            return self._totals.accepted
+
+    @property
+    def open(self) -> int:
+        """Connections accepted and not ended yet."""
+        with self._lock:
+            return self._totals.open
+
+    @property
+    def _totals(self) -> Totals:
+        return self._counters.proxies[self._name]
+
+    @contextlib.contextmanager
+    def watched(self, look: Callable[[], None]) -> Iterator[None]:
+        """While the block runs, call *look* after each event; for the loop's thread."""
+        self._watching = [*self._watching, look]
+        try:
+            yield
+        finally:
+            self._watching = [one for one in self._watching if one is not look]

@@ -1,0 +1,117 @@
+"""What a proxy is told when it is made: the options of the command line, as keywords.
+
+They mean what they mean there, in the same units, and go through the same checks: a duration is a number of seconds or
+text such as ``"500ms"``, a fault is text as for ``--fault``, or a table. What is spelled otherwise than on the command
+line is spelled as in ``[[proxy]]``: *listen* for ``--proxy``, *mix* for ``--behavior``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, TypeAlias, TypedDict
+
+from vaurien import config
+from vaurien.config import Configuration, Given, Key
+from vaurien.errors import OptionError, UnknownName
+from vaurien.model import Address
+
+
+class Place(Protocol):
+    """What says where it is: an `Address`, or a server of pytest-redis or pytest-postgresql."""
+
+    @property
+    def host(self) -> str:
+        """The host."""
+
+    @property
+    def port(self) -> int:
+        """The port."""
+
+
+Where: TypeAlias = str | Place | tuple[str, int] | tuple[str, int, int, int]
+"""``host:port``, ``[ipv6]:port``, ``unix:/path``, what ``getsockname()`` says, or anything with a host and a port."""
+
+
+class Settings(TypedDict, total=False):
+    """The keywords of `Proxy` and `AsyncProxy`, besides *backend*."""
+
+    listen: Where
+    protocol: str
+    protocol_options: Mapping[str, object]
+    mix: str | Sequence[str]
+    mix_options: Mapping[str, Mapping[str, object]]
+    faults: str | Sequence[str | Mapping[str, object]]
+    preset: str | Sequence[str]
+    seed: int | str | None
+    name: str
+    timeout: float | str
+    stay_connected: bool
+    max_connections: int | None
+    backlog: int
+    bufsize: int
+    pool_max_size: int
+    pool_timeout: float | str
+
+
+SPELLINGS: Mapping[str, str] = {"listen": "proxy", "mix": "behavior", "faults": "fault"}
+"""Keywords that are options of another name on the command line."""
+
+APART = frozenset({"protocol_options", "mix_options"})
+"""Keywords that are whole sections of a file."""
+
+_DEFAULTS: Settings = {"listen": "127.0.0.1:0", "mix": "", "name": "vaurien"}
+"""Any port that is free, no fault, and a name, because dice depend on it."""
+
+
+def configure(backend: Where, given: Settings, owner: str = "Proxy") -> Configuration:
+    """The checked configuration of one proxy; *owner* is who was called, for the message.
+
+    Raises `UnknownName` for a keyword, a protocol, a behavior or an option that does not exist, and `OptionError` for a
+    value that does not fit.
+    """
+    known = Settings.__annotations__
+    for keyword in given:
+        if keyword not in known:
+            raise UnknownName(f"argument of {owner}", keyword, ["backend", *known])
+    settings: Settings = {**_DEFAULTS, **given}
+    layer = dict(_layer(settings))
+    layer["vaurien", "backend"] = _said("backend", _address("backend", backend))
+    return config.load(layer, {})
+
+
+def _layer(settings: Settings) -> Iterator[tuple[Key, Given]]:
+    for keyword, value in settings.items():
+        if value is None or keyword in APART:
+            continue
+        if keyword == "listen":
+            value = _address(keyword, value)
+        yield ("vaurien", SPELLINGS.get(keyword, keyword)), _said(keyword, value)
+    protocol = settings.get("protocol", "tcp")
+    yield from _section("protocol_options", f"protocol:{protocol}", settings.get("protocol_options") or {})
+    for behavior, options in (settings.get("mix_options") or {}).items():
+        yield from _section("mix_options", f"behavior:{behavior}", options)
+
+
+def _section(keyword: str, section: str, options: Mapping[str, object]) -> Iterator[tuple[Key, Given]]:
+    for option, value in options.items():
+        yield (section, option), _said(f"{keyword} {option}", value, value)
+
+
+def _said(keyword: str, value: object, typed: object = None) -> Given:
+    return Given(value, f"keyword {keyword}", typed)
+
+
+def _address(keyword: str, where: object) -> str:
+    """*where* as the command line takes it. Raises `OptionError`."""
+    match where:
+        case str():
+            return where
+        case Address():
+            return str(where)
+        case (str(host), int(port), *_):
+            return str(Address(host, port))
+    parts = (getattr(where, "host", None), getattr(where, "port", None))
+    if isinstance(parts[0], str) and isinstance(parts[1], int):
+        return str(Address(parts[0], parts[1]))
+    expected = "host:port, [ipv6]:port, unix:/path, or a pair of host and port"
+    raise OptionError(f"option {keyword}", where, expected, f"keyword {keyword}")

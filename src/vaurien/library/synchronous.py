@@ -1,0 +1,85 @@
+"""A proxy for plain synchronous code."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self, Unpack
+
+from vaurien.engine.traffic import ConnectionInfo
+from vaurien.errors import VaurienError
+from vaurien.library import thread
+from vaurien.library.settings import Settings, Where
+from vaurien.library.steered import TIMEOUT, Steered
+
+
+class Proxy(Steered):
+    """A proxy in a thread of its own, for plain synchronous code.
+
+    ::
+
+        with vaurien.Proxy(backend="127.0.0.1:6379", protocol="redis") as proxy:
+            client = redis.Redis.from_url(proxy.url("redis"))
+            with proxy.fault("latency", latency=100):
+                client.get("key")
+
+    It listens on a free port of 127.0.0.1 if not told otherwise. All proxies of a process share the thread, which is
+    there while one of them is. A forked child has none of them: there, calls raise, and `close` does nothing; as after
+    every fork, the sockets that were open have a copy in the child until it ends or starts another program.
+
+    Raises `UnknownName` and `OptionError` for what is wrong with the arguments, before anything is opened.
+    """
+
+    def __init__(self, backend: Where, **settings: Unpack[Settings]) -> None:
+        super().__init__(backend, settings)
+        self._home: thread.Thread | None = None
+        self._closing = threading.Lock()
+
+    def start(self) -> Self:
+        """Listen; clients may connect when this returns. Returns itself. Raises `BindError`."""
+        home = thread.enter()
+        try:
+            home.run(self._core.start())
+        except BaseException:
+            thread.leave(home)
+            raise
+        self._home = home
+        return self
+
+    def close(self, grace: float = 0.0) -> None:
+        """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
+        with self._closing:
+            home, self._home = self._home, None
+        if home is not None and not self._core.forked:
+            try:
+                home.run(self._core.stop(grace))
+            finally:
+                thread.leave(home)
+        self._core.closed = True
+
+    def wait_for_connections(self, count: int, timeout: float = TIMEOUT) -> list[ConnectionInfo]:
+        """Wait until at least *count* connections are open, or none if that is 0, and return them.
+
+        Raises TimeoutError, saying how many there are, after *timeout* seconds.
+        """
+        self._waits.run(self._core.until_open(count, timeout))
+        return self.connections
+
+    def wait_for_hits(self, fault: str, count: int = 1, timeout: float = TIMEOUT) -> None:
+        """Wait until *fault* has acted *count* times. Raises `UnknownName`, and TimeoutError after *timeout*."""
+        self._waits.run(self._core.until_hit(fault, count, timeout))
+
+    @property
+    def _waits(self) -> thread.Thread:
+        """Where it lives, to wait there. Raises `VaurienError` in its own thread, and where it is not usable."""
+        self._core.usable()
+        assert self._home is not None  # noqa: S101 - it is usable
+        if self._core.at_home:
+            raise VaurienError(f"{self._core.who}: its own thread cannot wait for it; expected another thread")
+        return self._home
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+
+import pytest
+
+import vaurien
+from vaurien.errors import UnknownName, VaurienError
+from vaurien.events import Failed
+
+
+@contextlib.asynccontextmanager
+async def talking(proxy):
+    reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+
+    async def says(text=b"hello"):
+        writer.write(text)
+        return await asyncio.wait_for(reader.read(len(text)), 10)
+
+    try:
+        yield says
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+def test_a_client_reaches_the_backend_and_meets_a_fault(backend):
+    async def main():
+        async with vaurien.AsyncProxy(backend) as proxy, talking(proxy) as says:
+            assert await says() == b"hello"
+            with proxy.fault("latency", latency=1):
+                assert await says() == b"hello"
+            await proxy.wait_for_hits("latency", 2)
+            [connection] = await proxy.wait_for_connections(1)
+            assert connection.sent == 10
+            assert proxy.cut() == 1
+            await proxy.wait_for_connections(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+
+
+def test_down_and_up(backend):
+    async def main():
+        async with vaurien.AsyncProxy(backend) as proxy:
+            with proxy.down():
+                with pytest.raises(ConnectionRefusedError):
+                    await asyncio.open_connection(proxy.host, proxy.port)
+            outage = proxy.down()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(proxy.host, proxy.port)
+            outage.remove()
+            async with talking(proxy) as says:
+                assert await says() == b"hello"
+            outage = proxy.down()
+        outage.remove()
+
+    asyncio.run(main())
+
+
+def test_another_thread_may_steer(backend):
+    async def main():
+        async with vaurien.AsyncProxy(backend) as proxy, talking(proxy) as says:
+            assert await says() == b"hello"
+            fault = await asyncio.to_thread(proxy.fault, "latency")
+            assert await asyncio.to_thread(lambda: len(proxy.connections)) == 1
+            await asyncio.to_thread(fault.remove)
+            with pytest.raises(UnknownName, match="did you mean 'latency'"):
+                await asyncio.to_thread(proxy.fault, "latncy")
+
+    asyncio.run(main())
+
+
+def test_a_backend_that_is_not_there(nobody):
+    async def main():
+        async with vaurien.AsyncProxy(nobody) as proxy:
+            with pytest.raises(ConnectionResetError):
+                async with talking(proxy) as says:
+                    await says()
+                    await says()
+            await proxy.wait_for_connections(0)
+            assert [event.where for event in proxy.events if isinstance(event, Failed)] == ["dial"]
+
+    asyncio.run(main())
+
+
+def test_waiting_in_vain(backend):
+    async def main():
+        async with vaurien.AsyncProxy(backend) as proxy:
+            with pytest.raises(TimeoutError, match=r"0 connections are open, not at least 1, after 0.01 s"):
+                await proxy.wait_for_connections(1, timeout=0.01)
+
+    asyncio.run(main())
+
+
+def test_it_needs_a_loop(backend):
+    starting = vaurien.AsyncProxy(backend).start()
+    with pytest.raises(VaurienError, match="needs a running asyncio loop; expected Proxy where there is none"):
+        starting.send(None)
+
+
+def test_it_lives_in_one_loop(backend):
+    proxy = vaurien.AsyncProxy(backend)
+
+    async def elsewhere():
+        with pytest.raises(VaurienError, match="lives in another event loop; expected the one that started it"):
+            await proxy.wait_for_connections(0)
+
+    async def main():
+        async with proxy:
+            await asyncio.to_thread(asyncio.run, elsewhere())
+
+    asyncio.run(main())
+    with pytest.raises(VaurienError, match="is closed"):
+        proxy.cut()
+    asyncio.run(proxy.close())
+
+
+def test_a_loop_that_is_gone_is_told(backend, monkeypatch):
+    gone = asyncio.new_event_loop()
+    gone.close()
+
+    async def main():
+        async with vaurien.AsyncProxy(backend) as proxy:
+            with monkeypatch.context() as patched:
+                patched.setattr(proxy._core, "_loop", gone)
+                with pytest.raises(
+                    VaurienError, match=r"event loop is closed; expected its own close\(\) before that$"
+                ):
+                    proxy.cut()
+
+    asyncio.run(main())
+
+
+def test_a_loop_that_does_not_answer_is_told(backend, monkeypatch):
+    monkeypatch.setattr("vaurien.library.core.ANSWER_WITHIN", 0.01)
+
+    async def main():
+        async with vaurien.AsyncProxy(backend) as proxy:
+            errors = []
+
+            def steer():
+                try:
+                    proxy.cut()
+                except VaurienError as error:
+                    errors.append(str(error))
+
+            thread = threading.Thread(target=steer)
+            thread.start()
+            thread.join()  # the loop does nothing else meanwhile
+            assert errors == [
+                "proxy 'vaurien': its loop has not answered for 0.01 s; it is busy, or stopped",
+            ]
+
+    asyncio.run(main())
+
+
+def test_closing_one_that_was_never_started(backend):
+    asyncio.run(vaurien.AsyncProxy(backend).close())

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from vaurien.library import thread
+
+
+@pytest.fixture
+def home():
+    one = thread.enter()
+    yield one
+    thread.leave(one)
+
+
+def test_all_share_one_thread_and_the_last_one_ends_it(home):
+    again = thread.enter()
+    assert again is home
+    thread.leave(again)
+    assert not home.loop.is_closed()
+
+
+def test_it_is_gone_with_the_last_one():
+    home = thread.enter()
+    thread.leave(home)
+    assert home.loop.is_closed()
+    assert home.ident not in {one.ident for one in threading.enumerate()}
+
+
+def test_errors_are_the_callers(home):
+    async def wrong():
+        raise LookupError("here")
+
+    with pytest.raises(LookupError, match="here"):
+        home.run(wrong())
+
+
+def test_what_is_left_is_cancelled():
+    home = thread.enter()
+    ended = []
+
+    async def forever():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async def begin():
+        ended.append(asyncio.ensure_future(forever()))
+        await asyncio.sleep(0)
+
+    home.run(begin())
+    thread.leave(home)
+    assert ended[1:] == [True]
+
+
+def test_a_look_up_that_hangs_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr(thread, "END_WITHIN", 0.01)
+    home, answer = thread.enter(), threading.Event()
+
+    async def ask():
+        asyncio.get_running_loop().run_in_executor(None, answer.wait)
+
+    home.run(ask())
+    thread.leave(home)
+    assert home.loop.is_closed()
+    answer.set()
+
+
+def test_the_last_one_may_be_closed_in_the_thread_itself():
+    home = thread.enter()
+
+    async def end():
+        thread.leave(home)
+
+    home.run(end())
+    home._thread.join(10)
+    assert not home._thread.is_alive()
