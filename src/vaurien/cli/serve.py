@@ -52,14 +52,16 @@ def run(
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
         control = _control(configuration)
+        path = configuration.process.state
+        state = None if path is None else StateFile(path)
         opening = spreading.hub(
             configuration.process.workers,
-            [*told, control] if control else told,
+            [*told, *(one for one in (control, state) if one is not None)],
             source=configuration.source("vaurien", "workers"),
             uvloop=configuration.process.uvloop,
             recorded=recorded,
         )
-        runner.run(_serve(configuration, opening, control, again or (lambda: configuration)))
+        runner.run(_serve(configuration, opening, control, state, again or (lambda: configuration)))
 
 
 def _control(configuration: Configuration) -> Control | None:
@@ -75,13 +77,14 @@ async def _serve(
     configuration: Configuration,
     opening: contextlib.AbstractAsyncContextManager[Hub],
     control: Control | None,
+    state: StateFile | None,
     again: Callable[[], Configuration],
 ) -> None:
     stop = asyncio.Event()
     on_signals(stop)
     async with opening as hub:
         try:
-            await _start(hub, configuration)
+            await _start(hub, configuration, state)
             if control:
                 print(await control.start(hub), flush=True)
             collector.spare()
@@ -93,16 +96,18 @@ async def _serve(
         finally:
             if control:
                 await control.stop()
+            if state:
+                await state.close()
             await hub.stop(configuration.connections.grace)
 
 
-async def _start(hub: Hub, configuration: Configuration) -> None:
-    """Have the proxies of *configuration*, and say where they listen."""
+async def _start(hub: Hub, configuration: Configuration, state: StateFile | None) -> None:
+    """Have the proxies of *state*, or else of *configuration*, and say where they listen."""
     try:
-        if configuration.process.state is None:
+        if state is None:
             await hub.replace(configuration.proxies)
         else:
-            await StateFile(configuration.process.state, hub).restore(configuration.proxies)
+            await state.restore(hub, configuration.proxies)
     except BindError as error:
         if len(configuration.proxies) > 1:
             raise

@@ -27,7 +27,7 @@ REUSES = hasattr(socket, "SO_REUSEPORT") and hasattr(socket, "send_fds")
 """Whether several processes can listen on one port here: the system shares new clients out among them."""
 
 INHERITS = sys.platform == "linux"
-"""Whether an accepted socket has the options of the listening one, and so TCP_NODELAY."""
+"""Whether an accepted socket has the options of the listening one, TCP_NODELAY too."""
 
 
 async def bind(address: Address, backlog: int) -> list[socket.socket]:

@@ -320,6 +320,8 @@ class Connection:
             return
         for link in self._links:
             link.stop()
+        for active in self.actives.values():
+            active.wait_no_more()
         self.unsettled = True
         if self._links:
             self.loop.call_soon(self.settle)
@@ -344,6 +346,11 @@ class Connection:
             self._finish()
         else:
             self._linger(spared)
+
+    def disown(self) -> None:
+        """Close the sockets and leave the loop alone, see `vaurien.proxy.Proxy.disown`."""
+        for one in self._sockets:
+            one.close()
 
     def _hang_up(self) -> None:
         if self._dial is not None:
