@@ -427,11 +427,11 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """A new framing, for one connection."""
         return Turns()
 
-    def error_reply(self, head: Head, random: Random, code: str | None = None) -> Reply:
+    def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """What a backend of this protocol would answer to the request *head* when it fails.
 
-        *code* is one of `error_codes`; ``None`` takes one of them by chance. A protocol without a language of errors
-        answers 1000 random bytes, as the original did.
+        *code* is one of `error_codes`; ``None`` takes one of them by chance. *message* is what the error says, instead
+        of its usual words. A protocol without a language of errors answers 1000 random bytes, as the original did.
         """
         return Reply(random.randbytes(1000))
 

@@ -107,3 +107,44 @@ def test_the_state_comes_before_the_options(run, tmp_path):
         assert again.address() == address
         with socket.create_connection(address, PATIENCE) as client:
             assert ask(client, b"hello") == b"hello"
+
+
+SCHEDULE = """
+[[step]]
+add = "inject data={}"
+[[step]]
+at = "1h"
+remove = "inject"
+"""
+
+
+def first(address, data):
+    with socket.create_connection(address, PATIENCE) as client:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        return read(client, 100)
+
+
+def test_sighup_begins_the_schedule_of_the_file(run):
+    """Of the schedule that there was nothing is left."""
+    with Echo() as echo:
+        proxy = PROXY.format("it", echo.address[1])
+        program, file = run(proxy + SCHEDULE.format("a"))
+        address = program.address()
+        assert first(address, b".") == b"aa."
+        for text, expected in ((SCHEDULE.format("b"), b"bb."), (SCHEDULE.format("b"), b"bb."), ("", b".")):
+            file.write_text(proxy + text)
+            assert program.reload() == "vaurien: configuration read again, 1 proxies\n"
+            assert first(address, b".") == expected
+
+
+def test_a_schedule_that_is_wrong_leaves_the_one_that_is_played(run):
+    with Echo() as echo:
+        proxy = PROXY.format("it", echo.address[1])
+        program, file = run(proxy + SCHEDULE.format("a"))
+        address = program.address()
+        assert first(address, b".") == b"aa."
+        file.write_text(proxy + '[[step]]\nadd = "injct"\n')
+        program.process.send_signal(signal.SIGHUP)
+        assert "unknown behavior or handler 'injct' (from" in program.process.stderr.readline()
+        assert first(address, b".") == b"aa."

@@ -319,10 +319,33 @@ def test_a_plugin_that_does_not_import_is_told_when_it_is_used(broken, fails):
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--show-config"]])
-def test_what_does_not_serve_loads_no_event_loop(arguments):
-    program = (
-        "import sys; from vaurien.cli.run import main; main(sys.argv[1:]); "
-        "sys.exit('asyncio' in sys.modules or 'ssl' in sys.modules)"
+def test_the_steps_of_a_schedule_are_shown(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chaos.toml").write_text(
+        """
+[schedule]
+repeat = 2
+[[step]]
+at = 10
+proxy = "vaurien"
+remove = "slow"
+mix = "20:delay"
+[[step]]
+add = "latency name=slow latency=100"
+"""
     )
-    assert subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True).returncode == 0
+    assert run.main(["--config", "chaos.toml", "--show-config"]) == 0
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    place = rows.index("[schedule]")
+    assert rows[place : place + 6] == [
+        "[schedule]",
+        "repeat 2 chaos.toml [schedule] repeat",
+        "length 10 default",
+        "",
+        "[step]",
+        "1 at=0 add='latency name=slow latency=100' chaos.toml line 9 [[step]]",
+    ]
+    assert rows[place + 6] == "2 at=10 proxy=vaurien remove=slow mix=20:delay chaos.toml line 4 [[step]]"
+    assert run.main(["--config", "chaos.toml", "--show-config", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["step"]["2"]["value"] == "at=10 proxy=vaurien remove=slow mix=20:delay"

@@ -77,9 +77,7 @@ def test_a_fault_of_one_proxy_is_to_suit_it(tmp_path, capsys):
     )
     path.write_text(own)
     assert run.main(["--config", str(path)]) == 2
-    said = (
-        "fault 'reset_peer' scope: 'exchange' (from [[proxy]] db [[proxy.fault]]) is not valid; expected no choice of"
-    )
+    said = f"fault 'reset_peer' scope: 'exchange' (from {path} line 4 [[proxy.fault]]) is not valid; expected no choice"
     assert said in capsys.readouterr().err
 
 

@@ -7,7 +7,7 @@ import pytest
 from vaurien import config
 from vaurien.config import Given
 from vaurien.errors import ConfigError, OptionError, UnknownName
-from vaurien.model import Address, Fault, Mix, Stream
+from vaurien.model import Address, Fault, Mix, Stream, Window
 
 TWO = """
 [vaurien]
@@ -94,13 +94,23 @@ def test_what_is_of_one_proxy_stands_in_its_table(load, option):
         ('[[proxy]]\nname = "x"\nlisten = "nope"', OptionError, r"'nope' \(from .*chaos.toml \[\[proxy\]\] 3 listen\)"),
         ('[[proxy]]\nname = "x"\nenabled = 2', OptionError, "enabled: 2 .*expected true or false"),
         ('[[proxy]]\nname = "x"\nmix = "nope"', UnknownName, "behavior or handler 'nope'"),
-        ('[[proxy]]\nname = "x"\nfault = 3', OptionError, r"expected \[\[proxy.fault\]\] tables"),
-        ("[[proxy.fault]]", ConfigError, r"fault 1: it has no behavior"),
-        ('[[proxy.fault]]\nbehavior = "nope"', UnknownName, "'nope' .*fault 1 behavior"),
-        ('[[proxy.fault]]\nbehavior = "latency"\nlatncy = 1', UnknownName, "did you mean 'latency'"),
-        ('[[proxy.fault]]\nbehavior = "latency"\nlatency = -1', OptionError, "fault 1 latency"),
-        ('[[proxy.fault]]\nbehavior = "latency"\nprobability = 2', OptionError, "fault option probability: 2"),
-        ('[[proxy.fault]]\nbehavior = "noop"\n[[proxy.fault]]\nbehavior = "noop"', ConfigError, "named 'noop'"),
+        ('[[proxy]]\nname = "x"\nfault = 3', OptionError, r"fault: 3 \(from .*\[\[proxy\]\] 3 fault\) .* text such as"),
+        ('[[proxy]]\nname = "x"\nfault = "latncy"', UnknownName, r"'latncy' \(from .*\[\[proxy\]\] 3 fault\)"),
+        ("[[proxy.fault]]", OptionError, r"option behavior: None \(from .*toml line 32 \[\[proxy.fault\]\]\)"),
+        ('[[proxy.fault]]\nbehavior = "nope"', UnknownName, r"'nope' \(from .* line 33 \[\[proxy.fault\]\] behavior\)"),
+        (
+            '[[proxy.fault]]\nbehavior = "latency"\nlatncy = 1',
+            UnknownName,
+            "'latncy' .* line 34 .*did you mean 'latency'",
+        ),
+        ('[[proxy.fault]]\nbehavior = "latency"\nlatency = -1', OptionError, "option latency: -1 .* line 34 "),
+        ('[[proxy.fault]]\nbehavior = "latency"\nprobability = 2', OptionError, "option probability: 2 .* line 34"),
+        ('[[proxy.fault]]\nbehavior = "latency"\nevery = 0', OptionError, "option every: 0 .* line 34"),
+        (
+            '[[proxy.fault]]\nbehavior = "noop"\n[[proxy.fault]]\nbehavior = "noop"',
+            OptionError,
+            r"another name than the fault from .* line 32 \[\[proxy.fault\]\] has",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(load, line, error, message):
@@ -122,3 +132,29 @@ def test_each_proxy_has_settings_of_its_own(load):
     assert found.source("proxy web", "timeout").endswith("chaos.toml [[proxy]] 2 timeout")
     assert found.source("proxy redis", "timeout").endswith("chaos.toml [vaurien] timeout")
     assert found.source("proxy web", "bufsize") == "default"
+
+
+def test_a_fault_of_a_proxy_is_given_as_any_other(load):
+    more = """
+[[proxy]]
+name = "x"
+fault = ["latency name=a latency=1 for=2", {behavior = "delay", name = "b"}]
+[[proxy]]
+name = "y"
+[[proxy.fault]]
+behavior = "delay"
+skip = 3
+match = {path = "prefix:/slow"}
+"""
+    found = load(TWO + more, HOST="db")
+    inline, tables = found.proxies[2:]
+    assert inline.policy.faults == (
+        Fault("a", "latency", {"latency": 1.0}, window=Window(seconds=2.0)),
+        Fault("b", "delay", {"sleep": 2.0}),  # of [behavior.delay]
+    )
+    assert tables.policy.faults == (
+        Fault("delay", "delay", {"sleep": 2.0}, window=Window(skip=3), match={"path": "prefix:/slow"}),
+    )
+    assert found.source("proxy redis fault", "cut").endswith("chaos.toml line 22 [[proxy.fault]]")
+    assert found.source("proxy x fault", "a").endswith("chaos.toml [[proxy]] 3 fault")
+    assert found.source("proxy y fault", "delay").endswith("chaos.toml line 38 [[proxy.fault]]")

@@ -136,6 +136,24 @@ def test_answers_of_our_own_are_bounded_while_a_hook_waits() -> None:
                 answers += client.recv(1 << 16)
 
 
+def test_a_connection_ends_while_bytes_from_a_delay_line_are_in_a_hook_that_never_returns() -> None:
+    late = Fault(name="late", behavior="latency", options={"latency": 1}, stream=Stream.UPSTREAM)
+    frozen = Fault(name="frozen", behavior="freeze", stream=Stream.UPSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", late, frozen) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"hello")
+            while not proxy.call(lambda: [active.name for active in _waiting(proxy)] == ["frozen"]):
+                pass
+            proxy.call(lambda: proxy.proxy.close_connection(1))
+            assert read(server, 5) == b"hello"
+            assert client.recv(1) == server.recv(1) == b""
+        assert proxy.events.wait(Closed)[0].end == "closed by control"
+
+
+def _waiting(proxy):
+    return [active for one in _connections(proxy) for active in one.actives.values() if active._waits]
+
+
 def test_a_socket_that_is_between_two_exchanges_is_kept() -> None:
     options = {"protocol": "http", "protocol_options": {"reuse_socket": True}}
     with backend() as listening, contextlib.ExitStack() as kept, running(listening.getsockname(), **options) as proxy:

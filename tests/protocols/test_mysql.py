@@ -247,6 +247,8 @@ def test_error_packets(code: str) -> None:
     length, number = int.from_bytes(reply.data[:3], "little"), int.from_bytes(reply.data[5:7], "little")
     assert (length, reply.data[3], reply.data[4], number) == (len(reply.data) - 4, 1, 0xFF, int(code))
     assert reply.data[7:8] == b"#"
+    told = mysql.Mysql().error_reply(framer.waiting[0], random.Random(1), code, "on purpose").data
+    assert (told[4:13], told[13:]) == (reply.data[4:13], b"on purpose")
     framer.withdraw(framer.waiting[0])
     framer.feed(C, command(14))
     framer.feed(S, packets(OK))

@@ -195,6 +195,8 @@ def test_error_responses(code: str) -> None:
     reply = postgres.Postgres().error_reply(asked(BEGUN, messages("Q")), random.Random(1), code)
     assert reply.data[:1] == b"E"
     assert f"C{code}\0".encode() in reply.data
+    told = postgres.Postgres().error_reply(asked(BEGUN, messages("Q")), random.Random(1), code, "on purpose").data
+    assert f"C{code}\0Mon purpose\0".encode() in told
     assert reply.close == reply.data.startswith(b"SFATAL\0", 5) == (not reply.data.endswith(messages("Z")))
 
 

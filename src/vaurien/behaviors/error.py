@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated
+from typing import Annotated, TypeAlias
+
+import msgspec
 
 from vaurien.errors import OptionError
 from vaurien.framing import Protocol
 from vaurien.hooks import Behavior, Exchange
 from vaurien.options import Count, Option
+
+_Status: TypeAlias = Annotated[int, msgspec.Meta(ge=400, le=599)]
+
+_OPTION = "behavior 'error' option"
 
 GARBAGE = 100
 """Random bytes that *inject* puts into an answer, as the original did."""
@@ -19,24 +25,45 @@ class Error(Behavior, frozen=True):
 
     The client reads, for example, ``503 Service Unavailable``, ``-LOADING …`` or an ERR packet, and its connection
     stays usable where the protocol allows. A protocol without a language of errors (tcp) answers 1000 random bytes.
+    *code* says which error it is, for http *status* too, and *message* what it says instead of its usual words.
+
     With *inject* the backend is asked, and 100 random bytes appear in the middle of the first part of its answer.
     """
 
     inject: Annotated[bool, Option("Put random bytes into the backend's answer instead of replacing it")] = False
     warmup: Annotated[Count, Option("Exchanges of the proxy that pass before the errors begin")] = 0
     code: Annotated[str | None, Option("Which error, in the protocol's own terms; otherwise one by chance")] = None
+    status: Annotated[_Status | None, Option("Which error, as a status of HTTP; for http only")] = None
+    message: Annotated[str | None, Option("What the error says, in one line; otherwise its usual words")] = None
+
+    def __post_init__(self) -> None:
+        """Refuse two errors, and what is no line. Raises ValueError."""
+        if self.code is not None and self.status is not None:
+            raise ValueError("code or status, not both")
+        if self.message is not None and not self.message.isprintable():
+            raise ValueError(f"message in one line without control characters, not {self.message!r}")
 
     def check(self, protocol: Protocol) -> None:
-        """Refuse a *code* that *protocol* does not have. Raises `OptionError`."""
-        if self.code is None or self.code in protocol.error_codes:
-            return
-        codes = ", ".join(protocol.error_codes) or "none: this protocol has no language of errors"
-        raise OptionError("behavior 'error' option code", self.code, f"one of the protocol's: {codes}")
+        """Refuse an error that *protocol* does not have. Raises `OptionError`."""
+        none = "none: this protocol has no language of errors"
+        if self.status is not None and "status" not in protocol.fields:
+            raise OptionError(f"{_OPTION} status", self.status, "none: a status is for proxies whose protocol is http")
+        if self.message is not None and not protocol.error_codes:
+            raise OptionError(f"{_OPTION} message", self.message, none)
+        if self._code is not None and self._code not in protocol.error_codes:
+            option, value = ("status", self.status) if self.code is None else ("code", self.code)
+            codes = ", ".join(protocol.error_codes) or none
+            raise OptionError(f"{_OPTION} {option}", value, f"one of the protocol's: {codes}")
+
+    @property
+    def _code(self) -> str | None:
+        return self.code if self.status is None else str(self.status)
 
     async def on_request(self, exchange: Exchange) -> None:
         """Answer in place of the backend."""
         if not self.inject and self._warm(exchange):
-            exchange.reply(exchange.protocol.error_reply(exchange.request, exchange.random, self.code))
+            words = () if self.message is None else (self.message,)
+            exchange.reply(exchange.protocol.error_reply(exchange.request, exchange.random, self._code, *words))
 
     async def on_response(self, exchange: Exchange) -> None:
         """Spoil the backend's answer."""

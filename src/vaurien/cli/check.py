@@ -7,7 +7,6 @@ from typing import Any
 
 from vaurien import options, plugins
 from vaurien.config import Configuration
-from vaurien.config import fault as texts
 from vaurien.engine.plan import Plan
 from vaurien.errors import OptionError, UnknownName
 from vaurien.framing import Protocol
@@ -43,11 +42,14 @@ def _protocol(proxy: ProxyConfig) -> Protocol:
 
 def _faults(configuration: Configuration, proxy: ProxyConfig) -> Iterator[tuple[Fault, str]]:
     """Every fault that *proxy* will have at some time, and where it was given."""
-    given = {setting.name: setting for setting in configuration.settings if setting.section == "fault"}
+    sources = {
+        setting.name: setting.source
+        for section in ("fault", f"proxy {proxy.name} fault")  # the proxy's own comes in the place of one of all
+        for setting in configuration.settings
+        if setting.section == section
+    }
     for fault in proxy.policy.faults:
-        setting = given.get(fault.name)
-        shared = setting is not None and setting.value == texts.text(fault)
-        yield fault, setting.source if setting is not None and shared else f"[[proxy]] {proxy.name} [[proxy.fault]]"
+        yield fault, sources[fault.name]
     for step in configuration.schedule.steps:
         if step.proxy in (None, proxy.name):
             yield from ((fault, step.source) for fault in (*step.change, *step.add))

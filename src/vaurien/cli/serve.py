@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from vaurien.cli.steer import Control
 
 
+_ALLOCATIONS = 10_000
+"""New objects, less those freed, before the garbage collector looks at them: CPython's own choice is 700."""
+
+
 def run(
     configuration: Configuration,
     again: Callable[[], Configuration] | None = None,
@@ -37,7 +42,8 @@ def run(
     """Serve until SIGTERM or SIGINT; live connections then have the configured grace. A second signal ends at once.
 
     At SIGHUP the proxies of *again*, the configuration read anew, come in the place of those that there are: what is
-    the same stays, with its connections. With *recorded*, its decisions, by proxy, take the place of dice.
+    the same stays, with its connections; its schedule begins. With *recorded*, its decisions, by proxy, take the place
+    of dice.
 
     Raises `BindError` when the address cannot be had, and `OptionError` for a log, a trace, a statsd server, workers or
     connections that cannot.
@@ -51,14 +57,16 @@ def run(
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
         control = _control(configuration)
+        path = configuration.process.state
+        state = None if path is None else StateFile(path)
         opening = spreading.hub(
             configuration.process.workers,
-            [*told, control] if control else told,
+            [*told, *(one for one in (control, state) if one is not None)],
             source=configuration.source("vaurien", "workers"),
             uvloop=configuration.process.uvloop,
             recorded=recorded,
         )
-        runner.run(_serve(configuration, opening, control, again or (lambda: configuration)))
+        runner.run(_serve(configuration, opening, control, state, again or (lambda: configuration)))
 
 
 def _control(configuration: Configuration) -> Control | None:
@@ -74,30 +82,47 @@ async def _serve(
     configuration: Configuration,
     opening: contextlib.AbstractAsyncContextManager[Hub],
     control: Control | None,
+    state: StateFile | None,
     again: Callable[[], Configuration],
 ) -> None:
     stop = asyncio.Event()
     on_signals(stop)
     async with opening as hub:
         try:
-            await _start(hub, configuration)
+            await _start(hub, configuration, state)
             if control:
                 print(await control.start(hub), flush=True)
-            with _reloading(hub, again), _playing(hub, configuration):
-                await stop.wait()
+            spare_collector()
+            with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
+                performance = Performance(hub, clock)
+                performance.begin(configuration)
+                with _reloading(hub, performance, again):
+                    await stop.wait()
         finally:
             if control:
                 await control.stop()
+            if state:
+                await state.close()
             await hub.stop(configuration.connections.grace)
 
 
-async def _start(hub: Hub, configuration: Configuration) -> None:
-    """Have the proxies of *configuration*, and say where they listen."""
+def spare_collector() -> None:
+    """Let the garbage collector look less often, and never at what is alive now.
+
+    A connection without faults leaves no cycle behind: it found nothing in thousands of them, for a tenth of their
+    time.
+    """
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS)
+
+
+async def _start(hub: Hub, configuration: Configuration, state: StateFile | None) -> None:
+    """Have the proxies of *state*, or else of *configuration*, and say where they listen."""
     try:
-        if configuration.process.state is None:
+        if state is None:
             await hub.replace(configuration.proxies)
         else:
-            await StateFile(configuration.process.state, hub).restore(configuration.proxies)
+            await state.restore(hub, configuration.proxies)
     except BindError as error:
         if len(configuration.proxies) > 1:
             raise
@@ -130,23 +155,41 @@ class _Steered:
                 task.add_done_callback(self._tasks.discard)
 
 
-@contextlib.contextmanager
-def _playing(hub: Hub, configuration: Configuration) -> Iterator[None]:
-    """Play the schedule of *configuration*."""
-    with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
-        proxies = {config.name: _Steered(hub, config.name) for config in configuration.proxies}
-        Player(configuration.schedule, proxies, clock).start()
-        yield
+class Performance:
+    """Plays schedules on the proxies of *hub*, one at a time."""
+
+    def __init__(self, hub: Hub, clock: Clock) -> None:
+        self._hub, self._clock = hub, clock
+        self._player: Player | None = None
+
+    def begin(self, configuration: Configuration) -> None:
+        """Play the schedule of *configuration*, from its beginning."""
+        proxies = {config.name: _Steered(self._hub, config.name) for config in configuration.proxies}
+        self._player = Player(configuration.schedule, proxies, self._clock)
+        self._player.start()
+
+    def end(self) -> None:
+        """Play no more."""
+        if self._player is not None:
+            self._player.stop()
 
 
 @contextlib.contextmanager
-def _reloading(hub: Hub, again: Callable[[], Configuration]) -> Iterator[None]:
-    """Read the configuration anew at each SIGHUP; one that is wrong changes nothing, and is told."""
+def _reloading(hub: Hub, performance: Performance, again: Callable[[], Configuration]) -> Iterator[None]:
+    """Read the configuration anew at each SIGHUP; one that is wrong changes nothing, and is told.
+
+    The schedule begins again: the proxies have the faults then that they have at its beginning.
+    """
     tasks: set[asyncio.Task[None]] = set()
 
     async def reload() -> None:
         try:
-            await hub.replace(again().proxies)
+            configuration = again()
+            performance.end()
+            try:
+                await hub.replace(configuration.proxies)
+            finally:
+                performance.begin(configuration)
         except VaurienError as error:
             print(f"vaurien: not all of the configuration is in force: {error}", file=sys.stderr, flush=True)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,7 +16,7 @@ from vaurien.config.proxies import Several
 from vaurien.config.selection import Options, Selection
 from vaurien.config.timeline import Schedule
 from vaurien.errors import OptionError
-from vaurien.model import Address, Mix, Policy, ProxyConfig
+from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
 
 DEFAULT = "default"
 DRAWN = "drawn at random"
@@ -100,7 +100,8 @@ def assemble(
         plugins=selection.options,
         settings=(
             *_own_settings(own, layer),
-            *_fault_settings(faults),
+            *_fault_settings("fault", faults.given),
+            *_schedule_settings(faults),
             *(setting for _, settings in tables for setting in settings),
             *_plugin_settings(selection, layer),
         ),
@@ -149,12 +150,14 @@ def _one_of_several(
     traffic, connections = _own(declared.Traffic, "vaurien", layer), _own(declared.Connections, "vaurien", layer)
     selection = Selection(catalogue, traffic.protocol, mix(traffic.behavior, _source(layer, "behavior")), layer)
     config = _proxy(traffic, connections, selection, faults, layer)
-    own = {fault.name: fault for fault in one.faults}
-    shared = tuple(fault for fault in faults.faults if fault.name not in own)
-    policy = msgspec.structs.replace(config.policy, faults=(*shared, *one.faults))
+    given = policy.completed(one.faults, catalogue, selection.options)
+    names = {fault.name for fault, _ in given}
+    shared = tuple(fault for fault in faults.faults if fault.name not in names)
+    whole = msgspec.structs.replace(config.policy, faults=(*shared, *(fault for fault, _ in given)))
     settings = _own_settings([("vaurien", traffic), ("vaurien", connections)], layer)
     shown = [msgspec.structs.replace(setting, section=f"proxy {config.name}") for setting in settings]
-    return msgspec.structs.replace(config, policy=policy, enabled=one.enabled), shown
+    shown += _fault_settings(f"proxy {config.name} fault", given)
+    return msgspec.structs.replace(config, policy=whole, enabled=one.enabled), shown
 
 
 def _own(struct: type[T], section: str, layer: Layer) -> T:
@@ -199,9 +202,19 @@ def _own_settings(groups: list[tuple[str, Any]], layer: Layer) -> Iterator[Setti
             yield Setting(section, name, getattr(group, name), given.source if given else DEFAULT)
 
 
-def _fault_settings(faults: policy.Faults) -> Iterator[Setting]:
-    for one, source in faults.given:
-        yield Setting("fault", one.name, fault.text(one), source)
+def _fault_settings(section: str, given: Iterable[tuple[Fault, str]]) -> Iterator[Setting]:
+    for one, source in given:
+        yield Setting(section, one.name, fault.text(one), source)
+
+
+def _schedule_settings(faults: policy.Faults) -> Iterator[Setting]:
+    """How the schedule is played, and its steps by their number, in the order of time."""
+    schedule = faults.schedule
+    if schedule.steps:
+        for name in declared.Schedule.__struct_fields__:
+            yield Setting("schedule", name, getattr(schedule, name), faults.played.get(name, DEFAULT))
+    for number, step in enumerate(schedule.steps, 1):
+        yield Setting("step", str(number), timeline.text(step), step.source)
 
 
 def _plugin_settings(selection: Selection, layer: Layer) -> Iterator[Setting]:

@@ -40,3 +40,7 @@ class Lines:
     def of(self, table: str, place: int = 0, key: str = "") -> int | None:
         """The line of *key* in the *place*-th *table*, else of the table itself; ``None`` when it is not known."""
         return self._keys.get((table, place, key)) or self._keys.get((table, place, ""))
+
+    def states(self, table: str, place: int, key: str) -> bool:
+        """Whether *key* stands in the *place*-th *table* as ``key = …``, and not as a table of its own."""
+        return (table, place, key) in self._keys

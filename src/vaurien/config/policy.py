@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,8 @@ class Faults(msgspec.Struct, frozen=True):
     schedule: Schedule
     own: declared.Faults = declared.Faults()
     """What was given as options of ``vaurien``."""
+    played: Mapping[str, str] = {}
+    """Where it was said how the schedule is played, by option."""
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -35,7 +37,7 @@ def read(layer: Layer, schedule: Section | None) -> Faults:
     Raises a `VaurienError` for what is not valid, for two faults of one name, and for two schedules.
     """
     given = list(timeline.each(layer["vaurien", "fault"])) if ("vaurien", "fault") in layer else []
-    plans = [(timeline.read(schedule), schedule.source)] if schedule is not None else []
+    plans = [(schedule, schedule.source)] if schedule is not None else []
     asked = layer.get(("vaurien", "preset"))
     names = _names(asked) if asked else ()
     own = declared.Faults(tuple(fault.text(one) for one, _ in given), names)
@@ -44,11 +46,13 @@ def read(layer: Layer, schedule: Section | None) -> Faults:
         if section := tables.get("vaurien"):
             given += timeline.each(section.values["fault"])
         if "schedule" in tables:
-            plans.append((timeline.read(tables["schedule"]), f"preset {name}"))
+            plans.append((tables["schedule"], f"preset {name}"))
     if len(plans) > 1:
         raise OptionError("schedule", plans[1][1], f"one schedule, there is that of {plans[0][1]} already")
-    _check_names(given)
-    return Faults(tuple(given), plans[0][0] if plans else Schedule(), own)
+    check_names(given)
+    section = plans[0][0] if plans else None
+    played = {name: given.source for name, given in section.values.items()} if section else {}
+    return Faults(tuple(given), timeline.read(section), own, played)
 
 
 def _names(given: Given) -> tuple[str, ...]:
@@ -56,7 +60,8 @@ def _names(given: Given) -> tuple[str, ...]:
     return tuple(name.strip() for part in listed for name in str(part).replace("\n", ",").split(",") if name.strip())
 
 
-def _check_names(given: list[tuple[Fault, str]]) -> None:
+def check_names(given: Sequence[tuple[Fault, str]]) -> None:
+    """Refuse two faults of one name among those *given*, each with where it stands. Raises `OptionError`."""
     seen: dict[str, str] = {}
     for one, source in given:
         if one.name in seen:
@@ -68,14 +73,24 @@ def _check_names(given: list[tuple[Fault, str]]) -> None:
 def with_sections(faults: Faults, catalogue: Catalogue, options: Mapping[str, Mapping[str, Any]]) -> Faults:
     """*faults*, with the *options* that the sections of their behaviors give, where they have none of their own."""
 
+    def whole(some: Iterable[Fault]) -> tuple[Fault, ...]:
+        return tuple(fault for fault, _ in completed(((fault, "") for fault in some), catalogue, options))
+
+    steps = tuple(
+        msgspec.structs.replace(step, add=whole(step.add), change=whole(step.change)) for step in faults.schedule.steps
+    )
+    schedule = msgspec.structs.replace(faults.schedule, steps=steps)
+    return msgspec.structs.replace(faults, given=completed(faults.given, catalogue, options), schedule=schedule)
+
+
+def completed(
+    given: Iterable[tuple[Fault, str]], catalogue: Catalogue, options: Mapping[str, Mapping[str, Any]]
+) -> tuple[tuple[Fault, str], ...]:
+    """The faults that were *given*, each with where it stands, with the *options* of their behaviors' sections."""
+
     def whole(one: Fault) -> Fault:
         catalogue.use("behavior", one.behavior, "")
         section = catalogue.find(f"behavior:{one.behavior}").section
         return msgspec.structs.replace(one, options={**options.get(section, {}), **one.options})
 
-    steps = tuple(
-        msgspec.structs.replace(step, add=tuple(map(whole, step.add)), change=tuple(map(whole, step.change)))
-        for step in faults.schedule.steps
-    )
-    schedule = msgspec.structs.replace(faults.schedule, steps=steps)
-    return Faults(tuple((whole(one), source) for one, source in faults.given), schedule, faults.own)
+    return tuple((whole(one), source) for one, source in given)

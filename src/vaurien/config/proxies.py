@@ -5,21 +5,17 @@ What a ``[[proxy]]`` does not say it takes from ``[vaurien]``. The environment a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 import msgspec
 
-from vaurien import options, plugins
+from vaurien import options
+from vaurien.config import policy, timeline
 from vaurien.config.declared import Connections, Traffic
 from vaurien.config.layers import TABLE, Given, Key, Layer, Section, Tables, converted
-from vaurien.errors import ConfigError, OptionError, UnknownName
+from vaurien.errors import ConfigError, UnknownName
 from vaurien.model import Fault
-from vaurien.options import Declaration
 
 _SPELLINGS = {"listen": "proxy", "mix": "behavior"}
 _SHARED = frozenset({"grace"})  # of the program, not of a proxy
-_APART = frozenset({"behavior", "options"})  # fields of a fault that its table spells otherwise
 _OF_ONE = frozenset({"proxy", "backend", "name"})
 
 
@@ -30,10 +26,10 @@ class Enabled(msgspec.Struct, frozen=True):
 
 
 class Several(msgspec.Struct, frozen=True):
-    """One ``[[proxy]]``: its options by their names in ``[vaurien]``, and what only it has."""
+    """One ``[[proxy]]``: its options by their names in ``[vaurien]``, its faults and where each stands, its state."""
 
     layer: Layer
-    faults: tuple[Fault, ...]
+    faults: tuple[tuple[Fault, str], ...]
     enabled: bool
 
 
@@ -75,7 +71,9 @@ def _several(section: Section) -> Several:
     if ("vaurien", "name") not in layer:
         raise ConfigError(f"{section.source}: it has no name; expected name = ...")
     [declaration] = options.describe(Enabled)
-    return Several(layer, tuple(_faults(faults)), converted(declaration, enabled, "[[proxy]]") if enabled else True)
+    listed = list(timeline.each(faults)) if faults else []
+    policy.check_names(listed)
+    return Several(layer, tuple(listed), converted(declaration, enabled, "[[proxy]]") if enabled else True)
 
 
 def _known() -> dict[str, str]:
@@ -88,44 +86,3 @@ def _check_names(names: list[str], sections: list[Section]) -> None:
     for position, name in enumerate(names):
         if name in names[:position]:
             raise ConfigError(f"{sections[position].source}: there is another proxy named {name!r}")
-
-
-def _faults(given: Given | None) -> Iterator[Fault]:
-    if given is None:
-        return
-    if not isinstance(given.value, list):
-        raise OptionError("fault", given.value, "[[proxy.fault]] tables", given.source)
-    names: set[str] = set()
-    for number, table in enumerate(given.value, 1):
-        source = f"{given.source} {number}"
-        if not isinstance(table, Mapping):
-            raise OptionError("fault", table, "[[proxy.fault]] tables", source)
-        fault = _fault(table, source)
-        if fault.name in names:
-            raise ConfigError(f"{source}: there is another fault named {fault.name!r}; expected a name of its own")
-        names.add(fault.name)
-        yield fault
-
-
-def _fault(table: Mapping[str, Any], source: str) -> Fault:
-    if not isinstance(table.get("behavior"), str):
-        raise ConfigError(f"{source}: it has no behavior; expected behavior = ...")
-    plugin = plugins.find(table["behavior"], "behavior", "handler", source=f"{source} behavior")
-    own = {declaration.name: declaration for declaration in options.describe(Fault) if declaration.name not in _APART}
-    theirs = {declaration.name: declaration for declaration in plugin.declarations}
-    values: dict[str, Any] = {}
-    settings: dict[str, Any] = {}
-    for key, value in table.items():
-        name, given = key.replace("-", "_"), Given(value, f"{source} {key}", value)
-        if name in own:
-            values[name] = _value(own[name], given, "fault")
-        elif name in theirs:
-            settings[name] = _value(theirs[name], given, f"behavior {table['behavior']!r}")
-        elif name != "behavior":
-            raise UnknownName("key of [[proxy.fault]]", key, [*own, "behavior", *theirs], given.source)
-    name = values.pop("name", table["behavior"])
-    return Fault(name=name, behavior=table["behavior"], options=settings, **values)
-
-
-def _value(declaration: Declaration, given: Given, owner: str) -> Any:
-    return converted(declaration, given, owner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -120,6 +121,19 @@ def _finder(section: Section) -> Any:
         return given.source if given else section.source
 
     return source
+
+
+def text(step: Step) -> str:
+    """*step* in one line, for people."""
+    words = [f"at={step.at:g}"]
+    if step.proxy is not None:
+        words.append(f"proxy={shlex.quote(step.proxy)}")
+    words += [f"remove={shlex.quote(name)}" for name in step.remove]
+    words += [f"change={shlex.quote(fault.text(one))}" for one in step.change]
+    words += [f"add={shlex.quote(fault.text(one))}" for one in step.add]
+    if step.mix is not None:
+        words.append(f"mix={shlex.quote(str(step.mix))}")
+    return " ".join(words)
 
 
 def check(schedule: Schedule, proxies: Mapping[str, Sequence[Fault]]) -> None:

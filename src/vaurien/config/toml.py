@@ -1,6 +1,7 @@
 """TOML files, with the sections of the ini format: ``[behavior.delay]`` and ``["behavior:delay"]`` are the same.
 
-Tables that may come several times, ``[[fault]]`` and ``[[step]]``, are lists in the section that they belong to.
+Tables that may come several times, ``[[fault]]``, ``[[step]]`` and ``[[proxy.fault]]``, are lists in the section that
+they belong to.
 """
 
 from __future__ import annotations
@@ -25,24 +26,40 @@ def read(text: str, path: str, environment: Mapping[str, str]) -> Tables:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     arrays = {name: document.pop(name) for name in _ARRAYS if isinstance(document.get(name), list)}
     tables: Tables = {}
+    lines = Lines(text)
+    faults = _faults(document.get("proxy"), path, lines, environment)
     for name, table in _sections(document, path):
         section = tables.setdefault(name, Section(_where(path, name), {}))
         for key, value in table.items():
             source = f"{_where(path, name)} {key}"
-            expanded = _expanded(value, environment, source)
+            expanded = faults.get(name) if key == "fault" and name in faults else _expanded(value, environment, source)
             section.values[key] = Given(expanded, source, expanded)
     for name, members in arrays.items():
         section = tables.setdefault(_ARRAYS[name], Section(path, {}))
         if name in section.values:
             raise ConfigError(f"{section.values[name].source}: expected it once, there is [[{name}]] in the file too")
-        listed = list(_array(name, members, path, Lines(text), environment))
+        listed = list(_array(name, members, path, lines, environment))
         section.values[name] = Given(listed, f"{path} [[{name}]]", listed)
     return tables
 
 
-def _array(name: str, members: list[Any], path: str, lines: Lines, environment: Mapping[str, str]) -> Iterator[Section]:
-    """Each table of an array, and the line of each of its keys."""
-    for place, table in enumerate(members):
+def _faults(proxies: object, path: str, lines: Lines, environment: Mapping[str, str]) -> Mapping[str, list[Section]]:
+    """The ``[[proxy.fault]]`` tables, by the section of their proxy."""
+    found: dict[str, list[Section]] = {}
+    first = 0
+    for number, proxy in enumerate(proxies if isinstance(proxies, list) else ()):
+        members = proxy.get("fault") if isinstance(proxy, dict) else None
+        if isinstance(members, list) and not lines.states("proxy", number, "fault"):
+            found[f"{TABLE}{number + 1}"] = list(_array("proxy.fault", members, path, lines, environment, first))
+            first += len(members)
+    return found
+
+
+def _array(
+    name: str, members: list[Any], path: str, lines: Lines, environment: Mapping[str, str], first: int = 0
+) -> Iterator[Section]:
+    """Each table of an array, and the line of each of its keys; *first* is the place of the first one in the file."""
+    for place, table in enumerate(members, first):
         if not isinstance(table, dict):
             raise ConfigError(f"{path} [[{name}]]: {table!r} is not valid; expected a table")
         values = {}

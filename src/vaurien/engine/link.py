@@ -132,10 +132,15 @@ class Link:
         if wanted == self._reader:
             return
         if wanted is None:
-            self.loop.remove_reader(self.source.fileno())
+            self._unwatch()
         else:
             self.loop.add_reader(self.source.fileno(), self._read_again if self.connection.service.forgets else wanted)
-        self._reader = wanted
+            self._reader = wanted
+
+    def _unwatch(self) -> None:
+        if self._reader is not None:
+            self._reader = None
+            self.loop.remove_reader(self.source.fileno())
 
     def _read_again(self) -> None:
         """Read until there is nothing to read, in a loop that may not tell of more: see `Service.forgets`."""
@@ -157,7 +162,7 @@ class Link:
             return self._read_ahead if self._watching and len(self._ahead) < AHEAD else None
         if self.pending is not None:
             return None
-        if self.connection.drawing:
+        if self.connection.service.blocking:
             return None if self.connection.claimed else self._read_drawn
         if self.intake is None:
             return self._read_direct
@@ -229,8 +234,9 @@ class Link:
     def _pass_end(self) -> None:
         """The source has nothing more: its end goes where its bytes went."""
         self.ended = True
-        self.update()
-        self._tell_gone()
+        self._unwatch()
+        if self._farewells is not None:
+            self._tell_gone()
         if not self.closed:
             self.connection.service.hangups.watch(self.source, self._source_hung_up)
         if self.intake is None:
@@ -469,8 +475,9 @@ class Link:
         """Stop moving bytes; what is under way is lost."""
         if not self.closed:
             self._shut()
-        for task in list(self._tasks or ()):  # also one that runs: its hook has no more to say; and later ones
-            task.cancel()
+        if self._tasks:
+            for task in list(self._tasks):  # also one that runs: its hook has no more to say; and later ones
+                task.cancel()
 
     def _shut(self) -> None:
         self.closed = True
@@ -478,8 +485,9 @@ class Link:
             self.connection.service.hangups.forget(self.source)
         if self.pending is not None:
             self._taken()
-        self.update()
-        self._tell_gone()
+        self._unwatch()
+        if self._farewells is not None:
+            self._tell_gone()
         for stage in self.stages:
             stage.clear()
         for coroutine in self._inbox or ():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import http
 import re
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Annotated
@@ -19,17 +20,9 @@ if TYPE_CHECKING:
 
     from vaurien.model import Address
 
-_REASONS = {
-    "500": "Internal Server Error",
-    "501": "Not Implemented",
-    "502": "Bad Gateway",
-    "503": "Service Unavailable",
-    "504": "Gateway Timeout",
-    "429": "Too Many Requests",
-}
-_BY_CHANCE = tuple(
-    code for code in _REASONS if code.startswith("5")
-)  # the server's errors: a 429 is for who asks for it
+_REASONS = {str(status.value): status.phrase for status in http.HTTPStatus if status >= 400}
+_BY_CHANCE = ("500", "501", "502", "503", "504")
+"""Those that any request may meet; the others are for who asks for them."""
 
 # 16 digits are a 64-bit size; 4096 bytes of extensions are what Go's net/http takes for the whole line.
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,16})[ \t]{0,16}(?:;[^\r\n\x00]{0,4096})?\r\n")
@@ -60,13 +53,13 @@ class Http(Protocol, frozen=True):
         """A framer of HTTP/1."""
         return HttpFramer()
 
-    def error_reply(self, head: Head, random: Random, code: str | None = None) -> Reply:
+    def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """A response with the status *code*, by chance a 50x. Raises `OptionError` for another code than these."""
         code = random.choice(_BY_CHANCE) if code is None else code
         if code not in _REASONS:
             raise OptionError("code", code, f"one of {', '.join(_REASONS)}")
         status = f"{code} {_REASONS[code]}"
-        body = f"{status}\n"
+        body = f"{status if message is None else message}\n".encode()
         close = not (self.keep_alive and isinstance(head, Request) and head.persistent) or head.waits
         lines = (
             f"HTTP/1.1 {status}",
@@ -74,8 +67,8 @@ class Http(Protocol, frozen=True):
             f"Content-Length: {len(body)}",
             f"Connection: {'close' if close else 'keep-alive'}",
         )
-        sent = "" if isinstance(head, Request) and head.method == "HEAD" else body
-        return Reply("\r\n".join([*lines, "", sent]).encode(), close)
+        sent = b"" if isinstance(head, Request) and head.method == "HEAD" else body
+        return Reply("\r\n".join([*lines, "", ""]).encode() + sent, close)
 
     def rewrite(self, head: Head, backend: Address) -> bytes | None:
         """The request with *backend* as its Host, and as the host of an absolute URI, unless that is switched off."""

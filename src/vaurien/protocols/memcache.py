@@ -53,9 +53,10 @@ class Memcache(Protocol, frozen=True):
     def framer(self) -> MemcacheFramer:
         return MemcacheFramer()
 
-    def error_reply(self, head: Head, random: Random, code: str | None = None) -> Reply:
+    def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """A failure of the server, in the language of *head*; nothing for a command with ``noreply``, or ``quit``."""
-        status, words = _FAILURES[code or random.choice(self.error_codes)]
+        status, usual = _FAILURES[code or random.choice(self.error_codes)]
+        words = usual if message is None else message
         if head.data.startswith(binary.REQUEST):
             return Reply(binary.failure(head.data, status, words.encode()))
         if text.silent(head):

@@ -47,7 +47,7 @@ class Mysql(Protocol, frozen=True):
         """The marks of one connection."""
         return MysqlFramer()
 
-    def error_reply(self, head: Head, random: Random, code: str | None = None) -> Reply:
+    def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """An ERR packet with its number and SQLSTATE.
 
         Without *code* it is one that leaves the connection usable; for a login one that refuses it. After a login, and
@@ -55,9 +55,10 @@ class Mysql(Protocol, frozen=True):
         that no server answers (COM_QUIT, COM_STMT_CLOSE, COM_STMT_SEND_LONG_DATA) gets nothing.
         """
         if not isinstance(head, Request):
-            return super().error_reply(head, random, code)
+            return super().error_reply(head, random, code, message)
         if not head.answered:
             return Reply(b"")
         code = code or random.choice(list(_REFUSALS if head.login else _FAILURES))
-        data = error_packet(int(code), *_ERRORS[code], sequence=head.reply_sequence)
+        state, usual = _ERRORS[code]
+        data = error_packet(int(code), state, usual if message is None else message, sequence=head.reply_sequence)
         return Reply(data, close=head.login or code in _LOSSES)

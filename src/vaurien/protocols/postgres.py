@@ -44,7 +44,7 @@ class Postgres(Protocol, frozen=True):
         """The marks of one connection."""
         return PostgresFramer()
 
-    def error_reply(self, head: Head, random: Random, code: str | None = None) -> Reply:
+    def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """An ErrorResponse with its SQLSTATE, and ReadyForQuery where a server would send it.
 
         Without *code* it is one that leaves the connection usable; for a start-up one that refuses it. After a start-up
@@ -52,18 +52,18 @@ class Postgres(Protocol, frozen=True):
         closed. Terminate and CancelRequest, which no server answers, get the end of the connection and no word.
         """
         if not isinstance(head, Request):
-            return super().error_reply(head, random, code)
+            return super().error_reply(head, random, code, message)
         if not head.answered:
             return Reply(b"", close=True)
         startup = head.command == "startup"
         code = code or random.choice(list(_REFUSALS if startup else _FAILURES))
         if startup or code not in _FAILURES:
-            return Reply(_error("FATAL", code), close=True)
-        return Reply(_error("ERROR", code) + (b"" if head.flushed else _ready(head)))
+            return Reply(_error("FATAL", code, message), close=True)
+        return Reply(_error("ERROR", code, message) + (b"" if head.flushed else _ready(head)))
 
 
-def _error(severity: str, code: str) -> bytes:
-    fields = {"S": severity, "V": severity, "C": code, "M": _ERRORS[code]}
+def _error(severity: str, code: str, message: str | None) -> bytes:
+    fields = {"S": severity, "V": severity, "C": code, "M": _ERRORS[code] if message is None else message}
     return _message(b"E", "".join(f"{kind}{text}\0" for kind, text in fields.items()).encode() + b"\0")
 
 

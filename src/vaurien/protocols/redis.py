@@ -71,7 +71,7 @@ class Redis(Protocol, frozen=True):
         """A framer of the Redis protocol."""
         return RedisFramer()
 
-    def error_reply(self, head: Head, random: Random, code: str | None = None) -> Reply:
+    def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """An error reply that begins with *code*; nothing after CLIENT REPLY OFF.
 
         Raises `OptionError` for another code than these.
@@ -81,7 +81,8 @@ class Redis(Protocol, frozen=True):
             raise OptionError("code", code, f"one of {', '.join(_ERRORS)}")
         if not head.answered:
             return Reply(b"")
-        text = _ERRORS[code].format(slot=_slot(head.key if isinstance(head, Command) else b""))
+        usual = _ERRORS[code].format(slot=_slot(head.key if isinstance(head, Command) else b""))
+        text = usual if message is None else f"{code} {message}"
         spoilt = isinstance(head, Command) and head.in_multi  # which the backend does not know, and would execute
         return Reply(f"-{text}\r\n".encode(), close=spoilt or not self.keep_alive)
 

@@ -163,11 +163,13 @@ class Smtp(Protocol, frozen=True):
     def framer(self) -> SmtpFramer:
         return SmtpFramer()
 
-    def error_reply(self, head: Head, random: Random, code: str | None = None) -> Reply:
+    def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """A refusal with *code*. The connection ends after 421, and where the backend waits for what it will not get.
 
         That is after `MESSAGE` and `RESPONSE`: a backend that has said 354 or 334 would take the next command for it.
         """
         code = code or random.choice(self.error_codes)
         stuck = head.fields.get("verb") in (MESSAGE, RESPONSE)
-        return Reply(f"{code} {_TEXTS[code]}\r\n".encode(), close=stuck or code == "421")
+        return Reply(
+            f"{code} {_TEXTS[code] if message is None else message}\r\n".encode(), close=stuck or code == "421"
+        )

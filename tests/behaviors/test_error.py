@@ -1,0 +1,86 @@
+"""Errors of a protocol: which, and what they say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.running import backend, pair, read, running
+from vaurien import options, plugins
+from vaurien.behaviors.error import Error
+from vaurien.errors import OptionError
+from vaurien.model import Fault
+
+ASKED = {
+    "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "redis": b"*1\r\n$4\r\nPING\r\n",
+    "memcache": b"get k\r\n",
+    "smtp": b"NOOP\r\n",
+}
+ALIVE = b"Connection: keep-alive\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "values", "said"),
+    [
+        (
+            "http",
+            {"status": 404, "message": "no such thing"},
+            b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n"
+            + ALIVE
+            + b"no such thing\n",
+        ),
+        ("redis", {"code": "LOADING", "message": "come back later"}, b"-LOADING come back later\r\n"),
+        ("memcache", {"message": "no memory, sorry"}, b"SERVER_ERROR no memory, sorry\r\n"),
+        ("smtp", {"code": "451", "message": "later"}, b"451 later\r\n"),
+    ],
+)
+def test_it_says_what_it_is_told(protocol: str, values: dict[str, Any], said: bytes) -> None:
+    fault = Fault(name="it", behavior="error", options=values)
+    with backend() as listening, running(listening.getsockname(), "", fault, protocol=protocol) as proxy:
+        with pair(proxy, listening) as (client, _):
+            client.sendall(ASKED[protocol])
+            assert read(client, len(said)) == said
+
+
+@pytest.mark.parametrize(
+    ("protocol", "values", "message"),
+    [
+        ("redis", {"status": 503}, "behavior 'error' option status: 503 is not valid; expected none: a status is for"),
+        (
+            "http",
+            {"code": "LOADING"},
+            "behavior 'error' option code: 'LOADING' is not valid; expected one of the proto",
+        ),
+        (
+            "http",
+            {"status": 499},
+            "behavior 'error' option status: 499 is not valid; expected one of the protocol's: 400",
+        ),
+        (
+            "tcp",
+            {"message": "x"},
+            "behavior 'error' option message: 'x' is not valid; expected none: this protocol has",
+        ),
+        ("tcp", {"code": "x"}, "behavior 'error' option code: 'x' is not valid; expected one of the protocol's: none"),
+    ],
+)
+def test_what_the_protocol_does_not_have_is_refused(protocol: str, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError) as raised:
+        Error(**values).check(plugins.find(protocol, "protocol").target())
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"status": 200}, "option status: 200 is not valid; expected a whole number >= 400 and <= 599"),
+        ({"status": 503, "code": "503"}, "code or status, not both"),
+        ({"message": "a\r\nb"}, "message in one line without control characters, not 'a\\r\\nb'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError) as raised:
+        options.build(Error, values, owner="behavior 'error'")
+    assert message in str(raised.value)
