@@ -89,6 +89,11 @@ def with_handler(kind: Kind) -> Contestant:
     return Contestant(kind, "a handler", ("--behavior", f"100:{faults.__name__}.{faults.Copy.__name__}"), share=0.2)
 
 
+def with_workers(kind: Kind, count: int) -> Contestant:
+    """With *count* processes that have the connections."""
+    return Contestant(kind, f"{count} workers", ("--workers", str(count)))
+
+
 def with_fault(kind: Kind, fault: str) -> Contestant:
     """With *fault*, as the command line writes it."""
     return Contestant(kind, fault, ("--fault", fault))

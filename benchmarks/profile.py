@@ -115,8 +115,11 @@ def traced(contestant: Contestant, name: str, seconds: int) -> Iterator[str]:
                 amount = load(reached.port, seconds)
             finally:
                 watcher.send_signal(signal.SIGINT)
-                watcher.communicate(timeout=loads.PATIENCE)
-        yield from counted(output.read_text(), amount, unit)
+                _, said = watcher.communicate(timeout=loads.PATIENCE)
+        table = output.read_text() if output.exists() else ""
+        if not table:
+            raise BenchmarkError(f"strace failed: {said.decode().strip()}")
+        yield from counted(table, amount, unit)
 
 
 def _server(servers: Backends, name: str) -> Process:

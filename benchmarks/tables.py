@@ -63,9 +63,14 @@ def growth(report: Report) -> Iterator[str]:
     lanes = {
         name: by_key.get(f"lanes-{key}") for name, key in (("redis", "redis"), ("HTTP", "http"), ("stream", "bulk"))
     }
+    workers = {
+        name: by_key.get(f"workers-{key}") for name, key in (("redis", "redis"), ("new connections", "connections"))
+    }
     clients = {f"{count}": by_key.get(f"clients-{count}") for count in CLIENTS}
     yield "Three lanes: direct, hooked (one no-op fault), blocking (a handler). Redis with 50 clients, HTTP with 64:\n"
     yield from _side_by_side(lanes)
+    yield "\nTwo processes for the connections (`--workers 2`), on two cores that load and backend need too:\n"
+    yield from _side_by_side(workers)
     yield "\nRedis GET by so many clients:\n"
     yield from _side_by_side(clients)
     if "faults" in by_key:
@@ -76,6 +81,8 @@ def growth(report: Report) -> Iterator[str]:
 def _side_by_side(results: Mapping[str, Result | None]) -> Iterator[str]:
     """A column for each of *results*: the rate, its ratio to HAProxy's, and processor time."""
     present = {name: result.medians for name, result in results.items() if result}
+    if not present:
+        return
     names = list(dict.fromkeys(who for medians in present.values() for who in medians))
     rows = [[who, *(_rate(medians, who) for medians in present.values())] for who in names]
     units = {
