@@ -38,11 +38,11 @@ class Kind(enum.StrEnum):
 
     NONE = "no proxy"
     HAPROXY = "HAProxy"
-    ASYNCIO = "asyncio"
+    OWN = "own loop"
     UVLOOP = "uvloop"
 
 
-LOOPS: Mapping[Kind, tuple[str, ...]] = {Kind.ASYNCIO: (), Kind.UVLOOP: ("--uvloop",)}
+LOOPS: Mapping[Kind, tuple[str, ...]] = {Kind.OWN: (), Kind.UVLOOP: ("--uvloop",)}
 """The event loops that Vaurien can run in, and how the command line asks for each."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks import measures
-from benchmarks.contestants import HAPROXY_ALONE, LOOPS
+from benchmarks.contestants import HAPROXY_ALONE, Kind
 from benchmarks.drift import Soak
 from benchmarks.report import Report, figure, table
 from benchmarks.rounds import Derived, Result
@@ -124,11 +124,18 @@ def history(runs: Mapping[str, Report]) -> Iterator[str]:
     rows = [
         [f"[{name}](../benchmarks/results/{name}.json)", *_about(report), loop, *cells]
         for name, report in runs.items()
-        for loop in LOOPS
+        for loop in _loops(report)
         if any(cells := _compared(report, loop))
     ]
     columns = ["redis GET", "HTTP", "stream up", "stream down", "new connections", "five faults"]
     yield from table(["run", "commit", "rounds", "load", "loop", *columns], rows)
+
+
+def _loops(report: Report) -> Sequence[str]:
+    """The loops of that time: they were others once."""
+    others = {Kind.NONE.value, Kind.HAPROXY.value}
+    names = dict.fromkeys(name for result in report.results for name in result.medians)
+    return [name for name in names if name not in others and "," not in name]
 
 
 def _about(report: Report) -> Sequence[str]:
