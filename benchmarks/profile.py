@@ -20,7 +20,7 @@ from benchmarks import loads
 from benchmarks.backends import Backends, backends
 from benchmarks.contestants import DEFAULT, Contestant, Kind, reached_by, with_handler, with_passes
 from benchmarks.errors import BenchmarkError
-from benchmarks.processes import ROOT, Process, program
+from benchmarks.processes import ROOT, Process, end_in_order, program
 
 FOLDER = ROOT / "build" / "profile"
 RATE = 500
@@ -167,4 +167,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main())
