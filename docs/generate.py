@@ -10,13 +10,18 @@ from pathlib import Path
 
 import msgspec
 
-from vaurien import events, hooks, options, plugins
+from vaurien import events, hooks, library, options, plugins, pytest_plugin, testing
 from vaurien.config import declared, fault, presets
 from vaurien.config.layers import flag, variable
 from vaurien.control import openapi, v1
+from vaurien.library import settings
+from vaurien.library.changes import Change
+from vaurien.library.steered import Steered
+from vaurien.library.suite import Proxies
 from vaurien.metrics import trace
 from vaurien.model import Fault, Window
 from vaurien.scenario import environment, report
+from vaurien.testing import framing as laws
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the code: change the docstring or the option there, then `make docs`. -->"
@@ -62,6 +67,8 @@ def pages() -> dict[Path, str]:
         "presets.md": _presets(),
         "hooks.md": _hooks(),
         "events.md": _events(),
+        "test-kit.md": _test_kit(),
+        "library.md": _library(),
         "http-api.md": _http_api(),
     }
     for kind in ("behavior", "protocol"):
@@ -235,6 +242,78 @@ def _events() -> str:
             f"## {event.__name__}\n\n{_prose(event)}\n\nFields: " + ", ".join(f"`{name}`" for name in own) + "."
         )
     return "\n\n".join(parts) + "\n"
+
+
+def _test_kit() -> str:
+    parts = ["# The test kit", _prose(testing), _TEST_KIT]
+    things = sorted(((name, getattr(testing, name)) for name in testing.__all__), key=lambda pair: pair[0].lower())
+    for name, thing in [pair for pair in things if inspect.isfunction(pair[1])]:
+        parts.append(f"## {name}\n\n`{name}{_signature(thing)}`\n\n{_prose(thing)}")
+    parts += ["## The laws of framing", _prose(laws).partition("\n\n")[2]]
+    for name, thing in [pair for pair in things if inspect.isclass(pair[1])]:
+        parts += [f"## {name}\n\n`{name}{_signature(thing)}`\n\n{_prose(thing)}", *_members(thing)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _library() -> str:
+    parts = ["# The library", _prose(library), "## Arguments", _prose(settings), _arguments()]
+    for kind in (Steered, library.Proxy, library.AsyncProxy, Change):
+        parts += [f"# {kind.__name__}", _prose(kind)]
+        parts += [_called(kind, name) for name in vars(kind) if not name.startswith("_")]
+    parts += ["# In pytest", _prose(pytest_plugin)]
+    parts += [
+        f"## {name}\n\n*A fixture.* {_prose(getattr(pytest_plugin, name))}" for name in ("vaurien", "vaurien_proxy")
+    ]
+    parts += [f"# {Proxies.__name__}", _prose(Proxies)]
+    parts += [_called(Proxies, name) for name in ("seed", "asynchronous")]
+    return "\n\n".join(parts) + "\n"
+
+
+def _called(kind: type, name: str) -> str:
+    """A method or an attribute of *kind*, as its user sees it."""
+    member = vars(kind)[name]
+    if isinstance(member, property):
+        return f"## {name}\n\n*An attribute.* {_prose(member)}"
+    signature = re.sub(r"^\(self(, )?", "(", _signature(member))
+    awaited = "await " if inspect.iscoroutinefunction(member) else ""
+    return f"## {name}\n\n`{awaited}{name}{signature}`\n\n{_prose(member)}"
+
+
+def _arguments() -> str:
+    groups = (declared.Traffic, declared.Faults, declared.Connections)
+    known = {option.name: option for group in groups for option in options.describe(group)}
+    rows = [f"| `backend` | needed | {known['backend'].expected} | {known['backend'].help} |"]
+    for name in settings.Settings.__annotations__:
+        if name in settings.APART:
+            rows.append(f"| `{name}` | none | a table | {settings.APART[name]} |")
+            continue
+        option = known[settings.SPELLINGS.get(name, name)]
+        default = _shown(settings.DEFAULTS.get(name, option.default))
+        expected = option.expected.replace("a list", "text, or a list")
+        rows.append(f"| `{name}` | `{default}` | {expected} | {option.help} |")
+    return "\n".join(["| argument | default | value | meaning |", "|---|---|---|---|", *rows])
+
+
+_TEST_KIT = """Everything here is imported from `vaurien.testing`, and stays as it is within a major version.
+How to use it: [Write a behavior](../how-to/write-a-behavior.md#test-it),
+[Write a protocol](../how-to/write-a-protocol.md#test-it)."""
+
+
+def _signature(thing: object) -> str:
+    """Names and defaults, without types."""
+    signature = inspect.signature(thing)
+    plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+    return str(signature.replace(parameters=plain, return_annotation=inspect.Signature.empty))
+
+
+def _members(kind: type) -> list[str]:
+    """What a reader may call or ask of *kind*."""
+    members = {name: member for name, member in vars(kind).items() if not name.startswith("_")}
+    rows = [(name, member) for name, member in members.items() if isinstance(member, property)]
+    for name, member in members.items():
+        if inspect.isfunction(member):
+            rows.append((name + re.sub(r"^\(self(, )?", "(", _signature(member)), member))
+    return ["\n".join(f"* `{shown}`: {_summary(member)}" for shown, member in rows)] if rows else []
 
 
 _HTTP_API = """# The HTTP interface

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.framer import Segment, check, play, recut
 from vaurien.errors import ParseError
 from vaurien.framing import (
     HEAD_LIMIT,
@@ -19,6 +18,7 @@ from vaurien.framing import (
     Step,
     Turns,
 )
+from vaurien.testing.framing import Segment, check_framing, recut, transcribe
 
 
 class Toy(Framer):
@@ -83,13 +83,13 @@ SEGMENTS = st.lists(st.tuples(st.booleans(), MESSAGES), max_size=8)
 
 @given(SEGMENTS, st.integers(1, 9))
 def test_a_framer_keeps_the_laws(segments: list[Segment], size: int) -> None:
-    check(Toys(), segments, (1, size))
+    check_framing(Toys(), segments, (1, size))
 
 
 @given(SEGMENTS, st.integers(1, 9))
 def test_turns_keep_the_laws(segments: list[Segment], size: int) -> None:
-    play(Plain(), segments)
-    play(Plain(), recut(segments, size))
+    transcribe(Plain(), segments)
+    transcribe(Plain(), recut(segments, size))
 
 
 def test_a_message_is_cut_out_of_the_stream() -> None:

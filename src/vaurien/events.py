@@ -106,7 +106,8 @@ class Closed(Event, frozen=True):
 
     *sent* and *received* are bytes forwarded to the backend and to the client; *end* is how: ``client closed``,
     ``backend closed``, ``client reset``, ``backend reset``, ``closed by NAME``, ``reset by NAME``, ``dial failed``,
-    ``stopped``, ``error``. *hits* counts what each fault did on it; *duration* is in seconds.
+    ``stopped``, ``error``, or ``worker died``, and then nobody knows the bytes. *hits* counts what each fault did on
+    it; *duration* is in seconds.
     """
 
     connection: int
@@ -116,6 +117,13 @@ class Closed(Event, frozen=True):
     end: str
     duration: float
     hits: Mapping[str, int] = MappingProxyType({})
+
+
+class WorkerDied(Event, frozen=True):
+    """The process *worker*, from 1, died of *reason*, and with it its connections. Another one takes its place."""
+
+    worker: int
+    reason: str
 
 
 class PolicyChanged(Event, frozen=True):

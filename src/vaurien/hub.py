@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -42,6 +42,8 @@ class Hub:
         self._make = make or self._here
         self.changed: Callable[[], None] = lambda: None
         """Called after each change, also of one that failed halfway."""
+        self.lag: Callable[[], float] = lambda: 0.0
+        """How late the loop of another process was, at most, since it was last asked, in seconds."""
         self._proxies: dict[str, Steered] = {}
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
@@ -80,6 +82,20 @@ class Hub:
             proxy = self.get(name)
             await self._move(proxy, listen or proxy.config.listen, backend or proxy.backend, enabled)
             return proxy
+
+    async def revise(self, name: str, revision: Callable[[ProxyConfig], ProxyConfig]) -> Steered:
+        """Have the proxy *name* as *revision* of its configuration says, all at once.
+
+        Its connections stay if only faults and mix are new. Another address, backend or state drops them, and anything
+        else takes a new proxy in its place. Raises `UnknownName`, `BindError`, and what is wrong with the
+        configuration: then it goes on as it was.
+        """
+        async with self._turn(name):
+            before = self.get(name).config
+            config = revision(before)
+            Proxy(config)
+            await self._become(self.get(name), config, policy_too=config.policy != before.policy)
+            return self.get(name)
 
     async def delete(self, name: str) -> None:
         """Stop a proxy, drop its connections and forget it. Raises `UnknownName`."""
@@ -151,18 +167,54 @@ class Hub:
 
     async def _replace_all(self, configs: Sequence[ProxyConfig]) -> None:
         """One after the other, and again while that helps: one may want the address that another one leaves."""
-        failures: list[VaurienError] = []
+        left, failure = await self._replace_each(configs)
+        if failure is not None and len(left) == len(configs):
+            left, failure = await self._trade(left, failure)
+            if failure is not None:
+                raise failure
+        elif left:
+            await self._replace_all(left)
+
+    async def _replace_each(self, configs: Sequence[ProxyConfig]) -> tuple[list[ProxyConfig], VaurienError | None]:
+        """Those that could not be had, and why the first of them could not."""
         left: list[ProxyConfig] = []
+        failure: VaurienError | None = None
         for config in configs:
             try:
                 await self._replace_one(config)
             except VaurienError as error:
-                failures.append(error)
                 left.append(config)
-        if failures and len(left) == len(configs):
-            raise failures[0]
-        if left:
-            await self._replace_all(left)
+                failure = failure or error
+        return left, failure
+
+    async def _trade(
+        self, configs: list[ProxyConfig], failure: VaurienError
+    ) -> tuple[list[ProxyConfig], VaurienError | None]:
+        """Let those of *configs* that want each other's addresses step aside, all of them, and then have them.
+
+        The others cannot be had because of *failure*.
+        """
+        trading = await self._in_each_others_way(configs)
+        if not trading:
+            return configs, failure
+        for config in trading:
+            async with self._turn(config.name):
+                await self._proxies[config.name].disable()
+        left, failed = await self._replace_each(trading)
+        for config in left:
+            with contextlib.suppress(VaurienError):  # what is told is why it could not change
+                await self._proxies[config.name].start()
+        others = [config for config in configs if config not in trading]
+        return [*left, *others], failed or (failure if others else None)
+
+    async def _in_each_others_way(self, configs: list[ProxyConfig]) -> list[ProxyConfig]:
+        """Those of *configs* whose address one of them has, which in turn wants another one's."""
+        held = []
+        for config in configs:
+            others = (self._proxies.get(other.name) for other in configs if other is not config)
+            if config.name in self._proxies and await _anyone_at(config.listen, others):
+                held.append(config)
+        return held if len(held) == len(configs) else await self._in_each_others_way(held)
 
     def _check(self, configs: Sequence[ProxyConfig]) -> None:
         names: set[str] = set()
@@ -177,12 +229,16 @@ class Hub:
             proxy = self._proxies.get(config.name)
             if proxy is None:
                 await self._add(config)
-            elif _same_but(_IN_PLACE, proxy.config, config):
-                await self._move(proxy, config.listen, config.backend, config.enabled)
-                if proxy.policy != config.policy:
-                    await proxy.set_policy(config.policy)
             else:
-                await self._renew(proxy, config)
+                await self._become(proxy, config, policy_too=True)
+
+    async def _become(self, proxy: Steered, config: ProxyConfig, *, policy_too: bool) -> None:
+        if not _same_but(_IN_PLACE, proxy.config, config):
+            await self._renew(proxy, config)
+            return
+        await self._move(proxy, config.listen, config.backend, config.enabled)
+        if policy_too and proxy.policy != config.policy:
+            await proxy.set_policy(config.policy)
 
     def _here(self, config: ProxyConfig) -> Steered:
         return Here(Proxy(config, observers=self._observers, recorded=self._recorded.get(config.name)))
@@ -213,7 +269,7 @@ class Hub:
     async def _renew(self, old: Steered, config: ProxyConfig) -> Steered:
         """Put a new proxy in the place of *old*, which goes on if the new one cannot start."""
         new = self._make(config)
-        was_enabled = old.enabled
+        was_enabled, policy = old.enabled, old.policy
         await old.disable()
         if config.enabled:
             try:
@@ -222,6 +278,8 @@ class Hub:
                 if was_enabled:
                     await old.start()
                 raise
+        if old.policy is not policy:  # a call that did not wait for this one has changed it
+            await new.set_policy(old.policy)
         self._proxies[config.name] = new
         return new
 
@@ -250,6 +308,11 @@ class Hub:
     async def set_policy(self, name: str, policy: Policy) -> None:
         """Replace mix and faults of the proxy *name*. Raises `UnknownName`, and what is wrong with *policy*."""
         await self._set_policy(self.get(name), policy)
+
+    async def set_backend(self, name: str, backend: Address) -> None:
+        """Have a proxy dial *backend* from now on; open connections stay where they are. Raises `UnknownName`."""
+        await self.get(name).set_backend(backend)
+        self.changed()
 
     async def set_mix(self, name: str, mix: Mix) -> None:
         """Give a proxy another mix. Raises `UnknownName`, and what is wrong with *mix*."""
@@ -285,6 +348,13 @@ def _find(proxy: Steered, fault_name: str) -> Fault:
     if fault_name not in faults:
         raise UnknownName("fault", fault_name, faults)
     return faults[fault_name]
+
+
+async def _anyone_at(listen: Address, proxies: Iterable[Steered | None]) -> bool:
+    for proxy in proxies:
+        if proxy is not None and proxy.enabled and await proxy.serves(listen):
+            return True
+    return False
 
 
 def _same_but(names: Sequence[str], one: ProxyConfig, other: ProxyConfig) -> bool:

@@ -37,14 +37,20 @@ class Option(msgspec.Struct, frozen=True):
 
 
 class Unit(msgspec.Struct, frozen=True, eq=False):
-    """How a number is written with a suffix, such as ``500ms``; *factors* maps suffixes to multiples of the base."""
+    """How a number is written with a suffix, such as ``500ms``; *factors* maps suffixes to multiples of the base.
+
+    *words* are some that stand for a number.
+    """
 
     expected: str
     factors: Mapping[str, float]
     whole: bool = False
+    words: Mapping[str, int] = {}
 
     def parse(self, text: str) -> float | int:
         """The number that *text* stands for, in the base unit. Raises ValueError for anything else."""
+        if text in self.words:
+            return self.words[text]
         match = _NUMBER.fullmatch(text)
         if match is None or match[2] not in self.factors:
             raise ValueError(text)

@@ -96,6 +96,11 @@ def names(kind: Kind) -> list[str]:
     return sorted({*_registered[kind], *_built_in(kind), *_entry_points(kind)})
 
 
+def registered() -> list[tuple[Kind, str, Any]]:
+    """What was registered, as kind, name and target, in order."""
+    return [(kind, name, target) for kind, known in _registered.items() for name, target in known.items()]
+
+
 def brought(kind: Kind) -> list[str]:
     """The names that were registered or installed, sorted; those of the built-in plugins are not among them."""
     return sorted({*_registered[kind], *_entry_points(kind)})

@@ -17,7 +17,6 @@ from vaurien.engine import binding
 from vaurien.engine.binding import Bind
 from vaurien.engine.clock import Clock
 from vaurien.engine.connection import Connection
-from vaurien.engine.dial import addresses
 from vaurien.engine.expiry import Expiries
 from vaurien.engine.limits import IN_A_THREAD, IN_THE_LOOP, connections_possible
 from vaurien.engine.listener import Listener
@@ -162,11 +161,8 @@ class Proxy:
 
     async def serves(self, listen: Address) -> bool:
         """Whether *listen* means where it listens, or would: the same text, or a name of the same address."""
-        if listen in (self._given, self.config.listen, self._address):
-            return True
-        if listen.path is not None or self._address.path is not None or listen.port != self._address.port:
-            return False
-        return self._address.host in await addresses(listen.host)
+        known = (self._given, self.config.listen, self._address)
+        return listen in known or await binding.same(listen, self._address)
 
     async def move(self, listen: Address) -> None:
         """Listen on *listen* instead, and drop all connections. Raises `BindError`, and then nothing has changed."""
@@ -232,6 +228,19 @@ class Proxy:
             self._listener.close()
         self.drop_connections()
         await self.stop()
+
+    def disown(self) -> None:
+        """Close this process's copies of the sockets: it was forked, and the proxy is its parent's.
+
+        Nothing is sent, and the loop, whose epoll is the parent's too, is not touched. As long as a copy is open, a
+        connection that the parent resets is not reset (socket(7), SO_LINGER).
+        """
+        if self._listener is not None:
+            self._listener.disown()
+        for connection in self._open:
+            connection.disown()
+        if self._service is not None:
+            self._service.pool.clear()
 
     def drop_connections(self) -> None:
         """End every connection at once; peers see FIN, or RST where they have sent what was not read."""
@@ -342,5 +351,5 @@ class Proxy:
 
     def _forgotten(self) -> None:
         self._wake()
-        if not self._open:
+        if self._service is None or not self._service.connections:
             self._emptied.set()

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.control.interface import interface
+from tests.hubs import COUNTS
 from tests.running import PATIENCE
 from vaurien.cli import columns, ctl
 from vaurien.control import original
 
 
-@pytest.fixture(scope="module")
-def _served():
-    with interface() as served:
+@pytest.fixture(scope="module", params=COUNTS)
+def _served(request):
+    with interface(workers=request.param) as served:
         yield served
 
 
@@ -74,6 +75,40 @@ def test_proxies(run, served):
     assert run("connections", "redis") == []
     assert run("delete", "redis") == []
     assert [row[0] for row in run("list")] == ["first"]
+
+
+def test_a_proxy_is_changed(run, served):
+    run("create", "web", "--backend", "localhost:1")
+    shown = run(
+        "update", "web", "backend=localhost:2", "timeout=2.5", "seed=7", 'protocol_options={"keep_alive": false}'
+    )
+    assert ["backend", "localhost:2"] in shown
+    web = served.get("/api/v1/proxies/web")
+    assert (web["backend"], web["timeout"], web["seed"]) == ("localhost:2", 2.5, "7")
+    assert web["protocol_options"] == {"keep_alive": False}
+
+
+def test_reset(run, served):
+    run("fault", "add", "first", "delay")
+    run("toggle", "first")
+    assert run("reset") == []
+    [first] = served.get("/api/v1/proxies")["proxies"]
+    assert (first["enabled"], first["mix"], first["faults"]) == (True, [], [])
+
+
+@pytest.mark.parametrize("line", ["", "fault", "fault add", "fault update", "update"])
+def test_help_has_examples_that_work_in_their_order(capsys, run, line):
+    """Without those that need another program, or another interface."""
+    assert ctl.main([*line.split(), "--help"]) == 0
+    examples = capsys.readouterr().out.partition("Examples:\n")[2].splitlines()
+    assert len(examples) > 1
+    if line:
+        run("create", "redis", "--backend", "localhost:6379", "--protocol", "redis")
+    for example in examples:
+        program, *arguments = shlex.split(example.replace("--listen localhost:6380", ""))
+        assert program == "vaurienctl"
+        if not set(arguments) & {"|", ">", "--host"}:
+            run(*arguments)
 
 
 def test_faults(run, served):

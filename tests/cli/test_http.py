@@ -53,7 +53,7 @@ def test_options_of_the_command_line_hold_until_something_else_is_said():
 def test_figures_are_for_prometheus():
     with program("--http", "--http-host", "127.0.0.1", "--http-port", "0") as process:
         client = at(process.interface)
-        with client._answer("GET", "/metrics") as response:
+        with client._transport.answer("GET", "/metrics") as response:
             assert re.search(rb'proxy="vaurien"', response.read())
 
 
@@ -92,7 +92,7 @@ def test_a_name_that_was_given():
         port = int(process.interface.rpartition(":")[2])
         client = Client("127.0.0.1", port)
         for host, status in [("chaos.example", 200), ("evil.example", 403)]:
-            connection = client._connection()
+            connection = client._transport._connection()
             connection.request("GET", "/behavior", headers={"Host": host})
             assert connection.getresponse().status == status
             connection.close()
@@ -115,9 +115,3 @@ def test_without_it_there_is_none():
         process.terminate()
         assert process.stdout.read() == ""
     assert issubclass(Refused, VaurienError)
-
-
-def test_help_does_not_pay_for_it():
-    """Nobody who asks for help waits for a web server to be imported."""
-    text = "import sys; from vaurien.cli.run import main; main(['--help']); sys.exit('uvicorn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", text], capture_output=True).returncode == 0

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import shutil
 import socket
+import subprocess
+import sys
 import unittest
 
 import pytest
@@ -37,6 +40,14 @@ class MyTest(unittest.TestCase):
 """
 
 
+OWN_NETWORK = """
+import fcntl, socket, struct, unittest
+with socket.socket() as any_socket:  # netdevice(7): a new network's loopback is down
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+unittest.main("test_original")
+"""
+
+
 def free():
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as one:
         return one.getsockname()[1]
@@ -64,6 +75,18 @@ def test_the_example_of_the_original(monkeypatch, where):
     unittest.defaultTestLoader.loadTestsFromTestCase(page["MyTest"]).run(result)
     assert result.testsRun == 1
     assert result.wasSuccessful(), result.errors + result.failures
+
+
+def test_the_example_of_the_original_as_it_stands(tmp_path):
+    """In a network of its own, where the ports of everybody are free."""
+    unshare = shutil.which("unshare")
+    own = [unshare, "--net", "--map-root-user"]
+    if unshare is None or subprocess.run([*own, "true"], capture_output=True).returncode:
+        pytest.skip("no network of its own here")
+    (tmp_path / "test_original.py").write_text(EXAMPLE, encoding="utf-8")
+    done = subprocess.run([*own, sys.executable, "-c", OWN_NETWORK], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Ran 1 test" in done.stderr
 
 
 def test_options_set_live_win_over_the_command_line(where):

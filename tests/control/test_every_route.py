@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.control.conftest import page
 from tests.control.interface import Answer, interface
+from tests.hubs import COUNTS
 from tests.running import PATIENCE, read_all
 from vaurien.control import answers, openapi, original, toxiproxy, v1
 
@@ -32,16 +34,39 @@ class One(msgspec.Struct, frozen=True):
 
 
 PROXY = {"name": "new", "listen": "127.0.0.1:0", "backend": "127.0.0.1:9", "faults": [], "mix": "", "seed": "1"}
-FAULT = {"name": "g", "behavior": "delay", "options": {"sleep": 1}, "stream": "both", "probability": 1, "match": {}}
+FAULT = {
+    "name": "g",
+    "behavior": "delay",
+    "options": {"sleep": 1},
+    "stream": "both",
+    "probability": 1,
+    "scope": "chunk",
+    "window": {"count": 1},
+    "match": {},
+    "ttl": 5,
+}
 TOXIC = {"name": "u", "type": "latency", "stream": "upstream", "toxicity": 1, "attributes": {"latency": 1}}
 UPSTREAM = {"name": "new", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9", "enabled": True}
+LIMITS = {
+    "protocol": "http",
+    "protocol_options": {"overwrite_host_header": True},
+    "timeout": 1,
+    "stay_connected": True,
+    "backlog": 5,
+    "bufsize": 4096,
+    "max_connections": 3,
+    "pool_max_size": 5,
+    "pool_timeout": 2,
+    "delay_line": 1024,
+    "enabled": True,
+}
 V1_BODIES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "set_config": ({"proxies": []}, ("proxies",)),
-    "create_proxy": (PROXY, ("name", "backend")),
-    "change_proxy": ({"backend": "127.0.0.1:8", "listen": "127.0.0.1:0", "enabled": True}, ()),
+    "create_proxy": ({**PROXY, **LIMITS}, ("name", "backend")),
+    "change_proxy": ({**PROXY, **LIMITS, "name": "proxy"}, ()),
     "set_mix": ({"mix": "20:delay"}, ("mix",)),
     "add_fault": (FAULT, ("behavior",)),
-    "change_fault": ({**FAULT, "name": "f"}, ()),
+    "change_fault": ({**FAULT, "name": "fault"}, ()),
 }
 OURS = [
     One("v1", route.method, route.path.replace("{", "").replace("}", ""), *V1_BODIES.get(route.name, (None, ())))
@@ -79,10 +104,10 @@ PATHS = sorted({(one.api, one.path) for one in ROUTES})
 NAMES = ("proxy", "fault", "connection", "behavior", "protocol")
 
 
-@pytest.fixture(scope="module")
-def served():
+@pytest.fixture(scope="module", params=COUNTS)
+def served(request):
     """The interfaces, with a proxy called *proxy* that has a fault called *fault*."""
-    with interface(metrics=lambda: b"") as served:
+    with interface(metrics=page(b""), workers=request.param) as served:
         fault = {"name": "fault", "behavior": "delay", "stream": "downstream", "options": {"sleep": 1}}
         served.proxy("proxy", mix="20:delay", faults=[fault])
         yield served

@@ -7,15 +7,16 @@ import msgspec
 import pytest
 
 from tests.control.interface import interface
+from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo
 from vaurien import __version__, plugins
 from vaurien.control import wire
 from vaurien.model import Fault, ProxyConfig
 
 
-@pytest.fixture(scope="module")
-def _served():
-    with interface() as served:
+@pytest.fixture(scope="module", params=COUNTS)
+def _served(request):
+    with interface(workers=request.param) as served:
         yield served
 
 
@@ -83,6 +84,91 @@ def test_a_proxy_gets_another_backend_and_keeps_its_faults(served, echo):
     assert (changed["backend"], len(changed["faults"])) == (echo, 1)
 
 
+OTHER = {
+    "protocol": "http",
+    "protocol_options": {"overwrite_host_header": True},
+    "seed": "other",
+    "timeout": 1.5,
+    "stay_connected": True,
+    "backlog": 7,
+    "bufsize": 4096,
+    "max_connections": 3,
+    "pool_max_size": 5,
+    "pool_timeout": 2.5,
+    "delay_line": 1024,
+    "enabled": False,
+    "backend": "localhost:7",
+}
+
+
+def test_every_field_of_a_proxy_can_be_changed(served):
+    """One after the other, and what is not named stays; null is the default again."""
+    made = served.proxy("web", "127.0.0.1:9", mix="20:delay", faults=[{"behavior": "delay"}])
+    assert {*OTHER, "listen", "mix", "faults", "name"} == set(wire.ProxyChange.__struct_fields__)
+    before = made
+    for field, value in OTHER.items():
+        if field == "protocol_options":
+            continue
+        patch = {field: value} if field != "protocol" else {key: OTHER[key] for key in ("protocol", "protocol_options")}
+        after = served.ask("PATCH", "/api/v1/proxies/web", patch).json
+        assert after == {**before, **patch}
+        assert served.get("/api/v1/proxies/web") == after
+        before = after
+    nothing = dict.fromkeys(field for field in OTHER if field != "backend")
+    assert served.ask("PATCH", "/api/v1/proxies/web", nothing).json == {**made, "backend": "localhost:7"}
+
+
+def test_mix_and_faults_are_changed_under_live_connections(served, echo):
+    made = served.proxy("web", echo, faults=[{"behavior": "noop"}])
+    with client(made) as one:
+        patch = {"mix": "20:delay", "faults": [{"behavior": "noop", "name": "n", "probability": 0.5}]}
+        after = served.ask("PATCH", "/api/v1/proxies/web", patch).json
+        assert (after["mix"][0]["percent"], after["faults"][0]["name"]) == (20, "n")
+        one.sendall(b"again")
+        assert one.recv(5) == b"again"
+        assert served.ask("PATCH", "/api/v1/proxies/web", {"mix": "", "faults": []}).json == made | {
+            "connections": 1,
+            "accepted": 1,
+            "faults": [],
+        }
+
+
+def test_another_protocol_begins_with_its_own_options(served):
+    served.proxy("web", protocol="http", protocol_options={"overwrite_host_header": True})
+    assert served.ask("PATCH", "/api/v1/proxies/web", {"protocol": "redis"}).json["protocol_options"] == {}
+
+
+def test_a_proxy_of_toxiproxy_s_can_be_changed_here(served):
+    """Whatever this interface would not have taken, where that is not what changes."""
+    assert served.ask("POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": "nope"}).status == 201
+    assert served.ask("POST", "/proxies/p/toxics", {"name": "a/b", "type": "noop"}).status == 200
+    after = served.ask("PATCH", "/api/v1/proxies/p", {"enabled": False, "timeout": 2}).json
+    assert (after["enabled"], after["timeout"], after["backend"]) == (False, 2, "nope:0")
+    assert served.get("/proxies/p")["upstream"] == "nope"
+
+
+@pytest.mark.parametrize(
+    ("patch", "pointer", "words"),
+    [
+        ({"name": "other"}, "/name", "a proxy keeps its name; expected 'web', or no name"),
+        ({"backend": None}, "/backend", "missing required field"),
+        ({"listen": "x"}, "/listen", "expected host:port"),
+        ({"protocol": "htpt"}, "/protocol", "did you mean 'http'?"),
+        ({"protocol_options": {"x": 1}}, "/protocol_options/x", "unknown option"),
+        ({"timeout": -1}, "/timeout", ">= 0"),
+        ({"mix": "120:delay"}, "/mix", "0 to 100 percent"),
+        ({"faults": [{"behavior": "dely"}]}, "/faults/0/behavior", "did you mean 'delay'?"),
+        ({"address": "x:1"}, "/address", "unknown field"),
+    ],
+)
+def test_a_change_that_cannot_be(served, patch, pointer, words):
+    before = served.proxy("web")
+    answer = served.ask("PATCH", "/api/v1/proxies/web", {"enabled": False, **patch})
+    assert (answer.status, answer.json["error"]["pointer"]) == (400, pointer)
+    assert words in answer.json["error"]["message"]
+    assert served.get("/api/v1/proxies/web") == before
+
+
 def test_a_proxy_has_the_seed_of_the_program_unless_it_is_given_one():
     with interface(seed="12345") as served:
         assert served.proxy("a")["seed"] == "12345"
@@ -134,22 +220,27 @@ def test_what_a_fault_is_not_given_has_its_default(served, defaults):
     assert added[defaults.name] == msgspec.to_builtins(default)
 
 
+def peer(client):
+    return "{}:{}".format(*client.getsockname())
+
+
 def test_connections_are_seen_closed_and_reset(served, echo):
     made = served.proxy("web", echo, faults=[{"name": "slow", "behavior": "delay", "options": {"sleep": 0}}])
     where = "/api/v1/proxies/web/connections"
     with client(made) as first, client(made) as second:
-        seen = served.get(where)["connections"]
-        assert [one["number"] for one in seen] == [1, 2]
-        assert seen[0]["peer"] == "{}:{}".format(*first.getsockname())
+        seen = sorted(served.get(where)["connections"], key=lambda one: one["peer"] != peer(first))
+        one, other = [one["number"] for one in seen]
+        assert (one, other) == (1, 2) if served.workers == 1 else one != other
+        assert seen[0]["peer"] == peer(first)
         assert (seen[0]["sent"], seen[0]["received"], seen[0]["faults"]) == (5, 5, ["slow"])
         assert seen[0]["age"] >= 0
-        assert served.get(f"{where}/2")["number"] == 2
-        assert served.ask("DELETE", f"{where}/1").status == 204
+        assert served.get(f"{where}/{other}")["number"] == other
+        assert served.ask("DELETE", f"{where}/{one}").status == 204
         assert first.recv(1) == b""
-        assert served.ask("POST", f"{where}/2/reset").status == 204
+        assert served.ask("POST", f"{where}/{other}/reset").status == 204
         with pytest.raises(ConnectionResetError):
             second.recv(1)
-    assert served.ask("DELETE", f"{where}/1").status == 404
+    assert served.ask("DELETE", f"{where}/{one}").status == 404
 
 
 def test_a_configuration_comes_back_as_it_was(served, echo):

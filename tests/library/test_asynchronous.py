@@ -46,17 +46,17 @@ def test_a_client_reaches_the_backend_and_meets_a_fault(backend):
 def test_down_and_up(backend):
     async def main():
         async with vaurien.AsyncProxy(backend) as proxy:
-            async with proxy.down():
+            with proxy.down():
                 with pytest.raises(ConnectionRefusedError):
                     await asyncio.open_connection(proxy.host, proxy.port)
-            outage = await proxy.down()
+            outage = proxy.down()
             with pytest.raises(ConnectionRefusedError):
                 await asyncio.open_connection(proxy.host, proxy.port)
-            await outage.up()
+            outage.remove()
             async with talking(proxy) as says:
                 assert await says() == b"hello"
-            outage = await proxy.down()
-        await outage.up()
+            outage = proxy.down()
+        outage.remove()
 
     asyncio.run(main())
 
@@ -107,7 +107,7 @@ def test_it_lives_in_one_loop(backend):
 
     async def elsewhere():
         with pytest.raises(VaurienError, match="lives in another event loop; expected the one that started it"):
-            await proxy.up()
+            await proxy.wait_for_connections(0)
 
     async def main():
         async with proxy:

@@ -1,4 +1,4 @@
-"""The laws of framing (fuzz/framer.py) for memcached's protocols: for dialogues, and for any bytes at all."""
+"""The laws of framing for memcached's protocols: for dialogues, and for any bytes at all."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.framer import check
 from tests.protocols.pairing import pair
 from vaurien.protocols.memcache import Memcache
+from vaurien.testing.framing import check_framing
 
 MEMCACHE = Memcache()
 
@@ -66,7 +66,7 @@ packet_pipelines = st.lists(st.lists(quiet_packets(), min_size=1, max_size=2), m
 def test_pipelines_are_framed_alike_however_they_are_cut(pipelines: list[list[tuple[bytes, bytes]]]) -> None:
     dialogue = [b"".join(side) for pipeline in pipelines for side in zip(*pipeline, strict=True)]
     assert pair(MEMCACHE.framer(), dialogue).complete
-    transcript = check(MEMCACHE, [(not number % 2, data) for number, data in enumerate(dialogue)])
+    transcript = check_framing(MEMCACHE, [(not number % 2, data) for number, data in enumerate(dialogue)])
     assert transcript.framing.lost is None
 
 
@@ -86,4 +86,4 @@ chunks = st.lists(lines | headers | st.binary(max_size=12), max_size=4).map(b"".
 
 @given(st.lists(st.tuples(st.booleans(), chunks), max_size=6))
 def test_any_bytes_keep_the_laws(segments: list[tuple[bool, bytes]]) -> None:
-    check(MEMCACHE, segments)
+    check_framing(MEMCACHE, segments)

@@ -1,4 +1,4 @@
-"""The laws of framing (fuzz/framer.py) for SMTP: for dialogues, and for any bytes at all."""
+"""The laws of framing for SMTP: for dialogues, and for any bytes at all."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.framer import check
 from tests.protocols.pairing import pair
 from vaurien.protocols.smtp import Smtp
+from vaurien.testing.framing import check_framing
 
 SMTP = Smtp()
 GREETING = [b"", b"220 mx\r\n"]
@@ -55,7 +55,7 @@ def logins(draw: st.DrawFn) -> list[bytes]:
 def test_dialogues_are_framed_alike_however_they_are_cut(dialogues: list[list[bytes]]) -> None:
     dialogue = sum(dialogues, GREETING)
     assert pair(SMTP.framer(), dialogue).complete
-    transcript = check(SMTP, [(not number % 2, data) for number, data in enumerate(dialogue)])
+    transcript = check_framing(SMTP, [(not number % 2, data) for number, data in enumerate(dialogue)])
     assert transcript.framing.lost is None
 
 
@@ -68,4 +68,4 @@ segments = st.lists(st.tuples(st.booleans(), st.lists(pieces, max_size=4).map(b"
 
 @given(segments)
 def test_any_bytes_keep_the_laws(segments: list[tuple[bool, bytes]]) -> None:
-    check(SMTP, [(False, b"220 mx\r\n"), *segments])
+    check_framing(SMTP, [(False, b"220 mx\r\n"), *segments])

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.framer import Segment, check
 from vaurien.framing import Protocol
 from vaurien.protocols.mysql import Mysql
 from vaurien.protocols.postgres import Postgres
+from vaurien.testing.framing import Segment, check_framing
 
 
 def packet(sequence: int, payload: bytes) -> bytes:
@@ -59,7 +59,7 @@ OPENED = [(True, STARTS[0]), (False, message("R") + message("Z", b"I"))]
 @pytest.mark.parametrize("protocol", [Mysql(), Postgres()], ids=["mysql", "postgres"])
 @given(segments=BYTES)
 def test_any_bytes(protocol: Protocol, segments: list[Segment]) -> None:
-    check(protocol, segments)
+    check_framing(protocol, segments)
 
 
 @given(
@@ -72,19 +72,19 @@ def test_any_bytes(protocol: Protocol, segments: list[Segment]) -> None:
     )
 )
 def test_mysql_dialogues(segments: list[Segment]) -> None:
-    check(Mysql(), segments, (1, 3))
+    check_framing(Mysql(), segments, (1, 3))
 
 
 @given(segments=dialogues([], [*LOGINS, *COMMANDS], [*GREETINGS, *ANSWERS]))
 def test_mysql_openings(segments: list[Segment]) -> None:
-    check(Mysql(), segments, (1, 3))
+    check_framing(Mysql(), segments, (1, 3))
 
 
 @given(segments=dialogues(OPENED, ASKED, TOLD))
 def test_postgres_dialogues(segments: list[Segment]) -> None:
-    check(Postgres(), segments, (1, 3))
+    check_framing(Postgres(), segments, (1, 3))
 
 
 @given(segments=dialogues([], [*STARTS, *ASKED], TOLD))
 def test_postgres_openings(segments: list[Segment]) -> None:
-    check(Postgres(), segments, (1, 3))
+    check_framing(Postgres(), segments, (1, 3))

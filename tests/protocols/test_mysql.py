@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from fuzz.framer import Segment, Transcript, check
 from vaurien.framing import HEAD_LIMIT, Head
 from vaurien.protocols import mysql
 from vaurien.protocols._mysql_packets import Can
+from vaurien.testing.framing import Segment, Transcript, check_framing
 
 C, S = True, False
 BASE = Can.LONG_PASSWORD | Can.PROTOCOL_41
@@ -104,7 +104,7 @@ ANSWERS: dict[str, tuple[int, bytes, bytes]] = {
 @pytest.mark.parametrize("name", ANSWERS)
 def test_where_an_answer_ends(name: str) -> None:
     flags, question, answer = ANSWERS[name]
-    transcript = check(mysql.Mysql(), [*begun(flags), (C, question), (S, answer)])
+    transcript = check_framing(mysql.Mysql(), [*begun(flags), (C, question), (S, answer)])
     assert transcript.framing.lost is None
     assert not transcript.framing.waiting
     assert ends(transcript, S) == 2
@@ -141,7 +141,7 @@ DIALOGUES: dict[str, Sequence[Segment]] = {
 
 @pytest.mark.parametrize("name", DIALOGUES)
 def test_a_login_is_one_exchange(name: str) -> None:
-    transcript = check(mysql.Mysql(), [(S, greeting()), *DIALOGUES[name]])
+    transcript = check_framing(mysql.Mysql(), [(S, greeting()), *DIALOGUES[name]])
     assert transcript.framing.lost is None
     assert heads(transcript) == [{"command": "connect"}]
     assert ends(transcript, S) == 1
@@ -156,7 +156,7 @@ def test_a_change_of_user_has_rounds_too() -> None:
         (C, command(14)),
         (S, packets(OK)),
     ]
-    transcript = check(mysql.Mysql(), [*begun(), (C, command(17, b"me\0")), *rounds])
+    transcript = check_framing(mysql.Mysql(), [*begun(), (C, command(17, b"me\0")), *rounds])
     assert [head["command"] for head in heads(transcript)] == ["connect", "change_user", "ping"]
     assert ends(transcript, S) == 3
 
@@ -174,7 +174,7 @@ OPAQUE: dict[str, Sequence[Segment]] = {
 
 @pytest.mark.parametrize("name", OPAQUE)
 def test_what_is_not_framed_from_some_point(name: str) -> None:
-    transcript = check(mysql.Mysql(), OPAQUE[name])
+    transcript = check_framing(mysql.Mysql(), OPAQUE[name])
     assert transcript.framing.lost is None
     assert transcript.framing.feed(C, b"\0") != []
     assert transcript.framing.feed(S, b"\0") != []
@@ -198,13 +198,13 @@ LOST: dict[str, tuple[Sequence[Segment], str]] = {
 @pytest.mark.parametrize("name", LOST)
 def test_what_is_not_mysql(name: str) -> None:
     segments, reason = LOST[name]
-    transcript = check(mysql.Mysql(), segments)
+    transcript = check_framing(mysql.Mysql(), segments)
     assert reason in (transcript.framing.lost or "")
 
 
 def test_errors_that_nothing_asked_for_belong_to_no_exchange() -> None:
-    assert heads(check(mysql.Mysql(), [(S, packet(0, ERR))]), S) == []
-    transcript = check(mysql.Mysql(), [*begun(), (S, packet(0, ERR))])
+    assert heads(check_framing(mysql.Mysql(), [(S, packet(0, ERR))]), S) == []
+    transcript = check_framing(mysql.Mysql(), [*begun(), (S, packet(0, ERR))])
     assert transcript.framing.lost is None
     assert ends(transcript, S) == 1
 
@@ -213,12 +213,14 @@ def test_the_query_behind_attributes() -> None:
     flags = BASE | Can.QUERY_ATTRIBUTES
     attributes = b"\2\1" + b"\2\1" + b"\xfd\0\1a" + b"\x03\0\1b" + b"\3abc"
     for start, expected in [(b"\0\1", "SELECT 1"), (attributes, "SELECT 1"), (b"\2\1\0\1\xfd\0\xfc\xff\xff", "")]:
-        transcript = check(mysql.Mysql(), [*begun(flags), (C, command(3, start + b"SELECT 1"))])
+        transcript = check_framing(mysql.Mysql(), [*begun(flags), (C, command(3, start + b"SELECT 1"))])
         assert heads(transcript)[1] == {"command": "query", "query": expected}
 
 
 def test_of_a_long_query_only_the_start_is_known() -> None:
-    transcript = check(mysql.Mysql(), [*begun(), (C, command(3, b"\xffSELECT" + b"x" * 2 * HEAD_LIMIT))], (4096,))
+    transcript = check_framing(
+        mysql.Mysql(), [*begun(), (C, command(3, b"\xffSELECT" + b"x" * 2 * HEAD_LIMIT))], (4096,)
+    )
     query = heads(transcript)[1]["query"]
     assert query.startswith("\ufffdSELECT")
     assert len(query) == 1024

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from fuzz.framer import Segment, Transcript, check
 from vaurien.framing import HEAD_LIMIT, Head
 from vaurien.protocols import postgres
+from vaurien.testing.framing import Segment, Transcript, check_framing
 
 C, S = True, False
 
@@ -91,7 +91,7 @@ EXCHANGES: dict[str, tuple[list[str], Sequence[Segment]]] = {
 @pytest.mark.parametrize("name", EXCHANGES)
 def test_exchanges(name: str) -> None:
     commands, segments = EXCHANGES[name]
-    transcript = check(postgres.Postgres(), [*BEGUN, *segments, s("ANS")])
+    transcript = check_framing(postgres.Postgres(), [*BEGUN, *segments, s("ANS")])
     assert transcript.framing.lost is None
     assert [head["command"] for head in heads(transcript)] == ["startup", *commands]
     assert not transcript.framing.waiting
@@ -100,7 +100,7 @@ def test_exchanges(name: str) -> None:
 
 def test_flushed_exchanges_that_are_skipped_after_an_error_are_forgotten() -> None:
     pipeline = [(C, messages("PDH") + messages("BEH") + messages("BES")), s("EZ")]
-    transcript = check(postgres.Postgres(), [*BEGUN, *pipeline, c("Q"), s("CZ")])
+    transcript = check_framing(postgres.Postgres(), [*BEGUN, *pipeline, c("Q"), s("CZ")])
     assert transcript.framing.lost is None
     assert not transcript.framing.waiting
 
@@ -121,14 +121,14 @@ OPENINGS: dict[str, tuple[int, Sequence[Segment]]] = {
 @pytest.mark.parametrize("name", OPENINGS)
 def test_openings(name: str) -> None:
     exchanges, segments = OPENINGS[name]
-    transcript = check(postgres.Postgres(), segments)
+    transcript = check_framing(postgres.Postgres(), segments)
     assert transcript.framing.lost is None
     assert ends(transcript, C) == ends(transcript, S) == exchanges
     assert not transcript.framing.waiting
 
 
 def test_cancel_has_no_answer() -> None:
-    transcript = check(postgres.Postgres(), [(C, opening(80877102, b"\0\0\0\1abcd")), (C, b"what follows")])
+    transcript = check_framing(postgres.Postgres(), [(C, opening(80877102, b"\0\0\0\1abcd")), (C, b"what follows")])
     assert heads(transcript) == [{"command": "cancel"}]
     assert transcript.framing.lost is None
     assert not transcript.framing.waiting
@@ -152,13 +152,15 @@ LOST: dict[str, tuple[Sequence[Segment], str]] = {
 @pytest.mark.parametrize("name", LOST)
 def test_what_is_not_postgresql(name: str) -> None:
     segments, reason = LOST[name]
-    transcript = check(postgres.Postgres(), segments)
+    transcript = check_framing(postgres.Postgres(), segments)
     assert reason in (transcript.framing.lost or "")
 
 
 def test_a_statement_is_known_by_its_name_until_it_is_closed() -> None:
     close = message("C", b"Ss\0")
-    transcript = check(postgres.Postgres(), [*BEGUN, (C, messages("PS") + messages("BES") + close + messages("BES"))])
+    transcript = check_framing(
+        postgres.Postgres(), [*BEGUN, (C, messages("PS") + messages("BES") + close + messages("BES"))]
+    )
     assert [head.get("query") for head in heads(transcript)] == [None, "SELECT 1", "SELECT 1", ""]
 
 
@@ -166,7 +168,7 @@ def test_a_long_pipeline_is_held_no_further_than_its_limit() -> None:
     one = messages("P") + message("B", b"\0s\0" + b"x" * 30_000) + messages("E")
     for last, answer in (("S", "Z"), ("H", "")):
         segments = [(C, one * 5 + messages(last)), (S, messages("12C" * 5 + answer))]
-        transcript = check(postgres.Postgres(), [*BEGUN, *segments], (1000,))
+        transcript = check_framing(postgres.Postgres(), [*BEGUN, *segments], (1000,))
         assert max(len(event[1]) for event in transcript.events[C] if event[0] == "head") < HEAD_LIMIT  # type: ignore[arg-type]
         assert heads(transcript)[1] == {"command": "execute", "query": "SELECT 1"}
         assert not transcript.framing.waiting
@@ -175,7 +177,7 @@ def test_a_long_pipeline_is_held_no_further_than_its_limit() -> None:
 def test_a_flush_after_everything_was_answered_ends_nothing() -> None:
     big = message("P", b"\0" + b"x" * HEAD_LIMIT)
     segments = [(C, big), s("1"), c("HBES"), s("2CZ")]
-    transcript = check(postgres.Postgres(), [*BEGUN, *segments], (1000,))
+    transcript = check_framing(postgres.Postgres(), [*BEGUN, *segments], (1000,))
     assert ends(transcript, C) == ends(transcript, S) == 2
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from fuzz.framer import Segment, check, play
 from vaurien.framing import Protocol
 from vaurien.model import Address
 from vaurien.protocols._http_head import Request
 from vaurien.protocols.http import Http
 from vaurien.protocols.redis import Redis
+from vaurien.testing.framing import Segment, check_framing, transcribe
 
 GET = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"
 SET = b"*3\r\n$3\r\nset\r\n$1\r\nk\r\n$4\r\n\r\n$1\r\n"
@@ -43,7 +43,7 @@ def test_the_usual_messages_are_recognized_as_what_they_are(protocol: Protocol, 
         assert framer.recognize(True, said) is not None
         assert framer.recognize(False, answer) is not None
         assert framer.quiet
-    check(protocol, [(True, said), (False, answer)] * 2)
+    check_framing(protocol, [(True, said), (False, answer)] * 2)
 
 
 @pytest.mark.parametrize(("protocol", "said", "answer"), WHOLE)
@@ -73,7 +73,7 @@ def test_a_redis_connection_in_a_state_of_its_own_is_read(before: bytes) -> None
     framer.feed(True, before)
     assert framer.recognize(True, GET) is None
     assert framer.recognize(False, b"+OK\r\n") is None
-    check(
+    check_framing(
         Redis(),
         [(True, GET), (True, before), (False, b"+OK\r\n" * 2), (True, GET), (False, b"$1\r\nx\r\n"), (True, GET)],
     )
@@ -115,13 +115,13 @@ def test_an_unusual_message_of_http_is_read(odd: Segment) -> None:
     if not odd[0]:
         framer.feed(True, ASK)
     assert framer.recognize(*odd) is None
-    check(Http(), [(True, ASK), odd, (False, ANSWERS[0]), (True, ASK), (False, ANSWERS[1])])
+    check_framing(Http(), [(True, ASK), odd, (False, ANSWERS[0]), (True, ASK), (False, ANSWERS[1])])
 
 
 @pytest.mark.parametrize("said", [b"HEAD / HTTP/1.1\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n"])
 def test_a_response_without_the_body_that_it_announces_is_read(said: bytes) -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
-    play(Http(), [(True, ASK), (False, answer)], calm=True)
+    transcribe(Http(), [(True, ASK), (False, answer)], calm=True)
     framer = Http().framer()
     framer.feed(True, said)
     assert framer.recognize(False, answer) is None

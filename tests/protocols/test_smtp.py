@@ -4,10 +4,10 @@ from random import Random
 
 import pytest
 
-from fuzz.framer import check
 from tests.protocols.pairing import pair
 from vaurien.framing import Head
 from vaurien.protocols.smtp import Smtp
+from vaurien.testing.framing import check_framing
 
 SMTP = Smtp()
 HELLO = [b"", b"220 mx ESMTP\r\n", b"EHLO me\r\n", b"250-mx\r\n250-PIPELINING\r\n250 8BITMIME\r\n"]
@@ -134,7 +134,7 @@ def test_a_dialogue(dialogue: list[bytes], expected: str) -> None:
     assert " ".join(f"{','.join(request)}:{response[0]}" for request, response in pairing.pairs) == expected
     assert pairing.complete
     assert pairing.framing.lost is None
-    check(SMTP, [(not number % 2, data) for number, data in enumerate(dialogue)])
+    check_framing(SMTP, [(not number % 2, data) for number, data in enumerate(dialogue)])
 
 
 def test_greeting_and_giving_up_belong_to_no_exchange() -> None:
@@ -178,7 +178,7 @@ LOST = {
 
 @pytest.mark.parametrize(("dialogue", "reason"), LOST.values(), ids=LOST)
 def test_what_is_not_smtp_is_lost_with_a_reason(dialogue: list[bytes], reason: str) -> None:
-    transcript = check(SMTP, [(not number % 2, data) for number, data in enumerate(dialogue)])
+    transcript = check_framing(SMTP, [(not number % 2, data) for number, data in enumerate(dialogue)])
     assert transcript.framing.lost == reason
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from typing import Annotated, Any
 
 import pytest
@@ -218,9 +219,74 @@ class Stubborn(Behavior, frozen=True):
         await exchange.sleep(math.inf)
 
 
+class Keeps(Behavior, frozen=True):
+    """Holds bytes back, and forgets them when it is removed."""
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        held = link.state(self, dict)
+        held[link.to_backend] = held.get(link.to_backend, b"") + data
+        if len(held[link.to_backend]) > 100:
+            await link.send(held.pop(link.to_backend))
+
+
+class Hurries(Behavior, frozen=True):
+    """Sends what comes second first."""
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        await link.send(data[1:])
+        await link.send(data[:1])
+
+
+class Gambles(Behavior, frozen=True):
+    """Throws dice of its own."""
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        await link.send(data, after=random.random())
+
+
+class Deaf(Behavior, frozen=True):
+    """Waits for ever with the answer, whether the client is there or not."""
+
+    async def on_response(self, exchange: Exchange) -> None:
+        await exchange.sleep(math.inf)
+
+
+class Raises(Behavior, frozen=True):
+    """Fails at the first request."""
+
+    async def on_request(self, exchange: Exchange) -> None:
+        raise AssertionError("no field 'path'")
+
+
+class Mistyped(Behavior, frozen=True):
+    """A default of another type."""
+
+    size: Annotated[Count, Option("How many")] = "1"  # type: ignore[assignment]
+
+
+class Pattern(Behavior, frozen=True):
+    """An option that no command line can give."""
+
+    table: Annotated[dict[str, str], Option("What becomes what")] = {}
+
+
+class Upper(Behavior, frozen=True):
+    """An option in capitals."""
+
+    Size: Annotated[Count, Option("How many")] = 1
+
+
 @pytest.mark.parametrize(
     ("behavior", "complaint"),
     [
+        (Keeps, "was removed, and the backend got"),
+        (Hurries, "was removed, and the backend got"),
+        (Gambles, "same twice"),
+        (Deaf, "on_response still waits"),
+        (Raises, "no field 'path'"),
+        (Mistyped, "option size does not survive Python: '1' becomes 1"),
+        (Pattern, "option table does not survive text"),
+        (Upper, "option Size is not in lower case"),
         (Undocumented, "no docstring"),
         (Misspelt, "on_chunk"),
         (Blocks, "not `async def`"),

@@ -32,6 +32,11 @@ class Commands(click.Group):
 Commands.group_class = Commands
 
 
+def examples(*lines: str) -> str:
+    """The end of a help text: command lines, each as it is typed."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
 class Control:
     """Where to ask, and how answers are printed."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from vaurien import __version__
-from vaurien.cli.asking import Commands, Control, asking, pairs
+from vaurien.cli.asking import Commands, Control, asking, examples, pairs
 from vaurien.cli.ctl_faults import fault
 from vaurien.client import Refused, Unreachable
 from vaurien.errors import VaurienError
@@ -24,8 +24,22 @@ OK, REFUSED, BAD_INPUT, UNREACHABLE = 0, 1, 2, 3
 """Exit statuses: done, refused by the interface, not understood, nobody answers."""
 
 
+_EXAMPLES = examples(
+    "vaurienctl create redis --listen localhost:6380 --backend localhost:6379 --protocol redis",
+    "vaurienctl fault add redis latency latency=200ms",
+    "vaurienctl set-behavior delay sleep=2",
+    "vaurienctl --json list | jq '.[].name'",
+    "vaurienctl --host unix:/run/vaurien.sock events --proxy redis",
+    "vaurienctl config > kept.json && vaurienctl config kept.json",
+)
+
+
 @click.group(
-    "vaurienctl", cls=Commands, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]}
+    "vaurienctl",
+    cls=Commands,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXAMPLES,
 )
 @click.option("--host", metavar="URL", help="Where the interface is: http://host:port, host:port or unix:/path.")
 @click.option("--token-file", type=click.File(), envvar="VAURIEN_TOKEN_FILE", help="A file with the interface's token.")
@@ -112,6 +126,24 @@ def create(control: Control, /, **given: Any) -> None:
     control.show([proxy], "name", "address", "backend")
 
 
+@command.command(
+    "update",
+    epilog=examples(
+        "vaurienctl update redis backend=localhost:6381 timeout=2",
+        "vaurienctl update redis 'protocol_options={\"keep_alive\": true}'",
+    ),
+)
+@click.argument("proxy")
+@click.argument("fields", nargs=-1, required=True, metavar="FIELD=VALUE...")
+@asking
+def update(control: Control, proxy: str, fields: tuple[str, ...]) -> None:
+    """Change what is given of a proxy: a field of what `inspect` shows."""
+    given = pairs(fields)
+    if "seed" in given:
+        given["seed"] = str(given["seed"])  # text, though it looks like a number
+    control.show(control.client.change_proxy(proxy, **given))
+
+
 @command.command("toggle")
 @click.argument("proxy")
 @asking
@@ -141,6 +173,13 @@ def connections(control: Control, proxy: str) -> None:
 command.add_command(fault)
 
 # The whole.
+
+
+@command.command("reset")
+@asking
+def reset(control: Control) -> None:
+    """Switch all proxies on, and take all mixes and faults away."""
+    control.client.reset()
 
 
 @command.command("events")

@@ -7,10 +7,17 @@ from typing import Any
 
 import click
 
-from vaurien.cli.asking import Commands, Control, asking, pairs
+from vaurien.cli.asking import Commands, Control, asking, examples, pairs
+
+_EXAMPLES = examples(
+    "vaurienctl fault add redis latency latency=200ms --stream downstream",
+    "vaurienctl fault add redis error --probability 0.1 --scope exchange --match command=GET",
+    "vaurienctl fault update redis latency latency=1s --probability 0.5",
+    "vaurienctl fault remove redis latency",
+)
 
 
-@click.group("fault", cls=Commands, no_args_is_help=False)
+@click.group("fault", cls=Commands, no_args_is_help=False, epilog=_EXAMPLES)
 def fault() -> None:
     """Faults of a proxy: add, update, remove."""
 
@@ -48,7 +55,7 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-@fault.command("add")
+@fault.command("add", epilog=_EXAMPLES)
 @click.argument("proxy")
 @click.argument("behavior")
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
@@ -61,7 +68,7 @@ def add(control: Control, /, proxy: str, behavior: str, options: tuple[str, ...]
     control.show([added], *_FAULT)
 
 
-@fault.command("update")
+@fault.command("update", epilog=_EXAMPLES)
 @click.argument("proxy")
 @click.argument("name")
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")

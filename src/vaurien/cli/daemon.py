@@ -16,9 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vaurien import __version__
+from vaurien.cli import spreading
 from vaurien.cli.go_flags import GoFlag, HelpWanted, parse, usage
 from vaurien.cli.serve import on_signals
 from vaurien.cli.state import StateFile
+from vaurien.config import declared
 from vaurien.control import go_json, security, toxiproxy
 from vaurien.control.answers import App
 from vaurien.control.app import app
@@ -26,10 +28,11 @@ from vaurien.control.events import Recent
 from vaurien.control.server import Server
 from vaurien.errors import PartlyDone, VaurienError
 from vaurien.events import Observer
-from vaurien.hub import Hub
+from vaurien.metrics.lag import LoopLag
 from vaurien.metrics.log import Log
-from vaurien.metrics.prometheus import LoopLag, ProxyFigures, page
+from vaurien.metrics.prometheus import ProxyFigures, page
 from vaurien.model import Address
+from vaurien.options import describe
 
 TOXIPROXY = "toxiproxy-server"
 OURS = "vaurien serve"
@@ -41,6 +44,7 @@ FLAGS: Mapping[str, GoFlag] = {
     "seed": GoFlag("Makes chance repeatable; if not given one is drawn, and printed", 0),
     "runtime-metrics": GoFlag("Offer /metrics with figures of the process; its go_ lines are stand-ins", False),
     "proxy-metrics": GoFlag("Offer /metrics with figures of the proxies", False),
+    "workers": GoFlag("Processes that have the connections, or auto: one for each core", "1"),
     "version": GoFlag("Print the version and exit", False),
 }
 OUR_FLAGS: Mapping[str, GoFlag] = {
@@ -101,8 +105,9 @@ class Daemon:
         self._token = security.read_token(str(values["token-file"])) if values.get("token-file") else None
         self._log = Log(_LEVELS.get(os.environ.get("LOG_LEVEL", "").lower(), "info"))
         self._recent = Recent()
-        self._observers: list[Observer] = [self._log, self._recent]
-        self._hub = Hub(observers=self._observers)
+        self._state = StateFile(str(values["state"])) if values.get("state") else None
+        self._observers: list[Observer] = [self._log, self._recent, *([self._state] if self._state else [])]
+        self._workers = _workers(str(values["workers"]))
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises `BindError`, and `ConfigError` for a state that cannot be read."""
@@ -112,18 +117,22 @@ class Daemon:
             closing.callback(self._log.close)
             lag = LoopLag()
             closing.callback(lag.close)
-            server = Server(self._app(lag), self._listen)
-            try:
-                state = await self._restore()
-                await self._populate()
-                self._greet(await server.start())
-                await stop.wait()
-                if state is not None:
-                    state.save()
-            finally:
-                self._recent.close()
-                await server.stop()
-                await self._hub.stop()
+            async with spreading.hub(self._workers, self._observers, source="-workers") as self._hub:
+                await self._serve(Server(self._app(lag), self._listen), stop)
+
+    async def _serve(self, server: Server, stop: asyncio.Event) -> None:
+        try:
+            if self._state is not None:
+                await self._state.restore(self._hub)
+            await self._populate()
+            self._greet(await server.start())
+            await stop.wait()
+        finally:
+            self._recent.close()
+            await server.stop()
+            if self._state is not None:
+                await self._state.close()
+            await self._hub.stop()
 
     def _greet(self, address: Address) -> None:
         print(f"{self._program} {__version__}: HTTP at {address}, seed {self._seed}", flush=True)
@@ -152,18 +161,11 @@ class Daemon:
         of_proxies, of_runtime = bool(self._values["proxy-metrics"]), bool(self._values["runtime-metrics"])
         if not (of_proxies or of_runtime):
             return None
-        figures = ProxyFigures(self._hub.proxies, lag.take) if of_proxies else None
+        hub = self._hub
+        figures = ProxyFigures(hub.proxies, lambda: max(lag.take(), hub.lag())) if of_proxies else None
         if figures is not None:
             self._observers.append(figures)
         return page(figures, runtime=of_runtime)
-
-    async def _restore(self) -> StateFile | None:
-        path = str(self._values.get("state", ""))
-        if not path:
-            return None
-        state = StateFile(path, self._hub)
-        await state.restore()
-        return state
 
     async def _populate(self) -> None:
         """Create the proxies of the configuration file; like Toxiproxy, go on without those that cannot be had."""
@@ -187,6 +189,13 @@ class Daemon:
 
     def _say(self, message: str) -> None:
         print(f"{self._program}: {message}", file=sys.stderr, flush=True)
+
+
+def _workers(text: str) -> int:
+    """How many workers *text* asks for. Raises `OptionError`."""
+    [declaration] = [option for option in describe(declared.Process) if option.name == "workers"]
+    count: int = declaration.convert(text, source="-workers")
+    return count
 
 
 def _bracketed(host: str) -> str:

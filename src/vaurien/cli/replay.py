@@ -24,12 +24,13 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         raise VaurienError(
             "replay: expected a trace's file first, such as: vaurien replay trace.jsonl --config chaos.ini"
         )
-    from vaurien.cli import serve
+    from vaurien.cli import serve, spreading
     from vaurien.engine.recorded import Recorded
     from vaurien.metrics import trace
 
     recording = trace.read(arguments[0])
     configuration, _ = run.configure(["--seed", recording.seed, *arguments[1:]], variables)
+    spreading.refuse(configuration, "vaurien replay", "which worker has a connection cannot be repeated")
     if configuration.process.trace == arguments[0]:
         source = configuration.source("vaurien", "trace")
         raise OptionError("option trace", arguments[0], "another file than the one that is replayed", source)

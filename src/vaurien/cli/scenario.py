@@ -53,10 +53,11 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _run(
     configuration: Configuration, command: Sequence[str], variables: Mapping[str, str], given: Mapping[Key, Given]
 ) -> int:
-    from vaurien.cli import observing
+    from vaurien.cli import observing, spreading
     from vaurien.scenario import environment
     from vaurien.scenario.run import run as play
 
+    spreading.refuse(configuration, "vaurien run", "which worker has a connection could not be repeated")
     environment.variables({config.name: config.listen for config in configuration.proxies}, configuration.environment)
     with contextlib.ExitStack() as closing:
         reports = [(closing.enter_context(_opened(path)), form) for path, form in _reports(given)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from vaurien import __version__
+from vaurien.cli import room, spreading
 from vaurien.cli.observing import loops, observers
 from vaurien.cli.state import StateFile
 from vaurien.config import Configuration
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from vaurien.cli.steer import Control
 
 
+_ALLOCATIONS = 10_000
+"""New objects, less those freed, before the garbage collector looks at them: CPython's own choice is 700."""
+
+
 def run(
     configuration: Configuration,
     again: Callable[[], Configuration] | None = None,
@@ -39,15 +45,28 @@ def run(
     the same stays, with its connections; its schedule begins. With *recorded*, its decisions, by proxy, take the place
     of dice.
 
-    Raises `BindError` when the address cannot be had, and `OptionError` for a log, a trace or a statsd server that
-    cannot.
+    Raises `BindError` when the address cannot be had, and `OptionError` for a log, a trace, a statsd server, workers or
+    connections that cannot.
     """
+    if configuration.process.trace is not None:
+        spreading.refuse(
+            configuration, "--trace", "it could not be replayed, as the system chooses who has a connection"
+        )
+    room.make(configuration)
     with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=loops(configuration.process.uvloop)) as runner:
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
         control = _control(configuration)
-        hub = Hub(observers=[*told, control] if control else told, recorded=recorded)
-        runner.run(_serve(configuration, hub, control, again or (lambda: configuration)))
+        path = configuration.process.state
+        state = None if path is None else StateFile(path)
+        opening = spreading.hub(
+            configuration.process.workers,
+            [*told, *(one for one in (control, state) if one is not None)],
+            source=configuration.source("vaurien", "workers"),
+            uvloop=configuration.process.uvloop,
+            recorded=recorded,
+        )
+        runner.run(_serve(configuration, opening, control, state, again or (lambda: configuration)))
 
 
 def _control(configuration: Configuration) -> Control | None:
@@ -61,34 +80,49 @@ def _control(configuration: Configuration) -> Control | None:
 
 async def _serve(
     configuration: Configuration,
-    hub: Hub,
+    opening: contextlib.AbstractAsyncContextManager[Hub],
     control: Control | None,
+    state: StateFile | None,
     again: Callable[[], Configuration],
 ) -> None:
     stop = asyncio.Event()
     on_signals(stop)
-    try:
-        await _start(hub, configuration)
-        if control:
-            print(await control.start(hub), flush=True)
-        with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
-            performance = Performance(hub, clock)
-            performance.begin(configuration)
-            with _reloading(hub, performance, again):
-                await stop.wait()
-    finally:
-        if control:
-            await control.stop()
-        await hub.stop(configuration.connections.grace)
+    async with opening as hub:
+        try:
+            await _start(hub, configuration, state)
+            if control:
+                print(await control.start(hub), flush=True)
+            spare_collector()
+            with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
+                performance = Performance(hub, clock)
+                performance.begin(configuration)
+                with _reloading(hub, performance, again):
+                    await stop.wait()
+        finally:
+            if control:
+                await control.stop()
+            if state:
+                await state.close()
+            await hub.stop(configuration.connections.grace)
 
 
-async def _start(hub: Hub, configuration: Configuration) -> None:
-    """Have the proxies of *configuration*, and say where they listen."""
+def spare_collector() -> None:
+    """Let the garbage collector look less often, and never at what is alive now.
+
+    A connection without faults leaves no cycle behind: it found nothing in thousands of them, for a tenth of their
+    time.
+    """
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS)
+
+
+async def _start(hub: Hub, configuration: Configuration, state: StateFile | None) -> None:
+    """Have the proxies of *state*, or else of *configuration*, and say where they listen."""
     try:
-        if configuration.process.state is None:
+        if state is None:
             await hub.replace(configuration.proxies)
         else:
-            await StateFile(configuration.process.state, hub).restore(configuration.proxies)
+            await state.restore(hub, configuration.proxies)
     except BindError as error:
         if len(configuration.proxies) > 1:
             raise

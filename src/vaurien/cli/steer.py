@@ -12,7 +12,8 @@ from vaurien.control.server import Server
 from vaurien.errors import BindError
 from vaurien.events import Event
 from vaurien.hub import Hub
-from vaurien.metrics.prometheus import LoopLag, ProxyFigures, page
+from vaurien.metrics.lag import LoopLag
+from vaurien.metrics.prometheus import ProxyFigures, page
 from vaurien.model import Address
 
 
@@ -38,7 +39,8 @@ class Control:
         """Steer *hub* from now on. Returns what to tell the user. Raises `BindError`."""
         options = self._configuration
         self._lag = LoopLag()
-        self._figures = ProxyFigures(hub.proxies, self._lag.take)
+        own = self._lag
+        self._figures = ProxyFigures(hub.proxies, lambda: max(own.take(), hub.lag()))
         served = app(
             hub,
             self._recent,

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
 import msgspec
 
 from vaurien.config import presets
-from vaurien.options import Count, Duration, Option, Ratio
+from vaurien.options import Count, Duration, Option, Ratio, Unit
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+MOST_WORKERS = 256
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_WORKERS = Unit(
+    f"auto, or a whole number from 1 to {MOST_WORKERS}",
+    {"": 1},
+    whole=True,
+    words={"auto": min(_CORES, MOST_WORKERS)},
+)
+Workers = Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS), _WORKERS]
 Some = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]  # what a C int holds, which is what `listen` takes
 
 
@@ -65,6 +75,9 @@ class Process(msgspec.Struct, frozen=True):
     log_output: Annotated[str, Option("The file to log to; - is standard error")] = "-"
     log_format: Annotated[Literal["text", "json"], Option("Lines for people or for programs")] = "text"
     trace: Annotated[str | None, Option("Write each decision and each hit to this file, a JSON object a line")] = None
+    workers: Annotated[
+        Workers, Option("Processes that have the connections; auto: one for each core. With 1 there is no further one")
+    ] = 1
     uvloop: Annotated[bool, Option("Use uvloop where it is installed (the extra 'fast')")] = False
     state: Annotated[
         str | None, Option("Keep the proxies in this file; once it is there, they come from it instead of the options")

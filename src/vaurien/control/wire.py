@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Collection, Mapping
-from types import GenericAlias
+from types import GenericAlias, MappingProxyType
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -92,6 +92,20 @@ ProxyAnswer = _body("Proxy", ProxyConfig, {**_FLAT, **_STATE}, without=["policy"
 """A proxy as it is shown: with the *address* it listens on, and how many *connections* are open and were *accepted*."""
 
 
+def _change(name: str, body: type[msgspec.Struct], changes: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """A struct called *name* for a change of a *body* (RFC 7396): nothing need be given, and ``null`` means default."""
+    hints = {**typing.get_type_hints(body, include_extras=True), **changes}
+    fields = [(field.name, hints[field.name] | None | UnsetType, UNSET) for field in msgspec.structs.fields(body)]
+    return msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True)
+
+
+ProxyChange = _change("ProxyChange", ProxyBody)
+"""What of a proxy is to be another."""
+
+FaultChange = _change("FaultChange", FaultBody, {"window": JsonObject})
+"""What of a fault is to be another; of its window too."""
+
+
 def fault(body: Any, pointer: str = "") -> Fault:
     """The fault that *body*, a `FaultBody` at *pointer*, stands for. Raises `BadRequest`."""
     checks.plugin(body.behavior, body.options, pointer, "behavior", "handler", names=("behavior", "options"))
@@ -135,6 +149,26 @@ def config(body: Any, seed: str, pointer: str = "") -> ProxyConfig:
     faults = [fault(one, f"{pointer}/faults/{number}") for number, one in enumerate(fields.pop("faults"))]
     _check_names([one.name for one in faults], f"{pointer}/faults")
     return ProxyConfig(policy=Policy(mix(fields.pop("mix"), f"{pointer}/mix"), tuple(faults)), **fields)
+
+
+def revised(before: ProxyConfig, change: Any, seed: str) -> ProxyConfig:
+    """*before* with what *change*, a `ProxyChange`, says; nothing else of it is looked at. Raises `BadRequest`.
+
+    Another protocol begins with its own options, those that are given.
+    """
+    patch: JsonObject = msgspec.to_builtins(change)
+    old: JsonObject = msgspec.to_builtins(flat(before), enc_hook=str)
+    if patch.get("protocol", before.protocol) != before.protocol:
+        old["protocol_options"] = {}
+        patch.setdefault("protocol_options", {})
+    if patch.get("name", before.name) != before.name:
+        raise BadRequest(400, f"a proxy keeps its name; expected {before.name!r}, or no name", "/name")
+    asked = {**patch, "protocol": None} if "protocol_options" in patch else patch
+    whole: JsonObject = {"name": "p", "backend": "localhost:1"} | {key: old[key] for key in asked}
+    made = config(checks.convert(checks.merged(whole, patch), ProxyBody), seed)
+    changes = {key: getattr(made, key) for key in patch if key not in ("name", "mix", "faults")}
+    parts = {key: getattr(made.policy, key) for key in ("mix", "faults") if key in patch}
+    return msgspec.structs.replace(before, policy=msgspec.structs.replace(before.policy, **parts), **changes)
 
 
 def configs(bodies: list[Any], seed: str, pointer: str) -> list[ProxyConfig]:

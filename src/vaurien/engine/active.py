@@ -16,6 +16,7 @@ from vaurien.model import Address, Scope
 
 if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
+    from vaurien.engine.stage import Stage
 
 S = TypeVar("S")
 
@@ -49,7 +50,7 @@ class Active:
         self._waits: set[asyncio.Future[None]] = set()
         self._interrupted = False  # something that waited, and its hook has not ended yet
         self._task: asyncio.Task[None] | None = None
-        self.stages: dict[bool, hooks.Link] = {}
+        self.stages: dict[bool, Stage] = {}
         self.stopped = False
         self.lot = entry.matcher.client(connection.peer) and (entry.fault.scope is not Scope.CONNECTION or self.throw())
         """Whether this connection is hit, or may be: by the client's address, and by dice thrown once for all of it."""
@@ -196,6 +197,7 @@ class Active:
     def change(self, entry: Entry) -> None:
         """Go on with other options: what waits under the old ones is interrupted, `on_start` begins again."""
         self.entry = entry
+        self._refresh()
         self.interrupt()
         if self._task is not None:
             self._task.cancel()
@@ -208,6 +210,12 @@ class Active:
             if not future.done():
                 self._interrupted = True
                 future.set_exception(Interrupted())
+
+    def wait_no_more(self) -> None:
+        """The connection is ending in order: what comes off a delay line must get through, also where a hook waits."""
+        for future in self._waits:
+            if not future.done():
+                future.set_result(None)
 
     def raised(self, error: BaseException) -> bool:
         """Make of what a hook raised what it is: an interruption (true), or a failure, which ends the connection.
@@ -242,6 +250,7 @@ class Active:
     def stop(self) -> None:
         """Stop applying while the connection goes on."""
         self.stopped = True
+        self._refresh()
         self.interrupt()
         if self._task is not None:
             self._task.cancel()
@@ -249,8 +258,13 @@ class Active:
         if acted and self.stages and "on_stop" in self.entry.hooks and not self._connection.over:
             self._connection.background.run(self._run("on_stop"), self.name, at_once=True)
 
+    def _refresh(self) -> None:
+        for stage in self.stages.values():
+            stage.refresh()
+
     def abandon(self) -> None:
         """The connection is over."""
         self.stopped = True
+        self._refresh()
         if self._task is not None:
             self._task.cancel()

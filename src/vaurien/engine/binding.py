@@ -8,9 +8,11 @@ import errno
 import os
 import socket
 import stat
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from vaurien.engine.dial import addresses
 from vaurien.engine.held import STAYS_BOUND
 from vaurien.errors import BindError, BindStep
 from vaurien.model import Address
@@ -23,6 +25,9 @@ Bind: TypeAlias = Callable[[Address, int], Awaitable[list[socket.socket]]]
 
 REUSES = hasattr(socket, "SO_REUSEPORT") and hasattr(socket, "send_fds")
 """Whether several processes can listen on one port here: the system shares new clients out among them."""
+
+INHERITS = sys.platform == "linux"
+"""Whether an accepted socket has the options of the listening one, TCP_NODELAY too."""
 
 
 async def bind(address: Address, backlog: int) -> list[socket.socket]:
@@ -53,6 +58,13 @@ async def _bind(group: _Group, address: Address) -> list[list[socket.socket]]:
             close(found)
         raise refused(address, error) from None
     return [list(sockets) for sockets in zip(*groups, strict=True)]
+
+
+async def same(listen: Address, address: Address) -> bool:
+    """Whether *listen* is another name of *address*."""
+    if listen.path is not None or address.path is not None or listen.port != address.port:
+        return False
+    return address.host in await addresses(listen.host)
 
 
 def bound(address: Address, sockets: list[socket.socket]) -> Address:
@@ -136,6 +148,8 @@ def _unbound(family: int, where: tuple[str, int]) -> socket.socket:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if where[0] else 0)
+    if INHERITS:
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return one
 
 

@@ -49,7 +49,8 @@ class Chains:
         left = []
         for to_backend in (True, False):
             link = connection.link(to_backend)
-            wanted = [self._stage(link, entry.key) for entry in connection.plan.on_data(to_backend)]
+            keys = [entry.key for entry in connection.plan.on_data(to_backend)]
+            wanted = [self._stage(link, key) for key in keys if connection.actives[key].lot]
             left += [stage for stage in link.stages if stage not in wanted and not stage.leaving]
             self._connect(link, _merged(wanted, link.stages))
         for stage in left:
@@ -95,7 +96,7 @@ class Chains:
     def _stage(self, link: Link, key: str) -> Stage:
         active = self._connection.actives[key]
         stage = active.stages.get(link.to_backend)
-        return stage if isinstance(stage, Stage) and stage in link.stages else Stage(active, link)
+        return stage if stage in link.stages else Stage(active, link)
 
     def _connect(self, link: Link, stages: list[Stage]) -> None:
         """Make *stages* the chain of *link*, in order."""

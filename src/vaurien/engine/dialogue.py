@@ -13,8 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from vaurien.engine.active import Active
-from vaurien.engine.exchange import Exchange, View
-from vaurien.engine.stage import NO_MESSAGE, Message
+from vaurien.engine.exchange import NO_MESSAGE, Exchange, Message, View
 from vaurien.framing import Framing, Head, Mark, Piece, Protocol
 from vaurien.model import Scope
 

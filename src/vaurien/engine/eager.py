@@ -12,11 +12,11 @@ def start(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None])
 
     While it runs without a task `asyncio.current_task` is ``None``. Raises what the coroutine raises before it waits.
     """
-    try:
-        waits_for = coroutine.send(None)
-    except StopIteration:
-        return None
-    return loop.create_task(_Rest(coroutine, waits_for))
+    waits_for = next(coroutine.__await__(), _DONE)  # the default spares the exception that ends a coroutine
+    return None if waits_for is _DONE else loop.create_task(_Rest(coroutine, waits_for))
+
+
+_DONE = object()
 
 
 class _Rest(Coroutine[Any, Any, None]):

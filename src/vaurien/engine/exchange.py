@@ -6,6 +6,8 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
 from vaurien import hooks
 from vaurien.engine.active import Active
 from vaurien.engine.journal import Place, place
@@ -15,6 +17,19 @@ if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
 
 S = TypeVar("S")
+
+
+class Message(msgspec.Struct, frozen=True):
+    """The bytes that follow are of a message in an exchange that *drawn* are in play for; *view* shows it to a fault.
+
+    Without a *view* they are of no exchange.
+    """
+
+    drawn: tuple[Active, ...] = ()
+    view: Callable[[Active], View] | None = None
+
+
+NO_MESSAGE = Message()
 
 REPEAT_LIMIT = 2**20
 """Bytes of a request that are kept to be sent again."""

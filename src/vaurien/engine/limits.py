@@ -28,3 +28,19 @@ def connections_possible(each: int) -> int | None:
     if soft == resource.RLIM_INFINITY:
         return None
     return max(1, (soft - SPARE) // each)
+
+
+def make_room(connections: int, each: int) -> int:
+    """Raise the soft limit of open files, if need be and as far as may be, for so many *connections*.
+
+    Returns how many of them fit then.
+    """
+    possible = connections_possible(each)
+    if possible is None or possible >= connections:
+        return connections
+    import resource  # there is one where there is a limit
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = SPARE + connections * each
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed if hard == resource.RLIM_INFINITY else min(needed, hard), hard))
+    return min(connections, connections_possible(each) or connections)

@@ -104,6 +104,8 @@ class Plan:
         self.calm = not (self.draws or self.hooked or self.blocking)
         """Whether nothing in it acts on bytes or exchanges."""
         self.framed = self._needs_framing()
+        self.direct = not (self.framed or self.on_data(True) or self.on_data(False))
+        """Whether nothing in it has to see the bytes."""
 
     def _needs_framing(self) -> bool:
         """Whether exchanges must be told apart.

@@ -7,34 +7,22 @@ delay line releases chunks by the clock, first in, first out; everything behind 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import msgspec
-
 from vaurien import hooks
 from vaurien.engine.active import Active
 from vaurien.engine.clock import Timer
+from vaurien.engine.exchange import NO_MESSAGE, Message
 from vaurien.engine.journal import Place, place
+from vaurien.engine.line import DelayLine
 from vaurien.model import Scope
 
 if TYPE_CHECKING:
-    from vaurien.engine.exchange import View
     from vaurien.engine.link import Link
 
 S = TypeVar("S")
-
-
-class Message(msgspec.Struct, frozen=True):
-    """The bytes that follow are of a message in an exchange that *drawn* are in play for; *view* shows it to a fault.
-
-    Without a *view* they are of no exchange.
-    """
-
-    drawn: tuple[Active, ...] = ()
-    view: Callable[[Active], View] | None = None
 
 
 class Intake(Protocol):
@@ -81,56 +69,47 @@ class Stage:
 
     __slots__ = (
         "_alarm",
+        "_armed",
         "_arrived",
         "_chunk",
-        "_due",
-        "_end_due",
-        "_held",
         "_hit",
-        "_inside",
         "_line",
         "_link",
         "_message",
         "_moment",
         "_offset",
-        "_passing",
+        "_plays",
         "_rang",
-        "_releasing",
         "_ringing",
-        "_room",
         "_sent",
-        "_timer",
+        "_throws",
         "active",
-        "armed",
         "leaving",
         "next",
+        "passing",
     )
 
     def __init__(self, active: Active, link: Link) -> None:
         self.active = active
         self._link = link
         self.next: Receiver = Sink(link)
-        self.armed = active.drawn
         self.leaving = False
+        """The fault is removed; later chunks only pass."""
+        self.passing = False
+        """The next receiver has some, and is not done with it."""
+        self._armed = active.drawn
         self._message = NO_MESSAGE
-        self._line: deque[tuple[float, bytes | Message]] = deque()
-        self._held = 0  # bytes on the line
-        self._due = 0.0  # when the last chunk on the line leaves
-        self._end_due: float | None = None  # the source has ended, and the line was not empty
-        self._timer: Timer | None = None
-        self._releasing = False
+        self._line: DelayLine | None = None
         self._alarm: Timer | None = None
         self._rang = False  # while a chunk was at hand
         self._ringing: asyncio.Future[None] | None = None  # done when `on_alarm` is
-        self._room: asyncio.Future[None] | None = None
-        self._chunk: bytes | None = None
+        self._chunk: bytes | None = None  # at hand; `_NO_CHUNK` in the hooks that act on none
         self._arrived = self._moment = 0.0
         self._sent = 0
         self._offset = 0  # of the chunk at hand
         self._hit = False
-        self._inside = False  # a chunk, or the end, is at hand
-        self._passing = False  # the next receiver has some, and is not done with it
         active.stages[link.to_backend] = self
+        self.refresh()
 
     # What the behavior sees (hooks.Link).
 
@@ -176,16 +155,28 @@ class Stage:
         Once the fault has stopped, nobody waits for the destination: of what `on_stop` sends to one side, none may keep
         it from sending to the other, nor anything that arrives later overtake it.
         """
-        if not self._inside:  # from `on_start` or `on_stop`, about no chunk
+        if self._chunk is None:  # from `on_start` or `on_stop`, not about what is at hand
             self._arrived = self._moment = self.now()
-        if self.active.stopped:
+        if data is self._chunk and after <= 0:
+            self._chunk = _GONE
+        elif self.active.stopped:
             self._line_up(data, self.now())
-            self._release()
+            self._delays.release()
             return
-        self._sent += len(data)
-        if after > 0 or data is not self._chunk:
+        else:
+            self._sent += len(data)
             self._mark()
-        await self._pass(data, after)
+        if after > 0 or self.passing or (self._line is not None and self._line.waits):
+            await self._delays.room()
+            self._line_up(data, self._arrived + max(after, 0.0))
+            return
+        self.passing = True
+        try:
+            await self.next.receive(data, self._moment)
+        finally:
+            self.passing = False
+        if self._line is not None or self.leaving:
+            self._let_go()
 
     def alarm(self, seconds: float) -> None:
         """Call `on_alarm` after *seconds*."""
@@ -213,38 +204,77 @@ class Stage:
 
     # What the engine does with it.
 
+    def begin(self, message: Message) -> None:
+        """What comes next is of *message*; faults further on see it once what waits here has gone."""
+        self._message = message
+        if self.active.entry.per_exchange:
+            self._armed = self.active in message.drawn
+            self.refresh()
+        if self._clear:
+            self.next.begin(message)
+        else:
+            self._delays.begin(message)
+
+    def refresh(self) -> None:
+        """The fault, or its stage, has changed: see anew what it does here. To see it at each chunk would cost."""
+        acts = self._in_play and "on_data" in self.active.entry.hooks
+        self._throws = acts and self.active.entry.fault.scope is Scope.CHUNK  # dice for each chunk
+        self._plays = acts and not self._throws and self._ringing is None
+
     async def receive(self, data: bytes, at: float) -> None:
-        """Let the behavior act on *data*, if this fault is in play for it; otherwise pass it on, in order."""
-        size = len(data)
+        """Let the behavior act on *data*, if this fault is in play for it; otherwise pass it on, in order.
+
+        All bytes come through here, and for the most part nothing waits: each call and each field counts.
+        """
+        if not self._plays and not await self._takes_part():
+            await self._pass_by(data, at)
+            return
+        self._arrived = self._moment = at
+        self._chunk, self._sent, self._hit = data, 0, False
+        try:
+            await self.active.entry.instance.on_data(self, data)
+            if self._chunk is data and not self._sent:
+                self._mark()  # it was swallowed
+        except BaseException as error:  # the plugin's own code may raise anything
+            await self._go_on(data, error)
+        finally:
+            self._chunk = None
+            self._offset += len(data)
+            if self._rang:
+                self._ring_late()
+
+    async def _takes_part(self) -> bool:
+        """Whether the behavior acts on the next chunk; returns when what comes before it, an alarm, is through."""
         if self._ringing is not None:
             await asyncio.shield(self._ringing)
-        acts = self._acts()
-        if not acts:
-            await self._alarm_now()
-        self._arrived = self._moment = at
-        self._hit, self._inside = False, True
-        try:
-            while acts and data:
-                data = await self._act(data)
-                acts = not self.leaving
-            if data:
-                await self._pass(data)
-        finally:
-            self._outside()
-            self._offset += size
+        if self._plays or (self._throws and self.active.throw(None, self._place)):
+            return True
+        await self._alarm_now()
+        return False
 
-    async def _act(self, data: bytes) -> bytes:
-        """Let the behavior act on *data*; returns what it has not sent of it when the fault is changed or removed."""
-        self._chunk, self._sent = data, 0
+    async def _pass_by(self, data: bytes, at: float) -> None:
+        """Pass on what this fault is not in play for."""
+        self._arrived = self._moment = at
+        self._chunk = data
         try:
-            await self.active.behavior.on_data(self, data)
-        except BaseException as error:  # the plugin's own code may raise anything
-            if self.active.raised(error):
-                return data[self._sent :]
-        else:
-            if not self._sent:
-                self._mark()
-        return b""
+            await self.send(data)
+        finally:
+            self._chunk = None
+            self._offset += len(data)
+
+    async def _go_on(self, data: bytes, error: BaseException) -> None:
+        """The hook raised *error*. When the fault was changed or removed, what is left of *data* is still to go."""
+        while self.active.raised(error):
+            data = b"" if self._chunk is _GONE else data[self._sent :]
+            if not data:
+                return
+            self._chunk, self._sent = data, 0
+            try:
+                await (self.send(data) if self.leaving else self.active.entry.instance.on_data(self, data))
+            except BaseException as another:  # the plugin's own code may raise anything
+                error = another
+            else:
+                return
 
     async def receive_end(self, at: float) -> None:
         """Pass the end of the stream on, behind what waits, once the behavior has seen it."""
@@ -255,16 +285,16 @@ class Stage:
             await self._alarm_now()
         self._silence()
         self._arrived = self._moment = at
-        self._chunk, self._sent, self._hit, self._inside = None, 0, False, True
+        self._chunk, self._sent, self._hit = _GONE, 0, False
         try:
             while acts:
                 acts = await self._act_on_end() and not self.leaving
         finally:
-            self._inside = False
+            self._chunk = None
         if self._clear:
             await self.next.receive_end(at)
         else:
-            self._end_due = max(at, self._due)
+            self._delays.end(at)
 
     async def _act_on_end(self) -> bool:
         """Let the behavior act on the end of the stream; returns whether its fault was changed or removed meanwhile."""
@@ -274,30 +304,18 @@ class Stage:
             return self.active.raised(error)
         return False
 
-    def begin(self, message: Message) -> None:
-        """What comes next is of *message*; faults further on see it once what waits here has gone."""
-        self._message = message
-        if self.active.entry.per_exchange:
-            self.armed = self.active in message.drawn
-        if self._clear:
-            self.next.begin(message)
-        else:
-            self._line.append((self._due, message))
-
     def _ring(self) -> None:
         """The clock's callback: the alarm goes off, or will when the chunk at hand is through."""
         self._alarm = None
-        if self._inside:
+        if self._chunk is not None:
             self._rang = True
         elif not self._link.connection.over:
             self._link.spawn(self._act_on_alarm())
 
-    def _outside(self) -> None:
-        """No chunk is at hand any more."""
-        self._inside = False
-        if self._rang:
-            self._rang = False
-            self._ring()
+    def _ring_late(self) -> None:
+        """The alarm went off while a chunk was at hand, and none is any more."""
+        self._rang = False
+        self._ring()
 
     async def _alarm_now(self) -> None:
         """Nothing may overtake what the behavior keeps until its alarm, in a chunk that it has no part in."""
@@ -311,15 +329,18 @@ class Stage:
             return
         self._ringing = ringing = self._link.loop.create_future()
         self._arrived = self._moment = self.now()
-        self._chunk, self._hit, self._inside = None, True, True
+        self._chunk, self._hit = _GONE, True
+        self.refresh()
         try:
             await self.active.behavior.on_alarm(self)
         except BaseException as error:  # the plugin's own code may raise anything
             self.active.raised(error)
         finally:
-            self._ringing = None
+            self._ringing = self._chunk = None
+            self.refresh()
             ringing.set_result(None)
-        self._outside()
+        if self._rang:
+            self._ring_late()
         self._link.settle()
 
     def _silence(self) -> None:
@@ -331,40 +352,35 @@ class Stage:
     def leave(self) -> None:
         """The fault is removed: what waits on the line leaves now, in order; later chunks only pass."""
         self.leaving = True
+        self.refresh()
         self._silence()
-        self._release()
+        if self._line is not None:
+            self._line.release()
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits here, or is being passed on."""
-        return self._clear and not self._inside and self._ringing is None
+        return self._clear and self._chunk is None and self._ringing is None
 
     @property
     def _clear(self) -> bool:
-        return not self._line and not self._releasing and not self._passing
+        return not self.passing and (self._line is None or not self._line.waits)
 
     @property
     def held(self) -> int:
         """Bytes on the delay line."""
-        return self._held
+        return self._line.held if self._line is not None else 0
 
     def clear(self) -> None:
         """The connection is over: forget what waits."""
-        self._line.clear()
-        self._held = 0
         self._silence()
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._line is not None:
+            self._line.clear()
 
     @property
     def _in_play(self) -> bool:
         """Whether the fault acts here; not after it has stopped, although this stage may not know that it leaves."""
-        return self.armed and not self.leaving and not self.active.stopped
-
-    def _acts(self) -> bool:
-        if not self._in_play or "on_data" not in self.active.entry.hooks:
-            return False
-        return self.active.entry.fault.scope is not Scope.CHUNK or self.active.throw(None, self._place)
+        return self._armed and not self.leaving and not self.active.stopped
 
     @property
     def _place(self) -> Place:
@@ -376,73 +392,24 @@ class Stage:
             self._hit = True
             self.active.hit(None, self._place)
 
-    async def _pass(self, data: bytes, after: float = 0.0) -> None:
-        if after > 0 or not self._clear:
-            await self._delay(data, self._arrived + after)
-            return
-        self._passing = True
-        try:
-            await self.next.receive(data, self._moment)
-        finally:
-            self._passing = False
-        if self._line or self._end_due is not None or (self.leaving and not self._inside):
-            self._release()
-
-    async def _delay(self, data: bytes, due: float) -> None:
-        while self._line and self._held >= self._link.delay_line:
-            self._room = self._room or self._link.loop.create_future()
-            await asyncio.shield(self._room)
-        self._line_up(data, due)
-        if self.leaving:
-            self._release()
-        elif self._timer is None and not self._releasing and not self._passing:
-            self._timer = self._link.clock.call_at(self._line[0][0], self._release)
+    def _let_go(self) -> None:
+        """What was passed on is through: so may be what came meanwhile."""
+        if self._line is not None and self._line.waits:
+            self._line.release()
+        elif self.leaving and self._chunk is None:
+            self._link.settle()
 
     def _line_up(self, data: bytes, due: float) -> None:
-        self._due = max(due, self._due)
+        leaves = self._delays.put(data, due)
         if due > self._arrived:
-            self.active.delayed(self._due - self._arrived)
-        self._line.append((self._due, data))
-        self._held += len(data)
+            self.active.delayed(leaves - self._arrived)
 
-    def _release(self) -> None:
-        """The clock's callback: let go what is due, unless some is under way; that will call again."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if not self._releasing and not self._passing:
-            self._releasing = True
-            self._link.spawn(self._drain())
-
-    async def _drain(self) -> None:
-        try:
-            while self._line and self._is_due(self._line[0][0]):
-                due, data = self._line.popleft()
-                if isinstance(data, Message):
-                    self.next.begin(data)
-                    continue
-                self._held -= len(data)
-                self._wake()
-                await self.next.receive(data, due)
-        finally:
-            self._releasing = False
-        if self._line:
-            self._timer = self._link.clock.call_at(self._line[0][0], self._release)
-        elif self._end_due is not None:
-            due, self._end_due = self._end_due, None
-            await self.next.receive_end(due)
-        self._link.settle()
-
-    def _is_due(self, due: float) -> bool:
-        return self.leaving or due <= self._link.clock.now() + _EARLY
-
-    def _wake(self) -> None:
-        if self._room is not None and self._held < self._link.delay_line:
-            self._room.set_result(None)
-            self._room = None
+    @property
+    def _delays(self) -> DelayLine:
+        if self._line is None:
+            self._line = DelayLine(self, self._link)
+        return self._line
 
 
-NO_MESSAGE = Message()
-
-_EARLY = 50e-6
-"""Seconds that a chunk may leave before its time, so that chunks of one burst share a wake-up."""
+_GONE = b"gone"
+"""In place of the chunk at hand, for hooks that act on none, and once all of it was sent."""

@@ -6,17 +6,16 @@ import asyncio
 import concurrent.futures
 import contextlib
 import os
-import socket
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
 from vaurien.config.timeline import Schedule
 from vaurien.engine.clock import Clock
 from vaurien.errors import VaurienError
-from vaurien.library.down import reserve
 from vaurien.library.record import Record
-from vaurien.model import Mix, Policy, ProxyConfig
+from vaurien.model import Mix, ProxyConfig
 from vaurien.proxy import Proxy
 from vaurien.scenario.player import Player
 
@@ -36,15 +35,15 @@ class Core:
 
     def __init__(self, config: ProxyConfig, schedule: Schedule) -> None:
         self.record = Record(config.name)
-        self.record.expect(config.policy)
+        self.record.expect(config.policy.mix, *config.policy.faults)
         for step in schedule.steps:
-            self.record.expect(Policy(step.mix or Mix(), step.add))
+            self.record.expect(step.mix or Mix(), *step.add)
         self.proxy = Proxy(config, observers=[self.record])
         self.closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = self._process = 0
-        self._keeper: socket.socket | None = None
         self._schedule = schedule
+        self._waiting: list[Callable[[Exception], None]] = []
         self._playing = contextlib.ExitStack()
 
     @property
@@ -114,6 +113,7 @@ class Core:
         await self.proxy.start()
         self._loop = asyncio.get_running_loop()
         self._thread, self._process = threading.get_ident(), os.getpid()
+        _started.add(self)
         if self._schedule.steps:
             self._play(Clock(self._loop))
 
@@ -126,41 +126,39 @@ class Core:
     async def stop(self, grace: float) -> None:
         """Refuse new clients, give those that are here *grace* seconds to end, then reset them."""
         self.closed = True
-        self._give_back()
         self._playing.close()
+        for fail in self._waiting:
+            fail(VaurienError(f"{self.who} was closed while somebody waited for it"))
         await self.proxy.stop(grace)
 
-    async def down(self) -> None:
-        """Refuse clients and drop those that are here; the port stays ours."""
-        await self.proxy.disable()
-        if self._keeper is None:
-            self._keeper = reserve(self.proxy.address)
-
-    async def up(self) -> None:
-        """Listen again. Raises `BindError`."""
-        if not self.closed:
-            await self.proxy.start()
-            self._give_back()
-
-    def _give_back(self) -> None:
-        if self._keeper is not None:
-            self._keeper.close()
-            self._keeper = None
-
     async def until(self, reached: Callable[[], bool], timeout: float, what: Callable[[], str]) -> None:
-        """Wait for the fact that *reached* looks for after each event. Raises TimeoutError, which says *what* is."""
-        done = asyncio.get_running_loop().create_future()
+        """Wait for the fact that *reached* looks for after each event. Raises TimeoutError, which says *what* is.
+
+        Raises `VaurienError` when it is closed meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
 
         def look() -> None:
             if not done.done() and reached():
                 done.set_result(None)
 
+        def fail(error: Exception) -> None:
+            if not done.done():
+                done.set_exception(error)
+
+        def late() -> None:
+            fail(TimeoutError(f"{self.who}: {what()} after {timeout:g} s"))
+
         look()
-        with self.record.watched(look):
-            try:
-                await asyncio.wait_for(done, timeout)
-            except TimeoutError:
-                raise TimeoutError(f"{self.who}: {what()} after {timeout:g} s") from None
+        timer = loop.call_later(timeout, late)
+        self._waiting.append(fail)
+        try:
+            with self.record.watched(look):
+                await done
+        finally:
+            timer.cancel()
+            self._waiting.remove(fail)
 
     async def until_open(self, count: int, timeout: float) -> None:
         """Wait until at least *count* connections are open, or none, if that is 0."""
@@ -180,3 +178,17 @@ class Core:
             timeout,
             lambda: f"fault {fault!r} has acted {record.hits(fault)} times, not {count},",
         )
+
+
+_started: weakref.WeakSet[Core] = weakref.WeakSet()
+
+
+def _disown() -> None:
+    """This is a forked child: what is open is the parent's."""
+    for core in _started:
+        if not core.closed:
+            core.proxy.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown)

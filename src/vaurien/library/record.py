@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from vaurien.errors import UnknownName
 from vaurien.events import Event
 from vaurien.metrics.counters import Counters, Totals
-from vaurien.model import Policy
+from vaurien.model import Fault, Mix
 
 REMEMBERED = 10_000
 """Events that are kept; the counts go on."""
@@ -41,9 +41,9 @@ class Record:
         with self._lock:
             return list(self._events)
 
-    def expect(self, policy: Policy) -> None:
-        """The faults and the shares of *policy* may hit from now on."""
-        names = {fault.name for fault in policy.faults} | {share.behavior for share in policy.mix.shares}
+    def expect(self, mix: Mix, *faults: Fault) -> None:
+        """The shares of *mix* and *faults* may hit from now on."""
+        names = {fault.name for fault in faults} | {share.behavior for share in mix.shares}
         with self._lock:
             self._known = self._known | names
 
@@ -58,6 +58,12 @@ class Record:
         """How often each fault that the proxy has, or had, acted."""
         with self._lock:
             return {name: self._totals.hits[name] for name in sorted(self._known)}
+
+    @property
+    def accepted(self) -> int:
+        """Connections accepted so far."""
+        with self._lock:
+            return self._totals.accepted
 
     @property
     def open(self) -> int:

@@ -1,22 +1,36 @@
 """What a proxy is told when it is made: the options of the command line, as keywords.
 
 They mean what they mean there, in the same units, and go through the same checks: a duration is a number of seconds or
-text such as ``"500ms"``, a fault is text as for ``--fault``, or a table. What is spelled otherwise than on the command
-line is spelled as in ``[[proxy]]``: *listen* for ``--proxy``, *mix* for ``--behavior``.
+text such as ``"500ms"``, a fault is text as for ``--fault``, or a table. An address may be a pair of host and port too,
+or anything that has both. What is spelled otherwise than on the command line is spelled as in ``[[proxy]]``: *listen*
+for ``--proxy``, *mix* for ``--behavior``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias, TypedDict
+from typing import Protocol, TypeAlias, TypedDict
 
 from vaurien import config
 from vaurien.config import Configuration, Given, Key
 from vaurien.errors import OptionError, UnknownName
 from vaurien.model import Address
 
-Where: TypeAlias = str | Address | tuple[str, int] | tuple[str, int, int, int]
-"""``host:port``, ``[ipv6]:port``, ``unix:/path``, an `Address`, or what ``getsockname()`` says."""
+
+class Place(Protocol):
+    """What says where it is: an `Address`, or a server of pytest-redis or pytest-postgresql."""
+
+    @property
+    def host(self) -> str:
+        """The host."""
+
+    @property
+    def port(self) -> int:
+        """The port."""
+
+
+Where: TypeAlias = str | Place | tuple[str, int] | tuple[str, int, int, int]
+"""``host:port``, ``[ipv6]:port``, ``unix:/path``, what ``getsockname()`` says, or anything with a host and a port."""
 
 
 class Settings(TypedDict, total=False):
@@ -43,10 +57,13 @@ class Settings(TypedDict, total=False):
 SPELLINGS: Mapping[str, str] = {"listen": "proxy", "mix": "behavior", "faults": "fault"}
 """Keywords that are options of another name on the command line."""
 
-APART = frozenset({"protocol_options", "mix_options"})
-"""Keywords that are whole sections of a file."""
+APART: Mapping[str, str] = {
+    "protocol_options": "The protocol's options, by name",
+    "mix_options": "The options of behaviors in the mix, by the behavior's name",
+}
+"""Keywords that are whole sections of a file, and what they mean."""
 
-_DEFAULTS: Settings = {"listen": "127.0.0.1:0", "mix": "", "name": "vaurien"}
+DEFAULTS: Settings = {"listen": "127.0.0.1:0", "mix": "", "name": "vaurien"}
 """Any port that is free, no fault, and a name, because dice depend on it."""
 
 
@@ -60,7 +77,7 @@ def configure(backend: Where, given: Settings, owner: str = "Proxy") -> Configur
     for keyword in given:
         if keyword not in known:
             raise UnknownName(f"argument of {owner}", keyword, ["backend", *known])
-    settings: Settings = {**_DEFAULTS, **given}
+    settings: Settings = {**DEFAULTS, **given}
     layer = dict(_layer(settings))
     layer["vaurien", "backend"] = _said("backend", _address("backend", backend))
     return config.load(layer, {})
@@ -97,5 +114,8 @@ def _address(keyword: str, where: object) -> str:
             return str(where)
         case (str(host), int(port), *_):
             return str(Address(host, port))
+    parts = (getattr(where, "host", None), getattr(where, "port", None))
+    if isinstance(parts[0], str) and isinstance(parts[1], int):
+        return str(Address(parts[0], parts[1]))
     expected = "host:port, [ipv6]:port, unix:/path, or a pair of host and port"
     raise OptionError(f"option {keyword}", where, expected, f"keyword {keyword}")

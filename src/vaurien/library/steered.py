@@ -20,6 +20,8 @@ from vaurien.model import Address, Fault, Mix, Policy, Scope, Stream, Window
 TIMEOUT = 10.0
 """Seconds that a test waits for a fact, if it does not say how long."""
 
+_OUTAGE = Fault(name="down", behavior="refuse")
+
 StreamName: TypeAlias = Stream | Literal["upstream", "downstream", "both"]
 ScopeName: TypeAlias = Scope | Literal["connection", "exchange", "chunk"]
 Options: TypeAlias = Mapping[str, object]
@@ -101,6 +103,11 @@ class Steered:
         return self._core.record.all_hits()
 
     @property
+    def accepted(self) -> int:
+        """How many connections there were so far."""
+        return self._core.record.accepted
+
+    @property
     def connections(self) -> list[ConnectionInfo]:
         """The connections that are open, oldest first."""
         return self._core.call(lambda: self._core.proxy.connections)
@@ -134,6 +141,7 @@ class Steered:
         fields = {"name": name, "stream": stream, "probability": probability, "scope": scope, "ttl": ttl}
         made = faults.read(behavior, {**fields, "window": window, "match": match, "options": options}, more)
         self._core.call(lambda: self._add(made))
+        self._core.record.expect(Mix(), made)
         return Change(made, self._remove)
 
     def _add(self, fault: Fault) -> None:
@@ -156,10 +164,12 @@ class Steered:
     def mix(self, mix: str, /, **options: Options) -> Change[Mix]:
         """Replace the mix: ``proxy.mix("20:error,10:delay", delay={"sleep": 2})``; an empty one is no mix.
 
-        *options* are those of behaviors, by name. When it is removed the mix of before is back. Raises `UnknownName`
-        and `OptionError`.
+        *options* are those of behaviors, by name; what they do not say, *mix_options* of the beginning does. When it is
+        removed the mix of before is back. Raises `UnknownName` and `OptionError`.
         """
-        made = configure(self.backend, {**self._given, "mix": mix, "mix_options": options})
+        first = self._given.get("mix_options") or {}
+        both = {name: {**first.get(name, {}), **options.get(name, {})} for name in {**first, **options}}
+        made = configure(self.backend, {**self._given, "mix": mix, "mix_options": both})
         for text in made.warnings:
             warnings.warn(text, stacklevel=2)
         change = Change(made.proxies[0].policy.mix, self._restore)
@@ -168,6 +178,7 @@ class Steered:
 
     def _push(self, change: Change[Mix]) -> None:
         self._set(mix=change.value)
+        self._core.record.expect(change.value)
         self._mixes.append(change)
 
     def _restore(self, change: Change[Mix]) -> None:
@@ -183,8 +194,34 @@ class Steered:
 
     def _set(self, **what: Any) -> None:
         policy: Policy = msgspec.structs.replace(self._core.proxy.policy, **what)
-        self._core.record.expect(policy)
         self._core.proxy.set_policy(policy)
+
+    def down(self) -> Change[Fault]:
+        """Be gone, as a server that was stopped: clients are refused, open connections end, the port stays ours.
+
+        Open connections see FIN, or RST where they have sent what was not read. It is the fault ``refuse`` under the
+        name ``down``; use it in a ``with`` block, or call `up`. Does no more when it is down already.
+
+        Raises `Conflict` when there is another fault of that name.
+        """
+        return Change(self._core.call(self._fall), self._remove)
+
+    def _fall(self) -> Fault:
+        outage = next((one for one in self._core.proxy.policy.faults if one == _OUTAGE), None)
+        if outage is None:
+            outage = msgspec.structs.replace(_OUTAGE)  # one of its own: faults are taken back by identity
+            self._add(outage)
+        self._core.proxy.drop_connections()
+        return outage
+
+    def up(self) -> None:
+        """End what `down` began: listen again, on the same port. Does nothing when it is up."""
+
+        def rise() -> None:
+            there = self._core.proxy.policy.faults
+            self._set(faults=tuple(one for one in there if one != _OUTAGE))
+
+        self._core.call(rise)
 
     def cut(self) -> int:
         """End every open connection in order: what was sent is delivered, then both sides see FIN. Says how many."""

@@ -13,6 +13,8 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from vaurien.engine import loop
+
 T = TypeVar("T")
 
 END_WITHIN = 0.5
@@ -23,7 +25,7 @@ class Thread:
     """An event loop that runs in a thread of its own until `stop`."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = loop.new()
         self._resolver = ThreadPoolExecutor(thread_name_prefix="vaurien-resolver")
         self.loop.set_default_executor(self._resolver)
         self._thread = threading.Thread(target=self._run, name="vaurien", daemon=True)
@@ -54,7 +56,7 @@ class Thread:
         try:
             self.loop.run_forever()
         finally:
-            self.loop.run_until_complete(_end_tasks(self.loop))
+            self.loop.run_until_complete(_end_tasks())
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self._end_resolver()
             self.loop.close()
@@ -66,8 +68,8 @@ class Thread:
         ending.join(END_WITHIN)
 
 
-async def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    left = asyncio.all_tasks(loop) - {asyncio.current_task()}
+async def _end_tasks() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()
     if left:

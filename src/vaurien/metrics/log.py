@@ -13,7 +13,7 @@ from typing import IO, Any, Literal
 import msgspec
 
 from vaurien.errors import OptionError
-from vaurien.events import Accepted, Chosen, Closed, Event, Failed, Injected, Listening, Lost, PolicyChanged
+from vaurien.events import Accepted, Chosen, Closed, Event, Failed, Injected, Listening, Lost, PolicyChanged, WorkerDied
 
 _LEVELS = {
     name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -28,6 +28,7 @@ _KINDS: Mapping[type[Event], tuple[str, str]] = {
     Closed: ("INFO", "closed"),
     Lost: ("WARNING", "protocol lost"),
     Failed: ("WARNING", "failed"),
+    WorkerDied: ("WARNING", "worker died"),
 }
 
 _PLAIN = re.compile(r"[!#-<>-~]+")  # printable ASCII without space, quote and equals sign

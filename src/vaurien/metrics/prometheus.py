@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Protocol
@@ -21,9 +20,6 @@ from vaurien.events import Event, Failed, Injected
 from vaurien.model import Address, Policy
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-_TICK = 0.25
-"""Seconds between two looks at the loop's punctuality."""
 
 
 class Bytes(Protocol):
@@ -79,33 +75,6 @@ class Proxy(Protocol):
 
     async def figures(self) -> Figures:
         """What has passed through it."""
-
-
-class LoopLag:
-    """How late the running loop runs what is due: what a client's byte may have to wait beside its faults."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._worst = 0.0
-        self._due = 0.0
-        self._plan()
-
-    def take(self) -> float:
-        """The longest delay since it was last asked, in seconds."""
-        worst, self._worst = self._worst, 0.0
-        return worst
-
-    def close(self) -> None:
-        """Look no more."""
-        self._timer.cancel()
-
-    def _plan(self) -> None:
-        self._due = time.monotonic() + _TICK
-        self._timer = self._loop.call_later(_TICK, self._look)
-
-    def _look(self) -> None:
-        self._worst = max(self._worst, time.monotonic() - self._due)
-        self._plan()
 
 
 class ProxyFigures:

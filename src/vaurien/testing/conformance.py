@@ -11,6 +11,7 @@ import msgspec
 from vaurien import options as declared
 from vaurien.framing import Head
 from vaurien.hooks import HOOKS, Behavior, Exchange, overridden
+from vaurien.testing.declaration import check_options, must
 from vaurien.testing.fakes import FakeConnection, FakeExchange
 from vaurien.testing.script import Change, Chunk, End, Played, Remove, Step, play
 
@@ -34,17 +35,11 @@ def check_behavior(behavior: type[Behavior], options: Mapping[str, Any] | None =
 def check_declaration(behavior: type[Behavior]) -> None:
     """Raise AssertionError unless *behavior* is documented, its options are, and its hooks are coroutines."""
     name = behavior.__name__
-    _must(bool(inspect.cleandoc(behavior.__doc__ or "")), f"{name} has no docstring: say what each peer sees")
-    for option in declared.describe(behavior):
-        _must(bool(option.help), f"{name}: option {option.name} has no help, use Option('…')")
-        _must(option.default is not msgspec.NODEFAULT, f"{name}: option {option.name} has no default")
-        if option.default is not None:
-            converted = option.convert(option.default, owner=name)
-            _must(converted == option.default, f"{name}: the default of option {option.name} is not of its type")
+    check_options(behavior)
     for hook in overridden(behavior):
-        _must(inspect.iscoroutinefunction(getattr(behavior, hook)), f"{name}.{hook} is not `async def`")
+        must(inspect.iscoroutinefunction(getattr(behavior, hook)), f"{name}.{hook} is not `async def`")
     unknown = {member for member in vars(behavior) if member.startswith("on_")} - set(HOOKS)
-    _must(not unknown, f"{name} has {sorted(unknown)}, which nobody calls; hooks are {', '.join(HOOKS)}")
+    must(not unknown, f"{name} has {sorted(unknown)}, which nobody calls; hooks are {', '.join(HOOKS)}")
 
 
 def _loses_nothing(behavior: Behavior) -> None:
@@ -54,23 +49,23 @@ def _loses_nothing(behavior: Behavior) -> None:
         return
     sent = b"".join(_PARTS)
     for got, who in ((played.to_backend, "backend"), (played.to_client, "client")):
-        _must(got == sent, f"{_name(behavior)} was removed, and the {who} got {got!r} instead of {sent!r}")
-    _must(None not in (played.up_end, played.down_end), f"{_name(behavior)} was removed, and an end of stream is lost")
+        must(got == sent, f"{_name(behavior)} was removed, and the {who} got {got!r} instead of {sent!r}")
+    must(None not in (played.up_end, played.down_end), f"{_name(behavior)} was removed, and an end of stream is lost")
 
 
 def _keeps_no_state_of_its_own(behavior: Behavior) -> None:
     """The same seed gives the same, whatever happened on other connections."""
     before = msgspec.structs.asdict(behavior)
     first, _, again = (play(behavior, _traffic(), number=number) for number in (1, 2, 1))
-    _must(first == again, f"{_name(behavior)} does not do the same twice with the same seed: where is its state?")
-    _must(msgspec.structs.asdict(behavior) == before, f"{_name(behavior)} changed its own options")
+    must(first == again, f"{_name(behavior)} does not do the same twice with the same seed: where is its state?")
+    must(msgspec.structs.asdict(behavior) == before, f"{_name(behavior)} changed its own options")
 
 
 def _survives_an_update(behavior: Behavior) -> None:
     """Set again to what it is, it goes on where it was."""
     same = msgspec.structs.replace(behavior)
     plain, updated = (play(behavior, script) for script in (_traffic(), [*_traffic(), Change(same, at=0.0755)]))
-    _must(_outcome(plain) == _outcome(updated), f"{_name(behavior)} forgets what it did when its options are set again")
+    must(_outcome(plain) == _outcome(updated), f"{_name(behavior)} forgets what it did when its options are set again")
 
 
 def _acts_on_exchanges(behavior: Behavior) -> None:
@@ -84,7 +79,7 @@ def _acts_on_exchanges(behavior: Behavior) -> None:
         exchange.leave()
         if run.error is not None:
             raise run.error
-        _must(run.done, f"{_name(behavior)}.{hook} still waits after an hour, though the client has left")
+        must(run.done, f"{_name(behavior)}.{hook} still waits after an hour, though the client has left")
 
 
 def _traffic() -> Sequence[Step]:
@@ -100,8 +95,3 @@ def _outcome(played: Played) -> tuple[object, ...]:
 
 def _name(behavior: Behavior) -> str:
     return type(behavior).__name__
-
-
-def _must(fact: bool, otherwise: str) -> None:
-    if not fact:
-        raise AssertionError(otherwise)

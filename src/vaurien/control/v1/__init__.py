@@ -38,7 +38,7 @@ ROUTES: tuple[Route, ...] = (
         method="PATCH",
         path=_PROXY,
         handler=proxies.change_proxy,
-        body=proxies.ProxyChange,
+        body=wire.ProxyChange,
         answer=wire.ProxyAnswer,
     ),
     Route(method="DELETE", path=_PROXY, handler=proxies.delete_proxy, status=204),
@@ -56,7 +56,7 @@ ROUTES: tuple[Route, ...] = (
         status=201,
     ),
     Route(method="GET", path=_FAULT, handler=faults.get_fault, answer=wire.FaultBody),
-    Route(method="PATCH", path=_FAULT, handler=faults.change_fault, body=wire.JsonObject, answer=wire.FaultBody),
+    Route(method="PATCH", path=_FAULT, handler=faults.change_fault, body=wire.FaultChange, answer=wire.FaultBody),
     Route(method="DELETE", path=_FAULT, handler=faults.remove_fault, status=204),
     Route(
         method="GET",

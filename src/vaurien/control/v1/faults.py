@@ -37,7 +37,7 @@ async def get_fault(call: Call) -> object:
 async def change_fault(call: Call) -> object:
     """Change what is given of a fault, and leave the rest as it is (JSON merge patch, RFC 7396: null means default)."""
     old = msgspec.to_builtins(_find(call))
-    patched: Any = checks.convert(checks.merged(old, call.body), wire.FaultBody)
+    patched: Any = checks.convert(checks.merged(old, msgspec.to_builtins(call.body)), wire.FaultBody)
     if patched.name != old["name"]:
         raise BadRequest(400, f"a fault keeps its name; expected {old['name']!r}, or no name", "/name")
     fault = wire.fault(patched)

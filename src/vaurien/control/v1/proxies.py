@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from types import GenericAlias
-from typing import Any
 
 import msgspec
 
-from vaurien.control import checks, wire
+from vaurien.control import wire
 from vaurien.control.routes import Call
 
 ProxyList = msgspec.defstruct("ProxyList", [("proxies", GenericAlias(list, (wire.ProxyAnswer,)))])
-
-
-class ProxyChange(msgspec.Struct, forbid_unknown_fields=True):
-    """What a running proxy can be given another of; what is not given stays."""
-
-    listen: str | None = None
-    backend: str | None = None
-    enabled: bool | None = None
 
 
 class MixChange(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,18 +41,14 @@ async def get_proxy(call: Call) -> object:
 
 
 async def change_proxy(call: Call) -> object:
-    """Give a proxy another address or backend, or switch it on or off. Its mix and its faults stay.
+    """Change what is given of a proxy, and leave the rest as it is (JSON merge patch, RFC 7396: null means default).
 
-    Its connections are dropped. When the new address cannot be had, the proxy goes on as it was. For everything else
-    that defines a proxy, put a new configuration.
+    All of it or nothing: when it cannot have an address, or anything is wrong, the proxy goes on as it was. Its
+    connections stay when only `mix` or `faults` are new, and are dropped by all else. Another `listen`, `backend` or
+    `enabled` is given to the running proxy; for the rest a new one takes its place, whose counters begin anew.
     """
-    change: ProxyChange = call.body
-    addresses: dict[str, Any] = {}
-    if change.listen is not None:
-        addresses["listen"] = checks.address(change.listen, "/listen")
-    if change.backend is not None:
-        addresses["backend"] = checks.address(change.backend, "/backend", dialled=True)
-    return await wire.shown(await call.hub.change(call.path["proxy"], enabled=change.enabled, **addresses))
+    name, change = call.path["proxy"], call.body
+    return await wire.shown(await call.hub.revise(name, lambda before: wire.revised(before, change, call.seed)))
 
 
 async def delete_proxy(call: Call) -> None:

@@ -1,0 +1,78 @@
+"""The proxies of one test: all with the dice of one seed, all closed at its end, all in one report."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Unpack
+
+from vaurien.events import Failed
+from vaurien.library.asynchronous import AsyncProxy
+from vaurien.library.settings import Settings, Where
+from vaurien.library.steered import Steered
+from vaurien.library.synchronous import Proxy
+
+_COMPLAINTS = 5
+"""What went wrong on a proxy, besides its faults, that a report shows."""
+
+
+class Proxies:
+    """Makes proxies for a test.
+
+    Called as `Proxy` is, it gives one that is started::
+
+        proxy = vaurien(backend="127.0.0.1:6379", protocol="redis")
+
+    Its dice depend on *seed* and on its name; the second one that has no name of its own is ``vaurien-2``.
+    """
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed
+        self._made: list[Steered] = []
+
+    @property
+    def seed(self) -> str:
+        """What the dice of this test begin with: ``--vaurien-seed``, and the test."""
+        return self._seed
+
+    def __call__(self, backend: Where, **settings: Unpack[Settings]) -> Proxy:
+        """A started proxy. Raises as `Proxy` does."""
+        proxy = Proxy(backend, **self._completed(settings))
+        self._made.append(proxy)
+        return proxy.start()
+
+    def asynchronous(self, backend: Where, **settings: Unpack[Settings]) -> AsyncProxy:
+        """A proxy for ``async with``, which ends it. Raises as `AsyncProxy` does."""
+        proxy = AsyncProxy(backend, **self._completed(settings))
+        self._made.append(proxy)
+        return proxy
+
+    def _completed(self, settings: Settings) -> Settings:
+        count = len(self._made)
+        return {"seed": self._seed, "name": f"vaurien-{count + 1}" if count else "vaurien", **settings}
+
+    def close(self) -> None:
+        """Close those that are not closed yet, the last one first."""
+        for proxy in reversed(self._made):
+            if isinstance(proxy, Proxy):
+                proxy.close()
+
+    def report(self) -> str:
+        """What every proxy did, for people; empty if there was none."""
+        return "\n".join(line for proxy in self._made for line in _told(proxy))
+
+
+def _told(proxy: Steered) -> Iterator[str]:
+    hits = [f"{name} hit {count} {'time' if count == 1 else 'times'}" for name, count in proxy.all_hits.items()]
+    yield f"proxy {proxy.name!r} -> {proxy.backend}, {proxy.accepted} connections: {', '.join(hits) or 'no fault'}"
+    complaints = [f"  {event.where}: {event.error}" for event in proxy.events if isinstance(event, Failed)]
+    yield from list(dict.fromkeys(complaints))[:_COMPLAINTS]
+
+
+def repeating(node: str, root: Path, folder: Path, seed: str) -> str:
+    """The command that runs the test *node*, whose path is below *root*, with the same dice again, in *folder*."""
+    path, colons, name = node.partition("::")
+    where = os.path.relpath(root / path, folder)
+    return f"pytest {shlex.quote(where + colons + name)} --vaurien-seed={shlex.quote(seed)}"

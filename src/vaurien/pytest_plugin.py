@@ -1,0 +1,130 @@
+"""The plugin for pytest, there where Vaurien is installed: fixtures, the marker ``vaurien``, ``--vaurien-seed``.
+
+The seed of a run is drawn, and shown at its beginning; with ``--vaurien-seed`` it is given. When a test fails, its
+report says which faults hit, and the line that repeats it. With xdist all workers have the same seed.
+
+Every run of pytest loads this, so it imports nothing of Vaurien before a test asks for a fixture.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from vaurien.library import Proxy
+    from vaurien.library.suite import Proxies
+
+_MARKER = (
+    "vaurien(backend, faults=(), mix='', protocol='tcp', …): the proxy that the fixture vaurien_proxy is; see Proxy"
+)
+_SEED = "vaurien_seed"
+
+_seed = pytest.StashKey[str]()
+_proxies = pytest.StashKey["Proxies"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--vaurien-seed``."""
+    parser.getgroup("vaurien", "faults on connections").addoption(
+        "--vaurien-seed", dest=_SEED, metavar="SEED", help="Throw the same dice again; without it a seed is drawn."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have a seed: the given one, the controller's if this is a worker of xdist, or one that is drawn."""
+    given = getattr(config, "workerinput", {}).get(_SEED) or config.getoption(_SEED)
+    config.stash[_seed] = given or str(secrets.randbits(32))
+    config.addinivalue_line("markers", _MARKER)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give a worker of xdist the seed of all."""
+    node.workerinput[_SEED] = node.config.stash[_seed]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """The seed, for whoever wants to run all of it again."""
+    return f"vaurien: --vaurien-seed={config.stash[_seed]}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell of a test that failed which faults hit, and how to repeat it."""
+    report = yield
+    proxies = item.stash.get(_proxies, None)
+    if report.failed and proxies is not None and (told := proxies.report()):
+        from vaurien.library.suite import repeating
+
+        config = item.config
+        command = repeating(_node(item), config.rootpath, config.invocation_params.dir, config.stash[_seed])
+        report.sections.append(("vaurien", f"{told}\nrepeat it with: {command}"))
+    return report
+
+
+def _node(item: pytest.Item) -> str:
+    """The test's id, without the group that xdist appends: the same with and without xdist."""
+    marker = item.get_closest_marker("xdist_group")
+    groups = [str(group) for group in (*marker.args, *marker.kwargs.values())] if marker else []
+    return item.nodeid.removesuffix(f"@{groups[0]}") if groups else item.nodeid
+
+
+@pytest.fixture
+def vaurien(request: pytest.FixtureRequest) -> Iterator[Proxies]:
+    """Make a proxy: ``vaurien(backend="127.0.0.1:6379", protocol="redis")``, as ``vaurien.Proxy``, but started.
+
+    All are closed at the end of the test. Their dice depend on ``--vaurien-seed`` and on the test, not on its place
+    among the others.
+    """
+    from vaurien.library.suite import Proxies
+
+    item = request.node
+    proxies = item.stash[_proxies] = Proxies(f"{item.config.stash[_seed]} {_node(item)}")
+    try:
+        yield proxies
+    finally:
+        proxies.close()
+
+
+@pytest.fixture
+def vaurien_proxy(request: pytest.FixtureRequest, vaurien: Proxies) -> Proxy:
+    """The proxy that ``@pytest.mark.vaurien(backend=…, faults=[…])`` describes, started.
+
+    The marker takes the arguments of ``vaurien.Proxy``. On a class or a module it is for all tests in it; what a test's
+    own marker says comes before. *backend* is an address, or the name of a fixture that is one, or a callable that
+    returns one.
+    """
+    from vaurien.errors import VaurienError
+
+    settings = _settings(request)
+    if "backend" not in settings:
+        pytest.fail(f"{request.node.nodeid}: vaurien_proxy needs @pytest.mark.vaurien(backend=…)", pytrace=False)
+    try:
+        return vaurien(_backend(request, settings.pop("backend")), **settings)
+    except VaurienError as error:
+        pytest.fail(f"{request.node.nodeid}: @pytest.mark.vaurien: {error}", pytrace=False)
+
+
+def _settings(request: pytest.FixtureRequest) -> Any:
+    settings: dict[str, Any] = {}
+    for marker in reversed(list(request.node.iter_markers("vaurien"))):  # the closest one last
+        if marker.args:
+            wrong = f"@pytest.mark.vaurien: {marker.args[0]!r} has no name; expected keywords, such as backend=…"
+            pytest.fail(f"{request.node.nodeid}: {wrong}", pytrace=False)
+        settings |= marker.kwargs
+    return settings
+
+
+def _backend(request: pytest.FixtureRequest, backend: Any) -> Any:
+    """The address that *backend* stands for; a name without a colon is that of a fixture."""
+    if isinstance(backend, str) and ":" not in backend:
+        try:
+            return request.getfixturevalue(backend)
+        except pytest.FixtureLookupError:
+            wrong = f"backend={backend!r} is neither an address (host:port) nor the name of a fixture"
+            pytest.fail(f"{request.node.nodeid}: @pytest.mark.vaurien: {wrong}", pytrace=False)
+    return backend() if callable(backend) else backend

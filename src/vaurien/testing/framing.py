@@ -1,0 +1,236 @@
+"""The laws of framing, for any protocol and any bytes.
+
+1. Whatever the bytes, nothing is raised, and nothing is yielded without reading.
+2. What is given back and what is held, joined, is what was fed; after the end of the stream nothing is held.
+3. What is held, and what waits, is bounded.
+4. In each direction a head comes before its end mark, and both before the next head.
+5. Heads, bodies, end marks and what waits do not depend on how the bytes were cut.
+6. Nor on whether a message is recognized (`Framer.glance`) or read.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+import msgspec
+
+from vaurien.framing import HEAD_LIMIT, WAITING_LIMIT, Frames, Framing, Head, Mark, Piece, Protocol, Reader, Step, Turns
+
+Segment: TypeAlias = tuple[bool, bytes]
+"""Bytes and their direction: true is towards the backend."""
+
+Event: TypeAlias = tuple[Any, ...]
+
+LONGEST = 400
+"""Characters of a difference that a message shows."""
+
+
+class Transcript:
+    """What *protocol* made of some segments on a connection of its own.
+
+    *events* are heads, bodies and ends by direction, comparable between different cuts; *cut* says in words how the
+    bytes were cut, for the message of an error. While *calm*, messages may be recognized, as the engine does while no
+    fault is in play.
+    """
+
+    def __init__(self, protocol: Protocol, cut: str = "not cut", *, calm: bool = False) -> None:
+        self.framing = _watched(protocol.framer())
+        self.protocol, self.cut = protocol, cut
+        self.events: dict[bool, list[Event]] = {True: [], False: []}
+        self.heads: list[object] = []
+        """Whatever a protocol remembers of each head; it may depend on cuts."""
+        self.requests: list[tuple[Head, int]] = []
+        """Each request's head, and how many bytes went to the backend before it."""
+        self.fed = {True: bytearray(), False: bytearray()}
+        self.given = {True: bytearray(), False: bytearray()}
+        self._calm = calm
+        self._turns = isinstance(self.framing, Turns)  # whose heads are whatever came at once
+        self._open = {True: False, False: False}
+
+    def feed(self, to_backend: bool, data: bytes) -> None:
+        """Feed *data*, and check laws 1 to 4."""
+        self.fed[to_backend] += data
+        lost = self.framing.lost
+        pieces = self._recognized(to_backend, data) if self._calm else self._pieces(to_backend, data)
+        self._add(to_backend, pieces, just_lost=lost != self.framing.lost)
+        if self.framing.owed:
+            self._add(not to_backend, self._pieces(not to_backend, b""), just_lost=False)
+            if self.framing.owed:
+                self.fail("`owed` is not settled by feeding the other direction")
+        held, waiting = self.framing.held(to_backend), len(self.framing.waiting)
+        if held > HEAD_LIMIT:
+            self.fail(f"law 3: {held} bytes are held; at most {HEAD_LIMIT} may be")
+        if waiting > WAITING_LIMIT:
+            self.fail(f"law 3: {waiting} requests wait; at most {WAITING_LIMIT} may")
+        given, fed = len(self.given[to_backend]), len(self.fed[to_backend])
+        if given + held != fed:
+            self.fail(f"law 2: {given} bytes given back and {held} held are not {fed} fed")
+
+    def end(self, to_backend: bool) -> None:
+        """The stream of a direction ends: everything is given back."""
+        self._add(to_backend, self._pieces(to_backend, None), just_lost=False)
+        missing = bytes(self.fed[to_backend][len(self.given[to_backend]) :])
+        if missing or self.framing.held(to_backend):
+            self.fail(f"law 2: {short(missing)} was not given back at the end of the stream")
+
+    def fail(self, what: str) -> NoReturn:
+        """Raise AssertionError with *what*, the protocol and the cut."""
+        __tracebackhide__ = True
+        raise AssertionError(f"{type(self.protocol).__name__}: {what} ({self.cut})")
+
+    def framed(self) -> dict[bool, list[Event]]:
+        """The events that must not depend on cuts: all; of a lost connection heads and ends until then."""
+        if self.framing.lost is None:
+            return self.events
+        return {side: [event for event in events if event[0] != "body"] for side, events in self.events.items()}
+
+    def waiting(self) -> list[bytes]:
+        """The requests that wait for a response; of a lost connection, none that its protocol knows of."""
+        if self.framing.lost:
+            return []
+        return [b"" if self._turns else head.data for head in self.framing.waiting]
+
+    def agree(self, other: Transcript, law: str) -> None:
+        """Raise AssertionError, naming *law*, unless *other* found the same."""
+        if self._found() == other._found():
+            return
+        for side, word in ((True, "to the backend"), (False, "to the client")):
+            for number, (mine, others) in enumerate(_pairs(self.framed()[side], other.framed()[side]), 1):
+                if mine != others:
+                    other.fail(f"{law}: event {number} {word} is {short(others)}, and {self.cut} {short(mine)}")
+        if self.framing.lost != other.framing.lost:
+            other.fail(f"{law}: it is lost for {other.framing.lost!r}, and {self.cut} for {self.framing.lost!r}")
+        other.fail(f"{law}: {short(other.waiting())} wait, and {self.cut} {short(self.waiting())}")
+
+    def _found(self) -> tuple[object, ...]:
+        return self.framing.lost, self.framed(), self.waiting()
+
+    def _pieces(self, to_backend: bool, data: bytes | None) -> list[Piece]:
+        """The pieces of *data*, or those of the end of the stream."""
+        try:
+            return self.framing.end(to_backend) if data is None else self.framing.feed(to_backend, data)
+        except Exception as error:  # law 1: whatever a framer raises is wrong
+            shown = "the end of the stream" if data is None else short(data)
+            what = f"law 1: {type(error).__name__} was raised at {shown}: {error} ({self.cut})"
+            raise AssertionError(f"{type(self.protocol).__name__}: {what}") from error
+
+    def _recognized(self, to_backend: bool, data: bytes) -> list[Piece]:
+        """What the engine does while no fault is in play."""
+        head = self.framing.recognize(to_backend, data)
+        if head is None:
+            return self._pieces(to_backend, data)
+        body = data[len(head.data) :]
+        end = Mark.REQUEST_END if to_backend else Mark.RESPONSE_END
+        return [(head, head.data), *([(Mark.BODY, body)] if body else []), (end, b"")]
+
+    def _add(self, to_backend: bool, pieces: list[Piece], *, just_lost: bool) -> None:
+        for what, data in pieces:
+            self._note(to_backend, what, data, framed=self.framing.lost is None or just_lost)
+            at = len(self.given[to_backend])
+            self.given[to_backend] += data
+            fed = self.fed[to_backend][at : at + len(data)]
+            if fed != data:
+                self.fail(f"law 2: {short(data)} is given back for {short(bytes(fed))}")
+
+    def _note(self, to_backend: bool, what: Head | Mark, data: bytes, *, framed: bool) -> None:
+        if isinstance(what, Head):
+            self._note_head(to_backend, what, data, framed)
+        elif what is Mark.BODY:
+            if not data:
+                self.fail("a piece of a body is empty")
+            self._note_body(to_backend, data)
+        else:
+            side = what is Mark.REQUEST_END  # of turns it comes with the response
+            if not self._open[side]:
+                self.fail("law 4: an end mark comes outside a message")
+            self._open[side] = False
+            if framed:
+                self.events[side].append(("end",))
+
+    def _note_head(self, to_backend: bool, head: Head, data: bytes, framed: bool) -> None:
+        if head.request != to_backend:
+            self.fail("a head says that it is of the other direction")
+        if head.data != data:
+            self.fail(f"the `data` of a head, {short(head.data)}, is not its bytes, {short(data)}")
+        if self._open[to_backend]:
+            self.fail(f"law 4: a head, {short(data)}, comes before the end of a message")
+        self._open[to_backend] = True
+        if not framed or (self.framing.lost and head in self.framing.waiting):  # it is the fallback's
+            return
+        if to_backend:
+            self.requests.append((head, len(self.given[True])))
+        shown = b"" if self._turns else data
+        self.events[to_backend].append(("head", shown, dict(head.fields), head.answered, head.waits))
+        self.heads.append((type(head), {**msgspec.structs.asdict(head), "fields": None}))
+        if self._turns:
+            self._note_body(to_backend, data)
+
+    def _note_body(self, to_backend: bool, data: bytes) -> None:
+        events = self.events[to_backend]
+        if events and events[-1][0] == "body":
+            data = events.pop()[1] + data
+        events.append(("body", data))
+
+
+def transcribe(
+    protocol: Protocol, segments: Iterable[Segment], cut: str = "not cut", *, calm: bool = False
+) -> Transcript:
+    """Feed *segments*, then end both directions, and check laws 1 to 4."""
+    transcript = Transcript(protocol, cut, calm=calm)
+    for to_backend, data in segments:
+        transcript.feed(to_backend, data)
+    transcript.end(True)
+    transcript.end(False)
+    return transcript
+
+
+def recut(segments: Iterable[Segment], size: int) -> list[Segment]:
+    """The same bytes in the same order, in pieces of *size* bytes."""
+    return [(side, data[at : at + size]) for side, data in segments for at in range(0, len(data), size)]
+
+
+def check_framing(protocol: Protocol, segments: Sequence[Segment], sizes: Sequence[int] = (1, 2, 3, 7)) -> Transcript:
+    """Raise AssertionError, naming law and cut, unless *protocol* keeps all laws of framing for *segments*.
+
+    They are framed as they are, again in pieces of each of *sizes* bytes, and as the engine does without faults. They
+    may be any bytes, so this is what a property test or a fuzzer wants to call. Returns what was made of them uncut.
+    """
+    whole = transcribe(protocol, segments)
+    for size in sizes:
+        cut = f"cut into pieces of {size} bytes"
+        whole.agree(transcribe(protocol, recut(segments, size), cut), "law 5, on cuts")
+    for again in ("recognized where it can be", "recognized a second time"):  # what the first one sees is known then
+        calm = transcribe(protocol, segments, again, calm=True)
+        whole.agree(calm, "law 6, on glances")
+        for number, (read, seen) in enumerate(_pairs(whole.heads, calm.heads), 1):
+            if read != seen:
+                calm.fail(f"law 6, on glances: head {number} is {short(seen)}, and read {short(read)}")
+    return whole
+
+
+def _pairs(mine: Sequence[Any], others: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+    return itertools.zip_longest(mine, others, fillvalue="nothing")
+
+
+def short(value: object) -> str:
+    """*value* for a message, without its middle if it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+
+
+def _watched(framing: Framing) -> Framing:
+    """*framing*, whose generators may not yield for ever without reading: that would hang a test, and a proxy."""
+    for side in getattr(framing, "_sides", ()):
+        side._frames = _stepping(side._frames, side.read)
+    return framing
+
+
+def _stepping(frames: Frames, read: Reader) -> Frames:
+    steps = 0
+    for step in frames:
+        steps = 0 if step is Step.MORE else steps + 1
+        if steps > 4 * len(read._data) + 100:  # a message is a byte at least, and has three steps at most
+            raise RecursionError(f"it yields {step!r} again and again, and reads nothing")
+        yield step

@@ -1,0 +1,199 @@
+"""A worker process: connections of many proxies in one loop, steered by the control process over a channel.
+
+It ends when the control process does, however that ends: then nobody holds the other end of the channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from vaurien import plugins
+from vaurien.engine import binding
+from vaurien.engine.journal import describe
+from vaurien.engine.traffic import Figures
+from vaurien.errors import PluginError, UnknownName, VaurienError
+from vaurien.events import Event, Listening, PolicyChanged
+from vaurien.metrics.lag import LoopLag
+from vaurien.model import Address
+from vaurien.proxy import Proxy
+from vaurien.workers import messages
+from vaurien.workers.channel import Channel
+
+_UNTOLD = 8 * 2**20
+"""Bytes of events that may wait for the control process; from there on the worker waits for it, and loses none."""
+
+ENDED = 0
+
+
+class Worker:
+    """The proxies of this process, and the channel's *end*."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._channel = Channel(self._loop, end, self._received, _leave)
+        self._told = Telling(self._loop, self._channel)
+        self._proxies: dict[int, Proxy] = {}
+        self._given: list[socket.socket] = []  # listening sockets that came with the request at hand
+        self._lag = LoopLag()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._verbs: Mapping[type[messages.Message], Callable[[Any], Awaitable[object]]] = {
+            messages.Start: self._start,
+            messages.Open: self._open,
+            messages.Shut: self._shut,
+            messages.Move: self._move,
+            messages.SetPolicy: self._set_policy,
+            messages.SetBackend: self._set_backend,
+            messages.Drop: self._drop,
+            messages.List: self._list,
+            messages.End: self._end,
+            messages.Report: self._report,
+        }
+
+    def _received(self, data: bytes, descriptors: list[int]) -> None:
+        # A task begins where the one before it began to wait: requests take effect in the order of their arrival.
+        task = self._loop.create_task(self._serve(messages.call(data), descriptors))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, call: messages.Call, descriptors: list[int]) -> None:
+        self._given = given = [socket.socket(fileno=one) for one in descriptors]
+        for one in given:
+            one.setblocking(False)
+        try:
+            answer = messages.answer(call.number, await self._verbs[type(call.request)](call.request))
+        except VaurienError as error:
+            answer = messages.Answer(call.number, error=str(error))
+        except Exception as error:  # a plugin's own code may run here; the control process is to know
+            answer = messages.Answer(call.number, error=describe(error))
+        finally:
+            binding.close(self._given)  # a proxy that could not be made has not taken them
+        self._told.flush()  # what happened before the answer is told before it
+        self._channel.send(messages.encode(answer))
+
+    async def _start(self, request: messages.Start) -> None:
+        for kind, name, module, path in request.registered:
+            _register(kind, name, module, path)
+        self._told.detailed = request.detailed
+
+    async def _open(self, request: messages.Open) -> None:
+        proxy = Proxy(
+            request.config,
+            observers=(self._told,),
+            bind=self._bind,
+            ordinals=range(request.first, sys.maxsize, request.step),
+        )
+        await proxy.start()
+        self._proxies[request.proxy] = proxy
+
+    async def _bind(self, address: Address, backlog: int) -> list[socket.socket]:
+        """Those that came along: the control process has bound them."""
+        given, self._given = self._given, []
+        for one in given:
+            one.listen(backlog)  # again, but when the worker before this one was made to refuse clients
+        return given
+
+    async def _shut(self, request: messages.Shut) -> Figures:
+        proxy = self._proxies[request.proxy]
+        await (proxy.disable() if request.drop else proxy.stop(request.grace))
+        del self._proxies[request.proxy]
+        return proxy.figures
+
+    async def _move(self, request: messages.Move) -> None:
+        await self._proxies[request.proxy].move(request.listen)
+
+    async def _set_policy(self, request: messages.SetPolicy) -> None:
+        self._proxies[request.proxy].set_policy(request.policy)
+
+    async def _set_backend(self, request: messages.SetBackend) -> None:
+        self._proxies[request.proxy].set_backend(request.backend)
+
+    async def _drop(self, request: messages.Drop) -> None:
+        self._proxies[request.proxy].drop_connections()
+
+    async def _list(self, request: messages.List) -> object:
+        return self._proxies[request.proxy].connections
+
+    async def _end(self, request: messages.End) -> bool:
+        proxy = self._proxies[request.proxy]
+        try:
+            (proxy.reset_connection if request.reset else proxy.close_connection)(request.number)
+        except UnknownName:
+            return False
+        return True
+
+    async def _report(self, _: messages.Report) -> messages.Reported:
+        return messages.Reported({number: proxy.figures for number, proxy in self._proxies.items()}, self._lag.take())
+
+
+class Telling:
+    """An observer that tells the control process what happens to connections, all events of a moment together."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
+        self._loop, self._channel = loop, channel
+        self.detailed = False
+        self._happened: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        """Tell *event*, soon."""
+        if isinstance(event, Listening | PolicyChanged):
+            return
+        if not self._happened:
+            self._loop.call_soon(self.flush)
+        self._happened.append(event)
+
+    def flush(self) -> None:
+        """Tell now."""
+        if self._happened:
+            happened, self._happened = self._happened, []
+            self._channel.send(messages.told(happened))
+            if self._channel.unsent > _UNTOLD:
+                self._channel.flush()
+
+
+def _register(kind: plugins.Kind, name: str, module: str, path: str) -> None:
+    try:
+        target = functools.reduce(getattr, path.split("."), importlib.import_module(module))
+        plugins.register(kind, target, name)
+    except Exception as error:  # the plugin's own code runs here and may raise anything
+        raise PluginError(f"{kind} {name!r} ({module}.{path}) does not import in a worker: {error}") from error
+
+
+def _leave() -> None:
+    """End at once: the control process is gone, and the thread of somebody's handler may be in a call for ever."""
+    os._exit(ENDED)
+
+
+async def _work(end: socket.socket) -> None:
+    worker = Worker(end)
+    await asyncio.get_running_loop().create_future()
+    del worker
+
+
+def main() -> None:
+    """Be a worker: the arguments are the descriptor of the channel's end, and the kind of loop."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # meant for the control process, which says what is to be done
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    end = socket.socket(fileno=int(sys.argv[1]))
+    with asyncio.Runner(loop_factory=_loop(sys.argv[2])) as runner:
+        runner.run(_work(end))
+
+
+def _loop(kind: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if kind == "uvloop":
+        import uvloop
+
+        made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+        return made
+    return None
+
+
+if __name__ == "__main__":
+    main()

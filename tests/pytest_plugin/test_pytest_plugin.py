@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+
+def test_loading_it_imports_nothing_of_vaurien():
+    program = (
+        "import sys, vaurien.pytest_plugin; print(*sorted(name for name in sys.modules if name.startswith('vaurien')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["vaurien", "vaurien.pytest_plugin"]
+
+
+def test_a_run_that_does_not_use_it_imports_nothing_of_vaurien(suite):
+    result = suite(
+        """
+        import sys
+
+        def test_nothing():
+            assert [name for name in sys.modules if name.startswith("vaurien.")] == ["vaurien.pytest_plugin"]
+        """,
+        inside=False,
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_the_fixtures_the_marker_and_the_option_explain_themselves(suite):
+    result = suite("", "--fixtures", "--markers")
+    result.stdout.fnmatch_lines(["@pytest.mark.vaurien(backend, faults=(), mix='', protocol='tcp', …): *"])
+    result = suite("", "--fixtures")
+    result.stdout.fnmatch_lines(["vaurien -- *", "*Make a proxy: *", "vaurien_proxy -- *"])
+    suite("", "--help").stdout.fnmatch_lines(["faults on connections:", "*--vaurien-seed=SEED*"])
+
+
+def test_the_entry_point_has_the_modules_name():
+    """So that it is not loaded twice where `-p` names it too."""
+    try:
+        points = metadata.distribution("vaurien").entry_points
+    except metadata.PackageNotFoundError:
+        pytest.skip("not installed")
+    [point] = [point for point in points if point.group == "pytest11"]
+    assert point.name == point.value == "vaurien.pytest_plugin"
+
+
+class TestTheFactory:
+    def test_it_makes_proxies_and_closes_them(self, suite):
+        result = suite(
+            """
+            import threading
+
+            made = []
+
+            def test_two(vaurien, echo, says):
+                one, two = vaurien(backend=echo), vaurien(echo, faults=["latency latency=1"])
+                assert (one.name, two.name) == ("vaurien", "vaurien-2")
+                assert says(one) == says(two) == b"hello"
+                assert two.hits("latency")
+                made.append(one)
+
+            def test_nothing_is_left():
+                assert repr(made[0]).startswith("<Proxy 'vaurien' closed")
+                assert [one.name for one in threading.enumerate() if one.name.startswith("vaurien")] == []
+            """,
+        )
+        result.assert_outcomes(passed=2)
+
+    def test_what_is_wrong_is_raised_at_the_call(self, suite):
+        result = suite(
+            """
+            import pytest
+            from vaurien import VaurienError
+
+            def test_wrong(vaurien, echo):
+                with pytest.raises(VaurienError, match="did you mean 'protocol'"):
+                    vaurien(backend=echo, protocl="redis")
+                with pytest.raises(VaurienError, match="cannot listen"):
+                    vaurien(backend="127.0.0.1:1", listen=echo)
+            """
+        )
+        result.assert_outcomes(passed=1)
+
+
+class TestTheMarker:
+    def test_the_backend_is_an_address_a_fixture_or_a_callable(self, suite):
+        result = suite(
+            """
+            import pytest
+
+            @pytest.mark.vaurien(backend="echo")
+            def test_fixture(vaurien_proxy, says):
+                assert says(vaurien_proxy) == b"hello"
+
+            @pytest.mark.vaurien(backend="localhost:1", name="cache")
+            def test_address(vaurien_proxy):
+                assert str(vaurien_proxy.backend) == "localhost:1"
+                assert vaurien_proxy.name == "cache"
+
+            @pytest.mark.vaurien(backend=lambda: ("127.0.0.1", 7))
+            def test_callable(vaurien_proxy):
+                assert str(vaurien_proxy.backend) == "127.0.0.1:7"
+            """
+        )
+        result.assert_outcomes(passed=3)
+
+    def test_the_closest_marker_comes_before_those_around_it(self, suite):
+        result = suite(
+            """
+            import pytest
+
+            pytestmark = pytest.mark.vaurien(backend="localhost:1", protocol="redis", seed=1)
+
+            @pytest.mark.vaurien(protocol="http", faults=["latency"])
+            class TestAll:
+                @pytest.mark.vaurien(seed=7)
+                def test_one(self, vaurien_proxy):
+                    config = vaurien_proxy._core.proxy.config
+                    assert (config.protocol, config.seed, str(config.backend)) == ("http", "7", "localhost:1")
+                    assert list(vaurien_proxy.all_hits) == ["latency"]
+            """
+        )
+        result.assert_outcomes(passed=1)
+
+    @pytest.mark.parametrize(
+        ("marker", "text"),
+        [
+            ("", "vaurien_proxy needs @pytest.mark.vaurien(backend=…)"),
+            ("@pytest.mark.vaurien(faults=['hang'])", "vaurien_proxy needs @pytest.mark.vaurien(backend=…)"),
+            ("@pytest.mark.vaurien('a:1')", "@pytest.mark.vaurien: 'a:1' has no name; expected keywords, such as"),
+            (
+                "@pytest.mark.vaurien(backend='a:1', fault=['hang'])",
+                "@pytest.mark.vaurien: unknown argument of Proxy 'fault'; did you mean 'faults'?",
+            ),
+            (
+                "@pytest.mark.vaurien(backend='a:1', faults=['hung'])",
+                "@pytest.mark.vaurien: unknown behavior or handler 'hung' (from keyword faults); did you mean 'hang'?",
+            ),
+            (
+                "@pytest.mark.vaurien(backend='redis')",
+                "@pytest.mark.vaurien: backend='redis' is neither an address (host:port) nor the name of a fixture",
+            ),
+            (
+                "@pytest.mark.vaurien(backend=7)",
+                "@pytest.mark.vaurien: option backend: 7 (from keyword backend) is not",
+            ),
+        ],
+    )
+    def test_misuse_is_one_line_that_names_the_argument(self, suite, marker, text):
+        result = suite(f"import pytest\n\n{marker}\ndef test_it(vaurien_proxy):\n    pass\n")
+        result.assert_outcomes(errors=1)
+        lines = [line for line in result.outlines if line.startswith(("E ", "test_misuse"))]
+        assert any(line.startswith("test_misuse") and f"::test_it: {text}" in line for line in lines), result.outlines
+        result.stdout.no_fnmatch_line("*Traceback*")
+
+
+DICE = """
+import pytest
+
+@pytest.mark.vaurien(backend="echo", faults=["blackout scope=exchange probability=0.5"])
+def test_dice(vaurien_proxy, says):
+    answers = [says(vaurien_proxy) for _ in range(20)]
+    assert answers == [b"hello"] * 20
+"""
+
+
+def told(result):
+    """What the section says: the proxy's line, and the command."""
+    [section] = re.findall(r"^-+ vaurien -+\n(.*?\n)(?:-|=)", str(result.stdout), re.DOTALL | re.MULTILINE)
+    return section.splitlines()
+
+
+class TestTheReport:
+    def test_a_failing_test_is_repeated_by_the_line_in_its_report(self, suite, pytester):
+        first = suite(DICE)
+        first.assert_outcomes(failed=1)
+        proxy, command = told(first)
+        assert re.fullmatch(r"proxy 'vaurien' -> 127\.0\.0\.1:\d+, 20 connections: blackout hit \d+ times", proxy)
+        found = re.fullmatch(r"repeat it with: pytest (\S+::test_dice) --vaurien-seed=(\d+)", command)
+        first.stdout.fnmatch_lines([f"vaurien: --vaurien-seed={found[2]}"])
+        again = suite(DICE, found[1], f"--vaurien-seed={found[2]}")
+        assert hits(told(again)[0]) == hits(proxy)
+
+    def test_other_tests_and_their_order_do_not_matter(self, suite):
+        before = "def test_before(vaurien_proxy, says):\n    says(vaurien_proxy)\n"
+        alone = suite(DICE, "--vaurien-seed=5")
+        among = suite(f"{DICE}\n@pytest.mark.vaurien(backend='echo', mix='50:error')\n{before}", "--vaurien-seed=5")
+        assert hits(told(alone)[0]) == hits(told(among)[0])
+
+    def test_another_seed_throws_other_dice(self, suite):
+        seen = {hits(told(suite(DICE, f"--vaurien-seed={seed}"))[0]) for seed in range(4)}
+        assert len(seen) > 1
+
+    def test_what_went_wrong_otherwise_is_told_once(self, suite):
+        result = suite(
+            """
+            import pytest
+
+            @pytest.mark.vaurien(backend="127.0.0.1:1")
+            def test_absent(vaurien_proxy, says):
+                assert says(vaurien_proxy) + says(vaurien_proxy) == b"hello"
+            """
+        )
+        lines = told(result)
+        assert lines[0] == "proxy 'vaurien' -> 127.0.0.1:1, 2 connections: no fault"
+        assert lines[1] == "  dial: backend 127.0.0.1:1: Connection refused"
+        assert len(lines) == 3
+
+    def test_a_test_that_passes_says_nothing(self, suite):
+        result = suite("def test_it(vaurien):\n    vaurien('127.0.0.1:1')\n", "-rA")
+        result.assert_outcomes(passed=1)
+        result.stdout.no_fnmatch_line("*repeat it with*")
+
+    def test_the_path_is_seen_from_where_pytest_was_called(self, suite, pytester, monkeypatch):
+        folder = pytester.mkdir("below")
+        pytester.makeini("[pytest]")
+        pytester.makepyfile(**{"below/test_it": "def test_it(vaurien):\n    vaurien('127.0.0.1:1')\n    assert 0"})
+        monkeypatch.chdir(folder)
+        result = pytester.runpytest_inprocess(
+            "-p", "vaurien.pytest_plugin", "-p", "no:cacheprovider", "--vaurien-seed=a b"
+        )
+        assert told(result)[-1] == "repeat it with: pytest test_it.py::test_it --vaurien-seed='a b'"
+
+
+def hits(line):
+    return re.findall(r"(\w+) hit (\d+)", line)[0]
+
+
+ASYNC = """
+import asyncio
+import pytest
+
+async def hello(proxy):
+    reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+    writer.write(b"hello")
+    answer = await reader.read(5)
+    writer.close()
+    return answer
+
+@pytest.mark.{plugin}
+@pytest.mark.vaurien(backend="echo", faults=["latency latency=1"])
+async def test_with_a_thread(vaurien_proxy):
+    assert await hello(vaurien_proxy) == b"hello"
+    assert vaurien_proxy.hits("latency")
+
+@pytest.mark.{plugin}
+async def test_in_the_loop(vaurien, echo):
+    async with vaurien.asynchronous(echo) as proxy:
+        with proxy.fault("latency", latency=1):
+            assert await hello(proxy) == b"hello"
+        assert proxy.hits("latency")
+        assert proxy.hits("latency") == 0
+"""
+
+
+class TestWithOthers:
+    @pytest.mark.parametrize(
+        ("plugin", "module"), [("asyncio", "pytest_asyncio.plugin"), ("anyio", "anyio.pytest_plugin")]
+    )
+    def test_in_asynchronous_tests(self, suite, pytester, plugin, module):
+        pytest.importorskip(module)
+        pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+        backend = "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n" if plugin == "anyio" else ""
+        result = suite(ASYNC.replace("{plugin}", plugin) + backend, plugins=[module])
+        result.assert_outcomes(passed=1, failed=1)
+        assert told(result)[0].endswith("1 connections: latency hit 2 times")
+
+    def test_under_trio(self, suite):
+        pytest.importorskip("trio")
+        result = suite(
+            """
+            import pytest, trio
+
+            @pytest.mark.anyio
+            @pytest.mark.parametrize("anyio_backend", ["trio"])
+            @pytest.mark.vaurien(backend="echo", faults=["latency latency=1"])
+            async def test_trio(vaurien_proxy, anyio_backend):
+                async with await trio.open_tcp_stream(vaurien_proxy.host, vaurien_proxy.port) as stream:
+                    await stream.send_all(b"hello")
+                    assert await stream.receive_some(5) == b"hello"
+                assert vaurien_proxy.hits("latency")
+            """,
+            plugins=["anyio.pytest_plugin"],
+        )
+        result.assert_outcomes(passed=1)
+
+    def test_the_workers_of_xdist_have_the_seed_of_all_and_ports_of_their_own(self, suite):
+        pytest.importorskip("xdist")
+        text = (
+            "import pytest\n\n"
+            "@pytest.mark.parametrize('number', range(12))\n"
+            "@pytest.mark.vaurien(backend='echo', faults=['blackout scope=exchange probability=0.5'])\n"
+            "def test_it(vaurien_proxy, says, number):\n"
+            "    answers = [says(vaurien_proxy) for _ in range(5)]\n"
+            "    with vaurien_proxy.down():\n"
+            "        assert says(vaurien_proxy) == b''\n"
+            "    assert answers == [b'hello'] * 5\n"
+        )
+        alone = suite(text, "--vaurien-seed=3")
+        several = suite(text, "--vaurien-seed=3", "-n", "2", plugins=["xdist.plugin"])
+        several.stdout.fnmatch_lines(["vaurien: --vaurien-seed=3"])
+        assert several.parseoutcomes() == alone.parseoutcomes()
+        assert alone.parseoutcomes()["failed"] > 1
+        assert failures(several) == failures(alone)
+
+    def test_a_group_of_xdist_does_not_change_the_dice(self, suite):
+        pytest.importorskip("xdist")
+        grouped = DICE.replace("import pytest\n", "import pytest\n\npytestmark = pytest.mark.xdist_group('one')\n")
+        alone = suite(grouped, "--vaurien-seed=3", plugins=["xdist.plugin"])
+        several = suite(grouped, "--vaurien-seed=3", "-n", "1", "--dist", "loadgroup", plugins=["xdist.plugin"])
+        assert hits(told(several)[0]) == hits(told(alone)[0])
+        assert "@one" not in told(several)[-1]
+
+
+def failures(result):
+    """The tests that failed, and what hit them."""
+    found = re.findall(r"connections: (.*)\nrepeat it with: pytest (\S+)", str(result.stdout))
+    return sorted((name, what) for what, name in found)
