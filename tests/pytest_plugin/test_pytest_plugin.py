@@ -58,6 +58,7 @@ class TestTheFactory:
             def test_two(vaurien, echo, says):
                 one, two = vaurien(backend=echo), vaurien(echo, faults=["latency latency=1"])
                 assert (one.name, two.name) == ("vaurien", "vaurien-2")
+                assert one.seed == two.seed == vaurien.seed
                 assert says(one) == says(two) == b"hello"
                 assert two.hits("latency")
                 made.append(one)
