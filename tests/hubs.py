@@ -6,14 +6,59 @@ import asyncio
 import contextlib
 import socket
 
+from tests.running import PATIENCE, looping
 from vaurien.hub import Hub
 from vaurien.model import Address, ProxyConfig
+from vaurien.workers.pool import Workers
+from vaurien.workers.spread import Spread
+
+COUNTS = [1, 3]
+"""Workers with which whatever is said about an interface holds."""
 
 ANY = Address("127.0.0.1", 0)
 
 
 def config(name="a", listen=ANY, backend=ANY, **facts):
     return ProxyConfig(name=name, listen=listen, backend=backend, **facts)
+
+
+class Spreading:
+    """Workers, in a loop of their own, for one hub after the other."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pool: Workers) -> None:
+        self.loop, self.pool = loop, pool
+
+    def run(self, play):
+        """Run a coroutine function with a hub, whose proxies are spread over the workers."""
+
+        async def whole():
+            hub = Hub(make=lambda config: Spread(config, self.pool))
+            try:
+                await asyncio.wait_for(play(hub), PATIENCE)
+            finally:
+                await hub.stop()
+            assert not self.pool.spreads
+            await self.pool.report()
+            assert not any(self.pool.reported(index).figures for index in range(self.pool.count))
+
+        asyncio.run_coroutine_threadsafe(whole(), self.loop).result(2 * PATIENCE)
+
+
+@contextlib.contextmanager
+def spreading(count, observers=()):
+    """So many workers."""
+    with looping() as loop:
+
+        async def start():
+            pool = Workers(count, observers=observers)
+            await pool.start()
+            return pool
+
+        pool = asyncio.run_coroutine_threadsafe(start(), loop).result(PATIENCE)
+        try:
+            yield Spreading(loop, pool)
+        finally:
+            asyncio.run_coroutine_threadsafe(pool.stop(), loop).result(PATIENCE)
 
 
 async def connect(proxy):
@@ -47,11 +92,11 @@ def taken():
     return listening, Address(*listening.getsockname())
 
 
-def played(play, bound=10.0):
-    """Run the coroutine function *play* with a hub, which stops at the end; nothing may be left then."""
+def played(play, observers=(), bound=10.0):
+    """Run the coroutine function *play* with a hub that has *observers*; it stops at the end, and nothing is left."""
 
     async def whole():
-        hub = Hub()
+        hub = Hub(observers=observers)
         try:
             await asyncio.wait_for(play(hub), bound)
         finally:

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tests.hubs import ANY, ask, config, connect, ended, played, refuses, taken
+from tests.hubs import ANY, COUNTS, ask, config, connect, ended, played, refuses, taken
 from tests.running import Echo, read
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName
 from vaurien.model import Address, Fault, Mix, Policy
@@ -22,10 +22,10 @@ def echo():
         yield Address(*echo.address)
 
 
-@pytest.fixture
-def hub():
+@pytest.fixture(params=COUNTS)
+def hub(request):
     """Run a coroutine function with a hub; at the end the hub stops and nothing is left."""
-    return played
+    return played if request.param == 1 else request.getfixturevalue("spread").run
 
 
 def test_create_starts_and_keeps_the_order(hub, echo):
@@ -56,7 +56,7 @@ def test_two_creations_at_once_make_one_proxy(hub):
     async def play(hub):
         both = (hub.create(config(listen=Address("localhost", 0))) for _ in range(2))
         results = await asyncio.gather(*both, return_exceptions=True)
-        assert sorted(type(result).__name__ for result in results) == ["Conflict", "Here"]
+        assert sorted(type(result).__name__ for result in results) == ["Conflict", type(hub.get("a")).__name__]
 
     hub(play)
 
@@ -396,19 +396,21 @@ def test_connections_can_be_seen_and_ended(hub, echo):
         streams = [await connect(proxy) for _ in range(3)]
         for one in streams:
             assert await ask(one) == b"hello"
-        first = (await proxy.connections())[0]
-        assert (first.number, first.sent, first.received, first.waiting) == (1, 5, 5, 0)
+        seen = {one.peer: one for one in await proxy.connections()}
+        first, second, _ = [seen["{}:{}".format(*one[1].get_extra_info("sockname"))] for one in streams]
+        assert len({one.number for one in seen.values()}) == 3
+        assert (first.sent, first.received, first.waiting) == (5, 5, 0)
         assert first.faults == ("seen",)
         assert first.age >= 0
         figures = await proxy.figures()
         assert figures.to_backend.written == figures.to_client.read == 15
-        await proxy.close_connection(1)
+        await proxy.close_connection(first.number)
         assert await streams[0][0].read() == b""
-        await proxy.reset_connection(2)
+        await proxy.reset_connection(second.number)
         with pytest.raises(ConnectionResetError):
             await streams[1][0].read()
-        with pytest.raises(UnknownName, match="unknown connection '2'"):
-            await proxy.reset_connection(2)
+        with pytest.raises(UnknownName, match=f"unknown connection '{second.number}'"):
+            await proxy.reset_connection(second.number)
         streams[2][1].close()
         for one in streams:
             one[1].close()

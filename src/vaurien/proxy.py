@@ -351,5 +351,5 @@ class Proxy:
 
     def _forgotten(self) -> None:
         self._wake()
-        if not self._open:
+        if self._service is None or not self._service.connections:
             self._emptied.set()

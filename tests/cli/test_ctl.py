@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.control.interface import interface
+from tests.hubs import COUNTS
 from tests.running import PATIENCE
 from vaurien.cli import columns, ctl
 from vaurien.control import original
 
 
-@pytest.fixture(scope="module")
-def _served():
-    with interface() as served:
+@pytest.fixture(scope="module", params=COUNTS)
+def _served(request):
+    with interface(workers=request.param) as served:
         yield served
 
 

@@ -14,6 +14,7 @@ import pytest
 
 import vaurien
 from tests.control.interface import interface
+from tests.hubs import COUNTS
 from tests.running import PATIENCE
 from vaurien.client import AsyncClient, Call, Client, Refused, Unreachable, at
 from vaurien.client.calls import Calls
@@ -22,9 +23,9 @@ from vaurien.control import original, v1
 CALLS = {id(call): call for call in vars(Calls).values() if isinstance(call, Call)}.values()
 
 
-@pytest.fixture(scope="module")
-def _served():
-    with interface() as served:
+@pytest.fixture(scope="module", params=COUNTS)
+def _served(request):
+    with interface(workers=request.param) as served:
         yield served
 
 

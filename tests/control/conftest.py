@@ -10,9 +10,10 @@ import msgspec
 import pytest
 import uvicorn
 
+from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo, looping
+from vaurien.cli import spreading
 from vaurien.control import toxiproxy
-from vaurien.hub import Hub
 
 
 class Answer(msgspec.Struct):
@@ -90,12 +91,13 @@ def page(content):
 
 
 @contextlib.contextmanager
-def serving(make, observers=()) -> Iterator[Api]:
-    """The application that *make* makes of a hub, served."""
+def serving(make, observers=(), workers=1) -> Iterator[Api]:
+    """The application that *make* makes of a hub, served; connections are in so many *workers*."""
     with looping() as loop, socket.create_server(("127.0.0.1", 0)) as listening:
+        opening = contextlib.AsyncExitStack()
 
         async def start():
-            hub = Hub(observers=observers)
+            hub = await opening.enter_async_context(spreading.hub(workers, observers))
             server = _Server(uvicorn.Config(make(hub), http="h11", ws="none", lifespan="off", log_config=None))
             return hub, server, asyncio.create_task(server.serve(sockets=[listening]))
 
@@ -105,6 +107,7 @@ def serving(make, observers=()) -> Iterator[Api]:
             server.should_exit = True
             await task
             await hub.stop()
+            await opening.aclose()
 
         try:
             yield Api(loop, hub, listening.getsockname())
@@ -113,17 +116,24 @@ def serving(make, observers=()) -> Iterator[Api]:
 
 
 @pytest.fixture(scope="session")
-def _api():
+def of_1():
     with serving(toxiproxy.router) as api:
         yield api
 
 
-@pytest.fixture
-def api(_api, echo):
+@pytest.fixture(scope="session")
+def of_3():
+    with serving(toxiproxy.router, workers=3) as api:
+        yield api
+
+
+@pytest.fixture(params=COUNTS)
+def api(request, echo):
     """The interface without any proxy; what a test creates goes with it, before the echo server does."""
-    yield _api
-    for name in list(_api.hub.proxies):
-        _api.run(_api.hub.delete(name))
+    api = request.getfixturevalue(f"of_{request.param}")
+    yield api
+    for name in list(api.hub.proxies):
+        api.run(api.hub.delete(name))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tests.running import PATIENCE, looping
+from vaurien.cli import spreading
 from vaurien.control.app import app
 from vaurien.control.events import Recent
 from vaurien.control.server import Server
@@ -34,8 +35,8 @@ class Answer(msgspec.Struct):
 class Interface:
     """A hub, and the address of its interfaces."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, hub: Hub, recent: Recent) -> None:
-        self.loop, self.hub, self.recent = loop, hub, recent
+    def __init__(self, loop: asyncio.AbstractEventLoop, hub: Hub, recent: Recent, workers: int) -> None:
+        self.loop, self.hub, self.recent, self.workers = loop, hub, recent, workers
         self.address = Address()
 
     def run(self, coroutine: Any) -> Any:
@@ -68,16 +69,18 @@ class Interface:
 
 
 @contextlib.contextmanager
-def interface(listen: str = "127.0.0.1:0", **settings: Any) -> Iterator[Interface]:
-    """The interfaces at *listen*; *settings* are those of `app`."""
+def interface(listen: str = "127.0.0.1:0", workers: int = 1, **settings: Any) -> Iterator[Interface]:
+    """The interfaces at *listen*, with connections in so many *workers*; *settings* are those of `app`."""
     with looping() as loop:
         where = Address.parse(listen)
 
+        opening = contextlib.AsyncExitStack()
+
         async def start() -> tuple[Interface, Server]:
             recent = Recent()
-            hub = Hub(observers=[recent])
+            hub = await opening.enter_async_context(spreading.hub(workers, [recent]))
             server = Server(app(hub, recent, where, **settings), where)
-            made = Interface(loop, hub, recent)
+            made = Interface(loop, hub, recent, workers)
             made.address = await server.start()
             return made, server
 
@@ -87,6 +90,7 @@ def interface(listen: str = "127.0.0.1:0", **settings: Any) -> Iterator[Interfac
             made.recent.close()
             await server.stop()
             await made.hub.stop()
+            await opening.aclose()
 
         try:
             yield made

@@ -6,11 +6,12 @@ import pytest
 
 from tests.control.conftest import page
 from tests.control.interface import interface
+from tests.hubs import COUNTS
 
 
-@pytest.fixture(scope="module")
-def served():
-    with interface() as served:
+@pytest.fixture(scope="module", params=COUNTS)
+def served(request):
+    with interface(workers=request.param) as served:
         served.proxy("p")
         yield served
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.control.interface import interface
+from tests.hubs import COUNTS
 from tests.running import PATIENCE
 from vaurien.control.events import Recent
 from vaurien.events import Accepted
@@ -75,8 +76,9 @@ def test_silence_has_its_beat():
     assert asyncio.run(scenario()) == b":\n\n"
 
 
-def test_events_over_http():
-    with interface() as served:
+@pytest.mark.parametrize("workers", COUNTS)
+def test_events_over_http(workers):
+    with interface(workers=workers) as served:
         served.proxy("a")
         served.proxy("b")
         connection = http.client.HTTPConnection("127.0.0.1", served.address.port, timeout=PATIENCE)
@@ -93,8 +95,9 @@ def test_events_over_http():
         response.close()
 
 
-def test_a_reader_does_not_hold_up_the_end():
-    with interface() as served:
+@pytest.mark.parametrize("workers", COUNTS)
+def test_a_reader_does_not_hold_up_the_end(workers):
+    with interface(workers=workers) as served:
         served.proxy("a")
         connection = http.client.HTTPConnection("127.0.0.1", served.address.port, timeout=PATIENCE)
         connection.request("GET", "/api/v1/events")

@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.control.conftest import page
 from tests.control.interface import Answer, interface
+from tests.hubs import COUNTS
 from tests.running import PATIENCE, read_all
 from vaurien.control import answers, openapi, original, toxiproxy, v1
 
@@ -102,10 +104,10 @@ PATHS = sorted({(one.api, one.path) for one in ROUTES})
 NAMES = ("proxy", "fault", "connection", "behavior", "protocol")
 
 
-@pytest.fixture(scope="module")
-def served():
+@pytest.fixture(scope="module", params=COUNTS)
+def served(request):
     """The interfaces, with a proxy called *proxy* that has a fault called *fault*."""
-    with interface(metrics=lambda: b"") as served:
+    with interface(metrics=page(b""), workers=request.param) as served:
         fault = {"name": "fault", "behavior": "delay", "stream": "downstream", "options": {"sleep": 1}}
         served.proxy("proxy", mix="20:delay", faults=[fault])
         yield served

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.control.interface import interface
+from tests.hubs import COUNTS
 from vaurien.control import openapi, v1
 
 schemathesis = pytest.importorskip("schemathesis")
@@ -21,9 +22,9 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def served():
-    with interface() as served:
+@pytest.fixture(scope="module", params=COUNTS)
+def served(request):
+    with interface(workers=request.param) as served:
         yield served
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.control.interface import interface
+from tests.hubs import COUNTS
 from vaurien import plugins
 from vaurien.handlers.base import BaseHandler
 
@@ -20,9 +21,9 @@ class Mine(BaseHandler):
         return True
 
 
-@pytest.fixture(scope="module")
-def _served():
-    with interface(options=GIVEN) as served:
+@pytest.fixture(scope="module", params=COUNTS)
+def _served(request):
+    with interface(options=GIVEN, workers=request.param) as served:
         yield served
 
 

@@ -11,6 +11,7 @@ import socket
 import pytest
 
 from tests.control.interface import interface
+from tests.hubs import COUNTS
 from tests.running import PATIENCE, read_all
 from vaurien.control import v1
 
@@ -26,9 +27,9 @@ def label(route):
     return f"{route.method} {route.path}"
 
 
-@pytest.fixture(scope="module")
-def served():
-    with interface() as served:
+@pytest.fixture(scope="module", params=COUNTS)
+def served(request):
+    with interface(workers=request.param) as served:
         served.proxy("p", mix="20:delay", faults=[{"name": "f", "behavior": "delay", "options": {"sleep": 1}}])
         yield served
 

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tests.control.conftest import serving
+from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo, read
 from vaurien.control import toxiproxy
 
@@ -18,10 +19,18 @@ LATE = 0.15
 """Seconds that the latency toxic adds in these tests: well above what a machine under load adds."""
 
 
-@pytest.fixture
-def api():
-    with serving(toxiproxy.router) as api:
+@pytest.fixture(scope="module", params=COUNTS)
+def _api(request):
+    with serving(toxiproxy.router, workers=request.param) as api:
         yield api
+
+
+@pytest.fixture
+def api(_api):
+    """The interface without any proxy."""
+    yield _api
+    for name in list(_api.hub.proxies):
+        _api.run(_api.hub.delete(name))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from vaurien.events import (
     Listening,
     Lost,
     PolicyChanged,
+    WorkerDied,
 )
 from vaurien.metrics.log import Log
 
@@ -46,6 +47,7 @@ EVERY_EVENT = [
     (CLOSED, "INFO", "closed"),
     (Lost(proxy="web", at=0, connection=1, protocol="http", reason="no"), "WARNING", '"protocol lost"'),
     (FAILED, "WARNING", "failed"),
+    (WorkerDied(proxy="web", at=0, worker=1, reason="exit status 1"), "WARNING", '"worker died"'),
 ]
 
 
@@ -87,7 +89,7 @@ def test_no_event_of_the_package_is_without_words():
 
 def test_events_below_the_level_are_not_written(tmp_path):
     text = written(tmp_path, *(event for event, _, _ in EVERY_EVENT), level="warning")
-    assert [line.split()[1] for line in text.splitlines()] == ["level=WARNING"] * 2
+    assert [line.split()[1] for line in text.splitlines()] == ["level=WARNING"] * 3
 
 
 def test_what_is_not_known_is_left_out(tmp_path):

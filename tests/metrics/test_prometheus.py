@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.control.conftest import serving
+from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo, read
 from vaurien import events
 from vaurien.control import toxiproxy
@@ -16,8 +17,8 @@ from vaurien.metrics.lag import LoopLag
 from vaurien.metrics.prometheus import ProxyFigures, page
 
 
-@pytest.fixture
-def served():
+@pytest.fixture(params=COUNTS)
+def served(request):
     """A served hub with figures of its proxies; `api.figures` is their observer."""
     observers = []
 
@@ -26,7 +27,7 @@ def served():
         observers.append(figures)
         return toxiproxy.router(hub, metrics=page(figures, runtime=False))
 
-    with serving(make, observers) as api:
+    with serving(make, observers, request.param) as api:
         yield api
 
 

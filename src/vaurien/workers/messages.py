@@ -13,19 +13,21 @@ from vaurien.events import Event
 from vaurien.model import Address, Policy, ProxyConfig
 from vaurien.plugins import Kind
 
+Registered: TypeAlias = tuple[Kind, str, str, str]
+"""A plugin: its kind and its name, its module, and its qualified name in that."""
+
 
 class Message(msgspec.Struct, frozen=True, tag=True):
     """One message."""
 
 
 class Start(Message, frozen=True):
-    """The first message: the plugins that are known by name *registered* ``(kind, name, module, qualified name)``.
+    """Know the plugins that were *registered*. The first message, and again when there are others.
 
-    *listened*: somebody wants events; *detailed*: also every decision and delay.
+    *detailed*: somebody wants to be told of every decision and delay.
     """
 
-    registered: tuple[tuple[Kind, str, str, str], ...]
-    listened: bool
+    registered: tuple[Registered, ...]
     detailed: bool
 
 

@@ -13,6 +13,7 @@ from vaurien.engine.clock import Clock
 from vaurien.errors import PluginError
 from vaurien.events import Event, Observer
 from vaurien.workers import messages
+from vaurien.workers.messages import Registered
 from vaurien.workers.process import Process, WorkerLost, value
 
 _BEAT = 1.0
@@ -37,7 +38,7 @@ class Workers:
 
     def __init__(self, count: int, *, observers: Sequence[Observer] = (), uvloop: bool = False) -> None:
         self.count, self._uvloop = count, uvloop
-        self._observers = tuple(observers)
+        self._observers = observers
         self.numbers = itertools.count()
         """Numbers for proxies."""
         self.spreads: dict[int, Spread] = {}
@@ -47,6 +48,7 @@ class Workers:
         self._processes: list[Process] = []
         self._reports: list[messages.Reported] = []
         self._begun: list[float] = []
+        self._known: tuple[Registered, ...] | None = None
         self._lag = 0.0
         self._reporting: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -59,9 +61,7 @@ class Workers:
         self._reports = [messages.Reported({}, 0.0)] * self.count
         self._begun = [0.0] * self.count
         self._processes = [self._process(index) for index in range(self.count)]
-        introductions = [self._introduce(process) for process in self._processes]
-        for answer in introductions:
-            value(await answer, object)
+        await gathered(self.acquaint(), object, dead=True)
         self.run(self._beat())
 
     async def stop(self) -> None:
@@ -71,6 +71,17 @@ class Workers:
             task.cancel()
         await asyncio.gather(*self._tasks, *(process.end() for process in self._processes), return_exceptions=True)
         self.clock.close()
+
+    def acquaint(self) -> list[asyncio.Future[messages.Answer]]:
+        """Have the workers know the plugins that were registered; what comes of it.
+
+        Raises `PluginError` for one that they could not import.
+        """
+        registered = _registered()
+        if registered == self._known:
+            return []
+        self._known = registered
+        return [self._introduce(process) for process in self._processes]
 
     def tell(self, event: Event) -> None:
         """Tell the observers *event*."""
@@ -136,7 +147,7 @@ class Workers:
 
     def _introduce(self, process: Process) -> asyncio.Future[messages.Answer]:
         detailed = any(getattr(observer, "detailed", False) for observer in self._observers)
-        return process.ask(messages.Start(_registered(), bool(self._observers), detailed))
+        return process.ask(messages.Start(self._known or (), detailed))
 
     def _lost(self, index: int, process: Process) -> None:
         """The worker *index* died: put another one in its place, and tell."""
@@ -161,12 +172,17 @@ class Workers:
             spread.take_up(index, process)
 
 
-async def gathered(answers: Sequence[asyncio.Future[messages.Answer]], wanted: type[Any]) -> list[Any]:
-    """The values of *answers*, without those of workers that died. Raises the first `VaurienError`, once all are in."""
+async def gathered(
+    answers: Sequence[asyncio.Future[messages.Answer]], wanted: type[Any], *, dead: bool = False
+) -> list[Any]:
+    """The values of *answers*, without those of workers that died. Raises the first `VaurienError`, once all are in.
+
+    With *dead* a worker that died is one.
+    """
     results = await asyncio.gather(*answers, return_exceptions=True)
     found = []
     for result in results:
-        if isinstance(result, WorkerLost):
+        if isinstance(result, WorkerLost) and not dead:
             continue
         if isinstance(result, BaseException):
             raise result
@@ -174,7 +190,7 @@ async def gathered(answers: Sequence[asyncio.Future[messages.Answer]], wanted: t
     return found
 
 
-def _registered() -> tuple[tuple[plugins.Kind, str, str, str], ...]:
+def _registered() -> tuple[Registered, ...]:
     """Where the plugins that were registered come from. Raises `PluginError` for one that cannot be imported again."""
     found = []
     for kind, name, target in plugins.registered():

@@ -20,7 +20,7 @@ from vaurien.engine.traffic import ConnectionInfo, Figures
 from vaurien.errors import UnknownName, VaurienError
 from vaurien.events import Event
 from vaurien.model import Address, Policy, ProxyConfig
-from vaurien.proxy import Proxy
+from vaurien.proxy import AGAIN, Proxy
 from vaurien.workers import messages
 from vaurien.workers.pool import Workers, gathered
 from vaurien.workers.process import Process, value
@@ -82,6 +82,7 @@ class Spread:
         if self.enabled:
             return
         config = self.config
+        self._workers.acquaint()
         found = await binding.bind_for(len(self._indexes), config.listen, config.backlog)
         self._take(config.listen, found)
         self._number = next(self._workers.numbers)  # no report about it from before it was stopped
@@ -162,18 +163,31 @@ class Spread:
     async def set_policy(self, policy: Policy) -> None:
         """Replace mix and faults, in all workers. Raises what is wrong with *policy*, and then nothing has changed."""
         before = self.policy
+        self._workers.acquaint()
         self._model.set_policy(policy)
         if not self._serving:
             return
         if self.enabled:
             self._expiries.follow(self._workers.clock, before.faults, policy.faults)
-        await self._ask(messages.SetPolicy(self._number, _lasting(policy)))
+        try:
+            await self._ask(messages.SetPolicy(self._number, _lasting(policy)))
+        except VaurienError:
+            self._model.set_policy(before)
+            await self._ask(messages.SetPolicy(self._number, _lasting(before)))
+            raise
         self._tell(events.PolicyChanged, mix=str(policy.mix), faults=tuple(fault.name for fault in policy.faults))
 
     def _expire(self, name: str) -> None:
         """The time of the fault *name* is over."""
+        self._workers.run(self._remove(name))
+
+    async def _remove(self, name: str) -> None:
         faults = tuple(fault for fault in self.policy.faults if fault.name != name)
-        self._workers.run(self.set_policy(Policy(self.policy.mix, faults)))
+        try:
+            await self.set_policy(Policy(self.policy.mix, faults))
+        except VaurienError as error:  # a port that was closed cannot be opened
+            self._tell(events.Failed, connection=0, where="listen", error=str(error))
+            self._expiries.later(self._workers.clock, name, AGAIN)
 
     async def set_backend(self, backend: Address) -> None:
         """Dial *backend* from now on."""

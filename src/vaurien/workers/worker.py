@@ -39,7 +39,7 @@ class Worker:
     def __init__(self, end: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
         self._channel = Channel(self._loop, end, self._received, _leave)
-        self._told: Telling | None = None
+        self._told = Telling(self._loop, self._channel)
         self._proxies: dict[int, Proxy] = {}
         self._given: list[socket.socket] = []  # listening sockets that came with the request at hand
         self._lag = LoopLag()
@@ -75,21 +75,18 @@ class Worker:
             answer = messages.Answer(call.number, error=describe(error))
         finally:
             binding.close(self._given)  # a proxy that could not be made has not taken them
-        if self._told is not None:
-            self._told.flush()  # what happened before the answer is told before it
+        self._told.flush()  # what happened before the answer is told before it
         self._channel.send(messages.encode(answer))
 
     async def _start(self, request: messages.Start) -> None:
         for kind, name, module, path in request.registered:
             _register(kind, name, module, path)
-        if request.listened:
-            self._told = Telling(self._loop, self._channel, detailed=request.detailed)
+        self._told.detailed = request.detailed
 
     async def _open(self, request: messages.Open) -> None:
-        told = self._told
         proxy = Proxy(
             request.config,
-            observers=() if told is None else (told,),
+            observers=(self._told,),
             bind=self._bind,
             ordinals=range(request.first, sys.maxsize, request.step),
         )
@@ -99,6 +96,8 @@ class Worker:
     async def _bind(self, address: Address, backlog: int) -> list[socket.socket]:
         """Those that came along: the control process has bound them."""
         given, self._given = self._given, []
+        for one in given:
+            one.listen(backlog)  # again, but when the worker before this one was made to refuse clients
         return given
 
     async def _shut(self, request: messages.Shut) -> Figures:
@@ -137,8 +136,9 @@ class Worker:
 class Telling:
     """An observer that tells the control process what happens to connections, all events of a moment together."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel, *, detailed: bool) -> None:
-        self._loop, self._channel, self.detailed = loop, channel, detailed
+    def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
+        self._loop, self._channel = loop, channel
+        self.detailed = False
         self._happened: list[Event] = []
 
     def __call__(self, event: Event) -> None:
