@@ -13,7 +13,19 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from vaurien.errors import ParseError
-from vaurien.framing import Framer, Frames, Framing, Head, Piece, Protocol, Reader, Reply, Step
+from vaurien.framing import (
+    WAITING_LIMIT,
+    Framer,
+    Frames,
+    Framing,
+    Head,
+    Mark,
+    Piece,
+    Protocol,
+    Reader,
+    Reply,
+    Step,
+)
 from vaurien.options import Option
 
 CONVERSATIONS = [
@@ -179,6 +191,72 @@ class Shouts(Lines):
 
     def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
         return [(what, piece.upper()) for what, piece in super().feed(to_backend, data)]
+
+
+@framed("Reversed: a head says that it is of the other direction")
+class Reversed(Lines):
+    """Takes requests for responses."""
+
+    def head(self, line: bytes) -> Head:
+        return Head(False)
+
+
+@framed("Airy: a piece of a body is empty")
+class Airy(Lines):
+    """Gives back pieces with nothing in them."""
+
+    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
+        return [*super().feed(to_backend, data), (Mark.BODY, b"")]
+
+
+@framed("Hurried: law 4: an end mark comes outside a message")
+class Hurried(Lines):
+    """Ends twice."""
+
+    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
+        return [*super().feed(to_backend, data), (Mark.REQUEST_END, b"")]
+
+
+@framed("Owing: `owed` is not settled by feeding the other direction")
+class Owing(Lines):
+    """Always has something for the other direction, and never gives it."""
+
+    owed = True
+
+
+@framed("Crowd: law 3: 100001 requests wait; at most 100000 may")
+class Crowd(Lines):
+    """Has no bound for requests that wait."""
+
+    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
+        pieces = super().feed(to_backend, data)
+        if len(data) > 4000:
+            self.waiting.extend([Head(True)] * (WAITING_LIMIT + 1))
+        return pieces
+
+
+@framed("Vague: law 5, on cuts: it is lost for 'no request in 1 bytes', and not cut for 'no request in [0-9]+ bytes'")
+class Vague(Lines):
+    """Says something else of the same bytes, when they come otherwise."""
+
+    size = 0
+
+    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
+        self.size = len(data)
+        return super().feed(to_backend, data)
+
+    def _lose(self, reason: str) -> None:
+        super()._lose(f"no request in {self.size} bytes")
+
+
+@framed(r"Careless: law 5, on cuts: \[\] wait, and not cut \[b'get d.n'\]")
+class Careless(Lines):
+    """Forgets who waits when a single byte comes."""
+
+    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
+        if to_backend and data == b"\n" and len(self.waiting) > 1:
+            self.waiting.clear()
+        return super().feed(to_backend, data)
 
 
 @framed("Blind: no request is found in a conversation")
