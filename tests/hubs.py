@@ -92,11 +92,11 @@ def taken():
     return listening, Address(*listening.getsockname())
 
 
-def played(play, bound=10.0):
-    """Run the coroutine function *play* with a hub, which stops at the end; nothing may be left then."""
+def played(play, observers=(), bound=10.0):
+    """Run the coroutine function *play* with a hub that has *observers*; it stops at the end, and nothing is left."""
 
     async def whole():
-        hub = Hub()
+        hub = Hub(observers=observers)
         try:
             await asyncio.wait_for(play(hub), bound)
         finally:

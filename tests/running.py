@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +21,14 @@ from vaurien.proxy import Proxy
 
 PATIENCE = 10.0
 """Seconds that a fact may take to come true before a test gives up."""
+
+
+def until(fact: Callable[[], object]) -> None:
+    """Wait until *fact* is true, within bounds."""
+    end = time.monotonic() + PATIENCE
+    while not fact():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.001)
 
 
 class Running:

@@ -309,6 +309,11 @@ class Hub:
         """Replace mix and faults of the proxy *name*. Raises `UnknownName`, and what is wrong with *policy*."""
         await self._set_policy(self.get(name), policy)
 
+    async def set_backend(self, name: str, backend: Address) -> None:
+        """Have a proxy dial *backend* from now on; open connections stay where they are. Raises `UnknownName`."""
+        await self.get(name).set_backend(backend)
+        self.changed()
+
     async def set_mix(self, name: str, mix: Mix) -> None:
         """Give a proxy another mix. Raises `UnknownName`, and what is wrong with *mix*."""
         proxy = self.get(name)

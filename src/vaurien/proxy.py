@@ -229,6 +229,19 @@ class Proxy:
         self.drop_connections()
         await self.stop()
 
+    def disown(self) -> None:
+        """Close this process's copies of the sockets: it was forked, and the proxy is its parent's.
+
+        Nothing is sent, and the loop, whose epoll is the parent's too, is not touched. As long as a copy is open, a
+        connection that the parent resets is not reset (socket(7), SO_LINGER).
+        """
+        if self._listener is not None:
+            self._listener.disown()
+        for connection in self._open:
+            connection.disown()
+        if self._service is not None:
+            self._service.pool.clear()
+
     def drop_connections(self) -> None:
         """End every connection at once; peers see FIN, or RST where they have sent what was not read."""
         for connection in self._open:
@@ -338,5 +351,5 @@ class Proxy:
 
     def _forgotten(self) -> None:
         self._wake()
-        if not self._open:
+        if self._service is None or not self._service.connections:
             self._emptied.set()

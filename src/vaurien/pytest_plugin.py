@@ -1,6 +1,9 @@
-"""Vaurien in pytest: the fixtures `vaurien` and `vaurien_proxy`, the marker ``vaurien``, the option ``--vaurien-seed``.
+"""The plugin for pytest, there where Vaurien is installed: fixtures, the marker ``vaurien``, ``--vaurien-seed``.
 
-It is loaded by every run of pytest where Vaurien is installed, so it imports nothing of Vaurien before a test asks.
+The seed of a run is drawn, and shown at its beginning; with ``--vaurien-seed`` it is given. When a test fails, its
+report says which faults hit, and the line that repeats it. With xdist all workers have the same seed.
+
+Every run of pytest loads this, so it imports nothing of Vaurien before a test asks for a fixture.
 """
 
 from __future__ import annotations
@@ -54,12 +57,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Tell of a test that failed which faults hit, and how to repeat it."""
     report = yield
     proxies = item.stash.get(_proxies, None)
-    if report.failed and proxies is not None:
+    if report.failed and proxies is not None and (told := proxies.report()):
         from vaurien.library.suite import repeating
 
         config = item.config
         command = repeating(_node(item), config.rootpath, config.invocation_params.dir, config.stash[_seed])
-        report.sections.append(("vaurien", f"{proxies.report()}\nrepeat it with: {command}"))
+        report.sections.append(("vaurien", f"{told}\nrepeat it with: {command}"))
     return report
 
 
@@ -72,7 +75,7 @@ def _node(item: pytest.Item) -> str:
 
 @pytest.fixture
 def vaurien(request: pytest.FixtureRequest) -> Iterator[Proxies]:
-    """Make a proxy: ``vaurien(backend="127.0.0.1:6379", protocol="redis")``, as ``vaurien.Proxy``, and started.
+    """Make a proxy: ``vaurien(backend="127.0.0.1:6379", protocol="redis")``, as ``vaurien.Proxy``, but started.
 
     All are closed at the end of the test. Their dice depend on ``--vaurien-seed`` and on the test, not on its place
     among the others.

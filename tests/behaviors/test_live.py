@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.behaviors.known import suits
 from tests.running import PATIENCE, Running, backend, pair, read, read_all, running
 from vaurien.model import Fault, Scope
 
@@ -65,8 +66,10 @@ def _send(one: socket.socket, data: bytes) -> None:
     one.shutdown(socket.SHUT_WR)
 
 
-@pytest.mark.parametrize("scope", [Scope.CONNECTION, Scope.CHUNK])
-@pytest.mark.parametrize("name", sorted(HARD))
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [(name, scope) for name in sorted(HARD) for scope in (Scope.CONNECTION, Scope.CHUNK) if suits(name, scope)],
+)
 def test_added_and_removed_under_load_no_byte_is_lost(name: str, scope: Scope) -> None:
     fault = hard(name, scope)
     with backend() as listening, running(listening.getsockname()) as proxy:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import PATIENCE, Echo, read
+from tests.running import PATIENCE, Echo, read, until
 from vaurien.cli import daemon
 from vaurien.cli.go_flags import GoFlag, parse
 from vaurien.errors import VaurienError
@@ -204,6 +204,9 @@ def test_the_state_survives_a_restart(start, tmp_path, how):
         first.ask("POST", "/proxies", {"name": "off", "listen": "127.0.0.1:0", "upstream": upstream, "enabled": False})
         first.ask("POST", "/proxies/p/toxics", {"type": "limit_data", "attributes": {"bytes": 3}, "toxicity": 0.75})
         before = first.ask("GET", "/proxies")
+        if how == signal.SIGKILL:  # a thread writes, some moments later
+            until(lambda: "limit_data" in state.read_text())
+            until(lambda: [file.name for file in tmp_path.iterdir()] == ["state.json"])
         first.process.send_signal(how)
         first.process.wait(PATIENCE)
         assert [file.name for file in tmp_path.iterdir()] == ["state.json"]

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from tests.control.conftest import serving
-from tests.running import PATIENCE, backend, read, read_all, reset
+from tests.running import PATIENCE, backend, read, read_all, reset, until
 from vaurien.control import toxiproxy
 
 
@@ -22,14 +22,6 @@ def add(api, kind, name="t", *, proxy="p", **body):
     """Add a toxic."""
     answer = api("POST", f"/proxies/{proxy}/toxics", {"name": name, "type": kind, **body})
     assert answer.status == 200, answer
-
-
-def until(fact):
-    """Wait until *fact* is true, within bounds."""
-    end = time.monotonic() + PATIENCE
-    while not fact():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.001)
 
 
 def greeted(api, name="p"):

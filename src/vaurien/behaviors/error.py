@@ -62,8 +62,8 @@ class Error(Behavior, frozen=True):
     async def on_request(self, exchange: Exchange) -> None:
         """Answer in place of the backend."""
         if not self.inject and self._warm(exchange):
-            reply = exchange.protocol.error_reply(exchange.request, exchange.random, self._code, self.message)
-            exchange.reply(reply)
+            words = () if self.message is None else (self.message,)
+            exchange.reply(exchange.protocol.error_reply(exchange.request, exchange.random, self._code, *words))
 
     async def on_response(self, exchange: Exchange) -> None:
         """Spoil the backend's answer."""

@@ -105,7 +105,8 @@ class Daemon:
         self._token = security.read_token(str(values["token-file"])) if values.get("token-file") else None
         self._log = Log(_LEVELS.get(os.environ.get("LOG_LEVEL", "").lower(), "info"))
         self._recent = Recent()
-        self._observers: list[Observer] = [self._log, self._recent]
+        self._state = StateFile(str(values["state"])) if values.get("state") else None
+        self._observers: list[Observer] = [self._log, self._recent, *([self._state] if self._state else [])]
         self._workers = _workers(str(values["workers"]))
 
     async def run(self) -> None:
@@ -121,15 +122,16 @@ class Daemon:
 
     async def _serve(self, server: Server, stop: asyncio.Event) -> None:
         try:
-            state = await self._restore()
+            if self._state is not None:
+                await self._state.restore(self._hub)
             await self._populate()
             self._greet(await server.start())
             await stop.wait()
-            if state is not None:
-                state.save()
         finally:
             self._recent.close()
             await server.stop()
+            if self._state is not None:
+                await self._state.close()
             await self._hub.stop()
 
     def _greet(self, address: Address) -> None:
@@ -164,14 +166,6 @@ class Daemon:
         if figures is not None:
             self._observers.append(figures)
         return page(figures, runtime=of_runtime)
-
-    async def _restore(self) -> StateFile | None:
-        path = str(self._values.get("state", ""))
-        if not path:
-            return None
-        state = StateFile(path, self._hub)
-        await state.restore()
-        return state
 
     async def _populate(self) -> None:
         """Create the proxies of the configuration file; like Toxiproxy, go on without those that cannot be had."""

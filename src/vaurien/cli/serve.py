@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from vaurien.cli.steer import Control
 
 
+_ALLOCATIONS = 10_000
+"""New objects, less those freed, before the garbage collector looks at them: CPython's own choice is 700."""
+
+
 def run(
     configuration: Configuration,
     again: Callable[[], Configuration] | None = None,
@@ -52,14 +57,16 @@ def run(
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
         control = _control(configuration)
+        path = configuration.process.state
+        state = None if path is None else StateFile(path)
         opening = spreading.hub(
             configuration.process.workers,
-            [*told, control] if control else told,
+            [*told, *(one for one in (control, state) if one is not None)],
             source=configuration.source("vaurien", "workers"),
             uvloop=configuration.process.uvloop,
             recorded=recorded,
         )
-        runner.run(_serve(configuration, opening, control, again or (lambda: configuration)))
+        runner.run(_serve(configuration, opening, control, state, again or (lambda: configuration)))
 
 
 def _control(configuration: Configuration) -> Control | None:
@@ -75,15 +82,17 @@ async def _serve(
     configuration: Configuration,
     opening: contextlib.AbstractAsyncContextManager[Hub],
     control: Control | None,
+    state: StateFile | None,
     again: Callable[[], Configuration],
 ) -> None:
     stop = asyncio.Event()
     on_signals(stop)
     async with opening as hub:
         try:
-            await _start(hub, configuration)
+            await _start(hub, configuration, state)
             if control:
                 print(await control.start(hub), flush=True)
+            spare_collector()
             with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
                 performance = Performance(hub, clock)
                 performance.begin(configuration)
@@ -92,16 +101,28 @@ async def _serve(
         finally:
             if control:
                 await control.stop()
+            if state:
+                await state.close()
             await hub.stop(configuration.connections.grace)
 
 
-async def _start(hub: Hub, configuration: Configuration) -> None:
-    """Have the proxies of *configuration*, and say where they listen."""
+def spare_collector() -> None:
+    """Let the garbage collector look less often, and never at what is alive now.
+
+    A connection without faults leaves no cycle behind: it found nothing in thousands of them, for a tenth of their
+    time.
+    """
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS)
+
+
+async def _start(hub: Hub, configuration: Configuration, state: StateFile | None) -> None:
+    """Have the proxies of *state*, or else of *configuration*, and say where they listen."""
     try:
-        if configuration.process.state is None:
+        if state is None:
             await hub.replace(configuration.proxies)
         else:
-            await StateFile(configuration.process.state, hub).restore(configuration.proxies)
+            await state.restore(hub, configuration.proxies)
     except BindError as error:
         if len(configuration.proxies) > 1:
             raise

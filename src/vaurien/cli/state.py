@@ -12,47 +12,68 @@ from pathlib import Path
 import msgspec
 
 from vaurien.errors import ConfigError
+from vaurien.events import Event, PolicyChanged
 from vaurien.hub import Hub
 from vaurien.model import ProxyConfig
 
 
 class StateFile:
-    """Keeps the proxies of *hub* in the file at *path*: written whole beside it, then put in its place.
+    """Keeps the proxies of a hub in the file at *path*: written whole beside it, then put in its place.
 
     A reader sees the proxies before a change or after it, never half of them, whenever the program or the machine dies.
+    Disks can be slow, so a thread writes, and a change is in the file some moments after it was made.
+
+    It is an observer too: faults that remove themselves are changes.
     """
 
-    def __init__(self, path: str, hub: Hub) -> None:
-        self._path, self._hub = Path(path), hub
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._hub: Hub | None = None
         self._written = b""
-        self._planned = False
+        self._due = False
+        self._writing: asyncio.Task[None] | None = None
 
-    async def restore(self, otherwise: Sequence[ProxyConfig] = ()) -> None:
-        """Have the proxies of the file, or if there is none those of *otherwise*, and keep it up to date from now on.
+    async def restore(self, hub: Hub, otherwise: Sequence[ProxyConfig] = ()) -> None:
+        """Have in *hub* the proxies of the file, or if there is none *otherwise*, and keep it up to date from now on.
 
-        Raises `ConfigError` for a file that cannot be read, and what is wrong with its proxies.
+        Raises `ConfigError` for a file that cannot be read or written, and what is wrong with its proxies.
         """
-        await self._hub.replace(self._read(otherwise))
-        self._hub.changed = self._plan
-        self.save()
+        await hub.replace(self._read(otherwise))
+        self._hub = hub
+        self._write(self._content(hub))
+        hub.changed = self._plan
 
-    def save(self) -> None:
-        """Write what has changed. Raises `ConfigError` with the system's reason."""
-        self._planned = False
-        content = msgspec.json.format(msgspec.json.encode([proxy.config for proxy in self._hub.proxies.values()]))
-        if content != self._written:
-            self._write(content)
-            self._written = content
+    def __call__(self, event: Event) -> None:
+        """Keep what *event* has changed."""
+        if isinstance(event, PolicyChanged):
+            self._plan()
+
+    async def close(self) -> None:
+        """Follow no more changes; those that were made are in the file then. Before the hub is stopped."""
+        hub, self._hub = self._hub, None
+        if hub is not None:
+            if self._writing is not None:
+                await self._writing
+            self._write_or_say_why(self._content(hub))
 
     def _plan(self) -> None:
-        """Several changes of one moment are written once."""
-        if not self._planned:
-            self._planned = True
-            asyncio.get_running_loop().call_soon(self._save_or_say_why)
+        self._due = True
+        if self._writing is None and self._hub is not None:
+            self._writing = asyncio.get_running_loop().create_task(self._keep(self._hub))
 
-    def _save_or_say_why(self) -> None:
+    async def _keep(self, hub: Hub) -> None:
+        """Write; several changes of one moment, or of the time that a disk takes, once."""
+        while self._due and self._hub is not None:
+            self._due = False
+            await asyncio.to_thread(self._write_or_say_why, self._content(hub))
+        self._writing = None
+
+    def _content(self, hub: Hub) -> bytes:
+        return msgspec.json.format(msgspec.json.encode([proxy.config for proxy in hub.proxies.values()])) + b"\n"
+
+    def _write_or_say_why(self, content: bytes) -> None:
         try:
-            self.save()
+            self._write(content)
         except ConfigError as error:
             print(f"vaurien: {error}", file=sys.stderr, flush=True)
 
@@ -67,11 +88,21 @@ class StateFile:
             raise ConfigError(f"state file {str(self._path)!r} is not what was written: {error}") from None
 
     def _write(self, content: bytes) -> None:
+        if content == self._written:
+            return
         try:
-            with tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=self._path.name, delete=False) as file:
+            self._put(content)
+        except OSError as error:
+            raise ConfigError(f"state file {str(self._path)!r} cannot be written: {error.strerror}") from None
+        self._written = content
+
+    def _put(self, content: bytes) -> None:
+        with tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=self._path.name, delete=False) as file:
+            try:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(file.name, self._path)
-        except OSError as error:
-            raise ConfigError(f"state file {str(self._path)!r} cannot be written: {error.strerror}") from None
+                os.replace(file.name, self._path)
+            except OSError:
+                os.unlink(file.name)
+                raise

@@ -86,7 +86,7 @@ class _Original:
         address = checks.address(_text(body, "backend"), "/backend", dialled=True)
         for name in body.keys() - {"backend"}:
             raise BadRequest(400, f"there is no field {name!r}; expected backend alone", f"/{name}")
-        await proxy.set_backend(address)
+        await self._hub.set_backend(proxy.config.name, address)
         return {"status": "ok"}
 
 

@@ -211,6 +211,12 @@ class Active:
                 self._interrupted = True
                 future.set_exception(Interrupted())
 
+    def wait_no_more(self) -> None:
+        """The connection is ending in order: what comes off a delay line must get through, also where a hook waits."""
+        for future in self._waits:
+            if not future.done():
+                future.set_result(None)
+
     def raised(self, error: BaseException) -> bool:
         """Make of what a hook raised what it is: an interruption (true), or a failure, which ends the connection.
 

@@ -129,10 +129,15 @@ class Link:
         if wanted == self._reader:
             return
         if wanted is None:
-            self.loop.remove_reader(self.source.fileno())
+            self._unwatch()
         else:
             self.loop.add_reader(self.source.fileno(), self._read_again if self.connection.service.forgets else wanted)
-        self._reader = wanted
+            self._reader = wanted
+
+    def _unwatch(self) -> None:
+        if self._reader is not None:
+            self._reader = None
+            self.loop.remove_reader(self.source.fileno())
 
     def _read_again(self) -> None:
         """Read until there is nothing to read, in a loop that may not tell of more: see `Service.forgets`."""
@@ -154,7 +159,7 @@ class Link:
             return self._read_ahead if self._watching and len(self._ahead) < AHEAD else None
         if self.pending is not None:
             return None
-        if self.connection.drawing:
+        if self.connection.service.blocking:
             return None if self.connection.claimed else self._read_drawn
         if self.intake is None:
             return self._read_direct
@@ -226,8 +231,9 @@ class Link:
     def _pass_end(self) -> None:
         """The source has nothing more: its end goes where its bytes went."""
         self.ended = True
-        self.update()
-        self._tell_gone()
+        self._unwatch()
+        if self._farewells is not None:
+            self._tell_gone()
         if self.intake is None:
             self.finish()
         elif not self.busy:  # what was read ahead goes first, see `_next`
@@ -446,15 +452,17 @@ class Link:
         """Stop moving bytes; what is under way is lost."""
         if not self.closed:
             self._shut()
-        for task in list(self._tasks or ()):  # also one that runs: its hook has no more to say; and later ones
-            task.cancel()
+        if self._tasks:
+            for task in list(self._tasks):  # also one that runs: its hook has no more to say; and later ones
+                task.cancel()
 
     def _shut(self) -> None:
         self.closed = True
         if self.pending is not None:
             self._taken()
-        self.update()
-        self._tell_gone()
+        self._unwatch()
+        if self._farewells is not None:
+            self._tell_gone()
         for stage in self.stages:
             stage.clear()
         for coroutine in self._inbox or ():

@@ -53,6 +53,10 @@ class Service:
         self.mover = mover
         """What moves the bytes in the blocking lane: the proxy's classic protocol, or a `Transparent`."""
         self.plan = plan
+        self.blocking = self._blocks(plan)
+        """Whether a plugin of the original is in play: for whatever can be read it is drawn which lane it needs."""
+        self.reuses = bool(getattr(protocol, "reuse_socket", False))
+        """Whether a backend's socket may outlive its client."""
         self.backend: Address = config.backend
         self.observers = tuple(observers)
         self.detailed = tuple(observer for observer in observers if getattr(observer, "detailed", False))
@@ -70,10 +74,8 @@ class Service:
         self._occasions: dict[str, Occasions] = {}
         self._open_windows()
 
-    @property
-    def blocking(self) -> bool:
-        """Whether a plugin of the original is in play, so that connections need threads."""
-        return self.plan.blocking or not isinstance(self.mover, Transparent)
+    def _blocks(self, plan: Plan) -> bool:
+        return plan.blocking or not isinstance(self.mover, Transparent)
 
     def calls(self, entry: Entry | None) -> bool:
         """Whether what was drawn is called in the blocking lane: a plugin of the original, or its classic protocol."""
@@ -96,7 +98,7 @@ class Service:
 
     def adopt(self, plan: Plan) -> None:
         """Work by *plan* from the next byte on; the state of faults that are gone is forgotten."""
-        self.plan = plan
+        self.plan, self.blocking = plan, self._blocks(plan)
         self._open_windows()
         kept = {entry.key for entry in plan.entries}
         self._shared = {key: state for key, state in self._shared.items() if key in kept}
