@@ -124,9 +124,7 @@ class Spins(Lines):
             yield Step.ASIDE
 
 
-@framed(
-    r"Hasty: law 5, on cuts: event 1 to the backend is .*'slow'.*, and not cut .*'a'.* \(cut into pieces of 1 bytes\)"
-)
+@framed(r"Hasty: law 5, on cuts: .*'slow'.*; not cut, it is .*'a'.* \(cut into pieces of 1 bytes\)")
 class Hasty(Lines):
     """A short cut that does not say what the way around it says."""
 
@@ -235,7 +233,7 @@ class Crowd(Lines):
         return pieces
 
 
-@framed("Vague: law 5, on cuts: it is lost for 'no request in 1 bytes', and not cut for 'no request in [0-9]+ bytes'")
+@framed("Vague: law 5, on cuts: it is lost for 'no request in 1 bytes'; not cut, for 'no request in [0-9]+ bytes'")
 class Vague(Lines):
     """Says something else of the same bytes, when they come otherwise."""
 
@@ -249,7 +247,7 @@ class Vague(Lines):
         super()._lose(f"no request in {self.size} bytes")
 
 
-@framed(r"Careless: law 5, on cuts: \[\] wait, and not cut \[b'get d.n'\]")
+@framed(r"Careless: law 5, on cuts: \[\] wait; not cut, \[b'get d.n'\]")
 class Careless(Lines):
     """Forgets who waits when a single byte comes."""
 
@@ -308,6 +306,14 @@ class Glances(Lines):
     def glance(self, to_backend: bool, data: bytes) -> Head | None:
         head = super().glance(to_backend, data)
         return Head(True, {"key": "?"}, alone=True, data=data) if head else None
+
+
+@framed("Stumbles: law 1: UnicodeDecodeError was raised at .*recognized")
+class Stumbles(Lines):
+    """Raises at a glance."""
+
+    def glance(self, to_backend: bool, data: bytes) -> Head | None:
+        return super().glance(to_backend, data) if data.decode("ascii") else None
 
 
 @framed("Shares: connections share no state: .*on connection 1 of two at a time")
