@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vaurien.classic.protocol import Transparent
 from vaurien.engine.clock import Clock
+from vaurien.engine.hangup import Hangups
 from vaurien.engine.ledger import Page
 from vaurien.engine.occasions import Occasions, SharedOccasions
 from vaurien.engine.plan import Entry, Plan
@@ -70,6 +71,8 @@ class Service:
         self.traffic = traffic or Traffic()
         self.view = memoryview(bytearray(BUFFER))
         """The one buffer of the direct lane: a chunk is read into it and sent from it before anything else runs."""
+        self.hangups = Hangups(loop, clock)
+        """What tells of a reset after the end of a stream."""
         self.pool = Pool(clock, config.pool_max_size, config.pool_timeout)
         self.connections: dict[int, Connection] = {}
         self.forgotten: Callable[[], None] = lambda: None

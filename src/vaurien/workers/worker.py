@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from vaurien import plugins
-from vaurien.engine import loop
+from vaurien.engine import collector, loop
 from vaurien.engine.journal import describe
 from vaurien.engine.ledger import Ledger, Page
 from vaurien.engine.traffic import Figures
@@ -184,6 +184,7 @@ def _leave() -> None:
 
 async def _work(end: socket.socket) -> None:
     worker = Worker(end)
+    collector.spare()
     await asyncio.get_running_loop().create_future()
     del worker
 
