@@ -36,6 +36,13 @@ def children(process):
         return [int(word) for word in file.read().split()]
 
 
+def catches(process, number):
+    """Whether it has a handler for a signal (proc(5), SigCgt)."""
+    with open(f"/proc/{process.pid}/status") as file:
+        caught = next(line.split()[1] for line in file if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 def gone(pid):
     try:
         with open(f"/proc/{pid}/stat") as file:
@@ -217,6 +224,7 @@ def test_a_configuration_that_is_read_again_and_a_state_reach_the_workers(tmp_pa
     process = subprocess.Popen([*PROGRAM, *flags], stdout=subprocess.PIPE, text=True)
     try:
         assert " -> 127.0.0.1:1 " in process.stdout.readline()
+        until(lambda: catches(process, signal.SIGHUP))
         file.write_text(proxy.format("a") + proxy.format("b"))
         process.send_signal(signal.SIGHUP)
         assert process.stdout.readline() == "vaurien: configuration read again, 2 proxies\n"
