@@ -121,10 +121,14 @@ class Spread:
         before, old = self._address, self._sockets
         self._take(listen, found)
         request = messages.Move(self._number, self.config.listen)
-        await gathered(
-            [self._workers.process(one).ask(request, _descriptors(self._sockets[one])) for one in self._indexes], object
-        )
+        processes = {one: self._workers.process(one) for one in self._indexes}
+        answers = [process.ask(request, _descriptors(self._sockets[one])) for one, process in processes.items()]
         _close(old, before)
+        try:
+            await gathered(answers, object)
+        except VaurienError:
+            await self.disable()  # some listen here and some there
+            raise
         self._listens()
 
     async def stop(self, grace: float = 0.0) -> None:

@@ -32,6 +32,9 @@ from vaurien.workers.channel import Channel
 _UNTOLD = 8 * 2**20
 """Bytes of events that may wait for the control process; from there on the worker waits for it, and loses none."""
 
+_SOON = 0.005
+"""Seconds that an event may wait for others, so that a message is not sent for each: it costs more than the rest."""
+
 ENDED = 0
 
 
@@ -145,7 +148,7 @@ class Worker:
 
 
 class Telling:
-    """An observer that tells the control process what happens to connections, all events of a moment together."""
+    """An observer that tells the control process what happens to connections, all events of some moments together."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
         self._loop, self._channel = loop, channel
@@ -157,7 +160,7 @@ class Telling:
         if isinstance(event, Listening | PolicyChanged):
             return
         if not self._happened:
-            self._loop.call_soon(self.flush)
+            self._loop.call_later(_SOON, self.flush)
         self._happened.append(event)
 
     def flush(self) -> None:
