@@ -36,7 +36,7 @@ FAULTS = st.one_of(
             "noop", "tests.plugins.Noop", stream=stream, scope=scope, probability=probability
         ),
         STREAMS,
-        st.sampled_from(list(Scope)),
+        st.sampled_from([Scope.CONNECTION, Scope.EXCHANGE]),
         st.sampled_from([0.0, 0.5, 1.0]),
     ),
     st.builds(lambda sleep: Fault("delay", "delay", {"sleep": sleep}), st.sampled_from([0.001, 3600.0])),
