@@ -21,6 +21,13 @@ class Noop(Behavior, frozen=True):
         await link.send(data)
 
 
+class Passes(Behavior, frozen=True):
+    """Every chunk goes on as it is."""
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        await link.send(data)
+
+
 class Late(Behavior, frozen=True):
     """Every chunk leaves later than it came."""
 
