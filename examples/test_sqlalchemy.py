@@ -20,7 +20,7 @@ import vaurien
 DATABASE = make_url(os.environ.get("DATABASE", "postgresql+psycopg://postgres@localhost:5432/postgres"))
 
 payments = Table(
-    "payments_of_this_example",
+    f"payments_{uuid.uuid4().hex}",
     MetaData(),
     Column("id", Integer, primary_key=True),
     Column("customer", Text),
@@ -76,7 +76,7 @@ def url(proxy):
 @pytest.fixture
 def customer():
     engine = create_engine(DATABASE)
-    payments.create(engine, checkfirst=True)
+    payments.create(engine)
     yield str(uuid.uuid4())
     payments.drop(engine)
     engine.dispose()

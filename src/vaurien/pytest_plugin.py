@@ -102,29 +102,35 @@ def vaurien_proxy(request: pytest.FixtureRequest, vaurien: Proxies) -> Proxy:
 
     settings = _settings(request)
     if "backend" not in settings:
-        pytest.fail(f"{request.node.nodeid}: vaurien_proxy needs @pytest.mark.vaurien(backend=…)", pytrace=False)
+        raise _misuse(request, "it has no backend, which vaurien_proxy needs; expected @pytest.mark.vaurien(backend=…)")
     try:
         return vaurien(_backend(request, settings.pop("backend")), **settings)
     except VaurienError as error:
-        pytest.fail(f"{request.node.nodeid}: @pytest.mark.vaurien: {error}", pytrace=False)
+        raise _misuse(request, str(error)) from None
+
+
+def _misuse(request: pytest.FixtureRequest, wrong: str) -> BaseException:
+    """What ends the test with one line: what is *wrong* with its marker."""
+    return pytest.fail.Exception(f"{request.node.nodeid}: @pytest.mark.vaurien: {wrong}", pytrace=False)
 
 
 def _settings(request: pytest.FixtureRequest) -> Any:
     settings: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("vaurien"))):  # the closest one last
         if marker.args:
-            wrong = f"@pytest.mark.vaurien: {marker.args[0]!r} has no name; expected keywords, such as backend=…"
-            pytest.fail(f"{request.node.nodeid}: {wrong}", pytrace=False)
+            raise _misuse(request, f"{marker.args[0]!r} has no name; expected keywords, such as backend=…")
         settings |= marker.kwargs
     return settings
 
 
 def _backend(request: pytest.FixtureRequest, backend: Any) -> Any:
     """The address that *backend* stands for; a name without a colon is that of a fixture."""
-    if isinstance(backend, str) and ":" not in backend:
-        try:
-            return request.getfixturevalue(backend)
-        except pytest.FixtureLookupError:
-            wrong = f"backend={backend!r} is neither an address (host:port) nor the name of a fixture"
-            pytest.fail(f"{request.node.nodeid}: @pytest.mark.vaurien: {wrong}", pytrace=False)
-    return backend() if callable(backend) else backend
+    if not isinstance(backend, str) or ":" in backend:
+        return backend() if callable(backend) else backend
+    try:
+        return request.getfixturevalue(backend)
+    except pytest.FixtureLookupError as error:
+        if error.argname != backend:  # it is a fixture, and lacks another one
+            raise
+        wrong = f"backend={backend!r} is neither an address (host:port) nor the name of a fixture"
+        raise _misuse(request, wrong) from None

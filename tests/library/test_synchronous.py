@@ -79,9 +79,10 @@ class TestWhereItIs:
     def test_a_client_reaches_the_backend(self, proxy, connect):
         assert says(connect(proxy)) == b"hello"
 
-    def test_the_address_in_all_its_forms(self, proxy):
+    def test_the_address_in_all_its_forms(self, proxy, backend):
         assert (proxy.host, proxy.port) == (proxy.address.host, proxy.address.port)
         assert proxy.host == "127.0.0.1"
+        assert str(proxy.backend) == "{}:{}".format(*backend)
         assert proxy.url("redis") == f"redis://127.0.0.1:{proxy.port}" == f"redis://{proxy.address}"
 
     def test_a_unix_socket_has_no_url(self, backend, tmp_path):
@@ -107,7 +108,9 @@ class TestWhereItIs:
 class TestFaults:
     def test_a_fault_for_a_block(self, proxy, connect):
         client = connect(proxy)
-        with proxy.fault("blackout", scope="exchange"):
+        with proxy.fault("blackout", scope="exchange") as fault:
+            assert repr(fault).startswith("<Change Fault(name='blackout'")
+            assert proxy.policy.faults == (fault.value,)
             assert ended(client)
         assert says(connect(proxy)) == b"hello"
         assert proxy.hits("blackout") == 1
@@ -127,7 +130,7 @@ class TestFaults:
         first.remove()
         with proxy.fault("latency", latency=1) as second:
             first.remove()
-            assert second.value in proxy._core.proxy.policy.faults
+            assert second.value in proxy.policy.faults
 
     def test_removing_a_fault_of_a_closed_proxy_does_nothing(self, backend):
         with vaurien.Proxy(backend) as proxy:
@@ -149,15 +152,15 @@ class TestFaults:
     )
     def test_what_is_wrong_is_raised_at_the_call_and_changes_nothing(self, proxy, call, error, text):
         with proxy.fault("latency"), proxy.mix("1:delay"):
-            before = proxy._core.proxy.policy
+            before = proxy.policy
             with pytest.raises(error) as raised:
                 call(proxy)
             assert text in str(raised.value)
-            assert proxy._core.proxy.policy is before
+            assert proxy.policy is before
 
     def test_mixes_come_back_in_order(self, backend):
         def mix():
-            return str(proxy._core.proxy.policy.mix)
+            return str(proxy.policy.mix)
 
         with vaurien.Proxy(backend, mix="1:delay", mix_options={"delay": {"before": False}}) as proxy:
             with proxy.mix("20:error") as outer:
@@ -241,7 +244,7 @@ class TestConnections:
             with pytest.raises(Conflict, match="fault 'down' exists already"):
                 proxy.down()
             proxy.up()
-            assert len(proxy._core.proxy.policy.faults) == 1
+            assert len(proxy.policy.faults) == 1
 
     def test_closed_while_it_is_down(self, backend):
         with vaurien.Proxy(backend) as proxy, proxy.down():
@@ -376,7 +379,7 @@ class TestThreads:
         for one in threads:
             one.join()
         assert errors == []
-        assert proxy._core.proxy.policy.faults == ()
+        assert proxy.policy.faults == ()
 
     def test_its_own_thread_cannot_wait_for_itself(self, proxy):
         with pytest.raises(VaurienError, match=r"its own thread cannot wait for it; expected another thread$"):

@@ -3,7 +3,7 @@
 They mean what they mean there, in the same units, and go through the same checks: a duration is a number of seconds or
 text such as ``"500ms"``, a fault is text as for ``--fault``, or a table. An address may be a pair of host and port too,
 or anything that has both. What is spelled otherwise than on the command line is spelled as in ``[[proxy]]``: *listen*
-for ``--proxy``, *mix* for ``--behavior``.
+for ``--proxy``, *mix* for ``--behavior``. No file is read, and no variable of the environment.
 """
 
 from __future__ import annotations

@@ -76,6 +76,11 @@ class Steered:
         """The port of `address`."""
         return self.address.port
 
+    @property
+    def policy(self) -> Policy:
+        """The mix and the faults of this moment."""
+        return self._core.proxy.policy
+
     def url(self, scheme: str) -> str:
         """``scheme://host:port``. Raises `VaurienError` when it listens on a Unix socket."""
         address = self.address
@@ -145,7 +150,7 @@ class Steered:
         return Change(made, self._remove)
 
     def _add(self, fault: Fault) -> None:
-        there = self._core.proxy.policy.faults
+        there = self.policy.faults
         if any(one.name == fault.name for one in there):
             raise Conflict("fault", fault.name)
         self._set(faults=(*there, fault))
@@ -154,7 +159,7 @@ class Steered:
         """Take a fault away, and not another one that has got its name since."""
 
         def remove() -> None:
-            there = self._core.proxy.policy.faults
+            there = self.policy.faults
             if any(one is change.value for one in there):
                 self._set(faults=tuple(one for one in there if one is not change.value))
 
@@ -193,7 +198,7 @@ class Steered:
             self._core.call(restore)
 
     def _set(self, **what: Any) -> None:
-        policy: Policy = msgspec.structs.replace(self._core.proxy.policy, **what)
+        policy: Policy = msgspec.structs.replace(self.policy, **what)
         self._core.proxy.set_policy(policy)
 
     def down(self) -> Change[Fault]:
@@ -207,7 +212,7 @@ class Steered:
         return Change(self._core.call(self._fall), self._remove)
 
     def _fall(self) -> Fault:
-        outage = next((one for one in self._core.proxy.policy.faults if one == _OUTAGE), None)
+        outage = next((one for one in self.policy.faults if one == _OUTAGE), None)
         if outage is None:
             outage = msgspec.structs.replace(_OUTAGE)  # one of its own: faults are taken back by identity
             self._add(outage)
@@ -218,7 +223,7 @@ class Steered:
         """End what `down` began: listen again, on the same port. Does nothing when it is up."""
 
         def rise() -> None:
-            there = self._core.proxy.policy.faults
+            there = self.policy.faults
             self._set(faults=tuple(one for one in there if one != _OUTAGE))
 
         self._core.call(rise)
