@@ -232,13 +232,12 @@ OF_HTTP: Mapping[str, tuple[Mapping[str, Any], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("lane", LANES[:4])  # a plugin of the original has no say in HTTP's exchanges
 @pytest.mark.parametrize("name", sorted(OF_HTTP))
 def test_what_is_for_http_works_in_every_lane_too(name: str, lane: str) -> None:
     assert {*OF_HTTP} == NOT_FOR_TCP
     given, answer = OF_HTTP[name]
-    shares = Mix.parse("0:tests.plugins.Noop" if lane.startswith("beside") else "")
-    policy = Policy(shares, (Fault(name="it", behavior=name, options=given),))
+    policy = Policy(faults=(Fault(name="it", behavior=name, options=given),))
     if lane.startswith("a share"):
         policy = Policy(Mix((Share(100, name, given),)))
     with backend() as listening, running(listening.getsockname(), protocol="http") as proxy:
