@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test loops servers bench fuzz check format docs coverage changelog clean
+.PHONY: help install demo test loops servers bench bench-page soak profile fuzz check format docs coverage changelog clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Debian's python3 has venv but not always ensurepip; pip can install itself into an environment from outside.
 $(VENV)/pyvenv.cfg:
@@ -25,7 +25,7 @@ $(VENV)/.fast: pyproject.toml | $(VENV)/.installed
 # --group needs pip 25.1
 $(VENV)/.developer: pyproject.toml | $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group test --group pytest --group clients --group lint --group docs
+	$(BIN)/python -m pip install --quiet --group test --group pytest --group clients --group lint --group docs --group bench
 	@touch $@
 
 install: $(VENV)/.installed ## Make .venv and install Vaurien into it, from this folder
@@ -45,8 +45,22 @@ loops: $(VENV)/.developer ## Run the engine's tests in asyncio's loop, its debug
 	VAURIEN_TEST_LOOP=portable $(BIN)/python -m pytest -q tests/engine
 	VAURIEN_TEST_LOOP=uvloop $(BIN)/python -m pytest -q tests/engine
 
-bench: $(VENV)/.fast servers ## Measure speed as ratios to HAProxy (ARGS=--help shows the choices)
+$(VENV)/.bench: pyproject.toml | $(VENV)/.fast
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group bench
+	@touch $@
+
+bench: $(VENV)/.bench servers ## Measure speed as ratios to HAProxy, some 20 minutes (ARGS=--quick: 3; ARGS=--help)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-page: $(VENV)/.bench ## Bring the newest run of `make bench` and of the soak into docs/performance.md
+	$(BIN)/python -m benchmarks.page
+
+soak: $(VENV)/.bench servers ## Ten minutes of full load while faults come and go: does anything grow? (ARGS=--help)
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+profile: $(VENV)/.bench servers ## Where the time goes, as a flame graph and as text (ARGS=--syscalls, ARGS=--help)
+	$(BIN)/python -m benchmarks.profile $(ARGS)
 
 # atheris has wheels for few systems, so no other target needs it
 $(VENV)/.fuzzer: | $(VENV)/.installed

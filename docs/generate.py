@@ -10,10 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from vaurien import events, hooks, options, plugins, testing
+from vaurien import events, hooks, library, options, plugins, pytest_plugin, testing
 from vaurien.config import declared, fault, presets
 from vaurien.config.layers import flag, variable
 from vaurien.control import openapi, v1
+from vaurien.library import settings
+from vaurien.library.changes import Change
+from vaurien.library.steered import Steered
+from vaurien.library.suite import Proxies
 from vaurien.metrics import trace
 from vaurien.model import Fault, Window
 from vaurien.scenario import environment, report
@@ -64,6 +68,7 @@ def pages() -> dict[Path, str]:
         "hooks.md": _hooks(),
         "events.md": _events(),
         "test-kit.md": _test_kit(),
+        "library.md": _library(),
         "http-api.md": _http_api(),
     }
     for kind in ("behavior", "protocol"):
@@ -250,6 +255,45 @@ def _test_kit() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _library() -> str:
+    parts = ["# The library", _prose(library), "## Arguments", _prose(settings), _arguments()]
+    for kind in (Steered, library.Proxy, library.AsyncProxy, Change):
+        parts += [f"# {kind.__name__}", _prose(kind)]
+        parts += [_called(kind, name) for name in vars(kind) if not name.startswith("_")]
+    parts += ["# In pytest", _prose(pytest_plugin)]
+    parts += [
+        f"## {name}\n\n*A fixture.* {_prose(getattr(pytest_plugin, name))}" for name in ("vaurien", "vaurien_proxy")
+    ]
+    parts += [f"# {Proxies.__name__}", _prose(Proxies)]
+    parts += [_called(Proxies, name) for name in ("seed", "asynchronous")]
+    return "\n\n".join(parts) + "\n"
+
+
+def _called(kind: type, name: str) -> str:
+    """A method or an attribute of *kind*, as its user sees it."""
+    member = vars(kind)[name]
+    if isinstance(member, property):
+        return f"## {name}\n\n*An attribute.* {_prose(member)}"
+    signature = re.sub(r"^\(self(, )?", "(", _signature(member))
+    awaited = "await " if inspect.iscoroutinefunction(member) else ""
+    return f"## {name}\n\n`{awaited}{name}{signature}`\n\n{_prose(member)}"
+
+
+def _arguments() -> str:
+    groups = (declared.Traffic, declared.Faults, declared.Connections)
+    known = {option.name: option for group in groups for option in options.describe(group)}
+    rows = [f"| `backend` | needed | {known['backend'].expected} | {known['backend'].help} |"]
+    for name in settings.Settings.__annotations__:
+        if name in settings.APART:
+            rows.append(f"| `{name}` | none | a table | {settings.APART[name]} |")
+            continue
+        option = known[settings.SPELLINGS.get(name, name)]
+        default = _shown(settings.DEFAULTS.get(name, option.default))
+        expected = option.expected.replace("a list", "text, or a list")
+        rows.append(f"| `{name}` | `{default}` | {expected} | {option.help} |")
+    return "\n".join(["| argument | default | value | meaning |", "|---|---|---|---|", *rows])
+
+
 _TEST_KIT = """Everything here is imported from `vaurien.testing`, and stays as it is within a major version.
 How to use it: [Write a behavior](../how-to/write-a-behavior.md#test-it),
 [Write a protocol](../how-to/write-a-protocol.md#test-it)."""
@@ -340,7 +384,8 @@ def _kind(schema: dict) -> str:
         return " or ".join(map(_kind, schema["anyOf"]))
     if schema.get("type") == "array":
         return f"list of {_kind(schema['items'])}" if "items" in schema else "list"
-    bounds = [f"{sign} {schema[word]}" for word, sign in (("minimum", "≥"), ("maximum", "≤")) if word in schema]
+    signs = (("minimum", "≥"), ("maximum", "≤"))
+    bounds = [f"{sign} {schema[word]}" for word, sign in signs if schema.get(word, options.MOST) != options.MOST]
     return " ".join([schema.get("type", "anything"), *bounds])
 
 

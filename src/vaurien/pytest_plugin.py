@@ -1,6 +1,9 @@
-"""Vaurien in pytest: the fixtures `vaurien` and `vaurien_proxy`, the marker ``vaurien``, the option ``--vaurien-seed``.
+"""The plugin for pytest, there where Vaurien is installed: fixtures, the marker ``vaurien``, ``--vaurien-seed``.
 
-It is loaded by every run of pytest where Vaurien is installed, so it imports nothing of Vaurien before a test asks.
+The seed of a run is drawn, and shown at its beginning; with ``--vaurien-seed`` it is given. When a test fails, its
+report says which faults hit, and the line that repeats it. With xdist all workers have the same seed.
+
+Every run of pytest loads this, so it imports nothing of Vaurien before a test asks for a fixture.
 """
 
 from __future__ import annotations
@@ -54,12 +57,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Tell of a test that failed which faults hit, and how to repeat it."""
     report = yield
     proxies = item.stash.get(_proxies, None)
-    if report.failed and proxies is not None:
+    if report.failed and proxies is not None and (told := proxies.report()):
         from vaurien.library.suite import repeating
 
         config = item.config
         command = repeating(_node(item), config.rootpath, config.invocation_params.dir, config.stash[_seed])
-        report.sections.append(("vaurien", f"{proxies.report()}\nrepeat it with: {command}"))
+        report.sections.append(("vaurien", f"{told}\nrepeat it with: {command}"))
     return report
 
 
@@ -72,7 +75,7 @@ def _node(item: pytest.Item) -> str:
 
 @pytest.fixture
 def vaurien(request: pytest.FixtureRequest) -> Iterator[Proxies]:
-    """Make a proxy: ``vaurien(backend="127.0.0.1:6379", protocol="redis")``, as ``vaurien.Proxy``, and started.
+    """Make a proxy: ``vaurien(backend="127.0.0.1:6379", protocol="redis")``, as ``vaurien.Proxy``, but started.
 
     All are closed at the end of the test. Their dice depend on ``--vaurien-seed`` and on the test, not on its place
     among the others.
@@ -99,29 +102,35 @@ def vaurien_proxy(request: pytest.FixtureRequest, vaurien: Proxies) -> Proxy:
 
     settings = _settings(request)
     if "backend" not in settings:
-        pytest.fail(f"{request.node.nodeid}: vaurien_proxy needs @pytest.mark.vaurien(backend=…)", pytrace=False)
+        raise _misuse(request, "it has no backend, which vaurien_proxy needs; expected @pytest.mark.vaurien(backend=…)")
     try:
         return vaurien(_backend(request, settings.pop("backend")), **settings)
     except VaurienError as error:
-        pytest.fail(f"{request.node.nodeid}: @pytest.mark.vaurien: {error}", pytrace=False)
+        raise _misuse(request, str(error)) from None
+
+
+def _misuse(request: pytest.FixtureRequest, wrong: str) -> BaseException:
+    """What ends the test with one line: what is *wrong* with its marker."""
+    return pytest.fail.Exception(f"{request.node.nodeid}: @pytest.mark.vaurien: {wrong}", pytrace=False)
 
 
 def _settings(request: pytest.FixtureRequest) -> Any:
     settings: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("vaurien"))):  # the closest one last
         if marker.args:
-            wrong = f"@pytest.mark.vaurien: {marker.args[0]!r} has no name; expected keywords, such as backend=…"
-            pytest.fail(f"{request.node.nodeid}: {wrong}", pytrace=False)
+            raise _misuse(request, f"{marker.args[0]!r} has no name; expected keywords, such as backend=…")
         settings |= marker.kwargs
     return settings
 
 
 def _backend(request: pytest.FixtureRequest, backend: Any) -> Any:
     """The address that *backend* stands for; a name without a colon is that of a fixture."""
-    if isinstance(backend, str) and ":" not in backend:
-        try:
-            return request.getfixturevalue(backend)
-        except pytest.FixtureLookupError:
-            wrong = f"backend={backend!r} is neither an address (host:port) nor the name of a fixture"
-            pytest.fail(f"{request.node.nodeid}: @pytest.mark.vaurien: {wrong}", pytrace=False)
-    return backend() if callable(backend) else backend
+    if not isinstance(backend, str) or ":" in backend:
+        return backend() if callable(backend) else backend
+    try:
+        return request.getfixturevalue(backend)
+    except pytest.FixtureLookupError as error:
+        if error.argname != backend:  # it is a fixture, and lacks another one
+            raise
+        wrong = f"backend={backend!r} is neither an address (host:port) nor the name of a fixture"
+        raise _misuse(request, wrong) from None

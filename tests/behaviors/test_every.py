@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.behaviors.known import ACTING, LOSSY, NAMES, NOT_FOR_TCP, TRANSPARENT, suits
 from tests.running import PATIENCE, backend, pair, read_all, running
 from vaurien import plugins
 from vaurien.errors import OptionError
@@ -17,50 +18,6 @@ from vaurien.framing import Protocol
 from vaurien.hooks import Behavior
 from vaurien.model import Fault, Policy, Scope
 from vaurien.testing import check_behavior, check_declaration
-
-NAMES = plugins.names("behavior")
-
-# Options with which it acts, for those that do nothing, or nothing for long, by default.
-ACTING: dict[str, dict[str, Any]] = {
-    "bandwidth": {"rate": 2},
-    "coalesce": {"size": 40, "wait": 23},
-    "inject": {"data": "x"},
-    "latency": {"latency": 15, "jitter": 5},
-    "limit_data": {"bytes": 100},
-    "limit_time": {"after": 105},
-    "packet_loss": {"loss_rate": 0.3, "correlation": 0.5},
-    "replace": {"pattern": "0", "by": "1"},
-    "reset_peer": {"timeout": 105},
-    "slicer": {"average_size": 3, "size_variation": 2, "delay": "1ms"},
-    "slow_close": {"delay": 105},
-    "timeout": {"timeout": 105},
-}
-NOT_FOR_TCP = {"duplicate_request", "http_headers", "http_status", "malformed_body", "truncate_body"}
-LOSSY = {"corrupt", "inject", "replace"}
-
-# Those that every byte comes through, with options that keep the time short.
-TRANSPARENT: dict[str, dict[str, Any]] = {
-    "bandwidth": {"rate": 20_000},
-    "coalesce": {},
-    "corrupt": {"rate": 0},
-    "delay": {"sleep": 0.01},
-    "dummy": {},
-    "inject": {},
-    "latency": {"latency": 3, "jitter": 3, "distribution": "pareto"},
-    "limit_data": {"bytes": "1GB"},
-    "limit_time": {"after": "1h"},
-    "noop": {},
-    "packet_loss": {"loss_rate": 0.01, "rto": 2},
-    "replace": {"pattern": "there is no such thing"},
-    "reset_peer": {"timeout": "1h"},
-    "slicer": {"average_size": 500, "size_variation": 400},
-    "slow_accept": {"delay": 5},
-    "slow_close": {"delay": 5},
-    "transient": {"agitate": 0},
-}
-
-OF_CONNECTIONS = {"limit_time", "reset_peer", "slow_accept"}
-"""Those that act on whole connections, and are refused for single exchanges."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,7 +41,7 @@ def test_its_page_says_what_each_peer_sees(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "scope"),
-    [(n, s) for n in sorted(TRANSPARENT) for s in Scope if s is not Scope.EXCHANGE or n not in OF_CONNECTIONS],
+    [(name, scope) for name in sorted(TRANSPARENT) for scope in Scope if suits(name, scope)],
 )
 def test_every_byte_comes_through(name: str, scope: Scope) -> None:
     up, down = (random.Random(side).randbytes(700_000) for side in "ud")
@@ -112,6 +69,18 @@ def _send(one: socket.socket, data: bytes) -> None:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"), [(name, scope) for name in NAMES for scope in Scope if not suits(name, scope)]
+)
+def test_a_scope_that_means_nothing_to_it_is_refused(name: str, scope: Scope) -> None:
+    """Dice thrown for chunks could not choose what acts on requests: it would act on all of them."""
+    fault = Fault(name="it", behavior=name, scope=scope, probability=0.5)
+    protocol = "http" if name in NOT_FOR_TCP else "tcp"
+    with backend() as listening, running(listening.getsockname(), protocol=protocol) as proxy:
+        with pytest.raises(OptionError, match=f"fault 'it' (scope: '{scope}'|probability: 0.5) is not valid; expected"):
+            proxy.set_policy("", fault)
 
 
 @pytest.mark.parametrize("name", sorted(set(TRANSPARENT) - {"delay", "dummy", "noop", "transient", "slow_accept"}))

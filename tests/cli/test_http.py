@@ -115,9 +115,3 @@ def test_without_it_there_is_none():
         process.terminate()
         assert process.stdout.read() == ""
     assert issubclass(Refused, VaurienError)
-
-
-def test_help_does_not_pay_for_it():
-    """Nobody who asks for help waits for a web server to be imported."""
-    text = "import sys; from vaurien.cli.run import main; main(['--help']); sys.exit('uvicorn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", text], capture_output=True).returncode == 0

@@ -319,15 +319,6 @@ def test_a_plugin_that_does_not_import_is_told_when_it_is_used(broken, fails):
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--show-config"]])
-def test_what_does_not_serve_loads_no_event_loop(arguments):
-    program = (
-        "import sys; from vaurien.cli.run import main; main(sys.argv[1:]); "
-        "sys.exit('asyncio' in sys.modules or 'ssl' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True).returncode == 0
-
-
 def test_the_steps_of_a_schedule_are_shown(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "chaos.toml").write_text(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -119,9 +117,3 @@ def test_strict_refuses_what_is_passed_over_otherwise(api, strict_api, echo, pat
         assert strict_api("POST", "/populate", listing).status == 201
     finally:
         strict_api("DELETE", "/proxies/p")
-
-
-def test_the_interface_is_not_loaded_for_help():
-    program = "import sys; from vaurien.cli.run import main; main(['--help']); print('starlette' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert result.stdout.splitlines()[-1] == "False"

@@ -213,3 +213,13 @@ def test_accept_backs_off_when_the_system_has_no_room(monkeypatch: pytest.Monkey
                 client.sendall(b"ping")
                 assert read(client, 4) == b"ping"
         assert [failed.where for failed in proxy.events.of(Failed)] == ["accept"]
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0"])
+def test_small_chunks_are_not_held_back(listen: str) -> None:
+    with Echo() as echo, running(echo.address, listen=listen) as proxy, proxy.connect() as client:
+        client.sendall(b"1")
+        assert read(client, 1) == b"1"
+        [connection] = proxy.proxy._service.connections.values()
+        for one in (connection.client, connection.backend):
+            assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

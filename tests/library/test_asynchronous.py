@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 
 import pytest
@@ -154,6 +155,20 @@ def test_a_loop_that_does_not_answer_is_told(backend, monkeypatch):
             assert errors == [
                 "proxy 'vaurien': its loop has not answered for 0.01 s; it is busy, or stopped",
             ]
+
+    asyncio.run(main())
+
+
+def test_many_leave_no_task_and_no_descriptor(backend):
+    async def main():
+        async with vaurien.AsyncProxy(backend):  # what is opened once for a loop is no leak
+            pass
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(100):
+            async with vaurien.AsyncProxy(backend) as proxy, talking(proxy) as says:
+                assert await says() == b"hello"
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert len(os.listdir("/proc/self/fd")) <= before + 2  # the server's
 
     asyncio.run(main())
 

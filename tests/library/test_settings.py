@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import types
+
 import pytest
 
 import vaurien
@@ -75,6 +77,15 @@ def test_what_is_wrong(settings, error, text):
     assert text in str(raised.value)
 
 
+def test_a_place_is_whatever_has_a_host_and_a_port():
+    server = types.SimpleNamespace(host="::1", port=5)
+    assert str(configure(server, {}).proxies[0].backend) == "[::1]:5"
+    with pytest.raises(
+        OptionError, match=r"expected host:port, \[ipv6\]:port, unix:/path, or a pair of host and port$"
+    ):
+        configure(types.SimpleNamespace(host="::1", port="5"), {})
+
+
 def test_what_is_wrong_with_the_backend():
     with pytest.raises(OptionError, match=r"^option backend: 'redis' \(from keyword backend\) is not valid"):
         vaurien.AsyncProxy("redis")
@@ -85,6 +96,9 @@ def test_what_is_wrong_with_the_backend():
 def test_a_mix_that_does_nothing_is_told_where_it_was_written():
     with pytest.warns(UserWarning, match="it has no effect here") as told:
         vaurien.Proxy("localhost:1", mix="100:slow_accept")
+    assert told[0].filename == __file__
+    with vaurien.Proxy("localhost:1") as proxy, pytest.warns(UserWarning, match="it has no effect here") as told:
+        proxy.mix("100:slow_accept")
     assert told[0].filename == __file__
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import socket
@@ -48,13 +49,40 @@ def until(fact):
         time.sleep(0.001)
 
 
+@contextlib.contextmanager
+def forked(tell):
+    """Runs *tell* in a forked child, which ends once it is asked what it said."""
+    (asked, asking), (reading, writing) = os.pipe(), os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads; it is what this is about
+        child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, tell().encode())
+            os.read(asked, 1)
+        finally:
+            os._exit(0)
+
+    def said():
+        os.write(asking, b"?")
+        os.waitpid(child, 0)
+        return os.read(reading, 1000).decode()
+
+    try:
+        yield said
+    finally:
+        for one in (asked, asking, reading, writing):
+            os.close(one)
+
+
 class TestWhereItIs:
     def test_a_client_reaches_the_backend(self, proxy, connect):
         assert says(connect(proxy)) == b"hello"
 
-    def test_the_address_in_all_its_forms(self, proxy):
+    def test_the_address_in_all_its_forms(self, proxy, backend):
         assert (proxy.host, proxy.port) == (proxy.address.host, proxy.address.port)
         assert proxy.host == "127.0.0.1"
+        assert str(proxy.backend) == "{}:{}".format(*backend)
         assert proxy.url("redis") == f"redis://127.0.0.1:{proxy.port}" == f"redis://{proxy.address}"
 
     def test_a_unix_socket_has_no_url(self, backend, tmp_path):
@@ -80,7 +108,9 @@ class TestWhereItIs:
 class TestFaults:
     def test_a_fault_for_a_block(self, proxy, connect):
         client = connect(proxy)
-        with proxy.fault("blackout", scope="exchange"):
+        with proxy.fault("blackout", scope="exchange") as fault:
+            assert repr(fault).startswith("<Change Fault(name='blackout'")
+            assert proxy.policy.faults == (fault.value,)
             assert ended(client)
         assert says(connect(proxy)) == b"hello"
         assert proxy.hits("blackout") == 1
@@ -100,7 +130,7 @@ class TestFaults:
         first.remove()
         with proxy.fault("latency", latency=1) as second:
             first.remove()
-            assert second.value in proxy._core.proxy.policy.faults
+            assert second.value in proxy.policy.faults
 
     def test_removing_a_fault_of_a_closed_proxy_does_nothing(self, backend):
         with vaurien.Proxy(backend) as proxy:
@@ -122,21 +152,21 @@ class TestFaults:
     )
     def test_what_is_wrong_is_raised_at_the_call_and_changes_nothing(self, proxy, call, error, text):
         with proxy.fault("latency"), proxy.mix("1:delay"):
-            before = proxy._core.proxy.policy
+            before = proxy.policy
             with pytest.raises(error) as raised:
                 call(proxy)
             assert text in str(raised.value)
-            assert proxy._core.proxy.policy is before
+            assert proxy.policy is before
 
     def test_mixes_come_back_in_order(self, backend):
         def mix():
-            return str(proxy._core.proxy.policy.mix)
+            return str(proxy.policy.mix)
 
-        with vaurien.Proxy(backend, mix="1:delay") as proxy:
+        with vaurien.Proxy(backend, mix="1:delay", mix_options={"delay": {"before": False}}) as proxy:
             with proxy.mix("20:error") as outer:
                 assert mix() == "20:error"
                 with proxy.mix("30:delay", delay={"sleep": "500ms"}) as inner:
-                    assert inner.value.shares[0].options == {"sleep": 0.5}
+                    assert inner.value.shares[0].options == {"sleep": 0.5, "before": False}
                     outer.remove()
                     assert mix() == "30:delay"
                 assert mix() == "1:delay"
@@ -208,6 +238,13 @@ class TestConnections:
         proxy.down()
         proxy.up()
         assert says(connect(proxy)) == b"hello"
+
+    def test_an_outage_is_no_fault_of_that_name(self, proxy):
+        with proxy.fault("latency", name="down"):
+            with pytest.raises(Conflict, match="fault 'down' exists already"):
+                proxy.down()
+            proxy.up()
+            assert len(proxy.policy.faults) == 1
 
     def test_closed_while_it_is_down(self, backend):
         with vaurien.Proxy(backend) as proxy, proxy.down():
@@ -342,44 +379,50 @@ class TestThreads:
         for one in threads:
             one.join()
         assert errors == []
-        assert proxy._core.proxy.policy.faults == ()
+        assert proxy.policy.faults == ()
 
     def test_its_own_thread_cannot_wait_for_itself(self, proxy):
         with pytest.raises(VaurienError, match=r"its own thread cannot wait for it; expected another thread$"):
             proxy._core.call(lambda: proxy.wait_for_connections(0))
+        with pytest.raises(VaurienError, match=r"its own thread cannot wait for it; expected another thread$"):
+            proxy._core.call(proxy.close)
         proxy._core.call(proxy.cut)
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
     def test_a_forked_child_has_no_proxy_and_can_have_one(self, proxy, backend, connect):
-        reading, writing = os.pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # Python 3.12 warns of threads; it is what this is about
-            child = os.fork()
-        if child == 0:
+        def in_child():
             try:
-                said = []
-                try:
-                    proxy.cut()
-                except VaurienError as error:
-                    said.append(str(error))
-                proxy.close()
-                with vaurien.Proxy(backend) as own, socket.create_connection((own.host, own.port), 10) as client:
-                    said.append(says(client).decode())
-                os.write(writing, "\n".join(said).encode())
-            finally:
-                os._exit(0)
-        os.close(writing)
-        with open(reading, encoding="utf-8") as said:
-            lines = said.read().splitlines()
-        os.waitpid(child, 0)
-        me = os.getpid()
-        assert lines == [
-            f"proxy 'vaurien' belongs to process {me}; a forked process needs one of its own",
-            "hello",
-        ]
+                proxy.cut()
+            except VaurienError as error:
+                yield str(error)
+            proxy.close()
+            with vaurien.Proxy(backend) as own, socket.create_connection((own.host, own.port), 10) as client:
+                yield says(client).decode()
+
+        with forked(lambda: "\n".join(in_child())) as said:
+            assert said() == (
+                f"proxy 'vaurien' belongs to process {os.getpid()}; a forked process needs one of its own\nhello"
+            )
         assert says(connect(proxy)) == b"hello"
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+    def test_a_forked_child_does_not_keep_alive_what_the_parent_ends(self, backend, connect):
+        with vaurien.Proxy(backend) as proxy:
+            first, second = connect(proxy), connect(proxy)
+            assert says(first) == says(second) == b"hello"
+            with forked(lambda: "here") as said:
+                assert proxy.reset_connections() == 2
+                for client in (first, second):
+                    with pytest.raises(ConnectionResetError):
+                        client.recv(1)
+                with proxy.down(), pytest.raises(ConnectionRefusedError):
+                    connect(proxy)
+                assert says(connect(proxy)) == b"hello"
+                port = proxy.port
+                proxy.close()
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection(("127.0.0.1", port), 10)
+                assert said() == "here"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts descriptors in /proc")

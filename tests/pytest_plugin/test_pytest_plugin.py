@@ -58,6 +58,7 @@ class TestTheFactory:
             def test_two(vaurien, echo, says):
                 one, two = vaurien(backend=echo), vaurien(echo, faults=["latency latency=1"])
                 assert (one.name, two.name) == ("vaurien", "vaurien-2")
+                assert one.seed == two.seed == vaurien.seed
                 assert says(one) == says(two) == b"hello"
                 assert two.hits("latency")
                 made.append(one)
@@ -107,6 +108,23 @@ class TestTheMarker:
         )
         result.assert_outcomes(passed=3)
 
+    def test_a_fixture_that_lacks_another_one_says_so(self, suite):
+        result = suite(
+            """
+            import pytest
+
+            @pytest.fixture
+            def broken(absent):
+                pass
+
+            @pytest.mark.vaurien(backend="broken")
+            def test_it(vaurien_proxy):
+                pass
+            """
+        )
+        result.assert_outcomes(errors=1)
+        result.stdout.fnmatch_lines(["*fixture 'absent' not found"])
+
     def test_the_closest_marker_comes_before_those_around_it(self, suite):
         result = suite(
             """
@@ -128,8 +146,8 @@ class TestTheMarker:
     @pytest.mark.parametrize(
         ("marker", "text"),
         [
-            ("", "vaurien_proxy needs @pytest.mark.vaurien(backend=…)"),
-            ("@pytest.mark.vaurien(faults=['hang'])", "vaurien_proxy needs @pytest.mark.vaurien(backend=…)"),
+            ("", "@pytest.mark.vaurien: it has no backend, which vaurien_proxy needs; expected @pytest.mark."),
+            ("@pytest.mark.vaurien(faults=['hang'])", "@pytest.mark.vaurien: it has no backend, which vaurien_proxy"),
             ("@pytest.mark.vaurien('a:1')", "@pytest.mark.vaurien: 'a:1' has no name; expected keywords, such as"),
             (
                 "@pytest.mark.vaurien(backend='a:1', fault=['hang'])",
@@ -152,9 +170,10 @@ class TestTheMarker:
     def test_misuse_is_one_line_that_names_the_argument(self, suite, marker, text):
         result = suite(f"import pytest\n\n{marker}\ndef test_it(vaurien_proxy):\n    pass\n")
         result.assert_outcomes(errors=1)
-        lines = [line for line in result.outlines if line.startswith(("E ", "test_misuse"))]
-        assert any(line.startswith("test_misuse") and f"::test_it: {text}" in line for line in lines), result.outlines
-        result.stdout.no_fnmatch_line("*Traceback*")
+        [begin] = [number for number, line in enumerate(result.outlines) if "ERROR at setup of test_it" in line]
+        told, after = result.outlines[begin + 1 : begin + 3]
+        assert f"::test_it: {text}" in told
+        assert after.startswith("=====")
 
 
 DICE = """

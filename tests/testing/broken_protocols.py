@@ -13,7 +13,19 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from vaurien.errors import ParseError
-from vaurien.framing import Framer, Frames, Framing, Head, Piece, Protocol, Reader, Reply, Step
+from vaurien.framing import (
+    WAITING_LIMIT,
+    Framer,
+    Frames,
+    Framing,
+    Head,
+    Mark,
+    Piece,
+    Protocol,
+    Reader,
+    Reply,
+    Step,
+)
 from vaurien.options import Option
 
 CONVERSATIONS = [
@@ -112,9 +124,7 @@ class Spins(Lines):
             yield Step.ASIDE
 
 
-@framed(
-    r"Hasty: law 5, on cuts: event 1 to the backend is .*'slow'.*, and not cut .*'a'.* \(cut into pieces of 1 bytes\)"
-)
+@framed(r"Hasty: law 5, on cuts: .*'slow'.*; not cut, it is .*'a'.* \(cut into pieces of 1 bytes\)")
 class Hasty(Lines):
     """A short cut that does not say what the way around it says."""
 
@@ -181,6 +191,72 @@ class Shouts(Lines):
         return [(what, piece.upper()) for what, piece in super().feed(to_backend, data)]
 
 
+@framed("Reversed: a head says that it is of the other direction")
+class Reversed(Lines):
+    """Takes requests for responses."""
+
+    def head(self, line: bytes) -> Head:
+        return Head(False)
+
+
+@framed("Airy: a piece of a body is empty")
+class Airy(Lines):
+    """Gives back pieces with nothing in them."""
+
+    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
+        return [*super().feed(to_backend, data), (Mark.BODY, b"")]
+
+
+@framed("Hurried: law 4: an end mark comes outside a message")
+class Hurried(Lines):
+    """Ends twice."""
+
+    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
+        return [*super().feed(to_backend, data), (Mark.REQUEST_END, b"")]
+
+
+@framed("Owing: `owed` is not settled by feeding the other direction")
+class Owing(Lines):
+    """Always has something for the other direction, and never gives it."""
+
+    owed = True
+
+
+@framed("Crowd: law 3: 100001 requests wait; at most 100000 may")
+class Crowd(Lines):
+    """Has no bound for requests that wait."""
+
+    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
+        pieces = super().feed(to_backend, data)
+        if len(data) > 4000:
+            self.waiting.extend([Head(True)] * (WAITING_LIMIT + 1))
+        return pieces
+
+
+@framed("Vague: law 5, on cuts: it is lost for 'no request in 1 bytes'; not cut, for 'no request in [0-9]+ bytes'")
+class Vague(Lines):
+    """Says something else of the same bytes, when they come otherwise."""
+
+    size = 0
+
+    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
+        self.size = len(data)
+        return super().feed(to_backend, data)
+
+    def _lose(self, reason: str) -> None:
+        super()._lose(f"no request in {self.size} bytes")
+
+
+@framed(r"Careless: law 5, on cuts: \[\] wait; not cut, \[b'get d.n'\]")
+class Careless(Lines):
+    """Forgets who waits when a single byte comes."""
+
+    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
+        if to_backend and data == b"\n" and len(self.waiting) > 1:
+            self.waiting.clear()
+        return super().feed(to_backend, data)
+
+
 @framed("Blind: no request is found in a conversation")
 class Blind(Lines):
     """Takes all requests for something that belongs to no exchange."""
@@ -230,6 +306,14 @@ class Glances(Lines):
     def glance(self, to_backend: bool, data: bytes) -> Head | None:
         head = super().glance(to_backend, data)
         return Head(True, {"key": "?"}, alone=True, data=data) if head else None
+
+
+@framed("Stumbles: law 1: UnicodeDecodeError was raised at .*recognized")
+class Stumbles(Lines):
+    """Raises at a glance."""
+
+    def glance(self, to_backend: bool, data: bytes) -> Head | None:
+        return super().glance(to_backend, data) if data.decode("ascii") else None
 
 
 @framed("Shares: connections share no state: .*on connection 1 of two at a time")

@@ -16,7 +16,7 @@ from vaurien.cli import room, spreading
 from vaurien.cli.observing import loops, observers
 from vaurien.cli.state import StateFile
 from vaurien.config import Configuration
-from vaurien.engine import eager
+from vaurien.engine import collector, eager
 from vaurien.engine.clock import Clock
 from vaurien.engine.recorded import Recorded
 from vaurien.errors import BindError, VaurienError
@@ -87,6 +87,7 @@ async def _serve(
             await _start(hub, configuration, state)
             if control:
                 print(await control.start(hub), flush=True)
+            collector.spare()
             with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
                 performance = Performance(hub, clock)
                 performance.begin(configuration)

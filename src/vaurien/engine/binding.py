@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -24,6 +25,9 @@ Bind: TypeAlias = Callable[[Address, int], Awaitable[list[socket.socket]]]
 
 REUSES = hasattr(socket, "SO_REUSEPORT") and hasattr(socket, "send_fds")
 """Whether several processes can listen on one port here: the system shares new clients out among them."""
+
+INHERITS = sys.platform == "linux"
+"""Whether an accepted socket has the options of the listening one, TCP_NODELAY too."""
 
 
 async def bind(address: Address, backlog: int) -> list[socket.socket]:
@@ -144,6 +148,8 @@ def _unbound(family: int, where: tuple[str, int]) -> socket.socket:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if where[0] else 0)
+    if INHERITS:
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return one
 
 

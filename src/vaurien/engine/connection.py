@@ -117,6 +117,7 @@ class Connection:
         else:
             timeout = self.service.config.timeout
             self._dial = Dial(self.loop, self.clock, self.backend_address, timeout, self._dialled)
+            self._dial.start()
 
     def _dialled(self, result: socket.socket | DialError) -> None:
         self._dial = None
@@ -128,9 +129,6 @@ class Connection:
 
     def _connected(self, backend: socket.socket) -> None:
         self.backend = backend
-        for one in (self.client, backend):
-            if one.family != _UNIX:
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._link(backend)
         for active in self.actives.values():
             active.begin()
@@ -139,7 +137,15 @@ class Connection:
         """Go on in the loop."""
         self._links = (Link(self, backend, self.client, False), Link(self, self.client, backend, True))
         self.meter.links = self._links
-        self._chains = Chains(self)
+        self._build()
+
+    def _build(self) -> None:
+        """Put what the plan asks for between the sockets; as long as that is nothing, bytes pass by themselves."""
+        if self._chains is None and self.plan.direct:
+            for link in self._links:
+                link.update()
+            return
+        self._chains = self._chains or Chains(self)
         self._chains.build()
 
     # The plan.
@@ -158,8 +164,8 @@ class Connection:
         self._sync()
         if self.crossing is not None and not self.service.blocking:
             self.crossing.withdraw()
-        if self._chains is not None and not self.over:
-            self._chains.build()
+        if self._links and not self.over:
+            self._build()
 
     @property
     def drawing(self) -> bool:
@@ -253,14 +259,14 @@ class Connection:
         self._end = self._end or ("client closed" if link.to_backend else "backend closed")
         if self._reset_by == link.to_backend:
             self._mirror(link)
-        elif link.to_backend and self._pools and self._chains is not None and self._chains.quiet:
+        elif link.to_backend and self._chains is not None and self._pools and self._chains.quiet:
             self._release_backend()
         elif not link.to_backend and self._stays:
             self._detach()
+        elif self._links[not link.to_backend].finished:
+            self._finish()  # which sends FIN too
         else:
             ending.end_stream(link.destination)
-            if all(link.finished for link in self._links):
-                self._finish()
 
     def failed(self, client_side: bool, link: Link) -> None:
         """The socket of one side failed while *link* used it: what it sent before is delivered, then a reset.
@@ -314,6 +320,8 @@ class Connection:
             return
         for link in self._links:
             link.stop()
+        for active in self.actives.values():
+            active.wait_no_more()
         self.unsettled = True
         if self._links:
             self.loop.call_soon(self.settle)
@@ -338,6 +346,11 @@ class Connection:
             self._finish()
         else:
             self._linger(spared)
+
+    def disown(self) -> None:
+        """Close the sockets and leave the loop alone, see `vaurien.proxy.Proxy.disown`."""
+        for one in self._sockets:
+            one.close()
 
     def _hang_up(self) -> None:
         if self._dial is not None:
@@ -404,11 +417,12 @@ class Connection:
         self.over = True
         self._forget_links()
         self._hang_up()
-        for one in self._sockets:
-            one.close()
+        self.client.close()
+        if self.backend is not None:
+            self.backend.close()
         for active in self.actives.values():
             active.abandon()
-        self.journal.closed(self._end, self.meter.bytes(True).written, self.meter.bytes(False).written)
+        self.journal.closed(self._end, self.meter)
         self.service.forget(self)
 
     @property
@@ -417,8 +431,8 @@ class Connection:
 
     @property
     def _pools(self) -> bool:
-        reuses = bool(getattr(self.service.protocol, "reuse_socket", False))
-        return reuses and self.backend_address == self.service.backend  # not redirected, and nothing has moved
+        """Whether its backend may be another client's, before or after: not redirected, and nothing has moved."""
+        return self.service.reuses and self.backend_address == self.service.backend
 
     @property
     def _stays(self) -> bool:
@@ -449,6 +463,3 @@ class Connection:
         if self._background is None:
             self._background = Background(self.loop, self.plugin_failed)
         return self._background
-
-
-_UNIX = getattr(socket, "AF_UNIX", None)

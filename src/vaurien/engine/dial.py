@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import math
+import functools
 import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
-from vaurien.engine.clock import Clock
+from vaurien.engine.clock import Clock, Timer
 from vaurien.errors import DialError
 from vaurien.model import Address
 
@@ -21,11 +21,24 @@ _LOCAL = "localhost"
 class Dial:
     """One attempt to reach *backend*; calls *done* once, with a connected socket or a `DialError`, unless cancelled.
 
-    The addresses that a name resolves to are tried in the order that the resolver gives, until one accepts or *timeout*
-    seconds are over. A numeric address or a Unix socket takes no detour through the resolver's threads.
+    It begins with `start`, and may be done when that returns: a system connects to itself while it is asked to. The
+    addresses that a name resolves to are tried in the order that the resolver gives, until one accepts or *timeout*
+    seconds are over. A numeric address or a Unix socket takes no detour through the resolver's threads. TCP sockets
+    come without Nagle's delay (TCP_NODELAY), for every chunk is sent as it came.
     """
 
-    __slots__ = ("_backend", "_candidates", "_clock", "_done", "_error", "_loop", "_resolving", "_socket", "_timer")
+    __slots__ = (
+        "_backend",
+        "_candidates",
+        "_clock",
+        "_done",
+        "_error",
+        "_loop",
+        "_resolving",
+        "_socket",
+        "_timeout",
+        "_timer",
+    )
 
     def __init__(
         self,
@@ -35,26 +48,38 @@ class Dial:
         timeout: float,
         done: Callable[[socket.socket | DialError], None],
     ) -> None:
-        self._loop, self._clock, self._backend, self._done = loop, clock, backend, done
+        self._loop, self._clock, self._backend, self._timeout, self._done = loop, clock, backend, timeout, done
         self._candidates: list[tuple[int, Any]] = []
         self._socket: socket.socket | None = None
         self._resolving: asyncio.Task[None] | None = None
+        self._timer: Timer | None = None
         self._error = "no address"
-        within = timeout or math.inf  # zero is no limit, as for the blocking lane's sockets
-        self._timer = clock.call_later(within, lambda: self._fail(f"no answer within {timeout:g} s"))
-        numeric = _numeric(backend)
+
+    def start(self) -> None:
+        """Begin."""
+        numeric = _numeric(self._backend)
         if numeric is not None:
             self._candidates = [numeric]
             self._next()
         else:
-            self._resolving = loop.create_task(self._resolve())
+            self._begin_to_wait()
+            self._resolving = self._loop.create_task(self._resolve())
 
     def cancel(self) -> None:
         """Give up; *done* is not called."""
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._resolving is not None:
             self._resolving.cancel()
         self._drop()
+
+    def _begin_to_wait(self) -> None:
+        """From the first wait on there is a limit to it."""
+        if self._timer is None and self._timeout:  # zero is no limit, as for the blocking lane's sockets
+            self._timer = self._clock.call_later(self._timeout, self._late)
+
+    def _late(self) -> None:
+        self._fail(f"no answer within {self._timeout:g} s")
 
     async def _resolve(self) -> None:
         host = self._backend.host or _LOCAL
@@ -73,16 +98,15 @@ class Dial:
             family, address = self._candidates.pop(0)
             try:
                 self._socket = connecting = socket.socket(family, socket.SOCK_STREAM | _NONBLOCK)
-                if not _NONBLOCK:
-                    connecting.setblocking(False)
-                code = connecting.connect_ex(address)
+                code = _begin(connecting, family, address)
             except OSError as error:
                 self._note(error)
                 continue
             if code in (0, errno.EISCONN):
                 self._connected()
                 return
-            if code in (errno.EINPROGRESS, errno.EWOULDBLOCK) and family != getattr(socket, "AF_UNIX", None):
+            if code in _UNDER_WAY and family != _UNIX:
+                self._begin_to_wait()
                 self._loop.add_writer(connecting.fileno(), self._writable)
                 return
             self._note(OSError(code, os.strerror(code)))
@@ -101,7 +125,8 @@ class Dial:
     def _connected(self) -> None:
         connected, self._socket = self._socket, None
         assert connected is not None  # noqa: S101 - it just connected
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._done(connected)
 
     def _note(self, error: OSError) -> None:
@@ -132,8 +157,25 @@ async def addresses(host: str) -> set[str]:
 
 
 _NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
+_UNIX = getattr(socket, "AF_UNIX", None)
+_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY})
 
 
+def _begin(connecting: socket.socket, family: int, address: Any) -> int:
+    """Ask the system to connect, and return the number of its error, 0 for none."""
+    if not _NONBLOCK:
+        connecting.setblocking(False)
+    if family != _UNIX:
+        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    code = connecting.connect_ex(address)
+    if code == errno.EINPROGRESS and _NONBLOCK:
+        # On one machine the handshake is over by now, but only a second call says so (measured on Linux): without it
+        # the loop would have to watch the socket for the time that this takes.
+        code = connecting.connect_ex(address)
+    return code
+
+
+@functools.lru_cache
 def _numeric(address: Address) -> tuple[int, Any] | None:
     """What to hand to connect(2) for an address that needs no resolver."""
     if address.path is not None:

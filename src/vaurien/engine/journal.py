@@ -7,6 +7,7 @@ from typing import TypeAlias
 from vaurien import events
 from vaurien.engine.recorded import Drawn
 from vaurien.engine.service import Service
+from vaurien.engine.traffic import Meter
 from vaurien.model import Stream
 
 Place: TypeAlias = tuple[Stream | None, int | None]
@@ -89,14 +90,16 @@ class Journal:
         """Something went wrong that is not a fault in play."""
         self._service.emit(events.Failed, connection=self._number, where=where, error=error)
 
-    def closed(self, end: str, sent: int, received: int) -> None:
-        """It is over."""
+    def closed(self, end: str, meter: Meter) -> None:
+        """It is over; *meter* has counted its bytes."""
+        if not self._service.observers:
+            return
         self._service.emit(
             events.Closed,
             connection=self._number,
             peer=self._peer,
-            sent=sent,
-            received=received,
+            sent=meter.bytes(True).written,
+            received=meter.bytes(False).written,
             end=end,
             duration=self.age,
             hits=self._hits,

@@ -6,15 +6,12 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from vaurien.engine.clock import Timer
+from vaurien.engine.clock import SLACK, Timer
 from vaurien.engine.exchange import Message
 
 if TYPE_CHECKING:
     from vaurien.engine.link import Link
     from vaurien.engine.stage import Stage
-
-_EARLY = 50e-6
-"""Seconds that a chunk may leave before its time, so that chunks of one burst share a wake-up."""
 
 
 class DelayLine:
@@ -100,7 +97,7 @@ class DelayLine:
         self._link.settle()
 
     def _is_due(self, due: float) -> bool:
-        return self._stage.leaving or due <= self._link.clock.now() + _EARLY
+        return self._stage.leaving or due <= self._link.clock.now() + SLACK
 
     def _wake(self) -> None:
         if self._room is not None and self.held < self._link.delay_line:

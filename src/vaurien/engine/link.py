@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FULL = 256 * 1024
 """Bytes waiting for the destination above which a sender has to wait."""
 
+CROWD = 64
+"""Answers of our own that wait while a hook acts on these bytes, before whoever causes more has to wait."""
+
 AHEAD = 8 * 1024 * 1024
 """Bytes that may be read ahead, to see the end of the stream, while a hook waits for it."""
 
@@ -129,10 +132,15 @@ class Link:
         if wanted == self._reader:
             return
         if wanted is None:
-            self.loop.remove_reader(self.source.fileno())
+            self._unwatch()
         else:
             self.loop.add_reader(self.source.fileno(), self._read_again if self.connection.service.forgets else wanted)
-        self._reader = wanted
+            self._reader = wanted
+
+    def _unwatch(self) -> None:
+        if self._reader is not None:
+            self._reader = None
+            self.loop.remove_reader(self.source.fileno())
 
     def _read_again(self) -> None:
         """Read until there is nothing to read, in a loop that may not tell of more: see `Service.forgets`."""
@@ -154,7 +162,7 @@ class Link:
             return self._read_ahead if self._watching and len(self._ahead) < AHEAD else None
         if self.pending is not None:
             return None
-        if self.connection.drawing:
+        if self.connection.service.blocking:
             return None if self.connection.claimed else self._read_drawn
         if self.intake is None:
             return self._read_direct
@@ -226,8 +234,11 @@ class Link:
     def _pass_end(self) -> None:
         """The source has nothing more: its end goes where its bytes went."""
         self.ended = True
-        self.update()
-        self._tell_gone()
+        self._unwatch()
+        if self._farewells is not None:
+            self._tell_gone()
+        if not self.closed:
+            self.connection.service.hangups.watch(self.source, self._source_hung_up)
         if self.intake is None:
             self.finish()
         elif not self.busy:  # what was read ahead goes first, see `_next`
@@ -303,6 +314,7 @@ class Link:
         if self.closed:
             return None
         if self._inbox:
+            self._progressed()
             return self._inbox.popleft()
         if self._ahead or (self._watched and self.ended):
             data, self._ahead = self._ahead, b""
@@ -364,9 +376,22 @@ class Link:
 
     async def room(self) -> None:
         """Wait until the destination has taken what is pending."""
-        if self.pending is not None and not self.closed:
-            self._room = self._room or self.loop.create_future()
-            await asyncio.shield(self._room)
+        while self.pending is not None and not self.closed:
+            await self._progress()
+
+    async def turn(self) -> None:
+        """Wait, on behalf of the other link, until the destination takes more and not too much queues up here."""
+        while (self.full or len(self._inbox or ()) > CROWD) and not self.closed:
+            await self._progress()
+
+    async def _progress(self) -> None:
+        self._room = self._room or self.loop.create_future()
+        await asyncio.shield(self._room)
+
+    def _progressed(self) -> None:
+        if self._room is not None:
+            self._room.set_result(None)
+            self._room = None
 
     def write(self, data: bytes) -> None:
         """Send *data*, keeping what the destination does not take now."""
@@ -419,15 +444,19 @@ class Link:
     def _taken(self) -> None:
         self.pending = None
         self.loop.remove_writer(self.destination.fileno())
-        if self._room is not None:
-            self._room.set_result(None)
-            self._room = None
+        self._progressed()
 
     # Failing and stopping.
 
     def _source_failed(self) -> None:
         self.connection.failed(self.to_backend, self)
         self._pass_end()
+
+    def _source_hung_up(self) -> None:
+        """The source was reset after the end of its stream: nothing that is still on its way to it can arrive."""
+        back = self.connection.link(not self.to_backend)
+        if not (back.finished or back.closed):
+            back._destination_failed()
 
     def _destination_failed(self) -> None:
         """The other side is gone: drop what is for it. What it has sent before is still to be read and delivered."""
@@ -446,17 +475,22 @@ class Link:
         """Stop moving bytes; what is under way is lost."""
         if not self.closed:
             self._shut()
-        for task in list(self._tasks or ()):  # also one that runs: its hook has no more to say; and later ones
-            task.cancel()
+        if self._tasks:
+            for task in list(self._tasks):  # also one that runs: its hook has no more to say; and later ones
+                task.cancel()
 
     def _shut(self) -> None:
         self.closed = True
+        if self.ended:
+            self.connection.service.hangups.forget(self.source)
         if self.pending is not None:
             self._taken()
-        self.update()
-        self._tell_gone()
+        self._unwatch()
+        if self._farewells is not None:
+            self._tell_gone()
         for stage in self.stages:
             stage.clear()
         for coroutine in self._inbox or ():
             coroutine.close()
         self._inbox = None
+        self._progressed()

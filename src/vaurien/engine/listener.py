@@ -6,9 +6,10 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from vaurien.engine import binding
-from vaurien.engine.binding import Bind
+from vaurien.engine.binding import INHERITS, Bind
 from vaurien.engine.clock import Clock, Timer
 from vaurien.engine.held import HeldPort
 from vaurien.model import Address
@@ -18,6 +19,10 @@ _BURST = 64
 
 _BACK_OFF = 0.1
 """Seconds without accepting after the system had no room: nginx waits 0.5 s, but a test should not."""
+
+_UNIX = getattr(socket, "AF_UNIX", None)
+_IPV4 = 2
+"""Parts of an address: host and port, where IPv6 has four."""
 
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -92,6 +97,13 @@ class Listener:
             self._sockets, self._held = [], []
             binding.unlink(self._address)
 
+    def disown(self) -> None:
+        """Close the sockets and leave the loop alone, see `vaurien.proxy.Proxy.disown`."""
+        for listening in self._sockets:
+            listening.close()
+        for held in self._held:
+            held.close()
+
     def _resume(self) -> None:
         self._timer = None
         self._listening = True
@@ -126,6 +138,8 @@ class Listener:
                     return
                 continue  # this client left before it was accepted (accept(2), "Error handling")
             client.setblocking(False)
+            if not INHERITS and listening.family != _UNIX:
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._accepted(client, _name(peer))
             if not self._listening:  # the proxy was stopped meanwhile
                 return
@@ -138,7 +152,9 @@ class Listener:
         self._timer = self._clock.call_later(_BACK_OFF, self._resume)
 
 
-def _name(peer: object) -> str:
-    if isinstance(peer, tuple):
-        return str(Address(str(peer[0]).removeprefix("::ffff:"), int(peer[1])))
-    return "unix"
+def _name(peer: Any) -> str:
+    if not isinstance(peer, tuple):
+        return "unix"
+    if len(peer) == _IPV4:
+        return f"{peer[0]}:{peer[1]}"
+    return str(Address(str(peer[0]).removeprefix("::ffff:"), int(peer[1])))

@@ -9,7 +9,6 @@ timers, transports, signals and subprocesses stay as they are.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import math
 import select
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
 Callback = Callable[[], object]
+Callbacks = dict[int, Callback]
+"""By the numbers of their files."""
+
 Facts = TypeVarTuple("Facts")
 
 if sys.platform == "linux":
@@ -40,23 +42,23 @@ if sys.platform == "linux":
 
         def add_reader(self, fd: FileDescriptorLike, callback: Callable[[*Facts], Any], *args: *Facts) -> None:
             """Call *callback* whenever *fd* can be read, or has failed."""
-            self._files.watch(
-                self._files.readers, _number(fd), functools.partial(callback, *args) if args else callback
-            )
+            files = self._files
+            files.watch(fd, functools.partial(callback, *args) if args else callback, _IN, files.readers, files.writers)
 
         def add_writer(self, fd: FileDescriptorLike, callback: Callable[[*Facts], Any], *args: *Facts) -> None:
             """Call *callback* whenever *fd* can be written, or has failed."""
-            self._files.watch(
-                self._files.writers, _number(fd), functools.partial(callback, *args) if args else callback
+            files = self._files
+            files.watch(
+                fd, functools.partial(callback, *args) if args else callback, _OUT, files.writers, files.readers
             )
 
         def remove_reader(self, fd: FileDescriptorLike) -> bool:
-            """Watch *fd* for reading no more; whether it was."""
-            return self._files.forget(self._files.readers, _number(fd))
+            """Watch *fd* for reading no more; whether it was. asyncio takes its own (`sock_recv`…) away so, too."""
+            return self._files.forget(fd, self._files.readers, _OUT, self._files.writers) or super().remove_reader(fd)
 
         def remove_writer(self, fd: FileDescriptorLike) -> bool:
-            """Watch *fd* for writing no more; whether it was."""
-            return self._files.forget(self._files.writers, _number(fd))
+            """Watch *fd* for writing no more; whether it was. asyncio takes its own (`sock_connect`…) away so, too."""
+            return self._files.forget(fd, self._files.writers, _IN, self._files.readers) or super().remove_writer(fd)
 
         def _raised(self, callback: Callback, error: Exception) -> None:
             self.call_exception_handler({"message": f"the readiness callback {callback!r} raised", "exception": error})
@@ -69,44 +71,41 @@ if sys.platform == "linux":
         """
 
         def __init__(self, raised: Callable[[Callback, Exception], None]) -> None:
-            self.readers: dict[int, Callback] = {}
-            self.writers: dict[int, Callback] = {}
+            self.readers: Callbacks = {}
+            self.writers: Callbacks = {}
             self._raised = raised
             self._epoll = select.epoll()
             self._gone: set[int] = set()
             """Files that left during this batch. What it still says of them is not about a new file of that number."""
             self._asyncio = selectors.EpollSelector()
             self._asyncio_ready = False
-            self.watch(self.readers, self._asyncio.fileno(), self._note)
+            self.watch(self._asyncio.fileno(), self._note, _IN, self.readers, self.writers)
 
-        def watch(self, callbacks: dict[int, Callback], fd: int, callback: Callback) -> None:
-            """Make *callback* that of *fd* among *callbacks*."""
-            before = self._interest(fd)
-            known = callbacks.get(fd)
-            callbacks[fd] = callback
-            if known is not None:
-                return
-            try:
-                (self._epoll.modify if before else self._epoll.register)(fd, self._interest(fd))
-            except BaseException:
-                del callbacks[fd]
-                raise
+        def watch(
+            self, fd: FileDescriptorLike, callback: Callback, event: int, mine: Callbacks, others: Callbacks
+        ) -> None:
+            """Call *callback* on *event*: it is one of *mine*, and *others* are those of the other event."""
+            number = fd if isinstance(fd, int) else fd.fileno()
+            if number in others and number not in mine:
+                self._epoll.modify(number, _IN | _OUT)
+            elif number not in mine:
+                self._epoll.register(number, event)
+            mine[number] = callback
 
-        def forget(self, callbacks: dict[int, Callback], fd: int) -> bool:
-            """Have no callback for *fd* among *callbacks*; whether there was one."""
-            if callbacks.pop(fd, None) is None:
+        def forget(self, fd: FileDescriptorLike, mine: Callbacks, left: int, others: Callbacks) -> bool:
+            """Have no callback for *fd* among *mine*; whether there was one. *others* are for the event *left*."""
+            number = fd if isinstance(fd, int) else fd.fileno()
+            if mine.pop(number, None) is None:
                 return False
-            interest = self._interest(fd)
-            with contextlib.suppress(OSError):  # it was closed before
-                if interest:
-                    self._epoll.modify(fd, interest)
+            try:
+                if number in others:
+                    self._epoll.modify(number, left)
                 else:
-                    self._gone.add(fd)
-                    self._epoll.unregister(fd)
+                    self._gone.add(number)
+                    self._epoll.unregister(number)
+            except OSError:  # it was closed before
+                return True
             return True
-
-        def _interest(self, fd: int) -> int:
-            return (_IN if fd in self.readers else 0) | (_OUT if fd in self.writers else 0)
 
         def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
             """Wait at most *timeout* seconds, call whom it concerns, and return what asyncio has to see to."""
@@ -164,7 +163,3 @@ def _whole(timeout: float | None) -> float:
     if timeout is None:
         return -1
     return math.ceil(timeout * 1e3) * 1e-3 if timeout > 0 else 0
-
-
-def _number(file: FileDescriptorLike) -> int:
-    return file if isinstance(file, int) else file.fileno()

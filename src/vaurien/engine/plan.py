@@ -104,6 +104,8 @@ class Plan:
         self.calm = not (self.draws or self.hooked or self.blocking)
         """Whether nothing in it acts on bytes or exchanges."""
         self.framed = self._needs_framing()
+        self.direct = not (self.framed or self.on_data(True) or self.on_data(False))
+        """Whether nothing in it has to see the bytes."""
 
     def _needs_framing(self) -> bool:
         """Whether exchanges must be told apart.
@@ -155,17 +157,29 @@ class Plan:
 
 
 def _check_scope(entry: Entry) -> None:
-    """Refuse a fault that is for exchanges, by its scope or by what it matches, if it does not act on exchanges."""
-    if entry.of_mix or not entry.per_exchange:
+    """Refuse a fault that is for exchanges, or for chunks, if it does not act on these. Raises `OptionError`."""
+    if entry.of_mix:
         return
-    on_some = not entry.hooks.isdisjoint(_EXCHANGE_HOOKS | _DATA_HOOKS) and not entry.handles("on_start")
-    if (entry.hooks and not on_some) or entry.blocking:
-        option, value = ("match", dict(entry.fault.match)) if entry.matcher.by_exchange else ("scope", "exchange")
-        raise OptionError(
-            f"fault {entry.name!r} {option}",
-            value,
-            f"no choice of exchanges: {entry.fault.behavior!r} acts on whole connections",
-        )
+    fault = entry.fault
+    if fault.scope is Scope.CHUNK and not _acts_on_chunks(entry):
+        acts = "exchanges" if entry.handles(*_EXCHANGE_HOOKS) else "whole connections"
+        wanted = f"no choice of chunks: {fault.behavior!r} acts on {acts}"
+        raise OptionError(f"fault {fault.name!r} scope", "chunk", wanted)
+    if entry.per_exchange and not _acts_on_exchanges(entry):
+        option, value = ("match", dict(fault.match)) if entry.matcher.by_exchange else ("scope", "exchange")
+        wanted = f"no choice of exchanges: {fault.behavior!r} acts on whole connections"
+        raise OptionError(f"fault {fault.name!r} {option}", value, wanted)
+
+
+def _acts_on_chunks(entry: Entry) -> bool:
+    """Whether its acts are for chunks alone; what does nothing may be for anything."""
+    whole = entry.handles("on_connect", "on_start", *_EXCHANGE_HOOKS)
+    return not entry.blocking and (not entry.hooks or (entry.handles("on_data") and not whole))
+
+
+def _acts_on_exchanges(entry: Entry) -> bool:
+    acts = entry.handles(*_EXCHANGE_HOOKS, *_DATA_HOOKS) and not entry.handles("on_start")
+    return not entry.blocking and (not entry.hooks or acts)
 
 
 def _check_choices(entry: Entry) -> None:

@@ -93,7 +93,8 @@ class Meter:
         total = self._gone[to_backend]
         if self.links:
             link = self.links[to_backend]
-            total += Bytes(link.moved + link.withheld, link.moved)
+            moved = Bytes(link.moved + link.withheld, link.moved)
+            total = total + moved if total is not _NOTHING else moved
         if self.lane is not None:
             forwarded = self.lane.sent if to_backend else self.lane.received
             total += Bytes(forwarded, forwarded)
@@ -106,8 +107,9 @@ class Meter:
 
     def forget(self) -> None:
         """The links and the lane of this moment are gone."""
-        self._gone = (self.bytes(False), self.bytes(True))
-        self.links, self.lane = (), None
+        if self.links or self.lane is not None:
+            self._gone = (self.bytes(False), self.bytes(True))
+            self.links, self.lane = (), None
 
 
 class Traffic:
@@ -119,7 +121,7 @@ class Traffic:
     def __init__(self, ordinals: Sequence[int] = ALL) -> None:
         self._ordinals = ordinals
         self.accepted = 0
-        self._over = {True: Bytes(), False: Bytes()}
+        self._over = [_NOTHING, _NOTHING]  # to the client, to the backend
 
     def number(self) -> int:
         """One more connection was accepted: its ordinal."""
@@ -128,7 +130,8 @@ class Traffic:
 
     def add(self, meter: Meter) -> None:
         """The connection of *meter* is over."""
-        self._over = {to_backend: total + meter.bytes(to_backend) for to_backend, total in self._over.items()}
+        for to_backend in (False, True):
+            self._over[to_backend] += meter.bytes(to_backend)
 
     def with_open(self, to_backend: bool, meters: Iterable[Meter]) -> Bytes:
         """The totals of a direction, those of open connections included."""

@@ -15,7 +15,7 @@ from vaurien.library.steered import TIMEOUT, Steered
 class AsyncProxy(Steered):
     """A proxy in the running asyncio loop.
 
-    ::
+    ``async with`` starts it, and closes it at the end of the block::
 
         async with vaurien.AsyncProxy(backend="127.0.0.1:6379", protocol="redis") as proxy:
             with proxy.fault("latency", latency=100):

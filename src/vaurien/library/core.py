@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -112,6 +113,7 @@ class Core:
         await self.proxy.start()
         self._loop = asyncio.get_running_loop()
         self._thread, self._process = threading.get_ident(), os.getpid()
+        _started.add(self)
         if self._schedule.steps:
             self._play(Clock(self._loop))
 
@@ -176,3 +178,17 @@ class Core:
             timeout,
             lambda: f"fault {fault!r} has acted {record.hits(fault)} times, not {count},",
         )
+
+
+_started: weakref.WeakSet[Core] = weakref.WeakSet()
+
+
+def _disown() -> None:
+    """This is a forked child: what is open is the parent's."""
+    for core in _started:
+        if not core.closed:
+            core.proxy.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown)

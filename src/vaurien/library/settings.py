@@ -1,8 +1,9 @@
 """What a proxy is told when it is made: the options of the command line, as keywords.
 
 They mean what they mean there, in the same units, and go through the same checks: a duration is a number of seconds or
-text such as ``"500ms"``, a fault is text as for ``--fault``, or a table. What is spelled otherwise than on the command
-line is spelled as in ``[[proxy]]``: *listen* for ``--proxy``, *mix* for ``--behavior``.
+text such as ``"500ms"``, a fault is text as for ``--fault``, or a table. An address may be a pair of host and port too,
+or anything that has both. What is spelled otherwise than on the command line is spelled as in ``[[proxy]]``: *listen*
+for ``--proxy``, *mix* for ``--behavior``. No file is read, and no variable of the environment.
 """
 
 from __future__ import annotations
@@ -56,10 +57,13 @@ class Settings(TypedDict, total=False):
 SPELLINGS: Mapping[str, str] = {"listen": "proxy", "mix": "behavior", "faults": "fault"}
 """Keywords that are options of another name on the command line."""
 
-APART = frozenset({"protocol_options", "mix_options"})
-"""Keywords that are whole sections of a file."""
+APART: Mapping[str, str] = {
+    "protocol_options": "The protocol's options, by name",
+    "mix_options": "The options of behaviors in the mix, by the behavior's name",
+}
+"""Keywords that are whole sections of a file, and what they mean."""
 
-_DEFAULTS: Settings = {"listen": "127.0.0.1:0", "mix": "", "name": "vaurien"}
+DEFAULTS: Settings = {"listen": "127.0.0.1:0", "mix": "", "name": "vaurien"}
 """Any port that is free, no fault, and a name, because dice depend on it."""
 
 
@@ -73,7 +77,7 @@ def configure(backend: Where, given: Settings, owner: str = "Proxy") -> Configur
     for keyword in given:
         if keyword not in known:
             raise UnknownName(f"argument of {owner}", keyword, ["backend", *known])
-    settings: Settings = {**_DEFAULTS, **given}
+    settings: Settings = {**DEFAULTS, **given}
     layer = dict(_layer(settings))
     layer["vaurien", "backend"] = _said("backend", _address("backend", backend))
     return config.load(layer, {})

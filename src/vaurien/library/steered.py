@@ -20,7 +20,7 @@ from vaurien.model import Address, Fault, Mix, Policy, Scope, Stream, Window
 TIMEOUT = 10.0
 """Seconds that a test waits for a fact, if it does not say how long."""
 
-_OUTAGE = "down"
+_OUTAGE = Fault(name="down", behavior="refuse")
 
 StreamName: TypeAlias = Stream | Literal["upstream", "downstream", "both"]
 ScopeName: TypeAlias = Scope | Literal["connection", "exchange", "chunk"]
@@ -75,6 +75,11 @@ class Steered:
     def port(self) -> int:
         """The port of `address`."""
         return self.address.port
+
+    @property
+    def policy(self) -> Policy:
+        """The mix and the faults of this moment."""
+        return self._core.proxy.policy
 
     def url(self, scheme: str) -> str:
         """``scheme://host:port``. Raises `VaurienError` when it listens on a Unix socket."""
@@ -141,20 +146,20 @@ class Steered:
         fields = {"name": name, "stream": stream, "probability": probability, "scope": scope, "ttl": ttl}
         made = faults.read(behavior, {**fields, "window": window, "match": match, "options": options}, more)
         self._core.call(lambda: self._add(made))
+        self._core.record.expect(Mix(), made)
         return Change(made, self._remove)
 
     def _add(self, fault: Fault) -> None:
-        there = self._core.proxy.policy.faults
+        there = self.policy.faults
         if any(one.name == fault.name for one in there):
             raise Conflict("fault", fault.name)
         self._set(faults=(*there, fault))
-        self._core.record.expect(Mix(), fault)
 
     def _remove(self, change: Change[Fault]) -> None:
         """Take a fault away, and not another one that has got its name since."""
 
         def remove() -> None:
-            there = self._core.proxy.policy.faults
+            there = self.policy.faults
             if any(one is change.value for one in there):
                 self._set(faults=tuple(one for one in there if one is not change.value))
 
@@ -164,10 +169,12 @@ class Steered:
     def mix(self, mix: str, /, **options: Options) -> Change[Mix]:
         """Replace the mix: ``proxy.mix("20:error,10:delay", delay={"sleep": 2})``; an empty one is no mix.
 
-        *options* are those of behaviors, by name. When it is removed the mix of before is back. Raises `UnknownName`
-        and `OptionError`.
+        *options* are those of behaviors, by name; what they do not say, *mix_options* of the beginning does. When it is
+        removed the mix of before is back. Raises `UnknownName` and `OptionError`.
         """
-        made = configure(self.backend, {**self._given, "mix": mix, "mix_options": options})
+        first = self._given.get("mix_options") or {}
+        both = {name: {**first.get(name, {}), **options.get(name, {})} for name in {**first, **options}}
+        made = configure(self.backend, {**self._given, "mix": mix, "mix_options": both})
         for text in made.warnings:
             warnings.warn(text, stacklevel=2)
         change = Change(made.proxies[0].policy.mix, self._restore)
@@ -191,7 +198,7 @@ class Steered:
             self._core.call(restore)
 
     def _set(self, **what: Any) -> None:
-        policy: Policy = msgspec.structs.replace(self._core.proxy.policy, **what)
+        policy: Policy = msgspec.structs.replace(self.policy, **what)
         self._core.proxy.set_policy(policy)
 
     def down(self) -> Change[Fault]:
@@ -199,15 +206,16 @@ class Steered:
 
         Open connections see FIN, or RST where they have sent what was not read. It is the fault ``refuse`` under the
         name ``down``; use it in a ``with`` block, or call `up`. Does no more when it is down already.
+
+        Raises `Conflict` when there is another fault of that name.
         """
         return Change(self._core.call(self._fall), self._remove)
 
     def _fall(self) -> Fault:
-        there = self._core.proxy.policy.faults
-        outage = next((one for one in there if one.name == _OUTAGE), None)
+        outage = next((one for one in self.policy.faults if one == _OUTAGE), None)
         if outage is None:
-            outage = Fault(name=_OUTAGE, behavior="refuse")
-            self._set(faults=(*there, outage))
+            outage = msgspec.structs.replace(_OUTAGE)  # one of its own: faults are taken back by identity
+            self._add(outage)
         self._core.proxy.drop_connections()
         return outage
 
@@ -215,8 +223,8 @@ class Steered:
         """End what `down` began: listen again, on the same port. Does nothing when it is up."""
 
         def rise() -> None:
-            there = self._core.proxy.policy.faults
-            self._set(faults=tuple(one for one in there if one.name != _OUTAGE))
+            there = self.policy.faults
+            self._set(faults=tuple(one for one in there if one != _OUTAGE))
 
         self._core.call(rise)
 

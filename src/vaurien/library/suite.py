@@ -19,9 +19,9 @@ _COMPLAINTS = 5
 
 
 class Proxies:
-    """Makes proxies for a test: called as `Proxy` is, it gives one that is started.
+    """Makes proxies for a test.
 
-    ::
+    Called as `Proxy` is, it gives one that is started::
 
         proxy = vaurien(backend="127.0.0.1:6379", protocol="redis")
 
@@ -29,8 +29,13 @@ class Proxies:
     """
 
     def __init__(self, seed: str) -> None:
-        self.seed = seed
+        self._seed = seed
         self._made: list[Steered] = []
+
+    @property
+    def seed(self) -> str:
+        """What the dice of this test begin with: ``--vaurien-seed``, and the test."""
+        return self._seed
 
     def __call__(self, backend: Where, **settings: Unpack[Settings]) -> Proxy:
         """A started proxy. Raises as `Proxy` does."""
@@ -46,7 +51,7 @@ class Proxies:
 
     def _completed(self, settings: Settings) -> Settings:
         count = len(self._made)
-        return {"seed": self.seed, "name": f"vaurien-{count + 1}" if count else "vaurien", **settings}
+        return {"seed": self._seed, "name": f"vaurien-{count + 1}" if count else "vaurien", **settings}
 
     def close(self) -> None:
         """Close those that are not closed yet, the last one first."""

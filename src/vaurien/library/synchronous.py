@@ -16,7 +16,7 @@ from vaurien.library.steered import TIMEOUT, Steered
 class Proxy(Steered):
     """A proxy in a thread of its own, for plain synchronous code.
 
-    ::
+    ``with`` starts it, and closes it at the end of the block::
 
         with vaurien.Proxy(backend="127.0.0.1:6379", protocol="redis") as proxy:
             client = redis.Redis.from_url(proxy.url("redis"))
@@ -24,8 +24,8 @@ class Proxy(Steered):
                 client.get("key")
 
     It listens on a free port of 127.0.0.1 if not told otherwise. All proxies of a process share the thread, which is
-    there while one of them is. A forked child has none of them: there, calls raise, and `close` does nothing; as after
-    every fork, the sockets that were open have a copy in the child until it ends or starts another program.
+    there while one of them is. After a fork the proxies are the parent's: in the child their sockets are closed, calls
+    raise, and `close` does nothing; it can make its own.
 
     Raises `UnknownName` and `OptionError` for what is wrong with the arguments, before anything is opened.
     """
@@ -48,6 +48,8 @@ class Proxy(Steered):
 
     def close(self, grace: float = 0.0) -> None:
         """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
+        if self._core.at_home and self._core.open:
+            raise self._own_thread()
         with self._closing:
             home, self._home = self._home, None
         if home is not None and not self._core.forked:
@@ -75,8 +77,11 @@ class Proxy(Steered):
         self._core.usable()
         assert self._home is not None  # noqa: S101 - it is usable
         if self._core.at_home:
-            raise VaurienError(f"{self._core.who}: its own thread cannot wait for it; expected another thread")
+            raise self._own_thread()
         return self._home
+
+    def _own_thread(self) -> VaurienError:
+        return VaurienError(f"{self._core.who}: its own thread cannot wait for it; expected another thread")
 
     def __enter__(self) -> Self:
         return self.start()

@@ -53,8 +53,7 @@ class Transcript:
         """Feed *data*, and check laws 1 to 4."""
         self.fed[to_backend] += data
         lost = self.framing.lost
-        pieces = self._recognized(to_backend, data) if self._calm else self._pieces(to_backend, data)
-        self._add(to_backend, pieces, just_lost=lost != self.framing.lost)
+        self._add(to_backend, self._pieces(to_backend, data), just_lost=lost != self.framing.lost)
         if self.framing.owed:
             self._add(not to_backend, self._pieces(not to_backend, b""), just_lost=False)
             if self.framing.owed:
@@ -99,10 +98,10 @@ class Transcript:
         for side, word in ((True, "to the backend"), (False, "to the client")):
             for number, (mine, others) in enumerate(_pairs(self.framed()[side], other.framed()[side]), 1):
                 if mine != others:
-                    other.fail(f"{law}: event {number} {word} is {short(others)}, and {self.cut} {short(mine)}")
+                    other.fail(f"{law}: event {number} {word} is {short(others)}; {self.cut}, it is {short(mine)}")
         if self.framing.lost != other.framing.lost:
-            other.fail(f"{law}: it is lost for {other.framing.lost!r}, and {self.cut} for {self.framing.lost!r}")
-        other.fail(f"{law}: {short(other.waiting())} wait, and {self.cut} {short(self.waiting())}")
+            other.fail(f"{law}: it is lost for {other.framing.lost!r}; {self.cut}, for {self.framing.lost!r}")
+        other.fail(f"{law}: {short(other.waiting())} wait; {self.cut}, {short(self.waiting())}")
 
     def _found(self) -> tuple[object, ...]:
         return self.framing.lost, self.framed(), self.waiting()
@@ -110,17 +109,20 @@ class Transcript:
     def _pieces(self, to_backend: bool, data: bytes | None) -> list[Piece]:
         """The pieces of *data*, or those of the end of the stream."""
         try:
-            return self.framing.end(to_backend) if data is None else self.framing.feed(to_backend, data)
+            if data is None:
+                return self.framing.end(to_backend)
+            recognized = self._recognized(to_backend, data) if self._calm and data else []
+            return recognized or self.framing.feed(to_backend, data)
         except Exception as error:  # law 1: whatever a framer raises is wrong
             shown = "the end of the stream" if data is None else short(data)
             what = f"law 1: {type(error).__name__} was raised at {shown}: {error} ({self.cut})"
             raise AssertionError(f"{type(self.protocol).__name__}: {what}") from error
 
     def _recognized(self, to_backend: bool, data: bytes) -> list[Piece]:
-        """What the engine does while no fault is in play."""
+        """What the engine does while no fault is in play; nothing, where it has to read."""
         head = self.framing.recognize(to_backend, data)
         if head is None:
-            return self._pieces(to_backend, data)
+            return []
         body = data[len(head.data) :]
         end = Mark.REQUEST_END if to_backend else Mark.RESPONSE_END
         return [(head, head.data), *([(Mark.BODY, body)] if body else []), (end, b"")]

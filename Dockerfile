@@ -1,0 +1,19 @@
+# A drop-in for ghcr.io/shopify/toxiproxy: the server is the entry point, and its interface is on port 8474.
+#
+#     docker build -t vaurien .
+#     docker run --rm -p 8474:8474 -p 26379:26379 vaurien
+#
+# What else is in it: docker run --rm --entrypoint vaurien vaurien --help
+FROM python:3.13-slim AS build
+WORKDIR /build
+COPY pyproject.toml README.md LICENSE ./
+COPY src src
+RUN python -m venv /opt/vaurien && /opt/vaurien/bin/pip install --no-cache-dir .
+
+FROM python:3.13-slim
+COPY --from=build /opt/vaurien /opt/vaurien
+ENV PATH=/opt/vaurien/bin:$PATH
+USER 65534
+EXPOSE 8474
+ENTRYPOINT ["toxiproxy-server"]
+CMD ["-host=0.0.0.0"]

@@ -1,0 +1,65 @@
+"""What tests of all behaviors know of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vaurien import plugins
+from vaurien.hooks import overridden
+from vaurien.model import Scope
+
+NAMES = plugins.names("behavior")
+
+# Options with which it acts, for those that do nothing, or nothing for long, by default.
+ACTING: dict[str, dict[str, Any]] = {
+    "bandwidth": {"rate": 2},
+    "coalesce": {"size": 40, "wait": 23},
+    "inject": {"data": "x"},
+    "latency": {"latency": 15, "jitter": 5},
+    "limit_data": {"bytes": 100},
+    "limit_time": {"after": 105},
+    "packet_loss": {"loss_rate": 0.3, "correlation": 0.5},
+    "replace": {"pattern": "0", "by": "1"},
+    "reset_peer": {"timeout": 105},
+    "slicer": {"average_size": 3, "size_variation": 2, "delay": "1ms"},
+    "slow_close": {"delay": 105},
+    "timeout": {"timeout": 105},
+}
+NOT_FOR_TCP = {"duplicate_request", "http_headers", "http_status", "malformed_body", "truncate_body"}
+LOSSY = {"corrupt", "inject", "replace"}
+
+# Those that every byte comes through, with options that keep the time short.
+TRANSPARENT: dict[str, dict[str, Any]] = {
+    "bandwidth": {"rate": 20_000},
+    "coalesce": {},
+    "corrupt": {"rate": 0},
+    "delay": {"sleep": 0.01},
+    "dummy": {},
+    "inject": {},
+    "latency": {"latency": 3, "jitter": 3, "distribution": "pareto"},
+    "limit_data": {"bytes": "1GB"},
+    "limit_time": {"after": "1h"},
+    "noop": {},
+    "packet_loss": {"loss_rate": 0.01, "rto": 2},
+    "replace": {"pattern": "there is no such thing"},
+    "reset_peer": {"timeout": "1h"},
+    "slicer": {"average_size": 500, "size_variation": 400},
+    "slow_accept": {"delay": 5},
+    "slow_close": {"delay": 5},
+    "transient": {"agitate": 0},
+}
+
+OF_CONNECTIONS = {"limit_time", "reset_peer", "slow_accept", "timeout"}
+"""Those that act on whole connections, and are refused for single exchanges and chunks."""
+
+OF_CHUNKS = {name for name in NAMES if "on_data" in overridden(plugins.find(name, "behavior").target)} - OF_CONNECTIONS
+OF_NOTHING = {"dummy", "noop"}
+
+
+def suits(name: str, scope: Scope) -> bool:
+    """Whether dice for *scope* mean anything to the behavior *name*."""
+    if scope is Scope.CONNECTION or name in OF_NOTHING:
+        return True
+    if scope is Scope.CHUNK:
+        return name in OF_CHUNKS
+    return name not in {*OF_CONNECTIONS, "refuse"}
