@@ -7,7 +7,6 @@ import datetime as dt
 import itertools
 import resource
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from benchmarks import machine, rounds, rows
 from benchmarks.backends import backends
 from benchmarks.errors import BenchmarkError
 from benchmarks.measures import FULL, QUICK, Effort
-from benchmarks.processes import ROOT
+from benchmarks.processes import ROOT, end_in_order
 from benchmarks.report import Report
 from benchmarks.rows.row import Row
 
@@ -42,7 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.show:
         print(Report.parse(given.show.read_bytes()).tables())
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds, as Ctrl-C does
     command = shlex.join(["python", "-m", "benchmarks", *(sys.argv[1:] if arguments is None else arguments)])
     try:
         chosen = rows.chosen(given.rows.split(","))
@@ -92,4 +90,5 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main())

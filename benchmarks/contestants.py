@@ -38,11 +38,11 @@ class Kind(enum.StrEnum):
 
     NONE = "no proxy"
     HAPROXY = "HAProxy"
-    ASYNCIO = "asyncio"
+    OWN = "own loop"
     UVLOOP = "uvloop"
 
 
-LOOPS: Mapping[Kind, tuple[str, ...]] = {Kind.ASYNCIO: (), Kind.UVLOOP: ("--uvloop",)}
+LOOPS: Mapping[Kind, tuple[str, ...]] = {Kind.OWN: (), Kind.UVLOOP: ("--uvloop",)}
 """The event loops that Vaurien can run in, and how the command line asks for each."""
 
 
@@ -87,6 +87,11 @@ def with_passes(kind: Kind, count: int) -> Contestant:
 def with_handler(kind: Kind) -> Contestant:
     """In the blocking lane: each connection is in the hands of a handler that does nothing."""
     return Contestant(kind, "a handler", ("--behavior", f"100:{faults.__name__}.{faults.Copy.__name__}"), share=0.2)
+
+
+def with_workers(kind: Kind, count: int) -> Contestant:
+    """With *count* processes that have the connections."""
+    return Contestant(kind, f"{count} workers", ("--workers", str(count)))
 
 
 def with_fault(kind: Kind, fault: str) -> Contestant:

@@ -10,10 +10,10 @@ import msgspec
 WARM_UP = 0.2
 """The share of a run, at its start, in which a process may grow as it likes."""
 
-SHARE = 0.05
+SHARE = 0.1
 """How much of its median a figure may grow over the rest."""
 
-LEAST: Mapping[str, float] = {"resident KB": 1024, "descriptors": 10, "tasks": 10, "threads": 1}
+LEAST: Mapping[str, float] = {"resident KB": 1024, "descriptors": 10, "tasks": 10, "threads": 1, "objects": 1000}
 """What a figure may grow in any case: they go up and down with the faults of the moment."""
 
 AT_REST = ("descriptors", "tasks")

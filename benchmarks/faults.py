@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 
@@ -35,9 +36,10 @@ class Copy:
 
 
 class Census(Behavior, frozen=True):
-    """Answer each request with what lives in the proxy's process: its tasks and its threads, as JSON."""
+    """Answer each request with what lives in the process, as JSON: tasks, threads, the collector's objects."""
 
     async def on_request(self, exchange: Exchange) -> None:
         """Count, and answer."""
-        living = {"tasks": len(asyncio.all_tasks()), "threads": threading.active_count()}
+        objects = len(gc.get_objects())
+        living = {"tasks": len(asyncio.all_tasks()), "threads": threading.active_count(), "objects": objects}
         exchange.reply(Reply(msgspec.json.encode(living), close=True))

@@ -128,15 +128,14 @@ def _clients(panel: Axes, by_count: Mapping[int, Medians]) -> None:
 
 
 def _faults(panel: Axes, medians: Medians) -> None:
-    """Lines: requests, by the number of no-op faults, as a ratio to none."""
+    """Lines: processor time of a request, by the number of no-op faults."""
     for loop in LOOPS:
         of_loop = [(count, medians.get(str(with_passes(loop, count)))) for count in FAULTS]
-        none = medians.get(loop, {}).get(measures.RATE, 1.0)
-        points = [(count, figures[measures.RATE] / none) for count, figures in of_loop if figures]
+        points = [(count, figures[measures.CPU_REQUEST]) for count, figures in of_loop if figures]
         panel.plot(*_columns(points), marker="o", color=_COLOURS[loop], label=loop)
     panel.set_ylim(bottom=0)
     panel.set_xlabel("no-op faults, in both directions")
-    panel.set_title("Faults: redis GET per second, as a ratio to none")
+    panel.set_title("Faults: processor time, µs per redis GET")
     panel.legend(frameon=False)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,22 +31,43 @@ Command = Callable[[int, Path], Sequence[str]]
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A program that listens on *port* of the loopback."""
+    """A program that listens on *port* of the loopback, with the processes that it has started."""
 
     port: int
     pid: int
 
     def cpu(self) -> float:
         """Seconds of processor time so far, user and system, all threads; in steps of a clock tick (proc(5))."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * _TICK
+        return sum(map(_cpu, self.family()))
 
     def resident(self) -> int:
-        """Bytes of memory that are resident (VmRSS, proc(5))."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-        raise BenchmarkError(f"process {self.pid} has ended")
+        """Bytes of memory that are resident (VmRSS, proc(5)); what processes share counts for each."""
+        return sum(map(_resident, self.family()))
+
+    def family(self) -> list[int]:
+        """Its process id, and those of its children. Raises `BenchmarkError` when it has ended."""
+        try:
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        except FileNotFoundError:
+            raise BenchmarkError(f"process {self.pid} has ended") from None
+        return [self.pid, *map(int, children.split())]
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * _TICK
+
+
+def _resident(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise BenchmarkError(f"process {pid} has ended")
+
+
+def end_in_order() -> None:
+    """Have SIGTERM unwind this program, as Ctrl-C does, so that it ends what it started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def program(name: str) -> str:

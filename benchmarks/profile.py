@@ -20,7 +20,7 @@ from benchmarks import loads
 from benchmarks.backends import Backends, backends
 from benchmarks.contestants import DEFAULT, Contestant, Kind, reached_by, with_handler, with_passes
 from benchmarks.errors import BenchmarkError
-from benchmarks.processes import ROOT, Process, program
+from benchmarks.processes import ROOT, Process, end_in_order, program
 
 FOLDER = ROOT / "build" / "profile"
 RATE = 500
@@ -115,8 +115,11 @@ def traced(contestant: Contestant, name: str, seconds: int) -> Iterator[str]:
                 amount = load(reached.port, seconds)
             finally:
                 watcher.send_signal(signal.SIGINT)
-                watcher.communicate(timeout=loads.PATIENCE)
-        yield from counted(output.read_text(), amount, unit)
+                _, said = watcher.communicate(timeout=loads.PATIENCE)
+        table = output.read_text() if output.exists() else ""
+        if not table:
+            raise BenchmarkError(f"strace failed: {said.decode().strip()}")
+        yield from counted(table, amount, unit)
 
 
 def _server(servers: Backends, name: str) -> Process:
@@ -164,4 +167,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main())

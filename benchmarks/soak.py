@@ -27,7 +27,7 @@ from benchmarks.contestants import PROGRAM, QUIET
 from benchmarks.drift import AT_REST, Figures, Sample, Soak, drifts
 from benchmarks.errors import BenchmarkError
 from benchmarks.page import RESULTS
-from benchmarks.processes import Process, free_port, program, started
+from benchmarks.processes import Process, end_in_order, free_port, program, started
 from benchmarks.report import figure
 from vaurien.client import Client
 
@@ -234,4 +234,5 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main())

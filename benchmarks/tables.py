@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks import measures
-from benchmarks.contestants import HAPROXY_ALONE, LOOPS
+from benchmarks.contestants import HAPROXY_ALONE, Kind
 from benchmarks.drift import Soak
 from benchmarks.report import Report, figure, table
 from benchmarks.rounds import Derived, Result
@@ -63,9 +63,14 @@ def growth(report: Report) -> Iterator[str]:
     lanes = {
         name: by_key.get(f"lanes-{key}") for name, key in (("redis", "redis"), ("HTTP", "http"), ("stream", "bulk"))
     }
+    workers = {
+        name: by_key.get(f"workers-{key}") for name, key in (("redis", "redis"), ("new connections", "connections"))
+    }
     clients = {f"{count}": by_key.get(f"clients-{count}") for count in CLIENTS}
     yield "Three lanes: direct, hooked (one no-op fault), blocking (a handler). Redis with 50 clients, HTTP with 64:\n"
     yield from _side_by_side(lanes)
+    yield "\nTwo processes for the connections (`--workers 2`), on two cores that load and backend need too:\n"
+    yield from _side_by_side(workers)
     yield "\nRedis GET by so many clients:\n"
     yield from _side_by_side(clients)
     if "faults" in by_key:
@@ -76,6 +81,8 @@ def growth(report: Report) -> Iterator[str]:
 def _side_by_side(results: Mapping[str, Result | None]) -> Iterator[str]:
     """A column for each of *results*: the rate, its ratio to HAProxy's, and processor time."""
     present = {name: result.medians for name, result in results.items() if result}
+    if not present:
+        return
     names = list(dict.fromkeys(who for medians in present.values() for who in medians))
     rows = [[who, *(_rate(medians, who) for medians in present.values())] for who in names]
     units = {
@@ -117,11 +124,18 @@ def history(runs: Mapping[str, Report]) -> Iterator[str]:
     rows = [
         [f"[{name}](../benchmarks/results/{name}.json)", *_about(report), loop, *cells]
         for name, report in runs.items()
-        for loop in LOOPS
+        for loop in _loops(report)
         if any(cells := _compared(report, loop))
     ]
     columns = ["redis GET", "HTTP", "stream up", "stream down", "new connections", "five faults"]
     yield from table(["run", "commit", "rounds", "load", "loop", *columns], rows)
+
+
+def _loops(report: Report) -> Sequence[str]:
+    """The loops of that time: they were others once."""
+    others = {Kind.NONE.value, Kind.HAPROXY.value}
+    names = dict.fromkeys(name for result in report.results for name in result.medians)
+    return [name for name in names if name not in others and "," not in name]
 
 
 def _about(report: Report) -> Sequence[str]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks import measures
-from benchmarks.contestants import DEFAULT, EVERYBODY, HAPROXY_ALONE, LOOPS, VAURIEN, Contestant, with_passes
+from benchmarks.contestants import (
+    DEFAULT,
+    EVERYBODY,
+    HAPROXY_ALONE,
+    LOOPS,
+    VAURIEN,
+    Contestant,
+    with_passes,
+    with_workers,
+)
 from benchmarks.measures import IDLE
 from benchmarks.rows.row import Row, Target, against_haproxy, of, ratio
 
@@ -40,6 +49,8 @@ def _framed(protocol: str, measure: measures.Measure) -> Row:
     targets = [Target(DEFAULT.kind, f"{measures.RATE} / tcp", ratio(framed, plain, measures.RATE), 0.6)]
     return Row(f"framing-{protocol}", f"framing of {protocol}, 50 clients", GROUP, [plain, framed], measure, targets)
 
+
+_WORKERS = [with_workers(loop, 2) for loop in LOOPS]
 
 ASKED: Sequence[Row] = (
     Row("redis", "redis GET, 50 clients", GROUP, EVERYBODY, measures.redis(50), _requests_and_cpu()),
@@ -95,9 +106,12 @@ ASKED: Sequence[Row] = (
         "held",
         f"{IDLE:,} idle connections".replace(",", " "),
         GROUP,
-        VAURIEN,
+        [*VAURIEN, *_WORKERS],
         measures.held,
-        [Target(one.kind, measures.HELD, of(one, measures.HELD), IDLE) for one in VAURIEN],
+        [
+            Target(one.kind, f"{measures.HELD}, {one.label}".removesuffix(", "), of(one, measures.HELD), IDLE)
+            for one in (*VAURIEN, *_WORKERS)
+        ],
         rounds=1,
     ),
     Row("cold", "start of the command line", GROUP, [DEFAULT], measures.cold, _cold()),

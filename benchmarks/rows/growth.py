@@ -1,11 +1,20 @@
-"""How cost grows: with the lane, with clients, with faults. Nothing is asked here."""
+"""How cost grows: with the lane, with workers, with clients, with faults. Nothing is asked here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from benchmarks import measures
-from benchmarks.contestants import EVERYBODY, HAPROXY_ALONE, LOOPS, NO_PROXY, Contestant, with_handler, with_passes
+from benchmarks.contestants import (
+    EVERYBODY,
+    HAPROXY_ALONE,
+    LOOPS,
+    NO_PROXY,
+    Contestant,
+    with_handler,
+    with_passes,
+    with_workers,
+)
 from benchmarks.rows.row import Row
 
 GROUP = "growth"
@@ -21,6 +30,13 @@ LANES: Sequence[Contestant] = [
 ]
 """Direct, hooked, blocking."""
 
+PROCESSES: Sequence[Contestant] = [
+    NO_PROXY,
+    HAPROXY_ALONE,
+    *(one for loop in LOOPS for one in (Contestant(loop), with_workers(loop, 2))),
+]
+"""One process, and two workers."""
+
 GROWTH: Sequence[Row] = (
     Row("lanes-redis", "three lanes: redis GET, 50 clients", GROUP, LANES, measures.redis(50), rounds=ROUNDS),
     Row("lanes-http", "three lanes: HTTP, 64 clients", GROUP, LANES, measures.http(64, keep_alive=True), rounds=ROUNDS),
@@ -30,6 +46,15 @@ GROWTH: Sequence[Row] = (
         GROUP,
         LANES,
         measures.bulk(to_backend=False),
+        rounds=ROUNDS,
+    ),
+    Row("workers-redis", "workers: redis GET, 50 clients", GROUP, PROCESSES, measures.redis(50), rounds=ROUNDS),
+    Row(
+        "workers-connections",
+        "workers: HTTP, 64 clients, a new connection each",
+        GROUP,
+        PROCESSES,
+        measures.http(64, keep_alive=False),
         rounds=ROUNDS,
     ),
     *(

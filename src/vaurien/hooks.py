@@ -47,7 +47,19 @@ class Port(Protocol):
         """This fault's state on this connection, made by *factory* at the first call."""
 
     def shared(self, behavior: Behavior, factory: Callable[[], S]) -> S:
-        """This fault's state on the whole proxy, made by *factory* at the first call."""
+        """This fault's state on the whole proxy, made by *factory* at the first call.
+
+        Each worker process (``--workers``) has one of its own: what must be one for all is a `shared_number`.
+        """
+
+    def shared_number(
+        self, behavior: Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
+    ) -> float:
+        """Put what *change* makes of a number of this fault's, on the whole proxy, in its place; returns the new one.
+
+        A fault may have several, by *name*; each is *first* in the beginning. Unlike `shared`, it is one number also
+        where several processes have the proxy's connections; *change* is called while the others wait for it.
+        """
 
     def close(self) -> None:
         """End the connection in order, both sides: what was sent is delivered, then FIN."""

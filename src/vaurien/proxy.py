@@ -18,6 +18,7 @@ from vaurien.engine.binding import Bind
 from vaurien.engine.clock import Clock
 from vaurien.engine.connection import Connection
 from vaurien.engine.expiry import Expiries
+from vaurien.engine.ledger import Page
 from vaurien.engine.limits import IN_A_THREAD, IN_THE_LOOP, connections_possible
 from vaurien.engine.listener import Listener
 from vaurien.engine.plan import Plan
@@ -41,7 +42,8 @@ class Proxy:
 
     Making one checks the whole *config* and raises what is wrong with it; nothing is opened before `start`.
     *observers* are called with every event, in the loop's thread. With *recorded* no dice are thrown: what they said in
-    an earlier run is done again. *bind* finds its listening sockets; *ordinals* are those that its connections get.
+    an earlier run is done again. *bind* finds its listening sockets, *ordinals* are those that its connections get, and
+    *page* is what it counts together with other processes.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Proxy:
         recorded: Recorded | None = None,
         bind: Bind = binding.bind,
         ordinals: Sequence[int] = ALL,
+        page: Page | None = None,
     ) -> None:
         self.config = config
         """As it is now: with the port, the backend, the policy and the state that it has come to have."""
@@ -66,7 +69,7 @@ class Proxy:
         self._emptied: asyncio.Event = asyncio.Event()
         self._given = self._address = config.listen
         self._traffic = Traffic(ordinals)
-        self._bind = bind
+        self._bind, self._page = bind, page
         self._ceiling: int | None = None
         self._silent_until = 0.0
         self._expiries = Expiries(self._expire)
@@ -108,6 +111,11 @@ class Proxy:
         return self._traffic.with_open(to_backend, (one.meter for one in self._open))
 
     @property
+    def plan(self) -> Plan:
+        """The policy of this moment, ready to run."""
+        return self._plan
+
+    @property
     def backend(self) -> Address:
         """What new connections dial."""
         return self.config.backend
@@ -137,6 +145,7 @@ class Proxy:
             self._observers,
             self._traffic,
             self._recorded,
+            self._page,
         )
         listener = Listener(loop, clock, self._accepted, self._room, self._complain, self._bind)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import itertools
 import os
@@ -15,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.behaviors.known import suits
+from tests.behaviors.known import NAMES, NOT_FOR_TCP, TRANSPARENT, suits
 from tests.running import PATIENCE, Running, backend, pair, read, read_all, running
+from vaurien.events import Injected
 from vaurien.model import Fault, Scope
 
 SIZE = 12_000_000
@@ -38,9 +40,11 @@ def hard(name: str, scope: Scope = Scope.CONNECTION) -> Fault:
     return Fault(name=name, behavior=name, options=HARD[name], scope=scope)
 
 
-def stream(proxy: Running, listening: socket.socket, change: Callable[[int], None]) -> int:
-    """Send and check `SIZE` bytes each way while *change* is called, with a number, over and over; how often it was."""
-    up, down = (random.Random(side).randbytes(SIZE) for side in "ud")
+def stream(
+    proxy: Running, listening: socket.socket, change: Callable[[int], None], size: int = SIZE, protocol: str = "tcp"
+) -> int:
+    """Send and check *size* bytes each way while *change* is called, with a number, over and over; how often it was."""
+    up, down = (_said(side, size, protocol) for side in "ud")
     got: dict[str, bytes] = {}
     with pair(proxy, listening) as (client, server):
         threads = [
@@ -61,6 +65,16 @@ def stream(proxy: Running, listening: socket.socket, change: Callable[[int], Non
     return count
 
 
+@functools.cache
+def _said(side: str, size: int, protocol: str) -> bytes:
+    """What one side says; in HTTP one message."""
+    body = random.Random(side).randbytes(size)
+    if protocol == "tcp":
+        return body
+    first = b"POST / HTTP/1.1\r\nHost: x" if side == "u" else b"HTTP/1.1 200 OK"
+    return b"%s\r\nContent-Length: %d\r\n\r\n%s" % (first, size, body)
+
+
 def _send(one: socket.socket, data: bytes) -> None:
     one.sendall(data)
     one.shutdown(socket.SHUT_WR)
@@ -75,6 +89,54 @@ def test_added_and_removed_under_load_no_byte_is_lost(name: str, scope: Scope) -
     with backend() as listening, running(listening.getsockname()) as proxy:
         count = stream(proxy, listening, lambda number: proxy.set_policy("", *[fault][: number % 2]))
     assert count > 3
+
+
+# Of the others: those that let everything through, or hold it for a while; those whose purpose is loss are not here.
+EVERY: dict[str, dict[str, Any]] = {
+    **TRANSPARENT,
+    **HARD,
+    "delay": {"sleep": 3600},
+    "http_headers": {"remove": "X-Nothing"},
+    "refuse": {},
+    "slow_accept": {"delay": "1h"},
+}
+LOSING = {"abort", "blackout", "drop_response", "duplicate_request", "error", "hang", "http_status", "malformed_body"}
+LOSING |= {"timeout", "truncate_body"}
+
+
+def test_every_behavior_is_held_to_it_but_those_that_are_to_lose() -> None:
+    """To hang is to wait for a client to leave, which ends the connection; cured before, it loses nothing either."""
+    assert {*EVERY} == {*NAMES} - LOSING
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(EVERY))
+def test_removed_under_load_a_hundred_megabytes_come_through(name: str) -> None:
+    fault = Fault(name=name, behavior=name, options=EVERY[name])
+    protocol = "http" if name in NOT_FOR_TCP else "tcp"
+    as_it_is = {"overwrite_host_header": False} if protocol == "http" else {}
+    with (
+        backend() as listening,
+        running(listening.getsockname(), protocol=protocol, protocol_options=as_it_is) as proxy,
+    ):
+
+        def change(number: int) -> None:
+            proxy.set_policy("", *[fault][: number % 2])
+
+        assert stream(proxy, listening, change, size=50_000_000, protocol=protocol) > 3
+
+
+def test_a_hang_that_is_cured_has_lost_nothing() -> None:
+    hang = Fault(name="it", behavior="hang")
+    data = random.Random(0).randbytes(3_000_000)
+    with backend() as listening, running(listening.getsockname(), "", hang) as proxy:
+        with pair(proxy, listening) as (client, server):
+            sender = threading.Thread(target=client.sendall, args=(data,))
+            sender.start()
+            proxy.events.wait(Injected)
+            proxy.set_policy("")
+            assert read(server, len(data)) == data
+            sender.join(PATIENCE)
 
 
 def test_all_of_them_in_any_combination_lose_no_byte() -> None:

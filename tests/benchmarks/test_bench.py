@@ -49,8 +49,8 @@ def test_each_round_begins_with_another_contestant():
 def test_a_target_is_the_median_of_the_figures_of_single_rounds():
     drifting = iter([10.0, 20.0, 25.0, 50.0, 30.0, 90.0])  # 2, 0.5, 3
     measure = lambda *_: {RATE: next(drifting)}  # noqa: E731
-    by_kind = lambda one: one[str(Contestant(Kind.UVLOOP))][RATE] / one[str(Contestant(Kind.ASYNCIO))][RATE]  # noqa: E731
-    contestants = [Contestant(Kind.ASYNCIO), Contestant(Kind.UVLOOP)]
+    by_kind = lambda one: one[str(Contestant(Kind.UVLOOP))][RATE] / one[str(Contestant(Kind.OWN))][RATE]  # noqa: E731
+    contestants = [Contestant(Kind.OWN), Contestant(Kind.UVLOOP)]
     made_up = Row(
         "made-up",
         "a made-up load",
@@ -131,7 +131,7 @@ def test_a_program_that_ends_at_once_is_an_error_with_its_words():
 
 
 def test_a_proxy_ends_with_its_block_even_when_that_raises(redis_server):
-    with pytest.raises(ZeroDivisionError), reached_by(Contestant(Kind.ASYNCIO), redis_server) as reached:
+    with pytest.raises(ZeroDivisionError), reached_by(Contestant(Kind.OWN), redis_server) as reached:
         assert listening(reached.port)
         raise ZeroDivisionError
     assert not listening(reached.port)

@@ -32,9 +32,9 @@ def test_what_goes_up_and_down_is_flat():
 
 
 def test_what_grows_all_the_time_is_not_flat():
-    found = by_name([10_000 + 100 * number for number in range(100)])
+    found = by_name([10_000 + 200 * number for number in range(100)])
     assert not any(drift.flat for drift in found.values())
-    assert found["descriptors"].growth == pytest.approx(100 * 79)
+    assert found["descriptors"].growth == pytest.approx(200 * 79)
 
 
 def test_growth_at_the_start_is_allowed():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -66,7 +65,6 @@ def test_one_with_the_interface_imports_it():
     assert imported(arguments, served=True) >= {"starlette", "uvicorn", "h11", "anyio", "vaurien.control"}
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("vaurien.pytest_plugin"), reason="there is no such plugin yet")
 def test_the_plugin_for_pytest_does_not_slow_other_tests_down():
     found = imported(["-c", "import vaurien.pytest_plugin"])
     assert found & (INTERFACE | SERVING - {"subprocess"} | {"uvloop", "http.client", "urllib.request"}) == set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import select
 import socket
 import threading
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from tests.running import PATIENCE, Running, backend, pair, read, read_all, reset, running
 from vaurien.events import Accepted, Closed, Failed
-from vaurien.model import Address, Fault
+from vaurien.model import Address, Fault, Stream
 
 NOOP = Fault(name="noop", behavior="tests.plugins.Noop")
 
@@ -89,6 +90,34 @@ def test_a_reset_becomes_a_reset(faults: tuple[Fault, ...], side: str) -> None:
             with pytest.raises(ConnectionResetError):
                 sees.recv(1)
         assert proxy.events.wait(Closed)[0].end == f"{side} reset"
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="elsewhere it shows at the next write")
+@pytest.mark.parametrize("side", ["backend", "client"])
+def test_a_reset_after_the_end_of_a_stream_becomes_a_reset(faults: tuple[Fault, ...], side: str) -> None:
+    """Nobody writes to the socket any more, and there is nothing more to read from it."""
+    with backend() as listening, running(listening.getsockname(), "", *faults) as proxy:
+        with pair(proxy, listening) as (client, server):
+            resets, sees = (server, client) if side == "backend" else (client, server)
+            resets.shutdown(socket.SHUT_WR)
+            assert read_all(sees) == b""
+            reset(resets)
+            poll = select.poll()
+            poll.register(sees, 0)
+            assert poll.poll(PATIENCE * 1000) == [(sees.fileno(), select.POLLERR | select.POLLHUP)]
+        assert proxy.events.wait(Closed)[0].end == f"{side} reset"
+
+
+def test_what_is_late_arrives_although_both_streams_of_its_sender_have_ended() -> None:
+    late = Fault("late", "latency", {"latency": 300}, Stream.UPSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", late) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"late")
+            client.shutdown(socket.SHUT_WR)
+            server.shutdown(socket.SHUT_WR)
+            assert read_all(client) == b""
+            assert read_all(server) == b"late"
+        assert proxy.events.wait(Closed)[0].end == "backend closed"
 
 
 def test_bytes_sent_before_a_reset_are_delivered_first(faults: tuple[Fault, ...]) -> None:

@@ -312,3 +312,20 @@ def test_elsewhere_it_is_asyncios(monkeypatch):
     made = module.new()
     assert not isinstance(made, module.Loop)
     made.close()
+
+
+def test_what_asyncio_waits_for_by_itself_leaves_nothing_behind(loop):
+    """A connect registers a writer and takes it away; the next socket of that number starts afresh."""
+
+    async def connect(address):
+        with socket.socket() as one:
+            one.setblocking(False)
+            async with asyncio.timeout(BOUND):
+                await loop.sock_connect(one, address)
+            return one.fileno()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        numbers = {loop.run_until_complete(connect(listening.getsockname())) for _ in range(3)}
+        before = len(loop._files.get_map())
+    assert len(numbers) == 1
+    assert before == 1  # asyncio's own pipe

@@ -116,6 +116,26 @@ def test_a_connection_that_is_closed_ends_although_its_client_is_gone() -> None:
             assert proxy.events.wait(Closed)[0].end == "closed by a test"
 
 
+def _queued(proxy) -> int:
+    return sum(len(link._inbox or ()) for one in _connections(proxy) for link in one._links)
+
+
+def test_answers_of_our_own_are_bounded_while_a_hook_waits() -> None:
+    """The first of them is held by a hook; who asks on and on is held back, and gets every answer in the end."""
+    held = Fault(name="held", behavior="freeze", stream=Stream.DOWNSTREAM)
+    request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    with backend() as listening, running(listening.getsockname(), "100:error", held, protocol="http") as proxy:
+        with pair(proxy, listening) as (client, _):
+            client.sendall(request * 1000)
+            while not (waiting := proxy.call(lambda: _queued(proxy))):
+                pass
+            assert waiting <= 65
+            proxy.set_policy("100:error")
+            answers = b""
+            while answers.count(b"HTTP/1.1 ") < 1000:
+                answers += client.recv(1 << 16)
+
+
 def test_a_connection_ends_while_bytes_from_a_delay_line_are_in_a_hook_that_never_returns() -> None:
     late = Fault(name="late", behavior="latency", options={"latency": 1}, stream=Stream.UPSTREAM)
     frozen = Fault(name="frozen", behavior="freeze", stream=Stream.UPSTREAM)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
@@ -28,12 +30,20 @@ class _Bucket:
     def __init__(self) -> None:
         self._free_at = -math.inf
 
-    def take(self, size: int, rate: float, burst: float, now: float) -> float:
-        """When *size* bytes may go, at *rate* bytes a second; after a rest, *burst* bytes go at once."""
-        if now - self._free_at > _LAG:
-            self._free_at = max(self._free_at, now - burst / rate)
-        self._free_at += size / rate
+    def change(self, flow: Callable[[float], float]) -> float:
+        """When the bytes of *flow* may go."""
+        self._free_at = flow(self._free_at)
         return self._free_at
+
+
+def _flow(free_at: float, *, size: int, rate: float, burst: float, now: float) -> float:
+    """When *size* bytes may go, at *rate* bytes a second, if all before them has flowed at *free_at*.
+
+    After a rest, *burst* bytes go at once.
+    """
+    if now - free_at > _LAG:
+        free_at = max(free_at, now - burst / rate)
+    return free_at + size / rate
 
 
 class Bandwidth(Behavior, frozen=True):
@@ -55,17 +65,20 @@ class Bandwidth(Behavior, frozen=True):
         """Let it pass in steps."""
         if self.rate == 0:
             await link.sleep(math.inf)
-        rate, bucket = self.rate * _KB, self._bucket(link)
+        rate, burst, change = self.rate * _KB, self.burst * _KB, self._line(link)
         step = max(1, int(rate * _STEP))
         for start in range(0, len(data), step):
             piece = data[start : start + step]
-            wait = bucket.take(len(piece), rate, self.burst * _KB, link.now()) - link.now()
+            flow = functools.partial(_flow, size=len(piece), rate=rate, burst=burst, now=link.now())
+            wait = change(flow) - link.now()
             if wait > 0:
                 await link.sleep(wait)
             await link.send(piece)
 
-    def _bucket(self, link: Link) -> _Bucket:
-        remember = link.state if self.shared == "connection" else link.shared
-        buckets: dict[tuple[bool, str], _Bucket] = remember(self, dict)
+    def _line(self, link: Link) -> Callable[[Callable[[float], float]], float]:
+        """What changes the time when all that this line was asked for has flowed."""
+        if self.shared == "connection":
+            buckets: dict[bool, _Bucket] = link.state(self, dict)
+            return buckets.setdefault(link.to_backend, _Bucket()).change
         host = link.connection.peer.rpartition(":")[0] if self.shared == "client" else ""
-        return buckets.setdefault((link.to_backend, host), _Bucket())
+        return functools.partial(link.shared_number, self, first=-math.inf, name=f"{link.to_backend} {host}")

@@ -23,9 +23,10 @@ _QUANTILES: Mapping[str, Callable[[float], float]] = {
 class Latency(Behavior, frozen=True):
     """Let every chunk leave *latency* milliseconds after it arrived, give or take *jitter*.
 
-    Both peers see a longer way between them: bytes come late, complete and in order, and so does the end of the stream.
-    Throughput is not limited: chunks are under way together, up to 8 MiB in each direction. A chunk that is drawn a
-    shorter delay than the one before it does not overtake it.
+    Both peers see a longer way between them: bytes come late, complete and in order, and the end of the stream behind
+    them; an end that comes when nothing is under way is passed on at once. Throughput is not limited: chunks are under
+    way together, up to 16 MiB in each direction. A chunk that is drawn a shorter delay than the one before it does not
+    overtake it.
 
     What *jitter* is depends on the *distribution*. ``uniform``: the delay is at most that much longer or shorter, as in
     Toxiproxy. ``normal``: it is the standard deviation. ``exponential`` and ``pareto`` (Lomax, of shape 3: rarely, but

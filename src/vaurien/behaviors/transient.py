@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Annotated
 
-from vaurien.behaviors.error import Error
+from vaurien.behaviors.error import Error, one_more
 from vaurien.hooks import Exchange
 from vaurien.options import Count, Option
 
@@ -19,5 +18,5 @@ class Transient(Error, frozen=True):
     agitate: Annotated[Count, Option("Exchanges of the proxy that fail, after the warm-up")] = 1
 
     def _warm(self, exchange: Exchange) -> bool:
-        count = next(exchange.shared(self, itertools.count))
-        return self.warmup <= count < self.warmup + self.agitate
+        count = exchange.shared_number(self, one_more)
+        return self.warmup < count <= self.warmup + self.agitate

@@ -127,7 +127,13 @@ class Active:
 
     def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """This fault's state on the whole proxy; it survives a change of the fault's options."""
-        return self._connection.service.shared_state(self.entry.key, factory)
+        return self._connection.service.shared_state(self.entry, factory)
+
+    def shared_number(
+        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
+    ) -> float:
+        """Change a number of this fault's on the whole proxy."""
+        return self._connection.service.shared_number(self.entry, name, first, change)
 
     def close(self) -> None:
         """End the connection in order."""

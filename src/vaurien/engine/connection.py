@@ -356,7 +356,7 @@ class Connection:
         if self._dial is not None:
             self._dial.cancel()
             self._dial = None
-        if self.service.config.stay_connected and not self._links and self.client.fileno() >= 0:
+        if not self._links and self.client.fileno() >= 0:
             self.loop.remove_reader(self.client.fileno())  # it may be the only one left, see `_detach`
         if self._background is not None:
             self._background.cancel()

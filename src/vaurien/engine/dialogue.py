@@ -353,8 +353,7 @@ class Dialogue:
         answer = self.connection.chain(False).receive(exchange.reply.data, self.connection.clock.now())
         if to_backend:
             down.run(answer)
-            if down.full:
-                await down.room()
+            await down.turn()
         else:
             await answer
         if exchange.reply.close:

@@ -213,6 +213,12 @@ class View:
         """The fault's state on the whole proxy."""
         return self._active.shared(behavior, factory)
 
+    def shared_number(
+        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
+    ) -> float:
+        """Change a number of this fault's on the whole proxy."""
+        return self._active.shared_number(behavior, change, first=first, name=name)
+
     def reply(self, reply: Reply) -> None:
         """Answer in place of the backend."""
         self._hit()

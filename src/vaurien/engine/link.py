@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FULL = 256 * 1024
 """Bytes waiting for the destination above which a sender has to wait."""
 
+CROWD = 64
+"""Answers of our own that wait while a hook acts on these bytes, before whoever causes more has to wait."""
+
 AHEAD = 8 * 1024 * 1024
 """Bytes that may be read ahead, to see the end of the stream, while a hook waits for it."""
 
@@ -234,6 +237,8 @@ class Link:
         self._unwatch()
         if self._farewells is not None:
             self._tell_gone()
+        if not self.closed:
+            self.connection.service.hangups.watch(self.source, self._source_hung_up)
         if self.intake is None:
             self.finish()
         elif not self.busy:  # what was read ahead goes first, see `_next`
@@ -309,6 +314,7 @@ class Link:
         if self.closed:
             return None
         if self._inbox:
+            self._progressed()
             return self._inbox.popleft()
         if self._ahead or (self._watched and self.ended):
             data, self._ahead = self._ahead, b""
@@ -370,9 +376,22 @@ class Link:
 
     async def room(self) -> None:
         """Wait until the destination has taken what is pending."""
-        if self.pending is not None and not self.closed:
-            self._room = self._room or self.loop.create_future()
-            await asyncio.shield(self._room)
+        while self.pending is not None and not self.closed:
+            await self._progress()
+
+    async def turn(self) -> None:
+        """Wait, on behalf of the other link, until the destination takes more and not too much queues up here."""
+        while (self.full or len(self._inbox or ()) > CROWD) and not self.closed:
+            await self._progress()
+
+    async def _progress(self) -> None:
+        self._room = self._room or self.loop.create_future()
+        await asyncio.shield(self._room)
+
+    def _progressed(self) -> None:
+        if self._room is not None:
+            self._room.set_result(None)
+            self._room = None
 
     def write(self, data: bytes) -> None:
         """Send *data*, keeping what the destination does not take now."""
@@ -425,15 +444,19 @@ class Link:
     def _taken(self) -> None:
         self.pending = None
         self.loop.remove_writer(self.destination.fileno())
-        if self._room is not None:
-            self._room.set_result(None)
-            self._room = None
+        self._progressed()
 
     # Failing and stopping.
 
     def _source_failed(self) -> None:
         self.connection.failed(self.to_backend, self)
         self._pass_end()
+
+    def _source_hung_up(self) -> None:
+        """The source was reset after the end of its stream: nothing that is still on its way to it can arrive."""
+        back = self.connection.link(not self.to_backend)
+        if not (back.finished or back.closed):
+            back._destination_failed()
 
     def _destination_failed(self) -> None:
         """The other side is gone: drop what is for it. What it has sent before is still to be read and delivered."""
@@ -458,6 +481,8 @@ class Link:
 
     def _shut(self) -> None:
         self.closed = True
+        if self.ended:
+            self.connection.service.hangups.forget(self.source)
         if self.pending is not None:
             self._taken()
         self._unwatch()
@@ -468,3 +493,4 @@ class Link:
         for coroutine in self._inbox or ():
             coroutine.close()
         self._inbox = None
+        self._progressed()

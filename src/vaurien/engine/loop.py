@@ -53,12 +53,12 @@ if sys.platform == "linux":
             )
 
         def remove_reader(self, fd: FileDescriptorLike) -> bool:
-            """Watch *fd* for reading no more; whether it was."""
-            return self._files.forget(fd, self._files.readers, _OUT, self._files.writers)
+            """Watch *fd* for reading no more; whether it was. asyncio takes its own (`sock_recv`…) away so, too."""
+            return self._files.forget(fd, self._files.readers, _OUT, self._files.writers) or super().remove_reader(fd)
 
         def remove_writer(self, fd: FileDescriptorLike) -> bool:
-            """Watch *fd* for writing no more; whether it was."""
-            return self._files.forget(fd, self._files.writers, _IN, self._files.readers)
+            """Watch *fd* for writing no more; whether it was. asyncio takes its own (`sock_connect`…) away so, too."""
+            return self._files.forget(fd, self._files.writers, _IN, self._files.readers) or super().remove_writer(fd)
 
         def _raised(self, callback: Callback, error: Exception) -> None:
             self.call_exception_handler({"message": f"the readiness callback {callback!r} raised", "exception": error})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from vaurien.engine.ledger import Row
 from vaurien.model import Window
 
 
@@ -12,10 +15,15 @@ class Occasions:
 
     def __init__(self, window: Window, now: float) -> None:
         self.window, self._began = window, now
-        self._seen = self._hits = 0
+        self._seen = self._hits = 0.0
 
-    def take(self, now: float) -> bool:
-        """One more occasion, at the time *now*; whether it is inside the window."""
+    def throw(self, now: float, dice: Callable[[], bool]) -> bool:
+        """One more occasion, at the time *now*: whether it is inside the window, and then the *dice* are for it."""
+        hit = self._take(now) and dice()
+        self._hits += hit
+        return hit
+
+    def _take(self, now: float) -> bool:
         window = self.window
         number = self._seen - window.skip
         self._seen += 1
@@ -26,6 +34,26 @@ class Occasions:
             and (window.seconds is None or now - self._began < window.seconds)
         )
 
-    def hit(self) -> None:
-        """The dice were for it."""
-        self._hits += 1
+
+class SharedOccasions(Occasions):
+    """The same, counted together with other processes; *change* changes the row of numbers that they have in common."""
+
+    __slots__ = ("_change",)
+
+    def __init__(self, window: Window, now: float, change: Callable[[Row, Callable[[Row], Row]], Row]) -> None:
+        super().__init__(window, now)
+        self._change = change
+        self._began = change((0.0, 0.0, now), lambda row: row)[2]  # whoever is first: all have the same clock
+
+    def throw(self, now: float, dice: Callable[[], bool]) -> bool:
+        """One more occasion, for all processes together."""
+        hit = False
+
+        def take(row: Row) -> Row:
+            nonlocal hit
+            self._seen, self._hits, self._began = row
+            hit = Occasions.throw(self, now, dice)
+            return self._seen, self._hits, self._began
+
+        self._change((0.0, 0.0, self._began), take)
+        return hit

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vaurien.classic.protocol import Transparent
 from vaurien.engine.clock import Clock
-from vaurien.engine.occasions import Occasions
+from vaurien.engine.hangup import Hangups
+from vaurien.engine.ledger import Page
+from vaurien.engine.occasions import Occasions, SharedOccasions
 from vaurien.engine.plan import Entry, Plan
 from vaurien.engine.pool import Pool
 from vaurien.engine.recorded import Recorded
 from vaurien.engine.traffic import Traffic
-from vaurien.events import Event, Observer
+from vaurien.events import Event, Failed, Observer
 from vaurien.framing import Protocol
 from vaurien.model import Address, ProxyConfig, Window
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 _ALWAYS = Window()
+
+_OF_EACH = "its shared state is one for each worker, not one for the whole proxy; expected shared_number, or one worker"
 
 BUFFER = 256 * 1024
 """Bytes read at once. Measured: bulk throughput grows up to here, and a longer read keeps other connections waiting."""
@@ -44,6 +48,7 @@ class Service:
         observers: Sequence[Observer],
         traffic: Traffic | None = None,
         recorded: Recorded | None = None,
+        page: Page | None = None,
     ) -> None:
         self.loop, self.clock, self.config = loop, clock, config
         self.protocol = protocol
@@ -66,11 +71,16 @@ class Service:
         self.traffic = traffic or Traffic()
         self.view = memoryview(bytearray(BUFFER))
         """The one buffer of the direct lane: a chunk is read into it and sent from it before anything else runs."""
+        self.hangups = Hangups(loop, clock)
+        """What tells of a reset after the end of a stream."""
         self.pool = Pool(clock, config.pool_max_size, config.pool_timeout)
         self.connections: dict[int, Connection] = {}
         self.forgotten: Callable[[], None] = lambda: None
         """Called when a connection is over."""
+        self.page = page
+        """What is counted together with other processes, where these have connections of the proxy too."""
         self._shared: dict[str, Any] = {}
+        self._numbers: dict[str, dict[str, float]] = {}
         self._occasions: dict[str, Occasions] = {}
         self._open_windows()
 
@@ -89,12 +99,22 @@ class Service:
         """The generator of the fault *key* on a connection: the same whatever other faults there are."""
         return Random(f"{self.config.seed}:{self.config.name}:{connection}:{key}")  # noqa: S311 - repeatable dice
 
-    def shared_state(self, key: str, factory: Callable[[], S]) -> S:
-        """The state of the fault *key* on the whole proxy."""
-        if key not in self._shared:
-            self._shared[key] = factory()
-        state: S = self._shared[key]
+    def shared_state(self, entry: Entry, factory: Callable[[], S]) -> S:
+        """The state of *entry* on the whole proxy, or on what this process has of it, and then that is told once."""
+        if entry.key not in self._shared:
+            self._shared[entry.key] = factory()
+            if self.page is not None:
+                self.emit(Failed, connection=0, where=entry.name, error=_OF_EACH)
+        state: S = self._shared[entry.key]
         return state
+
+    def shared_number(self, entry: Entry, name: str, first: float, change: Callable[[float], float]) -> float:
+        """Change the number *name* of *entry* on the whole proxy."""
+        if self.page is not None:
+            return self.page.number(entry.key, name, first, change)
+        numbers = self._numbers.setdefault(entry.key, {})
+        numbers[name] = number = change(numbers.get(name, first))
+        return number
 
     def adopt(self, plan: Plan) -> None:
         """Work by *plan* from the next byte on; the state of faults that are gone is forgotten."""
@@ -102,6 +122,7 @@ class Service:
         self._open_windows()
         kept = {entry.key for entry in plan.entries}
         self._shared = {key: state for key, state in self._shared.items() if key in kept}
+        self._numbers = {key: numbers for key, numbers in self._numbers.items() if key in kept}
         for connection in list(self.connections.values()):
             connection.adopt()
 
@@ -113,21 +134,22 @@ class Service:
             window = entry.fault.window
             if window != _ALWAYS:
                 same = before.get(entry.key)
-                self._occasions[entry.key] = same if same and same.window == window else Occasions(window, now)
+                self._occasions[entry.key] = same if same and same.window == window else self._open(entry, now)
+
+    def _open(self, entry: Entry, now: float) -> Occasions:
+        if self.page is None:
+            return Occasions(entry.fault.window, now)
+        return SharedOccasions(entry.fault.window, now, self.page.window(entry.key))
 
     def throw(self, connection: int, entry: Entry, random: Callable[[], Random]) -> bool:
         """Throw the dice of *entry* for one occasion, if its window is open; *random* gives its generator."""
         if self.recorded is not None and entry.chancy:
             return self.recorded.next(connection, entry.name) is True
         occasions = self._occasions.get(entry.key)
-        if occasions is not None and not occasions.take(self.clock.now()):
-            return False
         probability = entry.fault.probability
-        if probability < 1.0 and random().random() >= probability:
-            return False
-        if occasions is not None:
-            occasions.hit()
-        return True
+        if occasions is None:
+            return probability >= 1.0 or random().random() < probability
+        return occasions.throw(self.clock.now(), lambda: probability >= 1.0 or random().random() < probability)
 
     def draw(self, connection: int, plan: Plan, random: Random) -> Entry | None:
         """The share of the mix of *plan* that is hit this time; ``None`` for the undisturbed rest."""

@@ -192,6 +192,12 @@ class Stage:
         """The fault's state on the whole proxy."""
         return self.active.shared(behavior, factory)
 
+    def shared_number(
+        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
+    ) -> float:
+        """Change a number of this fault's on the whole proxy."""
+        return self.active.shared_number(behavior, change, first=first, name=name)
+
     def close(self) -> None:
         """End the connection in order."""
         self._mark()

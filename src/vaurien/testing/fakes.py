@@ -41,7 +41,7 @@ class FakeConnection:
         number: int = 1,
         peer: str = "192.0.2.1:49152",
         seed: str = "0",
-        shared: dict[type, Any] | None = None,
+        shared: dict[object, Any] | None = None,
     ) -> None:
         self.clock = clock or VirtualClock()
         self.number, self.peer = number, peer
@@ -57,7 +57,7 @@ class FakeConnection:
         """Its backend is connected: waiting is no act any more."""
         self.stopped = False
         """The fault is removed: nothing waits any more."""
-        self._shared: dict[type, Any] = {} if shared is None else shared
+        self._shared: dict[object, Any] = {} if shared is None else shared
         self._state: Any = None
         self._waits: list[Wait] = []
 
@@ -91,6 +91,15 @@ class FakeConnection:
             self._shared[type(behavior)] = factory()
         shared: S = self._shared[type(behavior)]
         return shared
+
+    def shared_number(
+        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
+    ) -> float:
+        """Change a number of the fault's on the proxy."""
+        key = (type(behavior), name)
+        number: float = change(self._shared.get(key, first))
+        self._shared[key] = number
+        return number
 
     def close(self) -> None:
         """End in order: what is on the delay lines still leaves."""
@@ -202,6 +211,12 @@ class FakeLink:
         """The fault's state on the proxy."""
         return self.connection.shared(behavior, factory)
 
+    def shared_number(
+        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
+    ) -> float:
+        """Change a number of the fault's on the proxy."""
+        return self.connection.shared_number(behavior, change, first=first, name=name)
+
     def close(self) -> None:
         """End the connection in order."""
         self.mark()
@@ -298,6 +313,12 @@ class FakeExchange:
     def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """The fault's state on the proxy."""
         return self.connection.shared(behavior, factory)
+
+    def shared_number(
+        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
+    ) -> float:
+        """Change a number of the fault's on the proxy."""
+        return self.connection.shared_number(behavior, change, first=first, name=name)
 
     def close(self) -> None:
         """End the connection in order."""

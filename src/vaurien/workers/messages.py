@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from vaurien import events
+from vaurien.engine.ledger import Marks
 from vaurien.engine.traffic import Figures
 from vaurien.events import Event
 from vaurien.model import Address, Policy, ProxyConfig
@@ -24,7 +25,7 @@ class Message(msgspec.Struct, frozen=True, tag=True):
 class Start(Message, frozen=True):
     """Know the plugins that were *registered*. The first message, and again when there are others.
 
-    *detailed*: somebody wants to be told of every decision and delay.
+    *detailed*: somebody wants to be told of every decision and delay. The descriptor of the ledger comes along.
     """
 
     registered: tuple[Registered, ...]
@@ -39,6 +40,7 @@ class Open(Message, frozen=True):
 
     proxy: int
     config: ProxyConfig
+    marks: Marks
     first: int
     step: int
 
@@ -63,6 +65,7 @@ class SetPolicy(Message, frozen=True):
 
     proxy: int
     policy: Policy
+    marks: Marks
 
 
 class SetBackend(Message, frozen=True):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 from vaurien import plugins
+from vaurien.engine import ledger
 from vaurien.engine.clock import Clock
 from vaurien.errors import PluginError
 from vaurien.events import Event, Observer
@@ -58,6 +60,7 @@ class Workers:
         """Start them. Raises `VaurienError` when one does not start."""
         self._loop = asyncio.get_running_loop()
         self.clock = Clock(self._loop)
+        self._ledger = ledger.create()
         self._reports = [messages.Reported({}, 0.0)] * self.count
         self._begun = [0.0] * self.count
         self._processes = [self._process(index) for index in range(self.count)]
@@ -71,6 +74,7 @@ class Workers:
             task.cancel()
         await asyncio.gather(*self._tasks, *(process.end() for process in self._processes), return_exceptions=True)
         self.clock.close()
+        os.close(self._ledger)
 
     def acquaint(self) -> list[asyncio.Future[messages.Answer]]:
         """Have the workers know the plugins that were registered; what comes of it.
@@ -147,7 +151,7 @@ class Workers:
 
     def _introduce(self, process: Process) -> asyncio.Future[messages.Answer]:
         detailed = any(getattr(observer, "detailed", False) for observer in self._observers)
-        return process.ask(messages.Start(self._known or (), detailed))
+        return process.ask(messages.Start(self._known or (), detailed), [self._ledger])
 
     def _lost(self, index: int, process: Process) -> None:
         """The worker *index* died: put another one in its place, and tell."""

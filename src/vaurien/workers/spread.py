@@ -22,6 +22,7 @@ from vaurien.events import Event
 from vaurien.model import Address, Policy, ProxyConfig
 from vaurien.proxy import AGAIN, Proxy
 from vaurien.workers import messages
+from vaurien.workers.marks import Marking
 from vaurien.workers.pool import Workers, gathered
 from vaurien.workers.process import Process, value
 
@@ -48,6 +49,8 @@ class Spread:
         """Whether the workers have it; also while connections have their grace."""
         self._past = {index: Figures() for index in self._indexes}
         self._skipped = dict.fromkeys(self._indexes, 0)
+        self._marking = Marking()
+        self._marking.follow(self._model.plan.entries)
         self._expiries = Expiries(self._expire)
 
     @property
@@ -165,15 +168,17 @@ class Spread:
         before = self.policy
         self._workers.acquaint()
         self._model.set_policy(policy)
+        self._marking.follow(self._model.plan.entries)
         if not self._serving:
             return
         if self.enabled:
             self._expiries.follow(self._workers.clock, before.faults, policy.faults)
         try:
-            await self._ask(messages.SetPolicy(self._number, _lasting(policy)))
+            await self._ask(messages.SetPolicy(self._number, _lasting(policy), self._marking.marks))
         except VaurienError:
             self._model.set_policy(before)
-            await self._ask(messages.SetPolicy(self._number, _lasting(before)))
+            self._marking.follow(self._model.plan.entries)
+            await self._ask(messages.SetPolicy(self._number, _lasting(before), self._marking.marks))
             raise
         self._tell(events.PolicyChanged, mix=str(policy.mix), faults=tuple(fault.name for fault in policy.faults))
 
@@ -253,7 +258,9 @@ class Spread:
         config = msgspec.structs.replace(config, policy=_lasting(config.policy), pool_max_size=share)
         count = self._workers.count
         first = index + 1 + (self._past[index].accepted + self._skipped[index]) * count
-        return process.ask(messages.Open(self._number, config, first, count), _descriptors(self._sockets[index]))
+        return process.ask(
+            messages.Open(self._number, config, self._marking.marks, first, count), _descriptors(self._sockets[index])
+        )
 
     def _tell(self, make: type[Event], **facts: Any) -> None:
         self._workers.tell(make(proxy=self.config.name, at=time.time(), **facts))

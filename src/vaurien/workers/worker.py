@@ -16,8 +16,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from vaurien import plugins
-from vaurien.engine import binding
+from vaurien.engine import collector, loop
 from vaurien.engine.journal import describe
+from vaurien.engine.ledger import Ledger, Page
 from vaurien.engine.traffic import Figures
 from vaurien.errors import PluginError, UnknownName, VaurienError
 from vaurien.events import Event, Listening, PolicyChanged
@@ -41,7 +42,9 @@ class Worker:
         self._channel = Channel(self._loop, end, self._received, _leave)
         self._told = Telling(self._loop, self._channel)
         self._proxies: dict[int, Proxy] = {}
-        self._given: list[socket.socket] = []  # listening sockets that came with the request at hand
+        self._pages: dict[int, Page] = {}
+        self._ledger: Ledger | None = None
+        self._given: list[int] = []  # descriptors that came with the request at hand
         self._lag = LoopLag()
         self._tasks: set[asyncio.Task[None]] = set()
         self._verbs: Mapping[type[messages.Message], Callable[[Any], Awaitable[object]]] = {
@@ -64,9 +67,7 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, call: messages.Call, descriptors: list[int]) -> None:
-        self._given = given = [socket.socket(fileno=one) for one in descriptors]
-        for one in given:
-            one.setblocking(False)
+        self._given = descriptors
         try:
             answer = messages.answer(call.number, await self._verbs[type(call.request)](call.request))
         except VaurienError as error:
@@ -74,7 +75,8 @@ class Worker:
         except Exception as error:  # a plugin's own code may run here; the control process is to know
             answer = messages.Answer(call.number, error=describe(error))
         finally:
-            binding.close(self._given)  # a proxy that could not be made has not taken them
+            for one in self._given:  # a proxy that could not be made has not taken them
+                os.close(one)
         self._told.flush()  # what happened before the answer is told before it
         self._channel.send(messages.encode(answer))
 
@@ -82,34 +84,42 @@ class Worker:
         for kind, name, module, path in request.registered:
             _register(kind, name, module, path)
         self._told.detailed = request.detailed
+        if self._ledger is None:
+            [descriptor], self._given = self._given, []
+            self._ledger = Ledger(descriptor)
 
     async def _open(self, request: messages.Open) -> None:
+        assert self._ledger is not None  # noqa: S101 - it came with the first message
+        self._pages[request.proxy] = page = Page(self._ledger, str(request.proxy), request.marks)
         proxy = Proxy(
             request.config,
             observers=(self._told,),
             bind=self._bind,
             ordinals=range(request.first, sys.maxsize, request.step),
+            page=page,
         )
         await proxy.start()
         self._proxies[request.proxy] = proxy
 
     async def _bind(self, address: Address, backlog: int) -> list[socket.socket]:
         """Those that came along: the control process has bound them."""
-        given, self._given = self._given, []
+        given, self._given = [socket.socket(fileno=one) for one in self._given], []
         for one in given:
+            one.setblocking(False)
             one.listen(backlog)  # again, but when the worker before this one was made to refuse clients
         return given
 
     async def _shut(self, request: messages.Shut) -> Figures:
         proxy = self._proxies[request.proxy]
         await (proxy.disable() if request.drop else proxy.stop(request.grace))
-        del self._proxies[request.proxy]
+        del self._proxies[request.proxy], self._pages[request.proxy]
         return proxy.figures
 
     async def _move(self, request: messages.Move) -> None:
         await self._proxies[request.proxy].move(request.listen)
 
     async def _set_policy(self, request: messages.SetPolicy) -> None:
+        self._pages[request.proxy].marks = request.marks
         self._proxies[request.proxy].set_policy(request.policy)
 
     async def _set_backend(self, request: messages.SetBackend) -> None:
@@ -173,6 +183,7 @@ def _leave() -> None:
 
 async def _work(end: socket.socket) -> None:
     worker = Worker(end)
+    collector.spare()
     await asyncio.get_running_loop().create_future()
     del worker
 
@@ -186,13 +197,13 @@ def main() -> None:
         runner.run(_work(end))
 
 
-def _loop(kind: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+def _loop(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
     if kind == "uvloop":
         import uvloop
 
         made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
         return made
-    return None
+    return loop.new
 
 
 if __name__ == "__main__":
