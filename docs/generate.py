@@ -384,7 +384,8 @@ def _kind(schema: dict) -> str:
         return " or ".join(map(_kind, schema["anyOf"]))
     if schema.get("type") == "array":
         return f"list of {_kind(schema['items'])}" if "items" in schema else "list"
-    bounds = [f"{sign} {schema[word]}" for word, sign in (("minimum", "≥"), ("maximum", "≤")) if word in schema]
+    signs = (("minimum", "≥"), ("maximum", "≤"))
+    bounds = [f"{sign} {schema[word]}" for word, sign in signs if schema.get(word, options.MOST) != options.MOST]
     return " ".join([schema.get("type", "anything"), *bounds])
 
 

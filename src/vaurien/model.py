@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from vaurien.errors import OptionError
-from vaurien.options import Count, Duration, Option, Ratio, Size
+from vaurien.options import Count, Duration, Option, PositiveCount, Ratio, Size
 
 _PORTS = range(65536)
 
@@ -77,7 +77,7 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     skip: Annotated[Count, Option("Occasions that pass before the fault begins")] = 0
     count: Annotated[Count | None, Option("How many occasions are hit at most")] = None
-    every: Annotated[int, msgspec.Meta(ge=1), Option("Only every n-th occasion")] = 1
+    every: Annotated[PositiveCount, Option("Only every n-th occasion")] = 1
     seconds: Annotated[Duration | None, Option("How long the fault works")] = None
 
 

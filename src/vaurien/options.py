@@ -85,17 +85,23 @@ Milliseconds = Annotated[float, msgspec.Meta(ge=0, description="milliseconds"), 
 Microseconds = Annotated[float, msgspec.Meta(ge=0, description="microseconds"), _MICROSECONDS]
 """Microseconds, as in Toxiproxy's slicer; text may have a suffix."""
 
-Size = Annotated[int, msgspec.Meta(ge=0, description="bytes"), _SIZE]
+MOST = 2**63 - 1
+"""The largest whole number that every form of messages between programs can hold."""
+
+Size = Annotated[int, msgspec.Meta(ge=0, le=MOST, description="bytes"), _SIZE]
 """Bytes; text may have a suffix: kB, MB, GB, KiB, MiB, GiB."""
 
-PositiveSize = Annotated[int, msgspec.Meta(ge=1, description="bytes"), _POSITIVE_SIZE]
+PositiveSize = Annotated[int, msgspec.Meta(ge=1, le=MOST, description="bytes"), _POSITIVE_SIZE]
 """Bytes, at least one."""
 
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 """A share between 0 and 1."""
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 """A whole number, zero or more."""
+
+PositiveCount = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
+"""A whole number, one or more."""
 
 
 def unescaped(text: str) -> bytes:
@@ -193,7 +199,7 @@ def _bounds(extras: tuple[Any, ...]) -> list[str]:
     for meta in (extra for extra in extras if isinstance(extra, msgspec.Meta)):
         limits.update({name: getattr(meta, name) for name in limits if getattr(meta, name) is not None})
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    given = [f"{signs[name]} {value}" for name, value in limits.items() if value is not None]
+    given = [f"{signs[name]} {value}" for name, value in limits.items() if value not in (None, MOST)]
     return [" and ".join(given)] if given else []
 
 

@@ -232,6 +232,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(served, refused, monkeypatc
 
 
 NOT_EVEN_JSON = [b"", b"{", b'{"name" "x"}', b"\x00", b'"\xff"', b"[" * 100_000, b"NaN", b"{'a': 1}"]
+NUMBERS = ("9" * 5000, "-1e400", "1e400", "123456789" * 4)
 OF_THE_WRONG_TYPE = [3, "x", True, 1e400, [1], [[]], [None], {"\u0000": {}}]
 
 
@@ -252,6 +253,19 @@ def test_fields_of_the_wrong_type(served, refused, one):
             answer = served.ask(one.method, one.path, [changed] if isinstance(one.body, list) else changed)
             message = refused(one, answer, 400)
             assert name in (message + pointer(one.api, answer)), answer
+
+
+TIMES = ("sleep", "timeout", "pool_timeout", "ttl")  # 10**35 seconds are a time, if a long one
+
+
+@pytest.mark.parametrize("one", WITH_BODY, ids=str)
+def test_numbers_beyond_measure(served, refused, one):
+    [body] = one.body if isinstance(one.body, list) else [one.body]
+    for name in body:
+        for number in NUMBERS[:-1] if name in TIMES else NUMBERS:
+            text = json.dumps({**body, name: "HERE"}).replace('"HERE"', number)
+            text = f"[{text}]" if isinstance(one.body, list) else text
+            refused(one, served.ask(one.method, one.path, text.encode()), 400)
 
 
 def pointer(api: str, answer: Answer) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.control.interface import interface
 from tests.hubs import COUNTS
+from vaurien import plugins
 from vaurien.control import openapi, v1
 
 schemathesis = pytest.importorskip("schemathesis")
@@ -20,6 +23,11 @@ CASES = [
     for mode in (POSITIVE, NEGATIVE)
     if route.path != ENDLESS and (mode is POSITIVE or route.body is not None)  # what else could be sent wrongly
 ]
+
+
+IN_WORDS = frozenset({"set_config", "create_proxy", "change_proxy", "set_mix", "add_fault"})
+"""Operations whose bodies name addresses, mixes, plugins and their options, of which the document says no more than
+that they are text and objects: what there is to name depends on what is installed, and a mix has a grammar."""
 
 
 @pytest.fixture(scope="module", params=COUNTS)
@@ -36,15 +44,100 @@ def schema(served):
 @pytest.mark.slow
 @pytest.mark.parametrize(("route", "mode"), CASES)
 def test_the_interface_keeps_its_promises(served, schema, route, mode):
-    """A body that has the right form may still name what there is not, so not everything that fits is accepted."""
-    operation = schema[route.path][route.method]
+    """What fits is accepted, where it can name nothing that there is not."""
+    excluded = [checks.positive_data_acceptance] if route.name in IN_WORDS else []
+    check(served, schema[route.path][route.method], mode, excluded)
+
+
+def check(served, operation, mode, excluded):
+    """Ask for *operation*, and check all but what is *excluded*."""
     served.clear()
     served.proxy("p", faults=[{"name": "f", "behavior": "delay"}])
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @QUICKLY
     def ask(case):
-        case.call_and_validate(excluded_checks=[checks.positive_data_acceptance])
+        case.call_and_validate(base_url=f"http://127.0.0.1:{served.address.port}", excluded_checks=excluded)
+
+    ask()
+
+
+QUICKLY = settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+WORDS = {
+    "listen": ["127.0.0.1:0", "localhost:0"],
+    "backend": ["localhost:9", "[::1]:9", "unix:/run/nobody"],
+    "protocol": ["tcp", "http", "redis"],
+    "protocol_options": [{}, {"keep_alive": False}],
+    "behavior": ["delay", "noop", "hang"],
+    "options": [{}],
+    "match": [{}, {"client": "10.0.0.0/8"}],
+    "mix": ["", "20:delay,10:error", [{"percent": 50, "behavior": "delay"}]],
+}
+"""What the document cannot say, said."""
+
+
+@pytest.fixture(scope="module")
+def worded(served):
+    """The document, with words that there are in place of any text."""
+    document = copy.deepcopy(served.get(openapi.PATH))
+    for component in document["components"]["schemas"].values():
+        for name, values in WORDS.items():
+            if name in component.get("properties", {}):
+                component["properties"][name] = {"enum": values}
+        faults = component.get("properties", {}).get("faults", {})
+        for form in (faults, *faults.get("anyOf", ())):
+            if "items" in form:
+                form["maxItems"] = 1  # two may have the same name
+    document["components"]["schemas"]["Config"]["properties"]["proxies"]["maxItems"] = 1
+    return schemathesis.openapi.from_dict(document)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("route", [route for route in v1.ROUTES if route.name in IN_WORDS], ids=lambda one: one.name)
+def test_everything_that_fits_is_accepted(served, worded, route):
+    answers_differ = checks.response_schema_conformance  # a port is shown as a number, and a mix as its shares
+    check(served, worded[route.path][route.method], POSITIVE, [answers_differ])
+
+
+def of_options(options):
+    """What fits *options*, a JSON Schema."""
+    content = {"application/json": {"schema": options}}
+    operation = {"requestBody": {"required": True, "content": content}, "responses": {"200": {"description": ""}}}
+    document = {"openapi": "3.1.0", "info": {"title": "", "version": ""}, "paths": {"/": {"post": operation}}}
+    return schemathesis.openapi.from_dict(document)["/"]["POST"].as_strategy(generation_mode=POSITIVE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*plugins.names("behavior"), *plugins.names("handler")])
+def test_options_that_fit_their_schema_are_accepted(served, name):
+    """But for rules between options, or with the protocol, which no schema says; those are of no option alone."""
+    served.clear()
+    served.proxy("p", protocol="http")
+
+    @given(of_options(served.get(f"/api/v1/behaviors/{name}")["options"]))
+    @settings(QUICKLY, max_examples=10)
+    def ask(case):
+        body = {"name": "f", "behavior": name, "options": case.body}
+        answer = served.ask("POST", "/api/v1/proxies/p/faults", body)
+        assert answer.status == 201 or "pointer" not in answer.json["error"], (case.body, answer)
+        assert answer.status in (201, 400)
+        served.ask("DELETE", "/api/v1/proxies/p/faults/f")
+
+    ask()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", plugins.names("protocol"))
+def test_options_of_protocols_that_fit_are_accepted(served, name):
+    served.clear()
+    served.proxy("p", enabled=False)
+
+    @given(of_options(served.get(f"/api/v1/protocols/{name}")["options"]))
+    @QUICKLY
+    def ask(case):
+        answer = served.ask("PATCH", "/api/v1/proxies/p", {"protocol": name, "protocol_options": case.body})
+        assert answer.status == 200, (case.body, answer)
 
     ask()
 

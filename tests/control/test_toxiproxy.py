@@ -465,6 +465,15 @@ def test_other_behaviors_can_be_had_as_toxics(api):
     assert "one of flip, zero, random" in failed_.json()["error"]
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "1e400", "-" + "9" * 30])
+@pytest.mark.usefixtures("p")
+def test_numbers_beyond_measure(api, number):
+    for kind, name in (("corrupt", "rate"), ("latency", "latency"), ("packet_loss", "loss_rate"), ("delay", "sleep")):
+        body = f'{{"type": "{kind}", "attributes": {{"{name}": {number}}}}}'
+        assert api("POST", "/proxies/p/toxics", body.encode()).status == 400
+    assert api("GET", "/proxies/p/toxics").body == b"[]"
+
+
 @pytest.mark.usefixtures("p")
 def test_faults_made_elsewhere_are_shown_as_toxics(api):
     """By a file, or by another interface: with units, in both directions, per exchange."""

@@ -151,7 +151,7 @@ def test_a_proxy_of_toxiproxy_s_can_be_changed_here(served):
     ("patch", "pointer", "words"),
     [
         ({"name": "other"}, "/name", "a proxy keeps its name; expected 'web', or no name"),
-        ({"backend": None}, "/backend", "missing required field"),
+        ({"backend": None}, "/backend", "Expected `str`, got `null`"),
         ({"listen": "x"}, "/listen", "expected host:port"),
         ({"protocol": "htpt"}, "/protocol", "did you mean 'http'?"),
         ({"protocol_options": {"x": 1}}, "/protocol_options/x", "unknown option"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from vaurien import plugins
 from vaurien.control.answers import BadRequest
 from vaurien.errors import OptionError, UnknownName, VaurienError
 from vaurien.model import Address
+from vaurien.options import MOST
 from vaurien.plugins import Kind, Plugin
 
 T = TypeVar("T")
@@ -22,10 +24,42 @@ _WHERE = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?", 
 _FIELD = re.compile(r"Object (?:missing required|contains unknown) field `(?P<name>[^`]*)`")
 
 
+_EXACT = 2**53
+"""Up to here every whole number is one float (IEEE 754)."""
+
+
+def _number(text: str) -> float:
+    """*text* as a number, whole if it can be: to JSON 4096.0 and 4096 are the same (RFC 8259, section 6).
+
+    Raises ValueError for one that is too large.
+    """
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return int(value) if abs(value) <= _EXACT and value.is_integer() else value
+
+
+def _fitting(value: Any) -> Any:
+    """*value*, with numbers that are larger than `MOST` as floats. Raises ValueError for those that are none either."""
+    if isinstance(value, dict):
+        return {name: _fitting(content) for name, content in value.items()}
+    if isinstance(value, list):
+        return [_fitting(part) for part in value]
+    if type(value) is int and abs(value) > MOST:
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"the number {str(value)[:20]}... is too large") from None
+    return value
+
+
+_JSON = msgspec.json.Decoder(float_hook=_number)
+
+
 def decode(data: bytes, wanted: type[T]) -> T:
     """The JSON text *data* as a *wanted*. Raises `BadRequest`."""
     try:
-        raw = msgspec.json.decode(data)
+        raw = _fitting(_JSON.decode(data))
     except RecursionError:
         raise BadRequest(400, "the body is nested too deeply") from None
     except ValueError as error:  # msgspec's own, or of bytes that are not UTF-8

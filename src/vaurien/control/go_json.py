@@ -130,7 +130,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Object):
         return {name: plain(content) for name, content in value}
     if isinstance(value, Number):
-        return int(value) if _WHOLE.fullmatch(value) else float(value)
+        near = float(value)  # of any length, which int() is not
+        return int(value) if _WHOLE.fullmatch(value) and abs(near) < _INT64.stop else near
     return [plain(part) for part in value] if isinstance(value, list) else value
 
 

@@ -95,7 +95,11 @@ ProxyAnswer = _body("Proxy", ProxyConfig, {**_FLAT, **_STATE}, without=["policy"
 def _change(name: str, body: type[msgspec.Struct], changes: Mapping[str, Any] = MappingProxyType({})) -> Any:
     """A struct called *name* for a change of a *body* (RFC 7396): nothing need be given, and ``null`` means default."""
     hints = {**typing.get_type_hints(body, include_extras=True), **changes}
-    fields = [(field.name, hints[field.name] | None | UnsetType, UNSET) for field in msgspec.structs.fields(body)]
+    fields = []
+    for field in msgspec.structs.fields(body):
+        has_default = not field.required and field.name != "name"
+        hint = hints[field.name] | None if has_default else hints[field.name]
+        fields.append((field.name, hint | UnsetType, UNSET))
     return msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True)
 
 
