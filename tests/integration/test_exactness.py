@@ -20,7 +20,6 @@ from tests.running import PATIENCE, Echo, Events, Running, backend, pair, read, 
 from vaurien.events import Closed, Decided, Injected
 from vaurien.model import Fault, Scope
 
-MILLISECOND = 0.001
 SHARERS = 10
 
 
@@ -97,12 +96,13 @@ def _is_reset(one: socket.socket) -> bool:
     return False
 
 
-# Times. Of several, the median: the machine has other things to do.
+# Times. Of several, the median, and a machine that has other things to do gets another chance.
 
 
-def median_off(measured: Callable[[], float], expected: float) -> float:
-    """How far, in seconds, the median of seven is from what was *expected*."""
-    return abs(statistics.median(measured() for _ in range(7)) - expected)
+def is_exact(measured: Callable[[], float], expected: float) -> bool:
+    """Whether the median of seven is within 5 ms of what was *expected*, in one of five rounds."""
+    rounds = (statistics.median(measured() for _ in range(7)) for _ in range(5))
+    return any(abs(seconds - expected) <= 0.005 for seconds in rounds)
 
 
 @contextlib.contextmanager
@@ -142,7 +142,7 @@ def life(proxy: Running, listening: socket.socket, busy: bool) -> float:
 @pytest.mark.parametrize(("behavior", "option"), [("timeout", "timeout"), ("limit_time", "after")])
 def test_a_connection_ends_in_time_whatever_the_traffic(behavior: str, option: str, busy: bool) -> None:
     with backend() as listening, running(listening.getsockname(), "", fault(behavior, **{option: 60})) as proxy:
-        assert median_off(lambda: life(proxy, listening, busy), 0.060) < 5 * MILLISECOND
+        assert is_exact(lambda: life(proxy, listening, busy), 0.060)
 
 
 def farewell(proxy: Running, listening: socket.socket, busy: bool) -> float:
@@ -170,25 +170,20 @@ def farewell(proxy: Running, listening: socket.socket, busy: bool) -> float:
 @pytest.mark.parametrize("busy", [False, True])
 def test_an_end_comes_late_by_what_was_asked_whatever_the_traffic(busy: bool) -> None:
     with backend() as listening, running(listening.getsockname(), "", fault("slow_close", delay=60)) as proxy:
-        assert median_off(lambda: farewell(proxy, listening, busy), 0.060) < 5 * MILLISECOND
+        assert is_exact(lambda: farewell(proxy, listening, busy), 0.060)
 
 
 # Rates.
 
 
 def test_a_stream_with_20_ms_of_latency_has_at_least_half_of_its_throughput() -> None:
-    """The best of some rounds each, in turns; as many as it takes on a machine that has other things to do."""
+    """In one of ten rounds, side by side: the machine may have other things to do."""
     with backend() as listening, contextlib.ExitStack() as stack:
         address = "{}:{}".format(*listening.getsockname())
         late = ["--fault", "latency latency=20 stream=downstream"]
         proxies = [stack.enter_context(vaurien(address, "--log-level", "error", *flags)) for flags in ([], late)]
-        best = [0.0, 0.0]
-        for _ in range(10):
-            for place, proxy in enumerate(proxies):
-                best[place] = max(best[place], _throughput(proxy, listening, 128 << 20))
-            if best[1] >= best[0] / 2:
-                return
-        raise AssertionError(f"{best[1] / 1e6:.0f} MB/s with the latency, {best[0] / 1e6:.0f} without")
+        rounds = ([_throughput(proxy, listening, 128 << 20) for proxy in proxies] for _ in range(10))
+        assert any(with_latency >= without / 2 for without, with_latency in rounds)
 
 
 def _throughput(proxy: Program, listening: socket.socket, size: int) -> float:
