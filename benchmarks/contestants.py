@@ -74,6 +74,10 @@ DEFAULT = VAURIEN[0]
 """As `vaurien` runs when nothing is said."""
 
 
+_MANY = 5
+"""Faults with which a proxy is half as fast, or slower."""
+
+
 def with_passes(kind: Kind, count: int) -> Contestant:
     """With *count* faults, one behind the other, that see each chunk in both directions and do nothing."""
     if not count:
@@ -81,7 +85,7 @@ def with_passes(kind: Kind, count: int) -> Contestant:
     path = f"{faults.__name__}.{faults.Pass.__name__}"
     label = "1 no-op fault" if count == 1 else f"{count} no-op faults"
     words = (word for number in range(count) for word in ("--fault", f"{path} name=pass{number}"))
-    return Contestant(kind, label, tuple(words))
+    return Contestant(kind, label, tuple(words), share=0.5 if count >= _MANY else 1.0)
 
 
 def with_handler(kind: Kind) -> Contestant:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -67,7 +66,7 @@ def _resident(pid: int) -> int:
 
 def end_in_order() -> None:
     """Have SIGTERM unwind this program, as Ctrl-C does, so that it ends what it started."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def program(name: str) -> str:

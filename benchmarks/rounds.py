@@ -42,19 +42,37 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def run(rows: Sequence[Row], backends: Backends, rounds: int, effort: Effort, say: Say) -> list[Result]:
-    """Measure *rows* in *rounds* rounds; *say* is told what happens. A row that fails is left out from then on."""
+    """Measure *rows* in *rounds* rounds; *say* is told what happens.
+
+    A row that fails is left out from then on. After Ctrl-C there are the results of what was measured before.
+    """
     left_out = {row.key: reason for row in rows if (reason := row.missing()) is not None}
     measured: dict[str, list[Round]] = {row.key: [] for row in rows}
-    for number in range(rounds):
-        for row in rows:
-            if row.key in left_out or number >= (row.rounds or rounds):
-                continue
-            try:
-                measured[row.key].append(_round(row, backends, number, effort, say))
-            except BenchmarkError as error:
-                left_out[row.key] = f"round {number + 1}: {error}"
-                say(f"{row.key}: {left_out[row.key]}")
+    try:
+        for number in range(rounds):
+            for row in rows:
+                if row.key not in left_out and number < (row.rounds or rounds):
+                    _measure(row, backends, number, effort, say, measured[row.key], left_out)
+    except KeyboardInterrupt:
+        say("interrupted")
+        left_out |= {key: "interrupted before its first round" for key, done in measured.items() if not done}
     return [_result(row, measured[row.key], left_out.get(row.key)) for row in rows]
+
+
+def _measure(
+    row: Row,
+    backends: Backends,
+    number: int,
+    effort: Effort,
+    say: Say,
+    measured: list[Round],
+    left_out: dict[str, str],
+) -> None:
+    try:
+        measured.append(_round(row, backends, number, effort, say))
+    except BenchmarkError as error:
+        left_out[row.key] = f"round {number + 1}: {error}"
+        say(f"{row.key}: {left_out[row.key]}")
 
 
 def _round(row: Row, backends: Backends, number: int, effort: Effort, say: Say) -> Round:

@@ -58,7 +58,7 @@ def test_a_connection_that_breaks_is_not_noticed(vaurien_proxy, order, connect):
     with connect(vaurien_proxy.url("redis")) as client:
         client.set(order, "paid")
         # Redis restarts, or a load balancer does, while the command is on its way: it does not arrive.
-        with vaurien_proxy.fault("blackout", match={"command": "GET"}, window={"count": 1}):
+        with vaurien_proxy.fault("blackout", match={"command": "GET"}, scope="exchange", window={"count": 1}):
             assert client.get(order) == b"paid"
         assert vaurien_proxy.hits("blackout") == 1
 
@@ -80,7 +80,7 @@ def test_an_order_is_counted_once(vaurien_proxy, order, count):
     counter = f"orders:{order}"
     with retries(vaurien_proxy.url("redis")) as client:
         # Redis has done what it was asked, but the reply does not arrive: the client cannot know, and asks again.
-        with vaurien_proxy.fault("abort", match={"command": "regex:INCR|EVAL"}, window={"count": 1}):
+        with vaurien_proxy.fault("abort", match={"command": "regex:INCR|EVAL"}, scope="exchange", window={"count": 1}):
             count(client, counter, order)
         assert vaurien_proxy.hits("abort") == 1
         assert client.get(counter) == b"1"

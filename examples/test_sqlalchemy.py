@@ -88,7 +88,7 @@ def customer():
 def test_a_lost_acknowledgement_costs_nobody_twice(proxy, url, customer, pay):
     engine = careful(url)
     # PostgreSQL commits, and the connection ends before it can say so.
-    with proxy.fault("abort", match={"query": "COMMIT"}, window={"count": 1}):
+    with proxy.fault("abort", match={"query": "COMMIT"}, scope="exchange", window={"count": 1}):
         pay(engine, customer, key=str(uuid.uuid4()))
     assert proxy.hits("abort") == 1
     with engine.connect() as connection:

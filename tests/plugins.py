@@ -21,6 +21,23 @@ class Noop(Behavior, frozen=True):
         await link.send(data)
 
 
+class Passes(Behavior, frozen=True):
+    """Every chunk goes on as it is."""
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        await link.send(data)
+
+
+class Insists(Behavior, frozen=True):
+    """Keeps each chunk for ever, and sends it itself when it is interrupted."""
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        try:
+            await link.sleep(3600)
+        finally:
+            await link.send(data)
+
+
 class Late(Behavior, frozen=True):
     """Every chunk leaves later than it came."""
 

@@ -134,3 +134,6 @@ class PolicyChanged(Event, frozen=True):
 
 
 Observer: TypeAlias = Callable[[Event], None]
+"""Called with each event, in the loop's thread. The classes in its attribute ``ignores``, if it has one, it may miss:
+an event that no observer wants is not made. ``detailed``, if true, asks for `Decided` and `Delayed` too.
+"""

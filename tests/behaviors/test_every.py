@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.behaviors.known import ACTING, LOSSY, NAMES, NOT_FOR_TCP, TRANSPARENT, suits
+from tests.behaviors.known import ACTING, LOSSY, NAMES, NOT_FOR_TCP, OF_CHUNKS, TRANSPARENT, suits
 from tests.running import PATIENCE, backend, pair, read_all, running
-from vaurien import plugins
+from vaurien import options, plugins
 from vaurien.errors import OptionError
 from vaurien.framing import Protocol
 from vaurien.hooks import Behavior
 from vaurien.model import Fault, Policy, Scope
-from vaurien.testing import check_behavior, check_declaration
+from vaurien.testing import Chunk, End, check_behavior, check_declaration, play
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -69,6 +69,17 @@ def _send(one: socket.socket, data: bytes) -> None:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("name", sorted(OF_CHUNKS & {*TRANSPARENT}))
+@pytest.mark.parametrize(("size", "count"), [(1, 300), (10_000_000, 2)])
+def test_chunks_of_any_size_come_through(name: str, size: int, count: int) -> None:
+    made = options.build(plugins.find(name, "behavior").target, TRANSPARENT[name], owner=name)
+    data = random.Random(name).randbytes(size * count)
+    script = [Chunk(data[size * place : size * (place + 1)], at=place / 100) for place in range(count)]
+    played = play(made, [*script, End(at=1000)])
+    assert played.to_backend == data
+    assert played.up_end is not None
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import pytest
 from tests.behaviors.known import NAMES, NOT_FOR_TCP, TRANSPARENT, suits
 from tests.running import PATIENCE, Running, backend, pair, read, read_all, running
 from vaurien.events import Injected
-from vaurien.model import Fault, Scope
+from vaurien.model import Fault, Scope, Stream
 
 SIZE = 12_000_000
 
@@ -223,3 +223,28 @@ def test_two_of_a_kind_add_up() -> None:
             client.sendall(b"a.")
             client.shutdown(socket.SHUT_WR)
             assert read_all(server) == b"!!aaaa."
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("latency", {"latency": 30}),
+        ("delay", {"sleep": 0.03}),
+        ("slow_accept", {"delay": 30}),
+        ("slow_close", {"delay": 30}),
+        ("bandwidth", {"rate": 0.1}),
+    ],
+)
+def test_the_times_of_two_of_a_kind_add_up(name: str, options: dict[str, Any]) -> None:
+    """But for the rate of a line: behind a narrow one, another as narrow one is no hindrance."""
+    twice = [
+        Fault(name=f"{name} {number}", behavior=name, options=options, stream=Stream.UPSTREAM) for number in (1, 2)
+    ]
+    with backend() as listening, running(listening.getsockname(), "", *twice) as proxy:
+        began = time.monotonic()
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"abc")
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(server) == b"abc"
+    took = time.monotonic() - began
+    assert took >= (0.030 if name == "bandwidth" else 0.060) - 50e-6

@@ -14,7 +14,7 @@ import pytest
 
 from tests.behaviors.known import ACTING, NAMES, NOT_FOR_TCP, TRANSPARENT
 from tests.control.interface import Interface, interface
-from tests.running import Echo, read, running
+from tests.running import Echo, backend, pair, read, running
 from vaurien import config, options, plugins
 from vaurien.cli import flags, run
 from vaurien.config import Configuration
@@ -219,3 +219,39 @@ def test_it_works_in_every_lane_on_new_and_on_live_connections(name: str, lane: 
 def _say(client: socket.socket, data: bytes) -> None:
     client.sendall(data)
     assert read(client, len(data)) == data
+
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+OF_HTTP: Mapping[str, tuple[Mapping[str, Any], bytes]] = {
+    "duplicate_request": ({}, HEAD + b"0123456789"),
+    "http_headers": ({"set": "X-New: n"}, HEAD[:-2] + b"X-New: n\r\n\r\n0123456789"),
+    "http_status": ({"status": 204}, b"HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n"),
+    "malformed_body": ({"after": 4}, HEAD + b"012356789"),
+    "truncate_body": ({"after": 4}, HEAD + b"0123"),
+}
+
+
+@pytest.mark.parametrize("lane", LANES[:4])  # a plugin of the original has no say in HTTP's exchanges
+@pytest.mark.parametrize("name", sorted(OF_HTTP))
+def test_what_is_for_http_works_in_every_lane_too(name: str, lane: str) -> None:
+    assert {*OF_HTTP} == NOT_FOR_TCP
+    given, answer = OF_HTTP[name]
+    policy = Policy(faults=(Fault(name="it", behavior=name, options=given),))
+    if lane.startswith("a share"):
+        policy = Policy(Mix((Share(100, name, given),)))
+    with backend() as listening, running(listening.getsockname(), protocol="http") as proxy:
+        if not lane.endswith("live"):
+            proxy.call(lambda: proxy.proxy.set_policy(policy))
+        with pair(proxy, listening) as (client, server):
+            if lane.endswith("live"):
+                client.sendall(REQUEST)
+                server.recv(1000)
+                server.sendall(HEAD + b"0123456789")
+                assert read(client, len(HEAD) + 10) == HEAD + b"0123456789"
+                proxy.call(lambda: proxy.proxy.set_policy(policy))
+            client.sendall(REQUEST)
+            if name != "http_status":
+                assert b"GET /" in server.recv(1000)
+                server.sendall(HEAD + b"0123456789")
+            assert read(client, len(answer)).lower() == answer.lower()

@@ -93,6 +93,21 @@ def test_a_row_that_fails_is_left_out_and_the_others_go_on():
     assert said[0] == "failing: round 1: no figure"
 
 
+def test_what_was_measured_before_an_interruption_is_kept():
+    rates = iter([1.0, 2.0])
+
+    def measure(*_):
+        for rate in rates:
+            return {RATE: rate}
+        raise KeyboardInterrupt
+
+    interrupted = Row("interrupted", "a load", "asked", [Contestant(Kind.NONE)], measure)
+    [kept, never], said = results(interrupted, msgspec.structs.replace(row(NONE=1.0), measure=measure))
+    assert kept.medians == {"no proxy": {RATE: 1.0}}
+    assert never.medians == {"no proxy": {RATE: 2.0}}
+    assert said[-1] == "interrupted"
+
+
 def test_a_row_may_take_part_in_few_rounds():
     once = msgspec.structs.replace(row(NONE=1.0), rounds=1)
     [result], _ = results(once)

@@ -209,6 +209,14 @@ def test_a_behavior_may_be_called_a_handler(chaos):
     assert shares(configuration) == [(20, "delay", {"sleep": 2.0})]
 
 
+@pytest.mark.parametrize("word", ["handler", "behavior"])
+def test_a_section_that_lacks_its_class_is_named(chaos, word):
+    assert complaint(ConfigError, chaos, f"[vaurien]\nbehavior = 20:mine\n[{word}:mine]\nsleep = 2\n") == (
+        f"chaos.ini line 3: [{word}:mine] has no callable; expected callable = MODULE.CLASS, "
+        "because no installed behavior or handler is called 'mine'"
+    )
+
+
 def test_options_of_a_protocol_reach_it(chaos):
     configuration = chaos("[protocol:tcp]\nkeep_alive = false\nreuse-socket = true\n")
     assert configuration.proxies[0].protocol_options == {"keep_alive": False, "reuse_socket": True}

@@ -128,6 +128,26 @@ def test_a_hook_that_is_interrupted_passes_on_the_rest() -> None:
             assert read(server, 4) == b"5678"
 
 
+def test_a_hook_that_sends_when_it_is_interrupted_does_so_once() -> None:
+    insists = Fault(name="insists", behavior="tests.plugins.Insists", stream=Stream.UPSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", insists) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"once")
+            proxy.events.wait(Injected)
+            client.shutdown(socket.SHUT_WR)
+            proxy.set_policy("")
+            assert read_all(server) == b"once"
+
+
+def test_a_fault_that_was_not_drawn_for_a_connection_is_not_in_its_way() -> None:
+    never = Fault(name="never", behavior="tests.plugins.Passes", probability=0.0)
+    with backend() as listening, running(listening.getsockname(), "", never) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"x")
+            assert read(server, 1) == b"x"
+            assert all(" direct " in link for link in proxy.links())
+
+
 def test_a_changed_fault_is_cured_like_a_removed_one() -> None:
     with backend() as listening, running(listening.getsockname(), "100:hang") as proxy:
         with pair(proxy, listening) as (client, server):

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from tests.running import PATIENCE, Echo, backend, pair, read, read_all, reset, running
-from vaurien.events import Accepted, Closed, Failed
+from vaurien.events import Accepted, Closed, Event, Failed
 from vaurien.model import Fault
 
 NOOP = Fault(name="noop", behavior="tests.plugins.Noop")
@@ -223,3 +223,17 @@ def test_small_chunks_are_not_held_back(listen: str) -> None:
         [connection] = proxy.proxy._service.connections.values()
         for one in (connection.client, connection.backend):
             assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_an_observer_is_spared_what_it_ignores() -> None:
+    class Few(list[Event]):
+        ignores = frozenset({Accepted})
+        __call__ = list.append
+
+    few = Few()
+    with Echo() as echo, running(echo.address, observers=[few]) as proxy:
+        proxy.connect().close()
+        proxy.events.wait(Closed)
+    kinds = [type(event) for event in proxy.events.of(Event)]
+    assert Accepted in kinds
+    assert [type(event) for event in few] == [kind for kind in kinds if kind is not Accepted]

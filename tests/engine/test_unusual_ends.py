@@ -8,7 +8,7 @@ import select
 import socket
 
 from tests.running import backend, pair, read, reset, running
-from vaurien.events import Closed
+from vaurien.events import Closed, Failed
 from vaurien.model import Address, Fault, Policy, Stream
 
 
@@ -159,3 +159,14 @@ def test_a_socket_that_is_between_two_exchanges_is_kept() -> None:
     with backend() as listening, contextlib.ExitStack() as kept, running(listening.getsockname(), **options) as proxy:
         _ask(proxy, listening, kept)
         assert proxy.call(lambda: len(proxy.proxy._service.pool)) == 1
+
+
+def test_a_backend_is_gone_when_the_end_of_the_stream_lets_go_of_half_a_head() -> None:
+    with backend() as listening, running(listening.getsockname(), protocol="http") as proxy:
+        with pair(proxy, listening) as (client, server):
+            server.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b""
+            client.sendall(b"G")
+            proxy.call(lambda: (reset(server), client.close()))
+            assert proxy.events.wait(Closed)[0].end in ("client closed", "backend reset")
+        assert not proxy.events.of(Failed)

@@ -92,6 +92,14 @@ def test_events_below_the_level_are_not_written(tmp_path):
     assert [line.split()[1] for line in text.splitlines()] == ["level=WARNING"] * 3
 
 
+def test_it_says_which_events_it_drops():
+    assert Accepted in Log("INFO").ignores
+    assert Closed not in Log("INFO").ignores
+    assert Log("WARNING").ignores >= {Accepted, Closed}
+    assert Failed not in Log("WARNING").ignores
+    assert not Log("DEBUG").ignores
+
+
 def test_what_is_not_known_is_left_out(tmp_path):
     assert "exchange" not in written(tmp_path, EVERY_EVENT[4][0], level="DEBUG")
 

@@ -257,9 +257,12 @@ class Careless(Lines):
         return super().feed(to_backend, data)
 
 
-@framed("Blind: no request is found in a conversation")
+@framed("Blind: no request is found in any conversation")
 class Blind(Lines):
     """Takes all requests for something that belongs to no exchange."""
+
+    def glance(self, to_backend: bool, data: bytes) -> Head | None:
+        return None
 
     def requests(self, read: Reader) -> Frames:
         while (yield from read.peek(1)):
@@ -269,8 +272,8 @@ class Blind(Lines):
 
     def responses(self, read: Reader) -> Frames:
         while (yield from read.peek(1)):
-            yield Step.ASIDE
             yield from read.line(1000)
+            yield Step.ASIDE
             yield Step.END
 
 

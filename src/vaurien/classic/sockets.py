@@ -10,6 +10,7 @@ import contextlib
 import select
 import socket
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -53,30 +54,45 @@ class PluginSocket(socket.socket):
     """Bytes that were sent through it, also through `makefile`."""
     error: OSError | None = None
     """What `at_end` ran into. The system tells of a reset once, so the next read raises it."""
+    broken: OSError | None = None
+    """The reset, or what follows from it, that reading or sending raised last."""
 
     def recv(self, bufsize: int, flags: int = 0, /) -> Chunk:
         self._fail()
         self.reads += 1
-        return Chunk(super().recv(bufsize, flags))
+        with self._noting():
+            return Chunk(super().recv(bufsize, flags))
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         self._fail()
         self.reads += 1
-        return super().recv_into(buffer, nbytes, flags)
+        with self._noting():
+            return super().recv_into(buffer, nbytes, flags)
 
     def send(self, data: ReadableBuffer | str, flags: int = 0, /) -> int:
-        sent = super().send(_as_bytes(data), flags)
+        with self._noting():
+            sent = super().send(_as_bytes(data), flags)
         self.sent += sent
         return sent
 
     def sendall(self, data: ReadableBuffer | str, flags: int = 0, /) -> None:
         data = _as_bytes(data)
-        super().sendall(data, flags)
+        with self._noting():
+            super().sendall(data, flags)
         self.sent += memoryview(data).nbytes
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except ConnectionError as error:
+            self.broken = error
+            raise
 
     def _fail(self) -> None:
         if self.error is not None:
             error, self.error = self.error, None
+            self.broken = error
             self.reads += 1
             raise error
 

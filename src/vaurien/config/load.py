@@ -10,7 +10,7 @@ from vaurien.config import declared, environment, files, proxies
 from vaurien.config.assemble import Configuration, assemble, mix
 from vaurien.config.catalogue import Catalogue, Entry
 from vaurien.config.layers import Given, Key, Layer, Section, Tables, is_plugin
-from vaurien.errors import UnknownName
+from vaurien.errors import ConfigError, UnknownName
 
 
 def load(arguments: Layer, variables: Mapping[str, str], config: Given | None = None) -> Configuration:
@@ -41,12 +41,24 @@ def _catalogue(tables: Tables, own: Iterable[Layer]) -> Catalogue:
         if is_plugin(name) and (path := section.values.pop("callable", None)):
             catalogue.add_callable(name, str(path.value), path.source)
     for name, source in sorted(_behaviors(own), key=lambda used: "." in used[0]):  # what has a name before what has not
-        catalogue.use("behavior", name, source)
+        try:
+            catalogue.use("behavior", name, source)
+        except UnknownName as error:
+            raise _without_callable(tables, name) or error from None
     for layer in own:
         if given := layer.get(("vaurien", "protocol")):
             catalogue.use("protocol", str(given.value), given.source)
     catalogue.close()
     return catalogue
+
+
+def _without_callable(tables: Tables, name: str) -> ConfigError | None:
+    """The error that says so, if the file has a section for what the mix calls *name*, and that lacks its class."""
+    for section in (f"behavior:{name}", f"handler:{name}"):
+        if section in tables:
+            wanted = f"callable = MODULE.CLASS, because no installed behavior or handler is called {name!r}"
+            return ConfigError(f"{tables[section].source}: [{section}] has no callable; expected {wanted}")
+    return None
 
 
 def _behaviors(layers: Iterable[Layer]) -> Iterator[tuple[str, str]]:

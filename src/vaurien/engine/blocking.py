@@ -12,12 +12,14 @@ import enum
 import select
 import socket
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from vaurien.classic import bridge
 from vaurien.classic.sockets import PluginSocket, at_end, is_closed, ready, reset, take_over
+from vaurien.engine import ending
 from vaurien.engine.draw import Draw, Drawn
 from vaurien.errors import DialError
 from vaurien.model import Address
@@ -134,29 +136,25 @@ class Lane:
     def stop(self) -> None:
         """End: what the plugin reads from now on is empty, and the sockets are given back when it returns."""
         self._give(Order.STOP)
-        self._interrupt(socket.SHUT_RD)
+        self._interrupt(_end_reading)
 
     def abandon(self) -> None:
-        """End with RST; `Connection.left` is not called.
-
-        While a plugin runs, the peers see FIN at once and RST only when it returns: its socket cannot be taken from it.
-        """
+        """End with RST, also while a plugin runs; `Connection.left` is not called."""
         self._give(Order.ABANDON)
-        self._interrupt(socket.SHUT_RDWR)
+        self._interrupt(ending.cut)
 
     def _give(self, order: Order) -> None:
         self._order = order
         with contextlib.suppress(OSError):  # the thread has ended by itself meanwhile
             self._ring.send(b"!")
 
-    def _interrupt(self, how: int) -> None:
+    def _interrupt(self, how: Callable[[socket.socket], None]) -> None:
         """Wake a plugin that reads or writes; one that sleeps is not reached."""
         if not self._calling:  # the order was set before this is asked, and the thread sets this before it asks
             return
         for one in (self._client, self._backend):
             if one is not None:
-                with contextlib.suppress(OSError):
-                    one.shutdown(how)
+                how(one)
 
     # In its own thread.
 
@@ -165,7 +163,8 @@ class Lane:
         try:
             end = self._serve()
         except Failure as error:
-            failure = (error.where, error.__cause__ or error)
+            end = self._reset_seen(error.__cause__)
+            failure = None if end else (error.where, error.__cause__ or error)
         except DialError as error:
             failure = ("dial", error)
         except Exception as error:  # a fault of the engine: the connection must end all the same
@@ -250,6 +249,13 @@ class Lane:
             kind = entry.plugin.kind if entry is not None else "protocol"
             raise Failure(f"{kind} {self._name(entry)}") from error
 
+    def _reset_seen(self, error: BaseException | None) -> str:
+        """Whose reset *error* is, when a plugin ran into one and let it pass: that is no failure of the plugin's."""
+        for to_backend, one in ((True, self._client), (False, self._backend)):
+            if one is not None and one.broken is not None and one.broken is error:
+                return _reset_by(to_backend)
+        return ""
+
     def _is_for_the_loop(self, entry: Entry | None) -> bool:
         """Whether modern behaviors act on what can be read; undisturbed bytes pass here as well, when none does."""
         service = self._connection.service
@@ -298,6 +304,11 @@ def dial(backend: Address, timeout: float) -> socket.socket:
     except OSError as error:
         raise DialError(f"backend {backend}: {error.strerror or error}") from None
     return one
+
+
+def _end_reading(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RD)
 
 
 def _reset_by(client: bool) -> str:

@@ -223,7 +223,7 @@ class Connection:
         """Bring `actives` in line with the plan: what is the same stays, what changed changes, others begin or stop."""
         before = self.actives
         self.actives = {}
-        for entry in self.plan.entries:
+        for entry in self.plan.present:
             if entry.blocking:
                 continue
             active = before.pop(entry.key, None)

@@ -386,4 +386,5 @@ class Side:
     async def receive_end(self, at: float) -> None:
         """The source has ended."""
         await self._dialogue.end(self._to_backend, at)
-        await self._dialogue.connection.chain(self._to_backend).receive_end(at)
+        if not self._dialogue.connection.over:  # the last bytes may have found that the other side is gone
+            await self._dialogue.connection.chain(self._to_backend).receive_end(at)

@@ -17,6 +17,9 @@ LINGER = 1.0
 _POLL = 2e-3
 """Seconds between two looks at what the kernel has not delivered yet."""
 
+_SOCKADDR = 16
+"""Bytes of a ``struct sockaddr``; zeros are AF_UNSPEC."""
+
 _SIOCOUTQ = 0x5411
 """ioctl for the bytes that the other side has not acknowledged (tcp(7), Linux)."""
 
@@ -27,6 +30,21 @@ def reset(*sockets: socket.socket) -> None:
         with contextlib.suppress(OSError):
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         one.close()
+
+
+def cut(one: socket.socket) -> None:
+    """End with RST a socket that another thread uses and will close; who reads or writes there is woken by an error.
+
+    It is connect(2) with AF_UNSPEC that dissolves a TCP connection on Linux. Elsewhere, and for Unix sockets, the peer
+    sees the end of the stream, and an RST when the socket is closed.
+    """
+    if sys.platform == "linux" and one.family in (socket.AF_INET, socket.AF_INET6) and one.fileno() >= 0:
+        import ctypes  # socket.connect takes no such address
+
+        ctypes.CDLL(None).connect(one.fileno(), bytes(_SOCKADDR), _SOCKADDR)
+    else:
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
 
 
 def end_stream(one: socket.socket) -> None:

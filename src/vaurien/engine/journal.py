@@ -92,7 +92,7 @@ class Journal:
 
     def closed(self, end: str, meter: Meter) -> None:
         """It is over; *meter* has counted its bytes."""
-        if not self._service.observers:
+        if not self._service.told(events.Closed):
             return
         self._service.emit(
             events.Closed,

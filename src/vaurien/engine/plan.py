@@ -98,6 +98,8 @@ class Plan:
         self.connects = any(entry.handles("on_connect") for entry in self.faults)
         self._limits = tuple(itertools.accumulate(share.percent for share in shares))
         self.draws = any(entry.hooks or entry.blocking for entry in self.mix)
+        self.present = self.entries if self.draws else self.faults
+        """Those that a connection has to know: shares of a mix that never does anything are not among them."""
         self.hooked = any(entry.hooks for entry in self.faults)
         self.closed = any(entry.closes_port for entry in self.faults)
         """Whether nobody may connect."""

@@ -63,7 +63,8 @@ class Service:
         self.reuses = bool(getattr(protocol, "reuse_socket", False))
         """Whether a backend's socket may outlive its client."""
         self.backend: Address = config.backend
-        self.observers = tuple(observers)
+        self._observers = tuple(observers)
+        self._told: dict[type[Event], tuple[Observer, ...]] = {}
         self.detailed = tuple(observer for observer in observers if getattr(observer, "detailed", False))
         """Those of the observers that are told every decision and every delay."""
         self.recorded = recorded
@@ -159,9 +160,17 @@ class Service:
         return next((entry for entry in plan.mix if entry.label == label), None)
 
     def emit(self, make: type[Event], **facts: Any) -> None:
-        """Tell the observers, if there are any."""
-        if self.observers:
-            self._tell(self.observers, make, facts)
+        """Tell the observers that want to know, if there are any."""
+        if observers := self.told(make):
+            self._tell(observers, make, facts)
+
+    def told(self, kind: type[Event]) -> tuple[Observer, ...]:
+        """Those of the observers that events of a *kind* are for."""
+        found = self._told.get(kind)
+        if found is None:
+            found = tuple(one for one in self._observers if kind not in getattr(one, "ignores", ()))
+            self._told[kind] = found
+        return found
 
     def detail(self, make: type[Event], **facts: Any) -> None:
         """Tell those observers that want to know every decision and every delay."""

@@ -298,9 +298,9 @@ class Stage:
         finally:
             self._chunk = None
         if self._clear:
-            await self.next.receive_end(at)
+            await self.next.receive_end(self._moment)
         else:
-            self._delays.end(at)
+            self._delays.end(self._moment)
 
     async def _act_on_end(self) -> bool:
         """Let the behavior act on the end of the stream; returns whether its fault was changed or removed meanwhile."""

@@ -54,6 +54,7 @@ class Log:
         if format not in _FORMATS:
             raise OptionError("log format", format, "one of " + ", ".join(_FORMATS))
         self._threshold: int = _LEVELS[level.upper()]
+        self.ignores = frozenset(kind for kind, (name, _) in _KINDS.items() if _LEVELS[name] < self._threshold)
         self._line = _FORMATS[format]
         self._stream = _open(output)
         self.dropped = 0

@@ -16,7 +16,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from vaurien.events import Event, Failed, Injected
+from vaurien.events import Event, Failed, Injected, WorkerDied
 from vaurien.model import Address, Policy
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -90,6 +90,8 @@ class ProxyFigures:
         """Count *event*."""
         if isinstance(event, Failed):
             self._failed[event.proxy, event.where] += 1
+        elif isinstance(event, WorkerDied):
+            self._failed[event.proxy, "worker"] += 1
         elif isinstance(event, Injected):
             self._hits[event.proxy, self._behavior(event.proxy, event.fault)] += 1
 
@@ -142,13 +144,17 @@ class ProxyFigures:
         refused = CounterMetricFamily(
             "vaurien_connections_refused", "Times that there was no room to accept", labels=("proxy",)
         )
+        died = CounterMetricFamily(
+            "vaurien_workers_died", "Worker processes that died, and were replaced", labels=("proxy",)
+        )
         for name, _, figures in self._seen:
+            died.add_metric((name,), self._failed[name, "worker"])
             gauges["open"].add_metric((name,), figures.open)
             gauges["waiting"].add_metric((name,), figures.waiting)
             accepted.add_metric((name,), figures.accepted)
             dials.add_metric((name,), self._failed[name, "dial"])
             refused.add_metric((name,), self._failed[name, "accept"])
-        yield from (*gauges.values(), accepted, dials, refused)
+        yield from (*gauges.values(), accepted, dials, refused, died)
 
 
 class RuntimeFigures:

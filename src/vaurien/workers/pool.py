@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from vaurien import plugins
 from vaurien.engine import ledger
 from vaurien.engine.clock import Clock
-from vaurien.errors import PluginError
+from vaurien.errors import PluginError, VaurienError
 from vaurien.events import Event, Observer
 from vaurien.workers import messages
 from vaurien.workers.messages import Registered
@@ -63,7 +63,8 @@ class Workers:
         self._ledger = ledger.create()
         self._reports = [messages.Reported({}, 0.0)] * self.count
         self._begun = [0.0] * self.count
-        self._processes = [self._process(index) for index in range(self.count)]
+        for index in range(self.count):
+            self._processes.append(self._process(index))
         await gathered(self.acquaint(), object, dead=True)
         self.run(self._beat())
 
@@ -170,7 +171,12 @@ class Workers:
     def _replace(self, index: int) -> None:
         if self._stopping:
             return
-        self._processes[index] = process = self._process(index)
+        try:
+            self._processes[index] = process = self._process(index)
+        except VaurienError as error:
+            self._loop.call_exception_handler({"message": f"worker {index + 1}: {error}", "exception": error})
+            self._loop.call_later(_PATIENCE, self._replace, index)
+            return
         self._introduce(process)
         for spread in list(self.spreads.values()):
             spread.take_up(index, process)

@@ -30,7 +30,10 @@ class WorkerLost(VaurienError):
 
 
 class Process:
-    """A worker, just started. *told* gets the events of its connections, *lost* is called when it ends by itself."""
+    """A worker, just started. *told* gets the events of its connections, *lost* is called when it ends by itself.
+
+    Raises `VaurienError` when the system has no room for another process.
+    """
 
     def __init__(self, told: Callable[[Event], None], lost: Callable[[Process], None], *, uvloop: bool) -> None:
         self._told, self._lost = told, lost
@@ -39,8 +42,12 @@ class Process:
         self._opened: dict[tuple[str, int], Accepted] = {}
         self._waiting: dict[int, asyncio.Future[messages.Answer]] = {}
         ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = _spawn(theirs, "uvloop" if uvloop else "asyncio")
+        try:
+            with theirs:
+                self._process = _spawn(theirs, "uvloop" if uvloop else "asyncio")
+        except OSError as error:
+            ours.close()
+            raise VaurienError(f"a worker cannot be started: {error.strerror}") from None
         self._channel = Channel(asyncio.get_running_loop(), ours, self._received, self._gone)
 
     @property

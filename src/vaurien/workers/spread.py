@@ -17,7 +17,7 @@ from vaurien import events
 from vaurien.engine import binding
 from vaurien.engine.expiry import Expiries
 from vaurien.engine.traffic import ConnectionInfo, Figures
-from vaurien.errors import UnknownName, VaurienError
+from vaurien.errors import OptionError, UnknownName, VaurienError
 from vaurien.events import Event
 from vaurien.model import Address, Policy, ProxyConfig
 from vaurien.proxy import AGAIN, Proxy
@@ -43,6 +43,8 @@ class Spread:
         self._number = next(workers.numbers)
         alone = config.max_connections is not None
         self._indexes = [self._number % workers.count] if alone else list(range(workers.count))
+        if self._is_closed_path:
+            raise _no_closed_path(config.listen)
         self._given = self._address = config.listen
         self._sockets: dict[int, list[socket.socket]] = {}
         self._serving = False
@@ -77,6 +79,11 @@ class Spread:
     def policy(self) -> Policy:
         """The mix and the faults of this moment."""
         return self.config.policy
+
+    @property
+    def _is_closed_path(self) -> bool:
+        """Whether a Unix socket is to be closed: the workers share one, which none of them can close for all."""
+        return self._model.plan.closed and self.config.listen.path is not None
 
     # Listening.
 
@@ -114,10 +121,14 @@ class Spread:
         before, old = self._address, self._sockets
         self._take(listen, found)
         request = messages.Move(self._number, self.config.listen)
-        await gathered(
-            [self._workers.process(one).ask(request, _descriptors(self._sockets[one])) for one in self._indexes], object
-        )
+        processes = {one: self._workers.process(one) for one in self._indexes}
+        answers = [process.ask(request, _descriptors(self._sockets[one])) for one, process in processes.items()]
         _close(old, before)
+        try:
+            await gathered(answers, object)
+        except VaurienError:
+            await self.disable()  # some listen here and some there
+            raise
         self._listens()
 
     async def stop(self, grace: float = 0.0) -> None:
@@ -168,6 +179,9 @@ class Spread:
         before = self.policy
         self._workers.acquaint()
         self._model.set_policy(policy)
+        if self._is_closed_path:
+            self._model.set_policy(before)
+            raise _no_closed_path(self.config.listen)
         self._marking.follow(self._model.plan.entries)
         if not self._serving:
             return
@@ -264,6 +278,10 @@ class Spread:
 
     def _tell(self, make: type[Event], **facts: Any) -> None:
         self._workers.tell(make(proxy=self.config.name, at=time.time(), **facts))
+
+
+def _no_closed_path(listen: Address) -> OptionError:
+    return OptionError("listen", str(listen), "host:port for a fault that closes the port, or one worker")
 
 
 def _lasting(policy: Policy) -> Policy:

@@ -6,6 +6,7 @@ It ends when the control process does, however that ends: then nobody holds the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import os
@@ -30,6 +31,9 @@ from vaurien.workers.channel import Channel
 
 _UNTOLD = 8 * 2**20
 """Bytes of events that may wait for the control process; from there on the worker waits for it, and loses none."""
+
+_SOON = 0.005
+"""Seconds that an event may wait for others, so that a message is not sent for each: it costs more than the rest."""
 
 ENDED = 0
 
@@ -144,7 +148,7 @@ class Worker:
 
 
 class Telling:
-    """An observer that tells the control process what happens to connections, all events of a moment together."""
+    """An observer that tells the control process what happens to connections, all events of some moments together."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
         self._loop, self._channel = loop, channel
@@ -156,7 +160,7 @@ class Telling:
         if isinstance(event, Listening | PolicyChanged):
             return
         if not self._happened:
-            self._loop.call_soon(self.flush)
+            self._loop.call_later(_SOON, self.flush)
         self._happened.append(event)
 
     def flush(self) -> None:
@@ -199,10 +203,11 @@ def main() -> None:
 
 def _loop(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
     if kind == "uvloop":
-        import uvloop
+        with contextlib.suppress(ImportError):
+            import uvloop
 
-        made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-        return made
+            made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+            return made
     return loop.new
 
 
