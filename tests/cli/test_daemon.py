@@ -194,6 +194,29 @@ def test_a_bad_configuration_file_is_told_and_passed_over(start, tmp_path, conte
     assert message in running.stop()
 
 
+def test_a_file_in_the_other_format_is_told_where_it_belongs(start, tmp_path):
+    file = tmp_path / "chaos.toml"
+    file.write_text("[vaurien]\nseed = 1\n")
+    assert "`vaurien --config FILE --http` reads TOML" in start("-config", str(file)).stop()
+
+
+def test_no_secret_is_in_a_log(start, tmp_path):
+    """Neither the token, nor what somebody took for it, whatever else is wrong with the request."""
+    (tmp_path / "token").write_text("s3cret\n")
+    running = start("-token-file", str(tmp_path / "token"), LOG_LEVEL="debug")
+    host, _, port = running.address.rpartition(":")
+    for token in ("s3cret", "gu3ss"):
+        for line in ("GET /proxies HTTP/1.1", "POST /proxies?token=s3cret HTTP/1.1", "nonsense"):
+            with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
+                client.sendall(f"{line}\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(4096):
+                    pass
+    said = running.stop()
+    assert "s3cret" not in said
+    assert "gu3ss" not in said
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_the_state_survives_a_restart(start, tmp_path, how):
     state = tmp_path / "state.json"

@@ -1,7 +1,7 @@
 """Where Toxiproxy is wrong and we are not, on the wire, in the order in which the guide for its users lists them.
 
-That bandwidth delivers what it says (13) is a test of the behavior; that a failed accept ends nothing (8) is one of the
-program, which can be given few files.
+Two of them need a program of its own: that bandwidth delivers what it says (13) is in `tests/integration`, and that a
+failed accept ends nothing (8) among the tests of the daemon, which can be given few files.
 """
 
 from __future__ import annotations

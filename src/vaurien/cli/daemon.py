@@ -181,7 +181,8 @@ class Daemon:
         except PartlyDone as partly:
             self._say(f"failed to populate proxies from {path!r}: {partly.error}")
         except toxiproxy.ERRORS as error:
-            self._say(f"failed to populate proxies from {path!r}: {toxiproxy.described_error(error)}")
+            advice = "; `vaurien --config FILE --http` reads TOML" if path.endswith(".toml") else ""
+            self._say(f"failed to populate proxies from {path!r}: {toxiproxy.described_error(error)}{advice}")
         else:
             if failure is not None:
                 self._say(f"failed to populate proxies from {path!r}: {failure}")
