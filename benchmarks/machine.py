@@ -32,7 +32,7 @@ def facts() -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "open files": str(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
-        "uvloop": importlib.metadata.version("uvloop"),
+        "uvloop": _installed("uvloop"),
         "vaurien": f"{__version__} ({_commit()})",
         **{name: _version(_first_line([program(name), flag])) for name, flag in _VERSIONS.items()},
     }
@@ -48,6 +48,13 @@ def _cpu_model() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def _installed(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _commit() -> str:
