@@ -158,5 +158,5 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int | None = None
     pool_max_size: int = 100
     pool_timeout: Duration = 30.0
-    delay_line: Size = 16 * 2**20
+    delay_line: Size = 32 * 2**20
     enabled: bool = True

@@ -1,4 +1,4 @@
-"""Toxiproxy's public clients, as their users have them, against our interface."""
+"""Toxiproxy's public clients, as their users have them, against our interface, with a Redis behind it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.control.conftest import serving
 from tests.hubs import COUNTS
-from tests.running import PATIENCE, Echo, read
+from tests.running import PATIENCE, read
 from vaurien.control import toxiproxy
 
 LATE = 0.15
@@ -34,9 +34,8 @@ def api(_api):
 
 
 @pytest.fixture
-def echo():
-    with Echo() as echo:
-        yield f"127.0.0.1:{echo.address[1]}"
+def redis(redis_server):
+    return f"127.0.0.1:{redis_server.port}"
 
 
 def connect(listen):
@@ -45,10 +44,10 @@ def connect(listen):
 
 
 def round_trip(client):
-    """Seconds that an echo takes."""
+    """Seconds that Redis takes to answer."""
     began = time.monotonic()
-    client.sendall(b"hello")
-    assert read(client, 5) == b"hello"
+    client.sendall(b"PING\r\n")
+    assert read(client, 7) == b"+PONG\r\n"
     return time.monotonic() - began
 
 
@@ -60,15 +59,15 @@ def refused(listen):
     return False
 
 
-def test_python(api, echo):
+def test_python(api, redis):
     client = pytest.importorskip("toxiproxy", reason="toxiproxy-python is not installed")
     server = client.Toxiproxy()
     server.update_api_consumer(*api.address)
     assert server.running()
     assert b"2.12.0" in server.version()
-    proxy = server.create(name="p", upstream=echo)
+    proxy = server.create(name="p", upstream=redis)
     with pytest.raises(client.exceptions.ProxyExists):
-        client.api.APIConsumer.post("/proxies", json={"name": "p", "upstream": echo})
+        client.api.APIConsumer.post("/proxies", json={"name": "p", "upstream": redis})
     with connect(proxy.listen) as one:
         round_trip(one)
         proxy.add_toxic(type="latency", attributes={"latency": int(LATE * 1000)})
@@ -85,7 +84,7 @@ def test_python(api, echo):
         proxy.add_toxic(type="nope")
     with pytest.raises(client.exceptions.NotFound):
         proxy.destroy_toxic("nope")
-    server.populate([{"name": name, "upstream": echo, "listen": "127.0.0.1:0"} for name in ("q", "r")])
+    server.populate([{"name": name, "upstream": redis, "listen": "127.0.0.1:0"} for name in ("q", "r")])
     assert sorted(server.proxies()) == ["p", "q", "r"]
     proxy.disable()
     proxy.add_toxic(type="bandwidth", attributes={"rate": 0}, stream="upstream")
@@ -96,13 +95,13 @@ def test_python(api, echo):
     assert server.proxies() == {}
 
 
-def test_chaos_toolkit(api, echo, monkeypatch):
+def test_chaos_toolkit(api, redis, monkeypatch):
     proxies = pytest.importorskip("chaostoxi.proxy.actions", reason="chaostoolkit-toxiproxy is not installed")
     monkeypatch.setattr(proxies, "environ", {})  # it would leave the proxy's port in the process's
     from chaostoxi.proxy import probes
     from chaostoxi.toxic import actions as toxics
 
-    host, port = echo.split(":")
+    host, port = redis.split(":")
     configuration = {"toxiproxy_host": api.address[0], "toxiproxy_port": api.address[1]}
     where = {"configuration": configuration}
     assert proxies.create_proxy("p", host, int(port), **where)
@@ -140,7 +139,7 @@ const dial = (listen) => new Promise((resolve, reject) => {
 const ask = (socket) => new Promise((resolve) => {
     const began = performance.now();
     socket.once("data", () => resolve(performance.now() - began));
-    socket.write("hello");
+    socket.write("PING\\r\\n");
 });
 const refused = (listen) => dial(listen).then((socket) => { socket.destroy(); return false; }, () => true);
 
@@ -195,8 +194,8 @@ def node_folder(tmp_path_factory):
     return folder
 
 
-def test_node(api, echo, node_folder):
-    command = ["node", "test.js", f"http://127.0.0.1:{api.address[1]}", echo, str(int(LATE * 1000))]
+def test_node(api, redis, node_folder):
+    command = ["node", "test.js", f"http://127.0.0.1:{api.address[1]}", redis, str(int(LATE * 1000))]
     result = subprocess.run(command, cwd=node_folder, capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stdout) == (0, "fine\n"), result.stderr
     assert json.loads(api("GET", "/proxies").body).keys() == {"p", "r"}

@@ -25,7 +25,7 @@ class Latency(Behavior, frozen=True):
 
     Both peers see a longer way between them: bytes come late, complete and in order, and the end of the stream behind
     them; an end that comes when nothing is under way is passed on at once. Throughput is not limited: chunks are under
-    way together, up to 16 MiB in each direction. A chunk that is drawn a shorter delay than the one before it does not
+    way together, up to 32 MiB in each direction. A chunk that is drawn a shorter delay than the one before it does not
     overtake it.
 
     What *jitter* is depends on the *distribution*. ``uniform``: the delay is at most that much longer or shorter, as in

@@ -36,7 +36,9 @@ class ResetPeer(Behavior, frozen=True):
         progress = connection.state(self, _Progress)
         progress.since = connection.now() if progress.since is None else progress.since
         if not self.after_bytes:
-            await connection.sleep(progress.since + self.timeout / 1000 - connection.now())
+            left = progress.since + self.timeout / 1000 - connection.now()
+            if left > 0:
+                await connection.sleep(left)
             connection.reset(self.side)
 
     async def on_data(self, link: Link, data: bytes) -> None:
@@ -50,5 +52,6 @@ class ResetPeer(Behavior, frozen=True):
         if left > 0:
             progress.passed += left
             await link.send(data[:left])
-        await link.sleep(self.timeout / 1000)
+        if self.timeout:
+            await link.sleep(self.timeout / 1000)
         link.reset(self.side)

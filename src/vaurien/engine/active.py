@@ -29,6 +29,7 @@ class Active:
     """One entry of the plan on one connection, and the `hooks.Connection` that its hooks see."""
 
     __slots__ = (
+        "_begun",
         "_connection",
         "_interrupted",
         "_random",
@@ -49,7 +50,8 @@ class Active:
         self._state: Any = before._state if before is not None else None
         self._waits: set[asyncio.Future[None]] = set()
         self._interrupted = False  # something that waited, and its hook has not ended yet
-        self._task: asyncio.Task[None] | None = None
+        self._begun = False
+        self._task: asyncio.Task[None] | None = None  # what is left of `on_start` after its first wait
         self.stages: dict[bool, Stage] = {}
         self.stopped = False
         self.lot = entry.matcher.client(connection.peer) and (entry.fault.scope is not Scope.CONNECTION or self.throw())
@@ -112,7 +114,7 @@ class Active:
 
     async def sleep(self, seconds: float) -> None:
         """Wait. Counts as a hit before the dial; in `on_start` it is the time up to the act."""
-        if self._task is None:
+        if not self._begun:
             self.hit()
             await self.pause(seconds)
         else:
@@ -194,6 +196,8 @@ class Active:
             await future
         finally:
             self._waits.discard(future)
+            if future.done() and not future.cancelled():
+                future.exception()  # cancelled before it could look, this would never see it, and the loop complain
 
     def becomes(self, entry: Entry) -> bool:
         """Whether *entry* differs in its options alone, so that this goes on with it; else another takes over."""
@@ -205,9 +209,10 @@ class Active:
         self.entry = entry
         self._refresh()
         self.interrupt()
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        if self._begun:
+            self._begun = False
+            if self._task is not None:
+                self._task.cancel()
             self.begin()
 
     def interrupt(self) -> None:
@@ -243,9 +248,10 @@ class Active:
         return self._connection.over or (task is not None and task.cancelling() > 0)
 
     def begin(self) -> None:
-        """Run `on_start`, as a task of its own."""
-        if self._task is None and self.drawn and not self.stopped and "on_start" in self.entry.hooks:
-            self._task = self._connection.background.run(self._run("on_start"), self.name)
+        """Run `on_start`: up to its first wait before anything else happens, the rest as a task of its own."""
+        if not self._begun and self.drawn and not self.stopped and "on_start" in self.entry.hooks:
+            self._begun = True
+            self._task = self._connection.background.run(self._run("on_start"), self.name, at_once=True)
 
     async def _run(self, hook: str) -> None:
         try:

@@ -12,11 +12,12 @@ from vaurien.engine import eager
 class Background:
     """Runs such hooks as tasks until the connection ends; *failed* gets the name and the error of one that raises."""
 
-    __slots__ = ("_failed", "_loop", "_tasks")
+    __slots__ = ("_failed", "_loop", "_over", "_tasks")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, failed: Callable[[str, BaseException], None]) -> None:
         self._loop, self._failed = loop, failed
         self._tasks: set[asyncio.Task[None]] = set()
+        self._over = False
 
     def run(
         self, coroutine: Coroutine[Any, Any, None], name: str, *, at_once: bool = False
@@ -40,9 +41,12 @@ class Background:
                 self._failed(name, error)
 
         task.add_done_callback(done)
+        if self._over:  # the hook itself ended the connection, and then waits
+            task.cancel()
         return task
 
     def cancel(self) -> None:
         """End them all, also one that runs: its hook has no more to say."""
+        self._over = True
         for task in list(self._tasks):
             task.cancel()

@@ -130,8 +130,9 @@ class Connection:
     def _connected(self, backend: socket.socket) -> None:
         self.backend = backend
         self._link(backend)
-        for active in self.actives.values():
-            active.begin()
+        for active in tuple(self.actives.values()):
+            if not self.over:  # another one's beginning may be its end
+                active.begin()
 
     def _link(self, backend: socket.socket) -> None:
         """Go on in the loop."""
