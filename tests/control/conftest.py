@@ -136,9 +136,9 @@ def api(request, echo):
         api.run(api.hub.delete(name))
 
 
-@pytest.fixture(scope="session")
-def strict_api():
-    with serving(lambda hub: toxiproxy.router(hub, strict=True)) as api:
+@pytest.fixture(scope="session", params=COUNTS)
+def strict_api(request):
+    with serving(lambda hub: toxiproxy.router(hub, strict=True), workers=request.param) as api:
         yield api
 
 

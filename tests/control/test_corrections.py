@@ -241,7 +241,7 @@ def test_11_what_a_latency_toxic_holds_has_bounds(api, echo):
             for _ in range(64):
                 client.sendall(bytes(1 << 20))
         [info] = api.connections()
-        assert 16 * 2**20 <= info.waiting < 17 * 2**20
+        assert 32 * 2**20 <= info.waiting < 33 * 2**20
 
 
 def test_12_counters_move_while_a_connection_is_open(api, echo):

@@ -69,7 +69,7 @@ WORDS = {
     "backend": ["localhost:9", "[::1]:9", "unix:/run/nobody"],
     "protocol": ["tcp", "http", "redis"],
     "protocol_options": [{}, {"keep_alive": False}],
-    "behavior": ["delay", "noop", "hang"],
+    "behavior": ["latency", "noop", "coalesce"],
     "options": [{}],
     "match": [{}, {"client": "10.0.0.0/8"}],
     "mix": ["", "20:delay,10:error", [{"percent": 50, "behavior": "delay"}]],

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.control.conftest import Api
+from tests.hubs import COUNTS
 from tests.running import PATIENCE, until
 from vaurien.control import toxiproxy
 from vaurien.errors import Conflict, UnknownName
@@ -162,9 +163,9 @@ def operation(api, dice):
 
 
 @contextlib.contextmanager
-def daemon():
+def daemon(workers=1):
     """The program, whose loop shares no interpreter with what loads it; and its interface."""
-    command = [sys.executable, "-m", "vaurien", "serve", "-host=127.0.0.1", "-port=0"]
+    command = [sys.executable, "-m", "vaurien", "serve", "-host=127.0.0.1", "-port=0", f"-workers={workers}"]
     quiet = {**os.environ, "LOG_LEVEL": "error"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=quiet) as process:
         try:
@@ -201,10 +202,11 @@ def operations(api):
 
 
 @pytest.mark.slow
-def test_calls_are_answered_whatever_the_connections_do():
+@pytest.mark.parametrize("workers", COUNTS)
+def test_calls_are_answered_whatever_the_connections_do(workers):
     streams = Streams()
     try:
-        with daemon() as (process, api):
+        with daemon(workers) as (process, api):
             api("GET", "/version")
             files = lambda: len(os.listdir(f"/proc/{process.pid}/fd"))  # noqa: E731
             before = files()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +33,16 @@ _OF_EACH = "its shared state is one for each worker, not one for the whole proxy
 
 BUFFER = 256 * 1024
 """Bytes read at once. Measured: bulk throughput grows up to here, and a longer read keeps other connections waiting."""
+
+
+_views: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = weakref.WeakKeyDictionary()
+"""One buffer for each loop is enough: a chunk is read into it and sent from it before anything else runs there."""
+
+
+def _view(loop: asyncio.AbstractEventLoop) -> memoryview:
+    if loop not in _views:
+        _views[loop] = memoryview(bytearray(BUFFER))
+    return _views[loop]
 
 
 class Service:
@@ -70,8 +81,8 @@ class Service:
         self.recorded = recorded
         """Decisions that take the place of dice."""
         self.traffic = traffic or Traffic()
-        self.view = memoryview(bytearray(BUFFER))
-        """The one buffer of the direct lane: a chunk is read into it and sent from it before anything else runs."""
+        self.view = _view(loop)
+        """The buffer of the direct lane."""
         self.hangups = Hangups(loop, clock)
         """What tells of a reset after the end of a stream."""
         self.pool = Pool(clock, config.pool_max_size, config.pool_timeout)
