@@ -7,9 +7,9 @@ import asyncio
 import msgspec
 import pytest
 
-from tests.hubs import ask, config, connect, ended, played, refuses, taken
+from tests.hubs import COUNTS, ask, config, connect, ended, played, refuses, taken
 from tests.running import Echo
-from vaurien.errors import BindError, OptionError, UnknownName
+from vaurien.errors import BindError, OptionError, UnknownName, VaurienError
 from vaurien.model import Address, Fault, Mix, Policy
 
 NOOP = Policy(faults=(Fault("noop", "noop"),))
@@ -19,6 +19,12 @@ NOOP = Policy(faults=(Fault("noop", "noop"),))
 def echo():
     with Echo() as echo:
         yield Address(*echo.address)
+
+
+@pytest.fixture(params=COUNTS)
+def hub(request):
+    """Run a coroutine function with a hub; at the end the hub stops and nothing is left."""
+    return played if request.param == 1 else request.getfixturevalue("spread").run
 
 
 async def alive(streams):
@@ -32,7 +38,7 @@ def changing(**facts):
     return lambda before: msgspec.structs.replace(before, **facts)
 
 
-def test_a_new_policy_keeps_connections(echo):
+def test_a_new_policy_keeps_connections(hub, echo):
     async def play(hub):
         proxy = await hub.create(config(backend=echo))
         streams = await connect(proxy)
@@ -40,10 +46,10 @@ def test_a_new_policy_keeps_connections(echo):
         assert proxy.policy == NOOP
         await alive(streams)
 
-    played(play)
+    hub(play)
 
 
-def test_another_protocol_takes_a_new_proxy_at_the_same_address(echo):
+def test_another_protocol_takes_a_new_proxy_at_the_same_address(hub, echo):
     async def play(hub):
         old = await hub.create(config(backend=echo, policy=NOOP))
         streams = await connect(old)
@@ -53,7 +59,7 @@ def test_another_protocol_takes_a_new_proxy_at_the_same_address(echo):
         assert new.address == old.address
         await ended(streams)
 
-    played(play)
+    hub(play)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +71,7 @@ def test_another_protocol_takes_a_new_proxy_at_the_same_address(echo):
         ({"policy": Policy(faults=(Fault("x", "delay", {"sleep": -1}),))}, OptionError),
     ],
 )
-def test_what_is_wrong_changes_nothing(echo, facts, error):
+def test_what_is_wrong_changes_nothing(hub, echo, facts, error):
     async def play(hub):
         proxy = await hub.create(config(backend=echo, policy=NOOP))
         before, streams = proxy.config, await connect(proxy)
@@ -75,11 +81,11 @@ def test_what_is_wrong_changes_nothing(echo, facts, error):
         assert proxy.config == before
         await alive(streams)
 
-    played(play)
+    hub(play)
 
 
 @pytest.mark.parametrize("facts", [{}, {"protocol": "redis"}])
-def test_an_address_that_is_not_free_leaves_the_old_one(echo, facts):
+def test_an_address_that_is_not_free_leaves_the_old_one(hub, echo, facts):
     async def play(hub):
         proxy = await hub.create(config(backend=echo, policy=NOOP))
         before = proxy.config
@@ -90,10 +96,10 @@ def test_an_address_that_is_not_free_leaves_the_old_one(echo, facts):
         assert proxy.config == before
         await alive(await connect(proxy))
 
-    played(play)
+    hub(play)
 
 
-def test_a_fault_that_comes_meanwhile_is_not_lost(echo):
+def test_a_fault_that_comes_meanwhile_is_not_lost(hub, echo):
     """Changes of faults do not wait for a proxy that is being replaced."""
 
     async def play(hub):
@@ -105,10 +111,27 @@ def test_a_fault_that_comes_meanwhile_is_not_lost(echo):
         await revision
         assert hub.get("a").policy == NOOP
 
-    played(play)
+    hub(play)
 
 
-def test_revisions_of_one_moment_add_up(echo):
+def test_a_fault_that_comes_meanwhile_and_does_not_fit(hub, echo):
+    """It is for the protocol that the proxy had: nothing is left of it, and the new proxy is there."""
+
+    async def play(hub):
+        await hub.create(config(backend=echo, protocol="http"))
+        revision = asyncio.ensure_future(hub.revise("a", changing(protocol="tcp")))
+        while hub.get("a").enabled:
+            await asyncio.sleep(0)
+        await hub.set_policy("a", Policy(faults=(Fault("x", "noop", match={"path": "/"}),)))
+        with pytest.raises(VaurienError):
+            await revision
+        assert (hub.get("a").config.protocol, hub.get("a").policy) == ("tcp", Policy())
+        await alive(await connect(hub.get("a")))
+
+    hub(play)
+
+
+def test_revisions_of_one_moment_add_up(hub, echo):
     async def play(hub):
         await hub.create(config(backend=echo))
         changes = [{"protocol": "redis"}, {"timeout": 3.0}, {"backend": Address("other", 1)}, {"policy": NOOP}]
@@ -116,15 +139,15 @@ def test_revisions_of_one_moment_add_up(echo):
         made = hub.get("a").config
         assert (made.protocol, made.timeout, made.backend.host, made.policy) == ("redis", 3.0, "other", NOOP)
 
-    played(play)
+    hub(play)
 
 
-def test_nobody_cannot_be_revised():
+def test_nobody_cannot_be_revised(hub):
     async def play(hub):
         with pytest.raises(UnknownName, match="unknown proxy 'a'"):
             await hub.revise("a", changing())
 
-    played(play)
+    hub(play)
 
 
 # Addresses that change hands, when the whole configuration is replaced.
@@ -139,7 +162,7 @@ async def three(hub, echo):
 
 @pytest.mark.parametrize("protocol", ["tcp", "redis"])
 @pytest.mark.parametrize("order", [(1, 0, 2), (1, 2, 0), (2, 0, 1)])
-def test_proxies_trade_their_addresses(echo, order, protocol):
+def test_proxies_trade_their_addresses(hub, echo, order, protocol):
     async def play(hub):
         addresses, kept, streams = await three(hub, echo)
         wanted = {name: addresses[place] for name, place in zip("abc", order, strict=True)}
@@ -151,10 +174,10 @@ def test_proxies_trade_their_addresses(echo, order, protocol):
             for name in "abc":
                 await alive(await connect(hub.get(name)))
 
-    played(play)
+    hub(play)
 
 
-def test_who_wants_an_address_of_a_stranger_does_not_step_aside(echo):
+def test_who_wants_an_address_of_a_stranger_does_not_step_aside(hub, echo):
     """a wants what b has, and b what somebody else has: both stay as they are, with their connections."""
 
     async def play(hub):
@@ -174,10 +197,10 @@ def test_who_wants_an_address_of_a_stranger_does_not_step_aside(echo):
         for one in (*streams, kept_streams):
             await alive(one)
 
-    played(play)
+    hub(play)
 
 
-def test_who_waits_for_a_trade_that_leaves_nothing_stays(echo):
+def test_who_waits_for_a_trade_that_leaves_nothing_stays(hub, echo):
     """a and b trade, and c wants what b gives a."""
 
     async def play(hub):
@@ -189,10 +212,10 @@ def test_who_waits_for_a_trade_that_leaves_nothing_stays(echo):
         assert all(hub.get(name).enabled for name in "abc")
         await alive(kept_streams)
 
-    played(play)
+    hub(play)
 
 
-def test_a_proxy_that_is_off_gives_its_address_to_another(echo):
+def test_a_proxy_that_is_off_gives_its_address_to_another(hub, echo):
     async def play(hub):
         addresses, _, gone = await three(hub, echo)
         await hub.replace(
@@ -206,4 +229,4 @@ def test_a_proxy_that_is_off_gives_its_address_to_another(echo):
         assert refuses(addresses[0])
         await ended(gone)
 
-    played(play)
+    hub(play)

@@ -198,12 +198,11 @@ class Hub:
         if not trading:
             return configs, failure
         for config in trading:
-            async with self._turn(config.name):
-                await self._proxies[config.name].disable()
+            with contextlib.suppress(UnknownName):  # somebody else was faster
+                await self.change(config.name, enabled=False)
         left, failed = await self._replace_each(trading)
-        for config in left:
-            with contextlib.suppress(VaurienError):  # what is told is why it could not change
-                await self._proxies[config.name].start()
+        with contextlib.suppress(VaurienError):  # what is told is why it could not change
+            await self._enable_all([config.name for config in left])
         others = [config for config in configs if config not in trading]
         return [*left, *others], failed or (failure if others else None)
 
@@ -278,9 +277,9 @@ class Hub:
                 if was_enabled:
                     await old.start()
                 raise
+        self._proxies[config.name] = new
         if old.policy is not policy:  # a call that did not wait for this one has changed it
             await new.set_policy(old.policy)
-        self._proxies[config.name] = new
         return new
 
     # Faults.

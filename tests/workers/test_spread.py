@@ -13,8 +13,10 @@ import pytest
 from tests.hubs import ask, config, connect, ended, spreading
 from tests.running import Echo, Events
 from vaurien import events, hooks, plugins
-from vaurien.errors import OptionError, PluginError
+from vaurien.engine.traffic import Figures
+from vaurien.errors import OptionError, PluginError, UnknownName
 from vaurien.model import Address, Fault, Policy, Window
+from vaurien.workers import messages
 from vaurien.workers.spread import GAP
 
 COUNT = 3
@@ -316,3 +318,23 @@ def refused(proxy):
             return one.connect_ex((proxy.address.host, proxy.address.port)) != 0
 
     return probe
+
+
+def test_a_proxy_changes_while_it_is_shut(workers):
+    """The workers have shut it, and the control process does not know yet."""
+
+    async def play(hub):
+        proxy = await hub.create(config())
+        [number] = workers.pool.spreads
+        await workers.pool.ask(messages.Shut(number, drop=True), range(COUNT), Figures)
+        policy = Policy(faults=(Fault("slow", "delay"),))
+        await proxy.set_policy(policy)
+        await proxy.set_backend(Address("other", 1))
+        await proxy.drop_connections()
+        assert (proxy.policy, proxy.backend) == (policy, Address("other", 1))
+        assert await proxy.connections() == []
+        for end in (proxy.close_connection, proxy.reset_connection):
+            with pytest.raises(UnknownName):
+                await end(1)
+
+    workers.run(play)

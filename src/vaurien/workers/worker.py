@@ -122,20 +122,27 @@ class Worker:
     async def _move(self, request: messages.Move) -> None:
         await self._proxies[request.proxy].move(request.listen)
 
+    # The control process may ask about a proxy before it knows that it is shut here: then there is nothing to do.
+
     async def _set_policy(self, request: messages.SetPolicy) -> None:
-        self._pages[request.proxy].marks = request.marks
-        self._proxies[request.proxy].set_policy(request.policy)
+        if request.proxy in self._proxies:
+            self._pages[request.proxy].marks = request.marks
+            self._proxies[request.proxy].set_policy(request.policy)
 
     async def _set_backend(self, request: messages.SetBackend) -> None:
-        self._proxies[request.proxy].set_backend(request.backend)
+        if request.proxy in self._proxies:
+            self._proxies[request.proxy].set_backend(request.backend)
 
     async def _drop(self, request: messages.Drop) -> None:
-        self._proxies[request.proxy].drop_connections()
+        if request.proxy in self._proxies:
+            self._proxies[request.proxy].drop_connections()
 
     async def _list(self, request: messages.List) -> object:
-        return self._proxies[request.proxy].connections
+        return self._proxies[request.proxy].connections if request.proxy in self._proxies else []
 
     async def _end(self, request: messages.End) -> bool:
+        if request.proxy not in self._proxies:
+            return False
         proxy = self._proxies[request.proxy]
         try:
             (proxy.reset_connection if request.reset else proxy.close_connection)(request.number)
