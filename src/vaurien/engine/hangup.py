@@ -1,4 +1,4 @@
-"""Resets that follow the end of a stream, on sockets that nobody reads any more."""
+"""What sockets tell besides bytes: resets that follow the end of a stream, and whether there is anything to read."""
 
 from __future__ import annotations
 
@@ -72,3 +72,10 @@ class Hangups:
             self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
             self._epoll = None
+
+
+def silent(one: socket.socket) -> bool:
+    """Whether *one* has nothing to tell: no bytes, no end, no failure."""
+    poll = select.poll()
+    poll.register(one, select.POLLIN)
+    return not poll.poll(0)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaurien.engine import eager
 from vaurien.engine.active import Active
+from vaurien.engine.hangup import silent
 from vaurien.engine.stage import Intake, Sink, Stage
 
 if TYPE_CHECKING:
@@ -170,6 +171,9 @@ class Link:
 
     def _read_drawn(self) -> None:
         """A plugin of the original is in play: read what is here, unless it is for the blocking lane."""
+        if self.connection.service.forgets and silent(self.source):  # no dice for what is not there, see `_read_again`
+            self._dry = True
+            return
         try:
             claimed = self.connection.claims(self.to_backend)
         except Exception as error:  # a fault of the engine: the connection must end all the same
