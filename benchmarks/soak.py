@@ -85,11 +85,11 @@ class Loaded(msgspec.Struct, frozen=True):
     client: Client
 
     def figures(self) -> Figures:
-        """What it holds at this moment."""
+        """What it holds at this moment; the connection that asks is not counted among the descriptors."""
+        descriptors = len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
         with sockets.connected(self.ports["census"]) as client:
             client.sendall(b"?\n")
             living = msgspec.json.decode(b"".join(iter(lambda: client.recv(1000), b"")), type=dict[str, float])
-        descriptors = len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
         return {"resident KB": self.process.resident() / 1024, "descriptors": descriptors, **living}
 
 
@@ -184,12 +184,14 @@ def _requests(output: str) -> int:
     return int(found[1])
 
 
-def rested(proxies: Loaded, before: Figures) -> Figures:
-    """What is held once the load is over, as soon as that is what was held *before*, or after `REST`."""
+def rested(proxies: Loaded, before: Figures | None = None) -> Figures:
+    """What is held without load, as soon as that is what was held *before*, or after `REST`."""
     end = time.monotonic() + REST
-    while any((after := proxies.figures())[name] > before[name] for name in AT_REST) and time.monotonic() < end:
-        time.sleep(0.1)
-    return after
+    while True:
+        time.sleep(0.1)  # by then the connection that asked last is over
+        after = proxies.figures()
+        if before is None or all(after[name] <= before[name] for name in AT_REST) or time.monotonic() > end:
+            return after
 
 
 def run(seconds: float, words: Sequence[str], command: str, say: Callable[[str], None]) -> Soak:
@@ -198,7 +200,7 @@ def run(seconds: float, words: Sequence[str], command: str, say: Callable[[str],
     with backends() as servers, loaded(servers, words) as proxies:
         proxies.client.list_proxies()  # what happens once is over
         proxies.figures()
-        before = proxies.figures()
+        before = rested(proxies)
         samples, changes, requests = soaked(proxies, seconds, say)
         after = rested(proxies, before)
     found = drifts(before, samples, after)
