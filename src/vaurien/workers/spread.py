@@ -224,7 +224,7 @@ class Spread:
     # Connections.
 
     async def connections(self) -> list[ConnectionInfo]:
-        """The open connections, oldest first."""
+        """The open connections, oldest first; each worker says at a moment of its own how old its connections are."""
         found = await self._ask(messages.List(self._number), list[ConnectionInfo])
         return sorted((one for some in found for one in some), key=lambda one: -one.age)
 
