@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.behaviors.known import NAMES
-from tests.control.interface import Interface, interface
+from tests.control.interface import Interface
 from vaurien import options, plugins
 from vaurien.cli import run
 from vaurien.errors import OptionError
@@ -20,18 +20,6 @@ COMBINATIONS = [
     *((name, "redis", HTTP) for name in ("http_headers", "http_status", "malformed_body", "truncate_body")),
     *((name, "tcp", HTTP) for name in ("http_headers", "http_status", "malformed_body", "truncate_body")),
 ]
-
-
-@pytest.fixture(scope="module")
-def api() -> Iterator[Interface]:
-    with interface() as api:
-        yield api
-
-
-@pytest.fixture
-def fresh(api: Interface) -> Iterator[Interface]:
-    yield api
-    api.clear()
 
 
 @pytest.mark.parametrize(("name", "protocol", "reason"), COMBINATIONS)

@@ -6,14 +6,14 @@ import json
 import random
 import shlex
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.behaviors.known import ACTING, NAMES, NOT_FOR_TCP, TRANSPARENT
-from tests.control.interface import Interface, interface
+from tests.control.interface import Interface
 from tests.running import Echo, backend, pair, read, running
 from vaurien import config, options, plugins
 from vaurien.cli import flags, run
@@ -123,18 +123,6 @@ def test_a_closed_port_is_no_share_of_a_mix(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(OptionError, match="a fault of its own: 'refuse' closes the port for everybody"):
         with Echo() as echo, running(echo.address, "20:refuse"):
             pass
-
-
-@pytest.fixture(scope="module")
-def api() -> Iterator[Interface]:
-    with interface() as api:
-        yield api
-
-
-@pytest.fixture
-def fresh(api: Interface) -> Iterator[Interface]:
-    yield api
-    api.clear()
 
 
 def of_hub(api: Interface) -> Fault:

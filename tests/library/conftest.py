@@ -2,35 +2,17 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import socketserver
-import threading
 
 import pytest
 
-
-class _Echo(socketserver.BaseRequestHandler):
-    def handle(self):
-        with contextlib.suppress(OSError):
-            while data := self.request.recv(65536):
-                self.request.sendall(data)
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    request_queue_size = 1024
-
-    def handle_error(self, request, client_address):
-        """A client that was reset is what many of these tests are about."""
+from tests.running import Echo
 
 
 @pytest.fixture
 def backend():
     """The address of a server that says again what it is told."""
-    with _Server(("127.0.0.1", 0), _Echo) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server.server_address
-        server.shutdown()
-        thread.join()
+    with Echo() as echo:
+        yield echo.address
 
 
 @pytest.fixture
