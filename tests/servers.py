@@ -67,16 +67,29 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def listens(port: int) -> bool:
+    """Whether somebody listens. By proc(5), not by a connection: iperf3 takes one for a client, and is busy."""
+    return any(_has_listener(table, port) for table in ("/proc/net/tcp", "/proc/net/tcp6"))
+
+
+def _has_listener(table: str, port: int) -> bool:
+    lines = Path(table).read_text().splitlines()[1:] if os.path.exists(table) else []  # no tcp6 without IPv6
+    rows = (line.split() for line in lines)
+    return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)  # 0A: LISTEN
+
+
 @contextlib.contextmanager
 def started(
     command: Callable[[int, Path], Sequence[str | Path]],
     *,
     run_as: str | None = None,
+    ready: Callable[[int], bool] = listens,
     stop: signal.Signals = signal.SIGTERM,
     **facts: str,
 ) -> Iterator[Server]:
     """The server that ``command(port, folder)`` starts in the foreground; root runs it as *run_as*.
 
+    It is there when ``ready(port)``: when it listens, unless it does so before it takes clients.
     *facts* are more fields of `Server`. It is ended by *stop*, and by SIGKILL when that does not help.
     """
     with _folder(run_as) as folder:
@@ -84,7 +97,7 @@ def started(
             port = free_port()
             process = _spawn(_tied(command(port, folder), stop), folder, run_as)
             try:
-                if _listens(process, port):
+                if _becomes(ready, port, process):
                     yield Server("127.0.0.1", port, folder, process.pid, **facts)
                     return
                 if process.poll() is None or attempt == 2:
@@ -128,21 +141,14 @@ def _tied(command: Sequence[str | Path], stop: signal.Signals) -> list[str | Pat
     return [setpriv, "--pdeathsig", stop.name, *command] if setpriv else list(command)
 
 
-def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until *port* is listened on; false when *process* ends before, or takes too long."""
+def _becomes(ready: Callable[[int], bool], port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until ``ready(port)``; false when *process* ends before, or takes too long."""
     deadline = time.monotonic() + START_TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
-        if any(_has_listener(table, port) for table in ("/proc/net/tcp", "/proc/net/tcp6")):
+        if ready(port):
             return True
         time.sleep(0.01)
     return False
-
-
-def _has_listener(table: str, port: int) -> bool:
-    """By proc(5), not by a connection: iperf3 takes one that ends at once for a client, and is busy."""
-    lines = Path(table).read_text().splitlines()[1:] if os.path.exists(table) else []  # no tcp6 without IPv6
-    rows = (line.split() for line in lines)
-    return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)  # 0A: LISTEN
 
 
 def _end(process: subprocess.Popen[bytes], stop: signal.Signals) -> None:
@@ -250,7 +256,7 @@ def mariadb_server() -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
     """User ``vaurien`` (password ``secret``, SCRAM-SHA-256) is superuser; the database is ``postgres``."""
-    program, initdb = require("postgres"), require("initdb")
+    program, initdb, isready = require("postgres"), require("initdb"), require("pg_isready")
 
     def command(port: int, folder: Path) -> list[str | Path]:
         if not (folder / "data").exists():
@@ -264,8 +270,12 @@ def postgres_server() -> Iterator[Server]:
         settings = ["fsync=off", "unix_socket_directories=", "listen_addresses=127.0.0.1", f"port={port}"]
         return [program, "-D", folder / "data", *(word for setting in settings for word in ("-c", setting))]
 
+    def ready(port: int) -> bool:  # it listens, and refuses, while it is starting up
+        return subprocess.run([isready, "--quiet", "--host=127.0.0.1", f"--port={port}"], check=False).returncode == 0
+
     account = {"user": "vaurien", "password": "secret", "database": "postgres"}
-    with started(command, run_as="postgres", stop=signal.SIGINT, **account) as server:  # SIGINT: waits for no client
+    stop = signal.SIGINT  # waits for no client
+    with started(command, run_as="postgres", ready=ready, stop=stop, **account) as server:
         yield server
 
 

@@ -92,6 +92,19 @@ def test_a_server_ends_with_its_folder():
         os.kill(server.pid, 0)
 
 
+def test_a_server_that_listens_is_waited_for_until_it_is_ready():
+    asked = []
+
+    def ready(port):
+        if servers.listens(port):
+            asked.append(port)
+        return len(asked) == 3
+
+    code = "import signal, socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); signal.pause()"
+    with servers.started(lambda port, _: [sys.executable, "-c", code, str(port)], ready=ready) as server:
+        assert asked == [server.port] * 3
+
+
 ORPHAN = """
 import sys
 from tests import servers
