@@ -34,12 +34,12 @@ async def hub(
         wanted = "1: this system does not let several processes listen on one port (SO_REUSEPORT)"
         raise OptionError("option workers", workers, wanted, source)
     from vaurien.workers.pool import Workers
-    from vaurien.workers.spread import Spread
+    from vaurien.workers.proxy import WorkersProxy
 
     pool = Workers(workers, observers=observers, uvloop=uvloop)
     try:
         await pool.start()
-        made = Hub(make=lambda config: Spread(config, pool))
+        made = Hub(make=lambda config: WorkersProxy(config, pool))
         made.lag = pool.lag
         yield made
     finally:
