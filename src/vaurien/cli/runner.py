@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from vaurien import __version__
-from vaurien.cli import room, spreading
-from vaurien.cli.observing import loops, observers
+from vaurien.cli import descriptors, hubs
+from vaurien.cli.observers import loops, observers
 from vaurien.cli.state import StateFile
 from vaurien.config import Configuration
 from vaurien.engine import collector, eager
@@ -26,7 +26,7 @@ from vaurien.model import Policy
 from vaurien.scenario.player import Player
 
 if TYPE_CHECKING:
-    from vaurien.cli.steer import Control
+    from vaurien.cli.http_interface import Control
 
 
 def run(
@@ -44,17 +44,17 @@ def run(
     connections that cannot.
     """
     if configuration.process.trace is not None:
-        spreading.refuse(
+        hubs.refuse_workers(
             configuration, "--trace", "it could not be replayed, as the system chooses who has a connection"
         )
-    room.make(configuration)
+    descriptors.reserve(configuration)
     with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=loops(configuration.process.uvloop)) as runner:
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
         control = _control(configuration)
         path = configuration.process.state
         state = None if path is None else StateFile(path)
-        opening = spreading.hub(
+        opening = hubs.open_hub(
             configuration.process.workers,
             [*told, *(one for one in (control, state) if one is not None)],
             source=configuration.source("vaurien", "workers"),
@@ -68,7 +68,7 @@ def _control(configuration: Configuration) -> Control | None:
     """The HTTP interface, when it is wanted; who does not want it does not pay for its imports."""
     if not (configuration.http.http or configuration.http.api):
         return None
-    from vaurien.cli.steer import Control
+    from vaurien.cli.http_interface import Control
 
     return Control(configuration)
 

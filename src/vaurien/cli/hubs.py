@@ -15,7 +15,7 @@ from vaurien.hub import Hub
 
 
 @contextlib.asynccontextmanager
-async def hub(
+async def open_hub(
     workers: int,
     observers: Sequence[Observer],
     *,
@@ -46,7 +46,7 @@ async def hub(
         await pool.stop()
 
 
-def refuse(configuration: Configuration, command: str, reason: str) -> None:
+def refuse_workers(configuration: Configuration, command: str, reason: str) -> None:
     """Raise `OptionError` if *configuration* wants several workers, which *command* cannot have for that *reason*."""
     workers = configuration.process.workers
     if workers != 1:
