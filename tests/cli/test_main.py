@@ -97,7 +97,7 @@ def shown(capsys):
 def proxy(line):
     """What the command line *line*, without the name of the program, makes of the proxy."""
     arguments = shlex.split(line)
-    found = config.survey(flags.parse(arguments, flags.own(), others=True), {})
+    found = config.collect(flags.parse(arguments, flags.own(), others=True), {})
     typed = [*flags.own(), *flags.of_plugins(found.catalogue, arguments)]
     return found.configuration(flags.parse(arguments, typed)).proxies[0]
 

@@ -9,7 +9,7 @@ import click
 
 from vaurien import config
 from vaurien.cli import flags
-from vaurien.config import Configuration, Given, Key, Survey
+from vaurien.config import Configuration, Given, Key, Sources
 
 OK, BAD_INPUT = 0, 2
 """Exit statuses: done, not understood."""
@@ -24,7 +24,7 @@ def configure(
     """
     known = [*flags.own(), *more]
     own = flags.parse(arguments, known, others=True)
-    found = config.survey(own, variables, own.get(("command", "config")))
+    found = config.collect(own, variables, own.get(("command", "config")))
     given = _parse(arguments, found, known)
     configuration = found.configuration(given)
     if configuration.schedule.steps or any(proxy.policy.faults for proxy in configuration.proxies):
@@ -36,7 +36,7 @@ def configure(
     return configuration, given
 
 
-def _parse(arguments: Sequence[str], found: Survey, known: Sequence[flags.Flag]) -> dict[Key, Given]:
+def _parse(arguments: Sequence[str], found: Sources, known: Sequence[flags.Flag]) -> dict[Key, Given]:
     plugins = flags.of_plugins(found.catalogue, arguments)
     try:
         return flags.parse(arguments, [*known, *plugins])

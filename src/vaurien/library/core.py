@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
-from vaurien.config.timeline import Schedule
+from vaurien.config.schedule import Schedule
 from vaurien.engine.clock import Clock
 from vaurien.errors import VaurienError
 from vaurien.library.record import Record
