@@ -15,6 +15,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from starlette.types import ASGIApp
+
 from vaurien import __version__
 from vaurien.cli import hubs
 from vaurien.cli.go_flags import GoFlag, HelpWanted, parse, usage
@@ -22,9 +24,8 @@ from vaurien.cli.runner import on_signals
 from vaurien.cli.state import StateFile
 from vaurien.config import declared
 from vaurien.control import go_json, security, toxiproxy
-from vaurien.control.answers import App
 from vaurien.control.app import app
-from vaurien.control.events import Recent
+from vaurien.control.events import RecentEvents
 from vaurien.control.server import Server
 from vaurien.errors import PartlyDone, VaurienError
 from vaurien.events import Observer
@@ -104,7 +105,7 @@ class Daemon:
         self._strict = bool(values.get("strict"))
         self._token = security.read_token(str(values["token-file"])) if values.get("token-file") else None
         self._log = Log(_LEVELS.get(os.environ.get("LOG_LEVEL", "").lower(), "info"))
-        self._recent = Recent()
+        self._recent = RecentEvents()
         self._state = StateFile(str(values["state"])) if values.get("state") else None
         self._observers: list[Observer] = [self._log, self._recent, *([self._state] if self._state else [])]
         self._workers = _workers(str(values["workers"]))
@@ -140,7 +141,7 @@ class Daemon:
             remedy = "-token-file" if self._program == OURS else f"`{OURS} -token-file FILE`"
             self._say(security.warning(address, remedy))
 
-    def _app(self, lag: LoopLag) -> App:
+    def _app(self, lag: LoopLag) -> ASGIApp:
         metrics = self._metrics(lag)
         if self._program == OURS:
             return app(

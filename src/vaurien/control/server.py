@@ -9,9 +9,9 @@ import socket
 from collections.abc import Iterator
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from vaurien.control.answers import App
-from vaurien.control.arriving import Arriving
+from vaurien.control.request_timeout import TimedH11Protocol
 from vaurien.engine.binding import remove_stale
 from vaurien.errors import BindError
 from vaurien.model import Address
@@ -24,11 +24,11 @@ _LEAVE = 1
 class Server:
     """*app* at *listen*, which may be a Unix socket: only the user who started it may connect then."""
 
-    def __init__(self, app: App, listen: Address) -> None:
+    def __init__(self, app: ASGIApp, listen: Address) -> None:
         self._listen = listen
         config = uvicorn.Config(
             app,
-            http=Arriving,
+            http=TimedH11Protocol,
             ws="none",
             lifespan="off",
             log_config=None,

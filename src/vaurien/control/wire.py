@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from vaurien.config.declared import Connections
 from vaurien.control import checks
-from vaurien.control.answers import BadRequest
+from vaurien.control.responses import BadRequest
 from vaurien.errors import OptionError
 from vaurien.managed import ManagedProxy
 from vaurien.model import Fault, Mix, Policy, ProxyConfig, Share

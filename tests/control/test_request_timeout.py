@@ -10,7 +10,7 @@ import pytest
 
 from tests.control.interface import interface
 from tests.running import PATIENCE, read_all
-from vaurien.control import arriving
+from vaurien.control import request_timeout
 
 WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -24,7 +24,7 @@ def served():
 @pytest.fixture
 def client(served, monkeypatch):
     """A connection whose requests must arrive at once."""
-    monkeypatch.setattr(arriving, "ARRIVES_WITHIN", 0.05)
+    monkeypatch.setattr(request_timeout, "REQUEST_TIMEOUT", 0.05)
     with socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as one:
         yield one
 
@@ -84,7 +84,7 @@ def test_who_asks_in_time_is_answered_however_long_it_takes(served, client):
     client.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
     stream = client.makefile("rb")
     assert stream.readline().split()[1] == b"200"
-    end = time.monotonic() + 2 * arriving.ARRIVES_WITHIN
+    end = time.monotonic() + 2 * request_timeout.REQUEST_TIMEOUT
     while time.monotonic() < end:
         served.proxy("p")
         while b"Listening" not in stream.readline():
