@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import msgspec
 
+from vaurien.cache import SIZE_LIMIT, BoundedCache
 from vaurien.errors import ParseError
-from vaurien.known import SIZE_LIMIT, Known
 from vaurien.reader import HEAD_LIMIT, Reader, Step
 
 if TYPE_CHECKING:
@@ -208,10 +208,10 @@ class Framer(Framing):
     steady: bool = True
     """Whether no earlier message has a say in what the next ones mean."""
 
-    _known: ClassVar[tuple[Known[Head], Known[Head]]]
+    _known: ClassVar[tuple[BoundedCache[Head], BoundedCache[Head]]]
 
     def __init_subclass__(cls) -> None:
-        cls._known = (Known(), Known())
+        cls._known = (BoundedCache(), BoundedCache())
 
     def __init__(self) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tests.running import PATIENCE, looping
-from vaurien.cli import spreading
+from vaurien.cli import hubs
 from vaurien.control.app import app
 from vaurien.control.events import Recent
 from vaurien.control.server import Server
@@ -78,7 +78,7 @@ def interface(listen: str = "127.0.0.1:0", workers: int = 1, **settings: Any) ->
 
         async def start() -> tuple[Interface, Server]:
             recent = Recent()
-            hub = await opening.enter_async_context(spreading.hub(workers, [recent]))
+            hub = await opening.enter_async_context(hubs.open_hub(workers, [recent]))
             server = Server(app(hub, recent, where, **settings), where)
             made = Interface(loop, hub, recent, workers)
             made.address = await server.start()

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vaurien import __version__
-from vaurien.cli import spreading
+from vaurien.cli import hubs
 from vaurien.cli.go_flags import GoFlag, HelpWanted, parse, usage
-from vaurien.cli.serve import on_signals
+from vaurien.cli.runner import on_signals
 from vaurien.cli.state import StateFile
 from vaurien.config import declared
 from vaurien.control import go_json, security, toxiproxy
@@ -117,7 +117,7 @@ class Daemon:
             closing.callback(self._log.close)
             lag = LoopLag()
             closing.callback(lag.close)
-            async with spreading.hub(self._workers, self._observers, source="-workers") as self._hub:
+            async with hubs.open_hub(self._workers, self._observers, source="-workers") as self._hub:
                 await self._serve(Server(self._app(lag), self._listen), stop)
 
     async def _serve(self, server: Server, stop: asyncio.Event) -> None:

@@ -17,8 +17,8 @@ from vaurien.control import answers, checks
 from vaurien.control.answers import BadRequest, Receive, Scope, Send
 from vaurien.errors import UnknownName, VaurienError
 from vaurien.hub import Hub
+from vaurien.managed import ManagedProxy
 from vaurien.model import Mix, Share
-from vaurien.steering import Steered
 
 PATHS = ("/behavior", "/handler", "/behaviors", "/handlers", "/backend")
 
@@ -30,7 +30,7 @@ _WHOLE = 100.0
 Options: TypeAlias = Mapping[str, Mapping[str, Any]]
 """The options given to plugins when the program started, by sections such as ``behavior:delay``."""
 
-Handler: TypeAlias = Callable[[Steered, dict[str, Any]], Awaitable[object]]
+Handler: TypeAlias = Callable[[ManagedProxy, dict[str, Any]], Awaitable[object]]
 
 
 def routes(hub: Hub, options: Options) -> list[Route]:
@@ -49,14 +49,14 @@ class _Original:
     def __init__(self, hub: Hub, options: Options) -> None:
         self._hub, self._options = hub, options
 
-    async def get_behavior(self, proxy: Steered, body: dict[str, Any]) -> object:
+    async def get_behavior(self, proxy: ManagedProxy, body: dict[str, Any]) -> object:
         shares = [share for share in proxy.policy.mix.shares if share.percent]
         if not shares:
             return {"behavior": "dummy"}
         alone = len(shares) == 1 and shares[0].percent == _WHOLE
         return {"behavior": shares[0].behavior if alone else str(Mix(tuple(shares)))}
 
-    async def set_behavior(self, proxy: Steered, body: dict[str, Any]) -> object:
+    async def set_behavior(self, proxy: ManagedProxy, body: dict[str, Any]) -> object:
         """A behavior by its name, or a mix in its text form, which is what `get_behavior` says of one."""
         options = {option: value for option, value in body.items() if option != "name"}
         shares = Mix.parse(_text(body, "name")).shares
@@ -76,13 +76,13 @@ class _Original:
             raise
         return {**self._options.get(f"{plugin.kind}:{plugin.name}", {}), **options}
 
-    async def list_behaviors(self, proxy: Steered, body: dict[str, Any]) -> object:
+    async def list_behaviors(self, proxy: ManagedProxy, body: dict[str, Any]) -> object:
         return {"behaviors": sorted({*NAMES, *plugins.brought("behavior"), *plugins.brought("handler")})}
 
-    async def get_backend(self, proxy: Steered, body: dict[str, Any]) -> object:
+    async def get_backend(self, proxy: ManagedProxy, body: dict[str, Any]) -> object:
         return {"backend": str(proxy.backend)}
 
-    async def set_backend(self, proxy: Steered, body: dict[str, Any]) -> object:
+    async def set_backend(self, proxy: ManagedProxy, body: dict[str, Any]) -> object:
         address = checks.address(_text(body, "backend"), "/backend", dialled=True)
         for name in body.keys() - {"backend"}:
             raise BadRequest(400, f"there is no field {name!r}; expected backend alone", f"/{name}")

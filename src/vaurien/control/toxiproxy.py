@@ -21,8 +21,8 @@ from vaurien.control.go_json import ANY, BOOL, STRING, BadBody
 from vaurien.control.go_net import every_interface, listen_address, listen_error
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName, VaurienError
 from vaurien.hub import Hub
+from vaurien.managed import ManagedProxy
 from vaurien.model import Address, Fault, Policy, ProxyConfig
-from vaurien.steering import Steered
 
 VERSION = "2.12.0"
 """The release of Toxiproxy whose interface this is; clients ask for it."""
@@ -181,7 +181,7 @@ class _Proxies:
         return Response(status_code=204)
 
     async def populate(self, request: Request) -> Response:
-        done: list[Steered] = []
+        done: list[ManagedProxy] = []
         failure: Exception | None
         try:
             configs, failure = self._reader.configs(go_json.decode(await _body(request)))
@@ -312,7 +312,7 @@ def _require(given: Given, where: str = "") -> None:
             raise Failure(400, f"missing required field: {field}{where}")
 
 
-def _shown(proxy: Steered) -> dict[str, Any]:
+def _shown(proxy: ManagedProxy) -> dict[str, Any]:
     backend = proxy.backend
     return {
         "name": proxy.config.name,

@@ -8,11 +8,11 @@ from typing import Self, Unpack
 
 from vaurien.engine.traffic import ConnectionInfo
 from vaurien.errors import VaurienError
+from vaurien.library.base import TIMEOUT, BaseProxy
 from vaurien.library.settings import Settings, Where
-from vaurien.library.steered import TIMEOUT, Steered
 
 
-class AsyncProxy(Steered):
+class AsyncProxy(BaseProxy):
     """A proxy in the running asyncio loop.
 
     ``async with`` starts it, and closes it at the end of the block::

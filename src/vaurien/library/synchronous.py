@@ -9,11 +9,11 @@ from typing import Self, Unpack
 from vaurien.engine.traffic import ConnectionInfo
 from vaurien.errors import VaurienError
 from vaurien.library import thread
+from vaurien.library.base import TIMEOUT, BaseProxy
 from vaurien.library.settings import Settings, Where
-from vaurien.library.steered import TIMEOUT, Steered
 
 
-class Proxy(Steered):
+class Proxy(BaseProxy):
     """A proxy in a thread of its own, for plain synchronous code.
 
     ``with`` starts it, and closes it at the end of the block::

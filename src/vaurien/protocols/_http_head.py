@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
+from vaurien.cache import BoundedCache
 from vaurien.errors import ParseError
 from vaurien.framing import Head
-from vaurien.known import Known
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"++) ([^\x00-\x20\x7f]++) HTTP/1\.([0-9])\r?\n")
@@ -93,7 +93,9 @@ def request(line: re.Match[bytes], block: bytes) -> tuple[Request, Length]:
     return head, length
 
 
-_ASKED: Known[tuple[Length, bool, bool]] = Known()  # a client's fields are mostly the same, whatever it asks for
+_ASKED: BoundedCache[tuple[Length, bool, bool]] = (
+    BoundedCache()
+)  # a client's fields are mostly the same, whatever it asks for
 
 
 def _asked(block: bytes, old: bool) -> tuple[Length, bool, bool]:

@@ -8,9 +8,9 @@ import re
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Annotated
 
+from vaurien.cache import BoundedCache
 from vaurien.errors import OptionError, ParseError
 from vaurien.framing import HEAD_LIMIT, Framer, Frames, Framing, Head, Protocol, Reader, Reply, Step
-from vaurien.known import Known
 from vaurien.options import Option, Size
 from vaurien.protocols import _http_head as heads
 from vaurien.protocols._http_head import Body, Length, Request
@@ -83,7 +83,7 @@ class Http(Protocol, frozen=True):
         return None if data == head.data else data
 
 
-_HOSTED: Known[bytes] = Known()  # a client's fields are mostly the same, whatever it asks for
+_HOSTED: BoundedCache[bytes] = BoundedCache()  # a client's fields are mostly the same, whatever it asks for
 
 
 def _hosted(fields: bytes, host: bytes) -> bytes:

@@ -25,7 +25,7 @@ _PATIENCE = 1.0
 """Seconds between two starts of the same worker: one that dies at once must not keep the machine busy."""
 
 
-class Spread(Protocol):
+class PooledProxy(Protocol):
     """What a worker that takes the place of another one has to know of a proxy."""
 
     def lost(self, index: int, reason: str, known: messages.Reported) -> None:
@@ -43,7 +43,7 @@ class Workers:
         self._observers = observers
         self.numbers = itertools.count()
         """Numbers for proxies."""
-        self.spreads: dict[int, Spread] = {}
+        self.proxies: dict[int, PooledProxy] = {}
         """The proxies that the workers have, by number."""
         self.deaths = 0
         """How many workers were replaced."""
@@ -160,8 +160,8 @@ class Workers:
             return
         self.deaths += 1
         known, self._reports[index] = self._reports[index], messages.Reported({}, 0.0)
-        for spread in list(self.spreads.values()):
-            spread.lost(index, process.end_reason, known)
+        for proxy in list(self.proxies.values()):
+            proxy.lost(index, process.end_reason, known)
         wait = self._begun[index] + _PATIENCE - time.monotonic()
         if wait > 0:
             self._loop.call_later(wait, self._replace, index)
@@ -178,8 +178,8 @@ class Workers:
             self._loop.call_later(_PATIENCE, self._replace, index)
             return
         self._introduce(process)
-        for spread in list(self.spreads.values()):
-            spread.take_up(index, process)
+        for proxy in list(self.proxies.values()):
+            proxy.take_up(index, process)
 
 
 async def gathered(

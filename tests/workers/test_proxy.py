@@ -17,7 +17,7 @@ from vaurien.engine.traffic import Figures
 from vaurien.errors import OptionError, PluginError, UnknownName
 from vaurien.model import Address, Fault, Policy, Window
 from vaurien.workers import messages
-from vaurien.workers.spread import GAP
+from vaurien.workers.proxy import GAP
 
 COUNT = 3
 MANY = 24
@@ -325,7 +325,7 @@ def test_a_proxy_changes_while_it_is_shut(workers):
 
     async def play(hub):
         proxy = await hub.create(config())
-        [number] = workers.pool.spreads
+        [number] = workers.pool.proxies
         await workers.pool.ask(messages.Shut(number, drop=True), range(COUNT), Figures)
         policy = Policy(faults=(Fault("slow", "delay"),))
         await proxy.set_policy(policy)

@@ -27,7 +27,7 @@ ScopeName: TypeAlias = Scope | Literal["connection", "exchange", "chunk"]
 Options: TypeAlias = Mapping[str, object]
 
 
-class Steered:
+class BaseProxy:
     """A proxy and what it is told, from any thread. A change is in force, for the next byte, when the call returns.
 
     What is wrong is raised in the caller, and then nothing has changed. Before the proxy is started, after it is

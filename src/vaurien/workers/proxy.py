@@ -30,8 +30,8 @@ GAP = 100_000
 """Ordinals that are passed over when a worker died: more than it can have accepted since it last reported."""
 
 
-class Spread:
-    """A proxy with *config*, its connections with *workers*; a `vaurien.steering.Steered`.
+class WorkersProxy:
+    """A proxy with *config*, its connections with *workers*; a `vaurien.managed.ManagedProxy`.
 
     One that limits its connections (`ProxyConfig.max_connections`) has them all with one worker, which can count them.
     Raises what is wrong with *config*.
@@ -97,7 +97,7 @@ class Spread:
         self._take(config.listen, found)
         self._number = next(self._workers.numbers)  # no report about it from before it was stopped
         self._serving = True
-        self._workers.spreads[self._number] = self
+        self._workers.proxies[self._number] = self
         try:
             await gathered([self._introduce(one, self._workers.process(one)) for one in self._indexes], object)
         except VaurienError:
@@ -142,7 +142,7 @@ class Spread:
     async def _shut(self, request: messages.Shut) -> None:
         if not self.enabled:
             return
-        self._workers.spreads.pop(self._number, None)
+        self._workers.proxies.pop(self._number, None)
         known = {one: self._workers.reported(one).figures.get(self._number, Figures()) for one in self._indexes}
         answers = {one: self._workers.process(one).ask(request) for one in self._indexes}
         _close(self._sockets, self._address)
