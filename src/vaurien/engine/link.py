@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from vaurien.engine import eager
 from vaurien.engine.active import Active
 from vaurien.engine.hangup import silent
-from vaurien.engine.stage import Intake, Sink, Stage
+from vaurien.engine.readahead import ReadAhead, WaitFor
+from vaurien.engine.stage import Intake, Stage
 
 if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
@@ -27,10 +28,6 @@ FULL = 256 * 1024
 
 CROWD = 64
 """Answers of our own that wait while a hook acts on these bytes, before whoever causes more has to wait."""
-
-AHEAD = 8 * 1024 * 1024
-"""Bytes that may be read ahead, to see the end of the stream, while a hook waits for it."""
-
 
 _ROUNDS = 16
 """Reads of one source before others get their turn."""
@@ -43,7 +40,6 @@ class Link:
         "_ahead",
         "_dry",
         "_ending",
-        "_farewells",
         "_inbox",
         "_reader",
         "_recv_into",
@@ -52,8 +48,6 @@ class Link:
         "_task",
         "_tasks",
         "_view",
-        "_watched",
-        "_watching",
         "at_once",
         "busy",
         "clock",
@@ -106,10 +100,7 @@ class Link:
         # Thousands of connections are idle, so what most never need is made when it is needed.
         self._tasks: set[asyncio.Task[None]] | None = None
         self._inbox: deque[Coroutine[Any, Any, None]] | None = None
-        self._watching = 0  # hooks that wait for the source's end
-        self._watched = False  # the end, or bytes, may have been read ahead for them
-        self._ahead = b""
-        self._farewells: list[asyncio.Future[None]] | None = None  # of those hooks
+        self._ahead: ReadAhead | None = None
 
     def __repr__(self) -> str:
         lane = "direct" if self.intake is None else "hooked"
@@ -160,7 +151,7 @@ class Link:
         if self.ended or self.closed:
             return None
         if self.busy:
-            return self._read_ahead if self._watching and len(self._ahead) < AHEAD else None
+            return self._read_ahead if self._ahead is not None and self._ahead.wanted else None
         if self.pending is not None:
             return None
         if self.connection.service.blocking:
@@ -228,9 +219,10 @@ class Link:
             self._pass_end()
 
     def _read_ahead(self) -> None:
+        assert self._ahead is not None  # noqa: S101 - `_wanted` chose this
         data = self._read()
         if data:
-            self._ahead += data
+            self._ahead.keep(data)
             self.update()
         elif data is not None:
             self._pass_end()
@@ -239,8 +231,8 @@ class Link:
         """The source has nothing more: its end goes where its bytes went."""
         self.ended = True
         self._unwatch()
-        if self._farewells is not None:
-            self._tell_gone()
+        if self._ahead is not None:
+            self._ahead.tell()
         if not self.closed:
             self.connection.service.hangups.watch(self.source, self._source_hung_up)
         if self.intake is None:
@@ -261,25 +253,10 @@ class Link:
         self.withheld += size
         return bytes(self._view[:size])
 
-    async def source_gone(self, wait_for: Any) -> None:
+    async def source_gone(self, wait_for: WaitFor) -> None:
         """Wait, by *wait_for*, until the source ends or fails, reading ahead to see it."""
-        self._watching += 1
-        self._watched = True
-        gone = self.loop.create_future()
-        self._farewells = [*(self._farewells or ()), gone]
-        if self.ended:
-            self._tell_gone()
-        self.loop.call_soon(self.update)  # once this link is known to be busy
-        try:
-            await wait_for(gone)
-        finally:
-            self._watching -= 1
-
-    def _tell_gone(self) -> None:
-        for gone in self._farewells or ():
-            if not gone.done():  # its fault may just have been removed
-                gone.set_result(None)
-        self._farewells = None
+        self._ahead = self._ahead or ReadAhead(self)
+        await self._ahead.source_gone(wait_for)
 
     # Running hooks.
 
@@ -320,19 +297,7 @@ class Link:
         if self._inbox:
             self._progressed()
             return self._inbox.popleft()
-        if self._ahead or (self._watched and self.ended):
-            data, self._ahead = self._ahead, b""
-            self._watched = False
-            return self._catch_up(data)
-        return None
-
-    async def _catch_up(self, data: bytes) -> None:
-        """What was read ahead goes the way it would have gone."""
-        receiver = self.intake or Sink(self)
-        if data:
-            await receiver.receive(data, self.clock.now())
-        if self.ended:
-            await receiver.receive_end(self.clock.now())
+        return self._ahead.take() if self._ahead is not None else None
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         """Run *coroutine* beside whatever goes on; the end of the connection cancels it."""
@@ -471,7 +436,8 @@ class Link:
         """Read no more and let no hook go on; what was sent is still delivered."""
         self.ended = True
         self.update()
-        self._tell_gone()
+        if self._ahead is not None:
+            self._ahead.tell()
         if self._task is not None:  # also the one that runs: its hook has no more to say
             self._task.cancel()
 
@@ -490,8 +456,8 @@ class Link:
         if self.pending is not None:
             self._taken()
         self._unwatch()
-        if self._farewells is not None:
-            self._tell_gone()
+        if self._ahead is not None:
+            self._ahead.tell()
         for stage in self.stages:
             stage.clear()
         for coroutine in self._inbox or ():
