@@ -17,7 +17,7 @@ from vaurien.engine.traffic import Figures
 from vaurien.errors import OptionError, PluginError, UnknownName
 from vaurien.model import Address, Fault, Policy, Window
 from vaurien.workers import messages
-from vaurien.workers.proxy import GAP
+from vaurien.workers.proxy import ORDINAL_GAP
 
 COUNT = 3
 MANY = 24
@@ -117,7 +117,7 @@ def test_a_worker_that_dies_takes_its_connections_and_nothing_else(workers, echo
         known = {one.number: one for one in await proxy.connections()}
         assert all(one.faults == ("seen",) for one in known.values())
         newest = [number for number in known if (number - 1) % COUNT == 1]
-        assert min(newest) > GAP  # none is given twice
+        assert min(newest) > ORDINAL_GAP  # none is given twice
         after = await proxy.figures()
         assert after.open == len(kept) + len(more)
         assert after.accepted == before.accepted + len(more)

@@ -17,7 +17,7 @@ from vaurien.errors import BindError
 from vaurien.model import Address
 
 _BACKLOG = 2048  # uvicorn's own default
-_LEAVE = 1
+_SHUTDOWN_TIMEOUT = 1
 """Seconds that requests in progress have when the server stops."""
 
 
@@ -35,7 +35,7 @@ class Server:
             access_log=False,  # it would show what a path or a query holds
             server_header=False,
             backlog=_BACKLOG,
-            timeout_graceful_shutdown=_LEAVE,
+            timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
         )
         self._server = _Uvicorn(config)
         self._task: asyncio.Task[None] | None = None
