@@ -111,7 +111,7 @@ class HttpFramer(Framer):
         super().__init__()
         self._connect: Head | None = None
 
-    def glance(self, to_backend: bool, data: bytes) -> Head | None:
+    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
         line = (heads.REQUEST_LINE if to_backend else heads.STATUS_LINE).match(data)
         end = data.find(b"\n\r\n", line.end() - 1) + 3 if line else 0
         if line is None or end < line.end():
@@ -121,7 +121,7 @@ class HttpFramer(Framer):
         except ParseError:  # for the generator to say
             return None
         head.data = data[:end]
-        return head if head.alone and length == len(data) - end else None
+        return head if head.self_contained and length == len(data) - end else None
 
     def _understood(self, line: re.Match[bytes], block: bytes) -> tuple[Head, Length]:
         if line.re is heads.REQUEST_LINE:
@@ -141,7 +141,7 @@ class HttpFramer(Framer):
             head, length = heads.request(*(yield from _head(read, heads.REQUEST_LINE)))
             if head.method == "CONNECT":
                 self._connect = head
-                self.steady = False
+                self.stateless = False
             yield head
             yield from _body(read, length)
             yield Step.END
