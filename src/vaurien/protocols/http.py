@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 from vaurien.cache import BoundedCache
 from vaurien.errors import OptionError, ParseError
 from vaurien.framing import HEAD_LIMIT, Framer, Frames, Framing, Head, Protocol, Reader, Reply, Step
-from vaurien.options import Option, Size
+from vaurien.options import Option
 from vaurien.protocols import _http_head as heads
 from vaurien.protocols._http_head import Body, Length, Request
+from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
 
 if TYPE_CHECKING:
     from random import Random
@@ -45,9 +46,9 @@ class Http(Protocol, frozen=True):
     overwrite_host_header: Annotated[bool, Option("Send the backend's address as Host, not what the client sent")] = (
         True
     )
-    keep_alive: Annotated[bool, Option("Keep the connection after the first exchange")] = True
-    reuse_socket: Annotated[bool, Option("Give the backend's socket to the next client when this one is done")] = False
-    buffer: Annotated[Size, Option("Bytes read at once")] = 8124
+    keep_alive: KeepAlive = True
+    reuse_socket: ReuseSocket = False
+    buffer: Buffer = BUFFER
 
     def framer(self) -> Framing:
         """A framer of HTTP/1."""

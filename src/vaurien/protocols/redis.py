@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import binascii
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from vaurien.errors import OptionError, ParseError
 from vaurien.framing import Framer, Frames, Framing, Head, Protocol, Reader, Reply, Step
-from vaurien.options import Option, Size
 from vaurien.protocols import _redis_command as commands
 from vaurien.protocols import _redis_reply as replies
+from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
 from vaurien.protocols._redis_command import Command
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ class Redis(Protocol, frozen=True):
     error_codes = tuple(_ERRORS)
     fields = ("command", "key")
 
-    keep_alive: Annotated[bool, Option("Keep the connection after the first exchange")] = True
-    reuse_socket: Annotated[bool, Option("Give the backend's socket to the next client when this one is done")] = False
-    buffer: Annotated[Size, Option("Bytes read at once")] = 8124
+    keep_alive: KeepAlive = True
+    reuse_socket: ReuseSocket = False
+    buffer: Buffer = BUFFER
 
     def framer(self) -> Framing:
         """A framer of the Redis protocol."""
