@@ -27,7 +27,7 @@ Callbacks = dict[int, Callback]
 Facts = TypeVarTuple("Facts")
 
 TURN = 32
-"""Files that are seen to in one turn. Between two turns come tasks and asyncio's own files, such as the HTTP interface's:
+"""Files that are seen to in one turn. Between two turns come tasks and asyncio's own files, as of the HTTP interface:
 beside hundreds of busy connections these would wait for all of them, at each of the steps that a request takes."""
 
 if sys.platform == "linux":
