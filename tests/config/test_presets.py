@@ -17,7 +17,7 @@ def test_the_presets():
 def test_a_preset_suits_every_proxy(name, protocol):
     given = {("vaurien", "preset"): Given(name, "--preset"), ("vaurien", "protocol"): Given(protocol, "--protocol")}
     made = config.load(given, {})
-    check.faults(made)
+    check.policies(made)
     assert made.proxies[0].policy.faults or made.schedule.steps
 
 
