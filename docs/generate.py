@@ -188,7 +188,8 @@ def _presets() -> str:
     for name in presets.names():
         file = (presets.FOLDER / f"{name}.toml").read_text(encoding="utf-8")
         tables = file.partition("\n\n")[2]  # behind [preset]
-        parts.append(f"## {name}\n\n{presets.about(name)}\n\n```toml\n{tables}```")
+        words = f"{presets.about(name)}\n\n*Where the figures come from.* {presets.source(name)}"
+        parts.append(f"## {name}\n\n{words}\n\n```toml\n{tables}```")
     return "\n\n".join(parts) + "\n"
 
 

@@ -24,3 +24,8 @@ def test_a_preset_suits_every_proxy(name, protocol):
 @pytest.mark.parametrize("name", presets.names())
 def test_a_preset_says_what_it_stands_for(name):
     assert presets.about(name).endswith(".")
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_a_preset_says_where_its_figures_come_from(name):
+    assert presets.source(name).endswith(".")
