@@ -147,6 +147,10 @@ class TestTheMarker:
         ("marker", "text"),
         [
             ("", "@pytest.mark.vaurien: it has no backend, which vaurien_proxy needs; expected @pytest.mark."),
+            (
+                "@pytest.mark.vaurien(bakend='127.0.0.1:1')",
+                "@pytest.mark.vaurien: unknown argument of Proxy 'bakend'; did you mean 'backend'?",
+            ),
             ("@pytest.mark.vaurien(faults=['hang'])", "@pytest.mark.vaurien: it has no backend, which vaurien_proxy"),
             ("@pytest.mark.vaurien('a:1')", "@pytest.mark.vaurien: 'a:1' has no name; expected keywords, such as"),
             (
