@@ -14,6 +14,8 @@ from vaurien.config import Configuration, Given, Key, Sources
 OK, BAD_INPUT = 0, 2
 """Exit statuses: done, not understood."""
 
+HELP = frozenset({"-h", "--help"})
+
 
 def configure(
     arguments: Sequence[str], variables: Mapping[str, str], more: Sequence[flags.Flag] = ()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from vaurien.cli import flags
-from vaurien.cli.configure import OK, configure
+from vaurien.cli.configure import HELP, OK, configure
 from vaurien.config import Configuration, Given, Key, declared
 from vaurien.errors import OptionError, VaurienError
 from vaurien.options import describe
@@ -32,7 +32,7 @@ QUIET = "warning"
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run with *arguments*, those behind ``run``; returns the command's exit status."""
     ours, command = _split(arguments)
-    if "--help" in ours:
+    if HELP.intersection(ours):
         print(USAGE, end="")
         return OK
     if not ours or ours[0].startswith("-"):
