@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.classic.conftest import TIMEOUT
 from vaurien.classic import processes
 from vaurien.errors import BindError, UnknownName, VaurienError
 
@@ -27,10 +28,10 @@ def program(text, *arguments):
 
 def test_it_is_ready_when_start_returns_and_gone_when_stop_returns(address):
     pid = processes.start(program(SERVER, address[1]), address)
-    socket.create_connection(address, timeout=10).close()
+    socket.create_connection(address, timeout=TIMEOUT).close()
     processes.stop_proxy(pid)
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(address, timeout=10)
+        socket.create_connection(address, timeout=TIMEOUT)
 
 
 def test_a_process_that_ends_is_told_with_its_exit_code(address):

@@ -159,7 +159,7 @@ def spread(vaurien):
 
 
 def test_workers_serve_and_end_in_order(spread):
-    program = spread()
+    program = spread("--grace", "60")
     workers = children(program.process)
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(program.connect())]

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.control.interface import interface
-from tests.running import PATIENCE, read_all
+from tests.running import PATIENCE, read, read_all
 from vaurien.control import request_timeout
 
 WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -22,11 +22,22 @@ def served():
 
 
 @pytest.fixture
-def client(served, monkeypatch):
-    """A connection whose requests must arrive at once."""
+def begin(served, monkeypatch):
+    """Makes a connection whose requests must arrive at once, and says something; another one if that was late."""
     monkeypatch.setattr(request_timeout, "REQUEST_TIMEOUT", 0.05)
-    with socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as one:
-        yield one
+    with contextlib.ExitStack() as stack:
+
+        def begin(data):
+            give_up = time.monotonic() + PATIENCE
+            while (began := time.monotonic()) < give_up:
+                address = ("127.0.0.1", served.address.port)
+                client = stack.enter_context(socket.create_connection(address, timeout=PATIENCE))
+                client.sendall(data)
+                if time.monotonic() - began < request_timeout.REQUEST_TIMEOUT / 2:
+                    return client
+            raise AssertionError("this machine is too busy to say anything in time")
+
+        yield begin
 
 
 def answered(client):
@@ -39,13 +50,12 @@ def answered(client):
 
 
 @pytest.mark.parametrize("head", [b"G", b"GET / HTTP/1.1\r\n", WHOLE[:-2]])
-def test_half_a_head_is_not_waited_for(client, head):
-    client.sendall(head)
-    assert read_all(client).startswith(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n")
+def test_half_a_head_is_not_waited_for(begin, head):
+    assert read_all(begin(head)).startswith(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n")
 
 
-def test_who_says_nothing_is_told_nothing(client):
-    assert read_all(client) == b""
+def test_who_says_nothing_is_told_nothing(begin):
+    assert read_all(begin(b"")) == b""
 
 
 def drip(client, piece):
@@ -61,27 +71,26 @@ def drip(client, piece):
     assert time.monotonic() < give_up, "it goes on for ever"
 
 
-def test_a_head_that_drips_gains_no_time(client):
-    client.sendall(b"GET / HTTP/1.1\r\n")
-    drip(client, b"X-More: 1\r\n")
+def test_a_head_that_drips_gains_no_time(begin):
+    drip(begin(b"GET / HTTP/1.1\r\n"), b"X-More: 1\r\n")
 
 
-def test_a_body_that_nobody_reads_does_not_drip_for_ever(client):
-    client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
+def test_a_body_that_nobody_reads_does_not_drip_for_ever(begin):
+    client = begin(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
     assert answered(client) == b"200"
     drip(client, b"x")
 
 
-def test_the_second_request_is_awaited_like_the_first(client):
-    client.sendall(WHOLE + b"GET /hea")
+def test_the_second_request_is_awaited_like_the_first(begin):
+    client = begin(WHOLE + b"GET /hea")
     assert answered(client) == b"200"
     client.sendall(b"l")
-    assert b" 408 " in read_all(client)
+    assert read(client, 13) == b"HTTP/1.1 408 "
 
 
-def test_who_asks_in_time_is_answered_however_long_it_takes(served, client):
+def test_who_asks_in_time_is_answered_however_long_it_takes(served, begin):
     """The answer is a stream without an end; the deadline is for its request alone."""
-    client.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    client = begin(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
     stream = client.makefile("rb")
     assert stream.readline().split()[1] == b"200"
     end = time.monotonic() + 2 * request_timeout.REQUEST_TIMEOUT
@@ -92,7 +101,9 @@ def test_who_asks_in_time_is_answered_however_long_it_takes(served, client):
         served.clear()
 
 
-def test_an_idle_connection_is_kept_between_requests(client):
+def test_an_idle_connection_is_kept_between_requests(begin):
+    client = begin(WHOLE)
     for _ in range(3):
-        client.sendall(WHOLE)
         assert answered(client) == b"200"
+        client.sendall(WHOLE)
+    assert answered(client) == b"200"

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from tests.running import PATIENCE
 from vaurien.library import thread
 
 
@@ -76,5 +77,5 @@ def test_the_last_one_may_be_closed_in_the_thread_itself():
         thread.leave(home)
 
     home.run(end())
-    home._thread.join(10)
+    home._thread.join(PATIENCE)
     assert not home._thread.is_alive()

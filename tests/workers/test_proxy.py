@@ -11,7 +11,7 @@ import socket
 import pytest
 
 from tests.hubs import ask, config, connect, ended, spreading
-from tests.running import Echo, Events
+from tests.running import PATIENCE, Echo, Events
 from vaurien import events, hooks, plugins
 from vaurien.engine.traffic import Figures
 from vaurien.errors import OptionError, PluginError, UnknownName
@@ -63,7 +63,7 @@ async def leave(streams):
 
 
 async def fact(what):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not await what():
             await asyncio.sleep(0.01)
 

@@ -27,6 +27,7 @@ from vaurien.control import go_json, security, toxiproxy
 from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
 from vaurien.control.server import Server
+from vaurien.engine import loop
 from vaurien.errors import PartlyDone, VaurienError
 from vaurien.events import Observer
 from vaurien.metrics.lag import LoopLag
@@ -91,7 +92,7 @@ def main(arguments: Sequence[str], program: str = OURS) -> int:
 
 
 def _serve(daemon: Daemon) -> None:
-    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner() as runner:
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop.new) as runner:
         runner.run(daemon.run())
 
 

@@ -355,6 +355,10 @@ class Stage:
             self._alarm.cancel()
             self._alarm = None
 
+    def holds_back(self) -> None:
+        """This fault halts the link, and there is something that does not move because of that."""
+        self._mark()
+
     def leave(self) -> None:
         """The fault is removed: what waits on the line leaves now, in order; later chunks only pass."""
         self.leaving = True
