@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from vaurien import __version__
 from vaurien.cli import descriptors, hubs
-from vaurien.cli.observers import loops, observers
+from vaurien.cli.observers import observers
 from vaurien.cli.state import StateFile
 from vaurien.config import Configuration
 from vaurien.engine import collector, eager
 from vaurien.engine.clock import Clock
+from vaurien.engine.loop import loop_factory
 from vaurien.engine.recorded import Recorded
 from vaurien.errors import BindError, VaurienError
 from vaurien.hub import Hub
@@ -48,7 +49,10 @@ def run(
             configuration, "--trace", "it could not be replayed, as the system chooses who has a connection"
         )
     descriptors.reserve(configuration)
-    with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=loops(configuration.process.uvloop)) as runner:
+    with (
+        contextlib.ExitStack() as closing,
+        asyncio.Runner(loop_factory=loop_factory(configuration.process.uvloop)) as runner,
+    ):
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
         control = _control(configuration)

@@ -55,6 +55,7 @@ def _run(
     configuration: Configuration, command: Sequence[str], variables: Mapping[str, str], given: Mapping[Key, Given]
 ) -> int:
     from vaurien.cli import hubs, observers
+    from vaurien.engine.loop import loop_factory
     from vaurien.scenario import environment
     from vaurien.scenario.run import run as play
 
@@ -63,7 +64,7 @@ def _run(
     with contextlib.ExitStack() as closing:
         reports = [(closing.enter_context(_opened(path)), form) for path, form in _reports(given)]
         told = observers.observers(configuration, closing, QUIET)
-        with asyncio.Runner(loop_factory=observers.loops(configuration.process.uvloop)) as runner:
+        with asyncio.Runner(loop_factory=loop_factory(configuration.process.uvloop)) as runner:
             report = runner.run(play(configuration, command, variables, told))
         for file, written in reports:
             file.write(written(report))

@@ -9,6 +9,7 @@ timers, transports, signals and subprocesses stay as they are.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import math
 import select
@@ -166,6 +167,17 @@ if sys.platform == "linux":
 def new() -> asyncio.AbstractEventLoop:
     """An event loop for proxies: `Loop` on Linux, asyncio's own elsewhere."""
     return Loop() if sys.platform == "linux" else asyncio.new_event_loop()
+
+
+def loop_factory(uvloop_wanted: bool) -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the loop of a program: uvloop's where it is wanted and installed, else `new`."""
+    if uvloop_wanted:
+        with contextlib.suppress(ImportError):
+            import uvloop
+
+            made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+            return made
+    return new
 
 
 def _whole(timeout: float | None) -> float:
