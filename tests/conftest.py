@@ -3,7 +3,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.hubs import spreading
+from tests.control.interface import interface
+from tests.hubs import COUNTS, played, spreading
+from tests.running import Echo
+from vaurien.model import Address
 
 # How long an example takes says nothing where others are busy. That CI has the same examples each time stays.
 settings.register_profile("shared", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -17,3 +20,23 @@ def spread():
     """Three workers, for one hub after the other."""
     with spreading(3) as spread:
         yield spread
+
+
+@pytest.fixture(params=COUNTS)
+def hub(request):
+    """Run a coroutine function with a hub; at the end the hub stops and nothing is left."""
+    return played if request.param == 1 else request.getfixturevalue("spread").run
+
+
+@pytest.fixture
+def echo():
+    """The address of a server that sends back what it gets."""
+    with Echo() as echo:
+        yield Address(*echo.address)
+
+
+@pytest.fixture(scope="module", params=COUNTS)
+def shared_interface(request):
+    """The interfaces of a hub, with connections here or in workers; each test leaves it without proxies (`clear`)."""
+    with interface(workers=request.param) as shared:
+        yield shared

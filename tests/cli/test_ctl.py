@@ -11,23 +11,16 @@ from pathlib import Path
 import pytest
 
 from tests.control.interface import interface
-from tests.hubs import COUNTS
 from tests.running import PATIENCE
 from vaurien.cli import columns, ctl
 from vaurien.control import original
 
 
-@pytest.fixture(scope="module", params=COUNTS)
-def _served(request):
-    with interface(workers=request.param) as served:
-        yield served
-
-
 @pytest.fixture
-def served(_served):
-    _served.proxy("first", mix="20:delay")
-    yield _served
-    _served.clear()
+def served(shared_interface):
+    shared_interface.proxy("first", mix="20:delay")
+    yield shared_interface
+    shared_interface.clear()
 
 
 @pytest.fixture

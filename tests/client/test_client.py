@@ -14,7 +14,6 @@ import pytest
 
 import vaurien
 from tests.control.interface import interface
-from tests.hubs import COUNTS
 from tests.running import PATIENCE
 from vaurien.client import AsyncClient, Call, Client, Refused, Unreachable, at
 from vaurien.client.calls import Calls
@@ -23,17 +22,11 @@ from vaurien.control import original, v1
 CALLS = {id(call): call for call in vars(Calls).values() if isinstance(call, Call)}.values()
 
 
-@pytest.fixture(scope="module", params=COUNTS)
-def _served(request):
-    with interface(workers=request.param) as served:
-        yield served
-
-
 @pytest.fixture
-def served(_served):
-    _served.proxy("first", mix=[{"percent": 30, "behavior": "delay", "options": {"sleep": 5}}])
-    yield _served
-    _served.clear()
+def served(shared_interface):
+    shared_interface.proxy("first", mix=[{"percent": 30, "behavior": "delay", "options": {"sleep": 5}}])
+    yield shared_interface
+    shared_interface.clear()
 
 
 @pytest.fixture

@@ -7,23 +7,16 @@ import msgspec
 import pytest
 
 from tests.control.interface import interface
-from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo, until
 from vaurien import __version__, plugins
 from vaurien.control import wire
 from vaurien.model import Fault, ProxyConfig
 
 
-@pytest.fixture(scope="module", params=COUNTS)
-def _served(request):
-    with interface(workers=request.param) as served:
-        yield served
-
-
 @pytest.fixture
-def served(_served):
-    yield _served
-    _served.clear()
+def served(shared_interface):
+    yield shared_interface
+    shared_interface.clear()
 
 
 @pytest.fixture(scope="module")
