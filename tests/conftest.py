@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, settings
 from tests.control.interface import interface
 from tests.hubs import COUNTS, played, spreading
 from tests.running import Echo
+from vaurien import plugins
 from vaurien.model import Address
 
 # How long an example takes says nothing where others are busy. That CI has the same examples each time stays.
@@ -13,6 +14,12 @@ settings.register_profile("shared", settings(), deadline=None, suppress_health_c
 settings.load_profile("shared")
 
 pytest_plugins = ["pytester", "tests.servers", "tests.mail_servers"]
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    """What a test registers is forgotten after it."""
+    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
 
 
 @pytest.fixture(scope="session")
