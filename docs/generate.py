@@ -15,8 +15,8 @@ from vaurien.config import declared, fault, presets
 from vaurien.config.layers import flag, variable
 from vaurien.control import openapi, v1
 from vaurien.library import settings
+from vaurien.library.base import BaseProxy
 from vaurien.library.changes import Change
-from vaurien.library.steered import Steered
 from vaurien.library.suite import Proxies
 from vaurien.metrics import trace
 from vaurien.model import Fault, Window
@@ -257,7 +257,7 @@ def _test_kit() -> str:
 
 def _library() -> str:
     parts = ["# The library", _prose(library), "## Arguments", _prose(settings), _arguments()]
-    for kind in (Steered, library.Proxy, library.AsyncProxy, Change):
+    for kind in (BaseProxy, library.Proxy, library.AsyncProxy, Change):
         parts += [f"# {kind.__name__}", _prose(kind)]
         parts += [_called(kind, name) for name in vars(kind) if not name.startswith("_")]
     parts += ["# In pytest", _prose(pytest_plugin)]

@@ -30,10 +30,10 @@ from vaurien.events import Observer
 from vaurien.framing import Protocol
 from vaurien.model import Address, Fault, Policy, ProxyConfig
 
-AGAIN = 1.0
+REBIND_INTERVAL = 1.0
 """Seconds until a port that could not be opened is tried again."""
 
-SILENCE = 60.0
+COMPLAINT_INTERVAL = 60.0
 """Seconds between two complaints about the same shortage."""
 
 
@@ -306,7 +306,7 @@ class Proxy:
         except BindError as error:
             assert self._service is not None and self._clock is not None  # noqa: S101, PT018 - only a started one expires
             self._service.emit(events.Failed, connection=0, where="listen", error=str(error))
-            self._expiries.later(self._clock, name, AGAIN)
+            self._expiries.later(self._clock, name, REBIND_INTERVAL)
 
     def set_backend(self, backend: Address) -> None:
         """Dial *backend* for every connection from now on; those that are open keep theirs."""
@@ -346,7 +346,7 @@ class Proxy:
 
     def _complain_now_and_then(self, reason: str) -> None:
         if time.monotonic() >= self._silent_until:
-            self._silent_until = time.monotonic() + SILENCE
+            self._silent_until = time.monotonic() + COMPLAINT_INTERVAL
             self._complain(reason)
 
     def _complain(self, reason: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from vaurien import plugins
 from vaurien.classic.sockets import take_over
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 _numbers = itertools.count()
 
 

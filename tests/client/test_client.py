@@ -238,9 +238,10 @@ def test_a_reader_of_events_can_be_cancelled():
 
 def test_events_may_be_rarer_than_answers_may_be_late():
     with interface() as served, concurrent.futures.ThreadPoolExecutor(1) as pool:
-        event = pool.submit(next, Client("127.0.0.1", served.address.port, timeout=0.05).events())
-        with pytest.raises(TimeoutError):
-            event.result(0.1)
+        for within in (0.05, 0.5, 5.0):  # where others are busy the answer itself may be late
+            event = pool.submit(next, Client("127.0.0.1", served.address.port, timeout=within).events())
+            if concurrent.futures.wait([event], timeout=2 * within).not_done:
+                break
         served.proxy("p")
         assert event.result(PATIENCE)["type"] == "Listening"
 

@@ -7,7 +7,7 @@ import contextlib
 import select
 import socket
 
-from tests.running import backend, pair, read, reset, running
+from tests.running import PATIENCE, backend, pair, read, reset, running
 from vaurien.events import Closed, Failed
 from vaurien.model import Address, Fault, Policy, Stream
 
@@ -83,7 +83,7 @@ def test_a_backend_that_was_sent_half_a_head_is_not_kept() -> None:
         with pair(proxy, listening) as (client, server):
             client.sendall(b"GET /half HT")
             client.shutdown(socket.SHUT_WR)
-            server.settimeout(5)
+            server.settimeout(PATIENCE)
             assert read(server, 12) == b"GET /half HT"
             assert server.recv(1) == b""
 

@@ -1,4 +1,4 @@
-"""Nobody reads any more."""
+"""Stop reading and writing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything arrives later."""
+"""Delay every chunk, with jitter."""
 
 from __future__ import annotations
 

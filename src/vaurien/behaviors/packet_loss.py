@@ -1,4 +1,4 @@
-"""What lost packets do to a stream."""
+"""Do to a stream what lost packets do to it."""
 
 from __future__ import annotations
 

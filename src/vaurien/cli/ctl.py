@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from vaurien import __version__
-from vaurien.cli.asking import Commands, Control, asking, examples, pairs
+from vaurien.cli.ctl_context import Commands, Control, examples, pairs, pass_control
 from vaurien.cli.ctl_faults import fault
 from vaurien.client import Refused, Unreachable
 from vaurien.errors import VaurienError
@@ -69,7 +69,7 @@ def _also_host(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @command.command("list-behaviors")
 @_also_host
-@asking
+@pass_control
 def list_behaviors(control: Control) -> None:
     """List the behaviors of the first proxy."""
     behaviors = control.client.list_behaviors()
@@ -78,7 +78,7 @@ def list_behaviors(control: Control) -> None:
 
 @command.command("get-behavior")
 @_also_host
-@asking
+@pass_control
 def get_behavior(control: Control) -> None:
     """Show how the first proxy behaves."""
     control.show([{"behavior": control.client.get_behavior()}], "behavior")
@@ -88,7 +88,7 @@ def get_behavior(control: Control) -> None:
 @click.argument("name")
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @_also_host
-@asking
+@pass_control
 def set_behavior(control: Control, name: str, options: tuple[str, ...]) -> None:
     """Have the first proxy behave as NAME says."""
     control.client.set_behavior(name, **pairs(options))
@@ -98,7 +98,7 @@ def set_behavior(control: Control, name: str, options: tuple[str, ...]) -> None:
 
 
 @command.command("list")
-@asking
+@pass_control
 def list_proxies(control: Control) -> None:
     """List the proxies."""
     proxies = control.client.list_proxies()
@@ -107,7 +107,7 @@ def list_proxies(control: Control) -> None:
 
 @command.command("inspect")
 @click.argument("proxy")
-@asking
+@pass_control
 def inspect(control: Control, proxy: str) -> None:
     """Show everything about a proxy."""
     control.show(control.client.get_proxy(proxy))
@@ -119,7 +119,7 @@ def inspect(control: Control, proxy: str) -> None:
 @click.option("--backend", required=True, help="The server behind it, host:port.")
 @click.option("--protocol", help="What the two speak.")
 @click.option("--mix", help="Such as 20:delay,10:error.")
-@asking
+@pass_control
 def create(control: Control, /, **given: Any) -> None:
     """Create a proxy called NAME."""
     proxy = control.client.create_proxy(**{name: value for name, value in given.items() if value is not None})
@@ -135,7 +135,7 @@ def create(control: Control, /, **given: Any) -> None:
 )
 @click.argument("proxy")
 @click.argument("fields", nargs=-1, required=True, metavar="FIELD=VALUE...")
-@asking
+@pass_control
 def update(control: Control, proxy: str, fields: tuple[str, ...]) -> None:
     """Change what is given of a proxy: a field of what `inspect` shows."""
     given = pairs(fields)
@@ -146,7 +146,7 @@ def update(control: Control, proxy: str, fields: tuple[str, ...]) -> None:
 
 @command.command("toggle")
 @click.argument("proxy")
-@asking
+@pass_control
 def toggle(control: Control, proxy: str) -> None:
     """Switch a proxy off, or on again."""
     enabled = control.client.get_proxy(proxy)["enabled"]
@@ -155,7 +155,7 @@ def toggle(control: Control, proxy: str) -> None:
 
 @command.command("delete")
 @click.argument("proxy")
-@asking
+@pass_control
 def delete(control: Control, proxy: str) -> None:
     """Delete a proxy."""
     control.client.delete_proxy(proxy)
@@ -163,7 +163,7 @@ def delete(control: Control, proxy: str) -> None:
 
 @command.command("connections")
 @click.argument("proxy")
-@asking
+@pass_control
 def connections(control: Control, proxy: str) -> None:
     """List a proxy's open connections."""
     found = control.client.list_connections(proxy)
@@ -176,7 +176,7 @@ command.add_command(fault)
 
 
 @command.command("reset")
-@asking
+@pass_control
 def reset(control: Control) -> None:
     """Switch all proxies on, and take all mixes and faults away."""
     control.client.reset()
@@ -185,7 +185,7 @@ def reset(control: Control) -> None:
 @command.command("events")
 @click.option("--proxy", help="Only of this proxy.")
 @click.option("--since", type=int, help="Only after the event of this number.")
-@asking
+@pass_control
 def events(control: Control, proxy: str | None, since: int | None) -> None:
     """Follow what happens, a JSON object a line; what is remembered comes first."""
     for event in control.client.events(proxy=proxy, since=since):
@@ -194,7 +194,7 @@ def events(control: Control, proxy: str | None, since: int | None) -> None:
 
 @command.command("config")
 @click.argument("file", required=False, type=click.File())
-@asking
+@pass_control
 def config(control: Control, file: Any) -> None:
     """Print all proxies as JSON; or have exactly those of FILE, written so (- is standard input)."""
     if file is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vaurien.cli.asking import Commands, Control, asking, examples, pairs
+from vaurien.cli.ctl_context import Commands, Control, examples, pairs, pass_control
 
 _EXAMPLES = examples(
     "vaurienctl fault add redis latency latency=200ms --stream downstream",
@@ -61,7 +61,7 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @click.option("--name", help="What to call it [default: the behavior's name]")
 @_when
-@asking
+@pass_control
 def add(control: Control, /, proxy: str, behavior: str, options: tuple[str, ...], **given: Any) -> None:
     """Put BEHAVIOR in use on PROXY."""
     added = control.client.add_fault(proxy, behavior=behavior, options=pairs(options), **_fields(given))
@@ -73,7 +73,7 @@ def add(control: Control, /, proxy: str, behavior: str, options: tuple[str, ...]
 @click.argument("name")
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @_when
-@asking
+@pass_control
 def update(control: Control, /, proxy: str, name: str, options: tuple[str, ...], **given: Any) -> None:
     """Change what is given of the fault NAME of PROXY."""
     changed = control.client.change_fault(proxy, name, options=pairs(options), **_fields(given))
@@ -83,7 +83,7 @@ def update(control: Control, /, proxy: str, name: str, options: tuple[str, ...],
 @fault.command("remove")
 @click.argument("proxy")
 @click.argument("name")
-@asking
+@pass_control
 def remove(control: Control, proxy: str, name: str) -> None:
     """Take the fault NAME away from PROXY."""
     control.client.remove_fault(proxy, name)

@@ -16,7 +16,7 @@ from typing import ClassVar
 import click
 
 from vaurien import __version__
-from vaurien.control.answers import BODY_LIMIT
+from vaurien.control.responses import BODY_LIMIT
 from vaurien.control.security import Guard, Refusal, exposed
 from vaurien.errors import BindError, VaurienError
 from vaurien.model import Address

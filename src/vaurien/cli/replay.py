@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vaurien.cli import run
+from vaurien.cli.configure import OK, configure
 from vaurien.errors import OptionError, VaurienError
 
 USAGE = """Usage: vaurien replay TRACE [OPTIONS]
@@ -19,21 +19,21 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run with *arguments*, those behind ``replay``; returns the exit status."""
     if "--help" in arguments:
         print(USAGE, end="")
-        return run.OK
+        return OK
     if not arguments or arguments[0].startswith("-"):
         raise VaurienError(
             "replay: expected a trace's file first, such as: vaurien replay trace.jsonl --config chaos.ini"
         )
-    from vaurien.cli import serve, spreading
+    from vaurien.cli import hubs, runner
     from vaurien.engine.recorded import Recorded
     from vaurien.metrics import trace
 
     recording = trace.read(arguments[0])
-    configuration, _ = run.configure(["--seed", recording.seed, *arguments[1:]], variables)
-    spreading.refuse(configuration, "vaurien replay", "which worker has a connection cannot be repeated")
+    configuration, _ = configure(["--seed", recording.seed, *arguments[1:]], variables)
+    hubs.refuse_workers(configuration, "vaurien replay", "which worker has a connection cannot be repeated")
     if configuration.process.trace == arguments[0]:
         source = configuration.source("vaurien", "trace")
         raise OptionError("option trace", arguments[0], "another file than the one that is replayed", source)
     names = [config.name for config in configuration.proxies]
-    serve.run(configuration, recorded={name: Recorded(recording.decisions.get(name, ())) for name in names})
-    return run.OK
+    runner.run(configuration, recorded={name: Recorded(recording.decisions.get(name, ())) for name in names})
+    return OK

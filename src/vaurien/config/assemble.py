@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from vaurien import options
-from vaurien.config import declared, fault, policy, timeline
+from vaurien.config import declared, fault, policy
 from vaurien.config.catalogue import Catalogue
 from vaurien.config.layers import Given, Layer, Section, converted
-from vaurien.config.proxies import Several
+from vaurien.config.proxies import ProxyTable
+from vaurien.config.schedule import Schedule, check_schedule, step_text
 from vaurien.config.selection import Options, Selection
-from vaurien.config.timeline import Schedule
 from vaurien.errors import OptionError
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
 
@@ -67,12 +67,12 @@ def assemble(
     catalogue: Catalogue,
     layer: Layer,
     warnings: tuple[str, ...],
-    several: Sequence[Several] = (),
+    proxy_tables: Sequence[ProxyTable] = (),
     schedule: Section | None = None,
 ) -> Configuration:
     """Everything that *layer* holds, its plugin sections being those that stand for a plugin. Raises `VaurienError`.
 
-    *several* are the proxies of a file that has more than the one that *layer* describes; then that one is none.
+    *proxy_tables* are those of a file that has any; then *layer* describes no proxy, but what they have in common.
     """
     if ("vaurien", "seed") not in layer:
         layer = {**layer, ("vaurien", "seed"): Given(str(secrets.randbits(32)), DRAWN)}
@@ -88,9 +88,9 @@ def assemble(
     if process.sync:
         warnings += (f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other",)
     own = [("vaurien", group) for group in (traffic, faults.own, connections, process, http)] + [("statsd", statsd)]
-    tables = [_one_of_several(catalogue, one, faults, layer) for one in several]
+    tables = [_of_table(catalogue, one, faults, layer) for one in proxy_tables]
     proxies = tuple(config for config, _ in tables) or (_proxy(traffic, connections, selection, faults, layer),)
-    timeline.check(faults.schedule, {config.name: config.policy.faults for config in proxies})
+    check_schedule(faults.schedule, {config.name: config.policy.faults for config in proxies})
     return Configuration(
         proxies=proxies,
         connections=connections,
@@ -142,8 +142,8 @@ def _proxy(
     )
 
 
-def _one_of_several(
-    catalogue: Catalogue, one: Several, faults: policy.Faults, base: Layer
+def _of_table(
+    catalogue: Catalogue, one: ProxyTable, faults: policy.Faults, base: Layer
 ) -> tuple[ProxyConfig, list[Setting]]:
     """A ``[[proxy]]``, and its settings; it has no mix if nobody gives it one, the faults and the seed of all."""
     layer = {("vaurien", "behavior"): Given("", DEFAULT), ("vaurien", "seed"): base["vaurien", "seed"], **one.layer}
@@ -214,7 +214,7 @@ def _schedule_settings(faults: policy.Faults) -> Iterator[Setting]:
         for name in declared.Schedule.__struct_fields__:
             yield Setting("schedule", name, getattr(schedule, name), faults.played.get(name, DEFAULT))
     for number, step in enumerate(schedule.steps, 1):
-        yield Setting("step", str(number), timeline.text(step), step.source)
+        yield Setting("step", str(number), step_text(step), step.source)
 
 
 def _plugin_settings(selection: Selection, layer: Layer) -> Iterator[Setting]:

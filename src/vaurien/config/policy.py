@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from vaurien.config import declared, fault, presets, timeline
+from vaurien.config import declared, fault, presets
 from vaurien.config.catalogue import Catalogue
 from vaurien.config.layers import Given, Layer, Section
-from vaurien.config.timeline import Schedule
+from vaurien.config.schedule import Schedule, listed_faults, read_schedule
 from vaurien.errors import OptionError
 from vaurien.model import Fault
 
@@ -36,7 +36,7 @@ def read(layer: Layer, schedule: Section | None) -> Faults:
 
     Raises a `VaurienError` for what is not valid, for two faults of one name, and for two schedules.
     """
-    given = list(timeline.each(layer["vaurien", "fault"])) if ("vaurien", "fault") in layer else []
+    given = list(listed_faults(layer["vaurien", "fault"])) if ("vaurien", "fault") in layer else []
     plans = [(schedule, schedule.source)] if schedule is not None else []
     asked = layer.get(("vaurien", "preset"))
     names = _names(asked) if asked else ()
@@ -44,7 +44,7 @@ def read(layer: Layer, schedule: Section | None) -> Faults:
     for name in names:
         tables = presets.tables(name, asked.source if asked else None)
         if section := tables.get("vaurien"):
-            given += timeline.each(section.values["fault"])
+            given += listed_faults(section.values["fault"])
         if "schedule" in tables:
             plans.append((tables["schedule"], f"preset {name}"))
     if len(plans) > 1:
@@ -52,7 +52,7 @@ def read(layer: Layer, schedule: Section | None) -> Faults:
     check_names(given)
     section = plans[0][0] if plans else None
     played = {name: given.source for name, given in section.values.items()} if section else {}
-    return Faults(tuple(given), timeline.read(section), own, played)
+    return Faults(tuple(given), read_schedule(section), own, played)
 
 
 def _names(given: Given) -> tuple[str, ...]:

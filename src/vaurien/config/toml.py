@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vaurien.config.layers import PLUGIN_WORDS, TABLE, Given, Section, Tables, expand
-from vaurien.config.lines import Lines
+from vaurien.config.toml_lines import TomlLines
 from vaurien.errors import ConfigError
 
 _ARRAYS: Mapping[str, str] = {"fault": "vaurien", "step": "schedule"}
@@ -26,7 +26,7 @@ def read(text: str, path: str, environment: Mapping[str, str]) -> Tables:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     arrays = {name: document.pop(name) for name in _ARRAYS if isinstance(document.get(name), list)}
     tables: Tables = {}
-    lines = Lines(text)
+    lines = TomlLines(text)
     faults = _faults(document.get("proxy"), path, lines, environment)
     for name, table in _sections(document, path):
         section = tables.setdefault(name, Section(_where(path, name), {}))
@@ -43,7 +43,9 @@ def read(text: str, path: str, environment: Mapping[str, str]) -> Tables:
     return tables
 
 
-def _faults(proxies: object, path: str, lines: Lines, environment: Mapping[str, str]) -> Mapping[str, list[Section]]:
+def _faults(
+    proxies: object, path: str, lines: TomlLines, environment: Mapping[str, str]
+) -> Mapping[str, list[Section]]:
     """The ``[[proxy.fault]]`` tables, by the section of their proxy."""
     found: dict[str, list[Section]] = {}
     first = 0
@@ -56,7 +58,7 @@ def _faults(proxies: object, path: str, lines: Lines, environment: Mapping[str, 
 
 
 def _array(
-    name: str, members: list[Any], path: str, lines: Lines, environment: Mapping[str, str], first: int = 0
+    name: str, members: list[Any], path: str, lines: TomlLines, environment: Mapping[str, str], first: int = 0
 ) -> Iterator[Section]:
     """Each table of an array, and the line of each of its keys; *first* is the place of the first one in the file."""
     for place, table in enumerate(members, first):

@@ -26,6 +26,10 @@ Callbacks = dict[int, Callback]
 
 Facts = TypeVarTuple("Facts")
 
+TURN = 32
+"""Files that are seen to in one turn. Between two turns come tasks and asyncio's own files, as of the HTTP interface:
+beside hundreds of busy connections these would wait for all of them, at each of the steps that a request takes."""
+
 if sys.platform == "linux":
     _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
@@ -108,10 +112,16 @@ if sys.platform == "linux":
             return True
 
         def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-            """Wait at most *timeout* seconds, call whom it concerns, and return what asyncio has to see to."""
+            """Wait at most *timeout* seconds, call whom it concerns, and return what asyncio has to see to.
+
+            The system gives files their turns in a circle (epoll_wait(2), Notes), so none is forgotten.
+            """
             readers, writers, gone = self.readers, self.writers, self._gone
             gone.clear()
-            for fd, event in self._epoll.poll(_whole(timeout)):
+            ready = self._epoll.poll(_whole(timeout), TURN)
+            if len(ready) == TURN:  # there may be more, and asyncio's among them
+                self._asyncio_ready = True
+            for fd, event in ready:
                 if gone and fd in gone:
                     continue
                 if event & ~_OUT and (callback := readers.get(fd)) is not None:  # also an error, or a hang-up

@@ -14,13 +14,13 @@ import click
 
 from vaurien import __version__, config
 from vaurien.cli import flags
-from vaurien.config import Configuration, Given, Key, Survey
+from vaurien.cli.configure import BAD_INPUT, OK, configure, say
+from vaurien.config import Configuration, Given, Key
 from vaurien.config.assemble import DRAWN
 from vaurien.errors import VaurienError
 
-OK = 0
 NOBODY_READS = 1
-BAD_INPUT = 2
+"""The exit status when the reader of our output has gone."""
 
 COMMANDS: Mapping[str, str] = {"run": "vaurien.cli.scenario", "replay": "vaurien.cli.replay"}
 """First words, and the module whose function ``main`` takes what follows, and the environment; returns the status."""
@@ -59,16 +59,16 @@ def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         print(f"vaurien {__version__}")
         return OK
     if ("command", "help") in own:
-        from vaurien.cli import manual
+        from vaurien.cli import help
 
-        print(manual.text(config.survey(own, variables, own.get(("command", "config"))).catalogue), end="")
+        print(help.text(config.collect(own, variables, own.get(("command", "config"))).catalogue), end="")
         return OK
     configuration, given = configure(arguments, variables)
     if ("command", "show_config") in given:
         return _show(configuration, given)
 
     def again() -> Configuration:
-        return config.survey(own, variables, own.get(("command", "config"))).configuration(
+        return config.collect(own, variables, own.get(("command", "config"))).configuration(
             _seeded(given, configuration)
         )
 
@@ -82,39 +82,10 @@ def _seeded(given: Mapping[Key, Given], configuration: Configuration) -> Mapping
     return {**given, ("vaurien", "seed"): Given(configuration.proxies[0].seed, DRAWN)}
 
 
-def configure(
-    arguments: Sequence[str], variables: Mapping[str, str], more: Sequence[flags.Flag] = ()
-) -> tuple[Configuration, Mapping[Key, Given]]:
-    """The configuration that *arguments* ask for, checked as a whole, and what they say, flags of *more* included.
-
-    Raises a `VaurienError` or a `click.UsageError` for the first thing that is wrong.
-    """
-    known = [*flags.own(), *more]
-    own = flags.parse(arguments, known, others=True)
-    found = config.survey(own, variables, own.get(("command", "config")))
-    given = _parse(arguments, found, known)
-    configuration = found.configuration(given)
-    if configuration.schedule.steps or any(proxy.policy.faults for proxy in configuration.proxies):
-        from vaurien.cli import check
-
-        check.faults(configuration)
-    for warning in configuration.warnings:
-        say(f"warning: {warning}")
-    return configuration, given
-
-
-def _parse(arguments: Sequence[str], found: Survey, known: Sequence[flags.Flag]) -> dict[Key, Given]:
-    plugins = flags.of_plugins(found.catalogue, arguments)
-    try:
-        return flags.parse(arguments, [*known, *plugins])
-    except click.NoSuchOption as error:
-        raise flags.unknown(error.option_name, found.catalogue) from None
-
-
 def _show(configuration: Configuration, given: Mapping[Key, Given]) -> int:
-    from vaurien.cli import provenance
+    from vaurien.cli import show_config
 
-    form = provenance.json if ("command", "json") in given else provenance.table
+    form = show_config.json if ("command", "json") in given else show_config.table
     print(form(configuration.settings))
     return OK
 
@@ -122,12 +93,7 @@ def _show(configuration: Configuration, given: Mapping[Key, Given]) -> int:
 def _serve(configuration: Configuration, given: Mapping[Key, Given], again: Callable[[], Configuration]) -> int:
     if ("command", "json") in given:
         raise VaurienError("option --json: expected --show-config beside it")
-    from vaurien.cli import serve
+    from vaurien.cli import runner
 
-    serve.run(configuration, again)
+    runner.run(configuration, again)
     return OK
-
-
-def say(message: str) -> None:
-    """*message* as one line on standard error, whatever a plugin's own error has in it."""
-    print("vaurien:", " ".join(message.split()), file=sys.stderr)

@@ -17,7 +17,7 @@ _HEADER = re.compile(r"\s*\[\[?\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?")
 _KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
 
 
-class Lines:
+class TomlLines:
     """The lines of *text*, which is TOML. An array's table is known by its name and its place, from 0."""
 
     def __init__(self, text: str) -> None:

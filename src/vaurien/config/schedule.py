@@ -42,7 +42,7 @@ class Schedule(msgspec.Struct, frozen=True):
     repeat: int = 1
 
 
-def read(section: Section | None) -> Schedule:
+def read_schedule(section: Section | None) -> Schedule:
     """The schedule that the file's *section* holds; none, and it is empty. Raises a `VaurienError` with its line."""
     if section is None:
         return Schedule()
@@ -85,7 +85,7 @@ def _step(section: Section) -> Step:
         values["mix"] = Mix.parse(values["mix"], source=plain["mix"].source)
     if "remove" in listed:
         values["remove"] = tuple(_names(listed.pop("remove")))
-    faults = {name: tuple(one for one, _ in each(given)) for name, given in listed.items()}
+    faults = {name: tuple(one for one, _ in listed_faults(given)) for name, given in listed.items()}
     return Step(**{"at": 0.0, **values, **faults}, source=section.source)
 
 
@@ -96,7 +96,7 @@ def _names(given: Given) -> Iterator[str]:
         yield name
 
 
-def each(given: Given) -> Iterator[tuple[Fault, str]]:
+def listed_faults(given: Given) -> Iterator[tuple[Fault, str]]:
     """The faults that were *given*, and where each stands: lines of text, or a list of texts and tables.
 
     Raises a `VaurienError` for one that is not valid.
@@ -123,7 +123,7 @@ def _finder(section: Section) -> Any:
     return source
 
 
-def text(step: Step) -> str:
+def step_text(step: Step) -> str:
     """*step* in one line, for people."""
     words = [f"at={step.at:g}"]
     if step.proxy is not None:
@@ -136,7 +136,7 @@ def text(step: Step) -> str:
     return " ".join(words)
 
 
-def check(schedule: Schedule, proxies: Mapping[str, Sequence[Fault]]) -> None:
+def check_schedule(schedule: Schedule, proxies: Mapping[str, Sequence[Fault]]) -> None:
     """Play *schedule* on paper, for the *proxies* with the faults they begin with.
 
     Raises `UnknownName` for a proxy, or for a fault that is not there when it is to be changed or removed, and

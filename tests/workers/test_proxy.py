@@ -11,13 +11,13 @@ import socket
 import pytest
 
 from tests.hubs import ask, config, connect, ended, spreading
-from tests.running import Echo, Events
+from tests.running import PATIENCE, Echo, Events
 from vaurien import events, hooks, plugins
 from vaurien.engine.traffic import Figures
 from vaurien.errors import OptionError, PluginError, UnknownName
 from vaurien.model import Address, Fault, Policy, Window
 from vaurien.workers import messages
-from vaurien.workers.spread import GAP
+from vaurien.workers.proxy import ORDINAL_GAP
 
 COUNT = 3
 MANY = 24
@@ -63,7 +63,7 @@ async def leave(streams):
 
 
 async def fact(what):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not await what():
             await asyncio.sleep(0.01)
 
@@ -117,7 +117,7 @@ def test_a_worker_that_dies_takes_its_connections_and_nothing_else(workers, echo
         known = {one.number: one for one in await proxy.connections()}
         assert all(one.faults == ("seen",) for one in known.values())
         newest = [number for number in known if (number - 1) % COUNT == 1]
-        assert min(newest) > GAP  # none is given twice
+        assert min(newest) > ORDINAL_GAP  # none is given twice
         after = await proxy.figures()
         assert after.open == len(kept) + len(more)
         assert after.accepted == before.accepted + len(more)
@@ -325,7 +325,7 @@ def test_a_proxy_changes_while_it_is_shut(workers):
 
     async def play(hub):
         proxy = await hub.create(config())
-        [number] = workers.pool.spreads
+        [number] = workers.pool.proxies
         await workers.pool.ask(messages.Shut(number, drop=True), range(COUNT), Figures)
         policy = Policy(faults=(Fault("slow", "delay"),))
         await proxy.set_policy(policy)

@@ -1,4 +1,4 @@
-"""A proxy as the hub steers it, wherever its connections are: in this process, or in others.
+"""A proxy as the hub manages it, wherever its connections are: in this process, or in others.
 
 What a proxy is asked to do is known here and now. What its connections do is asked for, and may have to be waited for.
 """
@@ -12,7 +12,7 @@ from vaurien.model import Address, Policy, ProxyConfig
 from vaurien.proxy import Proxy
 
 
-class Steered(Protocol):
+class ManagedProxy(Protocol):
     """A proxy. A change is in force for the next byte of every connection when its method returns.
 
     `set_policy` and `set_backend` show in `config` before they wait for anything, so that changes of one moment add up.
@@ -75,7 +75,7 @@ class Steered(Protocol):
         """What has passed through it so far."""
 
 
-class Here:
+class LocalProxy:
     """*proxy*, in this process and its loop. Nothing here waits but `start`, `serves`, `move`, `stop`, `disable`."""
 
     def __init__(self, proxy: Proxy) -> None:

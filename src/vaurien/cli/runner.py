@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from vaurien import __version__
-from vaurien.cli import room, spreading
-from vaurien.cli.observing import loops, observers
+from vaurien.cli import descriptors, hubs
+from vaurien.cli.observers import loops, observers
 from vaurien.cli.state import StateFile
 from vaurien.config import Configuration
 from vaurien.engine import collector, eager
@@ -21,12 +21,12 @@ from vaurien.engine.clock import Clock
 from vaurien.engine.recorded import Recorded
 from vaurien.errors import BindError, VaurienError
 from vaurien.hub import Hub
+from vaurien.managed import ManagedProxy
 from vaurien.model import Policy
 from vaurien.scenario.player import Player
-from vaurien.steering import Steered
 
 if TYPE_CHECKING:
-    from vaurien.cli.steer import Control
+    from vaurien.cli.http_interface import Control
 
 
 def run(
@@ -44,17 +44,17 @@ def run(
     connections that cannot.
     """
     if configuration.process.trace is not None:
-        spreading.refuse(
+        hubs.refuse_workers(
             configuration, "--trace", "it could not be replayed, as the system chooses who has a connection"
         )
-    room.make(configuration)
+    descriptors.reserve(configuration)
     with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=loops(configuration.process.uvloop)) as runner:
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
         control = _control(configuration)
         path = configuration.process.state
         state = None if path is None else StateFile(path)
-        opening = spreading.hub(
+        opening = hubs.open_hub(
             configuration.process.workers,
             [*told, *(one for one in (control, state) if one is not None)],
             source=configuration.source("vaurien", "workers"),
@@ -68,7 +68,7 @@ def _control(configuration: Configuration) -> Control | None:
     """The HTTP interface, when it is wanted; who does not want it does not pay for its imports."""
     if not (configuration.http.http or configuration.http.api):
         return None
-    from vaurien.cli.steer import Control
+    from vaurien.cli.http_interface import Control
 
     return Control(configuration)
 
@@ -89,9 +89,9 @@ async def _serve(
                 print(await control.start(hub), flush=True)
             collector.spare()
             with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
-                performance = Performance(hub, clock)
-                performance.begin(configuration)
-                with _reloading(hub, performance, again):
+                playback = Playback(hub, clock)
+                playback.begin(configuration)
+                with _reloading(hub, playback, again):
                     await stop.wait()
         finally:
             if control:
@@ -118,7 +118,7 @@ async def _start(hub: Hub, configuration: Configuration, state: StateFile | None
             print(_greeting(proxy), flush=True)
 
 
-class _Steered:
+class _ScheduledProxy:
     """The proxy *name* of *hub*, as a schedule steers it; one that is gone is left in peace."""
 
     def __init__(self, hub: Hub, name: str) -> None:
@@ -140,7 +140,7 @@ class _Steered:
                 task.add_done_callback(self._tasks.discard)
 
 
-class Performance:
+class Playback:
     """Plays schedules on the proxies of *hub*, one at a time."""
 
     def __init__(self, hub: Hub, clock: Clock) -> None:
@@ -149,7 +149,7 @@ class Performance:
 
     def begin(self, configuration: Configuration) -> None:
         """Play the schedule of *configuration*, from its beginning."""
-        proxies = {config.name: _Steered(self._hub, config.name) for config in configuration.proxies}
+        proxies = {config.name: _ScheduledProxy(self._hub, config.name) for config in configuration.proxies}
         self._player = Player(configuration.schedule, proxies, self._clock)
         self._player.start()
 
@@ -160,7 +160,7 @@ class Performance:
 
 
 @contextlib.contextmanager
-def _reloading(hub: Hub, performance: Performance, again: Callable[[], Configuration]) -> Iterator[None]:
+def _reloading(hub: Hub, playback: Playback, again: Callable[[], Configuration]) -> Iterator[None]:
     """Read the configuration anew at each SIGHUP; one that is wrong changes nothing, and is told.
 
     The schedule begins again: the proxies have the faults then that they have at its beginning.
@@ -170,11 +170,11 @@ def _reloading(hub: Hub, performance: Performance, again: Callable[[], Configura
     async def reload() -> None:
         try:
             configuration = again()
-            performance.end()
+            playback.end()
             try:
                 await hub.replace(configuration.proxies)
             finally:
-                performance.begin(configuration)
+                playback.begin(configuration)
         except VaurienError as error:
             print(f"vaurien: not all of the configuration is in force: {error}", file=sys.stderr, flush=True)
         else:
@@ -218,7 +218,7 @@ def _end_now() -> None:
     os._exit(0)
 
 
-def _greeting(proxy: Steered) -> str:
+def _greeting(proxy: ManagedProxy) -> str:
     config = proxy.config
     mix = f"behavior {config.policy.mix}" if config.policy.mix.shares else "no behavior"
     faults = "".join(f", fault {fault.name}" for fault in config.policy.faults)

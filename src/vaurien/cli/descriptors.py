@@ -9,7 +9,7 @@ from vaurien.errors import OptionError
 from vaurien.model import ProxyConfig
 
 
-def make(configuration: Configuration) -> None:
+def reserve(configuration: Configuration) -> None:
     """Raise the soft limit of open files where ``max_connections`` needs more.
 
     Raises `OptionError` where the system does not allow as many.

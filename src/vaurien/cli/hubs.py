@@ -15,7 +15,7 @@ from vaurien.hub import Hub
 
 
 @contextlib.asynccontextmanager
-async def hub(
+async def open_hub(
     workers: int,
     observers: Sequence[Observer],
     *,
@@ -34,19 +34,19 @@ async def hub(
         wanted = "1: this system does not let several processes listen on one port (SO_REUSEPORT)"
         raise OptionError("option workers", workers, wanted, source)
     from vaurien.workers.pool import Workers
-    from vaurien.workers.spread import Spread
+    from vaurien.workers.proxy import WorkersProxy
 
     pool = Workers(workers, observers=observers, uvloop=uvloop)
     try:
         await pool.start()
-        made = Hub(make=lambda config: Spread(config, pool))
+        made = Hub(make=lambda config: WorkersProxy(config, pool))
         made.lag = pool.lag
         yield made
     finally:
         await pool.stop()
 
 
-def refuse(configuration: Configuration, command: str, reason: str) -> None:
+def refuse_workers(configuration: Configuration, command: str, reason: str) -> None:
     """Raise `OptionError` if *configuration* wants several workers, which *command* cannot have for that *reason*."""
     workers = configuration.process.workers
     if workers != 1:

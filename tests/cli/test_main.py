@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vaurien import Behavior, Option, Protocol, __version__, config, plugins
-from vaurien.cli import flags, manual, run
+from vaurien.cli import flags, help, main
 from vaurien.framing import Turns
 from vaurien.model import Address
 from vaurien.options import Count, Duration
@@ -64,7 +64,7 @@ def registered(registry, monkeypatch):
         plugins.register("behavior", target)
     for target in (Http, Smtp):
         plugins.register("protocol", target)
-    for name in [name for name in run.os.environ if name.startswith("VAURIEN_")]:
+    for name in [name for name in main.os.environ if name.startswith("VAURIEN_")]:
         monkeypatch.delenv(name)
 
 
@@ -73,7 +73,7 @@ def fails(capsys):
     """Run the program with arguments that are wrong; the one line it says."""
 
     def call(*arguments):
-        assert run.main(arguments) == 2
+        assert main.main(arguments) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert err.endswith("\n")
@@ -88,7 +88,7 @@ def shown(capsys):
     """Run the program with ``--show-config --json`` and other arguments; what it prints."""
 
     def call(*arguments):
-        assert run.main([*arguments, "--show-config", "--json"]) == 0
+        assert main.main([*arguments, "--show-config", "--json"]) == 0
         return json.loads(capsys.readouterr().out)
 
     return call
@@ -97,7 +97,7 @@ def shown(capsys):
 def proxy(line):
     """What the command line *line*, without the name of the program, makes of the proxy."""
     arguments = shlex.split(line)
-    found = config.survey(flags.parse(arguments, flags.own(), others=True), {})
+    found = config.collect(flags.parse(arguments, flags.own(), others=True), {})
     typed = [*flags.own(), *flags.of_plugins(found.catalogue, arguments)]
     return found.configuration(flags.parse(arguments, typed)).proxies[0]
 
@@ -164,14 +164,14 @@ def test_an_option_of_the_environment(shown, monkeypatch):
 
 
 def test_the_version(capsys):
-    assert run.main(["--version"]) == 0
+    assert main.main(["--version"]) == 0
     assert capsys.readouterr().out == f"vaurien {__version__}\n"
 
 
 def test_the_table(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "chaos.ini").write_text("[vaurien]\nbehavior = 20:delay, 10:error\n[behavior:delay]\nbefore = no\n")
-    assert run.main(["--config", "chaos.ini", "--show-config", "--timeout", "500ms"]) == 0
+    assert main.main(["--config", "chaos.ini", "--show-config", "--timeout", "500ms"]) == 0
     lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
     assert ["behavior", "20:delay,10:error", "chaos.ini line 2 [vaurien] behavior"] in lines
     assert ["timeout", "0.5", "--timeout"] in lines
@@ -188,11 +188,11 @@ def test_a_reader_that_has_gone_is_no_error(argument):
     program = [sys.executable, "-m", "vaurien", argument]
     ended = subprocess.run(program, stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
     os.close(writer)
-    assert (ended.returncode, ended.stderr) == (run.NOBODY_READS, b"")
+    assert (ended.returncode, ended.stderr) == (main.NOBODY_READS, b"")
 
 
 def test_a_warning_does_not_stop_the_run(capsys):
-    assert run.main(["--sync", "--show-config"]) == 0
+    assert main.main(["--sync", "--show-config"]) == 0
     assert capsys.readouterr().err == (
         "vaurien: warning: --sync: sync has no effect; connections never wait for each other\n"
     )
@@ -256,7 +256,7 @@ WORDS = st.one_of(
 @given(arguments=st.lists(WORDS, max_size=6))
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_arguments_are_understood_or_refused(arguments, capsys):
-    status = run.main(["--show-config", *arguments])
+    status = main.main(["--show-config", *arguments])
     said = [line for line in capsys.readouterr().err.splitlines() if "warning: " not in line]
     assert (status, len(said)) in [(0, 0), (2, 1)]
 
@@ -270,7 +270,7 @@ def test_a_plugins_own_error_is_one_line_too(fails, tmp_path, monkeypatch):
 
 
 def test_help_lists_every_option_once(capsys):
-    assert run.main(["--help"]) == 0
+    assert main.main(["--help"]) == 0
     words = capsys.readouterr().out.replace("--[no-]", "--").split()
     for flag in flags.own():
         assert words.count(flag.opts[0]) >= 1
@@ -279,19 +279,19 @@ def test_help_lists_every_option_once(capsys):
 
 
 def test_help_lists_the_options_of_a_class_named_by_its_path(capsys):
-    assert run.main(["--behavior", f"20:{__name__}.Pause", "--help"]) == 0
+    assert main.main(["--behavior", f"20:{__name__}.Pause", "--help"]) == 0
     assert "--handler-delay-sleep NUMBER" in capsys.readouterr().out
 
 
 def test_help_says_what_a_plugin_is_and_what_an_option_means(capsys):
-    run.main(["--help"])
+    main.main(["--help"])
     out = capsys.readouterr().out
     assert "\nBehavior delay: Wait\n" in out
     assert "Wait before the request [default: yes]" in " ".join(out.split())
     assert "$ vaurien --backend localhost:8080 --behavior 20:delay" in out
 
 
-@pytest.mark.parametrize("line", [line for _, line in manual.EXAMPLES if "package.module" not in line])
+@pytest.mark.parametrize("line", [line for _, line in help.EXAMPLES if "package.module" not in line])
 def test_the_examples_of_help_can_be_typed(line):
     assert proxy(line.removeprefix("vaurien ").replace("--config chaos.ini ", "")).name == "vaurien"
 
@@ -304,7 +304,7 @@ def broken(monkeypatch):
 
 
 def test_help_survives_a_plugin_that_does_not_import(broken, capsys):
-    assert run.main(["--help"]) == 0
+    assert main.main(["--help"]) == 0
     assert "Behavior delay" in capsys.readouterr().out
 
 
@@ -334,7 +334,7 @@ mix = "20:delay"
 add = "latency name=slow latency=100"
 """
     )
-    assert run.main(["--config", "chaos.toml", "--show-config"]) == 0
+    assert main.main(["--config", "chaos.toml", "--show-config"]) == 0
     rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     place = rows.index("[schedule]")
     assert rows[place : place + 6] == [
@@ -346,6 +346,6 @@ add = "latency name=slow latency=100"
         "1 at=0 add='latency name=slow latency=100' chaos.toml line 9 [[step]]",
     ]
     assert rows[place + 6] == "2 at=10 proxy=vaurien remove=slow mix=20:delay chaos.toml line 4 [[step]]"
-    assert run.main(["--config", "chaos.toml", "--show-config", "--json"]) == 0
+    assert main.main(["--config", "chaos.toml", "--show-config", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["step"]["2"]["value"] == "at=10 proxy=vaurien remove=slow mix=20:delay"

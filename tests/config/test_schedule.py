@@ -4,7 +4,7 @@ import pytest
 
 from vaurien import config
 from vaurien.config.layers import Given
-from vaurien.config.timeline import Schedule, Step, check
+from vaurien.config.schedule import Schedule, Step, check_schedule
 from vaurien.errors import OptionError, UnknownName, VaurienError
 from vaurien.model import Fault, Mix
 
@@ -138,15 +138,15 @@ def one(name, ttl=None):
 
 def test_a_fault_whose_time_is_over_may_be_added_again_or_removed():
     steps = (Step(0, add=(one("a", 5.0),)), Step(5, add=(one("a", 1.0),)), Step(9, remove=("a",)))
-    check(Schedule(steps), {"p": ()})
+    check_schedule(Schedule(steps), {"p": ()})
     with pytest.raises(OptionError, match="a name that is free at 4 s, such as name=a-2"):
-        check(Schedule((steps[0], Step(4, add=(one("a"),)))), {"p": ()})
+        check_schedule(Schedule((steps[0], Step(4, add=(one("a"),)))), {"p": ()})
     with pytest.raises(UnknownName, match="fault to change at 6 s"):
-        check(Schedule((steps[0], Step(6, change=(one("a"),)))), {"p": ()})
+        check_schedule(Schedule((steps[0], Step(6, change=(one("a"),)))), {"p": ()})
 
 
 def test_each_proxy_has_its_own_names():
     step = Step(1, proxy="b", add=(one("a"),))
-    check(Schedule((step,)), {"a": (one("a"),), "b": ()})
+    check_schedule(Schedule((step,)), {"a": (one("a"),), "b": ()})
     with pytest.raises(OptionError):
-        check(Schedule((step,)), {"a": (), "b": (one("a"),)})
+        check_schedule(Schedule((step,)), {"a": (), "b": (one("a"),)})

@@ -61,7 +61,7 @@ class Control:
             click.echo(columns.record(answer, names or tuple(answer), sys.stdout.isatty()), nl=False)
 
 
-asking = click.make_pass_decorator(Control)
+pass_control = click.make_pass_decorator(Control)
 """Gives a command its `Control`."""
 
 
