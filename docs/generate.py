@@ -342,7 +342,8 @@ def _signature(thing: object) -> str:
 
 def _members(kind: type) -> list[str]:
     """What a reader may call or ask of *kind*."""
-    members = {name: member for name, member in vars(kind).items() if not name.startswith("_")}
+    owners = [*(base for base in kind.__mro__[1:] if base.__name__.startswith("_")), kind]
+    members = {name: member for owner in owners for name, member in vars(owner).items() if not name.startswith("_")}
     rows = [(name, member) for name, member in members.items() if isinstance(member, property)]
     for name, member in members.items():
         if inspect.isfunction(member):

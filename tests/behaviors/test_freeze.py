@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from tests.originals import Forward
-from tests.running import PATIENCE, Running, backend, pair, read, read_all, reset, running, until
-from vaurien import plugins
+from tests.running import PATIENCE, Running, backend, nothing_comes, pair, read, read_all, reset, running, until
 from vaurien.behaviors.freeze import Freeze
 from vaurien.events import Closed, Injected
 from vaurien.handlers import Handler
@@ -25,8 +24,7 @@ FREEZE = Fault(name="ice", behavior="freeze")
 
 
 @pytest.fixture(autouse=True)
-def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
+def _forward(registry: None) -> None:
     Handler.register(Forward)
 
 
@@ -62,16 +60,6 @@ def send_what_goes(one: socket.socket, data: bytes) -> int:
             sent += one.send(data[sent : sent + 65536])
     one.settimeout(PATIENCE)
     return sent
-
-
-def nothing_comes(one: socket.socket) -> bool:
-    one.setblocking(False)
-    try:
-        one.recv(1)
-    except BlockingIOError:
-        one.settimeout(PATIENCE)
-        return True
-    return False
 
 
 def held_back(proxy: Running, count: int = 1) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vaurien import options, plugins
+from vaurien import plugins
 from vaurien.config import Configuration
 from vaurien.engine.plan import Plan
 from vaurien.errors import OptionError, UnknownName
-from vaurien.framing import Protocol
 from vaurien.model import Fault, Policy, ProxyConfig
+from vaurien.proxy import protocol_of
 
 
 def policies(configuration: Configuration) -> None:
     """Raises `OptionError` or `UnknownName`, with where it was given, for a mix or a fault that a proxy cannot have."""
     for proxy in configuration.proxies:
-        protocol = _protocol(proxy)
+        protocol = protocol_of(proxy)
         for policy, source in _policies(configuration, proxy):
             try:
                 Plan(policy, protocol, _as_it_is)
@@ -29,15 +29,6 @@ def policies(configuration: Configuration) -> None:
 def _as_it_is(plugin: plugins.Plugin, _: Mapping[str, Any]) -> Any:
     """A plugin of the original is not made for this: its constructor may open things."""
     return plugin.target
-
-
-def _protocol(proxy: ProxyConfig) -> Protocol:
-    plugin = plugins.find(proxy.protocol, "protocol")
-    if plugin.style == "classic":
-        return Protocol()
-    owner = f"protocol {proxy.protocol!r}"
-    protocol: Protocol = options.build(plugin.target, proxy.protocol_options, owner=owner)
-    return protocol
 
 
 def _policies(configuration: Configuration, proxy: ProxyConfig) -> Iterator[tuple[Policy, str]]:

@@ -15,6 +15,7 @@ from vaurien.model import Mix, Policy
 OK, BAD_INPUT = 0, 2
 """Exit statuses: done, not understood."""
 
+HELP = frozenset({"-h", "--help"})
 NOTHING = (Policy(), Policy(Mix.parse("100:dummy")))
 """Policies that suit every proxy, so that the engine need not be imported to ask."""
 
