@@ -44,7 +44,7 @@ _MATCH = """`match.FIELD=PATTERN` says which clients or exchanges are meant; all
 `match.client` is a network or several, separated by commas; the other fields are those of the
 [protocol](protocols/index.md). A pattern is the text itself, or `exact:…`, `prefix:…`, `glob:…`, `regex:…`. It
 tells upper and lower case apart. An expression may match anywhere, and begins with `(?i)` to take both cases.
-A field of the response (HTTP's `status`) is for faults that act on responses: `delay` with `before=false`, not with `before`."""
+A field of the response (HTTP's `status`) is for faults that act on responses: for `delay` with `before=false`, say."""
 
 _MORE = """[Time and chance](../explanation/time-and-chance.md) says when dice are thrown and what windows count."""
 
