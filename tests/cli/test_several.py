@@ -66,7 +66,7 @@ def test_shared_faults_are_everybodys_unless_there_is_one_of_the_name(load):
         "satellite-up",
         "noop",
     ]
-    assert (cache[0].probability, db[3].probability) == (1.0, 0.5)
+    assert (cache[0].probability, db[-1].probability) == (1.0, 0.5)
 
 
 def test_a_step_names_a_proxy_that_there_is(load):
