@@ -251,7 +251,7 @@ def test_a_name_that_does_not_resolve_is_a_reset(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with running(Address("no-such-host.invalid", 1)) as proxy:
-        with proxy.connect() as client, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), proxy.connect() as client:  # already while it connects, perhaps
             client.recv(1)
         assert "no-such-host.invalid" in proxy.events.wait(Failed)[0].error
 
