@@ -169,8 +169,9 @@ def test_a_change_that_cannot_be(served, patch, pointer, words):
     assert served.get("/api/v1/proxies/web") == before
 
 
-def test_a_proxy_has_the_seed_of_the_program_unless_it_is_given_one():
-    with interface(seed="12345") as served:
+@pytest.mark.parametrize("workers", COUNTS)
+def test_a_proxy_has_the_seed_of_the_program_unless_it_is_given_one(workers):
+    with interface(seed="12345", workers=workers) as served:
         assert served.proxy("a")["seed"] == "12345"
         assert served.proxy("b", seed="7")["seed"] == "7"
         body = {"proxies": [{"name": "c", "backend": "h:1"}]}
