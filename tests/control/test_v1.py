@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import socket
 
@@ -11,7 +12,7 @@ from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo
 from vaurien import __version__, plugins
 from vaurien.control import wire
-from vaurien.model import Fault, ProxyConfig
+from vaurien.model import Address, Fault, ProxyConfig
 
 
 @pytest.fixture(scope="module", params=COUNTS)
@@ -180,6 +181,20 @@ def test_a_proxy_has_the_seed_of_the_program_unless_it_is_given_one(workers):
 
 def test_a_proxy_that_does_not_run_yet(served):
     assert served.proxy("later", enabled=False)["enabled"] is False
+
+
+def test_a_list_is_asked_for_while_proxies_come_and_go(served, echo):
+    async def come_and_go():
+        for _ in range(10):
+            await served.hub.delete("old")
+            await served.hub.create(ProxyConfig(name="old", listen=Address("127.0.0.1"), backend=Address("h", 1)))
+
+    served.proxy("old", echo)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        change = pool.submit(served.run, come_and_go())
+        while not change.done():
+            assert {one["name"] for one in served.get("/api/v1/proxies")["proxies"]} <= {"old"}
+        change.result()
 
 
 def test_a_mix_as_text_and_as_shares(served):
