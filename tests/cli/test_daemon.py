@@ -312,6 +312,7 @@ def test_no_secret_is_in_a_log(start, tmp_path):
     said = running.stop()
     assert "s3cret" not in said
     assert "gu3ss" not in said
+    assert said == "", "what clients get wrong is no news"
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

@@ -32,6 +32,7 @@ class Server:
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="error",  # below that it tells what clients get wrong, of which there is no end
             access_log=False,  # it would show what a path or a query holds
             server_header=False,
             backlog=_BACKLOG,
