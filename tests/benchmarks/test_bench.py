@@ -163,7 +163,7 @@ def test_a_short_round_with_real_programs_has_the_shape_of_a_result(tmp_path):
     words = ["-m", "benchmarks", "--quick", "--rounds", "1", "--rows", "redis", "--json", str(path)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100
+        [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=250
     )
     assert done.returncode == 0, done.stderr
     report = Report.parse(path.read_bytes())
