@@ -5,7 +5,11 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.hubs import spreading
+from tests.control.interface import interface
+from tests.hubs import COUNTS, played, spreading
+from tests.running import Echo
+from vaurien import plugins
+from vaurien.model import Address
 
 # How long an example takes says nothing where others are busy. That CI has the same examples each time stays.
 settings.register_profile("shared", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -18,8 +22,34 @@ for _name in ("no_proxy", "NO_PROXY"):  # whatever stands between this machine a
 pytest_plugins = ["pytester", "tests.servers", "tests.mail_servers"]
 
 
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    """What a test registers is forgotten after it."""
+    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
+
+
 @pytest.fixture(scope="session")
 def spread():
     """Three workers, for one hub after the other."""
     with spreading(3) as spread:
         yield spread
+
+
+@pytest.fixture(params=COUNTS)
+def hub(request):
+    """Run a coroutine function with a hub; at the end the hub stops and nothing is left."""
+    return played if request.param == 1 else request.getfixturevalue("spread").run
+
+
+@pytest.fixture
+def echo():
+    """The address of a server that sends back what it gets."""
+    with Echo() as echo:
+        yield Address(*echo.address)
+
+
+@pytest.fixture(scope="module", params=COUNTS)
+def shared_interface(request):
+    """The interfaces of a hub, with connections here or in workers; each test leaves it without proxies (`clear`)."""
+    with interface(workers=request.param) as shared:
+        yield shared

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 
-PROGRAM = [sys.executable, "-c", "import sys; from vaurien.cli.run import main; sys.exit(main())"]
+PROGRAM = [sys.executable, "-c", "import sys; from vaurien.cli.main import main; sys.exit(main())"]
 BOUND = 60.0
 
 

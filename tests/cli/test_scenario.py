@@ -13,7 +13,7 @@ import pytest
 
 import vaurien as package
 from tests.cli.programs import BOUND, PROGRAM
-from vaurien.cli import run
+from vaurien.cli import main
 
 SCENARIO = """
 [vaurien]
@@ -116,7 +116,7 @@ def test_what_listens_already_is_said(folder, backend):
 
 
 def test_help(capsys):
-    assert run.main(["run", "--help"]) == 0
+    assert main.main(["run", "--help"]) == 0
     assert capsys.readouterr().out.startswith("Usage: vaurien run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]\n")
 
 
@@ -143,7 +143,7 @@ def test_help(capsys):
         ),
         (
             "run url.toml -- true",
-            "environment URL: '{cache}' (from url.toml [environment] URL) is not valid; expecte",
+            "environment URL: '{cache}' (from url.toml line 2 [environment] URL) is not valid; expecte",
         ),
         ("run chaos.toml -- /no/such", "command '/no/such': No such file or directory; expected a program that can be"),
     ],
@@ -153,7 +153,7 @@ def test_bad_input_is_one_line(capsys, monkeypatch, tmp_path, line, message):
     (tmp_path / "chaos.toml").write_text('[vaurien]\nproxy = "127.0.0.1:0"\n')
     (tmp_path / "bad.toml").write_text("[[step]]\nadd = 'noop'\n\n[[step]]\nadd = 'noop'\n")
     (tmp_path / "url.toml").write_text("[environment]\nURL = '{cache}'\n")
-    assert run.main(line.split()) == 2
+    assert main.main(line.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"vaurien: {message}")

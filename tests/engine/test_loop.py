@@ -287,6 +287,25 @@ def test_asyncios_transports_timers_and_threads_go_on_beside(loop, pairs):
     loop.run_until_complete(loop.shutdown_default_executor())
 
 
+def test_many_busy_files_have_a_turn_each_and_asyncios_between(loop, pairs):
+    calls: list[int] = []
+    busy = 4 * module.TURN
+    for number in range(busy):
+        loop.add_writer(pairs()[0], calls.append, number)  # always ready
+    run(loop, turns=4)
+    assert sorted(calls) == list(range(busy))
+    near, far = pairs()
+    far.send(b"x")
+
+    async def receive():
+        calls.clear()
+        return await loop.sock_recv(near, 1), await loop.sock_recv(near, 1)
+
+    loop.call_later(0, lambda: far.send(b"y"))
+    assert loop.run_until_complete(asyncio.wait_for(receive(), BOUND)) == (b"x", b"y")
+    assert len(calls) < busy
+
+
 def test_a_call_from_another_thread_wakes_it(loop):
     threading.Thread(target=lambda: loop.call_soon_threadsafe(loop.stop)).start()
     loop.run_forever()

@@ -210,7 +210,7 @@ def test_exchanges_are_told_apart_while_no_fault_is_in_play(stage, dialogue: Dia
 
 
 def test_a_fault_comes_while_a_request_that_was_seen_before_waits(stage, dialogue: Dialogue) -> None:
-    """What passes at a glance has its number and its turn like any other."""
+    """What is recognized has its number and its turn like any other."""
     proxy, client, server = stage
     for _ in range(3):
         client.sendall(dialogue.requests[0])

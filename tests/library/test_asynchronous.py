@@ -138,7 +138,7 @@ def test_a_loop_that_is_gone_is_told(backend, monkeypatch):
 
 
 def test_a_loop_that_does_not_answer_is_told(backend, monkeypatch):
-    monkeypatch.setattr("vaurien.library.core.ANSWER_WITHIN", 0.01)
+    monkeypatch.setattr("vaurien.library.core.CALL_TIMEOUT", 0.01)
 
     async def main():
         async with vaurien.AsyncProxy(backend) as proxy:

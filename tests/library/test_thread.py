@@ -58,7 +58,7 @@ def test_what_is_left_is_cancelled():
 
 
 def test_a_look_up_that_hangs_holds_nobody_up(monkeypatch):
-    monkeypatch.setattr(thread, "END_WITHIN", 0.01)
+    monkeypatch.setattr(thread, "SHUTDOWN_TIMEOUT", 0.01)
     home, answer = thread.enter(), threading.Event()
 
     async def ask():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from vaurien.config.timeline import Schedule, Step
+from vaurien.config.schedule import Schedule, Step
 from vaurien.model import Fault, Policy
 
 
@@ -19,7 +19,7 @@ class Timers(Protocol):
         """Call *callback* once `now` is *when*."""
 
 
-class Steered(Protocol):
+class PolicyHolder(Protocol):
     """What a player needs of a proxy."""
 
     @property
@@ -37,7 +37,7 @@ class Player:
     the start; what somebody else changes meanwhile stays up to the next round.
     """
 
-    def __init__(self, schedule: Schedule, proxies: Mapping[str, Steered], clock: Timers) -> None:
+    def __init__(self, schedule: Schedule, proxies: Mapping[str, PolicyHolder], clock: Timers) -> None:
         self._schedule, self._proxies, self._clock = schedule, proxies, clock
         self._first: Mapping[str, Policy] = {}
         self._began = 0.0
