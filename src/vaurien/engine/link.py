@@ -243,8 +243,9 @@ class Link:
 
     def _read(self) -> bytes | None:
         """What the source has; empty at its end, ``None`` when there is nothing after all or it failed."""
+        view, receive = self._view, self._recv_into
         try:
-            size = self._recv_into(self._view)
+            size = receive(view)
         except BlockingIOError:
             self._dry = True
             return None
@@ -252,7 +253,7 @@ class Link:
             self._source_failed()
             return None
         self.withheld += size
-        return bytes(self._view[:size])
+        return bytes(view[:size])
 
     async def source_gone(self, wait_for: WaitFor) -> None:
         """Wait, by *wait_for*, until the source ends or fails, reading ahead to see it."""
@@ -274,19 +275,21 @@ class Link:
         self._work(coroutine)
 
     def _work(self, coroutine: Coroutine[Any, Any, None] | None) -> None:
+        connection = self.connection
         while coroutine is not None:
-            over = self.connection.over
+            over = connection.over
             task = self.spawn(coroutine)
-            self._task = task
             if task is not None:
-                if self.connection.over and not over:  # a hook ended the connection, and has no more to say
+                self._task = task
+                if connection.over and not over:  # a hook ended the connection, and has no more to say
                     task.cancel()
                 self.update()
                 task.add_done_callback(self._resume)
                 return
-            coroutine = self._next()
+            coroutine = self._next() if self._inbox or self._ahead is not None else None
         self.busy = False
-        if self._reader is None or self.connection.unsettled:  # `update` was called, or is waited for
+        self._task = None
+        if self._reader is None or connection.unsettled:  # `update` was called, or is waited for
             self.settle()
 
     def _resume(self, _: asyncio.Task[None]) -> None:
@@ -303,16 +306,18 @@ class Link:
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         """Run *coroutine* beside whatever goes on; the end of the connection cancels it."""
         try:
-            task = eager.start(self.loop, coroutine)
+            waits_for = next(coroutine.__await__(), eager.DONE)
         except Exception as error:  # not a plugin's, those are caught where they are called
             self.connection.crashed(error)
             return None
-        if task is not None:
-            self._tasks = self._tasks or set()
-            self._tasks.add(task)
-            task.add_done_callback(self._done)
-            if self.closed:  # by the coroutine itself
-                task.cancel()
+        if waits_for is eager.DONE:
+            return None
+        task = eager.go_on(self.loop, coroutine, waits_for)
+        self._tasks = self._tasks or set()
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        if self.closed:  # by the coroutine itself
+            task.cancel()
         return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -372,8 +377,9 @@ class Link:
         if self.pending is not None:
             self.pending += data
             return
+        send = self._send
         try:
-            sent = self._send(data)
+            sent = send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
