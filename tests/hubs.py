@@ -92,7 +92,7 @@ def taken():
     return listening, Address(*listening.getsockname())
 
 
-def played(play, observers=(), bound=10.0):
+def played(play, observers=(), bound=PATIENCE):
     """Run the coroutine function *play* with a hub that has *observers*; it stops at the end, and nothing is left."""
 
     async def whole():

@@ -70,7 +70,7 @@ FILES = {
 
 def configured(arguments: list[str], **variables: str) -> Configuration:
     own = flags.parse(arguments, flags.own(), others=True)
-    found = config.survey(own, variables, own.get(("command", "config")))
+    found = config.collect(own, variables, own.get(("command", "config")))
     return found.configuration(flags.parse(arguments, [*flags.own(), *flags.of_plugins(found.catalogue, arguments)]))
 
 

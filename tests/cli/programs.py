@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 PROGRAM = [sys.executable, "-c", "import sys; from vaurien.cli.main import main; sys.exit(main())"]
-BOUND = 20.0
+BOUND = 60.0
 
 
 class Program:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaurien.config.timeline import Schedule, Step
+from vaurien.config.schedule import Schedule, Step
 from vaurien.model import Fault, Mix, Policy
 from vaurien.scenario.player import Player
 from vaurien.testing import VirtualClock

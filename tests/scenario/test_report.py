@@ -7,7 +7,7 @@ import pytest
 
 from vaurien import __version__
 from vaurien.config import fault
-from vaurien.config.timeline import Schedule, Step
+from vaurien.config.schedule import Schedule, Step
 from vaurien.errors import OptionError
 from vaurien.events import Closed, Delayed, Injected
 from vaurien.model import Address, Mix, Policy, ProxyConfig

@@ -11,13 +11,13 @@ import socket
 import pytest
 
 from tests.hubs import ask, config, connect, ended, spreading
-from tests.running import Echo, Events
+from tests.running import PATIENCE, Echo, Events
 from vaurien import events, hooks, plugins
 from vaurien.engine.traffic import Figures
 from vaurien.errors import OptionError, PluginError, UnknownName
 from vaurien.model import Address, Fault, Policy, Window
 from vaurien.workers import messages
-from vaurien.workers.proxy import GAP
+from vaurien.workers.proxy import ORDINAL_GAP
 
 COUNT = 3
 MANY = 24
@@ -63,7 +63,7 @@ async def leave(streams):
 
 
 async def fact(what):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not await what():
             await asyncio.sleep(0.01)
 
@@ -117,7 +117,7 @@ def test_a_worker_that_dies_takes_its_connections_and_nothing_else(workers, echo
         known = {one.number: one for one in await proxy.connections()}
         assert all(one.faults == ("seen",) for one in known.values())
         newest = [number for number in known if (number - 1) % COUNT == 1]
-        assert min(newest) > GAP  # none is given twice
+        assert min(newest) > ORDINAL_GAP  # none is given twice
         after = await proxy.figures()
         assert after.open == len(kept) + len(more)
         assert after.accepted == before.accepted + len(more)
@@ -260,12 +260,6 @@ class Sharing(hooks.Behavior, frozen=True):
         await link.send(data)
 
 
-@pytest.fixture
-def registry(monkeypatch):
-    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
-
-
-@pytest.mark.usefixtures("registry")
 def test_a_plugin_whose_state_is_of_one_worker_is_told_of(workers, echo, told):
     plugins.register("behavior", Sharing)
 
@@ -282,7 +276,6 @@ def test_a_plugin_whose_state_is_of_one_worker_is_told_of(workers, echo, told):
     assert "one for each worker" in failed.error
 
 
-@pytest.mark.usefixtures("registry")
 def test_a_plugin_that_a_worker_cannot_import_is_refused(workers, echo):
     class Local(hooks.Behavior, frozen=True):
         pass

@@ -7,7 +7,7 @@ import sys
 from vaurien.config import Configuration
 from vaurien.control import security
 from vaurien.control.app import app
-from vaurien.control.events import Recent
+from vaurien.control.events import RecentEvents
 from vaurien.control.server import Server
 from vaurien.errors import BindError
 from vaurien.events import Event
@@ -25,7 +25,7 @@ class Control:
         self._listen = _listen(configuration)
         self._token = _token(configuration)
         self._server: Server | None = None
-        self._recent = Recent()
+        self._recent = RecentEvents()
         self._lag: LoopLag | None = None
         self._figures: ProxyFigures | None = None
 

@@ -61,14 +61,14 @@ def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     if ("command", "help") in own:
         from vaurien.cli import help
 
-        print(help.text(config.survey(own, variables, own.get(("command", "config"))).catalogue), end="")
+        print(help.text(config.collect(own, variables, own.get(("command", "config"))).catalogue), end="")
         return OK
     configuration, given = configure(arguments, variables)
     if ("command", "show_config") in given:
         return _show(configuration, given)
 
     def again() -> Configuration:
-        return config.survey(own, variables, own.get(("command", "config"))).configuration(
+        return config.collect(own, variables, own.get(("command", "config"))).configuration(
             _seeded(given, configuration)
         )
 

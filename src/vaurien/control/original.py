@@ -11,10 +11,11 @@ from typing import Any, TypeAlias
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from vaurien import plugins
-from vaurien.control import answers, checks
-from vaurien.control.answers import BadRequest, Receive, Scope, Send
+from vaurien.control import checks, responses
+from vaurien.control.responses import BadRequest
 from vaurien.errors import UnknownName, VaurienError
 from vaurien.hub import Hub
 from vaurien.managed import ManagedProxy
@@ -107,26 +108,28 @@ class _Endpoint:
         try:
             response = await self._respond(request)
         except BadRequest as error:
-            response = failure(error.status, str(error), error.pointer or "")
+            response = error_response(error.status, str(error), error.pointer or "")
         except VaurienError as error:
-            response = failure(404 if isinstance(error, UnknownName) else 400, str(error))
+            response = error_response(404 if isinstance(error, UnknownName) else 400, str(error))
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
         handler = self._methods.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             allowed = ", ".join(self._methods)
-            failed = failure(405, f"{request.method} is not a method of this path; expected {allowed}", "", "method")
+            failed = error_response(
+                405, f"{request.method} is not a method of this path; expected {allowed}", "", "method"
+            )
             failed.headers["allow"] = allowed
             return failed
-        body = checks.decode(await answers.body(request), dict[str, Any]) if request.method == "PUT" else {}
+        body = checks.decode(await responses.body(request), dict[str, Any]) if request.method == "PUT" else {}
         proxy = next(iter(self._hub.proxies.values()), None)
         if proxy is None:
-            return failure(404, "there is no proxy", "", "path")
-        return answers.answer(await handler(proxy, body))
+            return error_response(404, "there is no proxy", "", "path")
+        return responses.json_response(await handler(proxy, body))
 
 
-def failure(status: int, description: str, pointer: str = "", location: str = "body") -> Response:
+def error_response(status: int, description: str, pointer: str = "", location: str = "body") -> Response:
     """An error as the original's clients read it; *location* is the part of the request that is wrong."""
     error = {"location": location, "name": pointer.rpartition("/")[2] or None, "description": description}
-    return answers.answer({"status": "error", "errors": [error]}, status)
+    return responses.json_response({"status": "error", "errors": [error]}, status)

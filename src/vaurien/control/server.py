@@ -9,33 +9,33 @@ import socket
 from collections.abc import Iterator
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from vaurien.control.answers import App
-from vaurien.control.arriving import Arriving
+from vaurien.control.request_timeout import TimedH11Protocol
 from vaurien.engine.binding import remove_stale
 from vaurien.errors import BindError
 from vaurien.model import Address
 
 _BACKLOG = 2048  # uvicorn's own default
-_LEAVE = 1
+_SHUTDOWN_TIMEOUT = 1
 """Seconds that requests in progress have when the server stops."""
 
 
 class Server:
     """*app* at *listen*, which may be a Unix socket: only the user who started it may connect then."""
 
-    def __init__(self, app: App, listen: Address) -> None:
+    def __init__(self, app: ASGIApp, listen: Address) -> None:
         self._listen = listen
         config = uvicorn.Config(
             app,
-            http=Arriving,
+            http=TimedH11Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,  # it would show what a path or a query holds
             server_header=False,
             backlog=_BACKLOG,
-            timeout_graceful_shutdown=_LEAVE,
+            timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
         )
         self._server = _Uvicorn(config)
         self._task: asyncio.Task[None] | None = None

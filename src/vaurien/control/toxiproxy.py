@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from vaurien.control import answers, go_json, toxics
+from vaurien.control import go_json, responses, toxics
 from vaurien.control.go_json import ANY, BOOL, STRING, BadBody
 from vaurien.control.go_net import every_interface, listen_address, listen_error
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName, VaurienError
@@ -96,8 +96,7 @@ class Reader:
         """The backend that *text* names; one that cannot be dialled is kept whole, as a host without a port."""
         try:
             address = Address.parse(text, option="upstream")
-            if address.path is None and not address.port:
-                raise OptionError("upstream", text, "a port from 1 to 65535 after the last colon")
+            address.check(text, option="upstream", dialled=True)
         except OptionError:
             if self._strict:
                 raise
@@ -265,10 +264,10 @@ async def _guarded(handler: Handler, request: Request) -> Response:
         return await handler(request)
     except ERRORS as error:
         failure = described_error(error)
-        return failed(failure.status, str(failure))
+        return error_response(failure.status, str(failure))
 
 
-def failed(status: int, message: str) -> Response:
+def error_response(status: int, message: str) -> Response:
     """An error as Toxiproxy's clients read it."""
     content = go_json.encode({"error": message, "status": status}).decode()
     return _plain(content + "\n", status)
@@ -276,7 +275,7 @@ def failed(status: int, message: str) -> Response:
 
 def refused(_path: str, status: int, message: str) -> Response:
     """The answer to a request that was not let in."""
-    return failed(status, message)
+    return error_response(status, message)
 
 
 ERRORS = (VaurienError, BadBody, Failure, toxics.InvalidStream, toxics.InvalidType)
@@ -342,16 +341,16 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _plain(text: str, status: int) -> Response:
-    return PlainTextResponse(text, status, headers={"X-Content-Type-Options": "nosniff", **answers.closing(status)})
+    return PlainTextResponse(text, status, headers={"X-Content-Type-Options": "nosniff", **responses.closing(status)})
 
 
 def _json(value: object, status: int = 200) -> Response:
-    return Response(go_json.encode(value), status, answers.closing(status), media_type="application/json")
+    return Response(go_json.encode(value), status, responses.closing(status), media_type="application/json")
 
 
 async def _body(request: Request) -> bytes:
     """The body, also where it does not matter: it has the same limits everywhere."""
     try:
-        return await answers.body(request)
-    except answers.BadRequest as error:
+        return await responses.body(request)
+    except responses.BadRequest as error:
         raise Failure(error.status, f"bad request body: {error}") from None

@@ -46,15 +46,18 @@ class Chains:
         connection = self._connection
         if connection.plan.framed and self._dialogue is None:
             self._dialogue = Dialogue(connection, connection.service.protocol)
-        left = []
+        left, halts = [], []
         for to_backend in (True, False):
             link = connection.link(to_backend)
             keys = [entry.key for entry in connection.plan.on_data(to_backend)]
             wanted = [self._stage(link, key) for key in keys if connection.actives[key].lot]
             left += [stage for stage in link.stages if stage not in wanted and not stage.leaving]
             self._connect(link, _merged(wanted, link.stages))
+            halts.append((link, [stage for stage in wanted if stage.active.halts]))
         for stage in left:
             stage.leave()  # lets go of what it holds, maybe of both ends, and then there is no connection any more
+        for link, by in halts:
+            link.halt(by)
         if not connection.over:
             self.settle()
 

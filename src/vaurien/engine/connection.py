@@ -163,10 +163,14 @@ class Connection:
                 self._chains.release()
             return
         self._sync()
-        if self.crossing is not None and not self.service.blocking:
+        if self.crossing is not None and (not self.service.blocking or self._halted):
             self.crossing.withdraw()
         if self._links and not self.over:
             self._build()
+
+    @property
+    def _halted(self) -> bool:
+        return any(active.halts for active in self.actives.values())
 
     @property
     def drawing(self) -> bool:

@@ -64,7 +64,7 @@ class Dialogue:
     @property
     def quiet(self) -> bool:
         """Whether the backend owes no answer, so that its socket may serve somebody else."""
-        return self.framing.quiet
+        return self.framing.idle
 
     @property
     def calm(self) -> bool:

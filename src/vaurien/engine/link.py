@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from vaurien.engine import eager
 from vaurien.engine.active import Active
+from vaurien.engine.backlog import Backlog
+from vaurien.engine.halt import Halt
 from vaurien.engine.hangup import silent
 from vaurien.engine.readahead import ReadAhead, WaitFor
 from vaurien.engine.stage import Intake, Stage
@@ -40,6 +42,7 @@ class Link:
         "_ahead",
         "_dry",
         "_ending",
+        "_halt",
         "_inbox",
         "_reader",
         "_recv_into",
@@ -78,7 +81,7 @@ class Link:
         """Bytes forwarded."""
         self.withheld = 0
         """Bytes read and not forwarded, less those that faults made up."""
-        self.pending: bytearray | None = None
+        self.pending: Backlog | None = None
         """Bytes that the destination has not taken yet."""
         self.ended = False
         """The source has ended its stream, or failed."""
@@ -92,6 +95,7 @@ class Link:
         self.at_once: Callable[[bytes], bytes] | None = None
         """What is to be sent of a chunk, while the intake has nothing to wait for."""
         self.stages: list[Stage] = []
+        self._halt: Halt | None = None
         self._ending = False  # the end is to be passed on once nothing is pending
         self._dry = False  # the source had nothing to read when it was last asked
         self._reader: Any = None  # the callback that is registered with the loop
@@ -114,7 +118,7 @@ class Link:
     @property
     def held(self) -> int:
         """Bytes that wait on delay lines or for the destination."""
-        return sum(stage.held for stage in self.stages) + len(self.pending or b"")
+        return sum(stage.held for stage in self.stages) + (self.pending.size if self.pending is not None else 0)
 
     # Reading.
 
@@ -150,6 +154,8 @@ class Link:
     def _wanted(self) -> Any:
         if self.ended or self.closed:
             return None
+        if self._halt is not None:
+            return self._read_nothing if self._halt.wanted else None
         if self.busy:
             return self._read_ahead if self._ahead is not None and self._ahead.wanted else None
         if self.pending is not None:
@@ -192,7 +198,7 @@ class Link:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._destination_failed()
+            self.destination_failed()
             return
         if sent < size:
             self._keep(view[sent:size])
@@ -227,6 +233,11 @@ class Link:
             self.update()
         elif data is not None:
             self._pass_end()
+
+    def _read_nothing(self) -> None:
+        assert self._halt is not None  # noqa: S101 - `_wanted` chose this
+        self._halt.tell()
+        self.update()
 
     def _pass_end(self) -> None:
         """The source has nothing more: its end goes where its bytes went."""
@@ -347,7 +358,7 @@ class Link:
     @property
     def full(self) -> bool:
         """Whether a sender has to wait for `room`."""
-        return self.pending is not None and len(self.pending) > FULL
+        return self.pending is not None and self.pending.size > FULL
 
     async def room(self) -> None:
         """Wait until the destination has taken what is pending."""
@@ -375,7 +386,7 @@ class Link:
         self.moved += len(data)
         self.withheld -= len(data)
         if self.pending is not None:
-            self.pending += data
+            self.pending.add(data)
             return
         send = self._send
         try:
@@ -383,7 +394,7 @@ class Link:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._destination_failed()
+            self.destination_failed()
             return
         if sent < len(data):
             self._keep(memoryview(data)[sent:])
@@ -396,33 +407,43 @@ class Link:
             self.connection.end_passed(self)
 
     def _keep(self, rest: memoryview) -> None:
-        self.pending = bytearray(rest)
-        self.loop.add_writer(self.destination.fileno(), self._writable)
+        self.pending = Backlog(self, rest)
+        self.pending.watch()
         self.update()
 
-    def _writable(self) -> None:
-        assert self.pending is not None  # noqa: S101 - watched only while something is pending
-        try:
-            sent = self._send(self.pending)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._destination_failed()
-            return
-        if sent < len(self.pending):
-            del self.pending[:sent]
-            return
-        self._taken()
+    def taken(self) -> None:
+        """The destination has taken everything that was pending."""
+        self._forget_pending()
         if self._ending:
             self.finish()
         self.settle()
 
-    def _taken(self) -> None:
+    def _forget_pending(self) -> None:
         self.pending = None
         self.loop.remove_writer(self.destination.fileno())
         self._progressed()
 
     # Failing and stopping.
+
+    def halt(self, by: list[Stage]) -> None:
+        """Read and write nothing as long as there are stages in *by* that say so."""
+        halt = self._halt
+        if self.closed or (halt is None and not by):
+            return
+        if halt is None:
+            self._halt = Halt(self, by)
+        elif by:
+            halt.go_on(by)
+        else:
+            self._halt = None
+            halt.end()
+        self.update()
+
+    def look_again(self) -> None:
+        """Tell anew of a reset of the source after its end."""
+        if self.ended and not self.closed:
+            self.connection.service.hangups.forget(self.source)
+            self.connection.service.hangups.watch(self.source, self._source_hung_up)
 
     def _source_failed(self) -> None:
         self.connection.failed(self.to_backend, self)
@@ -431,10 +452,10 @@ class Link:
     def _source_hung_up(self) -> None:
         """The source was reset after the end of its stream: nothing that is still on its way to it can arrive."""
         back = self.connection.link(not self.to_backend)
-        if not (back.finished or back.closed):
-            back._destination_failed()
+        if not (back.finished or back.closed or back._halt is not None):
+            back.destination_failed()
 
-    def _destination_failed(self) -> None:
+    def destination_failed(self) -> None:
         """The other side is gone: drop what is for it. What it has sent before is still to be read and delivered."""
         self.discard()
         self.connection.failed(not self.to_backend, self)
@@ -442,6 +463,7 @@ class Link:
     def stop(self) -> None:
         """Read no more and let no hook go on; what was sent is still delivered."""
         self.ended = True
+        self.halt([])
         self.update()
         if self._ahead is not None:
             self._ahead.tell()
@@ -461,7 +483,7 @@ class Link:
         if self.ended:
             self.connection.service.hangups.forget(self.source)
         if self.pending is not None:
-            self._taken()
+            self._forget_pending()
         self._unwatch()
         if self._ahead is not None:
             self._ahead.tell()

@@ -9,6 +9,7 @@ timers, transports, signals and subprocesses stay as they are.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import math
 import select
@@ -25,6 +26,10 @@ Callbacks = dict[int, Callback]
 """By the numbers of their files."""
 
 Facts = TypeVarTuple("Facts")
+
+TURN = 32
+"""Files that are seen to in one turn. Between two turns come tasks and asyncio's own files, as of the HTTP interface:
+beside hundreds of busy connections these would wait for all of them, at each of the steps that a request takes."""
 
 if sys.platform == "linux":
     _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
@@ -108,13 +113,17 @@ if sys.platform == "linux":
             return True
 
         def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-            """Wait at most *timeout* seconds, call whom it concerns, and return what asyncio has to see to."""
+            """Wait at most *timeout* seconds, call whom it concerns, and return what asyncio has to see to.
+
+            The system gives files their turns in a circle (epoll_wait(2), Notes), so none is forgotten.
+            """
             readers, gone = self.readers, self._gone
             gone.clear()
-            for fd, event in self._epoll.poll(_whole(timeout)):
-                if (
-                    event == _IN and fd in readers and not gone
-                ):  # nearly all there is: 50 ns less than `_tell` would take
+            ready = self._epoll.poll(_whole(timeout), TURN)
+            if len(ready) == TURN:  # there may be more, and asyncio's among them
+                self._asyncio_ready = True
+            for fd, event in ready:
+                if event == _IN and fd in readers and not gone:  # nearly all there is: 50 ns less than `_tell`
                     callback = readers[fd]
                     try:
                         callback()
@@ -163,6 +172,17 @@ if sys.platform == "linux":
 def new() -> asyncio.AbstractEventLoop:
     """An event loop for proxies: `Loop` on Linux, asyncio's own elsewhere."""
     return Loop() if sys.platform == "linux" else asyncio.new_event_loop()
+
+
+def loop_factory(uvloop_wanted: bool) -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the loop of a program: uvloop's where it is wanted and installed, else `new`."""
+    if uvloop_wanted:
+        with contextlib.suppress(ImportError):
+            import uvloop
+
+            made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+            return made
+    return new
 
 
 def _whole(timeout: float | None) -> float:

@@ -85,6 +85,7 @@ class Stage:
         "_rang",
         "_ringing",
         "_sent",
+        "_spared",
         "_throws",
         "active",
         "leaving",
@@ -112,6 +113,7 @@ class Stage:
         self._sent = 0
         self._offset = 0  # of the chunk at hand
         self._hit = False
+        self._spared = False  # by the dice, which were thrown for the end of the stream
         active.stages[link.to_backend] = self
         self.refresh()
 
@@ -148,7 +150,9 @@ class Stage:
         return self.active.now()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; the next chunk waits too."""
+        """Wait; the next chunk waits too. Not at all with an end that the dice spare."""
+        if self._spared:
+            return
         self._mark()
         await self.active.pause(seconds)
         self._moment = self.now()
@@ -299,6 +303,7 @@ class Stage:
         if not acts:
             await self._alarm_now()
         self._silence()
+        self._spared = acts and self._throws and not self.active.throw(None, self._place)
         self._arrived = self._moment = at
         self._chunk, self._sent, self._hit = _GONE, 0, False
         try:
@@ -363,6 +368,10 @@ class Stage:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
+
+    def holds_back(self) -> None:
+        """This fault halts the link, and there is something that does not move because of that."""
+        self._mark()
 
     def leave(self) -> None:
         """The fault is removed: what waits on the line leaves now, in order; later chunks only pass."""

@@ -14,7 +14,7 @@ from vaurien.events import Event
 from vaurien.library import faults
 from vaurien.library.changes import Change
 from vaurien.library.core import Core
-from vaurien.library.settings import Settings, Where, configure
+from vaurien.library.settings import AddressLike, Settings, configure
 from vaurien.model import Address, Fault, Mix, Policy, Scope, Stream, Window
 
 TIMEOUT = 10.0
@@ -34,7 +34,7 @@ class BaseProxy:
     closed, and in a process forked meanwhile, calls raise `VaurienError`; `events` and `hits` stay.
     """
 
-    def __init__(self, backend: Where, given: Settings) -> None:
+    def __init__(self, backend: AddressLike, given: Settings) -> None:
         made = configure(backend, given, type(self).__name__)
         for text in made.warnings:
             warnings.warn(text, stacklevel=3)

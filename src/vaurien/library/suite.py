@@ -11,7 +11,7 @@ from typing import Unpack
 from vaurien.events import Failed
 from vaurien.library.asynchronous import AsyncProxy
 from vaurien.library.base import BaseProxy
-from vaurien.library.settings import Settings, Where
+from vaurien.library.settings import AddressLike, Settings
 from vaurien.library.synchronous import Proxy
 
 _COMPLAINTS = 5
@@ -37,13 +37,13 @@ class Proxies:
         """What the dice of this test begin with: ``--vaurien-seed``, and the test."""
         return self._seed
 
-    def __call__(self, backend: Where, **settings: Unpack[Settings]) -> Proxy:
+    def __call__(self, backend: AddressLike, **settings: Unpack[Settings]) -> Proxy:
         """A started proxy. Raises as `Proxy` does."""
         proxy = Proxy(backend, **self._completed(settings))
         self._made.append(proxy)
         return proxy.start()
 
-    def asynchronous(self, backend: Where, **settings: Unpack[Settings]) -> AsyncProxy:
+    def asynchronous(self, backend: AddressLike, **settings: Unpack[Settings]) -> AsyncProxy:
         """A proxy for ``async with``, which ends it. Raises as `AsyncProxy` does."""
         proxy = AsyncProxy(backend, **self._completed(settings))
         self._made.append(proxy)

@@ -86,7 +86,7 @@ def request(line: re.Match[bytes], block: bytes) -> tuple[Request, Length]:
         request=True,
         fields=Fields(lambda: _request_fields(line, block)),
         waits=waits,
-        alone=method not in _BODILESS,
+        self_contained=method not in _BODILESS,
         method=method,
         persistent=persistent,
     )
@@ -121,8 +121,11 @@ def response(line: re.Match[bytes], block: bytes, request: Head | None) -> tuple
     """
     lower = _validated(block)
     status = int(line[2])
-    alone = request is not None and request.alone
-    head = Head(request=False, fields=Fields(lambda: {"status": line[2].decode(), **_headers(block)}), alone=alone)
+    head = Head(
+        request=False,
+        fields=Fields(lambda: {"status": line[2].decode(), **_headers(block)}),
+        self_contained=request is not None and request.self_contained,
+    )
     if status < 200 or status in (204, 304) or (isinstance(request, Request) and request.method == "HEAD"):
         return status, head, 0
     length = _length(lower, line[1] == b"0")

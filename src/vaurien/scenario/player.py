@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from vaurien.config.timeline import Schedule, Step
+from vaurien.config.schedule import Schedule, Step
 from vaurien.model import Fault, Policy
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from vaurien import __version__
 from vaurien.config import fault as texts
-from vaurien.config.timeline import Schedule
+from vaurien.config.schedule import Schedule
 from vaurien.errors import OptionError
 from vaurien.model import ProxyConfig
 from vaurien.scenario.tally import Delays, OfProxy, Tally

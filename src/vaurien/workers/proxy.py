@@ -20,13 +20,13 @@ from vaurien.engine.traffic import ConnectionInfo, Figures
 from vaurien.errors import OptionError, UnknownName, VaurienError
 from vaurien.events import Event
 from vaurien.model import Address, Policy, ProxyConfig
-from vaurien.proxy import AGAIN, Proxy
+from vaurien.proxy import REBIND_INTERVAL, Proxy
 from vaurien.workers import messages
 from vaurien.workers.marks import Marking
 from vaurien.workers.pool import Workers, gathered
 from vaurien.workers.process import Process, value
 
-GAP = 100_000
+ORDINAL_GAP = 100_000
 """Ordinals that are passed over when a worker died: more than it can have accepted since it last reported."""
 
 
@@ -92,14 +92,14 @@ class WorkersProxy:
         if self.enabled:
             return
         config = self.config
-        self._workers.acquaint()
+        self._workers.register_plugins()
         found = await binding.bind_for(len(self._indexes), config.listen, config.backlog)
         self._take(config.listen, found)
         self._number = next(self._workers.numbers)  # no report about it from before it was stopped
         self._serving = True
         self._workers.proxies[self._number] = self
         try:
-            await gathered([self._introduce(one, self._workers.process(one)) for one in self._indexes], object)
+            await gathered([self._send_open(one, self._workers.process(one)) for one in self._indexes], object)
         except VaurienError:
             await self.disable()
             raise
@@ -170,14 +170,14 @@ class WorkersProxy:
 
     def _listens(self) -> None:
         self._expiries.follow(self._workers.clock, (), self.policy.faults)
-        self._tell(events.Listening, address=str(self._address))
+        self._emit(events.Listening, address=str(self._address))
 
     # Changes.
 
     async def set_policy(self, policy: Policy) -> None:
         """Replace mix and faults, in all workers. Raises what is wrong with *policy*, and then nothing has changed."""
         before = self.policy
-        self._workers.acquaint()
+        self._workers.register_plugins()
         self._model.set_policy(policy)
         if self._is_closed_path:
             self._model.set_policy(before)
@@ -194,7 +194,7 @@ class WorkersProxy:
             self._marking.follow(self._model.plan.entries)
             await self._ask(messages.SetPolicy(self._number, _lasting(before), self._marking.marks))
             raise
-        self._tell(events.PolicyChanged, mix=str(policy.mix), faults=tuple(fault.name for fault in policy.faults))
+        self._emit(events.PolicyChanged, mix=str(policy.mix), faults=tuple(fault.name for fault in policy.faults))
 
     def _expire(self, name: str) -> None:
         """The time of the fault *name* is over."""
@@ -205,8 +205,8 @@ class WorkersProxy:
         try:
             await self.set_policy(Policy(self.policy.mix, faults))
         except VaurienError as error:  # a port that was closed cannot be opened
-            self._tell(events.Failed, connection=0, where="listen", error=str(error))
-            self._expiries.later(self._workers.clock, name, AGAIN)
+            self._emit(events.Failed, connection=0, where="listen", error=str(error))
+            self._expiries.later(self._workers.clock, name, REBIND_INTERVAL)
 
     async def set_backend(self, backend: Address) -> None:
         """Dial *backend* from now on."""
@@ -258,15 +258,15 @@ class WorkersProxy:
             return
         figures = known.figures.get(self._number, Figures())
         self._past[index] += msgspec.structs.replace(figures, open=0, waiting=0)
-        self._skipped[index] += GAP
-        self._tell(events.WorkerDied, worker=index + 1, reason=reason)
+        self._skipped[index] += ORDINAL_GAP
+        self._emit(events.WorkerDied, worker=index + 1, reason=reason)
 
     def take_up(self, index: int, process: Process) -> None:
         """*process* is the worker *index* now."""
         if index in self._indexes:
-            self._introduce(index, process)
+            self._send_open(index, process)
 
-    def _introduce(self, index: int, process: Process) -> Any:
+    def _send_open(self, index: int, process: Process) -> Any:
         config = self.config
         share = max(1, config.pool_max_size // len(self._indexes))
         config = msgspec.structs.replace(config, policy=_lasting(config.policy), pool_max_size=share)
@@ -276,8 +276,8 @@ class WorkersProxy:
             messages.Open(self._number, config, self._marking.marks, first, count), _descriptors(self._sockets[index])
         )
 
-    def _tell(self, make: type[Event], **facts: Any) -> None:
-        self._workers.tell(make(proxy=self.config.name, at=time.time(), **facts))
+    def _emit(self, make: type[Event], **facts: Any) -> None:
+        self._workers.emit(make(proxy=self.config.name, at=time.time(), **facts))
 
 
 def _no_closed_path(listen: Address) -> OptionError:

@@ -1,24 +1,18 @@
-"""Requests with JSON in them, and answers: what all interfaces share."""
+"""Requests with JSON in them, and responses: what all interfaces share."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 BODY_LIMIT = 2**20
 """Bytes of a request's body: a configuration of thousands of proxies, and no more."""
 
-BODY_WITHIN = 10.0
+BODY_TIMEOUT = 10.0
 """Seconds that a body may take to arrive; longer than any client needs on the networks this is for."""
 
 
@@ -34,7 +28,7 @@ class BadRequest(Exception):
         super().__init__(message)
 
 
-def answer(value: object, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(value: object, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
     """*value* as JSON."""
     content = msgspec.json.encode(value, enc_hook=str)
     return Response(content, status, {**closing(status), **(headers or {})}, media_type="application/json")
@@ -45,26 +39,26 @@ def closing(status: int) -> dict[str, str]:
     return {"connection": "close"} if status in _UNREAD else {}
 
 
-def failure(
+def error_response(
     status: int, message: str, pointer: str | None = None, *, headers: Mapping[str, str] | None = None
 ) -> Response:
     """The one shape of errors: *message* for people, *pointer* (RFC 6901) to the field of the body that is meant."""
     error = {"message": message} if pointer is None else {"message": message, "pointer": pointer}
-    return answer({"error": error}, status, headers=headers)
+    return json_response({"error": error}, status, headers=headers)
 
 
-async def body(request: Request, *, limit: int = BODY_LIMIT, within: float = BODY_WITHIN) -> bytes:
-    """The body of *request*. Raises `BadRequest` when it is longer than *limit* or takes longer than *within*."""
+async def body(request: Request, *, limit: int = BODY_LIMIT, timeout: float = BODY_TIMEOUT) -> bytes:
+    """The body of *request*. Raises `BadRequest` when it is longer than *limit* or takes longer than *timeout*."""
     check_length(request.headers, limit)
     data = bytearray()
     try:
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(timeout):
             async for chunk in request.stream():
                 data += chunk
                 if len(data) > limit:
                     raise _too_long(limit)
     except TimeoutError:
-        raise BadRequest(408, f"the body did not arrive within {within:g} seconds") from None
+        raise BadRequest(408, f"the body did not arrive within {timeout:g} seconds") from None
     except ClientDisconnect:
         raise BadRequest(400, "the client left before the end of the body") from None
     return bytes(data)

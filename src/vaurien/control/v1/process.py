@@ -9,10 +9,10 @@ from starlette.responses import StreamingResponse
 
 from vaurien import __version__
 from vaurien.control import wire
-from vaurien.control.answers import BadRequest
+from vaurien.control.responses import BadRequest
 from vaurien.control.routes import Call
 
-Config = msgspec.defstruct("Config", [("proxies", GenericAlias(list, (wire.ProxyBody,)))], forbid_unknown_fields=True)
+Config = msgspec.defstruct("Config", [("proxies", GenericAlias(list, (wire.KeptBody,)))], forbid_unknown_fields=True)
 
 
 class Version(msgspec.Struct):

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from vaurien import plugins
 from vaurien.config import declared, fault
 from vaurien.config.layers import Given, Section, converted
 from vaurien.errors import OptionError, UnknownName
@@ -42,7 +43,7 @@ class Schedule(msgspec.Struct, frozen=True):
     repeat: int = 1
 
 
-def read(section: Section | None) -> Schedule:
+def read_schedule(section: Section | None) -> Schedule:
     """The schedule that the file's *section* holds; none, and it is empty. Raises a `VaurienError` with its line."""
     if section is None:
         return Schedule()
@@ -82,11 +83,18 @@ def _step(section: Section) -> Step:
     values = _converted(declared.Step, "step", plain)
     listed = {name: section.values[name] for name in section.values if name not in plain}
     if "mix" in values:
-        values["mix"] = Mix.parse(values["mix"], source=plain["mix"].source)
+        values["mix"] = _mix(values["mix"], plain["mix"].source)
     if "remove" in listed:
         values["remove"] = tuple(_names(listed.pop("remove")))
-    faults = {name: tuple(one for one, _ in each(given)) for name, given in listed.items()}
+    faults = {name: tuple(one for one, _ in listed_faults(given)) for name, given in listed.items()}
     return Step(**{"at": 0.0, **values, **faults}, source=section.source)
+
+
+def _mix(text: str, source: str) -> Mix:
+    mix = Mix.parse(text, source=source)
+    for share in mix.shares:
+        plugins.find(share.behavior, "behavior", "handler", source=source)
+    return mix
 
 
 def _names(given: Given) -> Iterator[str]:
@@ -96,7 +104,7 @@ def _names(given: Given) -> Iterator[str]:
         yield name
 
 
-def each(given: Given) -> Iterator[tuple[Fault, str]]:
+def listed_faults(given: Given) -> Iterator[tuple[Fault, str]]:
     """The faults that were *given*, and where each stands: lines of text, or a list of texts and tables.
 
     Raises a `VaurienError` for one that is not valid.
@@ -123,7 +131,7 @@ def _finder(section: Section) -> Any:
     return source
 
 
-def text(step: Step) -> str:
+def step_text(step: Step) -> str:
     """*step* in one line, for people."""
     words = [f"at={step.at:g}"]
     if step.proxy is not None:
@@ -136,7 +144,7 @@ def text(step: Step) -> str:
     return " ".join(words)
 
 
-def check(schedule: Schedule, proxies: Mapping[str, Sequence[Fault]]) -> None:
+def check_schedule(schedule: Schedule, proxies: Mapping[str, Sequence[Fault]]) -> None:
     """Play *schedule* on paper, for the *proxies* with the faults they begin with.
 
     Raises `UnknownName` for a proxy, or for a fault that is not there when it is to be changed or removed, and

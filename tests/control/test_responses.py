@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from starlette.requests import Request
 
-from vaurien.control import answers
-from vaurien.control.answers import BadRequest
+from vaurien.control import responses
+from vaurien.control.responses import BadRequest
 
 
-def read(chunks, *, headers=(), within=60.0, limit=10):
+def read(chunks, *, headers=(), timeout=60.0, limit=10):
     """The body that arrives as *chunks*; ``None`` among them never comes."""
     left = list(chunks)
 
@@ -22,7 +22,7 @@ def read(chunks, *, headers=(), within=60.0, limit=10):
         return {"type": "http.request", "body": chunk, "more_body": bool(left)}
 
     request = Request({"type": "http", "headers": list(headers)}, receive)
-    return asyncio.run(answers.body(request, limit=limit, within=within))
+    return asyncio.run(responses.body(request, limit=limit, timeout=timeout))
 
 
 def test_a_body_in_pieces():
@@ -45,7 +45,7 @@ def test_a_body_that_cannot_be_had(chunks, status, words):
 
 def test_a_body_that_does_not_end_is_not_waited_for():
     with pytest.raises(BadRequest, match=r"did not arrive within 0.01 seconds") as caught:
-        read([b"1", None], within=0.01)
+        read([b"1", None], timeout=0.01)
     assert caught.value.status == 408
 
 

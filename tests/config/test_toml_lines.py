@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vaurien.config.lines import Lines
+from vaurien.config.toml_lines import TomlLines
 
 TEXT = '''# [[step]] in a comment
 [vaurien]
@@ -46,4 +46,4 @@ at = 3
     ],
 )
 def test_lines(where, line):
-    assert Lines(TEXT).of(*where) == line
+    assert TomlLines(TEXT).of(*where) == line

@@ -12,7 +12,7 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-ARRIVES_WITHIN = 15.0
+REQUEST_TIMEOUT = 15.0
 """Seconds from a request's first byte, or from the begin of its connection, to its last byte.
 
 More than a body may take by itself, so that who sends a slow one gets an answer that says so.
@@ -22,7 +22,7 @@ _LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0
 """What who sent half a head is told (RFC 9110, section 15.5.9)."""
 
 
-class Arriving(H11Protocol):
+class TimedH11Protocol(H11Protocol):
     """A connection of the interface, which is closed when its request is late."""
 
     _late: asyncio.TimerHandle | None = None
@@ -53,7 +53,7 @@ class Arriving(H11Protocol):
         if not awaited:
             self._expect_nothing()
         elif self._late is None:
-            self._late = self.loop.call_later(ARRIVES_WITHIN, self._give_up)
+            self._late = self.loop.call_later(REQUEST_TIMEOUT, self._give_up)
 
     def _expect_nothing(self) -> None:
         if self._late is not None:
