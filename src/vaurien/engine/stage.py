@@ -163,7 +163,7 @@ class Stage:
         Once the fault has stopped, nobody waits for the destination: of what `on_stop` sends to one side, none may keep
         it from sending to the other, nor anything that arrives later overtake it.
         """
-        if data is self._chunk and after <= 0:
+        if data is self._chunk and after <= 0.0:
             self._chunk = _GONE
         else:
             if self._chunk is None:  # from `on_start` or `on_stop`, not about what is at hand
@@ -174,7 +174,7 @@ class Stage:
                 return
             self._sent += len(data)
             self._mark()
-        if after > 0 or self.passing or (self._line is not None and self._line.waits):
+        if after > 0.0 or self.passing or (self._line is not None and self._line.waits):
             await self._delays.room()
             self._line_up(data, self._arrived + max(after, 0.0))
             return
