@@ -12,17 +12,11 @@ def start(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None])
 
     While it runs without a task `asyncio.current_task` is ``None``. Raises what the coroutine raises before it waits.
     """
-    waits_for = next(coroutine.__await__(), DONE)  # the default spares the exception that ends a coroutine
-    return None if waits_for is DONE else go_on(loop, coroutine, waits_for)
+    waits_for = next(coroutine.__await__(), _DONE)  # the default spares the exception that ends a coroutine
+    return None if waits_for is _DONE else loop.create_task(_Rest(coroutine, waits_for))
 
 
-def go_on(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> asyncio.Task[None]:
-    """Go on with *coroutine*, which waits for *waits_for*, as a task."""
-    return loop.create_task(_Rest(coroutine, waits_for))
-
-
-DONE = object()
-"""What a coroutine waits for when it is done."""
+_DONE = object()
 
 
 class _Rest(Coroutine[Any, Any, None]):
