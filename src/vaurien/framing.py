@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 import msgspec
 
 from vaurien.cache import SIZE_LIMIT, BoundedCache
-from vaurien.errors import ParseError
+from vaurien.errors import OptionError, ParseError
 from vaurien.reader import HEAD_LIMIT, Reader, Step
 
 if TYPE_CHECKING:
@@ -430,10 +430,16 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """What a backend of this protocol would answer to the request *head* when it fails.
 
-        *code* is one of `error_codes`; ``None`` takes one of them by chance. *message* is what the error says, instead
-        of its usual words. A protocol without a language of errors answers 1000 random bytes, as the original did.
+        *code* is one of `error_codes` (see `check_code`); ``None`` takes one of them by chance. *message* is what the
+        error says, instead of its usual words. A protocol without a language of errors answers 1000 random bytes, as
+        the original did.
         """
         return Reply(random.randbytes(1000))
+
+    def check_code(self, code: str) -> None:
+        """Raise `OptionError` unless *code* is one of `error_codes`."""
+        if code not in self.error_codes:
+            raise OptionError("code", code, f"one of {', '.join(self.error_codes)}")
 
     def rewrite(self, head: Head, backend: Address) -> bytes | None:
         """What is sent to *backend* instead of the request *head*; ``None``: the head as it came."""
