@@ -44,7 +44,7 @@ class Mysql(Protocol, frozen=True):
     buffer: Buffer = BUFFER
 
     def framer(self) -> Framer:
-        """The marks of one connection."""
+        """A framer of MySQL, for one connection."""
         return MysqlFramer()
 
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:

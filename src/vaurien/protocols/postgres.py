@@ -41,7 +41,7 @@ class Postgres(Protocol, frozen=True):
     fields: ClassVar[tuple[str, ...]] = ("command", "query")
 
     def framer(self) -> Framer:
-        """The marks of one connection."""
+        """A framer of PostgreSQL, for one connection."""
         return PostgresFramer()
 
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
