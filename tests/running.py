@@ -219,6 +219,17 @@ def read_all(one: socket.socket) -> bytes:
     return read(one, 1 << 62)
 
 
+def nothing_comes(one: socket.socket) -> bool:
+    """Whether there is nothing to read now, neither bytes nor an end."""
+    one.setblocking(False)
+    try:
+        one.recv(1)
+    except BlockingIOError:
+        one.settimeout(PATIENCE)
+        return True
+    return False
+
+
 def reset(one: socket.socket) -> None:
     """Close with RST."""
     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

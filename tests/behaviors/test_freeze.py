@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.originals import Forward
-from tests.running import PATIENCE, Running, backend, pair, read, read_all, reset, running, until
+from tests.running import PATIENCE, Running, backend, nothing_comes, pair, read, read_all, reset, running, until
 from vaurien.behaviors.freeze import Freeze
 from vaurien.events import Closed, Injected
 from vaurien.handlers import Handler
@@ -60,16 +60,6 @@ def send_what_goes(one: socket.socket, data: bytes) -> int:
             sent += one.send(data[sent : sent + 65536])
     one.settimeout(PATIENCE)
     return sent
-
-
-def nothing_comes(one: socket.socket) -> bool:
-    one.setblocking(False)
-    try:
-        one.recv(1)
-    except BlockingIOError:
-        one.settimeout(PATIENCE)
-        return True
-    return False
 
 
 def held_back(proxy: Running, count: int = 1) -> None:

@@ -349,7 +349,7 @@ add = "latency name=slow latency=100"
     place = rows.index("[schedule]")
     assert rows[place : place + 6] == [
         "[schedule]",
-        "repeat 2 chaos.toml [schedule] repeat",
+        "repeat 2 chaos.toml line 3 [schedule] repeat",
         "length 10 default",
         "",
         "[step]",

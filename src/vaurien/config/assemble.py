@@ -196,23 +196,18 @@ def _source(layer: Layer, option: str) -> str | None:
     return given.source if given else None
 
 
-def _address(option: str, text: str, layer: Layer) -> Address:
+def _address(option: str, text: str, layer: Layer, *, dialled: bool = False) -> Address:
     source = _source(layer, option)
     address = Address.parse(text, option=f"option {option}", source=source)
-    try:
-        address.host.encode("idna")  # as the resolver's module will, and then it is too late for this message
-    except UnicodeError:
-        raise OptionError(f"option {option}", text, "a host with 1 to 63 characters between dots", source) from None
+    address.check(text, option=f"option {option}", source=source, dialled=dialled)
     return address
 
 
 def _backend(traffic: declared.Traffic, layer: Layer) -> Address:
-    text, source = traffic.backend, _source(layer, "backend")
-    address = _address("backend", text, layer)
-    if address.path is None and address.port == 0:
-        raise OptionError("option backend", text, "a port from 1 to 65535 after the last colon", source)
+    text = traffic.backend
+    address = _address("backend", text, layer, dialled=True)
     if address == _address("proxy", traffic.proxy, layer):
-        raise OptionError("option backend", text, "another address than the proxy's own", source)
+        raise OptionError("option backend", text, "another address than the proxy's own", _source(layer, "backend"))
     return address
 
 

@@ -82,6 +82,7 @@ class Stage:
         "_rang",
         "_ringing",
         "_sent",
+        "_spared",
         "_throws",
         "active",
         "leaving",
@@ -108,6 +109,7 @@ class Stage:
         self._sent = 0
         self._offset = 0  # of the chunk at hand
         self._hit = False
+        self._spared = False  # by the dice, which were thrown for the end of the stream
         active.stages[link.to_backend] = self
         self.refresh()
 
@@ -144,7 +146,9 @@ class Stage:
         return self.active.now()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; the next chunk waits too."""
+        """Wait; the next chunk waits too. Not at all with an end that the dice spare."""
+        if self._spared:
+            return
         self._mark()
         await self.active.pause(seconds)
         self._moment = self.now()
@@ -290,6 +294,7 @@ class Stage:
         if not acts:
             await self._alarm_now()
         self._silence()
+        self._spared = acts and self._throws and not self.active.throw(None, self._place)
         self._arrived = self._moment = at
         self._chunk, self._sent, self._hit = _GONE, 0, False
         try:
