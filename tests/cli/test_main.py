@@ -288,6 +288,19 @@ def test_help_has_a_short_form(capsys, command):
     assert f"or: vaurien {command} " in texts[0]
 
 
+def test_help_says_in_which_unit_a_number_is(capsys):
+    main.main(["--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    for spelling in (
+        "--timeout SECONDS",
+        "--behavior-latency-latency MILLISECONDS",
+        "--behavior-slicer-delay MICROSECONDS",
+        "--behavior-limit-data-bytes BYTES",
+        "--backlog NUMBER",
+    ):
+        assert f" {spelling} " in words
+
+
 def test_help_lists_the_options_of_a_class_named_by_its_path(capsys):
     assert main.main(["--behavior", f"20:{__name__}.Pause", "--help"]) == 0
     assert "--handler-delay-sleep NUMBER" in capsys.readouterr().out
