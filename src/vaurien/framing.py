@@ -126,6 +126,9 @@ class Framing:
         """How many bytes of the direction *to_backend* were fed and not given back yet."""
         return 0
 
+    def answered_anew(self) -> None:
+        """Another backend answers from here on: the end of the last one's stream is forgotten."""
+
     @property
     def idle(self) -> bool:
         """Whether no request waits for its response, and none is half sent."""
@@ -286,6 +289,12 @@ class Framer(Framing):
         if self._fallback is not None:
             pieces.extend(self._fallback.end(to_backend))
         return pieces
+
+    def answered_anew(self) -> None:
+        side = _Side(self.responses, Mark.RESPONSE_END, self.waiting)
+        side.opaque = self._sides[True].opaque
+        side.ready = not side.opaque
+        self._sides = (side, self._sides[True])
 
     def held(self, to_backend: bool) -> int:
         return self._sides[to_backend].read.held

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -104,6 +105,54 @@ def test_a_client_of_redis_meets_the_faults(folder, redis_server):
     assert 'failures="1"' in (folder / "report.xml").read_text()
     acted = [json.loads(line)["fault"] for line in (folder / "trace.jsonl").read_text().splitlines()[1:]]
     assert set(acted) == {"slow-sets", "broken", "never"}
+
+
+FAILING = """
+[vaurien]
+proxy = "unix:gone/proxy.sock"
+backend = "127.0.0.1:9"
+behavior = ""
+
+[schedule]
+repeat = 0
+length = "50ms"
+
+[[step]]
+at = "0s"
+add = "refuse name=closed"
+
+[[step]]
+at = "20ms"
+remove = "closed"
+"""
+
+WITNESS = """
+import pathlib, shutil, time
+
+shutil.rmtree("gone")
+deadline = time.monotonic() + 20
+while "step 2 " not in pathlib.Path("log").read_text() and time.monotonic() < deadline:
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="the step fails where a socket's folder is gone")
+def test_a_step_that_fails_is_told_and_the_run_is_no_success(folder):
+    (folder / "gone").mkdir()
+    (folder / "chaos.toml").write_text(FAILING)
+    (folder / "witness.py").write_text(WITNESS)
+    reports = [word for form in ("json", "md", "xml") for word in ("--report", f"report.{form}")]
+    done = vaurien(folder, "run", "chaos.toml", *reports, "--log-output", "log", "--", sys.executable, "witness.py")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    told = json.loads((folder / "report.json").read_text())
+    assert told["status"] == 0
+    step = next(one for one in told["failed_steps"] if one["step"] == 2)
+    assert (step["at"], step["proxy"]) == (0.02, "vaurien")
+    assert "No such file or directory" in step["error"]
+    assert "chaos.toml line 15" in step["source"]
+    for text in ((folder / "report.md").read_text(), (folder / "report.xml").read_text(), (folder / "log").read_text()):
+        assert "step 2 of chaos.toml line 15 [[step]] at 0.02 s" in text
+        assert "No such file or directory" in text
 
 
 def test_what_listens_already_is_said(folder, backend):

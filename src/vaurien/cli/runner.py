@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from vaurien.engine.clock import Clock
 from vaurien.engine.loop import loop_factory
 from vaurien.engine.recorded import Recorded
 from vaurien.errors import BindError
+from vaurien.events import Observer
 from vaurien.hub import Hub
 from vaurien.managed import ManagedProxy
 from vaurien.model import Policy
@@ -59,14 +60,15 @@ def run(
         control = _control(configuration)
         path = configuration.process.state
         state = None if path is None else StateFile(path)
+        observing = [*told, *(one for one in (control, state) if one is not None)]
         opening = hubs.open_hub(
             configuration.process.workers,
-            [*told, *(one for one in (control, state) if one is not None)],
+            observing,
             source=configuration.source("vaurien", "workers"),
             uvloop=configuration.process.uvloop,
             recorded=recorded,
         )
-        runner.run(_serve(configuration, opening, control, state, again or (lambda: configuration)))
+        runner.run(_serve(configuration, opening, control, state, again or (lambda: configuration), observing))
 
 
 def _control(configuration: Configuration) -> Control | None:
@@ -84,6 +86,7 @@ async def _serve(
     control: Control | None,
     state: StateFile | None,
     again: Callable[[], Configuration],
+    observing: Sequence[Observer],
 ) -> None:
     stop = asyncio.Event()
     on_signals(stop)
@@ -94,7 +97,7 @@ async def _serve(
                 print(await control.start(hub), flush=True)
             collector.spare()
             with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
-                playback = Playback(hub, clock)
+                playback = Playback(hub, clock, observing)
                 playback.begin(configuration)
                 with at_hangup("vaurien", _reload(hub, playback, again)):
                     await stop.wait()
@@ -136,26 +139,28 @@ class _ScheduledProxy:
         proxy = self._hub.proxies.get(self._name)
         return proxy.policy if proxy is not None else Policy()
 
-    def set_policy(self, policy: Policy) -> None:
-        """Give it another; where it takes a while to be in force everywhere, nobody waits for that."""
-        if self._name in self._hub.proxies:
-            task = eager.start(asyncio.get_running_loop(), self._hub.set_policy(self._name, policy))
-            if task is not None:
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+    def set_policy(self, policy: Policy) -> asyncio.Task[None] | None:
+        """Give it another; where it takes a while to be in force everywhere, the task goes on with it."""
+        if self._name not in self._hub.proxies:
+            return None
+        task = eager.start(asyncio.get_running_loop(), self._hub.set_policy(self._name, policy))
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return task
 
 
 class Playback:
-    """Plays schedules on the proxies of *hub*, one at a time."""
+    """Plays schedules on the proxies of *hub*, one at a time; *observers* are told of steps that fail."""
 
-    def __init__(self, hub: Hub, clock: Clock) -> None:
-        self._hub, self._clock = hub, clock
+    def __init__(self, hub: Hub, clock: Clock, observers: Sequence[Observer]) -> None:
+        self._hub, self._clock, self._observers = hub, clock, observers
         self._player: Player | None = None
 
     def begin(self, configuration: Configuration) -> None:
         """Play the schedule of *configuration*, from its beginning."""
         proxies = {config.name: _ScheduledProxy(self._hub, config.name) for config in configuration.proxies}
-        self._player = Player(configuration.schedule, proxies, self._clock)
+        self._player = Player(configuration.schedule, proxies, self._clock, self._observers)
         self._player.start()
 
     def end(self) -> None:

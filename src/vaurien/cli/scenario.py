@@ -17,7 +17,8 @@ from vaurien.scenario.report import Report, form
 USAGE = """Usage: vaurien run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]
 
   Start the proxy of the scenario, run COMMAND, and meanwhile let faults come and go as the scenario's steps say. The
-  exit status is COMMAND's. OPTIONS are those of vaurien, and --report FILE (.json, .md or .xml), as often as you like.
+  exit status is COMMAND's, or 3 when that is 0 and a step could not be played. OPTIONS are those of vaurien, and
+  --report FILE (.json, .md or .xml), as often as you like.
 
   COMMAND finds the proxy in its environment: VAURIEN_ADDRESS (host:port), VAURIEN_HOST and VAURIEN_PORT, and the same
   names with _NAME behind them for the proxy called NAME. The scenario's [environment] may set variables of your own.
@@ -30,7 +31,7 @@ QUIET = "warning"
 
 
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
-    """Run with *arguments*, those behind ``run``; returns the command's exit status."""
+    """Run with *arguments*, those behind ``run``; returns the command's exit status, or `STEP_FAILED`."""
     ours, command = _split(arguments)
     if HELP.intersection(ours):
         print(USAGE, end="")
@@ -68,7 +69,7 @@ def _run(
             report = runner.run(play(configuration, command, variables, told))
         for file, written in reports:
             file.write(written(report))
-    return report.status
+    return report.exit_status
 
 
 def _reports(given: Mapping[Key, Given]) -> list[tuple[str, Callable[[Report], str]]]:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from vaurien.engine.link import Link
+
+Send: TypeAlias = Callable[[bytes | memoryview], int]
+"""How many bytes a socket took. Raises BlockingIOError when it takes none now."""
 
 
 class Backlog:
     """Bytes that wait for the destination of *link*, in order. Once it has them all it calls `Link.taken`."""
 
-    __slots__ = ("_data", "_link")
+    __slots__ = ("_data", "_link", "_watched")
 
     def __init__(self, link: Link, data: bytes | memoryview = b"") -> None:
         self._link = link
         self._data = bytearray(data)
+        self._watched = False
 
     @property
     def size(self) -> int:
@@ -27,12 +32,18 @@ class Backlog:
         self._data += data
 
     def watch(self) -> None:
-        """Send when the destination can be written to."""
+        """Send when the destination can be written to, and there is one."""
+        if self._link.parted:
+            self._link.connection.summon()
+            return
+        self._watched = True
         self._link.loop.add_writer(self._link.destination.fileno(), self._send)
 
     def hold(self) -> None:
         """Send nothing until it is watched again."""
-        self._link.loop.remove_writer(self._link.destination.fileno())
+        if self._watched:
+            self._watched = False
+            self._link.loop.remove_writer(self._link.destination.fileno())
 
     def _send(self) -> None:
         try:

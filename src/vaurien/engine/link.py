@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from vaurien.engine import eager
 from vaurien.engine.active import Active
-from vaurien.engine.backlog import Backlog
+from vaurien.engine.backlog import Backlog, Send
 from vaurien.engine.halt import Halt
 from vaurien.engine.hangup import silent
 from vaurien.engine.readahead import ReadAhead, WaitFor
 from vaurien.engine.stage import Intake, Stage
+from vaurien.engine.tasks import Tasks
 
 if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
@@ -61,7 +62,9 @@ class Link:
         "finished",
         "intake",
         "loop",
+        "mark",
         "moved",
+        "parted",
         "pending",
         "source",
         "stages",
@@ -76,7 +79,8 @@ class Link:
         self.source, self.destination, self.to_backend = source, destination, to_backend
         self.loop, self.clock = connection.loop, connection.clock
         self._view = connection.view
-        self._recv_into, self._send = source.recv_into, destination.send
+        self._recv_into = source.recv_into
+        self._send: Send = destination.send
         self.moved = 0
         """Bytes forwarded."""
         self.withheld = 0
@@ -95,6 +99,10 @@ class Link:
         self.at_once: Callable[[bytes], bytes] | None = None
         """What is to be sent of a chunk, while the intake has nothing to wait for."""
         self.stages: list[Stage] = []
+        self.parted = False
+        """There is no destination at the moment."""
+        self.mark = (0, 0)
+        """The last exchange whose message is marked to begin here, and how many bytes had been forwarded before it."""
         self._halt: Halt | None = None
         self._ending = False  # the end is to be passed on once nothing is pending
         self._dry = False  # the source had nothing to read when it was last asked
@@ -102,7 +110,7 @@ class Link:
         self._room: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         # Thousands of connections are idle, so what most never need is made when it is needed.
-        self._tasks: set[asyncio.Task[None]] | None = None
+        self._tasks: Tasks | None = None
         self._inbox: deque[Coroutine[Any, Any, None]] | None = None
         self._ahead: ReadAhead | None = None
 
@@ -319,18 +327,11 @@ class Link:
             self.connection.crashed(error)
             return None
         if task is not None:
-            self._tasks = self._tasks or set()
-            self._tasks.add(task)
-            task.add_done_callback(self._done)
+            self._tasks = self._tasks or Tasks()
+            self._tasks.add(task, self.connection.crashed)
             if self.closed:  # by the coroutine itself
                 task.cancel()
         return task
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        if self._tasks is not None:
-            self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.connection.crashed(error)
 
     def settle(self) -> None:
         """Something that may have been waited for is done."""
@@ -347,7 +348,7 @@ class Link:
     # Writing.
 
     def end(self, active: Active) -> Stage:
-        """A place behind all faults, for one that has no hook on these bytes and sends some of its own."""
+        """A place behind all faults, for one without a hook on these bytes that sends some of its own."""
         return Stage(active, self)
 
     @property
@@ -413,9 +414,21 @@ class Link:
         self.settle()
 
     def _forget_pending(self) -> None:
-        self.pending = None
-        self.loop.remove_writer(self.destination.fileno())
+        if self.pending is not None:
+            self.pending.hold()
+            self.pending = None
         self._progressed()
+
+    def part(self, refuse: Send) -> None:
+        """The destination is gone, and there will be another: what is written waits for it; *refuse* takes nothing."""
+        self.parted, self._send = True, refuse
+
+    def meet(self, destination: socket.socket) -> None:
+        """Write to *destination* from now on."""
+        self.parted = False
+        self.destination, self._send = destination, destination.send
+        if self.pending is not None and self._halt is None:
+            self.pending.watch()
 
     # Failing and stopping.
 
@@ -468,16 +481,14 @@ class Link:
         """Stop moving bytes; what is under way is lost."""
         if not self.closed:
             self._shut()
-        if self._tasks:
-            for task in list(self._tasks):  # also one that runs: its hook has no more to say; and later ones
-                task.cancel()
+        if self._tasks is not None:
+            self._tasks.cancel()
 
     def _shut(self) -> None:
         self.closed = True
         if self.ended:
             self.connection.service.hangups.forget(self.source)
-        if self.pending is not None:
-            self._forget_pending()
+        self._forget_pending()
         self._unwatch()
         if self._ahead is not None:
             self._ahead.tell()

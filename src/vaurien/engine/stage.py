@@ -61,7 +61,9 @@ class Sink:
         self._link.finish()
 
     def begin(self, message: Message) -> None:
-        """The socket does not mind."""
+        """Note where an exchange's bytes begin."""
+        if message.number:
+            self._link.mark = (message.number, self._link.moved)
 
 
 class Stage:
@@ -376,6 +378,11 @@ class Stage:
     def idle(self) -> bool:
         """Whether nothing waits here, or is being passed on."""
         return self._clear and self._chunk is None and self._ringing is None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether something waits here, or may: a behavior with an alarm holds what it sends then."""
+        return not self.idle or self._alarm is not None
 
     @property
     def _clear(self) -> bool:

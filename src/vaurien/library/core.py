@@ -119,7 +119,7 @@ class Core:
 
     def _play(self, clock: Clock) -> None:
         self._playing.callback(clock.close)
-        player = Player(self._schedule, {self.proxy.config.name: self.proxy}, clock)
+        player = Player(self._schedule, {self.proxy.config.name: self.proxy}, clock, [self.record])
         self._playing.callback(player.stop)
         player.start()
 
