@@ -222,6 +222,7 @@ def test_a_warning_does_not_stop_the_run(capsys):
         ("--qqqqqqqqqqqqqqqqqqqqqqqqqqqqqq", "; options begin with --, and vaurien --help lists them"),
         ("--proxy", "Option '--proxy' requires an argument."),
         ("proxy", "unknown argument 'proxy'; did you mean '--proxy'?"),
+        ("repaly trace.jsonl", "unknown argument 'repaly'; did you mean 'replay'?"),
         ("--sync xyz", "unknown argument 'xyz'; options begin with --, and vaurien --help lists them"),
         ("--sync=3", "Option '--sync' does not take a value."),
         (
