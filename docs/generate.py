@@ -15,8 +15,8 @@ from vaurien.config import declared, fault, presets
 from vaurien.config.layers import flag, variable
 from vaurien.control import openapi, v1
 from vaurien.library import settings
+from vaurien.library.base import BaseProxy
 from vaurien.library.changes import Change
-from vaurien.library.steered import Steered
 from vaurien.library.suite import Proxies
 from vaurien.metrics import trace
 from vaurien.model import Fault, Window
@@ -42,7 +42,8 @@ where it came from. Flags take `.`, `_` and `-` for the same, and what is on or 
 
 _MATCH = """`match.FIELD=PATTERN` says which clients or exchanges are meant; all that are given have to match.
 `match.client` is a network or several, separated by commas; the other fields are those of the
-[protocol](protocols/index.md). A pattern is the text itself, or `exact:…`, `prefix:…`, `glob:…`, `regex:…`."""
+[protocol](protocols/index.md). A pattern is the text itself, or `exact:…`, `prefix:…`, `glob:…`, `regex:…`. It
+tells upper and lower case apart. An expression may match anywhere, and begins with `(?i)` to take both cases."""
 
 _MORE = """[Time and chance](../explanation/time-and-chance.md) says when dice are thrown and what windows count."""
 
@@ -55,7 +56,7 @@ checked as a whole before anything starts, and what is wrong is said with its li
 _PRESETS = """`--preset NAME`, or `preset = "NAME"` in a file, adds the faults of a network or a backend, and plays its
 schedule if it has one. A preset is a file like those that you write; copy it to begin with figures of your own."""
 
-_REPORTS = (report.Report, report.ProxyReport, report.FaultReport, report.Delays)
+_REPORTS = (report.Report, report.ProxyReport, report.FaultReport, report.Delays, report.FailedStep)
 
 
 def pages() -> dict[Path, str]:
@@ -187,7 +188,8 @@ def _presets() -> str:
     for name in presets.names():
         file = (presets.FOLDER / f"{name}.toml").read_text(encoding="utf-8")
         tables = file.partition("\n\n")[2]  # behind [preset]
-        parts.append(f"## {name}\n\n{presets.about(name)}\n\n```toml\n{tables}```")
+        words = f"{presets.about(name)}\n\n*Where the figures come from.* {presets.source(name)}"
+        parts.append(f"## {name}\n\n{words}\n\n```toml\n{tables}```")
     return "\n\n".join(parts) + "\n"
 
 
@@ -257,7 +259,7 @@ def _test_kit() -> str:
 
 def _library() -> str:
     parts = ["# The library", _prose(library), "## Arguments", _prose(settings), _arguments()]
-    for kind in (Steered, library.Proxy, library.AsyncProxy, Change):
+    for kind in (BaseProxy, library.Proxy, library.AsyncProxy, Change):
         parts += [f"# {kind.__name__}", _prose(kind)]
         parts += [_called(kind, name) for name in vars(kind) if not name.startswith("_")]
     parts += ["# In pytest", _prose(pytest_plugin)]
@@ -308,7 +310,8 @@ def _signature(thing: object) -> str:
 
 def _members(kind: type) -> list[str]:
     """What a reader may call or ask of *kind*."""
-    members = {name: member for name, member in vars(kind).items() if not name.startswith("_")}
+    owners = [*(base for base in kind.__mro__[1:] if base.__name__.startswith("_")), kind]
+    members = {name: member for owner in owners for name, member in vars(owner).items() if not name.startswith("_")}
     rows = [(name, member) for name, member in members.items() if isinstance(member, property)]
     for name, member in members.items():
         if inspect.isfunction(member):

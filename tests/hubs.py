@@ -10,7 +10,7 @@ from tests.running import PATIENCE, looping
 from vaurien.hub import Hub
 from vaurien.model import Address, ProxyConfig
 from vaurien.workers.pool import Workers
-from vaurien.workers.spread import Spread
+from vaurien.workers.proxy import WorkersProxy
 
 COUNTS = [1, 3]
 """Workers with which whatever is said about an interface holds."""
@@ -32,12 +32,12 @@ class Spreading:
         """Run a coroutine function with a hub, whose proxies are spread over the workers."""
 
         async def whole():
-            hub = Hub(make=lambda config: Spread(config, self.pool))
+            hub = Hub(make=lambda config: WorkersProxy(config, self.pool))
             try:
                 await asyncio.wait_for(play(hub), PATIENCE)
             finally:
                 await hub.stop()
-            assert not self.pool.spreads
+            assert not self.pool.proxies
             await self.pool.report()
             assert not any(self.pool.reported(index).figures for index in range(self.pool.count))
 
@@ -92,7 +92,7 @@ def taken():
     return listening, Address(*listening.getsockname())
 
 
-def played(play, observers=(), bound=10.0):
+def played(play, observers=(), bound=PATIENCE):
     """Run the coroutine function *play* with a hub that has *observers*; it stops at the end, and nothing is left."""
 
     async def whole():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.protocols.servers import Address, free_port, running
+from tests.protocols.servers import PATIENCE, Address, free_port, running
 
 EXIM = """
 primary_hostname = mx.test
@@ -70,6 +70,7 @@ def aiosmtpd() -> Iterator[Address]:
         type("Accept", (), {})(),
         hostname="127.0.0.1",
         port=free_port(),
+        ready_timeout=PATIENCE,
         enable_SMTPUTF8=True,
         auth_require_tls=False,
         authenticator=lambda *who: smtp.AuthResult(success=who[-1].password == b"secret", handled=False),

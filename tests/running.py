@@ -19,8 +19,8 @@ from vaurien.events import Event
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
 from vaurien.proxy import Proxy
 
-PATIENCE = 10.0
-"""Seconds that a fact may take to come true before a test gives up."""
+PATIENCE = 60.0
+"""Seconds that a fact may take to come true before a test gives up: on a slow machine, with others busy on it."""
 
 
 def until(fact: Callable[[], object]) -> None:
@@ -29,6 +29,20 @@ def until(fact: Callable[[], object]) -> None:
     while not fact():
         assert time.monotonic() < end, "it never came true"
         time.sleep(0.001)
+
+
+def pour(one: socket.socket, stopped: Callable[[], object]) -> None:
+    """Send whatever *one* takes, until *stopped* is true."""
+    one.setblocking(False)
+
+    def poured() -> object:
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(16):
+                one.send(bytes(1 << 16))
+        return stopped()
+
+    until(poured)
+    one.settimeout(PATIENCE)
 
 
 class Running:
@@ -141,13 +155,17 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
+THREAD = "proxy under test"
+"""The name of the thread in which such a loop runs."""
+
+
 @contextlib.contextmanager
 def looping() -> Iterator[asyncio.AbstractEventLoop]:
     """An event loop in a thread; nothing may be left in it at the end."""
     loop = _new_loop()
     complaints: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: complaints.append(context))
-    thread = threading.Thread(target=loop.run_forever, name="proxy under test")
+    thread = threading.Thread(target=loop.run_forever, name=THREAD)
     thread.start()
     try:
         yield loop
@@ -199,6 +217,17 @@ def read(one: socket.socket, size: int) -> bytes:
 def read_all(one: socket.socket) -> bytes:
     """Everything up to the end of the stream."""
     return read(one, 1 << 62)
+
+
+def nothing_comes(one: socket.socket) -> bool:
+    """Whether there is nothing to read now, neither bytes nor an end."""
+    one.setblocking(False)
+    try:
+        one.recv(1)
+    except BlockingIOError:
+        one.settimeout(PATIENCE)
+        return True
+    return False
 
 
 def reset(one: socket.socket) -> None:

@@ -28,7 +28,7 @@ class Toy(Framer):
     of its direction, ``opaque`` of both.
     """
 
-    glances = 0
+    parsed = 0
 
     def requests(self, read: Reader) -> Frames:
         return self.messages(read, True)
@@ -47,18 +47,18 @@ class Toy(Framer):
             if word == b"aside":
                 yield Step.ASIDE
             elif word in (b"q", b"mute", b"own"):
-                yield Head(request, {"word": word.decode()}, answered=word != b"mute", alone=word != b"own")
+                yield Head(request, {"word": word.decode()}, answered=word != b"mute", self_contained=word != b"own")
             else:
                 raise ParseError(f"not a word: {word!r}")
             yield from read.skip(int(number) if number.isdigit() else 0)
             yield Step.END
 
-    def glance(self, to_backend: bool, data: bytes) -> Head | None:
-        self.glances += 1
+    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
+        self.parsed += 1
         line, _, body = data.partition(b"\n")
         word, _, number = line.partition(b" ")
         whole = word == b"q" and len(body) == int(number or 0)
-        return Head(to_backend, {"word": "q"}, alone=True, data=line + b"\n") if whole else None
+        return Head(to_backend, {"word": "q"}, self_contained=True, data=line + b"\n") if whole else None
 
 
 class Toys(Protocol, frozen=True):
@@ -274,7 +274,7 @@ def test_a_message_is_looked_at_once_for_all_connections() -> None:
     assert head is not None
     assert another.recognize(True, said) is head
     assert other.recognize(True, said) is not None
-    assert (another.glances, other.glances) == (0, 1)
+    assert (another.parsed, other.parsed) == (0, 1)
 
 
 @pytest.mark.parametrize("begun", [b"q", b"q 9\n", b"q 9\n1234", b"bad\n", b"tunnel\n", b"opaque\n"])
@@ -286,9 +286,9 @@ def test_nothing_is_recognized_where_no_message_begins(begun: bytes) -> None:
 
 def test_nothing_is_recognized_once_the_other_direction_is_lost_or_while_the_framer_is_not_steady() -> None:
     framer = Toy()
-    framer.steady = False
+    framer.stateless = False
     assert framer.recognize(True, b"q\n") is None
-    framer.steady = True
+    framer.stateless = True
     framer.feed(False, b"bad\n")
     assert framer.recognize(True, b"q\n") is None
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from vaurien.cli.run import main
+from vaurien.cli.main import main
 
 sys.exit(main())

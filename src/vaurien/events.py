@@ -91,7 +91,7 @@ class Lost(Event, frozen=True):
 
 
 class Failed(Event, frozen=True):
-    """Something went wrong that is not a fault in play: a dial, a plugin, an accept.
+    """Something went wrong that is not a fault in play: a dial, a plugin, an accept, a step of a schedule.
 
     *connection* is 0 when it concerns the proxy as a whole.
     """

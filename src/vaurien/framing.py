@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import msgspec
 
+from vaurien.cache import SIZE_LIMIT, BoundedCache
 from vaurien.errors import ParseError
-from vaurien.known import SIZE_LIMIT, Known
 from vaurien.reader import HEAD_LIMIT, Reader, Step
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Head(msgspec.Struct, eq=False):
     before it sends the rest (HTTP's ``Expect: 100-continue``) has *waits* true: it can be answered before its end.
     One whose response shows that earlier requests get none (what ends a series of memcached's quiet commands) has
     *needed* true: it reaches the backend even when the proxy answers it, or the client would wait for ever.
-    One whose message means the same wherever it begins while the framer is `Framer.steady` has *alone* true; of a
-    request this includes that its response can be read without knowing which request it answers.
+    One whose message means the same wherever it begins, while the framer is `Framer.stateless`, has *self_contained*
+    true; of a request this includes that its response can be read without knowing which request it answers.
     *data* is set by the framer: the head's bytes. A protocol may subclass it to remember more for its error reply.
     """
 
@@ -66,7 +66,7 @@ class Head(msgspec.Struct, eq=False):
     waits: bool = False
     data: bytes = b""
     needed: bool = False
-    alone: bool = False
+    self_contained: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -126,8 +126,11 @@ class Framing:
         """How many bytes of the direction *to_backend* were fed and not given back yet."""
         return 0
 
+    def answered_anew(self) -> None:
+        """Another backend answers from here on: the end of the last one's stream is forgotten."""
+
     @property
-    def quiet(self) -> bool:
+    def idle(self) -> bool:
         """Whether no request waits for its response, and none is half sent."""
         return not self.waiting
 
@@ -173,7 +176,7 @@ class Turns(Framing):
         return [(Mark.REQUEST_END, b""), (Head(request=False, data=data), data)]
 
     @property
-    def quiet(self) -> bool:
+    def idle(self) -> bool:
         """Whether the backend was the last to speak."""
         return not self._asked
 
@@ -205,13 +208,13 @@ class Framer(Framing):
     recognizes do not wake it.
     """
 
-    steady: bool = True
+    stateless: bool = True
     """Whether no earlier message has a say in what the next ones mean."""
 
-    _known: ClassVar[tuple[Known[Head], Known[Head]]]
+    _known: ClassVar[tuple[BoundedCache[Head], BoundedCache[Head]]]
 
     def __init_subclass__(cls) -> None:
-        cls._known = (Known(), Known())
+        cls._known = (BoundedCache(), BoundedCache())
 
     def __init__(self) -> None:
         super().__init__()
@@ -249,14 +252,14 @@ class Framer(Framing):
 
     def recognize(self, to_backend: bool, data: bytes) -> Head | None:
         waiting = self.waiting
-        if not self.steady or not self._sides[to_backend].ready or len(data) > SIZE_LIMIT:
+        if not self.stateless or not self._sides[to_backend].ready or len(data) > SIZE_LIMIT:
             return None
-        if len(waiting) >= WAITING_LIMIT if to_backend else not (waiting and waiting[0].alone):
+        if len(waiting) >= WAITING_LIMIT if to_backend else not (waiting and waiting[0].self_contained):
             return None
         known = self._known[to_backend]
         head = known.get(data)
         if head is None:
-            head = self.glance(to_backend, data)
+            head = self.parse_whole(to_backend, data)
             if head is None:
                 return None
             known.add(data, head)
@@ -266,11 +269,11 @@ class Framer(Framing):
             waiting.popleft()
         return head
 
-    def glance(self, to_backend: bool, data: bytes) -> Head | None:
-        """The head of *data*, with its `data`, if that is easily seen to be one whole message that is `Head.alone`.
+    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
+        """The head of *data*, with its `data`, if that is easily seen to be one whole and *self_contained* message.
 
         A short cut for what most chunks are: it must say what the generator would say, and may always say ``None``.
-        Asked only between two messages while the framer is `steady`; a response answers the oldest that waits.
+        Asked only between two messages while the framer is `stateless`; a response answers the oldest that waits.
         """
         return None
 
@@ -287,6 +290,12 @@ class Framer(Framing):
             pieces.extend(self._fallback.end(to_backend))
         return pieces
 
+    def answered_anew(self) -> None:
+        side = _Side(self.responses, Mark.RESPONSE_END, self.waiting)
+        side.opaque = self._sides[True].opaque
+        side.ready = not side.opaque
+        self._sides = (side, self._sides[True])
+
     def held(self, to_backend: bool) -> int:
         return self._sides[to_backend].read.held
 
@@ -297,7 +306,7 @@ class Framer(Framing):
             super().withdraw(head)
 
     @property
-    def quiet(self) -> bool:
+    def idle(self) -> bool:
         """Whether both directions are between two messages."""
         return self._fallback is None and not self.waiting and all(side.between for side in self._sides)
 

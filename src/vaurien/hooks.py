@@ -191,13 +191,16 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     An instance is shared by all connections of a proxy and never changes; what it needs to remember belongs to
     `Port.state` or `Port.shared`. A hook that raises ends its own connection, with an event that names the behavior.
 
-    Two class attributes say what no hook can. With ``closes_port`` the proxy listens no more while a fault of it is
+    Three class attributes say what no hook can. With ``closes_port`` the proxy listens no more while a fault of it is
     set, and connections that are open go on. With ``by_stream`` the fault's stream also chooses between `on_request`
-    (upstream) and `on_response` (downstream); otherwise it is about bytes, `on_data` and `on_eof`, alone.
+    (upstream) and `on_response` (downstream); otherwise it is about bytes, `on_data` and `on_eof`, alone. With
+    ``halts`` nothing is read or written in the fault's directions of a connection that all of it is in play for: its
+    `on_data` sees what was read before, and nothing else. Where it is for exchanges, or chunks, `halts` has no say.
     """
 
     by_stream: ClassVar[bool] = False
     closes_port: ClassVar[bool] = False
+    halts: ClassVar[bool] = False
 
     def check(self, protocol: WireProtocol) -> None:
         """Refuse, when it is set, to work with *protocol*: raise `vaurien.errors.OptionError` with the reason."""

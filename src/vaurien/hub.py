@@ -17,9 +17,9 @@ import msgspec
 from vaurien.engine.recorded import Recorded
 from vaurien.errors import BindError, Conflict, PartlyDone, UnknownName, VaurienError
 from vaurien.events import Observer
+from vaurien.managed import LocalProxy, ManagedProxy
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
 from vaurien.proxy import Proxy
-from vaurien.steering import Here, Steered
 
 _IN_PLACE = ("listen", "backend", "policy", "enabled")
 """What a running proxy can be given another of; anything else takes a new proxy."""
@@ -36,7 +36,7 @@ class Hub:
         *,
         observers: Sequence[Observer] = (),
         recorded: Mapping[str, Recorded] = MappingProxyType({}),
-        make: Callable[[ProxyConfig], Steered] | None = None,
+        make: Callable[[ProxyConfig], ManagedProxy] | None = None,
     ) -> None:
         self._observers, self._recorded = observers, recorded
         self._make = make or self._here
@@ -44,16 +44,16 @@ class Hub:
         """Called after each change, also of one that failed halfway."""
         self.lag: Callable[[], float] = lambda: 0.0
         """How late the loop of another process was, at most, since it was last asked, in seconds."""
-        self._proxies: dict[str, Steered] = {}
+        self._proxies: dict[str, ManagedProxy] = {}
         self._replacing = asyncio.Lock()
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     @property
-    def proxies(self) -> Mapping[str, Steered]:
+    def proxies(self) -> Mapping[str, ManagedProxy]:
         """The proxies by name, in order of creation."""
         return MappingProxyType(self._proxies)
 
-    def get(self, name: str) -> Steered:
+    def get(self, name: str) -> ManagedProxy:
         """The proxy called *name*. Raises `UnknownName`."""
         if name not in self._proxies:
             raise UnknownName("proxy", name, self._proxies)
@@ -61,7 +61,7 @@ class Hub:
 
     # Proxies.
 
-    async def create(self, config: ProxyConfig) -> Steered:
+    async def create(self, config: ProxyConfig) -> ManagedProxy:
         """Add a proxy, and start it if it is enabled.
 
         Raises `Conflict` when its name is taken, `BindError`, and what is wrong with *config*; then there is no proxy.
@@ -73,7 +73,7 @@ class Hub:
 
     async def change(
         self, name: str, *, listen: Address | None = None, backend: Address | None = None, enabled: bool | None = None
-    ) -> Steered:
+    ) -> ManagedProxy:
         """Give a proxy another address, backend or state; what is ``None`` stays.
 
         Another address or backend, and disabling, drop its connections; its faults and its mix stay. Raises
@@ -84,7 +84,7 @@ class Hub:
             await self._move(proxy, listen or proxy.config.listen, backend or proxy.backend, enabled)
             return proxy
 
-    async def revise(self, name: str, revision: Callable[[ProxyConfig], ProxyConfig]) -> Steered:
+    async def revise(self, name: str, revision: Callable[[ProxyConfig], ProxyConfig]) -> ManagedProxy:
         """Have the proxy *name* as *revision* of its configuration says, all at once.
 
         Its connections stay if only faults and mix are new. Another address, backend or state drops them, and anything
@@ -126,7 +126,7 @@ class Hub:
         if failure is not None:
             raise failure
 
-    async def populate(self, configs: Sequence[ProxyConfig]) -> list[Steered]:
+    async def populate(self, configs: Sequence[ProxyConfig]) -> list[ManagedProxy]:
         """Have the proxies *configs*, beside those there are: what is absent is created, what differs is replaced.
 
         A proxy whose address and backend are those of the configuration is left alone, with its faults and connections.
@@ -135,7 +135,7 @@ class Hub:
         """
         for config in configs:
             Proxy(config)
-        done: list[Steered] = []
+        done: list[ManagedProxy] = []
         for config in configs:
             try:
                 done.append(await self._populate_one(config))
@@ -143,7 +143,7 @@ class Hub:
                 raise PartlyDone(done, error) from error
         return done
 
-    async def _populate_one(self, config: ProxyConfig) -> Steered:
+    async def _populate_one(self, config: ProxyConfig) -> ManagedProxy:
         async with self._turn(config.name):
             proxy = self._proxies.get(config.name)
             if proxy is None:
@@ -233,7 +233,7 @@ class Hub:
             else:
                 await self._become(proxy, config, policy_too=True)
 
-    async def _become(self, proxy: Steered, config: ProxyConfig, *, policy_too: bool) -> None:
+    async def _become(self, proxy: ManagedProxy, config: ProxyConfig, *, policy_too: bool) -> None:
         if not _same_but(_IN_PLACE, proxy.config, config):
             await self._renew(proxy, config)
             return
@@ -241,17 +241,17 @@ class Hub:
         if policy_too and proxy.policy != config.policy:
             await proxy.set_policy(config.policy)
 
-    def _here(self, config: ProxyConfig) -> Steered:
-        return Here(Proxy(config, observers=self._observers, recorded=self._recorded.get(config.name)))
+    def _here(self, config: ProxyConfig) -> ManagedProxy:
+        return LocalProxy(Proxy(config, observers=self._observers, recorded=self._recorded.get(config.name)))
 
-    async def _add(self, config: ProxyConfig) -> Steered:
+    async def _add(self, config: ProxyConfig) -> ManagedProxy:
         proxy = self._make(config)
         if config.enabled:
             await proxy.start()
         self._proxies[config.name] = proxy
         return proxy
 
-    async def _move(self, proxy: Steered, listen: Address, backend: Address, enabled: bool | None) -> None:
+    async def _move(self, proxy: ManagedProxy, listen: Address, backend: Address, enabled: bool | None) -> None:
         if enabled is False:
             await proxy.disable()
         before = proxy.config.listen
@@ -267,7 +267,7 @@ class Hub:
             await proxy.set_backend(backend)
             await proxy.drop_connections()
 
-    async def _renew(self, old: Steered, config: ProxyConfig) -> Steered:
+    async def _renew(self, old: ManagedProxy, config: ProxyConfig) -> ManagedProxy:
         """Put a new proxy in the place of *old*, which goes on if the new one cannot start."""
         new = self._make(config)
         was_enabled, policy = old.enabled, old.policy
@@ -320,10 +320,10 @@ class Hub:
         proxy = self.get(name)
         await self._set_policy(proxy, msgspec.structs.replace(proxy.policy, mix=mix))
 
-    async def _set_faults(self, proxy: Steered, faults: tuple[Fault, ...]) -> None:
+    async def _set_faults(self, proxy: ManagedProxy, faults: tuple[Fault, ...]) -> None:
         await self._set_policy(proxy, msgspec.structs.replace(proxy.policy, faults=faults))
 
-    async def _set_policy(self, proxy: Steered, policy: Policy) -> None:
+    async def _set_policy(self, proxy: ManagedProxy, policy: Policy) -> None:
         await proxy.set_policy(policy)
         self.changed()
 
@@ -344,14 +344,14 @@ class Hub:
                 self.changed()
 
 
-def _find(proxy: Steered, fault_name: str) -> Fault:
+def _find(proxy: ManagedProxy, fault_name: str) -> Fault:
     faults = {fault.name: fault for fault in proxy.policy.faults}
     if fault_name not in faults:
         raise UnknownName("fault", fault_name, faults)
     return faults[fault_name]
 
 
-async def _anyone_at(listen: Address, proxies: Iterable[Steered | None]) -> bool:
+async def _anyone_at(listen: Address, proxies: Iterable[ManagedProxy | None]) -> bool:
     for proxy in proxies:
         if proxy is not None and proxy.enabled and await proxy.serves(listen):
             return True

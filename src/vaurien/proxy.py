@@ -30,10 +30,10 @@ from vaurien.events import Observer
 from vaurien.framing import Protocol
 from vaurien.model import Address, Fault, Policy, ProxyConfig
 
-AGAIN = 1.0
+REBIND_INTERVAL = 1.0
 """Seconds until a port that could not be opened is tried again."""
 
-SILENCE = 60.0
+COMPLAINT_INTERVAL = 60.0
 """Seconds between two complaints about the same shortage."""
 
 
@@ -306,7 +306,7 @@ class Proxy:
         except BindError as error:
             assert self._service is not None and self._clock is not None  # noqa: S101, PT018 - only a started one expires
             self._service.emit(events.Failed, connection=0, where="listen", error=str(error))
-            self._expiries.later(self._clock, name, AGAIN)
+            self._expiries.later(self._clock, name, REBIND_INTERVAL)
 
     def set_backend(self, backend: Address) -> None:
         """Dial *backend* for every connection from now on; those that are open keep theirs."""
@@ -323,9 +323,7 @@ class Proxy:
         plugin = plugins.find(config.protocol, "protocol")
         if plugin.style == "classic":
             return Protocol(), self._instantiate(plugin, config.protocol_options)
-        owner = f"protocol {config.protocol!r}"
-        protocol: Protocol = options.build(plugin.target, config.protocol_options, owner=owner)
-        return protocol, Transparent(config.protocol, {"buffer": config.bufsize}, self._view)
+        return protocol_of(config), Transparent(config.protocol, {"buffer": config.bufsize}, self._view)
 
     def _accepted(self, client: Any, peer: str) -> None:
         assert self._service is not None  # noqa: S101 - only a started proxy accepts
@@ -346,7 +344,7 @@ class Proxy:
 
     def _complain_now_and_then(self, reason: str) -> None:
         if time.monotonic() >= self._silent_until:
-            self._silent_until = time.monotonic() + SILENCE
+            self._silent_until = time.monotonic() + COMPLAINT_INTERVAL
             self._complain(reason)
 
     def _complain(self, reason: str) -> None:
@@ -362,3 +360,16 @@ class Proxy:
         self._wake()
         if self._service is None or not self._service.connections:
             self._emptied.set()
+
+
+def protocol_of(config: ProxyConfig) -> Protocol:
+    """The protocol that marks messages on the proxy of *config*; plain tcp where that is a plugin of the original.
+
+    Raises `UnknownName`, `OptionError` or `PluginError`.
+    """
+    plugin = plugins.find(config.protocol, "protocol")
+    if plugin.style == "classic":
+        return Protocol()
+    owner = f"protocol {config.protocol!r}"
+    protocol: Protocol = options.build(plugin.target, config.protocol_options, owner=owner)
+    return protocol

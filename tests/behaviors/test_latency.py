@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import socket
 import statistics
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.running import backend, nothing_comes, pair, read, running
 from vaurien.behaviors.latency import Latency
+from vaurien.events import Closed, Injected
+from vaurien.model import Fault, Scope, Stream
 from vaurien.testing import Change, Chunk, End, Remove, Sent, play
 
 COUNT = 2000
@@ -84,7 +88,65 @@ def test_a_chunk_does_not_overtake_the_one_before_it() -> None:
 def test_chunks_are_under_way_together() -> None:
     played = play(Latency(latency=100), [Chunk(b"a"), Chunk(b"b", at=0.01), Chunk(b"c", at=0.02), End(at=0.03)])
     assert [sent.at for sent in played.up] == pytest.approx([0.1, 0.11, 0.12])
-    assert played.up_end == pytest.approx(0.12)
+    assert played.up_end == pytest.approx(0.13)
+
+
+def test_the_end_takes_as_long_as_a_chunk() -> None:
+    assert play(Latency(latency=100), [End(at=1)]).up_end == pytest.approx(1.1)
+    ends = [play(Latency(latency=100, jitter=50), [End()], number=number).up_end or 0.0 for number in range(1, 200)]
+    assert 0.05 <= min(ends) < 0.06
+    assert 0.14 < max(ends) <= 0.15
+
+
+def test_the_end_does_not_overtake_what_is_before_it() -> None:
+    for number in range(1, 50):
+        played = play(Latency(latency=100, jitter=100), [Chunk(b"a"), End(at=0.001)], number=number)
+        assert played.up_end is not None
+        assert played.up_end >= played.up[0].at
+
+
+def test_removed_it_lets_go_of_the_end_too() -> None:
+    assert play(Latency(latency=10_000), [End(at=1), Remove(at=2)]).up_end == 2
+    assert play(Latency(latency=10_000), [Chunk(b"a"), End(at=1), Remove(at=2)]).up_end == 2
+
+
+def test_on_the_wire_the_end_comes_late_and_the_other_direction_works_meanwhile() -> None:
+    fault = Fault("far", "latency", {"latency": "1h"}, stream=Stream.UPSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", fault) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.shutdown(socket.SHUT_WR)
+            proxy.events.wait(Injected)
+            server.sendall(b"still here")
+            assert read(client, 10) == b"still here"
+            assert nothing_comes(server)
+            proxy.set_policy("")
+            assert server.recv(1) == b""
+
+
+@pytest.mark.parametrize("words", [b"", b"last words"])
+def test_who_ends_the_connection_does_not_wait_for_the_end_of_a_stream(words: bytes) -> None:
+    fault = Fault("far", "latency", {"latency": "1h"}, stream=Stream.UPSTREAM)
+    with backend() as listening, running(listening.getsockname(), "") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(words)
+            assert read(server, len(words)) == words
+            proxy.set_policy("", fault)
+            client.shutdown(socket.SHUT_WR)
+            proxy.events.wait(Injected)
+            proxy.set_policy("", fault, Fault("limit", "limit_time", {"after": 1}))
+            assert client.recv(1) == server.recv(1) == b""
+            assert proxy.events.wait(Closed)[0].end == "closed by limit"
+
+
+def test_an_end_that_the_dice_spare_is_passed_on_at_once() -> None:
+    spared = Fault("far", "latency", {"latency": "1h"}, probability=0.0, scope=Scope.CHUNK)
+    with backend() as listening, running(listening.getsockname(), "", spared) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"a")
+            assert read(server, 1) == b"a"
+            client.shutdown(socket.SHUT_WR)
+            assert server.recv(1) == b""
+            assert not proxy.events.of(Injected)
 
 
 def test_a_change_is_for_what_arrives_later() -> None:

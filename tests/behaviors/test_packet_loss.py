@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vaurien.behaviors.packet_loss import PacketLoss
-from vaurien.testing import Chunk, Remove, play
+from vaurien.testing import Chunk, End, Remove, play
 
 COUNT = 4000
 
@@ -63,3 +63,10 @@ def test_removed_nothing_waits_any_more() -> None:
 def test_what_is_not_lost_is_no_hit() -> None:
     assert play(PacketLoss(), [Chunk(bytes(100_000))]).hits == 0
     assert play(PacketLoss(loss_rate=1), [Chunk(bytes(100_000))]).hits == 1
+
+
+def test_an_end_may_be_lost_like_any_segment() -> None:
+    ends = [play(PacketLoss(loss_rate=0.5, rto=100), [End()], number=number).up_end or 0.0 for number in range(1, 100)]
+    assert {0.0, 0.1, 0.3} <= {round(one, 3) for one in ends}
+    assert 30 < ends.count(0.0) < 70
+    assert play(PacketLoss(loss_rate=1.0), [End(), Remove(at=2)]).up_end == 2

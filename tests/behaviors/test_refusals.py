@@ -10,7 +10,7 @@ import pytest
 from tests.behaviors.known import NAMES
 from tests.control.interface import Interface
 from vaurien import options, plugins
-from vaurien.cli import run
+from vaurien.cli import main
 from vaurien.errors import OptionError
 from vaurien.options import Declaration
 
@@ -27,7 +27,7 @@ COMBINATIONS = [
 def test_a_combination_that_makes_no_sense_ends_the_program_with_the_reason(
     name: str, protocol: str, reason: str, flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run.main(["--protocol", protocol, flag, name, "--show-config"]) == 2
+    assert main.main(["--protocol", protocol, flag, name, "--show-config"]) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"vaurien: behavior: '{name}' ")
     assert reason in said
@@ -75,7 +75,7 @@ def test_a_number_out_of_range_is_named_with_its_option_and_the_range(name: str,
 def test_it_is_refused_with_the_flag_or_the_interface_that_it_came_by(
     name: str, option: Declaration, fresh: Interface, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run.main(["--fault", f"{name} {option.name}=-1"]) == 2
+    assert main.main(["--fault", f"{name} {option.name}=-1"]) == 2
     assert capsys.readouterr().err == (
         f"vaurien: behavior {name!r} option {option.name}: '-1' (from --fault) is not valid; "
         f"expected {option.expected}\n"

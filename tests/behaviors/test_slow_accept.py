@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.running import backend, read, running
+from tests.running import PATIENCE, backend, read, running
 from vaurien.behaviors.slow_accept import SlowAccept
 from vaurien.model import Fault
 from vaurien.testing import Change, Chunk, Remove, Sent, play
@@ -28,9 +28,9 @@ def test_the_backend_is_not_dialled_before() -> None:
         listening.settimeout(0.05)
         with pytest.raises(TimeoutError):
             listening.accept()
-        listening.settimeout(10)
+        listening.settimeout(PATIENCE)
         proxy.set_policy("")
         server, _ = listening.accept()
         with server:
-            server.settimeout(10)
+            server.settimeout(PATIENCE)
             assert read(server, 5) == b"hello"

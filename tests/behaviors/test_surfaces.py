@@ -16,7 +16,7 @@ from tests.behaviors.known import ACTING, NAMES, NOT_FOR_TCP, TRANSPARENT
 from tests.control.interface import Interface
 from tests.running import Echo, backend, pair, read, running
 from vaurien import config, options, plugins
-from vaurien.cli import flags, run
+from vaurien.cli import flags, main
 from vaurien.config import Configuration
 from vaurien.errors import OptionError
 from vaurien.model import Fault, Mix, Policy, Share
@@ -70,7 +70,7 @@ FILES = {
 
 def configured(arguments: list[str], **variables: str) -> Configuration:
     own = flags.parse(arguments, flags.own(), others=True)
-    found = config.survey(own, variables, own.get(("command", "config")))
+    found = config.collect(own, variables, own.get(("command", "config")))
     return found.configuration(flags.parse(arguments, [*flags.own(), *flags.of_plugins(found.catalogue, arguments)]))
 
 
@@ -101,7 +101,7 @@ def test_it_can_be_had_from_the_command_line_and_the_environment(name: str, caps
     check(the_fault(configured(["--fault", as_text(name)])), name)
     check(the_fault(configured([], VAURIEN_FAULT=as_text(name))), name)
     arguments = ["--protocol", protocol_of(name), "--fault", as_text(name), "--show-config"]
-    assert run.main(arguments) == 0  # it suits its proxy, too
+    assert main.main(arguments) == 0  # it suits its proxy, too
     assert f" {name} " in capsys.readouterr().out
 
 

@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from tests.classic.conftest import TIMEOUT
 from vaurien import plugins
 from vaurien.behaviors.dummy import Dummy
 from vaurien.classic import bridge
@@ -154,7 +155,7 @@ def test_a_delay_sleeps_before_the_request_is_sent(module, wire, up, monkeypatch
         wire.server.setblocking(False)
         with pytest.raises(BlockingIOError):
             wire.server.recv(1)
-        wire.server.settimeout(10)
+        wire.server.settimeout(TIMEOUT)
         wire.server.sendall(b"answer")
         sent.append(seconds)
 
@@ -345,7 +346,7 @@ class TestTransparent:
 
         wire.client.sendall(b"a" * 20_000)
         assert up(Answering(), Late()) is True
-        wire.server.settimeout(10)
+        wire.server.settimeout(TIMEOUT)
         with wire.server.makefile("rb") as request:
             assert request.read() == b"a" * 20_000 + b"b" * 20_000
         assert wire.client.recv(100) == b"answer"

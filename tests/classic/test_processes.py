@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.classic.conftest import TIMEOUT
 from vaurien.classic import processes
 from vaurien.errors import BindError, UnknownName, VaurienError
 
@@ -27,10 +28,10 @@ def program(text, *arguments):
 
 def test_it_is_ready_when_start_returns_and_gone_when_stop_returns(address):
     pid = processes.start(program(SERVER, address[1]), address)
-    socket.create_connection(address, timeout=10).close()
+    socket.create_connection(address, timeout=TIMEOUT).close()
     processes.stop_proxy(pid)
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(address, timeout=10)
+        socket.create_connection(address, timeout=TIMEOUT)
 
 
 def test_a_process_that_ends_is_told_with_its_exit_code(address):
@@ -54,7 +55,7 @@ def test_a_port_that_somebody_else_has_is_told(address):
 
 
 def test_a_process_that_ignores_the_request_is_killed(address, monkeypatch):
-    monkeypatch.setattr(processes, "STOPPED_WITHIN", 0.05)
+    monkeypatch.setattr(processes, "STOP_TIMEOUT", 0.05)
     deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVER
     pid = processes.start(program(deaf, address[1]), address)
     process = processes._started[pid]
@@ -82,7 +83,7 @@ def test_the_defaults_are_those_of_the_original(started):
         "--proxy localhost:8000 --backend localhost:8888 --protocol tcp --log-level info --log-output - "
         "--http --http-host localhost --http-port 8080"
     )
-    assert (address, within) == (("localhost", 8080), processes.READY_WITHIN)
+    assert (address, within) == (("localhost", 8080), processes.READY_TIMEOUT)
 
 
 def test_without_http_the_proxy_itself_is_asked(started):

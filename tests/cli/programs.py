@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 
-PROGRAM = [sys.executable, "-c", "import sys; from vaurien.cli.run import main; sys.exit(main())"]
-BOUND = 20.0
+PROGRAM = [sys.executable, "-c", "import sys; from vaurien.cli.main import main; sys.exit(main())"]
+BOUND = 60.0
 
 
 class Program:

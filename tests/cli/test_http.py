@@ -14,7 +14,7 @@ import pytest
 from vaurien.client import Client, Refused, at
 from vaurien.errors import VaurienError
 
-BOUND = 20.0
+BOUND = 60.0
 MANY = ["--proxy", "127.0.0.1:0", "--log-level", "error", "--seed", "12345"]
 
 

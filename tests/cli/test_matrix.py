@@ -143,7 +143,7 @@ class Surfaces:
 
     def read(self):
         own = flags.parse(self.arguments, flags.own(), others=True)
-        found = config.survey(own, self.variables, own.get(("command", "config")))
+        found = config.collect(own, self.variables, own.get(("command", "config")))
         typed = [*flags.own(), *flags.of_plugins(found.catalogue, self.arguments)]
         return found.configuration(flags.parse(self.arguments, typed))
 

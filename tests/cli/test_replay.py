@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from vaurien.cli import run
+from vaurien.cli import main
 
 FAULTS = [
     "--fault",
@@ -60,7 +60,7 @@ def test_replay_has_the_seed_of_the_trace(vaurien, written):
 
 
 def test_help(capsys):
-    assert run.main(["replay", "--help"]) == 0
+    assert main.main(["replay", "--help"]) == 0
     assert capsys.readouterr().out.startswith("Usage: vaurien replay TRACE [OPTIONS]\n")
 
 
@@ -80,7 +80,7 @@ def test_help(capsys):
 def test_bad_input_is_one_line(capsys, monkeypatch, tmp_path, line, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.jsonl").write_text('{"trace": 1, "seed": "1"}\n')
-    assert run.main(line.split()) == 2
+    assert main.main(line.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"vaurien: {message}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -13,7 +14,7 @@ import pytest
 
 import vaurien as package
 from tests.cli.programs import BOUND, PROGRAM
-from vaurien.cli import run
+from vaurien.cli import main
 
 SCENARIO = """
 [vaurien]
@@ -106,6 +107,54 @@ def test_a_client_of_redis_meets_the_faults(folder, redis_server):
     assert set(acted) == {"slow-sets", "broken", "never"}
 
 
+FAILING = """
+[vaurien]
+proxy = "unix:gone/proxy.sock"
+backend = "127.0.0.1:9"
+behavior = ""
+
+[schedule]
+repeat = 0
+length = "50ms"
+
+[[step]]
+at = "0s"
+add = "refuse name=closed"
+
+[[step]]
+at = "20ms"
+remove = "closed"
+"""
+
+WITNESS = """
+import pathlib, shutil, time
+
+shutil.rmtree("gone")
+deadline = time.monotonic() + 20
+while "step 2 " not in pathlib.Path("log").read_text() and time.monotonic() < deadline:
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="the step fails where a socket's folder is gone")
+def test_a_step_that_fails_is_told_and_the_run_is_no_success(folder):
+    (folder / "gone").mkdir()
+    (folder / "chaos.toml").write_text(FAILING)
+    (folder / "witness.py").write_text(WITNESS)
+    reports = [word for form in ("json", "md", "xml") for word in ("--report", f"report.{form}")]
+    done = vaurien(folder, "run", "chaos.toml", *reports, "--log-output", "log", "--", sys.executable, "witness.py")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    told = json.loads((folder / "report.json").read_text())
+    assert told["status"] == 0
+    step = next(one for one in told["failed_steps"] if one["step"] == 2)
+    assert (step["at"], step["proxy"]) == (0.02, "vaurien")
+    assert "No such file or directory" in step["error"]
+    assert "chaos.toml line 15" in step["source"]
+    for text in ((folder / "report.md").read_text(), (folder / "report.xml").read_text(), (folder / "log").read_text()):
+        assert "step 2 of chaos.toml line 15 [[step]] at 0.02 s" in text
+        assert "No such file or directory" in text
+
+
 def test_what_listens_already_is_said(folder, backend):
     (folder / "chaos.toml").write_text(f'[vaurien]\nproxy = "{backend}"\n')
     done = vaurien(folder, "run", "chaos.toml", "--", "true")
@@ -116,7 +165,7 @@ def test_what_listens_already_is_said(folder, backend):
 
 
 def test_help(capsys):
-    assert run.main(["run", "--help"]) == 0
+    assert main.main(["run", "--help"]) == 0
     assert capsys.readouterr().out.startswith("Usage: vaurien run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]\n")
 
 
@@ -143,7 +192,7 @@ def test_help(capsys):
         ),
         (
             "run url.toml -- true",
-            "environment URL: '{cache}' (from url.toml [environment] URL) is not valid; expecte",
+            "environment URL: '{cache}' (from url.toml line 2 [environment] URL) is not valid; expecte",
         ),
         ("run chaos.toml -- /no/such", "command '/no/such': No such file or directory; expected a program that can be"),
     ],
@@ -153,7 +202,7 @@ def test_bad_input_is_one_line(capsys, monkeypatch, tmp_path, line, message):
     (tmp_path / "chaos.toml").write_text('[vaurien]\nproxy = "127.0.0.1:0"\n')
     (tmp_path / "bad.toml").write_text("[[step]]\nadd = 'noop'\n\n[[step]]\nadd = 'noop'\n")
     (tmp_path / "url.toml").write_text("[environment]\nURL = '{cache}'\n")
-    assert run.main(line.split()) == 2
+    assert main.main(line.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"vaurien: {message}")

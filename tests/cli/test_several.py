@@ -7,7 +7,7 @@ import os
 import pytest
 
 from vaurien import config
-from vaurien.cli import run
+from vaurien.cli import main
 from vaurien.config.layers import Given
 from vaurien.errors import VaurienError
 
@@ -66,7 +66,7 @@ def test_a_step_names_a_proxy_that_there_is(load):
 
 def test_a_step_suits_the_proxy_that_it_names(load, capsys):
     _, path = load("db")
-    assert run.main(["run", path, "--", "true"]) == 2
+    assert main.main(["run", path, "--", "true"]) == 2
     assert "unknown field to match of fault 'broken' 'key' (from" in capsys.readouterr().err
 
 
@@ -76,7 +76,7 @@ def test_a_fault_of_one_proxy_is_to_suit_it(tmp_path, capsys):
         '[[proxy]]\nname = "db"\nlisten = "127.0.0.1:0"\n[[proxy.fault]]\nbehavior = "reset_peer"\nscope = "exchange"\n'
     )
     path.write_text(own)
-    assert run.main(["--config", str(path)]) == 2
+    assert main.main(["--config", str(path)]) == 2
     said = f"fault 'reset_peer' scope: 'exchange' (from {path} line 4 [[proxy.fault]]) is not valid; expected no choice"
     assert said in capsys.readouterr().err
 
@@ -84,7 +84,7 @@ def test_a_fault_of_one_proxy_is_to_suit_it(tmp_path, capsys):
 def test_a_command_is_told_all_addresses(load, tmp_path):
     _, path = load()
     script = "env | grep ^VAURIEN_ADDRESS > " + str(tmp_path / "told")
-    assert run.main(["run", path, "--report", str(tmp_path / "report.md"), "--", "sh", "-c", script]) == 0
+    assert main.main(["run", path, "--report", str(tmp_path / "report.md"), "--", "sh", "-c", script]) == 0
     told = dict(line.split("=", 1) for line in (tmp_path / "told").read_text().splitlines())
     assert set(told) >= {"VAURIEN_ADDRESS", "VAURIEN_ADDRESS_CACHE", "VAURIEN_ADDRESS_DB"} - set(os.environ)
     assert told["VAURIEN_ADDRESS"] == told["VAURIEN_ADDRESS_CACHE"] != told["VAURIEN_ADDRESS_DB"]

@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.programs import BOUND, PROGRAM
 from tests.running import read
-from vaurien.cli import daemon, room, run
+from vaurien.cli import daemon, descriptors, main
 from vaurien.config import declared, load
 from vaurien.config.layers import Given
 from vaurien.engine import binding, limits
@@ -26,7 +26,7 @@ EXPECTED = "is not valid; expected auto, or a whole number from 1 to 256"
 
 def failed(capsys, *arguments):
     """The line that the program says, given *arguments* that are wrong."""
-    assert run.main(arguments) == run.BAD_INPUT
+    assert main.main(arguments) == 2
     return capsys.readouterr().err.strip()
 
 
@@ -68,7 +68,7 @@ def test_a_count_from_a_file_and_from_the_environment(tmp_path, monkeypatch, cap
     file.write_text("[vaurien]\nworkers = 300\n")
     assert (
         failed(capsys, "--config", str(file))
-        == f"vaurien: option workers: 300 (from {file} [vaurien] workers) {EXPECTED}"
+        == f"vaurien: option workers: 300 (from {file} line 2 [vaurien] workers) {EXPECTED}"
     )
     monkeypatch.setenv("VAURIEN_WORKERS", "none")
     said = failed(capsys)
@@ -102,7 +102,7 @@ def test_what_needs_one_process_says_why(tmp_path, capsys):
     scenario = tmp_path / "chaos.toml"
     scenario.write_text("[vaurien]\nworkers = 2\n")
     said = failed(capsys, "run", str(scenario), "--", "true")
-    assert f"(from {scenario} [vaurien] workers) is not valid; expected 1 with vaurien run: " in said
+    assert f"(from {scenario} line 2 [vaurien] workers) is not valid; expected 1 with vaurien run: " in said
 
 
 class Limits:
@@ -121,19 +121,19 @@ def asking(count, *more):
 
 def test_the_soft_limit_is_raised_for_the_connections_asked_for(monkeypatch):
     found = Limits(monkeypatch, 1024, 4096)
-    room.make(asking(400))
+    descriptors.reserve(asking(400))
     assert found.now == (1024, 4096)
-    room.make(asking(1000))
+    descriptors.reserve(asking(1000))
     assert found.now == (limits.SPARE + 2000, 4096)
     unlimited = Limits(monkeypatch, 1024, resource.RLIM_INFINITY)
-    room.make(asking(100_000))
+    descriptors.reserve(asking(100_000))
     assert unlimited.now == (limits.SPARE + 200_000, resource.RLIM_INFINITY)
 
 
 def test_more_connections_than_the_system_allows(monkeypatch):
     Limits(monkeypatch, 1024, 4096)
     with pytest.raises(OptionError) as caught:
-        room.make(asking(5000))
+        descriptors.reserve(asking(5000))
     assert str(caught.value) == (
         "option max_connections: 5000 (from --max-connections) is not valid; expected at most 2020: the system lets a "
         "process open 4096 files, see ulimit -Hn"
@@ -142,7 +142,7 @@ def test_more_connections_than_the_system_allows(monkeypatch):
 
 def test_a_handler_needs_more_descriptors(monkeypatch):
     found = Limits(monkeypatch, 1024, 8192)
-    room.make(asking(1000, (("vaurien", "behavior"), Given("10:tests.plugins.Forward", "--behavior"))))
+    descriptors.reserve(asking(1000, (("vaurien", "behavior"), Given("10:tests.plugins.Forward", "--behavior"))))
     assert found.now == (limits.SPARE + 4000, 8192)
 
 
@@ -159,7 +159,7 @@ def spread(vaurien):
 
 
 def test_workers_serve_and_end_in_order(spread):
-    program = spread()
+    program = spread("--grace", "60")
     workers = children(program.process)
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(program.connect())]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import shutil
 import socket
@@ -48,15 +47,12 @@ unittest.main("test_original")
 """
 
 
-def free():
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as one:
-        return one.getsockname()[1]
-
-
 @pytest.fixture
 def where():
     """A free port for the proxy, and one for the interface; the loopback by its number is one address."""
-    return {"proxy_host": "127.0.0.1", "proxy_port": free(), "http_host": "127.0.0.1", "http_port": free()}
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        proxy, interface = one.getsockname()[1], other.getsockname()[1]
+    return {"proxy_host": "127.0.0.1", "proxy_port": proxy, "http_host": "127.0.0.1", "http_port": interface}
 
 
 def test_the_example_of_the_original(monkeypatch, where):

@@ -394,7 +394,7 @@ def test_a_number_that_the_declared_type_cannot_hold(chaos):
     with pytest.raises(OptionError) as caught:
         chaos(file, name="chaos.toml")
     assert str(caught.value) == (
-        "handler 'x' option sleep: inf (from chaos.toml [handler:x] sleep) is not valid; expected a whole number"
+        "handler 'x' option sleep: inf (from chaos.toml line 3 [handler:x] sleep) is not valid; expected a whole number"
     )
 
 

@@ -12,7 +12,7 @@ import uvicorn
 
 from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo, looping
-from vaurien.cli import spreading
+from vaurien.cli import hubs
 from vaurien.control import toxiproxy
 
 
@@ -97,7 +97,7 @@ def serving(make, observers=(), workers=1) -> Iterator[Api]:
         opening = contextlib.AsyncExitStack()
 
         async def start():
-            hub = await opening.enter_async_context(spreading.hub(workers, observers))
+            hub = await opening.enter_async_context(hubs.open_hub(workers, observers))
             server = _Server(uvicorn.Config(make(hub), http="h11", ws="none", lifespan="off", log_config=None))
             return hub, server, asyncio.create_task(server.serve(sockets=[listening]))
 

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from tests.running import PATIENCE, looping
-from vaurien.cli import spreading
+from vaurien.cli import hubs
 from vaurien.control.app import app
-from vaurien.control.events import Recent
+from vaurien.control.events import RecentEvents
 from vaurien.control.server import Server
 from vaurien.hub import Hub
 from vaurien.model import Address
@@ -35,7 +35,7 @@ class Answer(msgspec.Struct):
 class Interface:
     """A hub, and the address of its interfaces."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, hub: Hub, recent: Recent, workers: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, hub: Hub, recent: RecentEvents, workers: int) -> None:
         self.loop, self.hub, self.recent, self.workers = loop, hub, recent, workers
         self.address = Address()
 
@@ -77,8 +77,8 @@ def interface(listen: str = "127.0.0.1:0", workers: int = 1, **settings: Any) ->
         opening = contextlib.AsyncExitStack()
 
         async def start() -> tuple[Interface, Server]:
-            recent = Recent()
-            hub = await opening.enter_async_context(spreading.hub(workers, [recent]))
+            recent = RecentEvents()
+            hub = await opening.enter_async_context(hubs.open_hub(workers, [recent]))
             server = Server(app(hub, recent, where, **settings), where)
             made = Interface(loop, hub, recent, workers)
             made.address = await server.start()

@@ -9,7 +9,7 @@ import pytest
 from tests.control.interface import interface
 from tests.hubs import COUNTS
 from tests.running import PATIENCE
-from vaurien.control.events import Recent
+from vaurien.control.events import RecentEvents
 from vaurien.events import Accepted
 
 
@@ -23,7 +23,7 @@ def connections(recent, number=0):
 
 @pytest.mark.parametrize(("since", "first"), [(0, 3), (2, 3), (3, 4), (4, 5), (-1, 3)])
 def test_the_last_events_are_remembered(since, first):
-    recent = Recent(kept=3)
+    recent = RecentEvents(capacity=3)
     for number in range(1, 6):
         recent(accepted(number))
     assert connections(recent, since) == [(number, number) for number in range(first, 6)]
@@ -31,7 +31,7 @@ def test_the_last_events_are_remembered(since, first):
 
 @pytest.mark.parametrize("since", [5, 6, 10**18])
 def test_nothing_comes_after_the_last(since):
-    recent = Recent()
+    recent = RecentEvents()
     for number in range(1, 6):
         recent(accepted(number))
     assert connections(recent, since) == []
@@ -39,7 +39,7 @@ def test_nothing_comes_after_the_last(since):
 
 def test_a_reader_gets_what_was_and_what_comes_and_then_the_end():
     async def scenario():
-        recent = Recent()
+        recent = RecentEvents()
         recent(accepted(1))
         recent(accepted(1, "other"))
         stream = recent.follow(proxy="p")
@@ -62,7 +62,7 @@ def test_a_reader_gets_what_was_and_what_comes_and_then_the_end():
 
 def test_a_number_of_an_earlier_run_hides_nothing():
     async def scenario():
-        recent = Recent()
+        recent = RecentEvents()
         recent(accepted(1))
         return await anext(recent.follow(500))
 
@@ -71,7 +71,7 @@ def test_a_number_of_an_earlier_run_hides_nothing():
 
 def test_silence_has_its_beat():
     async def scenario():
-        return await anext(Recent().follow(beat=0.001))
+        return await anext(RecentEvents().follow(heartbeat=0.001))
 
     assert asyncio.run(scenario()) == b":\n\n"
 

@@ -15,7 +15,7 @@ from tests.control.conftest import page
 from tests.control.interface import Answer, interface
 from tests.hubs import COUNTS
 from tests.running import PATIENCE, read_all
-from vaurien.control import answers, openapi, original, toxiproxy, v1
+from vaurien.control import openapi, original, responses, toxiproxy, v1
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -220,7 +220,7 @@ def test_ten_megabytes_without_a_length_are_refused_to_who_goes_on_sending(serve
 
 @pytest.mark.parametrize("one", CHANGING, ids=str)
 def test_a_body_that_does_not_come_is_not_waited_for(served, refused, monkeypatch, one):
-    monkeypatch.setitem(answers.body.__kwdefaults__, "within", 0.01)
+    monkeypatch.setitem(responses.body.__kwdefaults__, "timeout", 0.01)
     answer = spoken(served, str(one), "Content-Length: 10", body=b"{")
     assert "0.01 seconds" in refused(one, answer, 408)
     assert answer.headers["connection"] == "close"

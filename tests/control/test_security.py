@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from vaurien.control.answers import BODY_LIMIT
+from vaurien.control.responses import BODY_LIMIT
 from vaurien.control.security import Guard, Refusal, exposed, host_name, read_token
 from vaurien.errors import OptionError
 from vaurien.model import Address

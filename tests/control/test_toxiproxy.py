@@ -11,7 +11,7 @@ import pytest
 from tests.control.conftest import page, serving, where
 from tests.hubs import COUNTS
 from tests.running import PATIENCE, read
-from vaurien.control import answers, toxiproxy
+from vaurien.control import responses, toxiproxy
 from vaurien.model import Fault, Scope
 
 PLAIN = "text/plain; charset=utf-8"
@@ -130,7 +130,7 @@ def test_a_bad_body(api, method, path, body, message):
 
 
 def test_a_body_that_is_too_long_is_refused_before_it_is_sent(api):
-    head = f"POST /proxies HTTP/1.1\r\nHost: localhost\r\nContent-Length: {answers.BODY_LIMIT + 1}\r\n\r\n"
+    head = f"POST /proxies HTTP/1.1\r\nHost: localhost\r\nContent-Length: {responses.BODY_LIMIT + 1}\r\n\r\n"
     with socket.create_connection(api.address, timeout=PATIENCE) as client:
         client.sendall(head.encode())
         assert client.recv(12) == b"HTTP/1.1 413"

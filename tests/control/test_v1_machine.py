@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.hubs import taken
 from tests.running import PATIENCE
 from vaurien.control.app import app
-from vaurien.control.events import Recent
+from vaurien.control.events import RecentEvents
 from vaurien.hub import Hub
 from vaurien.model import Address, Fault
 
@@ -115,7 +115,7 @@ class V1(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.hub = Hub()
-        transport = httpx.ASGITransport(app(self.hub, Recent(), Address.parse("127.0.0.1:0")))
+        transport = httpx.ASGITransport(app(self.hub, RecentEvents(), Address.parse("127.0.0.1:0")))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
         self.listening, self.taken = taken()
         self.model: dict[str, dict[str, object]] = {}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaurien.control import checks, wire
-from vaurien.control.answers import BadRequest
+from vaurien.control.responses import BadRequest
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Scope, Share, Stream
 
 NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="/"), min_size=1, max_size=20)

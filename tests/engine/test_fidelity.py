@@ -12,7 +12,8 @@ import time
 
 import pytest
 
-from tests.running import PATIENCE, Running, backend, pair, read, read_all, reset, running
+from tests.room import ipv6
+from tests.running import PATIENCE, Running, backend, pair, read, read_all, reset, running, until
 from vaurien.events import Accepted, Closed, Failed
 from vaurien.model import Address, Fault, Stream
 
@@ -27,8 +28,8 @@ def faults(request: pytest.FixtureRequest) -> tuple[Fault, ...]:
 def test_the_lane_is_the_one_meant(faults: tuple[Fault, ...]) -> None:
     with backend() as listening, running(listening.getsockname(), "", *faults) as proxy, pair(proxy, listening):
         lane = "hooked" if faults else "direct"
+        until(lambda: len(proxy.links()) == 2)  # its dial may have been answered before it knows
         assert all(lane in link for link in proxy.links())
-        assert len(proxy.links()) == 2
 
 
 def test_bytes_pass_both_ways_unchanged(faults: tuple[Fault, ...]) -> None:
@@ -156,25 +157,32 @@ def test_a_backend_that_is_down_is_a_reset_within_100_ms(faults: tuple[Fault, ..
     with backend() as listening:
         free = listening.getsockname()
     with running(free, "", *faults) as proxy:
-        before = time.monotonic()
-        with pytest.raises(ConnectionResetError), proxy.connect() as client:  # it may come before connect returns
-            client.recv(1)
-        assert time.monotonic() - before < 0.1  # a refusal is told at once: it is not a time-out
+        took = []
+        while len(took) < 10 and min(took, default=1.0) >= 0.1:  # others may be busy on the same machine
+            before = time.monotonic()
+            with pytest.raises(ConnectionResetError), proxy.connect() as client:  # it may come before connect returns
+                client.recv(1)
+            took.append(time.monotonic() - before)
+        assert min(took) < 0.1  # a refusal is told at once: it is not a time-out
         assert "refused" in proxy.events.wait(Failed)[0].error
 
 
 def test_a_black_hole_does_not_delay_other_clients(faults: tuple[Fault, ...]) -> None:
     with _black_hole() as hole, backend() as listening:
-        with running(hole, "", *faults, timeout=2.0) as proxy, proxy.connect() as stuck:
+        with running(hole, "", *faults, timeout=3600) as proxy, proxy.connect():
             proxy.events.wait(Accepted)
             proxy.call(lambda: proxy.proxy.set_backend(Address(*listening.getsockname())))
             with pair(proxy, listening) as (client, server):
                 client.sendall(b"through")
                 assert read(server, 7) == b"through"
                 assert not proxy.events.of(Failed)
-            with pytest.raises(ConnectionResetError):
-                stuck.recv(1)
-            assert "no answer within 2 s" in proxy.events.wait(Failed)[0].error
+
+
+def test_a_black_hole_is_a_reset_after_the_time_out(faults: tuple[Fault, ...]) -> None:
+    with _black_hole() as hole, running(hole, "", *faults, timeout=0.2) as proxy, proxy.connect() as stuck:
+        with pytest.raises(ConnectionResetError):
+            stuck.recv(1)
+        assert "no answer within 0.2 s" in proxy.events.wait(Failed)[0].error
 
 
 @contextlib.contextmanager
@@ -219,8 +227,7 @@ def _connections(proxy: Running):
 
 
 def test_ipv6_and_names(faults: tuple[Fault, ...]) -> None:
-    if not socket.has_ipv6:
-        pytest.skip("no IPv6 here")
+    ipv6()
     with backend(socket.AF_INET6, "::1") as listening:
         address = Address("::1", listening.getsockname()[1])
         with running(address, "", *faults, listen="[::1]:0") as proxy, pair(proxy, listening) as (client, server):
@@ -234,7 +241,15 @@ def test_ipv6_and_names(faults: tuple[Fault, ...]) -> None:
             assert read(server, 4) == b"name"
 
 
-def test_a_name_that_does_not_resolve_is_a_reset() -> None:
+def test_a_name_that_does_not_resolve_is_a_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+
+    def look_up(host, *more, **options):
+        if host == "no-such-host.invalid":  # a resolver whose servers do not answer takes its time to say so
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real(host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with running(Address("no-such-host.invalid", 1)) as proxy:
         with proxy.connect() as client, pytest.raises(ConnectionResetError):
             client.recv(1)

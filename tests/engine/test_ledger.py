@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.running import PATIENCE
 from vaurien.engine import ledger
 from vaurien.engine.ledger import Ledger
 from vaurien.engine.occasions import Occasions, SharedOccasions
@@ -41,7 +42,7 @@ def test_no_change_of_a_process_is_lost(file):
     times = 2000
     command = [sys.executable, "-c", COUNT, str(file), str(times)]
     processes = [subprocess.Popen(command, pass_fds=[file]) for _ in range(3)]
-    assert [process.wait(30) for process in processes] == [0, 0, 0]
+    assert [process.wait(PATIENCE) for process in processes] == [0, 0, 0]
     one = Ledger(file)
     assert sum(one.change(f"key {number}", ZERO, lambda row: row)[0] for number in range(7)) == 3 * times
 

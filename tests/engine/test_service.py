@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from tests.running import PATIENCE, Echo, backend, pair, read, read_all, reset, running
+from tests.room import ipv6, room
+from tests.running import PATIENCE, THREAD, Echo, backend, pair, read, read_all, reset, running
 from vaurien.events import Accepted, Closed, Event, Failed
 from vaurien.model import Fault
 
@@ -171,6 +172,7 @@ asyncio.run(main())
 
 
 def test_a_descriptor_limit_of_256_with_1000_clients_recovers() -> None:
+    room(3000)
     with Echo() as echo:
         host, port = echo.address
         command = [sys.executable, "-c", SHORT, f"{host}:{port}"]
@@ -202,7 +204,7 @@ def test_accept_backs_off_when_the_system_has_no_room(monkeypatch: pytest.Monkey
     failures = iter(range(3))
 
     def accept(self: socket.socket):
-        if next(failures, None) is not None:
+        if threading.current_thread().name == THREAD and next(failures, None) is not None:
             raise OSError(errno.EMFILE, "Too many open files")
         return real(self)
 
@@ -217,6 +219,8 @@ def test_accept_backs_off_when_the_system_has_no_room(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0"])
 def test_small_chunks_are_not_held_back(listen: str) -> None:
+    if listen.startswith("["):
+        ipv6()
     with Echo() as echo, running(echo.address, listen=listen) as proxy, proxy.connect() as client:
         client.sendall(b"1")
         assert read(client, 1) == b"1"

@@ -7,7 +7,7 @@ import contextlib
 import select
 import socket
 
-from tests.running import backend, pair, read, reset, running
+from tests.running import PATIENCE, backend, pair, read, reset, running
 from vaurien.events import Closed, Failed
 from vaurien.model import Address, Fault, Policy, Stream
 
@@ -83,7 +83,7 @@ def test_a_backend_that_was_sent_half_a_head_is_not_kept() -> None:
         with pair(proxy, listening) as (client, server):
             client.sendall(b"GET /half HT")
             client.shutdown(socket.SHUT_WR)
-            server.settimeout(5)
+            server.settimeout(PATIENCE)
             assert read(server, 12) == b"GET /half HT"
             assert server.recv(1) == b""
 
@@ -138,14 +138,16 @@ def test_answers_of_our_own_are_bounded_while_a_hook_waits() -> None:
 
 def test_a_connection_ends_while_bytes_from_a_delay_line_are_in_a_hook_that_never_returns() -> None:
     late = Fault(name="late", behavior="latency", options={"latency": 1}, stream=Stream.UPSTREAM)
-    frozen = Fault(name="frozen", behavior="freeze", stream=Stream.UPSTREAM)
-    with backend() as listening, running(listening.getsockname(), "", late, frozen) as proxy:
+    frozen = Fault(name="frozen", behavior="freeze", match={"method": "GET"}, stream=Stream.UPSTREAM)
+    request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    plain = {"protocol": "http", "protocol_options": {"overwrite_host_header": False}}
+    with backend() as listening, running(listening.getsockname(), "", late, frozen, **plain) as proxy:
         with pair(proxy, listening) as (client, server):
-            client.sendall(b"hello")
+            client.sendall(request)
             while not proxy.call(lambda: [active.name for active in _waiting(proxy)] == ["frozen"]):
                 pass
             proxy.call(lambda: proxy.proxy.close_connection(1))
-            assert read(server, 5) == b"hello"
+            assert read(server, len(request)) == request
             assert client.recv(1) == server.recv(1) == b""
         assert proxy.events.wait(Closed)[0].end == "closed by control"
 

@@ -8,12 +8,13 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 LANES = {
     "direct": [],
@@ -36,8 +37,13 @@ class Program:
         return f"{self.host}:{self.port}"
 
     @property
-    def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+    def descriptors(self) -> Counter[str]:
+        """How many of each kind it has: sockets, pipes…"""
+        kinds: Counter[str] = Counter()
+        for link in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                kinds[os.readlink(link).partition(":")[0]] += 1
+        return kinds
 
     @property
     def threads(self) -> int:

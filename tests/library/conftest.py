@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.running import Echo
+from tests.running import PATIENCE, Echo
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def nobody():
 def connect():
     """Connects to a proxy: a socket that gives up after a while, and is closed at the end of the test."""
     with contextlib.ExitStack() as stack:
-        yield lambda proxy: stack.enter_context(socket.create_connection((proxy.host, proxy.port), timeout=10))
+        yield lambda proxy: stack.enter_context(socket.create_connection((proxy.host, proxy.port), timeout=PATIENCE))
 
 
 def says(client, text=b"hello"):

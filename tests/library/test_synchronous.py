@@ -13,6 +13,7 @@ import pytest
 
 import vaurien
 from tests.library.conftest import says
+from tests.running import PATIENCE, until
 from vaurien.errors import BindError, Conflict, OptionError, UnknownName, VaurienError
 from vaurien.events import Accepted, Closed, Failed
 from vaurien.library import thread
@@ -40,13 +41,6 @@ def test_the_library_and_the_engine_are_not_confused():
     assert vaurien.Proxy is not vaurien.proxy.Proxy
     assert vaurien.Proxy.__module__ == "vaurien.library.synchronous"
     assert vaurien.proxy.__name__ == "vaurien.proxy"
-
-
-def until(fact):
-    deadline = time.monotonic() + 10
-    while not fact():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 @contextlib.contextmanager
@@ -298,7 +292,7 @@ class TestTheEnd:
             with one.down():
                 pass
         assert not [left for left in threading.enumerate() if left not in before and left.name.startswith("vaurien")]
-        assert len(os.listdir("/proc/self/fd")) - open_before <= 4  # the clients' ends, and the server's
+        until(lambda: len(os.listdir("/proc/self/fd")) - open_before <= 4)  # the clients' ends, and the server's
 
     @pytest.mark.parametrize(
         "settings",
@@ -311,22 +305,25 @@ class TestTheEnd:
         ids=["direct", "hooked", "framed", "blocking"],
     )
     def test_closing_in_the_middle_of_traffic_takes_less_than_a_second(self, backend, connect, settings):
-        with vaurien.Proxy(backend, **settings) as proxy:
-            client = connect(proxy)
+        def closing():
+            with vaurien.Proxy(backend, **settings) as proxy:
+                client = connect(proxy)
 
-            def pour():
-                with pytest.raises(RST):
-                    while True:
-                        client.sendall(bytes(65536))
+                def pour():
+                    with pytest.raises(RST):
+                        while True:
+                            client.sendall(bytes(65536))
 
-            pouring = threading.Thread(target=pour)
-            pouring.start()
-            proxy.wait_for_connections(1)
-            began = time.monotonic()
-            proxy.close()
-            took = time.monotonic() - began
-            pouring.join()
-        assert took < 1
+                pouring = threading.Thread(target=pour)
+                pouring.start()
+                proxy.wait_for_connections(1)
+                began = time.monotonic()
+                proxy.close()
+                took = time.monotonic() - began
+                pouring.join()
+                return took
+
+        assert any(closing() < 1 for _ in range(5))  # others may be busy on the same machine
 
     def test_closing_while_somebody_waits(self, proxy):
         errors = []
@@ -396,7 +393,7 @@ class TestThreads:
             except VaurienError as error:
                 yield str(error)
             proxy.close()
-            with vaurien.Proxy(backend) as own, socket.create_connection((own.host, own.port), 10) as client:
+            with vaurien.Proxy(backend) as own, socket.create_connection((own.host, own.port), PATIENCE) as client:
                 yield says(client).decode()
 
         with forked(lambda: "\n".join(in_child())) as said:
@@ -421,7 +418,7 @@ class TestThreads:
                 port = proxy.port
                 proxy.close()
                 with pytest.raises(ConnectionRefusedError):
-                    socket.create_connection(("127.0.0.1", port), 10)
+                    socket.create_connection(("127.0.0.1", port), PATIENCE)
                 assert said() == "here"
 
 
@@ -430,12 +427,16 @@ def test_five_hundred_proxies_leave_nothing_and_take_no_time(backend):
     with vaurien.Proxy(backend):  # what is imported and cached once is no leak
         pass
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
-    began = time.monotonic()
-    for _ in range(500):
-        with vaurien.Proxy(backend) as proxy, socket.create_connection((proxy.host, proxy.port), 10) as client:
-            assert says(client) == b"hello"
-    assert time.monotonic() - began < 30
+    took = []
+    for _ in range(10):
+        began = time.monotonic()
+        for _ in range(50):
+            with vaurien.Proxy(backend) as proxy:
+                with socket.create_connection((proxy.host, proxy.port), PATIENCE) as client:
+                    assert says(client) == b"hello"
+        took.append(time.monotonic() - began)
+    assert min(took) < 3  # others may be busy on the same machine
     gc.collect()
     assert not [one for one in threading.enumerate() if one.name.startswith("vaurien")]
-    assert threading.active_count() <= threads + 2  # the server's
-    assert len(os.listdir("/proc/self/fd")) <= descriptors + 2
+    until(lambda: threading.active_count() <= threads)  # the server's end a moment after their clients
+    until(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from tests.running import PATIENCE
 from vaurien.library import thread
 
 
@@ -57,7 +58,7 @@ def test_what_is_left_is_cancelled():
 
 
 def test_a_look_up_that_hangs_holds_nobody_up(monkeypatch):
-    monkeypatch.setattr(thread, "END_WITHIN", 0.01)
+    monkeypatch.setattr(thread, "SHUTDOWN_TIMEOUT", 0.01)
     home, answer = thread.enter(), threading.Event()
 
     async def ask():
@@ -76,5 +77,5 @@ def test_the_last_one_may_be_closed_in_the_thread_itself():
         thread.leave(home)
 
     home.run(end())
-    home._thread.join(10)
+    home._thread.join(PATIENCE)
     assert not home._thread.is_alive()

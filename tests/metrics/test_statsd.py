@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.running import PATIENCE
 from vaurien.errors import OptionError
 from vaurien.events import Accepted, Chosen, Closed, Failed, Injected
 from vaurien.metrics.statsd import Statsd
@@ -21,7 +22,7 @@ INJECTED = Injected(proxy="web", at=0, connection=1, fault="delay", exchange=1)
 def server():
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as receiver:
         receiver.bind(("127.0.0.1", 0))
-        receiver.settimeout(10)
+        receiver.settimeout(PATIENCE)
         yield receiver
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from tests.protocols.pairing import Pairing
+from tests.protocols.servers import PATIENCE
 from vaurien.framing import Framing
 
 
@@ -37,7 +38,7 @@ class Relay:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:  # grows while the accepting thread, which is the first, runs
-            thread.join(30)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
         self._listener.close()
         if self._failures and error is None:
@@ -54,8 +55,8 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            backend = socket.create_connection(self._backend, timeout=30)
-            client.settimeout(30)
+            backend = socket.create_connection(self._backend, timeout=PATIENCE)
+            client.settimeout(PATIENCE)
             self._clients.append(client)
             pairing = Pairing(self._framer())
             self.pairings.append(pairing)
@@ -67,7 +68,7 @@ class Relay:
         with client, backend:
             up.start()
             self._pump(False, backend, client, pairing, lock)
-            up.join(30)
+            up.join(PATIENCE)
 
     def _pump(
         self, to_backend: bool, source: socket.socket, target: socket.socket, pairing: Pairing, lock: threading.Lock

@@ -8,6 +8,9 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 
+PATIENCE = 60.0
+"""Seconds that a program may take to listen, or to end."""
+
 Address = tuple[str, int]
 
 
@@ -19,18 +22,18 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(command: Sequence[str], address: Address) -> Iterator[Address]:
-    """Start *command* and wait, ten seconds at most, until it listens at *address*."""
+    """Start *command* and wait until it listens at *address*."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         _await(process, address)
         yield address
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
 
 
 def _await(process: subprocess.Popen[bytes], address: Address) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             socket.create_connection(address, timeout=1).close()

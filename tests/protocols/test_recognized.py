@@ -1,4 +1,4 @@
-"""Messages that are told at a glance, and those that must be read because earlier ones have a say in them."""
+"""Messages that are recognized as a whole, and those that must be read because earlier ones have a say in them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_usual_messages_are_recognized_as_what_they_are(protocol: Protocol, 
     for _ in range(2):
         assert framer.recognize(True, said) is not None
         assert framer.recognize(False, answer) is not None
-        assert framer.quiet
+        assert framer.idle
     check_framing(protocol, [(True, said), (False, answer)] * 2)
 
 
@@ -121,7 +121,7 @@ def test_an_unusual_message_of_http_is_read(odd: Segment) -> None:
 @pytest.mark.parametrize("said", [b"HEAD / HTTP/1.1\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n"])
 def test_a_response_without_the_body_that_it_announces_is_read(said: bytes) -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
-    transcribe(Http(), [(True, ASK), (False, answer)], calm=True)
+    transcribe(Http(), [(True, ASK), (False, answer)], recognizing=True)
     framer = Http().framer()
     framer.feed(True, said)
     assert framer.recognize(False, answer) is None

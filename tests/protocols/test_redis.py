@@ -379,12 +379,12 @@ def test_a_multi_that_does_not_reach_the_backend_begins_nothing() -> None:
 def test_a_connection_in_a_state_of_its_own_is_not_quiet(asked: bytes, answer: bytes) -> None:
     framing = Redis().framer()
     framing.feed(True, GET)
-    assert not framing.quiet
+    assert not framing.idle
     framing.feed(False, VALUE)
-    assert framing.quiet
+    assert framing.idle
     framing.feed(True, asked)
     framing.feed(False, answer)
-    assert not framing.quiet
+    assert not framing.idle
 
 
 def test_an_error_of_what_is_not_known() -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaurien.config.timeline import Schedule, Step
+from vaurien.config.schedule import Schedule, Step
+from vaurien.errors import BindError
 from vaurien.model import Fault, Mix, Policy
-from vaurien.scenario.player import Player
+from vaurien.scenario.player import FailedStep, Player
 from vaurien.testing import VirtualClock
 
 
@@ -121,3 +124,47 @@ def test_every_step_is_played_once_a_round_at_its_time(times, rest, repeat):
     Player(Schedule(steps, length, repeat), {"a": Watched(clock)}, clock).start()
     clock.advance(1e6)
     assert seen == [(n * length + at, number + 1) for n in range(repeat) for number, at in enumerate(times)]
+
+
+class Refusing(Proxy):
+    """Cannot be changed at the second of 102."""
+
+    def set_policy(self, policy):
+        if self._clock.now() == 102.0:
+            raise BindError("no")
+        super().set_policy(policy)
+
+
+def test_a_step_that_fails_is_told_and_the_next_one_comes(clock):
+    told, failures = [], []
+    refusing, other = Refusing(clock), Proxy(clock)
+    Player(Schedule(STEPS, 5.0), {"a": refusing, "b": other}, clock, [told.append], failures.append).start()
+    clock.advance(200.0)
+    assert refusing.seen == [(100.0, "a"), (105.0, "")]
+    assert other.seen == [(100.0, "a"), (102.0, "a b"), (105.0, "b")]
+    assert failures == [FailedStep(step=2, at=2.0, round=1, source="", proxy="a", error="no")]
+    [event] = told
+    assert (event.proxy, event.connection, event.where, event.error) == ("a", 0, "step 2 at 2 s", "no")
+
+
+def test_what_takes_a_while_may_fail_too():
+    """As a change of a proxy does whose connections are in workers."""
+    failures = []
+
+    class Slow:
+        policy = Policy()
+
+        def set_policy(self, policy):
+            return asyncio.get_running_loop().create_task(self._set())
+
+        async def _set(self):
+            await asyncio.sleep(0)
+            raise BindError("late")
+
+    async def play():
+        Player(Schedule(STEPS[:1], 1.0), {"a": Slow()}, VirtualClock(), failed=failures.append).start()
+        for _ in range(4):
+            await asyncio.sleep(0)
+
+    asyncio.run(play())
+    assert [(one.step, one.error) for one in failures] == [(1, "late")]

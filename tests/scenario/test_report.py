@@ -3,15 +3,17 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 
+import msgspec
 import pytest
 
 from vaurien import __version__
 from vaurien.config import fault
-from vaurien.config.timeline import Schedule, Step
+from vaurien.config.schedule import Schedule, Step
 from vaurien.errors import OptionError
 from vaurien.events import Closed, Delayed, Injected
 from vaurien.model import Address, Mix, Policy, ProxyConfig
 from vaurien.scenario import report
+from vaurien.scenario.player import FailedStep
 from vaurien.scenario.tally import Tally
 
 CONFIG = ProxyConfig(
@@ -52,6 +54,7 @@ def test_json_has_all_of_it(made):
         "duration": 1.5,
         "seed": "7",
         "steps": 2,
+        "failed_steps": [],
         "version": __version__,
     }
     assert [(one["name"], one["told"], one["hits"]) for one in proxy.pop("faults")] == [
@@ -97,6 +100,29 @@ def test_junit_is_for_build_servers(made, status, failures):
     assert latency.findtext("system-out") == "1 hits on 1 connections, 1 delays of 0.100 s"
     assert cut.get("name") == "reset_peer name=cut match.path='a|<b>'"
     assert cut.find("skipped").get("message") == "never acted"
+
+
+def test_a_step_that_failed_is_in_all_of_them(made):
+    failed = FailedStep(2, 0.5, 3, "chaos.toml line 9", "web", "port <8000> is taken")
+    told = msgspec.structs.replace(made(), failed_steps=(failed,))
+    assert json.loads(report.json(told))["failed_steps"] == [msgspec.to_builtins(failed)]
+    said = "**step 2 of chaos.toml line 9 at 0.5 s failed** on web, in round 3: port <8000> is taken"
+    assert said in report.markdown(told)
+    suite = ET.fromstring(report.junit(told))
+    *_, case = suite.findall("testcase")
+    assert (suite.get("tests"), suite.get("failures")) == ("6", "1")
+    assert (case.get("classname"), case.get("name")) == (
+        "vaurien.web",
+        "step 2 of chaos.toml line 9 at 0.5 s, round 3",
+    )
+    assert case.find("failure").get("message") == "port <8000> is taken"
+
+
+def test_a_run_with_a_failed_step_is_no_success(made):
+    failed = FailedStep(2, 0.5, 1, "", "web", "taken")
+    for status, with_failure in ((0, 3), (1, 1)):
+        assert made(status).exit_status == status
+        assert msgspec.structs.replace(made(status), failed_steps=(failed,)).exit_status == with_failure
 
 
 def test_the_ending_of_the_file_says_how():

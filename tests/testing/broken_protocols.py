@@ -46,19 +46,19 @@ class Lines(Framer):
         word, _, key = line.strip().partition(b" ")
         if word not in (b"get", b"mute"):
             raise ParseError(f"not a request: {line!r}")
-        return Head(True, {"key": key.decode(errors="replace")}, answered=word == b"get", alone=True)
+        return Head(True, {"key": key.decode(errors="replace")}, answered=word == b"get", self_contained=True)
 
     def responses(self, read: Reader) -> Frames:
         while (yield from read.peek(1)):
             word, _, size = (yield from read.line(1000)).strip().partition(b" ")
             if word not in (b"ok", b"err") or (word == b"ok" and not size.isdigit()):
                 raise ParseError(f"not a response: {word!r}")
-            yield Head(False, alone=bool(self.waiting and self.waiting[0].alone))
+            yield Head(False, self_contained=bool(self.waiting and self.waiting[0].self_contained))
             if word == b"ok":
                 yield from read.skip(int(size[:18]))
             yield Step.END
 
-    def glance(self, to_backend: bool, data: bytes) -> Head | None:
+    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
         whole = to_backend and data.startswith(b"get ") and data.find(b"\n") == len(data) - 1
         head = self.head(data) if whole and len(data) <= 1000 else None
         if head is not None:
@@ -261,7 +261,7 @@ class Careless(Lines):
 class Blind(Lines):
     """Takes all requests for something that belongs to no exchange."""
 
-    def glance(self, to_backend: bool, data: bytes) -> Head | None:
+    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
         return None
 
     def requests(self, read: Reader) -> Frames:
@@ -300,23 +300,21 @@ class Endless(Lines):
             yield self.head((yield from read.line(1000)))
 
 
-@framed(
-    "Glances: law 6, on glances: .*recognized where it can be|Glances: law 6, on glances: .*each message for itself"
-)
-class Glances(Lines):
-    """Sees something else at a glance than when it reads."""
+@framed("Mistakes: law 6, on recognition: .*(recognized where it can be|each message for itself)")
+class Mistakes(Lines):
+    """Sees something else in a whole message than when it reads."""
 
-    def glance(self, to_backend: bool, data: bytes) -> Head | None:
-        head = super().glance(to_backend, data)
-        return Head(True, {"key": "?"}, alone=True, data=data) if head else None
+    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
+        head = super().parse_whole(to_backend, data)
+        return Head(True, {"key": "?"}, self_contained=True, data=data) if head else None
 
 
 @framed("Stumbles: law 1: UnicodeDecodeError was raised at .*recognized")
 class Stumbles(Lines):
-    """Raises at a glance."""
+    """Raises where it should say that it does not know."""
 
-    def glance(self, to_backend: bool, data: bytes) -> Head | None:
-        return super().glance(to_backend, data) if data.decode("ascii") else None
+    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
+        return super().parse_whole(to_backend, data) if data.decode("ascii") else None
 
 
 @framed("Shares: connections share no state: .*on connection 1 of two at a time")
@@ -333,7 +331,7 @@ class Shares(Lines):
         head = super().head(line)
         return Head(True, {"key": f"{next(self.count)}"}, answered=head.answered)
 
-    def glance(self, to_backend: bool, data: bytes) -> Head | None:
+    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
         return None
 
 
@@ -359,7 +357,7 @@ class Waits(Lines):
 class Undeclared(Lines):
     def head(self, line: bytes) -> Head:
         head = super().head(line)
-        return Head(True, {"word": "get"}, answered=head.answered, alone=True)
+        return Head(True, {"word": "get"}, answered=head.answered, self_contained=True)
 
 
 @broken("Unfinished: the error by chance for b'get a.n' is .*: not 1 whole response, but 0 heads and 0 ends")

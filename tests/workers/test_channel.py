@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from tests.running import PATIENCE
 from vaurien.workers.channel import Channel
 
 
@@ -26,7 +27,7 @@ class End:
         self._news.set()
 
     async def messages(self, count):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(self.got) < count:
                 self._news.clear()
                 await self._news.wait()
@@ -104,7 +105,7 @@ def test_flush_waits_until_the_other_end_has_it():
             channel.flush()
             assert channel.unsent == 0
             channel.close()
-            reader.join(10)
+            reader.join(PATIENCE)
         assert size <= sum(map(len, got)) <= size + 5
 
     asyncio.run(play())
@@ -116,7 +117,7 @@ def test_the_other_end_learns_of_the_end(play):
         one.channel.close()
         one.channel.close()
         one.channel.send(b"never")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await other.lost.wait()
         assert other.got == [(b"last words", [])]
         other.channel.send(b"nobody hears")

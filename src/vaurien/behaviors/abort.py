@@ -1,4 +1,4 @@
-"""The answer is lost."""
+"""Close the connection when the backend answers, without the answer."""
 
 from __future__ import annotations
 

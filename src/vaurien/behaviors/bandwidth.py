@@ -1,4 +1,4 @@
-"""A narrow line."""
+"""Limit the rate at which bytes pass."""
 
 from __future__ import annotations
 

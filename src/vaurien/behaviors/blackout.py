@@ -1,4 +1,4 @@
-"""The connection is closed in the client's face."""
+"""Close the client's connection at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Few large pieces."""
+"""Gather small writes into large ones."""
 
 from __future__ import annotations
 

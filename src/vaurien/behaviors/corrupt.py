@@ -1,4 +1,4 @@
-"""Bytes that changed on the way."""
+"""Change bytes at random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wait before, or after, the backend is asked."""
+"""Wait once per exchange."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The acknowledgement is lost."""
+"""Swallow the response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing happens. `Dummy` is the base class of the original's behaviors, where plugins import it from."""
+"""Do nothing. `Dummy` is the base class of the original's behaviors, where plugins import it from."""
 
 from __future__ import annotations
 

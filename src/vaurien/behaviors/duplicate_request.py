@@ -1,4 +1,4 @@
-"""Asked twice."""
+"""Send a request twice."""
 
 from __future__ import annotations
 

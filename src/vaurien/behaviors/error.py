@@ -1,4 +1,4 @@
-"""An error in the backend's own language instead of the answer."""
+"""Answer with an error of the proxy's protocol."""
 
 from __future__ import annotations
 

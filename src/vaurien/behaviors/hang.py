@@ -1,4 +1,4 @@
-"""A backend that listens and never answers."""
+"""Take the request and never answer it."""
 
 from __future__ import annotations
 

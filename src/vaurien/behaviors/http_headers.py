@@ -1,4 +1,4 @@
-"""Other headers."""
+"""Set and remove headers of HTTP messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An HTTP status of one's choice."""
+"""Answer an HTTP request with a given status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes that nobody sent."""
+"""Put bytes into the stream."""
 
 from __future__ import annotations
 

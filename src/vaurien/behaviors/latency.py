@@ -1,4 +1,4 @@
-"""Everything arrives later."""
+"""Delay every chunk, with jitter."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _QUANTILES: Mapping[str, Callable[[float], float]] = {
 class Latency(Behavior, frozen=True):
     """Let every chunk leave *latency* milliseconds after it arrived, give or take *jitter*.
 
-    Both peers see a longer way between them: bytes come late, complete and in order, and the end of the stream behind
-    them; an end that comes when nothing is under way is passed on at once. Throughput is not limited: chunks are under
-    way together, up to 32 MiB in each direction. A chunk that is drawn a shorter delay than the one before it does not
-    overtake it.
+    Both peers see a longer way between them: bytes come late, complete and in order, and so does the end of the stream,
+    which is drawn a delay like any chunk (Toxiproxy passes it on at once). Resets are not delayed. Throughput is not
+    limited: chunks are under way together, up to 32 MiB in each direction. A chunk that is drawn a shorter delay than
+    the one before it does not overtake it. When the fault is removed, all that is under way arrives at once.
 
     What *jitter* is depends on the *distribution*. ``uniform``: the delay is at most that much longer or shorter, as in
     Toxiproxy. ``normal``: it is the standard deviation. ``exponential`` and ``pareto`` (Lomax, of shape 3: rarely, but
@@ -43,7 +43,17 @@ class Latency(Behavior, frozen=True):
 
     async def on_data(self, link: Link, data: bytes) -> None:
         """Let it leave later."""
-        await link.send(data, after=max(0.0, self.latency + self._deviation(link)) / 1000)
+        await link.send(data, after=self._delay(link))
+
+    async def on_eof(self, link: Link) -> None:
+        """Let the end leave later, too."""
+        wait = link.arrived_at + self._delay(link) - link.now()
+        if wait > 0:
+            await link.sleep(wait)
+
+    def _delay(self, link: Link) -> float:
+        """Seconds that what is at hand takes."""
+        return max(0.0, self.latency + self._deviation(link)) / 1000
 
     def _deviation(self, link: Link) -> float:
         """Milliseconds more, or less, than *latency* this time."""

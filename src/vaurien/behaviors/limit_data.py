@@ -1,4 +1,4 @@
-"""So much, and no more."""
+"""Close the connection after a number of bytes."""
 
 from __future__ import annotations
 

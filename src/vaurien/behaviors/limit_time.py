@@ -1,4 +1,4 @@
-"""A connection that does not last."""
+"""Close the connection after a time."""
 
 from __future__ import annotations
 

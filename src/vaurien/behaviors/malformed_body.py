@@ -1,4 +1,4 @@
-"""A body that is not what it says it is."""
+"""Break what says where an HTTP response's body ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing happens."""
+"""Do nothing, under the name that Toxiproxy has for it."""
 
 from __future__ import annotations
 

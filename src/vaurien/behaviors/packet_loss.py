@@ -1,4 +1,4 @@
-"""What lost packets do to a stream."""
+"""Do to a stream what lost packets do to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class PacketLoss(Behavior, frozen=True):
     A proxy cannot lose packets, only bytes, and a TCP stream never lacks bytes: its sender sends a lost segment again
     after a time-out. So that is what the peers see. Of the segments of 1460 bytes a share of *loss_rate* is lost; such
     a segment arrives *rto* milliseconds later, when it is lost again, twice as long after that, and so on (RFC 6298).
-    The stream stops meanwhile, then comes in a burst. No byte is deleted, and the order is kept.
+    The stream stops meanwhile, then comes in a burst. No byte is deleted, and the order is kept. The end of the stream
+    is a segment, too, and may be lost like others.
 
     Loss comes in bursts with a *correlation*: the chance that a segment is lost after a lost one is that much nearer to
     1, and after another that much nearer to 0 (Gilbert's model); the share of lost segments stays *loss_rate*.
@@ -45,6 +46,12 @@ class PacketLoss(Behavior, frozen=True):
                 await link.send(data[start:intact], after=late)
         if intact < len(data):
             await link.send(data[intact:] if intact else data)
+
+    async def on_eof(self, link: Link) -> None:
+        """Let a lost end be late."""
+        wait = link.arrived_at + self._late(link) - link.now()
+        if wait > 0:
+            await link.sleep(wait)
 
     def _late(self, link: Link) -> float:
         """Seconds that the next segment is late."""

@@ -1,4 +1,4 @@
-"""Nobody is at home."""
+"""Refuse connections: close the listening port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other words."""
+"""Replace a pattern in the stream."""
 
 from __future__ import annotations
 

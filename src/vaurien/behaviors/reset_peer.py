@@ -1,4 +1,4 @@
-"""The other side is gone, without a word."""
+"""Reset the connection (RST)."""
 
 from __future__ import annotations
 

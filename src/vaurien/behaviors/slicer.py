@@ -1,4 +1,4 @@
-"""Many small pieces."""
+"""Cut the stream into small pieces."""
 
 from __future__ import annotations
 

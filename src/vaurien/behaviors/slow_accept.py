@@ -1,4 +1,4 @@
-"""A backend that is slow to take calls."""
+"""Wait before the backend is dialled."""
 
 from __future__ import annotations
 

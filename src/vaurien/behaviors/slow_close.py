@@ -1,4 +1,4 @@
-"""The end comes late."""
+"""Delay the end of the connection."""
 
 from __future__ import annotations
 

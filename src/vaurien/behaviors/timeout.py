@@ -1,4 +1,4 @@
-"""No answer, then no connection."""
+"""Discard all data, then close the connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors at first, then none."""
+"""Fail the first exchanges, then none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Half an answer."""
+"""Close the connection in the middle of an HTTP response's body."""
 
 from __future__ import annotations
 

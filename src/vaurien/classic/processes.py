@@ -15,17 +15,17 @@ from typing import TypeAlias
 from vaurien.errors import BindError, UnknownName, VaurienError
 from vaurien.model import Address
 
-READY_WITHIN = 30.0
+READY_TIMEOUT = 30.0
 """Seconds a started proxy may take until it accepts connections, on a machine that is busy with tests."""
 
-STOPPED_WITHIN = 10.0
+STOP_TIMEOUT = 10.0
 """Seconds between SIGTERM and SIGKILL, the default of Docker's ``stop``."""
 
 _POLL = 0.02
 _LAST = 10
 """Lines of a proxy that did not start which an error shows: a traceback's interesting end."""
 
-Where: TypeAlias = tuple[str, int]
+HostAndPort: TypeAlias = tuple[str, int]
 
 _started: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -37,7 +37,7 @@ def start_proxy(
     backend_port: int = 8888,
     protocol: str = "tcp",
     http: bool = True,
-    warmup: float = READY_WITHIN,
+    warmup: float = READY_TIMEOUT,
     http_host: str = "localhost",
     http_port: int = 8080,
     options: Sequence[str] | None = None,
@@ -49,7 +49,7 @@ def start_proxy(
     """Start ``vaurien`` as a process, wait until it answers, and return its pid, for `stop_proxy`.
 
     *options* are further arguments of the command line. *warmup* is kept for the original's callers, where it was how
-    long to sleep: the wait ends when the proxy is ready, and may take `READY_WITHIN` seconds or *warmup*, if that is
+    long to sleep: the wait ends when the proxy is ready, and may take `READY_TIMEOUT` seconds or *warmup*, if that is
     longer. *port* is what the original's example calls *http_port*. Without *http* there is no interface to steer the
     proxy, and the one connection that finds out whether it is ready reaches the backend too.
 
@@ -63,10 +63,10 @@ def start_proxy(
     if http:
         command += ["--http", "--http-host", http_host, "--http-port", str(steered[1])]
     command += options or ()
-    return start(command, steered if http else (proxy_host, proxy_port), max(warmup, READY_WITHIN))
+    return start(command, steered if http else (proxy_host, proxy_port), max(warmup, READY_TIMEOUT))
 
 
-def start(command: Sequence[str], address: Where, within: float = READY_WITHIN) -> int:
+def start(command: Sequence[str], address: HostAndPort, within: float = READY_TIMEOUT) -> int:
     """Start *command* and return its pid as soon as *address* accepts connections. Errors as for `start_proxy`."""
     _must_be_free(address)
     process = subprocess.Popen(command, stderr=subprocess.PIPE)  # noqa: S603 - the caller's own arguments, and no shell
@@ -80,7 +80,7 @@ def start(command: Sequence[str], address: Where, within: float = READY_WITHIN) 
     return process.pid
 
 
-def _must_be_free(address: Where) -> None:
+def _must_be_free(address: HostAndPort) -> None:
     if _accepts(address):
         raise BindError(f"cannot listen on {Address(*address)}: something else accepts connections there")
 
@@ -96,7 +96,7 @@ class _Words:
 
     def last(self) -> str:
         """The last lines of a process that has ended."""
-        self._thread.join(STOPPED_WITHIN)
+        self._thread.join(STOP_TIMEOUT)
         return "".join(self._lines).strip()
 
     def _pass_on(self) -> None:
@@ -116,13 +116,13 @@ def stop_proxy(pid: int) -> None:
         raise UnknownName("proxy process", str(pid), map(str, _started))
     process.terminate()
     try:
-        process.wait(STOPPED_WITHIN)
+        process.wait(STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
 
 
-def _await(process: subprocess.Popen[bytes], address: Where, within: float, words: _Words) -> None:
+def _await(process: subprocess.Popen[bytes], address: HostAndPort, within: float, words: _Words) -> None:
     deadline = time.monotonic() + within
     while not _accepts(address):
         code = process.poll()
@@ -134,7 +134,7 @@ def _await(process: subprocess.Popen[bytes], address: Where, within: float, word
         time.sleep(_POLL)
 
 
-def _accepts(address: Where) -> bool:
+def _accepts(address: HostAndPort) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(address, timeout=1):
         return True
     return False

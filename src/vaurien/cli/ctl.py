@@ -15,13 +15,16 @@ from typing import Any
 import click
 
 from vaurien import __version__
-from vaurien.cli.asking import Commands, Control, asking, examples, pairs
+from vaurien.cli.ctl_context import Commands, Control, examples, pairs, pass_control
 from vaurien.cli.ctl_faults import fault
 from vaurien.client import Refused, Unreachable
 from vaurien.errors import VaurienError
 
 OK, REFUSED, BAD_INPUT, UNREACHABLE = 0, 1, 2, 3
 """Exit statuses: done, refused by the interface, not understood, nobody answers."""
+
+URL = "http://localhost:8080"
+"""Where ``vaurien --http`` offers its interface."""
 
 
 _EXAMPLES = examples(
@@ -32,6 +35,10 @@ _EXAMPLES = examples(
     "vaurienctl --host unix:/run/vaurien.sock events --proxy redis",
     "vaurienctl config > kept.json && vaurienctl config kept.json",
 )
+_STATUSES = (
+    "Exit status: 0 when it is done, 1 when the interface refused it, 2 when the command line is not understood, "
+    "3 when nobody answers."
+)
 
 
 @click.group(
@@ -39,16 +46,18 @@ _EXAMPLES = examples(
     cls=Commands,
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_EXAMPLES,
+    epilog=f"{_STATUSES}\n\n{_EXAMPLES}",
 )
-@click.option("--host", metavar="URL", help="Where the interface is: http://host:port, host:port or unix:/path.")
+@click.option(
+    "--host", metavar="URL", help=f"Where the interface is: http://host:port, host:port or unix:/path [default: {URL}]"
+)
 @click.option("--token-file", type=click.File(), envvar="VAURIEN_TOKEN_FILE", help="A file with the interface's token.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the interface says, as JSON.")
 @click.version_option(__version__, prog_name="vaurienctl")
 @click.pass_context
 def command(context: click.Context, host: str | None, token_file: Any, as_json: bool) -> None:
     """Steer running proxies. VAURIEN_URL and VAURIEN_TOKEN_FILE may be given instead of --host and --token-file."""
-    url = host or os.environ.get("VAURIEN_URL", "http://localhost:8080")
+    url = host or os.environ.get("VAURIEN_URL", URL)
     context.obj = Control(url, token_file.read().strip() if token_file else None, as_json)
 
 
@@ -69,7 +78,7 @@ def _also_host(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @command.command("list-behaviors")
 @_also_host
-@asking
+@pass_control
 def list_behaviors(control: Control) -> None:
     """List the behaviors of the first proxy."""
     behaviors = control.client.list_behaviors()
@@ -78,7 +87,7 @@ def list_behaviors(control: Control) -> None:
 
 @command.command("get-behavior")
 @_also_host
-@asking
+@pass_control
 def get_behavior(control: Control) -> None:
     """Show how the first proxy behaves."""
     control.show([{"behavior": control.client.get_behavior()}], "behavior")
@@ -88,7 +97,7 @@ def get_behavior(control: Control) -> None:
 @click.argument("name")
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @_also_host
-@asking
+@pass_control
 def set_behavior(control: Control, name: str, options: tuple[str, ...]) -> None:
     """Have the first proxy behave as NAME says."""
     control.client.set_behavior(name, **pairs(options))
@@ -98,7 +107,7 @@ def set_behavior(control: Control, name: str, options: tuple[str, ...]) -> None:
 
 
 @command.command("list")
-@asking
+@pass_control
 def list_proxies(control: Control) -> None:
     """List the proxies."""
     proxies = control.client.list_proxies()
@@ -107,7 +116,7 @@ def list_proxies(control: Control) -> None:
 
 @command.command("inspect")
 @click.argument("proxy")
-@asking
+@pass_control
 def inspect(control: Control, proxy: str) -> None:
     """Show everything about a proxy."""
     control.show(control.client.get_proxy(proxy))
@@ -117,9 +126,9 @@ def inspect(control: Control, proxy: str) -> None:
 @click.argument("name")
 @click.option("--listen", help="Where clients connect [default: a free port of 127.0.0.1]")
 @click.option("--backend", required=True, help="The server behind it, host:port.")
-@click.option("--protocol", help="What the two speak.")
-@click.option("--mix", help="Such as 20:delay,10:error.")
-@asking
+@click.option("--protocol", help="What the two speak [default: tcp]")
+@click.option("--mix", help="Percent and name of each behavior, such as 20:delay,10:error.")
+@pass_control
 def create(control: Control, /, **given: Any) -> None:
     """Create a proxy called NAME."""
     proxy = control.client.create_proxy(**{name: value for name, value in given.items() if value is not None})
@@ -128,6 +137,7 @@ def create(control: Control, /, **given: Any) -> None:
 
 @command.command(
     "update",
+    short_help="Change fields of a proxy.",
     epilog=examples(
         "vaurienctl update redis backend=localhost:6381 timeout=2",
         "vaurienctl update redis 'protocol_options={\"keep_alive\": true}'",
@@ -135,7 +145,7 @@ def create(control: Control, /, **given: Any) -> None:
 )
 @click.argument("proxy")
 @click.argument("fields", nargs=-1, required=True, metavar="FIELD=VALUE...")
-@asking
+@pass_control
 def update(control: Control, proxy: str, fields: tuple[str, ...]) -> None:
     """Change what is given of a proxy: a field of what `inspect` shows."""
     given = pairs(fields)
@@ -146,7 +156,7 @@ def update(control: Control, proxy: str, fields: tuple[str, ...]) -> None:
 
 @command.command("toggle")
 @click.argument("proxy")
-@asking
+@pass_control
 def toggle(control: Control, proxy: str) -> None:
     """Switch a proxy off, or on again."""
     enabled = control.client.get_proxy(proxy)["enabled"]
@@ -155,7 +165,7 @@ def toggle(control: Control, proxy: str) -> None:
 
 @command.command("delete")
 @click.argument("proxy")
-@asking
+@pass_control
 def delete(control: Control, proxy: str) -> None:
     """Delete a proxy."""
     control.client.delete_proxy(proxy)
@@ -163,7 +173,7 @@ def delete(control: Control, proxy: str) -> None:
 
 @command.command("connections")
 @click.argument("proxy")
-@asking
+@pass_control
 def connections(control: Control, proxy: str) -> None:
     """List a proxy's open connections."""
     found = control.client.list_connections(proxy)
@@ -176,27 +186,27 @@ command.add_command(fault)
 
 
 @command.command("reset")
-@asking
+@pass_control
 def reset(control: Control) -> None:
     """Switch all proxies on, and take all mixes and faults away."""
     control.client.reset()
 
 
-@command.command("events")
+@command.command("events", short_help="Follow events, one JSON object a line.")
 @click.option("--proxy", help="Only of this proxy.")
 @click.option("--since", type=int, help="Only after the event of this number.")
-@asking
+@pass_control
 def events(control: Control, proxy: str | None, since: int | None) -> None:
-    """Follow what happens, a JSON object a line; what is remembered comes first."""
+    """Follow events, one JSON object a line; those that are remembered come first."""
     for event in control.client.events(proxy=proxy, since=since):
         click.echo(json.dumps(event))
 
 
-@command.command("config")
+@command.command("config", short_help="Print all proxies as JSON, or replace them by those of a file.")
 @click.argument("file", required=False, type=click.File())
-@asking
+@pass_control
 def config(control: Control, file: Any) -> None:
-    """Print all proxies as JSON; or have exactly those of FILE, written so (- is standard input)."""
+    """Print all proxies as JSON, or replace them by those of FILE, which has the same form (- is standard input)."""
     if file is None:
         click.echo(json.dumps(control.client.get_config(), indent=2))
         return

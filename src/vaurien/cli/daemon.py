@@ -14,18 +14,19 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 
+from starlette.types import ASGIApp
+
 from vaurien import __version__
-from vaurien.cli import spreading
+from vaurien.cli import hubs
 from vaurien.cli.go_flags import GoFlag, HelpWanted, parse, usage
 from vaurien.cli.proxies_file import ProxiesFile
 from vaurien.cli.reloading import at_hangup
-from vaurien.cli.serve import on_signals
+from vaurien.cli.runner import on_signals
 from vaurien.cli.state import StateFile
 from vaurien.config import declared
 from vaurien.control import security, toxiproxy
-from vaurien.control.answers import App
 from vaurien.control.app import app
-from vaurien.control.events import Recent
+from vaurien.control.events import RecentEvents
 from vaurien.control.server import Server
 from vaurien.engine import loop
 from vaurien.errors import ConfigError, PartlyDone, VaurienError
@@ -106,7 +107,7 @@ class Daemon:
         self._strict = bool(values.get("strict"))
         self._token = security.read_token(str(values["token-file"])) if values.get("token-file") else None
         self._log = Log(_LEVELS.get(os.environ.get("LOG_LEVEL", "").lower(), "info"))
-        self._recent = Recent()
+        self._recent = RecentEvents()
         self._state = StateFile(str(values["state"])) if values.get("state") else None
         self._observers: list[Observer] = [self._log, self._recent, *([self._state] if self._state else [])]
         self._workers = _workers(str(values["workers"]))
@@ -121,7 +122,7 @@ class Daemon:
             closing.callback(self._log.close)
             lag = LoopLag()
             closing.callback(lag.close)
-            async with spreading.hub(self._workers, self._observers, source="-workers") as self._hub:
+            async with hubs.open_hub(self._workers, self._observers, source="-workers") as self._hub:
                 await self._serve(Server(self._app(lag), self._listen), stop)
 
     async def _serve(self, server: Server, stop: asyncio.Event) -> None:
@@ -145,7 +146,7 @@ class Daemon:
             remedy = "-token-file" if self._program == OURS else f"`{OURS} -token-file FILE`"
             self._say(security.warning(address, remedy))
 
-    def _app(self, lag: LoopLag) -> App:
+    def _app(self, lag: LoopLag) -> ASGIApp:
         metrics = self._metrics(lag)
         if self._program == OURS:
             return app(

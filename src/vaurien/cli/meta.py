@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import click
 
 from vaurien import __version__
-from vaurien.control.answers import BODY_LIMIT
+from vaurien.control.responses import BODY_LIMIT
 from vaurien.control.security import Guard, Refusal, exposed
 from vaurien.errors import BindError, VaurienError
 from vaurien.model import Address
@@ -164,7 +164,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Say nothing: paths are their users' business."""
 
 
-@click.command("meta-vaurien", context_settings={"show_default": True})
+@click.command(
+    "meta-vaurien",
+    context_settings={"show_default": True, "help_option_names": ["-h", "--help"]},
+    epilog="For example: meta-vaurien --port 9998, and then curl http://localhost:9998/8001/behavior",
+)
 @click.option("--host", default="localhost", help="Where to listen, and where the servers are.")
 @click.option("--port", default=9998, type=click.IntRange(0, 65535), help="The port to listen on.")
 @click.version_option(__version__, prog_name="meta-vaurien")

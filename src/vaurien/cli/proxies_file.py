@@ -48,7 +48,7 @@ class ProxiesFile:
             if (setting.section, setting.name) in _OF_PROGRAM and not ours:
                 wanted = f"a flag of this program, or `vaurien --config {self.path} --http`"
                 raise ConfigError(f"{setting.source}: it has no effect here; expected {wanted}")
-        check.faults(configuration)
+        check.policies(configuration)
 
 
 _OF_PROGRAM = frozenset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vaurien.cli import run
+from vaurien.cli.configure import HELP, OK, configure
 from vaurien.errors import OptionError, VaurienError
 
 USAGE = """Usage: vaurien replay TRACE [OPTIONS]
@@ -12,28 +12,30 @@ USAGE = """Usage: vaurien replay TRACE [OPTIONS]
   Run a proxy as vaurien does, with the decisions that an earlier run wrote down with --trace FILE: the same faults hit
   the same connections and exchanges, in their order, whatever the seed. OPTIONS are those of vaurien, and are to be
   those of the earlier run; without --seed, what a fault draws for itself (how long, which byte) is as it was, too.
+
+  For example: vaurien replay trace.jsonl --config chaos.ini
 """
 
 
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run with *arguments*, those behind ``replay``; returns the exit status."""
-    if "--help" in arguments:
+    if HELP.intersection(arguments):
         print(USAGE, end="")
-        return run.OK
+        return OK
     if not arguments or arguments[0].startswith("-"):
         raise VaurienError(
             "replay: expected a trace's file first, such as: vaurien replay trace.jsonl --config chaos.ini"
         )
-    from vaurien.cli import serve, spreading
+    from vaurien.cli import hubs, runner
     from vaurien.engine.recorded import Recorded
     from vaurien.metrics import trace
 
     recording = trace.read(arguments[0])
-    configuration, _ = run.configure(["--seed", recording.seed, *arguments[1:]], variables)
-    spreading.refuse(configuration, "vaurien replay", "which worker has a connection cannot be repeated")
+    configuration, _ = configure(["--seed", recording.seed, *arguments[1:]], variables)
+    hubs.refuse_workers(configuration, "vaurien replay", "which worker has a connection cannot be repeated")
     if configuration.process.trace == arguments[0]:
         source = configuration.source("vaurien", "trace")
         raise OptionError("option trace", arguments[0], "another file than the one that is replayed", source)
     names = [config.name for config in configuration.proxies]
-    serve.run(configuration, recorded={name: Recorded(recording.decisions.get(name, ())) for name in names})
-    return run.OK
+    runner.run(configuration, recorded={name: Recorded(recording.decisions.get(name, ())) for name in names})
+    return OK

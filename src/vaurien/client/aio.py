@@ -10,7 +10,7 @@ from typing import Any
 
 from vaurien.client.base import Base, first, value_errors
 from vaurien.client.calls import Call
-from vaurien.client.transport import SILENCE, Events, Transport, events_target, refused
+from vaurien.client.transport import EVENTS_TIMEOUT, Events, Transport, events_target, refused
 
 _LONGEST = 2**20
 """Bytes of a line of a stream of events: more than any event has, and a bound."""
@@ -66,7 +66,7 @@ async def _lines(transport: Transport, target: str) -> AsyncGenerator[bytes, Non
         with contextlib.closing(writer):
             async with asyncio.timeout(transport.timeout):
                 await _ask(transport, target, reader, writer)
-            while line := await asyncio.wait_for(reader.readline(), SILENCE):
+            while line := await asyncio.wait_for(reader.readline(), EVENTS_TIMEOUT):
                 yield line
     except (OSError, TimeoutError, ValueError, IndexError) as error:  # the last two: what answers speaks no HTTP
         raise transport.unreachable(error) from error

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from vaurien.client.calls import Call
 from vaurien.errors import VaurienError
 
-SILENCE = 45.0
+EVENTS_TIMEOUT = 45.0
 """Seconds that a stream of events may say nothing: three times as long as the interface lets pass without a sign."""
 
 
@@ -73,7 +73,7 @@ class Transport:
             if response.status >= 400:
                 raise refused(response.status, response.read())
             if connection.sock is not None and target.startswith(EVENTS):
-                connection.sock.settimeout(SILENCE)
+                connection.sock.settimeout(EVENTS_TIMEOUT)
             yield response
         except (OSError, http.client.HTTPException) as error:
             raise self.unreachable(error) from error

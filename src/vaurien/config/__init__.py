@@ -7,6 +7,6 @@ and `assemble` converts what they hold and makes a `Configuration` of it. Nothin
 
 from vaurien.config.assemble import Configuration, Setting
 from vaurien.config.layers import Given, Key, Layer
-from vaurien.config.load import Survey, load, survey
+from vaurien.config.load import Sources, collect, load
 
-__all__ = ["Configuration", "Given", "Key", "Layer", "Setting", "Survey", "load", "survey"]
+__all__ = ["Configuration", "Given", "Key", "Layer", "Setting", "Sources", "collect", "load"]

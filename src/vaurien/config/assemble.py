@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from vaurien import options
-from vaurien.config import declared, fault, policy, timeline
+from vaurien.config import declared, fault, policy
 from vaurien.config.catalogue import Catalogue
 from vaurien.config.layers import Given, Layer, Section, converted
-from vaurien.config.proxies import Several
+from vaurien.config.proxies import ProxyTable
+from vaurien.config.schedule import Schedule, check_schedule, step_text
 from vaurien.config.selection import Options, Selection
-from vaurien.config.timeline import Schedule
 from vaurien.errors import OptionError
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
 
@@ -67,53 +67,74 @@ def assemble(
     catalogue: Catalogue,
     layer: Layer,
     warnings: tuple[str, ...],
-    several: Sequence[Several] = (),
+    proxy_tables: Sequence[ProxyTable] = (),
     schedule: Section | None = None,
 ) -> Configuration:
     """Everything that *layer* holds, its plugin sections being those that stand for a plugin. Raises `VaurienError`.
 
-    *several* are the proxies of a file that has more than the one that *layer* describes; then that one is none.
+    *proxy_tables* are those of a file that has any; then *layer* describes no proxy, but what they have in common.
     """
     if ("vaurien", "seed") not in layer:
         layer = {**layer, ("vaurien", "seed"): Given(str(secrets.randbits(32)), DRAWN)}
-    traffic = _own(declared.Traffic, "vaurien", layer)
-    connections = _own(declared.Connections, "vaurien", layer)
-    process = _own(declared.Process, "vaurien", layer)
-    http = _own(declared.Http, "vaurien", layer)
-    statsd = _own(declared.Statsd, "statsd", layer)
-    shares = mix(traffic.behavior, _source(layer, "behavior"))
-    selection = Selection(catalogue, traffic.protocol, shares, layer)
+    own = _OwnOptions.read(layer)
+    shares = mix(own.traffic.behavior, _source(layer, "behavior"))
+    selection = Selection(catalogue, own.traffic.protocol, shares, layer)
     faults = policy.with_sections(policy.read(layer, schedule), catalogue, selection.options)
-    warnings += tuple(_idle(selection, layer))
-    if process.sync:
-        warnings += (f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other",)
-    own = [("vaurien", group) for group in (traffic, faults.own, connections, process, http)] + [("statsd", statsd)]
-    tables = [_one_of_several(catalogue, one, faults, layer) for one in several]
-    proxies = tuple(config for config, _ in tables) or (_proxy(traffic, connections, selection, faults, layer),)
-    timeline.check(faults.schedule, {config.name: config.policy.faults for config in proxies})
+    tables = [_of_table(catalogue, one, faults, layer) for one in proxy_tables]
+    proxies = tuple(config for config, _ in tables) or (_proxy(own.traffic, own.connections, selection, faults, layer),)
+    check_schedule(faults.schedule, {config.name: config.policy.faults for config in proxies})
     return Configuration(
         proxies=proxies,
-        connections=connections,
-        process=process,
-        http=http,
-        statsd=statsd,
+        connections=own.connections,
+        process=own.process,
+        http=own.http,
+        statsd=own.statsd,
         plugins=selection.options,
         settings=(
-            *_own_settings(own, layer),
+            *_own_settings(own.groups(faults.own), layer),
             *_fault_settings("fault", faults.given),
             *_schedule_settings(faults),
             *(setting for _, settings in tables for setting in settings),
             *_plugin_settings(selection, layer),
         ),
         schedule=faults.schedule,
-        warnings=warnings,
+        warnings=(*warnings, *_without_effect(selection, own.process, layer)),
     )
 
 
-def _idle(selection: Selection, layer: Layer) -> Iterator[str]:
+class _OwnOptions(msgspec.Struct, frozen=True):
+    """The options of ``vaurien`` itself, but for faults, which presets and schedules give too."""
+
+    traffic: declared.Traffic
+    connections: declared.Connections
+    process: declared.Process
+    http: declared.Http
+    statsd: declared.Statsd
+
+    @classmethod
+    def read(cls, layer: Layer) -> _OwnOptions:
+        """Those that *layer* has, converted; the others have their defaults. Raises `OptionError`."""
+        return cls(
+            _own(declared.Traffic, "vaurien", layer),
+            _own(declared.Connections, "vaurien", layer),
+            _own(declared.Process, "vaurien", layer),
+            _own(declared.Http, "vaurien", layer),
+            _own(declared.Statsd, "statsd", layer),
+        )
+
+    def groups(self, faults: declared.Faults) -> list[tuple[str, Any]]:
+        """Each group and its section, in the order of `declared.GROUPS`."""
+        vaurien = (self.traffic, faults, self.connections, self.process, self.http)
+        return [*(("vaurien", group) for group in vaurien), ("statsd", self.statsd)]
+
+
+def _without_effect(selection: Selection, process: declared.Process, layer: Layer) -> Iterator[str]:
+    """A warning for each thing that was asked for and does nothing."""
     for name, hooks in selection.idle:
         fact = f"acts when a connection begins ({hooks}), and the mix is drawn for each exchange: it has no effect here"
         yield f"{_source(layer, 'behavior')}: {name} {fact}"
+    if process.sync:
+        yield f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other"
 
 
 def _proxy(
@@ -142,8 +163,8 @@ def _proxy(
     )
 
 
-def _one_of_several(
-    catalogue: Catalogue, one: Several, faults: policy.Faults, base: Layer
+def _of_table(
+    catalogue: Catalogue, one: ProxyTable, faults: policy.Faults, base: Layer
 ) -> tuple[ProxyConfig, list[Setting]]:
     """A ``[[proxy]]``, and its settings; it has no mix if nobody gives it one, the faults and the seed of all."""
     layer = {("vaurien", "behavior"): Given("", DEFAULT), ("vaurien", "seed"): base["vaurien", "seed"], **one.layer}
@@ -209,7 +230,7 @@ def _schedule_settings(faults: policy.Faults) -> Iterator[Setting]:
         for name in declared.Schedule.__struct_fields__:
             yield Setting("schedule", name, getattr(schedule, name), faults.played.get(name, DEFAULT))
     for number, step in enumerate(schedule.steps, 1):
-        yield Setting("step", str(number), timeline.text(step), step.source)
+        yield Setting("step", str(number), step_text(step), step.source)
 
 
 def _plugin_settings(selection: Selection, layer: Layer) -> Iterator[Setting]:

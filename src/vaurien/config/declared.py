@@ -60,7 +60,7 @@ class Connections(msgspec.Struct, frozen=True):
         Some | None, Option("Clients served at once, others wait; without it there is no limit")
     ] = None
     backlog: Annotated[Some, Option("Clients that may wait to be accepted")] = 8192
-    bufsize: Annotated[Some, Option("Bytes read at once")] = 8192
+    bufsize: Annotated[Some, Option("Bytes read at once while a behavior of an earlier release is in play")] = 8192
     pool_max_size: Annotated[Some, Option("Backend sockets that are kept for the next client")] = 100
     pool_timeout: Annotated[Duration, Option("Seconds that an idle backend socket is kept for the next client")] = 30.0
     grace: Annotated[Duration, Option("Seconds that live connections may take to end when the proxy is stopped")] = 10.0

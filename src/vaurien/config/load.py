@@ -19,10 +19,10 @@ def load(arguments: Layer, variables: Mapping[str, str], config: Given | None = 
     *config* names the file; without it ``VAURIEN_CONFIG`` may. Raises a `VaurienError` for the first thing that is
     wrong: the error names it, its value, where it came from and what would be right.
     """
-    return survey(arguments, variables, config).configuration(arguments)
+    return collect(arguments, variables, config).configuration(arguments)
 
 
-def survey(arguments: Layer, variables: Mapping[str, str], config: Given | None = None) -> Survey:
+def collect(arguments: Layer, variables: Mapping[str, str], config: Given | None = None) -> Sources:
     """Look at the sources, to know which plugins there are before flags for their options can be read.
 
     Of *arguments* only ``behavior`` and ``protocol`` matter here. Raises `VaurienError`, as `load` does.
@@ -30,9 +30,9 @@ def survey(arguments: Layer, variables: Mapping[str, str], config: Given | None 
     if config is None and variables.get(environment.CONFIG):
         config = Given(variables[environment.CONFIG], f"environment {environment.CONFIG}")
     tables = files.read(str(config.value), variables, config.source) if config else {}
-    several = proxies.take(tables)
-    own = (dict(_own(tables)), *(one.layer for one in several), environment.own(variables), arguments)
-    return Survey(tables, several, variables, _catalogue(tables, own))
+    proxy_tables = proxies.take(tables)
+    own = (dict(_own(tables)), *(one.layer for one in proxy_tables), environment.own(variables), arguments)
+    return Sources(tables, proxy_tables, variables, _catalogue(tables, own))
 
 
 def _catalogue(tables: Tables, own: Iterable[Layer]) -> Catalogue:
@@ -84,30 +84,30 @@ def _own_key(section: str, key: str, source: str) -> Key:
     return section, option
 
 
-class Survey:
+class Sources:
     """What the sources hold, and in *catalogue* the plugins they speak about."""
 
     def __init__(
-        self, tables: Tables, several: list[proxies.Several], variables: Mapping[str, str], catalogue: Catalogue
+        self, tables: Tables, proxy_tables: list[proxies.ProxyTable], variables: Mapping[str, str], catalogue: Catalogue
     ) -> None:
         self.catalogue = catalogue
         self._schedule = tables.pop("schedule", None)
         self._environment = tables.pop("environment", Section("", {})).values
-        self._tables, self._several, self._variables = tables, several, variables
+        self._tables, self._proxy_tables, self._variables = tables, proxy_tables, variables
 
     def configuration(self, arguments: Layer) -> Configuration:
         """Everything together, with all of the command line's *arguments*. Raises `VaurienError`."""
         warnings: list[str] = []
         from_file = {**dict(_own(self._tables)), **dict(self._plugins(warnings))}
         own = environment.own(self._variables)
-        proxies.refuse_of_one(self._several, own, arguments)
+        proxies.refuse_of_one(self._proxy_tables, own, arguments)
         variables, misspelled = environment.plugins(self._variables, self.catalogue)
         above = (own, variables, arguments)
-        several = [
-            msgspec.structs.replace(one, layer=self._merged(from_file, one.layer, *above)) for one in self._several
+        proxy_tables = [
+            msgspec.structs.replace(one, layer=self._merged(from_file, one.layer, *above)) for one in self._proxy_tables
         ]
         merged = self._merged(from_file, *above)
-        made = assemble(self.catalogue, merged, (*warnings, *misspelled), several, self._schedule)
+        made = assemble(self.catalogue, merged, (*warnings, *misspelled), proxy_tables, self._schedule)
         return msgspec.structs.replace(made, environment=self._environment)
 
     def _merged(self, *layers: Layer) -> Layer:

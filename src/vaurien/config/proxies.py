@@ -8,9 +8,10 @@ from __future__ import annotations
 import msgspec
 
 from vaurien import options
-from vaurien.config import policy, timeline
+from vaurien.config import policy
 from vaurien.config.declared import Connections, Traffic
 from vaurien.config.layers import TABLE, Given, Key, Layer, Section, Tables, converted
+from vaurien.config.schedule import listed_faults
 from vaurien.errors import ConfigError, UnknownName
 from vaurien.model import Fault
 
@@ -25,7 +26,7 @@ class Enabled(msgspec.Struct, frozen=True):
     enabled: bool = True
 
 
-class Several(msgspec.Struct, frozen=True):
+class ProxyTable(msgspec.Struct, frozen=True):
     """One ``[[proxy]]``: its options by their names in ``[vaurien]``, its faults and where each stands, its state."""
 
     layer: Layer
@@ -33,23 +34,23 @@ class Several(msgspec.Struct, frozen=True):
     enabled: bool
 
 
-def take(tables: Tables) -> list[Several]:
+def take(tables: Tables) -> list[ProxyTable]:
     """The proxies of a file, which are taken out of its *tables*.
 
     Raises `UnknownName` for a key that is none, `OptionError` for a value, `ConfigError` for a name that is missing or
     comes twice.
     """
     sections = [tables.pop(name) for name in sorted(tables, key=_number) if name.startswith(TABLE)]
-    found = [_several(section) for section in sections]
+    found = [_proxy_table(section) for section in sections]
     _check_names([str(one.layer["vaurien", "name"].value) for one in found], sections)
     return found
 
 
-def refuse_of_one(several: list[Several], *layers: Layer) -> None:
-    """Refuse what *layers* say of one proxy, when there are *several*. Raises `ConfigError`."""
+def refuse_of_one(proxy_tables: list[ProxyTable], *layers: Layer) -> None:
+    """Refuse what *layers* say of one proxy, when there are *proxy_tables*. Raises `ConfigError`."""
     for layer in layers:
         for (section, option), given in layer.items():
-            if several and section == "vaurien" and option in _OF_ONE:
+            if proxy_tables and section == "vaurien" and option in _OF_ONE:
                 raise ConfigError(f"{given.source}: the file has [[proxy]] tables; expected it in one of them")
 
 
@@ -57,7 +58,7 @@ def _number(name: str) -> int:
     return int(name.removeprefix(TABLE)) if name.startswith(TABLE) else 0
 
 
-def _several(section: Section) -> Several:
+def _proxy_table(section: Section) -> ProxyTable:
     values = dict(section.values)
     faults = values.pop("fault", None)
     enabled = values.pop("enabled", None)
@@ -69,11 +70,11 @@ def _several(section: Section) -> Several:
             raise UnknownName("key of [[proxy]]", key, [*known, "enabled", "fault"], given.source)
         layer["vaurien", known[option]] = given
     if ("vaurien", "name") not in layer:
-        raise ConfigError(f"{section.source}: it has no name; expected name = ...")
+        raise ConfigError(f"{section.source}: it has no name; expected one, such as name = 'redis'")
     [declaration] = options.describe(Enabled)
-    listed = list(timeline.each(faults)) if faults else []
+    listed = list(listed_faults(faults)) if faults else []
     policy.check_names(listed)
-    return Several(layer, tuple(listed), converted(declaration, enabled, "[[proxy]]") if enabled else True)
+    return ProxyTable(layer, tuple(listed), converted(declaration, enabled, "[[proxy]]") if enabled else True)
 
 
 def _known() -> dict[str, str]:
@@ -85,4 +86,6 @@ def _known() -> dict[str, str]:
 def _check_names(names: list[str], sections: list[Section]) -> None:
     for position, name in enumerate(names):
         if name in names[:position]:
-            raise ConfigError(f"{sections[position].source}: there is another proxy named {name!r}")
+            raise ConfigError(
+                f"{sections[position].source}: the name {name!r} is that of another proxy; expected one of its own"
+            )

@@ -9,17 +9,17 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
 
-from vaurien.control import answers, openapi, original, routes, security, toxiproxy, v1
-from vaurien.control.answers import App
-from vaurien.control.events import Recent
+from vaurien.control import openapi, original, responses, routes, security, toxiproxy, v1
+from vaurien.control.events import RecentEvents
 from vaurien.hub import Hub
 from vaurien.model import Address
 
 
 def app(
     hub: Hub,
-    recent: Recent,
+    recent: RecentEvents,
     listen: Address,
     *,
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -28,7 +28,7 @@ def app(
     metrics: toxiproxy.Metrics | None = None,
     seed: str = "0",
     strict: bool = False,
-) -> App:
+) -> ASGIApp:
     """What is served at *listen* to steer *hub*. *recent* observes it.
 
     *options* are those that the configuration gave to plugins, by section; *names* and *token* are for the `Guard`;
@@ -51,9 +51,9 @@ def app(
 def _refused(path: str, status: int, message: str) -> Response:
     """A refusal in the words of the interface that *path* is of."""
     if path in original.PATHS:
-        return original.failure(status, message, location="header")
+        return original.error_response(status, message, location="header")
     if path.startswith("/api/") or path in (openapi.PATH, *security.OPEN_PATHS):
-        return answers.failure(status, message)
+        return responses.error_response(status, message)
     return toxiproxy.refused(path, status, message)
 
 
@@ -66,9 +66,9 @@ _DOCUMENT = routes.Route(method="GET", path=openapi.PATH, handler=_document)
 
 
 async def _nothing_here(request: Request) -> Response:
-    return answers.failure(404, f"there is nothing at {request.url.path}; {openapi.PATH} lists what there is")
+    return responses.error_response(404, f"there is nothing at {request.url.path}; {openapi.PATH} lists what there is")
 
 
 async def _broken(_request: Request, _error: Exception) -> Response:
     """The error itself goes to the log: it may hold what is nobody's business."""
-    return answers.failure(500, "an error that should not be; the log of the program says more")
+    return responses.error_response(500, "an error that should not be; the log of the program says more")

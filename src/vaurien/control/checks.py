@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from vaurien import plugins
-from vaurien.control.answers import BadRequest
+from vaurien.control.responses import BadRequest
 from vaurien.errors import OptionError, UnknownName, VaurienError
 from vaurien.model import Address
 from vaurien.options import MOST

@@ -10,22 +10,22 @@ import msgspec
 
 from vaurien.events import Event
 
-KEPT = 1000
+CAPACITY = 1000
 """Events that are remembered: some hundred connections, a few hundred kilobytes."""
 
-BEAT = 15.0
+HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, which finds out about readers that have gone (the HTML standard,
 section 9.2.7, advises 15)."""
 
 
-class Recent:
-    """An observer that remembers the last *kept* events, numbered from 1, and wakes those who wait for the next.
+class RecentEvents:
+    """An observer that remembers the last *capacity* events, numbered from 1, and wakes those who wait for the next.
 
     Readers look into the one memory at their own pace: one that is too slow misses events, and holds up nobody.
     """
 
-    def __init__(self, kept: int = KEPT) -> None:
-        self._events: deque[Event] = deque(maxlen=kept)
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._events: deque[Event] = deque(maxlen=capacity)
         self._last = 0
         self._news: set[asyncio.Event] = set()
         self._closed = False
@@ -51,7 +51,9 @@ class Recent:
         skipped = max(0, min(number, self._last) + 1 - first)
         return [(first + place, self._events[place]) for place in range(skipped, len(self._events))]
 
-    async def follow(self, number: int = 0, *, proxy: str | None = None, beat: float = BEAT) -> AsyncIterator[bytes]:
+    async def follow(
+        self, number: int = 0, *, proxy: str | None = None, heartbeat: float = HEARTBEAT
+    ) -> AsyncIterator[bytes]:
         """The events after event *number*, of *proxy* or of all, as server-sent events, until `close`.
 
         A number that there was not yet is of an earlier run of the program, of which nothing is known: all come.
@@ -67,7 +69,7 @@ class Recent:
                     if proxy in (None, event.proxy):
                         yield _message(one, event)
                 try:
-                    await asyncio.wait_for(news.wait(), beat)
+                    await asyncio.wait_for(news.wait(), heartbeat)
                 except TimeoutError:
                     yield b":\n\n"
         finally:

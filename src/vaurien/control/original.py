@@ -11,14 +11,15 @@ from typing import Any, TypeAlias
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from vaurien import plugins
-from vaurien.control import answers, checks
-from vaurien.control.answers import BadRequest, Receive, Scope, Send
+from vaurien.control import checks, responses
+from vaurien.control.responses import BadRequest
 from vaurien.errors import UnknownName, VaurienError
 from vaurien.hub import Hub
+from vaurien.managed import ManagedProxy
 from vaurien.model import Mix, Share
-from vaurien.steering import Steered
 
 PATHS = ("/behavior", "/handler", "/behaviors", "/handlers", "/backend")
 
@@ -30,7 +31,7 @@ _WHOLE = 100.0
 Options: TypeAlias = Mapping[str, Mapping[str, Any]]
 """The options given to plugins when the program started, by sections such as ``behavior:delay``."""
 
-Handler: TypeAlias = Callable[[Steered, dict[str, Any]], Awaitable[object]]
+Handler: TypeAlias = Callable[[ManagedProxy, dict[str, Any]], Awaitable[object]]
 
 
 def routes(hub: Hub, options: Options) -> list[Route]:
@@ -49,14 +50,14 @@ class _Original:
     def __init__(self, hub: Hub, options: Options) -> None:
         self._hub, self._options = hub, options
 
-    async def get_behavior(self, proxy: Steered, body: dict[str, Any]) -> object:
+    async def get_behavior(self, proxy: ManagedProxy, body: dict[str, Any]) -> object:
         shares = [share for share in proxy.policy.mix.shares if share.percent]
         if not shares:
             return {"behavior": "dummy"}
         alone = len(shares) == 1 and shares[0].percent == _WHOLE
         return {"behavior": shares[0].behavior if alone else str(Mix(tuple(shares)))}
 
-    async def set_behavior(self, proxy: Steered, body: dict[str, Any]) -> object:
+    async def set_behavior(self, proxy: ManagedProxy, body: dict[str, Any]) -> object:
         """A behavior by its name, or a mix in its text form, which is what `get_behavior` says of one."""
         options = {option: value for option, value in body.items() if option != "name"}
         shares = Mix.parse(_text(body, "name")).shares
@@ -76,13 +77,13 @@ class _Original:
             raise
         return {**self._options.get(f"{plugin.kind}:{plugin.name}", {}), **options}
 
-    async def list_behaviors(self, proxy: Steered, body: dict[str, Any]) -> object:
+    async def list_behaviors(self, proxy: ManagedProxy, body: dict[str, Any]) -> object:
         return {"behaviors": sorted({*NAMES, *plugins.brought("behavior"), *plugins.brought("handler")})}
 
-    async def get_backend(self, proxy: Steered, body: dict[str, Any]) -> object:
+    async def get_backend(self, proxy: ManagedProxy, body: dict[str, Any]) -> object:
         return {"backend": str(proxy.backend)}
 
-    async def set_backend(self, proxy: Steered, body: dict[str, Any]) -> object:
+    async def set_backend(self, proxy: ManagedProxy, body: dict[str, Any]) -> object:
         address = checks.address(_text(body, "backend"), "/backend", dialled=True)
         for name in body.keys() - {"backend"}:
             raise BadRequest(400, f"there is no field {name!r}; expected backend alone", f"/{name}")
@@ -107,26 +108,28 @@ class _Endpoint:
         try:
             response = await self._respond(request)
         except BadRequest as error:
-            response = failure(error.status, str(error), error.pointer or "")
+            response = error_response(error.status, str(error), error.pointer or "")
         except VaurienError as error:
-            response = failure(404 if isinstance(error, UnknownName) else 400, str(error))
+            response = error_response(404 if isinstance(error, UnknownName) else 400, str(error))
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
         handler = self._methods.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             allowed = ", ".join(self._methods)
-            failed = failure(405, f"{request.method} is not a method of this path; expected {allowed}", "", "method")
+            failed = error_response(
+                405, f"{request.method} is not a method of this path; expected {allowed}", "", "method"
+            )
             failed.headers["allow"] = allowed
             return failed
-        body = checks.decode(await answers.body(request), dict[str, Any]) if request.method == "PUT" else {}
+        body = checks.decode(await responses.body(request), dict[str, Any]) if request.method == "PUT" else {}
         proxy = next(iter(self._hub.proxies.values()), None)
         if proxy is None:
-            return failure(404, "there is no proxy", "", "path")
-        return answers.answer(await handler(proxy, body))
+            return error_response(404, "there is no proxy", "", "path")
+        return responses.json_response(await handler(proxy, body))
 
 
-def failure(status: int, description: str, pointer: str = "", location: str = "body") -> Response:
+def error_response(status: int, description: str, pointer: str = "", location: str = "body") -> Response:
     """An error as the original's clients read it; *location* is the part of the request that is wrong."""
     error = {"location": location, "name": pointer.rpartition("/")[2] or None, "description": description}
-    return answers.answer({"status": "error", "errors": [error]}, status)
+    return responses.json_response({"status": "error", "errors": [error]}, status)

@@ -10,10 +10,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as Path
+from starlette.types import Receive, Scope, Send
 
-from vaurien.control import answers, checks
-from vaurien.control.answers import BadRequest, Receive, Scope, Send
-from vaurien.control.events import Recent
+from vaurien.control import checks, responses
+from vaurien.control.events import RecentEvents
+from vaurien.control.responses import BadRequest
 from vaurien.errors import BindError, Conflict, OptionError, UnknownName, VaurienError
 from vaurien.hub import Hub
 
@@ -25,7 +26,7 @@ class Call(msgspec.Struct, frozen=True):
     """
 
     hub: Hub
-    recent: Recent
+    recent: RecentEvents
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Any
@@ -62,7 +63,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return inspect.getdoc(self.handler) or ""
 
 
-def endpoints(routes: Iterable[Route], hub: Hub, recent: Recent, seed: str) -> list[Path]:
+def endpoints(routes: Iterable[Route], hub: Hub, recent: RecentEvents, seed: str) -> list[Path]:
     """*routes* as Starlette wants them: one for each path, with all its methods. *seed* is for new proxies."""
     paths: dict[str, dict[str, Route]] = {}
     for route in routes:
@@ -73,7 +74,7 @@ def endpoints(routes: Iterable[Route], hub: Hub, recent: Recent, seed: str) -> l
 class _Endpoint:
     """All methods of one path."""
 
-    def __init__(self, methods: Mapping[str, Route], hub: Hub, recent: Recent, seed: str) -> None:
+    def __init__(self, methods: Mapping[str, Route], hub: Hub, recent: RecentEvents, seed: str) -> None:
         self._methods, self._hub, self._recent, self._seed = methods, hub, recent, seed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,9 +82,9 @@ class _Endpoint:
         try:
             response = await self._respond(request)
         except BadRequest as error:
-            response = answers.failure(error.status, str(error), error.pointer)
+            response = responses.error_response(error.status, str(error), error.pointer)
         except VaurienError as error:
-            response = answers.failure(_status(error), str(error))
+            response = responses.error_response(_status(error), str(error))
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
@@ -91,15 +92,15 @@ class _Endpoint:
         if route is None:
             allowed = ", ".join(self._methods)
             message = f"{request.method} is not a method of {request.url.path}; expected {allowed}"
-            return answers.failure(405, message, headers={"allow": allowed})
+            return responses.error_response(405, message, headers={"allow": allowed})
         _check_query(route, request.query_params)
         value = await route.handler(await self._read(route, request))
         if isinstance(value, Response):
             return value
-        return Response(status_code=204) if value is None else answers.answer(value, route.status)
+        return Response(status_code=204) if value is None else responses.json_response(value, route.status)
 
     async def _read(self, route: Route, request: Request) -> Call:
-        sent = b"" if route.method == "GET" else await answers.body(request)
+        sent = b"" if route.method == "GET" else await responses.body(request)
         body = None if route.body is None else checks.decode(sent, route.body)
         return Call(
             self._hub, self._recent, request.path_params, request.query_params, body, request.headers, self._seed

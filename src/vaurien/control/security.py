@@ -15,8 +15,9 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from vaurien.control.answers import App, BadRequest, Receive, Scope, Send, check_length, failure
+from vaurien.control.responses import BadRequest, check_length, error_response
 from vaurien.errors import OptionError
 from vaurien.model import Address
 
@@ -29,7 +30,7 @@ Refused: TypeAlias = Callable[[str, int, str], Response]
 
 
 def _plainly(_path: str, status: int, message: str) -> Response:
-    return failure(status, message)
+    return error_response(status, message)
 
 
 class Refusal(Exception):
@@ -50,7 +51,7 @@ class Guard:
 
     def __init__(
         self,
-        app: App,
+        app: ASGIApp,
         listen: Address,
         *,
         names: Collection[str] | None = (),

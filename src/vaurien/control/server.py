@@ -9,27 +9,27 @@ import socket
 from collections.abc import Iterator
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from vaurien.control.answers import App
-from vaurien.control.arriving import MOST, Arriving
+from vaurien.control.request_timeout import MOST, TimedH11Protocol
 from vaurien.engine.binding import remove_stale
 from vaurien.errors import BindError
 from vaurien.model import Address
 
 _BACKLOG = MOST
 """Clients that may wait to be accepted; asyncio accepts as many of them in one turn."""
-_LEAVE = 1
+_SHUTDOWN_TIMEOUT = 1
 """Seconds that requests in progress have when the server stops."""
 
 
 class Server:
     """*app* at *listen*, which may be a Unix socket: only the user who started it may connect then."""
 
-    def __init__(self, app: App, listen: Address) -> None:
+    def __init__(self, app: ASGIApp, listen: Address) -> None:
         self._listen = listen
         config = uvicorn.Config(
             app,
-            http=Arriving,
+            http=TimedH11Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -37,7 +37,7 @@ class Server:
             access_log=False,  # it would show what a path or a query holds
             server_header=False,
             backlog=_BACKLOG,
-            timeout_graceful_shutdown=_LEAVE,
+            timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
         )
         self._server = _Uvicorn(config)
         self._task: asyncio.Task[None] | None = None

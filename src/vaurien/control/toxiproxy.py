@@ -16,13 +16,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from vaurien.control import answers, go_json, toxics
+from vaurien.control import go_json, responses, toxics
 from vaurien.control.go_json import ANY, BOOL, STRING, BadBody
 from vaurien.control.go_net import every_interface, listen_address, listen_error
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName, VaurienError
 from vaurien.hub import Hub
+from vaurien.managed import ManagedProxy
 from vaurien.model import Address, Fault, Policy, ProxyConfig
-from vaurien.steering import Steered
 
 VERSION = "2.12.0"
 """The release of Toxiproxy whose interface this is; clients ask for it."""
@@ -180,7 +180,7 @@ class _Proxies:
         return Response(status_code=204)
 
     async def populate(self, request: Request) -> Response:
-        done: list[Steered] = []
+        done: list[ManagedProxy] = []
         failure: Exception | None
         try:
             configs, failure = self._reader.configs(go_json.decode(await _body(request)))
@@ -264,10 +264,10 @@ async def _guarded(handler: Handler, request: Request) -> Response:
         return await handler(request)
     except ERRORS as error:
         failure = described_error(error)
-        return failed(failure.status, str(failure))
+        return error_response(failure.status, str(failure))
 
 
-def failed(status: int, message: str) -> Response:
+def error_response(status: int, message: str) -> Response:
     """An error as Toxiproxy's clients read it."""
     content = go_json.encode({"error": message, "status": status}).decode()
     return _plain(content + "\n", status)
@@ -275,7 +275,7 @@ def failed(status: int, message: str) -> Response:
 
 def refused(_path: str, status: int, message: str) -> Response:
     """The answer to a request that was not let in."""
-    return failed(status, message)
+    return error_response(status, message)
 
 
 ERRORS = (VaurienError, BadBody, Failure, toxics.InvalidStream, toxics.InvalidType)
@@ -311,7 +311,7 @@ def _require(given: Given, where: str = "") -> None:
             raise Failure(400, f"missing required field: {field}{where}")
 
 
-def _shown(proxy: Steered) -> dict[str, Any]:
+def _shown(proxy: ManagedProxy) -> dict[str, Any]:
     backend = proxy.backend
     return {
         "name": proxy.config.name,
@@ -341,16 +341,16 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _plain(text: str, status: int) -> Response:
-    return PlainTextResponse(text, status, headers={"X-Content-Type-Options": "nosniff", **answers.closing(status)})
+    return PlainTextResponse(text, status, headers={"X-Content-Type-Options": "nosniff", **responses.closing(status)})
 
 
 def _json(value: object, status: int = 200) -> Response:
-    return Response(go_json.encode(value), status, answers.closing(status), media_type="application/json")
+    return Response(go_json.encode(value), status, responses.closing(status), media_type="application/json")
 
 
 async def _body(request: Request) -> bytes:
     """The body, also where it does not matter: it has the same limits everywhere."""
     try:
-        return await answers.body(request)
-    except answers.BadRequest as error:
+        return await responses.body(request)
+    except responses.BadRequest as error:
         raise Failure(error.status, f"bad request body: {error}") from None

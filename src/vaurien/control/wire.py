@@ -16,11 +16,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from vaurien.config.declared import Connections
 from vaurien.control import checks
-from vaurien.control.answers import BadRequest
+from vaurien.control.responses import BadRequest
 from vaurien.errors import OptionError
+from vaurien.managed import ManagedProxy
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Share
 from vaurien.options import Option
-from vaurien.steering import Steered
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^/\x00-\x1f\x7f]+$")]
 """A name that can be part of a path."""
@@ -227,7 +227,7 @@ def flat(config: ProxyConfig) -> JsonObject:
     return fields | {"mix": policy.mix.shares, "faults": policy.faults}
 
 
-async def shown(proxy: Steered) -> JsonObject:
+async def shown(proxy: ManagedProxy) -> JsonObject:
     """*proxy* as a `ProxyAnswer` has it."""
     figures = await proxy.figures()
     state = {"address": str(proxy.address), "connections": figures.open, "accepted": figures.accepted}

@@ -65,6 +65,11 @@ class Active:
         return self.entry.name
 
     @property
+    def halts(self) -> bool:
+        """Whether nothing moves on this connection, in the fault's directions."""
+        return self.drawn and self.entry.halts
+
+    @property
     def behavior(self) -> Any:
         """The behavior with its options of this moment."""
         return self.entry.instance

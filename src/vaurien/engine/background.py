@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from vaurien.engine import eager
+from vaurien.engine.tasks import Tasks
 
 
 class Background:
@@ -16,7 +18,7 @@ class Background:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, failed: Callable[[str, BaseException], None]) -> None:
         self._loop, self._failed = loop, failed
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._over = False
 
     def run(
@@ -33,20 +35,12 @@ class Background:
             return None
         if task is None:
             return None
-        self._tasks.add(task)
-
-        def done(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            if not task.cancelled() and (error := task.exception()) is not None:
-                self._failed(name, error)
-
-        task.add_done_callback(done)
+        self._tasks.add(task, functools.partial(self._failed, name))
         if self._over:  # the hook itself ended the connection, and then waits
             task.cancel()
         return task
 
     def cancel(self) -> None:
-        """End them all, also one that runs: its hook has no more to say."""
+        """End them all, and those to come."""
         self._over = True
-        for task in list(self._tasks):
-            task.cancel()
+        self._tasks.cancel()

@@ -37,6 +37,24 @@ class Chains:
         return (self._dialogue is None or self._dialogue.quiet) and down.idle and down.pending is None
 
     @property
+    def holds(self) -> bool:
+        """Whether some of what the client has sent is here, and the backend has not had it."""
+        up = self._connection.link(True)
+        if not up.idle or any(stage.keeps for stage in up.stages):
+            return True
+        return self._dialogue is not None and self._dialogue.holds
+
+    @property
+    def torn(self) -> bool:
+        """Whether the backend has had some of what belongs together, and the rest is here."""
+        return self.holds and self._dialogue is not None and self._dialogue.owed
+
+    def backend_gone(self) -> None:
+        """Another backend will have what is here."""
+        if self._dialogue is not None:
+            self._dialogue.framing.answered_anew()
+
+    @property
     def bare(self) -> bool:
         """Whether the next bytes may go another way: none that came before them are held back."""
         return self._dialogue is None or self._dialogue.bare
@@ -46,15 +64,18 @@ class Chains:
         connection = self._connection
         if connection.plan.framed and self._dialogue is None:
             self._dialogue = Dialogue(connection, connection.service.protocol)
-        left = []
+        left, halts = [], []
         for to_backend in (True, False):
             link = connection.link(to_backend)
             keys = [entry.key for entry in connection.plan.on_data(to_backend)]
             wanted = [self._stage(link, key) for key in keys if connection.actives[key].lot]
             left += [stage for stage in link.stages if stage not in wanted and not stage.leaving]
             self._connect(link, _merged(wanted, link.stages))
+            halts.append((link, [stage for stage in wanted if stage.active.halts]))
         for stage in left:
             stage.leave()  # lets go of what it holds, maybe of both ends, and then there is no connection any more
+        for link, by in halts:
+            link.halt(by)
         if not connection.over:
             self.settle()
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from vaurien import hooks
 from vaurien.engine import ending
+from vaurien.engine.absence import Absence
 from vaurien.engine.active import Active
 from vaurien.engine.background import Background
 from vaurien.engine.blocking import Left
@@ -30,6 +31,7 @@ class Connection:
     """One connection of a proxy. All methods run in the loop's thread; none of them waits."""
 
     __slots__ = (
+        "_absence",
         "_background",
         "_chains",
         "_dial",
@@ -74,6 +76,7 @@ class Connection:
         self.crossing: Crossing | None = None
         """Where it goes on, once a plugin of the original has been in play."""
         self._dial: Dial | None = None
+        self._absence: Absence | None = None  # of the backend
         self._lingering: ending.Lingering | None = None
         self._background: Background | None = None
         self._end = ""
@@ -129,7 +132,10 @@ class Connection:
 
     def _connected(self, backend: socket.socket) -> None:
         self.backend = backend
-        self._link(backend)
+        if self._absence is None:
+            self._link(backend)
+        else:
+            self._link_again(backend)
         for active in tuple(self.actives.values()):
             if not self.over:  # another one's beginning may be its end
                 active.begin()
@@ -139,6 +145,21 @@ class Connection:
         self._links = (Link(self, backend, self.client, False), Link(self, self.client, backend, True))
         self.meter.links = self._links
         self._build()
+
+    def _link_again(self, backend: socket.socket) -> None:
+        """Go on in the loop, with a link that was there before, if it holds what the client has sent."""
+        assert self._absence is not None  # noqa: S101 - that is why
+        self._absence.end()
+        self._absence = None
+        if not self._links:
+            self._link(backend)
+            return
+        before, up = self._links
+        down = Link(self, backend, self.client, False)
+        down.moved, down.withheld = before.moved, before.withheld
+        self.meter.links = self._links = (down, up)
+        self._build()
+        up.meet(backend)
 
     def _build(self) -> None:
         """Put what the plan asks for between the sockets; as long as that is nothing, bytes pass by themselves."""
@@ -163,15 +184,14 @@ class Connection:
                 self._chains.release()
             return
         self._sync()
-        if self.crossing is not None and not self.service.blocking:
+        if self.crossing is not None and (not self.service.blocking or self._halted):
             self.crossing.withdraw()
         if self._links and not self.over:
             self._build()
 
     @property
-    def drawing(self) -> bool:
-        """Whether it is drawn, for whatever can be read, which lane it needs."""
-        return self.service.blocking
+    def _halted(self) -> bool:
+        return any(active.halts for active in self.actives.values())
 
     @property
     def claimed(self) -> bool:
@@ -260,6 +280,8 @@ class Connection:
         self._end = self._end or ("client closed" if link.to_backend else "backend closed")
         if self._reset_by == link.to_backend:
             self._mirror(link)
+        elif self._absence is not None:
+            self._finish()
         elif link.to_backend and self._chains is not None and self._pools and self._chains.quiet:
             self._release_backend()
         elif not link.to_backend and self._stays:
@@ -300,6 +322,9 @@ class Connection:
             self._chains.settle()
         if self.crossing is not None and self.crossing.claimed and not self.over:
             self.unsettled = True
+            if self._absence is not None:
+                self._absence.call()
+                return
             if all(link.idle and link.pending is None for link in self._links):
                 self._cross(self.crossing)
             return
@@ -319,6 +344,8 @@ class Connection:
         if self.crossing is not None and self.crossing.away:
             self.crossing.stop()
             return
+        if self._absence is not None and self._links:
+            self._links[True].discard()  # nobody is there to have it
         for link in self._links:
             link.stop()
         for active in self.actives.values():
@@ -357,8 +384,8 @@ class Connection:
         if self._dial is not None:
             self._dial.cancel()
             self._dial = None
-        if not self._links and self.client.fileno() >= 0:
-            self.loop.remove_reader(self.client.fileno())  # it may be the only one left, see `_detach`
+        if self._absence is not None:
+            self._absence.end()
         if self._background is not None:
             self._background.cancel()
 
@@ -382,27 +409,30 @@ class Connection:
         self._finish()
 
     def _detach(self) -> None:
-        """The backend is gone and the client stays: dial again when it says something."""
-        self._forget_links()
+        """The backend is gone and the client stays, with what was not sent yet."""
+        up = None
+        if self._chains is not None and self._chains.holds:
+            up = self._links[True]
+            self._links[False].discard()
+            self._chains.backend_gone()
+        else:
+            self._forget_links()
         if self.backend is not None:
             self.backend.close()
             self.backend = None
         self._end, self._reset_by, self._mirrored = "", None, False
-        self.loop.add_reader(self.client.fileno(), self._speaks)
+        self._absence = Absence(self, up)
 
-    def _speaks(self) -> None:
-        self.loop.remove_reader(self.client.fileno())
-        try:
-            gone = not self.client.recv(1, socket.MSG_PEEK)
-        except OSError:
-            self.reset("client reset")
-            return
-        if gone:
-            self._end = "client closed"
-            self._finish()
-        else:
+    def call_again(self, absence: Absence) -> None:
+        """There is something to send: dial the proxy's backend of this moment."""
+        if absence is self._absence and not self.over:
             self.backend_address = self.service.backend
             self._call()
+
+    def summon(self) -> None:
+        """A link has something for a backend that is not there."""
+        if self._absence is not None:
+            self._absence.call()
 
     def _forget_links(self) -> None:
         for link in self._links:
@@ -437,7 +467,11 @@ class Connection:
 
     @property
     def _stays(self) -> bool:
-        return self.service.config.stay_connected and not self._links[True].ended
+        """Whether the client stays when the backend goes: not once it has ended, nor with half of something sent."""
+        up = self._links[True]
+        if not self.service.config.stay_connected or up.ended:
+            return False
+        return not (up.pending is not None and up.pending.size) and not (self._chains is not None and self._chains.torn)
 
     # What behaviors did, and what went wrong.
 

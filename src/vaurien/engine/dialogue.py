@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from vaurien.engine.active import Active
 from vaurien.engine.exchange import NO_MESSAGE, Exchange, Message, View
-from vaurien.framing import Framing, Head, Mark, Piece, Protocol
+from vaurien.framing import Framing, Head, Mark, Piece, Protocol, Turns
 from vaurien.model import Scope
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Dialogue:
         """Whether the connection goes on after its first exchange."""
         self._mix_random: Random | None = None
         self._count = 0
+        self._passed_on = 0  # the last exchange whose request was sent to the chain
         self._fed = 0  # bytes of the client's stream so far
         self._offset = 0  # in the client's stream, of what is taken next
         self._open: deque[Exchange] = deque()  # asked, and not answered to the end
@@ -64,7 +65,21 @@ class Dialogue:
     @property
     def quiet(self) -> bool:
         """Whether the backend owes no answer, so that its socket may serve somebody else."""
-        return self.framing.quiet
+        return self.framing.idle
+
+    @property
+    def holds(self) -> bool:
+        """Whether a request is half read, or waits for a hook."""
+        return self.framing.held(True) > 0 or (self._asking is not None and not isinstance(self.framing, Turns))
+
+    @property
+    def owed(self) -> bool:
+        """Whether the backend has had some of what it has not answered, or some of a request that goes on."""
+        due = next((exchange for exchange in self._open if not exchange.swallows(True)), self._asking)
+        if due is None or due.number > self._passed_on:
+            return False
+        up = self.connection.link(True)
+        return not up.stages or up.mark[0] > due.number or (up.mark[0] == due.number and up.mark[1] < up.moved)
 
     @property
     def calm(self) -> bool:
@@ -114,6 +129,7 @@ class Dialogue:
                 self._end_request()
             else:
                 self._end_response()
+        self._passed_on = self._count
         self._pay(to_backend)
         return passed[0] if len(passed) == 1 else b"".join(passed)
 
@@ -188,6 +204,7 @@ class Dialogue:
         else:
             sent = exchange.take_head(True)
             exchange.record(sent)
+            self._passed_on = exchange.number
             await self._forward(True, sent, at)
 
     def _draw(self, exchange: Exchange) -> None:
@@ -224,7 +241,7 @@ class Dialogue:
     def _draw_mix(self, plan: Plan, exchange: Exchange) -> Active | None:
         if not plan.mix:
             return None
-        if self.connection.drawing:
+        if self.connection.service.blocking:
             crossing = self.connection.crossing
             entry = crossing.take_choice() if crossing is not None else None
             return self.connection.actives.get(entry.key) if entry is not None else None
@@ -245,7 +262,7 @@ class Dialogue:
         def view(active: Active) -> View:
             return View(active, exchange, self.connection, self.protocol, to_backend)
 
-        return Message(exchange.drawn, view)
+        return Message(exchange.drawn, view, exchange.number)
 
     async def _hook(self, active: Active, name: str, exchange: Exchange) -> None:
         if name not in active.entry.hooks or active.stopped or self.connection.over:

@@ -22,11 +22,12 @@ S = TypeVar("S")
 class Message(msgspec.Struct, frozen=True):
     """The bytes that follow are of a message in an exchange that *drawn* are in play for; *view* shows it to a fault.
 
-    Without a *view* they are of no exchange.
+    Without a *view* they are of no exchange, and the *number* is 0.
     """
 
     drawn: tuple[Active, ...] = ()
     view: Callable[[Active], View] | None = None
+    number: int = 0
 
 
 NO_MESSAGE = Message()

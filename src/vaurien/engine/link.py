@@ -16,8 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from vaurien.engine import eager
 from vaurien.engine.active import Active
+from vaurien.engine.backlog import Backlog, Send
+from vaurien.engine.halt import Halt
 from vaurien.engine.hangup import silent
-from vaurien.engine.stage import Intake, Sink, Stage
+from vaurien.engine.readahead import ReadAhead, WaitFor
+from vaurien.engine.stage import Intake, Stage
+from vaurien.engine.tasks import Tasks
 
 if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
@@ -27,10 +31,6 @@ FULL = 256 * 1024
 
 CROWD = 64
 """Answers of our own that wait while a hook acts on these bytes, before whoever causes more has to wait."""
-
-AHEAD = 8 * 1024 * 1024
-"""Bytes that may be read ahead, to see the end of the stream, while a hook waits for it."""
-
 
 _ROUNDS = 16
 """Reads of one source before others get their turn."""
@@ -43,7 +43,7 @@ class Link:
         "_ahead",
         "_dry",
         "_ending",
-        "_farewells",
+        "_halt",
         "_inbox",
         "_reader",
         "_recv_into",
@@ -52,8 +52,6 @@ class Link:
         "_task",
         "_tasks",
         "_view",
-        "_watched",
-        "_watching",
         "at_once",
         "busy",
         "clock",
@@ -64,7 +62,9 @@ class Link:
         "finished",
         "intake",
         "loop",
+        "mark",
         "moved",
+        "parted",
         "pending",
         "source",
         "stages",
@@ -79,12 +79,13 @@ class Link:
         self.source, self.destination, self.to_backend = source, destination, to_backend
         self.loop, self.clock = connection.loop, connection.clock
         self._view = connection.view
-        self._recv_into, self._send = source.recv_into, destination.send
+        self._recv_into = source.recv_into
+        self._send: Send = destination.send
         self.moved = 0
         """Bytes forwarded."""
         self.withheld = 0
         """Bytes read and not forwarded, less those that faults made up."""
-        self.pending: bytearray | None = None
+        self.pending: Backlog | None = None
         """Bytes that the destination has not taken yet."""
         self.ended = False
         """The source has ended its stream, or failed."""
@@ -98,18 +99,20 @@ class Link:
         self.at_once: Callable[[bytes], bytes] | None = None
         """What is to be sent of a chunk, while the intake has nothing to wait for."""
         self.stages: list[Stage] = []
+        self.parted = False
+        """There is no destination at the moment."""
+        self.mark = (0, 0)
+        """The last exchange whose message is marked to begin here, and how many bytes had been forwarded before it."""
+        self._halt: Halt | None = None
         self._ending = False  # the end is to be passed on once nothing is pending
         self._dry = False  # the source had nothing to read when it was last asked
         self._reader: Any = None  # the callback that is registered with the loop
         self._room: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         # Thousands of connections are idle, so what most never need is made when it is needed.
-        self._tasks: set[asyncio.Task[None]] | None = None
+        self._tasks: Tasks | None = None
         self._inbox: deque[Coroutine[Any, Any, None]] | None = None
-        self._watching = 0  # hooks that wait for the source's end
-        self._watched = False  # the end, or bytes, may have been read ahead for them
-        self._ahead = b""
-        self._farewells: list[asyncio.Future[None]] | None = None  # of those hooks
+        self._ahead: ReadAhead | None = None
 
     def __repr__(self) -> str:
         lane = "direct" if self.intake is None else "hooked"
@@ -123,7 +126,7 @@ class Link:
     @property
     def held(self) -> int:
         """Bytes that wait on delay lines or for the destination."""
-        return sum(stage.held for stage in self.stages) + len(self.pending or b"")
+        return sum(stage.held for stage in self.stages) + (self.pending.size if self.pending is not None else 0)
 
     # Reading.
 
@@ -159,8 +162,10 @@ class Link:
     def _wanted(self) -> Any:
         if self.ended or self.closed:
             return None
+        if self._halt is not None:
+            return self._read_nothing if self._halt.wanted else None
         if self.busy:
-            return self._read_ahead if self._watching and len(self._ahead) < AHEAD else None
+            return self._read_ahead if self._ahead is not None and self._ahead.wanted else None
         if self.pending is not None:
             return None
         if self.connection.service.blocking:
@@ -183,8 +188,9 @@ class Link:
             self._read_direct() if self.intake is None else self._read_hooked()
 
     def _read_direct(self) -> None:
+        view, receive, send = self._view, self._recv_into, self._send  # calls of slots as methods cost 40 ns more each
         try:
-            size = self._recv_into(self._view)
+            size = receive(view)
         except BlockingIOError:
             self._dry = True
             return
@@ -196,14 +202,14 @@ class Link:
             return
         self.moved += size
         try:
-            sent = self._send(self._view[:size])
+            sent = send(view[:size])
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._destination_failed()
+            self.destination_failed()
             return
         if sent < size:
-            self._keep(self._view[sent:size])
+            self._keep(view[sent:size])
 
     def _read_calm(self) -> None:
         data = self._read()
@@ -228,19 +234,25 @@ class Link:
             self._pass_end()
 
     def _read_ahead(self) -> None:
+        assert self._ahead is not None  # noqa: S101 - `_wanted` chose this
         data = self._read()
         if data:
-            self._ahead += data
+            self._ahead.keep(data)
             self.update()
         elif data is not None:
             self._pass_end()
+
+    def _read_nothing(self) -> None:
+        assert self._halt is not None  # noqa: S101 - `_wanted` chose this
+        self._halt.tell()
+        self.update()
 
     def _pass_end(self) -> None:
         """The source has nothing more: its end goes where its bytes went."""
         self.ended = True
         self._unwatch()
-        if self._farewells is not None:
-            self._tell_gone()
+        if self._ahead is not None:
+            self._ahead.tell()
         if not self.closed:
             self.connection.service.hangups.watch(self.source, self._source_hung_up)
         if self.intake is None:
@@ -261,25 +273,10 @@ class Link:
         self.withheld += size
         return bytes(self._view[:size])
 
-    async def source_gone(self, wait_for: Any) -> None:
+    async def source_gone(self, wait_for: WaitFor) -> None:
         """Wait, by *wait_for*, until the source ends or fails, reading ahead to see it."""
-        self._watching += 1
-        self._watched = True
-        gone = self.loop.create_future()
-        self._farewells = [*(self._farewells or ()), gone]
-        if self.ended:
-            self._tell_gone()
-        self.loop.call_soon(self.update)  # once this link is known to be busy
-        try:
-            await wait_for(gone)
-        finally:
-            self._watching -= 1
-
-    def _tell_gone(self) -> None:
-        for gone in self._farewells or ():
-            if not gone.done():  # its fault may just have been removed
-                gone.set_result(None)
-        self._farewells = None
+        self._ahead = self._ahead or ReadAhead(self)
+        await self._ahead.source_gone(wait_for)
 
     # Running hooks.
 
@@ -320,19 +317,7 @@ class Link:
         if self._inbox:
             self._progressed()
             return self._inbox.popleft()
-        if self._ahead or (self._watched and self.ended):
-            data, self._ahead = self._ahead, b""
-            self._watched = False
-            return self._catch_up(data)
-        return None
-
-    async def _catch_up(self, data: bytes) -> None:
-        """What was read ahead goes the way it would have gone."""
-        receiver = self.intake or Sink(self)
-        if data:
-            await receiver.receive(data, self.clock.now())
-        if self.ended:
-            await receiver.receive_end(self.clock.now())
+        return self._ahead.take() if self._ahead is not None else None
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         """Run *coroutine* beside whatever goes on; the end of the connection cancels it."""
@@ -342,18 +327,11 @@ class Link:
             self.connection.crashed(error)
             return None
         if task is not None:
-            self._tasks = self._tasks or set()
-            self._tasks.add(task)
-            task.add_done_callback(self._done)
+            self._tasks = self._tasks or Tasks()
+            self._tasks.add(task, self.connection.crashed)
             if self.closed:  # by the coroutine itself
                 task.cancel()
         return task
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        if self._tasks is not None:
-            self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.connection.crashed(error)
 
     def settle(self) -> None:
         """Something that may have been waited for is done."""
@@ -370,13 +348,13 @@ class Link:
     # Writing.
 
     def end(self, active: Active) -> Stage:
-        """A place behind all faults, for one that has no hook on these bytes and sends some of its own."""
+        """A place behind all faults, for one without a hook on these bytes that sends some of its own."""
         return Stage(active, self)
 
     @property
     def full(self) -> bool:
         """Whether a sender has to wait for `room`."""
-        return self.pending is not None and len(self.pending) > FULL
+        return self.pending is not None and self.pending.size > FULL
 
     async def room(self) -> None:
         """Wait until the destination has taken what is pending."""
@@ -404,14 +382,14 @@ class Link:
         self.moved += len(data)
         self.withheld -= len(data)
         if self.pending is not None:
-            self.pending += data
+            self.pending.add(data)
             return
         try:
             sent = self._send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._destination_failed()
+            self.destination_failed()
             return
         if sent < len(data):
             self._keep(memoryview(data)[sent:])
@@ -424,33 +402,55 @@ class Link:
             self.connection.end_passed(self)
 
     def _keep(self, rest: memoryview) -> None:
-        self.pending = bytearray(rest)
-        self.loop.add_writer(self.destination.fileno(), self._writable)
+        self.pending = Backlog(self, rest)
+        self.pending.watch()
         self.update()
 
-    def _writable(self) -> None:
-        assert self.pending is not None  # noqa: S101 - watched only while something is pending
-        try:
-            sent = self._send(self.pending)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._destination_failed()
-            return
-        if sent < len(self.pending):
-            del self.pending[:sent]
-            return
-        self._taken()
+    def taken(self) -> None:
+        """The destination has taken everything that was pending."""
+        self._forget_pending()
         if self._ending:
             self.finish()
         self.settle()
 
-    def _taken(self) -> None:
-        self.pending = None
-        self.loop.remove_writer(self.destination.fileno())
+    def _forget_pending(self) -> None:
+        if self.pending is not None:
+            self.pending.hold()
+            self.pending = None
         self._progressed()
 
+    def part(self, refuse: Send) -> None:
+        """The destination is gone, and there will be another: what is written waits for it; *refuse* takes nothing."""
+        self.parted, self._send = True, refuse
+
+    def meet(self, destination: socket.socket) -> None:
+        """Write to *destination* from now on."""
+        self.parted = False
+        self.destination, self._send = destination, destination.send
+        if self.pending is not None and self._halt is None:
+            self.pending.watch()
+
     # Failing and stopping.
+
+    def halt(self, by: list[Stage]) -> None:
+        """Read and write nothing as long as there are stages in *by* that say so."""
+        halt = self._halt
+        if self.closed or (halt is None and not by):
+            return
+        if halt is None:
+            self._halt = Halt(self, by)
+        elif by:
+            halt.go_on(by)
+        else:
+            self._halt = None
+            halt.end()
+        self.update()
+
+    def look_again(self) -> None:
+        """Tell anew of a reset of the source after its end."""
+        if self.ended and not self.closed:
+            self.connection.service.hangups.forget(self.source)
+            self.connection.service.hangups.watch(self.source, self._source_hung_up)
 
     def _source_failed(self) -> None:
         self.connection.failed(self.to_backend, self)
@@ -459,10 +459,10 @@ class Link:
     def _source_hung_up(self) -> None:
         """The source was reset after the end of its stream: nothing that is still on its way to it can arrive."""
         back = self.connection.link(not self.to_backend)
-        if not (back.finished or back.closed):
-            back._destination_failed()
+        if not (back.finished or back.closed or back._halt is not None):
+            back.destination_failed()
 
-    def _destination_failed(self) -> None:
+    def destination_failed(self) -> None:
         """The other side is gone: drop what is for it. What it has sent before is still to be read and delivered."""
         self.discard()
         self.connection.failed(not self.to_backend, self)
@@ -470,8 +470,10 @@ class Link:
     def stop(self) -> None:
         """Read no more and let no hook go on; what was sent is still delivered."""
         self.ended = True
+        self.halt([])
         self.update()
-        self._tell_gone()
+        if self._ahead is not None:
+            self._ahead.tell()
         if self._task is not None:  # also the one that runs: its hook has no more to say
             self._task.cancel()
 
@@ -479,19 +481,17 @@ class Link:
         """Stop moving bytes; what is under way is lost."""
         if not self.closed:
             self._shut()
-        if self._tasks:
-            for task in list(self._tasks):  # also one that runs: its hook has no more to say; and later ones
-                task.cancel()
+        if self._tasks is not None:
+            self._tasks.cancel()
 
     def _shut(self) -> None:
         self.closed = True
         if self.ended:
             self.connection.service.hangups.forget(self.source)
-        if self.pending is not None:
-            self._taken()
+        self._forget_pending()
         self._unwatch()
-        if self._farewells is not None:
-            self._tell_gone()
+        if self._ahead is not None:
+            self._ahead.tell()
         for stage in self.stages:
             stage.clear()
         for coroutine in self._inbox or ():

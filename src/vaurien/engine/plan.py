@@ -63,6 +63,11 @@ class Entry:
         """Whether nobody may connect while it is set."""
         return self.plugin.style == "modern" and self.plugin.target.closes_port
 
+    @property
+    def halts(self) -> bool:
+        """Whether nothing moves on a connection that is hit."""
+        return self.plugin.style == "modern" and self.plugin.target.halts
+
     def handles(self, *names: str) -> bool:
         """Whether it has one of the hooks *names*."""
         return not self.hooks.isdisjoint(names)

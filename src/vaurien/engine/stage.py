@@ -61,7 +61,9 @@ class Sink:
         self._link.finish()
 
     def begin(self, message: Message) -> None:
-        """The socket does not mind."""
+        """Note where an exchange's bytes begin."""
+        if message.number:
+            self._link.mark = (message.number, self._link.moved)
 
 
 class Stage:
@@ -82,6 +84,7 @@ class Stage:
         "_rang",
         "_ringing",
         "_sent",
+        "_spared",
         "_throws",
         "active",
         "leaving",
@@ -108,6 +111,7 @@ class Stage:
         self._sent = 0
         self._offset = 0  # of the chunk at hand
         self._hit = False
+        self._spared = False  # by the dice, which were thrown for the end of the stream
         active.stages[link.to_backend] = self
         self.refresh()
 
@@ -144,7 +148,9 @@ class Stage:
         return self.active.now()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; the next chunk waits too."""
+        """Wait; the next chunk waits too. Not at all with an end that the dice spare."""
+        if self._spared:
+            return
         self._mark()
         await self.active.pause(seconds)
         self._moment = self.now()
@@ -290,6 +296,7 @@ class Stage:
         if not acts:
             await self._alarm_now()
         self._silence()
+        self._spared = acts and self._throws and not self.active.throw(None, self._place)
         self._arrived = self._moment = at
         self._chunk, self._sent, self._hit = _GONE, 0, False
         try:
@@ -355,6 +362,10 @@ class Stage:
             self._alarm.cancel()
             self._alarm = None
 
+    def holds_back(self) -> None:
+        """This fault halts the link, and there is something that does not move because of that."""
+        self._mark()
+
     def leave(self) -> None:
         """The fault is removed: what waits on the line leaves now, in order; later chunks only pass."""
         self.leaving = True
@@ -367,6 +378,11 @@ class Stage:
     def idle(self) -> bool:
         """Whether nothing waits here, or is being passed on."""
         return self._clear and self._chunk is None and self._ringing is None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether something waits here, or may: a behavior with an alarm holds what it sends then."""
+        return not self.idle or self._alarm is not None
 
     @property
     def _clear(self) -> bool:

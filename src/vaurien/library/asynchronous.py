@@ -8,11 +8,11 @@ from typing import Self, Unpack
 
 from vaurien.engine.traffic import ConnectionInfo
 from vaurien.errors import VaurienError
-from vaurien.library.settings import Settings, Where
-from vaurien.library.steered import TIMEOUT, Steered
+from vaurien.library.base import TIMEOUT, BaseProxy
+from vaurien.library.settings import AddressLike, Settings
 
 
-class AsyncProxy(Steered):
+class AsyncProxy(BaseProxy):
     """A proxy in the running asyncio loop.
 
     ``async with`` starts it, and closes it at the end of the block::
@@ -28,7 +28,7 @@ class AsyncProxy(Steered):
     has a thread of its own.
     """
 
-    def __init__(self, backend: Where, **settings: Unpack[Settings]) -> None:
+    def __init__(self, backend: AddressLike, **settings: Unpack[Settings]) -> None:
         super().__init__(backend, settings)
 
     async def start(self) -> Self:

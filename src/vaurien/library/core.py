@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
-from vaurien.config.timeline import Schedule
+from vaurien.config.schedule import Schedule
 from vaurien.engine.clock import Clock
 from vaurien.errors import VaurienError
 from vaurien.library.record import Record
@@ -21,7 +21,7 @@ from vaurien.scenario.player import Player
 
 T = TypeVar("T")
 
-ANSWER_WITHIN = 30.0
+CALL_TIMEOUT = 30.0
 """Seconds that the proxy's loop may take for a question from another thread: it is busy, or nobody runs it."""
 
 
@@ -67,7 +67,7 @@ class Core:
         return self.started and not self.closed and not self.forked
 
     @property
-    def at_home(self) -> bool:
+    def in_loop_thread(self) -> bool:
         """Whether this is the thread of its loop."""
         return threading.get_ident() == self._thread
 
@@ -88,7 +88,7 @@ class Core:
     def call(self, function: Callable[[], T]) -> T:
         """What *function* returns, or raises, in the loop's thread. Raises `VaurienError` where it is not `usable`."""
         loop = self.usable()
-        if self.at_home:
+        if self.in_loop_thread:
             return function()
         done: concurrent.futures.Future[T] = concurrent.futures.Future()
 
@@ -101,9 +101,9 @@ class Core:
                 done.set_exception(error)
 
         loop.call_soon_threadsafe(run)
-        if not concurrent.futures.wait([done], ANSWER_WITHIN).done:
+        if not concurrent.futures.wait([done], CALL_TIMEOUT).done:
             done.cancel()
-            raise VaurienError(f"{self.who}: its loop has not answered for {ANSWER_WITHIN:g} s; it is busy, or stopped")
+            raise VaurienError(f"{self.who}: its loop has not answered for {CALL_TIMEOUT:g} s; it is busy, or stopped")
         return done.result()
 
     async def start(self) -> None:
@@ -119,7 +119,7 @@ class Core:
 
     def _play(self, clock: Clock) -> None:
         self._playing.callback(clock.close)
-        player = Player(self._schedule, {self.proxy.config.name: self.proxy}, clock)
+        player = Player(self._schedule, {self.proxy.config.name: self.proxy}, clock, [self.record])
         self._playing.callback(player.stop)
         player.start()
 

@@ -12,7 +12,7 @@ from vaurien.events import Event
 from vaurien.metrics.counters import Counters, Totals
 from vaurien.model import Fault, Mix
 
-REMEMBERED = 10_000
+EVENTS_KEPT = 10_000
 """Events that are kept; the counts go on."""
 
 
@@ -22,7 +22,7 @@ class Record:
     def __init__(self, name: str) -> None:
         self._name = name
         self._lock = threading.Lock()
-        self._events: deque[Event] = deque(maxlen=REMEMBERED)
+        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._counters = Counters()
         self._known: set[str] = set()
         self._watching: list[Callable[[], None]] = []
@@ -37,7 +37,7 @@ class Record:
 
     @property
     def events(self) -> list[Event]:
-        """The last `REMEMBERED` events, oldest first."""
+        """The last `EVENTS_KEPT` events, oldest first."""
         with self._lock:
             return list(self._events)
 

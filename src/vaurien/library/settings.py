@@ -17,7 +17,7 @@ from vaurien.errors import OptionError, UnknownName
 from vaurien.model import Address
 
 
-class Place(Protocol):
+class HasHostAndPort(Protocol):
     """What says where it is: an `Address`, or a server of pytest-redis or pytest-postgresql."""
 
     @property
@@ -29,14 +29,14 @@ class Place(Protocol):
         """The port."""
 
 
-Where: TypeAlias = str | Place | tuple[str, int] | tuple[str, int, int, int]
+AddressLike: TypeAlias = str | HasHostAndPort | tuple[str, int] | tuple[str, int, int, int]
 """``host:port``, ``[ipv6]:port``, ``unix:/path``, what ``getsockname()`` says, or anything with a host and a port."""
 
 
 class Settings(TypedDict, total=False):
     """The keywords of `Proxy` and `AsyncProxy`, besides *backend*."""
 
-    listen: Where
+    listen: AddressLike
     protocol: str
     protocol_options: Mapping[str, object]
     mix: str | Sequence[str]
@@ -67,7 +67,7 @@ DEFAULTS: Settings = {"listen": "127.0.0.1:0", "mix": "", "name": "vaurien"}
 """Any port that is free, no fault, and a name, because dice depend on it."""
 
 
-def configure(backend: Where, given: Settings, owner: str = "Proxy") -> Configuration:
+def configure(backend: AddressLike, given: Settings, owner: str = "Proxy") -> Configuration:
     """The checked configuration of one proxy; *owner* is who was called, for the message.
 
     Raises `UnknownName` for a keyword, a protocol, a behavior or an option that does not exist, and `OptionError` for a

@@ -10,8 +10,8 @@ from typing import Unpack
 
 from vaurien.events import Failed
 from vaurien.library.asynchronous import AsyncProxy
-from vaurien.library.settings import Settings, Where
-from vaurien.library.steered import Steered
+from vaurien.library.base import BaseProxy
+from vaurien.library.settings import AddressLike, Settings
 from vaurien.library.synchronous import Proxy
 
 _COMPLAINTS = 5
@@ -30,20 +30,20 @@ class Proxies:
 
     def __init__(self, seed: str) -> None:
         self._seed = seed
-        self._made: list[Steered] = []
+        self._made: list[BaseProxy] = []
 
     @property
     def seed(self) -> str:
         """What the dice of this test begin with: ``--vaurien-seed``, and the test."""
         return self._seed
 
-    def __call__(self, backend: Where, **settings: Unpack[Settings]) -> Proxy:
+    def __call__(self, backend: AddressLike, **settings: Unpack[Settings]) -> Proxy:
         """A started proxy. Raises as `Proxy` does."""
         proxy = Proxy(backend, **self._completed(settings))
         self._made.append(proxy)
         return proxy.start()
 
-    def asynchronous(self, backend: Where, **settings: Unpack[Settings]) -> AsyncProxy:
+    def asynchronous(self, backend: AddressLike, **settings: Unpack[Settings]) -> AsyncProxy:
         """A proxy for ``async with``, which ends it. Raises as `AsyncProxy` does."""
         proxy = AsyncProxy(backend, **self._completed(settings))
         self._made.append(proxy)
@@ -64,7 +64,7 @@ class Proxies:
         return "\n".join(line for proxy in self._made for line in _told(proxy))
 
 
-def _told(proxy: Steered) -> Iterator[str]:
+def _told(proxy: BaseProxy) -> Iterator[str]:
     hits = [f"{name} hit {count} {'time' if count == 1 else 'times'}" for name, count in proxy.all_hits.items()]
     yield f"proxy {proxy.name!r} -> {proxy.backend}, {proxy.accepted} connections: {', '.join(hits) or 'no fault'}"
     complaints = [f"  {event.where}: {event.error}" for event in proxy.events if isinstance(event, Failed)]

@@ -9,11 +9,11 @@ from typing import Self, Unpack
 from vaurien.engine.traffic import ConnectionInfo
 from vaurien.errors import VaurienError
 from vaurien.library import thread
-from vaurien.library.settings import Settings, Where
-from vaurien.library.steered import TIMEOUT, Steered
+from vaurien.library.base import TIMEOUT, BaseProxy
+from vaurien.library.settings import AddressLike, Settings
 
 
-class Proxy(Steered):
+class Proxy(BaseProxy):
     """A proxy in a thread of its own, for plain synchronous code.
 
     ``with`` starts it, and closes it at the end of the block::
@@ -30,7 +30,7 @@ class Proxy(Steered):
     Raises `UnknownName` and `OptionError` for what is wrong with the arguments, before anything is opened.
     """
 
-    def __init__(self, backend: Where, **settings: Unpack[Settings]) -> None:
+    def __init__(self, backend: AddressLike, **settings: Unpack[Settings]) -> None:
         super().__init__(backend, settings)
         self._home: thread.Thread | None = None
         self._closing = threading.Lock()
@@ -48,7 +48,7 @@ class Proxy(Steered):
 
     def close(self, grace: float = 0.0) -> None:
         """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
-        if self._core.at_home and self._core.open:
+        if self._core.in_loop_thread and self._core.open:
             raise self._own_thread()
         with self._closing:
             home, self._home = self._home, None
@@ -76,7 +76,7 @@ class Proxy(Steered):
         """Where it lives, to wait there. Raises `VaurienError` in its own thread, and where it is not usable."""
         self._core.usable()
         assert self._home is not None  # noqa: S101 - it is usable
-        if self._core.at_home:
+        if self._core.in_loop_thread:
             raise self._own_thread()
         return self._home
 

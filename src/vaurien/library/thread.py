@@ -17,7 +17,7 @@ from vaurien.engine import loop
 
 T = TypeVar("T")
 
-END_WITHIN = 0.5
+SHUTDOWN_TIMEOUT = 0.5
 """Seconds that what is left in the loop, or a look-up of a name, may take at the end; then nobody waits for it."""
 
 
@@ -65,7 +65,7 @@ class Thread:
         """A look-up cannot be interrupted; one that takes long ends alone."""
         ending = threading.Thread(target=self._resolver.shutdown, daemon=True)
         ending.start()
-        ending.join(END_WITHIN)
+        ending.join(SHUTDOWN_TIMEOUT)
 
 
 async def _end_tasks() -> None:
@@ -73,7 +73,7 @@ async def _end_tasks() -> None:
     for task in left:
         task.cancel()
     if left:
-        await asyncio.wait(left, timeout=END_WITHIN)
+        await asyncio.wait(left, timeout=SHUTDOWN_TIMEOUT)
 
 
 class _Shared:

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
+from vaurien.cache import BoundedCache
 from vaurien.errors import ParseError
 from vaurien.framing import Head
-from vaurien.known import Known
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"++) ([^\x00-\x20\x7f]++) HTTP/1\.([0-9])\r?\n")
@@ -86,14 +86,16 @@ def request(line: re.Match[bytes], block: bytes) -> tuple[Request, Length]:
         request=True,
         fields=Fields(lambda: _request_fields(line, block)),
         waits=waits,
-        alone=method not in _BODILESS,
+        self_contained=method not in _BODILESS,
         method=method,
         persistent=persistent,
     )
     return head, length
 
 
-_ASKED: Known[tuple[Length, bool, bool]] = Known()  # a client's fields are mostly the same, whatever it asks for
+_ASKED: BoundedCache[tuple[Length, bool, bool]] = (
+    BoundedCache()
+)  # a client's fields are mostly the same, whatever it asks for
 
 
 def _asked(block: bytes, old: bool) -> tuple[Length, bool, bool]:
@@ -119,8 +121,11 @@ def response(line: re.Match[bytes], block: bytes, request: Head | None) -> tuple
     """
     lower = _validated(block)
     status = int(line[2])
-    alone = request is not None and request.alone
-    head = Head(request=False, fields=Fields(lambda: {"status": line[2].decode(), **_headers(block)}), alone=alone)
+    head = Head(
+        request=False,
+        fields=Fields(lambda: {"status": line[2].decode(), **_headers(block)}),
+        self_contained=request is not None and request.self_contained,
+    )
     if status < 200 or status in (204, 304) or (isinstance(request, Request) and request.method == "HEAD"):
         return status, head, 0
     length = _length(lower, line[1] == b"0")

@@ -8,12 +8,13 @@ import re
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Annotated
 
+from vaurien.cache import BoundedCache
 from vaurien.errors import OptionError, ParseError
 from vaurien.framing import HEAD_LIMIT, Framer, Frames, Framing, Head, Protocol, Reader, Reply, Step
-from vaurien.known import Known
-from vaurien.options import Option, Size
+from vaurien.options import Option
 from vaurien.protocols import _http_head as heads
 from vaurien.protocols._http_head import Body, Length, Request
+from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
 
 if TYPE_CHECKING:
     from random import Random
@@ -45,9 +46,9 @@ class Http(Protocol, frozen=True):
     overwrite_host_header: Annotated[bool, Option("Send the backend's address as Host, not what the client sent")] = (
         True
     )
-    keep_alive: Annotated[bool, Option("Keep the connection after the first exchange")] = True
-    reuse_socket: Annotated[bool, Option("Give the backend's socket to the next client when this one is done")] = False
-    buffer: Annotated[Size, Option("Bytes read at once")] = 8124
+    keep_alive: KeepAlive = True
+    reuse_socket: ReuseSocket = False
+    buffer: Buffer = BUFFER
 
     def framer(self) -> Framing:
         """A framer of HTTP/1."""
@@ -83,7 +84,7 @@ class Http(Protocol, frozen=True):
         return None if data == head.data else data
 
 
-_HOSTED: Known[bytes] = Known()  # a client's fields are mostly the same, whatever it asks for
+_HOSTED: BoundedCache[bytes] = BoundedCache()  # a client's fields are mostly the same, whatever it asks for
 
 
 def _hosted(fields: bytes, host: bytes) -> bytes:
@@ -111,7 +112,7 @@ class HttpFramer(Framer):
         super().__init__()
         self._connect: Head | None = None
 
-    def glance(self, to_backend: bool, data: bytes) -> Head | None:
+    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
         line = (heads.REQUEST_LINE if to_backend else heads.STATUS_LINE).match(data)
         end = data.find(b"\n\r\n", line.end() - 1) + 3 if line else 0
         if line is None or end < line.end():
@@ -121,7 +122,7 @@ class HttpFramer(Framer):
         except ParseError:  # for the generator to say
             return None
         head.data = data[:end]
-        return head if head.alone and length == len(data) - end else None
+        return head if head.self_contained and length == len(data) - end else None
 
     def _understood(self, line: re.Match[bytes], block: bytes) -> tuple[Head, Length]:
         if line.re is heads.REQUEST_LINE:
@@ -141,7 +142,7 @@ class HttpFramer(Framer):
             head, length = heads.request(*(yield from _head(read, heads.REQUEST_LINE)))
             if head.method == "CONNECT":
                 self._connect = head
-                self.steady = False
+                self.stateless = False
             yield head
             yield from _body(read, length)
             yield Step.END

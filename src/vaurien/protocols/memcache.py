@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.framing import Framer, Frames, Head, Protocol, Reader, Reply
-from vaurien.options import Option, Size
 from vaurien.protocols import _memcache_binary as binary
 from vaurien.protocols import _memcache_text as text
+from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
 
 if TYPE_CHECKING:
     from random import Random
@@ -43,9 +43,9 @@ class Memcache(Protocol, frozen=True):
     Errors are memcached's own: ``SERVER_ERROR`` in text, a status with the request's opcode and opaque in binary.
     """
 
-    keep_alive: Annotated[bool, Option("Keep the connection after the first exchange")] = True
-    reuse_socket: Annotated[bool, Option("Give the backend's socket to the next client when this one is done")] = False
-    buffer: Annotated[Size, Option("Bytes read at once")] = 8124
+    keep_alive: KeepAlive = True
+    reuse_socket: ReuseSocket = False
+    buffer: Buffer = BUFFER
 
     error_codes: ClassVar[tuple[str, ...]] = tuple(_FAILURES)
     fields: ClassVar[tuple[str, ...]] = ("command", "key")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.framing import Framer, Head, Protocol, Reply
-from vaurien.options import Option, Size
 from vaurien.protocols._mysql_framer import MysqlFramer, Request
 from vaurien.protocols._mysql_packets import error_packet
+from vaurien.protocols._options import BUFFER, Buffer
 
 if TYPE_CHECKING:
     from random import Random
@@ -41,7 +41,7 @@ class Mysql(Protocol, frozen=True):
     error_codes: ClassVar[tuple[str, ...]] = tuple(_ERRORS)
     fields: ClassVar[tuple[str, ...]] = ("command", "query")
 
-    buffer: Annotated[Size, Option("Bytes read at once")] = 8124
+    buffer: Buffer = BUFFER
 
     def framer(self) -> Framer:
         """The marks of one connection."""

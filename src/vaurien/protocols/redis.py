@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import binascii
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from vaurien.errors import OptionError, ParseError
 from vaurien.framing import Framer, Frames, Framing, Head, Protocol, Reader, Reply, Step
-from vaurien.options import Option, Size
 from vaurien.protocols import _redis_command as commands
 from vaurien.protocols import _redis_reply as replies
+from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
 from vaurien.protocols._redis_command import Command
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ class Redis(Protocol, frozen=True):
     error_codes = tuple(_ERRORS)
     fields = ("command", "key")
 
-    keep_alive: Annotated[bool, Option("Keep the connection after the first exchange")] = True
-    reuse_socket: Annotated[bool, Option("Give the backend's socket to the next client when this one is done")] = False
-    buffer: Annotated[Size, Option("Bytes read at once")] = 8124
+    keep_alive: KeepAlive = True
+    reuse_socket: ReuseSocket = False
+    buffer: Buffer = BUFFER
 
     def framer(self) -> Framing:
         """A framer of the Redis protocol."""
@@ -107,10 +107,10 @@ class RedisFramer(Framer):
         self._lasting = False  # what the server sends depends on more than the commands that wait
 
     @property
-    def quiet(self) -> bool:
+    def idle(self) -> bool:
         """Whether both directions are between two messages, and the connection is in no state of its own."""
         own = self._multi or self._silent or self._skip_next or self._monitoring or any(self._subscribed.values())
-        return super().quiet and not own
+        return super().idle and not own
 
     def withdraw(self, head: Head) -> None:
         super().withdraw(head)
@@ -119,17 +119,17 @@ class RedisFramer(Framer):
             self._settle()
 
     def _settle(self) -> None:
-        self.steady = not (self._multi or self._silent or self._skip_next or self._lasting)
+        self.stateless = not (self._multi or self._silent or self._skip_next or self._lasting)
 
-    def glance(self, to_backend: bool, data: bytes) -> Head | None:
+    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
         if to_backend:
             head = commands.whole(data)
             if head is None or head.name in _SPECIAL:
                 return None
-            head.alone = True
+            head.self_contained = True
             return head
         line = replies.whole(data)
-        return Head(False, alone=True, data=line) if line else None
+        return Head(False, self_contained=True, data=line) if line else None
 
     def requests(self, read: Reader) -> Frames:
         while first := (yield from read.peek(1)):
@@ -143,8 +143,8 @@ class RedisFramer(Framer):
                 yield Step.ASIDE
                 yield Step.END
                 continue
-            if self.steady and head.name not in _SPECIAL:
-                head.alone = True
+            if self.stateless and head.name not in _SPECIAL:
+                head.self_contained = True
             else:
                 self._lasting = self._lasting or head.name in _LASTING
                 head.in_multi = self._multi
@@ -194,7 +194,7 @@ class RedisFramer(Framer):
                 continue
             if name in _SWITCHES:
                 self._switch(name, line)
-            yield Step.ASIDE if request is None else Head(False, alone=request.alone)
+            yield Step.ASIDE if request is None else Head(False, self_contained=request.self_contained)
             if first not in replies.SIMPLE:
                 yield from replies.rest(read, line)
             yield Step.END

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from vaurien.classic.protocol import TCP
 from vaurien.framing import Framing, Protocol, Turns
-from vaurien.options import Option, Size
+from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
 
 __all__ = ["TCP", "Tcp"]
 
@@ -17,9 +15,9 @@ class Tcp(Protocol, frozen=True):
     By default nothing is changed and nothing is ended; see the page *Keep-alive versus disconnect*.
     """
 
-    keep_alive: Annotated[bool, Option("Keep the connection after the first exchange")] = True
-    reuse_socket: Annotated[bool, Option("Give the backend's socket to the next client when this one is done")] = False
-    buffer: Annotated[Size, Option("Bytes read at once")] = 8124
+    keep_alive: KeepAlive = True
+    reuse_socket: ReuseSocket = False
+    buffer: Buffer = BUFFER
 
     def framer(self) -> Framing:
         """Turns."""

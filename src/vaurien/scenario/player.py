@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from vaurien.config.timeline import Schedule, Step
+import msgspec
+
+from vaurien.config.schedule import Schedule, Step
+from vaurien.errors import VaurienError
+from vaurien.events import Failed, Observer
 from vaurien.model import Fault, Policy
 
 
@@ -19,26 +25,58 @@ class Timers(Protocol):
         """Call *callback* once `now` is *when*."""
 
 
-class Steered(Protocol):
+class PolicyHolder(Protocol):
     """What a player needs of a proxy."""
 
     @property
     def policy(self) -> Policy:
         """The mix and the faults of this moment."""
 
-    def set_policy(self, policy: Policy) -> None:
-        """Replace them."""
+    def set_policy(self, policy: Policy) -> asyncio.Task[None] | None:
+        """Replace them; returns what goes on with it when that takes a while. Both raise `VaurienError`."""
+
+
+class FailedStep(msgspec.Struct, frozen=True):
+    """The step that is number *step*, from 1, in the schedule did not change *proxy*.
+
+    It was due *at* seconds after its round, the *round*-th, began; *source* is where it stands, *error* the reason.
+    """
+
+    step: int
+    at: float
+    round: int
+    source: str
+    proxy: str
+    error: str
+
+    def __str__(self) -> str:
+        where = f" of {self.source}" if self.source else ""
+        return f"step {self.step}{where} at {self.at:g} s"
+
+    def event(self) -> Failed:
+        """What observers are told."""
+        return Failed(proxy=self.proxy, at=time.time(), connection=0, where=str(self), error=self.error)
 
 
 class Player:
     """Plays *schedule* on *proxies*, which are known by name, by *clock*.
 
     Times count from `start`, so that rounds do not drift. Each round begins with the policies that the proxies had at
-    the start; what somebody else changes meanwhile stays up to the next round.
+    the start; what somebody else changes meanwhile stays up to the next round. A step that cannot be played (a port
+    that was closed, and that somebody took) leaves its proxy as it is; *observers*, and *failed*, are told, and the
+    next one comes at its time.
     """
 
-    def __init__(self, schedule: Schedule, proxies: Mapping[str, Steered], clock: Timers) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        proxies: Mapping[str, PolicyHolder],
+        clock: Timers,
+        observers: Sequence[Observer] = (),
+        failed: Callable[[FailedStep], None] = lambda _: None,
+    ) -> None:
         self._schedule, self._proxies, self._clock = schedule, proxies, clock
+        self._observers, self._failed = observers, failed
         self._first: Mapping[str, Policy] = {}
         self._began = 0.0
         self._round = self._place = 0
@@ -75,14 +113,36 @@ class Player:
     def _play(self, step: Step) -> None:
         if self._place == 0 and self._round > 0:
             for name, policy in self._first.items():
-                self._proxies[name].set_policy(policy)
+                self._set_policy(step, name, policy)
         for name, proxy in self._proxies.items():
             if step.proxy in (None, name):
-                proxy.set_policy(after(step, proxy.policy))
+                self._set_policy(step, name, after(step, proxy.policy))
         self.played += 1
         self._place += 1
         if self._place == len(self._schedule.steps):
             self._round, self._place = self._round + 1, 0
+
+    def _set_policy(self, step: Step, name: str, policy: Policy) -> None:
+        place, round_ = self._place + 1, self._round + 1
+
+        def fail(error: BaseException) -> None:
+            failed = FailedStep(place, step.at, round_, step.source, name, str(error))
+            event = failed.event()
+            for observer in self._observers:
+                observer(event)
+            self._failed(failed)
+
+        def done(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                fail(error)
+
+        try:
+            task = self._proxies[name].set_policy(policy)
+        except VaurienError as error:
+            fail(error)
+        else:
+            if task is not None:
+                task.add_done_callback(done)
 
 
 def after(step: Step, policy: Policy) -> Policy:

@@ -11,10 +11,14 @@ import msgspec
 
 from vaurien import __version__
 from vaurien.config import fault as texts
-from vaurien.config.timeline import Schedule
+from vaurien.config.schedule import Schedule
 from vaurien.errors import OptionError
 from vaurien.model import ProxyConfig
+from vaurien.scenario.player import FailedStep
 from vaurien.scenario.tally import Delays, OfProxy, Tally
+
+STEP_FAILED = 3
+"""The exit status of a run whose command ended well, although a step of its schedule could not be played."""
 
 
 class FaultReport(msgspec.Struct, frozen=True):
@@ -44,7 +48,10 @@ class ProxyReport(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A run: its *command*, the *status* it ended with, its *duration* in seconds, how many *steps* were played."""
+    """A run: its *command*, the *status* it ended with, its *duration* in seconds, how many *steps* were played.
+
+    *failed_steps* are those of them that could not be played, on one proxy at least.
+    """
 
     command: tuple[str, ...]
     status: int
@@ -52,7 +59,13 @@ class Report(msgspec.Struct, frozen=True):
     seed: str
     steps: int
     proxies: tuple[ProxyReport, ...]
+    failed_steps: tuple[FailedStep, ...] = ()
     version: str = __version__
+
+    @property
+    def exit_status(self) -> int:
+        """The command's, or `STEP_FAILED` when that is 0 and it was not tested as it was to be."""
+        return self.status or (STEP_FAILED if self.failed_steps else 0)
 
 
 def of_proxy(config: ProxyConfig, address: str, schedule: Schedule, tally: Tally) -> ProxyReport:
@@ -102,11 +115,18 @@ def markdown(report: Report) -> str:
         "",
         f"`{shlex.join(report.command)}` {end}; seed {report.seed}, steps played: {report.steps}.",
         "",
+        *_failed_steps(report),
         *_table("proxy | listens | backend | connections | failed | sent | received | ends", _proxy_rows(report)),
         "",
         *_table("proxy | fault | decided | hits | connections | delays | total | median | p99", _fault_rows(report)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _failed_steps(report: Report) -> Iterator[str]:
+    for failed in report.failed_steps:
+        yield f"**{failed} failed** on {failed.proxy}, in round {failed.round}: {failed.error}"
+        yield ""
 
 
 def _table(head: str, rows: Iterable[tuple[object, ...]]) -> Iterator[str]:
@@ -132,9 +152,13 @@ def _fault_rows(report: Report) -> Iterator[tuple[object, ...]]:
 
 
 def junit(report: Report) -> str:
-    """For a build server: the command is a test, and so is each fault; one that never acted is skipped."""
-    cases = [_command_case(report), *_fault_cases(report)]
-    counts = f'tests="{len(cases)}" failures="{int(report.status != 0)}"'
+    """For a build server: the command is a test, and so is each fault; one that never acted is skipped.
+
+    A step that could not be played is a test that failed.
+    """
+    cases = [_command_case(report), *_fault_cases(report), *_step_cases(report)]
+    failures = int(report.status != 0) + len(report.failed_steps)
+    counts = f'tests="{len(cases)}" failures="{failures}"'
     skipped = sum("<skipped" in case for case in cases)
     head = f'<testsuite name="vaurien" {counts} errors="0" skipped="{skipped}" time="{report.duration:.3f}">'
     seed = f'<properties><property name="seed" value={quoteattr(report.seed)}/></properties>'
@@ -157,6 +181,12 @@ def _fault_cases(report: Report) -> Iterator[str]:
                 inner = '<skipped message="never acted"/>'
             group = quoteattr(f"vaurien.{proxy.name}")
             yield f"<testcase classname={group} name={quoteattr(one.told or one.name)}>{inner}</testcase>"
+
+
+def _step_cases(report: Report) -> Iterator[str]:
+    for failed in report.failed_steps:
+        group, name = quoteattr(f"vaurien.{failed.proxy}"), quoteattr(f"{failed}, round {failed.round}")
+        yield f"<testcase classname={group} name={name}><failure message={quoteattr(failed.error)}/></testcase>"
 
 
 FORMS: Mapping[str, Callable[[Report], str]] = {".json": json, ".md": markdown, ".xml": junit}

@@ -11,7 +11,7 @@ from vaurien.engine.clock import Clock
 from vaurien.events import Observer
 from vaurien.proxy import Proxy
 from vaurien.scenario import command, environment
-from vaurien.scenario.player import Player
+from vaurien.scenario.player import FailedStep, Player
 from vaurien.scenario.report import Report, of_proxy
 from vaurien.scenario.tally import Tally
 
@@ -27,7 +27,7 @@ async def run(
     Raises `BindError` for a proxy that cannot listen, and `VaurienError` for a command that cannot be started; all that
     was started is stopped by then.
     """
-    tally = Tally()
+    tally, failures = Tally(), list[FailedStep]()
     proxies = [Proxy(config, observers=[*observers, tally]) for config in configuration.proxies]
     async with contextlib.AsyncExitStack() as stack:
         for proxy in proxies:
@@ -35,7 +35,8 @@ async def run(
             stack.push_async_callback(proxy.stop, GRACE)
         clock = Clock(asyncio.get_running_loop())
         stack.callback(clock.close)
-        player = Player(configuration.schedule, {proxy.config.name: proxy for proxy in proxies}, clock)
+        named = {proxy.config.name: proxy for proxy in proxies}
+        player = Player(configuration.schedule, named, clock, [*observers, tally], failures.append)
         stack.callback(player.stop)
         where = {proxy.config.name: proxy.address for proxy in proxies}
         added = environment.variables(where, configuration.environment)
@@ -49,6 +50,7 @@ async def run(
         duration=duration,
         seed=configuration.proxies[0].seed,
         steps=player.played,
+        failed_steps=tuple(failures),
         proxies=tuple(
             of_proxy(proxy.config, str(where[proxy.config.name]), configuration.schedule, tally) for proxy in proxies
         ),

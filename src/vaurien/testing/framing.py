@@ -5,7 +5,7 @@
 3. What is held, and what waits, is bounded.
 4. In each direction a head comes before its end mark, and both before the next head.
 5. Heads, bodies, end marks and what waits do not depend on how the bytes were cut.
-6. Nor on whether a message is recognized (`Framer.glance`) or read.
+6. Nor on whether a message is recognized (`Framer.parse_whole`) or read.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Transcript:
     """What *protocol* made of some segments on a connection of its own.
 
     *events* are heads, bodies and ends by direction, comparable between different cuts; *cut* says in words how the
-    bytes were cut, for the message of an error. While *calm*, messages may be recognized, as the engine does while no
-    fault is in play.
+    bytes were cut, for the message of an error. While *recognizing*, whole messages may be recognized, as the
+    engine does while no fault is in play.
     """
 
-    def __init__(self, protocol: Protocol, cut: str = "not cut", *, calm: bool = False) -> None:
+    def __init__(self, protocol: Protocol, cut: str = "not cut", *, recognizing: bool = False) -> None:
         self.framing = _watched(protocol.framer())
         self.protocol, self.cut = protocol, cut
         self.events: dict[bool, list[Event]] = {True: [], False: []}
@@ -45,7 +45,7 @@ class Transcript:
         """Each request's head, and how many bytes went to the backend before it."""
         self.fed = {True: bytearray(), False: bytearray()}
         self.given = {True: bytearray(), False: bytearray()}
-        self._calm = calm
+        self._recognizing = recognizing
         self._turns = isinstance(self.framing, Turns)  # whose heads are whatever came at once
         self._open = {True: False, False: False}
 
@@ -111,7 +111,7 @@ class Transcript:
         try:
             if data is None:
                 return self.framing.end(to_backend)
-            recognized = self._recognized(to_backend, data) if self._calm and data else []
+            recognized = self._recognized(to_backend, data) if self._recognizing and data else []
             return recognized or self.framing.feed(to_backend, data)
         except Exception as error:  # law 1: whatever a framer raises is wrong
             shown = "the end of the stream" if data is None else short(data)
@@ -177,10 +177,10 @@ class Transcript:
 
 
 def transcribe(
-    protocol: Protocol, segments: Iterable[Segment], cut: str = "not cut", *, calm: bool = False
+    protocol: Protocol, segments: Iterable[Segment], cut: str = "not cut", *, recognizing: bool = False
 ) -> Transcript:
     """Feed *segments*, then end both directions, and check laws 1 to 4."""
-    transcript = Transcript(protocol, cut, calm=calm)
+    transcript = Transcript(protocol, cut, recognizing=recognizing)
     for to_backend, data in segments:
         transcript.feed(to_backend, data)
     transcript.end(True)
@@ -204,11 +204,11 @@ def check_framing(protocol: Protocol, segments: Sequence[Segment], sizes: Sequen
         cut = f"cut into pieces of {size} bytes"
         whole.agree(transcribe(protocol, recut(segments, size), cut), "law 5, on cuts")
     for again in ("recognized where it can be", "recognized a second time"):  # what the first one sees is known then
-        calm = transcribe(protocol, segments, again, calm=True)
-        whole.agree(calm, "law 6, on glances")
-        for number, (read, seen) in enumerate(_pairs(whole.heads, calm.heads), 1):
+        recognized = transcribe(protocol, segments, again, recognizing=True)
+        whole.agree(recognized, "law 6, on recognition")
+        for number, (read, seen) in enumerate(_pairs(whole.heads, recognized.heads), 1):
             if read != seen:
-                calm.fail(f"law 6, on glances: head {number} is {short(seen)}, and read {short(read)}")
+                recognized.fail(f"law 6, on recognition: head {number} is {short(seen)}, and read {short(read)}")
     return whole
 
 

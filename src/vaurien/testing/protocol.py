@@ -82,7 +82,7 @@ def _check_conversation(protocol: Protocol, segments: Sequence[Segment], dice: R
         whole.fail(f"requests in a conversation have no response: {whole.waiting()}")
     _declares_its_fields(whole)
     apart = list(_messages_apart(whole, segments))
-    whole.agree(transcribe(protocol, apart, "each message for itself", calm=True), "law 6, on glances")
+    whole.agree(transcribe(protocol, apart, "each message for itself", recognizing=True), "law 6, on recognition")
     _cut_anywhere(whole, segments, dice)
     _shares_nothing(whole, segments)
     check_memory(protocol, segments)

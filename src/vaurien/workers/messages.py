@@ -124,7 +124,7 @@ class Answer(Message, frozen=True):
     error: str | None = None
 
 
-class Told(Message, frozen=True):
+class Events(Message, frozen=True):
     """*events* that happened to connections, in order. What happens to a proxy, the control process knows itself."""
 
     events: tuple[
@@ -141,7 +141,7 @@ class Told(Message, frozen=True):
 
 
 _calls = msgspec.msgpack.Decoder(Call)
-_reports: msgspec.msgpack.Decoder[Answer | Told] = msgspec.msgpack.Decoder(Answer | Told)
+_reports: msgspec.msgpack.Decoder[Answer | Events] = msgspec.msgpack.Decoder(Answer | Events)
 _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 
@@ -151,14 +151,14 @@ def call(data: bytes) -> Call:
     return _calls.decode(data)
 
 
-def report(data: bytes) -> Answer | Told:
+def report(data: bytes) -> Answer | Events:
     """What a worker says with *data*."""
     return _reports.decode(data)
 
 
-def told(happened: list[Event]) -> bytes:
+def encode_events(happened: list[Event]) -> bytes:
     """*happened*, encoded."""
-    return encode({"type": "Told", "events": happened})
+    return encode({"type": "Events", "events": happened})
 
 
 def answer(number: int, value: Any) -> Answer:

@@ -18,14 +18,14 @@ from vaurien.workers import messages
 from vaurien.workers.messages import Registered
 from vaurien.workers.process import Process, WorkerLost, value
 
-_BEAT = 1.0
+_REPORT_INTERVAL = 1.0
 """Seconds between two reports: what is known of a worker that dies is no older than that."""
 
-_PATIENCE = 1.0
+_RESTART_INTERVAL = 1.0
 """Seconds between two starts of the same worker: one that dies at once must not keep the machine busy."""
 
 
-class Spread(Protocol):
+class PooledProxy(Protocol):
     """What a worker that takes the place of another one has to know of a proxy."""
 
     def lost(self, index: int, reason: str, known: messages.Reported) -> None:
@@ -43,10 +43,8 @@ class Workers:
         self._observers = observers
         self.numbers = itertools.count()
         """Numbers for proxies."""
-        self.spreads: dict[int, Spread] = {}
+        self.proxies: dict[int, PooledProxy] = {}
         """The proxies that the workers have, by number."""
-        self.deaths = 0
-        """How many workers were replaced."""
         self._processes: list[Process] = []
         self._reports: list[messages.Reported] = []
         self._begun: list[float] = []
@@ -65,8 +63,8 @@ class Workers:
         self._begun = [0.0] * self.count
         for index in range(self.count):
             self._processes.append(self._process(index))
-        await gathered(self.acquaint(), object, dead=True)
-        self.run(self._beat())
+        await gathered(self.register_plugins(), object, dead=True)
+        self.run(self._report_regularly())
 
     async def stop(self) -> None:
         """End them, with all their connections."""
@@ -77,7 +75,7 @@ class Workers:
         self.clock.close()
         os.close(self._ledger)
 
-    def acquaint(self) -> list[asyncio.Future[messages.Answer]]:
+    def register_plugins(self) -> list[asyncio.Future[messages.Answer]]:
         """Have the workers know the plugins that were registered; what comes of it.
 
         Raises `PluginError` for one that they could not import.
@@ -86,10 +84,10 @@ class Workers:
         if registered == self._known:
             return []
         self._known = registered
-        return [self._introduce(process) for process in self._processes]
+        return [self._send_start(process) for process in self._processes]
 
-    def tell(self, event: Event) -> None:
-        """Tell the observers *event*."""
+    def emit(self, event: Event) -> None:
+        """Call the observers with *event*."""
         for observer in self._observers:
             try:
                 observer(event)
@@ -135,9 +133,9 @@ class Workers:
                 continue
             self._lag = max(self._lag, reported.lag)
 
-    async def _beat(self) -> None:
+    async def _report_regularly(self) -> None:
         while True:
-            await asyncio.sleep(_BEAT)
+            await asyncio.sleep(_REPORT_INTERVAL)
             await self.report()
 
     def run(self, coroutine: Coroutine[Any, Any, object]) -> None:
@@ -148,9 +146,9 @@ class Workers:
 
     def _process(self, index: int) -> Process:
         self._begun[index] = time.monotonic()
-        return Process(self.tell, lambda process: self._lost(index, process), uvloop=self._uvloop)
+        return Process(self.emit, lambda process: self._lost(index, process), uvloop=self._uvloop)
 
-    def _introduce(self, process: Process) -> asyncio.Future[messages.Answer]:
+    def _send_start(self, process: Process) -> asyncio.Future[messages.Answer]:
         detailed = any(getattr(observer, "detailed", False) for observer in self._observers)
         return process.ask(messages.Start(self._known or (), detailed), [self._ledger])
 
@@ -158,11 +156,10 @@ class Workers:
         """The worker *index* died: put another one in its place, and tell."""
         if self._stopping:
             return
-        self.deaths += 1
         known, self._reports[index] = self._reports[index], messages.Reported({}, 0.0)
-        for spread in list(self.spreads.values()):
-            spread.lost(index, process.end_reason, known)
-        wait = self._begun[index] + _PATIENCE - time.monotonic()
+        for proxy in list(self.proxies.values()):
+            proxy.lost(index, process.end_reason, known)
+        wait = self._begun[index] + _RESTART_INTERVAL - time.monotonic()
         if wait > 0:
             self._loop.call_later(wait, self._replace, index)
         else:
@@ -175,11 +172,11 @@ class Workers:
             self._processes[index] = process = self._process(index)
         except VaurienError as error:
             self._loop.call_exception_handler({"message": f"worker {index + 1}: {error}", "exception": error})
-            self._loop.call_later(_PATIENCE, self._replace, index)
+            self._loop.call_later(_RESTART_INTERVAL, self._replace, index)
             return
-        self._introduce(process)
-        for spread in list(self.spreads.values()):
-            spread.take_up(index, process)
+        self._send_start(process)
+        for proxy in list(self.proxies.values()):
+            proxy.take_up(index, process)
 
 
 async def gathered(

@@ -21,7 +21,7 @@ from vaurien.events import Accepted, Closed, Event
 from vaurien.workers import messages
 from vaurien.workers.channel import Channel
 
-LEAVE = 2.0
+EXIT_TIMEOUT = 2.0
 """Seconds that a worker has to end by itself once its channel is closed; it needs a few milliseconds."""
 
 
@@ -41,13 +41,13 @@ class WorkerLost(VaurienError):
 
 
 class Process:
-    """A worker, just started. *told* gets the events of its connections, *lost* is called when it ends by itself.
+    """A worker, just started. *observer* gets the events of its connections, *lost* is called when it ends by itself.
 
     Raises `VaurienError` when the system has no room for another process.
     """
 
-    def __init__(self, told: Callable[[Event], None], lost: Callable[[Process], None], *, uvloop: bool) -> None:
-        self._told, self._lost = told, lost
+    def __init__(self, observer: Callable[[Event], None], lost: Callable[[Process], None], *, uvloop: bool) -> None:
+        self._observer, self._lost = observer, lost
         self._numbers = itertools.count()
         self._over = False
         self._opened: dict[tuple[str, int], Accepted] = {}
@@ -100,17 +100,17 @@ class Process:
         self._abandon()
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(None, self._process.wait, LEAVE)
+            await loop.run_in_executor(None, self._process.wait, EXIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
     def _received(self, data: bytes, _: list[int]) -> None:
         match messages.report(data):
-            case messages.Told(events):
+            case messages.Events(events):
                 for event in events:
                     self._follow(event)
-                    self._told(event)
+                    self._observer(event)
             case messages.Answer() as answer:
                 self._begun = True
                 waiting = self._waiting.pop(answer.number)
@@ -129,7 +129,7 @@ class Process:
         self._process.kill()  # it is over, or it has lost its channel, which comes to the same
         self._process.wait()
         for begun in self._opened.values():
-            self._told(_cut(begun))
+            self._observer(_cut(begun))
         self._lost(self)
         self._abandon()
 

@@ -6,7 +6,6 @@ It ends when the control process does, however that ends: then nobody holds the 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import importlib
 import os
@@ -17,9 +16,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from vaurien import plugins
-from vaurien.engine import collector, loop
+from vaurien.engine import collector
 from vaurien.engine.journal import describe
 from vaurien.engine.ledger import Ledger, Page
+from vaurien.engine.loop import loop_factory
 from vaurien.engine.traffic import Figures
 from vaurien.errors import PluginError, UnknownName, VaurienError
 from vaurien.events import Event, Listening, PolicyChanged
@@ -29,10 +29,10 @@ from vaurien.proxy import Proxy
 from vaurien.workers import messages
 from vaurien.workers.channel import Channel
 
-_UNTOLD = 8 * 2**20
+_UNSENT_LIMIT = 8 * 2**20
 """Bytes of events that may wait for the control process; from there on the worker waits for it, and loses none."""
 
-_SOON = 0.005
+_BATCH_DELAY = 0.005
 """Seconds that an event may wait for others, so that a message is not sent for each: it costs more than the rest."""
 
 ENDED = 0
@@ -44,7 +44,7 @@ class Worker:
     def __init__(self, end: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
         self._channel = Channel(self._loop, end, self._received, _leave)
-        self._told = Telling(self._loop, self._channel)
+        self._events = EventSender(self._loop, self._channel)
         self._proxies: dict[int, Proxy] = {}
         self._pages: dict[int, Page] = {}
         self._ledger: Ledger | None = None
@@ -81,13 +81,13 @@ class Worker:
         finally:
             for one in self._given:  # a proxy that could not be made has not taken them
                 os.close(one)
-        self._told.flush()  # what happened before the answer is told before it
+        self._events.flush()  # what happened before the answer is told before it
         self._channel.send(messages.encode(answer))
 
     async def _start(self, request: messages.Start) -> None:
         for kind, name, module, path in request.registered:
             _register(kind, name, module, path)
-        self._told.detailed = request.detailed
+        self._events.detailed = request.detailed
         if self._ledger is None:
             [descriptor], self._given = self._given, []
             self._ledger = Ledger(descriptor)
@@ -97,7 +97,7 @@ class Worker:
         self._pages[request.proxy] = page = Page(self._ledger, str(request.proxy), request.marks)
         proxy = Proxy(
             request.config,
-            observers=(self._told,),
+            observers=(self._events,),
             bind=self._bind,
             ordinals=range(request.first, sys.maxsize, request.step),
             page=page,
@@ -154,7 +154,7 @@ class Worker:
         return messages.Reported({number: proxy.figures for number, proxy in self._proxies.items()}, self._lag.take())
 
 
-class Telling:
+class EventSender:
     """An observer that tells the control process what happens to connections, all events of some moments together."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
@@ -167,15 +167,15 @@ class Telling:
         if isinstance(event, Listening | PolicyChanged):
             return
         if not self._happened:
-            self._loop.call_later(_SOON, self.flush)
+            self._loop.call_later(_BATCH_DELAY, self.flush)
         self._happened.append(event)
 
     def flush(self) -> None:
         """Tell now."""
         if self._happened:
             happened, self._happened = self._happened, []
-            self._channel.send(messages.told(happened))
-            if self._channel.unsent > _UNTOLD:
+            self._channel.send(messages.encode_events(happened))
+            if self._channel.unsent > _UNSENT_LIMIT:
                 self._channel.flush()
 
 
@@ -204,18 +204,8 @@ def main() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # meant for the control process, which says what is to be done
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     end = socket.socket(fileno=int(sys.argv[1]))
-    with asyncio.Runner(loop_factory=_loop(sys.argv[2])) as runner:
+    with asyncio.Runner(loop_factory=loop_factory(sys.argv[2] == "uvloop")) as runner:
         runner.run(_work(end))
-
-
-def _loop(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    if kind == "uvloop":
-        with contextlib.suppress(ImportError):
-            import uvloop
-
-            made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-            return made
-    return loop.new
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vaurien.control import wire
 from vaurien.control.routes import Route
-from vaurien.control.v1 import catalogue, connections, faults, proxies, whole
+from vaurien.control.v1 import catalogue, connections, faults, process, proxies
 from vaurien.engine.traffic import ConnectionInfo
 
 _API = "/api/v1"
@@ -18,12 +18,12 @@ _FOLLOW = {
 }
 
 ROUTES: tuple[Route, ...] = (
-    Route(method="GET", path="/healthz", handler=whole.get_health, answer=whole.Health),
-    Route(method="GET", path=f"{_API}/version", handler=whole.get_version, answer=whole.Version),
-    Route(method="GET", path=f"{_API}/config", handler=whole.get_config, answer=whole.Config),
-    Route(method="PUT", path=f"{_API}/config", handler=whole.set_config, body=whole.Config, answer=whole.Config),
-    Route(method="POST", path=f"{_API}/reset", handler=whole.reset, status=204),
-    Route(method="GET", path=f"{_API}/events", handler=whole.follow_events, query=_FOLLOW),
+    Route(method="GET", path="/healthz", handler=process.get_health, answer=process.Health),
+    Route(method="GET", path=f"{_API}/version", handler=process.get_version, answer=process.Version),
+    Route(method="GET", path=f"{_API}/config", handler=process.get_config, answer=process.Config),
+    Route(method="PUT", path=f"{_API}/config", handler=process.set_config, body=process.Config, answer=process.Config),
+    Route(method="POST", path=f"{_API}/reset", handler=process.reset, status=204),
+    Route(method="GET", path=f"{_API}/events", handler=process.follow_events, query=_FOLLOW),
     Route(method="GET", path=f"{_API}/proxies", handler=proxies.list_proxies, answer=proxies.ProxyList),
     Route(
         method="POST",

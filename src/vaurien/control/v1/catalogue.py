@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from vaurien import plugins
-from vaurien.control.answers import BadRequest
+from vaurien.control.responses import BadRequest
 from vaurien.control.routes import Call
 from vaurien.errors import UnknownName, VaurienError
 from vaurien.options import Declaration

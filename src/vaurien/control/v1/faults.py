@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from vaurien.control import checks, wire
-from vaurien.control.answers import BadRequest
+from vaurien.control.responses import BadRequest
 from vaurien.control.routes import Call
 from vaurien.errors import UnknownName
 from vaurien.model import Fault

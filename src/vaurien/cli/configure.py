@@ -1,0 +1,54 @@
+"""What every command that runs proxies begins with: its arguments, checked as a whole, as a configuration."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import click
+
+from vaurien import config
+from vaurien.cli import flags
+from vaurien.config import Configuration, Given, Key, Sources
+from vaurien.model import Mix, Policy
+
+OK, BAD_INPUT = 0, 2
+"""Exit statuses: done, not understood."""
+
+HELP = frozenset({"-h", "--help"})
+NOTHING = (Policy(), Policy(Mix.parse("100:dummy")))
+"""Policies that suit every proxy, so that the engine need not be imported to ask."""
+
+
+def configure(
+    arguments: Sequence[str], variables: Mapping[str, str], more: Sequence[flags.Flag] = ()
+) -> tuple[Configuration, Mapping[Key, Given]]:
+    """The configuration that *arguments* ask for, checked as a whole, and what they say, flags of *more* included.
+
+    Raises a `VaurienError` or a `click.UsageError` for the first thing that is wrong.
+    """
+    known = [*flags.own(), *more]
+    own = flags.parse(arguments, known, others=True)
+    found = config.collect(own, variables, own.get(("command", "config")))
+    given = _parse(arguments, found, known)
+    configuration = found.configuration(given)
+    if configuration.schedule.steps or any(proxy.policy not in NOTHING for proxy in configuration.proxies):
+        from vaurien.cli import check
+
+        check.policies(configuration)
+    for warning in configuration.warnings:
+        say(f"warning: {warning}")
+    return configuration, given
+
+
+def _parse(arguments: Sequence[str], found: Sources, known: Sequence[flags.Flag]) -> dict[Key, Given]:
+    plugins = flags.of_plugins(found.catalogue, arguments)
+    try:
+        return flags.parse(arguments, [*known, *plugins])
+    except click.NoSuchOption as error:
+        raise flags.unknown(error.option_name, found.catalogue) from None
+
+
+def say(message: str) -> None:
+    """*message* as one line on standard error, whatever a plugin's own error has in it."""
+    print("vaurien:", " ".join(message.split()), file=sys.stderr)

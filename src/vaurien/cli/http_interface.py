@@ -1,0 +1,86 @@
+"""The HTTP interface of ``vaurien``, as its options describe it."""
+
+from __future__ import annotations
+
+import sys
+
+from vaurien.config import Configuration
+from vaurien.control import security
+from vaurien.control.app import app
+from vaurien.control.events import RecentEvents
+from vaurien.control.server import Server
+from vaurien.errors import BindError
+from vaurien.events import Event
+from vaurien.hub import Hub
+from vaurien.metrics.lag import LoopLag
+from vaurien.metrics.prometheus import ProxyFigures, page
+from vaurien.model import Address
+
+
+class Control:
+    """The interface, ready to start. Raises `OptionError` for an address or a token that cannot be used."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._listen = _listen(configuration)
+        self._token = _token(configuration)
+        self._server: Server | None = None
+        self._recent = RecentEvents()
+        self._lag: LoopLag | None = None
+        self._figures: ProxyFigures | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Observe the proxies."""
+        self._recent(event)
+        if self._figures is not None:
+            self._figures(event)
+
+    async def start(self, hub: Hub) -> str:
+        """Steer *hub* from now on. Returns what to tell the user. Raises `BindError`."""
+        options = self._configuration
+        self._lag = LoopLag()
+        own = self._lag
+        self._figures = ProxyFigures(hub.proxies, lambda: max(own.take(), hub.lag()))
+        served = app(
+            hub,
+            self._recent,
+            self._listen,
+            options=options.plugins,
+            names=options.http.http_names,
+            token=self._token,
+            metrics=page(self._figures, runtime=True),
+            seed=options.proxies[0].seed,
+        )
+        self._server = Server(served, self._listen)
+        try:
+            address = await self._server.start()
+        except BindError as error:
+            self._server = None
+            name = "api" if options.http.api else "http_port"
+            source = options.source("vaurien", name)
+            raise BindError(f"option {name} (from {source}): {error}; expected an address that is free") from None
+        if security.exposed(self._listen, self._token):
+            print("vaurien:", security.warning(address, "--token-file"), file=sys.stderr)
+        return f"vaurien: HTTP interface at {address if address.path else f'http://{address}'}"
+
+    async def stop(self) -> None:
+        """Stop; requests in progress have a moment."""
+        self._recent.close()
+        if self._server is not None:
+            await self._server.stop()
+        if self._lag is not None:
+            self._lag.close()
+
+
+def _listen(configuration: Configuration) -> Address:
+    http = configuration.http
+    if http.api:
+        return Address.parse(http.api, option="option api", source=configuration.source("vaurien", "api"))
+    return Address(http.http_host, http.http_port)
+
+
+def _token(configuration: Configuration) -> str | None:
+    path = configuration.http.token_file
+    if path is None:
+        return None
+    return security.read_token(path, source=configuration.source("vaurien", "token_file"))

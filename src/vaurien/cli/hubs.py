@@ -1,0 +1,54 @@
+"""The hub of a program, with its connections in this process or in as many workers as were asked for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
+
+from vaurien.config import Configuration
+from vaurien.engine import binding
+from vaurien.engine.recorded import Recorded
+from vaurien.errors import OptionError
+from vaurien.events import Observer
+from vaurien.hub import Hub
+
+
+@contextlib.asynccontextmanager
+async def open_hub(
+    workers: int,
+    observers: Sequence[Observer],
+    *,
+    source: str | None = None,
+    uvloop: bool = False,
+    recorded: Mapping[str, Recorded] = MappingProxyType({}),
+) -> AsyncIterator[Hub]:
+    """A hub without proxies, whose proxies are spread over so many *workers*; 1: all is in this process.
+
+    Raises `OptionError`, naming *source*, where the system cannot share a port between processes.
+    """
+    if workers == 1:
+        yield Hub(observers=observers, recorded=recorded)
+        return
+    if not binding.REUSES:
+        wanted = "1: this system does not let several processes listen on one port (SO_REUSEPORT)"
+        raise OptionError("option workers", workers, wanted, source)
+    from vaurien.workers.pool import Workers
+    from vaurien.workers.proxy import WorkersProxy
+
+    pool = Workers(workers, observers=observers, uvloop=uvloop)
+    try:
+        await pool.start()
+        made = Hub(make=lambda config: WorkersProxy(config, pool))
+        made.lag = pool.lag
+        yield made
+    finally:
+        await pool.stop()
+
+
+def refuse_workers(configuration: Configuration, command: str, reason: str) -> None:
+    """Raise `OptionError` if *configuration* wants several workers, which *command* cannot have for that *reason*."""
+    workers = configuration.process.workers
+    if workers != 1:
+        source = configuration.source("vaurien", "workers")
+        raise OptionError("option workers", workers, f"1 with {command}: {reason}", source)

@@ -1,0 +1,99 @@
+"""``vaurien``: read the options, then run one proxy until it is told to stop.
+
+With a command as its first word it does something else: ``vaurien run``, ``vaurien replay``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+import click
+
+from vaurien import __version__, config
+from vaurien.cli import flags
+from vaurien.cli.configure import BAD_INPUT, OK, configure, say
+from vaurien.config import Configuration, Given, Key
+from vaurien.config.assemble import DRAWN
+from vaurien.errors import VaurienError
+
+NOBODY_READS = 1
+"""The exit status when the reader of our output has gone."""
+
+COMMANDS: Mapping[str, str] = {"run": "vaurien.cli.scenario", "replay": "vaurien.cli.replay"}
+"""First words, and the module whose function ``main`` takes what follows, and the environment; returns the status."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program with *arguments*, those of the process by default; returns its exit status.
+
+    What the user got wrong is one line on standard error and status 2.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        if given and given[0] in COMMANDS:
+            status: int = importlib.import_module(COMMANDS[given[0]]).main(given[1:], os.environ)
+        else:
+            status = _run(given, os.environ)
+        sys.stdout.flush()
+        return status
+    except VaurienError as error:
+        say(str(error))
+    except click.UsageError as error:
+        say(error.format_message())
+    except BrokenPipeError:  # `vaurien --help | head`; the interpreter's own flush at the end must not complain either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOBODY_READS
+    return BAD_INPUT
+
+
+def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
+    if arguments[:1] == ["serve"]:
+        from vaurien.cli import daemon
+
+        return daemon.main(arguments[1:])
+    own = flags.parse(arguments, flags.own(), others=True)
+    if ("command", "version") in own:
+        print(f"vaurien {__version__}")
+        return OK
+    if ("command", "help") in own:
+        from vaurien.cli import help
+
+        print(help.text(config.collect(own, variables, own.get(("command", "config"))).catalogue), end="")
+        return OK
+    configuration, given = configure(arguments, variables)
+    if ("command", "show_config") in given:
+        return _show(configuration, given)
+
+    def again() -> Configuration:
+        return config.collect(own, variables, own.get(("command", "config"))).configuration(
+            _seeded(given, configuration)
+        )
+
+    return _serve(configuration, given, again)
+
+
+def _seeded(given: Mapping[Key, Given], configuration: Configuration) -> Mapping[Key, Given]:
+    """*given*, with the seed that was drawn for *configuration*, if one was: a proxy of another seed is another one."""
+    if configuration.source("vaurien", "seed") != DRAWN:
+        return given
+    return {**given, ("vaurien", "seed"): Given(configuration.proxies[0].seed, DRAWN)}
+
+
+def _show(configuration: Configuration, given: Mapping[Key, Given]) -> int:
+    from vaurien.cli import show_config
+
+    form = show_config.json if ("command", "json") in given else show_config.table
+    print(form(configuration.settings))
+    return OK
+
+
+def _serve(configuration: Configuration, given: Mapping[Key, Given], again: Callable[[], Configuration]) -> int:
+    if ("command", "json") in given:
+        raise VaurienError("option --json: expected --show-config beside it")
+    from vaurien.cli import runner
+
+    runner.run(configuration, again)
+    return OK

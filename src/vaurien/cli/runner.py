@@ -1,0 +1,217 @@
+"""Run what a configuration says until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from vaurien import __version__
+from vaurien.cli import descriptors, hubs
+from vaurien.cli.observers import observers
+from vaurien.cli.reloading import at_hangup
+from vaurien.cli.state import StateFile
+from vaurien.config import Configuration
+from vaurien.engine import collector, eager
+from vaurien.engine.clock import Clock
+from vaurien.engine.loop import loop_factory
+from vaurien.engine.recorded import Recorded
+from vaurien.errors import BindError
+from vaurien.events import Observer
+from vaurien.hub import Hub
+from vaurien.managed import ManagedProxy
+from vaurien.model import Policy
+from vaurien.scenario.player import Player
+
+if TYPE_CHECKING:
+    from vaurien.cli.http_interface import Control
+
+
+def run(
+    configuration: Configuration,
+    again: Callable[[], Configuration] | None = None,
+    recorded: Mapping[str, Recorded] = MappingProxyType({}),
+) -> None:
+    """Serve until SIGTERM or SIGINT; live connections then have the configured grace. A second signal ends at once.
+
+    At SIGHUP the proxies of *again*, the configuration read anew, come in the place of those that there are: what is
+    the same stays, with its connections; its schedule begins. With *recorded*, its decisions, by proxy, take the place
+    of dice.
+
+    Raises `BindError` when the address cannot be had, and `OptionError` for a log, a trace, a statsd server, workers or
+    connections that cannot.
+    """
+    if configuration.process.trace is not None:
+        hubs.refuse_workers(
+            configuration, "--trace", "it could not be replayed, as the system chooses who has a connection"
+        )
+    descriptors.reserve(configuration)
+    with (
+        contextlib.ExitStack() as closing,
+        asyncio.Runner(loop_factory=loop_factory(configuration.process.uvloop)) as runner,
+    ):
+        closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
+        told = observers(configuration, closing)
+        control = _control(configuration)
+        path = configuration.process.state
+        state = None if path is None else StateFile(path)
+        observing = [*told, *(one for one in (control, state) if one is not None)]
+        opening = hubs.open_hub(
+            configuration.process.workers,
+            observing,
+            source=configuration.source("vaurien", "workers"),
+            uvloop=configuration.process.uvloop,
+            recorded=recorded,
+        )
+        runner.run(_serve(configuration, opening, control, state, again or (lambda: configuration), observing))
+
+
+def _control(configuration: Configuration) -> Control | None:
+    """The HTTP interface, when it is wanted; who does not want it does not pay for its imports."""
+    if not (configuration.http.http or configuration.http.api):
+        return None
+    from vaurien.cli.http_interface import Control
+
+    return Control(configuration)
+
+
+async def _serve(
+    configuration: Configuration,
+    opening: contextlib.AbstractAsyncContextManager[Hub],
+    control: Control | None,
+    state: StateFile | None,
+    again: Callable[[], Configuration],
+    observing: Sequence[Observer],
+) -> None:
+    stop = asyncio.Event()
+    on_signals(stop)
+    async with opening as hub:
+        try:
+            await _start(hub, configuration, state)
+            if control:
+                print(await control.start(hub), flush=True)
+            collector.spare()
+            with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
+                playback = Playback(hub, clock, observing)
+                playback.begin(configuration)
+                with at_hangup("vaurien", _reload(hub, playback, again)):
+                    await stop.wait()
+        finally:
+            if control:
+                await control.stop()
+            if state:
+                await state.close()
+            await hub.stop(configuration.connections.grace)
+
+
+async def _start(hub: Hub, configuration: Configuration, state: StateFile | None) -> None:
+    """Have the proxies of *state*, or else of *configuration*, and say where they listen."""
+    try:
+        if state is None:
+            await hub.replace(configuration.proxies)
+        else:
+            await state.restore(hub, configuration.proxies)
+    except BindError as error:
+        if len(configuration.proxies) > 1:
+            raise
+        source = configuration.source("vaurien", "proxy")
+        raise BindError(f"option proxy (from {source}): {error}; expected an address that is free and ours") from None
+    finally:
+        for proxy in hub.proxies.values():
+            print(_greeting(proxy), flush=True)
+
+
+class _ScheduledProxy:
+    """The proxy *name* of *hub*, as a schedule steers it; one that is gone is left in peace."""
+
+    def __init__(self, hub: Hub, name: str) -> None:
+        self._hub, self._name = hub, name
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def policy(self) -> Policy:
+        """Its policy of this moment."""
+        proxy = self._hub.proxies.get(self._name)
+        return proxy.policy if proxy is not None else Policy()
+
+    def set_policy(self, policy: Policy) -> asyncio.Task[None] | None:
+        """Give it another; where it takes a while to be in force everywhere, the task goes on with it."""
+        if self._name not in self._hub.proxies:
+            return None
+        task = eager.start(asyncio.get_running_loop(), self._hub.set_policy(self._name, policy))
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class Playback:
+    """Plays schedules on the proxies of *hub*, one at a time; *observers* are told of steps that fail."""
+
+    def __init__(self, hub: Hub, clock: Clock, observers: Sequence[Observer]) -> None:
+        self._hub, self._clock, self._observers = hub, clock, observers
+        self._player: Player | None = None
+
+    def begin(self, configuration: Configuration) -> None:
+        """Play the schedule of *configuration*, from its beginning."""
+        proxies = {config.name: _ScheduledProxy(self._hub, config.name) for config in configuration.proxies}
+        self._player = Player(configuration.schedule, proxies, self._clock, self._observers)
+        self._player.start()
+
+    def end(self) -> None:
+        """Play no more."""
+        if self._player is not None:
+            self._player.stop()
+
+
+def _reload(hub: Hub, playback: Playback, again: Callable[[], Configuration]) -> Callable[[], Awaitable[int]]:
+    """What has the proxies of *again*, and begins its schedule: they have the faults then of its beginning.
+
+    A configuration that is wrong changes nothing.
+    """
+
+    async def reload() -> int:
+        configuration = again()
+        playback.end()
+        try:
+            await hub.replace(configuration.proxies)
+        finally:
+            playback.begin(configuration)
+        return len(hub.proxies)
+
+    return reload
+
+
+def on_signals(stop: asyncio.Event) -> None:
+    """Set *stop* at SIGTERM or SIGINT; the second one ends the program at once."""
+
+    def signalled() -> None:
+        if stop.is_set():
+            _end_now()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # Windows
+            loop.add_signal_handler(number, signalled)
+
+
+def _end_now() -> None:
+    """Leave without waiting: the thread of somebody's handler may be in a call that never returns."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _greeting(proxy: ManagedProxy) -> str:
+    config = proxy.config
+    mix = f"behavior {config.policy.mix}" if config.policy.mix.shares else "no behavior"
+    faults = "".join(f", fault {fault.name}" for fault in config.policy.faults)
+    where = str(proxy.address) if proxy.enabled else f"{proxy.address} (disabled)"
+    about = f"({config.protocol}), {mix}{faults}, seed {config.seed}"
+    return f"vaurien {__version__}: {where} -> {config.backend} {about}"

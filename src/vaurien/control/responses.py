@@ -1,0 +1,75 @@
+"""Requests with JSON in them, and responses: what all interfaces share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+BODY_LIMIT = 2**20
+"""Bytes of a request's body: a configuration of thousands of proxies, and no more."""
+
+BODY_TIMEOUT = 10.0
+"""Seconds that a body may take to arrive; longer than any client needs on the networks this is for."""
+
+
+_UNREAD = frozenset({408, 413})
+"""After these a body may still come, which is not the next request (RFC 9110, sections 15.5.9 and 15.5.14)."""
+
+
+class BadRequest(Exception):
+    """A request that cannot be served: the *status* says so, *pointer* (RFC 6901) to which field of the body it is."""
+
+    def __init__(self, status: int, message: str, pointer: str | None = None) -> None:
+        self.status, self.pointer = status, pointer
+        super().__init__(message)
+
+
+def json_response(value: object, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
+    """*value* as JSON."""
+    content = msgspec.json.encode(value, enc_hook=str)
+    return Response(content, status, {**closing(status), **(headers or {})}, media_type="application/json")
+
+
+def closing(status: int) -> dict[str, str]:
+    """The headers that an answer of *status* needs, if it is the last of its connection."""
+    return {"connection": "close"} if status in _UNREAD else {}
+
+
+def error_response(
+    status: int, message: str, pointer: str | None = None, *, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The one shape of errors: *message* for people, *pointer* (RFC 6901) to the field of the body that is meant."""
+    error = {"message": message} if pointer is None else {"message": message, "pointer": pointer}
+    return json_response({"error": error}, status, headers=headers)
+
+
+async def body(request: Request, *, limit: int = BODY_LIMIT, timeout: float = BODY_TIMEOUT) -> bytes:
+    """The body of *request*. Raises `BadRequest` when it is longer than *limit* or takes longer than *timeout*."""
+    check_length(request.headers, limit)
+    data = bytearray()
+    try:
+        async with asyncio.timeout(timeout):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > limit:
+                    raise _too_long(limit)
+    except TimeoutError:
+        raise BadRequest(408, f"the body did not arrive within {timeout:g} seconds") from None
+    except ClientDisconnect:
+        raise BadRequest(400, "the client left before the end of the body") from None
+    return bytes(data)
+
+
+def check_length(headers: Mapping[str, str], limit: int = BODY_LIMIT) -> None:
+    """Raise `BadRequest` when *headers*, their names in lower case, announce a body longer than *limit*."""
+    announced = headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_long(limit)
+
+
+def _too_long(limit: int) -> BadRequest:
+    return BadRequest(413, f"the body is longer than {limit} bytes")

@@ -1,0 +1,252 @@
+"""What a running proxy can be told and asked without waiting, from any thread."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from vaurien.engine.traffic import ConnectionInfo
+from vaurien.errors import Conflict, VaurienError
+from vaurien.events import Event
+from vaurien.library import faults
+from vaurien.library.changes import Change
+from vaurien.library.core import Core
+from vaurien.library.settings import AddressLike, Settings, configure
+from vaurien.model import Address, Fault, Mix, Policy, Scope, Stream, Window
+
+TIMEOUT = 10.0
+"""Seconds that a test waits for a fact, if it does not say how long."""
+
+_OUTAGE = Fault(name="down", behavior="refuse")
+
+StreamName: TypeAlias = Stream | Literal["upstream", "downstream", "both"]
+ScopeName: TypeAlias = Scope | Literal["connection", "exchange", "chunk"]
+Options: TypeAlias = Mapping[str, object]
+
+
+class BaseProxy:
+    """A proxy and what it is told, from any thread. A change is in force, for the next byte, when the call returns.
+
+    What is wrong is raised in the caller, and then nothing has changed. Before the proxy is started, after it is
+    closed, and in a process forked meanwhile, calls raise `VaurienError`; `events` and `hits` stay.
+    """
+
+    def __init__(self, backend: AddressLike, given: Settings) -> None:
+        made = configure(backend, given, type(self).__name__)
+        for text in made.warnings:
+            warnings.warn(text, stacklevel=3)
+        self._given = given
+        self._core = Core(made.proxies[0], made.schedule)
+        self._first_mix = made.proxies[0].policy.mix
+        self._mixes: list[Change[Mix]] = []
+
+    # Where it is.
+
+    @property
+    def name(self) -> str:
+        """Its name, in events; its dice depend on it."""
+        return self._core.proxy.config.name
+
+    @property
+    def seed(self) -> str:
+        """What its dice begin with, given or drawn."""
+        return self._core.proxy.config.seed
+
+    @property
+    def backend(self) -> Address:
+        """What it dials for each connection."""
+        return self._core.proxy.backend
+
+    @property
+    def address(self) -> Address:
+        """Where clients connect; its ``str()`` is ``host:port``."""
+        self._core.usable()
+        return self._core.proxy.address
+
+    @property
+    def host(self) -> str:
+        """The host of `address`."""
+        return self.address.host
+
+    @property
+    def port(self) -> int:
+        """The port of `address`."""
+        return self.address.port
+
+    @property
+    def policy(self) -> Policy:
+        """The mix and the faults of this moment."""
+        return self._core.proxy.policy
+
+    def url(self, scheme: str) -> str:
+        """``scheme://host:port``. Raises `VaurienError` when it listens on a Unix socket."""
+        address = self.address
+        if address.path is not None:
+            raise VaurienError(f"{self._core.who} listens on {address}, which has no URL; expected a host and a port")
+        return f"{scheme}://{address}"
+
+    # What happened.
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened so far, oldest first: the last 10,000 of `vaurien.events`."""
+        return self._core.record.events
+
+    def hits(self, fault: str) -> int:
+        """How often *fault* has acted: a fault's name, or a behavior of the mix.
+
+        Raises `UnknownName` when the proxy never had it, so that a misspelled name does not look like no hits.
+        """
+        return self._core.record.hits(fault)
+
+    @property
+    def all_hits(self) -> Mapping[str, int]:
+        """How often each fault has acted that the proxy has, or had."""
+        return self._core.record.all_hits()
+
+    @property
+    def accepted(self) -> int:
+        """How many connections there were so far."""
+        return self._core.record.accepted
+
+    @property
+    def connections(self) -> list[ConnectionInfo]:
+        """The connections that are open, oldest first."""
+        return self._core.call(lambda: self._core.proxy.connections)
+
+    # What it is told.
+
+    def fault(
+        self,
+        behavior: str,
+        /,
+        *,
+        name: str | None = None,
+        stream: StreamName | None = None,
+        probability: float | None = None,
+        scope: ScopeName | None = None,
+        window: Window | Options | None = None,
+        match: Mapping[str, str] | None = None,
+        ttl: float | str | None = None,
+        options: Options | None = None,
+        **more: object,
+    ) -> Change[Fault]:
+        """Add a fault behind the others: ``proxy.fault("latency", latency=100, probability=0.3)``.
+
+        *more* are the options of *behavior*; one that is called as a keyword here goes into *options*. The keywords are
+        the fields of a `Fault`, and the keys of *window* those of a `Window`. *behavior* alone may be all of it, as
+        text for ``--fault``. Use it in a ``with`` block, or `Change.remove` it by hand.
+
+        Raises `UnknownName` and `OptionError` for what the behavior does not have, or cannot use with this protocol,
+        and `Conflict` when there is a fault of that *name*, which is the behavior's if none is given.
+        """
+        fields = {"name": name, "stream": stream, "probability": probability, "scope": scope, "ttl": ttl}
+        made = faults.read(behavior, {**fields, "window": window, "match": match, "options": options}, more)
+        self._core.call(lambda: self._add(made))
+        self._core.record.expect(Mix(), made)
+        return Change(made, self._remove)
+
+    def _add(self, fault: Fault) -> None:
+        there = self.policy.faults
+        if any(one.name == fault.name for one in there):
+            raise Conflict("fault", fault.name)
+        self._set(faults=(*there, fault))
+
+    def _remove(self, change: Change[Fault]) -> None:
+        """Take a fault away, and not another one that has got its name since."""
+
+        def remove() -> None:
+            there = self.policy.faults
+            if any(one is change.value for one in there):
+                self._set(faults=tuple(one for one in there if one is not change.value))
+
+        if not self._core.closed:
+            self._core.call(remove)
+
+    def mix(self, mix: str, /, **options: Options) -> Change[Mix]:
+        """Replace the mix: ``proxy.mix("20:error,10:delay", delay={"sleep": 2})``; an empty one is no mix.
+
+        *options* are those of behaviors, by name; what they do not say, *mix_options* of the beginning does. When it is
+        removed the mix of before is back. Raises `UnknownName` and `OptionError`.
+        """
+        first = self._given.get("mix_options") or {}
+        both = {name: {**first.get(name, {}), **options.get(name, {})} for name in {**first, **options}}
+        made = configure(self.backend, {**self._given, "mix": mix, "mix_options": both})
+        for text in made.warnings:
+            warnings.warn(text, stacklevel=2)
+        change = Change(made.proxies[0].policy.mix, self._restore)
+        self._core.call(lambda: self._push(change))
+        return change
+
+    def _push(self, change: Change[Mix]) -> None:
+        self._set(mix=change.value)
+        self._core.record.expect(change.value)
+        self._mixes.append(change)
+
+    def _restore(self, change: Change[Mix]) -> None:
+        """The last mix that was set and not removed is in force, and without one that of the beginning."""
+
+        def restore() -> None:
+            if change in self._mixes:
+                self._mixes.remove(change)
+                self._set(mix=self._mixes[-1].value if self._mixes else self._first_mix)
+
+        if not self._core.closed:
+            self._core.call(restore)
+
+    def _set(self, **what: Any) -> None:
+        policy: Policy = msgspec.structs.replace(self.policy, **what)
+        self._core.proxy.set_policy(policy)
+
+    def down(self) -> Change[Fault]:
+        """Be gone, as a server that was stopped: clients are refused, open connections end, the port stays ours.
+
+        Open connections see FIN, or RST where they have sent what was not read. It is the fault ``refuse`` under the
+        name ``down``; use it in a ``with`` block, or call `up`. Does no more when it is down already.
+
+        Raises `Conflict` when there is another fault of that name.
+        """
+        return Change(self._core.call(self._fall), self._remove)
+
+    def _fall(self) -> Fault:
+        outage = next((one for one in self.policy.faults if one == _OUTAGE), None)
+        if outage is None:
+            outage = msgspec.structs.replace(_OUTAGE)  # one of its own: faults are taken back by identity
+            self._add(outage)
+        self._core.proxy.drop_connections()
+        return outage
+
+    def up(self) -> None:
+        """End what `down` began: listen again, on the same port. Does nothing when it is up."""
+
+        def rise() -> None:
+            there = self.policy.faults
+            self._set(faults=tuple(one for one in there if one != _OUTAGE))
+
+        self._core.call(rise)
+
+    def cut(self) -> int:
+        """End every open connection in order: what was sent is delivered, then both sides see FIN. Says how many."""
+        return self._core.call(lambda: self._end(self._core.proxy.close_connection))
+
+    def reset_connections(self) -> int:
+        """End every open connection at once: both sides see RST. Says how many."""
+        return self._core.call(lambda: self._end(self._core.proxy.reset_connection))
+
+    def _end(self, end: Callable[[int], None]) -> int:
+        numbers = [connection.number for connection in self._core.proxy.connections]
+        for number in numbers:
+            end(number)
+        return len(numbers)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_core") and self._core.open:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+
+    def __repr__(self) -> str:
+        core = self._core
+        state = "closed" if core.closed else core.proxy.address if core.started else "not started"
+        return f"<{type(self).__name__} {self.name!r} {state} -> {self.backend}>"

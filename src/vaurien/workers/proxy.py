@@ -1,0 +1,300 @@
+"""A proxy whose connections are spread over the workers.
+
+The control process binds its address and gives each worker a listening socket of its own (socket(7), SO_REUSEPORT: the
+system shares new clients out among them). It keeps these sockets too, so that clients that a worker had not accepted
+when it died are still there for the one that takes its place.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+import msgspec
+
+from vaurien import events
+from vaurien.engine import binding
+from vaurien.engine.expiry import Expiries
+from vaurien.engine.traffic import ConnectionInfo, Figures
+from vaurien.errors import OptionError, UnknownName, VaurienError
+from vaurien.events import Event
+from vaurien.model import Address, Policy, ProxyConfig
+from vaurien.proxy import REBIND_INTERVAL, Proxy
+from vaurien.workers import messages
+from vaurien.workers.marks import Marking
+from vaurien.workers.pool import Workers, gathered
+from vaurien.workers.process import Process, value
+
+ORDINAL_GAP = 100_000
+"""Ordinals that are passed over when a worker died: more than it can have accepted since it last reported."""
+
+
+class WorkersProxy:
+    """A proxy with *config*, its connections with *workers*; a `vaurien.managed.ManagedProxy`.
+
+    One that limits its connections (`ProxyConfig.max_connections`) has them all with one worker, which can count them.
+    Raises what is wrong with *config*.
+    """
+
+    def __init__(self, config: ProxyConfig, workers: Workers) -> None:
+        self._workers = workers
+        self._model = Proxy(config)  # never started: it checks policies, and knows the configuration of this moment
+        self._number = next(workers.numbers)
+        alone = config.max_connections is not None
+        self._indexes = [self._number % workers.count] if alone else list(range(workers.count))
+        if self._is_closed_path:
+            raise _no_closed_path(config.listen)
+        self._given = self._address = config.listen
+        self._sockets: dict[int, list[socket.socket]] = {}
+        self._serving = False
+        """Whether the workers have it; also while connections have their grace."""
+        self._past = {index: Figures() for index in self._indexes}
+        self._skipped = dict.fromkeys(self._indexes, 0)
+        self._marking = Marking()
+        self._marking.follow(self._model.plan.entries)
+        self._expiries = Expiries(self._expire)
+
+    @property
+    def config(self) -> ProxyConfig:
+        """As it is now."""
+        return self._model.config
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        return self._address
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it listens."""
+        return bool(self._sockets)
+
+    @property
+    def backend(self) -> Address:
+        """What new connections dial."""
+        return self.config.backend
+
+    @property
+    def policy(self) -> Policy:
+        """The mix and the faults of this moment."""
+        return self.config.policy
+
+    @property
+    def _is_closed_path(self) -> bool:
+        """Whether a Unix socket is to be closed: the workers share one, which none of them can close for all."""
+        return self._model.plan.closed and self.config.listen.path is not None
+
+    # Listening.
+
+    async def start(self) -> None:
+        """Listen, in all workers. Raises `BindError`."""
+        if self.enabled:
+            return
+        config = self.config
+        self._workers.register_plugins()
+        found = await binding.bind_for(len(self._indexes), config.listen, config.backlog)
+        self._take(config.listen, found)
+        self._number = next(self._workers.numbers)  # no report about it from before it was stopped
+        self._serving = True
+        self._workers.proxies[self._number] = self
+        try:
+            await gathered([self._send_open(one, self._workers.process(one)) for one in self._indexes], object)
+        except VaurienError:
+            await self.disable()
+            raise
+        self._listens()
+
+    async def serves(self, listen: Address) -> bool:
+        """Whether *listen* means where it listens, or would."""
+        known = (self._given, self.config.listen, self._address)
+        return listen in known or await binding.same(listen, self._address)
+
+    async def move(self, listen: Address) -> None:
+        """Listen on *listen* instead, and drop all connections. Raises `BindError`, and then nothing has changed."""
+        if not self.enabled:
+            self._place(listen)
+            self._address = listen
+            return
+        beside = listen.path is None and listen.port == self._address.port
+        found = await binding.bind_for(len(self._indexes), listen, self.config.backlog, beside=beside)
+        before, old = self._address, self._sockets
+        self._take(listen, found)
+        request = messages.Move(self._number, self.config.listen)
+        processes = {one: self._workers.process(one) for one in self._indexes}
+        answers = [process.ask(request, _descriptors(self._sockets[one])) for one, process in processes.items()]
+        _close(old, before)
+        try:
+            await gathered(answers, object)
+        except VaurienError:
+            await self.disable()  # some listen here and some there
+            raise
+        self._listens()
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
+        await self._shut(messages.Shut(self._number, grace))
+
+    async def disable(self) -> None:
+        """Refuse new clients and drop those that are here. Idempotent."""
+        await self._shut(messages.Shut(self._number, drop=True))
+
+    async def _shut(self, request: messages.Shut) -> None:
+        if not self.enabled:
+            return
+        self._workers.proxies.pop(self._number, None)
+        known = {one: self._workers.reported(one).figures.get(self._number, Figures()) for one in self._indexes}
+        answers = {one: self._workers.process(one).ask(request) for one in self._indexes}
+        _close(self._sockets, self._address)
+        self._sockets = {}
+        self._model.config = msgspec.structs.replace(self.config, enabled=False)
+        self._expiries.follow(self._workers.clock, self.policy.faults, ())
+        for index, answer in answers.items():
+            try:
+                self._past[index] += value(await answer, Figures)
+            except VaurienError:  # it died, or had not begun
+                self._past[index] += known[index]
+        self._serving = False
+
+    def _take(self, listen: Address, found: list[list[socket.socket]]) -> None:
+        """Have the sockets that were *found* for *listen*."""
+        self._sockets = dict(zip(self._indexes, found, strict=True))
+        self._address = binding.bound(listen, found[0])
+        self._place(listen)
+        real = msgspec.structs.replace(listen, port=self._address.port)
+        self._model.config = msgspec.structs.replace(self.config, listen=real, enabled=True)
+
+    def _place(self, listen: Address) -> None:
+        self._given = listen
+        self._model.config = msgspec.structs.replace(self.config, listen=listen)
+
+    def _listens(self) -> None:
+        self._expiries.follow(self._workers.clock, (), self.policy.faults)
+        self._emit(events.Listening, address=str(self._address))
+
+    # Changes.
+
+    async def set_policy(self, policy: Policy) -> None:
+        """Replace mix and faults, in all workers. Raises what is wrong with *policy*, and then nothing has changed."""
+        before = self.policy
+        self._workers.register_plugins()
+        self._model.set_policy(policy)
+        if self._is_closed_path:
+            self._model.set_policy(before)
+            raise _no_closed_path(self.config.listen)
+        self._marking.follow(self._model.plan.entries)
+        if not self._serving:
+            return
+        if self.enabled:
+            self._expiries.follow(self._workers.clock, before.faults, policy.faults)
+        try:
+            await self._ask(messages.SetPolicy(self._number, _lasting(policy), self._marking.marks))
+        except VaurienError:
+            self._model.set_policy(before)
+            self._marking.follow(self._model.plan.entries)
+            await self._ask(messages.SetPolicy(self._number, _lasting(before), self._marking.marks))
+            raise
+        self._emit(events.PolicyChanged, mix=str(policy.mix), faults=tuple(fault.name for fault in policy.faults))
+
+    def _expire(self, name: str) -> None:
+        """The time of the fault *name* is over."""
+        self._workers.run(self._remove(name))
+
+    async def _remove(self, name: str) -> None:
+        faults = tuple(fault for fault in self.policy.faults if fault.name != name)
+        try:
+            await self.set_policy(Policy(self.policy.mix, faults))
+        except VaurienError as error:  # a port that was closed cannot be opened
+            self._emit(events.Failed, connection=0, where="listen", error=str(error))
+            self._expiries.later(self._workers.clock, name, REBIND_INTERVAL)
+
+    async def set_backend(self, backend: Address) -> None:
+        """Dial *backend* from now on."""
+        self._model.set_backend(backend)
+        await self._ask(messages.SetBackend(self._number, backend))
+
+    async def drop_connections(self) -> None:
+        """End every connection at once."""
+        await self._ask(messages.Drop(self._number))
+
+    async def _ask(self, request: messages.Request, wanted: Any = object) -> list[Any]:
+        """Ask all workers; none has an answer when it does not have this proxy."""
+        return await self._workers.ask(request, self._indexes, wanted) if self._serving else []
+
+    # Connections.
+
+    async def connections(self) -> list[ConnectionInfo]:
+        """The open connections, oldest first; each worker says at a moment of its own how old its connections are."""
+        found = await self._ask(messages.List(self._number), list[ConnectionInfo])
+        return sorted((one for some in found for one in some), key=lambda one: -one.age)
+
+    async def close_connection(self, number: int) -> None:
+        """End connection *number* in order. Raises `UnknownName`."""
+        await self._end(number, reset=False)
+
+    async def reset_connection(self, number: int) -> None:
+        """End connection *number* at once. Raises `UnknownName`."""
+        await self._end(number, reset=True)
+
+    async def _end(self, number: int, *, reset: bool) -> None:
+        request = messages.End(self._number, number, reset)
+        index = (number - 1) % self._workers.count
+        found = await self._workers.ask(request, [index], bool) if self._serving and index in self._indexes else []
+        if not any(found):
+            raise UnknownName("connection", str(number), [str(one.number) for one in await self.connections()])
+
+    async def figures(self) -> Figures:
+        """What has passed through it so far, in all workers."""
+        if self._serving:
+            await self._workers.report()
+        present = [self._workers.reported(one).figures.get(self._number, Figures()) for one in self._indexes]
+        return sum(present if self._serving else (), sum(self._past.values(), Figures()))
+
+    # Workers come and go.
+
+    def lost(self, index: int, reason: str, known: messages.Reported) -> None:
+        """The worker *index* died; *known* is its last report."""
+        if index not in self._indexes:
+            return
+        figures = known.figures.get(self._number, Figures())
+        self._past[index] += msgspec.structs.replace(figures, open=0, waiting=0)
+        self._skipped[index] += ORDINAL_GAP
+        self._emit(events.WorkerDied, worker=index + 1, reason=reason)
+
+    def take_up(self, index: int, process: Process) -> None:
+        """*process* is the worker *index* now."""
+        if index in self._indexes:
+            self._send_open(index, process)
+
+    def _send_open(self, index: int, process: Process) -> Any:
+        config = self.config
+        share = max(1, config.pool_max_size // len(self._indexes))
+        config = msgspec.structs.replace(config, policy=_lasting(config.policy), pool_max_size=share)
+        count = self._workers.count
+        first = index + 1 + (self._past[index].accepted + self._skipped[index]) * count
+        return process.ask(
+            messages.Open(self._number, config, self._marking.marks, first, count), _descriptors(self._sockets[index])
+        )
+
+    def _emit(self, make: type[Event], **facts: Any) -> None:
+        self._workers.emit(make(proxy=self.config.name, at=time.time(), **facts))
+
+
+def _no_closed_path(listen: Address) -> OptionError:
+    return OptionError("listen", str(listen), "host:port for a fault that closes the port, or one worker")
+
+
+def _lasting(policy: Policy) -> Policy:
+    """*policy* with faults that do not remove themselves: a time to live runs out once, here."""
+    faults = tuple(msgspec.structs.replace(fault, ttl=None) for fault in policy.faults)
+    return msgspec.structs.replace(policy, faults=faults)
+
+
+def _descriptors(sockets: list[socket.socket]) -> list[int]:
+    return [one.fileno() for one in sockets]
+
+
+def _close(sockets: dict[int, list[socket.socket]], address: Address) -> None:
+    for those in sockets.values():
+        binding.close(those)
+    binding.unlink(address)
