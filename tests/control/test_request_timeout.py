@@ -126,11 +126,31 @@ def test_so_does_who_writes_what_is_no_request(served):
 
 
 def test_what_is_too_much_does_not_come_for_ever(begin):
-    client = begin(b"POST /populate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n")
-    drip(client, b"x")
+    drip(begin(b"POST /populate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n"), b"x")
 
 
 def test_an_interface_that_stops_does_not_wait_for_it():
     with interface() as served, socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as one:
         one.sendall(b"POST /populate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n")
         assert one.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+def test_who_says_nothing_makes_room_for_others(served, monkeypatch):
+    monkeypatch.setattr(request_timeout, "MOST", 4)
+    with contextlib.ExitStack() as stack:
+
+        def connect():
+            return stack.enter_context(socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE))
+
+        follower = connect()
+        follower.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert follower.recv(9) == b"HTTP/1.1 "
+        silent = [connect() for _ in range(7)]
+        for one in silent[:4]:
+            assert one.recv(1) == b""
+        for one in silent[4:]:
+            one.sendall(WHOLE)
+            assert answered(one) == b"200"
+        follower.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            assert follower.recv(4096)

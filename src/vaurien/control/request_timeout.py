@@ -20,6 +20,12 @@ REQUEST_TIMEOUT = 15.0
 More than a body may take by itself, so that who sends a slow one gets an answer that says so.
 """
 
+MOST = 256
+"""Connections of the interface; when there are more, the one that has said nothing for longest is closed.
+
+The proxies need the file descriptors, of which a process has 1,024 where nobody has asked for more.
+"""
+
 _COMING = (h11.SEND_BODY, h11.ERROR)
 """States of a client that may still be sending: a body that nobody reads, or what is no HTTP."""
 
@@ -65,6 +71,20 @@ class TimedH11Protocol(H11Protocol):
         super().connection_made(transport)
         self.transport = _Wire(transport, self)  # type: ignore[assignment]  # has all that uvicorn wants
         self._expect()
+        self._heard = self.loop.time()
+        if len(self.connections) > MOST:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Close the connection that has been idle for longest, if there is another one than this that is."""
+        idle = [one for one in self.connections if isinstance(one, TimedH11Protocol) and one._idle and one is not self]
+        if idle:
+            min(idle, key=lambda one: one._heard).transport.close()
+
+    @property
+    def _idle(self) -> bool:
+        """Whether no request is being answered or has begun."""
+        return (self.conn.their_state, self.conn.our_state) == (h11.IDLE, h11.IDLE) and not self.transport.is_closing()
 
     def leave(self, transport: asyncio.Transport) -> None:
         """Close *transport*; if a request still comes, after its end, or when it is late."""
@@ -85,6 +105,7 @@ class TimedH11Protocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A piece of a request."""
+        self._heard = self.loop.time()
         super().data_received(data)
         self._expect()
 
