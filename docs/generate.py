@@ -42,7 +42,8 @@ where it came from. Flags take `.`, `_` and `-` for the same, and what is on or 
 
 _MATCH = """`match.FIELD=PATTERN` says which clients or exchanges are meant; all that are given have to match.
 `match.client` is a network or several, separated by commas; the other fields are those of the
-[protocol](protocols/index.md). A pattern is the text itself, or `exact:…`, `prefix:…`, `glob:…`, `regex:…`."""
+[protocol](protocols/index.md). A pattern is the text itself, or `exact:…`, `prefix:…`, `glob:…`, `regex:…`. It
+tells upper and lower case apart. An expression may match anywhere, and begins with `(?i)` to take both cases."""
 
 _MORE = """[Time and chance](../explanation/time-and-chance.md) says when dice are thrown and what windows count."""
 
@@ -187,7 +188,8 @@ def _presets() -> str:
     for name in presets.names():
         file = (presets.FOLDER / f"{name}.toml").read_text(encoding="utf-8")
         tables = file.partition("\n\n")[2]  # behind [preset]
-        parts.append(f"## {name}\n\n{presets.about(name)}\n\n```toml\n{tables}```")
+        words = f"{presets.about(name)}\n\n*Where the figures come from.* {presets.source(name)}"
+        parts.append(f"## {name}\n\n{words}\n\n```toml\n{tables}```")
     return "\n\n".join(parts) + "\n"
 
 
@@ -308,7 +310,8 @@ def _signature(thing: object) -> str:
 
 def _members(kind: type) -> list[str]:
     """What a reader may call or ask of *kind*."""
-    members = {name: member for name, member in vars(kind).items() if not name.startswith("_")}
+    owners = [*(base for base in kind.__mro__[1:] if base.__name__.startswith("_")), kind]
+    members = {name: member for owner in owners for name, member in vars(owner).items() if not name.startswith("_")}
     rows = [(name, member) for name, member in members.items() if isinstance(member, property)]
     for name, member in members.items():
         if inspect.isfunction(member):

@@ -1,19 +1,21 @@
 """SQLAlchemy with PostgreSQL: a commit whose acknowledgement is lost, and connections that died in the pool.
 
-Needs a PostgreSQL server, SQLAlchemy and psycopg. DATABASE says where and who:
+Needs a PostgreSQL server, SQLAlchemy with asyncio, asyncpg and psycopg. DATABASE says where and who:
 postgresql+psycopg://postgres@localhost:5432/postgres if it is not set.
 
     pytest examples/test_sqlalchemy.py               the naive code fails as expected, the hardened one passes
     pytest examples/test_sqlalchemy.py --runxfail    shows how the naive code fails
 """
 
+import asyncio
 import os
 import uuid
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text, create_engine, func, make_url, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 import vaurien
 
@@ -28,28 +30,38 @@ payments = Table(
 )
 
 
-def pay_again(engine, customer, key):
+async def pay_again(engine, customer, key):
     """It failed, so nothing was paid: begin anew. Is that so?"""
     for _ in range(3):
         try:
-            with engine.begin() as connection:
-                connection.execute(insert(payments).values(customer=customer))
+            async with engine.begin() as connection:
+                await connection.execute(insert(payments).values(customer=customer))
             return
-        except OperationalError:
+        except (TimeoutError, DBAPIError):
             continue
 
 
-def pay_once(engine, customer, key):
+async def pay_once(engine, customer, key):
     """A commit without an answer may have happened. The key, made once per payment, tells the database."""
     for attempt in range(3):
         try:
-            with engine.begin() as connection:
+            async with engine.begin() as connection:
                 statement = insert(payments).values(customer=customer, key=key)
-                connection.execute(statement.on_conflict_do_nothing(index_elements=["key"]))
+                await connection.execute(statement.on_conflict_do_nothing(index_elements=["key"]))
             return
-        except OperationalError:
+        except (TimeoutError, DBAPIError):
             if attempt == 2:
                 raise
+
+
+def patient(url):
+    """Waits for its answers. For ever: neither PostgreSQL nor the system sees anything wrong with the connection."""
+    return create_async_engine(url, connect_args={"ssl": False})
+
+
+def impatient(url):
+    """Gives up. With psycopg that is not to be had: it has no time-out for an answer."""
+    return create_async_engine(url, connect_args={"ssl": False, "command_timeout": 0.3})
 
 
 def trusting(url):
@@ -69,8 +81,13 @@ def proxy():
 
 @pytest.fixture
 def url(proxy):
-    # sslmode: what is inside TLS cannot be told apart, and COMMIT has to be.
+    # sslmode, and ssl above: what is inside TLS cannot be told apart, and COMMIT has to be.
     return DATABASE.set(host=proxy.host, port=proxy.port).update_query_dict({"sslmode": "disable"})
+
+
+@pytest.fixture
+def async_url(proxy):
+    return DATABASE.set(drivername="postgresql+asyncpg", host=proxy.host, port=proxy.port)
 
 
 @pytest.fixture
@@ -82,19 +99,39 @@ def customer():
     engine.dispose()
 
 
+def paid(engine, pay, customer):
+    """How often *customer* has paid when *pay* is done."""
+
+    async def shop():
+        try:
+            async with asyncio.timeout(2):
+                await pay(engine, customer, key=str(uuid.uuid4()))
+            async with engine.connect() as connection:
+                return await connection.scalar(select(func.count()).where(payments.c.customer == customer))
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(shop())
+
+
+# PostgreSQL commits. Then the connection ends before it can say so, or it stays, and the word is lost.
+@pytest.mark.parametrize("fault", ["abort", "drop_response"])
 @pytest.mark.parametrize(
     "pay", [pytest.param(pay_again, marks=pytest.mark.xfail(raises=AssertionError, strict=True)), pay_once]
 )
-def test_a_lost_acknowledgement_costs_nobody_twice(proxy, url, customer, pay):
-    engine = careful(url)
-    # PostgreSQL commits, and the connection ends before it can say so.
-    with proxy.fault("abort", match={"query": "COMMIT"}, scope="exchange", window={"count": 1}):
-        pay(engine, customer, key=str(uuid.uuid4()))
-    assert proxy.hits("abort") == 1
-    with engine.connect() as connection:
-        paid = connection.scalar(select(func.count()).where(payments.c.customer == customer))
-    engine.dispose()
-    assert paid == 1
+def test_a_lost_acknowledgement_costs_nobody_twice(proxy, async_url, customer, pay, fault):
+    with proxy.fault(fault, match={"query": "prefix:COMMIT"}, scope="exchange", window={"count": 1}):
+        times = paid(impatient(async_url), pay, customer)
+    assert proxy.hits(fault) == 1
+    assert times == 1
+
+
+@pytest.mark.parametrize(
+    "connect", [pytest.param(patient, marks=pytest.mark.xfail(raises=TimeoutError, strict=True)), impatient]
+)
+def test_a_commit_without_an_answer_is_not_waited_for(proxy, async_url, customer, connect):
+    with proxy.fault("drop_response", match={"query": "prefix:COMMIT"}, scope="exchange", window={"count": 1}):
+        assert paid(connect(async_url), pay_once, customer) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,31 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.hubs import spreading
+from tests.control.interface import interface
+from tests.hubs import COUNTS, played, spreading
+from tests.running import Echo
+from vaurien import plugins
+from vaurien.model import Address
 
 # How long an example takes says nothing where others are busy. That CI has the same examples each time stays.
 settings.register_profile("shared", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
+os.umask(0o022)  # servers run as other users, and read what tests write
+for _name in ("no_proxy", "NO_PROXY"):  # whatever stands between this machine and others
+    os.environ[_name] = ",".join([*filter(None, [os.environ.get(_name)]), "localhost", "127.0.0.1", "::1"])
+
 pytest_plugins = ["pytester", "tests.servers", "tests.mail_servers"]
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    """What a test registers is forgotten after it."""
+    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +33,23 @@ def spread():
     """Three workers, for one hub after the other."""
     with spreading(3) as spread:
         yield spread
+
+
+@pytest.fixture(params=COUNTS)
+def hub(request):
+    """Run a coroutine function with a hub; at the end the hub stops and nothing is left."""
+    return played if request.param == 1 else request.getfixturevalue("spread").run
+
+
+@pytest.fixture
+def echo():
+    """The address of a server that sends back what it gets."""
+    with Echo() as echo:
+        yield Address(*echo.address)
+
+
+@pytest.fixture(scope="module", params=COUNTS)
+def shared_interface(request):
+    """The interfaces of a hub, with connections here or in workers; each test leaves it without proxies (`clear`)."""
+    with interface(workers=request.param) as shared:
+        yield shared

@@ -8,24 +8,12 @@ import socket
 
 import pytest
 
-from tests.hubs import ANY, COUNTS, ask, config, connect, ended, played, refuses, taken
+from tests.hubs import ANY, ask, config, connect, ended, refuses, taken
 from tests.running import Echo, read
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName
 from vaurien.model import Address, Fault, Mix, Policy
 
 HANG = Fault("hung", "hang")
-
-
-@pytest.fixture
-def echo():
-    with Echo() as echo:
-        yield Address(*echo.address)
-
-
-@pytest.fixture(params=COUNTS)
-def hub(request):
-    """Run a coroutine function with a hub; at the end the hub stops and nothing is left."""
-    return played if request.param == 1 else request.getfixturevalue("spread").run
 
 
 def test_create_starts_and_keeps_the_order(hub, echo):

@@ -7,24 +7,11 @@ import asyncio
 import msgspec
 import pytest
 
-from tests.hubs import COUNTS, ask, config, connect, ended, played, refuses, taken
-from tests.running import Echo
+from tests.hubs import ask, config, connect, ended, refuses, taken
 from vaurien.errors import BindError, OptionError, UnknownName, VaurienError
 from vaurien.model import Address, Fault, Mix, Policy
 
 NOOP = Policy(faults=(Fault("noop", "noop"),))
-
-
-@pytest.fixture
-def echo():
-    with Echo() as echo:
-        yield Address(*echo.address)
-
-
-@pytest.fixture(params=COUNTS)
-def hub(request):
-    """Run a coroutine function with a hub; at the end the hub stops and nothing is left."""
-    return played if request.param == 1 else request.getfixturevalue("spread").run
 
 
 async def alive(streams):

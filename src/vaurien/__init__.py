@@ -1,11 +1,14 @@
 """Vaurien: a chaos TCP proxy. It passes bytes between an application and its backend, and breaks things on purpose.
 
-Values (`errors`, `options`, `model`) lie below what a plugin sees (`framing`, `hooks`, `events`), and plugins below the
-engine, the only place with sockets, threads, clocks and chance. A connection is accepted as a raw socket and travels in
-one of three lanes: *direct* (nobody looks at the bytes), *hooked* (a protocol marks messages, behaviors act on them) or
-*blocking* (a thread with real blocking sockets, for the original's handlers). The policy of a proxy, its mix and its
-faults, is one immutable value; replacing it reaches the next byte of every connection and waits for nothing.
-Built-in behaviors, protocols and handlers are one file each, found through the same door as everybody's own.
+`Proxy` and `AsyncProxy` are proxies inside a program, `start_proxy` runs one as a process, `Client` and `AsyncClient`
+steer those that run elsewhere. `Behavior`, `Protocol` and `Option` are for plugins; errors are `VaurienError`.
+
+Inside, values (`errors`, `options`, `model`) lie below what a plugin sees (`framing`, `hooks`, `events`), and plugins
+below the engine, the only place with sockets, threads, clocks and chance. A connection is accepted as a raw socket and
+travels in one of three lanes: *direct* (nobody looks at the bytes), *hooked* (a protocol marks messages, behaviors act
+on them) or *blocking* (a thread with real blocking sockets, for the original's handlers). The policy of a proxy, its
+mix and its faults, is one immutable value; replacing it reaches the next byte of every connection and waits for
+nothing. Built-in behaviors, protocols and handlers are one file each, found through the same door as everybody's own.
 """
 
 from __future__ import annotations
@@ -50,6 +53,11 @@ __all__ = [
     "start_proxy",
     "stop_proxy",
 ]
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not: what completion offers and ``help(vaurien)`` describes."""
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

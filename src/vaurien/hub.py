@@ -45,6 +45,7 @@ class Hub:
         self.lag: Callable[[], float] = lambda: 0.0
         """How late the loop of another process was, at most, since it was last asked, in seconds."""
         self._proxies: dict[str, ManagedProxy] = {}
+        self._replacing = asyncio.Lock()
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     @property
@@ -159,11 +160,12 @@ class Hub:
         raised.
         """
         self._check(configs)
-        wanted = {config.name for config in configs}
-        for name in [name for name in self._proxies if name not in wanted]:
-            with contextlib.suppress(UnknownName):  # somebody else was faster
-                await self.delete(name)
-        await self._replace_all(configs)
+        async with self._replacing:  # or two configurations would become a third one
+            wanted = {config.name for config in configs}
+            for name in [name for name in self._proxies if name not in wanted]:
+                with contextlib.suppress(UnknownName):  # somebody else was faster
+                    await self.delete(name)
+            await self._replace_all(configs)
 
     async def _replace_all(self, configs: Sequence[ProxyConfig]) -> None:
         """One after the other, and again while that helps: one may want the address that another one leaves."""

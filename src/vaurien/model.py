@@ -41,6 +41,17 @@ class Address(msgspec.Struct, frozen=True):
             raise OptionError(option, text, "a port from 0 to 65535 after the last colon", source)
         return cls(bracketed if bracketed is not None else plain, int(port))
 
+    def check(self, text: str, *, option: str = "address", source: str | None = None, dialled: bool = False) -> None:
+        """Raise `OptionError`, as `parse` of *text* does, for an address that cannot be; *dialled* it needs a port."""
+        if dialled and self.path is None and not self.port:
+            raise OptionError(option, text, "a port from 1 to 65535 after the last colon", source)
+        if not (self.path or self.host or "-").isprintable() or " " in self.host:
+            raise OptionError(option, text, "an address without control characters or spaces", source)
+        try:
+            self.host.encode("idna")  # as the resolver's module will
+        except UnicodeError:
+            raise OptionError(option, text, "a host with 1 to 63 characters between dots", source) from None
+
     def __str__(self) -> str:
         if self.path is not None:
             return f"unix:{self.path}"

@@ -323,9 +323,7 @@ class Proxy:
         plugin = plugins.find(config.protocol, "protocol")
         if plugin.style == "classic":
             return Protocol(), self._instantiate(plugin, config.protocol_options)
-        owner = f"protocol {config.protocol!r}"
-        protocol: Protocol = options.build(plugin.target, config.protocol_options, owner=owner)
-        return protocol, Transparent(config.protocol, {"buffer": config.bufsize}, self._view)
+        return protocol_of(config), Transparent(config.protocol, {"buffer": config.bufsize}, self._view)
 
     def _accepted(self, client: Any, peer: str) -> None:
         assert self._service is not None  # noqa: S101 - only a started proxy accepts
@@ -362,3 +360,16 @@ class Proxy:
         self._wake()
         if self._service is None or not self._service.connections:
             self._emptied.set()
+
+
+def protocol_of(config: ProxyConfig) -> Protocol:
+    """The protocol that marks messages on the proxy of *config*; plain tcp where that is a plugin of the original.
+
+    Raises `UnknownName`, `OptionError` or `PluginError`.
+    """
+    plugin = plugins.find(config.protocol, "protocol")
+    if plugin.style == "classic":
+        return Protocol()
+    owner = f"protocol {config.protocol!r}"
+    protocol: Protocol = options.build(plugin.target, config.protocol_options, owner=owner)
+    return protocol

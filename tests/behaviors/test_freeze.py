@@ -14,7 +14,6 @@ import pytest
 
 from tests.originals import Forward
 from tests.running import PATIENCE, Running, backend, nothing_comes, pair, read, read_all, reset, running, until
-from vaurien import plugins
 from vaurien.behaviors.freeze import Freeze
 from vaurien.events import Closed, Injected
 from vaurien.handlers import Handler
@@ -25,8 +24,7 @@ FREEZE = Fault(name="ice", behavior="freeze")
 
 
 @pytest.fixture(autouse=True)
-def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
+def _forward(registry: None) -> None:
     Handler.register(Forward)
 
 

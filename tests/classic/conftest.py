@@ -10,16 +10,10 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from vaurien import plugins
 from vaurien.classic.sockets import take_over
 
 TIMEOUT = 60.0
 _numbers = itertools.count()
-
-
-@pytest.fixture(autouse=True)
-def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
 
 
 @pytest.fixture

@@ -7,13 +7,6 @@ import threading
 import pytest
 
 from tests.cli.programs import BOUND, Program
-from vaurien import plugins
-
-
-@pytest.fixture(autouse=True)
-def registry(monkeypatch):
-    """What a test registers is forgotten after it."""
-    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
 
 
 @pytest.fixture

@@ -11,23 +11,16 @@ from pathlib import Path
 import pytest
 
 from tests.control.interface import interface
-from tests.hubs import COUNTS
 from tests.running import PATIENCE
 from vaurien.cli import columns, ctl
 from vaurien.control import original
 
 
-@pytest.fixture(scope="module", params=COUNTS)
-def _served(request):
-    with interface(workers=request.param) as served:
-        yield served
-
-
 @pytest.fixture
-def served(_served):
-    _served.proxy("first", mix="20:delay")
-    yield _served
-    _served.clear()
+def served(shared_interface):
+    shared_interface.proxy("first", mix="20:delay")
+    yield shared_interface
+    shared_interface.clear()
 
 
 @pytest.fixture
@@ -104,6 +97,8 @@ def test_help_has_examples_that_work_in_their_order(capsys, run, line):
     assert len(examples) > 1
     if line:
         run("create", "redis", "--backend", "localhost:6379", "--protocol", "redis")
+    if line == "fault update":
+        run("fault", "add", "redis", "latency")
     for example in examples:
         program, *arguments = shlex.split(example.replace("--listen localhost:6380", ""))
         assert program == "vaurienctl"
@@ -251,3 +246,10 @@ def test_columns_for_people_and_tabs_for_programs():
     assert columns.rows(items, names, terminal=False) == 'a\tyes\t20:delay\n"long\\tname"\t-\t-\n'
     assert columns.record(items[0], ["name", "on"], terminal=True) == "name  a\non    yes\n"
     assert columns.rows([], names, terminal=True) == "NAME  ON  MIX\n"
+
+
+def test_help_says_what_exit_statuses_mean(capsys):
+    assert ctl.main(["-h"]) == ctl.OK
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"{ctl.OK} when it is done, {ctl.REFUSED} when the interface refused it" in text
+    assert f"{ctl.BAD_INPUT} when the command line is not understood, {ctl.UNREACHABLE} when nobody answers" in text

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo, read, until
 from vaurien.cli import daemon
 from vaurien.cli.go_flags import GoFlag, parse
@@ -194,10 +195,106 @@ def test_a_bad_configuration_file_is_told_and_passed_over(start, tmp_path, conte
     assert message in running.stop()
 
 
-def test_a_file_in_the_other_format_is_told_where_it_belongs(start, tmp_path):
+def hang_up(running):
+    """Have the file read again; what is said of it on standard output."""
+    running.process.send_signal(signal.SIGHUP)
+    return running.process.stdout.readline()
+
+
+def hang_up_in_vain(running):
+    """Have a file read again that is wrong; what is said of it on standard error, where the log is, too."""
+    running.process.send_signal(signal.SIGHUP)
+    return next(line for line in running.process.stderr if "not all of the configuration is in force" in line)
+
+
+@pytest.mark.parametrize("program", RUN)
+@pytest.mark.parametrize("workers", COUNTS)
+def test_at_sighup_the_difference_is_applied(start, tmp_path, program, workers):
+    file = tmp_path / "proxies.json"
+    with Echo() as echo:
+        upstream = f"127.0.0.1:{echo.address[1]}"
+        same = {"name": "same", "listen": "127.0.0.1:0", "upstream": upstream}
+        odd = {"name": "odd", "listen": "127.0.0.1:0", "upstream": "nope"}
+        file.write_text(json.dumps([same, odd, {**same, "name": "gone"}]))
+        running = start("-config", str(file), f"-workers={workers}", program=program)
+        with running.connect("same") as client:
+            client.sendall(b"hello")
+            assert read(client, 5) == b"hello"
+            before = {name: json.loads(running.ask("GET", f"/proxies/{name}")) for name in ("same", "odd")}
+            file.write_text(json.dumps([{**same, "toxics": [{"type": "noop"}]}, odd, {**same, "name": "new"}]))
+            assert hang_up(running) == f"{program}: configuration read again, 3 proxies\n"
+            client.sendall(b"still")
+            assert read(client, 5) == b"still"
+            after = json.loads(running.ask("GET", "/proxies"))
+            assert list(after) == ["new", "odd", "same"]
+            assert after["odd"] == before["odd"]
+            assert after["same"]["listen"] == before["same"]["listen"]
+            assert [toxic["name"] for toxic in after["same"]["toxics"]] == ["noop_downstream"]
+            file.write_text('[{"name": "p"}]')
+            assert "missing required field: upstream at proxy 1" in hang_up_in_vain(running)
+            assert json.loads(running.ask("GET", "/proxies")) == after
+            file.unlink()
+            assert "No such file" in hang_up_in_vain(running)
+            assert json.loads(running.ask("GET", "/proxies")) == after
+
+
+def test_without_a_file_sighup_ends_it(start):
+    running = start()
+    running.process.send_signal(signal.SIGHUP)
+    assert running.process.wait(PATIENCE) == -signal.SIGHUP
+
+
+TOML = """
+[vaurien]
+seed = 3
+[[proxy]]
+name = "web"
+listen = "127.0.0.1:0"
+backend = "${UPSTREAM}"
+protocol = "http"
+mix = "10:delay"
+[[proxy.fault]]
+behavior = "latency"
+latency = "5ms"
+"""
+
+
+@pytest.mark.parametrize("program", RUN)
+def test_toml_is_read_too(start, tmp_path, program):
     file = tmp_path / "chaos.toml"
-    file.write_text("[vaurien]\nseed = 1\n")
-    assert "`vaurien --config FILE --http` reads TOML" in start("-config", str(file)).stop()
+    file.write_text(TOML)
+    running = start("-config", str(file), program=program, UPSTREAM="127.0.0.1:9")
+    [toxic] = json.loads(running.ask("GET", "/proxies/web/toxics"))
+    assert toxic["attributes"]["latency"] == 5
+    before = running.ask("GET", "/proxies/web")
+    file.write_text(
+        TOML.partition("[[proxy.fault]]")[0] + "[[proxy]]\nname = 'b'\nbackend = 'h:1'\nlisten = '127.0.0.1:0'"
+    )
+    assert "2 proxies" in hang_up(running)
+    after = json.loads(running.ask("GET", "/proxies"))
+    assert list(after) == ["b", "web"]
+    assert after["web"] == {**json.loads(before), "toxics": []}
+    file.write_text(TOML.replace("latency = ", "latncy = "))
+    assert "did you mean 'latency'?" in hang_up_in_vain(running)
+    assert json.loads(running.ask("GET", "/proxies")) == after
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[vaurien]\nseed = 1\n", "has no proxy; expected [[proxy]] tables"),
+        ("[vaurien", "not valid TOML"),
+        (TOML.replace("seed = 3", "workers = 3"), "[vaurien] workers: it has no effect here; expected a flag"),
+        (TOML.replace("latency =", "latncy ="), "did you mean 'latency'?"),
+        (TOML + "[[step]]\nat = 1\nadd = 'noop'", "a schedule is played by `vaurien --config FILE --http`"),
+    ],
+)
+def test_toml_that_is_wrong_is_refused_at_start(tmp_path, monkeypatch, capsys, content, message):
+    monkeypatch.setenv("UPSTREAM", "127.0.0.1:9")
+    file = tmp_path / "chaos.toml"
+    file.write_text(content)
+    assert daemon.main(["-port=0", "-config", str(file)]) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_no_secret_is_in_a_log(start, tmp_path):

@@ -278,6 +278,16 @@ def test_help_lists_every_option_once(capsys):
         assert words.count(spelling) == 1
 
 
+@pytest.mark.parametrize("command", main.COMMANDS)
+def test_help_has_a_short_form(capsys, command):
+    texts = []
+    for flag in ("-h", "--help"):
+        assert main.main([command, flag]) == main.main([flag]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+    assert f"or: vaurien {command} " in texts[0]
+
+
 def test_help_lists_the_options_of_a_class_named_by_its_path(capsys):
     assert main.main(["--behavior", f"20:{__name__}.Pause", "--help"]) == 0
     assert "--handler-delay-sleep NUMBER" in capsys.readouterr().out
@@ -339,7 +349,7 @@ add = "latency name=slow latency=100"
     place = rows.index("[schedule]")
     assert rows[place : place + 6] == [
         "[schedule]",
-        "repeat 2 chaos.toml [schedule] repeat",
+        "repeat 2 chaos.toml line 3 [schedule] repeat",
         "length 10 default",
         "",
         "[step]",

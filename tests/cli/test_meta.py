@@ -123,3 +123,28 @@ def test_it_says_where_it_is_and_warns(monkeypatch, capsys, host, warned):
     out, err = capsys.readouterr()
     assert f"http://{host}:" in out
     assert ("warning: who reaches 0.0.0.0 reaches all ports" in err) is warned
+
+
+@pytest.mark.parametrize(
+    ("begin", "answer"),
+    [(b"GET /80/", b""), (b"POST /80/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n", b" 408 ")],
+)
+def test_a_request_has_a_time_not_each_of_its_bytes(front, monkeypatch, begin, answer):
+    monkeypatch.setattr(meta._Handler, "timeout", 0.2)
+    received = b""
+    with socket.create_connection(("127.0.0.1", front.server_port), PATIENCE) as one:
+        one.sendall(begin)
+        one.settimeout(0.02)  # one more byte each time that it has nothing to say
+        for _ in range(int(PATIENCE / 0.02)):
+            try:
+                received += (chunk := one.recv(4096))
+                if not chunk:
+                    break
+            except TimeoutError:
+                with contextlib.suppress(OSError):
+                    one.send(b"x")
+            except ConnectionResetError:  # for the byte that was sent after its end
+                break
+        else:
+            pytest.fail("it waits for ever")
+    assert answer in received

@@ -192,7 +192,7 @@ def test_help(capsys):
         ),
         (
             "run url.toml -- true",
-            "environment URL: '{cache}' (from url.toml [environment] URL) is not valid; expecte",
+            "environment URL: '{cache}' (from url.toml line 2 [environment] URL) is not valid; expecte",
         ),
         ("run chaos.toml -- /no/such", "command '/no/such': No such file or directory; expected a program that can be"),
     ],

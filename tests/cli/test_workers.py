@@ -68,7 +68,7 @@ def test_a_count_from_a_file_and_from_the_environment(tmp_path, monkeypatch, cap
     file.write_text("[vaurien]\nworkers = 300\n")
     assert (
         failed(capsys, "--config", str(file))
-        == f"vaurien: option workers: 300 (from {file} [vaurien] workers) {EXPECTED}"
+        == f"vaurien: option workers: 300 (from {file} line 2 [vaurien] workers) {EXPECTED}"
     )
     monkeypatch.setenv("VAURIEN_WORKERS", "none")
     said = failed(capsys)
@@ -102,7 +102,7 @@ def test_what_needs_one_process_says_why(tmp_path, capsys):
     scenario = tmp_path / "chaos.toml"
     scenario.write_text("[vaurien]\nworkers = 2\n")
     said = failed(capsys, "run", str(scenario), "--", "true")
-    assert f"(from {scenario} [vaurien] workers) is not valid; expected 1 with vaurien run: " in said
+    assert f"(from {scenario} line 2 [vaurien] workers) is not valid; expected 1 with vaurien run: " in said
 
 
 class Limits:

@@ -14,7 +14,6 @@ import pytest
 
 import vaurien
 from tests.control.interface import interface
-from tests.hubs import COUNTS
 from tests.running import PATIENCE
 from vaurien.client import AsyncClient, Call, Client, Refused, Unreachable, at
 from vaurien.client.calls import Calls
@@ -23,17 +22,11 @@ from vaurien.control import original, v1
 CALLS = {id(call): call for call in vars(Calls).values() if isinstance(call, Call)}.values()
 
 
-@pytest.fixture(scope="module", params=COUNTS)
-def _served(request):
-    with interface(workers=request.param) as served:
-        yield served
-
-
 @pytest.fixture
-def served(_served):
-    _served.proxy("first", mix=[{"percent": 30, "behavior": "delay", "options": {"sleep": 5}}])
-    yield _served
-    _served.clear()
+def served(shared_interface):
+    shared_interface.proxy("first", mix=[{"percent": 30, "behavior": "delay", "options": {"sleep": 5}}])
+    yield shared_interface
+    shared_interface.clear()
 
 
 @pytest.fixture
@@ -62,6 +55,22 @@ def test_there_is_a_call_for_every_route_and_a_route_for_every_call():
     assert calls == routes | originals
 
 
+def test_a_call_is_described_in_the_words_of_its_route():
+    words = {(route.method, route.path): " ".join(route.description.split()) for route in v1.ROUTES}
+    described = {
+        call.name: (call.about, words[call.method, call.path]) for call in CALLS if call.path.startswith("/api")
+    }
+    assert {name for name, (about, route) in described.items() if about[:20] != route[:20]} == set()
+
+
+def test_a_call_can_be_looked_up(client):
+    assert repr(Client.add_fault) == "add_fault(proxy, **fields)"
+    assert client.add_fault.__name__ == "add_fault"
+    assert client.add_fault.__doc__ == (
+        "Put a behavior in use on a proxy, behind its other faults.\n\nThis is ``POST /api/v1/proxies/{proxy}/faults``."
+    )
+
+
 def test_the_public_names_are_those_of_the_package():
     assert vaurien.Client is Client
     assert vaurien.AsyncClient is AsyncClient
@@ -88,7 +97,7 @@ def test_names_go_by_position():
         Client().get_fault("p")
     with pytest.raises(TypeError, match=r"takes by position nothing"):
         Client().list_proxies("p")
-    assert Client.get_fault.__doc__ == "``GET /api/v1/proxies/{proxy}/faults/{fault}``; by position: proxy, fault."
+    assert repr(Client.get_fault) == "get_fault(proxy, fault)"
 
 
 def test_a_refusal_says_what_the_interface_said(client):

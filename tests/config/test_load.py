@@ -341,6 +341,7 @@ def test_a_misspelled_variable_of_a_plugin_is_told():
         ("proxy", ":70000", "option proxy: ':70000' (from --proxy) is not valid; expected a port from 0 to 65535"),
         ("backend", ":0", "option backend: ':0' (from --backend) is not valid; expected a port from 1 to 65535"),
         ("proxy", "a..b:1", "option proxy: 'a..b:1' (from --proxy) is not valid; expected a host with 1 to 63 "),
+        ("backend", "x y:1", "(from --backend) is not valid; expected an address without control characters or spaces"),
         ("backend", f"{'a' * 64}:1", "(from --backend) is not valid; expected a host with 1 to 63 characters between"),
         ("timeout", "soon", "option timeout: 'soon' (from --timeout) is not valid; expected seconds, zero or more"),
         ("backlog", "-1", "option backlog: '-1' (from --backlog) is not valid; expected a whole number >= 1 and <= 2"),
@@ -401,7 +402,7 @@ def test_a_number_that_the_declared_type_cannot_hold(chaos):
     with pytest.raises(OptionError) as caught:
         chaos(file, name="chaos.toml")
     assert str(caught.value) == (
-        "handler 'x' option sleep: inf (from chaos.toml [handler:x] sleep) is not valid; expected a whole number"
+        "handler 'x' option sleep: inf (from chaos.toml line 3 [handler:x] sleep) is not valid; expected a whole number"
     )
 
 

@@ -86,16 +86,24 @@ def test_what_is_of_one_proxy_stands_in_its_table(load, option):
 @pytest.mark.parametrize(
     ("line", "error", "message"),
     [
-        ("[[proxy]]", ConfigError, r"chaos.toml \[\[proxy\]\] 3: it has no name"),
-        ('[[proxy]]\nname = "web"', ConfigError, "there is another proxy named 'web'"),
+        ("[[proxy]]", ConfigError, r"chaos.toml line 32 \[\[proxy\]\]: it has no name"),
+        ('[[proxy]]\nname = "web"', ConfigError, "the name 'web' is that of another proxy; expected one of its own"),
         ('[[proxy]]\nname = "x"\nlistn = 1', UnknownName, "'listn'.*did you mean 'listen'"),
         ('[[proxy]]\nname = "x"\nproxy = ":1"', UnknownName, "unknown key of"),
         ('[[proxy]]\nname = "x"\ngrace = 1', UnknownName, "unknown key of"),
-        ('[[proxy]]\nname = "x"\nlisten = "nope"', OptionError, r"'nope' \(from .*chaos.toml \[\[proxy\]\] 3 listen\)"),
+        (
+            '[[proxy]]\nname = "x"\nlisten = "nope"',
+            OptionError,
+            r"'nope' \(from .*chaos.toml line 34 \[\[proxy\]\] listen\)",
+        ),
         ('[[proxy]]\nname = "x"\nenabled = 2', OptionError, "enabled: 2 .*expected true or false"),
         ('[[proxy]]\nname = "x"\nmix = "nope"', UnknownName, "behavior or handler 'nope'"),
-        ('[[proxy]]\nname = "x"\nfault = 3', OptionError, r"fault: 3 \(from .*\[\[proxy\]\] 3 fault\) .* text such as"),
-        ('[[proxy]]\nname = "x"\nfault = "latncy"', UnknownName, r"'latncy' \(from .*\[\[proxy\]\] 3 fault\)"),
+        (
+            '[[proxy]]\nname = "x"\nfault = 3',
+            OptionError,
+            r"fault: 3 \(from .*line 34 \[\[proxy\]\] fault\) .* text such as",
+        ),
+        ('[[proxy]]\nname = "x"\nfault = "latncy"', UnknownName, r"'latncy' \(from .*line 34 \[\[proxy\]\] fault\)"),
         ("[[proxy.fault]]", OptionError, r"option behavior: None \(from .*toml line 32 \[\[proxy.fault\]\]\)"),
         ('[[proxy.fault]]\nbehavior = "nope"', UnknownName, r"'nope' \(from .* line 33 \[\[proxy.fault\]\] behavior\)"),
         (
@@ -128,9 +136,9 @@ def test_proxies_of_an_extended_file(load, tmp_path):
 
 def test_each_proxy_has_settings_of_its_own(load):
     found = load(TWO, HOST="db")
-    assert found.source("proxy redis", "backend").endswith("chaos.toml [[proxy]] 1 backend")
-    assert found.source("proxy web", "timeout").endswith("chaos.toml [[proxy]] 2 timeout")
-    assert found.source("proxy redis", "timeout").endswith("chaos.toml [vaurien] timeout")
+    assert found.source("proxy redis", "backend").endswith("chaos.toml line 12 [[proxy]] backend")
+    assert found.source("proxy web", "timeout").endswith("chaos.toml line 30 [[proxy]] timeout")
+    assert found.source("proxy redis", "timeout").endswith("chaos.toml line 3 [vaurien] timeout")
     assert found.source("proxy web", "bufsize") == "default"
 
 
@@ -156,5 +164,5 @@ match = {path = "prefix:/slow"}
         Fault("delay", "delay", {"sleep": 2.0}, window=Window(skip=3), match={"path": "prefix:/slow"}),
     )
     assert found.source("proxy redis fault", "cut").endswith("chaos.toml line 22 [[proxy.fault]]")
-    assert found.source("proxy x fault", "a").endswith("chaos.toml [[proxy]] 3 fault")
+    assert found.source("proxy x fault", "a").endswith("chaos.toml line 35 [[proxy]] fault")
     assert found.source("proxy y fault", "delay").endswith("chaos.toml line 38 [[proxy.fault]]")

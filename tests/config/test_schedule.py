@@ -6,7 +6,7 @@ from vaurien import config
 from vaurien.config.layers import Given
 from vaurien.config.schedule import Schedule, Step, check_schedule
 from vaurien.errors import OptionError, UnknownName, VaurienError
-from vaurien.model import Fault, Mix
+from vaurien.model import Fault, Mix, Share
 
 
 @pytest.fixture
@@ -52,6 +52,12 @@ mix = "20:delay"
     )
 
 
+def test_the_mix_of_a_step_has_the_options_of_its_sections(load):
+    [step] = load("[behavior.delay]\nsleep = 7\n[[step]]\nmix = '20:delay'\n").schedule.steps
+    assert step.mix is not None
+    assert step.mix.shares == (Share(20.0, "delay", {"sleep": 7.0}),)
+
+
 def test_without_steps_there_is_nothing_to_play(load):
     assert load("[vaurien]\n").schedule == Schedule()
 
@@ -94,21 +100,25 @@ def test_without_steps_there_is_nothing_to_play(load):
             "behavior: '120:delay' (from chaos.toml line 2 [[step]] mix) is not valid; exp",
         ),
         (
+            "[[step]]\nmix = '10:noop,20:delya'\n",
+            "unknown behavior or handler 'delya' (from chaos.toml line 2 [[step]] mix); did you mean 'delay'?",
+        ),
+        (
             "[[step]]\nproxy = 'web'\n",
             "unknown proxy of a step 'web' (from chaos.toml line 1 [[step]]); known are: vauri",
         ),
         (
             "[schedule]\nrepeat = 0\n",
-            "schedule option repeat: 0 (from chaos.toml [schedule] repeat) is not valid; expect",
+            "schedule option repeat: 0 (from chaos.toml line 2 [schedule] repeat) is not valid; expect",
         ),
         (
             "[schedule]\nlength = 1\n[[step]]\nat = 2\n",
-            "schedule option length: 1.0 (from chaos.toml [schedule] length)",
+            "schedule option length: 1.0 (from chaos.toml line 2 [schedule] length)",
         ),
-        ("[schedule]\nevery = 1\n", "unknown key of schedule 'every' (from chaos.toml [schedule] every); "),
+        ("[schedule]\nevery = 1\n", "unknown key of schedule 'every' (from chaos.toml line 2 [schedule] every); "),
         (
             "[schedule]\nstep = 1\n",
-            "schedule: 1 (from chaos.toml [schedule] step) is not valid; expected [[step]] table",
+            "schedule: 1 (from chaos.toml line 2 [schedule] step) is not valid; expected [[step]] table",
         ),
         (
             "[[fault]]\nbehavior = 'noop'\n\n[[fault]]\nbehavior = 'noop'\n",

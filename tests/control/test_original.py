@@ -80,8 +80,7 @@ def test_the_behaviors_are_those_of_the_original(served, word):
     assert served.get(f"/{word}") == {"behaviors": CLASSIC}
 
 
-def test_and_those_that_were_registered(served, monkeypatch):
-    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
+def test_and_those_that_were_registered(served):
     plugins.register("handler", Mine)
     assert served.get("/behaviors") == {"behaviors": sorted([*CLASSIC, "mine"])}
     assert served.ask("PUT", "/behavior", {"name": "mine", "sleep": 2}).status == 200

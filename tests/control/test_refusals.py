@@ -61,6 +61,10 @@ BODIES = [
 ]
 
 
+UNNAMEABLE = "matching regex"
+"""What is said of a name that no path can hold."""
+
+
 @pytest.mark.parametrize(("body", "words"), BODIES)
 @pytest.mark.parametrize("route", WITH_BODY, ids=label)
 def test_a_body_that_is_none(refused, route, body, words):
@@ -76,7 +80,7 @@ def test_a_body_that_is_none(refused, route, body, words):
         ({"name": "a"}, "/backend", "missing required field `backend`"),
         ({"name": 1, "backend": "h:1"}, "/name", "Expected `str`, got `int`"),
         ({"name": "", "backend": "h:1"}, "/name", "length >= 1"),
-        ({"name": "a/b", "backend": "h:1"}, "/name", "matching regex"),
+        ({"name": "a/b", "backend": "h:1"}, "/name", UNNAMEABLE),
         ({"name": "a", "backend": "h"}, "/backend", "expected host:port"),
         ({"name": "a", "backend": "h:0"}, "/backend", "expected a port from 1"),
         ({"name": "a", "backend": "h\0:1"}, "/backend", "without control characters"),
@@ -109,7 +113,7 @@ def test_a_proxy_that_cannot_be(refused, body, pointer, words):
     status, error = refused("POST", "/api/v1/proxies", body)
     assert (status, error["pointer"]) == (400, pointer)
     assert words in error["message"]
-    if body:
+    if body and words != UNNAMEABLE:  # a configuration may hold what other interfaces named
         status, error = refused("PUT", "/api/v1/config", {"proxies": [{"name": "p", "backend": "h:1"}, body]})
         assert (status, error["pointer"]) == (400, f"/proxies/1{pointer}")
 
@@ -120,7 +124,7 @@ def test_a_proxy_that_cannot_be(refused, body, pointer, words):
         ({}, "/behavior", "missing required field"),
         ({"behavior": "dely"}, "/behavior", "did you mean 'delay'?"),
         ({"behavior": "antigravity.fly"}, "/behavior", "must be named when the program starts"),
-        ({"behavior": "delay", "name": "a/b"}, "/name", "matching regex"),
+        ({"behavior": "delay", "name": "a/b"}, "/name", UNNAMEABLE),
         ({"behavior": "delay", "options": {"slep": 1}}, "/options/slep", "did you mean 'sleep'?"),
         ({"behavior": "delay", "options": {"sleep": -1}}, "/options/sleep", "expected seconds"),
         ({"behavior": "delay", "options": {"a/b~c": 1}}, "/options/a~1b~0c", "unknown option"),

@@ -7,23 +7,16 @@ import msgspec
 import pytest
 
 from tests.control.interface import interface
-from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo, until
 from vaurien import __version__, plugins
 from vaurien.control import wire
 from vaurien.model import Fault, ProxyConfig
 
 
-@pytest.fixture(scope="module", params=COUNTS)
-def _served(request):
-    with interface(workers=request.param) as served:
-        yield served
-
-
 @pytest.fixture
-def served(_served):
-    yield _served
-    _served.clear()
+def served(shared_interface):
+    yield shared_interface
+    shared_interface.clear()
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +136,7 @@ def test_a_proxy_of_toxiproxy_s_can_be_changed_here(served):
     assert served.ask("POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": "nope"}).status == 201
     assert served.ask("POST", "/proxies/p/toxics", {"name": "a/b", "type": "noop"}).status == 200
     after = served.ask("PATCH", "/api/v1/proxies/p", {"enabled": False, "timeout": 2}).json
-    assert (after["enabled"], after["timeout"], after["backend"]) == (False, 2, "nope:0")
+    assert (after["enabled"], after["timeout"], after["backend"]) == (False, 2, "[nope]:0")
     assert served.get("/proxies/p")["upstream"] == "nope"
 
 
@@ -254,6 +247,24 @@ def test_a_configuration_comes_back_as_it_was(served, echo):
         assert one.recv(5) == b"still"
     served.clear()
     assert served.ask("PUT", "/api/v1/config", kept).json == kept
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    ["nope", "nope:0", "[::1]", "[x", "a:b:c", "http://x:80", " x", "x:99999", "a\nb", "x y:1", "x" * 64 + ":1"],
+)
+@pytest.mark.parametrize("name", ["a/b", "\u00fc \U0001f600", "x" * 10_000, "line\nbreak", "..", "%2F", '"'])
+def test_a_configuration_has_whatever_toxiproxy_s_interface_takes(served, name, upstream):
+    off = {"name": name, "listen": "no such host:1", "upstream": upstream, "enabled": False}
+    on = {"name": f"{name} on", "listen": "127.0.0.1:0", "upstream": upstream}
+    toxics = [{"type": "noop", "name": name}]
+    assert served.ask("POST", "/populate", [{**one, "toxics": toxics} for one in (off, on)]).status == 201
+    before, kept = served.get("/proxies"), served.get("/api/v1/config")
+    assert before[name]["upstream"] == upstream
+    for _ in range(2):
+        assert served.ask("PUT", "/api/v1/config", kept).json == kept
+        assert served.get("/proxies") == before
+        served.clear()
 
 
 def test_a_configuration_takes_away_what_it_does_not_name(served):

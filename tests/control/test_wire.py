@@ -40,7 +40,17 @@ CONFIGS = st.builds(
 
 @given(CONFIGS)
 def test_a_configuration_survives_being_sent(config):
-    body = checks.decode(msgspec.json.encode(wire.flat(config)), wire.ProxyBody)
+    sent = msgspec.json.encode(wire.flat(config))
+    for kind in (wire.ProxyBody, wire.KeptBody):
+        assert wire.config(checks.decode(sent, kind), "another seed") == config
+
+
+@given(CONFIGS, st.text(), st.text(min_size=1))
+def test_so_does_one_that_only_other_interfaces_make(config, backend, name):
+    faults = tuple(msgspec.structs.replace(fault, name=fault.name + name) for fault in config.policy.faults)
+    policy = msgspec.structs.replace(config.policy, faults=faults)
+    config = msgspec.structs.replace(config, name=name, backend=Address(backend), policy=policy)
+    body = checks.decode(msgspec.json.encode(wire.flat(config)), wire.KeptBody)
     assert wire.config(body, "another seed") == config
 
 

@@ -6,13 +6,11 @@ import pytest
 
 from tests.originals import Forward
 from tests.running import Echo, running
-from vaurien import plugins
 from vaurien.handlers import Handler
 
 
 @pytest.fixture(autouse=True)
-def _own_registry(monkeypatch):
-    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
+def _forward(registry):
     Handler.register(Forward)
 
 

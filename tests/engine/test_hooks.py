@@ -30,9 +30,16 @@ def test_lanes_switch_live_and_lose_nothing() -> None:
     data = os.urandom(40_000_000)
     with backend() as listening, running(listening.getsockname()) as proxy, pair(proxy, listening) as (client, server):
         got: list[bytes] = []
+        switched = threading.Event()
+
+        def send() -> None:
+            client.sendall(data[:20_000_000])
+            assert switched.wait(PATIENCE)
+            client.sendall(data[20_000_000:])
+
         threads = [
             threading.Thread(target=lambda: got.append(read(server, len(data)))),
-            threading.Thread(target=client.sendall, args=(data,)),
+            threading.Thread(target=send),
         ]
         for thread in threads:
             thread.start()
@@ -40,10 +47,11 @@ def test_lanes_switch_live_and_lose_nothing() -> None:
         while threads[0].is_alive():
             proxy.set_policy("", *([NOOP, late(0.001)] if switches % 2 else [late(0.002)] if switches % 3 else []))
             switches += 1
+            if switches == 12:
+                switched.set()
         for thread in threads:
             thread.join(PATIENCE)
         assert got[0] == data
-        assert switches > 10
         proxy.set_policy("")
         client.sendall(b"x")  # both links go back to the direct lane once nothing waits in them
         assert read(server, 1) == b"x"

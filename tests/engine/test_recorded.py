@@ -131,8 +131,7 @@ def test_an_observer_that_does_not_ask_is_not_told():
         assert not proxy.events.of(Decided, Delayed)
 
 
-def test_calls_of_a_handler_are_decisions_too(monkeypatch):
-    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
+def test_calls_of_a_handler_are_decisions_too():
     plugins.register("handler", Forward)
     first = talk("1", mix="50:forward", faults=(), connections=1)
     drawn = [one.drawn for one in first.of(Decided)]

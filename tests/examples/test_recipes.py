@@ -41,7 +41,9 @@ NAIVE = {
         "test_an_order_is_charged_once_though_the_broker_went_away[and_retry]": r"\['4711', '4711'\] == \['4711'\]",
     },
     "test_sqlalchemy": {
-        "test_a_lost_acknowledgement_costs_nobody_twice[pay_again]": "assert 2 == 1",
+        "test_a_lost_acknowledgement_costs_nobody_twice[pay_again-abort]": "assert 2 == 1",
+        "test_a_lost_acknowledgement_costs_nobody_twice[pay_again-drop_response]": "assert 2 == 1",
+        "test_a_commit_without_an_answer_is_not_waited_for[patient]": "TimeoutError",
         "test_a_connection_that_died_in_the_pool_is_not_used[trusting]": "sqlalchemy.exc.OperationalError: .*psycopg",
     },
 }

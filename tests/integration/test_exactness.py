@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.integration.programs import Program, vaurien
+from tests.machine import waited
 from tests.running import PATIENCE, Echo, Events, Running, backend, pair, read, running
 from vaurien.events import Closed, Decided, Injected
 from vaurien.model import Fault, Scope
@@ -98,11 +99,23 @@ def _is_reset(one: socket.socket) -> bool:
 
 # Times. Of several, the median, and a machine that has other things to do gets another chance.
 
+EXACT = 0.005
+"""Seconds by which an end may be early, or late; but for those in which this process waited for a processor."""
+
 
 def is_exact(measured: Callable[[], float], expected: float) -> bool:
-    """Whether the median of seven is within 5 ms of what was *expected*, in one of five rounds."""
-    rounds = (statistics.median(measured() for _ in range(7)) for _ in range(5))
-    return any(abs(seconds - expected) <= 0.005 for seconds in rounds)
+    """Whether the median of seven is within `EXACT` of what was *expected*, in one of ten rounds."""
+
+    def sample() -> tuple[float, float]:
+        before = waited()
+        seconds = measured()
+        return seconds, seconds - (waited() - before)
+
+    for _ in range(10):
+        seconds, own = (statistics.median(column) for column in zip(*(sample() for _ in range(7)), strict=True))
+        if expected - EXACT <= seconds and own <= expected + EXACT:
+            return True
+    return False
 
 
 @contextlib.contextmanager
@@ -204,7 +217,12 @@ def _throughput(proxy: Program, listening: socket.socket, size: int) -> float:
 
 
 def test_ten_connections_share_a_line_fairly() -> None:
-    """When one of them has got its hundred kilobytes, all have, more or less."""
+    """In one of five rounds: the machine may have other things to do."""
+    assert any(_share_fairly() for _ in range(5))
+
+
+def _share_fairly() -> bool:
+    """Whether all have got their hundred kilobytes, more or less, when one of them has."""
     cut, shared = (fault("bandwidth", rate=rate, shared="proxy") for rate in (0, 1000))
     chunk = bytes(1 << 20)
     with backend() as listening, running(listening.getsockname(), "", cut) as proxy, contextlib.ExitStack() as stack:
@@ -223,4 +241,4 @@ def test_ten_connections_share_a_line_fairly() -> None:
             for client in readable:
                 got[client] += len(client.recv(1 << 16))
         mean = sum(got.values()) / SHARERS
-        assert all(abs(got[client] / mean - 1) <= 0.1 for client in clients)
+        return all(abs(got[client] / mean - 1) <= 0.1 for client in clients)

@@ -51,7 +51,7 @@ def server(postgres_server: Server) -> Server:
 
 def connected(host: str, port: int, **options: Any) -> psycopg.Connection[Any]:
     account = {"user": "vaurien", "password": "secret", "dbname": "postgres", "sslmode": "disable"}
-    options = {"autocommit": True, "gssencmode": "disable", "connect_timeout": 10, **account, **options}
+    options = {"autocommit": True, "gssencmode": "disable", "connect_timeout": PATIENCE, **account, **options}
     return psycopg.connect(host=host, port=port, **options)
 
 

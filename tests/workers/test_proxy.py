@@ -260,12 +260,6 @@ class Sharing(hooks.Behavior, frozen=True):
         await link.send(data)
 
 
-@pytest.fixture
-def registry(monkeypatch):
-    monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
-
-
-@pytest.mark.usefixtures("registry")
 def test_a_plugin_whose_state_is_of_one_worker_is_told_of(workers, echo, told):
     plugins.register("behavior", Sharing)
 
@@ -282,7 +276,6 @@ def test_a_plugin_whose_state_is_of_one_worker_is_told_of(workers, echo, told):
     assert "one for each worker" in failed.error
 
 
-@pytest.mark.usefixtures("registry")
 def test_a_plugin_that_a_worker_cannot_import_is_refused(workers, echo):
     class Local(hooks.Behavior, frozen=True):
         pass

@@ -1,25 +1,25 @@
-"""Do the faults of a configuration suit its proxies? Asked before anything is opened, to say which of them does not."""
+"""Do the mixes and faults of a configuration suit its proxies? Asked before anything is opened, to say which do not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vaurien import options, plugins
+from vaurien import plugins
 from vaurien.config import Configuration
 from vaurien.engine.plan import Plan
 from vaurien.errors import OptionError, UnknownName
-from vaurien.framing import Protocol
 from vaurien.model import Fault, Policy, ProxyConfig
+from vaurien.proxy import protocol_of
 
 
-def faults(configuration: Configuration) -> None:
-    """Raises `OptionError` or `UnknownName`, naming where the fault was given, for one that its proxy cannot have."""
+def policies(configuration: Configuration) -> None:
+    """Raises `OptionError` or `UnknownName`, with where it was given, for a mix or a fault that a proxy cannot have."""
     for proxy in configuration.proxies:
-        protocol = _protocol(proxy)
-        for fault, source in _faults(configuration, proxy):
+        protocol = protocol_of(proxy)
+        for policy, source in _policies(configuration, proxy):
             try:
-                Plan(Policy(faults=(fault,)), protocol, _as_it_is)
+                Plan(policy, protocol, _as_it_is)
             except OptionError as error:
                 raise OptionError(error.option, error.value, error.expected, source) from None
             except UnknownName as error:
@@ -31,13 +31,20 @@ def _as_it_is(plugin: plugins.Plugin, _: Mapping[str, Any]) -> Any:
     return plugin.target
 
 
-def _protocol(proxy: ProxyConfig) -> Protocol:
-    plugin = plugins.find(proxy.protocol, "protocol")
-    if plugin.style == "classic":
-        return Protocol()
-    owner = f"protocol {proxy.protocol!r}"
-    protocol: Protocol = options.build(plugin.target, proxy.protocol_options, owner=owner)
-    return protocol
+def _policies(configuration: Configuration, proxy: ProxyConfig) -> Iterator[tuple[Policy, str]]:
+    """Every mix and every fault that *proxy* will have at some time, each by itself, and where it was given."""
+    yield Policy(proxy.policy.mix), _source_of_mix(configuration, proxy)
+    for fault, source in _faults(configuration, proxy):
+        yield Policy(faults=(fault,)), source
+    for step in configuration.schedule.steps:
+        if step.mix is not None and step.proxy in (None, proxy.name):
+            yield Policy(step.mix), step.source
+
+
+def _source_of_mix(configuration: Configuration, proxy: ProxyConfig) -> str:
+    own = f"proxy {proxy.name}"
+    several = any(setting.section == own for setting in configuration.settings)
+    return configuration.source(own if several else "vaurien", "behavior")
 
 
 def _faults(configuration: Configuration, proxy: ProxyConfig) -> Iterator[tuple[Fault, str]]:

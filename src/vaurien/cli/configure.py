@@ -10,9 +10,14 @@ import click
 from vaurien import config
 from vaurien.cli import flags
 from vaurien.config import Configuration, Given, Key, Sources
+from vaurien.model import Mix, Policy
 
 OK, BAD_INPUT = 0, 2
 """Exit statuses: done, not understood."""
+
+HELP = frozenset({"-h", "--help"})
+NOTHING = (Policy(), Policy(Mix.parse("100:dummy")))
+"""Policies that suit every proxy, so that the engine need not be imported to ask."""
 
 
 def configure(
@@ -27,10 +32,10 @@ def configure(
     found = config.collect(own, variables, own.get(("command", "config")))
     given = _parse(arguments, found, known)
     configuration = found.configuration(given)
-    if configuration.schedule.steps or any(proxy.policy.faults for proxy in configuration.proxies):
+    if configuration.schedule.steps or any(proxy.policy not in NOTHING for proxy in configuration.proxies):
         from vaurien.cli import check
 
-        check.faults(configuration)
+        check.policies(configuration)
     for warning in configuration.warnings:
         say(f"warning: {warning}")
     return configuration, given

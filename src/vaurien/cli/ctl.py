@@ -23,6 +23,9 @@ from vaurien.errors import VaurienError
 OK, REFUSED, BAD_INPUT, UNREACHABLE = 0, 1, 2, 3
 """Exit statuses: done, refused by the interface, not understood, nobody answers."""
 
+URL = "http://localhost:8080"
+"""Where ``vaurien --http`` offers its interface."""
+
 
 _EXAMPLES = examples(
     "vaurienctl create redis --listen localhost:6380 --backend localhost:6379 --protocol redis",
@@ -32,6 +35,10 @@ _EXAMPLES = examples(
     "vaurienctl --host unix:/run/vaurien.sock events --proxy redis",
     "vaurienctl config > kept.json && vaurienctl config kept.json",
 )
+_STATUSES = (
+    "Exit status: 0 when it is done, 1 when the interface refused it, 2 when the command line is not understood, "
+    "3 when nobody answers."
+)
 
 
 @click.group(
@@ -39,16 +46,18 @@ _EXAMPLES = examples(
     cls=Commands,
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=_EXAMPLES,
+    epilog=f"{_STATUSES}\n\n{_EXAMPLES}",
 )
-@click.option("--host", metavar="URL", help="Where the interface is: http://host:port, host:port or unix:/path.")
+@click.option(
+    "--host", metavar="URL", help=f"Where the interface is: http://host:port, host:port or unix:/path [default: {URL}]"
+)
 @click.option("--token-file", type=click.File(), envvar="VAURIEN_TOKEN_FILE", help="A file with the interface's token.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the interface says, as JSON.")
 @click.version_option(__version__, prog_name="vaurienctl")
 @click.pass_context
 def command(context: click.Context, host: str | None, token_file: Any, as_json: bool) -> None:
     """Steer running proxies. VAURIEN_URL and VAURIEN_TOKEN_FILE may be given instead of --host and --token-file."""
-    url = host or os.environ.get("VAURIEN_URL", "http://localhost:8080")
+    url = host or os.environ.get("VAURIEN_URL", URL)
     context.obj = Control(url, token_file.read().strip() if token_file else None, as_json)
 
 
@@ -117,8 +126,8 @@ def inspect(control: Control, proxy: str) -> None:
 @click.argument("name")
 @click.option("--listen", help="Where clients connect [default: a free port of 127.0.0.1]")
 @click.option("--backend", required=True, help="The server behind it, host:port.")
-@click.option("--protocol", help="What the two speak.")
-@click.option("--mix", help="Such as 20:delay,10:error.")
+@click.option("--protocol", help="What the two speak [default: tcp]")
+@click.option("--mix", help="Percent and name of each behavior, such as 20:delay,10:error.")
 @pass_control
 def create(control: Control, /, **given: Any) -> None:
     """Create a proxy called NAME."""
@@ -128,6 +137,7 @@ def create(control: Control, /, **given: Any) -> None:
 
 @command.command(
     "update",
+    short_help="Change fields of a proxy.",
     epilog=examples(
         "vaurienctl update redis backend=localhost:6381 timeout=2",
         "vaurienctl update redis 'protocol_options={\"keep_alive\": true}'",
@@ -182,21 +192,21 @@ def reset(control: Control) -> None:
     control.client.reset()
 
 
-@command.command("events")
+@command.command("events", short_help="Follow events, one JSON object a line.")
 @click.option("--proxy", help="Only of this proxy.")
 @click.option("--since", type=int, help="Only after the event of this number.")
 @pass_control
 def events(control: Control, proxy: str | None, since: int | None) -> None:
-    """Follow what happens, a JSON object a line; what is remembered comes first."""
+    """Follow events, one JSON object a line; those that are remembered come first."""
     for event in control.client.events(proxy=proxy, since=since):
         click.echo(json.dumps(event))
 
 
-@command.command("config")
+@command.command("config", short_help="Print all proxies as JSON, or replace them by those of a file.")
 @click.argument("file", required=False, type=click.File())
 @pass_control
 def config(control: Control, file: Any) -> None:
-    """Print all proxies as JSON; or have exactly those of FILE, written so (- is standard input)."""
+    """Print all proxies as JSON, or replace them by those of FILE, which has the same form (- is standard input)."""
     if file is None:
         click.echo(json.dumps(control.client.get_config(), indent=2))
         return

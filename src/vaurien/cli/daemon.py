@@ -13,22 +13,23 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from starlette.types import ASGIApp
 
 from vaurien import __version__
 from vaurien.cli import hubs
 from vaurien.cli.go_flags import GoFlag, HelpWanted, parse, usage
+from vaurien.cli.proxies_file import ProxiesFile
+from vaurien.cli.reloading import at_hangup
 from vaurien.cli.runner import on_signals
 from vaurien.cli.state import StateFile
 from vaurien.config import declared
-from vaurien.control import go_json, security, toxiproxy
+from vaurien.control import security, toxiproxy
 from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
 from vaurien.control.server import Server
 from vaurien.engine import loop
-from vaurien.errors import PartlyDone, VaurienError
+from vaurien.errors import ConfigError, PartlyDone, VaurienError
 from vaurien.events import Observer
 from vaurien.metrics.lag import LoopLag
 from vaurien.metrics.log import Log
@@ -42,7 +43,7 @@ OURS = "vaurien serve"
 FLAGS: Mapping[str, GoFlag] = {
     "host": GoFlag("Host for the HTTP interface to listen on", "localhost"),
     "port": GoFlag("Port for the HTTP interface to listen on", "8474"),
-    "config": GoFlag("JSON file containing proxies to create on startup", ""),
+    "config": GoFlag("JSON or TOML file with proxies to create on startup; read again at SIGHUP", ""),
     "seed": GoFlag("Makes chance repeatable; if not given one is drawn, and printed", 0),
     "runtime-metrics": GoFlag("Offer /metrics with figures of the process; its go_ lines are stand-ins", False),
     "proxy-metrics": GoFlag("Offer /metrics with figures of the proxies", False),
@@ -110,6 +111,8 @@ class Daemon:
         self._state = StateFile(str(values["state"])) if values.get("state") else None
         self._observers: list[Observer] = [self._log, self._recent, *([self._state] if self._state else [])]
         self._workers = _workers(str(values["workers"]))
+        reader = toxiproxy.Reader(self._seed, strict=self._strict)
+        self._file = ProxiesFile(str(values["config"]), reader, self._seed) if values["config"] else None
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises `BindError`, and `ConfigError` for a state that cannot be read."""
@@ -128,7 +131,8 @@ class Daemon:
                 await self._state.restore(self._hub)
             await self._populate()
             self._greet(await server.start())
-            await stop.wait()
+            with self._reloading():
+                await stop.wait()
         finally:
             self._recent.close()
             await server.stop()
@@ -170,25 +174,50 @@ class Daemon:
         return page(figures, runtime=of_runtime)
 
     async def _populate(self) -> None:
-        """Create the proxies of the configuration file; like Toxiproxy, go on without those that cannot be had."""
-        path = str(self._values["config"])
-        if not path:
+        """Create the proxies of the configuration file; like Toxiproxy, go on without those that cannot be had.
+
+        Raises what is wrong with a file that is none of Toxiproxy's.
+        """
+        if self._file is None:
             return
+        path = self._file.path
         try:
-            reader = toxiproxy.Reader(self._seed, strict=self._strict)
-            configs, failure = reader.configs(go_json.decode(Path(path).read_bytes()))
+            configs, failure = self._file.read()
             done = await self._hub.populate(configs)
         except OSError as error:
             self._say(f"cannot read the configuration file {path!r}: {error.strerror}")
         except PartlyDone as partly:
             self._say(f"failed to populate proxies from {path!r}: {partly.error}")
         except toxiproxy.ERRORS as error:
-            advice = "; `vaurien --config FILE --http` reads TOML" if path.endswith(".toml") else ""
-            self._say(f"failed to populate proxies from {path!r}: {toxiproxy.described_error(error)}{advice}")
+            if self._file.is_toml:
+                raise
+            self._say(f"failed to populate proxies from {path!r}: {toxiproxy.described_error(error)}")
         else:
             if failure is not None:
                 self._say(f"failed to populate proxies from {path!r}: {failure}")
             self._say(f"populated {len(done)} proxies from {path!r}")
+
+    async def _reload(self, file: ProxiesFile) -> int:
+        """Have exactly the proxies of *file*. Raises `VaurienError`; what is wrong with the file changes nothing."""
+        try:
+            configs, failure = file.read()
+        except OSError as error:
+            raise ConfigError(f"cannot read the configuration file {file.path!r}: {error.strerror}") from None
+        except toxiproxy.ERRORS as error:
+            if isinstance(error, VaurienError):
+                raise
+            raise ConfigError(f"file {file.path!r}: {toxiproxy.described_error(error)}") from None
+        if failure is not None:
+            raise failure
+        await self._hub.replace(configs)
+        return len(self._hub.proxies)
+
+    def _reloading(self) -> contextlib.AbstractContextManager[None]:
+        """Without a file SIGHUP does what it does by itself: it ends the program."""
+        file = self._file
+        if file is None:
+            return contextlib.nullcontext()
+        return at_hangup(self._program, lambda: self._reload(file))
 
     def _say(self, message: str) -> None:
         print(f"{self._program}: {message}", file=sys.stderr, flush=True)

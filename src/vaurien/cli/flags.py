@@ -27,8 +27,9 @@ class Flag(click.Option):
         spelling = flag(*key)
         if declaration.kind is bool and key[0] != "command":
             spelling = f"{spelling}/--no-{spelling.removeprefix('--')}"
+        short = ["-h"] if key == ("command", "help") else []
         name = "flag" + re.sub(r"\W", "_", flag(*key))  # click wants a Python name for each parameter
-        super().__init__([name, spelling], default=None, is_flag=declaration.kind is bool, multiple=repeated)
+        super().__init__([name, spelling, *short], default=None, is_flag=declaration.kind is bool, multiple=repeated)
 
     def given(self, value: object) -> Given:
         """What was typed, and as which flag."""

@@ -36,6 +36,7 @@ EXAMPLES = (
 COMMANDS = (
     "run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]",
     "replay TRACE [OPTIONS]",
+    "serve [FLAGS]",
 )
 """What else `vaurien` does, each with ``--help`` of its own."""
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import io
 import re
 import socket
 import sys
+import time
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import click
 
@@ -22,7 +24,7 @@ from vaurien.errors import BindError, VaurienError
 from vaurien.model import Address
 
 TIMEOUT = 30.0
-"""Seconds that a server behind it, or a client's body, may take."""
+"""Seconds that a server behind it, or a client's whole request, may take."""
 
 _TARGET = re.compile(r"/(\d{1,5})(/.*|$)")
 _CHUNK = 65536
@@ -64,11 +66,35 @@ async def _nobody(*_: object) -> None:
     """There is no application behind the guard; only its checks are used."""
 
 
+class _Arriving(io.RawIOBase):
+    """What *client* sends, all of which must be here within *seconds*. Reading raises `TimeoutError` when it is not."""
+
+    def __init__(self, client: socket.socket, seconds: float) -> None:
+        self._client = client
+        self._end = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._client.settimeout(left)
+        return self._client.recv_into(buffer)
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = f"meta-vaurien/{__version__}", ""
     timeout: ClassVar[float] = TIMEOUT
     server: Front
+
+    def setup(self) -> None:
+        """Have a bound on the request, not only on each read of it; its connection has no second one."""
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Arriving(self.connection, self.timeout))
 
     def _pass_on(self) -> None:
         self.close_connection = True  # a body that was not read is not the next request
@@ -98,7 +124,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             return self.rfile.read(int(length))
         except TimeoutError:
-            raise Refusal(408, f"the body did not arrive within {TIMEOUT:g} seconds") from None
+            raise Refusal(408, f"the body did not arrive within {self.timeout:g} seconds") from None
+        finally:
+            self.connection.settimeout(self.timeout)
 
     def _forward(self, port: int, path: str, headers: dict[str, str], body: bytes) -> None:
         backend = http.client.HTTPConnection(self.server.host, port, timeout=TIMEOUT)
@@ -136,7 +164,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Say nothing: paths are their users' business."""
 
 
-@click.command("meta-vaurien", context_settings={"show_default": True})
+@click.command(
+    "meta-vaurien",
+    context_settings={"show_default": True, "help_option_names": ["-h", "--help"]},
+    epilog="For example: meta-vaurien --port 9998, and then curl http://localhost:9998/8001/behavior",
+)
 @click.option("--host", default="localhost", help="Where to listen, and where the servers are.")
 @click.option("--port", default=9998, type=click.IntRange(0, 65535), help="The port to listen on.")
 @click.version_option(__version__, prog_name="meta-vaurien")

@@ -1,13 +1,11 @@
-"""The observers that a configuration asks for, and the event loop."""
+"""The observers that a configuration asks for."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from vaurien.config import Configuration
-from vaurien.engine import loop
 from vaurien.errors import OptionError
 from vaurien.events import Observer
 from vaurien.metrics.log import Log
@@ -45,14 +43,3 @@ def _blaming(configuration: Configuration, section: str, name: str) -> Iterator[
         yield
     except OptionError as error:
         raise OptionError(error.option, error.value, error.expected, configuration.source(section, name)) from None
-
-
-def loops(uvloop_wanted: bool) -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes the event loop: uvloop where it is wanted and installed, else the engine's own."""
-    if uvloop_wanted:
-        with contextlib.suppress(ImportError):
-            import uvloop
-
-            made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-            return made
-    return loop.new

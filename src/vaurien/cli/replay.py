@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vaurien.cli.configure import OK, configure
+from vaurien.cli.configure import HELP, OK, configure
 from vaurien.errors import OptionError, VaurienError
 
 USAGE = """Usage: vaurien replay TRACE [OPTIONS]
@@ -12,12 +12,14 @@ USAGE = """Usage: vaurien replay TRACE [OPTIONS]
   Run a proxy as vaurien does, with the decisions that an earlier run wrote down with --trace FILE: the same faults hit
   the same connections and exchanges, in their order, whatever the seed. OPTIONS are those of vaurien, and are to be
   those of the earlier run; without --seed, what a fault draws for itself (how long, which byte) is as it was, too.
+
+  For example: vaurien replay trace.jsonl --config chaos.ini
 """
 
 
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run with *arguments*, those behind ``replay``; returns the exit status."""
-    if "--help" in arguments:
+    if HELP.intersection(arguments):
         print(USAGE, end="")
         return OK
     if not arguments or arguments[0].startswith("-"):

@@ -7,19 +7,21 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from vaurien import __version__
 from vaurien.cli import descriptors, hubs
-from vaurien.cli.observers import loops, observers
+from vaurien.cli.observers import observers
+from vaurien.cli.reloading import at_hangup
 from vaurien.cli.state import StateFile
 from vaurien.config import Configuration
 from vaurien.engine import collector, eager
 from vaurien.engine.clock import Clock
+from vaurien.engine.loop import loop_factory
 from vaurien.engine.recorded import Recorded
-from vaurien.errors import BindError, VaurienError
+from vaurien.errors import BindError
 from vaurien.events import Observer
 from vaurien.hub import Hub
 from vaurien.managed import ManagedProxy
@@ -49,7 +51,10 @@ def run(
             configuration, "--trace", "it could not be replayed, as the system chooses who has a connection"
         )
     descriptors.reserve(configuration)
-    with contextlib.ExitStack() as closing, asyncio.Runner(loop_factory=loops(configuration.process.uvloop)) as runner:
+    with (
+        contextlib.ExitStack() as closing,
+        asyncio.Runner(loop_factory=loop_factory(configuration.process.uvloop)) as runner,
+    ):
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
         control = _control(configuration)
@@ -94,7 +99,7 @@ async def _serve(
             with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
                 playback = Playback(hub, clock, observing)
                 playback.begin(configuration)
-                with _reloading(hub, playback, again):
+                with at_hangup("vaurien", _reload(hub, playback, again)):
                     await stop.wait()
         finally:
             if control:
@@ -164,42 +169,22 @@ class Playback:
             self._player.stop()
 
 
-@contextlib.contextmanager
-def _reloading(hub: Hub, playback: Playback, again: Callable[[], Configuration]) -> Iterator[None]:
-    """Read the configuration anew at each SIGHUP; one that is wrong changes nothing, and is told.
+def _reload(hub: Hub, playback: Playback, again: Callable[[], Configuration]) -> Callable[[], Awaitable[int]]:
+    """What has the proxies of *again*, and begins its schedule: they have the faults then of its beginning.
 
-    The schedule begins again: the proxies have the faults then that they have at its beginning.
+    A configuration that is wrong changes nothing.
     """
-    tasks: set[asyncio.Task[None]] = set()
 
-    async def reload() -> None:
+    async def reload() -> int:
+        configuration = again()
+        playback.end()
         try:
-            configuration = again()
-            playback.end()
-            try:
-                await hub.replace(configuration.proxies)
-            finally:
-                playback.begin(configuration)
-        except VaurienError as error:
-            print(f"vaurien: not all of the configuration is in force: {error}", file=sys.stderr, flush=True)
-        else:
-            print(f"vaurien: configuration read again, {len(hub.proxies)} proxies", flush=True)
+            await hub.replace(configuration.proxies)
+        finally:
+            playback.begin(configuration)
+        return len(hub.proxies)
 
-    def signalled() -> None:
-        task = asyncio.ensure_future(reload())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    loop = asyncio.get_running_loop()
-    with contextlib.suppress(NotImplementedError, AttributeError):  # Windows
-        loop.add_signal_handler(signal.SIGHUP, signalled)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(NotImplementedError, AttributeError):
-            loop.remove_signal_handler(signal.SIGHUP)
-        for task in tasks:
-            task.cancel()
+    return reload
 
 
 def on_signals(stop: asyncio.Event) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from vaurien.cli import flags
-from vaurien.cli.configure import OK, configure
+from vaurien.cli.configure import HELP, OK, configure
 from vaurien.config import Configuration, Given, Key, declared
 from vaurien.errors import OptionError, VaurienError
 from vaurien.options import describe
@@ -33,7 +33,7 @@ QUIET = "warning"
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run with *arguments*, those behind ``run``; returns the command's exit status, or `STEP_FAILED`."""
     ours, command = _split(arguments)
-    if "--help" in ours:
+    if HELP.intersection(ours):
         print(USAGE, end="")
         return OK
     if not ours or ours[0].startswith("-"):
@@ -56,6 +56,7 @@ def _run(
     configuration: Configuration, command: Sequence[str], variables: Mapping[str, str], given: Mapping[Key, Given]
 ) -> int:
     from vaurien.cli import hubs, observers
+    from vaurien.engine.loop import loop_factory
     from vaurien.scenario import environment
     from vaurien.scenario.run import run as play
 
@@ -64,7 +65,7 @@ def _run(
     with contextlib.ExitStack() as closing:
         reports = [(closing.enter_context(_opened(path)), form) for path, form in _reports(given)]
         told = observers.observers(configuration, closing, QUIET)
-        with asyncio.Runner(loop_factory=observers.loops(configuration.process.uvloop)) as runner:
+        with asyncio.Runner(loop_factory=loop_factory(configuration.process.uvloop)) as runner:
             report = runner.run(play(configuration, command, variables, told))
         for file, written in reports:
             file.write(written(report))

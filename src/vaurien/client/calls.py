@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, overload
 from urllib.parse import quote
 
 
 class Call:
-    """An operation: *method* and *path*. Of its answer, the field *key* is what the caller gets, or all of it."""
+    """An operation: *method* and *path*, and *about*, what it does. Of its answer the caller gets the field *key*."""
 
-    def __init__(self, method: str, path: str, key: str | None = None) -> None:
-        self.method, self.path, self.key = method, path, key
+    def __init__(self, method: str, path: str, about: str, key: str | None = None) -> None:
+        self.method, self.path, self.about, self.key = method, path, about, key
         self.name = ""
+        self._positional = re.findall(r"{(\w+)}", path)
+        self.__doc__ = f"{about}\n\nThis is ``{method} {path}``."
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-        words = ", ".join(re.findall(r"{(\w+)}", self.path))
-        self.__doc__ = f"``{self.method} {self.path}``; by position: {words or 'nothing'}."
+        self.name = self.name or name
 
-    def __get__(self, client: Any, owner: type | None = None) -> Any:
+    @overload
+    def __get__(self, client: None, owner: type | None = None) -> Call: ...
+
+    @overload
+    def __get__(self, client: Any, owner: type | None = None) -> Callable[..., Any]: ...
+
+    def __get__(self, client: Any, owner: type | None = None) -> Call | Callable[..., Any]:
         if client is None:
             return self
-        return lambda *names, **fields: client._do(self, names, fields)
+
+        def do(*names: object, **fields: Any) -> Any:
+            return client._do(self, names, fields)
+
+        do.__name__, do.__doc__ = self.name, self.__doc__
+        return do
+
+    def __repr__(self) -> str:
+        fields = ["**fields"] if self.method in ("POST", "PUT", "PATCH") else []
+        return f"{self.name}({', '.join([*self._positional, *fields])})"
 
     def target(self, names: tuple[object, ...]) -> str:
         """The path with *names* in it. Raises TypeError when there are too many or too few."""
-        wanted = re.findall(r"{(\w+)}", self.path)
+        wanted = self._positional
         if len(names) != len(wanted):
             raise TypeError(f"{self.name}() takes by position {', '.join(wanted) or 'nothing'}, not {names!r}")
         return self.path.format(**{key: quote(str(name), safe="") for key, name in zip(wanted, names, strict=True)})
@@ -40,35 +56,60 @@ _CONNECTION = f"{_PROXY}/connections/{{connection}}"
 class Calls:
     """Every operation."""
 
-    get_health = Call("GET", "/healthz", "status")
-    get_version = Call("GET", "/api/v1/version", "version")
-    get_config = Call("GET", "/api/v1/config")
-    set_config = Call("PUT", "/api/v1/config")
-    reset = Call("POST", "/api/v1/reset")
-    list_proxies = Call("GET", "/api/v1/proxies", "proxies")
-    create_proxy = Call("POST", "/api/v1/proxies")
-    get_proxy = Call("GET", _PROXY)
-    change_proxy = Call("PATCH", _PROXY)
-    delete_proxy = Call("DELETE", _PROXY)
-    get_mix = Call("GET", f"{_PROXY}/mix")
-    set_mix = Call("PUT", f"{_PROXY}/mix")
-    list_faults = Call("GET", f"{_PROXY}/faults", "faults")
-    add_fault = Call("POST", f"{_PROXY}/faults")
-    get_fault = Call("GET", _FAULT)
-    change_fault = Call("PATCH", _FAULT)
-    remove_fault = Call("DELETE", _FAULT)
-    list_connections = Call("GET", f"{_PROXY}/connections", "connections")
-    get_connection = Call("GET", _CONNECTION)
-    close_connection = Call("DELETE", _CONNECTION)
-    reset_connection = Call("POST", f"{_CONNECTION}/reset")
-    describe_behaviors = Call("GET", "/api/v1/behaviors", "behaviors")
-    describe_behavior = Call("GET", "/api/v1/behaviors/{behavior}")
-    describe_protocols = Call("GET", "/api/v1/protocols", "protocols")
-    describe_protocol = Call("GET", "/api/v1/protocols/{protocol}")
+    get_health = Call("GET", "/healthz", "Whether the program answers.", "status")
+    get_version = Call("GET", "/api/v1/version", "The version of the program.", "version")
+    get_config = Call("GET", "/api/v1/config", "All proxies with their mixes and faults: what can be put back later.")
+    set_config = Call("PUT", "/api/v1/config", "Have exactly these proxies.")
+    reset = Call("POST", "/api/v1/reset", "Switch all proxies on, and take all mixes and faults away.")
+    list_proxies = Call("GET", "/api/v1/proxies", "All proxies, in order of creation.", "proxies")
+    create_proxy = Call("POST", "/api/v1/proxies", "Add a proxy, with its mix and its faults.")
+    get_proxy = Call("GET", _PROXY, "One proxy.")
+    change_proxy = Call("PATCH", _PROXY, "Change what is given of a proxy, and leave the rest as it is.")
+    delete_proxy = Call("DELETE", _PROXY, "Stop a proxy, drop its connections and forget it.")
+    get_mix = Call("GET", f"{_PROXY}/mix", "A proxy's mix.")
+    set_mix = Call("PUT", f"{_PROXY}/mix", "Give a proxy another mix, from the next exchange on.")
+    list_faults = Call("GET", f"{_PROXY}/faults", "A proxy's faults, in the order in which they act.", "faults")
+    add_fault = Call("POST", f"{_PROXY}/faults", "Put a behavior in use on a proxy, behind its other faults.")
+    get_fault = Call("GET", _FAULT, "One fault.")
+    change_fault = Call("PATCH", _FAULT, "Change what is given of a fault, and leave the rest as it is.")
+    remove_fault = Call("DELETE", _FAULT, "Take a fault away: what it held goes on, in order.")
+    list_connections = Call(
+        "GET",
+        f"{_PROXY}/connections",
+        "A proxy's open connections: who, since when, how many bytes, and the faults drawn for each.",
+        "connections",
+    )
+    get_connection = Call("GET", _CONNECTION, "One open connection.")
+    close_connection = Call(
+        "DELETE",
+        _CONNECTION,
+        "End a connection in order: what was sent is delivered, then both sides see the end (FIN).",
+    )
+    reset_connection = Call(
+        "POST",
+        f"{_CONNECTION}/reset",
+        "End a connection at once: both sides see a reset (RST), and what was not delivered yet is lost.",
+    )
+    describe_behaviors = Call(
+        "GET",
+        "/api/v1/behaviors",
+        "All behaviors that a fault or a mix can name, with a JSON Schema of the options of each.",
+        "behaviors",
+    )
+    describe_behavior = Call("GET", "/api/v1/behaviors/{behavior}", "One behavior.")
+    describe_protocols = Call(
+        "GET",
+        "/api/v1/protocols",
+        "All protocols that a proxy can speak, with a JSON Schema of the options of each.",
+        "protocols",
+    )
+    describe_protocol = Call("GET", "/api/v1/protocols/{protocol}", "One protocol.")
 
-    get_behavior = Call("GET", "/behavior", "behavior")
-    list_behaviors = Call("GET", "/behaviors", "behaviors")
-    get_backend = Call("GET", "/backend", "backend")
-    _set_behavior = Call("PUT", "/behavior")
-    _set_backend = Call("PUT", "/backend")
+    get_behavior = Call("GET", "/behavior", "The behavior or the mix of the first proxy, as text.", "behavior")
+    list_behaviors = Call(
+        "GET", "/behaviors", "The names of the original's behaviors, and of those that were brought along.", "behaviors"
+    )
+    get_backend = Call("GET", "/backend", "The address that the first proxy dials.", "backend")
+    _set_behavior = Call("PUT", "/behavior", "Give the first proxy a behavior or a mix.")
+    _set_backend = Call("PUT", "/backend", "Have the first proxy dial another address.")
     get_handler, list_handlers = get_behavior, list_behaviors  # the first release called behaviors so

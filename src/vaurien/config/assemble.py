@@ -77,45 +77,66 @@ def assemble(
     """
     if ("vaurien", "seed") not in layer:
         layer = {**layer, ("vaurien", "seed"): Given(str(secrets.randbits(32)), DRAWN)}
-    traffic = _own(declared.Traffic, "vaurien", layer)
-    connections = _own(declared.Connections, "vaurien", layer)
-    process = _own(declared.Process, "vaurien", layer)
-    http = _own(declared.Http, "vaurien", layer)
-    statsd = _own(declared.Statsd, "statsd", layer)
-    shares = mix(traffic.behavior, _source(layer, "behavior"))
-    selection = Selection(catalogue, traffic.protocol, shares, layer)
+    own = _OwnOptions.read(layer)
+    shares = mix(own.traffic.behavior, _source(layer, "behavior"))
+    selection = Selection(catalogue, own.traffic.protocol, shares, layer)
     faults = policy.with_sections(policy.read(layer, schedule), catalogue, selection.options)
-    warnings += tuple(_idle(selection, layer))
-    if process.sync:
-        warnings += (f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other",)
-    own = [("vaurien", group) for group in (traffic, faults.own, connections, process, http)] + [("statsd", statsd)]
     tables = [_of_table(catalogue, one, faults, layer) for one in proxy_tables]
-    proxies = tuple(config for config, _ in tables) or (_proxy(traffic, connections, selection, faults, layer),)
+    proxies = tuple(config for config, _ in tables) or (_proxy(own.traffic, own.connections, selection, faults, layer),)
     check_schedule(faults.schedule, {config.name: config.policy.faults for config in proxies})
     warnings += tuple(_counting(proxies, faults.schedule))
     return Configuration(
         proxies=proxies,
-        connections=connections,
-        process=process,
-        http=http,
-        statsd=statsd,
+        connections=own.connections,
+        process=own.process,
+        http=own.http,
+        statsd=own.statsd,
         plugins=selection.options,
         settings=(
-            *_own_settings(own, layer),
+            *_own_settings(own.groups(faults.own), layer),
             *_fault_settings("fault", faults.given),
             *_schedule_settings(faults),
             *(setting for _, settings in tables for setting in settings),
             *_plugin_settings(selection, layer),
         ),
         schedule=faults.schedule,
-        warnings=warnings,
+        warnings=(*warnings, *_without_effect(selection, own.process, layer)),
     )
 
 
-def _idle(selection: Selection, layer: Layer) -> Iterator[str]:
+class _OwnOptions(msgspec.Struct, frozen=True):
+    """The options of ``vaurien`` itself, but for faults, which presets and schedules give too."""
+
+    traffic: declared.Traffic
+    connections: declared.Connections
+    process: declared.Process
+    http: declared.Http
+    statsd: declared.Statsd
+
+    @classmethod
+    def read(cls, layer: Layer) -> _OwnOptions:
+        """Those that *layer* has, converted; the others have their defaults. Raises `OptionError`."""
+        return cls(
+            _own(declared.Traffic, "vaurien", layer),
+            _own(declared.Connections, "vaurien", layer),
+            _own(declared.Process, "vaurien", layer),
+            _own(declared.Http, "vaurien", layer),
+            _own(declared.Statsd, "statsd", layer),
+        )
+
+    def groups(self, faults: declared.Faults) -> list[tuple[str, Any]]:
+        """Each group and its section, in the order of `declared.GROUPS`."""
+        vaurien = (self.traffic, faults, self.connections, self.process, self.http)
+        return [*(("vaurien", group) for group in vaurien), ("statsd", self.statsd)]
+
+
+def _without_effect(selection: Selection, process: declared.Process, layer: Layer) -> Iterator[str]:
+    """A warning for each thing that was asked for and does nothing."""
     for name, hooks in selection.idle:
         fact = f"acts when a connection begins ({hooks}), and the mix is drawn for each exchange: it has no effect here"
         yield f"{_source(layer, 'behavior')}: {name} {fact}"
+    if process.sync:
+        yield f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other"
 
 
 def _counting(proxies: Iterable[ProxyConfig], schedule: Schedule) -> Iterator[str]:
@@ -189,23 +210,18 @@ def _source(layer: Layer, option: str) -> str | None:
     return given.source if given else None
 
 
-def _address(option: str, text: str, layer: Layer) -> Address:
+def _address(option: str, text: str, layer: Layer, *, dialled: bool = False) -> Address:
     source = _source(layer, option)
     address = Address.parse(text, option=f"option {option}", source=source)
-    try:
-        address.host.encode("idna")  # as the resolver's module will, and then it is too late for this message
-    except UnicodeError:
-        raise OptionError(f"option {option}", text, "a host with 1 to 63 characters between dots", source) from None
+    address.check(text, option=f"option {option}", source=source, dialled=dialled)
     return address
 
 
 def _backend(traffic: declared.Traffic, layer: Layer) -> Address:
-    text, source = traffic.backend, _source(layer, "backend")
-    address = _address("backend", text, layer)
-    if address.path is None and address.port == 0:
-        raise OptionError("option backend", text, "a port from 1 to 65535 after the last colon", source)
+    text = traffic.backend
+    address = _address("backend", text, layer, dialled=True)
     if address == _address("proxy", traffic.proxy, layer):
-        raise OptionError("option backend", text, "another address than the proxy's own", source)
+        raise OptionError("option backend", text, "another address than the proxy's own", _source(layer, "backend"))
     return address
 
 

@@ -10,9 +10,9 @@ import msgspec
 from vaurien.config import declared, fault, presets
 from vaurien.config.catalogue import Catalogue
 from vaurien.config.layers import Given, Layer, Section
-from vaurien.config.schedule import Schedule, listed_faults, read_schedule
+from vaurien.config.schedule import Schedule, Step, listed_faults, read_schedule
 from vaurien.errors import OptionError
-from vaurien.model import Fault
+from vaurien.model import Fault, Mix, Share
 
 
 class Faults(msgspec.Struct, frozen=True):
@@ -72,15 +72,20 @@ def check_names(given: Sequence[tuple[Fault, str]]) -> None:
 
 def with_sections(faults: Faults, catalogue: Catalogue, options: Mapping[str, Mapping[str, Any]]) -> Faults:
     """*faults*, with the *options* that the sections of their behaviors give, where they have none of their own."""
+    steps = tuple(_completed(step, catalogue, options) for step in faults.schedule.steps)
+    schedule = msgspec.structs.replace(faults.schedule, steps=steps)
+    return msgspec.structs.replace(faults, given=completed(faults.given, catalogue, options), schedule=schedule)
 
+
+def _completed(step: Step, catalogue: Catalogue, options: Mapping[str, Mapping[str, Any]]) -> Step:
     def whole(some: Iterable[Fault]) -> tuple[Fault, ...]:
         return tuple(fault for fault, _ in completed(((fault, "") for fault in some), catalogue, options))
 
-    steps = tuple(
-        msgspec.structs.replace(step, add=whole(step.add), change=whole(step.change)) for step in faults.schedule.steps
-    )
-    schedule = msgspec.structs.replace(faults.schedule, steps=steps)
-    return msgspec.structs.replace(faults, given=completed(faults.given, catalogue, options), schedule=schedule)
+    def own(share: Share) -> Share:
+        return msgspec.structs.replace(share, options=_of_section(share.behavior, catalogue, options))
+
+    mix = None if step.mix is None else Mix(tuple(own(share) for share in step.mix.shares))
+    return msgspec.structs.replace(step, add=whole(step.add), change=whole(step.change), mix=mix)
 
 
 def completed(
@@ -89,8 +94,12 @@ def completed(
     """The faults that were *given*, each with where it stands, with the *options* of their behaviors' sections."""
 
     def whole(one: Fault) -> Fault:
-        catalogue.use("behavior", one.behavior, "")
-        section = catalogue.find(f"behavior:{one.behavior}").section
-        return msgspec.structs.replace(one, options={**options.get(section, {}), **one.options})
+        given = _of_section(one.behavior, catalogue, options)
+        return msgspec.structs.replace(one, options={**given, **one.options})
 
     return tuple((whole(one), source) for one, source in given)
+
+
+def _of_section(behavior: str, catalogue: Catalogue, options: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    catalogue.use("behavior", behavior, "")
+    return options.get(catalogue.find(f"behavior:{behavior}").section, {})

@@ -1,7 +1,7 @@
 """Presets: faults and schedules that come with the package, one file each in ``vaurien/presets``.
 
-A preset is a TOML file with ``[preset] about``, ``[[fault]]`` tables and, when it changes over time, ``[schedule]`` and
-``[[step]]``. Its file's name is its name.
+A preset is a TOML file with ``about`` and ``source`` under ``[preset]``, ``[[fault]]`` tables and, when it changes over
+time, ``[schedule]`` and ``[[step]]``. Its file's name is its name.
 """
 
 from __future__ import annotations
@@ -35,3 +35,8 @@ def tables(name: str, source: str | None = None) -> Tables:
 def about(name: str) -> str:
     """What the preset *name* stands for, in a sentence."""
     return str(tables(name)["preset"].values["about"].value)
+
+
+def source(name: str) -> str:
+    """Where the figures of the preset *name* come from, and which of them were chosen."""
+    return str(tables(name)["preset"].values["source"].value)

@@ -70,7 +70,7 @@ def _proxy_table(section: Section) -> ProxyTable:
             raise UnknownName("key of [[proxy]]", key, [*known, "enabled", "fault"], given.source)
         layer["vaurien", known[option]] = given
     if ("vaurien", "name") not in layer:
-        raise ConfigError(f"{section.source}: it has no name; expected name = ...")
+        raise ConfigError(f"{section.source}: it has no name; expected one, such as name = 'redis'")
     [declaration] = options.describe(Enabled)
     listed = list(listed_faults(faults)) if faults else []
     policy.check_names(listed)
@@ -86,4 +86,6 @@ def _known() -> dict[str, str]:
 def _check_names(names: list[str], sections: list[Section]) -> None:
     for position, name in enumerate(names):
         if name in names[:position]:
-            raise ConfigError(f"{sections[position].source}: there is another proxy named {name!r}")
+            raise ConfigError(
+                f"{sections[position].source}: the name {name!r} is that of another proxy; expected one of its own"
+            )

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from vaurien import plugins
 from vaurien.config import declared, fault
 from vaurien.config.layers import Given, Section, converted
 from vaurien.errors import OptionError, UnknownName
@@ -82,11 +83,18 @@ def _step(section: Section) -> Step:
     values = _converted(declared.Step, "step", plain)
     listed = {name: section.values[name] for name in section.values if name not in plain}
     if "mix" in values:
-        values["mix"] = Mix.parse(values["mix"], source=plain["mix"].source)
+        values["mix"] = _mix(values["mix"], plain["mix"].source)
     if "remove" in listed:
         values["remove"] = tuple(_names(listed.pop("remove")))
     faults = {name: tuple(one for one, _ in listed_faults(given)) for name, given in listed.items()}
     return Step(**{"at": 0.0, **values, **faults}, source=section.source)
+
+
+def _mix(text: str, source: str) -> Mix:
+    mix = Mix.parse(text, source=source)
+    for share in mix.shares:
+        plugins.find(share.behavior, "behavior", "handler", source=source)
+    return mix
 
 
 def _names(given: Given) -> Iterator[str]:

@@ -86,7 +86,14 @@ class Selection:
         except OptionError as error:
             sources = self._sources(section)
             culprits = [sources[name] for name, value in self.options[section].items() if value == error.value]
-            raise OptionError(error.option, error.value, error.expected, ", ".join(culprits) or error.source) from None
+            raise OptionError(
+                error.option, error.value, error.expected, ", ".join(culprits) or self._mix_source
+            ) from None
+
+    @property
+    def _mix_source(self) -> str | None:
+        given = self._layer.get(("vaurien", "behavior"))
+        return given.source if given else None
 
     def _sources(self, section: str) -> dict[str, str]:
         return {option: self._layer[section, option].source for option in self.options[section]}

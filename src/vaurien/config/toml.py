@@ -12,14 +12,16 @@ from typing import Any
 
 from vaurien.config.layers import PLUGIN_WORDS, TABLE, Given, Section, Tables, expand
 from vaurien.config.toml_lines import TomlLines
-from vaurien.errors import ConfigError
+from vaurien.errors import ConfigError, UnknownName
 
 _ARRAYS: Mapping[str, str] = {"fault": "vaurien", "step": "schedule"}
 """Tables that may come several times, and the section they belong to."""
 
+_REPEATED = ("[[fault]]", "[[proxy]]", "[[proxy.fault]]", "[[step]]")
+
 
 def read(text: str, path: str, environment: Mapping[str, str]) -> Tables:
-    """The sections of *text*. Raises `ConfigError` with *path* and the parser's line for what is not TOML."""
+    """The sections of *text*. Raises `ConfigError` or `UnknownName`, with *path* and a line, for what it cannot be."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -28,10 +30,10 @@ def read(text: str, path: str, environment: Mapping[str, str]) -> Tables:
     tables: Tables = {}
     lines = TomlLines(text)
     faults = _faults(document.get("proxy"), path, lines, environment)
-    for name, table in _sections(document, path):
-        section = tables.setdefault(name, Section(_where(path, name), {}))
+    for name, table in _sections(document, path, lines):
+        section = tables.setdefault(name, Section(_where(path, name, lines), {}))
         for key, value in table.items():
-            source = f"{_where(path, name)} {key}"
+            source = f"{_where(path, name, lines, key)} {key}"
             expanded = faults.get(name) if key == "fault" and name in faults else _expanded(value, environment, source)
             section.values[key] = Given(expanded, source, expanded)
     for name, members in arrays.items():
@@ -71,17 +73,26 @@ def _array(
         yield Section(f"{path} line {lines.of(name, place)} [[{name}]]", values)
 
 
-def _where(path: str, section: str) -> str:
-    return f"{path} {section}" if section.startswith(TABLE) else f"{path} [{section}]"
+def _where(path: str, section: str, lines: TomlLines, key: str = "") -> str:
+    """*path*, the line of *key*, or else of *section*, if it is known, and *section* as it is written."""
+    number = section.removeprefix(TABLE)
+    of_proxy = number != section
+    line = lines.of("proxy", int(number) - 1, key) if of_proxy else lines.of(section, 0, key)
+    if line is None:
+        return f"{path} {section}" if of_proxy else f"{path} [{section}]"
+    return f"{path} line {line} {TABLE.strip() if of_proxy else f'[{section}]'}"
 
 
-def _sections(document: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _sections(document: Mapping[str, Any], path: str, lines: TomlLines) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for name, table in document.items():
         if name == "proxy" and isinstance(table, list) and all(isinstance(one, dict) for one in table):
             yield from ((f"{TABLE}{number}", one) for number, one in enumerate(table, 1))
             continue
+        if isinstance(table, list) and (line := lines.of(name)):
+            raise UnknownName("table", f"[[{name}]]", _REPEATED, f"{path} line {line}")
         if not isinstance(table, dict):
-            raise ConfigError(f"{path}: {name!r} stands before the first section; expected it under [vaurien]")
+            where = f"{path} line {lines.of('', 0, name)}"
+            raise ConfigError(f"{where}: {name!r} stands before the first section; expected it under [vaurien]")
         if name not in PLUGIN_WORDS:
             yield name, table
             continue

@@ -28,10 +28,10 @@ class TomlLines:
         for number, (line, brackets) in enumerate(zip(text.split("\n"), bare.split("\n"), strict=True), 1):
             header = _HEADER.fullmatch(line) if not depth and brackets.strip() else None
             if header is not None:
-                table = header[1]
-                place = seen[table]
+                table = _plain(header[1])
+                place = seen[table] if line.lstrip().startswith("[[") else 0
                 seen[table] += 1
-                self._keys[table, place, ""] = number
+                self._keys.setdefault((table, place, ""), number)
                 continue
             if not depth and (key := _KEY.match(line)):
                 self._keys.setdefault((table, place, key[1].strip("\"'")), number)
@@ -39,8 +39,14 @@ class TomlLines:
 
     def of(self, table: str, place: int = 0, key: str = "") -> int | None:
         """The line of *key* in the *place*-th *table*, else of the table itself; ``None`` when it is not known."""
+        table = _plain(table)
         return self._keys.get((table, place, key)) or self._keys.get((table, place, ""))
 
     def states(self, table: str, place: int, key: str) -> bool:
         """Whether *key* stands in the *place*-th *table* as ``key = …``, and not as a table of its own."""
         return (table, place, key) in self._keys
+
+
+def _plain(table: str) -> str:
+    """One spelling for ``behavior . delay``, ``behavior."delay"`` and ``"behavior:delay"``."""
+    return re.sub(r"[\s\"']", "", table).replace(":", ".")

@@ -98,20 +98,17 @@ def at(pointer: str) -> Iterator[None]:
         raise BadRequest(400, str(error), pointer) from None
 
 
-def address(text: str, pointer: str, *, dialled: bool = False) -> Address:
-    """The address that *text* stands for; one that is *dialled* needs a port. Raises `BadRequest`."""
+def address(text: str, pointer: str, *, dialled: bool = False, host: bool = True) -> Address:
+    """The address that *text* stands for; one that is *dialled* needs a port. Raises `BadRequest`.
+
+    Without *host* nobody looks whether there can be such an address.
+    """
     option = pointer.rpartition("/")[2]
     with at(pointer):
         parsed = Address.parse(text, option=option)
-        if parsed.path is None and dialled and not parsed.port:
-            raise OptionError(option, text, "a port from 1 to 65535 after the last colon")
-        if not (parsed.path or parsed.host or "-").isprintable() or " " in parsed.host:
-            raise OptionError(option, text, "an address without control characters or spaces")
-        try:
-            parsed.host.encode("idna")  # as the resolver's module will
-        except UnicodeError:
-            raise OptionError(option, text, "a host with 1 to 63 characters between dots") from None
-    return parsed
+        if host:
+            parsed.check(text, option=option, dialled=dialled)
+        return parsed
 
 
 def plugin(name: str, options: Mapping[str, Any], pointer: str, *kinds: Kind, names: tuple[str, str]) -> Plugin:

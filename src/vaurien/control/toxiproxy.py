@@ -96,8 +96,7 @@ class Reader:
         """The backend that *text* names; one that cannot be dialled is kept whole, as a host without a port."""
         try:
             address = Address.parse(text, option="upstream")
-            if address.path is None and not address.port:
-                raise OptionError("upstream", text, "a port from 1 to 65535 after the last colon")
+            address.check(text, option="upstream", dialled=True)
         except OptionError:
             if self._strict:
                 raise

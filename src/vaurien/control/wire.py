@@ -5,6 +5,7 @@ The bodies are made from the model's own fields, so that one added there is one 
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Collection, Mapping
 from types import GenericAlias, MappingProxyType
@@ -18,11 +19,14 @@ from vaurien.control import checks
 from vaurien.control.responses import BadRequest
 from vaurien.errors import OptionError
 from vaurien.managed import ManagedProxy
-from vaurien.model import Fault, Mix, Policy, ProxyConfig, Share
+from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Share
 from vaurien.options import Option
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^/\x00-\x1f\x7f]+$")]
 """A name that can be part of a path."""
+
+KeptName: TypeAlias = Annotated[str, Meta(min_length=1)]
+"""Any name: a proxy of Toxiproxy's interface, or of a file, may have one that no path can hold."""
 
 JsonObject: TypeAlias = dict[str, Any]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
@@ -87,6 +91,17 @@ _FLAT: Mapping[str, tuple[Any, ...]] = {
 ProxyBody = _body("ProxyConfig", ProxyConfig, _FLAT, without=["policy"])
 """A proxy as it is sent."""
 
+_ANY_NAME: Mapping[str, tuple[Any, ...]] = {"name": (KeptName | UnsetType, UNSET)}
+_KeptFault = _body("KeptFault", Fault, {"behavior": (str,), "options": _OPTIONS, **_ANY_NAME})
+_KEPT_BACKEND = Annotated[str, Meta(description="As of other proxies; or [text]:0, which nobody can dial")]
+_KEPT: Mapping[str, tuple[Any, ...]] = {
+    "name": (KeptName,),
+    "backend": (_KEPT_BACKEND,),
+    "faults": (GenericAlias(list, (_KeptFault,)), msgspec.field(default_factory=list)),
+}
+KeptBody = _body("KeptProxyConfig", ProxyConfig, {**_FLAT, **_KEPT}, without=["policy"])
+"""A proxy as a configuration has it: whatever was made in any way can be put back."""
+
 _STATE: Mapping[str, tuple[Any, ...]] = {"address": (str,), "connections": (Count,), "accepted": (Count,)}
 ProxyAnswer = _body("Proxy", ProxyConfig, {**_FLAT, **_STATE}, without=["policy"])
 """A proxy as it is shown: with the *address* it listens on, and how many *connections* are open and were *accepted*."""
@@ -140,14 +155,18 @@ def _share(body: ShareBody) -> Share:
 
 
 def config(body: Any, seed: str, pointer: str = "") -> ProxyConfig:
-    """The configuration that *body*, a `ProxyBody` at *pointer*, stands for; *seed* is for one that has none.
+    """The configuration that *body*, a `ProxyBody` or `KeptBody` at *pointer*, stands for.
 
-    Raises `BadRequest`.
+    *seed* is for one that has none. Raises `BadRequest`.
     """
     fields = msgspec.structs.asdict(body)
     fields["seed"] = seed if body.seed is UNSET else body.seed
-    fields["listen"] = checks.address(body.listen, f"{pointer}/listen")
-    fields["backend"] = checks.address(body.backend, f"{pointer}/backend", dialled=True)
+    kept = isinstance(body, KeptBody)
+    checked = body.enabled or not kept  # until it is switched on, nobody asks whether Toxiproxy's proxy can listen
+    fields["listen"] = checks.address(body.listen, f"{pointer}/listen", host=checked)
+    fields["backend"] = (kept and _undialled(body.backend)) or checks.address(
+        body.backend, f"{pointer}/backend", dialled=True
+    )
     names = ("protocol", "protocol_options")
     checks.plugin(body.protocol, body.protocol_options, pointer, "protocol", names=names)
     faults = [fault(one, f"{pointer}/faults/{number}") for number, one in enumerate(fields.pop("faults"))]
@@ -176,9 +195,22 @@ def revised(before: ProxyConfig, change: Any, seed: str) -> ProxyConfig:
 
 
 def configs(bodies: list[Any], seed: str, pointer: str) -> list[ProxyConfig]:
-    """Those that *bodies*, a list of `ProxyBody` at *pointer*, stand for, as for `config`. Raises `BadRequest`."""
+    """Those that *bodies*, a list of `KeptBody` at *pointer*, stand for, as for `config`. Raises `BadRequest`."""
     _check_names([body.name for body in bodies], pointer)
     return [config(body, seed, f"{pointer}/{number}") for number, body in enumerate(bodies)]
+
+
+_UNDIALLED = re.compile(r"\[(?P<text>.*)\]:0", re.DOTALL)
+
+
+def _undialled(text: str) -> Address | None:
+    """The backend that *text* stands for, if it is one that cannot be dialled, as `_backend` writes it."""
+    match = _UNDIALLED.fullmatch(text)
+    return Address(match["text"]) if match else None
+
+
+def _backend(address: Address) -> str:
+    return str(address) if address.port or address.path else f"[{address.host}]:0"
 
 
 def _check_names(names: list[str], pointer: str) -> None:
@@ -191,7 +223,7 @@ def flat(config: ProxyConfig) -> JsonObject:
     """*config* as a `ProxyBody` has it."""
     fields = msgspec.structs.asdict(config)
     policy = fields.pop("policy")
-    fields |= {"listen": str(config.listen), "backend": str(config.backend)}
+    fields |= {"listen": str(config.listen), "backend": _backend(config.backend)}
     return fields | {"mix": policy.mix.shares, "faults": policy.faults}
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from vaurien.engine import pacing
 from vaurien.engine.dial import addresses
 from vaurien.engine.held import STAYS_BOUND
 from vaurien.errors import BindError, BindStep
@@ -150,6 +151,7 @@ def _unbound(family: int, where: tuple[str, int]) -> socket.socket:
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if where[0] else 0)
     if INHERITS:
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        pacing.let_run(one, where[0])
     return one
 
 

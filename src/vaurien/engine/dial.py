@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from vaurien.engine import pacing
 from vaurien.engine.clock import Clock, Timer
 from vaurien.errors import DialError
 from vaurien.model import Address
@@ -167,6 +168,7 @@ def _begin(connecting: socket.socket, family: int, address: Any) -> int:
         connecting.setblocking(False)
     if family != _UNIX:
         connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        pacing.let_run(connecting, address[0])
     code = connecting.connect_ex(address)
     if code == errno.EINPROGRESS and _NONBLOCK:
         # On one machine the handshake is over by now, but only a second call says so (measured on Linux): without it

@@ -188,8 +188,9 @@ class Link:
             self._read_direct() if self.intake is None else self._read_hooked()
 
     def _read_direct(self) -> None:
+        view, receive, send = self._view, self._recv_into, self._send  # calls of slots as methods cost 40 ns more each
         try:
-            size = self._recv_into(self._view)
+            size = receive(view)
         except BlockingIOError:
             self._dry = True
             return
@@ -201,14 +202,14 @@ class Link:
             return
         self.moved += size
         try:
-            sent = self._send(self._view[:size])
+            sent = send(view[:size])
         except BlockingIOError:
             sent = 0
         except OSError:
             self.destination_failed()
             return
         if sent < size:
-            self._keep(self._view[sent:size])
+            self._keep(view[sent:size])
 
     def _read_calm(self) -> None:
         data = self._read()

@@ -19,8 +19,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from vaurien.events import Event, Failed, Injected, WorkerDied
 from vaurien.model import Address, Policy
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 
 class Bytes(Protocol):
     """Bytes of one direction."""

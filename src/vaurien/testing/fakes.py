@@ -142,11 +142,63 @@ class FakeConnection:
                 link.sent = [sent for sent in link.sent if how == "close" or sent.at <= self.now()]
 
 
-class FakeLink:
+class _Part:
+    """What links and exchanges have of their connection. Their first act is a hit of the fault."""
+
+    def __init__(self, connection: FakeConnection, *, hit: bool) -> None:
+        self.connection = connection
+        self._hit = hit
+
+    @property
+    def random(self) -> Random:
+        """The fault's generator."""
+        return self.connection.random
+
+    def now(self) -> float:
+        """Virtual seconds."""
+        return self.connection.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait under the virtual clock."""
+        self.mark()
+        await self.connection.wait(seconds)
+
+    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on this connection."""
+        return self.connection.state(behavior, factory)
+
+    def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on the proxy."""
+        return self.connection.shared(behavior, factory)
+
+    def shared_number(
+        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
+    ) -> float:
+        """Change a number of the fault's on the proxy."""
+        return self.connection.shared_number(behavior, change, first=first, name=name)
+
+    def close(self) -> None:
+        """End the connection in order."""
+        self.mark()
+        self.connection.end("close")
+
+    def reset(self, side: hooks.Side = "both") -> None:
+        """End the connection at once."""
+        self.mark()
+        self.connection.end("reset" if side == "both" else f"reset {side}")
+
+    def mark(self) -> None:
+        """The fault acted: count it, once a chunk or an exchange."""
+        if not self._hit:
+            self._hit = True
+            self.connection.hits += 1
+
+
+class FakeLink(_Part):
     """A `vaurien.hooks.Link` for tests: *sent* is what left, or will leave."""
 
     def __init__(self, connection: FakeConnection, to_backend: bool) -> None:
-        self.connection = connection
+        super().__init__(connection, hit=True)
         self.to_backend = to_backend
         self.arrived_at = 0.0
         self.exchange: hooks.Exchange | None = None
@@ -162,7 +214,6 @@ class FakeLink:
         self.rung: Callable[[], None] = lambda: None
         """Called when it goes off; `play` runs `on_alarm` then."""
         self._chunk: bytes | None = None
-        self._hit = True
 
     def __repr__(self) -> str:
         return f"<FakeLink {'up' if self.to_backend else 'down'} sent={self.data!r}>"
@@ -171,20 +222,6 @@ class FakeLink:
     def data(self) -> bytes:
         """Everything that was sent."""
         return b"".join(sent.data for sent in self.sent)
-
-    @property
-    def random(self) -> Random:
-        """The fault's generator."""
-        return self.connection.random
-
-    def now(self) -> float:
-        """Virtual seconds."""
-        return self.connection.now()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait under the virtual clock."""
-        self.mark()
-        await self.connection.wait(seconds)
 
     async def send(self, data: bytes, after: float = 0.0) -> None:
         """Let *data* leave: behind what was sent before, and not before *after* seconds from its arrival."""
@@ -203,30 +240,6 @@ class FakeLink:
         self.alarm_at = when = self.now() + seconds
         self.connection.clock.call_at(when, lambda: self._ring(when))
 
-    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
-        """The fault's state on this connection."""
-        return self.connection.state(behavior, factory)
-
-    def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
-        """The fault's state on the proxy."""
-        return self.connection.shared(behavior, factory)
-
-    def shared_number(
-        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
-    ) -> float:
-        """Change a number of the fault's on the proxy."""
-        return self.connection.shared_number(behavior, change, first=first, name=name)
-
-    def close(self) -> None:
-        """End the connection in order."""
-        self.mark()
-        self.connection.end("close")
-
-    def reset(self, side: hooks.Side = "both") -> None:
-        """End the connection at once."""
-        self.mark()
-        self.connection.end("reset" if side == "both" else f"reset {side}")
-
     # What a test, or `play`, does with it.
 
     def arrive(self, data: bytes | None, *, counts: bool = True) -> None:
@@ -237,12 +250,6 @@ class FakeLink:
     def again(self, data: bytes) -> None:
         """What is left of a chunk meets the hook again."""
         self._chunk, self.passed = data, 0
-
-    def mark(self) -> None:
-        """The fault acted: count it, once a chunk."""
-        if not self._hit:
-            self._hit = True
-            self.connection.hits += 1
 
     def _ring(self, when: float) -> None:
         if self.alarm_at == when and not self.connection.stopped:
@@ -257,7 +264,7 @@ class FakeLink:
             self.finished_at = min(self.finished_at, now)
 
 
-class FakeExchange:
+class FakeExchange(_Part):
     """A `vaurien.hooks.Exchange` for tests: what a hook asked for is in *replied*, *dropped*, *repeated* and so on."""
 
     def __init__(
@@ -269,7 +276,7 @@ class FakeExchange:
         response: Head | None = None,
         protocol: Protocol | None = None,
     ) -> None:
-        self.connection = connection or FakeConnection()
+        super().__init__(connection or FakeConnection(), hit=False)
         self.protocol = protocol or Protocol()
         self.number = number
         self.request = request or Head(request=True)
@@ -280,86 +287,42 @@ class FakeExchange:
         self.changed: bytes | None = None
         self.injected = b""
         self._client = Wait(math.inf)
-        self._hit = False
 
     @property
     def head(self) -> bytes:
         """The head at hand, with what was made of it."""
         return self.changed if self.changed is not None else (self.response or self.request).data
 
-    @property
-    def random(self) -> Random:
-        """The fault's generator."""
-        return self.connection.random
-
-    def now(self) -> float:
-        """Virtual seconds."""
-        return self.connection.now()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait under the virtual clock."""
-        self._mark()
-        await self.connection.wait(seconds)
-
     async def client_gone(self) -> None:
         """Wait until `leave`."""
-        self._mark()
+        self.mark()
         await self.connection.wait_for(self._client)
-
-    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
-        """The fault's state on this connection."""
-        return self.connection.state(behavior, factory)
-
-    def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
-        """The fault's state on the proxy."""
-        return self.connection.shared(behavior, factory)
-
-    def shared_number(
-        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
-    ) -> float:
-        """Change a number of the fault's on the proxy."""
-        return self.connection.shared_number(behavior, change, first=first, name=name)
-
-    def close(self) -> None:
-        """End the connection in order."""
-        self._mark()
-        self.connection.end("close")
-
-    def reset(self, side: hooks.Side = "both") -> None:
-        """End the connection at once."""
-        self._mark()
-        self.connection.end("reset" if side == "both" else f"reset {side}")
 
     def reply(self, reply: Reply) -> None:
         """Remember *reply*."""
-        self._mark()
+        self.mark()
         self.replied = reply
 
     def drop(self) -> None:
         """Remember that the message was swallowed."""
-        self._mark()
+        self.mark()
         self.dropped = True
 
     def repeat(self) -> None:
         """Remember that the request was to be sent twice."""
-        self._mark()
+        self.mark()
         self.repeated = True
 
     def change(self, head: bytes) -> None:
         """Remember *head*."""
-        self._mark()
+        self.mark()
         self.changed = head
 
     def inject(self, data: bytes) -> None:
         """Remember *data*."""
-        self._mark()
+        self.mark()
         self.injected += data
 
     def leave(self) -> None:
         """The client is gone: what waits for that goes on."""
         self._client.wake()
-
-    def _mark(self) -> None:
-        if not self._hit:
-            self._hit = True
-            self.connection.hits += 1

@@ -45,8 +45,6 @@ class Workers:
         """Numbers for proxies."""
         self.proxies: dict[int, PooledProxy] = {}
         """The proxies that the workers have, by number."""
-        self.deaths = 0
-        """How many workers were replaced."""
         self._processes: list[Process] = []
         self._reports: list[messages.Reported] = []
         self._begun: list[float] = []
@@ -158,7 +156,6 @@ class Workers:
         """The worker *index* died: put another one in its place, and tell."""
         if self._stopping:
             return
-        self.deaths += 1
         known, self._reports[index] = self._reports[index], messages.Reported({}, 0.0)
         for proxy in list(self.proxies.values()):
             proxy.lost(index, process.end_reason, known)

@@ -6,7 +6,6 @@ It ends when the control process does, however that ends: then nobody holds the 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import importlib
 import os
@@ -17,9 +16,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from vaurien import plugins
-from vaurien.engine import collector, loop
+from vaurien.engine import collector
 from vaurien.engine.journal import describe
 from vaurien.engine.ledger import Ledger, Page
+from vaurien.engine.loop import loop_factory
 from vaurien.engine.traffic import Figures
 from vaurien.errors import PluginError, UnknownName, VaurienError
 from vaurien.events import Event, Listening, PolicyChanged
@@ -204,18 +204,8 @@ def main() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # meant for the control process, which says what is to be done
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     end = socket.socket(fileno=int(sys.argv[1]))
-    with asyncio.Runner(loop_factory=_loop(sys.argv[2])) as runner:
+    with asyncio.Runner(loop_factory=loop_factory(sys.argv[2] == "uvloop")) as runner:
         runner.run(_work(end))
-
-
-def _loop(kind: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    if kind == "uvloop":
-        with contextlib.suppress(ImportError):
-            import uvloop
-
-            made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-            return made
-    return loop.new
 
 
 if __name__ == "__main__":

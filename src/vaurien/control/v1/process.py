@@ -12,7 +12,7 @@ from vaurien.control import wire
 from vaurien.control.responses import BadRequest
 from vaurien.control.routes import Call
 
-Config = msgspec.defstruct("Config", [("proxies", GenericAlias(list, (wire.ProxyBody,)))], forbid_unknown_fields=True)
+Config = msgspec.defstruct("Config", [("proxies", GenericAlias(list, (wire.KeptBody,)))], forbid_unknown_fields=True)
 
 
 class Version(msgspec.Struct):
