@@ -9,12 +9,11 @@ from random import Random
 from typing import Any, Literal
 
 from vaurien import hooks
-from vaurien.engine import dial, ending
+from vaurien.engine import chain, dial, ending
 from vaurien.engine.absence import Absence
 from vaurien.engine.active import Active, sync
 from vaurien.engine.background import Background
 from vaurien.engine.blocking import Left
-from vaurien.engine.chain import Chains
 from vaurien.engine.crossing import Crossing
 from vaurien.engine.dial import Dial
 from vaurien.engine.journal import Journal, describe
@@ -73,7 +72,7 @@ class Connection:
         """Something waits for the links to be idle: `settle` is to be called."""
         self.backend_address = service.backend
         self._links: tuple[Link, ...] = ()  # to the client, to the backend: indexed by `to_backend`
-        self._chains: Chains | None = None
+        self._chains: chain.Chains | None = None
         self.crossing: Crossing | None = None
         """Where it goes on, once a plugin of the original has been in play."""
         self._dial: Dial | None = None
@@ -170,11 +169,11 @@ class Connection:
 
     def _build(self) -> None:
         """Put what the plan asks for between the sockets; as long as that is nothing, bytes pass by themselves."""
-        if self._chains is None and self.service.plan.direct:
+        if self._chains is None and not chain.needed(self):
             for link in self._links:
                 link.update()
             return
-        self._chains = self._chains or Chains(self)
+        self._chains = self._chains or chain.Chains(self)
         self._chains.build()
 
     # The plan.
