@@ -32,6 +32,9 @@ class Error(Behavior, frozen=True):
     stays usable where the protocol allows. A protocol without a language of errors (tcp) answers 1000 random bytes.
     *code* says which error it is, for http *status* too, and *message* what it says instead of its usual words.
 
+    A greeting, which a server of smtp or mysql sends by itself, is no answer: a client meets the error at its first
+    request. To fail before that is for ``blackout`` or ``refuse``.
+
     With *inject* the backend is asked, and 100 random bytes appear in the middle of the first part of its answer.
     """
 
