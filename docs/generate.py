@@ -120,7 +120,8 @@ def _plugin(plugin: plugins.Plugin) -> str:
     parts += _acts(plugin.target) if plugin.kind == "behavior" else _speaks(plugin.target)
     by_hand = Path(f"{plugin.kind}s", f"{plugin.name}.md")
     if (REFERENCE.parent / by_hand).exists():
-        parts += ["## More", f"[{plugin.name} on the wire](../../{by_hand.as_posix()})"]
+        link = f"[{plugin.name} on the wire](../../{by_hand.as_posix()})"
+        parts += ["## More", f"{link}: where messages end, what the fields of a match hold, what an error looks like"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -313,6 +314,10 @@ def _called(kind: type, name: str) -> str:
     return f"## {name}\n\n`{awaited}{name}{signature}`\n\n{_prose(member)}"
 
 
+_IN_A_PROGRAM = {"seed": "Makes chance repeatable; if not given one is drawn, and is the proxy's `seed`"}
+"""What is said of an argument that the command line prints."""
+
+
 def _arguments() -> str:
     groups = (declared.Traffic, declared.Faults, declared.Connections)
     known = {option.name: option for group in groups for option in options.describe(group)}
@@ -324,7 +329,7 @@ def _arguments() -> str:
         option = known[settings.SPELLINGS.get(name, name)]
         default = _shown(settings.DEFAULTS.get(name, option.default))
         expected = option.expected.replace("a list", "text, or a list")
-        rows.append(f"| `{name}` | `{default}` | {expected} | {option.help} |")
+        rows.append(f"| `{name}` | `{default}` | {expected} | {_IN_A_PROGRAM.get(name, option.help)} |")
     return "\n".join(["| argument | default | value | meaning |", "|---|---|---|---|", *rows])
 
 
