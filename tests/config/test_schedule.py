@@ -130,7 +130,7 @@ def test_without_steps_there_is_nothing_to_play(load):
         ),
         (
             "[vaurien]\npreset = '3g, 3g'\n",
-            "fault 'latency' option name: '3g-latency' (from preset 3g line 4 [[fault]])",
+            "fault 'slow_accept' option name: '3g-accept' (from preset 3g line 5 [[fault]])",
         ),
         ("[vaurien]\npreset = 'brown-out'\n[[step]]\n", "expected one schedule, there is that of chaos.toml already"),
         ("fault = ['noop', 3]\n", "chaos.toml [[fault]]: 'noop' is not valid; expected a table"),
