@@ -295,3 +295,14 @@ def test_a_port_in_use_is_named() -> None:
         with pytest.raises(BindError, match=rf"cannot listen on {host}:{port}: Address already in use"):
             with running((host, port), listen=f"{host}:{port}"):
                 pass
+
+
+def test_a_byte_of_urgent_data_is_left_out_and_the_stream_is_whole(faults: tuple[Fault, ...]) -> None:
+    with backend() as listening, running(listening.getsockname(), "", *faults) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"be")
+            assert read(server, 2) == b"be"
+            client.send(b"!", socket.MSG_OOB)
+            client.sendall(b"hind")
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(server) == b"hind"
