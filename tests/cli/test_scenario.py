@@ -130,7 +130,7 @@ WITNESS = """
 import pathlib, shutil, time
 
 shutil.rmtree("gone")
-deadline = time.monotonic() + 20
+deadline = time.monotonic() + 60
 while "step 2 " not in pathlib.Path("log").read_text() and time.monotonic() < deadline:
     time.sleep(0.01)
 """

@@ -60,7 +60,8 @@ class Api:
         return self.run(self.hub.get(name).figures())
 
     def connect(self, name="p") -> socket.socket:
-        return socket.create_connection(where(self("GET", f"/proxies/{name}").json()["listen"]), timeout=PATIENCE)
+        host, port = where(self("GET", f"/proxies/{name}").json()["listen"])
+        return socket.create_connection(("localhost" if host == "::" else host, port), timeout=PATIENCE)
 
 
 def where(listen: str) -> tuple[str, int]:
