@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.running import PATIENCE, Running, backend, pair, read, read_all, running
-from vaurien.events import Closed
+from vaurien.events import Closed, Injected
 from vaurien.model import Fault, Stream
 
 KEEPS = "tests.plugins.Keeps"
@@ -162,3 +162,37 @@ def test_removing_a_fault_that_holds_both_ends_is_the_end_of_the_connection() ->
             proxy.set_policy("")
             assert (read_all(server), read_all(client)) == (b"up", b"down")
             proxy.events.wait(Closed)
+
+
+def test_faults_that_change_places_do_not_let_what_they_hold_overtake() -> None:
+    """The slow one has the second half, the late one behind it the first; the other way round it would come later."""
+    slow = Fault("slow", "tests.plugins.Slow", {"wait": 3600.0})
+    late = Fault("late", "latency", {"latency": "1h"})
+    hurried = Fault("slow", "tests.plugins.Slow", {"wait": 0.0}), Fault("late", "latency", {"latency": 1})
+    with backend() as listening, running(listening.getsockname(), "", slow, late) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"first second")
+            proxy.events.wait(Injected, 2)
+            proxy.set_policy("", *hurried[::-1])
+            client.sendall(b" third")
+            proxy.set_policy("", *hurried)
+            proxy.set_policy("", *hurried[::-1])
+            client.sendall(b" fourth")
+            proxy.set_policy("", hurried[0])
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(server) == b"first second third fourth"
+
+
+def test_faults_that_change_places_do_so_when_nothing_waits() -> None:
+    capitals = Fault("one", "replace", {"pattern": "a", "by": "b"})
+    other = Fault("two", "replace", {"pattern": "b", "by": "c"})
+    held = Fault("held", "delay", {"sleep": 3600})
+    with backend() as listening, running(listening.getsockname(), "", capitals, other, held) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"a")
+            proxy.events.wait(Injected)
+            proxy.set_policy("", other, capitals, held)
+            proxy.set_policy("", other, capitals)
+            assert read(server, 1) == b"c"
+            client.sendall(b"a")
+            assert read(server, 1) == b"b"

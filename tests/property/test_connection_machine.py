@@ -43,6 +43,14 @@ FAULTS = st.one_of(
     ),
     st.builds(lambda sleep: Fault("delay", "delay", {"sleep": sleep}), st.sampled_from([0.001, 3600.0])),
     st.just(Fault("hang", "hang")),
+    st.builds(lambda stream: Fault("freeze", "freeze", stream=stream), STREAMS),
+    st.builds(
+        lambda latency, stream: Fault("latency", "latency", {"latency": latency, "jitter": 1}, stream=stream),
+        st.sampled_from([1, 3_600_000]),
+        STREAMS,
+    ),
+    st.just(Fault("coalesce", "coalesce", {"size": "1MiB", "wait": "1h"})),
+    st.just(Fault("slow_close", "slow_close", {"delay": "1h"})),
 )
 POLICIES = st.lists(FAULTS, max_size=3, unique_by=lambda fault: fault.name)
 SIDES = st.sampled_from(["client", "backend"])

@@ -23,13 +23,15 @@ def needed(connection: Connection) -> bool:
 class Chains:
     """Builds the chains of a connection's links from its plan, and rebuilds them live.
 
-    A stage whose fault was removed stays where it is, passing bytes through, until nothing waits in it; a dialogue that
-    nobody needs any more stays until its exchanges are done. Then the link is in the direct lane again.
+    A stage whose fault was removed stays where it is, passing bytes through, until nothing waits in it. Faults change
+    places when nothing waits in any of them, or what one holds would overtake what another does. A dialogue that nobody
+    needs any more stays until its exchanges are done. Then the link is in the direct lane again.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._dialogue: Dialogue | None = None
+        self._misplaced: set[bool] = set()  # the directions whose stages are not in the order of the plan yet
         self._firsts: list[Receiver | None] = [None, None]  # to the client, to the backend
 
     def first(self, to_backend: bool) -> Receiver:
@@ -48,7 +50,7 @@ class Chains:
     def holds(self) -> bool:
         """Whether some of what the client has sent is here, and the backend has not had it."""
         up = self._connection.link(True)
-        if not up.idle or any(stage.keeps for stage in up.stages):
+        if _holds(up):
             return True
         return self._dialogue is not None and self._dialogue.holds
 
@@ -73,12 +75,16 @@ class Chains:
         if connection.plan.framed and self._dialogue is None:
             self._dialogue = Dialogue(connection, connection.service.protocol)
         left, halts = [], []
+        self._misplaced.clear()
         for to_backend in (True, False):
             link = connection.link(to_backend)
             keys = [entry.key for entry in connection.plan.on_data(to_backend)]
             wanted = [self._stage(link, key) for key in keys if connection.actives[key].lot]
             left += [stage for stage in link.stages if stage not in wanted and not stage.leaving]
-            self._connect(link, _merged(wanted, link.stages))
+            placed = _in_place(wanted, link.stages) if _holds(link) else wanted
+            if placed != wanted:
+                self._misplaced.add(to_backend)
+            self._connect(link, _merged(placed, link.stages))
             halts.append((link, [stage for stage in wanted if stage.active.halts]))
         for stage in left:
             stage.leave()  # lets go of what it holds, maybe of both ends, and then there is no connection any more
@@ -101,6 +107,9 @@ class Chains:
         for link in links:
             if not link.busy and any(stage.leaving and stage.idle for stage in link.stages):
                 self._connect(link, [stage for stage in link.stages if not (stage.leaving and stage.idle)])
+        if any(not _holds(self._connection.link(side)) for side in self._misplaced) and not self._connection.over:
+            self.build()  # which comes here again
+            return
         spare = self._dialogue is not None and not self._connection.plan.framed
         if spare and self._dialogue is not None and self._dialogue.idle and not any(link.busy for link in links):
             self._dialogue, spare = None, False
@@ -108,7 +117,7 @@ class Chains:
                 self._connect(link, link.stages)
         leaving = any(stage.leaving for link in links for stage in link.stages)
         stirred = not self._calm(links)
-        self._connection.unsettled = leaving or spare or stirred or self._connection.over
+        self._connection.unsettled = leaving or spare or stirred or bool(self._misplaced) or self._connection.over
 
     def _calm(self, links: list[Link]) -> bool:
         """Let bytes pass at once when nothing can act on them. False: not yet, but when what is under way is done."""
@@ -140,6 +149,17 @@ class Chains:
         else:
             link.intake = receiver if stages else None
         link.update()
+
+
+def _holds(link: Link) -> bool:
+    """Whether something is on its way through the faults of *link*, or may be held by one of them."""
+    return not link.idle or any(stage.keeps for stage in link.stages)
+
+
+def _in_place(wanted: list[Stage], before: list[Stage]) -> list[Stage]:
+    """*wanted*, with those that were there *before* in the order that they had among themselves."""
+    kept = iter([stage for stage in before if stage in wanted])
+    return [next(kept) if stage in before else stage for stage in wanted]
 
 
 def _merged(wanted: list[Stage], before: list[Stage]) -> list[Stage]:
