@@ -334,7 +334,7 @@ def test_a_proxy_changes_while_it_is_shut(workers):
 
 
 def test_one_that_hangs_is_ended_and_nobody_waits_for_it_for_ever(workers, told, echo, monkeypatch):
-    monkeypatch.setattr(process, "ANSWERS_WITHIN", 2.0)
+    monkeypatch.setattr(process, "ANSWER_TIMEOUT", 2.0)
 
     async def play(hub):
         proxy = await hub.create(config("hangs", backend=echo))

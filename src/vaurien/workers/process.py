@@ -25,7 +25,7 @@ EXIT_TIMEOUT = 2.0
 """Seconds that a worker has to end by itself once its channel is closed; it needs a few milliseconds."""
 
 
-ANSWERS_WITHIN = 5.0
+ANSWER_TIMEOUT = 5.0
 """Seconds after which a worker that has not answered is ended: whatever it hangs in, who steers it must not.
 
 An answer takes milliseconds; a worker that is busy with plugins' code, or starved of the processor, some more.
@@ -84,7 +84,7 @@ class Process:
     def _expect(self, answer: asyncio.Future[messages.Answer], grace: float) -> None:
         """End the worker if *answer* is not there in time. When this process itself slept, it first reads what came."""
         loop = asyncio.get_running_loop()
-        late = loop.call_later(ANSWERS_WITHIN + grace, lambda: loop.call_later(_ALREADY_THERE, self._give_up, answer))
+        late = loop.call_later(ANSWER_TIMEOUT + grace, lambda: loop.call_later(_ALREADY_THERE, self._give_up, answer))
         answer.add_done_callback(lambda _: late.cancel())
 
     def _give_up(self, answer: asyncio.Future[messages.Answer]) -> None:
@@ -144,7 +144,7 @@ class Process:
     def end_reason(self) -> str:
         """How it ended, in words."""
         if self._hangs:
-            return f"it did not answer within {ANSWERS_WITHIN:g} seconds"
+            return f"it did not answer within {ANSWER_TIMEOUT:g} seconds"
         status = self._process.poll()
         if status is None:
             return "it was told to"
