@@ -95,7 +95,7 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _with_lists(struct: msgspec.Struct, name: str) -> None:
-    """Have lists for tuples among the options *name* of *struct*: files give one, JSON the other, and both are equal."""
+    """Have lists for tuples among the options *name* of *struct*: files give one, JSON the other, both are equal."""
     options: Mapping[str, Any] = getattr(struct, name)
     if any(isinstance(value, tuple) for value in options.values()):
         lists = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
