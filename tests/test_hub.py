@@ -154,6 +154,22 @@ def test_the_same_port_on_another_address_of_ours(hub):
     hub(play)
 
 
+def test_the_same_port_on_an_address_of_another_proxy(hub, echo):
+    async def play(hub):
+        one = await hub.create(config("one", backend=echo))
+        other = await hub.create(config("other", Address("127.0.0.2", one.address.port), backend=echo))
+        with pytest.raises(BindError, match="Address already in use"):
+            await hub.change("other", listen=one.address)
+        assert other.address == Address("127.0.0.2", one.address.port)
+        for proxy in (one, other):
+            streams = await connect(proxy)
+            assert await ask(streams) == b"hello"
+            streams[1].close()
+            await streams[1].wait_closed()
+
+    hub(play)
+
+
 def test_an_address_that_is_not_free_leaves_the_old_one(hub, echo):
     async def play(hub):
         listening, address = taken()
@@ -324,6 +340,18 @@ def test_replace_checks_everything_first(hub, wrong):
         with pytest.raises((Conflict, OptionError, UnknownName)):
             await hub.replace(wrong)
         assert list(hub.proxies) == ["a"]
+
+    hub(play)
+
+
+def test_two_configurations_at_once_do_not_become_a_third_one(hub):
+    async def play(hub):
+        host = Address("localhost", 0)  # a name to be looked up, which takes a while
+        first, second = ([config(name, host) for name in names] for names in ("abc", "bcd"))
+        await asyncio.gather(hub.replace(first), hub.replace(second))
+        assert sorted(hub.proxies) == ["b", "c", "d"]
+        await asyncio.gather(hub.replace(second), hub.replace([]))
+        assert not hub.proxies
 
     hub(play)
 

@@ -94,6 +94,14 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: Annotated[Duration | None, Option("How long the fault works")] = None
 
 
+def _with_lists(struct: msgspec.Struct, name: str) -> None:
+    """Have lists for tuples among the options *name* of *struct*: files give one, JSON the other, both are equal."""
+    options: Mapping[str, Any] = getattr(struct, name)
+    if any(isinstance(value, tuple) for value in options.values()):
+        lists = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
+        msgspec.structs.force_setattr(struct, name, lists)
+
+
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A behavior in use on a proxy.
 
@@ -111,6 +119,10 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     match: Mapping[str, str] = {}
     ttl: Annotated[Duration | None, Option("When it removes itself, counted from when it was set")] = None
 
+    def __post_init__(self) -> None:
+        """Bring the options into one form."""
+        _with_lists(self, "options")
+
 
 class Share(msgspec.Struct, frozen=True):
     """One entry of a mix: *percent* of the occasions go to *behavior* (a name, an alias, or a dotted path)."""
@@ -118,6 +130,10 @@ class Share(msgspec.Struct, frozen=True):
     percent: float
     behavior: str
     options: Mapping[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        """Bring the options into one form."""
+        _with_lists(self, "options")
 
 
 class Mix(msgspec.Struct, frozen=True):
@@ -173,3 +189,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     pool_timeout: Duration = 30.0
     delay_line: Size = 32 * 2**20
     enabled: bool = True
+
+    def __post_init__(self) -> None:
+        """Bring the options of the protocol into one form."""
+        _with_lists(self, "protocol_options")

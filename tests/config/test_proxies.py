@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from vaurien import config
 from vaurien.config import Given
 from vaurien.errors import ConfigError, OptionError, UnknownName
-from vaurien.model import Address, Fault, Mix, Stream, Window
+from vaurien.model import Address, Fault, Mix, ProxyConfig, Stream, Window
 
 TWO = """
 [vaurien]
@@ -166,3 +167,14 @@ match = {path = "prefix:/slow"}
     assert found.source("proxy redis fault", "cut").endswith("chaos.toml line 22 [[proxy.fault]]")
     assert found.source("proxy x fault", "a").endswith("chaos.toml line 35 [[proxy]] fault")
     assert found.source("proxy y fault", "delay").endswith("chaos.toml line 38 [[proxy.fault]]")
+
+
+def test_what_a_file_says_is_what_comes_back_as_json(tmp_path):
+    """Or the same proxy would be another one after a restart, and its fault begin anew."""
+    file = tmp_path / "chaos.toml"
+    file.write_text(
+        '[[proxy]]\nname = "p"\nprotocol = "http"\n[[proxy.fault]]\nbehavior = "http_headers"\nset = ["A: b"]'
+    )
+    [proxy] = config.load({}, {}, Given(str(file), "--config")).proxies
+    assert proxy.policy.faults[0].options == {"set": ["A: b"]}
+    assert msgspec.json.decode(msgspec.json.encode(proxy), type=ProxyConfig) == proxy

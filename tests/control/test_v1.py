@@ -284,6 +284,13 @@ def test_a_configuration_has_whatever_toxiproxy_s_interface_takes(served, name, 
         served.clear()
 
 
+def test_a_name_with_a_line_break_is_a_name(served):
+    assert served.ask("POST", "/proxies", {"name": "a\nb", "upstream": "x:1", "listen": "127.0.0.1:0"}).status == 201
+    assert served.get("/proxies/a%0Ab")["name"] == "a\nb"
+    assert served.get("/api/v1/proxies/a%0Ab")["name"] == "a\nb"
+    assert served.ask("DELETE", "/proxies/a%0Ab").status == 204
+
+
 def test_a_configuration_takes_away_what_it_does_not_name(served):
     served.proxy("web")
     assert served.ask("PUT", "/api/v1/config", {"proxies": []}).json == {"proxies": []}

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from vaurien.control import openapi, original, responses, routes, security, toxiproxy, v1
@@ -40,11 +40,11 @@ def app(
             *routes.endpoints((*v1.ROUTES, _DOCUMENT), hub, recent, seed),
             Route("/api/{rest:path}", _nothing_here, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
             *original.routes(hub, options or {}),
-            Mount("", app=toxiproxy.router(hub, seed=seed, strict=strict, metrics=metrics)),
         ],
         exception_handlers={Exception: _broken},
     )
     served.router.redirect_slashes = False
+    served.router.default = toxiproxy.router(hub, seed=seed, strict=strict, metrics=metrics)
     return security.Guard(served, listen, names=names, token=token, refused=_refused)
 
 

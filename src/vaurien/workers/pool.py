@@ -14,6 +14,7 @@ from vaurien.engine import ledger
 from vaurien.engine.clock import Clock
 from vaurien.errors import PluginError, VaurienError
 from vaurien.events import Event, Observer
+from vaurien.model import Address
 from vaurien.workers import messages
 from vaurien.workers.messages import Registered
 from vaurien.workers.process import Process, WorkerLost, value
@@ -26,7 +27,11 @@ _RESTART_INTERVAL = 1.0
 
 
 class PooledProxy(Protocol):
-    """What a worker that takes the place of another one has to know of a proxy."""
+    """What a worker that takes the place of another one, or another proxy, has to know of a proxy."""
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
 
     def lost(self, index: int, reason: str, known: messages.Reported) -> None:
         """The worker *index* died; *known* is its last report."""

@@ -116,7 +116,7 @@ class WorkersProxy:
             self._place(listen)
             self._address = listen
             return
-        beside = listen.path is None and listen.port == self._address.port
+        beside = listen.path is None and listen.port == self._address.port and not self._others_have(listen.port)
         found = await binding.bind_for(len(self._indexes), listen, self.config.backlog, beside=beside)
         before, old = self._address, self._sockets
         self._take(listen, found)
@@ -130,6 +130,11 @@ class WorkersProxy:
             await self.disable()  # some listen here and some there
             raise
         self._listens()
+
+    def _others_have(self, port: int) -> bool:
+        """Whether another proxy here has *port*, of whatever host: beside its sockets ours would get its clients."""
+        others = (other for other in self._workers.proxies.values() if other is not self)
+        return any(other.address.port == port and other.address.path is None for other in others)
 
     async def stop(self, grace: float = 0.0) -> None:
         """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
