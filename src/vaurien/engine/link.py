@@ -45,6 +45,7 @@ class Link:
         "_ending",
         "_halt",
         "_inbox",
+        "_now",
         "_reader",
         "_recv_into",
         "_room",
@@ -77,7 +78,7 @@ class Link:
     ) -> None:
         self.connection = connection
         self.source, self.destination, self.to_backend = source, destination, to_backend
-        self.loop, self.clock = connection.loop, connection.clock
+        self.loop, self.clock, self._now = connection.loop, connection.clock, connection.clock.now
         self._view = connection.service.view
         self._recv_into = source.recv_into
         self._send: Send = destination.send
@@ -227,9 +228,9 @@ class Link:
 
     def _read_hooked(self) -> None:
         assert self.intake is not None  # noqa: S101 - `_wanted` chose this lane
-        data = self._read()
+        data, now = self._read(), self._now
         if data:
-            self.run(self.intake.receive(data, self.clock.now()))
+            self.run(self.intake.receive(data, now()))
         elif data is not None:
             self._pass_end()
 
@@ -262,8 +263,9 @@ class Link:
 
     def _read(self) -> bytes | None:
         """What the source has; empty at its end, ``None`` when there is nothing after all or it failed."""
+        view, receive = self._view, self._recv_into
         try:
-            size = self._recv_into(self._view)
+            size = receive(view)
         except BlockingIOError:
             self._dry = True
             return None
@@ -271,7 +273,7 @@ class Link:
             self._source_failed()
             return None
         self.withheld += size
-        return bytes(self._view[:size])
+        return view[:size].tobytes()  # a third less than `bytes` takes
 
     async def source_gone(self, wait_for: WaitFor) -> None:
         """Wait, by *wait_for*, until the source ends or fails, reading ahead to see it."""
@@ -301,15 +303,12 @@ class Link:
                 if self.connection.over and not over:  # a hook ended the connection, and has no more to say
                     task.cancel()
                 self.update()
-                task.add_done_callback(self._resume)
+                task.add_done_callback(lambda _: self._work(self._next()))
                 return
-            coroutine = self._next()
+            coroutine = self._next() if self._inbox or self._ahead is not None else None
         self.busy = False
         if self._reader is None or self.connection.unsettled:  # `update` was called, or is waited for
             self.settle()
-
-    def _resume(self, _: asyncio.Task[None]) -> None:
-        self._work(self._next())
 
     def _next(self) -> Coroutine[Any, Any, None] | None:
         if self.closed:
@@ -384,8 +383,9 @@ class Link:
         if self.pending is not None:
             self.pending.add(data)
             return
+        send = self._send
         try:
-            sent = self._send(data)
+            sent = send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -497,4 +497,3 @@ class Link:
         for coroutine in self._inbox or ():
             coroutine.close()
         self._inbox = None
-        self._progressed()

@@ -19,6 +19,7 @@ from vaurien.model import Fault, Policy, Scope, Share, Stream, Window
 _EXCHANGE_HOOKS = frozenset({"on_request", "on_response", "on_done"})
 _ALWAYS = Window()
 _DATA_HOOKS = frozenset({"on_data", "on_eof"})
+_RESPONSE_HOOKS = frozenset({"on_response", "on_done"}) | _DATA_HOOKS
 
 
 class Entry:
@@ -180,6 +181,9 @@ def _check_scope(entry: Entry) -> None:
         option, value = ("match", dict(fault.match)) if entry.matcher.by_exchange else ("scope", "exchange")
         wanted = f"no choice of exchanges: {fault.behavior!r} acts on whole connections"
         raise OptionError(f"fault {fault.name!r} {option}", value, wanted)
+    if entry.matcher.late and entry.hooks and not entry.handles(*_RESPONSE_HOOKS):
+        wanted = f"no field of the response: {fault.behavior!r} acts before there is one"
+        raise OptionError(f"fault {fault.name!r} match", dict(fault.match), wanted)
 
 
 def _acts_on_chunks(entry: Entry) -> bool:

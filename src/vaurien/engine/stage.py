@@ -7,9 +7,9 @@ delay line releases chunks by the clock, first in, first out; everything behind 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from vaurien import hooks
 from vaurien.engine.active import Active
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vaurien.engine.link import Link
 
 S = TypeVar("S")
+OnData: TypeAlias = Callable[[hooks.Link, bytes], Awaitable[None]]
+"""A behavior's hook."""
 
 
 class Intake(Protocol):
@@ -52,9 +54,10 @@ class Sink:
 
     async def receive(self, data: bytes, at: float) -> None:
         """Write, and wait while the destination does not read."""
-        self._link.write(data)
-        if self._link.full:
-            await self._link.room()
+        link = self._link
+        link.write(data)
+        if link.pending is not None and link.full:
+            await link.room()
 
     async def receive_end(self, at: float) -> None:
         """Pass the end on once everything is written."""
@@ -70,6 +73,7 @@ class Stage:
     """One fault's place in the chain of one direction, and the `hooks.Link` that it sees."""
 
     __slots__ = (
+        "_act",
         "_alarm",
         "_armed",
         "_arrived",
@@ -80,7 +84,6 @@ class Stage:
         "_message",
         "_moment",
         "_offset",
-        "_plays",
         "_rang",
         "_ringing",
         "_sent",
@@ -101,6 +104,7 @@ class Stage:
         self.passing = False
         """The next receiver has some, and is not done with it."""
         self._armed = active.drawn
+        self._act: OnData | None = None  # on chunks, while the fault is in play and throws no dice for each
         self._message = NO_MESSAGE
         self._line: DelayLine | None = None
         self._alarm: Timer | None = None
@@ -161,18 +165,18 @@ class Stage:
         Once the fault has stopped, nobody waits for the destination: of what `on_stop` sends to one side, none may keep
         it from sending to the other, nor anything that arrives later overtake it.
         """
-        if self._chunk is None:  # from `on_start` or `on_stop`, not about what is at hand
-            self._arrived = self._moment = self.now()
-        if data is self._chunk and after <= 0:
+        if data is self._chunk and after <= 0.0:
             self._chunk = _GONE
-        elif self.active.stopped:
-            self._line_up(data, self.now())
-            self._delays.release()
-            return
         else:
+            if self._chunk is None:  # from `on_start` or `on_stop`, not about what is at hand
+                self._arrived = self._moment = self.now()
+            if self.active.stopped:
+                self._line_up(data, self.now())
+                self._delays.release()
+                return
             self._sent += len(data)
             self._mark()
-        if after > 0 or self.passing or (self._line is not None and self._line.waits):
+        if after > 0.0 or self.passing or (self._line is not None and self._line.waits):
             await self._delays.room()
             self._line_up(data, self._arrived + max(after, 0.0))
             return
@@ -229,22 +233,24 @@ class Stage:
 
     def refresh(self) -> None:
         """The fault, or its stage, has changed: see anew what it does here. To see it at each chunk would cost."""
-        acts = self._in_play and "on_data" in self.active.entry.hooks
-        self._throws = acts and self.active.entry.fault.scope is Scope.CHUNK  # dice for each chunk
-        self._plays = acts and not self._throws and self._ringing is None
+        entry = self.active.entry
+        acts = self._in_play and "on_data" in entry.hooks
+        self._throws = acts and entry.fault.scope is Scope.CHUNK  # dice for each chunk
+        self._act = entry.instance.on_data if acts and not self._throws and self._ringing is None else None
 
     async def receive(self, data: bytes, at: float) -> None:
         """Let the behavior act on *data*, if this fault is in play for it; otherwise pass it on, in order.
 
         All bytes come through here, and for the most part nothing waits: each call and each field counts.
         """
-        if not self._plays and not await self._takes_part():
+        act = self._act or await self._takes_part()
+        if act is None:
             await self._pass_by(data, at)
             return
         self._arrived = self._moment = at
         self._chunk, self._sent, self._hit = data, 0, False
         try:
-            await self.active.entry.instance.on_data(self, data)
+            await act(self, data)
             if self._chunk is data and not self._sent:
                 self._mark()  # it was swallowed
         except BaseException as error:  # the plugin's own code may raise anything
@@ -255,14 +261,17 @@ class Stage:
             if self._rang:
                 self._ring_late()
 
-    async def _takes_part(self) -> bool:
-        """Whether the behavior acts on the next chunk; returns when what comes before it, an alarm, is through."""
+    async def _takes_part(self) -> OnData | None:
+        """What acts on the next chunk, if anything; returns when what comes before it, an alarm, is through."""
         if self._ringing is not None:
             await asyncio.shield(self._ringing)
-        if self._plays or (self._throws and self.active.throw(None, self._place)):
-            return True
+        if self._act is not None:
+            return self._act
+        if self._throws and self.active.throw(None, self._place):
+            act: OnData = self.active.behavior.on_data
+            return act
         await self._alarm_now()
-        return False
+        return None
 
     async def _pass_by(self, data: bytes, at: float) -> None:
         """Pass on what this fault is not in play for."""
