@@ -1,4 +1,4 @@
-"""Workers that cannot be started."""
+"""Workers that cannot be started, and what they send."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import os
 
 import pytest
 
+from tests.hubs import ask, config, connect, ended, spreading
+from tests.running import Echo
 from vaurien.errors import VaurienError
+from vaurien.events import Accepted, Closed, Listening
+from vaurien.model import Address
 from vaurien.workers import process
 from vaurien.workers.pool import Workers
 
@@ -44,3 +48,39 @@ def test_a_worker_that_ends_before_it_is_ready(monkeypatch):
         await pool.stop()
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("ignores", "sent"),
+    [
+        ([()], {Accepted, Closed}),
+        ([(Accepted,)], {Accepted, Closed}),  # who wants to know of an end gets it also from a worker that dies
+        ([(Accepted, Closed), (Closed,)], {Accepted}),
+        ([(Accepted, Closed), (Accepted, Closed)], set()),
+    ],
+)
+def test_events_that_nobody_wants_are_not_sent(monkeypatch, ignores, sent):
+    came, follow = [], process.Process._follow
+    monkeypatch.setattr(process.Process, "_follow", lambda one, event: (came.append(type(event)), follow(one, event)))
+
+    async def play(hub):
+        proxy = await hub.create(config("quiet", backend=Address(*echo.address)))
+        streams = await connect(proxy)
+        assert await ask(streams) == b"hello"
+        streams[1].write_eof()
+        await ended(streams)
+        while await proxy.connections():
+            await asyncio.sleep(0.001)
+
+    with Echo() as echo, spreading(1, [_Ignoring(kinds) for kinds in ignores]) as workers:
+        workers.run(play)
+    assert set(came) == sent
+    assert Listening not in came
+
+
+class _Ignoring:
+    def __init__(self, kinds):
+        self.ignores = frozenset(kinds)
+
+    def __call__(self, event):
+        """Any observer."""

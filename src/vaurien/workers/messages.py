@@ -25,11 +25,13 @@ class Message(msgspec.Struct, frozen=True, tag=True):
 class Start(Message, frozen=True):
     """Know the plugins that were *registered*. The first message, and again when there are others.
 
-    *detailed*: somebody wants to be told of every decision and delay. The descriptor of the ledger comes along.
+    *detailed*: somebody wants to be told of every decision and delay. *ignored* are the names of the kinds of events
+    that nobody wants. The descriptor of the ledger comes along.
     """
 
     registered: tuple[Registered, ...]
     detailed: bool
+    ignored: tuple[str, ...]
 
 
 class Open(Message, frozen=True):

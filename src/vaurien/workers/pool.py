@@ -13,7 +13,7 @@ from vaurien import plugins
 from vaurien.engine import ledger
 from vaurien.engine.clock import Clock
 from vaurien.errors import PluginError, VaurienError
-from vaurien.events import Event, Observer
+from vaurien.events import Accepted, Closed, Event, Observer
 from vaurien.model import Address
 from vaurien.workers import messages
 from vaurien.workers.messages import Registered
@@ -155,7 +155,15 @@ class Workers:
 
     def _send_start(self, process: Process) -> asyncio.Future[messages.Answer]:
         detailed = any(getattr(observer, "detailed", False) for observer in self._observers)
-        return process.ask(messages.Start(self._known or (), detailed), [self._ledger])
+        return process.ask(messages.Start(self._known or (), detailed, self._ignored()), [self._ledger])
+
+    def _ignored(self) -> tuple[str, ...]:
+        """The kinds of events that no observer wants: to send these is a third of the work of a connection."""
+        ignores = [getattr(observer, "ignores", ()) for observer in self._observers]
+        kinds = {kind for kind in Event.__subclasses__() if all(kind in those for those in ignores)}
+        if Closed not in kinds:
+            kinds.discard(Accepted)  # it says what is closed when a worker dies
+        return tuple(kind.__name__ for kind in kinds)
 
     def _lost(self, index: int, process: Process) -> None:
         """The worker *index* died: put another one in its place, and tell."""

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from vaurien import plugins
+from vaurien import events, plugins
 from vaurien.engine import collector
 from vaurien.engine.journal import describe
 from vaurien.engine.ledger import Ledger, Page
@@ -88,6 +88,7 @@ class Worker:
         for kind, name, module, path in request.registered:
             _register(kind, name, module, path)
         self._events.detailed = request.detailed
+        self._events.ignores |= {getattr(events, name) for name in request.ignored}
         if self._ledger is None:
             [descriptor], self._given = self._given, []
             self._ledger = Ledger(descriptor)
@@ -160,12 +161,11 @@ class EventSender:
     def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
         self._loop, self._channel = loop, channel
         self.detailed = False
+        self.ignores: frozenset[type[Event]] = frozenset({Listening, PolicyChanged})
         self._happened: list[Event] = []
 
     def __call__(self, event: Event) -> None:
         """Tell *event*, soon."""
-        if isinstance(event, Listening | PolicyChanged):
-            return
         if not self._happened:
             self._loop.call_later(_BATCH_DELAY, self.flush)
         self._happened.append(event)
