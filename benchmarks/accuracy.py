@@ -66,7 +66,9 @@ def _ended_after(
     milliseconds: float, streaming: bool, backends: Backends, contestant: Contestant, _: Effort
 ) -> Figures:
     with reached_by(contestant, backends.nginx if streaming else backends.redis) as reached:
-        return _off([sockets.life(reached.port, _STREAMS if streaming else 0) for _ in range(TRIALS)], milliseconds)
+        return _off(
+            [sockets.connection_time(reached.port, _STREAMS if streaming else 0) for _ in range(TRIALS)], milliseconds
+        )
 
 
 def closed_after(milliseconds: float) -> Measure:
@@ -76,7 +78,7 @@ def closed_after(milliseconds: float) -> Measure:
 
 def _closed_after(milliseconds: float, backends: Backends, contestant: Contestant, _: Effort) -> Figures:
     with reached_by(contestant, backends.redis) as reached:
-        return _off([sockets.farewell(reached.port) for _ in range(TRIALS)], milliseconds)
+        return _off([sockets.close_time(reached.port) for _ in range(TRIALS)], milliseconds)
 
 
 def _off(seconds: Sequence[float], milliseconds: float) -> Figures:
@@ -89,7 +91,7 @@ def _off(seconds: Sequence[float], milliseconds: float) -> Figures:
 def drawn(backends: Backends, contestant: Contestant, _effort: Effort) -> Figures:
     """The share of connections, in percent, that do not live."""
     with reached_by(contestant, backends.redis) as reached:
-        return {HIT: 100 - 100 * sockets.left_alone(reached.port, CONNECTIONS) / CONNECTIONS}
+        return {HIT: 100 - 100 * sockets.unharmed(reached.port, CONNECTIONS) / CONNECTIONS}
 
 
 def removal(backends: Backends, contestant: Contestant, _effort: Effort) -> Figures:

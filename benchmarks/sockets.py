@@ -101,7 +101,7 @@ def answering(clients: Iterable[socket.socket]) -> int:
     return sum(map(_answers, clients))
 
 
-def left_alone(port: int, count: int) -> int:
+def unharmed(port: int, count: int) -> int:
     """How many of *count* connections to redis still answer when all have been made."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connected(port)) for _ in range(count)]
@@ -122,7 +122,7 @@ def _answers(client: socket.socket) -> bool:
     return True
 
 
-def life(port: int, requests: int) -> float:
+def connection_time(port: int, requests: int) -> float:
     """Seconds from connect to the end of a connection, that asks nginx for *requests* files, or redis for nothing."""
     began = time.perf_counter()
     with connected(port) as client:
@@ -131,7 +131,7 @@ def life(port: int, requests: int) -> float:
         return time.perf_counter() - began
 
 
-def farewell(port: int) -> float:
+def close_time(port: int) -> float:
     """Seconds from our end of a connection to redis to the other's."""
     with connected(port) as client:
         _ping(client)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
-from vaurien import events, hooks, library, options, plugins, pytest_plugin, testing
+from vaurien import events, framing, hooks, library, options, plugins, pytest_plugin, testing
 from vaurien.config import declared, fault, presets
 from vaurien.config.layers import flag, variable
 from vaurien.control import openapi, v1
@@ -43,7 +43,8 @@ where it came from. Flags take `.`, `_` and `-` for the same, and what is on or 
 _MATCH = """`match.FIELD=PATTERN` says which clients or exchanges are meant; all that are given have to match.
 `match.client` is a network or several, separated by commas; the other fields are those of the
 [protocol](protocols/index.md). A pattern is the text itself, or `exact:…`, `prefix:…`, `glob:…`, `regex:…`. It
-tells upper and lower case apart. An expression may match anywhere, and begins with `(?i)` to take both cases."""
+tells upper and lower case apart. An expression may match anywhere, and begins with `(?i)` to take both cases.
+A field of the response (HTTP's `status`) is for faults that act on responses: for `delay` with `before=false`, say."""
 
 _MORE = """[Time and chance](../explanation/time-and-chance.md) says when dice are thrown and what windows count."""
 
@@ -59,6 +60,26 @@ schedule if it has one. A preset is a file like those that you write; copy it to
 _REPORTS = (report.Report, report.ProxyReport, report.FaultReport, report.Delays, report.FailedStep)
 
 
+_FRAMING = """[Write a protocol](../how-to/write-a-protocol.md) shows how the parts fit together. A generator of a
+`Framer` yields a `Head` when a head is complete, `Step.END` when the message is, and `Step.ASIDE` when what follows
+belongs to no exchange; what it reads, it reads by a `Reader`. What is not the protocol's own is a
+`vaurien.errors.ParseError`.
+
+A `Protocol` has three class attributes: `error_codes`, what `error_reply` takes as *code*; `fields`, the names in
+`Head.fields` that a match may use (one that ends in a dot is a prefix); `response_fields`, those of them that only a
+response has."""
+
+_OF_FRAMING: Mapping[type, tuple[str, ...]] = {
+    framing.Protocol: ("framer", "error_reply", "rewrite"),
+    framing.Framer: ("requests", "responses", "parse_whole", "opaque"),
+    framing.Reader: (
+        *("line", "block", "exactly", "peek", "match"),
+        *("skip", "skip_line", "past", "unread", "until_eof"),
+    ),
+}
+"""What the author of a protocol overrides or calls; the rest is between the framer and the engine."""
+
+
 def pages() -> dict[Path, str]:
     """Every reference page: where it belongs, and its text."""
     found = {
@@ -67,6 +88,7 @@ def pages() -> dict[Path, str]:
         "scenario.md": _scenario(),
         "presets.md": _presets(),
         "hooks.md": _hooks(),
+        "framing.md": _framing(),
         "events.md": _events(),
         "test-kit.md": _test_kit(),
         "library.md": _library(),
@@ -220,6 +242,16 @@ def _hooks() -> str:
     for port in (hooks.Port, hooks.Connection, hooks.Link, hooks.Exchange):
         parts += [f"# {port.__name__}", _prose(port)]
         parts += [_member(port, name) for name in vars(port) if not name.startswith("_")]
+    return "\n\n".join(parts) + "\n"
+
+
+def _framing() -> str:
+    parts = ["# Framing", _prose(framing), _FRAMING]
+    for kind in (framing.Protocol, framing.Framer, framing.Reader):
+        parts += [f"# {kind.__name__}", _prose(kind)]
+        parts += [_called(kind, name) for name in vars(kind) if name in _OF_FRAMING[kind]]
+    for kind in (framing.Head, framing.Reply):
+        parts.append(f"# {kind.__name__}\n\n`{kind.__name__}{_signature(kind)}`\n\n{_prose(kind)}")
     return "\n\n".join(parts) + "\n"
 
 

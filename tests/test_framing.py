@@ -244,7 +244,7 @@ def test_the_end_of_a_lost_connection_ends_its_last_turn() -> None:
 
 
 def test_too_many_waiting_requests_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaurien.framing.WAITING_LIMIT", 3)
+    monkeypatch.setattr("vaurien.framing.framer.WAITING_LIMIT", 3)
     toy = Toy()
     toy.feed(True, b"q 0\n" * 4)
     assert toy.lost == "more than 3 requests wait for their response"
@@ -305,7 +305,7 @@ def test_a_response_is_recognized_only_where_it_does_not_matter_what_it_answers(
 
 
 def test_recognized_requests_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaurien.framing.WAITING_LIMIT", 2)
+    monkeypatch.setattr("vaurien.framing.framer.WAITING_LIMIT", 2)
     framer = Toy()
     assert framer.recognize(True, b"q\n") is not None
     assert framer.recognize(True, b"q\n") is not None

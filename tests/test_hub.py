@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from tests.hubs import ANY, ask, config, connect, ended, refuses, taken
-from tests.running import Echo, read
+from tests.running import PATIENCE, Echo, read
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName
 from vaurien.model import Address, Fault, Mix, Policy
 
@@ -442,7 +442,7 @@ def test_words_on_the_wire_when_disabled(hub, echo):
     async def play(hub):
         proxy = await hub.create(config(backend=echo))
         loop = asyncio.get_running_loop()
-        client = socket.create_connection((proxy.address.host, proxy.address.port), timeout=10)
+        client = socket.create_connection((proxy.address.host, proxy.address.port), timeout=PATIENCE)
         with client:
             client.sendall(b"hello")
             assert await loop.run_in_executor(None, read, client, 5) == b"hello"

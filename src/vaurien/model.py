@@ -87,7 +87,9 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     skip: Annotated[Count, Option("Occasions that pass before the fault begins")] = 0
-    count: Annotated[Count | None, Option("How many occasions are hit at most")] = None
+    count: Annotated[
+        Count | None, Option("How many occasions are hit at most: connections, unless scope says exchange or chunk")
+    ] = None
     every: Annotated[PositiveCount, Option("Only every n-th occasion")] = 1
     seconds: Annotated[Duration | None, Option("How long the fault works")] = None
 

@@ -39,13 +39,14 @@ class Option(msgspec.Struct, frozen=True):
 class Unit(msgspec.Struct, frozen=True, eq=False):
     """How a number is written with a suffix, such as ``500ms``; *factors* maps suffixes to multiples of the base.
 
-    *words* are some that stand for a number.
+    *words* are some that stand for a number; *name* is what the base is called.
     """
 
     expected: str
     factors: Mapping[str, float]
     whole: bool = False
     words: Mapping[str, int] = {}
+    name: str = ""
 
     def parse(self, text: str) -> float | int:
         """The number that *text* stands for, in the base unit. Raises ValueError for anything else."""
@@ -64,17 +65,21 @@ class Unit(msgspec.Struct, frozen=True, eq=False):
 
 # Suffixes of time are those of systemd.time(7) and Go's time.ParseDuration, without the ambiguous ones.
 _TIME = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_SECONDS = Unit("seconds, zero or more, such as 1.5 or 500ms", {"": 1.0, **_TIME})
+_SECONDS = Unit("seconds, zero or more, such as 1.5 or 500ms", {"": 1.0, **_TIME}, name="seconds")
 _MILLISECONDS = Unit(
-    "milliseconds, zero or more, such as 100 or 1.5s", {"": 1.0, **{unit: 1000 * n for unit, n in _TIME.items()}}
+    "milliseconds, zero or more, such as 100 or 1.5s",
+    {"": 1.0, **{unit: 1000 * n for unit, n in _TIME.items()}},
+    name="milliseconds",
 )
 _MICROSECONDS = Unit(
-    "microseconds, zero or more, such as 100 or 2ms", {"": 1.0, **{unit: 1e6 * n for unit, n in _TIME.items()}}
+    "microseconds, zero or more, such as 100 or 2ms",
+    {"": 1.0, **{unit: 1e6 * n for unit, n in _TIME.items()}},
+    name="microseconds",
 )
 # IEC 80000-13 for powers of two, SI for powers of ten.
 _BYTES = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_SIZE = Unit("a number of bytes, zero or more, such as 4096 or 64KiB", _BYTES, whole=True)
-_POSITIVE_SIZE = Unit("a number of bytes, one or more, such as 4096 or 64KiB", _BYTES, whole=True)
+_SIZE = Unit("a number of bytes, zero or more, such as 4096 or 64KiB", _BYTES, whole=True, name="bytes")
+_POSITIVE_SIZE = Unit("a number of bytes, one or more, such as 4096 or 64KiB", _BYTES, whole=True, name="bytes")
 
 Duration = Annotated[float, msgspec.Meta(ge=0, description="seconds"), _SECONDS]
 """Seconds; text may have a suffix: us, ms, s, m, h."""
@@ -117,7 +122,8 @@ class Declaration(msgspec.Struct, frozen=True):
     """One declared option: what every surface needs to offer it, and to convert what it was given.
 
     *kind* is the Python type of a converted value (``bool``, ``int``, ``float``, ``str``, ``list``); *accepts* converts
-    and checks one value, raising ValueError when it does not fit; *expected* is the end of the error message.
+    and checks one value, raising ValueError when it does not fit; *expected* is the end of the error message. *unit* is
+    what a number counts (``seconds``, ``bytes``), or empty.
     """
 
     name: str
@@ -127,6 +133,7 @@ class Declaration(msgspec.Struct, frozen=True):
     expected: str
     accepts: Callable[[object], Any]
     choices: tuple[Any, ...] | None = None
+    unit: str = ""
 
     def convert(self, value: object, *, owner: str = "", source: str | None = None) -> Any:
         """*value* as the declared type. Raises `OptionError` that names the option (*owner* before it) and *source*."""
@@ -156,6 +163,7 @@ def _declaration(field: msgspec.structs.FieldInfo, hint: Any) -> Declaration:
         expected=unit.expected if unit else _expected(base, extras),
         accepts=_converter(hint, _kind(base), unit),
         choices=_choices(base),
+        unit=unit.name if unit else "",
     )
 
 

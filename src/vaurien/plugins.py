@@ -101,7 +101,7 @@ def registered() -> list[tuple[Kind, str, Any]]:
     return [(kind, name, target) for kind, known in _registered.items() for name, target in known.items()]
 
 
-def brought(kind: Kind) -> list[str]:
+def external(kind: Kind) -> list[str]:
     """The names that were registered or installed, sorted; those of the built-in plugins are not among them."""
     return sorted({*_registered[kind], *_entry_points(kind)})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -325,7 +326,7 @@ class Proxy:
             return Protocol(), self._instantiate(plugin, config.protocol_options)
         return protocol_of(config), Transparent(config.protocol, {"buffer": config.bufsize}, self._view)
 
-    def _accepted(self, client: Any, peer: str) -> None:
+    def _accepted(self, client: socket.socket, peer: Any) -> None:
         assert self._service is not None  # noqa: S101 - only a started proxy accepts
         connection = Connection(self._service, client, peer)
         self._service.connections[connection.number] = connection

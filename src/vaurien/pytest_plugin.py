@@ -99,11 +99,13 @@ def vaurien_proxy(request: pytest.FixtureRequest, vaurien: Proxies) -> Proxy:
     returns one.
     """
     from vaurien.errors import VaurienError
+    from vaurien.library.settings import check_keywords
 
     settings = _settings(request)
-    if "backend" not in settings:
-        raise _misuse(request, "it has no backend, which vaurien_proxy needs; expected @pytest.mark.vaurien(backend=…)")
     try:
+        check_keywords(settings)
+        if "backend" not in settings:
+            raise VaurienError("it has no backend, which vaurien_proxy needs; expected @pytest.mark.vaurien(backend=…)")
         return vaurien(_backend(request, settings.pop("backend")), **settings)
     except VaurienError as error:
         raise _misuse(request, str(error)) from None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+
 import pytest
 
-from tests.running import backend, pair, read, running
+from tests.running import PATIENCE, backend, pair, read, running
 from vaurien.behaviors.duplicate_request import DuplicateRequest
 from vaurien.errors import OptionError
 from vaurien.model import Fault
@@ -75,3 +78,49 @@ def test_plain_tcp_is_refused() -> None:
     DuplicateRequest().check(Redis())
     with pytest.raises(OptionError, match="frames messages, not tcp"):
         DuplicateRequest().check(Tcp())
+
+
+ASKED = b"*2\r\n$3\r\nGET\r\n$8\r\n%08d\r\n"
+SAID = b"$8\r\n%08d\r\n"
+
+
+def answer(server: socket.socket, seen: list[int]) -> None:
+    """Answer each request with its own number, and remember it."""
+    size, held = len(ASKED % 0), b""
+    while data := server.recv(1 << 16):
+        held += data
+        whole = len(held) - len(held) % size
+        numbers = [int(held[start - 10 : start - 2]) for start in range(size, whole + 1, size)]
+        held = held[whole:]
+        seen += numbers
+        server.sendall(b"".join(SAID % number for number in numbers))
+
+
+@pytest.mark.parametrize("pipeline", [1, 50])
+def test_added_and_removed_under_load_each_request_is_answered_once(pipeline: int) -> None:
+    """Some are sent twice, one right behind the other; no answer is missing, none comes twice or to another's place."""
+    count, seen = 2000 if pipeline == 1 else 10_000, list[int]()
+    with backend() as listening, running(listening.getsockname(), protocol="redis") as proxy:
+        with pair(proxy, listening) as (client, server):
+            answering = threading.Thread(target=answer, args=(server, seen))
+            asking = threading.Thread(target=ask, args=(client, count, pipeline))
+            answering.start()
+            asking.start()
+            changes = 0
+            while asking.is_alive():
+                proxy.set_policy("", *[FAULT][: changes % 2])
+                changes += 1
+            client.close()
+            answering.join(PATIENCE)
+    once = [number for number, before in zip(seen, [-1, *seen], strict=False) if number != before]
+    assert once == list(range(count))
+    assert count < len(seen) < 2 * count
+    assert changes > 3
+
+
+def ask(client: socket.socket, count: int, pipeline: int) -> None:
+    for first in range(0, count, pipeline):
+        numbers = range(first, first + pipeline)
+        client.sendall(b"".join(ASKED % number for number in numbers))
+        expected = b"".join(SAID % number for number in numbers)
+        assert read(client, len(expected)) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.running import backend, pair, read, running
 from vaurien import options, plugins
 from vaurien.behaviors.error import Error
 from vaurien.errors import OptionError
+from vaurien.framing import Head, Protocol, Reply
 from vaurien.model import Fault
 
 ASKED = {
@@ -42,6 +44,20 @@ def test_it_says_what_it_is_told(protocol: str, values: dict[str, Any], said: by
         with pair(proxy, listening) as (client, _):
             client.sendall(ASKED[protocol])
             assert read(client, len(said)) == said
+
+
+def test_a_message_for_a_protocol_whose_errors_have_no_words_is_refused() -> None:
+    class Terse(Protocol, frozen=True):
+        """Errors are codes alone."""
+
+        error_codes = ("BUSY",)
+
+        def error_reply(self, head: Head, random: Random, code: str | None = None) -> Reply:  # type: ignore[override]
+            return Reply(b"BUSY\n")
+
+    Error(code="BUSY").check(Terse())
+    with pytest.raises(OptionError, match="option message: 'x' is not valid; expected none: errors of this protocol"):
+        Error(message="x").check(Terse())
 
 
 @pytest.mark.parametrize(

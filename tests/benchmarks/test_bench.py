@@ -19,6 +19,7 @@ from benchmarks.report import Report
 from benchmarks.rounds import run
 from benchmarks.rows import ROWS, chosen
 from benchmarks.rows.row import Row, Target, of
+from tests.room import room
 from tests.servers import require
 
 ROOT = Path(__file__).parents[2]
@@ -159,11 +160,12 @@ def test_a_short_round_with_real_programs_has_the_shape_of_a_result(tmp_path):
     pytest.importorskip("uvloop")
     for program in ("redis-server", "redis-benchmark", "nginx", "iperf3", "haproxy", "wrk"):
         require(program)
+    room(17_000)  # HAProxy's, for so many connections as its settings allow
     path = tmp_path / "result.json"
     words = ["-m", "benchmarks", "--quick", "--rounds", "1", "--rows", "redis", "--json", str(path)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100
+        [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=250
     )
     assert done.returncode == 0, done.stderr
     report = Report.parse(path.read_bytes())

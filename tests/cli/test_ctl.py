@@ -253,3 +253,12 @@ def test_help_says_what_exit_statuses_mean(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert f"{ctl.OK} when it is done, {ctl.REFUSED} when the interface refused it" in text
     assert f"{ctl.BAD_INPUT} when the command line is not understood, {ctl.UNREACHABLE} when nobody answers" in text
+
+
+def test_options_of_the_program_may_stand_behind_the_command(served, capsys, monkeypatch):
+    monkeypatch.setenv("VAURIEN_URL", "http://127.0.0.1:1")
+    host = f"127.0.0.1:{served.address.port}"
+    assert ctl.main(["list", "--json", "--host", host]) == ctl.OK
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["first"]
+    assert ctl.main(["fault", "add", "first", "latency", "--host", host, "--json"]) == ctl.OK
+    assert json.loads(capsys.readouterr().out)[0]["name"] == "latency"

@@ -293,7 +293,7 @@ def test_toml_that_is_wrong_is_refused_at_start(tmp_path, monkeypatch, capsys, c
     monkeypatch.setenv("UPSTREAM", "127.0.0.1:9")
     file = tmp_path / "chaos.toml"
     file.write_text(content)
-    assert daemon.main(["-port=0", "-config", str(file)]) == 1
+    assert daemon.run(["-port=0", "-config", str(file)]) == 1
     assert message in capsys.readouterr().err
 
 
@@ -312,6 +312,7 @@ def test_no_secret_is_in_a_log(start, tmp_path):
     said = running.stop()
     assert "s3cret" not in said
     assert "gu3ss" not in said
+    assert said == "", "what clients get wrong is no news"
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
@@ -378,7 +379,7 @@ def test_a_shortage_of_files_does_not_end_the_listener(start):
     ],
 )
 def test_words_and_statuses(capsys, program, flags, status, text):
-    assert daemon.main(flags, program) == status
+    assert daemon.run(flags, program) == status
     captured = capsys.readouterr()
     assert text in (captured.err if status else captured.out)
 

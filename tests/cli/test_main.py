@@ -222,6 +222,7 @@ def test_a_warning_does_not_stop_the_run(capsys):
         ("--qqqqqqqqqqqqqqqqqqqqqqqqqqqqqq", "; options begin with --, and vaurien --help lists them"),
         ("--proxy", "Option '--proxy' requires an argument."),
         ("proxy", "unknown argument 'proxy'; did you mean '--proxy'?"),
+        ("repaly trace.jsonl", "unknown argument 'repaly'; did you mean 'replay'?"),
         ("--sync xyz", "unknown argument 'xyz'; options begin with --, and vaurien --help lists them"),
         ("--sync=3", "Option '--sync' does not take a value."),
         (
@@ -286,6 +287,19 @@ def test_help_has_a_short_form(capsys, command):
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1]
     assert f"or: vaurien {command} " in texts[0]
+
+
+def test_help_says_in_which_unit_a_number_is(capsys):
+    main.main(["--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    for spelling in (
+        "--timeout SECONDS",
+        "--behavior-latency-latency MILLISECONDS",
+        "--behavior-slicer-delay MICROSECONDS",
+        "--behavior-limit-data-bytes BYTES",
+        "--backlog NUMBER",
+    ):
+        assert f" {spelling} " in words
 
 
 def test_help_lists_the_options_of_a_class_named_by_its_path(capsys):

@@ -52,9 +52,10 @@ def load(tmp_path):
 def test_shared_faults_are_everybodys_unless_there_is_one_of_the_name(load):
     made, _ = load()
     cache, db = (proxy.policy.faults for proxy in made.proxies)
-    assert [fault.name for fault in cache] == ["noop", "satellite-latency", "satellite-down", "satellite-up"]
-    assert [fault.name for fault in db] == ["satellite-latency", "satellite-down", "satellite-up", "noop"]
-    assert (cache[0].probability, db[3].probability) == (1.0, 0.5)
+    satellite = ["satellite-accept", "satellite-latency", "satellite-down", "satellite-up"]
+    assert [fault.name for fault in cache] == ["noop", *satellite]
+    assert [fault.name for fault in db] == [*satellite, "noop"]
+    assert (cache[0].probability, db[-1].probability) == (1.0, 0.5)
 
 
 def test_a_step_names_a_proxy_that_there_is(load):

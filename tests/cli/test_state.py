@@ -156,3 +156,33 @@ def test_what_cannot_be_read_is_left_alone(path):
 def test_a_folder_that_there_is_not(tmp_path):
     with pytest.raises(ConfigError, match="cannot be written: No such file or directory"):
         asyncio.run(StateFile(str(tmp_path / "no" / "state.json")).restore(Hub()))
+
+
+def test_a_link_to_the_file_stays_one(path, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(path)
+
+    async def play(hub):
+        await hub.create(config())
+
+    following(link, play)
+    assert link.is_symlink()
+    assert kept(path) == {"a": []}
+
+
+def test_a_device_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="is a device or a pipe; expected a file"):
+        following(tmp_path / "pipe", None)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_what_cannot_be_written_is_told_once(tmp_path, capsys):
+    async def play(hub):
+        state = StateFile(str(tmp_path / "none" / "state.json"))
+        with pytest.raises(ConfigError, match="cannot be written: No such file"):
+            await state.restore(hub)
+        await state.close()
+
+    played(play)
+    assert capsys.readouterr().err == ""

@@ -83,7 +83,7 @@ def test_auto_is_a_worker_for_each_core():
 @pytest.mark.parametrize("count", ["0", "257", "x"])
 def test_a_count_that_is_none_for_the_daemons(capsys, count):
     for program in (daemon.OURS, daemon.TOXIPROXY):
-        assert daemon.main(["-workers", count], program) == daemon.FAILED
+        assert daemon.run(["-workers", count], program) == daemon.FAILED
         assert f"option workers: {count!r} (from -workers) {EXPECTED}" in capsys.readouterr().err
 
 

@@ -305,6 +305,14 @@ def test_a_behavior_that_a_mix_never_runs_is_told():
     )
 
 
+def test_a_count_of_connections_is_told_where_exchanges_may_be_meant():
+    told = load(typed(fault=("error count=1", "delay name=slow count=2 scope=exchange", "reset_peer count=3")), {})
+    [warning] = told.warnings
+    assert warning == (
+        "fault 'error': count=1 counts connections, each hit in all its exchanges; scope=exchange counts exchanges"
+    )
+
+
 def test_sync_is_accepted_and_said_to_do_nothing():
     assert load(typed(sync="yes"), {}).warnings == (
         "--sync: sync has no effect; connections never wait for each other",

@@ -14,6 +14,7 @@ import time
 import pytest
 
 from tests.control.conftest import serving
+from tests.hubs import COUNTS
 from tests.running import PATIENCE, backend, pour, read, read_all, reset, until
 from vaurien.control import toxiproxy
 
@@ -151,26 +152,24 @@ def test_7_a_black_hole_stops_no_client(api, echo):
         stack.enter_context(greeted(api, "q"))
 
 
-def served_pattern(seed, echo):
-    """Which of twenty connections a toxic of toxicity 0.5 hits."""
-    with serving(lambda hub: toxiproxy.router(hub, seed=seed)) as api:
+def drawn(seed, echo, workers):
+    """Of forty connections, by their numbers, which a toxic of toxicity 0.5 hits."""
+    with serving(lambda hub: toxiproxy.router(hub, seed=seed), workers=workers) as api, contextlib.ExitStack() as stack:
         api.proxy(echo)
-        add(api, "limit_data", toxicity=0.5)
-        pattern = []
-        for _ in range(20):
-            with api.connect() as client:
-                client.sendall(b"x")
-                try:
-                    pattern.append(client.recv(1))
-                except ConnectionResetError:
-                    pattern.append(b"")
-    return pattern
+        add(api, "noop", toxicity=0.5)
+        for _ in range(40):
+            stack.enter_context(greeted(api))
+        return {one.number: bool(one.faults) for one in api.connections()}
 
 
-def test_9_the_seed_makes_chance_repeatable(echo):
-    first = served_pattern("7", echo)
-    assert served_pattern("7", echo) == first
-    assert served_pattern("8", echo) != first
+@pytest.mark.parametrize("workers", COUNTS)
+def test_9_the_seed_makes_chance_repeatable(echo, workers):
+    """A connection's number decides; which client has which is the system's choice where there are several workers."""
+    first, again, other = (drawn(seed, echo, workers) for seed in ("7", "7", "8"))
+    alike, differing = first.keys() & again.keys(), first.keys() & other.keys()
+    assert {first[number] for number in alike} == {True, False}
+    assert {number: first[number] for number in alike} == {number: again[number] for number in alike}
+    assert {number: first[number] for number in differing} != {number: other[number] for number in differing}
 
 
 def test_9_toxicity_is_not_rolled_again_when_a_neighbour_changes(api, echo):

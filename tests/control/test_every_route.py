@@ -209,17 +209,12 @@ def test_a_body_of_ten_megabytes_is_not_waited_for(served, refused, one):
 
 
 @pytest.mark.parametrize("one", CHANGING, ids=str)
-def test_ten_megabytes_without_a_length_are_not_read(served, refused, one):
-    """Not those of a client that goes on after the answer either, which it may not see then."""
+def test_ten_megabytes_without_a_length_are_refused_to_who_goes_on_sending(served, one):
     connection = http.client.HTTPConnection("127.0.0.1", served.address.port, PATIENCE)
     with contextlib.closing(connection):
         chunks = iter([b"x" * 2**16] * 160)
-        with contextlib.suppress(ConnectionError):
-            connection.request(one.method, one.path, chunks, {"Transfer-Encoding": "chunked"}, encode_chunked=True)
-            response = connection.getresponse()
-            assert response.status == 413
-            response.read()
-        assert next(chunks, None) is not None, "all of it was taken"
+        connection.request(one.method, one.path, chunks, {"Transfer-Encoding": "chunked"}, encode_chunked=True)
+        assert connection.getresponse().status == 413
     assert served.ask("GET", "/api/v1/proxies/proxy/faults/fault").status == 200
 
 

@@ -107,3 +107,50 @@ def test_an_idle_connection_is_kept_between_requests(begin):
         assert answered(client) == b"200"
         client.sendall(WHOLE)
     assert answered(client) == b"200"
+
+
+@pytest.mark.parametrize("method_and_path", ["POST /api/v1/proxies", "POST /populate", "PUT /behavior", "PATCH /nope"])
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
+def test_who_writes_ten_megabytes_and_then_reads_learns_that_it_was_too_much(served, method_and_path, more):
+    head = f"{method_and_path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n{more}\r\n"
+    with socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as one:
+        one.sendall(head.encode() + bytes(10_000_000))
+        assert read_all(one).startswith(b"HTTP/1.1 413 ")
+    assert served.get("/api/v1/proxies") == {"proxies": []}
+
+
+def test_so_does_who_writes_what_is_no_request(served):
+    with socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as one:
+        one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 10_000_000)
+        assert read_all(one).startswith(b"HTTP/1.1 400 ")
+
+
+def test_what_is_too_much_does_not_come_for_ever(begin):
+    drip(begin(b"POST /populate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n"), b"x")
+
+
+def test_an_interface_that_stops_does_not_wait_for_it():
+    with interface() as served, socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as one:
+        one.sendall(b"POST /populate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n")
+        assert one.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+def test_who_says_nothing_makes_room_for_others(served, monkeypatch):
+    monkeypatch.setattr(request_timeout, "MOST", 4)
+    with contextlib.ExitStack() as stack:
+
+        def connect():
+            return stack.enter_context(socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE))
+
+        follower = connect()
+        follower.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert follower.recv(9) == b"HTTP/1.1 "
+        silent = [connect() for _ in range(7)]
+        for one in silent[:4]:
+            assert one.recv(1) == b""
+        for one in silent[4:]:
+            one.sendall(WHOLE)
+            assert answered(one) == b"200"
+        follower.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            assert follower.recv(4096)

@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from tests.control.conftest import page, serving, where
+from tests.hubs import COUNTS
 from tests.running import PATIENCE, read
 from vaurien.control import responses, toxiproxy
 from vaurien.model import Fault, Scope
@@ -159,8 +160,9 @@ def test_version(api):
     assert answer.headers["content-type"] == "application/json;charset=utf-8"
 
 
-def test_metrics_with_a_flag():
-    with serving(lambda hub: toxiproxy.router(hub, metrics=page(b"figures\n"))) as api:
+@pytest.mark.parametrize("workers", COUNTS)
+def test_metrics_with_a_flag(workers):
+    with serving(lambda hub: toxiproxy.router(hub, metrics=page(b"figures\n")), workers=workers) as api:
         answer = api("GET", "/metrics")
         assert (answer.status, answer.body) == (200, b"figures\n")
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")

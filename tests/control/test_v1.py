@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import socket
 
@@ -7,10 +8,11 @@ import msgspec
 import pytest
 
 from tests.control.interface import interface
+from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo, until
 from vaurien import __version__, plugins
 from vaurien.control import wire
-from vaurien.model import Fault, ProxyConfig
+from vaurien.model import Address, Fault, ProxyConfig
 
 
 @pytest.fixture
@@ -162,8 +164,9 @@ def test_a_change_that_cannot_be(served, patch, pointer, words):
     assert served.get("/api/v1/proxies/web") == before
 
 
-def test_a_proxy_has_the_seed_of_the_program_unless_it_is_given_one():
-    with interface(seed="12345") as served:
+@pytest.mark.parametrize("workers", COUNTS)
+def test_a_proxy_has_the_seed_of_the_program_unless_it_is_given_one(workers):
+    with interface(seed="12345", workers=workers) as served:
         assert served.proxy("a")["seed"] == "12345"
         assert served.proxy("b", seed="7")["seed"] == "7"
         body = {"proxies": [{"name": "c", "backend": "h:1"}]}
@@ -172,6 +175,20 @@ def test_a_proxy_has_the_seed_of_the_program_unless_it_is_given_one():
 
 def test_a_proxy_that_does_not_run_yet(served):
     assert served.proxy("later", enabled=False)["enabled"] is False
+
+
+def test_a_list_is_asked_for_while_proxies_come(served):
+    async def come():
+        for number in range(30):
+            config = ProxyConfig(name=f"p{number}", listen=Address("127.0.0.1"), backend=Address("h", 1))
+            await served.hub.create(config)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        change = pool.submit(served.run, come())
+        while not change.done():
+            names = [one["name"] for one in served.get("/api/v1/proxies")["proxies"]]
+            assert names == [f"p{number}" for number in range(len(names))]
+        change.result()
 
 
 def test_a_mix_as_text_and_as_shares(served):

@@ -65,7 +65,7 @@ def folder(page, tmp_path, request):
 def run(command, folder):
     path = os.pathsep.join([str(ROOT / "src"), str(folder)])
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=60
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

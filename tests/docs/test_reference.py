@@ -46,6 +46,21 @@ def test_links_between_pages_lead_somewhere(page):
     assert [target for target in links(page) if not target.exists()] == []
 
 
+def anchors(page):
+    """The places in *page* that a link may name, as GitHub calls them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    titles = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title) for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)]
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_into_pages_name_a_place_in_them(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    places = re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", text)
+    missing = [(to, place) for to, place in places if place not in anchors((page.parent / to) if to else page)]
+    assert missing == []
+
+
 def test_every_page_can_be_reached_from_the_index():
     reached, new = set(), {ROOT / "docs" / "index.md"}
     while new:

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from tests.originals import IDLE, Forward, ask
+from tests.classic_plugins import IDLE, Forward, ask
 from tests.running import PATIENCE, backend, pair, read, reset, running
 from vaurien import events, plugins
 from vaurien.behaviors.dummy import Dummy

@@ -76,6 +76,24 @@ def test_a_fault_that_is_drawn_after_a_change_acts_on_live_connections() -> None
             assert read_all(server) == b"undi"
 
 
+@pytest.mark.parametrize("stream", Stream)
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_a_connection_that_the_dice_have_spared_has_no_chain(stream: Stream, probability: float) -> None:
+    passes = fault("tests.plugins.Passes", probability=probability, stream=stream)
+    with backend() as listening, running(listening.getsockname(), "", passes) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"up")
+            assert read(server, 2) == b"up"
+            server.sendall(b"down")
+            assert read(client, 4) == b"down"
+
+            def look() -> list[bool]:
+                assert proxy.proxy._service is not None
+                return [one._chains is not None for one in proxy.proxy._service.connections.values()]
+
+            assert proxy.call(look) == [probability > 0]
+
+
 def test_bytes_that_wait_meet_the_new_options() -> None:
     with backend() as listening, running(listening.getsockname(), "", fault("tests.plugins.Slow")) as proxy:
         with pair(proxy, listening) as (client, server):

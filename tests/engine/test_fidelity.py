@@ -179,8 +179,8 @@ def test_a_black_hole_does_not_delay_other_clients(faults: tuple[Fault, ...]) ->
 
 
 def test_a_black_hole_is_a_reset_after_the_time_out(faults: tuple[Fault, ...]) -> None:
-    with _black_hole() as hole, running(hole, "", *faults, timeout=0.2) as proxy, proxy.connect() as stuck:
-        with pytest.raises(ConnectionResetError):
+    with _black_hole() as hole, running(hole, "", *faults, timeout=0.2) as proxy:
+        with pytest.raises(ConnectionResetError), proxy.connect() as stuck:
             stuck.recv(1)
         assert "no answer within 0.2 s" in proxy.events.wait(Failed)[0].error
 
@@ -251,7 +251,7 @@ def test_a_name_that_does_not_resolve_is_a_reset(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with running(Address("no-such-host.invalid", 1)) as proxy:
-        with proxy.connect() as client, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), proxy.connect() as client:  # it may come before connect returns
             client.recv(1)
         assert "no-such-host.invalid" in proxy.events.wait(Failed)[0].error
 
@@ -295,3 +295,14 @@ def test_a_port_in_use_is_named() -> None:
         with pytest.raises(BindError, match=rf"cannot listen on {host}:{port}: Address already in use"):
             with running((host, port), listen=f"{host}:{port}"):
                 pass
+
+
+def test_a_byte_of_urgent_data_is_left_out_and_the_stream_is_whole(faults: tuple[Fault, ...]) -> None:
+    with backend() as listening, running(listening.getsockname(), "", *faults) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"be")
+            assert read(server, 2) == b"be"
+            client.send(b"!", socket.MSG_OOB)
+            client.sendall(b"hind")
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(server) == b"hind"

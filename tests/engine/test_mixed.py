@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from tests.originals import IDLE, ask
+from tests.classic_plugins import IDLE, ask
 from tests.plugins import Broken, Late, Resets
 from tests.running import backend, pair, read, running
 from vaurien import events, plugins

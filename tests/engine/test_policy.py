@@ -70,6 +70,14 @@ def test_match_on_the_response_acts_on_the_response() -> None:
                 assert read(client, len(answer)) == expected
 
 
+@pytest.mark.parametrize("behavior", ["http_status", "hang", "blackout", "duplicate_request"])
+def test_match_on_the_response_is_refused_where_there_is_none_yet(behavior: str) -> None:
+    with backend() as listening:
+        with pytest.raises(OptionError, match=f"no field of the response: '{behavior}' acts before there is one"):
+            with running(listening.getsockname(), "", fault(behavior, match={"status": "503"}), protocol="http"):
+                pass
+
+
 def test_a_header_is_matched_by_its_name_in_any_case() -> None:
     slow = fault(match={"header.X-Slow": "yes"})
     with backend() as listening, running(listening.getsockname(), "", slow, protocol="http") as proxy:

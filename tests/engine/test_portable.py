@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.originals import ask
+from tests.classic_plugins import ask
 from tests.running import backend, pair, read, read_all, running
 from vaurien import events
 from vaurien.classic import sockets

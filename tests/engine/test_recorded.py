@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.originals import Forward
+from tests.classic_plugins import Forward
 from tests.running import backend, pair, read, running
 from vaurien import plugins
 from vaurien.engine.recorded import Recorded

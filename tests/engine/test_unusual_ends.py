@@ -38,7 +38,7 @@ def _connections(proxy):
 
 def test_a_socket_of_another_backend_is_not_kept_for_the_next_client() -> None:
     with backend() as first, backend() as second, contextlib.ExitStack() as kept:
-        elsewhere = Fault(name="e", behavior="tests.rude.Elsewhere", options={"port": second.getsockname()[1]})
+        elsewhere = Fault(name="e", behavior="tests.misbehaving.Elsewhere", options={"port": second.getsockname()[1]})
         options = {"protocol": "http", "protocol_options": {"reuse_socket": True}}
         with running(first.getsockname(), "", elsewhere, **options) as proxy:
             _ask(proxy, second, kept)

@@ -72,7 +72,7 @@ def run(
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=250,
         )
         assert done.returncode in (0, 1), done.stdout + done.stderr
         return outcomes(report)
@@ -89,10 +89,23 @@ def outcomes(report: Path) -> Outcomes:
     return found
 
 
+def again(run: Callable[[], Outcomes], kept: Callable[[str, Outcomes], bool]) -> Outcomes:
+    """What comes of the recipes: their clients have the time-outs of users, who are not alone on a machine either.
+
+    A recipe of which *kept* is false gets another chance, and a third one.
+    """
+    found = run()
+    for _ in range(2):
+        if all(kept(recipe, found) for recipe in RECIPES):
+            break
+        found |= {recipe: said for recipe, said in run().items() if not kept(recipe, found)}
+    return found
+
+
 @pytest.fixture(scope="module")
 def as_given(run: Callable[..., Outcomes]) -> Outcomes:
     """What a user sees in a clone of this repository."""
-    return run(EXAMPLES.parent, "examples/")
+    return again(lambda: run(EXAMPLES.parent, "examples/"), is_green)
 
 
 @pytest.fixture(scope="module")
@@ -101,28 +114,43 @@ def for_real(run: Callable[..., Outcomes], tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("elsewhere")
     for recipe in EXAMPLES.glob("test_*.py"):
         shutil.copy(recipe, folder)
-    return run(folder, "--runxfail")
+    return again(lambda: run(folder, "--runxfail"), lambda recipe, found: not surprises(recipe, found))
 
 
 RECIPES = sorted(path.stem for path in EXAMPLES.glob("test_*.py"))
 
 
+def is_green(recipe: str, found: Outcomes) -> bool:
+    """Whether the naive clients of a recipe fail as expected, and everything else passes."""
+    seen = {name: outcome for name, (outcome, _) in found[recipe].items()}
+    skipped = {name for name, outcome in seen.items() if outcome == "skipped"}
+    return set(seen.values()) == {"passed", "skipped"} and skipped == set(NAIVE[recipe])
+
+
+def surprises(recipe: str, found: Outcomes) -> dict[str, tuple[str, str]]:
+    """What did not fail for the reason it should, or did not pass."""
+    naive = NAIVE[recipe]
+
+    def expected(name: str, outcome: str, message: str) -> bool:
+        if name in naive:
+            return outcome == "failure" and re.search(naive[name], message, re.DOTALL) is not None
+        return (outcome, message) == ("passed", "")
+
+    return {name: said for name, said in found[recipe].items() if not expected(name, *said)}
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_naive_client_fails_for_the_reason_it_should(for_real: Outcomes, recipe: str) -> None:
-    for name, expected in NAIVE[recipe].items():
-        outcome, message = for_real[recipe][name]
-        assert outcome == "failure"
-        assert re.search(expected, message, re.DOTALL), message
+    assert set(NAIVE[recipe]) <= set(for_real[recipe])
+    assert not {name: said for name, said in surprises(recipe, for_real).items() if name in NAIVE[recipe]}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_hardened_client_passes(for_real: Outcomes, recipe: str) -> None:
-    hardened = {name: said for name, said in for_real[recipe].items() if name not in NAIVE[recipe]}
-    assert hardened
-    assert set(hardened.values()) == {("passed", "")}
+    assert set(for_real[recipe]) - set(NAIVE[recipe])
+    assert not {name: said for name, said in surprises(recipe, for_real).items() if name not in NAIVE[recipe]}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_user_who_runs_it_sees_no_failure(as_given: Outcomes, recipe: str) -> None:
-    assert {outcome for outcome, _ in as_given[recipe].values()} == {"passed", "skipped"}
-    assert {name for name, (outcome, _) in as_given[recipe].items() if outcome == "skipped"} == set(NAIVE[recipe])
+    assert is_green(recipe, as_given), as_given[recipe]

@@ -9,7 +9,7 @@ import re
 import socket
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -50,13 +50,21 @@ def test_wrk_against_nginx(lane: list[str], nginx_server: Server) -> None:
             assert "Non-2xx" not in output
 
 
-def test_curl_of_a_large_file(lane: list[str], nginx_server: Server, tmp_path: Path) -> None:
-    size = 2**30
+@pytest.fixture(scope="module")
+def large(nginx_server: Server) -> Iterator[str]:
+    """The digest of the server's ``/1GiB``."""
+    digest = hashlib.sha256()
     source = nginx_server.folder / "www" / "1GiB"
-    if not source.exists():
-        with open(source, "wb") as file:
-            for _ in range(size // 2**24):
-                file.write(os.urandom(2**16) * 2**8)
+    with open(source, "wb") as file:
+        for _ in range(2**30 // 2**24):
+            part = os.urandom(2**16) * 2**8
+            file.write(part)
+            digest.update(part)
+    yield digest.hexdigest()
+    source.unlink()
+
+
+def test_curl_of_a_large_file(lane: list[str], nginx_server: Server, large: str) -> None:
     digest = hashlib.sha256()
     with vaurien(nginx_server.address, *lane) as proxy:
         command = [require("curl"), "--silent", "--show-error", "--fail", f"http://{proxy.address}/1GiB"]
@@ -65,8 +73,7 @@ def test_curl_of_a_large_file(lane: list[str], nginx_server: Server, tmp_path: P
             while chunk := curl.stdout.read(1 << 20):
                 digest.update(chunk)
         assert curl.returncode == 0
-    with open(source, "rb") as file:
-        assert digest.hexdigest() == hashlib.file_digest(file, "sha256").hexdigest()
+    assert digest.hexdigest() == large
 
 
 def test_iperf3_in_both_directions(lane: list[str]) -> None:

@@ -143,3 +143,8 @@ class TestFaults:
         with pytest.raises((UnknownName, OptionError)) as raised:
             self.read("latency", **fields)
         assert str(raised.value).startswith(text)
+
+
+@pytest.mark.parametrize("kind", [vaurien.Proxy, vaurien.AsyncProxy])
+def test_help_names_every_setting(kind):
+    assert {name for name in Settings.__annotations__ if f"*{name}*" not in kind.__doc__} == set()

@@ -147,6 +147,10 @@ class TestTheMarker:
         ("marker", "text"),
         [
             ("", "@pytest.mark.vaurien: it has no backend, which vaurien_proxy needs; expected @pytest.mark."),
+            (
+                "@pytest.mark.vaurien(bakend='127.0.0.1:1')",
+                "@pytest.mark.vaurien: unknown argument of Proxy 'bakend'; did you mean 'backend'?",
+            ),
             ("@pytest.mark.vaurien(faults=['hang'])", "@pytest.mark.vaurien: it has no backend, which vaurien_proxy"),
             ("@pytest.mark.vaurien('a:1')", "@pytest.mark.vaurien: 'a:1' has no name; expected keywords, such as"),
             (
@@ -285,7 +289,7 @@ class TestWithOthers:
         backend = "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n" if plugin == "anyio" else ""
         result = suite(ASYNC.replace("{plugin}", plugin) + backend, plugins=[module])
         result.assert_outcomes(passed=1, failed=1)
-        assert told(result)[0].endswith("1 connections: latency hit 2 times")
+        assert told(result)[0].endswith("1 connection: latency hit 2 times")
 
     def test_under_trio(self, suite):
         pytest.importorskip("trio")
@@ -336,5 +340,5 @@ class TestWithOthers:
 
 def failures(result):
     """The tests that failed, and what hit them."""
-    found = re.findall(r"connections: (.*)\nrepeat it with: pytest (\S+)", str(result.stdout))
+    found = re.findall(r"connections?: (.*)\nrepeat it with: pytest (\S+)", str(result.stdout))
     return sorted((name, what) for what, name in found)

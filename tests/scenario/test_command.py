@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.running import PATIENCE
 from vaurien.errors import VaurienError
 from vaurien.scenario import command
 
@@ -58,6 +59,6 @@ def test_it_does_not_outlive_us(tmp_path):
     path = str(tmp_path / "pid")
     waits = f"import os, time; open({path + '.new'!r}, 'w').write(str(os.getpid())); "
     waits += f"os.rename({path + '.new'!r}, {path!r}); time.sleep(60)"
-    asyncio.run(asyncio.wait_for(cancelled(), 20))
+    asyncio.run(asyncio.wait_for(cancelled(), PATIENCE))
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)

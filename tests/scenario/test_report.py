@@ -97,7 +97,7 @@ def test_junit_is_for_build_servers(made, status, failures):
     command, latency, cut, *_ = suite.findall("testcase")
     assert command.get("name") == "pytest -k 'a & b'"
     assert [failure.get("message") for failure in command] == (["ended with status 3"] if status else [])
-    assert latency.findtext("system-out") == "1 hits on 1 connections, 1 delays of 0.100 s"
+    assert latency.findtext("system-out") == "hits: 1, on connections: 1, late by 0.100 s in total"
     assert cut.get("name") == "reset_peer name=cut match.path='a|<b>'"
     assert cut.find("skipped").get("message") == "never acted"
 

@@ -360,7 +360,7 @@ class Undeclared(Lines):
         return Head(True, {"word": "get"}, answered=head.answered, self_contained=True)
 
 
-@broken("Unfinished: the error by chance for b'get a.n' is .*: not 1 whole response, but 0 heads and 0 ends")
+@broken("Unfinished: the error by chance for b'get a.n' is .*: heads 0, ends 0; expected one whole response")
 class Unfinished(Right, frozen=True):
     """An error without its end."""
 
@@ -376,7 +376,7 @@ class Foreign(Right, frozen=True):
         return Reply(b"HTTP/1.1 503 No\n")
 
 
-@broken("Talkative: the error by chance for b'mute c.n' is b'err busy.n': not 0 whole response, but 1 heads")
+@broken("Talkative: the error by chance for b'mute c.n' is b'err busy.n': heads 1, ends 1; expected no response")
 class Talkative(Right, frozen=True):
     """Answers where nobody waits."""
 

@@ -127,7 +127,7 @@ class _Player:
             Traffic(),
         )
         self.client, self.server = Peer(self.clock), Peer(self.clock)
-        self.connection = OneConnection(self.service, self.client.proxys, "192.0.2.1:49152")
+        self.connection = OneConnection(self.service, self.client.proxys, ("192.0.2.1", 49152))
         self.connection.waiting = self.server.proxys
         self.service.connections[1] = self.connection
 

@@ -292,7 +292,7 @@ class Upper(Behavior, frozen=True):
         (Blocks, "not `async def`"),
         (Swallows, "was removed, and the backend got"),
         (Remembers, "same twice"),
-        (Forgets, "forgets"),
+        (Forgets, r"does not go on where it was .* belongs into `link.state`"),
         (Stubborn, "still waits"),
     ],
 )

@@ -16,7 +16,7 @@ from vaurien import events, hooks, plugins
 from vaurien.engine.traffic import Figures
 from vaurien.errors import OptionError, PluginError, UnknownName
 from vaurien.model import Address, Fault, Policy, Window
-from vaurien.workers import messages
+from vaurien.workers import messages, process
 from vaurien.workers.proxy import ORDINAL_GAP
 
 COUNT = 3
@@ -331,3 +331,28 @@ def test_a_proxy_changes_while_it_is_shut(workers):
                 await end(1)
 
     workers.run(play)
+
+
+def test_one_that_hangs_is_ended_and_nobody_waits_for_it_for_ever(workers, told, echo, monkeypatch):
+    monkeypatch.setattr(process, "ANSWER_TIMEOUT", 2.0)
+
+    async def play(hub):
+        proxy = await hub.create(config("hangs", backend=echo))
+        streams, found = await several(proxy)
+        hanging = workers.pool.process(1).pid
+        os.kill(hanging, signal.SIGSTOP)
+        await hub.add_fault("hangs", Fault("noop", "noop"))
+        assert len(await proxy.connections()) == (await proxy.figures()).open == len(found) - found.count(1)
+        for one, index in zip(streams, found, strict=True):
+            await (ended(one) if index == 1 else ask(one))
+        await fact(lambda: replaced(hanging))
+        later, again = await several(proxy)
+        assert {1} <= set(again)
+        await leave(streams + later)
+
+    async def replaced(pid):
+        return workers.pool.process(1).pid != pid
+
+    workers.run(play)
+    [death] = [event for event in told.of(events.WorkerDied) if event.proxy == "hangs"]
+    assert (death.worker, death.reason) == (2, "it did not answer within 2 seconds")

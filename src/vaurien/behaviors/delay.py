@@ -15,7 +15,7 @@ class Delay(Behavior, frozen=True):
     it in time, and its answer waits in the proxy. Requests that the client pipelines wait in line.
     """
 
-    sleep: Annotated[Duration, Option("How long to wait, in seconds")] = 1.0
+    sleep: Annotated[Duration, Option("How long to wait")] = 1.0
     before: Annotated[bool, Option("Wait before the request reaches the backend, otherwise before the response")] = True
 
     async def on_request(self, exchange: Exchange) -> None:

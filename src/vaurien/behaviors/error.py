@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -31,6 +32,9 @@ class Error(Behavior, frozen=True):
     stays usable where the protocol allows. A protocol without a language of errors (tcp) answers 1000 random bytes.
     *code* says which error it is, for http *status* too, and *message* what it says instead of its usual words.
 
+    A greeting, which a server of smtp or mysql sends by itself, is no answer: a client meets the error at its first
+    request. To fail before that is for ``blackout`` or ``refuse``.
+
     With *inject* the backend is asked, and 100 random bytes appear in the middle of the first part of its answer.
     """
 
@@ -54,6 +58,8 @@ class Error(Behavior, frozen=True):
             raise OptionError(f"{_OPTION} status", self.status, "none: a status is for proxies whose protocol is http")
         if self.message is not None and not protocol.error_codes:
             raise OptionError(f"{_OPTION} message", self.message, none)
+        if self.message is not None and not _has_words(protocol):
+            raise OptionError(f"{_OPTION} message", self.message, "none: errors of this protocol have no words")
         if self._code is not None and self._code not in protocol.error_codes:
             option, value = ("status", self.status) if self.code is None else ("code", self.code)
             codes = ", ".join(protocol.error_codes) or none
@@ -77,3 +83,12 @@ class Error(Behavior, frozen=True):
     def _warm(self, exchange: Exchange) -> bool:
         """Whether enough exchanges have passed on this proxy."""
         return exchange.shared_number(self, one_more) > self.warmup
+
+
+def _has_words(protocol: Protocol) -> bool:
+    """Whether its errors can say something else: one that was written before they could takes no message."""
+    try:
+        inspect.signature(protocol.error_reply).bind("head", "random", "code", "message")
+    except TypeError:
+        return False
+    return True

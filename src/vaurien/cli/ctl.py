@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -31,7 +31,7 @@ _EXAMPLES = examples(
     "vaurienctl create redis --listen localhost:6380 --backend localhost:6379 --protocol redis",
     "vaurienctl fault add redis latency latency=200ms",
     "vaurienctl set-behavior delay sleep=2",
-    "vaurienctl --json list | jq '.[].name'",
+    "vaurienctl list --json | jq '.[].name'",
     "vaurienctl --host unix:/run/vaurien.sock events --proxy redis",
     "vaurienctl config > kept.json && vaurienctl config kept.json",
 )
@@ -61,23 +61,10 @@ def command(context: click.Context, host: str | None, token_file: Any, as_json: 
     context.obj = Control(url, token_file.read().strip() if token_file else None, as_json)
 
 
-def _host(context: click.Context, _: click.Parameter, url: str | None) -> None:
-    """``--host`` behind a command's name, where the original had it."""
-    if url is not None:
-        context.obj.url = url
-
-
-def _also_host(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--host", metavar="URL", callback=_host, expose_value=False, help="Where the interface is.")(
-        function
-    )
-
-
 # The original's three.
 
 
 @command.command("list-behaviors")
-@_also_host
 @pass_control
 def list_behaviors(control: Control) -> None:
     """List the behaviors of the first proxy."""
@@ -86,7 +73,6 @@ def list_behaviors(control: Control) -> None:
 
 
 @command.command("get-behavior")
-@_also_host
 @pass_control
 def get_behavior(control: Control) -> None:
     """Show how the first proxy behaves."""
@@ -96,7 +82,6 @@ def get_behavior(control: Control) -> None:
 @command.command("set-behavior")
 @click.argument("name")
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
-@_also_host
 @pass_control
 def set_behavior(control: Control, name: str, options: tuple[str, ...]) -> None:
     """Have the first proxy behave as NAME says."""

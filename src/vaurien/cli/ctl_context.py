@@ -15,7 +15,13 @@ from vaurien.client import Client, at
 
 
 class Commands(click.Group):
-    """A group that knows the nearest of its commands."""
+    """A group that knows the nearest of its commands, whose options may also stand behind a command's name."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add *cmd*, with ``--host`` and ``--json``."""
+        if not isinstance(cmd, click.Group):
+            cmd.params += [_host_option(), _json_option()]
+        super().add_command(cmd, name)
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]
@@ -32,6 +38,21 @@ class Commands(click.Group):
 Commands.group_class = Commands
 
 
+def _host_option() -> click.Option:
+    def use(context: click.Context, _: click.Parameter, url: str | None) -> None:
+        if url is not None:
+            context.obj.url = url
+
+    return click.Option(["--host"], metavar="URL", callback=use, expose_value=False, help="Where the interface is.")
+
+
+def _json_option() -> click.Option:
+    def use(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+        context.obj.as_json |= wanted
+
+    return click.Option(["--json"], is_flag=True, callback=use, expose_value=False, help="Print the answer as JSON.")
+
+
 def examples(*lines: str) -> str:
     """The end of a help text: command lines, each as it is typed."""
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
@@ -41,7 +62,7 @@ class Control:
     """Where to ask, and how answers are printed."""
 
     def __init__(self, url: str, token: str | None, as_json: bool) -> None:
-        self.url, self._token, self._as_json = url, token, as_json
+        self.url, self._token, self.as_json = url, token, as_json
 
     @property
     def client(self) -> Client:
@@ -53,7 +74,7 @@ class Control:
 
     def show(self, answer: Any, *names: str) -> None:
         """Print *answer*, an object or a list of them; of each the fields *names*."""
-        if self._as_json:
+        if self.as_json:
             click.echo(json.dumps(answer, indent=2))
         elif isinstance(answer, list):
             click.echo(columns.rows(answer, names, sys.stdout.isatty()), nl=False)

@@ -67,10 +67,15 @@ OK, FAILED, BAD_INPUT = 0, 1, 2
 
 def toxiproxy_server() -> int:
     """The program ``toxiproxy-server``."""
-    return main(sys.argv[1:], TOXIPROXY)
+    return run(sys.argv[1:], TOXIPROXY)
 
 
-def main(arguments: Sequence[str], program: str = OURS) -> int:
+def main(arguments: Sequence[str], _variables: Mapping[str, str]) -> int:
+    """Run ``vaurien serve`` with *arguments*, those behind ``serve``; returns the exit status."""
+    return run(arguments)
+
+
+def run(arguments: Sequence[str], program: str = OURS) -> int:
     """Run *program* with *arguments* until a signal ends it; returns its exit status."""
     flags = FLAGS if program == TOXIPROXY else OUR_FLAGS
     try:

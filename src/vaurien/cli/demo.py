@@ -41,7 +41,7 @@ class Outcome(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class Witness:
+class HitObserver:
     """An observer that remembers which behavior was drawn for which request."""
 
     def __init__(self) -> None:
@@ -138,15 +138,15 @@ def ask(address: Address, requests: int) -> list[Outcome]:
 
 async def ask_through_proxy(target: Address, requests: int, delay: float) -> dict[str, list[Outcome]]:
     """What became of *requests* requests through a proxy in front of *target*, by the behavior that hit them."""
-    witness = Witness()
-    proxy = Proxy(configuration(target, delay), observers=[witness])
+    observer = HitObserver()
+    proxy = Proxy(configuration(target, delay), observers=[observer])
     await proxy.start()
     try:
         outcomes = await asyncio.to_thread(ask, proxy.address, requests)
     finally:
         await proxy.stop()
     names = ["nothing", *(share.behavior for share in MIX.shares)]
-    return {name: [outcome for outcome in outcomes if witness.hit(outcome) == name] for name in names}
+    return {name: [outcome for outcome in outcomes if observer.hit(outcome) == name] for name in names}
 
 
 def configuration(target: Address, delay: float) -> ProxyConfig:

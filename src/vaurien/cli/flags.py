@@ -76,7 +76,7 @@ def parse(arguments: Sequence[str], flags: Sequence[Flag], *, others: bool = Fal
     command = click.Command("vaurien", settings, params=list(flags), add_help_option=False)
     context = command.make_context("vaurien", list(arguments))
     if context.args and not others:
-        raise _unknown("argument", context.args[0], [made.opts[0] for made in flags])
+        raise unknown_argument(context.args[0], flags)
     values = {made.key: (made, context.params.get(made.name or "")) for made in flags}
     return {key: made.given(value) for key, (made, value) in values.items() if value not in (None, ())}
 
@@ -85,6 +85,11 @@ def unknown(typed: str, catalogue: Catalogue) -> VaurienError:
     """The error for a flag that does not exist, with the nearest of all that do."""
     known = [spelling for made in [*own(), *_made(catalogue.usable())] for spelling in made.opts]
     return _unknown("option", typed, known)
+
+
+def unknown_argument(typed: str, flags: Iterable[Flag], others: Iterable[str] = ()) -> VaurienError:
+    """The error for a word that belongs to no flag, with the nearest of *flags*, and of *others*."""
+    return _unknown("argument", typed, [*(made.opts[0] for made in flags), *others])
 
 
 def _unknown(kind: str, typed: str, known: list[str]) -> VaurienError:

@@ -107,7 +107,7 @@ def _spelling(section: str, option: Declaration) -> str:
 def _metavar(option: Declaration) -> str:
     if option.choices:
         return "|".join(map(str, option.choices))
-    return _METAVARS.get(option.name) or _KINDS.get(option.kind, "TEXT")
+    return option.unit.upper() or _METAVARS.get(option.name) or _KINDS.get(option.kind, "TEXT")
 
 
 def _explanation(section: str, option: Declaration) -> str:

@@ -1,6 +1,6 @@
 """``vaurien``: read the options, then run one proxy until it is told to stop.
 
-With a command as its first word it does something else: ``vaurien run``, ``vaurien replay``.
+With a command as its first word it does something else: ``vaurien run``, ``vaurien replay``, ``vaurien serve``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from vaurien.errors import VaurienError
 NOBODY_READS = 1
 """The exit status when the reader of our output has gone."""
 
-COMMANDS: Mapping[str, str] = {"run": "vaurien.cli.scenario", "replay": "vaurien.cli.replay"}
+COMMANDS: Mapping[str, str] = {
+    "run": "vaurien.cli.scenario",
+    "replay": "vaurien.cli.replay",
+    "serve": "vaurien.cli.daemon",
+}
 """First words, and the module whose function ``main`` takes what follows, and the environment; returns the status."""
 
 
@@ -50,10 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
-    if arguments[:1] == ["serve"]:
-        from vaurien.cli import daemon
-
-        return daemon.main(arguments[1:])
+    if arguments and not arguments[0].startswith("-"):
+        raise flags.unknown_argument(arguments[0], flags.own(), COMMANDS)
     own = flags.parse(arguments, flags.own(), others=True)
     if ("command", "version") in own:
         print(f"vaurien {__version__}")

@@ -66,7 +66,7 @@ async def _nobody(*_: object) -> None:
     """There is no application behind the guard; only its checks are used."""
 
 
-class _Arriving(io.RawIOBase):
+class _Incoming(io.RawIOBase):
     """What *client* sends, all of which must be here within *seconds*. Reading raises `TimeoutError` when it is not."""
 
     def __init__(self, client: socket.socket, seconds: float) -> None:
@@ -94,7 +94,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Have a bound on the request, not only on each read of it; its connection has no second one."""
         super().setup()
         self.rfile.close()
-        self.rfile = io.BufferedReader(_Arriving(self.connection, self.timeout))
+        self.rfile = io.BufferedReader(_Incoming(self.connection, self.timeout))
 
     def _pass_on(self) -> None:
         self.close_connection = True  # a body that was not read is not the next request

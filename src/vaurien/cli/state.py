@@ -27,7 +27,7 @@ class StateFile:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = Path(path)
+        self._path = Path(os.path.realpath(path))  # a link stays one
         self._hub: Hub | None = None
         self._written = b""
         self._due = False
@@ -39,8 +39,8 @@ class StateFile:
         Raises `ConfigError` for a file that cannot be read or written, and what is wrong with its proxies.
         """
         await hub.replace(self._read(otherwise))
-        self._hub = hub
         self._write(self._content(hub))
+        self._hub = hub
         hub.changed = self._plan
 
     def __call__(self, event: Event) -> None:
@@ -78,6 +78,8 @@ class StateFile:
             print(f"vaurien: {error}", file=sys.stderr, flush=True)
 
     def _read(self, otherwise: Sequence[ProxyConfig]) -> Sequence[ProxyConfig]:
+        if self._path.exists() and not (self._path.is_file() or self._path.is_dir()):
+            raise ConfigError(f"state file {str(self._path)!r} is a device or a pipe; expected a file, or none yet")
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=list[ProxyConfig])
         except FileNotFoundError:

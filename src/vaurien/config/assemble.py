@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from vaurien import options
+from vaurien import options, plugins
 from vaurien.config import declared, fault, policy
 from vaurien.config.catalogue import Catalogue
 from vaurien.config.layers import Given, Layer, Section, converted
@@ -16,7 +16,8 @@ from vaurien.config.proxies import ProxyTable
 from vaurien.config.schedule import Schedule, check_schedule, step_text
 from vaurien.config.selection import Options, Selection
 from vaurien.errors import OptionError
-from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
+from vaurien.hooks import overridden
+from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Scope
 
 DEFAULT = "default"
 DRAWN = "drawn at random"
@@ -83,6 +84,7 @@ def assemble(
     tables = [_of_table(catalogue, one, faults, layer) for one in proxy_tables]
     proxies = tuple(config for config, _ in tables) or (_proxy(own.traffic, own.connections, selection, faults, layer),)
     check_schedule(faults.schedule, {config.name: config.policy.faults for config in proxies})
+    warnings += tuple(_counting(proxies, faults.schedule))
     return Configuration(
         proxies=proxies,
         connections=own.connections,
@@ -135,6 +137,18 @@ def _without_effect(selection: Selection, process: declared.Process, layer: Laye
         yield f"{_source(layer, 'behavior')}: {name} {fact}"
     if process.sync:
         yield f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other"
+
+
+def _counting(proxies: Iterable[ProxyConfig], schedule: Schedule) -> Iterator[str]:
+    """Who wants one request to fail is surprised when all those of one connection do."""
+    listed = [one for config in proxies for one in config.policy.faults]
+    listed += [one for step in schedule.steps for one in (*step.change, *step.add)]
+    for one in {one.name: one for one in listed}.values():
+        plugin = plugins.find(one.behavior, "behavior", "handler")
+        on_exchanges = plugin.style == "modern" and overridden(plugin.target) & {"on_request", "on_response"}
+        if one.window.count is not None and one.scope is Scope.CONNECTION and on_exchanges:
+            fact = "counts connections, each hit in all its exchanges; scope=exchange counts exchanges"
+            yield f"fault {one.name!r}: count={one.window.count} {fact}"
 
 
 def _proxy(

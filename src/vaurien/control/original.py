@@ -78,7 +78,7 @@ class _Original:
         return {**self._options.get(f"{plugin.kind}:{plugin.name}", {}), **options}
 
     async def list_behaviors(self, proxy: ManagedProxy, body: dict[str, Any]) -> object:
-        return {"behaviors": sorted({*NAMES, *plugins.brought("behavior"), *plugins.brought("handler")})}
+        return {"behaviors": sorted({*NAMES, *plugins.external("behavior"), *plugins.external("handler")})}
 
     async def get_backend(self, proxy: ManagedProxy, body: dict[str, Any]) -> object:
         return {"backend": str(proxy.backend)}

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from vaurien.control.request_timeout import TimedH11Protocol
+from vaurien.control.request_timeout import MOST, TimedH11Protocol
 from vaurien.engine.binding import remove_stale
 from vaurien.errors import BindError
 from vaurien.model import Address
 
-_BACKLOG = 2048  # uvicorn's own default
+_BACKLOG = MOST
+"""Clients that may wait to be accepted; asyncio accepts as many of them in one turn."""
 _SHUTDOWN_TIMEOUT = 1
 """Seconds that requests in progress have when the server stops."""
 
@@ -32,6 +33,7 @@ class Server:
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="error",  # below that it tells what clients get wrong, of which there is no end
             access_log=False,  # it would show what a path or a query holds
             server_header=False,
             backlog=_BACKLOG,

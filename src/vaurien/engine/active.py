@@ -285,3 +285,28 @@ class Active:
         self._refresh()
         if self._task is not None:
             self._task.cancel()
+
+
+def sync(connection: Connection, *, begun: bool) -> None:
+    """Bring the faults of *connection* in line with the plan.
+
+    What is the same stays, what changed changes, others begin, soon if the connection has *begun*, or stop.
+    """
+    before = connection.actives
+    connection.actives = {}
+    for entry in connection.plan.present:
+        if entry.blocking:
+            continue
+        active = before.pop(entry.key, None)
+        if active is not None and active.becomes(entry):
+            if active.entry is not entry:
+                active.change(entry)
+        else:
+            if active is not None:
+                active.stop()
+            active = Active(entry, connection, active)
+            if begun and not connection.over:
+                connection.loop.call_soon(active.begin)
+        connection.actives[entry.key] = active
+    for active in before.values():
+        active.stop()

@@ -9,7 +9,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 from vaurien.engine import pacing
@@ -68,7 +68,7 @@ async def same(listen: Address, address: Address) -> bool:
     return address.host in await addresses(listen.host)
 
 
-def bound(address: Address, sockets: list[socket.socket]) -> Address:
+def bound(address: Address, sockets: Sequence[socket.socket]) -> Address:
     """*address* as its *sockets* have it, with the port."""
     if address.path is not None:
         return address
@@ -76,7 +76,7 @@ def bound(address: Address, sockets: list[socket.socket]) -> Address:
     return Address(host, port)
 
 
-def close(sockets: list[socket.socket]) -> None:
+def close(sockets: Sequence[socket.socket]) -> None:
     """Close all of them."""
     for one in sockets:
         one.close()

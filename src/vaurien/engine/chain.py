@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from vaurien.engine.connection import Connection
 
 
+def needed(connection: Connection) -> bool:
+    """Whether something in the plan has to see the bytes of *connection*, which the dice have not spared that."""
+    plan = connection.plan
+    if plan.direct:
+        return False
+    return plan.framed or any(connection.actives[entry.key].lot for entry in plan.on_any_data)
+
+
 class Chains:
     """Builds the chains of a connection's links from its plan, and rebuilds them live.
 

@@ -9,21 +9,22 @@ from random import Random
 from typing import Any, Literal
 
 from vaurien import hooks
-from vaurien.engine import ending
+from vaurien.engine import chain, dial, ending
 from vaurien.engine.absence import Absence
-from vaurien.engine.active import Active
+from vaurien.engine.active import Active, sync
 from vaurien.engine.background import Background
 from vaurien.engine.blocking import Left
-from vaurien.engine.chain import Chains
 from vaurien.engine.crossing import Crossing
 from vaurien.engine.dial import Dial
 from vaurien.engine.journal import Journal, describe
 from vaurien.engine.link import Link
+from vaurien.engine.listener import peer_name
 from vaurien.engine.plan import Plan
 from vaurien.engine.service import Service
 from vaurien.engine.stage import Receiver
 from vaurien.engine.traffic import Meter
 from vaurien.errors import DialError
+from vaurien.events import Accepted, Closed
 from vaurien.model import Address
 
 
@@ -36,34 +37,33 @@ class Connection:
         "_chains",
         "_dial",
         "_end",
+        "_journal",
         "_lingering",
         "_links",
         "_mirrored",
+        "_peer",
         "_reset_by",
         "actives",
         "backend",
         "backend_address",
+        "began",
         "client",
         "clock",
         "crossing",
-        "delay_line",
-        "journal",
         "loop",
         "meter",
         "number",
         "over",
-        "peer",
         "service",
         "unsettled",
-        "view",
     )
 
-    def __init__(self, service: Service, client: socket.socket, peer: str) -> None:
-        self.service, self.client, self.peer = service, client, peer
-        self.loop, self.clock, self.view = service.loop, service.clock, service.view
-        self.delay_line = service.config.delay_line
-        self.number = service.number()
-        self.journal = Journal(service, self.number, peer)
+    def __init__(self, service: Service, client: socket.socket, peer: Any) -> None:
+        self.service, self.client, self._peer = service, client, peer
+        self.loop, self.clock = service.loop, service.clock
+        self.number = service.traffic.number()
+        self.began = service.clock.now()
+        self._journal: Journal | None = None
         self.backend: socket.socket | None = None
         self.actives: dict[str, Active] = {}
         self.over = False
@@ -72,7 +72,7 @@ class Connection:
         """Something waits for the links to be idle: `settle` is to be called."""
         self.backend_address = service.backend
         self._links: tuple[Link, ...] = ()  # to the client, to the backend: indexed by `to_backend`
-        self._chains: Chains | None = None
+        self._chains: chain.Chains | None = None
         self.crossing: Crossing | None = None
         """Where it goes on, once a plugin of the original has been in play."""
         self._dial: Dial | None = None
@@ -91,9 +91,12 @@ class Connection:
 
     def start(self) -> None:
         """Begin: the client was just accepted."""
-        self.journal.accepted()
-        self._sync()
-        if self.plan.connects:
+        plan = self.service.plan
+        if self.service.told[Accepted]:
+            self.journal.accepted()
+        if plan.present:
+            sync(self, begun=bool(self._links))
+        if plan.connects:
             self.background.run(self._greet(), "on_connect")
         else:
             self._call()
@@ -117,10 +120,13 @@ class Connection:
         pooled = self.service.pool.take() if self._pools else None
         if pooled is not None:
             self._connected(pooled)
-        else:
-            timeout = self.service.config.timeout
-            self._dial = Dial(self.loop, self.clock, self.backend_address, timeout, self._dialled)
-            self._dial.start()
+            return
+        begun = dial.begin(self.backend_address)
+        if begun is not None and not begun[1]:
+            self._connected(begun[0])
+            return
+        self._dial = Dial(self.loop, self.clock, self.backend_address, self.service.config.timeout, self._dialled)
+        self._dial.start(begun)
 
     def _dialled(self, result: socket.socket | DialError) -> None:
         self._dial = None
@@ -142,8 +148,8 @@ class Connection:
 
     def _link(self, backend: socket.socket) -> None:
         """Go on in the loop."""
-        self._links = (Link(self, backend, self.client, False), Link(self, self.client, backend, True))
-        self.meter.links = self._links
+        links = (Link(self, backend, self.client, False), Link(self, self.client, backend, True))
+        self._links = self.meter.links = links
         self._build()
 
     def _link_again(self, backend: socket.socket) -> None:
@@ -163,11 +169,11 @@ class Connection:
 
     def _build(self) -> None:
         """Put what the plan asks for between the sockets; as long as that is nothing, bytes pass by themselves."""
-        if self._chains is None and self.plan.direct:
+        if self._chains is None and not chain.needed(self):
             for link in self._links:
                 link.update()
             return
-        self._chains = self._chains or Chains(self)
+        self._chains = self._chains or chain.Chains(self)
         self._chains.build()
 
     # The plan.
@@ -183,7 +189,7 @@ class Connection:
             if self._chains is not None:
                 self._chains.release()
             return
-        self._sync()
+        sync(self, begun=bool(self._links))
         if self.crossing is not None and (not self.service.blocking or self._halted):
             self.crossing.withdraw()
         if self._links and not self.over:
@@ -239,27 +245,6 @@ class Connection:
         """Call in the loop's thread, from another one."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
             self.loop.call_soon_threadsafe(callback, *facts)
-
-    def _sync(self) -> None:
-        """Bring `actives` in line with the plan: what is the same stays, what changed changes, others begin or stop."""
-        before = self.actives
-        self.actives = {}
-        for entry in self.plan.present:
-            if entry.blocking:
-                continue
-            active = before.pop(entry.key, None)
-            if active is not None and active.becomes(entry):
-                if active.entry is not entry:
-                    active.change(entry)
-            else:
-                if active is not None:
-                    active.stop()
-                active = Active(entry, self, active)
-                if self._links:
-                    self.loop.call_soon(active.begin)
-            self.actives[entry.key] = active
-        for active in before.values():
-            active.stop()
 
     def link(self, to_backend: bool) -> Link:
         """The link of a direction."""
@@ -398,7 +383,7 @@ class Connection:
             return
         for one in sockets:
             ending.end_stream(one)
-        self._lingering = ending.Lingering(self.loop, self.clock, sockets, self.view, self._finish)
+        self._lingering = ending.Lingering(self.loop, self.clock, sockets, self.service.view, self._finish)
 
     def _release_backend(self) -> None:
         """The client is done and its backend is clean: the next client may have it."""
@@ -453,7 +438,8 @@ class Connection:
             self.backend.close()
         for active in self.actives.values():
             active.abandon()
-        self.journal.closed(self._end, self.meter)
+        if self.service.told[Closed]:
+            self.journal.closed(self._end, self.meter)
         self.service.forget(self)
 
     @property
@@ -474,6 +460,18 @@ class Connection:
         return not (up.pending is not None and up.pending.size) and not (self._chains is not None and self._chains.torn)
 
     # What behaviors did, and what went wrong.
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return peer_name(self._peer)
+
+    @property
+    def journal(self) -> Journal:
+        """What tells the observers; made when there is something to tell."""
+        if self._journal is None:
+            self._journal = Journal(self.service, self.number, self.peer, self.began)
+        return self._journal
 
     def random_for(self, key: str) -> Random:
         """The generator of the fault *key* on this connection."""

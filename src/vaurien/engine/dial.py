@@ -8,7 +8,7 @@ import functools
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from vaurien.engine import pacing
 from vaurien.engine.clock import Clock, Timer
@@ -18,14 +18,31 @@ from vaurien.model import Address
 _LOCAL = "localhost"
 """What an empty host means when dialling."""
 
+Attempt: TypeAlias = tuple[socket.socket, int]
+"""A socket that was asked to connect, and the number of the error that this gave: 0 when it is connected."""
+
+
+def begin(backend: Address) -> Attempt | None:
+    """Ask the system to connect to *backend*, and say how far that got; ``None`` when it takes more, see `Dial`.
+
+    A system connects to itself while it is asked to, and then no `Dial` is needed.
+    """
+    numeric = _numeric(backend)
+    if numeric is None:
+        return None
+    try:
+        return _attempt(*numeric)
+    except OSError:
+        return None
+
 
 class Dial:
     """One attempt to reach *backend*; calls *done* once, with a connected socket or a `DialError`, unless cancelled.
 
-    It begins with `start`, and may be done when that returns: a system connects to itself while it is asked to. The
-    addresses that a name resolves to are tried in the order that the resolver gives, until one accepts or *timeout*
-    seconds are over. A numeric address or a Unix socket takes no detour through the resolver's threads. TCP sockets
-    come without Nagle's delay (TCP_NODELAY), for every chunk is sent as it came.
+    It begins with `start`, and may be done when that returns. The addresses that a name resolves to are tried in the
+    order that the resolver gives, until one accepts or *timeout* seconds are over. A numeric address or a Unix socket
+    takes no detour through the resolver's threads. TCP sockets come without Nagle's delay (TCP_NODELAY), for every
+    chunk is sent as it came.
     """
 
     __slots__ = (
@@ -56,10 +73,13 @@ class Dial:
         self._timer: Timer | None = None
         self._error = "no address"
 
-    def start(self) -> None:
-        """Begin."""
+    def start(self, begun: Attempt | None = None) -> None:
+        """Go on with what `begin` has *begun*, or begin."""
         numeric = _numeric(self._backend)
-        if numeric is not None:
+        if begun is not None:
+            if not self._is_last(begun):
+                self._fail(self._error)
+        elif numeric is not None:
             self._candidates = [numeric]
             self._next()
         else:
@@ -96,22 +116,27 @@ class Dial:
     def _next(self) -> None:
         """Try the next address; each ends in `_connected`, in a writable socket, or here again."""
         while self._candidates:
-            family, address = self._candidates.pop(0)
             try:
-                self._socket = connecting = socket.socket(family, socket.SOCK_STREAM | _NONBLOCK)
-                code = _begin(connecting, family, address)
+                attempt = _attempt(*self._candidates.pop(0))
             except OSError as error:
                 self._note(error)
                 continue
-            if code in (0, errno.EISCONN):
-                self._connected()
+            if self._is_last(attempt):
                 return
-            if code in _UNDER_WAY and family != _UNIX:
-                self._begin_to_wait()
-                self._loop.add_writer(connecting.fileno(), self._writable)
-                return
-            self._note(OSError(code, os.strerror(code)))
         self._fail(self._error)
+
+    def _is_last(self, attempt: Attempt) -> bool:
+        """Whether *attempt* has connected, or may."""
+        self._socket, code = attempt
+        if code == 0:
+            self._connected()
+            return True
+        if code in _UNDER_WAY and self._socket.family != _UNIX:
+            self._begin_to_wait()
+            self._loop.add_writer(self._socket.fileno(), self._writable)
+            return True
+        self._note(OSError(code, os.strerror(code)))
+        return False
 
     def _writable(self) -> None:
         assert self._socket is not None  # noqa: S101 - only a socket that connects is watched
@@ -162,19 +187,23 @@ _UNIX = getattr(socket, "AF_UNIX", None)
 _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY})
 
 
-def _begin(connecting: socket.socket, family: int, address: Any) -> int:
-    """Ask the system to connect, and return the number of its error, 0 for none."""
-    if not _NONBLOCK:
-        connecting.setblocking(False)
-    if family != _UNIX:
-        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        pacing.let_run(connecting, address[0])
-    code = connecting.connect_ex(address)
-    if code == errno.EINPROGRESS and _NONBLOCK:
-        # On one machine the handshake is over by now, but only a second call says so (measured on Linux): without it
-        # the loop would have to watch the socket for the time that this takes.
+def _attempt(family: int, address: Any) -> Attempt:
+    connecting = socket.socket(family, socket.SOCK_STREAM | _NONBLOCK)
+    try:
+        if not _NONBLOCK:
+            connecting.setblocking(False)
+        if family != _UNIX:
+            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            pacing.let_run(connecting, address[0])
         code = connecting.connect_ex(address)
-    return code
+        if code == errno.EINPROGRESS and _NONBLOCK:
+            # On one machine the handshake is over by now, but only a second call says so (measured on Linux): without
+            # it the loop would have to watch the socket for the time that this takes.
+            code = connecting.connect_ex(address)
+    except OSError:
+        connecting.close()
+        raise
+    return connecting, 0 if code == errno.EISCONN else code
 
 
 @functools.lru_cache

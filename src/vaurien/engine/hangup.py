@@ -41,8 +41,7 @@ class Hangups:
 
     def forget(self, one: socket.socket) -> None:
         """Watch *one* no more. Does nothing when it is not watched."""
-        self._young.pop(one, None)
-        if one.fileno() in self._watched:
+        if self._young.pop(one, None) is None and one.fileno() in self._watched:
             self._drop(one.fileno())
 
     def _ripen(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TypeAlias
 
 from vaurien import events
@@ -25,21 +26,21 @@ def place(to_backend: bool, offset: int) -> Place:
 class Journal:
     """Tells the observers of a proxy what happens on its connection *number*, and counts the hits of each fault."""
 
-    __slots__ = ("_hits", "_number", "_peer", "_service", "_started")
+    __slots__ = ("_began", "_hits", "_number", "_peer", "_service")
 
-    def __init__(self, service: Service, number: int, peer: str) -> None:
-        self._service, self._number, self._peer = service, number, peer
-        self._started = service.clock.now()
+    def __init__(self, service: Service, number: int, peer: str, began: float) -> None:
+        self._service, self._number, self._peer, self._began = service, number, peer, began
         self._hits: dict[str, int] = {}
 
     @property
-    def age(self) -> float:
+    def _age(self) -> float:
         """Seconds since it began."""
-        return self._service.clock.now() - self._started
+        return self._service.clock.now() - self._began
 
     def accepted(self) -> None:
         """It began."""
-        self._service.emit(events.Accepted, connection=self._number, peer=self._peer)
+        proxy = self._service.config.name
+        self._service.tell(events.Accepted(proxy=proxy, at=time.time(), connection=self._number, peer=self._peer))
 
     def chosen(self, exchange: int, name: str) -> None:
         """The mix was drawn, and the share *name* was hit."""
@@ -56,7 +57,7 @@ class Journal:
                 exchange=exchange,
                 stream=place[0],
                 offset=place[1],
-                elapsed=self.age,
+                elapsed=self._age,
             )
 
     def delayed(self, name: str, seconds: float) -> None:
@@ -73,7 +74,7 @@ class Journal:
             exchange=exchange,
             stream=place[0],
             offset=place[1],
-            elapsed=self.age,
+            elapsed=self._age,
         )
 
     def called(self, call: int, name: str) -> None:
@@ -92,17 +93,18 @@ class Journal:
 
     def closed(self, end: str, meter: Meter) -> None:
         """It is over; *meter* has counted its bytes."""
-        if not self._service.told(events.Closed):
-            return
-        self._service.emit(
-            events.Closed,
-            connection=self._number,
-            peer=self._peer,
-            sent=meter.bytes(True).written,
-            received=meter.bytes(False).written,
-            end=end,
-            duration=self.age,
-            hits=self._hits,
+        self._service.tell(
+            events.Closed(
+                proxy=self._service.config.name,
+                at=time.time(),
+                connection=self._number,
+                peer=self._peer,
+                sent=meter.bytes(True).written,
+                received=meter.bytes(False).written,
+                end=end,
+                duration=self._age,
+                hits=self._hits,
+            )
         )
 
 

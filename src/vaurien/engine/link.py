@@ -79,7 +79,7 @@ class Link:
         self.connection = connection
         self.source, self.destination, self.to_backend = source, destination, to_backend
         self.loop, self.clock, self._now = connection.loop, connection.clock, connection.clock.now
-        self._view = connection.view
+        self._view = connection.service.view
         self._recv_into = source.recv_into
         self._send: Send = destination.send
         self.moved = 0
@@ -122,7 +122,7 @@ class Link:
     @property
     def delay_line(self) -> int:
         """Bytes that the delay lines of this link may hold."""
-        return self.connection.delay_line
+        return self.connection.service.config.delay_line
 
     @property
     def held(self) -> int:
@@ -251,15 +251,15 @@ class Link:
     def _pass_end(self) -> None:
         """The source has nothing more: its end goes where its bytes went."""
         self.ended = True
-        self._unwatch()
         if self._ahead is not None:
             self._ahead.tell()
-        if not self.closed:
-            self.connection.service.hangups.watch(self.source, self._source_hung_up)
         if self.intake is None:
             self.finish()
         elif not self.busy:  # what was read ahead goes first, see `_next`
             self.run(self.intake.receive_end(self.clock.now()))
+        if not self.closed:  # the second end of a connection closes it
+            self._unwatch()
+            self.connection.service.hangups.watch(self.source, self._source_hung_up)
 
     def _read(self) -> bytes | None:
         """What the source has; empty at its end, ``None`` when there is nothing after all or it failed."""

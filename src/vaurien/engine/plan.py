@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Any
 
@@ -19,6 +19,7 @@ from vaurien.model import Fault, Policy, Scope, Share, Stream, Window
 _EXCHANGE_HOOKS = frozenset({"on_request", "on_response", "on_done"})
 _ALWAYS = Window()
 _DATA_HOOKS = frozenset({"on_data", "on_eof"})
+_RESPONSE_HOOKS = frozenset({"on_response", "on_done"}) | _DATA_HOOKS
 
 
 class Entry:
@@ -111,7 +112,10 @@ class Plan:
         self.calm = not (self.draws or self.hooked or self.blocking)
         """Whether nothing in it acts on bytes or exchanges."""
         self.framed = self._needs_framing()
-        self.direct = not (self.framed or self.on_data(True) or self.on_data(False))
+        self._on_data = tuple(tuple(self._with_hooks_on(to_backend)) for to_backend in (False, True))
+        self.on_any_data = tuple(dict.fromkeys(entry for entries in self._on_data for entry in entries))
+        """The entries with a hook on the bytes of a direction."""
+        self.direct = not (self.framed or self.on_any_data)
         """Whether nothing in it has to see the bytes."""
 
     def _needs_framing(self) -> bool:
@@ -154,13 +158,14 @@ class Plan:
                 return entry
         return None
 
-    def on_data(self, to_backend: bool) -> list[Entry]:
+    def on_data(self, to_backend: bool) -> tuple[Entry, ...]:
         """The entries with a hook on the bytes of this direction, in the order they act."""
-        return [
-            entry
-            for entry in self.entries
-            if not entry.hooks.isdisjoint(_DATA_HOOKS) and entry.fault.stream.includes(to_backend)
-        ]
+        return self._on_data[to_backend]
+
+    def _with_hooks_on(self, to_backend: bool) -> Iterator[Entry]:
+        for entry in self.entries:
+            if not entry.hooks.isdisjoint(_DATA_HOOKS) and entry.fault.stream.includes(to_backend):
+                yield entry
 
 
 def _check_scope(entry: Entry) -> None:
@@ -176,6 +181,9 @@ def _check_scope(entry: Entry) -> None:
         option, value = ("match", dict(fault.match)) if entry.matcher.by_exchange else ("scope", "exchange")
         wanted = f"no choice of exchanges: {fault.behavior!r} acts on whole connections"
         raise OptionError(f"fault {fault.name!r} {option}", value, wanted)
+    if entry.matcher.late and entry.hooks and not entry.handles(*_RESPONSE_HOOKS):
+        wanted = f"no field of the response: {fault.behavior!r} acts before there is one"
+        raise OptionError(f"fault {fault.name!r} match", dict(fault.match), wanted)
 
 
 def _acts_on_chunks(entry: Entry) -> bool:

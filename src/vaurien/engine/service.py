@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -45,6 +45,19 @@ def _view(loop: asyncio.AbstractEventLoop) -> memoryview:
     return _views[loop]
 
 
+class _Told(dict[type[Event], tuple[Observer, ...]]):
+    """For each kind of event those of *observers* that do not ignore it."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        super().__init__()
+        self._observers = tuple(observers)
+
+    def __missing__(self, kind: type[Event]) -> tuple[Observer, ...]:
+        found = tuple(one for one in self._observers if kind not in getattr(one, "ignores", ()))
+        self[kind] = found
+        return found
+
+
 class Service:
     """The plan of this moment, the connections, and what they need of the world."""
 
@@ -74,8 +87,8 @@ class Service:
         self.reuses = bool(getattr(protocol, "reuse_socket", False))
         """Whether a backend's socket may outlive its client."""
         self.backend: Address = config.backend
-        self._observers = tuple(observers)
-        self._told: dict[type[Event], tuple[Observer, ...]] = {}
+        self.told = _Told(observers)
+        """For each kind of event the observers that it is for."""
         self.detailed = tuple(observer for observer in observers if getattr(observer, "detailed", False))
         """Those of the observers that are told every decision and every delay."""
         self.recorded = recorded
@@ -102,10 +115,6 @@ class Service:
     def calls(self, entry: Entry | None) -> bool:
         """Whether what was drawn is called in the blocking lane: a plugin of the original, or its classic protocol."""
         return entry.blocking if entry is not None else not isinstance(self.mover, Transparent)
-
-    def number(self) -> int:
-        """The next connection's ordinal, from 1."""
-        return self.traffic.number()
 
     def random_for(self, connection: int, key: str) -> Random:
         """The generator of the fault *key* on a connection: the same whatever other faults there are."""
@@ -172,24 +181,19 @@ class Service:
 
     def emit(self, make: type[Event], **facts: Any) -> None:
         """Tell the observers that want to know, if there are any."""
-        if observers := self.told(make):
-            self._tell(observers, make, facts)
-
-    def told(self, kind: type[Event]) -> tuple[Observer, ...]:
-        """Those of the observers that events of a *kind* are for."""
-        found = self._told.get(kind)
-        if found is None:
-            found = tuple(one for one in self._observers if kind not in getattr(one, "ignores", ()))
-            self._told[kind] = found
-        return found
+        if self.told[make]:
+            self.tell(make(proxy=self.config.name, at=time.time(), **facts))
 
     def detail(self, make: type[Event], **facts: Any) -> None:
         """Tell those observers that want to know every decision and every delay."""
         if self.detailed:
-            self._tell(self.detailed, make, facts)
+            self._tell(self.detailed, make(proxy=self.config.name, at=time.time(), **facts))
 
-    def _tell(self, observers: Sequence[Observer], make: type[Event], facts: Mapping[str, Any]) -> None:
-        event = make(proxy=self.config.name, at=time.time(), **facts)
+    def tell(self, event: Event) -> None:
+        """Tell the observers that want to know of *event*."""
+        self._tell(self.told[type(event)], event)
+
+    def _tell(self, observers: Sequence[Observer], event: Event) -> None:
         for observer in observers:
             try:
                 observer(event)

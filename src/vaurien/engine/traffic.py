@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -40,7 +40,7 @@ class ConnectionInfo(msgspec.Struct, frozen=True):
         return cls(
             number=connection.number,
             peer=connection.peer,
-            age=connection.journal.age,
+            age=connection.clock.now() - connection.began,
             sent=connection.meter.bytes(True).written,
             received=connection.meter.bytes(False).written,
             waiting=connection.meter.held,
@@ -72,7 +72,10 @@ class Figures(msgspec.Struct, frozen=True):
         return Figures(*(one + another for one, another in pairs))
 
 
-_NOTHING = Bytes()
+Counts: TypeAlias = tuple[int, int, int, int]
+"""Bytes written to the client, and bytes read for it but not written; the same for the backend."""
+
+_NOTHING: Counts = (0, 0, 0, 0)
 
 
 class Meter:
@@ -81,24 +84,29 @@ class Meter:
     The blocking lane knows only what it has forwarded.
     """
 
-    __slots__ = ("_gone", "lane", "links")
+    __slots__ = ("gone", "lane", "links")
 
     def __init__(self) -> None:
         self.links: Sequence[Link] = ()
         self.lane: Lane | None = None
-        self._gone = (_NOTHING, _NOTHING)  # to the client, to the backend
+        self.gone = _NOTHING
+        """What went over links and lanes that are gone."""
+
+    @property
+    def counts(self) -> Counts:
+        """What went in both directions so far."""
+        received, from_backend, sent, from_client = self.gone
+        if self.links:
+            down, up = self.links
+            received, from_backend = received + down.moved, from_backend + down.withheld
+            sent, from_client = sent + up.moved, from_client + up.withheld
+        if self.lane is not None:
+            received, sent = received + self.lane.received, sent + self.lane.sent
+        return received, from_backend, sent, from_client
 
     def bytes(self, to_backend: bool) -> Bytes:
         """What went in a direction so far."""
-        total = self._gone[to_backend]
-        if self.links:
-            link = self.links[to_backend]
-            moved = Bytes(link.moved + link.withheld, link.moved)
-            total = total + moved if total is not _NOTHING else moved
-        if self.lane is not None:
-            forwarded = self.lane.sent if to_backend else self.lane.received
-            total += Bytes(forwarded, forwarded)
-        return total
+        return _bytes(self.counts, to_backend)
 
     @property
     def held(self) -> int:
@@ -107,9 +115,8 @@ class Meter:
 
     def forget(self) -> None:
         """The links and the lane of this moment are gone."""
-        if self.links or self.lane is not None:
-            self._gone = (self.bytes(False), self.bytes(True))
-            self.links, self.lane = (), None
+        self.gone = self.counts
+        self.links, self.lane = (), None
 
 
 class Traffic:
@@ -121,7 +128,7 @@ class Traffic:
     def __init__(self, ordinals: Sequence[int] = ALL) -> None:
         self._ordinals = ordinals
         self.accepted = 0
-        self._over = [_NOTHING, _NOTHING]  # to the client, to the backend
+        self._over = _NOTHING
 
     def number(self) -> int:
         """One more connection was accepted: its ordinal."""
@@ -129,10 +136,16 @@ class Traffic:
         return self._ordinals[self.accepted - 1]
 
     def add(self, meter: Meter) -> None:
-        """The connection of *meter* is over."""
-        for to_backend in (False, True):
-            self._over[to_backend] += meter.bytes(to_backend)
+        """The connection of *meter* is over, and its links are gone."""
+        received, from_backend, sent, from_client = meter.gone
+        before = self._over
+        self._over = (before[0] + received, before[1] + from_backend, before[2] + sent, before[3] + from_client)
 
     def with_open(self, to_backend: bool, meters: Iterable[Meter]) -> Bytes:
         """The totals of a direction, those of open connections included."""
-        return sum((meter.bytes(to_backend) for meter in meters), self._over[to_backend])
+        return sum((meter.bytes(to_backend) for meter in meters), _bytes(self._over, to_backend))
+
+
+def _bytes(counts: Counts, to_backend: bool) -> Bytes:
+    written, withheld = counts[2:] if to_backend else counts[:2]
+    return Bytes(written + withheld, written)

@@ -23,6 +23,10 @@ class AsyncProxy(BaseProxy):
             with proxy.down():
                 ...
 
+    *settings* are the options of the command line, as keywords: *listen*, *protocol*, *protocol_options*, *mix*,
+    *mix_options*, *faults*, *preset*, *seed*, *name*, *timeout*, *stay_connected*, *max_connections*, *backlog*,
+    *bufsize*, *pool_max_size*, *pool_timeout*.
+
     Only what waits is awaited, in this loop: `start`, `close`, and the methods called ``wait_for``. All else, the
     faults too, is as with `Proxy`: in force when the call returns, and from any thread. Under trio take `Proxy`, which
     has a thread of its own.

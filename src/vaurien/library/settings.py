@@ -8,7 +8,7 @@ for ``--proxy``, *mix* for ``--behavior``. No file is read, and no variable of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias, TypedDict
 
 from vaurien import config
@@ -73,14 +73,19 @@ def configure(backend: AddressLike, given: Settings, owner: str = "Proxy") -> Co
     Raises `UnknownName` for a keyword, a protocol, a behavior or an option that does not exist, and `OptionError` for a
     value that does not fit.
     """
-    known = Settings.__annotations__
-    for keyword in given:
-        if keyword not in known:
-            raise UnknownName(f"argument of {owner}", keyword, ["backend", *known])
+    check_keywords(given, owner)
     settings: Settings = {**DEFAULTS, **given}
     layer = dict(_layer(settings))
     layer["vaurien", "backend"] = _said("backend", _address("backend", backend))
     return config.load(layer, {})
+
+
+def check_keywords(given: Iterable[str], owner: str = "Proxy") -> None:
+    """Refuse a keyword that *owner* does not have. Raises `UnknownName`."""
+    known = ["backend", *Settings.__annotations__]
+    for keyword in given:
+        if keyword not in known:
+            raise UnknownName(f"argument of {owner}", keyword, known)
 
 
 def _layer(settings: Settings) -> Iterator[tuple[Key, Given]]:

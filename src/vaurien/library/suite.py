@@ -65,10 +65,14 @@ class Proxies:
 
 
 def _told(proxy: BaseProxy) -> Iterator[str]:
-    hits = [f"{name} hit {count} {'time' if count == 1 else 'times'}" for name, count in proxy.all_hits.items()]
-    yield f"proxy {proxy.name!r} -> {proxy.backend}, {proxy.accepted} connections: {', '.join(hits) or 'no fault'}"
+    hits = ", ".join(f"{name} hit {_counted(count, 'time')}" for name, count in proxy.all_hits.items()) or "no fault"
+    yield f"proxy {proxy.name!r} -> {proxy.backend}, {_counted(proxy.accepted, 'connection')}: {hits}"
     complaints = [f"  {event.where}: {event.error}" for event in proxy.events if isinstance(event, Failed)]
     yield from list(dict.fromkeys(complaints))[:_COMPLAINTS]
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def repeating(node: str, root: Path, folder: Path, seed: str) -> str:

@@ -100,7 +100,9 @@ class ProxyFigures:
 
     async def look(self) -> None:
         """Ask the proxies, for the next `collect`."""
-        self._seen = [(name, proxy, await proxy.figures()) for name, proxy in list(self._proxies.items())]
+        proxies = dict(self._proxies)
+        figures = await asyncio.gather(*(proxy.figures() for proxy in proxies.values()))  # asks each worker once
+        self._seen = [(name, proxy, seen) for (name, proxy), seen in zip(proxies.items(), figures, strict=True)]
 
     def collect(self) -> Iterator[Metric]:
         """The figures of the last `look`."""

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Annotated
 
 from vaurien.cache import BoundedCache
-from vaurien.errors import OptionError, ParseError
+from vaurien.errors import ParseError
 from vaurien.framing import HEAD_LIMIT, Framer, Frames, Framing, Head, Protocol, Reader, Reply, Step
 from vaurien.options import Option
 from vaurien.protocols import _http_head as heads
@@ -57,8 +57,7 @@ class Http(Protocol, frozen=True):
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """A response with the status *code*, by chance a 50x. Raises `OptionError` for another code than these."""
         code = random.choice(_BY_CHANCE) if code is None else code
-        if code not in _REASONS:
-            raise OptionError("code", code, f"one of {', '.join(_REASONS)}")
+        self.check_code(code)
         status = f"{code} {_REASONS[code]}"
         body = f"{status if message is None else message}\n".encode()
         close = not (self.keep_alive and isinstance(head, Request) and head.persistent) or head.waits

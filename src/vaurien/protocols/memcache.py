@@ -54,8 +54,13 @@ class Memcache(Protocol, frozen=True):
         return MemcacheFramer()
 
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
-        """A failure of the server, in the language of *head*; nothing for a command with ``noreply``, or ``quit``."""
-        status, usual = _FAILURES[code or random.choice(self.error_codes)]
+        """A failure of the server, in the language of *head*; nothing for a command with ``noreply``, or ``quit``.
+
+        Raises `OptionError` for another code than these.
+        """
+        code = random.choice(self.error_codes) if code is None else code
+        self.check_code(code)
+        status, usual = _FAILURES[code]
         words = usual if message is None else message
         if head.data.startswith(binary.REQUEST):
             return Reply(binary.failure(head.data, status, words.encode()))

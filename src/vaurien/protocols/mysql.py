@@ -44,7 +44,7 @@ class Mysql(Protocol, frozen=True):
     buffer: Buffer = BUFFER
 
     def framer(self) -> Framer:
-        """The marks of one connection."""
+        """A framer of MySQL, for one connection."""
         return MysqlFramer()
 
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
@@ -52,13 +52,15 @@ class Mysql(Protocol, frozen=True):
 
         Without *code* it is one that leaves the connection usable; for a login one that refuses it. After a login, and
         after the errors by which a server ends a connection (1053, 1927, 2013), the connection is closed. A command
-        that no server answers (COM_QUIT, COM_STMT_CLOSE, COM_STMT_SEND_LONG_DATA) gets nothing.
+        that no server answers (COM_QUIT, COM_STMT_CLOSE, COM_STMT_SEND_LONG_DATA) gets nothing. Raises `OptionError`
+        for another code than these.
         """
         if not isinstance(head, Request):
             return super().error_reply(head, random, code, message)
         if not head.answered:
             return Reply(b"")
-        code = code or random.choice(list(_REFUSALS if head.login else _FAILURES))
+        code = random.choice(list(_REFUSALS if head.login else _FAILURES)) if code is None else code
+        self.check_code(code)
         state, usual = _ERRORS[code]
         data = error_packet(int(code), state, usual if message is None else message, sequence=head.reply_sequence)
         return Reply(data, close=head.login or code in _LOSSES)

@@ -41,7 +41,7 @@ class Postgres(Protocol, frozen=True):
     fields: ClassVar[tuple[str, ...]] = ("command", "query")
 
     def framer(self) -> Framer:
-        """The marks of one connection."""
+        """A framer of PostgreSQL, for one connection."""
         return PostgresFramer()
 
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
@@ -50,13 +50,15 @@ class Postgres(Protocol, frozen=True):
         Without *code* it is one that leaves the connection usable; for a start-up one that refuses it. After a start-up
         and after errors by which a server ends a connection (53300, 57P03, 08006, 57P01, 57P02), the connection is
         closed. Terminate and CancelRequest, which no server answers, get the end of the connection and no word.
+        Raises `OptionError` for another code than these.
         """
         if not isinstance(head, Request):
             return super().error_reply(head, random, code, message)
         if not head.answered:
             return Reply(b"", close=True)
         startup = head.command == "startup"
-        code = code or random.choice(list(_REFUSALS if startup else _FAILURES))
+        code = random.choice(list(_REFUSALS if startup else _FAILURES)) if code is None else code
+        self.check_code(code)
         if startup or code not in _FAILURES:
             return Reply(_error("FATAL", code, message), close=True)
         return Reply(_error("ERROR", code, message) + (b"" if head.flushed else _ready(head)))

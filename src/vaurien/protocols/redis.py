@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 from typing import TYPE_CHECKING
 
-from vaurien.errors import OptionError, ParseError
+from vaurien.errors import ParseError
 from vaurien.framing import Framer, Frames, Framing, Head, Protocol, Reader, Reply, Step
 from vaurien.protocols import _redis_command as commands
 from vaurien.protocols import _redis_reply as replies
@@ -77,8 +77,7 @@ class Redis(Protocol, frozen=True):
         Raises `OptionError` for another code than these.
         """
         code = random.choice(self.error_codes) if code is None else code
-        if code not in _ERRORS:
-            raise OptionError("code", code, f"one of {', '.join(_ERRORS)}")
+        self.check_code(code)
         if not head.answered:
             return Reply(b"")
         usual = _ERRORS[code].format(slot=_slot(head.key if isinstance(head, Command) else b""))

@@ -167,8 +167,10 @@ class Smtp(Protocol, frozen=True):
         """A refusal with *code*. The connection ends after 421, and where the backend waits for what it will not get.
 
         That is after `MESSAGE` and `RESPONSE`: a backend that has said 354 or 334 would take the next command for it.
+        Raises `OptionError` for another code than these.
         """
-        code = code or random.choice(self.error_codes)
+        code = random.choice(self.error_codes) if code is None else code
+        self.check_code(code)
         stuck = head.fields.get("verb") in (MESSAGE, RESPONSE)
         return Reply(
             f"{code} {_TEXTS[code] if message is None else message}\r\n".encode(), close=stuck or code == "421"

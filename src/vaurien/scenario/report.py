@@ -174,8 +174,8 @@ def _command_case(report: Report) -> str:
 def _fault_cases(report: Report) -> Iterator[str]:
     for proxy in report.proxies:
         for one in proxy.faults:
-            late = f"{one.delays.count} delays of {one.delays.total:.3f} s"
-            said = f"{one.hits} hits on {one.connections} connections, {late}"
+            late = f", late by {one.delays.total:.3f} s in total" if one.delays.count else ""
+            said = f"hits: {one.hits}, on connections: {one.connections}{late}"
             inner = f"<system-out>{escape(said)}</system-out>"
             if not one.hits and not one.connections:
                 inner = '<skipped message="never acted"/>'

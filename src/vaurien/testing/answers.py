@@ -74,7 +74,8 @@ def _check_error(whole: Transcript, request: _Request, code: str | None) -> None
     ends = sum(part is Mark.RESPONSE_END for part, _ in read)
     expected = int(head.answered)  # what nobody waits for may be said all the same, and answers nothing
     if heads != expected or framing.held(False) or not (ends == expected or reply.close):
-        whole.fail(f"{what} is {reply.data!r}: not {expected} whole response, but {heads} heads and {ends} ends")
+        wanted = "one whole response" if expected else "no response, Reply(b''), to what has answered=False"
+        whole.fail(f"{what} is {reply.data!r}: heads {heads}, ends {ends}; expected {wanted}")
 
 
 def _check_rewritten(whole: Transcript, request: _Request) -> None:

@@ -65,7 +65,9 @@ def _survives_an_update(behavior: Behavior) -> None:
     """Set again to what it is, it goes on where it was."""
     same = msgspec.structs.replace(behavior)
     plain, updated = (play(behavior, script) for script in (_traffic(), [*_traffic(), Change(same, at=0.0755)]))
-    must(_outcome(plain) == _outcome(updated), f"{_name(behavior)} forgets what it did when its options are set again")
+    wanted = "what is to outlast that (what it did, until when it waits) belongs into `link.state`"
+    broken = f"{_name(behavior)} does not go on where it was when its options are set again while it waits; {wanted}"
+    must(_outcome(plain) == _outcome(updated), broken)
 
 
 def _acts_on_exchanges(behavior: Behavior) -> None:

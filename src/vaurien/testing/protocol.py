@@ -10,7 +10,7 @@ from typing import Any
 
 from vaurien import options as declared
 from vaurien.framing import Protocol
-from vaurien.testing import noise
+from vaurien.testing import mutations
 from vaurien.testing.answers import check_answers
 from vaurien.testing.declaration import check_options, must
 from vaurien.testing.framing import Segment, Transcript, check_framing, recut, short, transcribe
@@ -39,14 +39,14 @@ def check_protocol(
         must(bool(segments), "a conversation without bytes shows nothing")
         with _telling(segments):
             requests += _check_conversation(made, segments, dice)
-        for spoilt in noise.spoilt(dice, segments):
-            with _telling(spoilt):
-                check_framing(made, spoilt, (1,))
-        for run in noise.runs(dice, segments):
+        for mutated in mutations.mutated(dice, segments):
+            with _telling(mutated):
+                check_framing(made, mutated, (1,))
+        for run in mutations.runs(dice, segments):
             with _telling(run):
                 transcribe(made, recut(run, 4099), "cut into pieces of 4099 bytes")
     must(bool(requests or not conversations), f"{protocol.__name__}: no request is found in any conversation")
-    for anything in noise.random_bytes(dice):
+    for anything in mutations.random_bytes(dice):
         with _telling(anything):
             check_framing(made, anything, (1,))
 

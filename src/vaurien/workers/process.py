@@ -25,6 +25,17 @@ EXIT_TIMEOUT = 2.0
 """Seconds that a worker has to end by itself once its channel is closed; it needs a few milliseconds."""
 
 
+ANSWER_TIMEOUT = 5.0
+"""Seconds after which a worker that has not answered is ended: whatever it hangs in, who steers it must not.
+
+An answer takes milliseconds; a worker that is busy with plugins' code, or starved of the processor, some more.
+"""
+
+
+_ALREADY_THERE = 0.1
+"""Seconds that reading an answer takes which has come."""
+
+
 class WorkerLost(VaurienError):
     """The worker ended before it answered."""
 
@@ -41,6 +52,9 @@ class Process:
         self._over = False
         self._opened: dict[tuple[str, int], Accepted] = {}
         self._waiting: dict[int, asyncio.Future[messages.Answer]] = {}
+        self._begun = False
+        """Whether it has answered at all: before that an interpreter starts, on a machine that may start hundreds."""
+        self._hangs = False
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -62,8 +76,22 @@ class Process:
         self._waiting[number] = answer
         if self._over:
             self._abandon()
+        elif self._begun and not isinstance(request, messages.Start):  # that one imports plugins
+            self._expect(answer, request.grace if isinstance(request, messages.Shut) else 0.0)
         self._channel.send(messages.encode(messages.Call(number, request)), descriptors)
         return answer
+
+    def _expect(self, answer: asyncio.Future[messages.Answer], grace: float) -> None:
+        """End the worker if *answer* is not there in time. When this process itself slept, it first reads what came."""
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(ANSWER_TIMEOUT + grace, lambda: loop.call_later(_ALREADY_THERE, self._give_up, answer))
+        answer.add_done_callback(lambda _: late.cancel())
+
+    def _give_up(self, answer: asyncio.Future[messages.Answer]) -> None:
+        """End it, if it has not answered; the channel tells the rest."""
+        if not answer.done():
+            self._hangs = True
+            self._process.kill()
 
     async def end(self) -> None:
         """Have it end, with all its connections."""
@@ -84,6 +112,7 @@ class Process:
                     self._follow(event)
                     self._observer(event)
             case messages.Answer() as answer:
+                self._begun = True
                 waiting = self._waiting.pop(answer.number)
                 if not waiting.done():
                     waiting.set_result(answer)
@@ -114,6 +143,8 @@ class Process:
     @property
     def end_reason(self) -> str:
         """How it ended, in words."""
+        if self._hangs:
+            return f"it did not answer within {ANSWER_TIMEOUT:g} seconds"
         status = self._process.poll()
         if status is None:
             return "it was told to"

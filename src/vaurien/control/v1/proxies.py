@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import GenericAlias
 
 import msgspec
@@ -27,7 +28,7 @@ class MixAnswer(msgspec.Struct):
 
 async def list_proxies(call: Call) -> object:
     """All proxies, in order of creation."""
-    return {"proxies": [await wire.shown(proxy) for proxy in call.hub.proxies.values()]}
+    return {"proxies": await asyncio.gather(*map(wire.shown, call.hub.proxies.values()))}
 
 
 async def create_proxy(call: Call) -> object:

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tests.rude import DEEDS, EVERYWHERE
+from tests.misbehaving import DEEDS, EVERYWHERE
 from tests.running import Echo, backend, pair, read, read_all, running
 from vaurien.events import Closed, Failed
 from vaurien.model import Fault, Stream
@@ -22,7 +22,7 @@ CASES = [
 
 @pytest.mark.parametrize(("deed", "hook"), CASES)
 def test_a_rude_behavior_ends_its_connection_and_nothing_else(deed: str, hook: str) -> None:
-    rude = Fault(name="rude", behavior="tests.rude.Rude", options={"deed": deed, "hook": hook})
+    rude = Fault(name="rude", behavior="tests.misbehaving.Rude", options={"deed": deed, "hook": hook})
     with Echo() as echo, running(echo.address, "", rude) as proxy:
         with contextlib.suppress(OSError), proxy.connect() as client:
             client.sendall(b"one")
@@ -46,7 +46,7 @@ def test_a_rude_behavior_ends_its_connection_and_nothing_else(deed: str, hook: s
 
 
 def test_an_interruption_that_comes_as_a_cancellation_is_one() -> None:
-    wrapped = Fault(name="wrapped", behavior="tests.rude.Wrapped", stream=Stream.UPSTREAM)
+    wrapped = Fault(name="wrapped", behavior="tests.misbehaving.Wrapped", stream=Stream.UPSTREAM)
     with backend() as listening, running(listening.getsockname(), "", wrapped) as proxy:
         with pair(proxy, listening) as (client, server):
             client.sendall(b"held")
@@ -62,7 +62,7 @@ def _waits(proxy) -> bool:
 
 
 def test_what_a_behavior_sends_after_the_end_of_a_stream_is_dropped() -> None:
-    late = Fault(name="late", behavior="tests.rude.LateWord")
+    late = Fault(name="late", behavior="tests.misbehaving.LateWord")
     with backend() as listening, running(listening.getsockname(), "", late) as proxy:
         with pair(proxy, listening) as (client, server):
             server.shutdown(socket.SHUT_WR)
@@ -77,7 +77,7 @@ def test_what_a_behavior_sends_after_the_end_of_a_stream_is_dropped() -> None:
 
 
 def test_an_answer_of_our_own_comes_although_the_end_of_the_backends_is_not_known() -> None:
-    own = Fault(name="own", behavior="tests.rude.OwnAnswer")
+    own = Fault(name="own", behavior="tests.misbehaving.OwnAnswer")
     with Echo() as echo, running(echo.address, "", own) as proxy, proxy.connect() as client:
         for _ in range(3):
             client.sendall(b"ask")

@@ -1,198 +1,30 @@
-"""How a protocol marks messages in a stream of bytes, without I/O and without changing a byte.
+"""Framing by two generators that read like blocking code, one for each direction.
 
-A framer is fed the bytes of both directions as they arrive and gives them back as *pieces*: the same bytes in the same
-order, cut where messages start and end. It holds back only the bytes of a head that is not complete yet; those of a
-body are given back at once. So for each direction, always::
-
-    joined(pieces given back) + held == joined(bytes fed)
-
-A protocol is written as two generators that read like blocking code (see `Reader`); `Turns` is the framing of plain
-tcp, and what every protocol falls back to when it meets bytes that are not its own.
+Strategy: a side gives its generator the bytes as they come, and cuts them where it yields. A message that was seen
+before, or is easily seen to be one whole, is recognized without waking it. What cannot be parsed ends all that: open
+messages get their end mark, and the connection goes on in turns.
 """
 
 from __future__ import annotations
 
-import enum
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
-
-import msgspec
+from collections.abc import Callable, Generator
+from typing import ClassVar, TypeAlias
 
 from vaurien.cache import SIZE_LIMIT, BoundedCache
 from vaurien.errors import ParseError
-from vaurien.reader import HEAD_LIMIT, Reader, Step
+from vaurien.framing.head import Head, Mark, Piece
+from vaurien.framing.turns import Framing, Turns
+from vaurien.reader import Reader, Step
 
-if TYPE_CHECKING:
-    from random import Random
-
-    from vaurien.model import Address
-
-__all__ = [
-    "HEAD_LIMIT",
-    "WAITING_LIMIT",
-    "Framer",
-    "Frames",
-    "Framing",
-    "Head",
-    "Mark",
-    "Piece",
-    "Protocol",
-    "Reader",
-    "Reply",
-    "Step",
-    "Turns",
-]
 WAITING_LIMIT = 100_000
 """Requests that may wait for their response: ten times the pipeline that the page *Redis pipelining* advises (10k)."""
-
-
-class Head(msgspec.Struct, eq=False):
-    """A complete head. *fields* is what a matcher may ask (``method``, ``path``, ``command``, ``key``…).
-
-    A request that no response follows (memcached ``noreply``) has *answered* false. One whose sender waits for a word
-    before it sends the rest (HTTP's ``Expect: 100-continue``) has *waits* true: it can be answered before its end.
-    One whose response shows that earlier requests get none (what ends a series of memcached's quiet commands) has
-    *needed* true: it reaches the backend even when the proxy answers it, or the client would wait for ever.
-    One whose message means the same wherever it begins, while the framer is `Framer.stateless`, has *self_contained*
-    true; of a request this includes that its response can be read without knowing which request it answers.
-    *data* is set by the framer: the head's bytes. A protocol may subclass it to remember more for its error reply.
-    """
-
-    request: bool
-    fields: Mapping[str, str] = MappingProxyType({})
-    answered: bool = True
-    waits: bool = False
-    data: bytes = b""
-    needed: bool = False
-    self_contained: bool = False
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """An answer made by the proxy: *data* goes to the client, and with *close* the connection ends after it."""
-
-    data: bytes
-    close: bool = False
-
-
-class Mark(enum.Enum):
-    """What a piece is, when it is not a head."""
-
-    BODY = "body"
-    """More bytes of the message that the last head of this direction began, or of no message at all."""
-    REQUEST_END = "request end"
-    RESPONSE_END = "response end"
-
-
-Piece: TypeAlias = tuple[Head | Mark, bytes]
-
 
 # A member of an enum costs a look-up in its class each time; these are asked for at every step of every message.
 _MORE, _ASIDE, _END = Step.MORE, Step.ASIDE, Step.END
 
 Frames: TypeAlias = Generator[Head | Step, None, None]
 """A generator that reads one direction for ever; when it returns, the rest of the connection is opaque."""
-
-
-class Framing:
-    """What the engine needs of a framer: bytes in, pieces out, and the requests that wait for their response."""
-
-    lost: str | None = None
-    """Why the protocol lost track of this connection, which is framed as plain tcp since then; ``None``: it has not."""
-
-    owed: bool = False
-    """The last `feed` set bytes free that are held back in the other direction: feed that one ``b""`` to get them."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[Head] = deque()
-
-    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        """Pieces of *data*, which arrived in the direction *to_backend*. Raises nothing, whatever the bytes."""
-        raise NotImplementedError
-
-    def recognize(self, to_backend: bool, data: bytes) -> Head | None:
-        """The head of *data*, if that is seen to be one whole message; then it is taken, and not to be fed any more.
-
-        It is the head of every such message: nobody may change it, and only exchanges without a fault may have it.
-        """
-        return None
-
-    def end(self, to_backend: bool) -> list[Piece]:
-        """The last pieces of a direction whose source has ended."""
-        raise NotImplementedError
-
-    def held(self, to_backend: bool) -> int:
-        """How many bytes of the direction *to_backend* were fed and not given back yet."""
-        return 0
-
-    def answered_anew(self) -> None:
-        """Another backend answers from here on: the end of the last one's stream is forgotten."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether no request waits for its response, and none is half sent."""
-        return not self.waiting
-
-    def withdraw(self, head: Head) -> None:
-        """The request that *head* began does not reach the backend, so no response will come for it."""
-        if head in self.waiting:
-            self.waiting.remove(head)
-
-    def repeat(self, head: Head) -> bool:
-        """The request that *head* began is sent again: one more response will come. False if it is answered already."""
-        if head not in self.waiting:
-            return False
-        self.waiting.insert(self.waiting.index(head), head)
-        return True
-
-
-class Turns(Framing):
-    """Plain tcp: a request is what the client sends until the backend answers, a response what it answers.
-
-    What a backend sends before the client has said anything (a greeting) belongs to no exchange.
-    """
-
-    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        if not data:
-            return []
-        return self._request(data) if to_backend else self._response(data)
-
-    _asked = _answering = False
-
-    def _request(self, data: bytes) -> list[Piece]:
-        if self._asked:
-            return [(Mark.BODY, data)]
-        pieces = self._finish()
-        head = Head(request=True, waits=True, data=data)  # where it ends is not known before the answer comes
-        self._asked = True
-        self.waiting.append(head)
-        return [*pieces, (head, data)]
-
-    def _response(self, data: bytes) -> list[Piece]:
-        if not self._asked:
-            return [(Mark.BODY, data)]
-        self._asked, self._answering = False, True
-        return [(Mark.REQUEST_END, b""), (Head(request=False, data=data), data)]
-
-    @property
-    def idle(self) -> bool:
-        """Whether the backend was the last to speak."""
-        return not self._asked
-
-    def _finish(self) -> list[Piece]:
-        if not self._answering:
-            return []
-        self._answering = False
-        self.waiting.popleft()
-        return [(Mark.RESPONSE_END, b"")]
-
-    def end(self, to_backend: bool) -> list[Piece]:
-        return [] if to_backend else self._finish()
-
-    def withdraw(self, head: Head) -> None:
-        super().withdraw(head)
-        self._asked = self._answering = False
 
 
 class Framer(Framing):
@@ -414,36 +246,3 @@ class _Side:
             if self._waiting and self._waiting[0] is self._answers:
                 self._waiting.popleft()
             self._answers = None
-
-
-class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True):
-    """Base class of protocols. Its fields are its options; one instance serves all connections of a proxy.
-
-    Two options have a meaning for the engine where a protocol declares them: *keep_alive* off ends a connection after
-    its first exchange; *reuse_socket* on gives the backend's socket to the next client once an exchange is complete.
-    """
-
-    error_codes: ClassVar[tuple[str, ...]] = ()
-    """What `error_reply` takes as *code*; empty for a protocol without a language of errors."""
-
-    fields: ClassVar[tuple[str, ...]] = ()
-    """The names in `Head.fields` that a match may use; one that ends in a dot is a prefix (``header.``)."""
-
-    response_fields: ClassVar[tuple[str, ...]] = ()
-    """Those of `fields` that only a response has."""
-
-    def framer(self) -> Framing:
-        """A new framing, for one connection."""
-        return Turns()
-
-    def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
-        """What a backend of this protocol would answer to the request *head* when it fails.
-
-        *code* is one of `error_codes`; ``None`` takes one of them by chance. *message* is what the error says, instead
-        of its usual words. A protocol without a language of errors answers 1000 random bytes, as the original did.
-        """
-        return Reply(random.randbytes(1000))
-
-    def rewrite(self, head: Head, backend: Address) -> bytes | None:
-        """What is sent to *backend* instead of the request *head*; ``None``: the head as it came."""
-        return None

@@ -19,7 +19,7 @@ def random_bytes(dice: Random, count: int = 30) -> Iterator[list[Segment]]:
         yield [(dice.random() < 0.5, dice.randbytes(dice.choice((1, 5, 80)))) for _ in range(dice.randint(1, 5))]
 
 
-def spoilt(dice: Random, segments: Sequence[Segment], count: int = 20) -> Iterator[list[Segment]]:
+def mutated(dice: Random, segments: Sequence[Segment], count: int = 20) -> Iterator[list[Segment]]:
     """*segments* with a byte changed, some left out, some twice, or what one side says said by the other."""
     for number in range(count):
         copy = list(segments)

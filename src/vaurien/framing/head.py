@@ -1,0 +1,50 @@
+"""What a framer says about messages: their heads, and the pieces that a stream is cut into."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+import msgspec
+
+
+class Head(msgspec.Struct, eq=False):
+    """A complete head. *fields* is what a matcher may ask (``method``, ``path``, ``command``, ``key``…).
+
+    A request that no response follows (memcached ``noreply``) has *answered* false. One whose sender waits for a word
+    before it sends the rest (HTTP's ``Expect: 100-continue``) has *waits* true: it can be answered before its end.
+    One whose response shows that earlier requests get none (what ends a series of memcached's quiet commands) has
+    *needed* true: it reaches the backend even when the proxy answers it, or the client would wait for ever.
+    One whose message means the same wherever it begins, while the framer is `Framer.stateless`, has *self_contained*
+    true; of a request this includes that its response can be read without knowing which request it answers.
+    *data* is set by the framer: the head's bytes. A protocol may subclass it to remember more for its error reply.
+    """
+
+    request: bool
+    fields: Mapping[str, str] = MappingProxyType({})
+    answered: bool = True
+    waits: bool = False
+    data: bytes = b""
+    needed: bool = False
+    self_contained: bool = False
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An answer made by the proxy: *data* goes to the client, and with *close* the connection ends after it."""
+
+    data: bytes
+    close: bool = False
+
+
+class Mark(enum.Enum):
+    """What a piece is, when it is not a head."""
+
+    BODY = "body"
+    """More bytes of the message that the last head of this direction began, or of no message at all."""
+    REQUEST_END = "request end"
+    RESPONSE_END = "response end"
+
+
+Piece: TypeAlias = tuple[Head | Mark, bytes]

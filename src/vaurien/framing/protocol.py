@@ -1,0 +1,55 @@
+"""The base class of protocols."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+
+from vaurien.errors import OptionError
+from vaurien.framing.head import Head, Reply
+from vaurien.framing.turns import Framing, Turns
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from vaurien.model import Address
+
+
+class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True):
+    """Base class of protocols. Its fields are its options; one instance serves all connections of a proxy.
+
+    Two options have a meaning for the engine where a protocol declares them: *keep_alive* off ends a connection after
+    its first exchange; *reuse_socket* on gives the backend's socket to the next client once an exchange is complete.
+    """
+
+    error_codes: ClassVar[tuple[str, ...]] = ()
+    """What `error_reply` takes as *code*; empty for a protocol without a language of errors."""
+
+    fields: ClassVar[tuple[str, ...]] = ()
+    """The names in `Head.fields` that a match may use; one that ends in a dot is a prefix (``header.``)."""
+
+    response_fields: ClassVar[tuple[str, ...]] = ()
+    """Those of `fields` that only a response has."""
+
+    def framer(self) -> Framing:
+        """A new framing, for one connection."""
+        return Turns()
+
+    def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
+        """What a backend of this protocol would answer to the request *head* when it fails.
+
+        *code* is one of `error_codes` (see `check_code`); ``None`` takes one of them by chance. *message* is what the
+        error says, instead of its usual words. A protocol without a language of errors answers 1000 random bytes, as
+        the original did.
+        """
+        return Reply(random.randbytes(1000))
+
+    def check_code(self, code: str) -> None:
+        """Raise `OptionError` unless *code* is one of `error_codes`."""
+        if code not in self.error_codes:
+            raise OptionError("code", code, f"one of {', '.join(self.error_codes)}")
+
+    def rewrite(self, head: Head, backend: Address) -> bytes | None:
+        """What is sent to *backend* instead of the request *head*; ``None``: the head as it came."""
+        return None

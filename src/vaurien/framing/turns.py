@@ -1,0 +1,107 @@
+"""What the engine needs of a framing, and the framing of plain tcp."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from vaurien.framing.head import Head, Mark, Piece
+
+
+class Framing:
+    """What the engine needs of a framer: bytes in, pieces out, and the requests that wait for their response."""
+
+    lost: str | None = None
+    """Why the protocol lost track of this connection, which is framed as plain tcp since then; ``None``: it has not."""
+
+    owed: bool = False
+    """The last `feed` set bytes free that are held back in the other direction: feed that one ``b""`` to get them."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Head] = deque()
+
+    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
+        """Pieces of *data*, which arrived in the direction *to_backend*. Raises nothing, whatever the bytes."""
+        raise NotImplementedError
+
+    def recognize(self, to_backend: bool, data: bytes) -> Head | None:
+        """The head of *data*, if that is seen to be one whole message; then it is taken, and not to be fed any more.
+
+        It is the head of every such message: nobody may change it, and only exchanges without a fault may have it.
+        """
+        return None
+
+    def end(self, to_backend: bool) -> list[Piece]:
+        """The last pieces of a direction whose source has ended."""
+        raise NotImplementedError
+
+    def held(self, to_backend: bool) -> int:
+        """How many bytes of the direction *to_backend* were fed and not given back yet."""
+        return 0
+
+    def answered_anew(self) -> None:
+        """Another backend answers from here on: the end of the last one's stream is forgotten."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request waits for its response, and none is half sent."""
+        return not self.waiting
+
+    def withdraw(self, head: Head) -> None:
+        """The request that *head* began does not reach the backend, so no response will come for it."""
+        if head in self.waiting:
+            self.waiting.remove(head)
+
+    def repeat(self, head: Head) -> bool:
+        """The request that *head* began is sent again: one more response will come. False if it is answered already."""
+        if head not in self.waiting:
+            return False
+        self.waiting.insert(self.waiting.index(head), head)
+        return True
+
+
+class Turns(Framing):
+    """Plain tcp: a request is what the client sends until the backend answers, a response what it answers.
+
+    What a backend sends before the client has said anything (a greeting) belongs to no exchange.
+    """
+
+    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
+        if not data:
+            return []
+        return self._request(data) if to_backend else self._response(data)
+
+    _asked = _answering = False
+
+    def _request(self, data: bytes) -> list[Piece]:
+        if self._asked:
+            return [(Mark.BODY, data)]
+        pieces = self._finish()
+        head = Head(request=True, waits=True, data=data)  # where it ends is not known before the answer comes
+        self._asked = True
+        self.waiting.append(head)
+        return [*pieces, (head, data)]
+
+    def _response(self, data: bytes) -> list[Piece]:
+        if not self._asked:
+            return [(Mark.BODY, data)]
+        self._asked, self._answering = False, True
+        return [(Mark.REQUEST_END, b""), (Head(request=False, data=data), data)]
+
+    @property
+    def idle(self) -> bool:
+        """Whether the backend was the last to speak."""
+        return not self._asked
+
+    def _finish(self) -> list[Piece]:
+        if not self._answering:
+            return []
+        self._answering = False
+        self.waiting.popleft()
+        return [(Mark.RESPONSE_END, b"")]
+
+    def end(self, to_backend: bool) -> list[Piece]:
+        return [] if to_backend else self._finish()
+
+    def withdraw(self, head: Head) -> None:
+        super().withdraw(head)
+        self._asked = self._answering = False
