@@ -80,7 +80,11 @@ def test_messages(text, message):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
@@ -88,6 +92,17 @@ JSON = st.recursive(
 @given(JSON)
 def test_what_is_json_is_read_as_it_is(value):
     assert plain(decode(json.dumps(value).encode())) == value
+
+
+@pytest.mark.parametrize("text", ["9223372036854775807", "-9223372036854775808", "9223372036854775296"])
+def test_a_whole_number_of_64_bits_is_exact(text):
+    assert plain(decode(text.encode())) == int(text)
+
+
+@pytest.mark.parametrize("text", ["9223372036854775808", "-9223372036854775809", "9" * 300])
+def test_a_larger_one_is_the_nearest_float(text):
+    assert plain(decode(text.encode())) == float(text)
+    assert type(plain(decode(text.encode()))) is float
 
 
 @given(st.binary())

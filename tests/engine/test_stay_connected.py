@@ -211,3 +211,19 @@ def test_frozen_when_its_backend_has_gone_it_still_calls_the_next_one() -> None:
             again, _ = listening.accept()
             with again:
                 assert read(again, 8) == b"question"
+
+
+def test_a_backend_that_resets_when_it_is_written_to_is_followed_by_another() -> None:
+    """What was written then is lost, and what the fault holds behind it; what comes later is not."""
+    holds_some = Fault("held", "coalesce", {"size": 100, "wait": "1h"}, stream=Stream.UPSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", holds_some, stay_connected=True) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"a" * 60)
+            proxy.events.wait(Injected)
+            proxy.call(lambda: (client.sendall(b"b" * 60), reset(server)))  # one batch for the loop: bytes, then reset
+            gone(proxy)
+            proxy.set_policy("")
+            client.sendall(b"more")
+            again, _ = listening.accept()
+            with again:
+                assert b"more".startswith(read(again, 1))

@@ -17,6 +17,7 @@ import msgspec
 _SPACE = " \t\r\n"
 _WHOLE = re.compile(r"-?\d+")
 _INT64 = range(-(2**63), 2**63)
+_INT64_DIGITS = len(str(_INT64.start))
 
 # What Python's parser expected, and how Go says where it met something else.
 _PLACES: Mapping[str, str] = {
@@ -126,12 +127,11 @@ def float32(value: float) -> float | int:
 
 
 def plain(value: Any) -> Any:
-    """*value* with the types of Python: numbers, dicts and lists."""
+    """*value* with the types of Python: dicts, lists, and numbers: `int` for what fits an int64, else `float`."""
     if isinstance(value, Object):
         return {name: plain(content) for name, content in value}
     if isinstance(value, Number):
-        near = float(value)  # of any length, which int() is not
-        return int(value) if _WHOLE.fullmatch(value) and abs(near) < _INT64.stop else near
+        return int(value) if _is_int64(value) else float(value)
     return [plain(part) for part in value] if isinstance(value, list) else value
 
 
@@ -140,17 +140,20 @@ def _converted(value: Any, type_: Type, where: str) -> Any:
     if kind == "any":
         return value
     if isinstance(value, Number) and kind in ("int", "float"):
-        return _whole(value, where) if kind == "int" else float(value)
+        if kind == "float":
+            return float(value)
+        if not _is_int64(value):
+            raise BadBody(f"json: cannot unmarshal number {value} into Go {where}")
+        return int(value)
     if kind != _kind(value):
         raise mismatch(value, where)
     # Half a surrogate pair cannot be encoded again; Go puts the replacement character for it.
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if kind == "string" else value
 
 
-def _whole(value: Number, where: str) -> int:
-    if not _WHOLE.fullmatch(value) or len(value) > 20 or int(value) not in _INT64:
-        raise BadBody(f"json: cannot unmarshal number {value} into Go {where}")
-    return int(value)
+def _is_int64(value: Number) -> bool:
+    """Whether it is written as a whole number of 64 bits. Its length comes first: int() does not take any."""
+    return bool(_WHOLE.fullmatch(value)) and len(value) <= _INT64_DIGITS and int(value) in _INT64
 
 
 def _kind(value: Any) -> str:

@@ -50,9 +50,7 @@ class Chains:
     def holds(self) -> bool:
         """Whether some of what the client has sent is here, and the backend has not had it."""
         up = self._connection.link(True)
-        if _holds(up):
-            return True
-        return self._dialogue is not None and self._dialogue.holds
+        return _holds(up) or (not up.closed and self._dialogue is not None and self._dialogue.holds)
 
     @property
     def torn(self) -> bool:
@@ -153,7 +151,7 @@ class Chains:
 
 def _holds(link: Link) -> bool:
     """Whether something is on its way through the faults of *link*, or may be held by one of them."""
-    return not link.idle or any(stage.keeps for stage in link.stages)
+    return not link.closed and (not link.idle or any(stage.keeps for stage in link.stages))
 
 
 def _in_place(wanted: list[Stage], before: list[Stage]) -> list[Stage]:

@@ -190,14 +190,11 @@ class Connection:
                 self._chains.release()
             return
         sync(self, begun=bool(self._links))
-        if self.crossing is not None and (not self.service.blocking or self._halted):
+        halted = any(active.halts for active in self.actives.values())
+        if self.crossing is not None and (halted or not self.service.blocking):
             self.crossing.withdraw()
         if self._links and not self.over:
             self._build()
-
-    @property
-    def _halted(self) -> bool:
-        return any(active.halts for active in self.actives.values())
 
     @property
     def claimed(self) -> bool:
@@ -422,6 +419,8 @@ class Connection:
     def _forget_links(self) -> None:
         for link in self._links:
             link.discard()
+        for active in self.actives.values():
+            active.stages.clear()  # so that none tries to send what it held when it stops
         self.meter.forget()
         self._links = ()
         self._chains = None
