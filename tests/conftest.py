@@ -7,13 +7,16 @@ from hypothesis import HealthCheck, settings
 
 from tests.control.interface import interface
 from tests.hubs import COUNTS, played, spreading
-from tests.running import Echo
+from tests.running import PATIENCE, Echo
 from vaurien import plugins
 from vaurien.model import Address
+from vaurien.workers import process
 
 # How long an example takes says nothing where others are busy. That CI has the same examples each time stays.
 settings.register_profile("shared", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+process.ANSWER_TIMEOUT = PATIENCE  # a worker that is starved of a processor hangs in nothing
 
 os.umask(0o022)  # servers run as other users, and read what tests write
 for _name in ("no_proxy", "NO_PROXY"):  # whatever stands between this machine and others
