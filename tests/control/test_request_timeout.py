@@ -135,9 +135,9 @@ def test_an_interface_that_stops_does_not_wait_for_it():
         assert one.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
-def test_who_says_nothing_makes_room_for_others(served, monkeypatch):
+def test_who_says_nothing_makes_room_for_others(monkeypatch):
     monkeypatch.setattr(request_timeout, "MOST", 4)
-    with contextlib.ExitStack() as stack:
+    with interface() as served, contextlib.ExitStack() as stack:  # its own: others may not have closed yet, and count
 
         def connect():
             return stack.enter_context(socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE))
