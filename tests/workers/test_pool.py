@@ -78,6 +78,24 @@ def test_events_that_nobody_wants_are_not_sent(monkeypatch, ignores, sent):
     assert Listening not in came
 
 
+def test_an_observer_that_comes_later_is_told_of_what_proxies_do_then():
+    observers = [_Ignoring({Accepted, Closed})]
+    told = []
+
+    async def play(hub):
+        observers.append(told.append)
+        proxy = await hub.create(config("heard", backend=Address(*echo.address)))
+        streams = await connect(proxy)
+        assert await ask(streams) == b"hello"
+        streams[1].write_eof()
+        await ended(streams)
+        while not any(isinstance(event, Closed) for event in told):
+            await asyncio.sleep(0.001)
+
+    with Echo() as echo, spreading(2, observers) as workers:
+        workers.run(play)
+
+
 class _Ignoring:
     def __init__(self, kinds):
         self.ignores = frozenset(kinds)

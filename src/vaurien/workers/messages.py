@@ -23,7 +23,7 @@ class Message(msgspec.Struct, frozen=True, tag=True):
 
 
 class Start(Message, frozen=True):
-    """Know the plugins that were *registered*. The first message, and again when there are others.
+    """Know the plugins that were *registered*. The first message, and again when it would say something else.
 
     *detailed*: somebody wants to be told of every decision and delay. *ignored* are the names of the kinds of events
     that nobody wants. The descriptor of the ledger comes along.

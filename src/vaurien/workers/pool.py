@@ -53,7 +53,7 @@ class Workers:
         self._processes: list[Process] = []
         self._reports: list[messages.Reported] = []
         self._begun: list[float] = []
-        self._known: tuple[Registered, ...] | None = None
+        self._told: messages.Start | None = None
         self._lag = 0.0
         self._reporting: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -68,7 +68,7 @@ class Workers:
         self._begun = [0.0] * self.count
         for index in range(self.count):
             self._processes.append(self._process(index))
-        await gathered(self.register_plugins(), object, dead=True)
+        await gathered(self.inform(), object, dead=True)
         self.run(self._report_regularly())
 
     async def stop(self) -> None:
@@ -80,16 +80,17 @@ class Workers:
         self.clock.close()
         os.close(self._ledger)
 
-    def register_plugins(self) -> list[asyncio.Future[messages.Answer]]:
-        """Have the workers know the plugins that were registered; what comes of it.
+    def inform(self) -> list[asyncio.Future[messages.Answer]]:
+        """Have the workers know the plugins that were registered, and what the observers want; what comes of it.
 
-        Raises `PluginError` for one that they could not import.
+        Raises `PluginError` for a plugin that they could not import.
         """
-        registered = _registered()
-        if registered == self._known:
+        detailed = any(getattr(observer, "detailed", False) for observer in self._observers)
+        start = messages.Start(_registered(), detailed, self._ignored())
+        if start == self._told:
             return []
-        self._known = registered
-        return [self._send_start(process) for process in self._processes]
+        self._told = start
+        return [process.ask(start, [self._ledger]) for process in self._processes]
 
     def emit(self, event: Event) -> None:
         """Call the observers with *event*."""
@@ -153,17 +154,13 @@ class Workers:
         self._begun[index] = time.monotonic()
         return Process(self.emit, lambda process: self._lost(index, process), uvloop=self._uvloop)
 
-    def _send_start(self, process: Process) -> asyncio.Future[messages.Answer]:
-        detailed = any(getattr(observer, "detailed", False) for observer in self._observers)
-        return process.ask(messages.Start(self._known or (), detailed, self._ignored()), [self._ledger])
-
     def _ignored(self) -> tuple[str, ...]:
         """The kinds of events that no observer wants: to send these is a third of the work of a connection."""
         ignores = [getattr(observer, "ignores", ()) for observer in self._observers]
         kinds = {kind for kind in Event.__subclasses__() if all(kind in those for those in ignores)}
         if Closed not in kinds:
             kinds.discard(Accepted)  # it says what is closed when a worker dies
-        return tuple(kind.__name__ for kind in kinds)
+        return tuple(sorted(kind.__name__ for kind in kinds))
 
     def _lost(self, index: int, process: Process) -> None:
         """The worker *index* died: put another one in its place, and tell."""
@@ -187,7 +184,8 @@ class Workers:
             self._loop.call_exception_handler({"message": f"worker {index + 1}: {error}", "exception": error})
             self._loop.call_later(_RESTART_INTERVAL, self._replace, index)
             return
-        self._send_start(process)
+        assert self._told is not None  # noqa: S101 - `start` has told the one that died
+        process.ask(self._told, [self._ledger])
         for proxy in list(self.proxies.values()):
             proxy.take_up(index, process)
 

@@ -92,7 +92,7 @@ class WorkersProxy:
         if self.enabled:
             return
         config = self.config
-        self._workers.register_plugins()
+        self._workers.inform()
         found = await binding.bind_for(len(self._indexes), config.listen, config.backlog)
         self._take(config.listen, found)
         self._number = next(self._workers.numbers)  # no report about it from before it was stopped
@@ -182,7 +182,7 @@ class WorkersProxy:
     async def set_policy(self, policy: Policy) -> None:
         """Replace mix and faults, in all workers. Raises what is wrong with *policy*, and then nothing has changed."""
         before = self.policy
-        self._workers.register_plugins()
+        self._workers.inform()
         self._model.set_policy(policy)
         if self._is_closed_path:
             self._model.set_policy(before)

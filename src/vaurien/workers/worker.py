@@ -32,6 +32,9 @@ from vaurien.workers.channel import Channel
 _UNSENT_LIMIT = 8 * 2**20
 """Bytes of events that may wait for the control process; from there on the worker waits for it, and loses none."""
 
+_IGNORED: frozenset[type[Event]] = frozenset({Listening, PolicyChanged})
+"""Events of a worker's own proxies: the control process tells these itself, once for all workers."""
+
 _BATCH_DELAY = 0.005
 """Seconds that an event may wait for others, so that a message is not sent for each: it costs more than the rest."""
 
@@ -88,7 +91,7 @@ class Worker:
         for kind, name, module, path in request.registered:
             _register(kind, name, module, path)
         self._events.detailed = request.detailed
-        self._events.ignores |= {getattr(events, name) for name in request.ignored}
+        self._events.ignores = _IGNORED.union(getattr(events, name) for name in request.ignored)
         if self._ledger is None:
             [descriptor], self._given = self._given, []
             self._ledger = Ledger(descriptor)
@@ -161,7 +164,7 @@ class EventSender:
     def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
         self._loop, self._channel = loop, channel
         self.detailed = False
-        self.ignores: frozenset[type[Event]] = frozenset({Listening, PolicyChanged})
+        self.ignores = _IGNORED
         self._happened: list[Event] = []
 
     def __call__(self, event: Event) -> None:
