@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.running import backend, pair, read, read_all, running
 from vaurien.behaviors.slow_close import SlowClose
 from vaurien.model import Fault
-from vaurien.testing import Change, Chunk, End, Remove, Sent, play
+from vaurien.testing import Change, Chunk, End, FakeConnection, FakeLink, Remove, Sent, play
 
 
 def test_the_end_comes_late_and_the_bytes_in_time() -> None:
@@ -27,6 +27,15 @@ def test_only_an_end_that_waits_is_a_hit() -> None:
     assert play(SlowClose(delay=500), [Chunk(b"x")]).hits == 0
     assert play(SlowClose(), [End()]).hits == 0
     assert play(SlowClose(delay=500), [End()]).hits == 1
+
+
+def test_an_end_that_the_machine_has_delayed_longer_is_a_hit_too() -> None:
+    connection = FakeConnection()
+    link = FakeLink(connection, True)
+    link.arrive(None)
+    connection.clock.advance(1)
+    connection.clock.run(SlowClose(delay=500).on_eof(link))
+    assert (connection.hits, connection.clock.now()) == (1, 1)
 
 
 def test_the_other_direction_works_meanwhile() -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
+from vaurien.behaviors._end import delay_end
 from vaurien.hooks import Behavior, Link
 from vaurien.options import Milliseconds, Option, Ratio
 
@@ -47,9 +48,7 @@ class Latency(Behavior, frozen=True):
 
     async def on_eof(self, link: Link) -> None:
         """Let the end leave later, too."""
-        wait = link.arrived_at + self._delay(link) - link.now()
-        if wait > 0:
-            await link.sleep(wait)
+        await delay_end(link, self._delay(link))
 
     def _delay(self, link: Link) -> float:
         """Seconds that what is at hand takes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from vaurien.behaviors._end import delay_end
 from vaurien.hooks import Behavior, Link
 from vaurien.options import Milliseconds, Option, Ratio
 
@@ -49,9 +50,7 @@ class PacketLoss(Behavior, frozen=True):
 
     async def on_eof(self, link: Link) -> None:
         """Let a lost end be late."""
-        wait = link.arrived_at + self._late(link) - link.now()
-        if wait > 0:
-            await link.sleep(wait)
+        await delay_end(link, self._late(link))
 
     def _late(self, link: Link) -> float:
         """Seconds that the next segment is late."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from vaurien.behaviors._end import delay_end
 from vaurien.hooks import Behavior, Link
 from vaurien.options import Milliseconds, Option
 
@@ -19,6 +20,4 @@ class SlowClose(Behavior, frozen=True):
 
     async def on_eof(self, link: Link) -> None:
         """Wait with the end."""
-        wait = link.arrived_at + self.delay / 1000 - link.now()
-        if wait > 0:
-            await link.sleep(wait)
+        await delay_end(link, self.delay / 1000)
