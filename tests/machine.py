@@ -20,7 +20,12 @@ def _had_and_waited(pid: int) -> tuple[int, int]:
 
 def waited(*others: int) -> float:
     """Seconds that this process, and *others*, waited for a processor so far; 0 when the system does not count."""
-    return sum(_had_and_waited(pid)[1] for pid in (os.getpid(), *others)) / 1e9
+    return sum(waited_by(pid) for pid in (os.getpid(), *others))
+
+
+def waited_by(pid: int) -> float:
+    """Seconds that the process *pid* waited for a processor so far; 0 when the system does not count."""
+    return _had_and_waited(pid)[1] / 1e9
 
 
 @contextlib.contextmanager
