@@ -27,7 +27,7 @@ from benchmarks.contestants import PROGRAM, QUIET
 from benchmarks.drift import AT_REST, Figures, Sample, Soak, drifts
 from benchmarks.errors import BenchmarkError
 from benchmarks.page import RESULTS
-from benchmarks.processes import Process, end_in_order, free_port, program, started
+from benchmarks.processes import START_TIMEOUT, Process, end_in_order, free_port, program, started
 from benchmarks.report import figure
 from vaurien.client import Client
 
@@ -110,7 +110,17 @@ def loaded(servers: Backends, words: Sequence[str]) -> Iterator[Loaded]:
             return [*PROGRAM, "--config", str(folder / "soak.toml"), "--api", f"unix:{folder}/api", *QUIET, *words]
 
         with started(command) as process:
+            _await_interface(folder / "api")
             yield Loaded(process, ports, Client(path=f"{folder}/api"))
+
+
+def _await_interface(path: Path) -> None:
+    """Wait for the HTTP interface, which begins to listen after the proxies. Raises `BenchmarkError`."""
+    end = time.monotonic() + START_TIMEOUT
+    while not path.exists():
+        if time.monotonic() > end:
+            raise BenchmarkError(f"the interface at {path} is not there after {START_TIMEOUT:g} s")
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager
