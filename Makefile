@@ -72,7 +72,7 @@ fuzz: $(VENV)/.fuzzer ## Fuzz the framer of each protocol for a minute (SECONDS=
 		echo "$$target"; $(BIN)/python $$target -max_total_time=$(or $(SECONDS),60) -verbosity=0 || exit 1; \
 	done
 
-check: $(VENV)/.developer ## Format, lint, types, floors between packages, sizes of files
+check: $(VENV)/.developer ## Format, lint, types, order of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -18,8 +18,8 @@ from vaurien.library import settings
 from vaurien.library.base import BaseProxy
 from vaurien.library.changes import Change
 from vaurien.library.suite import Proxies
-from vaurien.metrics import trace
 from vaurien.model import Fault, Window
+from vaurien.observers import trace
 from vaurien.scenario import environment, report
 from vaurien.testing import framing as laws
 
@@ -240,7 +240,7 @@ def _speaks(protocol: type) -> list[str]:
 def _hooks() -> str:
     parts = ["# Hooks", _prose(hooks), "## Behavior", _prose(hooks.Behavior)]
     parts += [_member(hooks.Behavior, name) for name in hooks.HOOKS]
-    for port in (hooks.Port, hooks.Connection, hooks.Link, hooks.Exchange):
+    for port in (hooks.FaultContext, hooks.Connection, hooks.Link, hooks.Exchange):
         parts += [f"# {port.__name__}", _prose(port)]
         parts += [_member(port, name) for name in vars(port) if not name.startswith("_")]
     return "\n\n".join(parts) + "\n"

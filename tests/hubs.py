@@ -7,8 +7,8 @@ import contextlib
 import socket
 
 from tests.running import PATIENCE, looping
-from vaurien.hub import Hub
 from vaurien.model import Address, ProxyConfig
+from vaurien.proxies.hub import Hub
 from vaurien.workers.pool import Workers
 from vaurien.workers.proxy import WorkersProxy
 

@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from vaurien.engine import clock
-from vaurien.engine import loop as engine_loop
+from vaurien.engine.loop import clock
+from vaurien.engine.loop import event_loop as engine_loop
 from vaurien.events import Event
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
-from vaurien.proxy import Proxy
+from vaurien.proxies.proxy import Proxy
 
 PATIENCE = 60.0
 """Seconds that a fact may take to come true before a test gives up: on a slow machine, with others busy on it."""

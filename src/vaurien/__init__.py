@@ -17,11 +17,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaurien.classic.processes import start_proxy, stop_proxy
     from vaurien.client import AsyncClient, Client
     from vaurien.errors import VaurienError
     from vaurien.framing import Protocol
     from vaurien.hooks import Behavior
+    from vaurien.legacy.processes import start_proxy, stop_proxy
     from vaurien.library import AsyncProxy, Proxy
     from vaurien.options import Option
 
@@ -36,8 +36,8 @@ _PUBLIC = {
     "Protocol": "vaurien.framing",
     "Proxy": "vaurien.library",
     "VaurienError": "vaurien.errors",
-    "start_proxy": "vaurien.classic.processes",
-    "stop_proxy": "vaurien.classic.processes",
+    "start_proxy": "vaurien.legacy.processes",
+    "stop_proxy": "vaurien.legacy.processes",
 }
 
 __all__ = [

@@ -26,7 +26,7 @@ Side: TypeAlias = Literal["both", "client", "backend"]
 """Who is meant."""
 
 
-class Port(Protocol):
+class FaultContext(Protocol):
     """What connection, link and exchange have in common, each as one fault sees it."""
 
     @property
@@ -71,7 +71,7 @@ class Port(Protocol):
         """
 
 
-class Connection(Port, Protocol):
+class Connection(FaultContext, Protocol):
     """A client and its backend."""
 
     @property
@@ -94,7 +94,7 @@ class Connection(Port, Protocol):
         """Dial *backend* instead; only in `Behavior.on_connect`."""
 
 
-class Link(Port, Protocol):
+class Link(FaultContext, Protocol):
     """One direction of a connection, at this fault's place in the chain of faults."""
 
     @property
@@ -132,7 +132,7 @@ class Link(Port, Protocol):
         """
 
 
-class Exchange(Port, Protocol):
+class Exchange(FaultContext, Protocol):
     """A request and its response."""
 
     @property
@@ -189,7 +189,8 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     """Base class of behaviors: fields are options (see `vaurien.options`), methods are hooks, all optional.
 
     An instance is shared by all connections of a proxy and never changes; what it needs to remember belongs to
-    `Port.state` or `Port.shared`. A hook that raises ends its own connection, with an event that names the behavior.
+    `FaultContext.state` or `FaultContext.shared`. A hook that raises ends its own connection, with an event that names
+    the behavior.
 
     Three class attributes say what no hook can. With ``closes_port`` the proxy listens no more while a fault of it is
     set, and connections that are open go on. With ``by_stream`` the fault's stream also chooses between `on_request`

@@ -6,8 +6,8 @@ import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
-from vaurien.classic.processes import start_proxy, stop_proxy
-from vaurien.classic.sockets import get_data
+from vaurien.legacy.processes import start_proxy, stop_proxy
+from vaurien.legacy.sockets import get_data
 from vaurien.model import Address
 
 __all__ = ["chunked", "get_data", "import_string", "parse_address", "start_proxy", "stop_proxy"]

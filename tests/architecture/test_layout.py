@@ -11,7 +11,6 @@ import pytest
 from vaurien import plugins
 
 ROOT = Path(__file__).parents[2]
-LONGEST = 500
 BANNED_NAMES = {"utils", "util", "helpers", "common", "manager", "misc"}
 OTHER_NAMES = {
     "vaurien.behaviors.dummy": "undisturbed"
@@ -21,16 +20,6 @@ FORMER_NAMES = {"vaurien/util.py"}  # names that plugins of the original import
 
 def sources(*folders):
     return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
-
-
-@pytest.mark.parametrize(
-    "path",
-    [path for folder in ("src", "tests", "docs", "benchmarks", "examples") for path in sources(folder)],
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
-def test_a_file_can_be_read_in_one_sitting(path):
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= LONGEST, f"{path.relative_to(ROOT)} has {lines} lines; {LONGEST} is the ceiling"
 
 
 def test_no_module_is_named_for_having_no_subject():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaurien.behaviors.bandwidth import Bandwidth
-from vaurien.engine.service import BUFFER
+from vaurien.engine.connection.proxy_state import BUFFER
 from vaurien.testing import Change, Chunk, Played, Remove, VirtualClock, play
 
 

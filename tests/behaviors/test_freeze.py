@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.classic_plugins import Forward
+from tests.legacy_plugins import Forward
 from tests.running import PATIENCE, Running, backend, nothing_comes, pair, read, read_all, reset, running, until
 from vaurien.behaviors.freeze import Freeze
 from vaurien.events import Closed, Injected

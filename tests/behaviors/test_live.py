@@ -18,7 +18,7 @@ import pytest
 
 from tests.behaviors.known import NAMES, NOT_FOR_TCP, TRANSPARENT, suits
 from tests.running import PATIENCE, Running, backend, pair, read, read_all, running
-from vaurien.engine.clock import SLACK
+from vaurien.engine.loop.clock import SLACK
 from vaurien.events import Injected
 from vaurien.model import Fault, Scope, Stream
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from tests.running import PATIENCE, Echo, Running, backend, pair, read, running
-from vaurien.engine import binding, held
+from vaurien.engine.net import binding
+from vaurien.engine.net import reserved_port as held
 from vaurien.errors import BindError, OptionError
 from vaurien.events import PolicyChanged
 from vaurien.model import Address, Fault, Mix, Policy, Scope, Window
@@ -168,12 +169,12 @@ def test_stopped_disabled_and_moved_it_keeps_its_word() -> None:
 
 
 def test_a_port_that_cannot_be_opened_stays_closed_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(self: held.HeldPort, backlog: int) -> socket.socket:
+    def fails(self: held.ReservedPort, backlog: int) -> socket.socket:
         raise OSError(98, "Address already in use")
 
     with Echo() as echo, running(echo.address, "", refuse()) as proxy:
         with monkeypatch.context() as patch:
-            patch.setattr(held.HeldPort, "listen", fails)
+            patch.setattr(held.ReservedPort, "listen", fails)
             with pytest.raises(BindError, match=r"cannot listen on 127\.0\.0\.1:\d+: Address already in use"):
                 proxy.set_policy("")
         assert [fault.name for fault in proxy.proxy.policy.faults] == ["it"]

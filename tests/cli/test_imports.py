@@ -14,7 +14,15 @@ INTERFACE = {"starlette", "uvicorn", "anyio", "h11", "prometheus_client", "vauri
 OTHERS = {"uvloop", "http.client", "urllib.request", "multiprocessing", "vaurien.client", "vaurien.testing", "pytest"}
 """Another loop, clients, processes, the kit for tests."""
 
-SERVING = {"asyncio", "concurrent.futures", "ssl", "subprocess", "vaurien.engine", "vaurien.hub", "vaurien.metrics"}
+SERVING = {
+    "asyncio",
+    "concurrent.futures",
+    "ssl",
+    "subprocess",
+    "vaurien.engine",
+    "vaurien.proxies.hub",
+    "vaurien.observers",
+}
 """What moves bytes."""
 
 READING = {"click", "msgspec", "importlib.metadata", "vaurien.config", "vaurien.plugins", "vaurien.options"}
@@ -41,9 +49,9 @@ def imported(arguments, served=False):
         (["-m", "vaurien", "--help"], INTERFACE | OTHERS | SERVING),
         (["-m", "vaurien", "--version"], INTERFACE | OTHERS | SERVING),
         (["-m", "vaurien", "--show-config"], INTERFACE | OTHERS | SERVING),
-        (["-m", "vaurien.cli.ctl", "--help"], INTERFACE | {"msgspec", "vaurien.engine", "vaurien.hub"}),
+        (["-m", "vaurien.cli.ctl.main", "--help"], INTERFACE | {"msgspec", "vaurien.engine", "vaurien.proxies.hub"}),
         (["-c", "import vaurien"], ALL),
-        (["-c", "from vaurien import Client"], INTERFACE | READING | {"vaurien.engine", "vaurien.hub"}),
+        (["-c", "from vaurien import Client"], INTERFACE | READING | {"vaurien.engine", "vaurien.proxies.hub"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",  # a set has another order each time
 )

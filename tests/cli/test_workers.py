@@ -15,10 +15,12 @@ import pytest
 
 from tests.cli.programs import BOUND, PROGRAM
 from tests.running import read
-from vaurien.cli import daemon, descriptors, main
+from vaurien.cli import descriptors, main
+from vaurien.cli.serve import daemon
 from vaurien.config import declared, load
 from vaurien.config.layers import Given
-from vaurien.engine import binding, limits
+from vaurien.engine.net import binding
+from vaurien.engine.net import fd_limit as limits
 from vaurien.errors import OptionError
 
 EXPECTED = "is not valid; expected auto, or a whole number from 1 to 256"
@@ -237,7 +239,7 @@ def test_a_configuration_that_is_read_again_and_a_state_reach_the_workers(tmp_pa
 
 
 def test_toxiproxy_server_with_workers():
-    command = [sys.executable, "-c", "from vaurien.cli.daemon import *; sys.exit(toxiproxy_server())"]
+    command = [sys.executable, "-c", "from vaurien.cli.serve.daemon import *; sys.exit(toxiproxy_server())"]
     process = subprocess.Popen(
         [*command, "-port", "0", "-workers", "2"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

@@ -13,7 +13,7 @@ import uvicorn
 from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo, looping
 from vaurien.cli import hubs
-from vaurien.control import toxiproxy
+from vaurien.control.toxiproxy import app as toxiproxy
 
 
 class Answer(msgspec.Struct):

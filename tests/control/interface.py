@@ -16,8 +16,8 @@ from vaurien.cli import hubs
 from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
 from vaurien.control.server import Server
-from vaurien.hub import Hub
 from vaurien.model import Address
+from vaurien.proxies.hub import Hub
 
 
 class Answer(msgspec.Struct):

@@ -16,7 +16,7 @@ import pytest
 from tests.control.conftest import serving
 from tests.hubs import COUNTS
 from tests.running import PATIENCE, backend, pour, read, read_all, reset, until
-from vaurien.control import toxiproxy
+from vaurien.control.toxiproxy import app as toxiproxy
 
 
 def add(api, kind, name="t", *, proxy="p", **body):

@@ -15,7 +15,8 @@ from tests.control.conftest import page
 from tests.control.interface import Answer, interface
 from tests.hubs import COUNTS
 from tests.running import PATIENCE, read_all
-from vaurien.control import openapi, original, responses, toxiproxy, v1
+from vaurien.control import openapi, original, responses, v1
+from vaurien.control.toxiproxy import app as toxiproxy
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 

@@ -16,8 +16,8 @@ from tests.hubs import taken
 from tests.running import PATIENCE
 from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
-from vaurien.hub import Hub
 from vaurien.model import Address, Fault
+from vaurien.proxies.hub import Hub
 
 ANYWHERE = "127.0.0.2:0"
 """Where nobody else listens: a proxy that was off can have its port again."""

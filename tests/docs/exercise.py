@@ -14,7 +14,7 @@ import sys
 from vaurien import Behavior
 from vaurien.events import Failed
 from vaurien.model import Address, Mix, Policy, ProxyConfig, Share
-from vaurien.proxy import Proxy
+from vaurien.proxies.proxy import Proxy
 
 
 def plugins_of(module):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vaurien.cli import demo
 from vaurien.model import Address, Mix, Policy, ProxyConfig, Share
-from vaurien.proxy import Proxy
+from vaurien.proxies.proxy import Proxy
 
 TEXT = (Path(__file__).parents[2] / "docs/tutorial/break-your-first-connection.md").read_text(encoding="utf-8")
 

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from tests.classic_plugins import Forward
+from tests.legacy_plugins import Forward
 from tests.running import Echo, running
 from vaurien.handlers import Handler
 

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from vaurien.classic.sockets import Chunk
 from vaurien.handlers.base import BaseHandler
+from vaurien.legacy.sockets import Chunk
 
 
 @pytest.fixture

@@ -24,10 +24,10 @@ from tests.control.conftest import Api
 from tests.hubs import COUNTS
 from tests.machine import share_of
 from tests.running import PATIENCE, until
-from vaurien.control import toxiproxy
+from vaurien.control.toxiproxy import app as toxiproxy
 from vaurien.errors import Conflict, UnknownName
-from vaurien.hub import Hub
 from vaurien.model import Address, Fault, Policy, ProxyConfig
+from vaurien.proxies.hub import Hub
 
 log = logging.getLogger(__name__)
 

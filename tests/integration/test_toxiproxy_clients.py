@@ -13,8 +13,8 @@ import pytest
 from tests.control.conftest import serving
 from tests.hubs import COUNTS
 from tests.running import PATIENCE, read
-from vaurien.control import toxiproxy
-from vaurien.engine.clock import SLACK
+from vaurien.control.toxiproxy import app as toxiproxy
+from vaurien.engine.loop.clock import SLACK
 
 LATE = 0.15
 """Seconds that the latency toxic adds in these tests: well above what a machine under load adds."""

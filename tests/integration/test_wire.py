@@ -10,12 +10,12 @@ import pytest
 
 from tests.integration.exchanges import VERBATIM, exchanges, fault, passes_unharmed
 from tests.running import PATIENCE, backend, pair, pour, read, read_all, reset, running
-from vaurien.engine.clock import SLACK
+from vaurien.engine.loop.clock import SLACK
 from vaurien.events import Chosen, Closed, Failed, Injected, Lost
 
 
 @dataclass(frozen=True)
-class Dialogue:
+class ExchangeTracker:
     """Two requests that a client may send in one go, their responses, and what the server says first."""
 
     protocol: str
@@ -25,7 +25,7 @@ class Dialogue:
 
 
 DIALOGUES = [
-    Dialogue(
+    ExchangeTracker(
         "http",
         (b"GET /1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"POST /2 HTTP/1.1\r\nContent-Length: 5\r\n\r\n12345"),
         (
@@ -33,17 +33,17 @@ DIALOGUES = [
             b"HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         ),
     ),
-    Dialogue(
+    ExchangeTracker(
         "redis",
         (b"*2\r\n$3\r\nGET\r\n$1\r\n1\r\n", b"*3\r\n$3\r\nSET\r\n$1\r\n2\r\n$3\r\n\r\n2\r\n"),
         (b"$3\r\none\r\n", b"+OK\r\n"),
     ),
-    Dialogue(
+    ExchangeTracker(
         "memcache",
         (b"get 1\r\n", b"set 2 0 0 3\r\n\r\n2\r\n"),
         (b"VALUE 1 0 3\r\none\r\nEND\r\n", b"STORED\r\n"),
     ),
-    Dialogue(
+    ExchangeTracker(
         "smtp",
         (b"MAIL FROM:<1@x.test>\r\n", b"RCPT TO:<2@x.test>\r\n"),
         (b"250-one\r\n250 ok\r\n", b"250 ok\r\n"),
@@ -53,13 +53,13 @@ DIALOGUES = [
 
 
 @pytest.fixture(params=DIALOGUES, ids=lambda dialogue: dialogue.protocol)
-def dialogue(request: pytest.FixtureRequest) -> Dialogue:
-    made: Dialogue = request.param
+def dialogue(request: pytest.FixtureRequest) -> ExchangeTracker:
+    made: ExchangeTracker = request.param
     return made
 
 
 @pytest.fixture
-def stage(dialogue: Dialogue):
+def stage(dialogue: ExchangeTracker):
     """A proxy without a fault, a client and a backend that has said its greeting."""
     options = VERBATIM.get(dialogue.protocol, {})
     with backend() as listening:
@@ -77,7 +77,7 @@ def heard(receiver: socket.socket, *expected: bytes) -> bool:
     return read(receiver, len(joined)) == joined
 
 
-def test_a_delay_before_waits_for_each_request_in_order(stage, dialogue: Dialogue) -> None:
+def test_a_delay_before_waits_for_each_request_in_order(stage, dialogue: ExchangeTracker) -> None:
     proxy, client, server = stage
     proxy.set_policy("", fault("delay", sleep=0.02))
     begun = time.monotonic()
@@ -90,7 +90,7 @@ def test_a_delay_before_waits_for_each_request_in_order(stage, dialogue: Dialogu
     assert heard(client, *dialogue.responses)
 
 
-def test_a_delay_after_waits_for_each_response_in_order(stage, dialogue: Dialogue) -> None:
+def test_a_delay_after_waits_for_each_response_in_order(stage, dialogue: ExchangeTracker) -> None:
     proxy, client, server = stage
     proxy.set_policy("", fault("delay", sleep=0.02, before=False))
     client.sendall(b"".join(dialogue.requests))
@@ -104,7 +104,7 @@ def test_a_delay_after_waits_for_each_response_in_order(stage, dialogue: Dialogu
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_a_delay_that_is_taken_off_ends_at_once(stage, dialogue: Dialogue, before: bool) -> None:
+def test_a_delay_that_is_taken_off_ends_at_once(stage, dialogue: ExchangeTracker, before: bool) -> None:
     proxy, client, server = stage
     proxy.set_policy("", fault("delay", sleep=3600, before=before))
     client.sendall(b"".join(dialogue.requests))
@@ -120,7 +120,7 @@ def test_a_delay_that_is_taken_off_ends_at_once(stage, dialogue: Dialogue, befor
     assert exchanges(proxy, 1) == [1]
 
 
-def test_hang_is_cured_live(stage, dialogue: Dialogue) -> None:
+def test_hang_is_cured_live(stage, dialogue: ExchangeTracker) -> None:
     proxy, client, server = stage
     proxy.set_policy("100:hang")
     client.sendall(dialogue.requests[0])
@@ -132,7 +132,7 @@ def test_hang_is_cured_live(stage, dialogue: Dialogue) -> None:
     assert heard(client, *dialogue.responses)
 
 
-def test_hang_lets_the_client_leave(stage, dialogue: Dialogue) -> None:
+def test_hang_lets_the_client_leave(stage, dialogue: ExchangeTracker) -> None:
     proxy, client, server = stage
     proxy.set_policy("100:hang")
     client.sendall(dialogue.requests[0])
@@ -141,7 +141,7 @@ def test_hang_lets_the_client_leave(stage, dialogue: Dialogue) -> None:
     assert read_all(server) == b""
 
 
-def test_abort_cuts_after_the_backend_has_answered(stage, dialogue: Dialogue) -> None:
+def test_abort_cuts_after_the_backend_has_answered(stage, dialogue: ExchangeTracker) -> None:
     proxy, client, server = stage
     proxy.set_policy("100:abort")
     client.sendall(dialogue.requests[0])
@@ -152,7 +152,7 @@ def test_abort_cuts_after_the_backend_has_answered(stage, dialogue: Dialogue) ->
     assert proxy.events.wait(Closed)[0].end == "closed by abort"
 
 
-def test_blackout_cuts_before_the_backend_is_asked(stage, dialogue: Dialogue) -> None:
+def test_blackout_cuts_before_the_backend_is_asked(stage, dialogue: ExchangeTracker) -> None:
     proxy, client, server = stage
     proxy.set_policy("100:blackout")
     client.sendall(dialogue.requests[0])
@@ -160,7 +160,7 @@ def test_blackout_cuts_before_the_backend_is_asked(stage, dialogue: Dialogue) ->
     assert read_all(server) == b""
 
 
-def test_an_error_comes_in_its_turn(stage, dialogue: Dialogue) -> None:
+def test_an_error_comes_in_its_turn(stage, dialogue: ExchangeTracker) -> None:
     """The second request fails while the first is still at the backend."""
     proxy, client, server = stage
     proxy.set_policy("", fault("error", warmup=1, code=error_code(proxy)))
@@ -181,7 +181,7 @@ def error_code(proxy) -> str:
     return str(type(proxy.proxy._protocol).error_codes[1])
 
 
-def test_an_error_can_be_put_into_the_answer(stage, dialogue: Dialogue) -> None:
+def test_an_error_can_be_put_into_the_answer(stage, dialogue: ExchangeTracker) -> None:
     proxy, client, server = stage
     proxy.set_policy("", fault("error", inject=True))
     client.sendall(dialogue.requests[0])
@@ -191,7 +191,7 @@ def test_an_error_can_be_put_into_the_answer(stage, dialogue: Dialogue) -> None:
     assert exchanges(proxy, 1) == [1]
 
 
-def test_exchanges_are_told_apart_while_no_fault_is_in_play(stage, dialogue: Dialogue) -> None:
+def test_exchanges_are_told_apart_while_no_fault_is_in_play(stage, dialogue: ExchangeTracker) -> None:
     """Faults come and go live: what is under way is left alone, and the next exchange has its number."""
     proxy, client, server = stage
     refusal = b""
@@ -210,7 +210,7 @@ def test_exchanges_are_told_apart_while_no_fault_is_in_play(stage, dialogue: Dia
     assert {link._reader.__name__ for link in links(proxy)} == {"_read_calm"}
 
 
-def test_a_fault_comes_while_a_request_that_was_seen_before_waits(stage, dialogue: Dialogue) -> None:
+def test_a_fault_comes_while_a_request_that_was_seen_before_waits(stage, dialogue: ExchangeTracker) -> None:
     """What is recognized has its number and its turn like any other."""
     proxy, client, server = stage
     for _ in range(3):
@@ -228,7 +228,7 @@ def test_a_fault_comes_while_a_request_that_was_seen_before_waits(stage, dialogu
     assert client.recv(3)
 
 
-def test_a_mix_that_does_nothing_draws_no_number(stage, dialogue: Dialogue) -> None:
+def test_a_mix_that_does_nothing_draws_no_number(stage, dialogue: ExchangeTracker) -> None:
     """Whether its exchanges pass at once, or one by one beside a fault."""
     proxy, client, server = stage
     for beside in ((), (fault("delay", sleep=0),)):
@@ -302,23 +302,23 @@ def test_what_is_not_the_protocol_passes_unharmed(protocol: str, said: bytes) ->
     assert (lost.protocol, lost.connection) == (protocol, 1)
 
 
-def test_a_backend_of_another_protocol_passes_unharmed(dialogue: Dialogue) -> None:
+def test_a_backend_of_another_protocol_passes_unharmed(dialogue: ExchangeTracker) -> None:
     (lost,) = passes_unharmed(dialogue.protocol, dialogue.requests[0], answer=b"\x00nothing of the kind" * 10_000)
     assert lost.protocol == dialogue.protocol
 
 
 @pytest.mark.parametrize("size", [1, 5, 12, 18])
-def test_half_a_request_reaches_the_backend_with_the_end_of_the_stream(dialogue: Dialogue, size: int) -> None:
+def test_half_a_request_reaches_the_backend_with_the_end_of_the_stream(dialogue: ExchangeTracker, size: int) -> None:
     assert passes_unharmed(dialogue.protocol, dialogue.requests[1][:size], greeting=dialogue.greeting, answer=b"") == []
 
 
-def test_half_an_answer_reaches_the_client_with_the_end_of_the_stream(dialogue: Dialogue) -> None:
+def test_half_an_answer_reaches_the_client_with_the_end_of_the_stream(dialogue: ExchangeTracker) -> None:
     answer = dialogue.responses[0][:-1]
     said = dialogue.requests[0]
     assert passes_unharmed(dialogue.protocol, said, greeting=dialogue.greeting, answer=answer) == []
 
 
-def test_nothing_is_read_while_nothing_is_taken(dialogue: Dialogue) -> None:
+def test_nothing_is_read_while_nothing_is_taken(dialogue: ExchangeTracker) -> None:
     """What waits for a backend that does not read stays bounded, and nobody turns in circles meanwhile."""
     endless = {
         "http": b"POST / HTTP/1.1\r\nContent-Length: 999999999\r\n\r\n",
@@ -346,7 +346,7 @@ def waits(proxy) -> tuple[int, object]:
     return link.held, link._reader
 
 
-def test_an_idle_connection_is_read_once_for_each_chunk(stage, dialogue: Dialogue) -> None:
+def test_an_idle_connection_is_read_once_for_each_chunk(stage, dialogue: ExchangeTracker) -> None:
     """Half a head is held; the link waits for more and is called only when more comes."""
     proxy, client, server = stage
     give_up = time.monotonic() + PATIENCE

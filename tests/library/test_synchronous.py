@@ -36,11 +36,11 @@ def ended(client):
 
 
 def test_the_library_and_the_engine_are_not_confused():
-    import vaurien.proxy
+    import vaurien.proxies.proxy
 
-    assert vaurien.Proxy is not vaurien.proxy.Proxy
+    assert vaurien.Proxy is not vaurien.proxies.proxy.Proxy
     assert vaurien.Proxy.__module__ == "vaurien.library.synchronous"
-    assert vaurien.proxy.__name__ == "vaurien.proxy"
+    assert vaurien.proxies.proxy.__name__ == "vaurien.proxies.proxy"
 
 
 @contextlib.contextmanager

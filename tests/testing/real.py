@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from vaurien.classic.protocol import Transparent
-from vaurien.engine.connection import Connection
-from vaurien.engine.plan import Plan
-from vaurien.engine.service import Service
-from vaurien.engine.traffic import Traffic
+from vaurien.engine.connection.connection import Connection
+from vaurien.engine.connection.proxy_state import ProxyState
+from vaurien.engine.policy.compiled_policy import CompiledPolicy
+from vaurien.engine.relay.traffic import Traffic
 from vaurien.events import Closed, Event, Failed, Injected
 from vaurien.hooks import Behavior
+from vaurien.legacy.protocol import Transparent
 from vaurien.model import Address, Fault, Policy, ProxyConfig
 from vaurien.protocols.tcp import Tcp
 from vaurien.testing import Change, Chunk, End, Played, Remove, Sent, VirtualClock
@@ -52,7 +52,7 @@ class EngineClock(VirtualClock):
         return self.call_at(self.now() + seconds, callback)
 
 
-class OneService(Service):
+class OneService(ProxyState):
     def random_for(self, connection: int, key: str) -> Random:
         return Random("0:1")
 
@@ -131,8 +131,8 @@ class _Player:
         self.connection.waiting = self.server.proxys
         self.service.connections[1] = self.connection
 
-    def _plan(self, behavior: Behavior | None, before: Plan | None) -> Plan:
-        return Plan(_policy(behavior), Tcp(), lambda *_: None, before)
+    def _plan(self, behavior: Behavior | None, before: CompiledPolicy | None) -> CompiledPolicy:
+        return CompiledPolicy(_policy(behavior), Tcp(), lambda *_: None, before)
 
     async def settle(self) -> None:
         for _ in range(TURNS):

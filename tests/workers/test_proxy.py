@@ -13,7 +13,7 @@ import pytest
 from tests.hubs import ask, config, connect, ended, spreading
 from tests.running import PATIENCE, Echo, Events
 from vaurien import events, hooks, plugins
-from vaurien.engine.traffic import Figures
+from vaurien.engine.relay.traffic import Figures
 from vaurien.errors import OptionError, PluginError, UnknownName
 from vaurien.model import Address, Fault, Policy, Window
 from vaurien.workers import messages, process

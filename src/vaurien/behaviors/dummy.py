@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vaurien.classic.behavior import Dummy
 from vaurien.hooks import Behavior
+from vaurien.legacy.behavior import Dummy
 
 __all__ = ["Dummy", "Undisturbed"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from vaurien import plugins
 from vaurien.config import Configuration
-from vaurien.engine.plan import Plan
+from vaurien.engine.policy.compiled_policy import CompiledPolicy
 from vaurien.errors import OptionError, UnknownName
 from vaurien.model import Fault, Policy, ProxyConfig
-from vaurien.proxy import protocol_of
+from vaurien.proxies.proxy import protocol_of
 
 
 def policies(configuration: Configuration) -> None:
@@ -19,7 +19,7 @@ def policies(configuration: Configuration) -> None:
         protocol = protocol_of(proxy)
         for policy, source in _policies(configuration, proxy):
             try:
-                Plan(policy, protocol, _as_it_is)
+                CompiledPolicy(policy, protocol, _as_it_is)
             except OptionError as error:
                 raise OptionError(error.option, error.value, error.expected, source) from None
             except UnknownName as error:

@@ -21,7 +21,7 @@ import msgspec
 
 from vaurien.events import Accepted, Chosen, Event
 from vaurien.model import Address, Mix, Policy, ProxyConfig, Share
-from vaurien.proxy import Proxy
+from vaurien.proxies.proxy import Proxy
 
 REQUESTS = 240
 CONNECTIONS = 4

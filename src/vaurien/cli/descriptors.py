@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vaurien import plugins
 from vaurien.config import Configuration
-from vaurien.engine.limits import IN_A_THREAD, IN_THE_LOOP, SPARE, make_room
+from vaurien.engine.net.fd_limit import IN_A_THREAD, IN_THE_LOOP, SPARE, make_room
 from vaurien.errors import OptionError
 from vaurien.model import ProxyConfig
 

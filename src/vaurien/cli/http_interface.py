@@ -11,10 +11,10 @@ from vaurien.control.events import RecentEvents
 from vaurien.control.server import Server
 from vaurien.errors import BindError
 from vaurien.events import Event
-from vaurien.hub import Hub
-from vaurien.metrics.lag import LoopLag
-from vaurien.metrics.prometheus import ProxyFigures, page
 from vaurien.model import Address
+from vaurien.observers.lag import LoopLag
+from vaurien.observers.prometheus import ProxyFigures, page
+from vaurien.proxies.hub import Hub
 
 
 class Control:

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from types import MappingProxyType
 
 from vaurien.config import Configuration
-from vaurien.engine import binding
-from vaurien.engine.recorded import Recorded
+from vaurien.engine.net import binding
+from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.errors import OptionError
 from vaurien.events import Observer
-from vaurien.hub import Hub
+from vaurien.proxies.hub import Hub
 
 
 @contextlib.asynccontextmanager
@@ -21,7 +21,7 @@ async def open_hub(
     *,
     source: str | None = None,
     uvloop: bool = False,
-    recorded: Mapping[str, Recorded] = MappingProxyType({}),
+    recorded: Mapping[str, ReplayedDecisions] = MappingProxyType({}),
 ) -> AsyncIterator[Hub]:
     """A hub without proxies, whose proxies are spread over so many *workers*; 1: all is in this process.
 

@@ -25,7 +25,7 @@ NOBODY_READS = 1
 COMMANDS: Mapping[str, str] = {
     "run": "vaurien.cli.scenario",
     "replay": "vaurien.cli.replay",
-    "serve": "vaurien.cli.daemon",
+    "serve": "vaurien.cli.serve.daemon",
 }
 """First words, and the module whose function ``main`` takes what follows, and the environment; returns the status."""
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from vaurien.config import Configuration
 from vaurien.errors import OptionError
 from vaurien.events import Observer
-from vaurien.metrics.log import Log
-from vaurien.metrics.statsd import Statsd
-from vaurien.metrics.trace import Trace
+from vaurien.observers.log import Log
+from vaurien.observers.statsd import Statsd
+from vaurien.observers.trace import Trace
 
 
 def observers(configuration: Configuration, closing: contextlib.ExitStack, level: str | None = None) -> list[Observer]:

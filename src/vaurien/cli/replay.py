@@ -27,8 +27,8 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
             "replay: expected a trace's file first, such as: vaurien replay trace.jsonl --config chaos.ini"
         )
     from vaurien.cli import hubs, runner
-    from vaurien.engine.recorded import Recorded
-    from vaurien.metrics import trace
+    from vaurien.engine.policy.replay import ReplayedDecisions
+    from vaurien.observers import trace
 
     recording = trace.read(arguments[0])
     configuration, _ = configure(["--seed", recording.seed, *arguments[1:]], variables)
@@ -37,5 +37,5 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         source = configuration.source("vaurien", "trace")
         raise OptionError("option trace", arguments[0], "another file than the one that is replayed", source)
     names = [config.name for config in configuration.proxies]
-    runner.run(configuration, recorded={name: Recorded(recording.decisions.get(name, ())) for name in names})
+    runner.run(configuration, recorded={name: ReplayedDecisions(recording.decisions.get(name, ())) for name in names})
     return OK

@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING
 from vaurien import __version__
 from vaurien.cli import descriptors, hubs
 from vaurien.cli.observers import observers
-from vaurien.cli.reloading import at_hangup
-from vaurien.cli.state import StateFile
+from vaurien.cli.serve.reloading import at_hangup
+from vaurien.cli.serve.state import StateFile
 from vaurien.config import Configuration
-from vaurien.engine import collector, eager
-from vaurien.engine.clock import Clock
-from vaurien.engine.loop import loop_factory
-from vaurien.engine.recorded import Recorded
+from vaurien.engine.loop import gc_tuning as collector
+from vaurien.engine.loop import hook_task as eager
+from vaurien.engine.loop.clock import Clock
+from vaurien.engine.loop.event_loop import loop_factory
+from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.errors import BindError
 from vaurien.events import Observer
-from vaurien.hub import Hub
-from vaurien.managed import ManagedProxy
 from vaurien.model import Policy
+from vaurien.proxies.hub import Hub
+from vaurien.proxies.managed_proxy import ManagedProxy
 from vaurien.scenario.player import Player
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 def run(
     configuration: Configuration,
     again: Callable[[], Configuration] | None = None,
-    recorded: Mapping[str, Recorded] = MappingProxyType({}),
+    recorded: Mapping[str, ReplayedDecisions] = MappingProxyType({}),
 ) -> None:
     """Serve until SIGTERM or SIGINT; live connections then have the configured grace. A second signal ends at once.
 

@@ -56,7 +56,7 @@ def _run(
     configuration: Configuration, command: Sequence[str], variables: Mapping[str, str], given: Mapping[Key, Given]
 ) -> int:
     from vaurien.cli import hubs, observers
-    from vaurien.engine.loop import loop_factory
+    from vaurien.engine.loop.event_loop import loop_factory
     from vaurien.scenario import environment
     from vaurien.scenario.run import run as play
 

@@ -11,10 +11,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from vaurien.control import openapi, original, responses, routes, security, toxiproxy, v1
+from vaurien.control import openapi, original, responses, routes, security, v1
 from vaurien.control.events import RecentEvents
-from vaurien.hub import Hub
+from vaurien.control.toxiproxy import app as toxiproxy
 from vaurien.model import Address
+from vaurien.proxies.hub import Hub
 
 
 def app(

@@ -17,9 +17,9 @@ from vaurien import plugins
 from vaurien.control import checks, responses
 from vaurien.control.responses import BadRequest
 from vaurien.errors import UnknownName, VaurienError
-from vaurien.hub import Hub
-from vaurien.managed import ManagedProxy
 from vaurien.model import Mix, Share
+from vaurien.proxies.hub import Hub
+from vaurien.proxies.managed_proxy import ManagedProxy
 
 PATHS = ("/behavior", "/handler", "/behaviors", "/handlers", "/backend")
 

@@ -16,7 +16,7 @@ from vaurien.control import checks, responses
 from vaurien.control.events import RecentEvents
 from vaurien.control.responses import BadRequest
 from vaurien.errors import BindError, Conflict, OptionError, UnknownName, VaurienError
-from vaurien.hub import Hub
+from vaurien.proxies.hub import Hub
 
 
 class Call(msgspec.Struct, frozen=True):

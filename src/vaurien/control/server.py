@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from vaurien.control.request_timeout import MOST, TimedH11Protocol
-from vaurien.engine.binding import remove_stale
+from vaurien.engine.net.binding import remove_stale
 from vaurien.errors import BindError
 from vaurien.model import Address
 

@@ -18,9 +18,9 @@ from vaurien.config.declared import Connections
 from vaurien.control import checks
 from vaurien.control.responses import BadRequest
 from vaurien.errors import OptionError
-from vaurien.managed import ManagedProxy
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Share
 from vaurien.options import Option
+from vaurien.proxies.managed_proxy import ManagedProxy
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^/\x00-\x1f\x7f]+$")]
 """A name that can be part of a path."""

@@ -15,8 +15,8 @@ from __future__ import annotations
 from vaurien.framing.framer import WAITING_LIMIT, Framer, Frames
 from vaurien.framing.head import Head, Mark, Piece, Reply
 from vaurien.framing.protocol import Protocol
+from vaurien.framing.reader import HEAD_LIMIT, Reader, Step
 from vaurien.framing.turns import Framing, Turns
-from vaurien.reader import HEAD_LIMIT, Reader, Step
 
 __all__ = [
     "HEAD_LIMIT",

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import ClassVar, TypeAlias
 
-from vaurien.cache import SIZE_LIMIT, BoundedCache
 from vaurien.errors import ParseError
+from vaurien.framing.cache import SIZE_LIMIT, BoundedCache
 from vaurien.framing.head import Head, Mark, Piece
+from vaurien.framing.reader import Reader, Step
 from vaurien.framing.turns import Framing, Turns
-from vaurien.reader import Reader, Step
 
 WAITING_LIMIT = 100_000
 """Requests that may wait for their response: ten times the pipeline that the page *Redis pipelining* advises (10k)."""

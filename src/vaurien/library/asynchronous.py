@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import Self, Unpack
 
-from vaurien.engine.traffic import ConnectionInfo
+from vaurien.engine.relay.traffic import ConnectionInfo
 from vaurien.errors import VaurienError
 from vaurien.library.base import TIMEOUT, BaseProxy
 from vaurien.library.settings import AddressLike, Settings

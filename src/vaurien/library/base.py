@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from vaurien.engine.traffic import ConnectionInfo
+from vaurien.engine.relay.traffic import ConnectionInfo
 from vaurien.errors import Conflict, VaurienError
 from vaurien.events import Event
 from vaurien.library import faults

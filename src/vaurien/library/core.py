@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from vaurien.config.schedule import Schedule
-from vaurien.engine.clock import Clock
+from vaurien.engine.loop.clock import Clock
 from vaurien.errors import VaurienError
 from vaurien.library.record import Record
 from vaurien.model import Mix, ProxyConfig
-from vaurien.proxy import Proxy
+from vaurien.proxies.proxy import Proxy
 from vaurien.scenario.player import Player
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 from vaurien.errors import UnknownName
 from vaurien.events import Event
-from vaurien.metrics.counters import Counters, Totals
 from vaurien.model import Fault, Mix
+from vaurien.observers.counters import Counters, Totals
 
 EVENTS_KEPT = 10_000
 """Events that are kept; the counts go on."""

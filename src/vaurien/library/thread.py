@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from vaurien.engine import loop
+from vaurien.engine.loop import event_loop as loop
 
 T = TypeVar("T")
 

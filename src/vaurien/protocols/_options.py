@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from vaurien.classic.configurable import BUFFER
+from vaurien.legacy.configurable import BUFFER
 from vaurien.options import Option, Size
 
 __all__ = ["BUFFER", "Buffer", "KeepAlive", "ReuseSocket"]

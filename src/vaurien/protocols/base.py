@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from vaurien.classic.protocol import BaseProtocol
+from vaurien.legacy.protocol import BaseProtocol
 
 __all__ = ["BaseProtocol"]

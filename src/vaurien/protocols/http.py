@@ -8,9 +8,9 @@ import re
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Annotated
 
-from vaurien.cache import BoundedCache
 from vaurien.errors import ParseError
 from vaurien.framing import HEAD_LIMIT, Framer, Frames, Framing, Head, Protocol, Reader, Reply, Step
+from vaurien.framing.cache import BoundedCache
 from vaurien.options import Option
 from vaurien.protocols import _http_head as heads
 from vaurien.protocols._http_head import Body, Length, Request

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vaurien.classic.protocol import TCP
 from vaurien.framing import Framing, Protocol, Turns
+from vaurien.legacy.protocol import TCP
 from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
 
 __all__ = ["TCP", "Tcp"]

@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import Mapping, Sequence
 
 from vaurien.config import Configuration
-from vaurien.engine.clock import Clock
+from vaurien.engine.loop.clock import Clock
 from vaurien.events import Observer
-from vaurien.proxy import Proxy
+from vaurien.proxies.proxy import Proxy
 from vaurien.scenario import command, environment
 from vaurien.scenario.player import FailedStep, Player
 from vaurien.scenario.report import Report, of_proxy

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from vaurien.engine.active import Interrupted
-from vaurien.engine.service import BUFFER
+from vaurien.engine.connection.proxy_state import BUFFER
+from vaurien.engine.filters.bound_fault import Interrupted
 from vaurien.hooks import Behavior, overridden
 from vaurien.testing.clock import Run
 from vaurien.testing.fakes import FakeConnection, FakeLink, Sent

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import msgspec
 
 from vaurien import events
-from vaurien.engine.ledger import Marks
-from vaurien.engine.traffic import Figures
+from vaurien.engine.policy.shared_counters import Generations
+from vaurien.engine.relay.traffic import Figures
 from vaurien.events import Event
 from vaurien.model import Address, Policy, ProxyConfig
 from vaurien.plugins import Kind
@@ -42,7 +42,7 @@ class Open(Message, frozen=True):
 
     proxy: int
     config: ProxyConfig
-    marks: Marks
+    marks: Generations
     first: int
     step: int
 
@@ -67,7 +67,7 @@ class SetPolicy(Message, frozen=True):
 
     proxy: int
     policy: Policy
-    marks: Marks
+    marks: Generations
 
 
 class SetBackend(Message, frozen=True):

@@ -10,8 +10,8 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 from vaurien import plugins
-from vaurien.engine import ledger
-from vaurien.engine.clock import Clock
+from vaurien.engine.loop.clock import Clock
+from vaurien.engine.policy import shared_counters as ledger
 from vaurien.errors import PluginError, VaurienError
 from vaurien.events import Accepted, Closed, Event, Observer
 from vaurien.model import Address

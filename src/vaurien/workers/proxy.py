@@ -14,15 +14,15 @@ from typing import Any
 import msgspec
 
 from vaurien import events
-from vaurien.engine import binding
-from vaurien.engine.expiry import Expiries
-from vaurien.engine.traffic import ConnectionInfo, Figures
+from vaurien.engine.net import binding
+from vaurien.engine.policy.expiry import Expiries
+from vaurien.engine.relay.traffic import ConnectionInfo, Figures
 from vaurien.errors import OptionError, UnknownName, VaurienError
 from vaurien.events import Event
 from vaurien.model import Address, Policy, ProxyConfig
-from vaurien.proxy import REBIND_INTERVAL, Proxy
+from vaurien.proxies.proxy import REBIND_INTERVAL, Proxy
 from vaurien.workers import messages
-from vaurien.workers.marks import Marking
+from vaurien.workers.generations import GenerationCounter
 from vaurien.workers.pool import Workers, gathered
 from vaurien.workers.process import Process, value
 
@@ -31,7 +31,7 @@ ORDINAL_GAP = 100_000
 
 
 class WorkersProxy:
-    """A proxy with *config*, its connections with *workers*; a `vaurien.managed.ManagedProxy`.
+    """A proxy with *config*, its connections with *workers*; a `vaurien.proxies.managed_proxy.ManagedProxy`.
 
     One that limits its connections (`ProxyConfig.max_connections`) has them all with one worker, which can count them.
     Raises what is wrong with *config*.
@@ -51,7 +51,7 @@ class WorkersProxy:
         """Whether the workers have it; also while connections have their grace."""
         self._past = {index: Figures() for index in self._indexes}
         self._skipped = dict.fromkeys(self._indexes, 0)
-        self._marking = Marking()
+        self._marking = GenerationCounter()
         self._marking.follow(self._model.plan.entries)
         self._expiries = Expiries(self._expire)
 

@@ -16,16 +16,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from vaurien import events, plugins
-from vaurien.engine import collector
-from vaurien.engine.journal import describe
-from vaurien.engine.ledger import Ledger, Page
-from vaurien.engine.loop import loop_factory
-from vaurien.engine.traffic import Figures
+from vaurien.engine.connection.connection_events import describe
+from vaurien.engine.loop import gc_tuning as collector
+from vaurien.engine.loop.event_loop import loop_factory
+from vaurien.engine.policy.shared_counters import ProxyCounters, SharedCounters
+from vaurien.engine.relay.traffic import Figures
 from vaurien.errors import PluginError, UnknownName, VaurienError
 from vaurien.events import Event, Listening, PolicyChanged
-from vaurien.metrics.lag import LoopLag
 from vaurien.model import Address
-from vaurien.proxy import Proxy
+from vaurien.observers.lag import LoopLag
+from vaurien.proxies.proxy import Proxy
 from vaurien.workers import messages
 from vaurien.workers.channel import Channel
 
@@ -49,8 +49,8 @@ class Worker:
         self._channel = Channel(self._loop, end, self._received, _leave)
         self._events = EventSender(self._loop, self._channel)
         self._proxies: dict[int, Proxy] = {}
-        self._pages: dict[int, Page] = {}
-        self._ledger: Ledger | None = None
+        self._pages: dict[int, ProxyCounters] = {}
+        self._ledger: SharedCounters | None = None
         self._given: list[int] = []  # descriptors that came with the request at hand
         self._lag = LoopLag()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,11 +94,11 @@ class Worker:
         self._events.ignores = _IGNORED.union(getattr(events, name) for name in request.ignored)
         if self._ledger is None:
             [descriptor], self._given = self._given, []
-            self._ledger = Ledger(descriptor)
+            self._ledger = SharedCounters(descriptor)
 
     async def _open(self, request: messages.Open) -> None:
         assert self._ledger is not None  # noqa: S101 - it came with the first message
-        self._pages[request.proxy] = page = Page(self._ledger, str(request.proxy), request.marks)
+        self._pages[request.proxy] = page = ProxyCounters(self._ledger, str(request.proxy), request.marks)
         proxy = Proxy(
             request.config,
             observers=(self._events,),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vaurien.control import wire
 from vaurien.control.routes import Route
 from vaurien.control.v1 import catalogue, connections, faults, process, proxies
-from vaurien.engine.traffic import ConnectionInfo
+from vaurien.engine.relay.traffic import ConnectionInfo
 
 _API = "/api/v1"
 _PROXY = f"{_API}/proxies/{{proxy}}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from vaurien.control.routes import Call
-from vaurien.engine.traffic import ConnectionInfo
+from vaurien.engine.relay.traffic import ConnectionInfo
 from vaurien.errors import UnknownName
 
 

@@ -1,0 +1,100 @@
+"""What the commands of ``vaurienctl`` have in common: whom they ask, and how they print the answer."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from vaurien.cli.ctl import columns
+from vaurien.client import Client, at
+
+
+class Commands(click.Group):
+    """A group that knows the nearest of its commands, whose options may also stand behind a command's name."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add *cmd*, with ``--host`` and ``--json``."""
+        if not isinstance(cmd, click.Group):
+            cmd.params += [_host_option(), _json_option()]
+        super().add_command(cmd, name)
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that *arguments* name. Raises `click.UsageError` with what comes nearest."""
+        known = self.list_commands(context)
+        if arguments and arguments[0] not in known:
+            near = difflib.get_close_matches(arguments[0], known, n=1, cutoff=0.5)
+            advice = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
+            raise click.UsageError(f"unknown command {arguments[0]!r}; {advice}", context)
+        return super().resolve_command(context, arguments)
+
+
+Commands.group_class = Commands
+
+
+def _host_option() -> click.Option:
+    def use(context: click.Context, _: click.Parameter, url: str | None) -> None:
+        if url is not None:
+            context.obj.url = url
+
+    return click.Option(["--host"], metavar="URL", callback=use, expose_value=False, help="Where the interface is.")
+
+
+def _json_option() -> click.Option:
+    def use(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+        context.obj.as_json |= wanted
+
+    return click.Option(["--json"], is_flag=True, callback=use, expose_value=False, help="Print the answer as JSON.")
+
+
+def examples(*lines: str) -> str:
+    """The end of a help text: command lines, each as it is typed."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+class Control:
+    """Where to ask, and how answers are printed."""
+
+    def __init__(self, url: str, token: str | None, as_json: bool) -> None:
+        self.url, self._token, self.as_json = url, token, as_json
+
+    @property
+    def client(self) -> Client:
+        """The client. Raises `click.UsageError` for a URL that is none."""
+        try:
+            return at(self.url, token=self._token)
+        except ValueError as error:
+            raise click.UsageError(f"--host: {error}") from None
+
+    def show(self, answer: Any, *names: str) -> None:
+        """Print *answer*, an object or a list of them; of each the fields *names*."""
+        if self.as_json:
+            click.echo(json.dumps(answer, indent=2))
+        elif isinstance(answer, list):
+            click.echo(columns.rows(answer, names, sys.stdout.isatty()), nl=False)
+        else:
+            click.echo(columns.record(answer, names or tuple(answer), sys.stdout.isatty()), nl=False)
+
+
+pass_control = click.make_pass_decorator(Control)
+"""Gives a command its `Control`."""
+
+
+def pairs(options: Sequence[str]) -> dict[str, Any]:
+    """What ``OPTION=VALUE`` arguments say. A value that is JSON is what it says, any other is text."""
+    given = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"{option!r} is not valid; expected OPTION=VALUE, such as sleep=2")
+        try:
+            given[name] = json.loads(value)
+        except ValueError:
+            given[name] = value
+    return given

@@ -1,0 +1,230 @@
+"""``vaurienctl``: steer running proxies from a shell.
+
+Every command is a call of the HTTP interface. What it prints is a table on a terminal, lines of fields separated by
+tabs in a pipe, and with ``--json`` what the interface said.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from vaurien import __version__
+from vaurien.cli.ctl.context import Commands, Control, examples, pairs, pass_control
+from vaurien.cli.ctl.faults import fault
+from vaurien.client import Refused, Unreachable
+from vaurien.errors import VaurienError
+
+OK, REFUSED, BAD_INPUT, UNREACHABLE = 0, 1, 2, 3
+"""Exit statuses: done, refused by the interface, not understood, nobody answers."""
+
+URL = "http://localhost:8080"
+"""Where ``vaurien --http`` offers its interface."""
+
+
+_EXAMPLES = examples(
+    "vaurienctl create redis --listen localhost:6380 --backend localhost:6379 --protocol redis",
+    "vaurienctl fault add redis latency latency=200ms",
+    "vaurienctl set-behavior delay sleep=2",
+    "vaurienctl list --json | jq '.[].name'",
+    "vaurienctl --host unix:/run/vaurien.sock events --proxy redis",
+    "vaurienctl config > kept.json && vaurienctl config kept.json",
+)
+_STATUSES = (
+    "Exit status: 0 when it is done, 1 when the interface refused it, 2 when the command line is not understood, "
+    "3 when nobody answers."
+)
+
+
+@click.group(
+    "vaurienctl",
+    cls=Commands,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"{_STATUSES}\n\n{_EXAMPLES}",
+)
+@click.option(
+    "--host", metavar="URL", help=f"Where the interface is: http://host:port, host:port or unix:/path [default: {URL}]"
+)
+@click.option("--token-file", type=click.File(), envvar="VAURIEN_TOKEN_FILE", help="A file with the interface's token.")
+@click.option("--json", "as_json", is_flag=True, help="Print what the interface says, as JSON.")
+@click.version_option(__version__, prog_name="vaurienctl")
+@click.pass_context
+def command(context: click.Context, host: str | None, token_file: Any, as_json: bool) -> None:
+    """Steer running proxies. VAURIEN_URL and VAURIEN_TOKEN_FILE may be given instead of --host and --token-file."""
+    url = host or os.environ.get("VAURIEN_URL", URL)
+    context.obj = Control(url, token_file.read().strip() if token_file else None, as_json)
+
+
+# The original's three.
+
+
+@command.command("list-behaviors")
+@pass_control
+def list_behaviors(control: Control) -> None:
+    """List the behaviors of the first proxy."""
+    behaviors = control.client.list_behaviors()
+    control.show([{"behavior": name} for name in behaviors], "behavior")
+
+
+@command.command("get-behavior")
+@pass_control
+def get_behavior(control: Control) -> None:
+    """Show how the first proxy behaves."""
+    control.show([{"behavior": control.client.get_behavior()}], "behavior")
+
+
+@command.command("set-behavior")
+@click.argument("name")
+@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
+@pass_control
+def set_behavior(control: Control, name: str, options: tuple[str, ...]) -> None:
+    """Have the first proxy behave as NAME says."""
+    control.client.set_behavior(name, **pairs(options))
+
+
+# Proxies.
+
+
+@command.command("list")
+@pass_control
+def list_proxies(control: Control) -> None:
+    """List the proxies."""
+    proxies = control.client.list_proxies()
+    control.show(proxies, "name", "address", "backend", "protocol", "enabled", "connections", "mix", "faults")
+
+
+@command.command("inspect")
+@click.argument("proxy")
+@pass_control
+def inspect(control: Control, proxy: str) -> None:
+    """Show everything about a proxy."""
+    control.show(control.client.get_proxy(proxy))
+
+
+@command.command("create")
+@click.argument("name")
+@click.option("--listen", help="Where clients connect [default: a free port of 127.0.0.1]")
+@click.option("--backend", required=True, help="The server behind it, host:port.")
+@click.option("--protocol", help="What the two speak [default: tcp]")
+@click.option("--mix", help="Percent and name of each behavior, such as 20:delay,10:error.")
+@pass_control
+def create(control: Control, /, **given: Any) -> None:
+    """Create a proxy called NAME."""
+    proxy = control.client.create_proxy(**{name: value for name, value in given.items() if value is not None})
+    control.show([proxy], "name", "address", "backend")
+
+
+@command.command(
+    "update",
+    short_help="Change fields of a proxy.",
+    epilog=examples(
+        "vaurienctl update redis backend=localhost:6381 timeout=2",
+        "vaurienctl update redis 'protocol_options={\"keep_alive\": true}'",
+    ),
+)
+@click.argument("proxy")
+@click.argument("fields", nargs=-1, required=True, metavar="FIELD=VALUE...")
+@pass_control
+def update(control: Control, proxy: str, fields: tuple[str, ...]) -> None:
+    """Change what is given of a proxy: a field of what `inspect` shows."""
+    given = pairs(fields)
+    if "seed" in given:
+        given["seed"] = str(given["seed"])  # text, though it looks like a number
+    control.show(control.client.change_proxy(proxy, **given))
+
+
+@command.command("toggle")
+@click.argument("proxy")
+@pass_control
+def toggle(control: Control, proxy: str) -> None:
+    """Switch a proxy off, or on again."""
+    enabled = control.client.get_proxy(proxy)["enabled"]
+    control.show([control.client.change_proxy(proxy, enabled=not enabled)], "name", "enabled")
+
+
+@command.command("delete")
+@click.argument("proxy")
+@pass_control
+def delete(control: Control, proxy: str) -> None:
+    """Delete a proxy."""
+    control.client.delete_proxy(proxy)
+
+
+@command.command("connections")
+@click.argument("proxy")
+@pass_control
+def connections(control: Control, proxy: str) -> None:
+    """List a proxy's open connections."""
+    found = control.client.list_connections(proxy)
+    control.show(found, "number", "peer", "age", "sent", "received", "faults")
+
+
+command.add_command(fault)
+
+# The whole.
+
+
+@command.command("reset")
+@pass_control
+def reset(control: Control) -> None:
+    """Switch all proxies on, and take all mixes and faults away."""
+    control.client.reset()
+
+
+@command.command("events", short_help="Follow events, one JSON object a line.")
+@click.option("--proxy", help="Only of this proxy.")
+@click.option("--since", type=int, help="Only after the event of this number.")
+@pass_control
+def events(control: Control, proxy: str | None, since: int | None) -> None:
+    """Follow events, one JSON object a line; those that are remembered come first."""
+    for event in control.client.events(proxy=proxy, since=since):
+        click.echo(json.dumps(event))
+
+
+@command.command("config", short_help="Print all proxies as JSON, or replace them by those of a file.")
+@click.argument("file", required=False, type=click.File())
+@pass_control
+def config(control: Control, file: Any) -> None:
+    """Print all proxies as JSON, or replace them by those of FILE, which has the same form (- is standard input)."""
+    if file is None:
+        click.echo(json.dumps(control.client.get_config(), indent=2))
+        return
+    try:
+        wanted = json.load(file)
+    except ValueError as error:
+        raise click.UsageError(f"{file.name} is not JSON: {error}") from None
+    if not isinstance(wanted, Mapping):
+        raise click.UsageError(f"{file.name} is not valid; expected an object, such as `vaurienctl config` prints")
+    control.client.set_config(**wanted)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit status."""
+    try:
+        command.main(arguments, prog_name="vaurienctl", standalone_mode=False)
+    except click.ClickException as error:
+        return _fail(BAD_INPUT, error.format_message())
+    except Unreachable as error:
+        return _fail(UNREACHABLE, str(error))
+    except (Refused, VaurienError, ValueError) as error:
+        return _fail(REFUSED, str(error))
+    except (KeyboardInterrupt, click.Abort):  # how one stops following events
+        return OK
+    except SystemExit:  # another way, `| head`: what click makes of a pipe that nobody reads
+        return OK
+    return OK
+
+
+def _fail(status: int, message: str) -> int:
+    print("vaurienctl:", " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""`vaurien serve` and `toxiproxy-server`."""

@@ -1,0 +1,240 @@
+"""``vaurien serve`` and ``toxiproxy-server``: no proxies at first, and an HTTP interface to make them.
+
+The second is the first by the name, the flags and the manners of Toxiproxy's program, for scripts and images that call
+it: it offers Toxiproxy's interface only, and where it listens on other addresses than this machine's own it can be
+called by any name, as in a container.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+
+from starlette.types import ASGIApp
+
+from vaurien import __version__
+from vaurien.cli import hubs
+from vaurien.cli.runner import on_signals
+from vaurien.cli.serve.go_flags import GoFlag, HelpWanted, parse, usage
+from vaurien.cli.serve.proxies_file import ProxiesFile
+from vaurien.cli.serve.reloading import at_hangup
+from vaurien.cli.serve.state import StateFile
+from vaurien.config import declared
+from vaurien.control import security
+from vaurien.control.app import app
+from vaurien.control.events import RecentEvents
+from vaurien.control.server import Server
+from vaurien.control.toxiproxy import app as toxiproxy
+from vaurien.engine.loop import event_loop as loop
+from vaurien.errors import ConfigError, PartlyDone, VaurienError
+from vaurien.events import Observer
+from vaurien.model import Address
+from vaurien.observers.lag import LoopLag
+from vaurien.observers.log import Log
+from vaurien.observers.prometheus import ProxyFigures, page
+from vaurien.options import describe
+
+TOXIPROXY = "toxiproxy-server"
+OURS = "vaurien serve"
+
+FLAGS: Mapping[str, GoFlag] = {
+    "host": GoFlag("Host for the HTTP interface to listen on", "localhost"),
+    "port": GoFlag("Port for the HTTP interface to listen on", "8474"),
+    "config": GoFlag("JSON or TOML file with proxies to create on startup; read again at SIGHUP", ""),
+    "seed": GoFlag("Makes chance repeatable; if not given one is drawn, and printed", 0),
+    "runtime-metrics": GoFlag("Offer /metrics with figures of the process; its go_ lines are stand-ins", False),
+    "proxy-metrics": GoFlag("Offer /metrics with figures of the proxies", False),
+    "workers": GoFlag("Processes that have the connections, or auto: one for each core", "1"),
+    "version": GoFlag("Print the version and exit", False),
+}
+OUR_FLAGS: Mapping[str, GoFlag] = {
+    **FLAGS,
+    "strict": GoFlag("Refuse what Toxiproxy passes over in silence: unknown names, impossible upstreams", False),
+    "state": GoFlag("File to keep the proxies in, so that they survive a restart", ""),
+    "http-names": GoFlag("Further names by which the interface may be called, separated by commas", ""),
+    "token-file": GoFlag("A file with the token that requests must bear (Authorization: Bearer TOKEN)", ""),
+}
+
+# Toxiproxy's levels (zerolog's) in the words of our log; what is none of them means info, as there.
+_LEVELS = {"trace": "debug", "debug": "debug", "warn": "warning", "error": "error", "fatal": "critical"}
+_LEVELS |= {"panic": "critical", "disabled": "critical"}
+
+OK, FAILED, BAD_INPUT = 0, 1, 2
+
+
+def toxiproxy_server() -> int:
+    """The program ``toxiproxy-server``."""
+    return run(sys.argv[1:], TOXIPROXY)
+
+
+def main(arguments: Sequence[str], _variables: Mapping[str, str]) -> int:
+    """Run ``vaurien serve`` with *arguments*, those behind ``serve``; returns the exit status."""
+    return run(arguments)
+
+
+def run(arguments: Sequence[str], program: str = OURS) -> int:
+    """Run *program* with *arguments* until a signal ends it; returns its exit status."""
+    flags = FLAGS if program == TOXIPROXY else OUR_FLAGS
+    try:
+        values = parse(arguments, flags)
+    except HelpWanted:
+        print(usage(program, flags))
+        return OK
+    except VaurienError as error:
+        print(error, usage(program, flags), sep="\n", file=sys.stderr)
+        return BAD_INPUT
+    if values["version"]:
+        print(f"{TOXIPROXY} version {toxiproxy.VERSION}" if program == TOXIPROXY else f"vaurien {__version__}")
+        return OK
+    try:
+        _serve(Daemon(program, values))
+    except VaurienError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return FAILED
+    return OK
+
+
+def _serve(daemon: Daemon) -> None:
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop.new) as runner:
+        runner.run(daemon.run())
+
+
+class Daemon:
+    """One run of *program* with the flags' *values*. Raises `OptionError` for an address that is none."""
+
+    def __init__(self, program: str, values: Mapping[str, str | int | bool]) -> None:
+        self._program, self._values = program, values
+        self._listen = Address.parse(f"{_bracketed(str(values['host']))}:{values['port']}", option="host and port")
+        self._seed = str(values["seed"] or secrets.randbits(32))
+        self._strict = bool(values.get("strict"))
+        self._token = security.read_token(str(values["token-file"])) if values.get("token-file") else None
+        self._log = Log(_LEVELS.get(os.environ.get("LOG_LEVEL", "").lower(), "info"))
+        self._recent = RecentEvents()
+        self._state = StateFile(str(values["state"])) if values.get("state") else None
+        self._observers: list[Observer] = [self._log, self._recent, *([self._state] if self._state else [])]
+        self._workers = _workers(str(values["workers"]))
+        reader = toxiproxy.Reader(self._seed, strict=self._strict)
+        self._file = ProxiesFile(str(values["config"]), reader, self._seed) if values["config"] else None
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises `BindError`, and `ConfigError` for a state that cannot be read."""
+        stop = asyncio.Event()
+        on_signals(stop)
+        with contextlib.ExitStack() as closing:
+            closing.callback(self._log.close)
+            lag = LoopLag()
+            closing.callback(lag.close)
+            async with hubs.open_hub(self._workers, self._observers, source="-workers") as self._hub:
+                await self._serve(Server(self._app(lag), self._listen), stop)
+
+    async def _serve(self, server: Server, stop: asyncio.Event) -> None:
+        try:
+            if self._state is not None:
+                await self._state.restore(self._hub)
+            await self._populate()
+            self._greet(await server.start())
+            with self._reloading():
+                await stop.wait()
+        finally:
+            self._recent.close()
+            await server.stop()
+            if self._state is not None:
+                await self._state.close()
+            await self._hub.stop()
+
+    def _greet(self, address: Address) -> None:
+        print(f"{self._program} {__version__}: HTTP at {address}, seed {self._seed}", flush=True)
+        if security.exposed(self._listen, self._token):
+            remedy = "-token-file" if self._program == OURS else f"`{OURS} -token-file FILE`"
+            self._say(security.warning(address, remedy))
+
+    def _app(self, lag: LoopLag) -> ASGIApp:
+        metrics = self._metrics(lag)
+        if self._program == OURS:
+            return app(
+                self._hub,
+                self._recent,
+                self._listen,
+                names=[name.strip() for name in str(self._values["http-names"]).split(",") if name.strip()],
+                token=self._token,
+                metrics=metrics,
+                seed=self._seed,
+                strict=self._strict,
+            )
+        own = toxiproxy.router(self._hub, seed=self._seed, metrics=metrics)
+        names = None if security.exposed(self._listen, None) else ()  # a container has names that it does not know
+        return security.Guard(own, self._listen, names=names, refused=toxiproxy.refused)
+
+    def _metrics(self, lag: LoopLag) -> toxiproxy.Metrics | None:
+        of_proxies, of_runtime = bool(self._values["proxy-metrics"]), bool(self._values["runtime-metrics"])
+        if not (of_proxies or of_runtime):
+            return None
+        hub = self._hub
+        figures = ProxyFigures(hub.proxies, lambda: max(lag.take(), hub.lag())) if of_proxies else None
+        if figures is not None:
+            self._observers.append(figures)
+        return page(figures, runtime=of_runtime)
+
+    async def _populate(self) -> None:
+        """Create the proxies of the configuration file; like Toxiproxy, go on without those that cannot be had.
+
+        Raises what is wrong with a file that is none of Toxiproxy's.
+        """
+        if self._file is None:
+            return
+        path = self._file.path
+        try:
+            configs, failure = self._file.read()
+            done = await self._hub.populate(configs)
+        except OSError as error:
+            self._say(f"cannot read the configuration file {path!r}: {error.strerror}")
+        except PartlyDone as partly:
+            self._say(f"failed to populate proxies from {path!r}: {partly.error}")
+        except toxiproxy.ERRORS as error:
+            if self._file.is_toml:
+                raise
+            self._say(f"failed to populate proxies from {path!r}: {toxiproxy.described_error(error)}")
+        else:
+            if failure is not None:
+                self._say(f"failed to populate proxies from {path!r}: {failure}")
+            self._say(f"populated {len(done)} proxies from {path!r}")
+
+    async def _reload(self, file: ProxiesFile) -> int:
+        """Have exactly the proxies of *file*. Raises `VaurienError`; what is wrong with the file changes nothing."""
+        try:
+            configs, failure = file.read()
+        except OSError as error:
+            raise ConfigError(f"cannot read the configuration file {file.path!r}: {error.strerror}") from None
+        except toxiproxy.ERRORS as error:
+            if isinstance(error, VaurienError):
+                raise
+            raise ConfigError(f"file {file.path!r}: {toxiproxy.described_error(error)}") from None
+        if failure is not None:
+            raise failure
+        await self._hub.replace(configs)
+        return len(self._hub.proxies)
+
+    def _reloading(self) -> contextlib.AbstractContextManager[None]:
+        """Without a file SIGHUP does what it does by itself: it ends the program."""
+        file = self._file
+        if file is None:
+            return contextlib.nullcontext()
+        return at_hangup(self._program, lambda: self._reload(file))
+
+    def _say(self, message: str) -> None:
+        print(f"{self._program}: {message}", file=sys.stderr, flush=True)
+
+
+def _workers(text: str) -> int:
+    """How many workers *text* asks for. Raises `OptionError`."""
+    [declaration] = [option for option in describe(declared.Process) if option.name == "workers"]
+    count: int = declaration.convert(text, source="-workers")
+    return count
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

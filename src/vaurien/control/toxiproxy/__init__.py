@@ -1,0 +1,1 @@
+"""Toxiproxy's HTTP interface, and what it needs of Go's manners."""

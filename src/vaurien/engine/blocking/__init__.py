@@ -1,0 +1,1 @@
+"""The blocking lane: a thread for legacy plugins, and the switch between lanes."""

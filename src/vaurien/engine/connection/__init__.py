@@ -1,0 +1,1 @@
+"""One connection from accept to its end: the only package that knows all other parts of the engine."""

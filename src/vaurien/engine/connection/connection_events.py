@@ -1,0 +1,118 @@
+"""What happened on one connection, for the observers."""
+
+from __future__ import annotations
+
+import time
+from typing import TypeAlias
+
+from vaurien import events
+from vaurien.engine.connection.proxy_state import ProxyState
+from vaurien.engine.policy.replay import Drawn
+from vaurien.engine.relay.traffic import Meter
+from vaurien.model import Stream
+
+Place: TypeAlias = tuple[Stream | None, int | None]
+"""A stream, and how many of its bytes came before."""
+
+NOWHERE: Place = (None, None)
+"""The connection as a whole."""
+
+
+def place(to_backend: bool, offset: int) -> Place:
+    """The byte *offset* of a direction."""
+    return Stream.UPSTREAM if to_backend else Stream.DOWNSTREAM, offset
+
+
+class ConnectionEvents:
+    """Tells the observers of a proxy what happens on its connection *number*, and counts the hits of each fault."""
+
+    __slots__ = ("_began", "_hits", "_number", "_peer", "_service")
+
+    def __init__(self, service: ProxyState, number: int, peer: str, began: float) -> None:
+        self._service, self._number, self._peer, self._began = service, number, peer, began
+        self._hits: dict[str, int] = {}
+
+    @property
+    def _age(self) -> float:
+        """Seconds since it began."""
+        return self._service.clock.now() - self._began
+
+    def accepted(self) -> None:
+        """It began."""
+        proxy = self._service.config.name
+        self._service.tell(events.Accepted(proxy=proxy, at=time.time(), connection=self._number, peer=self._peer))
+
+    def chosen(self, exchange: int, name: str) -> None:
+        """The mix was drawn, and the share *name* was hit."""
+        self._service.emit(events.Chosen, connection=self._number, exchange=exchange, behavior=name)
+
+    def decided(self, name: str, drawn: Drawn, exchange: int | None = None, place: Place = NOWHERE) -> None:
+        """Dice were thrown for the fault *name*, or ``mix``, and said *drawn*."""
+        if self._service.detailed:
+            self._service.detail(
+                events.Decided,
+                connection=self._number,
+                fault=name,
+                drawn=drawn,
+                exchange=exchange,
+                stream=place[0],
+                offset=place[1],
+                elapsed=self._age,
+            )
+
+    def delayed(self, name: str, seconds: float) -> None:
+        """The fault *name* made something late."""
+        self._service.detail(events.Delayed, connection=self._number, fault=name, seconds=seconds)
+
+    def hit(self, name: str, exchange: int | None, place: Place = NOWHERE) -> None:
+        """The fault *name* acted."""
+        self._hits[name] = self._hits.get(name, 0) + 1
+        self._service.emit(
+            events.Injected,
+            connection=self._number,
+            fault=name,
+            exchange=exchange,
+            stream=place[0],
+            offset=place[1],
+            elapsed=self._age,
+        )
+
+    def called(self, call: int, name: str) -> None:
+        """The mix was drawn for a call of a plugin of the original, and the share *name* was hit, which is a hit."""
+        self.chosen(call, name)
+        self.hit(name, call)
+
+    def lost(self, reason: str) -> None:
+        """The protocol cannot make sense of the bytes."""
+        protocol = self._service.config.protocol
+        self._service.emit(events.Lost, connection=self._number, protocol=protocol, reason=reason)
+
+    def failed(self, where: str, error: str) -> None:
+        """Something went wrong that is not a fault in play."""
+        self._service.emit(events.Failed, connection=self._number, where=where, error=error)
+
+    def closed(self, end: str, meter: Meter) -> None:
+        """It is over; *meter* has counted its bytes."""
+        self._service.tell(
+            events.Closed(
+                proxy=self._service.config.name,
+                at=time.time(),
+                connection=self._number,
+                peer=self._peer,
+                sent=meter.bytes(True).written,
+                received=meter.bytes(False).written,
+                end=end,
+                duration=self._age,
+                hits=self._hits,
+            )
+        )
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, with the place that raised it."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {error}{place}"

@@ -1,0 +1,1 @@
+"""The hooked lane: the chain of faults, delay lines, exchanges."""

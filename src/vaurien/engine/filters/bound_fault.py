@@ -1,0 +1,312 @@
+"""A fault on a connection: its dice, its state, what it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from vaurien import hooks
+from vaurien.engine.connection.connection_events import NOWHERE, Place
+from vaurien.engine.policy.compiled_policy import CompiledFault
+from vaurien.model import Address, Scope
+
+if TYPE_CHECKING:
+    from vaurien.engine.connection.connection import Connection
+    from vaurien.engine.filters.filter import Filter
+
+S = TypeVar("S")
+
+
+class Interrupted(asyncio.CancelledError):
+    """Raised inside a hook that waits when its fault is changed or removed. Not a cancellation of the task."""
+
+
+class BoundFault:
+    """One entry of the plan on one connection, and the `hooks.Connection` that its hooks see."""
+
+    __slots__ = (
+        "_begun",
+        "_connection",
+        "_interrupted",
+        "_random",
+        "_state",
+        "_task",
+        "_waits",
+        "drawn",
+        "entry",
+        "lot",
+        "stages",
+        "stopped",
+    )
+
+    def __init__(self, entry: CompiledFault, connection: Connection, before: BoundFault | None = None) -> None:
+        self.entry = entry
+        self._connection = connection
+        self._random: Random | None = None
+        self._state: Any = before._state if before is not None else None
+        self._waits: set[asyncio.Future[None]] = set()
+        self._interrupted = False  # something that waited, and its hook has not ended yet
+        self._begun = False
+        self._task: asyncio.Task[None] | None = None  # what is left of `on_start` after its first wait
+        self.stages: dict[bool, Filter] = {}
+        self.stopped = False
+        self.lot = entry.matcher.client(connection.peer) and (entry.fault.scope is not Scope.CONNECTION or self.throw())
+        """Whether this connection is hit, or may be: by the client's address, and by dice thrown once for all of it."""
+        self.drawn = self.lot and not entry.per_exchange
+        """Whether all of the connection is hit."""
+
+    @property
+    def name(self) -> str:
+        """The fault's name."""
+        return self.entry.name
+
+    @property
+    def halts(self) -> bool:
+        """Whether nothing moves on this connection, in the fault's directions."""
+        return self.drawn and self.entry.halts
+
+    @property
+    def behavior(self) -> Any:
+        """The behavior with its options of this moment."""
+        return self.entry.instance
+
+    def throw(self, exchange: int | None = None, place: Place = NOWHERE) -> bool:
+        """Throw this fault's dice once, if its window is open; *exchange* and *place* say what for."""
+        hit = self._connection.service.throw(self.number, self.entry, lambda: self.random)
+        if self.entry.chancy:
+            self._connection.journal.decided(self.name, hit, exchange, place)
+        return hit
+
+    # What hooks see (hooks.FaultContext and hooks.Connection).
+
+    @property
+    def random(self) -> Random:
+        """This fault's generator on this connection, seeded when it is first used."""
+        if self._random is None:
+            self._random = self._connection.random_for(self.entry.key)
+        return self._random
+
+    @property
+    def number(self) -> int:
+        """The connection's ordinal."""
+        return self._connection.number
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return self._connection.peer
+
+    @property
+    def upstream(self) -> hooks.Link:
+        """This fault's place in the direction to the backend."""
+        return self._stage(True)
+
+    @property
+    def downstream(self) -> hooks.Link:
+        """This fault's place in the direction to the client."""
+        return self._stage(False)
+
+    def _stage(self, to_backend: bool) -> hooks.Link:
+        return self.stages.get(to_backend) or self._connection.link(to_backend).end(self)
+
+    def now(self) -> float:
+        """Seconds on the engine's clock."""
+        return self._connection.clock.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait. Counts as a hit before the dial; in `on_start` it is the time up to the act."""
+        if not self._begun:
+            self.hit()
+            await self.pause(seconds)
+        else:
+            await self.wait_until(self.now() + seconds)
+
+    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """This fault's state on this connection; it survives a change of the fault's options."""
+        if self._state is None:
+            self._state = factory()
+        state: S = self._state
+        return state
+
+    def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """This fault's state on the whole proxy; it survives a change of the fault's options."""
+        return self._connection.service.shared_state(self.entry, factory)
+
+    def shared_number(
+        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
+    ) -> float:
+        """Change a number of this fault's on the whole proxy."""
+        return self._connection.service.shared_number(self.entry, name, first, change)
+
+    def close(self) -> None:
+        """End the connection in order."""
+        self.hit()
+        self._connection.close(f"closed by {self.name}")
+
+    def reset(self, side: hooks.Side = "both") -> None:
+        """End the connection with RST."""
+        self.hit()
+        self._connection.reset(f"reset by {self.name}", side)
+
+    def redirect(self, backend: Address) -> None:
+        """Dial *backend* instead of the proxy's."""
+        self.hit()
+        self._connection.redirect(backend)
+
+    # What the engine does with it.
+
+    def hit(self, exchange: int | None = None, place: Place = NOWHERE) -> None:
+        """The fault acted, in *exchange*, at *place*."""
+        self._connection.journal.hit(self.name, exchange, place)
+
+    def delayed(self, seconds: float) -> None:
+        """The fault made something late."""
+        self._connection.journal.delayed(self.name, seconds)
+
+    async def pause(self, seconds: float) -> None:
+        """Make something *seconds* late, or less when the fault stops meanwhile."""
+        begun = self.now()
+        try:
+            await self.wait_until(begun + seconds)
+        finally:
+            self.delayed(self.now() - begun)
+
+    async def wait_until(self, when: float) -> None:
+        """Wait for the clock; not at all when the fault has stopped or the connection ends.
+
+        Raises `Interrupted` when the fault stops meanwhile.
+        """
+        if self.stopped or self._connection.over:
+            return
+        done = self._connection.loop.create_future()
+
+        def ring() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        timer = self._connection.clock.call_at(when, ring)
+        try:
+            await self.wait_for(done)
+        finally:
+            timer.cancel()
+
+    async def wait_for(self, future: asyncio.Future[None]) -> None:
+        """Wait for *future*. Raises `Interrupted` when the fault stops meanwhile."""
+        self._waits.add(future)
+        try:
+            await future
+        finally:
+            self._waits.discard(future)
+            if future.done() and not future.cancelled():
+                future.exception()  # cancelled before it could look, this would never see it, and the loop complain
+
+    def becomes(self, entry: CompiledFault) -> bool:
+        """Whether *entry* differs in its options alone, so that this goes on with it; else another takes over."""
+        old, new = self.entry.fault, entry.fault
+        return msgspec.structs.replace(old, options=new.options, ttl=new.ttl) == new
+
+    def change(self, entry: CompiledFault) -> None:
+        """Go on with other options: what waits under the old ones is interrupted, `on_start` begins again."""
+        self.entry = entry
+        self._refresh()
+        self.interrupt()
+        if self._begun:
+            self._begun = False
+            if self._task is not None:
+                self._task.cancel()
+            self.begin()
+
+    def interrupt(self) -> None:
+        """End this fault's own waiting hooks, and no others."""
+        for future in list(self._waits):
+            if not future.done():
+                self._interrupted = True
+                future.set_exception(Interrupted())
+
+    def wait_no_more(self) -> None:
+        """The connection is ending in order: what comes off a delay line must get through, also where a hook waits."""
+        for future in self._waits:
+            if not future.done():
+                future.set_result(None)
+
+    def raised(self, error: BaseException) -> bool:
+        """Make of what a hook raised what it is: an interruption (true), or a failure, which ends the connection.
+
+        An interruption of a task of the hook's own arrives as a plain cancellation. A cancellation by the engine, and
+        what is meant for the whole program, is raised again.
+        """
+        cancelled = isinstance(error, asyncio.CancelledError)
+        if isinstance(error, (KeyboardInterrupt, GeneratorExit)) or (cancelled and self._is_cancelled()):
+            raise error
+        if cancelled and (self._interrupted or isinstance(error, Interrupted)):
+            self._interrupted = False
+            return True
+        self._connection.plugin_failed(self.name, error)
+        return False
+
+    def _is_cancelled(self) -> bool:
+        task = asyncio.current_task(self._connection.loop)
+        return self._connection.over or (task is not None and task.cancelling() > 0)
+
+    def begin(self) -> None:
+        """Run `on_start`: up to its first wait before anything else happens, the rest as a task of its own."""
+        if not self._begun and self.drawn and not self.stopped and "on_start" in self.entry.hooks:
+            self._begun = True
+            self._task = self._connection.background.run(self._run("on_start"), self.name, at_once=True)
+
+    async def _run(self, hook: str) -> None:
+        try:
+            await getattr(self.behavior, hook)(self)
+        except BaseException as error:  # the plugin's own code may raise anything
+            self.raised(error)
+
+    def stop(self) -> None:
+        """Stop applying while the connection goes on."""
+        self.stopped = True
+        self._refresh()
+        self.interrupt()
+        if self._task is not None:
+            self._task.cancel()
+        acted = self.drawn or self._state is not None  # drawn for an exchange or a chunk, it may hold something
+        if acted and self.stages and "on_stop" in self.entry.hooks and not self._connection.over:
+            self._connection.background.run(self._run("on_stop"), self.name, at_once=True)
+
+    def _refresh(self) -> None:
+        for stage in self.stages.values():
+            stage.refresh()
+
+    def abandon(self) -> None:
+        """The connection is over."""
+        self.stopped = True
+        self._refresh()
+        if self._task is not None:
+            self._task.cancel()
+
+
+def sync(connection: Connection, *, begun: bool) -> None:
+    """Bring the faults of *connection* in line with the plan.
+
+    What is the same stays, what changed changes, others begin, soon if the connection has *begun*, or stop.
+    """
+    before = connection.actives
+    connection.actives = {}
+    for entry in connection.plan.present:
+        if entry.blocking:
+            continue
+        active = before.pop(entry.key, None)
+        if active is not None and active.becomes(entry):
+            if active.entry is not entry:
+                active.change(entry)
+        else:
+            if active is not None:
+                active.stop()
+            active = BoundFault(entry, connection, active)
+            if begun and not connection.over:
+                connection.loop.call_soon(active.begin)
+        connection.actives[entry.key] = active
+    for active in before.values():
+        active.stop()

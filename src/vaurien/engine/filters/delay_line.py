@@ -1,0 +1,112 @@
+"""The delay line of a stage: chunks leave by the clock, first in, first out, and the end of the stream behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from vaurien.engine.filters.exchange import Message
+from vaurien.engine.loop.clock import SLACK, Timer
+
+if TYPE_CHECKING:
+    from vaurien.engine.filters.filter import Filter
+    from vaurien.engine.relay.link import Link
+
+
+class DelayLine:
+    """What *stage* has sent on the bytes of *link* and lets go later. A stage makes one when it first needs it.
+
+    Nothing leaves while the stage is passing something on: what is on the line came after that.
+    """
+
+    __slots__ = ("_chunks", "_due", "_end_due", "_link", "_releasing", "_room", "_stage", "_timer", "held")
+
+    def __init__(self, stage: Filter, link: Link) -> None:
+        self._stage, self._link = stage, link
+        self._chunks: deque[tuple[float, bytes | Message]] = deque()
+        self.held = 0
+        """Bytes on the line."""
+        self._due = 0.0  # when the last chunk leaves
+        self._end_due: float | None = None  # the source has ended, and something was before that
+        self._timer: Timer | None = None
+        self._releasing = False
+        self._room: asyncio.Future[None] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything is on the line, or has left it and is not passed on yet."""
+        return bool(self._chunks) or self._releasing or self._end_due is not None
+
+    @property
+    def full(self) -> bool:
+        """Whether a sender has to wait for `room`."""
+        return bool(self._chunks) and self.held >= self._link.delay_line
+
+    async def room(self) -> None:
+        """Wait until the line takes more."""
+        while self.full:
+            self._room = self._room or self._link.loop.create_future()
+            await asyncio.shield(self._room)
+
+    def put(self, data: bytes, due: float) -> float:
+        """*data* leaves at the time *due*, or with what is before it if that leaves later; returns when."""
+        self._due = max(due, self._due)
+        self._chunks.append((self._due, data))
+        self.held += len(data)
+        if self._stage.leaving:
+            self.release()
+        elif self._timer is None and not self._releasing and not self._stage.passing:
+            self._timer = self._link.clock.call_at(self._chunks[0][0], self.release)
+        return self._due
+
+    def begin(self, message: Message) -> None:
+        """What is put on the line next is of *message*."""
+        self._chunks.append((self._due, message))
+
+    def end(self, at: float) -> None:
+        """The end of the stream, which came at the time *at*, follows what is on the line."""
+        self._end_due = max(at, self._due)
+
+    def release(self) -> None:
+        """Let go what is due, unless some is under way; that will call again. Also the clock's callback."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._releasing and not self._stage.passing:
+            self._releasing = True
+            self._link.spawn(self._drain())
+
+    async def _drain(self) -> None:
+        try:
+            while self._chunks and self._is_due(self._chunks[0][0]):
+                due, data = self._chunks.popleft()
+                if isinstance(data, Message):
+                    self._stage.next.begin(data)
+                    continue
+                self.held -= len(data)
+                self._wake()
+                await self._stage.next.receive(data, due)
+        finally:
+            self._releasing = False
+        if self._chunks:
+            self._timer = self._link.clock.call_at(self._chunks[0][0], self.release)
+        elif self._end_due is not None:
+            due, self._end_due = self._end_due, None
+            await self._stage.next.receive_end(due)
+        self._link.settle()
+
+    def _is_due(self, due: float) -> bool:
+        return self._stage.leaving or due <= self._link.clock.now() + SLACK
+
+    def _wake(self) -> None:
+        if self._room is not None and self.held < self._link.delay_line:
+            self._room.set_result(None)
+            self._room = None
+
+    def clear(self) -> None:
+        """The connection is over: forget what waits."""
+        self._chunks.clear()
+        self.held = 0
+        if self._timer is not None:
+            self._timer.cancel()

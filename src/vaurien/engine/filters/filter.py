@@ -1,0 +1,446 @@
+"""The chain of faults that the bytes of one direction pass: stages, and the sink that writes to the socket.
+
+Each stage passes what it has to the next: `Link.send` of one behavior is `on_data` of the next one. A stage with a
+delay line releases chunks by the clock, first in, first out; everything behind a chunk that waits, waits behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+
+from vaurien import hooks
+from vaurien.engine.connection.connection_events import Place, place
+from vaurien.engine.filters.bound_fault import BoundFault
+from vaurien.engine.filters.delay_line import DelayLine
+from vaurien.engine.filters.exchange import NO_MESSAGE, Message
+from vaurien.engine.loop.clock import Timer
+from vaurien.model import Scope
+
+if TYPE_CHECKING:
+    from vaurien.engine.relay.link import Link
+
+S = TypeVar("S")
+OnData: TypeAlias = Callable[[hooks.Link, bytes], Awaitable[None]]
+"""A behavior's hook."""
+
+
+class Intake(Protocol):
+    """Something that takes the bytes of one direction: a dialogue's side, or the chain's first receiver."""
+
+    async def receive(self, data: bytes, at: float) -> None:
+        """Take *data*, which arrived at the time *at*; returns when more may come."""
+
+    async def receive_end(self, at: float) -> None:
+        """The source has ended; nothing more will come."""
+
+
+class Receiver(Intake, Protocol):
+    """A part of the chain: a stage, or the sink."""
+
+    def begin(self, message: Message) -> None:
+        """What comes next is of *message*."""
+
+
+class Sink:
+    """The end of the chain: the socket."""
+
+    __slots__ = ("_link",)
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def receive(self, data: bytes, at: float) -> None:
+        """Write, and wait while the destination does not read."""
+        link = self._link
+        link.write(data)
+        if link.pending is not None and link.full:
+            await link.room()
+
+    async def receive_end(self, at: float) -> None:
+        """Pass the end on once everything is written."""
+        self._link.finish()
+
+    def begin(self, message: Message) -> None:
+        """Note where an exchange's bytes begin."""
+        if message.number:
+            self._link.mark = (message.number, self._link.moved)
+
+
+class Filter:
+    """One fault's place in the chain of one direction, and the `hooks.Link` that it sees."""
+
+    __slots__ = (
+        "_act",
+        "_alarm",
+        "_armed",
+        "_arrived",
+        "_chunk",
+        "_hit",
+        "_line",
+        "_link",
+        "_message",
+        "_moment",
+        "_offset",
+        "_rang",
+        "_ringing",
+        "_sent",
+        "_spared",
+        "_throws",
+        "active",
+        "leaving",
+        "next",
+        "passing",
+    )
+
+    def __init__(self, active: BoundFault, link: Link) -> None:
+        self.active = active
+        self._link = link
+        self.next: Receiver = Sink(link)
+        self.leaving = False
+        """The fault is removed; later chunks only pass."""
+        self.passing = False
+        """The next receiver has some, and is not done with it."""
+        self._armed = active.drawn
+        self._act: OnData | None = None  # on chunks, while the fault is in play and throws no dice for each
+        self._message = NO_MESSAGE
+        self._line: DelayLine | None = None
+        self._alarm: Timer | None = None
+        self._rang = False  # while a chunk was at hand
+        self._ringing: asyncio.Future[None] | None = None  # done when `on_alarm` is
+        self._chunk: bytes | None = None  # at hand; `_NO_CHUNK` in the hooks that act on none
+        self._arrived = self._moment = 0.0
+        self._sent = 0
+        self._offset = 0  # of the chunk at hand
+        self._hit = False
+        self._spared = False  # by the dice, which were thrown for the end of the stream
+        active.stages[link.to_backend] = self
+        self.refresh()
+
+    # What the behavior sees (hooks.Link).
+
+    @property
+    def to_backend(self) -> bool:
+        """The direction."""
+        return self._link.to_backend
+
+    @property
+    def connection(self) -> hooks.Connection:
+        """The connection, as this fault sees it."""
+        return self.active
+
+    @property
+    def exchange(self) -> hooks.Exchange | None:
+        """The exchange that the chunk at hand belongs to, as this fault sees it."""
+        view = self._message.view
+        return view(self.active) if view is not None else None
+
+    @property
+    def arrived_at(self) -> float:
+        """When the chunk at hand arrived here."""
+        return self._arrived
+
+    @property
+    def random(self) -> Random:
+        """The fault's generator."""
+        return self.active.random
+
+    def now(self) -> float:
+        """Seconds on the engine's clock."""
+        return self.active.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; the next chunk waits too. Not at all with an end that the dice spare."""
+        if self._spared:
+            return
+        self._mark()
+        await self.active.pause(seconds)
+        self._moment = self.now()
+
+    async def send(self, data: bytes, after: float = 0.0) -> None:
+        """Pass *data* on, now or *after* seconds from its arrival.
+
+        Once the fault has stopped, nobody waits for the destination: of what `on_stop` sends to one side, none may keep
+        it from sending to the other, nor anything that arrives later overtake it.
+        """
+        if data is self._chunk and after <= 0.0:
+            self._chunk = _GONE
+        else:
+            if self._chunk is None:  # from `on_start` or `on_stop`, not about what is at hand
+                self._arrived = self._moment = self.now()
+            if self.active.stopped:
+                self._line_up(data, self.now())
+                self._delays.release()
+                return
+            self._sent += len(data)
+            self._mark()
+        if after > 0.0 or self.passing or (self._line is not None and self._line.waits):
+            await self._delays.room()
+            self._line_up(data, self._arrived + max(after, 0.0))
+            return
+        self.passing = True
+        try:
+            await self.next.receive(data, self._moment)
+        finally:
+            self.passing = False
+        if self._line is not None or self.leaving:
+            self._let_go()
+
+    def alarm(self, seconds: float) -> None:
+        """Call `on_alarm` after *seconds*."""
+        self._silence()
+        if not self.leaving and not self.active.stopped:
+            self._alarm = self._link.clock.call_later(seconds, self._ring)
+
+    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on this connection."""
+        return self.active.state(behavior, factory)
+
+    def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on the whole proxy."""
+        return self.active.shared(behavior, factory)
+
+    def shared_number(
+        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
+    ) -> float:
+        """Change a number of this fault's on the whole proxy."""
+        return self.active.shared_number(behavior, change, first=first, name=name)
+
+    def close(self) -> None:
+        """End the connection in order."""
+        self._mark()
+        self._link.connection.close(f"closed by {self.active.name}")
+
+    def reset(self, side: hooks.Side = "both") -> None:
+        """End the connection with RST."""
+        self._mark()
+        self._link.connection.reset(f"reset by {self.active.name}", side)
+
+    # What the engine does with it.
+
+    def begin(self, message: Message) -> None:
+        """What comes next is of *message*; faults further on see it once what waits here has gone."""
+        self._message = message
+        if self.active.entry.per_exchange:
+            self._armed = self.active in message.drawn
+            self.refresh()
+        if self._clear:
+            self.next.begin(message)
+        else:
+            self._delays.begin(message)
+
+    def refresh(self) -> None:
+        """The fault, or its stage, has changed: see anew what it does here. To see it at each chunk would cost."""
+        entry = self.active.entry
+        acts = self._in_play and "on_data" in entry.hooks
+        self._throws = acts and entry.fault.scope is Scope.CHUNK  # dice for each chunk
+        self._act = entry.instance.on_data if acts and not self._throws and self._ringing is None else None
+
+    async def receive(self, data: bytes, at: float) -> None:
+        """Let the behavior act on *data*, if this fault is in play for it; otherwise pass it on, in order.
+
+        All bytes come through here, and for the most part nothing waits: each call and each field counts.
+        """
+        act = self._act or await self._takes_part()
+        if act is None:
+            await self._pass_by(data, at)
+            return
+        self._arrived = self._moment = at
+        self._chunk, self._sent, self._hit = data, 0, False
+        try:
+            await act(self, data)
+            if self._chunk is data and not self._sent:
+                self._mark()  # it was swallowed
+        except BaseException as error:  # the plugin's own code may raise anything
+            await self._go_on(data, error)
+        finally:
+            self._chunk = None
+            self._offset += len(data)
+            if self._rang:
+                self._ring_late()
+
+    async def _takes_part(self) -> OnData | None:
+        """What acts on the next chunk, if anything; returns when what comes before it, an alarm, is through."""
+        if self._ringing is not None:
+            await asyncio.shield(self._ringing)
+        if self._act is not None:
+            return self._act
+        if self._throws and self.active.throw(None, self._place):
+            act: OnData = self.active.behavior.on_data
+            return act
+        await self._alarm_now()
+        return None
+
+    async def _pass_by(self, data: bytes, at: float) -> None:
+        """Pass on what this fault is not in play for."""
+        self._arrived = self._moment = at
+        self._chunk = data
+        try:
+            await self.send(data)
+        finally:
+            self._chunk = None
+            self._offset += len(data)
+
+    async def _go_on(self, data: bytes, error: BaseException) -> None:
+        """The hook raised *error*. When the fault was changed or removed, what is left of *data* is still to go."""
+        while self.active.raised(error):
+            data = b"" if self._chunk is _GONE else data[self._sent :]
+            if not data:
+                return
+            self._chunk, self._sent = data, 0
+            try:
+                await (self.send(data) if self.leaving else self.active.entry.instance.on_data(self, data))
+            except BaseException as another:  # the plugin's own code may raise anything
+                error = another
+            else:
+                return
+
+    async def receive_end(self, at: float) -> None:
+        """Pass the end of the stream on, behind what waits, once the behavior has seen it."""
+        if self._ringing is not None:
+            await asyncio.shield(self._ringing)
+        acts = "on_eof" in self.active.entry.hooks and self._in_play
+        if not acts:
+            await self._alarm_now()
+        self._silence()
+        self._spared = acts and self._throws and not self.active.throw(None, self._place)
+        self._arrived = self._moment = at
+        self._chunk, self._sent, self._hit = _GONE, 0, False
+        try:
+            while acts:
+                acts = await self._act_on_end() and not self.leaving
+        finally:
+            self._chunk = None
+        if self._clear:
+            await self.next.receive_end(self._moment)
+        else:
+            self._delays.end(self._moment)
+
+    async def _act_on_end(self) -> bool:
+        """Let the behavior act on the end of the stream; returns whether its fault was changed or removed meanwhile."""
+        try:
+            await self.active.behavior.on_eof(self)
+        except BaseException as error:  # the plugin's own code may raise anything
+            return self.active.raised(error)
+        return False
+
+    def _ring(self) -> None:
+        """The clock's callback: the alarm goes off, or will when the chunk at hand is through."""
+        self._alarm = None
+        if self._chunk is not None:
+            self._rang = True
+        elif not self._link.connection.over:
+            self._link.spawn(self._act_on_alarm())
+
+    def _ring_late(self) -> None:
+        """The alarm went off while a chunk was at hand, and none is any more."""
+        self._rang = False
+        self._ring()
+
+    async def _alarm_now(self) -> None:
+        """Nothing may overtake what the behavior keeps until its alarm, in a chunk that it has no part in."""
+        if self._alarm is not None:
+            self._silence()
+            await self._act_on_alarm()
+
+    async def _act_on_alarm(self) -> None:
+        """Let the behavior act between two chunks."""
+        if self.leaving or self.active.stopped:
+            return
+        self._ringing = ringing = self._link.loop.create_future()
+        self._arrived = self._moment = self.now()
+        self._chunk, self._hit = _GONE, True
+        self.refresh()
+        try:
+            await self.active.behavior.on_alarm(self)
+        except BaseException as error:  # the plugin's own code may raise anything
+            self.active.raised(error)
+        finally:
+            self._ringing = self._chunk = None
+            self.refresh()
+            ringing.set_result(None)
+        if self._rang:
+            self._ring_late()
+        self._link.settle()
+
+    def _silence(self) -> None:
+        self._rang = False
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def holds_back(self) -> None:
+        """This fault halts the link, and there is something that does not move because of that."""
+        self._mark()
+
+    def leave(self) -> None:
+        """The fault is removed: what waits on the line leaves now, in order; later chunks only pass."""
+        self.leaving = True
+        self.refresh()
+        self._silence()
+        if self._line is not None:
+            self._line.release()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits here, or is being passed on."""
+        return self._clear and self._chunk is None and self._ringing is None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether something waits here, or may: a behavior with an alarm holds what it sends then."""
+        return not self.idle or self._alarm is not None
+
+    @property
+    def _clear(self) -> bool:
+        return not self.passing and (self._line is None or not self._line.waits)
+
+    @property
+    def held(self) -> int:
+        """Bytes on the delay line."""
+        return self._line.held if self._line is not None else 0
+
+    def clear(self) -> None:
+        """The connection is over: forget what waits."""
+        self._silence()
+        if self._line is not None:
+            self._line.clear()
+
+    @property
+    def _in_play(self) -> bool:
+        """Whether the fault acts here; not after it has stopped, although this stage may not know that it leaves."""
+        return self._armed and not self.leaving and not self.active.stopped
+
+    @property
+    def _place(self) -> Place:
+        """Where in the stream the chunk at hand begins, as far as this fault has seen it."""
+        return place(self.to_backend, self._offset)
+
+    def _mark(self) -> None:
+        if not self._hit and not self.active.stopped:
+            self._hit = True
+            self.active.hit(None, self._place)
+
+    def _let_go(self) -> None:
+        """What was passed on is through: so may be what came meanwhile."""
+        if self._line is not None and self._line.waits:
+            self._line.release()
+        elif self.leaving and self._chunk is None:
+            self._link.settle()
+
+    def _line_up(self, data: bytes, due: float) -> None:
+        leaves = self._delays.put(data, due)
+        if due > self._arrived:
+            self.active.delayed(leaves - self._arrived)
+
+    @property
+    def _delays(self) -> DelayLine:
+        if self._line is None:
+            self._line = DelayLine(self, self._link)
+        return self._line
+
+
+_GONE = b"gone"
+"""In place of the chunk at hand, for hooks that act on none, and once all of it was sent."""

@@ -1,0 +1,1 @@
+"""The event loop, its clock, and the tasks of hooks."""

@@ -1,0 +1,1 @@
+"""Listening, accepting, dialling, the two ways to end, and resets after a half-close."""

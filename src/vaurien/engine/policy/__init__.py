@@ -1,0 +1,1 @@
+"""Policies made ready to run: matching, windows, counters, replay, expiry. No sockets."""

@@ -1,0 +1,233 @@
+"""A policy made ready to run: names looked up, options checked, behaviors built, shares added up."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from random import Random
+from typing import Any
+
+import msgspec
+
+from vaurien import hooks, options, plugins
+from vaurien.engine.policy.matching import Matcher
+from vaurien.errors import OptionError
+from vaurien.framing import Protocol, Turns
+from vaurien.model import Fault, Policy, Scope, Share, Stream, Window
+
+_EXCHANGE_HOOKS = frozenset({"on_request", "on_response", "on_done"})
+_ALWAYS = Window()
+_DATA_HOOKS = frozenset({"on_data", "on_eof"})
+_RESPONSE_HOOKS = frozenset({"on_response", "on_done"}) | _DATA_HOOKS
+
+
+class CompiledFault:
+    """One behavior in use on a proxy: a fault, or a share of the mix.
+
+    *key* tells it from the others of its proxy; an entry with the same key in the next plan is the same fault, changed.
+    *instance* is the behavior, or for the blocking lane a handler or classic plugin.
+    """
+
+    __slots__ = ("fault", "hooks", "instance", "key", "matcher", "name", "of_mix", "plugin")
+
+    def __init__(
+        self, key: str, fault: Fault, plugin: plugins.Plugin, instance: Any, matcher: Matcher, *, of_mix: bool
+    ) -> None:
+        self.key, self.name, self.fault, self.of_mix = key, fault.name, fault, of_mix
+        self.matcher = matcher
+        self.plugin, self.instance = plugin, instance
+        self.hooks = _hooks(plugin.target, fault.stream) if plugin.style == "modern" else frozenset()
+
+    @property
+    def blocking(self) -> bool:
+        """Whether it needs real blocking sockets."""
+        return self.plugin.style != "modern"
+
+    @property
+    def per_exchange(self) -> bool:
+        """Whether it is in play for some exchanges of a connection and not for others."""
+        return self.of_mix or self.fault.scope is Scope.EXCHANGE or self.matcher.by_exchange
+
+    @property
+    def chancy(self) -> bool:
+        """Whether it takes only some of its occasions, so that each is a decision."""
+        return self.fault.probability < 1.0 or self.fault.window != _ALWAYS
+
+    @property
+    def label(self) -> str:
+        """A share's behavior, with its ordinal when it is not the first share of that behavior."""
+        return self.key.removeprefix("mix ").removesuffix(" 1")
+
+    @property
+    def closes_port(self) -> bool:
+        """Whether nobody may connect while it is set."""
+        return self.plugin.style == "modern" and self.plugin.target.closes_port
+
+    @property
+    def halts(self) -> bool:
+        """Whether nothing moves on a connection that is hit."""
+        return self.plugin.style == "modern" and self.plugin.target.halts
+
+    def handles(self, *names: str) -> bool:
+        """Whether it has one of the hooks *names*."""
+        return not self.hooks.isdisjoint(names)
+
+    def __repr__(self) -> str:
+        return f"<{self.key} {self.plugin.name}>"
+
+
+Instantiate = Callable[[plugins.Plugin, Mapping[str, Any]], Any]
+"""Makes the instance of a handler or classic plugin for this proxy."""
+
+
+class CompiledPolicy:
+    """A policy ready to run. Immutable; connections compare entries by identity to see what changed."""
+
+    def __init__(
+        self, policy: Policy, protocol: Protocol, instantiate: Instantiate, previous: CompiledPolicy | None = None
+    ) -> None:
+        self.policy = policy
+        self.protocol = protocol
+        known = {entry.key: entry for entry in previous.entries} if previous else {}
+        shares = tuple(share for share in policy.mix.shares if share.percent > 0)
+        self.mix: tuple[CompiledFault, ...] = tuple(
+            self._entry(key, _as_fault(share), known, instantiate, of_mix=True)
+            for key, share in zip(_keys(shares), shares, strict=True)
+        )
+        self.faults: tuple[CompiledFault, ...] = tuple(
+            self._entry(f"fault {fault.name} {fault.behavior}", fault, known, instantiate, of_mix=False)
+            for fault in policy.faults
+        )
+        self.entries: tuple[CompiledFault, ...] = self.mix + self.faults
+        self.blocking = any(entry.blocking for entry in self.entries)
+        self.connects = any(entry.handles("on_connect") for entry in self.faults)
+        self._limits = tuple(itertools.accumulate(share.percent for share in shares))
+        self.draws = any(entry.hooks or entry.blocking for entry in self.mix)
+        self.present = self.entries if self.draws else self.faults
+        """Those that a connection has to know: shares of a mix that never does anything are not among them."""
+        self.hooked = any(entry.hooks for entry in self.faults)
+        self.closed = any(entry.closes_port for entry in self.faults)
+        """Whether nobody may connect."""
+        self.calm = not (self.draws or self.hooked or self.blocking)
+        """Whether nothing in it acts on bytes or exchanges."""
+        self.framed = self._needs_framing()
+        self._on_data = tuple(tuple(self._with_hooks_on(to_backend)) for to_backend in (False, True))
+        self.on_any_data = tuple(dict.fromkeys(entry for entries in self._on_data for entry in entries))
+        """The entries with a hook on the bytes of a direction."""
+        self.direct = not (self.framed or self.on_any_data)
+        """Whether nothing in it has to see the bytes."""
+
+    def _needs_framing(self) -> bool:
+        """Whether exchanges must be told apart.
+
+        Always with a protocol that has a framing of its own: it could not be joined in the middle of a connection.
+        """
+        return (
+            self.draws
+            or not isinstance(self.protocol.framer(), Turns)
+            or any(not entry.hooks.isdisjoint(_EXCHANGE_HOOKS) or entry.per_exchange for entry in self.faults)
+            or not getattr(self.protocol, "keep_alive", True)
+            or bool(getattr(self.protocol, "reuse_socket", False))
+        )
+
+    def _entry(
+        self, key: str, fault: Fault, known: Mapping[str, CompiledFault], instantiate: Instantiate, *, of_mix: bool
+    ) -> CompiledFault:
+        same = known.get(key)
+        if same is not None and same.fault == fault:
+            return same
+        plugin = plugins.find(fault.behavior, "behavior", "handler")
+        if plugin.style == "modern":
+            instance = options.build(plugin.target, fault.options, owner=f"behavior {fault.behavior!r}")
+            instance.check(self.protocol)
+        else:
+            instance = instantiate(plugin, fault.options)
+        matcher = Matcher(fault.match, self.protocol, f"fault {fault.name!r}")
+        entry = CompiledFault(key, fault, plugin, instance, matcher, of_mix=of_mix)
+        _check_scope(entry)
+        if entry.closes_port:
+            _check_choices(entry)
+        return entry
+
+    def draw(self, random: Random) -> CompiledFault | None:
+        """The share of the mix that is hit this time; ``None`` for the undisturbed rest. One number is drawn."""
+        point = random.random() * 100
+        for limit, entry in zip(self._limits, self.mix, strict=True):
+            if point < limit:
+                return entry
+        return None
+
+    def on_data(self, to_backend: bool) -> tuple[CompiledFault, ...]:
+        """The entries with a hook on the bytes of this direction, in the order they act."""
+        return self._on_data[to_backend]
+
+    def _with_hooks_on(self, to_backend: bool) -> Iterator[CompiledFault]:
+        for entry in self.entries:
+            if not entry.hooks.isdisjoint(_DATA_HOOKS) and entry.fault.stream.includes(to_backend):
+                yield entry
+
+
+def _check_scope(entry: CompiledFault) -> None:
+    """Refuse a fault that is for exchanges, or for chunks, if it does not act on these. Raises `OptionError`."""
+    if entry.of_mix:
+        return
+    fault = entry.fault
+    if fault.scope is Scope.CHUNK and not _acts_on_chunks(entry):
+        acts = "exchanges" if entry.handles(*_EXCHANGE_HOOKS) else "whole connections"
+        wanted = f"no choice of chunks: {fault.behavior!r} acts on {acts}"
+        raise OptionError(f"fault {fault.name!r} scope", "chunk", wanted)
+    if entry.per_exchange and not _acts_on_exchanges(entry):
+        option, value = ("match", dict(fault.match)) if entry.matcher.by_exchange else ("scope", "exchange")
+        wanted = f"no choice of exchanges: {fault.behavior!r} acts on whole connections"
+        raise OptionError(f"fault {fault.name!r} {option}", value, wanted)
+    if entry.matcher.late and entry.hooks and not entry.handles(*_RESPONSE_HOOKS):
+        wanted = f"no field of the response: {fault.behavior!r} acts before there is one"
+        raise OptionError(f"fault {fault.name!r} match", dict(fault.match), wanted)
+
+
+def _acts_on_chunks(entry: CompiledFault) -> bool:
+    """Whether its acts are for chunks alone; what does nothing may be for anything."""
+    whole = entry.handles("on_connect", "on_start", *_EXCHANGE_HOOKS)
+    return not entry.blocking and (not entry.hooks or (entry.handles("on_data") and not whole))
+
+
+def _acts_on_exchanges(entry: CompiledFault) -> bool:
+    acts = entry.handles(*_EXCHANGE_HOOKS, *_DATA_HOOKS) and not entry.handles("on_start")
+    return not entry.blocking and (not entry.hooks or acts)
+
+
+def _check_choices(entry: CompiledFault) -> None:
+    """Refuse a fault that closes the port, which is closed for everybody, if it is to choose. Raises `OptionError`."""
+    fault, plain = entry.fault, Fault(name="", behavior="")
+    if entry.of_mix:
+        wanted = f"a fault of its own: {fault.behavior!r} closes the port for everybody, not for a share of exchanges"
+        raise OptionError("behavior", fault.behavior, wanted)
+    for field in ("probability", "scope", "window", "match"):
+        value = getattr(fault, field)
+        if value != getattr(plain, field):
+            shown = msgspec.to_builtins(value)
+            wanted = f"it to be left out: {fault.behavior!r} closes the port for everybody, or not at all"
+            raise OptionError(f"fault {fault.name!r} {field}", shown, wanted)
+
+
+def _hooks(behavior: type[hooks.Behavior], stream: Stream) -> frozenset[str]:
+    """The hooks of *behavior* that are in play in *stream*."""
+    found = hooks.overridden(behavior)
+    if not behavior.by_stream or stream is Stream.BOTH:
+        return found
+    return found - {"on_response" if stream is Stream.UPSTREAM else "on_request"}
+
+
+def _keys(shares: tuple[Share, ...]) -> list[str]:
+    """A key for each share that stays the same when others come and go; a behavior may have several shares."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for share in shares:
+        seen[share.behavior] += 1
+        keys.append(f"mix {share.behavior} {seen[share.behavior]}")
+    return keys
+
+
+def _as_fault(share: Share) -> Fault:
+    return Fault(name=share.behavior, behavior=share.behavior, options=share.options, stream=Stream.BOTH)

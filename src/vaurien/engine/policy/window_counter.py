@@ -1,0 +1,61 @@
+"""Which of its occasions a fault takes: `Fault.window`, counted over the whole proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vaurien.engine.policy.shared_counters import CounterRow
+from vaurien.model import Window
+
+
+class WindowCounter:
+    """Counts the occasions of one fault; what an occasion is, a connection, an exchange or a chunk, its scope says."""
+
+    __slots__ = ("_began", "_hits", "_seen", "window")
+
+    def __init__(self, window: Window, now: float) -> None:
+        self.window, self._began = window, now
+        self._seen = self._hits = 0.0
+
+    def throw(self, now: float, dice: Callable[[], bool]) -> bool:
+        """One more occasion, at the time *now*: whether it is inside the window, and then the *dice* are for it."""
+        hit = self._take(now) and dice()
+        self._hits += hit
+        return hit
+
+    def _take(self, now: float) -> bool:
+        window = self.window
+        number = self._seen - window.skip
+        self._seen += 1
+        return (
+            number >= 0
+            and number % window.every == 0
+            and (window.count is None or self._hits < window.count)
+            and (window.seconds is None or now - self._began < window.seconds)
+        )
+
+
+class SharedWindowCounter(WindowCounter):
+    """The same, counted together with other processes; *change* changes the row of numbers that they have in common."""
+
+    __slots__ = ("_change",)
+
+    def __init__(
+        self, window: Window, now: float, change: Callable[[CounterRow, Callable[[CounterRow], CounterRow]], CounterRow]
+    ) -> None:
+        super().__init__(window, now)
+        self._change = change
+        self._began = change((0.0, 0.0, now), lambda row: row)[2]  # whoever is first: all have the same clock
+
+    def throw(self, now: float, dice: Callable[[], bool]) -> bool:
+        """One more occasion, for all processes together."""
+        hit = False
+
+        def take(row: CounterRow) -> CounterRow:
+            nonlocal hit
+            self._seen, self._hits, self._began = row
+            hit = WindowCounter.throw(self, now, dice)
+            return self._seen, self._hits, self._began
+
+        self._change((0.0, 0.0, self._began), take)
+        return hit

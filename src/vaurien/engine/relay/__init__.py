@@ -1,0 +1,1 @@
+"""The direct lane: the bytes of one direction, the write buffer, pauses."""

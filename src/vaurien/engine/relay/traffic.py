@@ -1,0 +1,151 @@
+"""What passed through a proxy, and through one of its connections, so far."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from vaurien.engine.blocking.blocking_lane import BlockingLane
+    from vaurien.engine.connection.connection import Connection
+    from vaurien.engine.relay.link import Link
+
+
+ALL: Sequence[int] = range(1, sys.maxsize)
+"""The ordinals of connections where all are in one process."""
+
+
+class ConnectionInfo(msgspec.Struct, frozen=True):
+    """An open connection as it is now.
+
+    *number* is its ordinal on its proxy, from 1; *age* is in seconds; *sent* and *received* are bytes forwarded to the
+    backend and to the client; *waiting* is bytes on delay lines and for a side that does not read; *faults* are the
+    names of those whose dice fell on it.
+    """
+
+    number: int
+    peer: str
+    age: float
+    sent: int
+    received: int
+    waiting: int
+    faults: tuple[str, ...]
+
+    @classmethod
+    def of(cls, connection: Connection) -> ConnectionInfo:
+        """The view of *connection*."""
+        return cls(
+            number=connection.number,
+            peer=connection.peer,
+            age=connection.clock.now() - connection.began,
+            sent=connection.meter.bytes(True).written,
+            received=connection.meter.bytes(False).written,
+            waiting=connection.meter.held,
+            faults=tuple(active.name for active in connection.actives.values() if active.drawn),
+        )
+
+
+class Bytes(msgspec.Struct, frozen=True):
+    """Bytes of one direction: *read* from its source and *written* to its destination."""
+
+    read: int = 0
+    written: int = 0
+
+    def __add__(self, other: Bytes) -> Bytes:
+        return Bytes(self.read + other.read, self.written + other.written)
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """A proxy so far: connections *accepted* and *open*, bytes *waiting* in these, bytes of each direction in total."""
+
+    accepted: int = 0
+    open: int = 0
+    waiting: int = 0
+    to_backend: Bytes = Bytes()
+    to_client: Bytes = Bytes()
+
+    def __add__(self, other: Figures) -> Figures:
+        pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
+        return Figures(*(one + another for one, another in pairs))
+
+
+Counts: TypeAlias = tuple[int, int, int, int]
+"""Bytes written to the client, and bytes read for it but not written; the same for the backend."""
+
+_NOTHING: Counts = (0, 0, 0, 0)
+
+
+class Meter:
+    """Counts the bytes of one connection, over all the links and lanes that it has one after the other.
+
+    The blocking lane knows only what it has forwarded.
+    """
+
+    __slots__ = ("gone", "lane", "links")
+
+    def __init__(self) -> None:
+        self.links: Sequence[Link] = ()
+        self.lane: BlockingLane | None = None
+        self.gone = _NOTHING
+        """What went over links and lanes that are gone."""
+
+    @property
+    def counts(self) -> Counts:
+        """What went in both directions so far."""
+        received, from_backend, sent, from_client = self.gone
+        if self.links:
+            down, up = self.links
+            received, from_backend = received + down.moved, from_backend + down.withheld
+            sent, from_client = sent + up.moved, from_client + up.withheld
+        if self.lane is not None:
+            received, sent = received + self.lane.received, sent + self.lane.sent
+        return received, from_backend, sent, from_client
+
+    def bytes(self, to_backend: bool) -> Bytes:
+        """What went in a direction so far."""
+        return _bytes(self.counts, to_backend)
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait, on delay lines or for a side that does not read."""
+        return sum(link.held for link in self.links)
+
+    def forget(self) -> None:
+        """The links and the lane of this moment are gone."""
+        self.gone = self.counts
+        self.links, self.lane = (), None
+
+
+class Traffic:
+    """Totals of a proxy over the connections that are over; it survives the proxy's restarts.
+
+    Its connections get their numbers from *ordinals*.
+    """
+
+    def __init__(self, ordinals: Sequence[int] = ALL) -> None:
+        self._ordinals = ordinals
+        self.accepted = 0
+        self._over = _NOTHING
+
+    def number(self) -> int:
+        """One more connection was accepted: its ordinal."""
+        self.accepted += 1
+        return self._ordinals[self.accepted - 1]
+
+    def add(self, meter: Meter) -> None:
+        """The connection of *meter* is over, and its links are gone."""
+        received, from_backend, sent, from_client = meter.gone
+        before = self._over
+        self._over = (before[0] + received, before[1] + from_backend, before[2] + sent, before[3] + from_client)
+
+    def with_open(self, to_backend: bool, meters: Iterable[Meter]) -> Bytes:
+        """The totals of a direction, those of open connections included."""
+        return sum((meter.bytes(to_backend) for meter in meters), _bytes(self._over, to_backend))
+
+
+def _bytes(counts: Counts, to_backend: bool) -> Bytes:
+    written, withheld = counts[2:] if to_backend else counts[:2]
+    return Bytes(written + withheld, written)

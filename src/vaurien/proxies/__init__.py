@@ -1,0 +1,1 @@
+"""Proxies: one, one as the hub manages it, and all of them by name."""

@@ -1,0 +1,137 @@
+"""A proxy as the hub manages it, wherever its connections are: in this process, or in others.
+
+What a proxy is asked to do is known here and now. What its connections do is asked for, and may have to be waited for.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from vaurien.engine.relay.traffic import ConnectionInfo, Figures
+from vaurien.model import Address, Policy, ProxyConfig
+from vaurien.proxies.proxy import Proxy
+
+
+class ManagedProxy(Protocol):
+    """A proxy. A change is in force for the next byte of every connection when its method returns.
+
+    `set_policy` and `set_backend` show in `config` before they wait for anything, so that changes of one moment add up.
+    """
+
+    @property
+    def config(self) -> ProxyConfig:
+        """As it is now: with the port, the backend, the policy and the state that it has come to have."""
+
+    @property
+    def address(self) -> Address:
+        """Where it listens; the port is the real one once it has started."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it listens."""
+
+    @property
+    def backend(self) -> Address:
+        """What new connections dial."""
+
+    @property
+    def policy(self) -> Policy:
+        """The mix and the faults of this moment."""
+
+    async def start(self) -> None:
+        """Listen, and accept clients. Idempotent. Raises `BindError`."""
+
+    async def serves(self, listen: Address) -> bool:
+        """Whether *listen* means where it listens, or would."""
+
+    async def move(self, listen: Address) -> None:
+        """Listen on *listen* instead, and drop all connections. Raises `BindError`, and then nothing has changed."""
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
+
+    async def disable(self) -> None:
+        """Refuse new clients and drop those that are here. Idempotent."""
+
+    async def drop_connections(self) -> None:
+        """End every connection at once."""
+
+    async def set_policy(self, policy: Policy) -> None:
+        """Replace mix and faults. Raises what is wrong with *policy*, and then nothing has changed."""
+
+    async def set_backend(self, backend: Address) -> None:
+        """Dial *backend* for every connection from now on; those that are open keep theirs."""
+
+    async def connections(self) -> list[ConnectionInfo]:
+        """The open connections, oldest first."""
+
+    async def close_connection(self, number: int) -> None:
+        """End connection *number* in order. Raises `UnknownName`."""
+
+    async def reset_connection(self, number: int) -> None:
+        """End connection *number* at once, with RST. Raises `UnknownName`."""
+
+    async def figures(self) -> Figures:
+        """What has passed through it so far."""
+
+
+class LocalProxy:
+    """*proxy*, in this process and its loop. Nothing here waits but `start`, `serves`, `move`, `stop`, `disable`."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self.start, self.serves, self.move = proxy.start, proxy.serves, proxy.move
+        self.stop, self.disable = proxy.stop, proxy.disable
+
+    @property
+    def config(self) -> ProxyConfig:
+        """As it is now."""
+        return self.proxy.config
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        return self.proxy.address
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it listens."""
+        return self.proxy.enabled
+
+    @property
+    def backend(self) -> Address:
+        """What new connections dial."""
+        return self.proxy.backend
+
+    @property
+    def policy(self) -> Policy:
+        """The mix and the faults of this moment."""
+        return self.proxy.policy
+
+    async def drop_connections(self) -> None:
+        """End every connection at once."""
+        self.proxy.drop_connections()
+
+    async def set_policy(self, policy: Policy) -> None:
+        """Replace mix and faults. Raises what is wrong with *policy*."""
+        self.proxy.set_policy(policy)
+
+    async def set_backend(self, backend: Address) -> None:
+        """Dial *backend* from now on."""
+        self.proxy.set_backend(backend)
+
+    async def connections(self) -> list[ConnectionInfo]:
+        """The open connections, oldest first."""
+        return self.proxy.connections
+
+    async def close_connection(self, number: int) -> None:
+        """End connection *number* in order. Raises `UnknownName`."""
+        self.proxy.close_connection(number)
+
+    async def reset_connection(self, number: int) -> None:
+        """End connection *number* at once. Raises `UnknownName`."""
+        self.proxy.reset_connection(number)
+
+    async def figures(self) -> Figures:
+        """What has passed through it so far."""
+        return self.proxy.figures

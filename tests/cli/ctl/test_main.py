@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.control.interface import interface
+from tests.running import PATIENCE
+from vaurien.cli.ctl import columns
+from vaurien.cli.ctl import main as ctl
+from vaurien.control import original
+
+
+@pytest.fixture
+def served(shared_interface):
+    shared_interface.proxy("first", mix="20:delay")
+    yield shared_interface
+    shared_interface.clear()
+
+
+@pytest.fixture
+def run(served, capsys, monkeypatch):
+    """Run ``vaurienctl``; what it printed, in fields, once its exit status is what was expected."""
+    monkeypatch.setenv("VAURIEN_URL", f"http://127.0.0.1:{served.address.port}")
+
+    def call(*arguments, status=0):
+        assert ctl.main(arguments) == status
+        out, err = capsys.readouterr()
+        if status:
+            assert out == ""
+            assert err.startswith("vaurienctl: ")
+            assert err.count("\n") == 1
+            return err.removeprefix("vaurienctl: ").rstrip("\n")
+        assert err == ""
+        return [line.split("\t") for line in out.splitlines()]
+
+    return call
+
+
+def test_the_commands_of_the_original(run):
+    assert run("list-behaviors") == [[name] for name in original.NAMES]
+    assert run("set-behavior", "error") == []
+    assert run("get-behavior") == [["error"]]
+    assert run("set-behavior", "delay", "sleep=2", "before=no") == []
+    assert run("get-behavior") == [["delay"]]
+
+
+def test_host_may_stand_before_and_behind(run, served, monkeypatch):
+    url = f"http://127.0.0.1:{served.address.port}"
+    monkeypatch.setenv("VAURIEN_URL", "http://nowhere.invalid:1")
+    assert run("get-behavior", "--host", url) == [["20:delay"]]
+    assert run("--host", url, "get-behavior") == [["20:delay"]]
+
+
+def test_proxies(run, served):
+    address = served.get("/api/v1/proxies/first")["address"]
+    assert run("list") == [["first", address, "127.0.0.1:9", "tcp", "yes", "0", "20:delay", "-"]]
+    [made] = run("create", "redis", "--backend", "localhost:6379", "--protocol", "redis")
+    assert (made[0], made[2]) == ("redis", "localhost:6379")
+    assert run("toggle", "redis") == [["redis", "no"]]
+    assert run("toggle", "redis") == [["redis", "yes"]]
+    assert ["protocol", "redis"] in run("inspect", "redis")
+    assert run("connections", "redis") == []
+    assert run("delete", "redis") == []
+    assert [row[0] for row in run("list")] == ["first"]
+
+
+def test_a_proxy_is_changed(run, served):
+    run("create", "web", "--backend", "localhost:1")
+    shown = run(
+        "update", "web", "backend=localhost:2", "timeout=2.5", "seed=7", 'protocol_options={"keep_alive": false}'
+    )
+    assert ["backend", "localhost:2"] in shown
+    web = served.get("/api/v1/proxies/web")
+    assert (web["backend"], web["timeout"], web["seed"]) == ("localhost:2", 2.5, "7")
+    assert web["protocol_options"] == {"keep_alive": False}
+
+
+def test_reset(run, served):
+    run("fault", "add", "first", "delay")
+    run("toggle", "first")
+    assert run("reset") == []
+    [first] = served.get("/api/v1/proxies")["proxies"]
+    assert (first["enabled"], first["mix"], first["faults"]) == (True, [], [])
+
+
+@pytest.mark.parametrize("line", ["", "fault", "fault add", "fault update", "update"])
+def test_help_has_examples_that_work_in_their_order(capsys, run, line):
+    """Without those that need another program, or another interface."""
+    assert ctl.main([*line.split(), "--help"]) == 0
+    examples = capsys.readouterr().out.partition("Examples:\n")[2].splitlines()
+    assert len(examples) > 1
+    if line:
+        run("create", "redis", "--backend", "localhost:6379", "--protocol", "redis")
+    if line == "fault update":
+        run("fault", "add", "redis", "latency")
+    for example in examples:
+        program, *arguments = shlex.split(example.replace("--listen localhost:6380", ""))
+        assert program == "vaurienctl"
+        if not set(arguments) & {"|", ">", "--host"}:
+            run(*arguments)
+
+
+def test_faults(run, served):
+    added = run("fault", "add", "first", "delay", "sleep=500ms", "--name", "slow", "--probability", "0.5")
+    assert added == [["slow", "delay", '{"sleep": "500ms"}', "both", "0.5", "connection"]]
+    [changed] = run("fault", "update", "first", "slow", "before=false", "--stream", "upstream")
+    assert changed[2:4] == ['{"sleep": "500ms", "before": false}', "upstream"]
+    assert run("list")[0][-1] == "slow"
+    assert run("fault", "remove", "first", "slow") == []
+    assert served.get("/api/v1/proxies/first/faults") == {"faults": []}
+
+
+def test_when_a_fault_acts(run, served):
+    run("fault", "add", "first", "delay", "--skip", "2", "--every", "3", "--match", "client=10.0.0.0/8", "--ttl", "60")
+    fault = served.get("/api/v1/proxies/first/faults/delay")
+    assert (fault["window"]["skip"], fault["window"]["every"], fault["ttl"]) == (2, 3, 60.0)
+    assert fault["match"] == {"client": "10.0.0.0/8"}
+    run("fault", "update", "first", "delay", "--count", "5", "--seconds", "1.5")
+    window = served.get("/api/v1/proxies/first/faults/delay")["window"]
+    assert window == {"skip": 2, "count": 5, "every": 3, "seconds": 1.5}
+
+
+def test_json_is_what_the_interface_says(run, served, capsys):
+    assert ctl.main(["--json", "inspect", "first"]) == 0
+    assert json.loads(capsys.readouterr().out) == served.get("/api/v1/proxies/first")
+    assert ctl.main(["--json", "list"]) == 0
+    assert json.loads(capsys.readouterr().out) == served.get("/api/v1/proxies")["proxies"]
+
+
+def test_a_configuration_is_kept_and_put_back(run, served, capsys, tmp_path):
+    assert ctl.main(["config"]) == 0
+    (tmp_path / "kept.json").write_text(capsys.readouterr().out)
+    before = served.get("/api/v1/config")
+    run("delete", "first")
+    assert run("config", str(tmp_path / "kept.json")) == []
+    assert served.get("/api/v1/config") == before
+
+
+def test_events_are_a_line_each(run, served, monkeypatch):
+    shown = []
+
+    def take(line):
+        shown.append(json.loads(line))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ctl.click, "echo", take)
+    assert ctl.main(["events", "--proxy", "first"]) == 0
+    assert (shown[0]["type"], shown[0]["proxy"]) == ("Listening", "first")
+
+
+def test_a_reader_that_has_gone_is_no_error(served):
+    host = f"127.0.0.1:{served.address.port}"
+    command = [sys.executable, "-u", "-m", "vaurien.cli.ctl.main", "--host", host, "events"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        for mix in ("10:delay", "20:delay"):  # it is written to, and finds out
+            served.ask("PUT", "/api/v1/proxies/first/mix", {"mix": mix})
+        assert (process.wait(PATIENCE), process.stderr.read()) == (0, b"")
+
+
+def test_a_token_of_a_file(tmp_path, capsys, monkeypatch):
+    (tmp_path / "token").write_text("secret\n")
+    with interface(token="secret") as served:
+        host = ["--host", f"127.0.0.1:{served.address.port}"]
+        assert ctl.main([*host, "list"]) == ctl.REFUSED
+        assert ctl.main([*host, "--token-file", str(tmp_path / "token"), "list"]) == ctl.OK
+        monkeypatch.setenv("VAURIEN_TOKEN_FILE", str(tmp_path / "token"))
+        assert ctl.main([*host, "list"]) == ctl.OK
+    assert "secret" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("lst", "unknown command 'lst'; did you mean 'list'?"),
+        ("fault ad", "unknown command 'ad'; did you mean 'add'?"),
+        ("zzz", "unknown command 'zzz'; known are: config, connections, create, delete, events"),
+        ("", "Missing command."),
+        ("fault", "Missing command."),
+        ("set-behavior delay sleep", "'sleep' is not valid; expected OPTION=VALUE, such as sleep=2"),
+        ("create x", "Missing option '--backend'."),
+        ("--host ftp://x list", "--host: 'ftp://x' is not valid; expected http://host:port"),
+        ("config /nowhere", "Invalid value for '[FILE]'"),
+        ("list --bogus", "No such option"),
+    ],
+)
+def test_what_is_not_understood(run, line, message):
+    assert message.lower() in run(*line.split(), status=ctl.BAD_INPUT).lower()
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_configuration_that_is_none(run, tmp_path, text):
+    (tmp_path / "bad").write_text(text)
+    assert "bad is not" in run("config", str(tmp_path / "bad"), status=ctl.BAD_INPUT)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("set-behavior dely", "the 'dely' behavior does not exist"),
+        ("inspect frist", "unknown proxy 'frist'; did you mean 'first'?"),
+        ("fault add first dely", "unknown behavior or handler 'dely'; did you mean 'delay'?"),
+        ("fault remove first slow", "unknown fault 'slow'; none is known"),
+        ("create first --backend h:1", "first"),
+    ],
+)
+def test_what_is_refused(run, line, message):
+    assert message in run(*line.split(), status=ctl.REFUSED)
+
+
+def test_nobody_answers(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert ctl.main(["--host", f"127.0.0.1:{port}", "list"]) == ctl.UNREACHABLE
+    assert "does not answer" in capsys.readouterr().err
+
+
+PAGE = Path(__file__).parents[3] / "docs/how-to/steer-a-running-proxy.md"
+COMMANDS = re.findall(r"^\$ vaurienctl (.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_commands_of_the_page_work_in_their_order(run):
+    """Without what names an interface elsewhere, and the port, which somebody may have."""
+    assert len(COMMANDS) > 5
+    for line in COMMANDS:
+        if "--host" not in line and line != "events":
+            run(*shlex.split(line.replace("--listen localhost:6380 ", "")))
+
+
+def test_columns_for_people_and_tabs_for_programs():
+    items = [
+        {"name": "a", "on": True, "mix": [{"percent": 20.0, "behavior": "delay"}]},
+        {"name": "long\tname", "on": None},
+    ]
+    names = ["name", "on", "mix"]
+    assert columns.rows(items, names, terminal=True) == (
+        'NAME          ON   MIX\na             yes  20:delay\n"long\\tname"  -    -\n'
+    )
+    assert columns.rows(items, names, terminal=False) == 'a\tyes\t20:delay\n"long\\tname"\t-\t-\n'
+    assert columns.record(items[0], ["name", "on"], terminal=True) == "name  a\non    yes\n"
+    assert columns.rows([], names, terminal=True) == "NAME  ON  MIX\n"
+
+
+def test_help_says_what_exit_statuses_mean(capsys):
+    assert ctl.main(["-h"]) == ctl.OK
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"{ctl.OK} when it is done, {ctl.REFUSED} when the interface refused it" in text
+    assert f"{ctl.BAD_INPUT} when the command line is not understood, {ctl.UNREACHABLE} when nobody answers" in text
+
+
+def test_options_of_the_program_may_stand_behind_the_command(served, capsys, monkeypatch):
+    monkeypatch.setenv("VAURIEN_URL", "http://127.0.0.1:1")
+    host = f"127.0.0.1:{served.address.port}"
+    assert ctl.main(["list", "--json", "--host", host]) == ctl.OK
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["first"]
+    assert ctl.main(["fault", "add", "first", "latency", "--host", host, "--json"]) == ctl.OK
+    assert json.loads(capsys.readouterr().out)[0]["name"] == "latency"

@@ -1,0 +1,419 @@
+"""``vaurien serve`` and ``toxiproxy-server`` as programs."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.hubs import COUNTS
+from tests.running import PATIENCE, Echo, read, until
+from vaurien.cli.serve import daemon
+from vaurien.cli.serve.go_flags import GoFlag, parse
+from vaurien.errors import VaurienError
+
+RUN = {
+    "vaurien serve": [sys.executable, "-m", "vaurien", "serve"],
+    "toxiproxy-server": [sys.executable, "-c", "from vaurien.cli.serve.daemon import *; sys.exit(toxiproxy_server())"],
+}
+
+
+class Daemon:
+    """A running program; `ask` is a request to its interface."""
+
+    def __init__(self, process, address, seed) -> None:
+        self.process, self.address, self.seed = process, address, seed
+
+    def ask(self, method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://{self.address}{path}", data, method=method)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return answer.read()
+
+    def connect(self, name):
+        host, _, port = json.loads(self.ask("GET", f"/proxies/{name}"))["listen"].rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        _, errors = self.process.communicate(timeout=PATIENCE)
+        assert self.process.returncode == 0, errors
+        return errors
+
+
+@pytest.fixture
+def start():
+    """Start a program; it is stopped, and must end well, at the end of the test."""
+    with contextlib.ExitStack() as stack:
+
+        def run(*flags, program="vaurien serve", limit=None, **variables):
+            arguments = [*RUN[program], *flags] if "-port" in "".join(flags) else [*RUN[program], "-port=0", *flags]
+            if limit:
+                arguments = ["prlimit", f"--nofile={limit}", *arguments]
+            process = subprocess.Popen(
+                arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            line = process.stdout.readline()
+            match = re.fullmatch(r".*: HTTP at (\S+), seed (\d+)\n", line)
+            assert match, line + process.stderr.read()
+            return Daemon(process, match[1], match[2])
+
+        yield run
+
+
+@pytest.mark.parametrize("program", RUN)
+def test_it_serves_toxiproxys_clients(start, program):
+    with Echo() as echo:
+        running = start(program=program)
+        upstream = f"127.0.0.1:{echo.address[1]}"
+        running.ask("POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": upstream})
+        with running.connect("p") as client:
+            client.sendall(b"hello")
+            assert read(client, 5) == b"hello"
+        running.stop()
+
+
+def test_ours_offers_everything_and_the_alias_toxiproxys_alone(start):
+    ours, alias = start(), start(program="toxiproxy-server")
+    assert b"openapi" in ours.ask("GET", "/openapi.json")
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        alias.ask("GET", "/openapi.json")
+
+
+def test_the_alias_answers_to_any_name_where_it_is_bound_wide_but_to_no_web_page(start):
+    """In a container it has names that it does not know."""
+    running = start("-host=0.0.0.0", program="toxiproxy-server")
+    port = int(running.address.rpartition(":")[2])
+    body = json.dumps({"name": "p", "upstream": "x:1"})
+    for headers, status in (
+        ({"Host": f"toxiproxy.test.svc.cluster.local:{port}"}, 201),
+        ({"Host": f"evil.example:{port}", "Origin": f"http://evil.example:{port}"}, 403),
+        ({"Host": f"evil.example:{port}", "User-Agent": "Mozilla/5.0"}, 403),
+    ):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+            connection.request("POST", "/proxies", body, headers)
+            assert connection.getresponse().status == status
+    assert list(json.loads(running.ask("GET", "/proxies"))) == ["p"]
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "remedy"),
+    [
+        ("vaurien serve", ["-host=0.0.0.0"], "-token-file"),
+        ("toxiproxy-server", ["-host=0.0.0.0"], "`vaurien serve -token-file FILE`"),
+        ("toxiproxy-server", [], None),
+        ("vaurien serve", ["-host=127.0.0.2"], None),
+    ],
+)
+def test_it_warns_where_others_reach_it(start, program, flags, remedy):
+    running = start(*flags, program=program)
+    errors = running.stop()
+    if remedy is None:
+        assert "warning" not in errors
+    else:
+        words = f"{program}: warning: whoever reaches {running.address} can steer the proxies; expected {remedy}, or"
+        assert words in errors
+
+
+def test_names_and_a_token(start, tmp_path):
+    (tmp_path / "token").write_text("secret\n")
+    running = start("-http-names", "a.example, b.example", "-token-file", str(tmp_path / "token"))
+    for host, token, status in (("b.example", "secret", 200), ("b.example", "x", 401), ("c.example", "secret", 403)):
+        request = urllib.request.Request(f"http://{running.address}/proxies")
+        request.add_header("Host", host)
+        request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                found = answer.status
+        except urllib.error.HTTPError as error:
+            error.close()
+            found = error.code
+        assert found == status
+
+
+def test_every_flag_is_documented():
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "serve.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `-([a-z-]+)` \|[^|]*\| (.*) \|$", page, flags=re.MULTILINE))
+    assert rows.keys() == daemon.OUR_FLAGS.keys()
+    for name, flag in daemon.OUR_FLAGS.items():
+        assert rows[name].replace("`", "").startswith(flag.help)
+
+
+def test_a_seed_is_kept_or_drawn(start):
+    assert start("--seed", "5").seed == "5"
+    assert start().seed != start().seed
+
+
+def test_metrics_need_a_flag(start):
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        start().ask("GET", "/metrics")
+    for_proxies, for_runtime = start("-proxy-metrics").ask("GET", "/metrics"), None
+    assert b"vaurien_loop_lag_seconds" in for_proxies
+    assert b"go_info" not in for_proxies
+    for_runtime = start("--runtime-metrics=true").ask("GET", "/metrics")
+    assert b"go_goroutines" in for_runtime
+    assert b"process_cpu_seconds_total" in for_runtime
+    assert b"vaurien_" not in for_runtime
+
+
+def test_a_configuration_file(start, tmp_path):
+    file = tmp_path / "proxies.json"
+    toxics = [{"type": "latency", "attributes": {"latency": 1}}]
+    file.write_text(json.dumps([{"name": "p", "listen": "127.0.0.1:0", "upstream": "x:1", "toxics": toxics}]))
+    running = start("-config", str(file))
+    assert b'"name":"latency_downstream"' in running.ask("GET", "/proxies/p/toxics")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('[{"name": "p"}]', "missing required field: upstream at proxy 1"),
+        ("[", "bad request body: unexpected EOF"),
+        ('[{"name": "p", "upstream": "x:1", "listen": "nope"}]', "missing port in address"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_bad_configuration_file_is_told_and_passed_over(start, tmp_path, content, message):
+    file = tmp_path / "proxies.json"
+    if content is not None:
+        file.write_text(content)
+    running = start("-config", str(file), program="toxiproxy-server")
+    assert running.ask("GET", "/proxies") == b"{}"
+    assert message in running.stop()
+
+
+def hang_up(running):
+    """Have the file read again; what is said of it on standard output."""
+    running.process.send_signal(signal.SIGHUP)
+    return running.process.stdout.readline()
+
+
+def hang_up_in_vain(running):
+    """Have a file read again that is wrong; what is said of it on standard error, where the log is, too."""
+    running.process.send_signal(signal.SIGHUP)
+    return next(line for line in running.process.stderr if "not all of the configuration is in force" in line)
+
+
+@pytest.mark.parametrize("program", RUN)
+@pytest.mark.parametrize("workers", COUNTS)
+def test_at_sighup_the_difference_is_applied(start, tmp_path, program, workers):
+    file = tmp_path / "proxies.json"
+    with Echo() as echo:
+        upstream = f"127.0.0.1:{echo.address[1]}"
+        same = {"name": "same", "listen": "127.0.0.1:0", "upstream": upstream}
+        odd = {"name": "odd", "listen": "127.0.0.1:0", "upstream": "nope"}
+        file.write_text(json.dumps([same, odd, {**same, "name": "gone"}]))
+        running = start("-config", str(file), f"-workers={workers}", program=program)
+        with running.connect("same") as client:
+            client.sendall(b"hello")
+            assert read(client, 5) == b"hello"
+            before = {name: json.loads(running.ask("GET", f"/proxies/{name}")) for name in ("same", "odd")}
+            file.write_text(json.dumps([{**same, "toxics": [{"type": "noop"}]}, odd, {**same, "name": "new"}]))
+            assert hang_up(running) == f"{program}: configuration read again, 3 proxies\n"
+            client.sendall(b"still")
+            assert read(client, 5) == b"still"
+            after = json.loads(running.ask("GET", "/proxies"))
+            assert list(after) == ["new", "odd", "same"]
+            assert after["odd"] == before["odd"]
+            assert after["same"]["listen"] == before["same"]["listen"]
+            assert [toxic["name"] for toxic in after["same"]["toxics"]] == ["noop_downstream"]
+            file.write_text('[{"name": "p"}]')
+            assert "missing required field: upstream at proxy 1" in hang_up_in_vain(running)
+            assert json.loads(running.ask("GET", "/proxies")) == after
+            file.unlink()
+            assert "No such file" in hang_up_in_vain(running)
+            assert json.loads(running.ask("GET", "/proxies")) == after
+
+
+def test_without_a_file_sighup_ends_it(start):
+    running = start()
+    running.process.send_signal(signal.SIGHUP)
+    assert running.process.wait(PATIENCE) == -signal.SIGHUP
+
+
+TOML = """
+[vaurien]
+seed = 3
+[[proxy]]
+name = "web"
+listen = "127.0.0.1:0"
+backend = "${UPSTREAM}"
+protocol = "http"
+mix = "10:delay"
+[[proxy.fault]]
+behavior = "latency"
+latency = "5ms"
+"""
+
+
+@pytest.mark.parametrize("program", RUN)
+def test_toml_is_read_too(start, tmp_path, program):
+    file = tmp_path / "chaos.toml"
+    file.write_text(TOML)
+    running = start("-config", str(file), program=program, UPSTREAM="127.0.0.1:9")
+    [toxic] = json.loads(running.ask("GET", "/proxies/web/toxics"))
+    assert toxic["attributes"]["latency"] == 5
+    before = running.ask("GET", "/proxies/web")
+    file.write_text(
+        TOML.partition("[[proxy.fault]]")[0] + "[[proxy]]\nname = 'b'\nbackend = 'h:1'\nlisten = '127.0.0.1:0'"
+    )
+    assert "2 proxies" in hang_up(running)
+    after = json.loads(running.ask("GET", "/proxies"))
+    assert list(after) == ["b", "web"]
+    assert after["web"] == {**json.loads(before), "toxics": []}
+    file.write_text(TOML.replace("latency = ", "latncy = "))
+    assert "did you mean 'latency'?" in hang_up_in_vain(running)
+    assert json.loads(running.ask("GET", "/proxies")) == after
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[vaurien]\nseed = 1\n", "has no proxy; expected [[proxy]] tables"),
+        ("[vaurien", "not valid TOML"),
+        (TOML.replace("seed = 3", "workers = 3"), "[vaurien] workers: it has no effect here; expected a flag"),
+        (TOML.replace("latency =", "latncy ="), "did you mean 'latency'?"),
+        (TOML + "[[step]]\nat = 1\nadd = 'noop'", "a schedule is played by `vaurien --config FILE --http`"),
+    ],
+)
+def test_toml_that_is_wrong_is_refused_at_start(tmp_path, monkeypatch, capsys, content, message):
+    monkeypatch.setenv("UPSTREAM", "127.0.0.1:9")
+    file = tmp_path / "chaos.toml"
+    file.write_text(content)
+    assert daemon.run(["-port=0", "-config", str(file)]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_no_secret_is_in_a_log(start, tmp_path):
+    """Neither the token, nor what somebody took for it, whatever else is wrong with the request."""
+    (tmp_path / "token").write_text("s3cret\n")
+    running = start("-token-file", str(tmp_path / "token"), LOG_LEVEL="debug")
+    host, _, port = running.address.rpartition(":")
+    for token in ("s3cret", "gu3ss"):
+        for line in ("GET /proxies HTTP/1.1", "POST /proxies?token=s3cret HTTP/1.1", "nonsense"):
+            with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
+                client.sendall(f"{line}\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(4096):
+                    pass
+    said = running.stop()
+    assert "s3cret" not in said
+    assert "gu3ss" not in said
+    assert said == "", "what clients get wrong is no news"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_the_state_survives_a_restart(start, tmp_path, how):
+    state = tmp_path / "state.json"
+    with Echo() as echo:
+        first = start("-state", str(state))
+        upstream = f"127.0.0.1:{echo.address[1]}"
+        first.ask("POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": upstream})
+        first.ask("POST", "/proxies", {"name": "off", "listen": "127.0.0.1:0", "upstream": upstream, "enabled": False})
+        first.ask("POST", "/proxies/p/toxics", {"type": "limit_data", "attributes": {"bytes": 3}, "toxicity": 0.75})
+        before = first.ask("GET", "/proxies")
+        if how == signal.SIGKILL:  # a thread writes, some moments later
+            until(lambda: "limit_data" in state.read_text())
+            until(lambda: [file.name for file in tmp_path.iterdir()] == ["state.json"])
+        first.process.send_signal(how)
+        first.process.wait(PATIENCE)
+        assert [file.name for file in tmp_path.iterdir()] == ["state.json"]
+        assert start("-state", str(state)).ask("GET", "/proxies") == before
+
+
+def test_a_state_that_is_none_of_ours(tmp_path):
+    state = tmp_path / "state.json"
+    state.write_text("{}")
+    result = subprocess.run([*RUN["vaurien serve"], "-state", state], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "is not what was written" in result.stderr
+    assert state.read_text() == "{}"
+
+
+def test_a_port_in_use(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        flags = ["-host=127.0.0.1", f"-port={taken.getsockname()[1]}"]
+        result = subprocess.run(
+            [*RUN["toxiproxy-server"], *flags], capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+    assert result.returncode == 1
+    assert "Address already in use" in result.stderr
+
+
+def test_a_shortage_of_files_does_not_end_the_listener(start):
+    """The correction that needs a program: with few files, some clients wait, and are served later."""
+    with Echo() as echo:
+        running = start(limit=72)  # eight connections
+        upstream = f"127.0.0.1:{echo.address[1]}"
+        running.ask("POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": upstream})
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(running.connect("p")) for _ in range(16)]
+            for client in clients:
+                client.sendall(b"hello")
+                assert read(client, 5) == b"hello"
+                client.close()
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "status", "text"),
+    [
+        ("toxiproxy-server", ["-version"], 0, "toxiproxy-server version 2.12.0\n"),
+        ("toxiproxy-server", ["--help"], 0, "Usage of toxiproxy-server:\n"),
+        ("vaurien serve", ["-h"], 0, "stand-ins"),
+        ("toxiproxy-server", ["-strict"], 2, "flag provided but not defined: -strict"),
+        ("vaurien serve", ["-port"], 2, "flag needs an argument: -port"),
+        ("vaurien serve", ["-port", "99999"], 1, "a port from 0 to 65535"),
+    ],
+)
+def test_words_and_statuses(capsys, program, flags, status, text):
+    assert daemon.run(flags, program) == status
+    captured = capsys.readouterr()
+    assert text in (captured.err if status else captured.out)
+
+
+FLAGS = {"host": GoFlag("", "here"), "n": GoFlag("", 0), "on": GoFlag("", False)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        ([], {}),
+        (["-host", "a", "--n", "3", "-on"], {"host": "a", "n": 3, "on": True}),
+        (["--host=a=b", "-n=0x10", "--on=F"], {"host": "a=b", "n": 16, "on": False}),
+        (["-host", "-on"], {"host": "-on"}),
+        (["-on", "--"], {"on": True}),
+        (["-host="], {"host": ""}),
+    ],
+)
+def test_flags_as_in_go(arguments, given):
+    assert parse(arguments, FLAGS) == {"host": "here", "n": 0, "on": False} | given
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-x"], "flag provided but not defined: -x"),
+        (["---n"], "bad flag syntax: ---n"),
+        (["-=1"], "bad flag syntax: -=1"),
+        (["-on=maybe"], 'invalid boolean value "maybe" for -on: parse error'),
+        (["-n=x"], 'invalid value "x" for flag -n: parse error'),
+        (["-on", "false"], "unexpected argument 'false'; flags begin with a dash"),
+    ],
+)
+def test_bad_flags_as_in_go(arguments, message):
+    with pytest.raises(VaurienError) as caught:
+        parse(arguments, FLAGS)
+    assert str(caught.value) == message

@@ -1,0 +1,188 @@
+"""The proxies in a file: what is written when, and what a disk may do."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import threading
+
+import httpx
+import pytest
+
+from tests.hubs import config, played
+from tests.running import PATIENCE
+from vaurien.cli.serve.state import StateFile
+from vaurien.control import original
+from vaurien.errors import ConfigError
+from vaurien.model import Address, Fault, Mix, Policy
+from vaurien.proxies.hub import Hub
+
+
+async def until(fact):
+    async with asyncio.timeout(PATIENCE):
+        while not fact():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state.json"
+
+
+def kept(path):
+    """Names, and the names of their faults."""
+    return {one["name"]: [fault["name"] for fault in one["policy"]["faults"]] for one in json.loads(path.read_text())}
+
+
+def following(path, play):
+    """Run *play* with a hub whose proxies are kept in *path*."""
+    state = StateFile(str(path))
+
+    async def whole(hub):
+        await state.restore(hub)
+        try:
+            await play(hub)
+        finally:
+            await state.close()
+
+    played(whole, [state])
+
+
+def test_every_change_is_in_the_file_soon(path):
+    async def play(hub):
+        assert kept(path) == {}
+        await hub.create(config("a"))
+        await until(lambda: kept(path) == {"a": []})
+        await hub.add_fault("a", Fault("f", "noop"))
+        await until(lambda: kept(path) == {"a": ["f"]})
+        await hub.set_mix("a", Mix.parse("20:delay"))
+        await until(lambda: b"20.0" in path.read_bytes())
+        await hub.set_backend("a", Address("elsewhere", 7))
+        await until(lambda: b"elsewhere" in path.read_bytes())
+        await hub.delete("a")
+        await until(lambda: kept(path) == {})
+
+    following(path, play)
+
+
+def test_a_fault_that_removes_itself_is_not_kept(path):
+    async def play(hub):
+        await hub.create(config("a", policy=Policy(faults=(Fault("f", "noop", ttl=0.02), Fault("g", "noop")))))
+        await until(lambda: kept(path) == {"a": ["g"]})
+
+    following(path, play)
+
+
+def test_a_backend_set_as_in_the_original_is_kept(path):
+    async def play(hub):
+        await hub.create(config("a"))
+        transport = httpx.ASGITransport(original.routes(hub, {})[-1].endpoint)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answer = await client.put("/backend", json={"backend": "elsewhere:7"})
+        assert answer.status_code == 200
+        await until(lambda: b"elsewhere" in path.read_bytes())
+
+    following(path, play)
+
+
+def test_what_was_changed_at_last_is_there_after_the_end(path):
+    async def play(hub):
+        for number in range(5):
+            await hub.create(config(f"p{number}"))
+
+    following(path, play)
+    assert list(kept(path)) == [f"p{number}" for number in range(5)]
+    assert all(one["enabled"] for one in json.loads(path.read_text()))
+    assert [file.name for file in path.parent.iterdir()] == ["state.json"]
+
+
+def test_a_slow_disk_holds_up_nobody(path, monkeypatch):
+    """Several changes meanwhile are one more write."""
+    ready, writes = threading.Event(), []
+    fsync = os.fsync
+
+    def slow(descriptor):
+        writes.append(descriptor)
+        if len(writes) == 2:
+            assert ready.wait(PATIENCE)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+
+    async def play(hub):
+        await hub.create(config("a"))
+        await until(lambda: len(writes) == 2)
+        for number in range(10):
+            await hub.add_fault("a", Fault(f"f{number}", "noop"))
+        ready.set()
+        await until(lambda: len(kept(path).get("a", ())) == 10)
+        assert len(writes) == 3
+
+    following(path, play)
+
+
+def test_a_disk_that_is_full_is_told_and_leaves_what_there_is(path, monkeypatch, capsys):
+    async def play(hub):
+        await hub.create(config("a"))
+        await until(lambda: kept(path) == {"a": []})
+        with monkeypatch.context() as full:
+            full.setattr(os, "fsync", _full)
+            await hub.create(config("b"))
+            told = ""
+            while not told:
+                await asyncio.sleep(0.001)
+                told = capsys.readouterr().err
+        assert told == f"vaurien: state file '{path}' cannot be written: No space left on device\n"
+        assert kept(path) == {"a": []}
+        assert [file.name for file in path.parent.iterdir()] == ["state.json"]
+
+    following(path, play)
+    assert list(kept(path)) == ["a", "b"]
+
+
+def _full(_descriptor):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_what_cannot_be_read_is_left_alone(path):
+    path.write_text("{}")
+    with pytest.raises(ConfigError, match="is not what was written"):
+        asyncio.run(StateFile(str(path)).restore(Hub()))
+    assert path.read_text() == "{}"
+
+
+def test_a_folder_that_there_is_not(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be written: No such file or directory"):
+        asyncio.run(StateFile(str(tmp_path / "no" / "state.json")).restore(Hub()))
+
+
+def test_a_link_to_the_file_stays_one(path, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(path)
+
+    async def play(hub):
+        await hub.create(config())
+
+    following(link, play)
+    assert link.is_symlink()
+    assert kept(path) == {"a": []}
+
+
+def test_a_device_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="is a device or a pipe; expected a file"):
+        following(tmp_path / "pipe", None)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_what_cannot_be_written_is_told_once(tmp_path, capsys):
+    async def play(hub):
+        state = StateFile(str(tmp_path / "none" / "state.json"))
+        with pytest.raises(ConfigError, match="cannot be written: No such file"):
+            await state.restore(hub)
+        await state.close()
+
+    played(play)
+    assert capsys.readouterr().err == ""

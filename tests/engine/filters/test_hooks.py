@@ -1,0 +1,362 @@
+"""What behaviors can do to a live connection, and what a change of the policy does to them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from tests.running import PATIENCE, Echo, Running, backend, pair, pour, read, read_all, reset, running
+from vaurien.engine.loop.clock import SLACK
+from vaurien.errors import OptionError, UnknownName
+from vaurien.events import Chosen, Closed, Failed, Injected, PolicyChanged
+from vaurien.model import Fault, Mix, Policy, Scope, Share, Stream
+
+NOOP = Fault(name="noop", behavior="tests.plugins.Noop")
+
+
+def late(seconds: float = 0.05, name: str = "late", stream: Stream = Stream.BOTH) -> Fault:
+    return Fault(name=name, behavior="tests.plugins.Late", options={"after": seconds}, stream=stream)
+
+
+def lanes(proxy: Running) -> set[str]:
+    return {"hooked" if "hooked" in link else "direct" for link in proxy.links()}
+
+
+def test_lanes_switch_live_and_lose_nothing() -> None:
+    data = os.urandom(40_000_000)
+    with backend() as listening, running(listening.getsockname()) as proxy, pair(proxy, listening) as (client, server):
+        got: list[bytes] = []
+        switched = threading.Event()
+
+        def send() -> None:
+            client.sendall(data[:20_000_000])
+            assert switched.wait(PATIENCE)
+            client.sendall(data[20_000_000:])
+
+        threads = [
+            threading.Thread(target=lambda: got.append(read(server, len(data)))),
+            threading.Thread(target=send),
+        ]
+        for thread in threads:
+            thread.start()
+        switches = 0
+        while threads[0].is_alive():
+            proxy.set_policy("", *([NOOP, late(0.001)] if switches % 2 else [late(0.002)] if switches % 3 else []))
+            switches += 1
+            if switches == 12:
+                switched.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert got[0] == data
+        proxy.set_policy("")
+        client.sendall(b"x")  # both links go back to the direct lane once nothing waits in them
+        assert read(server, 1) == b"x"
+        assert lanes(proxy) == {"direct"}
+
+
+def test_removing_a_fault_releases_what_it_held_in_order() -> None:
+    with backend() as listening, running(listening.getsockname(), "", late(3600)) as proxy:
+        with pair(proxy, listening) as (client, server):
+            for part in (b"one,", b"two,", b"three"):
+                client.sendall(part)
+                _wait_for_moved(proxy, part)
+            proxy.set_policy("")
+            assert read(server, 13) == b"one,two,three"
+
+
+def _wait_for_moved(proxy: Running, part: bytes) -> None:
+    """Until the chunk is on the delay line."""
+    give_up = time.monotonic() + PATIENCE
+    want = getattr(proxy, "_held", 0) + len(part)
+    proxy._held = want  # type: ignore[attr-defined]
+    while time.monotonic() < give_up:
+        assert proxy.proxy._service is not None
+        if proxy.call(lambda: _held(proxy)) >= want:
+            return
+    raise AssertionError("nothing is held")
+
+
+def _wait_until_over(proxy: Running) -> None:
+    service = proxy.proxy._service
+    assert service is not None
+    give_up = time.monotonic() + PATIENCE
+    while not proxy.call(lambda: all(one.over for one in service.connections.values())):
+        assert time.monotonic() < give_up, "the connection goes on"
+
+
+def _held_back(proxy: Running) -> bool:
+    """Whether the client is not read, for the moment."""
+    service = proxy.proxy._service
+    assert service is not None
+    return proxy.call(lambda: [one.link(True)._reader for one in service.connections.values()] == [None])
+
+
+def _held(proxy: Running) -> int:
+    assert proxy.proxy._service is not None
+    return sum(link.held for one in proxy.proxy._service.connections.values() for link in one._links)
+
+
+def test_two_latencies_add_up_and_keep_the_order() -> None:
+    with backend() as listening, running(listening.getsockname(), "", late(0.05, "a"), late(0.07, "b")) as proxy:
+        with pair(proxy, listening) as (client, server):
+            before = time.monotonic()
+            client.sendall(b"first")
+            assert read(server, 5) == b"first"
+            assert time.monotonic() - before >= 0.12 - 2 * SLACK
+            hits = {event.fault for event in proxy.events.of(Injected)}
+    assert hits == {"a", "b"}
+
+
+def test_the_end_of_the_stream_waits_behind_what_waits() -> None:
+    with backend() as listening, running(listening.getsockname(), "", late(0.05)) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"slow")
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(server) == b"slow"
+            server.sendall(b"answer")
+            server.close()
+            assert read_all(client) == b"answer"
+
+
+def test_a_delay_line_is_bounded() -> None:
+    limit = 1 << 20
+    with backend() as listening, running(listening.getsockname(), "", late(3600), delay_line=limit) as proxy:
+        with pair(proxy, listening) as (client, _server):
+            pour(client, lambda: _held_back(proxy))
+            assert limit <= proxy.call(lambda: _held(proxy)) <= limit + (1 << 18)
+
+
+def test_a_hook_that_is_interrupted_passes_on_the_rest() -> None:
+    slow = Fault(name="slow", behavior="tests.plugins.Slow", stream=Stream.UPSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", slow) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"12345678")
+            assert read(server, 4) == b"1234"
+            proxy.set_policy("")
+            assert read(server, 4) == b"5678"
+
+
+def test_a_hook_that_sends_when_it_is_interrupted_does_so_once() -> None:
+    insists = Fault(name="insists", behavior="tests.plugins.Insists", stream=Stream.UPSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", insists) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"once")
+            proxy.events.wait(Injected)
+            client.shutdown(socket.SHUT_WR)
+            proxy.set_policy("")
+            assert read_all(server) == b"once"
+
+
+def test_a_fault_that_was_not_drawn_for_a_connection_is_not_in_its_way() -> None:
+    never = Fault(name="never", behavior="tests.plugins.Passes", probability=0.0)
+    with backend() as listening, running(listening.getsockname(), "", never) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"x")
+            assert read(server, 1) == b"x"
+            assert all(" direct " in link for link in proxy.links())
+
+
+def test_a_changed_fault_is_cured_like_a_removed_one() -> None:
+    with backend() as listening, running(listening.getsockname(), "100:hang") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"anybody?")
+            proxy.events.wait(Injected)
+            client.sendall(b" there?")
+            proxy.set_policy("0:hang")
+            assert read(server, 15) == b"anybody? there?"
+
+
+def test_a_connection_that_ends_is_let_go_with_the_fault_that_holds_its_bytes() -> None:
+    """`close` delivers what was sent; on a delay line of an hour that takes an hour, or until the fault is removed."""
+    hang = Fault(name="hang", behavior="hang")
+    with backend() as listening, running(listening.getsockname(), "", hang, late(3600)) as proxy:
+        with pair(proxy, listening) as (client, server):
+            server.sendall(b"late")
+            _wait_for_moved(proxy, b"late")
+            client.sendall(b"anybody?")
+            proxy.events.wait(Injected, 2)
+            client.shutdown(socket.SHUT_WR)
+            _wait_until_over(proxy)  # the hang has ended the connection, and the bytes are still held
+            proxy.set_policy("")
+            assert read_all(client) == b"late"
+            proxy.events.wait(Closed)
+
+
+@pytest.mark.parametrize("leave", [reset, lambda client: client.close()])
+def test_hang_notices_that_the_client_left(leave) -> None:
+    with backend() as listening, running(listening.getsockname(), "100:hang") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"anybody?")
+            proxy.events.wait(Injected)
+            leave(client)
+            assert read_all(server) == b""
+            proxy.events.wait(Closed)
+
+
+def test_blackout_ends_the_stream_in_order() -> None:
+    with backend() as listening, running(listening.getsockname(), "100:blackout") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(bytes(100_000))  # unread bytes must not turn the FIN into a reset
+            assert read_all(client) == b""
+            assert read_all(server) == b""
+
+
+def test_blackout_as_a_fault_comes_before_the_dial() -> None:
+    blackout = Fault(name="dark", behavior="blackout")
+    with Echo() as echo, running(echo.address, "", blackout) as proxy, proxy.connect() as client:
+        assert read_all(client) == b""
+        assert proxy.events.wait(Closed)[0].end == "closed by dark"
+        assert echo.connections == 0
+
+
+def test_abort_delivers_the_request_and_loses_the_answer() -> None:
+    with backend() as listening, running(listening.getsockname(), "100:abort") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"commit")
+            assert read(server, 6) == b"commit"
+            server.sendall(b"done")
+            assert read_all(client) == b""
+
+
+def test_an_error_replaces_the_answer_and_keeps_the_connection() -> None:
+    with backend() as listening, running(listening.getsockname(), "100:transient") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"fails")
+            assert len(read(client, 1000)) == 1000
+            client.sendall(b"works")
+            assert read(server, 5) == b"works"
+
+
+def test_inject_puts_garbage_into_the_middle_of_the_answer() -> None:
+    fault = Fault(name="e", behavior="error", options={"inject": True})
+    with backend() as listening, running(listening.getsockname(), "", fault) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"question")
+            assert read(server, 8) == b"question"
+            server.sendall(b"leftright")
+            answer = read(client, 109)
+            assert answer.startswith(b"left")
+            assert answer.endswith(b"right")
+
+
+def test_warmup_counts_the_exchanges_of_the_whole_proxy() -> None:
+    fault = Fault(name="e", behavior="error", options={"warmup": 2})
+    with Echo() as echo, running(echo.address, "", fault) as proxy:
+        for expected in (4, 4, 1000):
+            with proxy.connect() as client:
+                client.sendall(b"ping")
+                assert len(client.recv(2000)) == expected
+
+
+def test_limit_passes_exactly_so_many_bytes_then_ends_in_order() -> None:
+    limit = Fault(name="limit", behavior="tests.plugins.Limit", options={"size": 10}, stream=Stream.DOWNSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", limit, late(0.05)) as proxy:
+        with pair(proxy, listening) as (client, server):
+            server.sendall(b"0123456789abcdef")
+            assert read_all(client) == b"0123456789"
+
+
+def test_a_reset_by_a_behavior_is_a_reset_on_both_sides() -> None:
+    with backend() as listening, running(listening.getsockname(), "100:tests.plugins.Resets") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"x")
+            for one in (client, server):
+                with pytest.raises(ConnectionResetError):
+                    one.recv(1)
+        assert proxy.events.wait(Closed)[0].end == "reset by tests.plugins.Resets"
+
+
+@pytest.mark.parametrize("error", ["RuntimeError", "SystemExit"])
+@pytest.mark.parametrize("hook", ["on_connect", "on_start", "on_request", "on_response", "on_data", "on_eof"])
+def test_a_behavior_that_raises_ends_its_own_connection_and_is_named(hook: str, error: str) -> None:
+    broken = Fault(name="bad", behavior="tests.plugins.Broken", options={"hook": hook, "error": error})
+    with Echo() as echo, running(echo.address) as proxy, proxy.connect() as other:
+        other.sendall(b"fine")
+        assert read(other, 4) == b"fine"
+        proxy.set_policy("", broken)
+        with pytest.raises(ConnectionError), proxy.connect() as client:
+            client.sendall(b"x")
+            with contextlib.suppress(OSError):  # ENOTCONN when the reset is already there; reading tells of it
+                client.shutdown(socket.SHUT_WR)
+            read_all(client)
+            read_all(client)
+        failed = proxy.events.wait(Failed)[0]
+        proxy.set_policy("")
+        assert failed.where == "behavior bad"
+        assert f"{error}: broken {hook}" in failed.error
+        if hook != "on_start":  # which begins on connections that are there already as well
+            other.sendall(b"still")
+            assert read(other, 5) == b"still"
+
+
+def test_shares_and_seeds() -> None:
+    """20 % over 2,000 exchanges, and the same seed gives the same hits."""
+    first, second, other = (_hits(seed) for seed in ("1", "1", "2"))
+    assert 0.17 <= len(first) / 2000 <= 0.23
+    assert first == second
+    assert first != other
+
+
+def _hits(seed: str) -> list[tuple[int, int]]:
+    mix = Mix((Share(20, "delay", {"sleep": 0}),))
+    with Echo() as echo, running(echo.address, seed=seed) as proxy:
+        proxy.call(lambda: proxy.proxy.set_policy(Policy(mix)))
+        for _ in range(4):
+            with proxy.connect() as client:
+                for _ in range(500):
+                    client.sendall(b"ping")
+                    assert read(client, 4) == b"ping"
+        proxy.events.wait(Closed, 4)
+        return sorted((event.connection, event.exchange) for event in proxy.events.of(Chosen))
+
+
+def test_another_fault_does_not_shift_the_dice() -> None:
+    often = Fault(name="often", behavior="delay", options={"sleep": 0}, probability=0.5, scope=Scope.EXCHANGE)
+    rare = Fault(name="rare", behavior="delay", options={"sleep": 0}, probability=0.2, scope=Scope.EXCHANGE)
+    alone, together = (_fault_hits(*faults) for faults in ([rare], [often, rare]))
+    assert alone == together
+
+
+def _fault_hits(*faults: Fault) -> list[int]:
+    with Echo() as echo, running(echo.address, "", *faults) as proxy, proxy.connect() as client:
+        for _ in range(300):
+            client.sendall(b"ping")
+            assert read(client, 4) == b"ping"
+        return [event.exchange for event in proxy.events.of(Injected) if event.fault == "rare"]
+
+
+def test_scope_connection_throws_once_per_connection() -> None:
+    half = Fault(name="half", behavior="delay", options={"sleep": 0}, probability=0.5)
+    with Echo() as echo, running(echo.address, "", half) as proxy:
+        for _ in range(40):
+            with proxy.connect() as client:
+                for _ in range(3):
+                    client.sendall(b"ping")
+                    assert read(client, 4) == b"ping"
+        hits = [closed.hits.get("half", 0) for closed in proxy.events.wait(Closed, 40)]
+    assert set(hits) == {0, 3}
+
+
+def test_a_policy_is_checked_whole_before_anything_changes() -> None:
+    with Echo() as echo, running(echo.address, "100:dummy") as proxy:
+        before = proxy.proxy.policy
+        with pytest.raises(UnknownName, match="did you mean 'delay'"):
+            proxy.set_policy("10:dely")
+        with pytest.raises(OptionError, match="expected seconds"):
+            proxy.set_policy("", Fault(name="d", behavior="delay", options={"sleep": -1}))
+        with pytest.raises(OptionError, match="no language of errors"):
+            proxy.set_policy("", Fault(name="d", behavior="error", options={"code": "503"}))
+        assert proxy.proxy.policy == before
+        assert not proxy.events.of(PolicyChanged)
+
+
+def test_a_client_that_pipelines_without_reading_is_held_back() -> None:
+    """Replies of our own must not pile up in memory."""
+    with Echo() as echo, running(echo.address, "100:error") as proxy, proxy.connect() as client:
+        pour(client, lambda: _held_back(proxy))
+        assert proxy.call(lambda: _held(proxy)) < 4 << 20
