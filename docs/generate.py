@@ -71,7 +71,7 @@ response has."""
 
 _OF_FRAMING: Mapping[type, tuple[str, ...]] = {
     framing.Protocol: ("framer", "error_reply", "rewrite"),
-    framing.Framer: ("requests", "responses", "parse_whole", "opaque"),
+    framing.Framer: ("requests", "responses", "parse_whole", "stop_framing"),
     framing.Reader: (
         *("line", "block", "exactly", "peek", "match"),
         *("skip", "skip_line", "past", "unread", "until_eof"),

@@ -42,7 +42,7 @@ class Toy(Framer):
             if word == b"tunnel":
                 return
             if word == b"opaque":
-                self.opaque()
+                self.stop_framing()
                 return
             if word == b"aside":
                 yield Step.ASIDE
@@ -186,13 +186,13 @@ def test_a_lost_connection_ends_its_open_messages_and_gives_back_what_it_holds()
     toy = Toy()
     toy.feed(True, b"q 9\n")
     toy.feed(False, b"q 0\nq")
-    assert not toy.owed
+    assert not toy.other_direction_ready
     toy.feed(True, b"123456789")
     pieces = toy.feed(True, b"bad\n")
     assert names(pieces) == [("head", b"bad\n")]
-    assert toy.owed
+    assert toy.other_direction_ready
     assert names(toy.feed(False, b"")) == [("request end", b""), ("head", b"q")]
-    assert not toy.owed
+    assert not toy.other_direction_ready
 
 
 def test_an_open_message_ends_where_the_other_direction_is_lost() -> None:
@@ -206,9 +206,9 @@ def test_opaque_gives_back_what_the_other_direction_holds() -> None:
     toy = Toy()
     toy.feed(True, b"q")
     assert names(toy.feed(False, b"opaque\nrest")) == [("body", b"opaque\nrest")]
-    assert toy.owed
+    assert toy.other_direction_ready
     assert names(toy.feed(True, b" 0\n")) == [("body", b"q 0\n")]
-    assert not toy.owed
+    assert not toy.other_direction_ready
     assert toy.lost is None
     assert names(toy.feed(True, b"q 0\n")) == [("body", b"q 0\n")]
 
@@ -253,12 +253,12 @@ def test_too_many_waiting_requests_are_lost(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_whole_message_is_recognized_and_waits_for_its_response() -> None:
     framer = Toy()
-    head = framer.recognize(True, b"q 2\nab")
+    head = framer.try_whole(True, b"q 2\nab")
     assert head is not None
     assert (head.request, head.data, list(framer.waiting)) == (True, b"q 2\n", [head])
     assert names(framer.feed(True, b"q 1\nx")) == [("head", b"q 1\n"), ("body", b"x"), ("request end", b"")]
     assert [waiting.data for waiting in framer.waiting] == [b"q 2\n", b"q 1\n"]
-    answer = framer.recognize(False, b"q\n")
+    answer = framer.try_whole(False, b"q\n")
     assert answer is not None
     assert not answer.request
     assert [waiting.data for waiting in framer.waiting] == [b"q 1\n"]
@@ -270,10 +270,10 @@ def test_a_message_is_looked_at_once_for_all_connections() -> None:
 
     framer, another, other = Toy(), Toy(), Other()
     said = b"q 4\nonce"
-    head = framer.recognize(True, said)
+    head = framer.try_whole(True, said)
     assert head is not None
-    assert another.recognize(True, said) is head
-    assert other.recognize(True, said) is not None
+    assert another.try_whole(True, said) is head
+    assert other.try_whole(True, said) is not None
     assert (another.parsed, other.parsed) == (0, 1)
 
 
@@ -281,39 +281,39 @@ def test_a_message_is_looked_at_once_for_all_connections() -> None:
 def test_nothing_is_recognized_where_no_message_begins(begun: bytes) -> None:
     framer = Toy()
     framer.feed(True, begun)
-    assert framer.recognize(True, b"q\n") is None
+    assert framer.try_whole(True, b"q\n") is None
 
 
 def test_nothing_is_recognized_once_the_other_direction_is_lost_or_while_the_framer_is_not_steady() -> None:
     framer = Toy()
     framer.stateless = False
-    assert framer.recognize(True, b"q\n") is None
+    assert framer.try_whole(True, b"q\n") is None
     framer.stateless = True
     framer.feed(False, b"bad\n")
-    assert framer.recognize(True, b"q\n") is None
+    assert framer.try_whole(True, b"q\n") is None
 
 
 def test_a_long_message_is_not_recognized() -> None:
-    assert Toy().recognize(True, b"q 3000\n" + bytes(3000)) is None
+    assert Toy().try_whole(True, b"q 3000\n" + bytes(3000)) is None
 
 
 @pytest.mark.parametrize("asked", [b"", b"own\n"])
 def test_a_response_is_recognized_only_where_it_does_not_matter_what_it_answers(asked: bytes) -> None:
     framer = Toy()
     framer.feed(True, asked)
-    assert framer.recognize(False, b"q\n") is None
+    assert framer.try_whole(False, b"q\n") is None
 
 
 def test_recognized_requests_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vaurien.framing.framer.WAITING_LIMIT", 2)
     framer = Toy()
-    assert framer.recognize(True, b"q\n") is not None
-    assert framer.recognize(True, b"q\n") is not None
-    assert framer.recognize(True, b"q\n") is None
+    assert framer.try_whole(True, b"q\n") is not None
+    assert framer.try_whole(True, b"q\n") is not None
+    assert framer.try_whole(True, b"q\n") is None
 
 
 def test_turns_recognize_nothing() -> None:
-    assert Turns().recognize(True, b"a") is None
+    assert Turns().try_whole(True, b"a") is None
 
 
 def test_turns_take_their_sides_in_turn() -> None:

@@ -136,7 +136,7 @@ class _Connection:
             framing = self.dialogue.framing
             self.dialogue.fed[to_backend].update(data)
             self._take(to_backend, framing.feed(to_backend, data))
-            if framing.owed:
+            if framing.other_direction_ready:
                 self._take(not to_backend, framing.feed(not to_backend, b""))
             out, self._out = self._out, []
         for target, part in out:

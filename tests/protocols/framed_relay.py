@@ -41,7 +41,7 @@ class Watched:
                 with self._lock:
                     self._fed[to_backend].update(data)
                     self._note(to_backend, self.framing.feed(to_backend, data))
-                    if self.framing.owed:
+                    if self.framing.other_direction_ready:
                         self._note(not to_backend, self.framing.feed(not to_backend, b""))
                     assert self.framing.held(to_backend) <= HEAD_LIMIT
                 target.sendall(data)

@@ -158,7 +158,7 @@ class Whole(Lines):
     def held(self, to_backend: bool) -> int:
         return super().held(to_backend) + len(self.kept[to_backend])
 
-    def recognize(self, to_backend: bool, data: bytes) -> Head | None:
+    def try_whole(self, to_backend: bool, data: bytes) -> Head | None:
         return None
 
 
@@ -215,11 +215,11 @@ class Hurried(Lines):
         return [*super().feed(to_backend, data), (Mark.REQUEST_END, b"")]
 
 
-@framed("Owing: `owed` is not settled by feeding the other direction")
+@framed("Owing: `other_direction_ready` is not settled by feeding the other direction")
 class Owing(Lines):
     """Always has something for the other direction, and never gives it."""
 
-    owed = True
+    other_direction_ready = True
 
 
 @framed("Crowd: law 3: 100001 requests wait; at most 100000 may")

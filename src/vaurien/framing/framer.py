@@ -24,7 +24,7 @@ WAITING_LIMIT = 100_000
 _MORE, _ASIDE, _END = Step.MORE, Step.ASIDE, Step.END
 
 Frames: TypeAlias = Generator[Head | Step, None, None]
-"""A generator that reads one direction for ever; when it returns, the rest of the connection is opaque."""
+"""A generator that reads one direction for ever; when it returns, the rest of the connection is unframed."""
 
 
 class Framer(Framing):
@@ -67,7 +67,7 @@ class Framer(Framing):
     def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
         side = self._sides[to_backend]
         pieces: list[Piece] = []
-        if side.opaque:
+        if side.unframed:
             self._pass(side, data, pieces)
             return pieces
         try:
@@ -79,10 +79,10 @@ class Framer(Framing):
         if not framed:
             self._pass(side, b"", pieces)
             other = self._sides[not to_backend]
-            self.owed = other.opaque and other.read.held > 0
+            self.other_direction_ready = other.unframed and other.read.held > 0
         return pieces
 
-    def recognize(self, to_backend: bool, data: bytes) -> Head | None:
+    def try_whole(self, to_backend: bool, data: bytes) -> Head | None:
         waiting = self.waiting
         if not self.stateless or not self._sides[to_backend].ready or len(data) > SIZE_LIMIT:
             return None
@@ -114,7 +114,7 @@ class Framer(Framing):
         between = side.between
         side.read.ended = True
         pieces = self.feed(to_backend, b"")
-        side.opaque = not between  # an end inside a message leaves the other side with something that is no message
+        side.unframed = not between  # an end inside a message leaves the other side with something that is no message
         rest = side.read.take_all()
         if rest:
             pieces.append((Mark.BODY, rest))
@@ -122,10 +122,10 @@ class Framer(Framing):
             pieces.extend(self._fallback.end(to_backend))
         return pieces
 
-    def answered_anew(self) -> None:
+    def backend_replaced(self) -> None:
         side = _Side(self.responses, Mark.RESPONSE_END, self.waiting)
-        side.opaque = self._sides[True].opaque
-        side.ready = not side.opaque
+        side.unframed = self._sides[True].unframed
+        side.ready = not side.unframed
         self._sides = (side, self._sides[True])
 
     def held(self, to_backend: bool) -> int:
@@ -142,23 +142,23 @@ class Framer(Framing):
         """Whether both directions are between two messages."""
         return self._fallback is None and not self.waiting and all(side.between for side in self._sides)
 
-    def opaque(self) -> None:
+    def stop_framing(self) -> None:
         """From here on nothing is framed in either direction: both sides speak something else (TLS, a tunnel)."""
         for side in self._sides:
-            side.opaque, side.ready = True, False
+            side.unframed, side.ready = True, False
 
     def _lose(self, reason: str) -> None:
         self.lost = reason
         self.waiting.clear()
         self._fallback = Turns()
         self._fallback.waiting = self.waiting
-        self.opaque()
+        self.stop_framing()
 
     def _pass(self, side: _Side, data: bytes, pieces: list[Piece]) -> None:
         """What is done with *data* of a side that is not framed any more."""
         held = side.close(pieces)
         if held:
-            self.owed = False
+            self.other_direction_ready = False
             data = held + data
         if self._fallback is not None:
             pieces.extend(self._fallback.feed(side is self._sides[True], data))
@@ -169,11 +169,11 @@ class Framer(Framing):
 class _Side:
     """One direction of a `Framer`: drives its generator and cuts the bytes where it says."""
 
-    __slots__ = ("_answers", "_end_mark", "_frames", "_head", "_open", "_waiting", "opaque", "read", "ready")
+    __slots__ = ("_answers", "_end_mark", "_frames", "_head", "_open", "_waiting", "read", "ready", "unframed")
 
     def __init__(self, frames: Callable[[Reader], Frames], end_mark: Mark, waiting: deque[Head]) -> None:
         self.read = Reader()
-        self.opaque = False
+        self.unframed = False
         self.ready = True
         """The next byte begins a message."""
         self._end_mark = end_mark
@@ -186,7 +186,7 @@ class _Side:
     @property
     def between(self) -> bool:
         """Whether no message has begun that has not ended."""
-        return not self._open and not self.opaque and not self.read.held
+        return not self._open and not self.unframed and not self.read.held
 
     def feed(self, data: bytes, pieces: list[Piece]) -> bool:
         """Add the pieces of *data*. Returns False when this side is not framed any more."""
@@ -201,14 +201,14 @@ class _Side:
                 break
             self._mark(step, pieces)
         else:
-            self.opaque = True
+            self.unframed = True
         if self._open:
             rest = read.take_all()
             if rest:
                 pieces.append((Mark.BODY, rest))
         read.forget()
         self.ready = self.between
-        return not self.opaque
+        return not self.unframed
 
     def close(self, pieces: list[Piece]) -> bytes:
         """Leave off framing: an open message ends here. Returns the bytes that were held back."""

@@ -13,7 +13,7 @@ class Framing:
     lost: str | None = None
     """Why the protocol lost track of this connection, which is framed as plain tcp since then; ``None``: it has not."""
 
-    owed: bool = False
+    other_direction_ready: bool = False
     """The last `feed` set bytes free that are held back in the other direction: feed that one ``b""`` to get them."""
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Framing:
         """Pieces of *data*, which arrived in the direction *to_backend*. Raises nothing, whatever the bytes."""
         raise NotImplementedError
 
-    def recognize(self, to_backend: bool, data: bytes) -> Head | None:
+    def try_whole(self, to_backend: bool, data: bytes) -> Head | None:
         """The head of *data*, if that is seen to be one whole message; then it is taken, and not to be fed any more.
 
         It is the head of every such message: nobody may change it, and only exchanges without a fault may have it.
@@ -38,7 +38,7 @@ class Framing:
         """How many bytes of the direction *to_backend* were fed and not given back yet."""
         return 0
 
-    def answered_anew(self) -> None:
+    def backend_replaced(self) -> None:
         """Another backend answers from here on: the end of the last one's stream is forgotten."""
 
     @property

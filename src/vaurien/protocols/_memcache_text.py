@@ -94,8 +94,8 @@ def requests(read: Reader, waiting: Sequence[Head]) -> Frames:
         yield Step.END
 
 
-def responses(read: Reader, waiting: Sequence[Head], opaque: Callable[[], None]) -> Frames:
-    """Read answers to *waiting*; calls *opaque* when the server goes over to writing a log (``watch``)."""
+def responses(read: Reader, waiting: Sequence[Head], stop_framing: Callable[[], None]) -> Frames:
+    """Read answers to *waiting*; calls *stop_framing* when the server goes over to writing a log (``watch``)."""
     while (yield from _begins(read)):
         line = yield from read.line(LINE_LIMIT)
         words = _words(line)
@@ -108,7 +108,7 @@ def responses(read: Reader, waiting: Sequence[Head], opaque: Callable[[], None])
         yield Step.ASIDE if passed is None else Head(request=False, fields={"status": _text(words[:1])})
         yield from _rest(read, words)
         if watched:
-            opaque()
+            stop_framing()
         yield Step.END
         if watched:
             return

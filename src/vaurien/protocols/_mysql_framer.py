@@ -62,7 +62,7 @@ class MysqlFramer(Framer):
 
     def _leave(self) -> None:
         self._tunnel = True
-        self.opaque()
+        self.stop_framing()
 
     # The client's side.
 

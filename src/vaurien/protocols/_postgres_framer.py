@@ -70,7 +70,7 @@ class PostgresFramer(Framer):
 
     def _leave(self) -> None:
         self._tunnel = True
-        self.opaque()
+        self.stop_framing()
 
     # The client's side.
 

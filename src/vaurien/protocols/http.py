@@ -160,7 +160,7 @@ class HttpFramer(Framer):
                 yield from _body(read, length)
             yield Step.END
             if tunnel:
-                self.opaque()
+                self.stop_framing()
                 return
 
 

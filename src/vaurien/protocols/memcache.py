@@ -34,7 +34,7 @@ class MemcacheFramer(Framer):
         if first == binary.RESPONSE:
             yield from binary.responses(read, self.waiting)
         else:
-            yield from text.responses(read, self.waiting, self.opaque)
+            yield from text.responses(read, self.waiting, self.stop_framing)
 
 
 class Memcache(Protocol, frozen=True):

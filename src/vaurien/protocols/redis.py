@@ -210,7 +210,7 @@ class RedisFramer(Framer):
         yield from read.line() if first == b"+" else read.exactly(1)
         yield Head(False)
         yield Step.END
-        self.opaque()
+        self.stop_framing()
 
     def _pushed(self, read: Reader, line: bytes, request: Head | None) -> Frames:
         """What may come unasked: its first element tells. *line* opened it."""

@@ -121,7 +121,7 @@ class SmtpFramer(Framer):
         """What the client sends next, now that *asked* is answered with *code*. True when that is not SMTP."""
         verb = asked.fields.get("verb", "")
         if (verb, code) in _LEAVES:
-            self.opaque()
+            self.stop_framing()
             return True
         if self.waiting[-1] is asked:  # nothing was sent ahead
             if (verb, code) == ("DATA", b"354"):

@@ -54,10 +54,10 @@ class Transcript:
         self.fed[to_backend] += data
         lost = self.framing.lost
         self._add(to_backend, self._pieces(to_backend, data), just_lost=lost != self.framing.lost)
-        if self.framing.owed:
+        if self.framing.other_direction_ready:
             self._add(not to_backend, self._pieces(not to_backend, b""), just_lost=False)
-            if self.framing.owed:
-                self.fail("`owed` is not settled by feeding the other direction")
+            if self.framing.other_direction_ready:
+                self.fail("`other_direction_ready` is not settled by feeding the other direction")
         held, waiting = self.framing.held(to_backend), len(self.framing.waiting)
         if held > HEAD_LIMIT:
             self.fail(f"law 3: {held} bytes are held; at most {HEAD_LIMIT} may be")
@@ -120,7 +120,7 @@ class Transcript:
 
     def _recognized(self, to_backend: bool, data: bytes) -> list[Piece]:
         """What the engine does while no fault is in play; nothing, where it has to read."""
-        head = self.framing.recognize(to_backend, data)
+        head = self.framing.try_whole(to_backend, data)
         if head is None:
             return []
         body = data[len(head.data) :]

@@ -36,7 +36,7 @@ def _feed(framing: Framing, segments: Sequence[Segment], times: int) -> None:
     for _ in range(times):
         for to_backend, data in segments:
             framing.feed(to_backend, data)
-            if framing.owed:
+            if framing.other_direction_ready:
                 framing.feed(not to_backend, b"")
 
 

@@ -95,7 +95,7 @@ class ExchangeTracker:
         It does what `feed` does when there is no hook to wait for, in a fraction of the time, and for a message that
         the framing recognizes in a fraction of that.
         """
-        head = self.framing.recognize(to_backend, data)
+        head = self.framing.try_whole(to_backend, data)
         if head is None:
             return self._piecewise(to_backend, data)
         if to_backend:
@@ -130,7 +130,7 @@ class ExchangeTracker:
             else:
                 self._end_response()
         self._passed_on = self._count
-        self._pay(to_backend)
+        self._flush_other(to_backend)
         return passed[0] if len(passed) == 1 else b"".join(passed)
 
     async def feed(self, to_backend: bool, data: bytes, at: float) -> None:
@@ -140,7 +140,7 @@ class ExchangeTracker:
         for mark, piece in self._framed(to_backend, data):
             await self._take(to_backend, mark, piece, at)
             self._offset += len(piece) if to_backend else 0
-        self._pay(to_backend)
+        self._flush_other(to_backend)
 
     def _framed(self, to_backend: bool, data: bytes) -> list[Piece]:
         pieces = self.framing.feed(to_backend, data)
@@ -149,9 +149,9 @@ class ExchangeTracker:
             self._lose(self.framing.lost)
         return pieces
 
-    def _pay(self, to_backend: bool) -> None:
+    def _flush_other(self, to_backend: bool) -> None:
         """Send the bytes of the other direction that were held back, if they are free now."""
-        if self.framing.owed:
+        if self.framing.other_direction_ready:
             self.connection.link(not to_backend).run(self.feed(not to_backend, b"", self.connection.clock.now()))
 
     def _lose(self, reason: str) -> None:

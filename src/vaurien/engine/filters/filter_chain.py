@@ -60,7 +60,7 @@ class FilterChain:
     def backend_gone(self) -> None:
         """Another backend will have what is here."""
         if self._dialogue is not None:
-            self._dialogue.framing.answered_anew()
+            self._dialogue.framing.backend_replaced()
 
     @property
     def bare(self) -> bool:
