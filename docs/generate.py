@@ -104,7 +104,7 @@ def pages() -> dict[Path, str]:
 def _built_in(kind: plugins.Kind) -> Iterator[plugins.Plugin]:
     for name in plugins.names(kind):
         plugin = plugins.find(name, kind)
-        if plugin.target.__module__ == f"vaurien.{kind}s.{name}":
+        if f"{plugin.target.__module__}.".startswith(f"vaurien.{kind}s.{name}."):
             yield plugin
 
 

@@ -1,8 +1,9 @@
 """From a name to a class: behaviors, protocols and handlers, built in or brought along.
 
-A name is looked up, in this order, among what was registered (`register`), among the files of the package's own folder
-(the file's name is the plugin's name), among installed entry points (``vaurien.behaviors``, ``vaurien.protocols``,
-``vaurien.handlers``), and, when it has a dot, as an import path. Built-ins come through the same door as everybody.
+A name is looked up, in this order, among what was registered (`register`), among the files and sub-packages of the
+package's own folder (their name is the plugin's name), among installed entry points (``vaurien.behaviors``,
+``vaurien.protocols``, ``vaurien.handlers``), and, when it has a dot, as an import path. Built-ins come through the same
+door as everybody.
 """
 
 from __future__ import annotations
@@ -124,10 +125,10 @@ def _built_in(kind: Kind) -> frozenset[str]:
 
 
 def _defined_in(module: Any, kind: Kind) -> Any:
-    """The one public class of *kind* that *module* defines."""
-    for target in vars(module).values():
-        own = inspect.isclass(target) and target.__module__ == module.__name__ and not target.__name__.startswith("_")
-        if own and _style(kind, target):
+    """The one public class of *kind* that *module* defines; a package may define it in a module of its own."""
+    for name, target in vars(module).items():
+        own = inspect.isclass(target) and f"{target.__module__}.".startswith(f"{module.__name__}.")
+        if own and not name.startswith("_") and _style(kind, target):
             return target
     return None
 

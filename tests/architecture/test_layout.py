@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from importlib import import_module
 from pathlib import Path
@@ -31,19 +32,19 @@ PLUGINS = [
     pytest.param(kind, f"vaurien.{kind}s.{name}", id=f"{kind}-{name}")
     for kind in ("behavior", "protocol")
     for name in plugins.names(kind)
-    if (ROOT / "src" / "vaurien" / f"{kind}s" / f"{name}.py").exists()
+    if importlib.util.find_spec(f"vaurien.{kind}s.{name}") is not None
 ]
 
 
 @pytest.mark.parametrize(("kind", "module"), PLUGINS)
-def test_a_file_is_one_plugin_of_its_name(kind, module):
+def test_a_file_or_package_is_one_plugin_of_its_name(kind, module):
     """A protocol's framer may stand beside it."""
     loaded = import_module(module)
     found = plugins.find(module.rpartition(".")[2], kind).target
     public = {
         name
         for name, value in vars(loaded).items()
-        if inspect.isclass(value) and value.__module__ == module and not name.startswith("_")
+        if inspect.isclass(value) and f"{value.__module__}.".startswith(f"{module}.") and not name.startswith("_")
     }
     assert public <= {found.__name__, f"{found.__name__}Framer"}
     name = module.rpartition(".")[2].replace("_", "")

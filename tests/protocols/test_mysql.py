@@ -7,7 +7,7 @@ import pytest
 
 from vaurien.framing import HEAD_LIMIT, Head
 from vaurien.protocols import mysql
-from vaurien.protocols._mysql_packets import Can
+from vaurien.protocols.mysql.packets import Can
 from vaurien.testing.framing import Segment, Transcript, check_framing
 
 C, S = True, False

@@ -6,8 +6,8 @@ import pytest
 
 from vaurien.framing import Protocol
 from vaurien.model import Address
-from vaurien.protocols._http_head import Request
 from vaurien.protocols.http import Http
+from vaurien.protocols.http.head import Request
 from vaurien.protocols.redis import Redis
 from vaurien.testing.framing import Segment, check_framing, transcribe
 

@@ -1,4 +1,4 @@
-"""Protocols: one file each, the file's name is the protocol's name."""
+"""Protocols: one file or package each; its name is the protocol's name."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.framing import Framer, Head, Protocol, Reply
-from vaurien.protocols._postgres_framer import PostgresFramer, Request
+from vaurien.protocols.postgres.framer import PostgresFramer, Request
 
 if TYPE_CHECKING:
     from random import Random

@@ -13,9 +13,9 @@ from typing import ClassVar
 
 from vaurien.errors import ParseError
 from vaurien.framing import Framer, Frames, Head, Reader, Step
-from vaurien.protocols import _mysql_packets as packets
-from vaurien.protocols._mysql_packets import Can, Status
 from vaurien.protocols._statements import QUERY_START, Statements
+from vaurien.protocols.mysql import packets
+from vaurien.protocols.mysql.packets import Can, Status
 
 _START = 5 + QUERY_START
 """Bytes read of a command: its code, a statement's number or the counts of attributes, and the start of its text."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.framing import Framer, Head, Protocol, Reply
-from vaurien.protocols._mysql_framer import MysqlFramer, Request
-from vaurien.protocols._mysql_packets import error_packet
 from vaurien.protocols._options import BUFFER, Buffer
+from vaurien.protocols.mysql.framer import MysqlFramer, Request
+from vaurien.protocols.mysql.packets import error_packet
 
 if TYPE_CHECKING:
     from random import Random

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from vaurien.framing import Framer, Frames, Head, Protocol, Reader, Reply
-from vaurien.protocols import _memcache_binary as binary
-from vaurien.protocols import _memcache_text as text
+from vaurien.framing import Head, Protocol, Reply
 from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
+from vaurien.protocols.memcache import binary, text
+from vaurien.protocols.memcache.framer import MemcacheFramer
 
 if TYPE_CHECKING:
     from random import Random
@@ -20,21 +20,6 @@ _FAILURES: Mapping[str, tuple[int, str]] = {
     "busy": (0x85, "busy"),
     "temporary": (0x86, "temporary failure"),
 }
-
-
-class MemcacheFramer(Framer):
-    """The framing of one connection: its first byte says which language it speaks, as memcached decides it."""
-
-    def requests(self, read: Reader) -> Frames:
-        first = yield from read.peek(1)
-        yield from (binary if first == binary.REQUEST else text).requests(read, self.waiting)
-
-    def responses(self, read: Reader) -> Frames:
-        first = yield from read.peek(1)
-        if first == binary.RESPONSE:
-            yield from binary.responses(read, self.waiting)
-        else:
-            yield from text.responses(read, self.waiting, self.stop_framing)
 
 
 class Memcache(Protocol, frozen=True):

@@ -1,0 +1,99 @@
+"""HTTP/1.0 and HTTP/1.1 (RFC 9112); after CONNECT or Upgrade the connection is an opaque tunnel."""
+
+from __future__ import annotations
+
+import functools
+import http
+import re
+from typing import TYPE_CHECKING, Annotated
+
+from vaurien.framing import Framing, Head, Protocol, Reply
+from vaurien.framing.cache import BoundedCache
+from vaurien.options import Option
+from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
+from vaurien.protocols.http.framer import HttpFramer
+from vaurien.protocols.http.head import Request
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from vaurien.model import Address
+
+_REASONS = {str(status.value): status.phrase for status in http.HTTPStatus if status >= 400}
+_BY_CHANCE = ("500", "501", "502", "503", "504")
+"""Those that any request may meet; the others are for who asks for them."""
+
+_HOST = re.compile(rb"(\nhost:[ \t]*)(?:[^\r\n]|\r?\n[ \t])*", re.IGNORECASE)
+_TARGET = re.compile(rb"(\S+ https?://(?:[^@/?#\s]*@)?)[^/?#\s]*", re.IGNORECASE)
+
+
+class Http(Protocol, frozen=True):
+    """HTTP/1.0 and 1.1. An exchange is a request and its final response; pipelined requests are paired in order.
+
+    An error is a complete response with its own status, so the client can keep the connection; it is closed when
+    the client asked for that, or when a body it announced (``Expect: 100-continue``) was not read.
+    """
+
+    error_codes = tuple(_REASONS)
+    fields = ("method", "path", "host", "header.", "status")
+    response_fields = ("status",)
+
+    overwrite_host_header: Annotated[bool, Option("Send the backend's address as Host, not what the client sent")] = (
+        True
+    )
+    keep_alive: KeepAlive = True
+    reuse_socket: ReuseSocket = False
+    buffer: Buffer = BUFFER
+
+    def framer(self) -> Framing:
+        """A framer of HTTP/1."""
+        return HttpFramer()
+
+    def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
+        """A response with the status *code*, by chance a 50x. Raises `OptionError` for another code than these."""
+        code = random.choice(_BY_CHANCE) if code is None else code
+        self.check_code(code)
+        status = f"{code} {_REASONS[code]}"
+        body = f"{status if message is None else message}\n".encode()
+        close = not (self.keep_alive and isinstance(head, Request) and head.persistent) or head.waits
+        lines = (
+            f"HTTP/1.1 {status}",
+            "Content-Type: text/plain",
+            f"Content-Length: {len(body)}",
+            f"Connection: {'close' if close else 'keep-alive'}",
+        )
+        sent = b"" if isinstance(head, Request) and head.method == "HEAD" else body
+        return Reply("\r\n".join([*lines, "", ""]).encode() + sent, close)
+
+    def rewrite(self, head: Head, backend: Address) -> bytes | None:
+        """The request with *backend* as its Host, and as the host of an absolute URI, unless that is switched off."""
+        if not (self.overwrite_host_header and isinstance(head, Request)) or head.method == "CONNECT" or backend.path:
+            return None
+        host = _authority(backend)
+        line, lf, fields = head.data.partition(b"\n")
+        absolute = _TARGET.match(line)
+        if absolute is not None:
+            line = absolute[1] + host + line[absolute.end() :]
+        data = line + _hosted(lf + fields, host)
+        return None if data == head.data else data
+
+
+_HOSTED: BoundedCache[bytes] = BoundedCache()  # a client's fields are mostly the same, whatever it asks for
+
+
+def _hosted(fields: bytes, host: bytes) -> bytes:
+    """*fields*, which begin with the LF before them, with *host* as their Host."""
+    key = host + fields
+    hosted = _HOSTED.get(key)
+    if hosted is None:
+        hosted = _HOST.sub(lambda found: found[1] + host, fields)
+        _HOSTED.add(key, hosted)
+    return hosted
+
+
+@functools.lru_cache  # asked at every request, and there are few backends
+def _authority(address: Address) -> bytes:
+    """*address* as in a URI: without the port that is the scheme's own (RFC 9110, section 4.2.3)."""
+    host, _, port = str(address).rpartition(":")
+    host = host or "localhost"
+    return (host if port == "80" else f"{host}:{port}").encode("ascii" if host.isascii() else "idna")
