@@ -42,7 +42,7 @@ TRANSPARENT: dict[str, dict[str, Any]] = {
     "noop": {},
     "packet_loss": {"loss_rate": 0.01, "rto": 2},
     "replace": {"pattern": "there is no such thing"},
-    "reset_peer": {"timeout": "1h"},
+    "reset_peer": {"after_bytes": 2**40},
     "slicer": {"average_size": 500, "size_variation": 400},
     "slow_accept": {"delay": 5},
     "slow_close": {"delay": 5},

@@ -115,7 +115,7 @@ def test_a_fault_that_is_not_drawn_leaves_no_trace(name: str) -> None:
         ("bandwidth", {"rate": -5}, "option rate: -5 is not valid; expected a number >= 0"),
         ("bandwidth", {"rate": "nan"}, "option rate: 'nan' is not valid"),
         ("slicer", {"average_size": 0}, "option average_size: 0 is not valid; expected a number of bytes, one or more"),
-        ("slicer", {"average_size": 4, "size_variation": 4}, "size_variation to be less than average_size, 4"),
+        ("slicer", {"average_size": 4, "size_variation": 5}, "size_variation to be at most average_size, 4"),
         ("coalesce", {"size": 0}, "expected a number of bytes, one or more"),
         ("corrupt", {"rate": 1001}, "expected a number >= 0 and <= 1000"),
         ("corrupt", {"first": 10, "last": 9}, "last to be first, 10, or more"),

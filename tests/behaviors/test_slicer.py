@@ -24,19 +24,31 @@ def test_the_delay_is_between_pieces() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.binary(min_size=1, max_size=2000), st.integers(1, 50), st.integers(0, 49), st.text())
+@given(st.binary(min_size=1, max_size=2000), st.integers(1, 50), st.integers(0, 50), st.text())
 def test_pieces_are_of_about_that_size_and_make_up_the_whole(data: bytes, size: int, more: int, seed: str) -> None:
-    variation = more % size
+    variation = more % (size + 1)
     played = play(Slicer(average_size=size, size_variation=variation), [Chunk(data)], seed=seed)
     sizes = [len(sent.data) for sent in played.up]
     assert played.to_backend == data
-    assert all(size - variation <= one <= size + variation for one in sizes[:-1])
+    assert all(max(1, size - variation) <= one <= size + variation for one in sizes[:-1])
     assert 1 <= sizes[-1] <= size + variation
 
 
 def test_sizes_differ() -> None:
     sizes = {len(sent.data) for sent in play(Slicer(average_size=10, size_variation=9), [Chunk(bytes(10_000))]).up}
     assert sizes == set(range(1, 20))
+
+
+def test_the_variation_may_be_the_whole_size() -> None:
+    """Every piece then has from one byte to twice the average."""
+    pieces = [sent.data for sent in play(Slicer(average_size=3, size_variation=3), [Chunk(bytes(10_000))]).up]
+    assert {*map(len, pieces)} == {1, 2, 3, 4, 5, 6}
+    assert b"".join(pieces) == bytes(10_000)
+
+
+def test_the_variation_may_not_be_more() -> None:
+    with pytest.raises(ValueError, match="size_variation to be at most average_size, 3"):
+        Slicer(average_size=3, size_variation=4)
 
 
 def test_removed_the_rest_leaves_in_one_piece() -> None:

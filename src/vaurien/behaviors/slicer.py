@@ -12,25 +12,26 @@ class Slicer(Behavior, frozen=True):
     """Cut what is sent into small pieces, written one by one.
 
     The peer that receives gets the same bytes in more, smaller reads; who takes one read for one message is in trouble.
-    A piece is *average_size* bytes long, give or take *size_variation*, and the next one follows *delay* microseconds
-    later. Without a *delay* the receiving system may join pieces before they are read.
+    A piece is *average_size* bytes long, give or take *size_variation*, at least one byte, and the next one follows
+    *delay* microseconds later. Without a *delay* the receiving system may join pieces before they are read.
     """
 
     average_size: Annotated[PositiveSize, Option("Bytes in a piece, on average")] = 1024
-    size_variation: Annotated[Size, Option("How many bytes more or less; less than the average")] = 0
+    size_variation: Annotated[Size, Option("How many bytes more or less; at most the average")] = 0
     delay: Annotated[Microseconds, Option("The time between two pieces")] = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse pieces without a byte. Raises ValueError."""
-        if self.size_variation >= self.average_size:
-            raise ValueError(f"size_variation to be less than average_size, {self.average_size}")
+        """Refuse pieces of less than no bytes. Raises ValueError."""
+        if self.size_variation > self.average_size:
+            raise ValueError(f"size_variation to be at most average_size, {self.average_size}")
 
     async def on_data(self, link: Link, data: bytes) -> None:
         """Cut it."""
+        shortest, longest = self.average_size - self.size_variation, self.average_size + self.size_variation
         start = 0
         while start < len(data):
             if start and self.delay:
                 await link.sleep(self.delay / 1e6)
-            size = link.random.randint(self.average_size - self.size_variation, self.average_size + self.size_variation)
+            size = link.random.randint(max(1, shortest), longest)
             await link.send(data[start : start + size])
             start += size
