@@ -1,21 +1,25 @@
 # Needs Python 3.11 or newer, pip and make. `make help` lists what there is.
 PYTHON ?= $(shell command -v python3 || command -v python3.11)
-VENV ?= .venv
+# An environment of make's own: one that somebody else made in .venv, and installed Vaurien into, stays as it is.
+VENV ?= $(if $(or $(wildcard .venv/.make),$(wildcard .venv/.installed)),.venv,$(if $(wildcard .venv),build/venv,.venv))
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test loops servers bench bench-page soak profile fuzz check format docs coverage changelog clean
+.PHONY: help install demo site wheel test loops servers bench bench-page soak profile fuzz check format docs coverage changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Debian's python3 has venv but not always ensurepip; pip can install itself into an environment from outside.
 $(VENV)/pyvenv.cfg:
+	@echo "Making a Python environment in $(VENV)…"
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null \
 		|| { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+	@touch $(VENV)/.make
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/pyvenv.cfg
-	$(BIN)/python -m pip install --quiet --editable .
+	@echo "Installing Vaurien from this folder into $(VENV) (20 s the first time)…"
+	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
 $(VENV)/.fast: pyproject.toml | $(VENV)/.installed
@@ -24,6 +28,7 @@ $(VENV)/.fast: pyproject.toml | $(VENV)/.installed
 
 # --group needs pip 25.1
 $(VENV)/.developer: pyproject.toml | $(VENV)/.installed
+	@echo "Installing the tools and the clients of the tests into $(VENV) (some minutes the first time)…"
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --group test --group pytest --group clients --group lint --group docs --group bench
 	@touch $@
@@ -31,7 +36,7 @@ $(VENV)/.developer: pyproject.toml | $(VENV)/.installed
 install: $(VENV)/.installed ## Make .venv and install Vaurien into it, from this folder
 
 demo: $(VENV)/.installed ## Break a few hundred requests and show what became of them
-	$(BIN)/python -m vaurien.cli.demo
+	@$(BIN)/python -m vaurien.cli.demo
 
 servers: ## Install the servers that tests use (apt-get, where it may)
 	sh tests/install-servers.sh
@@ -82,6 +87,13 @@ check: $(VENV)/.developer ## Format, lint, types, order of imports
 format: $(VENV)/.developer ## Format the code, and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+site: $(VENV)/.developer ## Make the documentation site in build/site; a broken link is an error
+	$(BIN)/sphinx-build -q -W --keep-going -c docs -b html . build/site
+	@echo "build/site/docs/index.html"
+
+wheel: $(VENV)/.developer ## Make a wheel in dist, to install elsewhere
+	$(BIN)/python -m build --wheel --outdir dist .
 
 docs: $(VENV)/.developer ## Write the reference pages anew from what the code declares
 	$(BIN)/python docs/generate.py

@@ -166,7 +166,9 @@ def configuration(target: Address, delay: float) -> ProxyConfig:
 def run(requests: int = REQUESTS, delay: float = DELAY) -> dict[str, list[Outcome]]:
     """The outcomes without a proxy (``no proxy``) and with one, by what hit them."""
     with backend() as address:
+        print(f"An HTTP server listens on {address}: {requests} requests to it, without a proxy…")
         direct = ask(address, requests)
+        print(f"The same {requests} requests through the proxy, some of them delayed, some answered with an error…\n")
         return {"no proxy": direct, **asyncio.run(ask_through_proxy(address, requests, delay))}
 
 
@@ -191,6 +193,8 @@ def main() -> int:
     print(f"  vaurien --protocol {PROTOCOL} --behavior {MIX} --behavior-delay-sleep {DELAY} --seed {SEED}\n")
     groups = run()
     print(table(groups))
+    print("\nThe seed decides which requests are hit: another run hits the same ones.")
+    print("Next: docs/tutorial/break-your-first-connection.md")
     return 0 if all(outcome.seen == "200" for outcome in groups["nothing"]) else 1
 
 
