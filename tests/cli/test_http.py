@@ -87,6 +87,14 @@ def test_a_token(tmp_path):
     assert "secret" not in process.out + process.err
 
 
+def test_a_token_of_the_environment(monkeypatch):
+    monkeypatch.setenv("TOXIPROXY_AUTH_TOKEN", "secret")
+    with program("--api", "127.0.0.1:0") as process:
+        assert at(process.interface).get_behavior() == "dummy"
+        with pytest.raises(Refused, match="wants its token"):
+            at(process.interface, token="").get_behavior()
+
+
 def test_a_name_that_was_given():
     with program("--api", "0.0.0.0:0", "--http-names", "chaos.example") as process:
         port = int(process.interface.rpartition(":")[2])

@@ -310,6 +310,30 @@ def test_a_token_and_a_socket(tmp_path):
         assert asyncio.run(_first(stream()))["type"] == "Listening"
 
 
+def test_a_token_of_the_environment(monkeypatch):
+    with interface(token="secret") as served:
+        where = ("127.0.0.1", served.address.port)
+        monkeypatch.setenv("TOXIPROXY_AUTH_TOKEN", "secret\n")
+        assert Client(*where).list_proxies() == []
+        assert at(f"127.0.0.1:{where[1]}").list_proxies() == []
+        assert asyncio.run(AsyncClient(*where).list_proxies()) == []
+        for token in ("", "other"):
+            with pytest.raises(Refused, match="wants its token"):
+                Client(*where, token=token).list_proxies()
+        monkeypatch.setenv("TOXIPROXY_AUTH_TOKEN", "other")
+        assert Client(*where, token="secret").list_proxies() == []
+
+
+@pytest.mark.parametrize("token", ["two words", "line\nX-Header: 1", "caf\xe9"])
+def test_a_token_that_is_none_is_refused_and_not_shown(monkeypatch, token):
+    with pytest.raises(ValueError, match=r"^token: a token has printable ASCII") as caught:
+        Client(token=token)
+    assert token not in str(caught.value)
+    monkeypatch.setenv("TOXIPROXY_AUTH_TOKEN", token)
+    with pytest.raises(ValueError, match=r"^environment variable TOXIPROXY_AUTH_TOKEN: a token has"):
+        AsyncClient()
+
+
 def test_nobody_answers():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

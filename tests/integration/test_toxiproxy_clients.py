@@ -65,7 +65,7 @@ def test_python(api, redis):
     server = client.Toxiproxy()
     server.update_api_consumer(*api.address)
     assert server.running()
-    assert b"2.12.0" in server.version()
+    assert b"2.13.0" in server.version()
     proxy = server.create(name="p", upstream=redis)
     with pytest.raises(client.exceptions.ProxyExists):
         client.api.APIConsumer.post("/proxies", json={"name": "p", "upstream": redis})
@@ -146,7 +146,7 @@ const refused = (listen) => dial(listen).then((socket) => { socket.destroy(); re
 
 (async () => {
     const server = new Toxiproxy(base);
-    expect((await server.getVersion()).includes("2.12.0"), "version");
+    expect((await server.getVersion()).includes("2.13.0"), "version");
     const proxy = await server.createProxy({ name: "p", listen: "127.0.0.1:0", upstream });
     const socket = await dial(proxy.listen);
     await ask(socket);

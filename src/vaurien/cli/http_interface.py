@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from vaurien.config import Configuration
@@ -60,7 +61,11 @@ class Control:
             source = options.source("vaurien", name)
             raise BindError(f"option {name} (from {source}): {error}; expected an address that is free") from None
         if security.exposed(self._listen, self._token):
-            print("vaurien:", security.warning(address, "--token-file"), file=sys.stderr)
+            print(
+                "vaurien:",
+                security.warning(address, f"--token-file, {security.BEARER_VARIABLE} in the environment"),
+                file=sys.stderr,
+            )
         return f"vaurien: HTTP interface at {address if address.path else f'http://{address}'}"
 
     async def stop(self) -> None:
@@ -82,5 +87,5 @@ def _listen(configuration: Configuration) -> Address:
 def _token(configuration: Configuration) -> str | None:
     path = configuration.http.token_file
     if path is None:
-        return None
+        return security.token_of(os.environ)
     return security.read_token(path, source=configuration.source("vaurien", "token_file"))

@@ -23,9 +23,11 @@ class Base(Calls):
         token: str | None = None,
         timeout: float = 30.0,
     ) -> None:
-        """Ask at *host* and *port*, or at the Unix socket *path*. *token* is what ``--token-file`` holds.
+        """Ask at *host* and *port*, or at the Unix socket *path*.
 
-        *timeout* is how many seconds an answer may take.
+        *token* is what ``--token-file`` holds; without one it is that of ``TOXIPROXY_AUTH_TOKEN`` in the environment,
+        if there is one. *timeout* is how many seconds an answer may take. Raises ValueError for a token that cannot
+        be one, without showing it.
         """
         self._transport = Transport(host, port, scheme, path, token, timeout)
 

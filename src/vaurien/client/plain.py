@@ -54,8 +54,13 @@ class Client(Base):
 
 def at(url: str, *, token: str | None = None) -> Client:
     """A client for *url*: ``http://host:port``, ``host:port``, or ``unix:/path``. Raises ValueError for all else."""
+    return Client(**endpoint(url), token=token)
+
+
+def endpoint(url: str) -> dict[str, Any]:
+    """The arguments of a client for *url*, as for `at`. Raises ValueError."""
     if url.startswith("unix:"):
-        return Client(path=url.removeprefix("unix:"), token=token)
+        return {"path": url.removeprefix("unix:")}
     wrong = ValueError(f"{url!r} is not valid; expected http://host:port, host:port or unix:/path")
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
@@ -64,4 +69,4 @@ def at(url: str, *, token: str | None = None) -> Client:
         raise wrong from None
     if not parts.hostname or parts.path.strip("/") or parts.scheme not in ("http", "https"):
         raise wrong
-    return Client(parts.hostname, port, parts.scheme, token=token)
+    return {"host": parts.hostname, "port": port, "scheme": parts.scheme}

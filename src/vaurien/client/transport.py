@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,9 @@ from vaurien.errors import VaurienError
 
 EVENTS_TIMEOUT = 45.0
 """Seconds that a stream of events may say nothing: three times as long as the interface lets pass without a sign."""
+
+BEARER_VARIABLE = "TOXIPROXY_AUTH_TOKEN"
+"""The environment variable that may hold the token, as for Toxiproxy's own clients since 2.13."""
 
 
 class Refused(VaurienError):
@@ -39,7 +43,7 @@ class Transport:
         if scheme not in ("http", "https"):
             raise ValueError(f"scheme: {scheme!r} is not valid; expected http or https")
         self.host, self.port, self.scheme, self.path, self.timeout = host, port, scheme, path, timeout
-        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.headers = _authorization(token)
 
     @property
     def url(self) -> str:
@@ -127,6 +131,16 @@ def refused(status: int, text: bytes) -> Refused:
         case {"errors": [{"description": str(message), **more}, *_]}:
             return Refused(status, message, f"/{more['name']}" if more.get("name") else None)
     return Refused(status, f"{status} {http.client.responses.get(status, '')}: {_start(text)}".strip())
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    """The header that bears *token*, or without one that of the environment. Raises ValueError, without the token."""
+    source = "token"
+    if token is None:
+        token, source = os.environ.get(BEARER_VARIABLE, "").strip(), f"environment variable {BEARER_VARIABLE}"
+    if not (token.isascii() and token.isprintable() and " " not in token):
+        raise ValueError(f"{source}: a token has printable ASCII characters only, and no spaces; it is not shown here")
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _word(value: object) -> str | None:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vaurien.control.responses import BadRequest, check_length, error_response
-from vaurien.errors import OptionError
+from vaurien.errors import ConfigError, OptionError
 from vaurien.model import Address
 
 OPEN_PATHS = frozenset({"/healthz"})
@@ -146,6 +146,23 @@ def warning(address: Address, remedy: str) -> str:
     return f"warning: whoever reaches {address} can steer the proxies; expected {expected}"
 
 
+BEARER_VARIABLE = "TOXIPROXY_AUTH_TOKEN"
+"""The environment variable that may hold the token, as Toxiproxy's server and clients read it since 2.13."""
+
+
+def token_of(variables: Mapping[str, str]) -> str | None:
+    """The token in the environment *variables*; ``None`` if there is none. Raises `ConfigError`, without the token."""
+    token = variables.get(BEARER_VARIABLE, "").strip()
+    if token and not _is_token(token):
+        form = "a token has printable ASCII characters only, and no spaces"
+        raise ConfigError(f"environment variable {BEARER_VARIABLE}: {form}; it is not shown here")
+    return token or None
+
+
+def _is_token(text: str) -> bool:
+    return text.isascii() and text.isprintable() and bool(text) and " " not in text
+
+
 def read_token(path: str, *, source: str | None = None) -> str:
     """The token that the file *path* holds, without white space around it. Raises `OptionError`, without the token."""
     try:
@@ -154,7 +171,7 @@ def read_token(path: str, *, source: str | None = None) -> str:
         raise OptionError("option token_file", path, f"a file that can be read ({error.strerror})", source) from None
     except UnicodeDecodeError:
         raise OptionError("option token_file", path, "a file with text in it", source) from None
-    if not token.isascii() or not token.isprintable() or not token or " " in token:
+    if not _is_token(token):
         expected = "a file with one token in it, of printable ASCII without spaces"
         raise OptionError("option token_file", path, expected, source)
     return token

@@ -172,8 +172,15 @@ def test_a_token_of_a_file(tmp_path, capsys, monkeypatch):
         host = ["--host", f"127.0.0.1:{served.address.port}"]
         assert ctl.main([*host, "list"]) == ctl.REFUSED
         assert ctl.main([*host, "--token-file", str(tmp_path / "token"), "list"]) == ctl.OK
+        monkeypatch.setenv("TOXIPROXY_AUTH_TOKEN", "secret")
+        assert ctl.main([*host, "list"]) == ctl.OK
+        monkeypatch.setenv("TOXIPROXY_AUTH_TOKEN", "other")
+        assert ctl.main([*host, "list"]) == ctl.REFUSED
         monkeypatch.setenv("VAURIEN_TOKEN_FILE", str(tmp_path / "token"))
         assert ctl.main([*host, "list"]) == ctl.OK
+        monkeypatch.delenv("VAURIEN_TOKEN_FILE")
+        monkeypatch.setenv("TOXIPROXY_AUTH_TOKEN", "secret and more")
+        assert ctl.main([*host, "list"]) == ctl.BAD_INPUT
     assert "secret" not in "".join(capsys.readouterr())
 
 

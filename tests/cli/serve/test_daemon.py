@@ -112,8 +112,8 @@ def test_the_alias_answers_to_any_name_where_it_is_bound_wide_but_to_no_web_page
 @pytest.mark.parametrize(
     ("program", "flags", "remedy"),
     [
-        ("vaurien serve", ["-host=0.0.0.0"], "-token-file"),
-        ("toxiproxy-server", ["-host=0.0.0.0"], "`vaurien serve -token-file FILE`"),
+        ("vaurien serve", ["-host=0.0.0.0"], "-token-file, TOXIPROXY_AUTH_TOKEN in the environment"),
+        ("toxiproxy-server", ["-host=0.0.0.0"], "TOXIPROXY_AUTH_TOKEN in the environment"),
         ("toxiproxy-server", [], None),
         ("vaurien serve", ["-host=127.0.0.2"], None),
     ],
@@ -142,6 +142,57 @@ def test_names_and_a_token(start, tmp_path):
             error.close()
             found = error.code
         assert found == status
+
+
+def status(running, path, authorization=None, method="GET"):
+    request = urllib.request.Request(f"http://{running.address}{path}", method=method)
+    if authorization is not None:
+        request.add_header("Authorization", authorization)
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+@pytest.mark.parametrize("program", RUN)
+def test_a_token_of_the_environment_is_wanted_on_every_route(start, program):
+    running = start("-host=0.0.0.0", "-proxy-metrics", program=program, TOXIPROXY_AUTH_TOKEN=" s3cret\n")
+    for path in ("/version", "/proxies", "/metrics"):
+        wrong = (None, "", "s3cret", "Bearer", "Bearer s3cre", "Bearer s3crett", "Bearer \xe9", "Basic s3cret")
+        assert {status(running, path, one) for one in wrong} == {401}
+        assert status(running, path, "Bearer s3cret") == 200
+    for method, path in (("POST", "/reset"), ("POST", "/populate"), ("DELETE", "/proxies/p"), ("GET", "/nowhere")):
+        assert status(running, path, method=method) == 401
+    said = running.stop()
+    assert "warning" not in said
+    assert "s3cret" not in said
+
+
+def test_a_token_of_a_file_comes_before_that_of_the_environment(start, tmp_path):
+    (tmp_path / "token").write_text("file\n")
+    running = start("-token-file", str(tmp_path / "token"), TOXIPROXY_AUTH_TOKEN="environment")
+    assert [status(running, "/proxies", f"Bearer {token}") for token in ("file", "environment")] == [200, 401]
+
+
+def test_an_empty_token_of_the_environment_is_none(start):
+    assert status(start(TOXIPROXY_AUTH_TOKEN=""), "/proxies") == 200
+
+
+@pytest.mark.parametrize("token", ["two words", "caf\xe9", "a\tb"])
+@pytest.mark.parametrize("program", RUN)
+def test_a_token_that_is_none_ends_the_program_and_is_not_shown(monkeypatch, capsys, program, token):
+    monkeypatch.setenv("TOXIPROXY_AUTH_TOKEN", token)
+    assert daemon.run(["-port=0"], program) == 1
+    said = capsys.readouterr().err
+    assert "environment variable TOXIPROXY_AUTH_TOKEN: a token has printable ASCII characters only" in said
+    assert token not in said
+
+
+def test_positional_arguments_are_passed_over_as_in_go(start):
+    """Flags end before the first of them; ours does not guess what they mean."""
+    assert start("-seed=7", "extra", "-seed=8", program="toxiproxy-server").seed == "7"
 
 
 def test_every_flag_is_documented():
@@ -370,12 +421,13 @@ def test_a_shortage_of_files_does_not_end_the_listener(start):
 @pytest.mark.parametrize(
     ("program", "flags", "status", "text"),
     [
-        ("toxiproxy-server", ["-version"], 0, "toxiproxy-server version 2.12.0\n"),
+        ("toxiproxy-server", ["-version"], 0, "toxiproxy-server version 2.13.0\n"),
         ("toxiproxy-server", ["--help"], 0, "Usage of toxiproxy-server:\n"),
         ("vaurien serve", ["-h"], 0, "stand-ins"),
         ("toxiproxy-server", ["-strict"], 2, "flag provided but not defined: -strict"),
         ("vaurien serve", ["-port"], 2, "flag needs an argument: -port"),
         ("vaurien serve", ["-port", "99999"], 1, "a port from 0 to 65535"),
+        ("vaurien serve", ["-strict", "true"], 2, "unexpected argument 'true'; flags begin with a dash"),
     ],
 )
 def test_words_and_statuses(capsys, program, flags, status, text):
@@ -399,7 +451,12 @@ FLAGS = {"host": GoFlag("", "here"), "n": GoFlag("", 0), "on": GoFlag("", False)
     ],
 )
 def test_flags_as_in_go(arguments, given):
-    assert parse(arguments, FLAGS) == {"host": "here", "n": 0, "on": False} | given
+    assert parse(arguments, FLAGS) == ({"host": "here", "n": 0, "on": False} | given, [])
+
+
+def test_what_follows_the_flags_is_positional():
+    assert parse(["-on", "false", "-n=3"], FLAGS) == ({"host": "here", "n": 0, "on": True}, ["false", "-n=3"])
+    assert parse(["--", "-n=3"], FLAGS)[1] == ["-n=3"]
 
 
 @pytest.mark.parametrize(
@@ -410,7 +467,6 @@ def test_flags_as_in_go(arguments, given):
         (["-=1"], "bad flag syntax: -=1"),
         (["-on=maybe"], 'invalid boolean value "maybe" for -on: parse error'),
         (["-n=x"], 'invalid value "x" for flag -n: parse error'),
-        (["-on", "false"], "unexpected argument 'false'; flags begin with a dash"),
     ],
 )
 def test_bad_flags_as_in_go(arguments, message):

@@ -157,7 +157,7 @@ def test_a_toxic_that_is_not_there(api, method):
 
 def test_version(api):
     answer = api("GET", "/version")
-    assert (answer.status, answer.body) == (200, b'{"version": "2.12.0"}\n')
+    assert (answer.status, answer.body) == (200, b'{"version": "2.13.0"}\n')
     assert answer.headers["content-type"] == "application/json;charset=utf-8"
 
 

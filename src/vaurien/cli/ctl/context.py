@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from vaurien.cli.ctl import columns
-from vaurien.client import Client, at
+from vaurien.client import Client
+from vaurien.client.plain import endpoint
 
 
 class Commands(click.Group):
@@ -66,11 +67,15 @@ class Control:
 
     @property
     def client(self) -> Client:
-        """The client. Raises `click.UsageError` for a URL that is none."""
+        """The client. Raises `click.UsageError` for a URL or a token that is none."""
         try:
-            return at(self.url, token=self._token)
+            where = endpoint(self.url)
         except ValueError as error:
             raise click.UsageError(f"--host: {error}") from None
+        try:
+            return Client(**where, token=self._token)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
 
     def show(self, answer: Any, *names: str) -> None:
         """Print *answer*, an object or a list of them; of each the fields *names*."""

@@ -56,7 +56,10 @@ _STATUSES = (
 @click.version_option(__version__, prog_name="vaurienctl")
 @click.pass_context
 def command(context: click.Context, host: str | None, token_file: Any, as_json: bool) -> None:
-    """Steer running proxies. VAURIEN_URL and VAURIEN_TOKEN_FILE may be given instead of --host and --token-file."""
+    """Steer running proxies.
+
+    Environment: VAURIEN_URL may stand for --host, VAURIEN_TOKEN_FILE or TOXIPROXY_AUTH_TOKEN for --token-file.
+    """
     url = host or os.environ.get("VAURIEN_URL", URL)
     context.obj = Control(url, token_file.read().strip() if token_file else None, as_json)
 

@@ -80,7 +80,9 @@ def run(arguments: Sequence[str], program: str = OURS) -> int:
     """Run *program* with *arguments* until a signal ends it; returns its exit status."""
     flags = FLAGS if program == TOXIPROXY else OUR_FLAGS
     try:
-        values = parse(arguments, flags)
+        values, positional = parse(arguments, flags)
+        if positional and program == OURS:
+            raise VaurienError(f"unexpected argument {positional[0]!r}; flags begin with a dash")
     except HelpWanted:
         print(usage(program, flags))
         return OK
@@ -104,14 +106,14 @@ def _serve(daemon: Daemon) -> None:
 
 
 class Daemon:
-    """One run of *program* with the flags' *values*. Raises `OptionError` for an address that is none."""
+    """One run of *program* with the flags' *values*. Raises `VaurienError` for an address or a token that is none."""
 
     def __init__(self, program: str, values: Mapping[str, str | int | bool]) -> None:
         self._program, self._values = program, values
         self._listen = Address.parse(f"{_bracketed(str(values['host']))}:{values['port']}", option="host and port")
         self._seed = str(values["seed"] or secrets.randbits(32))
         self._strict = bool(values.get("strict"))
-        self._token = security.read_token(str(values["token-file"])) if values.get("token-file") else None
+        self._token = _token(str(values.get("token-file", "")))
         self._log = Log(_LEVELS.get(os.environ.get("LOG_LEVEL", "").lower(), "info"))
         self._recent = RecentEvents()
         self._state = StateFile(str(values["state"])) if values.get("state") else None
@@ -149,7 +151,8 @@ class Daemon:
     def _greet(self, address: Address) -> None:
         print(f"{self._program} {__version__}: HTTP at {address}, seed {self._seed}", flush=True)
         if security.exposed(self._listen, self._token):
-            remedy = "-token-file" if self._program == OURS else f"`{OURS} -token-file FILE`"
+            in_environment = f"{security.BEARER_VARIABLE} in the environment"
+            remedy = f"-token-file, {in_environment}" if self._program == OURS else in_environment
             self._say(security.warning(address, remedy))
 
     def _app(self, lag: LoopLag) -> ASGIApp:
@@ -167,7 +170,7 @@ class Daemon:
             )
         own = toxiproxy.router(self._hub, seed=self._seed, metrics=metrics)
         names = None if security.exposed(self._listen, None) else ()  # a container has names that it does not know
-        return security.Guard(own, self._listen, names=names, refused=toxiproxy.refused)
+        return security.Guard(own, self._listen, names=names, token=self._token, refused=toxiproxy.refused)
 
     def _metrics(self, lag: LoopLag) -> toxiproxy.Metrics | None:
         of_proxies, of_runtime = bool(self._values["proxy-metrics"]), bool(self._values["runtime-metrics"])
@@ -234,6 +237,11 @@ def _workers(text: str) -> int:
     [declaration] = [option for option in describe(declared.Process) if option.name == "workers"]
     count: int = declaration.convert(text, source="-workers")
     return count
+
+
+def _token(path: str) -> str | None:
+    """The token that requests must bear: that of the file *path*, or of the environment. Raises `VaurienError`."""
+    return security.read_token(path) if path else security.token_of(os.environ)
 
 
 def _bracketed(host: str) -> str:

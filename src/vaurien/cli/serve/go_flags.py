@@ -23,10 +23,10 @@ class HelpWanted(Exception):
     """``-h`` or ``-help`` was among the arguments."""
 
 
-def parse(arguments: Sequence[str], flags: Mapping[str, GoFlag]) -> dict[str, str | int | bool]:
-    """The value of every one of *flags*. Raises `HelpWanted`, and `VaurienError` with Go's message.
+def parse(arguments: Sequence[str], flags: Mapping[str, GoFlag]) -> tuple[dict[str, str | int | bool], Sequence[str]]:
+    """The value of each flag, and the positional arguments. Raises `HelpWanted`, and `VaurienError` with Go's message.
 
-    As in Go, flags end before the first argument that is none, or after ``--``; nothing may follow them.
+    As in Go, flags end before the first argument that is none, or after ``--``; all others are positional.
     """
     values = {name: flag.default for name, flag in flags.items()}
     left = list(arguments)
@@ -44,9 +44,7 @@ def parse(arguments: Sequence[str], flags: Mapping[str, GoFlag]) -> dict[str, st
         if not equals:
             text = _operand(name, flags[name], left)
         values[name] = _value(name, flags[name], text)
-    if left:
-        raise VaurienError(f"unexpected argument {left[0]!r}; flags begin with a dash")
-    return values
+    return values, left
 
 
 def usage(program: str, flags: Mapping[str, GoFlag]) -> str:

@@ -1,4 +1,4 @@
-"""Toxiproxy's HTTP interface, version 2.12: its clients work unchanged.
+"""Toxiproxy's HTTP interface, version 2.13: its clients work unchanged.
 
 Routes, statuses, headers and texts are those of its server, to the byte. Where it accepts what cannot work (a toxicity
 of 2.5, a slicer of no bytes) the answer is its own 400. With *strict*, so is the answer to what it passes over in
@@ -25,7 +25,7 @@ from vaurien.model import Address, Fault, Policy, ProxyConfig
 from vaurien.proxies.hub import Hub
 from vaurien.proxies.managed_proxy import ManagedProxy
 
-VERSION = "2.12.0"
+VERSION = "2.13.0"
 """The release of Toxiproxy whose interface this is; clients ask for it."""
 
 _FIELDS = {"name": STRING, "listen": STRING, "upstream": STRING, "enabled": BOOL, "toxics": ANY}
