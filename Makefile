@@ -44,10 +44,10 @@ servers: ## Install the servers that tests use (apt-get, where it may)
 test: $(VENV)/.developer servers ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
-loops: $(VENV)/.developer ## Run the engine's tests in asyncio's loop, its debug mode, on the portable clock, and in uvloop
+loops: $(VENV)/.developer ## Run the engine's tests in asyncio's loop, in its debug mode, without Linux's own ways, and in uvloop
 	VAURIEN_TEST_LOOP=asyncio $(BIN)/python -m pytest -q tests/engine
 	VAURIEN_TEST_LOOP=debug $(BIN)/python -m pytest -q tests/engine
-	VAURIEN_TEST_LOOP=portable $(BIN)/python -m pytest -q tests/engine
+	VAURIEN_PORTABLE=1 $(BIN)/python -m pytest -q tests/engine
 	VAURIEN_TEST_LOOP=uvloop $(BIN)/python -m pytest -q tests/engine
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/.fast

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from vaurien.engine.loop import clock
 from vaurien.engine.loop import event_loop as engine_loop
 from vaurien.events import Event
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
@@ -139,8 +138,7 @@ def running(
 
 
 LOOP = os.environ.get("VAURIEN_TEST_LOOP", "own")
-"""What the proxies under test run in: own (the engine's), asyncio, debug (asyncio's debug mode), portable (asyncio
-without timerfd), uvloop."""
+"""What the proxies under test run in: own (the engine's), asyncio, debug (asyncio's debug mode), uvloop."""
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -150,8 +148,6 @@ def _new_loop() -> asyncio.AbstractEventLoop:
         return uvloop.new_event_loop()
     loop = engine_loop.new() if LOOP == "own" else asyncio.new_event_loop()
     loop.set_debug(LOOP == "debug")
-    if LOOP == "portable":
-        clock._HAS_TIMERFD = False
     return loop
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.running import PATIENCE, Echo, Running, backend, pair, read, running
-from vaurien.engine.net import binding
+from vaurien import platform
 from vaurien.engine.net import reserved_port as held
 from vaurien.errors import BindError, OptionError
 from vaurien.events import PolicyChanged
@@ -30,8 +30,7 @@ def refuse(name: str = "it", **fields: Any) -> Fault:
 def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a socket cannot end its listening, another one takes its place."""
     if request.param == "without Linux":
-        monkeypatch.setattr(held, "STAYS_BOUND", False)
-        monkeypatch.setattr(binding, "STAYS_BOUND", False)
+        monkeypatch.setattr(platform, "PORT_STAYS_BOUND", False)
 
 
 def answered(proxy: Running) -> bool:
@@ -90,7 +89,7 @@ def test_a_unix_socket_refuses_too(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere somebody may be faster")
+@pytest.mark.skipif(not platform.PORT_STAYS_BOUND, reason="elsewhere somebody may be faster")
 @pytest.mark.parametrize("reuse", [0, 1])
 @pytest.mark.parametrize("live", [False, True])
 def test_nobody_else_can_have_the_port_meanwhile(reuse: int, live: bool) -> None:

@@ -15,11 +15,11 @@ import pytest
 
 from tests.cli.programs import BOUND, PROGRAM
 from tests.running import read
+from vaurien import platform
 from vaurien.cli import descriptors, main
 from vaurien.cli.serve import daemon
 from vaurien.config import declared, load
 from vaurien.config.layers import Given
-from vaurien.engine.net import binding
 from vaurien.engine.net import fd_limit as limits
 from vaurien.errors import OptionError
 
@@ -79,7 +79,7 @@ def test_a_count_from_a_file_and_from_the_environment(tmp_path, monkeypatch, cap
 
 def test_auto_is_a_worker_for_each_core():
     loaded = load({("vaurien", "workers"): Given("auto", "--workers", "auto")}, {})
-    assert loaded.process.workers == min(len(os.sched_getaffinity(0)), declared.MOST_WORKERS)
+    assert loaded.process.workers == min(platform.cores(), declared.MOST_WORKERS)
 
 
 @pytest.mark.parametrize("count", ["0", "257", "x"])
@@ -90,7 +90,7 @@ def test_a_count_that_is_none_for_the_daemons(capsys, count):
 
 
 def test_a_system_that_cannot_share_a_port(monkeypatch, capsys):
-    monkeypatch.setattr(binding, "REUSES", False)
+    monkeypatch.setattr(platform, "PORT_SHARED", False)
     said = failed(capsys, "--workers", "2", "--proxy", "127.0.0.1:0")
     assert said.startswith("vaurien: option workers: 2 (from --workers) is not valid; expected 1: this system does not")
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.room import ipv6
 from tests.running import PATIENCE, Running, backend, pair, read, read_all, reset, running, until
+from vaurien import platform
 from vaurien.events import Accepted, Closed, Failed
 from vaurien.model import Address, Fault, Stream
 
@@ -93,7 +94,7 @@ def test_a_reset_becomes_a_reset(faults: tuple[Fault, ...], side: str) -> None:
         assert proxy.events.wait(Closed)[0].end == f"{side} reset"
 
 
-@pytest.mark.skipif(not hasattr(select, "epoll"), reason="elsewhere it shows at the next write")
+@pytest.mark.skipif(not platform.EPOLL, reason="elsewhere it shows at the next write")
 @pytest.mark.parametrize("side", ["backend", "client"])
 def test_a_reset_after_the_end_of_a_stream_becomes_a_reset(faults: tuple[Fault, ...], side: str) -> None:
     """Nobody writes to the socket any more, and there is nothing more to read from it."""

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from tests.running import PATIENCE, Echo, read, read_all, running
-from vaurien import events, plugins
+from vaurien import events, platform, plugins
 from vaurien.legacy.instances import ProxyView, instantiate
 from vaurien.legacy.sockets import is_closed
 from vaurien.model import Address, Mix, Policy, ProxyConfig, Share
@@ -193,6 +193,7 @@ def test_a_proxy_runs_the_full_example_with_keep_alive_under_a_name_of_the_file_
         assert proxy.events.wait(events.Closed)[0].end == "client closed"
 
 
+@pytest.mark.skipif(not platform.HANG_UP_POLLED, reason="elsewhere unread bytes hide the end of the stream")
 def test_a_proxy_calls_the_first_example_and_ends_with_the_client(module):
     module(SUPER)
     with Echo() as echo, running(echo.address, "100:super") as proxy:

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import MappingProxyType
 
+from vaurien import platform
 from vaurien.config import Configuration
-from vaurien.engine.net import binding
 from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.errors import OptionError
 from vaurien.events import Observer
@@ -30,8 +30,8 @@ async def open_hub(
     if workers == 1:
         yield Hub(observers=observers, recorded=recorded)
         return
-    if not binding.REUSES:
-        wanted = "1: this system does not let several processes listen on one port (SO_REUSEPORT)"
+    if not platform.PORT_SHARED:
+        wanted = "1: this system does not distribute clients over several processes (SO_REUSEPORT)"
         raise OptionError("option workers", workers, wanted, source)
     from vaurien.workers.pool import Workers
     from vaurien.workers.proxy import WorkersProxy

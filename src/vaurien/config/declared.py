@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Literal
 
 import msgspec
 
+from vaurien import platform
 from vaurien.config import presets
 from vaurien.options import Count, Duration, Option, Ratio, Unit
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 MOST_WORKERS = 256
-_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _WORKERS = Unit(
     f"auto, or a whole number from 1 to {MOST_WORKERS}",
     {"": 1},
     whole=True,
-    words={"auto": min(_CORES, MOST_WORKERS)},
+    words={"auto": min(platform.cores(), MOST_WORKERS)},
 )
 Workers = Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS), _WORKERS]
 Some = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]  # what a C int holds, which is what `listen` takes

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import queue
 import socket
-import sys
 import threading
 
 import pytest
 
 from tests.legacy_plugins import IDLE, Forward, ask
 from tests.running import PATIENCE, backend, pair, read, reset, running
-from vaurien import events, plugins
+from vaurien import events, platform, plugins
 from vaurien.behaviors.dummy import Dummy
 from vaurien.engine.blocking import blocking_lane as blocking
 from vaurien.engine.blocking.lane_decision import LaneDecision
@@ -140,6 +139,7 @@ def test_a_handler_that_closes_both_sockets_ends_the_connection(serve, connect):
     assert proxy.events.wait(events.Closed)[0].end == "closed by closing"
 
 
+@pytest.mark.skipif(not platform.HANG_UP_POLLED, reason="elsewhere unread bytes hide the end of the stream")
 def test_a_handler_that_reads_nothing_is_not_called_in_a_busy_loop(serve, connect):
     calls = []
     third = threading.Event()
@@ -207,7 +207,7 @@ def test_stopping_waits_for_no_plugin(serve, connect, ways):
         assert ask(client) == b"HELLO"
     proxy.stop()
     assert proxy.events.wait(events.Closed)[0].end == "stopped"
-    if sys.platform == "linux":  # elsewhere the end of the stream, and a reset when the plugin returns
+    if platform.CONNECTION_DISSOLVES:  # elsewhere the end of the stream, and a reset when the plugin returns
         with pytest.raises(ConnectionResetError):
             client.recv(1)
     leave.set()

@@ -7,14 +7,14 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
 
 import pytest
 
+from vaurien import platform
 from vaurien.engine.loop import event_loop as module
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="epoll")
+pytestmark = pytest.mark.skipif(not platform.EPOLL, reason="epoll")
 
 BOUND = 60.0
 
@@ -330,9 +330,9 @@ def test_a_closed_loop_watches_nothing(pairs):
 
 
 def test_elsewhere_it_is_asyncios(monkeypatch):
-    monkeypatch.setattr(module.sys, "platform", "darwin")
+    monkeypatch.setattr(platform, "EPOLL", False)
     made = module.new()
-    assert not isinstance(made, module.Loop)
+    assert type(made) is asyncio.SelectorEventLoop
     made.close()
 
 

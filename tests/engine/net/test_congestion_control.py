@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import sys
 
 import pytest
 
+from vaurien import platform
 from vaurien.engine.loop import clock
 from vaurien.engine.net import binding
 from vaurien.engine.net import congestion_control as pacing
 from vaurien.engine.net.dial import Dial
 from vaurien.model import Address
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="TCP_CONGESTION")
+pytestmark = pytest.mark.skipif(not platform.CONGESTION_CONTROL, reason="TCP_CONGESTION")
 
 
 def congestion_control(one):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from vaurien import platform
 from vaurien.engine.blocking.lane_decision import Drawn, LaneDecision
 from vaurien.engine.net import closing as ending
 from vaurien.errors import DialError
@@ -323,7 +324,7 @@ def _traffic(*socks: PluginSocket) -> tuple[int, ...]:
 
 def _hung_up(sock: socket.socket) -> bool:
     """Whether the peer has ended its stream, even when there is something left to read; known on Linux only."""
-    if not hasattr(select, "POLLRDHUP"):
+    if not platform.HANG_UP_POLLED:
         return False
     poll = select.poll()
     poll.register(sock, select.POLLRDHUP)

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
+import functools
 import heapq
 import itertools
 import math
 import os
+import struct
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
+
+from vaurien import platform
 
 _CLOCK_MONOTONIC = 1
 _TFD_TIMER_ABSTIME = 1
@@ -56,7 +60,7 @@ class Clock:
         self._serial = itertools.count()
         self._cancelled = 0
         self._armed = _NEVER
-        self._alarm = _LoopAlarm(loop, self._ring) if portable or not _HAS_TIMERFD else _TimerFd(loop, self._ring)
+        self._alarm = _LoopAlarm(loop, self._ring) if portable or not platform.TIMERFD else _TimerFd(loop, self._ring)
 
     now = staticmethod(time.monotonic)
     """Seconds on a clock that never goes back: CLOCK_MONOTONIC, as timerfd counts."""
@@ -158,8 +162,7 @@ class _TimerFd:
                 os.read(self._fd, 8)
 
 
-if sys.version_info >= (3, 13) and hasattr(os, "timerfd_create"):
-    _HAS_TIMERFD = True
+if sys.version_info >= (3, 13):
 
     def _timerfd_create() -> int:
         return os.timerfd_create(_CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
@@ -168,23 +171,24 @@ if sys.version_info >= (3, 13) and hasattr(os, "timerfd_create"):
         os.timerfd_settime_ns(fd, flags=_TFD_TIMER_ABSTIME, initial=nanoseconds)
 
 else:
-    _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-    _HAS_TIMERFD = hasattr(_libc, "timerfd_create")
+    _ITIMERSPEC = struct.Struct("4l")
+    """``struct itimerspec``: interval, then first expiry, each seconds and nanoseconds."""
 
-    class _Itimerspec(ctypes.Structure):
-        """``struct itimerspec``: interval, then first expiry, each seconds and nanoseconds."""
+    @functools.cache
+    def _libc() -> Any:
+        import ctypes  # takes milliseconds, and few programs come here
 
-        _fields_ = [(name, ctypes.c_long) for name in ("interval", "interval_ns", "value", "value_ns")]
+        return ctypes.CDLL(None, use_errno=True)
 
     def _timerfd_create() -> int:
-        assert _libc is not None  # noqa: S101 - _HAS_TIMERFD says so
-        fd = int(_libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC))
+        fd = int(_libc().timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC))
         if fd < 0:
+            import ctypes
+
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
         return fd
 
     def _timerfd_settime(fd: int, nanoseconds: int) -> None:
-        assert _libc is not None  # noqa: S101 - _HAS_TIMERFD says so
-        spec = _Itimerspec(0, 0, nanoseconds // 10**9, nanoseconds % 10**9)
-        _libc.timerfd_settime(fd, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None)
+        spec = _ITIMERSPEC.pack(0, 0, nanoseconds // 10**9, nanoseconds % 10**9)
+        _libc().timerfd_settime(fd, _TFD_TIMER_ABSTIME, spec, None)

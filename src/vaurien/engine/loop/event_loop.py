@@ -14,9 +14,10 @@ import functools
 import math
 import select
 import selectors
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVarTuple
+
+from vaurien import platform
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
@@ -31,147 +32,148 @@ TURN = 32
 """Files that are seen to in one turn. Between two turns come tasks and asyncio's own files, as of the HTTP interface:
 beside hundreds of busy connections these would wait for all of them, at each of the steps that a request takes."""
 
-if sys.platform == "linux":
-    _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_IN, _OUT = 0x1, 0x4
+"""EPOLLIN and EPOLLOUT (epoll_ctl(2)), which the module `select` has on Linux only."""
 
-    class Loop(asyncio.SelectorEventLoop):
-        """asyncio's loop on Linux, at a lower price for each readable or writable file.
 
-        What `add_reader` and `add_writer` register runs without a handle: in the context of the loop, not in a copy
-        made for it, and unseen by asyncio's debug mode. What it raises goes to the loop's exception handler.
-        """
+class Loop(asyncio.SelectorEventLoop):
+    """asyncio's loop on Linux, at a lower price for each readable or writable file.
 
-        def __init__(self) -> None:
-            self._files = _Files(self._raised)
-            super().__init__(self._files)
+    What `add_reader` and `add_writer` register runs without a handle: in the context of the loop, not in a copy
+    made for it, and unseen by asyncio's debug mode. What it raises goes to the loop's exception handler.
+    """
 
-        def add_reader(self, fd: FileDescriptorLike, callback: Callable[[*Facts], Any], *args: *Facts) -> None:
-            """Call *callback* whenever *fd* can be read, or has failed."""
-            files = self._files
-            files.watch(fd, functools.partial(callback, *args) if args else callback, _IN, files.readers, files.writers)
+    def __init__(self) -> None:
+        self._files = _Files(self._raised)
+        super().__init__(self._files)
 
-        def add_writer(self, fd: FileDescriptorLike, callback: Callable[[*Facts], Any], *args: *Facts) -> None:
-            """Call *callback* whenever *fd* can be written, or has failed."""
-            files = self._files
-            files.watch(
-                fd, functools.partial(callback, *args) if args else callback, _OUT, files.writers, files.readers
-            )
+    def add_reader(self, fd: FileDescriptorLike, callback: Callable[[*Facts], Any], *args: *Facts) -> None:
+        """Call *callback* whenever *fd* can be read, or has failed."""
+        files = self._files
+        files.watch(fd, functools.partial(callback, *args) if args else callback, _IN, files.readers, files.writers)
 
-        def remove_reader(self, fd: FileDescriptorLike) -> bool:
-            """Watch *fd* for reading no more; whether it was. asyncio takes its own (`sock_recv`…) away so, too."""
-            return self._files.forget(fd, self._files.readers, _OUT, self._files.writers) or super().remove_reader(fd)
+    def add_writer(self, fd: FileDescriptorLike, callback: Callable[[*Facts], Any], *args: *Facts) -> None:
+        """Call *callback* whenever *fd* can be written, or has failed."""
+        files = self._files
+        files.watch(fd, functools.partial(callback, *args) if args else callback, _OUT, files.writers, files.readers)
 
-        def remove_writer(self, fd: FileDescriptorLike) -> bool:
-            """Watch *fd* for writing no more; whether it was. asyncio takes its own (`sock_connect`…) away so, too."""
-            return self._files.forget(fd, self._files.writers, _IN, self._files.readers) or super().remove_writer(fd)
+    def remove_reader(self, fd: FileDescriptorLike) -> bool:
+        """Watch *fd* for reading no more; whether it was. asyncio takes its own (`sock_recv`…) away so, too."""
+        return self._files.forget(fd, self._files.readers, _OUT, self._files.writers) or super().remove_reader(fd)
 
-        def _raised(self, callback: Callback, error: Exception) -> None:
-            self.call_exception_handler({"message": f"the readiness callback {callback!r} raised", "exception": error})
+    def remove_writer(self, fd: FileDescriptorLike) -> bool:
+        """Watch *fd* for writing no more; whether it was. asyncio takes its own (`sock_connect`…) away so, too."""
+        return self._files.forget(fd, self._files.writers, _IN, self._files.readers) or super().remove_writer(fd)
 
-    class _Files(selectors.BaseSelector):
-        """Waits for the files that have callbacks, and calls these; and for asyncio's, which it returns.
+    def _raised(self, callback: Callback, error: Exception) -> None:
+        self.call_exception_handler({"message": f"the readiness callback {callback!r} raised", "exception": error})
 
-        asyncio's are in a selector of their own, and its epoll is one more file here: it is readable when one of them
-        is ready (epoll(7)).
-        """
 
-        def __init__(self, raised: Callable[[Callback, Exception], None]) -> None:
-            self.readers: Callbacks = {}
-            self.writers: Callbacks = {}
-            self._raised = raised
-            self._epoll = select.epoll()
-            self._gone: set[int] = set()
-            """Files that left during this batch. What it still says of them is not about a new file of that number."""
-            self._asyncio = selectors.EpollSelector()
-            self._asyncio_ready = False
-            self.watch(self._asyncio.fileno(), self._note, _IN, self.readers, self.writers)
+class _Files(selectors.BaseSelector):
+    """Waits for the files that have callbacks, and calls these; and for asyncio's, which it returns.
 
-        def watch(
-            self, fd: FileDescriptorLike, callback: Callback, event: int, mine: Callbacks, others: Callbacks
-        ) -> None:
-            """Call *callback* on *event*: it is one of *mine*, and *others* are those of the other event."""
-            number = fd if isinstance(fd, int) else fd.fileno()
-            if number in others and number not in mine:
-                self._epoll.modify(number, _IN | _OUT)
-            elif number not in mine:
-                self._epoll.register(number, event)
-            mine[number] = callback
+    asyncio's are in a selector of their own, and its epoll is one more file here: it is readable when one of them
+    is ready (epoll(7)).
+    """
 
-        def forget(self, fd: FileDescriptorLike, mine: Callbacks, left: int, others: Callbacks) -> bool:
-            """Have no callback for *fd* among *mine*; whether there was one. *others* are for the event *left*."""
-            number = fd if isinstance(fd, int) else fd.fileno()
-            if mine.pop(number, None) is None:
-                return False
-            try:
-                if number in others:
-                    self._epoll.modify(number, left)
-                else:
-                    self._gone.add(number)
-                    self._epoll.unregister(number)
-            except OSError:  # it was closed before
-                return True
+    def __init__(self, raised: Callable[[Callback, Exception], None]) -> None:
+        self.readers: Callbacks = {}
+        self.writers: Callbacks = {}
+        self._raised = raised
+        self._epoll = select.epoll()
+        self._gone: set[int] = set()
+        """Files that left during this batch. What it still says of them is not about a new file of that number."""
+        self._asyncio = selectors.EpollSelector()
+        self._asyncio_ready = False
+        self.watch(self._asyncio.fileno(), self._note, _IN, self.readers, self.writers)
+
+    def watch(self, fd: FileDescriptorLike, callback: Callback, event: int, mine: Callbacks, others: Callbacks) -> None:
+        """Call *callback* on *event*: it is one of *mine*, and *others* are those of the other event."""
+        number = fd if isinstance(fd, int) else fd.fileno()
+        if number in others and number not in mine:
+            self._epoll.modify(number, _IN | _OUT)
+        elif number not in mine:
+            self._epoll.register(number, event)
+        mine[number] = callback
+
+    def forget(self, fd: FileDescriptorLike, mine: Callbacks, left: int, others: Callbacks) -> bool:
+        """Have no callback for *fd* among *mine*; whether there was one. *others* are for the event *left*."""
+        number = fd if isinstance(fd, int) else fd.fileno()
+        if mine.pop(number, None) is None:
+            return False
+        try:
+            if number in others:
+                self._epoll.modify(number, left)
+            else:
+                self._gone.add(number)
+                self._epoll.unregister(number)
+        except OSError:  # it was closed before
             return True
+        return True
 
-        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-            """Wait at most *timeout* seconds, call whom it concerns, and return what asyncio has to see to.
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait at most *timeout* seconds, call whom it concerns, and return what asyncio has to see to.
 
-            The system gives files their turns in a circle (epoll_wait(2), Notes), so none is forgotten.
-            """
-            readers, gone = self.readers, self._gone
-            gone.clear()
-            ready = self._epoll.poll(_whole(timeout), TURN)
-            if len(ready) == TURN:  # there may be more, and asyncio's among them
-                self._asyncio_ready = True
-            for fd, event in ready:
-                if event == _IN and fd in readers and not gone:  # nearly all there is: 50 ns less than `_tell`
-                    callback = readers[fd]
-                    try:
-                        callback()
-                    except Exception as error:
-                        self._raised(callback, error)
-                elif fd not in gone:
-                    self._tell(fd, event)
-            if not self._asyncio_ready:
-                return []
-            self._asyncio_ready = False
-            return self._asyncio.select(0)
-
-        def _tell(self, fd: int, event: int) -> None:
-            """Call whom *event* of *fd* concerns; an error, or a hang-up, both."""
-            for callbacks, others in ((self.readers, _OUT), (self.writers, _IN)):
-                if event & ~others and (callback := callbacks.get(fd)) is not None and fd not in self._gone:
-                    try:
-                        callback()
-                    except Exception as error:
-                        self._raised(callback, error)
-
-        def _note(self) -> None:
+        The system gives files their turns in a circle (epoll_wait(2), Notes), so none is forgotten.
+        """
+        readers, gone = self.readers, self._gone
+        gone.clear()
+        ready = self._epoll.poll(_whole(timeout), TURN)
+        if len(ready) == TURN:  # there may be more, and asyncio's among them
             self._asyncio_ready = True
+        for fd, event in ready:
+            if event == _IN and fd in readers and not gone:  # nearly all there is: 50 ns less than `_tell`
+                callback = readers[fd]
+                try:
+                    callback()
+                except Exception as error:
+                    self._raised(callback, error)
+            elif fd not in gone:
+                self._tell(fd, event)
+        if not self._asyncio_ready:
+            return []
+        self._asyncio_ready = False
+        return self._asyncio.select(0)
 
-        # What asyncio registers.
+    def _tell(self, fd: int, event: int) -> None:
+        """Call whom *event* of *fd* concerns; an error, or a hang-up, both."""
+        for callbacks, others in ((self.readers, _OUT), (self.writers, _IN)):
+            if event & ~others and (callback := callbacks.get(fd)) is not None and fd not in self._gone:
+                try:
+                    callback()
+                except Exception as error:
+                    self._raised(callback, error)
 
-        def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
-            return self._asyncio.register(fileobj, events, data)
+    def _note(self) -> None:
+        self._asyncio_ready = True
 
-        def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
-            return self._asyncio.unregister(fileobj)
+    # What asyncio registers.
 
-        def modify(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
-            return self._asyncio.modify(fileobj, events, data)
+    def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._asyncio.register(fileobj, events, data)
 
-        def get_map(self) -> Mapping[FileDescriptorLike, selectors.SelectorKey]:
-            return self._asyncio.get_map()
+    def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        return self._asyncio.unregister(fileobj)
 
-        def close(self) -> None:
-            self.readers.clear()
-            self.writers.clear()
-            self._epoll.close()
-            self._asyncio.close()
+    def modify(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._asyncio.modify(fileobj, events, data)
+
+    def get_map(self) -> Mapping[FileDescriptorLike, selectors.SelectorKey]:
+        return self._asyncio.get_map()
+
+    def close(self) -> None:
+        self.readers.clear()
+        self.writers.clear()
+        self._epoll.close()
+        self._asyncio.close()
 
 
 def new() -> asyncio.AbstractEventLoop:
-    """An event loop for proxies: `Loop` on Linux, asyncio's own elsewhere."""
-    return Loop() if sys.platform == "linux" else asyncio.new_event_loop()
+    """An event loop for proxies: `Loop` on Linux, elsewhere asyncio's that watches sockets.
+
+    asyncio's own choice on Windows, the proactor loop, watches none.
+    """
+    return Loop() if platform.EPOLL else asyncio.SelectorEventLoop()
 
 
 def loop_factory(uvloop_wanted: bool) -> Callable[[], asyncio.AbstractEventLoop]:

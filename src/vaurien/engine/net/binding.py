@@ -8,13 +8,12 @@ import errno
 import os
 import socket
 import stat
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
+from vaurien import platform
 from vaurien.engine.net import congestion_control as pacing
 from vaurien.engine.net.dial import addresses
-from vaurien.engine.net.reserved_port import STAYS_BOUND
 from vaurien.errors import BindError, BindStep
 from vaurien.model import Address
 
@@ -23,12 +22,6 @@ Where: TypeAlias = tuple[int, tuple[str, int] | str]
 
 Bind: TypeAlias = Callable[[Address, int], Awaitable[list[socket.socket]]]
 """What finds listening sockets for an address, with a backlog of so many clients. Raises `BindError`."""
-
-REUSES = hasattr(socket, "SO_REUSEPORT") and hasattr(socket, "send_fds")
-"""Whether several processes can listen on one port here: the system shares new clients out among them."""
-
-INHERITS = sys.platform == "linux"
-"""Whether an accepted socket has the options of the listening one, TCP_NODELAY too."""
 
 
 async def bind(address: Address, backlog: int) -> list[socket.socket]:
@@ -117,7 +110,7 @@ class _Group:
             if isinstance(where, str):
                 made.append(_unix(where, self._backlog))
                 made += [made[0].dup() for _ in range(self._takers - 1)]  # one queue: whoever comes first serves
-            elif where[1] == 0 and STAYS_BOUND:
+            elif where[1] == 0 and platform.PORT_STAYS_BOUND:
                 with _anywhere(family, where) as free:
                     self._internet(made, family, (where[0], free.getsockname()[1]))
             else:
@@ -145,11 +138,11 @@ class _Group:
 
 def _unbound(family: int, where: tuple[str, int]) -> socket.socket:
     one = socket.socket(family, socket.SOCK_STREAM)
-    if os.name == "posix":  # on Windows it would let two programs share the port
+    if platform.ADDRESS_REUSED:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if where[0] else 0)
-    if INHERITS:
+    if platform.OPTIONS_INHERITED:
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         pacing.let_run(one, where[0])
     return one

@@ -9,6 +9,7 @@ import struct
 import sys
 from collections.abc import Callable
 
+from vaurien import platform
 from vaurien.engine.loop.clock import Clock, Timer
 
 LINGER = 1.0
@@ -38,7 +39,7 @@ def cut(one: socket.socket) -> None:
     It is connect(2) with AF_UNSPEC that dissolves a TCP connection on Linux. Elsewhere, and for Unix sockets, the peer
     sees the end of the stream, and an RST when the socket is closed.
     """
-    if sys.platform == "linux" and one.family in (socket.AF_INET, socket.AF_INET6) and one.fileno() >= 0:
+    if platform.CONNECTION_DISSOLVES and one.family in (socket.AF_INET, socket.AF_INET6) and one.fileno() >= 0:
         import ctypes  # socket.connect takes no such address
 
         ctypes.CDLL(None).connect(one.fileno(), bytes(_SOCKADDR), _SOCKADDR)
@@ -116,7 +117,7 @@ def when_delivered(clock: Clock, one: socket.socket, then: Callable[[], None], p
 
 def _undelivered(one: socket.socket) -> int:
     """Bytes in the kernel that the other side has not acknowledged; 0 where that cannot be known."""
-    if sys.platform != "linux" or one.fileno() < 0 or one.family not in (socket.AF_INET, socket.AF_INET6):
+    if not platform.UNACKNOWLEDGED_KNOWN or one.fileno() < 0 or one.family not in (socket.AF_INET, socket.AF_INET6):
         return 0
     import fcntl  # not on every platform
 

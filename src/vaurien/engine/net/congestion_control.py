@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import ipaddress
 import socket
-import sys
+
+from vaurien import platform
 
 _RENO = b"reno"
 _PACED = b"bbr"
@@ -25,20 +26,18 @@ def let_run(unconnected: socket.socket, host: str) -> None:
     A listening socket hands it on to those that it accepts. It must be done before the handshake: a connection that has
     begun with BBR stays paced. Raises OSError.
     """
-    if sys.platform == "linux" and _paced(host):
+    if platform.CONGESTION_CONTROL and _paced(host):
         unconnected.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _RENO)
 
 
-if sys.platform == "linux":
-
-    @functools.lru_cache
-    def _paced(host: str) -> bool:
-        """Whether the system would pace what is sent to *host*, although it stays here."""
-        try:
-            local = ipaddress.ip_address(host).is_loopback
-        except ValueError:  # all addresses of this machine
-            return False
-        if not local:
-            return False
-        with socket.socket() as probe:
-            return probe.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _NAME).startswith(_PACED)
+@functools.lru_cache
+def _paced(host: str) -> bool:
+    """Whether the system would pace what is sent to *host*, although it stays here."""
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:  # all addresses of this machine
+        return False
+    if not local:
+        return False
+    with socket.socket() as probe:
+        return probe.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _NAME).startswith(_PACED)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from vaurien import platform
 from vaurien.engine.loop.clock import Clock, Timer
 from vaurien.engine.net import congestion_control as pacing
 from vaurien.errors import DialError
@@ -182,21 +183,21 @@ async def addresses(host: str) -> set[str]:
     return {str(where[0]) for _, _, _, _, where in found}
 
 
-_NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
 _UNIX = getattr(socket, "AF_UNIX", None)
 _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY})
 
 
 def _attempt(family: int, address: Any) -> Attempt:
-    connecting = socket.socket(family, socket.SOCK_STREAM | _NONBLOCK)
+    at_birth = platform.NON_BLOCKING_AT_BIRTH
+    connecting = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK if at_birth else socket.SOCK_STREAM)
     try:
-        if not _NONBLOCK:
+        if not at_birth:
             connecting.setblocking(False)
         if family != _UNIX:
             connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             pacing.let_run(connecting, address[0])
         code = connecting.connect_ex(address)
-        if code == errno.EINPROGRESS and _NONBLOCK:
+        if code == errno.EINPROGRESS and platform.LINUX:
             # On one machine the handshake is over by now, but only a second call says so (measured on Linux): without
             # it the loop would have to watch the socket for the time that this takes.
             code = connecting.connect_ex(address)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 SPARE = 56
 """Descriptors that are not for connections: standard streams, listeners, the loop, logs, what the program opens."""
 
@@ -20,9 +18,10 @@ def connections_possible(each: int) -> int | None:
     ``None``: there is no limit. Accepting more would leave clients without a backend: accept(2) takes the last
     descriptor, and socket(2) fails.
     """
-    if sys.platform == "win32":
+    try:
+        import resource
+    except ImportError:  # Windows
         return None
-    import resource  # not on every platform
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:

@@ -9,9 +9,10 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from vaurien import platform
 from vaurien.engine.loop.clock import Clock, Timer
 from vaurien.engine.net import binding
-from vaurien.engine.net.binding import INHERITS, Bind
+from vaurien.engine.net.binding import Bind
 from vaurien.engine.net.reserved_port import ReservedPort
 from vaurien.model import Address
 
@@ -156,7 +157,7 @@ class Listener:
                     return
                 continue  # this client left before it was accepted (accept(2), "Error handling")
             client.setblocking(False)
-            if not INHERITS and listening.family != _UNIX:
+            if not platform.OPTIONS_INHERITED and listening.family != _UNIX:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._accepted(client, peer)
             if not self._listening:  # the proxy was stopped meanwhile

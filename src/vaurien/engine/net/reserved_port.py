@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
 from typing import Any
 
-STAYS_BOUND = sys.platform == "linux"
-"""Whether a socket can end its listening by shutdown(2), and begin anew by listen(2), bound all the time."""
+from vaurien import platform
 
 
 class ReservedPort:
@@ -25,7 +23,7 @@ class ReservedPort:
         self._socket: socket.socket | None = None
         if self._family == getattr(socket, "AF_UNIX", None):
             listening.close()  # its file stays, and with it the name
-        elif STAYS_BOUND:
+        elif platform.PORT_STAYS_BOUND:
             self._socket = _unlistened(listening)
         else:
             self._socket = _bound_anew(listening)
@@ -34,7 +32,7 @@ class ReservedPort:
         """A socket that listens there again. Raises OSError, and then the port is held as before."""
         if self._socket is None:
             return self._at_path(backlog)
-        if STAYS_BOUND:
+        if platform.PORT_STAYS_BOUND:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.listen(backlog)
         return self._socket
@@ -71,7 +69,7 @@ def _bound_anew(listening: socket.socket) -> socket.socket:
     only = listening.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) if family == socket.AF_INET6 else None
     listening.close()
     bound = socket.socket(family, socket.SOCK_STREAM)
-    if os.name == "posix":
+    if platform.ADDRESS_REUSED:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if only is not None:
         bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)

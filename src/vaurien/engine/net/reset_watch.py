@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from vaurien import platform
 from vaurien.engine.loop.clock import Clock
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class ResetWatcher:
     def watch(self, one: socket.socket, failed: Callable[[], None]) -> None:
         """Call *failed*, once, when *one* fails, whose stream has ended. `forget` it before it is closed."""
         self._young[one] = failed
-        if not self._ripens and hasattr(select, "epoll"):
+        if not self._ripens and platform.EPOLL:
             self._ripens = True
             self._clock.call_later(_PATIENCE, self._ripen)
 

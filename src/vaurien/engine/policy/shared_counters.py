@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from vaurien import platform
+
 CounterRow: TypeAlias = tuple[float, float, float]
 """The numbers of one key."""
 
@@ -69,7 +71,7 @@ class SharedCounters:
 
 def create() -> int:
     """The descriptor of an empty ledger's file. Raises OSError."""
-    if hasattr(os, "memfd_create"):
+    if platform.MEMFD:
         return os.memfd_create("vaurien ledger")
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
