@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import builtins
+import contextvars
 from typing import Annotated, Literal
+
+import anyio
 
 from vaurien.hooks import Behavior, Connection, Exchange, Link
 from vaurien.options import Count, Duration, Option
@@ -83,7 +88,7 @@ class Broken(Behavior, frozen=True):
     """Raises."""
 
     hook: Annotated[str, Option("Where")] = "on_request"
-    error: Annotated[Literal["RuntimeError", "SystemExit"], Option("What")] = "RuntimeError"
+    error: Annotated[Literal["RuntimeError", "SystemExit", "KeyboardInterrupt"], Option("What")] = "RuntimeError"
 
     async def on_connect(self, connection: Connection) -> None:
         self._fail("on_connect")
@@ -106,7 +111,7 @@ class Broken(Behavior, frozen=True):
 
     def _fail(self, hook: str) -> None:
         if hook == self.hook:
-            raise {"RuntimeError": RuntimeError, "SystemExit": SystemExit}[self.error](f"broken {hook}")
+            raise getattr(builtins, self.error)(f"broken {hook}")
 
 
 class Keeps(Behavior, frozen=True):
@@ -148,3 +153,71 @@ class Forward:
         data = source.recv(1 << 16)
         dest.sendall(data)
         return bool(data)
+
+
+class UsesTask(Behavior, frozen=True):
+    """Uses what needs a current task, before its first wait, in each of its hooks."""
+
+    way: Annotated[Literal["timeout", "wait_for", "group", "anyio"], Option("What it uses")] = "timeout"
+
+    async def on_connect(self, connection: Connection) -> None:
+        await self._use()
+
+    async def on_start(self, connection: Connection) -> None:
+        await self._use()
+
+    async def on_request(self, exchange: Exchange) -> None:
+        await self._use()
+
+    async def on_response(self, exchange: Exchange) -> None:
+        await self._use()
+
+    async def on_done(self, exchange: Exchange) -> None:
+        await self._use()
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        await self._use()
+        link.alarm(0.001)
+        await link.send(data)
+
+    async def on_alarm(self, link: Link) -> None:
+        await self._use()
+        await link.send(b"!")
+
+    async def on_eof(self, link: Link) -> None:
+        await self._use()
+
+    async def on_stop(self, connection: Connection) -> None:
+        await self._use()
+        await connection.downstream.send(b"stopped")
+
+    async def _use(self) -> None:
+        never = asyncio.get_running_loop().create_future()
+        if self.way == "group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.sleep(0))
+            return
+        try:
+            if self.way == "timeout":
+                async with asyncio.timeout(0.001):
+                    await never
+            elif self.way == "wait_for":
+                await asyncio.wait_for(never, 0.001)
+            else:
+                with anyio.fail_after(0.001):
+                    await never
+        except TimeoutError:
+            return
+        raise AssertionError("it waited for ever")
+
+
+class Remembers(Behavior, frozen=True):
+    """Appends to each chunk what a context variable has, and sets that to the connection's number."""
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        seen = NUMBER.get()
+        NUMBER.set(link.connection.number)
+        await link.send(data + b"%d" % seen)
+
+
+NUMBER: contextvars.ContextVar[int] = contextvars.ContextVar("NUMBER", default=0)

@@ -38,13 +38,15 @@ class Plugin(msgspec.Struct, frozen=True, eq=False):
     """A class and how it is used.
 
     *style* is ``modern`` for a subclass of `Behavior` or `Protocol`, ``classic`` for a behavior or protocol of the
-    original's later releases, ``handler`` for a callable of the two sockets.
+    original's later releases, ``handler`` for a callable of the two sockets. *built_in* says that it is this package's
+    own plugin of that name.
     """
 
     name: str
     kind: Kind
     style: Style
     target: Any
+    built_in: bool = False
 
     @property
     def declarations(self) -> tuple[options.Declaration, ...]:
@@ -78,7 +80,8 @@ def find(name: str, *kinds: Kind, source: str | None = None) -> Plugin:
     for kind in sorted(kinds, key=lambda kind: name not in _registered[kind]):
         target = _lookup(kind, name)
         if target is not None:
-            return Plugin(name, kind, _checked_style(kind, target, name), target)
+            built_in = name not in _registered[kind] and name in _built_in(kind)
+            return Plugin(name, kind, _checked_style(kind, target, name), target, built_in)
     if "." not in name:
         known = {known for kind in kinds for known in names(kind)}
         raise UnknownName(" or ".join(kinds), name, known, source)

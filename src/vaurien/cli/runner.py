@@ -18,7 +18,7 @@ from vaurien.cli.serve.reloading import at_hangup
 from vaurien.cli.serve.state import StateFile
 from vaurien.config import Configuration
 from vaurien.engine.loop import gc_tuning as collector
-from vaurien.engine.loop import hook_task as eager
+from vaurien.engine.loop import hook_task
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.loop.event_loop import loop_factory
 from vaurien.engine.policy.replay import ReplayedDecisions
@@ -144,7 +144,7 @@ class _ScheduledProxy:
         """Give it another; where it takes a while to be in force everywhere, the task goes on with it."""
         if self._name not in self._hub.proxies:
             return None
-        task = eager.start(asyncio.get_running_loop(), self._hub.set_policy(self._name, policy))
+        task = hook_task.start(asyncio.get_running_loop(), self._hub.set_policy(self._name, policy))
         if task is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

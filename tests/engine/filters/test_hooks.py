@@ -271,7 +271,7 @@ def test_a_reset_by_a_behavior_is_a_reset_on_both_sides() -> None:
         assert proxy.events.wait(Closed)[0].end == "reset by tests.plugins.Resets"
 
 
-@pytest.mark.parametrize("error", ["RuntimeError", "SystemExit"])
+@pytest.mark.parametrize("error", ["RuntimeError", "SystemExit", "KeyboardInterrupt"])
 @pytest.mark.parametrize("hook", ["on_connect", "on_start", "on_request", "on_response", "on_data", "on_eof"])
 def test_a_behavior_that_raises_ends_its_own_connection_and_is_named(hook: str, error: str) -> None:
     broken = Fault(name="bad", behavior="tests.plugins.Broken", options={"hook": hook, "error": error})
@@ -360,3 +360,31 @@ def test_a_client_that_pipelines_without_reading_is_held_back() -> None:
     with Echo() as echo, running(echo.address, "100:error") as proxy, proxy.connect() as client:
         pour(client, lambda: _held_back(proxy))
         assert proxy.call(lambda: _held(proxy)) < 4 << 20
+
+
+@pytest.mark.parametrize("way", ["timeout", "wait_for", "group", "anyio"])
+def test_a_plugins_hooks_may_use_what_needs_a_current_task(way: str) -> None:
+    uses = Fault(name="uses", behavior="tests.plugins.UsesTask", options={"way": way})
+    with backend() as listening, running(listening.getsockname(), "", uses) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"ask")
+            assert read(server, 4) == b"ask!"
+            server.sendall(b"answer")
+            assert read(client, 7) == b"answer!"
+            proxy.set_policy("")
+            assert read(client, 7) == b"stopped"
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(server) == b""
+            server.close()
+            assert read_all(client) == b""
+        assert proxy.events.wait(Closed)[0].end == "client closed"
+        assert not proxy.events.of(Failed)
+
+
+def test_a_context_variable_that_one_connection_sets_is_not_seen_by_another() -> None:
+    remembers = Fault(name="remembers", behavior="tests.plugins.Remembers", stream=Stream.UPSTREAM)
+    with Echo() as echo, running(echo.address, "", remembers) as proxy:
+        with proxy.connect() as one, proxy.connect() as other:
+            for client in (one, other):
+                client.sendall(b"x")
+                assert read(client, 2) == b"x0"

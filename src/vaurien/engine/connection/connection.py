@@ -18,6 +18,7 @@ from vaurien.engine.filters import filter_chain as chain
 from vaurien.engine.filters.bound_fault import BoundFault, sync
 from vaurien.engine.filters.filter import Receiver
 from vaurien.engine.loop.background_hooks import Background
+from vaurien.engine.loop.hook_task import HookRunner
 from vaurien.engine.net import closing as ending
 from vaurien.engine.net import dial
 from vaurien.engine.net.dial import Dial
@@ -52,6 +53,7 @@ class Connection:
         "client",
         "clock",
         "crossing",
+        "hook_runner",
         "loop",
         "meter",
         "number",
@@ -81,6 +83,8 @@ class Connection:
         self._absence: WaitingForBackend | None = None  # of the backend
         self._lingering: ending.Lingering | None = None
         self._background: Background | None = None
+        self.hook_runner: HookRunner | None = None
+        """Lends tasks to the hooks of plugins; ``None`` while no plugin has had a hook on this connection."""
         self._end = ""
         self._reset_by: bool | None = None  # the side whose socket failed: True the client's
         self._mirrored = False
@@ -439,6 +443,8 @@ class Connection:
             self.backend.close()
         for active in self.actives.values():
             active.abandon()
+        if self.hook_runner is not None:
+            self.hook_runner.close()
         if self.service.told[Closed]:
             self.journal.closed(self._end, self.meter)
         self.service.forget(self)

@@ -11,6 +11,7 @@ import msgspec
 
 from vaurien import hooks
 from vaurien.engine.connection.connection_events import NOWHERE, Place
+from vaurien.engine.loop.hook_task import HookRunner
 from vaurien.engine.policy.compiled_policy import CompiledFault
 from vaurien.model import Address, Scope
 
@@ -236,11 +237,11 @@ class BoundFault:
     def raised(self, error: BaseException) -> bool:
         """Make of what a hook raised what it is: an interruption (true), or a failure, which ends the connection.
 
-        An interruption of a task of the hook's own arrives as a plain cancellation. A cancellation by the engine, and
-        what is meant for the whole program, is raised again.
+        An interruption of a task of the hook's own arrives as a plain cancellation. A cancellation by the engine is
+        raised again. A hook's KeyboardInterrupt or SystemExit is a failure like any other.
         """
         cancelled = isinstance(error, asyncio.CancelledError)
-        if isinstance(error, (KeyboardInterrupt, GeneratorExit)) or (cancelled and self._is_cancelled()):
+        if isinstance(error, GeneratorExit) or (cancelled and self._is_cancelled()):
             raise error
         if cancelled and (self._interrupted or isinstance(error, Interrupted)):
             self._interrupted = False
@@ -256,7 +257,9 @@ class BoundFault:
         """Run `on_start`: up to its first wait before anything else happens, the rest as a task of its own."""
         if not self._begun and self.drawn and not self.stopped and "on_start" in self.entry.hooks:
             self._begun = True
-            self._task = self._connection.background.run(self._run("on_start"), self.name, at_once=True)
+            self._task = self._connection.background.run(
+                self._run("on_start"), self.name, self._connection.hook_runner, at_once=True
+            )
 
     async def _run(self, hook: str) -> None:
         try:
@@ -273,7 +276,7 @@ class BoundFault:
             self._task.cancel()
         acted = self.drawn or self._state is not None  # drawn for an exchange or a chunk, it may hold something
         if acted and self.stages and "on_stop" in self.entry.hooks and not self._connection.over:
-            self._connection.background.run(self._run("on_stop"), self.name, at_once=True)
+            self._connection.background.run(self._run("on_stop"), self.name, self._connection.hook_runner, at_once=True)
 
     def _refresh(self) -> None:
         for stage in self.stages.values():
@@ -297,6 +300,8 @@ def sync(connection: Connection, *, begun: bool) -> None:
     for entry in connection.plan.present:
         if entry.blocking:
             continue
+        if entry.needs_task and connection.hook_runner is None:
+            connection.hook_runner = HookRunner(connection.loop)
         active = before.pop(entry.key, None)
         if active is not None and active.becomes(entry):
             if active.entry is not entry:

@@ -7,7 +7,8 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from vaurien.engine.loop import hook_task as eager
+from vaurien.engine.loop import hook_task
+from vaurien.engine.loop.hook_task import HookRunner
 from vaurien.engine.loop.task_set import Tasks
 
 
@@ -22,15 +23,21 @@ class Background:
         self._over = False
 
     def run(
-        self, coroutine: Coroutine[Any, Any, None], name: str, *, at_once: bool = False
+        self,
+        coroutine: Coroutine[Any, Any, None],
+        name: str,
+        runner: HookRunner | None = None,
+        *,
+        at_once: bool = False,
     ) -> asyncio.Task[None] | None:
         """Run the hook of the fault *name*.
 
-        *at_once*, it runs up to its first wait before this returns; ``None`` when it is done by then.
+        *at_once*, it runs up to its first wait before this returns, with a task from *runner* if there is one; returns
+        ``None`` when the hook has ended by then.
         """
         try:
-            task = eager.start(self._loop, coroutine) if at_once else self._loop.create_task(coroutine)
-        except (Exception, SystemExit) as error:  # the plugin's own code may raise anything
+            task = hook_task.start(self._loop, coroutine, runner) if at_once else self._loop.create_task(coroutine)
+        except BaseException as error:  # the plugin's own code may raise anything
             self._failed(name, error)
             return None
         if task is None:

@@ -1,22 +1,41 @@
-"""Drive a coroutine without a task until it really waits; most hooks never do."""
+"""Runs the coroutines of hooks: most of them never wait, so they should not cost a task each.
+
+`start` runs a coroutine up to its first wait before it returns, and makes a task of the rest, if there is a rest. While
+the coroutine runs without a task, `asyncio.current_task` is ``None``: the built-in behaviors do not mind, but
+`asyncio.timeout`, `asyncio.wait_for`, `TaskGroup` and anyio do. A `HookRunner` therefore lends a task to hooks of
+plugins::
+
+    start(coroutine)
+        the carrier's task is the current task; the hook runs in the task's context
+            the hook ends:   the carrier is idle again, and serves the next hook
+            the hook waits:  the carrier's task goes on with the hook, and ends with it
+
+This module uses `asyncio._enter_task` and `asyncio._leave_task`, which the documentation of asyncio ("Extending")
+offers to other implementations of tasks.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Coroutine, Generator
 from typing import Any
 
-
-def start(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-    """Run *coroutine* up to its first real wait. ``None`` when it is done by then, else the task that goes on with it.
-
-    While it runs without a task `asyncio.current_task` is ``None``. Raises what the coroutine raises before it waits.
-    """
-    waits_for = next(coroutine.__await__(), _DONE)  # the default spares the exception that ends a coroutine
-    return None if waits_for is _DONE else loop.create_task(_Rest(coroutine, waits_for))
-
-
 _DONE = object()
+
+
+def start(
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], runner: HookRunner | None = None
+) -> asyncio.Task[None] | None:
+    """Run *coroutine* up to its first wait. Returns the task that goes on with it, or ``None`` when it has ended.
+
+    With a *runner* the coroutine has a current task from its first line on. Raises what the coroutine raises before it
+    waits.
+    """
+    if runner is not None:
+        return runner.start(coroutine)
+    waits_for = next(coroutine.__await__(), _DONE)  # the default saves the exception that ends a coroutine
+    return None if waits_for is _DONE else loop.create_task(_Rest(coroutine, waits_for))
 
 
 class _Rest(Coroutine[Any, Any, None]):
@@ -44,3 +63,101 @@ class _Rest(Coroutine[Any, Any, None]):
 
     def __await__(self) -> Generator[Any, Any, None]:
         return self._coroutine.__await__()
+
+
+class HookRunner:
+    """Runs the hooks of one connection with a current task; `close` must be called at its end.
+
+    What a hook sets in a context variable is seen by later hooks of the same connection at most.
+    """
+
+    __slots__ = ("_closed", "_idle", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._closed = False
+        self._idle: _Carrier | None = None
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Run *coroutine* up to its first wait; see the function `start`."""
+        carrier, self._idle = self._idle, None
+        if carrier is None or carrier.task.done() or carrier.task.cancelling():
+            carrier = _Carrier(self._loop)
+        outer = asyncio.current_task(self._loop)
+        if outer is not None:
+            asyncio._leave_task(self._loop, outer)
+        asyncio._enter_task(self._loop, carrier.task)
+        waits_for = _DONE
+        try:
+            waits_for = carrier.context.run(next, coroutine.__await__(), _DONE)
+        finally:
+            asyncio._leave_task(self._loop, carrier.task)
+            if outer is not None:
+                asyncio._enter_task(self._loop, outer)
+            if waits_for is _DONE and self._idle is None and not self._closed:
+                self._idle = carrier
+            elif waits_for is _DONE:  # the hook started another one, which has left its carrier, or closed this
+                carrier.task.cancel()
+        if waits_for is _DONE:
+            return None
+        carrier.go_on(coroutine, waits_for)
+        return carrier.task
+
+    def close(self) -> None:
+        """End the idle task, and let no other become idle. Hooks that wait are not affected."""
+        self._closed = True
+        if self._idle is not None:
+            self._idle.task.cancel()
+            self._idle = None
+
+
+class _Carrier:
+    """A task that waits until a coroutine that has begun already needs it, and then goes on with that."""
+
+    __slots__ = ("_coroutine", "_needed", "_waits_for", "context", "task")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._coroutine: Coroutine[Any, Any, None] | None = None
+        self._waits_for: Any = None
+        self._needed = loop.create_future()
+        self.context = contextvars.copy_context()
+        body = self._body()
+        body.send(None)  # a cancellation before the task's first step must find the body begun
+        self.task: asyncio.Task[None] = loop.create_task(body, context=self.context)
+
+    def go_on(self, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        """Go on with *coroutine*, which has yielded *waits_for*."""
+        self._coroutine, self._waits_for = coroutine, waits_for
+        if not self._needed.done():
+            self._needed.set_result(None)
+
+    async def _body(self) -> None:
+        await self
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        error: BaseException | None = None
+        try:
+            yield
+            if self._coroutine is None:
+                yield from self._needed
+        except asyncio.CancelledError as cancelled:
+            if self._coroutine is None:
+                raise
+            error = cancelled
+        assert self._coroutine is not None  # noqa: S101 - `go_on` came before the future's result
+        coroutine, waits_for = self._coroutine, self._waits_for
+        self._waits_for = value = None
+        try:
+            while True:
+                if error is None:
+                    try:
+                        value = yield waits_for
+                    except BaseException as raised:  # the task's own, for the hook
+                        error = raised
+                if error is None:
+                    waits_for = coroutine.send(value)
+                else:
+                    thrown, error = error, None
+                    waits_for = coroutine.throw(thrown)
+        except StopIteration:
+            return

@@ -45,6 +45,11 @@ class CompiledFault:
         return self.plugin.style != "modern"
 
     @property
+    def needs_task(self) -> bool:
+        """Whether its hooks may need a current task (as `asyncio.timeout` does): those of plugins, not of built-ins."""
+        return bool(self.hooks) and not self.plugin.built_in
+
+    @property
     def per_exchange(self) -> bool:
         """Whether it is in play for some exchanges of a connection and not for others."""
         return self.of_mix or self.fault.scope is Scope.EXCHANGE or self.matcher.by_exchange

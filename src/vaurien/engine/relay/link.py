@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.filter import Filter, Intake
-from vaurien.engine.loop import hook_task as eager
+from vaurien.engine.loop import hook_task
 from vaurien.engine.loop.task_set import Tasks
 from vaurien.engine.net.reset_watch import silent
 from vaurien.engine.relay.paused_link import PausedLink
@@ -321,7 +321,7 @@ class Link:
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         """Run *coroutine* beside whatever goes on; the end of the connection cancels it."""
         try:
-            task = eager.start(self.loop, coroutine)
+            task = hook_task.start(self.loop, coroutine, self.connection.hook_runner)
         except Exception as error:  # not a plugin's, those are caught where they are called
             self.connection.crashed(error)
             return None
