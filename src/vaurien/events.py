@@ -23,9 +23,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Listening(Event, frozen=True):
-    """The proxy accepts connections at *address*, the port resolved."""
+    """The proxy accepts connections at *address*, the port resolved, and dials *backend* for them."""
 
     address: str
+    backend: str | None = None
 
 
 class Accepted(Event, frozen=True):

@@ -244,7 +244,8 @@ def test_toxiproxy_server_with_workers():
         [*command, "-port", "0", "-workers", "2"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
-        assert "HTTP at" in process.stdout.readline()
+        while "Starting Toxiproxy HTTP server" not in process.stdout.readline():
+            assert process.poll() is None
         assert len(children(process)) == 2
         process.send_signal(signal.SIGTERM)
         assert process.wait(BOUND) == 0

@@ -88,16 +88,17 @@ def served(tmp_path: Path) -> Iterator[str]:
     command = [sys.executable, "-c", program, *flags, "-port=0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        greeting = process.stdout.readline()
+        said = {}
         try:
-            port = re.search(r"HTTP at 0\.0\.0\.0:(\d+)", greeting)
-            assert port, greeting
-            yield f"127.0.0.1:{port[1]}"
+            while "Starting Toxiproxy HTTP server" not in said:
+                line = json.loads(process.stdout.readline())
+                said[line["message"]] = line
+            assert said["Populated proxies from file"]["proxies"] == len(proxies)
+            yield f"127.0.0.1:{said['Starting Toxiproxy HTTP server']['port']}"
         finally:
             process.terminate()
-            _, complaints = process.communicate(timeout=PATIENCE)
+            process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
-    assert f"populated {len(proxies)} proxies" in complaints
 
 
 def test_what_the_image_runs_serves_the_proxies_of_compose(served: str) -> None:

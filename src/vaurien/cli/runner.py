@@ -15,6 +15,7 @@ from vaurien import __version__
 from vaurien.cli import descriptors, hubs
 from vaurien.cli.observers import observers
 from vaurien.cli.serve.reloading import at_hangup
+from vaurien.cli.serve.report import TextReport
 from vaurien.cli.serve.state import StateFile
 from vaurien.config import Configuration
 from vaurien.engine.loop import gc_tuning as collector
@@ -100,7 +101,7 @@ async def _serve(
             with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
                 playback = Playback(hub, clock, observing)
                 playback.begin(configuration)
-                with at_hangup("vaurien", _reload(hub, playback, again)):
+                with at_hangup(TextReport("vaurien"), _reload(hub, playback, again)):
                     await stop.wait()
         finally:
             if control:

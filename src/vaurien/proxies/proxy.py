@@ -167,7 +167,7 @@ class Proxy:
         listen = msgspec.structs.replace(self.config.listen, port=self._address.port)
         self.config = msgspec.structs.replace(self.config, listen=listen, enabled=True)
         self._let_expire(())
-        self._service.emit(events.Listening, address=str(self._address))
+        self._service.emit(events.Listening, address=str(self._address), backend=str(self.backend))
 
     async def serves(self, listen: Address) -> bool:
         """Whether *listen* means where it listens, or would: the same text, or a name of the same address."""

@@ -175,7 +175,7 @@ class WorkersProxy:
 
     def _listens(self) -> None:
         self._expiries.follow(self._workers.clock, (), self.policy.faults)
-        self._emit(events.Listening, address=str(self._address))
+        self._emit(events.Listening, address=str(self._address), backend=str(self.backend))
 
     # Changes.
 

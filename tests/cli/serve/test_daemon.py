@@ -21,7 +21,9 @@ from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo, read, until
 from vaurien.cli.serve import daemon
 from vaurien.cli.serve.go_flags import GoFlag, parse
+from vaurien.cli.serve.toxiproxy_log import ToxiproxyLog
 from vaurien.errors import VaurienError
+from vaurien.events import Accepted, Closed, Injected, Lost
 
 RUN = {
     "vaurien serve": [sys.executable, "-m", "vaurien", "serve"],
@@ -32,8 +34,8 @@ RUN = {
 class Daemon:
     """A running program; `ask` is a request to its interface."""
 
-    def __init__(self, process, address, seed) -> None:
-        self.process, self.address, self.seed = process, address, seed
+    def __init__(self, process, address, seed, said=()) -> None:
+        self.process, self.address, self.seed, self.said = process, address, seed, list(said)
 
     def ask(self, method, path, body=None):
         data = None if body is None else json.dumps(body).encode()
@@ -46,10 +48,26 @@ class Daemon:
         return socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE)
 
     def stop(self):
+        """What it said on standard error, and, where that is its log, on standard output."""
         self.process.send_signal(signal.SIGTERM)
-        _, errors = self.process.communicate(timeout=PATIENCE)
+        lines, errors = self.process.communicate(timeout=PATIENCE)
         assert self.process.returncode == 0, errors
-        return errors
+        self.said += map(json.loads, lines.splitlines()) if self.said else []
+        return errors + "".join(map(json.dumps, self.said))
+
+
+STARTING = "Starting Toxiproxy HTTP server"
+"""What users of the image wait for."""
+
+
+def until_it_says(process, message):
+    """The lines of its log up to the one that says *message*."""
+    said = []
+    for line in process.stdout:
+        said.append(json.loads(line))
+        if said[-1]["message"] == message:
+            return said
+    raise AssertionError(f"it never said {message!r}, but {said} {process.stderr.read()}")
 
 
 @pytest.fixture
@@ -66,6 +84,9 @@ def start():
             )
             stack.enter_context(process)
             stack.callback(process.kill)
+            if program == "toxiproxy-server":
+                said = until_it_says(process, STARTING)
+                return Daemon(process, said[-1]["address"], said[-1]["seed"], said)
             line = process.stdout.readline()
             match = re.fullmatch(r".*: HTTP at (\S+), seed (\d+)\n", line)
             assert match, line + process.stderr.read()
@@ -124,7 +145,7 @@ def test_it_warns_where_others_reach_it(start, program, flags, remedy):
     if remedy is None:
         assert "warning" not in errors
     else:
-        words = f"{program}: warning: whoever reaches {running.address} can steer the proxies; expected {remedy}, or"
+        words = f"warning: whoever reaches {running.address} can steer the proxies; expected {remedy}, or"
         assert words in errors
 
 
@@ -190,6 +211,81 @@ def test_a_token_that_is_none_ends_the_program_and_is_not_shown(monkeypatch, cap
     assert token not in said
 
 
+def test_the_log_of_the_alias_is_toxiproxys(start, tmp_path):
+    """JSON, an object a line, on standard output alone."""
+    file = tmp_path / "proxies.json"
+    with Echo() as echo:
+        upstream = f"127.0.0.1:{echo.address[1]}"
+        file.write_text(json.dumps([{"name": "p", "listen": "127.0.0.1:0", "upstream": upstream}]))
+        running = start("-host=127.0.0.1", "-config", str(file), program="toxiproxy-server", LOG_LEVEL="debug")
+        host, _, port = running.address.rpartition(":")
+        listen = json.loads(running.ask("GET", "/proxies/p"))["listen"]
+        with running.connect("p") as client:
+            client.sendall(b"hello")
+            assert read(client, 5) == b"hello"
+            peer = "{}:{}".format(*client.getsockname())
+        running.ask("POST", "/proxies", {"name": "q", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:1"})
+        with pytest.raises(ConnectionResetError), running.connect("q") as client:
+            client.recv(1)
+        running.stop()
+    times = [line.pop("time") for line in running.said]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time) for time in times)
+    said = {line["message"]: line for line in reversed(running.said)}
+    ends = {"name": "p", "listen": listen, "upstream": upstream}
+    assert running.said[0]["message"] == "Starting Toxiproxy"
+    assert said["Populated proxies from file"] == {
+        "level": "info", "config": str(file), "proxies": 1, "message": "Populated proxies from file",
+    }  # fmt: skip
+    assert said["Started proxy"] == {"level": "info", **ends, "message": "Started proxy"}
+    assert said[STARTING] == {
+        "level": "info", "address": running.address, "host": host, "port": port, "version": "2.13.0",
+        "seed": running.seed, "message": STARTING,
+    }  # fmt: skip
+    assert said["Accepted client"] == {"level": "info", **ends, "client": peer, "message": "Accepted client"}
+    assert (said["Closed connection"]["level"], said["Closed connection"]["sent"]) == ("debug", 5)
+    unable = said["Unable to open connection to upstream"]
+    assert (unable["level"], unable["name"], unable["upstream"]) == ("error", "q", "127.0.0.1:1")
+    request = said[""]
+    assert (request["level"], request["method"], request["url"], request["status"]) == (
+        "debug",
+        "GET",
+        "/proxies/p",
+        200,
+    )
+    assert re.fullmatch("[a-z0-9]{20}", request["request_id"])
+    assert running.said[-1] == {"level": "info", "message": "Shutdown started"}
+
+
+@pytest.mark.parametrize(
+    ("level", "messages"),
+    [
+        ("error", set()),
+        ("warn", {"Lost the protocol"}),
+        ("INFO", {"Lost the protocol", "Accepted client"}),
+        ("trace", {"Lost the protocol", "Accepted client", "Closed connection", "Toxic acted"}),
+        ("loud", {'unknown LOG_LEVEL value: "loud"', "Lost the protocol", "Accepted client"}),
+    ],
+)
+def test_the_levels_of_toxiproxys_log(capsys, level, messages):
+    log = ToxiproxyLog(level, "2.13.0", lambda name: None)
+    for event in (
+        Accepted(proxy="p", at=0, connection=1, peer="a:1"),
+        Injected(proxy="p", at=0, connection=1, fault="f"),
+        Lost(proxy="p", at=0, connection=1, protocol="http", reason="r"),
+        Closed(proxy="p", at=0, connection=1, peer="a:1", sent=1, received=1, end="client closed", duration=1.0),
+    ):
+        if type(event) not in log.ignores:
+            log(event)
+    assert {json.loads(line)["message"] for line in capsys.readouterr().out.splitlines()} == messages
+
+
+def test_a_log_that_nobody_reads_ends_nothing(monkeypatch):
+    monkeypatch.setattr("builtins.print", lambda *_, **__: (_ for _ in ()).throw(BrokenPipeError))
+    log = ToxiproxyLog("info", "2.13.0", lambda name: ("127.0.0.1:1", "h:1"))
+    log.warn("x")
+    assert log.dropped == 1
+
+
 def test_positional_arguments_are_passed_over_as_in_go(start):
     """Flags end before the first of them; ours does not guess what they mean."""
     assert start("-seed=7", "extra", "-seed=8", program="toxiproxy-server").seed == "7"
@@ -247,14 +343,19 @@ def test_a_bad_configuration_file_is_told_and_passed_over(start, tmp_path, conte
 
 
 def hang_up(running):
-    """Have the file read again; what is said of it on standard output."""
+    """Have the file read again; how many proxies it says there are."""
     running.process.send_signal(signal.SIGHUP)
-    return running.process.stdout.readline()
+    if running.said:
+        return until_it_says(running.process, "Read the configuration again")[-1]["proxies"]
+    line = running.process.stdout.readline()
+    return int(re.fullmatch(r"vaurien serve: configuration read again, (\d+) proxies\n", line)[1])
 
 
 def hang_up_in_vain(running):
-    """Have a file read again that is wrong; what is said of it on standard error, where the log is, too."""
+    """Have a file read again that is wrong; what is said of it."""
     running.process.send_signal(signal.SIGHUP)
+    if running.said:
+        return until_it_says(running.process, "Not all of the configuration is in force")[-1]["error"]
     return next(line for line in running.process.stderr if "not all of the configuration is in force" in line)
 
 
@@ -273,7 +374,7 @@ def test_at_sighup_the_difference_is_applied(start, tmp_path, program, workers):
             assert read(client, 5) == b"hello"
             before = {name: json.loads(running.ask("GET", f"/proxies/{name}")) for name in ("same", "odd")}
             file.write_text(json.dumps([{**same, "toxics": [{"type": "noop"}]}, odd, {**same, "name": "new"}]))
-            assert hang_up(running) == f"{program}: configuration read again, 3 proxies\n"
+            assert hang_up(running) == 3
             client.sendall(b"still")
             assert read(client, 5) == b"still"
             after = json.loads(running.ask("GET", "/proxies"))
@@ -321,7 +422,7 @@ def test_toml_is_read_too(start, tmp_path, program):
     file.write_text(
         TOML.partition("[[proxy.fault]]")[0] + "[[proxy]]\nname = 'b'\nbackend = 'h:1'\nlisten = '127.0.0.1:0'"
     )
-    assert "2 proxies" in hang_up(running)
+    assert hang_up(running) == 2
     after = json.loads(running.ask("GET", "/proxies"))
     assert list(after) == ["b", "web"]
     assert after["web"] == {**json.loads(before), "toxics": []}

@@ -22,7 +22,9 @@ from vaurien.cli.runner import on_signals
 from vaurien.cli.serve.go_flags import GoFlag, HelpWanted, parse, usage
 from vaurien.cli.serve.proxies_file import ProxiesFile
 from vaurien.cli.serve.reloading import at_hangup
+from vaurien.cli.serve.report import Report, TextReport
 from vaurien.cli.serve.state import StateFile
+from vaurien.cli.serve.toxiproxy_log import AccessLog, ToxiproxyLog
 from vaurien.config import declared
 from vaurien.control import security
 from vaurien.control.app import app
@@ -114,7 +116,14 @@ class Daemon:
         self._seed = str(values["seed"] or secrets.randbits(32))
         self._strict = bool(values.get("strict"))
         self._token = _token(str(values.get("token-file", "")))
-        self._log = Log(_LEVELS.get(os.environ.get("LOG_LEVEL", "").lower(), "info"))
+        level = os.environ.get("LOG_LEVEL", "")
+        self._log: Log | ToxiproxyLog
+        self._report: Report
+        if program == TOXIPROXY:
+            self._log = self._report = ToxiproxyLog(level, toxiproxy.VERSION, self._ends)
+            self._log.starting()
+        else:
+            self._log, self._report = Log(_LEVELS.get(level.lower(), "info")), TextReport(program)
         self._recent = RecentEvents()
         self._state = StateFile(str(values["state"])) if values.get("state") else None
         self._observers: list[Observer] = [self._log, self._recent, *([self._state] if self._state else [])]
@@ -141,6 +150,7 @@ class Daemon:
             self._greet(await server.start())
             with self._reloading():
                 await stop.wait()
+            self._report.stopping()
         finally:
             self._recent.close()
             await server.stop()
@@ -149,11 +159,11 @@ class Daemon:
             await self._hub.stop()
 
     def _greet(self, address: Address) -> None:
-        print(f"{self._program} {__version__}: HTTP at {address}, seed {self._seed}", flush=True)
+        self._report.serving(address, self._seed)
         if security.exposed(self._listen, self._token):
             in_environment = f"{security.BEARER_VARIABLE} in the environment"
             remedy = f"-token-file, {in_environment}" if self._program == OURS else in_environment
-            self._say(security.warning(address, remedy))
+            self._report.warn(security.warning(address, remedy))
 
     def _app(self, lag: LoopLag) -> ASGIApp:
         metrics = self._metrics(lag)
@@ -170,7 +180,8 @@ class Daemon:
             )
         own = toxiproxy.router(self._hub, seed=self._seed, metrics=metrics)
         names = None if security.exposed(self._listen, None) else ()  # a container has names that it does not know
-        return security.Guard(own, self._listen, names=names, token=self._token, refused=toxiproxy.refused)
+        guarded = security.Guard(own, self._listen, names=names, token=self._token, refused=toxiproxy.refused)
+        return AccessLog(guarded, self._log) if isinstance(self._log, ToxiproxyLog) else guarded
 
     def _metrics(self, lag: LoopLag) -> toxiproxy.Metrics | None:
         of_proxies, of_runtime = bool(self._values["proxy-metrics"]), bool(self._values["runtime-metrics"])
@@ -194,17 +205,17 @@ class Daemon:
             configs, failure = self._file.read()
             done = await self._hub.populate(configs)
         except OSError as error:
-            self._say(f"cannot read the configuration file {path!r}: {error.strerror}")
+            self._report.unreadable(path, str(error.strerror))
         except PartlyDone as partly:
-            self._say(f"failed to populate proxies from {path!r}: {partly.error}")
+            self._report.not_populated(path, str(partly.error))
         except toxiproxy.ERRORS as error:
             if self._file.is_toml:
                 raise
-            self._say(f"failed to populate proxies from {path!r}: {toxiproxy.described_error(error)}")
+            self._report.not_populated(path, str(toxiproxy.described_error(error)))
         else:
             if failure is not None:
-                self._say(f"failed to populate proxies from {path!r}: {failure}")
-            self._say(f"populated {len(done)} proxies from {path!r}")
+                self._report.not_populated(path, str(failure))
+            self._report.populated(len(done), path)
 
     async def _reload(self, file: ProxiesFile) -> int:
         """Have exactly the proxies of *file*. Raises `VaurienError`; what is wrong with the file changes nothing."""
@@ -226,10 +237,12 @@ class Daemon:
         file = self._file
         if file is None:
             return contextlib.nullcontext()
-        return at_hangup(self._program, lambda: self._reload(file))
+        return at_hangup(self._report, lambda: self._reload(file))
 
-    def _say(self, message: str) -> None:
-        print(f"{self._program}: {message}", file=sys.stderr, flush=True)
+    def _ends(self, name: str) -> tuple[str, str] | None:
+        """Where the proxy *name* listens, and what it dials."""
+        proxy = self._hub.proxies.get(name)
+        return None if proxy is None else (str(proxy.address), str(proxy.backend))
 
 
 def _workers(text: str) -> int:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 
+from vaurien.cli.serve.report import Report
 from vaurien.errors import VaurienError
 
 
 class _Reloading:
     """Does *reload* when it is told to: one at a time, and once for all that is told while one goes on."""
 
-    def __init__(self, program: str, reload: Callable[[], Awaitable[int]]) -> None:
-        self._program, self._reload = program, reload
+    def __init__(self, report: Report, reload: Callable[[], Awaitable[int]]) -> None:
+        self._report, self._reload = report, reload
         self._due = False
         self.task: asyncio.Task[None] | None = None
 
@@ -36,19 +36,18 @@ class _Reloading:
         try:
             count = await self._reload()
         except VaurienError as error:
-            text = f"{self._program}: not all of the configuration is in force: {error}"
-            print(text, file=sys.stderr, flush=True)
+            self._report.not_reloaded(str(error))
         else:
-            print(f"{self._program}: configuration read again, {count} proxies", flush=True)
+            self._report.reloaded(count)
 
 
 @contextlib.contextmanager
-def at_hangup(program: str, reload: Callable[[], Awaitable[int]]) -> Iterator[None]:
-    """At each SIGHUP do *reload*, which returns how many proxies there are then, and tell; *program* is who tells.
+def at_hangup(report: Report, reload: Callable[[], Awaitable[int]]) -> Iterator[None]:
+    """At each SIGHUP do *reload*, which returns how many proxies there are then, and tell *report*.
 
-    A `VaurienError` that it raises is told. Where there is no such signal (Windows) nothing is done.
+    A `VaurienError` that it raises is told, too. Where there is no such signal (Windows) nothing is done.
     """
-    reloading = _Reloading(program, reload)
+    reloading = _Reloading(report, reload)
     loop = asyncio.get_running_loop()
     with contextlib.suppress(NotImplementedError, AttributeError):  # Windows
         loop.add_signal_handler(signal.SIGHUP, reloading.due)
