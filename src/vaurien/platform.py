@@ -51,6 +51,12 @@ CONNECTION_DISSOLVES = LINUX
 HANG_UP_POLLED = LINUX
 """poll(2) reports the end of a stream although bytes before it are unread (POLLRDHUP)."""
 
+TIMED_BY_KERNEL = LINUX
+"""A blocking call on a socket gives up with EAGAIN after the time in SO_RCVTIMEO or SO_SNDTIMEO (socket(7))."""
+
+EVENTFD = LINUX
+"""eventfd(2): one descriptor that wakes a thread which polls, where a pair of sockets takes two."""
+
 CORES_GRANTED = LINUX
 """The system says which cores this process may use (sched_getaffinity(2))."""
 

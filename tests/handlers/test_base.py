@@ -5,7 +5,6 @@ import socket
 import pytest
 
 from vaurien.handlers.base import BaseHandler
-from vaurien.legacy.sockets import Chunk
 
 
 @pytest.fixture
@@ -30,7 +29,6 @@ def test_get_data_takes_one_socket_too(pairs):
     client.sendall(b"data")
     data = BaseHandler()._get_data(client_sock)
     assert data == b"data"
-    assert isinstance(data, Chunk)
 
 
 def test_get_data_is_equal_to_an_empty_text_at_the_end(pairs):

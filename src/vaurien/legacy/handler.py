@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from vaurien.legacy.configurable import Configurable
-from vaurien.legacy.sockets import Chunk, get_data
+from vaurien.legacy.sockets import get_data
 
 
 class BaseHandler(Configurable):
@@ -21,16 +21,13 @@ class BaseHandler(Configurable):
     that is the client's. Subclassing is not needed: any class with this method and a ``name`` is a handler.
     """
 
-    is_handler = True
-    """Says that a subclass is a handler, also under an import path (see `vaurien.plugins`)."""
-
     def _get_data(
         self,
         client_sock: socket.socket,
         backend_sock: socket.socket | None = None,
         to_backend: bool = True,
         buffer: int | None = None,
-    ) -> Chunk:
+    ) -> bytes:
         """What the socket that can be read has, up to *buffer* bytes (else the option ``buffer``, else 8124).
 
         With one socket, it is read. Empty, and equal to ``''``, at the end, after a reset and after the timeout.

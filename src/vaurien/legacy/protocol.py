@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vaurien.legacy.configurable import BUFFER, Configurable
-from vaurien.legacy.sockets import Chunk, end_sending, get_data, is_closed, ready, reset
+from vaurien.legacy.sockets import end_sending, get_data, is_closed, ready, reset
 
 ROUNDS = 32
 """Chunks moved at most in one go (about 256 KiB), so that a change of the mix reaches a stream that never pauses."""
@@ -26,7 +26,7 @@ class BaseProtocol(Configurable):
         "keep_alive": ("Keep the connection after the first exchange", bool, False),
     }
 
-    def _get_data(self, sock: socket.socket, buffer: int | None = None) -> Chunk:
+    def _get_data(self, sock: socket.socket, buffer: int | None = None) -> bytes:
         """Up to *buffer* bytes (else the option ``buffer``); empty at the end or for an error (see `get_data`)."""
         return get_data(sock, self._buffer() if buffer is None else buffer)
 

@@ -1,17 +1,19 @@
-"""The sockets that plugins of the original are called with.
+"""The sockets that legacy plugins are called with.
 
 They are the connection's real sockets, blocking, with the proxy's timeout. Two things differ from `socket.socket`, both
-because the original was a Python 2 program: what `recv` returns equals ``''`` when it is empty, and text can be sent.
+because the plugins were written for Python 2: what `recv` returns equals ``''`` when it is empty, and text can be sent.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import socket
 import struct
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from vaurien import platform
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -21,10 +23,7 @@ LINGER_RESET = struct.pack("ii", 1, 0)
 
 
 class Chunk(bytes):
-    """Bytes that were received. Empty ones are equal to ``''`` too, by which the original's plugins know the end.
-
-    In everything else they are plain bytes, and what is cut out of them is plain bytes.
-    """
+    """Bytes that equal ``''`` too when they are empty, by which legacy plugins know the end of a stream."""
 
     __slots__ = ()
 
@@ -41,11 +40,23 @@ class Chunk(bytes):
     __hash__ = bytes.__hash__  # CPython hashes b"" and "" alike, so equal values have equal hashes
 
 
-class PluginSocket(socket.socket):
-    """A real socket whose `recv` returns a `Chunk`, and which sends text as latin-1, one byte for each character.
+EMPTY = Chunk()
+"""The end of a stream."""
 
-    Text with other characters raises UnicodeEncodeError. ``sock._closed = True`` after ``sock.close()``, as plugins of
-    the original write it, changes nothing: CPython's own attribute of that name is true by then.
+_recv, _recv_into = socket.SocketType.recv, socket.SocketType.recv_into  # of C, without a look-up by super()
+_send, _sendall, _timeout = socket.SocketType.send, socket.SocketType.sendall, socket.SocketType.gettimeout
+
+_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+
+
+class PluginSocket(socket.socket):
+    """A real socket whose `recv` returns `EMPTY` at the end, and which sends text as latin-1, a byte per character.
+
+    Text with other characters raises UnicodeEncodeError. ``sock._closed = True`` after ``sock.close()``, as legacy
+    plugins write it, changes nothing: CPython's own attribute of that name is true by then.
+
+    It is blocking, and gives up after the time that `take_over` got. Where the kernel keeps that time (SO_RCVTIMEO) a
+    call is one system call; with `settimeout` Python would make the socket non-blocking and poll before each.
     """
 
     reads = 0
@@ -56,59 +67,89 @@ class PluginSocket(socket.socket):
     """What `at_end` ran into. The system tells of a reset once, so the next read raises it."""
     broken: OSError | None = None
     """The reset, or what follows from it, that reading or sending raised last."""
+    kernel_timeout: float | None = None
+    """Seconds that the kernel waits, as long as no plugin calls `settimeout`."""
+    guard: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    """What `close` holds. Another thread that holds it may use the descriptor."""
 
-    def recv(self, bufsize: int, flags: int = 0, /) -> Chunk:
-        self._fail()
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         self.reads += 1
-        with self._noting():
-            return Chunk(super().recv(bufsize, flags))
+        if self.error is not None:
+            self._raise_error()
+        try:
+            return _recv(self, bufsize, flags) or EMPTY
+        except OSError as error:
+            raise self._seen(error, flags) from None
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
-        self._fail()
         self.reads += 1
-        with self._noting():
-            return super().recv_into(buffer, nbytes, flags)
+        if self.error is not None:
+            self._raise_error()
+        try:
+            return _recv_into(self, buffer, nbytes, flags)
+        except OSError as error:
+            raise self._seen(error, flags) from None
 
     def send(self, data: ReadableBuffer | str, flags: int = 0, /) -> int:
-        with self._noting():
-            sent = super().send(_as_bytes(data), flags)
+        try:
+            sent = _send(self, data.encode("latin-1") if isinstance(data, str) else data, flags)
+        except OSError as error:
+            raise self._seen(error, flags) from None
         self.sent += sent
         return sent
 
     def sendall(self, data: ReadableBuffer | str, flags: int = 0, /) -> None:
-        data = _as_bytes(data)
-        with self._noting():
-            super().sendall(data, flags)
-        self.sent += memoryview(data).nbytes
-
-    @contextlib.contextmanager
-    def _noting(self) -> Iterator[None]:
+        if isinstance(data, str):
+            data = data.encode("latin-1")
         try:
-            yield
-        except ConnectionError as error:
+            _sendall(self, data, flags)
+        except OSError as error:
+            raise self._seen(error, flags) from None
+        self.sent += len(data) if isinstance(data, bytes) else memoryview(data).nbytes
+
+    def gettimeout(self) -> float | None:
+        """The seconds that a call waits, whoever keeps the time."""
+        own = _timeout(self)
+        return self.kernel_timeout if own is None else own
+
+    def close(self) -> None:
+        with self.guard:
+            super().close()
+
+    def _seen(self, error: OSError, flags: int) -> OSError:
+        """*error* as the plugin is to see it."""
+        if isinstance(error, BlockingIOError) and _timeout(self) is None and not flags & _DONT_WAIT:
+            return TimeoutError("timed out")
+        if isinstance(error, ConnectionError):
             self.broken = error
-            raise
+        return error
 
-    def _fail(self) -> None:
-        if self.error is not None:
-            error, self.error = self.error, None
-            self.broken = error
-            self.reads += 1
-            raise error
-
-
-def _as_bytes(data: ReadableBuffer | str) -> ReadableBuffer:
-    return data.encode("latin-1") if isinstance(data, str) else data
+    def _raise_error(self) -> NoReturn:
+        error, self.error = self.error, None
+        assert error is not None  # noqa: S101 - that is why it is called
+        self.broken = error
+        raise error
 
 
-def take_over(sock: socket.socket, timeout: float | None) -> PluginSocket:
+def take_over(
+    sock: socket.socket, timeout: float | None, guard: contextlib.AbstractContextManager[Any] | None = None
+) -> PluginSocket:
     """*sock* as a `PluginSocket` on the same file descriptor, blocking, with *timeout* seconds (0 or ``None``: none).
 
-    *sock* itself is detached: it neither reads nor closes anything from now on.
+    *sock* itself is detached: it neither reads nor closes anything from now on. Closing takes *guard*.
     """
     family, kind, proto = sock.family, sock.type, sock.proto
     taken = PluginSocket(family, kind, proto, fileno=sock.detach())
-    taken.settimeout(timeout or None)
+    if guard is not None:
+        taken.guard = guard
+    if not platform.TIMED_BY_KERNEL:
+        taken.settimeout(timeout or None)
+        return taken
+    taken.setblocking(True)
+    taken.kernel_timeout = timeout or None
+    fraction, seconds = math.modf(timeout or 0.0)
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):  # also with 0: it may have had another before
+        taken.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", int(seconds), math.ceil(fraction * 1e6)))
     return taken
 
 
@@ -145,23 +186,19 @@ def ready(socks: list[socket.socket], timeout: float | None) -> list[socket.sock
     return [sock for sock in socks if sock.fileno() in readable]
 
 
-def get_data(sock: socket.socket, buffer: int = 1024) -> Chunk:
+def get_data(sock: socket.socket, buffer: int = 1024) -> bytes:
     """Up to *buffer* bytes from *sock*, waiting for the first of them; empty at the end, and for an error.
 
-    Errors are resets, the socket's timeout, and a socket that is closed: to the original's plugins all of them are an
-    end. On a socket that a plugin made non-blocking, this waits all the same.
+    Errors are resets, the socket's timeout, and a socket that is closed: to legacy plugins all of them are an end. On a
+    socket that a plugin made non-blocking, this waits all the same.
     """
     try:
         with contextlib.suppress(BlockingIOError):
-            return _chunk(sock.recv(buffer))
+            return sock.recv(buffer) or EMPTY
         ready([sock], None)
-        return _chunk(sock.recv(buffer))
+        return sock.recv(buffer) or EMPTY
     except OSError:
-        return Chunk()
-
-
-def _chunk(data: bytes) -> Chunk:
-    return data if isinstance(data, Chunk) else Chunk(data)
+        return EMPTY
 
 
 def end_sending(sock: socket.socket) -> None:

@@ -343,7 +343,7 @@ def test_a_unix_socket_is_dialled(tmp_path):
 
 def test_an_error_of_the_engine_ends_the_connection_too(serve, connect, monkeypatch):
     proxy = serve("100:forward")
-    monkeypatch.setattr(LaneDecision, "__call__", lambda *_: 1 / 0)
+    monkeypatch.setattr(LaneDecision, "decide", lambda *_: 1 / 0)
     client = connect(proxy)
     client.sendall(b"hello")
     with pytest.raises(ConnectionResetError):

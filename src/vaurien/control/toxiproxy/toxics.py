@@ -10,7 +10,6 @@ import msgspec
 from vaurien import plugins
 from vaurien.control.toxiproxy import go_json
 from vaurien.control.toxiproxy.go_json import ANY, FLOAT32, FLOAT64, INT, INT64, STRING, BadBody, Type
-from vaurien.errors import VaurienError
 from vaurien.model import Fault, Stream
 
 
@@ -145,11 +144,8 @@ def _toxicity(value: float) -> float:
 
 
 def _is_behavior(name: str) -> bool:
-    """Whether callers may use the behavior *name* as a toxic; handlers and legacy plugins are none."""
-    try:
-        return plugins.find_for_caller(name, "behavior").style == "modern"
-    except VaurienError:
-        return False
+    """Whether *name* is a behavior's; import paths are not: whoever reaches this interface must not run code."""
+    return name in plugins.names("behavior") and plugins.find(name, "behavior").style == "modern"
 
 
 def _check_unknown(names: list[str], strict: bool) -> None:

@@ -1,67 +1,95 @@
-"""The blocking lane: a connection in a thread of its own, with real sockets, in the original's select loop.
-
-Whenever a socket can be read, the mix is drawn once and what was drawn is called: a handler with both sockets, or a
-classic protocol under a classic behavior. Plugins may block here for as long as they like. The thread tells the loop
-what happens through `Connection.call_soon`; the loop ends a lane by shutting down its sockets, which wakes who reads.
-"""
+"""The thread of one connection: it polls both sockets, and calls what was drawn for the turn."""
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import select
 import socket
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 import msgspec
 
-from vaurien import platform
-from vaurien.engine.blocking.lane_decision import Drawn, LaneDecision
-from vaurien.engine.net import closing as ending
+from vaurien.engine.blocking import polling
+from vaurien.engine.blocking.lane_decision import LaneDecision
+from vaurien.engine.blocking.lane_events import Fact
+from vaurien.engine.blocking.wakeup import Wakeup
+from vaurien.engine.net import closing
+from vaurien.engine.policy.compiled_policy import CompiledFault
 from vaurien.errors import DialError
 from vaurien.legacy import bridge
-from vaurien.legacy.sockets import PluginSocket, at_end, is_closed, ready, reset, take_over
+from vaurien.legacy.protocol import Transparent
+from vaurien.legacy.sockets import PluginSocket, at_end, end_sending, is_closed, reset, take_over
 from vaurien.model import Address
-
-if TYPE_CHECKING:
-    from vaurien.engine.connection.connection import Connection
-    from vaurien.engine.policy.compiled_policy import CompiledFault
 
 IDLE_CALLS = (0.0, 0.001, 0.01, 0.1, 0.5)
 """Seconds to wait after a call that neither read nor sent anything, the next such call, and so on; then the last again.
 
-The original called such a plugin again at once, for ever, which in a program of many threads starves the others.
+Mozilla's Vaurien called such a plugin again at once, for ever, which in a program of many threads starves the others.
 """
+
+READ_SIZE = 65536
+"""Bytes of an undisturbed turn that are read at once."""
 
 
 class Order(enum.Enum):
     """What the loop's thread wants of a lane."""
 
-    GO_ON = "go on"
+    RUN = "run"
     RELEASE = "release"
     """Give the sockets back before the next call."""
     STOP = "stop"
     """Give the sockets back as soon as the plugin returns."""
     ABANDON = "abandon"
-    """Reset the sockets as soon as the plugin returns, and say nothing."""
+    """Reset the sockets as soon as the plugin returns, and report nothing."""
+
+
+class LaneEnd(enum.Enum):
+    """Why the connection ends."""
+
+    CLIENT_CLOSED = "client closed"
+    BACKEND_CLOSED = "backend closed"
+    CLIENT_RESET = "client reset"
+    BACKEND_RESET = "backend reset"
+    CLOSED_BY_PLUGIN = "closed by"
+    """By what `LaneResult.plugin` names."""
 
 
 class LaneResult(msgspec.Struct, frozen=True):
     """How a lane ended. The sockets are non-blocking again; one that a plugin has closed is ``None``.
 
-    *end* says why for the log; it is empty for a lane that was released, and then *drawn* is what the loop is to do
-    with what can be read, if that is known. *failure* is what raised (``handler NAME``…), and its exception.
+    Without *end* and *failure* the connection goes on in the loop. *sent* and *received* are bytes to backends and to
+    the client. *failure* is what raised (``handler NAME``…), and its exception.
     """
 
     client: socket.socket | None
     backend: socket.socket | None
     sent: int
     received: int
-    end: str = ""
-    drawn: Drawn | None = None
+    end: LaneEnd | None = None
+    plugin: str = ""
     failure: tuple[str, BaseException] | None = None
+
+    @property
+    def text(self) -> str:
+        """The end, for the log."""
+        if self.end is None:
+            return ""
+        return f"{self.end.value} {self.plugin}" if self.end is LaneEnd.CLOSED_BY_PLUGIN else self.end.value
+
+
+class LaneSettings(msgspec.Struct, frozen=True):
+    """What a lane has to know of its proxy.
+
+    *protocol* moves the bytes of turns that a legacy behavior has, or a legacy protocol; *dial* gives another backend
+    where the client stays (*stay_connected*), and raises `DialError`. *timeout* is in seconds, 0 for none.
+    """
+
+    name: str
+    protocol: Any
+    dial: Callable[[], socket.socket]
+    timeout: float
+    stay_connected: bool
 
 
 class Failure(Exception):
@@ -75,37 +103,40 @@ class Failure(Exception):
 class BlockingLane:
     """The thread of one connection. `start`, `release`, `stop` and `abandon` are for the loop's thread and never wait.
 
-    *client* and *backend* are taken over. It begins with the call for *first*; *ended* are the directions whose source
-    has ended already. The lane goes on as long as what is drawn needs it; at the end `Connection.left` is called in the
-    loop's thread, unless the lane was abandoned.
+    *client* and *backend* are taken over: from now on the thread alone reads, writes and closes them. The first call is
+    for the direction *first*, which *decision* was asked about already; *ended* are the directions whose source has
+    ended. The lane goes on until a turn is for the loop or the connection ends. Then *returned* is called with the
+    result, in the lane's thread, unless the lane was abandoned. *note* gets the facts for the observers.
     """
 
     def __init__(
         self,
-        connection: Connection,
+        settings: LaneSettings,
         client: socket.socket,
         backend: socket.socket,
-        draw: LaneDecision,
-        first: Drawn,
+        decision: LaneDecision,
+        first: bool,
         ended: frozenset[bool],
+        returned: Callable[[LaneResult], None],
+        note: Callable[[Fact], None],
     ) -> None:
-        config = connection.service.config
-        self._connection, self._protocol = connection, connection.service.mover
-        self._timeout, self._stay = config.timeout, config.stay_connected
-        self._draw = draw
-        self._first = first
-        self._drawn: Drawn | None = None  # what is for the loop to do
-        self._client = take_over(client, self._timeout)
-        self._backend: PluginSocket | None = take_over(backend, self._timeout)
-        sides = {True: self._client, False: self._backend}
-        self._open: list[socket.socket] = [side for to_backend, side in sides.items() if to_backend not in ended]
-        self._sent = 0  # to backends that are gone
+        self._settings, self._protocol = settings, settings.protocol
+        self._transparent = isinstance(settings.protocol, Transparent)
+        self._decision, self._first, self._ended = decision, first, ended
+        self._returned, self._note = returned, note
+        self._lock = threading.Lock()
+        """Held while the order changes, while a turn is decided on, and while a socket is closed or shut down."""
+        self._client = take_over(client, settings.timeout, self._lock)
+        self._backend: PluginSocket | None = take_over(backend, settings.timeout, self._lock)
+        self._sent_before = 0  # to backends that are gone
         self._idle_calls = 0
-        self._order = Order.GO_ON
+        self._order = Order.RUN
         self._calling = False  # a plugin may be running
-        self._bell, self._ring = socket.socketpair()
-        name = f"vaurien {config.name} {connection.number}"
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._plugin = ""  # what ended the connection
+        self._wakeup = Wakeup()
+        self._poll, self._masks = polling.new(), polling.masks()
+        self._polled: dict[int, bool] = {}  # whether a descriptor is the client's
+        self._thread = threading.Thread(target=self._run, name=settings.name, daemon=True)
 
     # For the loop's thread.
 
@@ -114,16 +145,16 @@ class BlockingLane:
         try:
             self._thread.start()
         except RuntimeError as error:
-            self._bell.close()
-            self._ring.close()
-            left = LaneResult(_hand_over(self._client), _hand_over(self._backend), 0, 0, failure=("engine", error))
-            self._connection.call_soon(self._connection.left, left)
+            self._wakeup.close()
+            self._returned(
+                LaneResult(_hand_over(self._client), _hand_over(self._backend), 0, 0, failure=("engine", error))
+            )
 
     @property
     def sent(self) -> int:
         """Bytes sent to backends."""
         backend = self._backend
-        return self._sent + (backend.sent if backend is not None else 0)
+        return self._sent_before + (backend.sent if backend is not None else 0)
 
     @property
     def received(self) -> int:
@@ -136,168 +167,211 @@ class BlockingLane:
 
     def stop(self) -> None:
         """End: what the plugin reads from now on is empty, and the sockets are given back when it returns."""
-        self._give(Order.STOP)
-        self._interrupt(_end_reading)
+        self._give(Order.STOP, end_reading)
 
     def abandon(self) -> None:
-        """End with RST, also while a plugin runs; `Connection.left` is not called."""
-        self._give(Order.ABANDON)
-        self._interrupt(ending.cut)
+        """End with RST, also while a plugin runs. No result is returned, and no fact noted any more."""
+        self._give(Order.ABANDON, closing.cut)
 
-    def _give(self, order: Order) -> None:
-        self._order = order
-        with contextlib.suppress(OSError):  # the thread has ended by itself meanwhile
-            self._ring.send(b"!")
-
-    def _interrupt(self, how: Callable[[socket.socket], None]) -> None:
-        """Wake a plugin that reads or writes; one that sleeps is not reached."""
-        if not self._calling:  # the order was set before this is asked, and the thread sets this before it asks
-            return
-        for one in (self._client, self._backend):
-            if one is not None:
-                how(one)
+    def _give(self, order: Order, interrupt: Callable[[socket.socket], None] | None = None) -> None:
+        """Change the order, and wake a plugin that reads or writes; one that sleeps is not reached."""
+        with self._lock:
+            self._order = order
+            if interrupt is not None and self._calling:
+                for one in (self._client, self._backend):
+                    if one is not None and one.fileno() >= 0:
+                        interrupt(one)
+        self._wakeup.set()
 
     # In its own thread.
 
     def _run(self) -> None:
-        end, failure = "", None
+        end, failure = None, None
         try:
             end = self._serve()
         except Failure as error:
             end = self._reset_seen(error.__cause__)
-            failure = None if end else (error.where, error.__cause__ or error)
+            failure = None if end is not None else (error.where, error.__cause__ or error)
         except DialError as error:
             failure = ("dial", error)
-        except Exception as error:  # a fault of the engine: the connection must end all the same
+        except BaseException as error:  # a fault of the engine: the connection must end all the same
             failure = ("engine", error)
-        self._bell.close()
-        self._ring.close()
+        self._wakeup.close()
         if self._order is Order.ABANDON:
             for one in (self._client, self._backend):
                 if one is not None:
                     reset(one)
             return
         received, sent = self.received, self.sent
-        left = LaneResult(
-            _hand_over(self._client), _hand_over(self._backend), sent, received, end, self._drawn, failure
-        )
-        self._connection.call_soon(self._connection.left, left)
+        with self._lock:
+            client, backend = _hand_over(self._client), _hand_over(self._backend)
+        self._returned(LaneResult(client, backend, sent, received, end, self._plugin, failure))
 
-    def _serve(self) -> str:
+    def _serve(self) -> LaneEnd | None:
         """Call plugins until the connection ends; why it ended, or nothing when it goes on in the loop."""
-        self._calling = True
-        end = self._call(self._client if self._first.to_backend else self._backend or self._client, self._first)
-        if end or self._drawn is not None:
-            return end
-        self._calling = False
-        while self._open:
-            readable = ready([self._bell, *self._open], None)
-            for sock in readable:
-                self._calling = True
-                if self._order is not Order.GO_ON:
-                    return ""
-                if sock is self._bell:
-                    sock.recv(64)
-                elif not is_closed(sock) and ready([sock], 0):
-                    end = self._call(sock)
-                    if end or self._drawn is not None:
-                        return end
-                self._calling = False
-        return "client closed" if is_closed(self._client) or at_end(self._client) else "backend closed"
+        wait, polled = self._poll.poll, self._polled
+        self._poll.register(self._wakeup.fileno(), self._masks.read)
+        assert self._backend is not None  # noqa: S101 - it begins with one
+        for sock in (self._client, self._backend):
+            if (sock is self._client) not in self._ended:
+                self._watch(sock)
+        to_backend, event = self._first, self._masks.unknown
+        while polled:
+            self._calling = True
+            end, goes_on = self._call(to_backend, event)
+            self._calling = False
+            if not goes_on:
+                return end
+            if not polled:
+                break
+            readable = wait()
+            if self._order is not Order.RUN:  # which is why the lane was woken
+                return None
+            if len(readable) > 1:  # one of them, in turns: a plugin may read the other side as well
+                readable = [one for one in readable if polled.get(one[0]) is (not to_backend)] or readable
+            descriptor, event = readable[0]
+            to_backend = polled[descriptor]
+        return LaneEnd.CLIENT_CLOSED if is_closed(self._client) or at_end(self._client) else LaneEnd.BACKEND_CLOSED
 
-    def _call(self, sock: socket.socket, drawn: Drawn | None = None) -> str:
-        """One call, because *sock* can be read. Why the connection ends, or nothing when it goes on."""
-        to_backend = sock is self._client
+    def _call(self, to_backend: bool, event: int) -> tuple[LaneEnd | None, bool]:
+        """One call, because one side can be read. Why the connection ends, and whether it goes on in this lane."""
+        client = self._client
         if self._backend is None:
-            if at_end(self._client):
-                return "client closed"
+            if at_end(client):
+                return LaneEnd.CLIENT_CLOSED, False
             self._redial()
-        assert self._backend is not None  # noqa: S101 - it was there, or was just dialled
-        source, other = (self._client, self._backend) if to_backend else (self._backend, self._client)
-        ended = at_end(source)
-        drawn = drawn or self._draw(to_backend)
-        entry = drawn.entry
+        backend = self._backend
+        assert backend is not None  # noqa: S101 - it was there, or was just dialled
+        source, other = (client, backend) if to_backend else (backend, client)
+        ended = bool(event & self._masks.ending) and at_end(source)
         was_reset = source.error is not None
-        if self._is_for_the_loop(entry):
-            self._drawn = drawn
-            return _reset_by(to_backend) if was_reset else ""  # the loop would read an end instead
-        before, sent = _traffic(self._client, self._backend), other.sent
-        kept = self._invoke(entry, to_backend)
-        if was_reset and not kept and other.sent == sent and (to_backend or not self._stay):  # it left it at that
-            return _reset_by(to_backend)
-        if is_closed(self._client) or (to_backend and ended and not kept):
-            return "client closed" if ended and to_backend else self._ended_by(entry)
-        if not kept or is_closed(self._backend) or (ended and not to_backend and self._stay):
-            if self._stay and self._order is Order.GO_ON:
-                self._drop_backend()
-                return ""
-            return "backend closed" if ended else self._ended_by(entry)
-        if ended:
-            self._open.remove(sock)
-        elif before == _traffic(self._client, self._backend):
-            return self._pause(sock)
-        else:
-            self._idle_calls = 0
-        return ""
+        with self._lock:
+            if self._order is not Order.RUN:
+                return None, False
+            entry = self._decision.decide(to_backend, ended or was_reset)
+            facts = self._decision.take_facts()
+            for fact in facts:
+                self._note(fact)
+        if self._decision.needs_loop(entry):
+            self._decision.hand_over(to_backend)
+            return (_reset_by(to_backend) if was_reset else None), False  # the loop would read an end instead
+        reads, sent = client.reads + backend.reads, client.sent + backend.sent
+        other_sent = other.sent
+        kept = self._invoke(entry, source, other, to_backend)
+        if not kept or ended or is_closed(client) or is_closed(backend):
+            if (
+                was_reset
+                and not kept
+                and other.sent == other_sent
+                and (to_backend or not self._settings.stay_connected)
+            ):
+                return _reset_by(to_backend), False  # it read the reset, and left it at that
+            return self._after(entry, source, to_backend, ended, kept)
+        if reads == client.reads + backend.reads and sent == client.sent + backend.sent:
+            return self._pause(source, event)
+        self._idle_calls = 0
+        return None, True
 
-    def _invoke(self, entry: CompiledFault | None, to_backend: bool) -> bool:
-        client, backend = self._client, self._backend
+    def _after(
+        self, entry: CompiledFault | None, source: PluginSocket, to_backend: bool, ended: bool, kept: bool
+    ) -> tuple[LaneEnd | None, bool]:
+        """What follows from a call that does not want the connection any more, closed a socket, or met an end."""
+        backend = self._backend
         assert backend is not None  # noqa: S101 - see _call
-        source, dest = (client, backend) if to_backend else (backend, client)
+        if is_closed(self._client) or (to_backend and ended and not kept):
+            return LaneEnd.CLIENT_CLOSED if ended and to_backend else self._closed_by(entry), False
+        stays = self._settings.stay_connected
+        if not kept or is_closed(backend) or (ended and not to_backend and stays):
+            if stays and self._order is Order.RUN:
+                self._drop_backend()
+                return None, True
+            return LaneEnd.BACKEND_CLOSED if ended else self._closed_by(entry), False
+        self._unwatch(source)  # half-closed: it has nothing more to say
+        return None, True
+
+    def _invoke(self, entry: CompiledFault | None, source: PluginSocket, dest: PluginSocket, to_backend: bool) -> bool:
         try:
-            if entry is not None and entry.plugin.style == "handler":
+            if entry is None:
+                if self._transparent:
+                    return self._pass_on(source, dest)
+                return bridge.call(self._protocol, None, source, dest, to_backend)
+            if entry.plugin.kind == "handler":
+                client, backend = (source, dest) if to_backend else (dest, source)
                 return bool(entry.instance(client, backend, to_backend))
-            return bridge.call(self._protocol, entry.instance if entry else None, source, dest, to_backend)
+            return bridge.call(self._protocol, entry.instance, source, dest, to_backend)
         except BaseException as error:  # a plugin may raise anything; in a thread even KeyboardInterrupt is its own
             kind = entry.plugin.kind if entry is not None else "protocol"
             raise Failure(f"{kind} {self._name(entry)}") from error
 
-    def _reset_seen(self, error: BaseException | None) -> str:
+    def _pass_on(self, source: PluginSocket, dest: PluginSocket) -> bool:
+        """Move what is there of an undisturbed turn. However slow the other side reads, nothing gives up."""
+        data = source.recv(READ_SIZE)
+        if not data:
+            end_sending(dest)
+            return True
+        rest = memoryview(data)
+        while rest and self._order in (Order.RUN, Order.RELEASE):
+            try:
+                rest = rest[dest.send(rest) :]
+            except TimeoutError:
+                continue
+        return True
+
+    def _reset_seen(self, error: BaseException | None) -> LaneEnd | None:
         """Whose reset *error* is, when a plugin ran into one and let it pass: that is no failure of the plugin's."""
         for to_backend, one in ((True, self._client), (False, self._backend)):
             if one is not None and one.broken is not None and one.broken is error:
                 return _reset_by(to_backend)
-        return ""
+        return None
 
-    def _is_for_the_loop(self, entry: CompiledFault | None) -> bool:
-        """Whether modern behaviors act on what can be read; undisturbed bytes pass here as well, when none does."""
-        service = self._connection.service
-        return not service.calls(entry) and (entry is not None or service.plan.hooked)
-
-    def _ended_by(self, entry: CompiledFault | None) -> str:
-        return f"closed by {self._name(entry)}"
+    def _closed_by(self, entry: CompiledFault | None) -> LaneEnd:
+        self._plugin = self._name(entry)
+        return LaneEnd.CLOSED_BY_PLUGIN
 
     def _name(self, entry: CompiledFault | None) -> str:
         return entry.name if entry is not None else str(self._protocol.name)
 
-    def _pause(self, sock: socket.socket) -> str:
-        """The plugin left alone what there is to read: do not call it again at once, nor when nobody is there."""
-        if _hung_up(sock):
-            return "client closed" if sock is self._client else "backend closed"
-        pause = IDLE_CALLS[min(self._idle_calls, len(IDLE_CALLS) - 1)]
+    def _pause(self, source: PluginSocket, event: int) -> tuple[LaneEnd | None, bool]:
+        """The plugin left alone what there is to read: do not call it again at once, nor once the peer has gone."""
+        if event & self._masks.hang_up:
+            return (LaneEnd.CLIENT_CLOSED if source is self._client else LaneEnd.BACKEND_CLOSED), False
+        seconds = IDLE_CALLS[min(self._idle_calls, len(IDLE_CALLS) - 1)]
         self._idle_calls += 1
-        ready([self._bell], pause)
-        return ""
+        self._wakeup.wait(seconds)
+        return None, True
+
+    def _watch(self, sock: PluginSocket) -> None:
+        self._poll.register(sock.fileno(), self._masks.read)
+        self._polled[sock.fileno()] = sock is self._client
+
+    def _unwatch(self, sock: PluginSocket) -> None:
+        for descriptor, is_client in list(self._polled.items()):  # a socket that is closed has no descriptor any more
+            if is_client is (sock is self._client):
+                self._poll.unregister(descriptor)
+                del self._polled[descriptor]
 
     def _drop_backend(self) -> None:
         """The backend is gone and the client stays: dial again when it says something."""
-        assert self._backend is not None  # noqa: S101 - see _call
-        self._sent += self._backend.sent
-        self._backend.close()
-        self._backend = None
-        self._open = [self._client]
+        backend = self._backend
+        assert backend is not None  # noqa: S101 - see _call
+        self._unwatch(backend)
+        self._sent_before, self._backend = self._sent_before + backend.sent, None
+        backend.close()
+        self._unwatch(self._client)
+        self._watch(self._client)
 
     def _redial(self) -> None:
-        connected = dial(self._connection.service.backend, self._timeout)
-        self._backend = take_over(connected, self._timeout)
-        self._open = [self._client, self._backend]
+        self._backend = take_over(self._settings.dial(), self._settings.timeout, self._lock)
+        self._watch(self._backend)
 
 
 def dial(backend: Address, timeout: float) -> socket.socket:
     """A socket connected to *backend*; waits at most *timeout* seconds per address. Raises `DialError`."""
     try:
         if backend.path is None:
-            return socket.create_connection((backend.host or "localhost", backend.port), timeout or None)
+            one = socket.create_connection((backend.host or "localhost", backend.port), timeout or None)
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return one
         one = socket.socket(socket.AF_UNIX)
         try:
             one.connect(backend.path)
@@ -309,33 +383,24 @@ def dial(backend: Address, timeout: float) -> socket.socket:
     return one
 
 
-def _end_reading(one: socket.socket) -> None:
-    with contextlib.suppress(OSError):
+def end_reading(one: socket.socket) -> None:
+    """Whoever reads *one*, or will, gets the end of the stream once everything that has come is read."""
+    try:
         one.shutdown(socket.SHUT_RD)
+    except OSError:  # it is gone already
+        return
 
 
-def _reset_by(client: bool) -> str:
-    return "client reset" if client else "backend reset"
-
-
-def _traffic(*socks: PluginSocket) -> tuple[int, ...]:
-    return tuple(count for sock in socks for count in (sock.reads, sock.sent))
-
-
-def _hung_up(sock: socket.socket) -> bool:
-    """Whether the peer has ended its stream, even when there is something left to read; known on Linux only."""
-    if not platform.HANG_UP_POLLED:
-        return False
-    poll = select.poll()
-    poll.register(sock, select.POLLRDHUP)
-    return bool(poll.poll(0))
+def _reset_by(client: bool) -> LaneEnd:
+    return LaneEnd.CLIENT_RESET if client else LaneEnd.BACKEND_RESET
 
 
 def _hand_over(sock: PluginSocket | None) -> socket.socket | None:
     """*sock* for the loop again."""
-    if sock is None or is_closed(sock):
-        if sock is not None:
-            sock.close()  # it may only have been marked as closed
+    if sock is None:
+        return None
+    if is_closed(sock):
+        socket.socket.close(sock)  # it may only have been marked as closed
         return None
     plain = socket.socket(fileno=sock.detach())
     plain.setblocking(False)

@@ -1,81 +1,127 @@
-"""What is called for what can be read, while a plugin of the original is in play."""
+"""Decides, once per turn, which legacy plugin or behavior gets the turn."""
 
 from __future__ import annotations
 
+import functools
 from random import Random
-from typing import TYPE_CHECKING
 
-import msgspec
-
-from vaurien.engine.policy.compiled_policy import CompiledFault
-from vaurien.model import Scope
-
-if TYPE_CHECKING:
-    from vaurien.engine.connection.connection import Connection
-    from vaurien.engine.policy.compiled_policy import CompiledPolicy
-
-
-class Drawn(msgspec.Struct, frozen=True):
-    """What was drawn for bytes in the direction *to_backend*; ``None``: they pass undisturbed."""
-
-    to_backend: bool
-    entry: CompiledFault | None
+from vaurien.engine.blocking.lane_events import Fact
+from vaurien.engine.blocking.lane_owner import LaneOwner
+from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
 
 
 class LaneDecision:
-    """Throws the dice of a connection that may need the blocking lane, in whichever lane it is.
+    """Draws for the turns of *owner*'s connection, in whichever lane they are.
 
-    The mix is drawn once for each call, and a share that is hit is called. When none is, the first fault that is a
-    plugin of the original, works in this direction and is hit by its own dice is. A fault's dice are thrown once per
-    connection if that is its scope, otherwise for each call.
+    A turn is what the client sends until the backend has answered and the client speaks again; what a backend says
+    first, before the client, is a turn too. The mix is drawn when a turn begins, and the share that is hit gets all of
+    the turn, in both directions. When none is, the first fault that is a legacy plugin, acts in the direction at hand
+    and was drawn for the connection gets the bytes. So a plugin that handles a request is the one that handles its
+    answer, and is never called in the middle of an answer to a request that it did not see.
+
+    The thread and the loop use it one after the other, never at the same time: it goes with the sockets.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._mix = connection.random_for("mix")
-        self._faults: dict[str, Random] = {}
-        self._hit: dict[str, bool] = {}
-        self.calls = 0
-        """How often it was asked: the ordinal of the call at hand."""
+    def __init__(self, owner: LaneOwner) -> None:
+        self._service, self._journal, self._clock = owner.service, owner.journal, owner.clock
+        self._number, self._peer = owner.number, owner.peer
+        self._plan = owner.service.plan
+        self._share: CompiledFault | None = None  # of the mix, for this turn
+        # What is under way already, in the loop, passes undisturbed: no plugin has seen how it began.
+        self._in_turn = self._answered = self._undisturbed = owner.spoke
+        self._unread: bool | None = None  # the direction that a turn was drawn for, in the other lane
+        self._randoms: dict[str, Random] = {}
+        self._hit: dict[str, bool] = {}  # whether a fault was drawn for the connection
+        self._acting: CompiledFault | None = None  # a fault that acts in this turn, and was noted
+        self._facts: list[Fact] = []
+        self.turns = 0
+        """Turns so far: the ordinal of the turn at hand."""
 
-    def __call__(self, to_backend: bool) -> Drawn:
-        """What to do with the bytes that can be read in the direction *to_backend*."""
-        self.calls += 1
-        plan, connection = self._connection.plan, self._connection
-        entry = self._draw_mix(plan) if plan.mix else None
-        if entry is not None:
-            if entry.blocking:  # a modern one is counted by the exchange that it acts on
-                connection.call_soon(connection.journal.called, self.calls, entry.name)
-            return Drawn(to_backend, entry)
-        for fault in plan.faults:
-            if fault.blocking and fault.fault.stream.includes(to_backend) and self._throw(fault):
-                connection.call_soon(connection.journal.hit, fault.name, self.calls)
-                return Drawn(to_backend, fault)
-        return Drawn(to_backend, None)
+    def may_begin(self, to_backend: bool) -> bool:
+        """Whether bytes in this direction begin a turn. An end of the stream never does, unless it is all there is."""
+        return self._unread is None and (not self._in_turn or (to_backend and self._answered))
 
-    def _draw_mix(self, plan: CompiledPolicy) -> CompiledFault | None:
-        entry = self._connection.service.draw(self._connection.number, plan, self._mix)
-        self._decided("mix", entry.label if entry else None)
-        return entry
+    def decide(self, to_backend: bool, at_end: bool = False) -> CompiledFault | None:
+        """What gets the bytes, or the end, that can be read in this direction; ``None``: they pass undisturbed."""
+        plan = self._service.plan
+        if plan is not self._plan:
+            self._adopt(plan)
+        if self._unread is not None:
+            if to_backend == self._unread:
+                self._unread = None
+        elif self.may_begin(to_backend) and not (at_end and self._in_turn):
+            self._begin(plan, to_backend)
+        elif not to_backend:
+            self._answered = True
+        return None if self._undisturbed else self._share or self._fault(plan, to_backend)
 
-    def _decided(self, name: str, drawn: str | bool | None) -> None:
-        if self._connection.service.detailed:
-            self._connection.call_soon(self._connection.journal.decided, name, drawn, self.calls)
+    def passed(self, to_backend: bool) -> None:
+        """Bytes passed in this direction that nothing was decided on."""
+        self._answered = self._answered or not to_backend
 
-    def _throw(self, entry: CompiledFault) -> bool:
-        once = entry.fault.scope is Scope.CONNECTION
-        if once and entry.key in self._hit:
-            return self._hit[entry.key]
-        if not entry.matcher.client(self._connection.peer):
-            hit = False
-        else:
-            hit = self._connection.service.throw(self._connection.number, entry, lambda: self._random_for(entry.key))
+    def hand_over(self, to_backend: bool) -> None:
+        """The bytes that were decided on last are still unread, and the other lane will ask for the same decision."""
+        self._unread = to_backend
+
+    def interrupt(self) -> None:
+        """No legacy plugin is in play for a while: what is under way when one is again passes undisturbed."""
+        self._share = self._unread = None
+        self._in_turn = self._answered = self._undisturbed = True
+
+    def needs_loop(self, entry: CompiledFault | None) -> bool:
+        """Whether the loop's behaviors act on a turn for which *entry* was drawn; else it can stay in the thread."""
+        return not self._service.calls(entry) and (entry is not None or self._plan.hooked)
+
+    def take_facts(self) -> list[Fact]:
+        """What the observers are to be told since the last time."""
+        facts, self._facts = self._facts, []
+        return facts
+
+    def _begin(self, plan: CompiledPolicy, to_backend: bool) -> None:
+        self.turns += 1
+        self._in_turn, self._answered, self._undisturbed = True, not to_backend, False
+        self._share = self._acting = None
+        if plan.mix:
+            self._share = self._service.draw(self._number, plan, self._random("mix"))
+            self._decided("mix", self._share.label if self._share else None)
+            if self._share is not None and self._share.blocking:  # another is counted by the exchange that it acts on
+                self._note(functools.partial(self._journal.called, self.turns, self._share.name))
+
+    def _fault(self, plan: CompiledPolicy, to_backend: bool) -> CompiledFault | None:
+        for entry in plan.faults:
+            if entry.blocking and entry.fault.stream.includes(to_backend) and self._is_hit(entry):
+                if entry is not self._acting:
+                    self._acting = entry
+                    self._note(functools.partial(self._journal.hit, entry.name, self.turns))
+                return entry
+        return None
+
+    def _is_hit(self, entry: CompiledFault) -> bool:
+        """Whether *entry* was drawn for the connection, which is decided once: such a fault has no other scope."""
+        hit = self._hit.get(entry.key)
+        if hit is None:
+            hit = entry.matcher.client(self._peer) and self._service.throw(
+                self._number, entry, lambda: self._random(entry.key)
+            )
+            self._hit[entry.key] = hit
             if entry.chancy:
                 self._decided(entry.name, hit)
-        self._hit[entry.key] = hit
         return hit
 
-    def _random_for(self, key: str) -> Random:
-        if key not in self._faults:
-            self._faults[key] = self._connection.random_for(key)
-        return self._faults[key]
+    def _adopt(self, plan: CompiledPolicy) -> None:
+        """The turn at hand goes on with what was drawn for it, with its new options, or undisturbed if it is gone."""
+        self._plan = plan
+        key = self._share.key if self._share is not None else None
+        self._share = next((entry for entry in plan.mix if entry.key == key), None)
+
+    def _random(self, key: str) -> Random:
+        if key not in self._randoms:
+            self._randoms[key] = self._service.random_for(self._number, key)
+        return self._randoms[key]
+
+    def _decided(self, name: str, drawn: str | bool | None) -> None:
+        if self._service.detailed:
+            self._note(functools.partial(self._journal.decided, name, drawn, self.turns))
+
+    def _note(self, tell: functools.partial[None]) -> None:
+        self._facts.append(functools.partial(tell, when=self._clock.now()))

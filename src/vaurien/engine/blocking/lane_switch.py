@@ -1,84 +1,115 @@
-"""Where a connection goes on while a plugin of the original is in play: in the loop, or in a thread of its own."""
+"""Moves a connection between the loop and a thread of its own, as its turns need it."""
 
 from __future__ import annotations
 
+import functools
 import socket
-from typing import TYPE_CHECKING
 
-from vaurien.engine.blocking.blocking_lane import BlockingLane, LaneResult
-from vaurien.engine.blocking.lane_decision import Drawn, LaneDecision
+from vaurien.engine.blocking.blocking_lane import BlockingLane, LaneSettings, dial
+from vaurien.engine.blocking.lane_decision import LaneDecision
+from vaurien.engine.blocking.lane_events import LaneEvents
+from vaurien.engine.blocking.lane_owner import LaneOwner
+from vaurien.engine.net.closing import nothing_unread
 from vaurien.engine.policy.compiled_policy import CompiledFault
-
-if TYPE_CHECKING:
-    from vaurien.engine.connection.connection import Connection
 
 
 class LaneSwitch:
-    """Draws for what can be read, and takes the connection to the lane that the draw needs."""
+    """The lane of one connection. All methods run in the loop's thread; none waits.
 
-    __slots__ = ("_claim", "_connection", "_draw", "_drawn", "_lane", "choice")
+    In the loop, `decide` is asked before bytes are read. True means that they are for the thread: they stay unread, and
+    once nothing of what was read before is under way, the owner hands the sockets over (`to_thread`). They come back
+    by `LaneOwner.lane_returned`, which calls `from_thread` first.
+    """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._draw = LaneDecision(connection)
+    __slots__ = ("_decision", "_events", "_lane", "_owner", "_wanted_by", "pending_share")
+
+    def __init__(self, owner: LaneOwner) -> None:
+        self._owner = owner
+        self._decision = LaneDecision(owner)
+        self._events = LaneEvents(owner.clock, owner.call_soon)
         self._lane: BlockingLane | None = None
-        self._drawn: Drawn | None = None  # by the blocking lane, for the loop
-        self._claim: Drawn | None = None  # by the loop, for the blocking lane
-        self.choice: CompiledFault | None = None
+        self._wanted_by: bool | None = None  # the direction whose bytes are for the thread
+        self.pending_share: CompiledFault | None = None
         """The share of the mix that was drawn for the exchange that begins now."""
 
     @property
-    def claimed(self) -> bool:
-        """Whether the blocking lane is to have the sockets, once nothing is under way."""
-        return self._claim is not None
+    def wants_thread(self) -> bool:
+        """Whether the thread is to have the sockets, once nothing is under way."""
+        return self._wanted_by is not None
 
     @property
-    def away(self) -> bool:
-        """Whether the blocking lane has the sockets."""
+    def in_thread(self) -> bool:
+        """Whether the thread has the sockets."""
         return self._lane is not None
 
-    def claims(self, to_backend: bool) -> bool:
-        """Draw for what can be read in a direction; whether that is for the blocking lane."""
-        drawn, self._drawn = self._drawn, None
-        if drawn is None or drawn.to_backend != to_backend:
-            drawn = self._draw(to_backend)
-        if self._connection.service.calls(drawn.entry):
-            self._claim = drawn
+    def decide(self, to_backend: bool, source: socket.socket) -> bool:
+        """Whether what can be read of *source* is for the thread."""
+        decision = self._decision
+        entry = decision.decide(to_backend, decision.may_begin(to_backend) and nothing_unread(source))
+        for tell in decision.take_facts():
+            tell()
+        if self._owner.service.calls(entry):
+            self._wanted_by = to_backend
             return True
         if to_backend:
-            self.choice = drawn.entry
+            self.pending_share = entry
         return False
 
-    def take_choice(self) -> CompiledFault | None:
+    def take_share(self) -> CompiledFault | None:
         """What was drawn for the exchange that begins now; for one exchange only."""
-        choice, self.choice = self.choice, None
-        return choice
+        share, self.pending_share = self.pending_share, None
+        return share
 
     def withdraw(self) -> None:
-        """No plugin of the original is in play any more."""
-        self._claim = None
+        """Stay in the loop, or come back to it: nothing may move, or no legacy plugin is in play any more."""
         if self._lane is not None:
             self._lane.release()
+            return
+        if self._wanted_by is not None:
+            self._decision.hand_over(self._wanted_by)
+            self._wanted_by = None
+        self._interrupt()
 
-    def leave(self, client: socket.socket, backend: socket.socket, ended: frozenset[bool]) -> None:
-        """Hand the sockets to the blocking lane; *ended* are the directions whose source has ended."""
-        assert self._claim is not None  # noqa: S101 - that is why it leaves
-        first, self._claim, self.choice = self._claim, None, None
-        self._lane = BlockingLane(self._connection, client, backend, self._draw, first, ended)
-        self._connection.meter.lane = self._lane
+    def to_thread(self, client: socket.socket, backend: socket.socket, ended: frozenset[bool]) -> None:
+        """Hand the sockets over; *ended* are the directions whose source has ended."""
+        assert self._wanted_by is not None  # noqa: S101 - that is why
+        owner, service = self._owner, self._owner.service
+        first, self._wanted_by, self.pending_share = self._wanted_by, None, None
+        self._decision.hand_over(first)
+        config = service.config
+        settings = LaneSettings(
+            name=f"vaurien {config.name} {owner.number}",
+            protocol=service.mover,
+            dial=lambda: dial(service.backend, config.timeout),
+            timeout=config.timeout,
+            stay_connected=config.stay_connected,
+        )
+        returned = functools.partial(owner.call_soon, owner.lane_returned)
+        self._lane = BlockingLane(settings, client, backend, self._decision, first, ended, returned, self._events.note)
+        owner.meter.lane = self._lane
         self._lane.start()
 
-    def back(self, left: LaneResult) -> None:
-        """The blocking lane has given the sockets back."""
+    def from_thread(self) -> None:
+        """The thread has given the sockets back."""
         self._lane = None
-        self._drawn = left.drawn
+        self._events.close()
+        self._interrupt()
+
+    def passed(self, to_backend: bool) -> None:
+        """Bytes of a message that had begun moved in the loop, without a decision."""
+        self._decision.passed(to_backend)
+
+    def _interrupt(self) -> None:
+        if not self._owner.service.blocking:
+            self._decision.interrupt()
 
     def stop(self) -> None:
-        """End the blocking lane: what its plugin reads from now on is empty."""
+        """End the lane: what its plugin reads from now on is empty."""
         if self._lane is not None:
             self._lane.stop()
 
     def abandon(self) -> None:
-        """End the blocking lane with RST."""
+        """End the lane with RST."""
         if self._lane is not None:
             self._lane.abandon()
+            self._events.close()

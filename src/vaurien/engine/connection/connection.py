@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, Literal
 
 from vaurien import hooks
-from vaurien.engine.blocking.blocking_lane import LaneResult
+from vaurien.engine.blocking.blocking_lane import LaneEnd, LaneResult
 from vaurien.engine.blocking.lane_switch import LaneSwitch
 from vaurien.engine.connection.connection_events import ConnectionEvents, describe
 from vaurien.engine.connection.proxy_state import ProxyState
@@ -205,14 +205,15 @@ class Connection:
     @property
     def claimed(self) -> bool:
         """Whether the blocking lane is to have the sockets, once nothing is under way."""
-        return self.crossing is not None and self.crossing.claimed
+        return self.crossing is not None and self.crossing.wants_thread
 
     def claims(self, to_backend: bool) -> bool:
         """Draw for what can be read in a direction; whether that takes the connection to the blocking lane."""
-        if self._chains is not None and not self._chains.bare:
-            return False  # these bytes belong to a message that has begun
         self.crossing = self.crossing or LaneSwitch(self)
-        if not self.crossing.claims(to_backend):
+        if self._chains is not None and not self._chains.bare:
+            self.crossing.passed(to_backend)
+            return False  # these bytes belong to a message that has begun
+        if not self.crossing.decide(to_backend, self._links[to_backend].source):
             return False
         self.unsettled = True
         for link in self._links:
@@ -225,12 +226,12 @@ class Connection:
         assert self.backend is not None  # noqa: S101 - links have both sockets
         ended = frozenset(link.to_backend for link in self._links if link.ended)
         self._forget_links()
-        crossing.leave(self.client, self.backend, ended)
+        crossing.to_thread(self.client, self.backend, ended)
 
-    def left(self, left: LaneResult) -> None:
+    def lane_returned(self, left: LaneResult) -> None:
         """The blocking lane has given the sockets back."""
         assert self.crossing is not None  # noqa: S101 - it comes from there
-        self.crossing.back(left)
+        self.crossing.from_thread()
         self.meter.forget()
         self.client, self.backend = left.client or self.client, left.backend
         if self.number not in self.service.connections:  # it was reset meanwhile
@@ -239,15 +240,22 @@ class Connection:
             self._linger()
         elif left.failure is not None:
             self._report(*left.failure)
-        elif not left.end and left.client is not None:
+        elif left.end is None and left.client is not None:
             self._link(left.backend) if left.backend is not None else self._detach()
+        elif left.end in (LaneEnd.CLIENT_RESET, LaneEnd.BACKEND_RESET):
+            self.reset(left.text)
         else:
-            (self.reset if left.end.endswith(" reset") else self.close)(left.end)
+            self.close(left.text)
 
     def call_soon(self, callback: Callable[..., None], *facts: Any) -> None:
         """Call in the loop's thread, from another one."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
             self.loop.call_soon_threadsafe(callback, *facts)
+
+    @property
+    def spoke(self) -> bool:
+        """Whether bytes of it have moved."""
+        return any(self.meter.counts)
 
     def link(self, to_backend: bool) -> Link:
         """The link of a direction."""
@@ -308,7 +316,7 @@ class Connection:
         """A link may have become idle, and something waited for that."""
         if self._chains is not None:
             self._chains.settle()
-        if self.crossing is not None and self.crossing.claimed and not self.over:
+        if self.crossing is not None and self.crossing.wants_thread and not self.over:
             self.unsettled = True
             if self._absence is not None:
                 self._absence.call()
@@ -329,7 +337,7 @@ class Connection:
             return
         self.over, self._end = True, end
         self._hang_up()
-        if self.crossing is not None and self.crossing.away:
+        if self.crossing is not None and self.crossing.in_thread:
             self.crossing.stop()
             return
         if self._absence is not None and self._links:
@@ -351,7 +359,7 @@ class Connection:
         if self._lingering is not None:
             self._lingering.finish()
             return
-        if self.crossing is not None and self.crossing.away:
+        if self.crossing is not None and self.crossing.in_thread:
             self.crossing.abandon()
             side = "both"  # its thread still has the sockets
         self._forget_links()

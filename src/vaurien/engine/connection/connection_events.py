@@ -37,50 +37,68 @@ class ConnectionEvents:
         """Seconds since it began."""
         return self._service.clock.now() - self._began
 
+    def _moment(self, when: float | None) -> tuple[float, float]:
+        """The time of day at *when* of the engine's clock, or now, and the seconds since the connection began."""
+        now = self._service.clock.now()
+        return time.time() - (0.0 if when is None else now - when), (now if when is None else when) - self._began
+
     def accepted(self) -> None:
         """It began."""
         proxy = self._service.config.name
         self._service.tell(events.Accepted(proxy=proxy, at=time.time(), connection=self._number, peer=self._peer))
 
-    def chosen(self, exchange: int, name: str) -> None:
+    def chosen(self, exchange: int, name: str, when: float | None = None) -> None:
         """The mix was drawn, and the share *name* was hit."""
-        self._service.emit(events.Chosen, connection=self._number, exchange=exchange, behavior=name)
+        at, _ = self._moment(when)
+        self._service.emit(events.Chosen, at=at, connection=self._number, exchange=exchange, behavior=name)
 
-    def decided(self, name: str, drawn: Drawn, exchange: int | None = None, place: Place = NOWHERE) -> None:
+    def decided(
+        self,
+        name: str,
+        drawn: Drawn,
+        exchange: int | None = None,
+        place: Place = NOWHERE,
+        *,
+        when: float | None = None,
+    ) -> None:
         """Dice were thrown for the fault *name*, or ``mix``, and said *drawn*."""
         if self._service.detailed:
+            at, elapsed = self._moment(when)
             self._service.detail(
                 events.Decided,
+                at=at,
                 connection=self._number,
                 fault=name,
                 drawn=drawn,
                 exchange=exchange,
                 stream=place[0],
                 offset=place[1],
-                elapsed=self._age,
+                elapsed=elapsed,
             )
 
     def delayed(self, name: str, seconds: float) -> None:
         """The fault *name* made something late."""
         self._service.detail(events.Delayed, connection=self._number, fault=name, seconds=seconds)
 
-    def hit(self, name: str, exchange: int | None, place: Place = NOWHERE) -> None:
+    def hit(self, name: str, exchange: int | None, place: Place = NOWHERE, *, when: float | None = None) -> None:
         """The fault *name* acted."""
         self._hits[name] = self._hits.get(name, 0) + 1
+        at, elapsed = self._moment(when)
         self._service.emit(
             events.Injected,
+            at=at,
             connection=self._number,
             fault=name,
             exchange=exchange,
             stream=place[0],
             offset=place[1],
-            elapsed=self._age,
+            elapsed=elapsed,
         )
 
-    def called(self, call: int, name: str) -> None:
-        """The mix was drawn for a call of a plugin of the original, and the share *name* was hit, which is a hit."""
-        self.chosen(call, name)
-        self.hit(name, call)
+    def called(self, turn: int, name: str, *, when: float | None = None) -> None:
+        """The mix was drawn for a turn, and the share *name*, a legacy plugin, was hit, which counts as a hit."""
+        self.chosen(turn, name, when)
+        self.hit(name, turn, when=when)
 
     def lost(self, reason: str) -> None:
         """The protocol cannot make sense of the bytes."""

@@ -182,12 +182,12 @@ class ProxyState:
     def emit(self, make: type[Event], **facts: Any) -> None:
         """Tell the observers that want to know, if there are any."""
         if self.told[make]:
-            self.tell(make(proxy=self.config.name, at=time.time(), **facts))
+            self.tell(make(proxy=self.config.name, **{"at": time.time(), **facts}))
 
     def detail(self, make: type[Event], **facts: Any) -> None:
         """Tell those observers that want to know every decision and every delay."""
         if self.detailed:
-            self._tell(self.detailed, make(proxy=self.config.name, at=time.time(), **facts))
+            self._tell(self.detailed, make(proxy=self.config.name, **{"at": time.time(), **facts}))
 
     def tell(self, event: Event) -> None:
         """Tell the observers that want to know of *event*."""

@@ -243,7 +243,7 @@ class ExchangeTracker:
             return None
         if self.connection.service.blocking:
             crossing = self.connection.crossing
-            entry = crossing.take_choice() if crossing is not None else None
+            entry = crossing.take_share() if crossing is not None else None
             return self.connection.actives.get(entry.key) if entry is not None else None
         if not plan.draws:  # whether exchanges pass one by one or at once, no number is drawn for nothing
             return None

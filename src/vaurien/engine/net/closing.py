@@ -115,6 +115,21 @@ def when_delivered(clock: Clock, one: socket.socket, then: Callable[[], None], p
     look()
 
 
+def nothing_unread(one: socket.socket) -> bool:
+    """Whether no byte that came waits to be read; of a socket that can be read this means its end, or a failure.
+
+    Looking with MSG_PEEK instead would take a failure away from the next recv(). False where it cannot be known.
+    """
+    if sys.platform == "win32":
+        return False
+    import fcntl  # not on every platform
+    import termios
+
+    count = bytearray(4)
+    fcntl.ioctl(one.fileno(), termios.FIONREAD, count)
+    return not any(count)
+
+
 def _undelivered(one: socket.socket) -> int:
     """Bytes in the kernel that the other side has not acknowledged; 0 where that cannot be known."""
     if not platform.UNACKNOWLEDGED_KNOWN or one.fileno() < 0 or one.family not in (socket.AF_INET, socket.AF_INET6):

@@ -1,0 +1,110 @@
+"""A connection and its proxy as the blocking lane sees them, without sockets and without a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
+from vaurien.legacy.protocol import Transparent
+from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
+from vaurien.protocols.tcp import Tcp
+from vaurien.testing import VirtualClock
+
+
+def compiled(mix: str = "", *faults: Fault) -> CompiledPolicy:
+    """A policy ready to run; legacy plugins in it are their own instances."""
+    return CompiledPolicy(Policy(Mix.parse(mix), faults), Tcp(), lambda plugin, _: plugin.target())
+
+
+class FakeTimer:
+    """A timer of the virtual clock."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class FakeClock(VirtualClock):
+    """The virtual clock, with timers that can be cancelled."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> FakeTimer:
+        timer = FakeTimer()
+        self.call_at(self.now() + seconds, lambda: None if timer.cancelled else callback())
+        return timer
+
+
+class FakeJournal:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def called(self, turn: int, name: str, *, when: float | None = None) -> None:
+        self.told.append(("called", turn, name, when))
+
+    def hit(self, name: str, exchange: int | None, *, when: float | None = None) -> None:
+        self.told.append(("hit", exchange, name, when))
+
+    def decided(self, name: str, drawn: object, exchange: int | None, *, when: float | None = None) -> None:
+        self.told.append(("decided", exchange, name, drawn))
+
+
+class FakeProxy:
+    """Draws what it is told to: *drawn* are the numbers of the shares, one after the other, 0 for the first."""
+
+    def __init__(self, plan: CompiledPolicy, drawn: list[int | None], mover: Any = None) -> None:
+        self.config = ProxyConfig(name="web", listen=Address(), backend=Address("127.0.0.1", 1))
+        self.backend = self.config.backend
+        self.plan, self.drawn = plan, drawn
+        self.mover = mover or Transparent()
+        self.detailed = False
+        self.thrown: list[str] = []
+        self.hits = True
+
+    @property
+    def blocking(self) -> bool:
+        return self.plan.blocking or not isinstance(self.mover, Transparent)
+
+    def calls(self, entry: CompiledFault | None) -> bool:
+        return entry.blocking if entry is not None else not isinstance(self.mover, Transparent)
+
+    def random_for(self, connection: int, key: str) -> Random:
+        return Random(key)
+
+    def throw(self, connection: int, entry: CompiledFault, random: Callable[[], Random]) -> bool:
+        self.thrown.append(entry.name)
+        return self.hits
+
+    def draw(self, connection: int, plan: CompiledPolicy, random: Random) -> CompiledFault | None:
+        share = self.drawn.pop(0)
+        return None if share is None else plan.mix[share]
+
+
+class FakeOwner:
+    """A connection. What a thread wants to be called is in `calls` until `run`."""
+
+    number, peer = 7, "127.0.0.1:5"
+
+    def __init__(self, service: FakeProxy, *, spoke: bool = False) -> None:
+        self.service, self.spoke = service, spoke
+        self.clock = FakeClock()
+        self.journal = FakeJournal()
+        self.meter = SimpleNamespace(lane=None)
+        self.calls: list[Callable[[], None]] = []
+        self.returned: list[Any] = []
+
+    def call_soon(self, callback: Callable[..., None], *facts: Any) -> None:
+        self.calls.append(lambda: callback(*facts))
+
+    def run(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+    def lane_returned(self, result: Any) -> None:
+        self.returned.append(result)
