@@ -96,7 +96,7 @@ wheel: $(VENV)/.developer ## Make a wheel in dist, to install elsewhere
 	$(BIN)/python -m build --wheel --outdir dist .
 
 docs: $(VENV)/.developer ## Write the reference pages anew from what the code declares
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 coverage: $(VENV)/.developer servers ## Run all tests and show the lines and branches that none of them took
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --cov-report=html $(ARGS)

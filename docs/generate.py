@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from docs import man
 from vaurien import events, framing, hooks, library, options, plugins, pytest_plugin, testing
 from vaurien.config import declared, fault, presets
 from vaurien.config.layers import flag, variable
@@ -447,7 +448,7 @@ def main() -> None:
     for path in set(REFERENCE.rglob("*.md")) - set(wanted):
         if path.read_text(encoding="utf-8").startswith(NOTE):
             path.unlink()
-    for path, text in wanted.items():
+    for path, text in (wanted | man.pages()).items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 

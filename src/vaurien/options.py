@@ -134,6 +134,8 @@ class Declaration(msgspec.Struct, frozen=True):
     accepts: Callable[[object], Any]
     choices: tuple[Any, ...] | None = None
     unit: str = ""
+    limits: Mapping[str, float] = {}
+    """The range of a number, in the words of JSON Schema: ``minimum``, ``exclusiveMinimum``…"""
 
     def convert(self, value: object, *, owner: str = "", source: str | None = None) -> Any:
         """*value* as the declared type. Raises `OptionError` that names the option (*owner* before it) and *source*."""
@@ -164,6 +166,7 @@ def _declaration(field: msgspec.structs.FieldInfo, hint: Any) -> Declaration:
         accepts=_converter(hint, _kind(base), unit),
         choices=_choices(base),
         unit=unit.name if unit else "",
+        limits={_JSON_LIMITS[name]: value for name, value in _limits(extras).items()},
     )
 
 
@@ -202,12 +205,21 @@ def _expected(base: Any, extras: tuple[Any, ...]) -> str:
     return " ".join([words.get(kind, kind.__name__), *_bounds(extras)])
 
 
-def _bounds(extras: tuple[Any, ...]) -> list[str]:
-    limits: dict[str, Any] = dict.fromkeys(("ge", "gt", "le", "lt"))
+_JSON_LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+
+
+def _limits(extras: tuple[Any, ...]) -> dict[str, Any]:
+    """The range that the annotations of a field state, by the names of `msgspec.Meta`."""
+    limits: dict[str, Any] = {}
     for meta in (extra for extra in extras if isinstance(extra, msgspec.Meta)):
-        limits.update({name: getattr(meta, name) for name in limits if getattr(meta, name) is not None})
+        limits |= {name: getattr(meta, name) for name in _JSON_LIMITS if getattr(meta, name) is not None}
+    return limits
+
+
+def _bounds(extras: tuple[Any, ...]) -> list[str]:
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    given = [f"{signs[name]} {value}" for name, value in limits.items() if value not in (None, MOST)]
+    limits = _limits(extras)
+    given = [f"{sign} {limits[name]}" for name, sign in signs.items() if limits.get(name) not in (None, MOST)]
     return [" and ".join(given)] if given else []
 
 

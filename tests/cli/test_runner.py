@@ -151,7 +151,7 @@ def test_a_statsd_server_without_an_address():
 def test_faults_and_the_steps_of_a_schedule_are_in_force(vaurien, tmp_path):
     (tmp_path / "chaos.toml").write_text("[[step]]\nadd = 'latency name=late latency=1'\n")
     program = vaurien("--config", str(tmp_path / "chaos.toml"), "--fault", "noop probability=0.5", "--seed", "1")
-    assert program.greeting.endswith("behavior 100:dummy, fault noop, seed 1")
+    assert program.greeting.endswith("behavior 100:dummy, fault noop probability=0.5, seed 1")
     program.signal()
     status, err = program.end()
     assert status == 0

@@ -176,7 +176,7 @@ def test_help(capsys):
         ("run --seed 1 -- true", "run: expected a scenario's file first"),
         ("run chaos.toml", "run: expected -- and a command behind it"),
         ("run chaos.toml --", "run: expected -- and a command behind it"),
-        ("run none.toml -- true", "file 'none.toml' (from --config) cannot be read: No such file or directory"),
+        ("run none.toml -- true", "file 'none.toml' cannot be read: No such file or directory"),
         ("run chaos.toml --sed 1 -- true", "unknown option '--sed'; did you mean '--seed'?"),
         (
             "run chaos.toml --report a.html -- true",

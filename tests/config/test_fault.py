@@ -113,7 +113,7 @@ def test_no_built_in_behavior_has_an_option_that_is_called_as_a_field():
         ("latency=100", OptionError, "expected a behavior's name first, such as: latency latency=100"),
         ("", OptionError, "expected a behavior's name first"),
         ("latency match.path='a", OptionError, "expected a closing quote"),
-        ("slicer average_size=1 size_variation=2", OptionError, "size_variation to be less than average_size, 1"),
+        ("slicer average_size=1 size_variation=2", OptionError, "size_variation to be at most average_size, 1"),
     ],
 )
 def test_what_is_wrong_is_said(text, kind, message):

@@ -150,6 +150,7 @@ name = "x"
 fault = ["latency name=a latency=1 for=2", {behavior = "delay", name = "b"}]
 [[proxy]]
 name = "y"
+listen = "localhost:8001"
 [[proxy.fault]]
 behavior = "delay"
 skip = 3
@@ -166,7 +167,7 @@ match = {path = "prefix:/slow"}
     )
     assert found.source("proxy redis fault", "cut").endswith("chaos.toml line 22 [[proxy.fault]]")
     assert found.source("proxy x fault", "a").endswith("chaos.toml line 35 [[proxy]] fault")
-    assert found.source("proxy y fault", "delay").endswith("chaos.toml line 38 [[proxy.fault]]")
+    assert found.source("proxy y fault", "delay").endswith("chaos.toml line 39 [[proxy.fault]]")
 
 
 def test_what_a_file_says_is_what_comes_back_as_json(tmp_path):

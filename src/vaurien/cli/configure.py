@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 import click
 
@@ -21,15 +23,21 @@ NOTHING = (Policy(), Policy(Mix.parse("100:dummy")))
 
 
 def configure(
-    arguments: Sequence[str], variables: Mapping[str, str], more: Sequence[flags.Flag] = ()
+    arguments: Sequence[str],
+    variables: Mapping[str, str],
+    more: Sequence[flags.Flag] = (),
+    *,
+    file: str | None = None,
 ) -> tuple[Configuration, Mapping[Key, Given]]:
     """The configuration that *arguments* ask for, checked as a whole, and what they say, flags of *more* included.
+
+    *file* is a configuration file that was given by itself, in the place of ``--config``.
 
     Raises a `VaurienError` or a `click.UsageError` for the first thing that is wrong.
     """
     known = [*flags.own(), *more]
     own = flags.parse(arguments, known, others=True)
-    found = config.collect(own, variables, own.get(("command", "config")))
+    found = config.collect(own, variables, Given(file, "") if file is not None else own.get(("command", "config")))
     given = _parse(arguments, found, known)
     configuration = found.configuration(given)
     if configuration.schedule.steps or any(proxy.policy not in NOTHING for proxy in configuration.proxies):
@@ -51,4 +59,10 @@ def _parse(arguments: Sequence[str], found: Sources, known: Sequence[flags.Flag]
 
 def say(message: str) -> None:
     """*message* as one line on standard error, whatever a plugin's own error has in it."""
-    print("vaurien:", " ".join(message.split()), file=sys.stderr)
+    program = click.style("vaurien:", fg="yellow" if message.startswith("warning") else None, bold=True)
+    print(program if coloured(sys.stderr) else "vaurien:", " ".join(message.split()), file=sys.stderr)
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether *stream* is a terminal, and its user wants colour (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,12 @@ from vaurien.config.catalogue import Catalogue, Entry
 from vaurien.config.layers import flag
 from vaurien.errors import UnknownName, VaurienError
 from vaurien.options import Declaration, describe
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+
+_SHORT: Mapping[Key, list[str]] = {("command", "help"): ["-h"], ("command", "version"): ["-V"]}
 
 
 class Flag(click.Option):
@@ -27,9 +34,15 @@ class Flag(click.Option):
         spelling = flag(*key)
         if declaration.kind is bool and key[0] != "command":
             spelling = f"{spelling}/--no-{spelling.removeprefix('--')}"
-        short = ["-h"] if key == ("command", "help") else []
+        short = _SHORT.get(key, [])
         name = "flag" + re.sub(r"\W", "_", flag(*key))  # click wants a Python name for each parameter
         super().__init__([name, spelling, *short], default=None, is_flag=declaration.kind is bool, multiple=repeated)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What may follow the flag, see `vaurien.cli.completion`."""
+        from vaurien.cli import completion
+
+        return completion.values(self.key, self.declaration, incomplete)
 
     def given(self, value: object) -> Given:
         """What was typed, and as which flag."""
@@ -55,6 +68,11 @@ def of_plugins(catalogue: Catalogue, arguments: Iterable[str]) -> list[Flag]:
     typed = [_plain(argument.partition("=")[0]).replace("--no-", "--", 1) for argument in arguments]
     about = [section for section in catalogue.sections() if any(word.startswith(flag(section, "")) for word in typed)]
     return list(_made((section, catalogue.find(section)) for section in about))
+
+
+def of_all_plugins(catalogue: Catalogue) -> list[Flag]:
+    """The flags of all plugins, for a shell that completes them; all of them are imported."""
+    return list(_made(catalogue.usable()))
 
 
 def _made(entries: Iterable[tuple[str, Entry]]) -> Iterator[Flag]:

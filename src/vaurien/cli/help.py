@@ -1,21 +1,34 @@
-"""The text of ``vaurien --help``, made from the declarations."""
+"""The pages of ``vaurien --help``, made from the declarations."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import click
+import msgspec
 
+from vaurien.cli.configure import coloured
 from vaurien.config import declared
 from vaurien.config.catalogue import Catalogue, Entry
 from vaurien.config.layers import flag
+from vaurien.errors import UnknownName
 from vaurien.options import Declaration, describe
 
 _ABOUT = """Stand between an application and its backend, pass their bytes on, and break things on purpose."""
 
 EXAMPLES = (
     ("A fifth of the requests waits a second:", "vaurien --backend localhost:8080 --behavior 20:delay"),
+    (
+        "Answers 100 ms late, for a third of the connections:",
+        "vaurien --fault 'latency latency=100 jitter=20 stream=downstream probability=0.3'",
+    ),
+    ("A phone's network:", "vaurien --backend localhost:8080 --preset 3g"),
+    ("What would run, and why:", "vaurien --config chaos.ini --show-config"),
+)
+
+MORE_EXAMPLES = (
     (
         "Errors and delays for a mail server:",
         "vaurien --proxy :6565 --backend mail:465 --protocol smtp --behavior 5:error,10:delay",
@@ -24,24 +37,36 @@ EXAMPLES = (
         "Every MySQL call a second slower:",
         "vaurien --proxy :3307 --backend :3306 --stay-connected --behavior 100:delay --behavior-delay-sleep 1",
     ),
-    (
-        "Answers 100 ms late, for a third of the connections:",
-        "vaurien --fault 'latency latency=100 jitter=20 stream=downstream probability=0.3'",
-    ),
-    ("A phone's network:", "vaurien --backend localhost:8080 --preset 3g"),
     ("A fault of your own:", "vaurien --behavior 20:package.module.Class --handler-NAME-OPTION VALUE"),
-    ("What would run, and why:", "vaurien --config chaos.ini --show-config"),
 )
+"""On the page with everything."""
 
 COMMANDS = (
-    "run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]",
-    "replay TRACE [OPTIONS]",
-    "serve [FLAGS]",
+    ("run SCENARIO.toml [OPTIONS] -- COMMAND", "play faults while a command runs"),
+    ("replay TRACE [OPTIONS]", "repeat the faults of an earlier run"),
+    ("serve [FLAGS]", "many proxies, steered over HTTP"),
+    ("check FILE [OPTIONS]", "what a start would refuse, ports included"),
+    ("schema", "the JSON Schema of TOML files, for editors"),
+    ("completion bash|zsh|fish", "completion for a shell"),
 )
 """What else `vaurien` does, each with ``--help`` of its own."""
 
 _SOURCES = """Each option can be given in a file (--config), in the environment (--proxy is VAURIEN_PROXY,
 --behavior-delay-sleep is VAURIEN_BEHAVIOR_DELAY_SLEEP) and as a flag; the last of these wins."""
+
+_FIRST = {"vaurien": (declared.Traffic, declared.Faults), "command": (declared.Command,)}
+"""The groups of options on the first page."""
+
+_GROUPS: Mapping[str, type[msgspec.Struct]] = {
+    "connections": declared.Connections,
+    "process": declared.Process,
+    "http": declared.Http,
+    "statsd": declared.Statsd,
+}
+"""The groups of options with a page of their own."""
+
+TOPICS = ("connections", "process", "http", "statsd", "behaviors", "protocols", "behavior NAME", "protocol NAME", "all")
+"""What may stand behind ``--help``."""
 
 _METAVARS = {
     "proxy": "ADDRESS",
@@ -56,29 +81,89 @@ _KINDS: Mapping[type, str] = {int: "NUMBER", float: "NUMBER", list: "LIST"}
 _COLUMN = 32  # a longer flag has its explanation below it
 
 
-def text(catalogue: Catalogue) -> str:
-    """Usage, examples, and each option of ``vaurien`` and of the plugins that *catalogue* knows."""
+def text(catalogue: Catalogue, topic: Sequence[str] = ()) -> str:
+    """The page about *topic*: what most people need without one, everything with ``all``.
+
+    *catalogue* has the plugins. Raises `UnknownName` for a topic that there is not.
+    """
     page = click.HelpFormatter(width=min(shutil.get_terminal_size().columns, 100) - 2)
-    page.write_usage("vaurien", "[OPTIONS]")
-    for command in COMMANDS:
-        page.write_usage("vaurien", command, prefix="   or: ")
-    page.write_paragraph()
-    page.write_text(_ABOUT)
-    with page.section("Examples"):
-        for about, command in EXAMPLES:
-            page.write(f"  {about}\n    $ {command}\n")
-    page.write_paragraph()
-    page.write_text(_SOURCES)
-    for group in (*declared.GROUPS, declared.Group("command", declared.Command)):
-        _write(page, _sentence(group.struct), group.section, describe(group.struct))
-    for section, entry in _listed(catalogue):
-        kind, _, name = section.partition(":")
-        title = ": ".join(filter(None, [f"{kind} {name}".capitalize(), _sentence(entry.plugin.target)]))
-        _write(page, title, section, entry.declarations.values())
+    match [word.lower() for word in topic]:
+        case []:
+            _first(page, catalogue)
+        case ["all"]:
+            _everything(page, catalogue)
+        case [group] if group in _GROUPS:
+            _group(page, declared.Group("statsd" if group == "statsd" else "vaurien", _GROUPS[group]))
+        case ["behaviors" | "protocols" | "handlers" as plural]:
+            _names(page, catalogue, plural.removesuffix("s"))
+        case ["behavior" | "protocol" | "handler" as kind, name]:
+            _plugin(page, f"{kind}:{name}", catalogue.find(f"{kind}:{name}"))
+        case words:
+            raise UnknownName("topic of --help", " ".join(words), TOPICS)
     return page.getvalue()
 
 
-def _listed(catalogue: Catalogue) -> Iterator[tuple[str, Entry]]:
+def _usage(page: click.HelpFormatter) -> None:
+    page.write_usage("vaurien", "[OPTIONS]")
+    for command, about in COMMANDS:
+        page.write(f"   or: vaurien {command:<40} {about}\n")
+    page.write_paragraph()
+    page.write_text(_ABOUT)
+
+
+def _examples(page: click.HelpFormatter, examples: Iterable[tuple[str, str]]) -> None:
+    with page.section("Examples"):
+        for about, command in examples:
+            page.write(f"  {about}\n    $ {command}\n")
+
+
+def _first(page: click.HelpFormatter, catalogue: Catalogue) -> None:
+    _usage(page)
+    _examples(page, EXAMPLES)
+    for section, structs in _FIRST.items():
+        for struct in structs:
+            _group(page, declared.Group(section, struct))
+    brought = list(catalogue.brought())
+    for section, entry in listed(catalogue) if brought else ():
+        if entry in brought:
+            _plugin(page, section, entry)
+    page.write_paragraph()
+    page.write_text(f"More: vaurien --help TOPIC, with {', '.join(TOPICS[:-1])} or {TOPICS[-1]}.")
+
+
+def _everything(page: click.HelpFormatter, catalogue: Catalogue) -> None:
+    _usage(page)
+    _examples(page, (*EXAMPLES, *MORE_EXAMPLES))
+    page.write_paragraph()
+    page.write_text(_SOURCES)
+    for group in (*declared.GROUPS, declared.Group("command", declared.Command)):
+        _group(page, group)
+    for section, entry in listed(catalogue):
+        _plugin(page, section, entry)
+
+
+def _group(page: click.HelpFormatter, group: declared.Group) -> None:
+    _write(page, _sentence(group.struct), group.section, describe(group.struct))
+
+
+def _names(page: click.HelpFormatter, catalogue: Catalogue, kind: str) -> None:
+    page.write_text(f"Each {kind}; vaurien --help {kind} NAME has its options:")
+    rows = [
+        (section.partition(":")[2], _sentence(entry.plugin.target).split(": ")[0])
+        for section, entry in listed(catalogue)
+        if entry.plugin.kind == kind
+    ]
+    with page.indentation():
+        page.write_dl(rows or [("none", "")])
+
+
+def _plugin(page: click.HelpFormatter, section: str, entry: Entry) -> None:
+    kind, _, name = section.partition(":")
+    title = ": ".join(filter(None, [f"{kind} {name}".capitalize(), _sentence(entry.plugin.target)]))
+    _write(page, title, section, entry.declarations.values())
+
+
+def listed(catalogue: Catalogue) -> Iterator[tuple[str, Entry]]:
     """Each plugin once, under its own kind."""
     usable = list(catalogue.usable())
     for kind in ("behavior", "handler", "protocol"):
@@ -90,14 +175,15 @@ def _listed(catalogue: Catalogue) -> Iterator[tuple[str, Entry]]:
 
 def _write(page: click.HelpFormatter, title: str, section: str, options: Iterable[Declaration]) -> None:
     page.write_paragraph()
-    page.write_text(title)
+    page.write_text(click.style(title, bold=True) if coloured(sys.stdout) else title)
     with page.indentation():
-        rows = [(_spelling(section, option), _explanation(section, option)) for option in options]
+        rows = [(spelling(section, option), explanation(section, option)) for option in options]
         if rows:
             page.write_dl(rows, col_max=_COLUMN)
 
 
-def _spelling(section: str, option: Declaration) -> str:
+def spelling(section: str, option: Declaration) -> str:
+    """The flag of *option*, and what may follow it."""
     spelling = flag(section, option.name)
     if option.kind is not bool:
         return f"{spelling} {_metavar(option)}"
@@ -110,7 +196,8 @@ def _metavar(option: Declaration) -> str:
     return option.unit.upper() or _METAVARS.get(option.name) or _KINDS.get(option.kind, "TEXT")
 
 
-def _explanation(section: str, option: Declaration) -> str:
+def explanation(section: str, option: Declaration) -> str:
+    """What *option* means, and its default."""
     default = option.default
     if section == "command" or default in (None, "", ()):
         return option.help

@@ -6,6 +6,7 @@ With a command as its first word it does something else: ``vaurien run``, ``vaur
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ import click
 
 from vaurien import __version__, config
 from vaurien.cli import flags
-from vaurien.cli.configure import BAD_INPUT, OK, configure, say
+from vaurien.cli.configure import BAD_INPUT, HELP, OK, configure, say
 from vaurien.config import Configuration, Given, Key
 from vaurien.config.assemble import DRAWN
 from vaurien.errors import VaurienError
@@ -26,6 +27,9 @@ COMMANDS: Mapping[str, str] = {
     "run": "vaurien.cli.scenario",
     "replay": "vaurien.cli.replay",
     "serve": "vaurien.cli.serve.daemon",
+    "check": "vaurien.cli.check_file",
+    "schema": "vaurien.cli.schema",
+    "completion": "vaurien.cli.completion",
 }
 """First words, and the module whose function ``main`` takes what follows, and the environment; returns the status."""
 
@@ -37,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        if "_VAURIEN_COMPLETE" in os.environ:
+            from vaurien.cli import completion
+
+            return completion.complete(os.environ["_VAURIEN_COMPLETE"])
         if given and given[0] in COMMANDS:
             status: int = importlib.import_module(COMMANDS[given[0]]).main(given[1:], os.environ)
         else:
@@ -63,7 +71,8 @@ def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     if ("command", "help") in own:
         from vaurien.cli import help
 
-        print(help.text(config.collect(own, variables, own.get(("command", "config"))).catalogue), end="")
+        found = config.collect(own, variables, own.get(("command", "config")))
+        print(help.text(found.catalogue, _topic(arguments)), end="")
         return OK
     configuration, given = configure(arguments, variables)
     if ("command", "show_config") in given:
@@ -75,6 +84,12 @@ def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         )
 
     return _serve(configuration, given, again)
+
+
+def _topic(arguments: Sequence[str]) -> Sequence[str]:
+    """The words behind ``--help``."""
+    place = next(place for place, word in enumerate(arguments) if word in HELP)
+    return list(itertools.takewhile(lambda word: not word.startswith("-"), arguments[place + 1 :]))
 
 
 def _seeded(given: Mapping[Key, Given], configuration: Configuration) -> Mapping[Key, Given]:

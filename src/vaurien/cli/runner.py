@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from vaurien import __version__
 from vaurien.cli import descriptors, hubs
+from vaurien.cli.configure import say
 from vaurien.cli.observers import observers
 from vaurien.cli.serve.reloading import at_hangup
 from vaurien.cli.serve.report import TextReport
 from vaurien.cli.serve.state import StateFile
-from vaurien.config import Configuration
+from vaurien.config import Configuration, fault
 from vaurien.engine.loop import gc_tuning as collector
 from vaurien.engine.loop import hook_task
 from vaurien.engine.loop.clock import Clock
@@ -103,12 +104,21 @@ async def _serve(
                 playback.begin(configuration)
                 with at_hangup(TextReport("vaurien"), _reload(hub, playback, again)):
                     await stop.wait()
+                await _say_goodbye(hub, configuration.connections.grace)
         finally:
             if control:
                 await control.stop()
             if state:
                 await state.close()
             await hub.stop(configuration.connections.grace)
+
+
+async def _say_goodbye(hub: Hub, grace: float) -> None:
+    """Say what the end waits for, if it waits."""
+    figures = [await proxy.figures() for proxy in hub.proxies.values()]
+    if (count := sum(one.open for one in figures)) and grace > 0:
+        connections = f"{count} open connection{'s' if count > 1 else ''}"
+        say(f"waiting up to {grace:g} s for {connections} to end; Ctrl-C or SIGTERM again ends at once")
 
 
 async def _start(hub: Hub, configuration: Configuration, state: StateFile | None) -> None:
@@ -213,7 +223,7 @@ def _end_now() -> None:
 def _greeting(proxy: ManagedProxy) -> str:
     config = proxy.config
     mix = f"behavior {config.policy.mix}" if config.policy.mix.shares else "no behavior"
-    faults = "".join(f", fault {fault.name}" for fault in config.policy.faults)
+    faults = "".join(f", fault {fault.text(one, units=True)}" for one in config.policy.faults)
     where = str(proxy.address) if proxy.enabled else f"{proxy.address} (disabled)"
     about = f"({config.protocol}), {mix}{faults}, seed {config.seed}"
     return f"vaurien {__version__}: {where} -> {config.backend} {about}"

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     if not command:
         raise VaurienError("run: expected -- and a command behind it, such as: vaurien run chaos.toml -- pytest")
     [report] = [flags.Flag(("command", option.name), option, repeated=True) for option in describe(declared.Run)]
-    configuration, given = configure(["--config", ours[0], *ours[1:]], variables, [report])
+    configuration, given = configure(ours[1:], variables, [report], file=ours[0])
     return _run(configuration, command, variables, given)
 
 

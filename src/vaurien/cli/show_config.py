@@ -13,7 +13,9 @@ from vaurien.config import Setting
 
 def table(settings: Iterable[Setting]) -> str:
     """The *settings* for people, a section at a time."""
-    rows = [(setting.section, setting.name, _shown(setting.value), setting.source) for setting in settings]
+    rows = [
+        (setting.section, setting.name, _shown(setting.value, setting.unit), setting.source) for setting in settings
+    ]
     widths = [max(len(row[column]) for row in rows) for column in (1, 2)]
     lines = []
     for section, members in itertools.groupby(rows, lambda row: row[0]):
@@ -26,16 +28,16 @@ def json(settings: Iterable[Setting]) -> str:
     """The *settings* for programs: ``{section: {option: {"value": …, "source": …}}}``."""
     sections: dict[str, dict[str, Any]] = {}
     for setting in settings:
-        value = {"value": setting.value, "source": setting.source}
+        value = {"value": setting.value, "source": setting.source} | ({"unit": setting.unit} if setting.unit else {})
         sections.setdefault(setting.section, {})[setting.name] = value
     return msgspec.json.format(msgspec.json.encode(sections, enc_hook=str), indent=2).decode()
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, unit: str) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
+    if isinstance(value, int | float):
+        return f"{value:.12g} {unit}".rstrip()
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

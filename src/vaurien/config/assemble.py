@@ -32,6 +32,8 @@ class Setting(msgspec.Struct, frozen=True):
     name: str
     value: Any
     source: str
+    unit: str = ""
+    """What a number counts, such as ``seconds``."""
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -83,6 +85,7 @@ def assemble(
     faults = policy.with_sections(policy.read(layer, schedule), catalogue, selection.options)
     tables = [_of_table(catalogue, one, faults, layer) for one in proxy_tables]
     proxies = tuple(config for config, _ in tables) or (_proxy(own.traffic, own.connections, selection, faults, layer),)
+    _check_listens(proxies, proxy_tables)
     check_schedule(faults.schedule, {config.name: config.policy.faults for config in proxies})
     warnings += tuple(_counting(proxies, faults.schedule))
     return Configuration(
@@ -102,6 +105,17 @@ def assemble(
         schedule=faults.schedule,
         warnings=(*warnings, *_without_effect(selection, own.process, layer)),
     )
+
+
+def _check_listens(proxies: Sequence[ProxyConfig], tables: Sequence[ProxyTable]) -> None:
+    """Raise `OptionError` for a proxy that listens where an earlier one does."""
+    names: dict[Address, str] = {}
+    for config, table in zip(proxies, tables, strict=False):
+        first = names.setdefault(config.listen, config.name)
+        if first != config.name and (config.listen.port or config.listen.path):
+            source = table.layer["vaurien", "proxy"].source if ("vaurien", "proxy") in table.layer else None
+            wanted = f"an address of its own; proxy {first!r} listens there"
+            raise OptionError(f"proxy {config.name!r} listen", str(config.listen), wanted, source)
 
 
 class _OwnOptions(msgspec.Struct, frozen=True):
@@ -227,14 +241,16 @@ def _backend(traffic: declared.Traffic, layer: Layer) -> Address:
 
 def _own_settings(groups: list[tuple[str, Any]], layer: Layer) -> Iterator[Setting]:
     for section, group in groups:
-        for name in group.__struct_fields__:
-            given = layer.get((section, name))
-            yield Setting(section, name, getattr(group, name), given.source if given else DEFAULT)
+        struct: type[msgspec.Struct] = type(group)
+        for option in options.describe(struct):
+            given = layer.get((section, option.name))
+            source = given.source if given else DEFAULT
+            yield Setting(section, option.name, getattr(group, option.name), source, option.unit)
 
 
 def _fault_settings(section: str, given: Iterable[tuple[Fault, str]]) -> Iterator[Setting]:
     for one, source in given:
-        yield Setting(section, one.name, fault.text(one), source)
+        yield Setting(section, one.name, fault.text(one, units=True), source)
 
 
 def _schedule_settings(faults: policy.Faults) -> Iterator[Setting]:
@@ -250,6 +266,7 @@ def _schedule_settings(faults: policy.Faults) -> Iterator[Setting]:
 def _plugin_settings(selection: Selection, layer: Layer) -> Iterator[Setting]:
     for section, entry in selection.entries.items():
         defaults = {name: declaration.default for name, declaration in entry.declarations.items()}
+        units = {name: declaration.unit for name, declaration in entry.declarations.items()}
         for name, value in {**defaults, **selection.options[section]}.items():
             given = layer.get((section, name))
-            yield Setting(section, name, value, given.source if given else DEFAULT)
+            yield Setting(section, name, value, given.source if given else DEFAULT, units.get(name, ""))

@@ -108,6 +108,10 @@ class Catalogue:
             with contextlib.suppress(VaurienError):
                 yield section, self.find(section)
 
+    def brought(self) -> Iterator[Entry]:
+        """The plugins that were named by their path."""
+        return iter(self._brought)
+
     def sections(self) -> list[str]:
         """Every section that `find` knows, without importing what they are about."""
         known = {f"{word}:{name}" for word in PLUGIN_WORDS for kind in _KINDS[word] for name in plugins.names(kind)}

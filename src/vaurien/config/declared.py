@@ -135,7 +135,7 @@ class Command(msgspec.Struct, frozen=True):
     )
     show_config: Annotated[bool, Option("Print every option, its value and where it came from, and exit")] = False
     json: Annotated[bool, Option("With --show-config: print it as JSON")] = False
-    version: Annotated[bool, Option("Print the version and exit")] = False
+    version: Annotated[bool, Option("Print the version and exit; -V too")] = False
     help: Annotated[bool, Option("Print this and exit")] = False
 
 

@@ -36,6 +36,13 @@ _OF_WINDOW: Mapping[str, Declaration] = {
 FIELDS = (*_OF_FAULT, *_OF_WINDOW)
 """What every fault can be told, besides `match` and the options of its behavior."""
 
+
+def declarations_of_faults() -> tuple[Declaration, ...]:
+    """What every fault can be told, by its spelling in a table; those of its window too."""
+    window = (msgspec.structs.replace(one, name=name) for name, one in _OF_WINDOW.items())
+    return (*_OF_FAULT.values(), *window)
+
+
 _MATCH, _OPTIONS = "match.", "options."
 
 
@@ -62,9 +69,23 @@ def read(table: Mapping[str, object], source: Callable[[str], str | None]) -> Fa
     return _Reader(behavior, source).fault(dict(_flat(rest)))
 
 
-def text(fault: Fault) -> str:
-    """*fault* as `parse` takes it: what is not given is as it would be anyway."""
-    return " ".join([fault.behavior, *(f"{name}={shlex.quote(_shown(value))}" for name, value in _given(fault))])
+def text(fault: Fault, *, units: bool = False) -> str:
+    """*fault* as `parse` takes it: what is not given is as it would be anyway. With *units*, numbers have theirs."""
+    suffixes = _suffixes(fault.behavior) if units else {}
+    words = [fault.behavior]
+    for name, value in _given(fault):
+        suffix = suffixes.get(name, "") if isinstance(value, int | float) and not isinstance(value, bool) else ""
+        words.append(f"{name}={shlex.quote(_shown(value) + suffix)}")
+    return " ".join(words)
+
+
+def _suffixes(behavior: str) -> dict[str, str]:
+    """The suffix of the unit in which each number of a fault of *behavior* is read."""
+    declarations = (*plugins.find(behavior, "behavior", "handler").declarations, *declarations_of_faults())
+    return {one.name: _SUFFIX[one.unit] for one in declarations if one.unit}
+
+
+_SUFFIX = {"seconds": "s", "milliseconds": "ms", "microseconds": "us", "bytes": "B"}
 
 
 def _words(text: str, source: str | None) -> list[str]:

@@ -62,7 +62,7 @@ def _proxy_table(section: Section) -> ProxyTable:
     values = dict(section.values)
     faults = values.pop("fault", None)
     enabled = values.pop("enabled", None)
-    known = _known()
+    known = table_keys()
     layer: dict[Key, Given] = {}
     for key, given in values.items():
         option = key.replace("-", "_")
@@ -77,7 +77,7 @@ def _proxy_table(section: Section) -> ProxyTable:
     return ProxyTable(layer, tuple(listed), converted(declaration, enabled, "[[proxy]]") if enabled else True)
 
 
-def _known() -> dict[str, str]:
+def table_keys() -> dict[str, str]:
     """The keys of ``[[proxy]]``, and what they are called in ``[vaurien]``."""
     names = {*Traffic.__struct_fields__, *Connections.__struct_fields__} - {*_SPELLINGS.values(), *_SHARED}
     return {**{name: name for name in names}, **_SPELLINGS}
