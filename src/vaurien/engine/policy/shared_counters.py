@@ -1,7 +1,8 @@
 """Numbers that several processes change, one at a time: what is counted over all connections of a proxy.
 
 They are in a file without a name, which all of the processes have open. A change reads, computes and writes while it
-has the file's lock (fcntl(2), F_SETLK), a few microseconds; the system takes the lock from a process that dies.
+has the file's lock (fcntl(2), F_SETLK), a few microseconds; the system takes the lock from a process that dies. That
+lock belongs to a process, so a second one excludes its threads: the loop's, and those of legacy plugins.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import os
 import struct
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -26,6 +28,8 @@ _ROW = struct.Struct("3d")
 _DIGEST = 16
 _MANY = 1024
 """Records that are read at once."""
+
+_one_thread = threading.Lock()
 
 
 class SharedCounters:
@@ -44,17 +48,18 @@ class SharedCounters:
         import fcntl  # not on every platform, and where it is not there are no several processes
 
         digest = hashlib.blake2b(key.encode(), digest_size=_DIGEST).digest()
-        fcntl.lockf(self._file, fcntl.LOCK_EX)
-        try:
-            place = self._place(digest)
-            old = first if place is None else _ROW.unpack(os.pread(self._file, _ROW.size, place + _DIGEST))
-            row = change(old)
-            if place is None:
-                self._places[digest], place = self._known, self._known
-                self._known += _RECORD.size
-            os.pwrite(self._file, _RECORD.pack(digest, *row), place)
-        finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN)
+        with _one_thread:
+            fcntl.lockf(self._file, fcntl.LOCK_EX)
+            try:
+                place = self._place(digest)
+                old = first if place is None else _ROW.unpack(os.pread(self._file, _ROW.size, place + _DIGEST))
+                row = change(old)
+                if place is None:
+                    self._places[digest], place = self._known, self._known
+                    self._known += _RECORD.size
+                os.pwrite(self._file, _RECORD.pack(digest, *row), place)
+            finally:
+                fcntl.lockf(self._file, fcntl.LOCK_UN)
         return row
 
     def _place(self, digest: bytes) -> int | None:

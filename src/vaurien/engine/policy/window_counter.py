@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from vaurien.engine.policy.shared_counters import CounterRow
@@ -9,18 +10,23 @@ from vaurien.model import Window
 
 
 class WindowCounter:
-    """Counts the occasions of one fault; what an occasion is, a connection, an exchange or a chunk, its scope says."""
+    """Counts the occasions of one fault; what an occasion is, a connection, an exchange or a chunk, its scope says.
 
-    __slots__ = ("_began", "_hits", "_seen", "window")
+    `throw` is called in the loop's thread and in those of legacy plugins.
+    """
+
+    __slots__ = ("_began", "_hits", "_lock", "_seen", "window")
 
     def __init__(self, window: Window, now: float) -> None:
         self.window, self._began = window, now
         self._seen = self._hits = 0.0
+        self._lock = threading.Lock()
 
     def throw(self, now: float, dice: Callable[[], bool]) -> bool:
         """One more occasion, at the time *now*: whether it is inside the window, and then the *dice* are for it."""
-        hit = self._take(now) and dice()
-        self._hits += hit
+        with self._lock:
+            hit = self._take(now) and dice()
+            self._hits += hit
         return hit
 
     def _take(self, now: float) -> bool:
