@@ -71,6 +71,18 @@ class Stream(enum.StrEnum):
         return self is Stream.BOTH or (self is Stream.UPSTREAM) == to_backend
 
 
+class Direction(enum.IntEnum):
+    """The way that bytes go through a connection. Its truth says whether that is to the backend."""
+
+    TO_CLIENT = 0
+    TO_BACKEND = 1
+
+    @property
+    def back(self) -> Direction:
+        """The other direction."""
+        return Direction(1 - self)
+
+
 class Scope(enum.StrEnum):
     """For what the dice of a fault's probability are thrown once."""
 

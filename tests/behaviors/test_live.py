@@ -193,7 +193,7 @@ def _possessions(proxy: Running) -> tuple[int, int, int, int]:
         tasks = len(asyncio.all_tasks(proxy.loop))
         timers = sum(timer.callback is not None for _, _, timer in service.clock._heap)
         links = [link for one in service.connections.values() for link in one._links]
-        return tasks, timers, sum(len(link.stages) for link in links), len(os.listdir("/proc/self/fd"))
+        return tasks, timers, sum(link.filters is not None for link in links), len(os.listdir("/proc/self/fd"))
 
     return proxy.call(look)
 

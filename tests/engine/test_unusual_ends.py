@@ -117,7 +117,7 @@ def test_a_connection_that_is_closed_ends_although_its_client_is_gone() -> None:
 
 
 def _queued(proxy) -> int:
-    return sum(len(link._inbox or ()) for one in _connections(proxy) for link in one._links)
+    return sum(link.hook_queue.queued for one in _connections(proxy) for link in one._links)
 
 
 def test_answers_of_our_own_are_bounded_while_a_hook_waits() -> None:

@@ -88,7 +88,7 @@ class Proxy:
     @property
     def connections(self) -> list[ConnectionInfo]:
         """The open connections, oldest first."""
-        return [ConnectionInfo.of(one) for one in self._open]
+        return [one.info for one in self._open]
 
     @property
     def accepted(self) -> int:

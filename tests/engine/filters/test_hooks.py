@@ -85,7 +85,7 @@ def _wait_until_over(proxy: Running) -> None:
     service = proxy.proxy._service
     assert service is not None
     give_up = time.monotonic() + PATIENCE
-    while not proxy.call(lambda: all(one.over for one in service.connections.values())):
+    while not proxy.call(lambda: all(one.ending for one in service.connections.values())):
         assert time.monotonic() < give_up, "the connection goes on"
 
 

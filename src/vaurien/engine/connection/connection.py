@@ -16,19 +16,20 @@ from vaurien.engine.connection.proxy_state import ProxyState
 from vaurien.engine.connection.waiting_for_backend import WaitingForBackend
 from vaurien.engine.filters import filter_chain as chain
 from vaurien.engine.filters.bound_fault import BoundFault, sync
-from vaurien.engine.filters.filter import Receiver
+from vaurien.engine.filters.filter import Filter
 from vaurien.engine.loop.background_hooks import Background
 from vaurien.engine.loop.hook_task import HookRunner
 from vaurien.engine.net import closing as ending
 from vaurien.engine.net import dial
 from vaurien.engine.net.dial import Dial
 from vaurien.engine.net.listener import peer_name
+from vaurien.engine.net.reset_watch import ResetWatcher
 from vaurien.engine.policy.compiled_policy import CompiledPolicy
 from vaurien.engine.relay.link import Link
-from vaurien.engine.relay.traffic import Meter
+from vaurien.engine.relay.traffic import ConnectionInfo, Meter
 from vaurien.errors import DialError
 from vaurien.events import Accepted, Closed
-from vaurien.model import Address
+from vaurien.model import Address, Direction
 
 
 class Connection:
@@ -45,6 +46,7 @@ class Connection:
         "_links",
         "_mirrored",
         "_peer",
+        "_rebuilding",
         "_reset_by",
         "actives",
         "backend",
@@ -53,13 +55,13 @@ class Connection:
         "client",
         "clock",
         "crossing",
+        "ending",
         "hook_runner",
         "loop",
         "meter",
         "number",
-        "over",
+        "reconfigure_pending",
         "service",
-        "unsettled",
     )
 
     def __init__(self, service: ProxyState, client: socket.socket, peer: Any) -> None:
@@ -70,11 +72,12 @@ class Connection:
         self._journal: ConnectionEvents | None = None
         self.backend: socket.socket | None = None
         self.actives: dict[str, BoundFault] = {}
-        self.over = False
+        self.ending = False
         """It is ending: no hook acts any more, nothing new is sent."""
-        self.unsettled = False
-        """Something waits for the links to be idle: `settle` is to be called."""
+        self.reconfigure_pending = False
+        """Something waits for the links to be idle: `reconfigure` is to be called."""
         self.backend_address = service.backend
+        self._rebuilding = False  # the filters
         self._links: tuple[Link, ...] = ()  # to the client, to the backend: indexed by `to_backend`
         self._chains: chain.FilterChain | None = None
         self.crossing: LaneSwitch | None = None
@@ -109,12 +112,12 @@ class Connection:
 
     async def _greet(self) -> None:
         for active in list(self.actives.values()):
-            if active.drawn and "on_connect" in active.entry.hooks and not self.over:
+            if active.drawn and "on_connect" in active.entry.hooks and not self.ending:
                 try:
                     await active.behavior.on_connect(active)
                 except BaseException as error:  # the plugin's own code may raise anything
                     active.raised(error)  # interrupted: go on as if the fault had not been there
-        if not self.over:
+        if not self.ending:
             self._call()
 
     def redirect(self, backend: Address) -> None:
@@ -149,12 +152,15 @@ class Connection:
         else:
             self._link_again(backend)
         for active in tuple(self.actives.values()):
-            if not self.over:  # another one's beginning may be its end
+            if not self.ending:  # another one's beginning may be its end
                 active.begin()
 
     def _link(self, backend: socket.socket) -> None:
         """Go on in the loop."""
-        links = (Link(self, backend, self.client, False), Link(self, self.client, backend, True))
+        links = (
+            Link(self, backend, self.client, Direction.TO_CLIENT),
+            Link(self, self.client, backend, Direction.TO_BACKEND),
+        )
         self._links = self.meter.links = links
         self._build()
 
@@ -167,11 +173,11 @@ class Connection:
             self._link(backend)
             return
         before, up = self._links
-        down = Link(self, backend, self.client, False)
+        down = Link(self, backend, self.client, Direction.TO_CLIENT)
         down.moved, down.withheld = before.moved, before.withheld
         self.meter.links = self._links = (down, up)
         self._build()
-        up.meet(backend)
+        up.attach_destination(backend)
 
     def _build(self) -> None:
         """Put what the plan asks for between the sockets; as long as that is nothing, bytes pass by themselves."""
@@ -180,7 +186,13 @@ class Connection:
                 link.update()
             return
         self._chains = self._chains or chain.FilterChain(self)
-        self._chains.build()
+        self._rebuilding = True
+        try:
+            self._chains.build()
+        finally:
+            self._rebuilding = False
+        if self._links:
+            self.reconfigure()
 
     # The plan.
 
@@ -191,7 +203,7 @@ class Connection:
 
     def adopt(self) -> None:
         """The proxy has another plan: from the next byte on it is this connection's too."""
-        if self.over:
+        if self.ending:
             if self._chains is not None:
                 self._chains.release()
             return
@@ -199,34 +211,39 @@ class Connection:
         halted = any(active.halts for active in self.actives.values())
         if self.crossing is not None and (halted or not self.service.blocking):
             self.crossing.withdraw()
-        if self._links and not self.over:
+        if self._links and not self.ending:
             self._build()
 
     @property
-    def claimed(self) -> bool:
-        """Whether the blocking lane is to have the sockets, once nothing is under way."""
+    def decides_lane(self) -> bool:
+        """A legacy plugin is in play."""
+        return self.service.blocking
+
+    @property
+    def thread_wanted(self) -> bool:
+        """The blocking lane is to have the sockets, once nothing is under way."""
         return self.crossing is not None and self.crossing.wants_thread
 
-    def claims(self, to_backend: bool) -> bool:
+    def wants_thread(self, direction: Direction) -> bool:
         """Draw for what can be read in a direction; whether that takes the connection to the blocking lane."""
         self.crossing = self.crossing or LaneSwitch(self)
         if self._chains is not None and not self._chains.bare:
-            self.crossing.passed(to_backend)
+            self.crossing.passed(bool(direction))
             return False  # these bytes belong to a message that has begun
-        if not self.crossing.decide(to_backend, self._links[to_backend].source):
+        if not self.crossing.decide(bool(direction), self._links[direction].source):
             return False
-        self.unsettled = True
+        self.reconfigure_pending = True
         for link in self._links:
             link.update()
-        self.settle()
+        self.reconfigure()
         return True
 
-    def _cross(self, crossing: LaneSwitch) -> None:
+    def _cross(self) -> None:
         """Go on in the blocking lane."""
-        assert self.backend is not None  # noqa: S101 - links have both sockets
+        assert self.backend is not None and self.crossing is not None  # noqa: S101, PT018 - links have both sockets
         ended = frozenset(link.to_backend for link in self._links if link.ended)
         self._forget_links()
-        crossing.to_thread(self.client, self.backend, ended)
+        self.crossing.to_thread(self.client, self.backend, ended)
 
     def lane_returned(self, left: LaneResult) -> None:
         """The blocking lane has given the sockets back."""
@@ -236,7 +253,7 @@ class Connection:
         self.client, self.backend = left.client or self.client, left.backend
         if self.number not in self.service.connections:  # it was reset meanwhile
             ending.reset(*self._sockets)
-        elif self.over:
+        elif self.ending:
             self._linger()
         elif left.failure is not None:
             self._report(*left.failure)
@@ -257,25 +274,46 @@ class Connection:
         """Whether bytes of it have moved."""
         return any(self.meter.counts)
 
-    def link(self, to_backend: bool) -> Link:
+    def link(self, direction: int) -> Link:
         """The link of a direction."""
-        return self._links[to_backend]
+        return self._links[direction]
 
-    def chain(self, to_backend: bool) -> Receiver:
-        """What comes behind the dialogue in a direction: the first stage, or the socket."""
-        assert self._chains is not None  # noqa: S101 - only links ask
-        return self._chains.first(to_backend)
+    def filters(self, direction: int) -> chain.DirectionFilters:
+        """The filters of a direction."""
+        assert self._chains is not None  # noqa: S101 - only filters ask
+        return self._chains.direction(direction)
+
+    def last_filter(self, active: BoundFault, to_backend: bool) -> Filter:
+        """A place behind all faults, for one without a hook on these bytes that sends some of its own."""
+        return Filter(active, self._links[to_backend])
+
+    @property
+    def buffer(self) -> memoryview:
+        """Where bytes are read into."""
+        return self.service.view
+
+    @property
+    def edge_triggered(self) -> bool:
+        """See `ProxyState.forgets`."""
+        return self.service.forgets
+
+    @property
+    def reset_watch(self) -> ResetWatcher:
+        """Reports resets that come behind the end of a stream."""
+        return self.service.hangups
 
     # What happens on the way.
 
     def end_passed(self, link: Link) -> None:
         """A link has delivered everything up to the end of its source's stream."""
-        if self.over:
-            self.settle()
+        if self.ending:
+            self.reconfigure()
             return
         self._end = self._end or ("client closed" if link.to_backend else "backend closed")
         if self._reset_by == link.to_backend:
             self._mirror(link)
+        elif self._mirrored:
+            return  # a reset waits until what came before it is delivered
         elif self._absence is not None:
             self._finish()
         elif link.to_backend and self._chains is not None and self._pools and self._chains.quiet:
@@ -285,18 +323,18 @@ class Connection:
         elif self._links[not link.to_backend].finished:
             self._finish()  # which sends FIN too
         else:
-            ending.end_stream(link.destination)
+            link.end_destination()
 
-    def failed(self, client_side: bool, link: Link) -> None:
-        """The socket of one side failed while *link* used it: what it sent before is delivered, then a reset.
+    def source_failed(self, direction: Direction, link: Link) -> None:
+        """The source of *direction* failed while *link* used it: what it sent before is delivered, then a reset.
 
         When it failed while it was written to, the link that reads it will find what it has sent, and its end.
         """
-        self._reset_by = client_side
-        if self.over:
-            self.settle()
+        self._reset_by = bool(direction)
+        if self.ending:
+            self.reconfigure()
             return
-        carrier = self._links[client_side]
+        carrier = self._links[direction]
         if carrier is not link and (carrier.finished or carrier.closed):
             self._mirror(carrier)
 
@@ -310,32 +348,42 @@ class Connection:
             self._detach()
             return
         self._end = f"{side} reset"
-        ending.when_delivered(self.clock, carrier.destination, lambda: self.reset(self._end))
+        destination = self.client if side == "backend" else self.backend
+        assert destination is not None  # noqa: S101 - without a backend a client's reset ends it at once
+        ending.when_delivered(self.clock, destination, lambda: self.reset(self._end))
 
-    def settle(self) -> None:
-        """A link may have become idle, and something waited for that."""
+    def reconfigure(self) -> None:
+        """A link may have become idle: decide what changes next. A rebuild of the filters that runs comes here then."""
+        if self._rebuilding:
+            return
+        waiting = False
         if self._chains is not None:
-            self._chains.settle()
-        if self.crossing is not None and self.crossing.wants_thread and not self.over:
-            self.unsettled = True
+            self._rebuilding = True
+            try:
+                waiting = self._chains.reconfigure()
+            finally:
+                self._rebuilding = False
+        self.reconfigure_pending = waiting or self.ending or self.thread_wanted
+        if self.ending:
+            if (
+                self._lingering is None
+                and self._links
+                and all(link.idle and link.pending is None for link in self._links)
+            ):
+                self._linger()
+        elif self.thread_wanted:
             if self._absence is not None:
                 self._absence.call()
-                return
-            if all(link.idle and link.pending is None for link in self._links):
-                self._cross(self.crossing)
-            return
-        if not self.over or self._lingering is not None or not self._links:
-            return
-        if all(link.idle and link.pending is None for link in self._links):
-            self._linger()
+            elif all(link.drained for link in self._links):
+                self._cross()
 
     # Ending.
 
     def close(self, end: str) -> None:
         """End in order: what was sent is delivered, then FIN to both sides. *end* says why, in the log."""
-        if self.over:
+        if self.ending:
             return
-        self.over, self._end = True, end
+        self.ending, self._end = True, end
         self._hang_up()
         if self.crossing is not None and self.crossing.in_thread:
             self.crossing.stop()
@@ -346,15 +394,15 @@ class Connection:
             link.stop()
         for active in self.actives.values():
             active.wait_no_more()
-        self.unsettled = True
+        self.reconfigure_pending = True
         if self._links:
-            self.loop.call_soon(self.settle)
+            self.loop.call_soon(self.reconfigure)
         else:
             self._linger()
 
     def reset(self, end: str, side: hooks.Side | Literal["neither"] = "both") -> None:
         """End at once: RST, and to the *side* that is not meant FIN. *end* says why, in the log."""
-        self.over, self._end = True, end
+        self.ending, self._end = True, end
         self._hang_up()
         if self._lingering is not None:
             self._lingering.finish()
@@ -421,11 +469,11 @@ class Connection:
 
     def call_again(self, absence: WaitingForBackend) -> None:
         """There is something to send: dial the proxy's backend of this moment."""
-        if absence is self._absence and not self.over:
+        if absence is self._absence and not self.ending:
             self.backend_address = self.service.backend
             self._call()
 
-    def summon(self) -> None:
+    def need_backend(self) -> None:
         """A link has something for a backend that is not there."""
         if self._absence is not None:
             self._absence.call()
@@ -443,7 +491,7 @@ class Connection:
         """Everything is sent and said: close what is open and report."""
         if self.number not in self.service.connections:
             return
-        self.over = True
+        self.ending = True
         self._forget_links()
         self._hang_up()
         self.client.close()
@@ -482,6 +530,19 @@ class Connection:
         return peer_name(self._peer)
 
     @property
+    def info(self) -> ConnectionInfo:
+        """What others may know of it now."""
+        return ConnectionInfo(
+            number=self.number,
+            peer=self.peer,
+            age=self.clock.now() - self.began,
+            sent=self.meter.bytes(True).written,
+            received=self.meter.bytes(False).written,
+            waiting=self.meter.held,
+            faults=tuple(active.name for active in self.actives.values() if active.drawn),
+        )
+
+    @property
     def journal(self) -> ConnectionEvents:
         """What tells the observers; made when there is something to tell."""
         if self._journal is None:
@@ -502,7 +563,7 @@ class Connection:
 
     def _report(self, where: str, error: BaseException) -> None:
         self.journal.failed(where, describe(error))
-        if not self.over:
+        if not self.ending:
             self.reset("error")
 
     @property

@@ -23,7 +23,7 @@ class WaitingForBackend:
         self._connection, self._up = connection, up
         self._called = False
         if up is not None:
-            up.part(_refuse)
+            up.detach_destination()
         else:
             connection.loop.add_reader(connection.client.fileno(), self._speaks)
 
@@ -50,7 +50,3 @@ class WaitingForBackend:
             self._connection.close("client closed")
         else:
             self._connection.call_again(self)
-
-
-def _refuse(_: bytes | memoryview) -> int:
-    raise BlockingIOError

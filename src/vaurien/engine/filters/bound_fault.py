@@ -112,7 +112,7 @@ class BoundFault:
         return self._stage(False)
 
     def _stage(self, to_backend: bool) -> hooks.Link:
-        return self.stages.get(to_backend) or self._connection.link(to_backend).end(self)
+        return self.stages.get(to_backend) or self._connection.last_filter(self, to_backend)
 
     def now(self) -> float:
         """Seconds on the engine's clock."""
@@ -146,12 +146,12 @@ class BoundFault:
     def close(self) -> None:
         """End the connection in order."""
         self.hit()
-        self._connection.close(f"closed by {self.name}")
+        self.close_connection()
 
     def reset(self, side: hooks.Side = "both") -> None:
         """End the connection with RST."""
         self.hit()
-        self._connection.reset(f"reset by {self.name}", side)
+        self.reset_connection(side)
 
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead of the proxy's."""
@@ -159,6 +159,19 @@ class BoundFault:
         self._connection.redirect(backend)
 
     # What the engine does with it.
+
+    @property
+    def delay_line_limit(self) -> int:
+        """Bytes that a delay line of this fault may hold."""
+        return self._connection.service.config.delay_line
+
+    def close_connection(self) -> None:
+        """End the connection in order, because of this fault."""
+        self._connection.close(f"closed by {self.name}")
+
+    def reset_connection(self, side: hooks.Side = "both") -> None:
+        """End the connection with RST, because of this fault."""
+        self._connection.reset(f"reset by {self.name}", side)
 
     def hit(self, exchange: int | None = None, place: Place = NOWHERE) -> None:
         """The fault acted, in *exchange*, at *place*."""
@@ -181,7 +194,7 @@ class BoundFault:
 
         Raises `Interrupted` when the fault stops meanwhile.
         """
-        if self.stopped or self._connection.over:
+        if self.stopped or self._connection.ending:
             return
         done = self._connection.loop.create_future()
 
@@ -251,7 +264,7 @@ class BoundFault:
 
     def _is_cancelled(self) -> bool:
         task = asyncio.current_task(self._connection.loop)
-        return self._connection.over or (task is not None and task.cancelling() > 0)
+        return self._connection.ending or (task is not None and task.cancelling() > 0)
 
     def begin(self) -> None:
         """Run `on_start`: up to its first wait before anything else happens, the rest as a task of its own."""
@@ -275,7 +288,7 @@ class BoundFault:
         if self._task is not None:
             self._task.cancel()
         acted = self.drawn or self._state is not None  # drawn for an exchange or a chunk, it may hold something
-        if acted and self.stages and "on_stop" in self.entry.hooks and not self._connection.over:
+        if acted and self.stages and "on_stop" in self.entry.hooks and not self._connection.ending:
             self._connection.background.run(self._run("on_stop"), self.name, self._connection.hook_runner, at_once=True)
 
     def _refresh(self) -> None:
@@ -310,7 +323,7 @@ def sync(connection: Connection, *, begun: bool) -> None:
             if active is not None:
                 active.stop()
             active = BoundFault(entry, connection, active)
-            if begun and not connection.over:
+            if begun and not connection.ending:
                 connection.loop.call_soon(active.begin)
         connection.actives[entry.key] = active
     for active in before.values():

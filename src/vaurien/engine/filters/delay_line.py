@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 class DelayLine:
     """What *stage* has sent on the bytes of *link* and lets go later. A stage makes one when it first needs it.
 
+    It takes more while it holds less than *limit* bytes.
+
     Nothing leaves while the stage is passing something on: what is on the line came after that.
     """
 
-    __slots__ = ("_chunks", "_due", "_end_due", "_link", "_releasing", "_room", "_stage", "_timer", "held")
+    __slots__ = ("_chunks", "_due", "_end_due", "_limit", "_link", "_releasing", "_room", "_stage", "_timer", "held")
 
-    def __init__(self, stage: Filter, link: Link) -> None:
-        self._stage, self._link = stage, link
+    def __init__(self, stage: Filter, link: Link, limit: int) -> None:
+        self._stage, self._link, self._limit = stage, link, limit
         self._chunks: deque[tuple[float, bytes | Message]] = deque()
         self.held = 0
         """Bytes on the line."""
@@ -41,7 +43,7 @@ class DelayLine:
     @property
     def full(self) -> bool:
         """Whether a sender has to wait for `room`."""
-        return bool(self._chunks) and self.held >= self._link.delay_line
+        return bool(self._chunks) and self.held >= self._limit
 
     async def room(self) -> None:
         """Wait until the line takes more."""
@@ -94,13 +96,13 @@ class DelayLine:
         elif self._end_due is not None:
             due, self._end_due = self._end_due, None
             await self._stage.next.receive_end(due)
-        self._link.settle()
+        self._link.progressed()
 
     def _is_due(self, due: float) -> bool:
         return self._stage.leaving or due <= self._link.clock.now() + SLACK
 
     def _wake(self) -> None:
-        if self._room is not None and self.held < self._link.delay_line:
+        if self._room is not None and self.held < self._limit:
             self._room.set_result(None)
             self._room = None
 

@@ -79,7 +79,11 @@ class ExchangeTracker:
         if due is None or due.number > self._passed_on:
             return False
         up = self.connection.link(True)
-        return not up.stages or up.mark[0] > due.number or (up.mark[0] == due.number and up.mark[1] < up.moved)
+        return (
+            not self.connection.filters(True).stages
+            or up.mark[0] > due.number
+            or (up.mark[0] == due.number and up.mark[1] < up.moved)
+        )
 
     @property
     def calm(self) -> bool:
@@ -171,7 +175,7 @@ class ExchangeTracker:
             await self._take(to_backend, mark, piece, at)
 
     async def _take(self, to_backend: bool, mark: Head | Mark, piece: bytes, at: float) -> None:
-        if self.connection.over:
+        if self.connection.ending:
             return
         if isinstance(mark, Head):
             await (self._request(mark, at) if mark.request else self._response(mark, at))
@@ -255,8 +259,10 @@ class ExchangeTracker:
 
     def _arm(self, to_backend: bool, exchange: Exchange | None) -> None:
         """Faults that are drawn per exchange act on the bytes of their own exchanges only."""
-        if self.connection.link(to_backend).stages:
-            self.connection.chain(to_backend).begin(self._message(to_backend, exchange) if exchange else NO_MESSAGE)
+        if self.connection.filters(to_backend).stages:
+            self.connection.filters(to_backend).first.begin(
+                self._message(to_backend, exchange) if exchange else NO_MESSAGE
+            )
 
     def _message(self, to_backend: bool, exchange: Exchange) -> Message:
         def view(active: BoundFault) -> ExchangeContext:
@@ -265,7 +271,7 @@ class ExchangeTracker:
         return Message(exchange.drawn, view, exchange.number)
 
     async def _hook(self, active: BoundFault, name: str, exchange: Exchange) -> None:
-        if name not in active.entry.hooks or active.stopped or self.connection.over:
+        if name not in active.entry.hooks or active.stopped or self.connection.ending:
             return
         hook: Callable[[ExchangeContext], Awaitable[None]] = getattr(active.behavior, name)
         try:
@@ -304,8 +310,8 @@ class ExchangeTracker:
             await self._forward(to_backend, piece, at)
 
     async def _forward(self, to_backend: bool, data: bytes, at: float) -> None:
-        if data and not self.connection.over:
-            await self.connection.chain(to_backend).receive(data, at)
+        if data and not self.connection.ending:
+            await self.connection.filters(to_backend).first.receive(data, at)
 
     def _end_request(self) -> Exchange | None:
         """The exchange whose request ends; one that the backend does not answer is not open any more."""
@@ -364,13 +370,13 @@ class ExchangeTracker:
 
         On the client's own, the answer has to queue up behind what the other direction is about to send.
         """
-        if exchange.reply is None or self.connection.over:
+        if exchange.reply is None or self.connection.ending:
             return
         down = self.connection.link(False)
-        answer = self.connection.chain(False).receive(exchange.reply.data, self.connection.clock.now())
+        answer = self.connection.filters(False).first.receive(exchange.reply.data, self.connection.clock.now())
         if to_backend:
             down.run(answer)
-            await down.turn()
+            await down.wait_turn()
         else:
             await answer
         if exchange.reply.close:
@@ -403,5 +409,5 @@ class Side:
     async def receive_end(self, at: float) -> None:
         """The source has ended."""
         await self._dialogue.end(self._to_backend, at)
-        if not self._dialogue.connection.over:  # the last bytes may have found that the other side is gone
-            await self._dialogue.connection.chain(self._to_backend).receive_end(at)
+        if not self._dialogue.connection.ending:  # the last bytes may have found that the other side is gone
+            await self._dialogue.connection.filters(self._to_backend).first.receive_end(at)

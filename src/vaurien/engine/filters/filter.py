@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from vaurien import hooks
 from vaurien.engine.connection.connection_events import Place, place
@@ -17,24 +17,12 @@ from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.delay_line import DelayLine
 from vaurien.engine.filters.exchange import NO_MESSAGE, Message
 from vaurien.engine.loop.clock import Timer
+from vaurien.engine.relay.link import Intake, Link
 from vaurien.model import Scope
-
-if TYPE_CHECKING:
-    from vaurien.engine.relay.link import Link
 
 S = TypeVar("S")
 OnData: TypeAlias = Callable[[hooks.Link, bytes], Awaitable[None]]
 """A behavior's hook."""
-
-
-class Intake(Protocol):
-    """Something that takes the bytes of one direction: a dialogue's side, or the chain's first receiver."""
-
-    async def receive(self, data: bytes, at: float) -> None:
-        """Take *data*, which arrived at the time *at*; returns when more may come."""
-
-    async def receive_end(self, at: float) -> None:
-        """The source has ended; nothing more will come."""
 
 
 class Receiver(Intake, Protocol):
@@ -56,12 +44,12 @@ class Sink:
         """Write, and wait while the destination does not read."""
         link = self._link
         link.write(data)
-        if link.pending is not None and link.full:
+        if link.full:
             await link.room()
 
     async def receive_end(self, at: float) -> None:
         """Pass the end on once everything is written."""
-        self._link.finish()
+        self._link.pass_end()
 
     def begin(self, message: Message) -> None:
         """Note where an exchange's bytes begin."""
@@ -211,12 +199,12 @@ class Filter:
     def close(self) -> None:
         """End the connection in order."""
         self._mark()
-        self._link.connection.close(f"closed by {self.active.name}")
+        self.active.close_connection()
 
     def reset(self, side: hooks.Side = "both") -> None:
         """End the connection with RST."""
         self._mark()
-        self._link.connection.reset(f"reset by {self.active.name}", side)
+        self.active.reset_connection(side)
 
     # What the engine does with it.
 
@@ -331,7 +319,7 @@ class Filter:
         self._alarm = None
         if self._chunk is not None:
             self._rang = True
-        elif not self._link.connection.over:
+        elif not self._link.ending:
             self._link.spawn(self._act_on_alarm())
 
     def _ring_late(self) -> None:
@@ -363,7 +351,7 @@ class Filter:
             ringing.set_result(None)
         if self._rang:
             self._ring_late()
-        self._link.settle()
+        self._link.progressed()
 
     def _silence(self) -> None:
         self._rang = False
@@ -371,7 +359,7 @@ class Filter:
             self._alarm.cancel()
             self._alarm = None
 
-    def holds_back(self) -> None:
+    def note_blocked(self) -> None:
         """This fault halts the link, and there is something that does not move because of that."""
         self._mark()
 
@@ -428,7 +416,7 @@ class Filter:
         if self._line is not None and self._line.waits:
             self._line.release()
         elif self.leaving and self._chunk is None:
-            self._link.settle()
+            self._link.progressed()
 
     def _line_up(self, data: bytes, due: float) -> None:
         leaves = self._delays.put(data, due)
@@ -438,7 +426,7 @@ class Filter:
     @property
     def _delays(self) -> DelayLine:
         if self._line is None:
-            self._line = DelayLine(self, self._link)
+            self._line = DelayLine(self, self._link, self.active.delay_line_limit)
         return self._line
 
 

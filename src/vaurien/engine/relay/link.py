@@ -2,86 +2,187 @@
 
 In the *direct* lane the loop's readiness callback reads into one shared buffer and sends at once; only what the other
 socket does not take is kept, and reading stops until it is taken. In the *hooked* lane the same callback hands the
-bytes to `intake`, a chain of receivers that ends in `write`. The lanes share everything else, so a link moves from one
+bytes to `filters`, a chain of receivers that ends in `write`. The lanes share everything else, so a link moves from one
 to the other between two chunks.
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
 import socket
-from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
-from vaurien.engine.filters.bound_fault import BoundFault
-from vaurien.engine.filters.filter import Filter, Intake
-from vaurien.engine.loop import hook_task
-from vaurien.engine.loop.task_set import Tasks
-from vaurien.engine.net.reset_watch import silent
-from vaurien.engine.relay.paused_link import PausedLink
-from vaurien.engine.relay.read_ahead import ReadAhead, WaitFor
+from vaurien.engine.loop.clock import Clock
+from vaurien.engine.loop.hook_task import HookRunner
+from vaurien.engine.net.closing import end_stream
+from vaurien.engine.net.reset_watch import ResetWatcher, silent
+from vaurien.engine.relay.hook_queue import QUEUE_LIMIT, HookQueue, WaitFor
 from vaurien.engine.relay.write_buffer import Send, WriteBuffer
-
-if TYPE_CHECKING:
-    from vaurien.engine.connection.connection import Connection
+from vaurien.model import Direction
 
 FULL = 256 * 1024
 """Bytes waiting for the destination above which a sender has to wait."""
-
-CROWD = 64
-"""Answers of our own that wait while a hook acts on these bytes, before whoever causes more has to wait."""
 
 _ROUNDS = 16
 """Reads of one source before others get their turn."""
 
 
+class LinkOwner(Protocol):
+    """The connection that has the link, as the link sees it."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    hook_runner: HookRunner | None
+    """Lends tasks to the hooks of plugins; ``None`` while no plugin has a hook."""
+    reconfigure_pending: bool
+    """A change waits until something on the links is done: `reconfigure` is to be called then."""
+
+    @property
+    def ending(self) -> bool:
+        """The connection is ending: no hook acts any more."""
+
+    @property
+    def buffer(self) -> memoryview:
+        """Where bytes are read into: one buffer for all links of a loop, used within one callback."""
+
+    @property
+    def edge_triggered(self) -> bool:
+        """The loop reports a socket with an error once only, also when there are bytes to read before the error."""
+
+    @property
+    def reset_watch(self) -> ResetWatcher:
+        """Reports resets that come behind the end of a stream."""
+
+    @property
+    def decides_lane(self) -> bool:
+        """A legacy plugin is in play: `wants_thread` is to be asked for whatever can be read."""
+
+    @property
+    def thread_wanted(self) -> bool:
+        """The sockets go to the blocking lane as soon as nothing is under way: nothing more is to be read."""
+
+    def wants_thread(self, direction: Direction) -> bool:
+        """Decide the lane for the bytes that can be read; true: leave them to the blocking lane."""
+
+    def link(self, direction: Direction) -> Link:
+        """The link of a direction."""
+
+    def end_passed(self, link: Link) -> None:
+        """*link* has delivered everything, and the end of its source's stream is next."""
+
+    def source_failed(self, direction: Direction, link: Link) -> None:
+        """The source of *direction* failed while *link* used it, to read or to write."""
+
+    def need_backend(self) -> None:
+        """Bytes wait for a backend, and there is none."""
+
+    def reconfigure(self) -> None:
+        """Something that a change may have waited for is done."""
+
+    def crashed(self, error: BaseException) -> None:
+        """*error* is a defect of the engine, or of a protocol."""
+
+
+class Intake(Protocol):
+    """Takes the bytes of one direction."""
+
+    async def receive(self, data: bytes, at: float) -> None:
+        """Take *data*, which arrived at the time *at*; returns when more may come."""
+
+    async def receive_end(self, at: float) -> None:
+        """The source has ended; nothing more will come."""
+
+
+class PauseCause(Protocol):
+    """A fault that stops the link."""
+
+    def note_blocked(self) -> None:
+        """Something does not move because of it."""
+
+
+class LinkFilters(Protocol):
+    """The filters on the bytes of one direction, as their link sees them."""
+
+    intake: Intake
+    """Where the bytes go in; they come out through `Link.write` and `Link.pass_end`."""
+    fast_path: Callable[[bytes], bytes] | None
+    """Gives what is to be sent of a chunk, at times when no filter can act on it or has to wait."""
+
+    @property
+    def held(self) -> int:
+        """Bytes on delay lines."""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of what was read is on its way."""
+
+    @property
+    def keeps(self) -> bool:
+        """A fault keeps something, or may, to send it later."""
+
+    def clear(self) -> None:
+        """The link is closed: forget what is held."""
+
+
+class Sending(enum.IntEnum):
+    """How far the stream to the destination has come."""
+
+    OPEN = 0
+    END_PENDING = 1
+    """The end is to be passed on behind what the destination has not taken yet."""
+    END_PASSED = 2
+    CLOSED = 3
+    """Nothing is read or written any more; what was under way is lost."""
+
+
+# A member of an enum costs a look-up in its class each time.
+_OPEN, _END_PENDING, _END_PASSED, _CLOSED = Sending
+
+
 class Link:
-    """One direction of a connection. All methods run in the loop's thread."""
+    """Forwards the bytes of one direction. All methods run in the loop's thread.
+
+    A plugin sees the direction as `to_backend`.
+    """
 
     __slots__ = (
-        "_ahead",
+        "_buffer",
         "_dry",
-        "_ending",
-        "_halt",
-        "_inbox",
-        "_now",
+        "_hooks",
+        "_pause",
+        "_pause_noted",
         "_reader",
-        "_recv_into",
+        "_receive",
         "_room",
         "_send",
-        "_task",
-        "_tasks",
-        "_view",
-        "busy",
+        "_sending",
         "clock",
-        "closed",
-        "connection",
         "destination",
+        "direction",
         "ended",
-        "fast_path",
-        "finished",
-        "intake",
+        "filters",
         "loop",
         "mark",
         "moved",
-        "parted",
+        "owner",
         "pending",
         "source",
-        "stages",
         "to_backend",
         "withheld",
     )
 
     def __init__(
-        self, connection: Connection, source: socket.socket, destination: socket.socket, to_backend: bool
+        self, owner: LinkOwner, source: socket.socket, destination: socket.socket, direction: Direction
     ) -> None:
-        self.connection = connection
-        self.source, self.destination, self.to_backend = source, destination, to_backend
-        self.loop, self.clock, self._now = connection.loop, connection.clock, connection.clock.now
-        self._view = connection.service.view
-        self._recv_into = source.recv_into
+        self.owner = owner
+        self.source, self._receive = source, source.recv_into
+        self.destination: socket.socket | None = destination
+        """``None`` while there is no backend."""
         self._send: Send = destination.send
+        self.direction, self.to_backend = direction, direction is Direction.TO_BACKEND
+        self.loop, self.clock, self._buffer = owner.loop, owner.clock, owner.buffer
         self.moved = 0
         """Bytes forwarded."""
         self.withheld = 0
@@ -89,45 +190,71 @@ class Link:
         self.pending: WriteBuffer | None = None
         """Bytes that the destination has not taken yet."""
         self.ended = False
-        """The source has ended its stream, or failed."""
-        self.finished = False
-        """The end was passed on to the destination."""
-        self.busy = False
-        """A hook on these bytes waits."""
-        self.closed = False
-        """Nothing is to be read or written any more."""
-        self.intake: Intake | None = None
-        self.fast_path: Callable[[bytes], bytes] | None = None
-        """What is to be sent of a chunk, while the intake has nothing to wait for."""
-        self.stages: list[Filter] = []
-        self.parted = False
-        """There is no destination at the moment."""
+        """The source has ended its stream, or failed, or is not to be read any more."""
+        self._sending = Sending.OPEN
+        self.filters: LinkFilters | None = None
+        """``None`` in the direct lane."""
         self.mark = (0, 0)
         """The last exchange whose message is marked to begin here, and how many bytes had been forwarded before it."""
-        self._halt: PausedLink | None = None
-        self._ending = False  # the end is to be passed on once nothing is pending
+        self._pause: Sequence[PauseCause] = ()
+        self._pause_noted = False
         self._dry = False  # the source had nothing to read when it was last asked
         self._reader: Any = None  # the callback that is registered with the loop
-        self._room: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[None] | None = None
         # Thousands of connections are idle, so what most never need is made when it is needed.
-        self._tasks: Tasks | None = None
-        self._inbox: deque[Coroutine[Any, Any, None]] | None = None
-        self._ahead: ReadAhead | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._hooks: HookQueue | None = None
 
     def __repr__(self) -> str:
-        lane = "direct" if self.intake is None else "hooked"
+        lane = "direct" if self.filters is None else "hooked"
         return f"<Link {'up' if self.to_backend else 'down'} {lane} moved={self.moved} ended={self.ended}>"
 
     @property
-    def delay_line(self) -> int:
-        """Bytes that the delay lines of this link may hold."""
-        return self.connection.service.config.delay_line
+    def hook_queue(self) -> HookQueue:
+        """Runs the hooks on these bytes."""
+        if self._hooks is None:
+            self._hooks = HookQueue(self)
+        return self._hooks
+
+    @property
+    def hook_running(self) -> bool:
+        """A hook on these bytes waits."""
+        return self._hooks is not None and self._hooks.running
+
+    @property
+    def ending(self) -> bool:
+        """The connection is ending."""
+        return self.owner.ending
+
+    @property
+    def hook_runner(self) -> HookRunner | None:
+        """Lends tasks to the hooks of plugins."""
+        return self.owner.hook_runner
+
+    @property
+    def closed(self) -> bool:
+        """Nothing is read or written any more."""
+        return self._sending is _CLOSED
+
+    @property
+    def finished(self) -> bool:
+        """The end was passed on, or nothing will be any more."""
+        return self._sending >= _END_PASSED
 
     @property
     def held(self) -> int:
         """Bytes that wait on delay lines or for the destination."""
-        return sum(stage.held for stage in self.stages) + (self.pending.size if self.pending is not None else 0)
+        filtered = self.filters.held if self.filters is not None else 0
+        return filtered + (self.pending.size if self.pending is not None else 0)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of what was read is on its way through the filters."""
+        return self.closed or (not self.hook_running and (self.filters is None or self.filters.idle))
+
+    @property
+    def drained(self) -> bool:
+        """Everything that was read has been sent."""
+        return self.pending is None and self.idle and not (self.filters is not None and self.filters.keeps)
 
     # Reading.
 
@@ -139,7 +266,7 @@ class Link:
         if wanted is None:
             self._unwatch()
         else:
-            self.loop.add_reader(self.source.fileno(), self._read_again if self.connection.service.forgets else wanted)
+            self.loop.add_reader(self.source.fileno(), self._read_until_dry if self.owner.edge_triggered else wanted)
             self._reader = wanted
 
     def _unwatch(self) -> None:
@@ -147,8 +274,8 @@ class Link:
             self._reader = None
             self.loop.remove_reader(self.source.fileno())
 
-    def _read_again(self) -> None:
-        """Read until there is nothing to read, in a loop that may not tell of more: see `ProxyState.forgets`."""
+    def _read_until_dry(self) -> None:
+        """Read until there is nothing to read, in a loop that may not report more: see `LinkOwner.edge_triggered`."""
         for _ in range(_ROUNDS):
             if self._reader is None:
                 return
@@ -156,40 +283,40 @@ class Link:
             self._reader()
             if self._dry:
                 return
-        if self._reader is not None:  # others wait too; one that is asked anew tells of what is left
+        if self._reader is not None:  # others wait too; a socket that is registered anew is reported again
             self.loop.remove_reader(self.source.fileno())
-            self.loop.add_reader(self.source.fileno(), self._read_again)
+            self.loop.add_reader(self.source.fileno(), self._read_until_dry)
 
     def _wanted(self) -> Any:
-        if self.ended or self.closed:
+        if self.ended or self._sending is _CLOSED:
             return None
-        if self._halt is not None:
-            return self._read_nothing if self._halt.wanted else None
-        if self.busy:
-            return self._read_ahead if self._ahead is not None and self._ahead.wanted else None
+        if self._pause:
+            return None if self._pause_noted else self._note_blocked
+        if self._hooks is not None and self._hooks.running:
+            return self._read_ahead if self._hooks.reads_ahead else None
         if self.pending is not None:
             return None
-        if self.connection.service.blocking:
-            return None if self.connection.claimed else self._read_drawn
-        if self.intake is None:
+        if self.owner.decides_lane:
+            return None if self.owner.thread_wanted else self._read_by_lane
+        if self.filters is None:
             return self._read_direct
-        return self._read_hooked if self.fast_path is None else self._read_fast
+        return self._read_hooked if self.filters.fast_path is None else self._read_fast
 
-    def _read_drawn(self) -> None:
-        """A plugin of the original is in play: read what is here, unless it is for the blocking lane."""
-        if self.connection.service.forgets and silent(self.source):  # no dice for what is not there, see `_read_again`
+    def _read_by_lane(self) -> None:
+        """Read what is here, unless it is for the blocking lane."""
+        if self.owner.edge_triggered and silent(self.source):  # nothing is drawn for bytes that are not there
             self._dry = True
             return
         try:
-            claimed = self.connection.claims(self.to_backend)
-        except Exception as error:  # a fault of the engine: the connection must end all the same
-            self.connection.crashed(error)
+            wants_thread = self.owner.wants_thread(self.direction)
+        except Exception as error:  # a defect of the engine: the connection must end all the same
+            self.owner.crashed(error)
             return
-        if not claimed:
-            self._read_direct() if self.intake is None else self._read_hooked()
+        if not wants_thread:
+            self._read_direct() if self.filters is None else self._read_hooked()
 
     def _read_direct(self) -> None:
-        view, receive, send = self._view, self._recv_into, self._send  # calls of slots as methods cost 40 ns more each
+        view, receive, send = self._buffer, self._receive, self._send  # slots called as methods cost 40 ns more each
         try:
             size = receive(view)
         except BlockingIOError:
@@ -199,7 +326,7 @@ class Link:
             self._source_failed()
             return
         if not size:
-            self._pass_end()
+            self._source_ended()
             return
         self.moved += size
         try:
@@ -215,55 +342,42 @@ class Link:
     def _read_fast(self) -> None:
         data = self._read()
         if data:
-            assert self.fast_path is not None  # noqa: S101 - `_wanted` chose this lane
+            assert self.filters is not None and self.filters.fast_path is not None  # noqa: S101, PT018 - see _wanted
             try:
-                passed = self.fast_path(data)
+                passed = self.filters.fast_path(data)
             except Exception as error:  # the protocol's own code runs here and may raise anything
-                self.connection.crashed(error)
+                self.owner.crashed(error)
                 return
             if passed:
                 self.write(passed)
         elif data is not None:
-            self._pass_end()
+            self._source_ended()
 
     def _read_hooked(self) -> None:
-        assert self.intake is not None  # noqa: S101 - `_wanted` chose this lane
-        data, now = self._read(), self._now
-        if data:
-            self.run(self.intake.receive(data, now()))
-        elif data is not None:
-            self._pass_end()
-
-    def _read_ahead(self) -> None:
-        assert self._ahead is not None  # noqa: S101 - `_wanted` chose this
         data = self._read()
         if data:
-            self._ahead.keep(data)
+            assert self.filters is not None  # noqa: S101 - see _wanted
+            self.hook_queue.run(self.filters.intake.receive(data, self.clock.now()))
+        elif data is not None:
+            self._source_ended()
+
+    def _read_ahead(self) -> None:
+        data = self._read()
+        if data:
+            self.hook_queue.keep(data)
             self.update()
         elif data is not None:
-            self._pass_end()
+            self._source_ended()
 
-    def _read_nothing(self) -> None:
-        assert self._halt is not None  # noqa: S101 - `_wanted` chose this
-        self._halt.tell()
+    def _note_blocked(self) -> None:
+        self._pause_noted = True
+        for cause in self._pause:
+            cause.note_blocked()
         self.update()
 
-    def _pass_end(self) -> None:
-        """The source has nothing more: its end goes where its bytes went."""
-        self.ended = True
-        if self._ahead is not None:
-            self._ahead.tell()
-        if self.intake is None:
-            self.finish()
-        elif not self.busy:  # what was read ahead goes first, see `_next`
-            self.run(self.intake.receive_end(self.clock.now()))
-        if not self.closed:  # the second end of a connection closes it
-            self._unwatch()
-            self.connection.service.hangups.watch(self.source, self._source_hung_up)
-
     def _read(self) -> bytes | None:
-        """What the source has; empty at its end, ``None`` when there is nothing after all or it failed."""
-        view, receive = self._view, self._recv_into
+        """The bytes that the source has; empty at its end, ``None`` when there is nothing after all or it failed."""
+        view, receive = self._buffer, self._receive
         try:
             size = receive(view)
         except BlockingIOError:
@@ -275,108 +389,110 @@ class Link:
         self.withheld += size
         return view[:size].tobytes()  # a third less than `bytes` takes
 
+    def _source_ended(self) -> None:
+        """The source has nothing more: its end goes where its bytes went."""
+        self.ended = True
+        if self._hooks is not None:
+            self._hooks.source_ended()
+        if self.filters is None:
+            self.pass_end()
+        elif not self.hook_running:  # otherwise behind what was read ahead
+            self.hook_queue.run(self.filters.intake.receive_end(self.clock.now()))
+        if self._sending is not _CLOSED:  # the second end of a connection closes it
+            self._unwatch()
+            self.owner.reset_watch.watch(self.source, self._source_reset)
+
+    def _source_failed(self) -> None:
+        self.owner.source_failed(self.direction, self)
+        self._source_ended()
+
+    def _source_reset(self) -> None:
+        """The source was reset after the end of its stream: nothing that is still on its way to it can arrive."""
+        back = self.owner.link(self.direction.back)
+        if not (back.finished or back._pause):
+            back.destination_failed()
+
+    def watch_reset_again(self) -> None:
+        """Report a reset of the source after its end once more."""
+        if self.ended and not self.closed:
+            self.owner.reset_watch.forget(self.source)
+            self.owner.reset_watch.watch(self.source, self._source_reset)
+
+    # What hooks need, see `HookQueue`.
+
+    async def receive_ahead(self, data: bytes, *, end: bool) -> None:
+        """Let *data*, which was read ahead, go where it would have gone, and the end of the stream behind it."""
+        if data:
+            if self.filters is not None:
+                await self.filters.intake.receive(data, self.clock.now())
+            else:
+                self.write(data)
+                await self.room()
+        if end:
+            if self.filters is not None:
+                await self.filters.intake.receive_end(self.clock.now())
+            else:
+                self.pass_end()
+
     async def source_gone(self, wait_for: WaitFor) -> None:
         """Wait, by *wait_for*, until the source ends or fails, reading ahead to see it."""
-        self._ahead = self._ahead or ReadAhead(self)
-        await self._ahead.source_gone(wait_for)
-
-    # Running hooks.
+        await self.hook_queue.source_gone(wait_for)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Let *coroutine* act on this link's bytes. Nothing more is read until it is done; calls queue up."""
-        if self.closed:
-            coroutine.close()
-            return
-        if self.busy:
-            self._inbox = self._inbox or deque()
-            self._inbox.append(coroutine)
-            return
-        self.busy = True
-        self._work(coroutine)
+        """Let *coroutine* act on this link's bytes: now, or behind what came before."""
+        self.hook_queue.run(coroutine)
 
-    def _work(self, coroutine: Coroutine[Any, Any, None] | None) -> None:
-        while coroutine is not None:
-            over = self.connection.over
-            task = self.spawn(coroutine)
-            self._task = task
-            if task is not None:
-                if self.connection.over and not over:  # a hook ended the connection, and has no more to say
-                    task.cancel()
-                self.update()
-                task.add_done_callback(lambda _: self._work(self._next()))
-                return
-            coroutine = self._next() if self._inbox or self._ahead is not None else None
-        self.busy = False
-        if self._reader is None or self.connection.unsettled:  # `update` was called, or is waited for
-            self.settle()
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run *coroutine* beside everything else; the end of the link cancels it."""
+        self.hook_queue.spawn(coroutine)
 
-    def _next(self) -> Coroutine[Any, Any, None] | None:
-        if self.closed:
-            return None
-        if self._inbox:
-            self._progressed()
-            return self._inbox.popleft()
-        return self._ahead.take() if self._ahead is not None else None
+    def hooks_done(self) -> None:
+        """No hook runs any more."""
+        if self._reader is None or self.owner.reconfigure_pending:  # `update` was called, or is waited for
+            self.progressed()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-        """Run *coroutine* beside whatever goes on; the end of the connection cancels it."""
-        try:
-            task = hook_task.start(self.loop, coroutine, self.connection.hook_runner)
-        except Exception as error:  # not a plugin's, those are caught where they are called
-            self.connection.crashed(error)
-            return None
-        if task is not None:
-            self._tasks = self._tasks or Tasks()
-            self._tasks.add(task, self.connection.crashed)
-            if self.closed:  # by the coroutine itself
-                task.cancel()
-        return task
+    def crashed(self, error: BaseException) -> None:
+        """*error* is a defect of the engine: the connection ends."""
+        self.owner.crashed(error)
 
-    def settle(self) -> None:
+    def progressed(self) -> None:
         """Something that may have been waited for is done."""
-        if not self.closed:
-            if self.connection.unsettled:
-                self.connection.settle()
+        if self._sending is not _CLOSED:
+            if self.owner.reconfigure_pending:
+                self.owner.reconfigure()
             self.update()
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing of what was read is still on its way through the chain."""
-        return self.closed or (not self.busy and all(stage.idle for stage in self.stages))
 
     # Writing.
 
-    def end(self, active: BoundFault) -> Filter:
-        """A place behind all faults, for one without a hook on these bytes that sends some of its own."""
-        return Filter(active, self)
-
     @property
     def full(self) -> bool:
-        """Whether a sender has to wait for `room`."""
+        """A sender has to wait for `room`."""
         return self.pending is not None and self.pending.size > FULL
 
     async def room(self) -> None:
-        """Wait until the destination has taken what is pending."""
-        while self.pending is not None and not self.closed:
-            await self._progress()
+        """Wait until the destination has taken everything, if too much is pending."""
+        if self.full:
+            while self.pending is not None and not self.closed:
+                await self._turn()
 
-    async def turn(self) -> None:
-        """Wait, on behalf of the other link, until the destination takes more and not too much queues up here."""
-        while (self.full or len(self._inbox or ()) > CROWD) and not self.closed:
-            await self._progress()
+    async def wait_turn(self) -> None:
+        """Wait, on behalf of the other link, until the destination takes more and few coroutines queue up here."""
+        while not self.closed and (self.full or (self._hooks is not None and self._hooks.queued > QUEUE_LIMIT)):
+            await self._turn()
 
-    async def _progress(self) -> None:
+    async def _turn(self) -> None:
         self._room = self._room or self.loop.create_future()
         await asyncio.shield(self._room)
 
-    def _progressed(self) -> None:
+    def turn_free(self) -> None:
+        """There is less that a sender waits for: senders look again."""
         if self._room is not None:
             self._room.set_result(None)
             self._room = None
 
     def write(self, data: bytes) -> None:
         """Send *data*, keeping what the destination does not take now."""
-        if self.closed or self.finished:  # after the end of the stream nothing can be said
+        if self._sending >= _END_PASSED:  # after the end of the stream nothing can be said
             return
         self.moved += len(data)
         self.withheld -= len(data)
@@ -394,106 +510,106 @@ class Link:
         if sent < len(data):
             self._keep(memoryview(data)[sent:])
 
-    def finish(self) -> None:
-        """Pass the end of the stream on once nothing is pending."""
-        self._ending = True
-        if self.pending is None and not self.finished and not self.closed:
-            self.finished = True
-            self.connection.end_passed(self)
+    def pass_end(self) -> None:
+        """Pass the end of the stream on, once nothing is pending."""
+        if self._sending >= _END_PASSED:
+            return
+        if self.pending is not None:
+            self._sending = _END_PENDING
+        else:
+            self._sending = _END_PASSED
+            self.owner.end_passed(self)
 
     def _keep(self, rest: memoryview) -> None:
-        self.pending = WriteBuffer(self, rest)
-        self.pending.watch()
+        self.pending = self._write_buffer(rest)
+        self._flush_when_writable()
         self.update()
 
-    def taken(self) -> None:
+    def _write_buffer(self, data: bytes | memoryview = b"") -> WriteBuffer:
+        return WriteBuffer(self.loop, self._taken, self.destination_failed, data)
+
+    def _flush_when_writable(self) -> None:
+        assert self.pending is not None  # noqa: S101 - there is something to flush
+        if self.destination is None:
+            self.owner.need_backend()
+        else:
+            self.pending.watch(self.destination)
+
+    def _taken(self) -> None:
         """The destination has taken everything that was pending."""
         self._forget_pending()
-        if self._ending:
-            self.finish()
-        self.settle()
+        if self._sending is _END_PENDING:
+            self.pass_end()
+        self.progressed()
 
     def _forget_pending(self) -> None:
         if self.pending is not None:
-            self.pending.hold()
+            self.pending.unwatch()
             self.pending = None
-        self._progressed()
+        self.turn_free()
 
-    def part(self, refuse: Send) -> None:
-        """The destination is gone, and there will be another: what is written waits for it; *refuse* takes nothing."""
-        self.parted, self._send = True, refuse
+    def end_destination(self) -> None:
+        """Send the end of the stream; the other direction stays open."""
+        if self.destination is not None:
+            end_stream(self.destination)
 
-    def meet(self, destination: socket.socket) -> None:
+    def detach_destination(self) -> None:
+        """The destination is gone, and there will be another: bytes wait for it, and ask for it."""
+        self.destination, self._send = None, _refuse
+
+    def attach_destination(self, destination: socket.socket) -> None:
         """Write to *destination* from now on."""
-        self.parted = False
         self.destination, self._send = destination, destination.send
-        if self.pending is not None and self._halt is None:
-            self.pending.watch()
+        if self.pending is not None and not self._pause:
+            self.pending.watch(destination)
 
-    # Failing and stopping.
+    # Pausing and stopping.
 
-    def halt(self, by: list[Filter]) -> None:
-        """Read and write nothing as long as there are stages in *by* that say so."""
-        halt = self._halt
-        if self.closed or (halt is None and not by):
+    def pause(self, causes: Sequence[PauseCause]) -> None:
+        """Read and write nothing while there are *causes*: everything stays in the system's buffers."""
+        if self.closed or not (causes or self._pause):
             return
-        if halt is None:
-            self._halt = PausedLink(self, by)
-        elif by:
-            halt.go_on(by)
-        else:
-            self._halt = None
-            halt.end()
+        paused, self._pause, self._pause_noted = bool(self._pause), causes, False
+        if causes and not paused:
+            if self.pending is None:
+                self.pending = self._write_buffer()
+            else:
+                self.pending.unwatch()
+        elif not causes and self.pending is not None:
+            if self.pending.size:
+                self._flush_when_writable()
+            else:
+                self._taken()
+            if not self.closed:  # a reset that was passed over meanwhile
+                self.owner.link(self.direction.back).watch_reset_again()
         self.update()
-
-    def look_again(self) -> None:
-        """Tell anew of a reset of the source after its end."""
-        if self.ended and not self.closed:
-            self.connection.service.hangups.forget(self.source)
-            self.connection.service.hangups.watch(self.source, self._source_hung_up)
-
-    def _source_failed(self) -> None:
-        self.connection.failed(self.to_backend, self)
-        self._pass_end()
-
-    def _source_hung_up(self) -> None:
-        """The source was reset after the end of its stream: nothing that is still on its way to it can arrive."""
-        back = self.connection.link(not self.to_backend)
-        if not (back.finished or back.closed or back._halt is not None):
-            back.destination_failed()
 
     def destination_failed(self) -> None:
         """The other side is gone: drop what is for it. What it has sent before is still to be read and delivered."""
         self.discard()
-        self.connection.failed(not self.to_backend, self)
+        self.owner.source_failed(self.direction.back, self)
 
     def stop(self) -> None:
         """Read no more and let no hook go on; what was sent is still delivered."""
         self.ended = True
-        self.halt([])
+        self.pause(())
         self.update()
-        if self._ahead is not None:
-            self._ahead.tell()
-        if self._task is not None:  # also the one that runs: its hook has no more to say
-            self._task.cancel()
+        if self._hooks is not None:
+            self._hooks.stop()
 
     def discard(self) -> None:
         """Stop moving bytes; what is under way is lost."""
-        if not self.closed:
-            self._shut()
-        if self._tasks is not None:
-            self._tasks.cancel()
+        if self._sending is not _CLOSED:
+            self._sending = _CLOSED
+            if self.ended:
+                self.owner.reset_watch.forget(self.source)
+            self._forget_pending()
+            self._unwatch()
+            if self.filters is not None:
+                self.filters.clear()
+        if self._hooks is not None:
+            self._hooks.close()
 
-    def _shut(self) -> None:
-        self.closed = True
-        if self.ended:
-            self.connection.service.hangups.forget(self.source)
-        self._forget_pending()
-        self._unwatch()
-        if self._ahead is not None:
-            self._ahead.tell()
-        for stage in self.stages:
-            stage.clear()
-        for coroutine in self._inbox or ():
-            coroutine.close()
-        self._inbox = None
+
+def _refuse(_: bytes | bytearray | memoryview) -> int:
+    raise BlockingIOError

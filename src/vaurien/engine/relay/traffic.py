@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
-if TYPE_CHECKING:
-    from vaurien.engine.blocking.blocking_lane import BlockingLane
-    from vaurien.engine.connection.connection import Connection
-    from vaurien.engine.relay.link import Link
-
+from vaurien.engine.relay.link import Link
 
 ALL: Sequence[int] = range(1, sys.maxsize)
 """The ordinals of connections where all are in one process."""
@@ -33,19 +29,6 @@ class ConnectionInfo(msgspec.Struct, frozen=True):
     received: int
     waiting: int
     faults: tuple[str, ...]
-
-    @classmethod
-    def of(cls, connection: Connection) -> ConnectionInfo:
-        """The view of *connection*."""
-        return cls(
-            number=connection.number,
-            peer=connection.peer,
-            age=connection.clock.now() - connection.began,
-            sent=connection.meter.bytes(True).written,
-            received=connection.meter.bytes(False).written,
-            waiting=connection.meter.held,
-            faults=tuple(active.name for active in connection.actives.values() if active.drawn),
-        )
 
 
 class Bytes(msgspec.Struct, frozen=True):
@@ -78,6 +61,18 @@ Counts: TypeAlias = tuple[int, int, int, int]
 _NOTHING: Counts = (0, 0, 0, 0)
 
 
+class LaneTraffic(Protocol):
+    """The blocking lane of a connection, as far as bytes are counted."""
+
+    @property
+    def sent(self) -> int:
+        """Bytes sent to backends."""
+
+    @property
+    def received(self) -> int:
+        """Bytes sent to the client."""
+
+
 class Meter:
     """Counts the bytes of one connection, over all the links and lanes that it has one after the other.
 
@@ -88,7 +83,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.links: Sequence[Link] = ()
-        self.lane: BlockingLane | None = None
+        self.lane: LaneTraffic | None = None
         self.gone = _NOTHING
         """What went over links and lanes that are gone."""
 

@@ -1,26 +1,44 @@
-"""What the destination of a link has not taken yet."""
+"""Bytes that the destination of a link has not taken yet."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Protocol, TypeAlias
 
-if TYPE_CHECKING:
-    from vaurien.engine.relay.link import Link
+Send: TypeAlias = Callable[[bytes | bytearray | memoryview], int]
+"""Sends some of the bytes and returns how many. Raises BlockingIOError when none can be sent now."""
 
-Send: TypeAlias = Callable[[bytes | memoryview], int]
-"""How many bytes a socket took. Raises BlockingIOError when it takes none now."""
+
+class Writable(Protocol):
+    """A destination."""
+
+    def send(self, data: bytes | bytearray | memoryview, /) -> int:
+        """Send some of *data*; how much. Raises BlockingIOError, or another OSError when the destination failed."""
+
+    def fileno(self) -> int:
+        """The descriptor that the loop watches."""
 
 
 class WriteBuffer:
-    """Bytes that wait for the destination of *link*, in order. Once it has them all it calls `Link.taken`."""
+    """Bytes that wait for a destination, in order.
 
-    __slots__ = ("_data", "_link", "_watched")
+    While it is watching, it sends whenever the destination is writable: *emptied* is called once there is nothing left,
+    and *failed* when sending failed.
+    """
 
-    def __init__(self, link: Link, data: bytes | memoryview = b"") -> None:
-        self._link = link
+    __slots__ = ("_data", "_destination", "_emptied", "_failed", "_loop")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        emptied: Callable[[], None],
+        failed: Callable[[], None],
+        data: bytes | memoryview = b"",
+    ) -> None:
+        self._loop, self._emptied, self._failed = loop, emptied, failed
         self._data = bytearray(data)
-        self._watched = False
+        self._destination: Writable | None = None  # that is watched
 
     @property
     def size(self) -> int:
@@ -28,31 +46,29 @@ class WriteBuffer:
         return len(self._data)
 
     def add(self, data: bytes) -> None:
-        """*data* waits, too."""
+        """*data* waits too."""
         self._data += data
 
-    def watch(self) -> None:
-        """Send when the destination can be written to, and there is one."""
-        if self._link.parted:
-            self._link.connection.summon()
-            return
-        self._watched = True
-        self._link.loop.add_writer(self._link.destination.fileno(), self._send)
+    def watch(self, destination: Writable) -> None:
+        """Send when *destination* is writable."""
+        self._destination = destination
+        self._loop.add_writer(destination.fileno(), self._flush)
 
-    def hold(self) -> None:
-        """Send nothing until it is watched again."""
-        if self._watched:
-            self._watched = False
-            self._link.loop.remove_writer(self._link.destination.fileno())
+    def unwatch(self) -> None:
+        """Send nothing until it watches again."""
+        if self._destination is not None:
+            self._loop.remove_writer(self._destination.fileno())
+            self._destination = None
 
-    def _send(self) -> None:
+    def _flush(self) -> None:
+        assert self._destination is not None  # noqa: S101 - only a watched destination calls this
         try:
-            sent = self._link.destination.send(self._data)
+            sent = self._destination.send(self._data)
         except BlockingIOError:
             return
         except OSError:
-            self._link.destination_failed()
+            self._failed()
             return
         del self._data[:sent]
         if not self._data:
-            self._link.taken()
+            self._emptied()

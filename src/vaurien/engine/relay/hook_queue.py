@@ -1,0 +1,186 @@
+"""Runs the hooks that act on the bytes of one direction, and what these need of the stream meanwhile.
+
+A link reads nothing while a hook that acts on its bytes waits: the bytes behind it stay in the system's buffer. Two
+things must go on all the same. Other code may want to act on these bytes (an answer that the other direction gives):
+that queues up here. And a hook may wait for the end of the stream, which comes behind the bytes that nobody reads: then
+these are read ahead, kept here up to `AHEAD_LIMIT`, and let go in order once the hook is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeAlias
+
+from vaurien.engine.loop import hook_task
+from vaurien.engine.loop.hook_task import HookRunner
+from vaurien.engine.loop.task_set import Tasks
+
+AHEAD_LIMIT = 8 * 1024 * 1024
+"""Bytes that are read ahead at most; behind more of them the end of the stream is not seen."""
+
+QUEUE_LIMIT = 64
+"""Coroutines that may queue up while a hook waits, before the direction that adds them has to wait."""
+
+WaitFor: TypeAlias = Callable[[asyncio.Future[None]], Awaitable[None]]
+"""Waits for a future, unless the hook that waits is interrupted."""
+
+
+class HookedLink(Protocol):
+    """The link whose bytes the hooks act on."""
+
+    loop: asyncio.AbstractEventLoop
+    ended: bool
+
+    @property
+    def closed(self) -> bool:
+        """Nothing moves any more."""
+
+    @property
+    def ending(self) -> bool:
+        """The connection is ending."""
+
+    @property
+    def hook_runner(self) -> HookRunner | None:
+        """Lends tasks to the hooks, where they need one from their first line on."""
+
+    def update(self) -> None:
+        """Watch the source or not, by what may be read now."""
+
+    def hooks_done(self) -> None:
+        """No hook runs any more."""
+
+    def crashed(self, error: BaseException) -> None:
+        """*error* came out of a coroutine, which is a defect of the engine."""
+
+    def turn_free(self) -> None:
+        """The queue is shorter."""
+
+    async def receive_ahead(self, data: bytes, *, end: bool) -> None:
+        """Let *data*, which was read ahead, go where it would have gone, and the end of the stream behind it."""
+
+
+class HookQueue:
+    """Runs coroutines that act on the bytes of *link*, one at a time and in order."""
+
+    __slots__ = ("_ahead", "_end_owed", "_gone", "_link", "_queue", "_readers_ahead", "_task", "_tasks", "running")
+
+    def __init__(self, link: HookedLink) -> None:
+        self._link = link
+        self.running = False
+        """A hook on these bytes waits."""
+        self._queue: deque[Coroutine[Any, Any, None]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._tasks: Tasks | None = None
+        self._ahead = b""
+        self._end_owed = False  # the end may have been read ahead
+        self._readers_ahead = 0  # hooks that wait for the end of the stream
+        self._gone: list[asyncio.Future[None]] = []  # what these wait for
+
+    @property
+    def queued(self) -> int:
+        """How many coroutines wait for their turn."""
+        return len(self._queue)
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Let *coroutine* act on the link's bytes: now, or behind those that came before."""
+        if self._link.closed:
+            coroutine.close()
+        elif self.running:
+            self._queue.append(coroutine)
+        else:
+            self.running = True
+            self._run_all(coroutine)
+
+    def _run_all(self, coroutine: Coroutine[Any, Any, None] | None) -> None:
+        while coroutine is not None:
+            ending = self._link.ending
+            task = self.spawn(coroutine)
+            self._task = task
+            if task is not None:
+                if self._link.ending and not ending:  # the hook ended the connection, and has no more to say
+                    task.cancel()
+                self._link.update()
+                task.add_done_callback(lambda _: self._run_all(self._next()))
+                return
+            coroutine = self._next() if self._queue or self._ahead or self._end_owed else None
+        self.running = False
+        self._link.hooks_done()
+
+    def _next(self) -> Coroutine[Any, Any, None] | None:
+        if self._link.closed:
+            return None
+        if self._queue:
+            self._link.turn_free()
+            return self._queue.popleft()
+        if self._ahead or (self._end_owed and self._link.ended):
+            data, self._ahead, self._end_owed = self._ahead, b"", False
+            return self._link.receive_ahead(data, end=self._link.ended)
+        return None
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Run *coroutine* beside everything else; the end of the connection cancels it.
+
+        Returns the task that goes on with it, or ``None`` when it is done already.
+        """
+        try:
+            task = hook_task.start(self._link.loop, coroutine, self._link.hook_runner)
+        except Exception as error:  # not a plugin's, those are caught where they are called
+            self._link.crashed(error)
+            return None
+        if task is not None:
+            self._tasks = self._tasks or Tasks()
+            self._tasks.add(task, self._link.crashed)
+            if self._link.closed:  # by the coroutine itself
+                task.cancel()
+        return task
+
+    # The end of the stream, which a hook may wait for.
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether to read on although a hook waits."""
+        return self._readers_ahead > 0 and len(self._ahead) < AHEAD_LIMIT
+
+    def keep(self, data: bytes) -> None:
+        """*data* was read ahead."""
+        self._ahead += data
+
+    async def source_gone(self, wait_for: WaitFor) -> None:
+        """Wait, by *wait_for*, until the source ends or fails, reading ahead to see it."""
+        self._readers_ahead += 1
+        self._end_owed = True
+        gone = self._link.loop.create_future()
+        self._gone.append(gone)
+        if self._link.ended:
+            self.source_ended()
+        self._link.loop.call_soon(self._link.update)  # once this hook is known to wait
+        try:
+            await wait_for(gone)
+        finally:
+            self._readers_ahead -= 1
+
+    def source_ended(self) -> None:
+        """The source has ended or failed, or is not read any more."""
+        waiting, self._gone = self._gone, []
+        for gone in waiting:
+            if not gone.done():  # its fault may just have been removed
+                gone.set_result(None)
+
+    # The end of the link.
+
+    def stop(self) -> None:
+        """Cancel the hook that runs, also if it is the caller; those that queue up still get their turn."""
+        self.source_ended()
+        if self._task is not None:
+            self._task.cancel()
+
+    def close(self) -> None:
+        """Cancel all of them."""
+        self.source_ended()
+        queue, self._queue = self._queue, deque()
+        for coroutine in queue:
+            coroutine.close()
+        if self._tasks is not None:
+            self._tasks.cancel()
