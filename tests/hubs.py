@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import socket
 
+import msgspec
+
 from tests.running import PATIENCE, looping
 from vaurien.model import Address, ProxyConfig
 from vaurien.proxies.hub import Hub
@@ -20,6 +22,32 @@ ANY = Address("127.0.0.1", 0)
 
 def config(name="a", listen=ANY, backend=ANY, **facts):
     return ProxyConfig(name=name, listen=listen, backend=backend, **facts)
+
+
+def changing(**facts):
+    """An edit of a proxy."""
+    return lambda before: msgspec.structs.replace(before, **facts)
+
+
+def having(policy):
+    """An edit of a policy, as all others below."""
+    return lambda _: policy
+
+
+def adding(fault):
+    return lambda policy: policy.with_fault(fault)
+
+
+def changing_fault(fault):
+    return lambda policy: policy.with_changed_fault(fault.name, lambda _: fault)
+
+
+def removing(name):
+    return lambda policy: policy.without_fault(name)
+
+
+def mixing(mix):
+    return lambda policy: policy.with_mix(mix)
 
 
 class Spreading:

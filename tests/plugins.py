@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextvars
+import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import anyio
 
+from vaurien.errors import OptionError
 from vaurien.hooks import Behavior, Connection, Exchange, Link
 from vaurien.options import Count, Duration, Option
 
@@ -221,3 +224,22 @@ class Remembers(Behavior, frozen=True):
 
 
 NUMBER: contextvars.ContextVar[int] = contextvars.ContextVar("NUMBER", default=0)
+
+
+class NotInWorkers(Behavior, frozen=True):
+    """Can be used in the control process, and not in a worker."""
+
+    def check(self, protocol):
+        if Path(sys.argv[0]).name == "worker.py":
+            raise OptionError("behavior", "NotInWorkers", "the control process")
+
+
+class CountsLate(Behavior, frozen=True):
+    """Keeps each chunk until it is removed, and counts it for the whole proxy then."""
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        try:
+            await link.sleep(3600)
+        finally:
+            link.shared_number(self, lambda count: count + 1)
+            await link.send(data)

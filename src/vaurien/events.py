@@ -6,7 +6,8 @@ An observer is a callable of one event. Observers run in the loop's thread, must
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -138,3 +139,13 @@ Observer: TypeAlias = Callable[[Event], None]
 """Called with each event, in the loop's thread. The classes in its attribute ``ignores``, if it has one, it may miss:
 an event that no observer wants is not made. ``detailed``, if true, asks for `Decided` and `Delayed` too.
 """
+
+
+def tell(observers: Iterable[Observer], event: Event) -> None:
+    """Call *observers* with *event*. An observer that raises is reported to the running loop, and stops nothing."""
+    for observer in observers:
+        try:
+            observer(event)
+        except Exception as error:  # an observer must not end what it observes
+            context = {"message": f"the observer {observer!r} raised", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)

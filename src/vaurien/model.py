@@ -1,15 +1,19 @@
-"""Frozen values: what a proxy is asked to do, as data that can be compared, printed and sent."""
+"""Frozen values: the configuration of proxies, as data that can be compared, printed and sent.
+
+`Config` holds all of it. Its methods, and those of `Policy`, are the pure edits that every interface is made of: each
+returns another value and checks the names it is given; none changes anything.
+"""
 
 from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from vaurien.errors import OptionError
+from vaurien.errors import Conflict, OptionError, UnknownName
 from vaurien.options import Count, Duration, Option, PositiveCount, Ratio, Size
 
 _PORTS = range(65536)
@@ -175,11 +179,54 @@ def _share(part: str, text: str, source: str | None) -> Share:
     return Share(float(percent), behavior.strip())
 
 
+def _check_unique(kind: Literal["proxy", "fault"], names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise Conflict(kind, name)
+        seen.add(name)
+
+
+def _index_of(kind: Literal["proxy", "fault"], name: str, names: list[str]) -> int:
+    if name not in names:
+        raise UnknownName(kind, name, names)
+    return names.index(name)
+
+
 class Policy(msgspec.Struct, frozen=True):
-    """The mix and the faults of a proxy: one immutable value, replaced as a whole."""
+    """The mix and the faults of a proxy: one immutable value, replaced as a whole. No two faults have the same name."""
 
     mix: Mix = Mix()
     faults: tuple[Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise `Conflict` for a name that two faults have."""
+        _check_unique("fault", (fault.name for fault in self.faults))
+
+    def fault(self, name: str) -> Fault:
+        """The fault called *name*. Raises `UnknownName`."""
+        return self.faults[self._index(name)]
+
+    def with_mix(self, mix: Mix) -> Policy:
+        """This policy with *mix* in the place of its own."""
+        return Policy(mix, self.faults)
+
+    def with_fault(self, fault: Fault) -> Policy:
+        """This policy with *fault* behind the others. Raises `Conflict` when its name is taken."""
+        return Policy(self.mix, (*self.faults, fault))
+
+    def with_changed_fault(self, name: str, edit: Callable[[Fault], Fault]) -> Policy:
+        """This policy with what *edit* makes of the fault *name*, in its place. Raises `UnknownName`."""
+        index = self._index(name)
+        return Policy(self.mix, (*self.faults[:index], edit(self.faults[index]), *self.faults[index + 1 :]))
+
+    def without_fault(self, name: str) -> Policy:
+        """This policy without the fault *name*. Raises `UnknownName`."""
+        index = self._index(name)
+        return Policy(self.mix, (*self.faults[:index], *self.faults[index + 1 :]))
+
+    def _index(self, name: str) -> int:
+        return _index_of("fault", name, [fault.name for fault in self.faults])
 
 
 class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,3 +252,57 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Bring the options of the protocol into one form."""
         _with_lists(self, "protocol_options")
+
+
+class Config(msgspec.Struct, frozen=True):
+    """The configuration of all proxies, in order of creation: one immutable value. No two have the same name.
+
+    *revision* counts the edits that were stored; an edit itself leaves it alone.
+    """
+
+    proxies: tuple[ProxyConfig, ...] = ()
+    revision: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise `Conflict` for a name that two proxies have."""
+        _check_unique("proxy", (proxy.name for proxy in self.proxies))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the proxies."""
+        return [proxy.name for proxy in self.proxies]
+
+    def proxy(self, name: str) -> ProxyConfig:
+        """The proxy called *name*. Raises `UnknownName`."""
+        return self.proxies[self._index(name)]
+
+    def with_proxies(self, proxies: Iterable[ProxyConfig]) -> Config:
+        """Exactly *proxies*. Raises `Conflict` for a name that two have."""
+        return Config(tuple(proxies), self.revision)
+
+    def with_proxy(self, proxy: ProxyConfig) -> Config:
+        """This configuration with *proxy* behind the others. Raises `Conflict` when its name is taken."""
+        return self.with_proxies((*self.proxies, proxy))
+
+    def with_changed_proxy(self, name: str, edit: ProxyEdit) -> Config:
+        """This configuration with what *edit* makes of the proxy *name*, in its place. Raises `UnknownName`."""
+        index = self._index(name)
+        return self.with_proxies((*self.proxies[:index], edit(self.proxies[index]), *self.proxies[index + 1 :]))
+
+    def without_proxy(self, name: str) -> Config:
+        """This configuration without the proxy *name*. Raises `UnknownName`."""
+        index = self._index(name)
+        return self.with_proxies((*self.proxies[:index], *self.proxies[index + 1 :]))
+
+    def changed_names(self, other: Config) -> set[str]:
+        """The names of the proxies that *other* has and this has not, or the other way, or as another configuration."""
+        mine, others = ({proxy.name: proxy for proxy in config.proxies} for config in (self, other))
+        return {name for name in mine.keys() | others.keys() if mine.get(name) != others.get(name)}
+
+    def _index(self, name: str) -> int:
+        return _index_of("proxy", name, self.names)
+
+
+Edit: TypeAlias = Callable[[Config], Config]
+ProxyEdit: TypeAlias = Callable[[ProxyConfig], ProxyConfig]
+PolicyEdit: TypeAlias = Callable[[Policy], Policy]

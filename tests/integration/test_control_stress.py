@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.control.conftest import Api
-from tests.hubs import COUNTS
+from tests.hubs import COUNTS, adding, changing, removing
 from tests.machine import share_of
 from tests.running import PATIENCE, until
 from vaurien.control.toxiproxy import app as toxiproxy
@@ -318,11 +318,11 @@ class Model(RuleBasedStateMachine):
         elif verb == "delete":
             await self.hub.delete(name)
         elif verb == "enable":
-            await self.hub.change(name, enabled=fact)
+            await self.hub.update(name, changing(enabled=fact))
         elif verb == "add":
-            await self.hub.add_fault(name, Fault(fact, "noop"))
+            await self.hub.update_policy(name, adding(Fault(fact, "noop")))
         elif verb == "remove":
-            await self.hub.remove_fault(name, fact)
+            await self.hub.update_policy(name, removing(fact))
         else:
             await self.hub.reset()
 

@@ -8,7 +8,20 @@ import socket
 
 import pytest
 
-from tests.hubs import ANY, ask, config, connect, ended, refuses, taken
+from tests.hubs import (
+    ANY,
+    adding,
+    ask,
+    changing,
+    changing_fault,
+    config,
+    connect,
+    ended,
+    mixing,
+    refuses,
+    removing,
+    taken,
+)
 from tests.running import PATIENCE, Echo, read
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName
 from vaurien.model import Address, Fault, Mix, Policy
@@ -70,7 +83,7 @@ def test_what_cannot_bind_is_not_there(hub, method):
                     await hub.create(config(listen=address))
             else:
                 with pytest.raises(PartlyDone) as caught:
-                    await hub.populate([config("b"), config(listen=address), config("c")])
+                    await hub.upsert_all([config("b"), config(listen=address), config("c")])
                 assert [proxy.config.name for proxy in caught.value.done] == ["b"]
                 assert isinstance(caught.value.error, BindError)
                 assert "c" not in hub.proxies
@@ -91,10 +104,10 @@ def test_a_host_that_dns_cannot_have(hub, listen):
 def test_unknown_names(hub):
     async def play(hub):
         proxy = await hub.create(config("redis"))
-        for call in (hub.delete("redos"), hub.change("redos")):
+        for call in (hub.delete("redos"), hub.update("redos", changing())):
             with pytest.raises(UnknownName, match="unknown proxy 'redos'; did you mean 'redis'"):
                 await call
-        for call in (hub.remove_fault("redis", "lag"), hub.change_fault("redis", HANG)):
+        for call in (hub.update_policy("redis", removing("lag")), hub.update_policy("redis", changing_fault(HANG))):
             with pytest.raises(UnknownName, match="unknown fault"):
                 await call
         assert proxy.policy == Policy()
@@ -106,15 +119,15 @@ def test_down_and_up_again_on_the_same_port(hub, echo):
     async def play(hub):
         proxy = await hub.create(config(backend=echo))
         address = proxy.address
-        await hub.add_fault("a", Fault("nothing", "dummy"))
+        await hub.update_policy("a", adding(Fault("nothing", "dummy")))
         streams = await connect(proxy)
         assert await ask(streams) == b"hello"
-        await hub.change("a", enabled=False)
+        await hub.update("a", changing(enabled=False))
         await ended(streams)
         assert refuses(address)
         assert proxy.address == address
         assert not await proxy.connections()
-        await hub.change("a", enabled=True)
+        await hub.update("a", changing(enabled=True))
         assert proxy.address == address
         assert [fault.name for fault in proxy.policy.faults] == ["nothing"]
         streams = await connect(proxy)
@@ -132,7 +145,7 @@ def test_another_address(hub, echo):
         before = proxy.address
         streams = await connect(proxy)
         assert await ask(streams) == b"hello"
-        await hub.change("a", listen=Address("127.0.0.2", 0))
+        await hub.update("a", changing(listen=Address("127.0.0.2", 0)))
         await ended(streams)
         assert refuses(before)
         assert proxy.address.host == "127.0.0.2"
@@ -145,10 +158,10 @@ def test_the_same_port_on_another_address_of_ours(hub):
     async def play(hub):
         proxy = await hub.create(config())
         port = proxy.address.port
-        await hub.change("a", listen=Address("0.0.0.0", port))
+        await hub.update("a", changing(listen=Address("0.0.0.0", port)))
         assert proxy.address == Address("0.0.0.0", port)
         assert not refuses(Address("127.0.0.3", port))
-        await hub.change("a", listen=Address("127.0.0.1", port))
+        await hub.update("a", changing(listen=Address("127.0.0.1", port)))
         assert refuses(Address("127.0.0.3", port))
 
     hub(play)
@@ -159,7 +172,7 @@ def test_the_same_port_on_an_address_of_another_proxy(hub, echo):
         one = await hub.create(config("one", backend=echo))
         other = await hub.create(config("other", Address("127.0.0.2", one.address.port), backend=echo))
         with pytest.raises(BindError, match="Address already in use"):
-            await hub.change("other", listen=one.address)
+            await hub.update("other", changing(listen=one.address))
         assert other.address == Address("127.0.0.2", one.address.port)
         for proxy in (one, other):
             streams = await connect(proxy)
@@ -178,7 +191,7 @@ def test_an_address_that_is_not_free_leaves_the_old_one(hub, echo):
         assert await ask(streams) == b"hello"
         with listening:
             with pytest.raises(BindError):
-                await hub.change("a", listen=address, backend=ANY)
+                await hub.update("a", changing(listen=address, backend=ANY))
         assert proxy.backend == echo
         assert await ask(streams) == b"hello"
         streams[1].close()
@@ -193,7 +206,7 @@ def test_enabling_on_an_address_that_is_not_free_changes_nothing(hub):
         proxy = await hub.create(config(enabled=False))
         with listening:
             with pytest.raises(BindError):
-                await hub.change("a", listen=address, enabled=True)
+                await hub.update("a", changing(listen=address, enabled=True))
         assert proxy.config == config(enabled=False)
 
     hub(play)
@@ -205,12 +218,12 @@ def test_another_backend_drops_connections(hub, echo):
         streams = await connect(proxy)
         assert await ask(streams) == b"hello"
         with Echo() as other:
-            await hub.change("a", backend=Address(*other.address))
+            await hub.update("a", changing(backend=Address(*other.address)))
             await ended(streams)
             streams = await connect(proxy)
             assert await ask(streams) == b"hello"
             assert other.connections == 1
-            await hub.change("a", backend=echo)
+            await hub.update("a", changing(backend=echo))
             await ended(streams)
 
     hub(play)
@@ -222,7 +235,7 @@ def test_what_stays_the_same_keeps_its_connections(hub, echo):
         streams = await connect(proxy)
         assert await ask(streams) == b"hello"
         for listen in (proxy.address, Address("localhost", proxy.address.port), Address("localhost", 0)):
-            await hub.change("a", listen=listen, backend=echo, enabled=True)
+            await hub.update("a", changing(listen=listen, backend=echo, enabled=True))
         assert await ask(streams) == b"hello"
         streams[1].close()
         await streams[1].wait_closed()
@@ -273,10 +286,10 @@ def test_reset_goes_on_behind_a_proxy_that_cannot_start(hub):
 def test_populate_twice_leaves_proxies_alone(hub, echo, listen):
     async def play(hub):
         wanted = [config(listen=listen, backend=echo)]
-        [proxy] = await hub.populate(wanted)
-        await hub.add_fault("a", HANG)
+        [proxy] = await hub.upsert_all(wanted)
+        await hub.update_policy("a", adding(HANG))
         for again in (wanted, [config(listen=proxy.address, backend=echo)]):
-            assert await hub.populate(again) == [proxy]
+            assert await hub.upsert_all(again) == [proxy]
         assert proxy.policy.faults == (HANG,)
 
     hub(play)
@@ -284,9 +297,9 @@ def test_populate_twice_leaves_proxies_alone(hub, echo, listen):
 
 def test_populate_replaces_what_differs(hub, echo):
     async def play(hub):
-        [proxy] = await hub.populate([config()])
-        await hub.add_fault("a", HANG)
-        [other] = await hub.populate([config(listen=proxy.address, backend=echo)])
+        [proxy] = await hub.upsert_all([config()])
+        await hub.update_policy("a", adding(HANG))
+        [other] = await hub.upsert_all([config(listen=proxy.address, backend=echo)])
         assert hub.get("a") is other
         assert other.policy == Policy()
         assert other.backend == echo
@@ -385,20 +398,20 @@ def test_replace_hands_an_address_from_one_to_the_other(hub):
 def test_faults_come_and_go(hub, echo):
     async def play(hub):
         proxy = await hub.create(config(backend=echo))
-        await hub.add_fault("a", Fault("one", "dummy"))
-        await hub.add_fault("a", HANG)
+        await hub.update_policy("a", adding(Fault("one", "dummy")))
+        await hub.update_policy("a", adding(HANG))
         with pytest.raises(Conflict, match="fault 'hung' exists already"):
-            await hub.add_fault("a", HANG)
+            await hub.update_policy("a", adding(HANG))
         with pytest.raises(UnknownName, match="behavior or handler 'nope'"):
-            await hub.add_fault("a", Fault("x", "nope"))
-        await hub.change_fault("a", Fault("one", "dummy", probability=0.5))
+            await hub.update_policy("a", adding(Fault("x", "nope")))
+        await hub.update_policy("a", changing_fault(Fault("one", "dummy", probability=0.5)))
         assert [(fault.name, fault.probability) for fault in proxy.policy.faults] == [("one", 0.5), ("hung", 1.0)]
-        await hub.set_mix("a", Mix.parse("10:dummy"))
-        await hub.remove_fault("a", "one")
+        await hub.update_policy("a", mixing(Mix.parse("10:dummy")))
+        await hub.update_policy("a", removing("one"))
         assert proxy.policy == Policy(Mix.parse("10:dummy"), (HANG,))
         streams = await connect(proxy)
         streams[1].write(b"hello")
-        await hub.remove_fault("a", "hung")
+        await hub.update_policy("a", removing("hung"))
         assert await streams[0].readexactly(5) == b"hello"
         streams[1].close()
         await streams[1].wait_closed()
@@ -453,12 +466,12 @@ def test_a_side_that_reads_nothing_holds_up_no_call(hub):
                         client.send(bytes(1 << 20))
                     await asyncio.sleep(0)
                 for fault in (HANG, Fault("late", "delay")):
-                    await hub.add_fault("a", fault)
-                await hub.change_fault("a", Fault("late", "delay", {"sleep": 2}))
-                await hub.remove_fault("a", "hung")
+                    await hub.update_policy("a", adding(fault))
+                await hub.update_policy("a", changing_fault(Fault("late", "delay", {"sleep": 2})))
+                await hub.update_policy("a", removing("hung"))
                 await hub.reset()
-                await hub.change("a", enabled=False)
-                await hub.change("a", enabled=True)
+                await hub.update("a", changing(enabled=False))
+                await hub.update("a", changing(enabled=True))
                 await hub.delete("a")
 
     hub(play)
@@ -474,7 +487,7 @@ def test_words_on_the_wire_when_disabled(hub, echo):
         with client:
             client.sendall(b"hello")
             assert await loop.run_in_executor(None, read, client, 5) == b"hello"
-            await hub.change("a", enabled=False)
+            await hub.update("a", changing(enabled=False))
             assert await loop.run_in_executor(None, client.recv, 1) == b""
 
     hub(play)

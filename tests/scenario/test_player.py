@@ -25,9 +25,9 @@ class Proxy:
         self.policy = Policy(Mix(), faults)
         self.seen = []
 
-    def set_policy(self, policy):
-        self.policy = policy
-        self.seen.append((self._clock.now(), " ".join(fault.name for fault in policy.faults)))
+    def edit_policy(self, edit):
+        self.policy = edit(self.policy)
+        self.seen.append((self._clock.now(), " ".join(fault.name for fault in self.policy.faults)))
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_changed_fault_keeps_its_place_and_the_mix_is_replaced(clock):
 def test_what_somebody_else_did_meanwhile_stays(clock):
     proxy = Proxy(clock)
     Player(Schedule(STEPS, 5.0), {"a": proxy}, clock).start()
-    proxy.set_policy(Policy(Mix(), (one("mine"), one("b", latency=1))))
+    proxy.policy = Policy(Mix(), (one("mine"), one("b", latency=1)))
     clock.advance(1000.0)
     assert proxy.policy.faults == (one("mine"), one("b"))
 
@@ -116,9 +116,10 @@ def test_every_step_is_played_once_a_round_at_its_time(times, rest, repeat):
     seen = []
 
     class Watched(Proxy):
-        def set_policy(self, policy):
-            if policy.mix.shares:  # not the reset at the beginning of a round
-                seen.append((self._clock.now(), policy.mix.shares[0].percent))
+        def edit_policy(self, edit):
+            mix = edit(self.policy).mix
+            if mix.shares:  # not the reset at the beginning of a round
+                seen.append((self._clock.now(), mix.shares[0].percent))
 
     steps = tuple(Step(at, mix=Mix.parse(f"{number + 1}:delay")) for number, at in enumerate(times))
     Player(Schedule(steps, length, repeat), {"a": Watched(clock)}, clock).start()
@@ -129,10 +130,10 @@ def test_every_step_is_played_once_a_round_at_its_time(times, rest, repeat):
 class Refusing(Proxy):
     """Cannot be changed at the second of 102."""
 
-    def set_policy(self, policy):
+    def edit_policy(self, edit):
         if self._clock.now() == 102.0:
             raise BindError("no")
-        super().set_policy(policy)
+        super().edit_policy(edit)
 
 
 def test_a_step_that_fails_is_told_and_the_next_one_comes(clock):
@@ -154,7 +155,7 @@ def test_what_takes_a_while_may_fail_too():
     class Slow:
         policy = Policy()
 
-        def set_policy(self, policy):
+        def edit_policy(self, edit):
             return asyncio.get_running_loop().create_task(self._set())
 
         async def _set(self):
@@ -168,3 +169,32 @@ def test_what_takes_a_while_may_fail_too():
 
     asyncio.run(play())
     assert [(one.step, one.error) for one in failures] == [(1, "late")]
+
+
+@pytest.mark.parametrize("error", [BindError("no"), ValueError("from a plugin")])
+def test_an_observer_that_raises_does_not_end_the_schedule(error):
+    """It is told of a step that fails; the steps behind it are played, and the other observers are told."""
+    reported, told = [], []
+
+    class Refusing(Proxy):
+        def edit_policy(self, edit):
+            if self._clock.now() == 102.0:
+                raise error
+            super().edit_policy(edit)
+
+    def raising(event):
+        raise RuntimeError("an observer's own mistake")
+
+    async def play():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+        clock = VirtualClock(100.0)
+        proxy = Refusing(clock)
+        player = Player(Schedule(STEPS, 5.0), {"a": proxy}, clock, [raising, told.append])
+        player.start()
+        clock.advance(200.0)
+        assert player.done
+        assert proxy.seen == [(100.0, "a"), (105.0, "")]
+
+    asyncio.run(play())
+    assert [str(one) for one in reported] == ["an observer's own mistake"]
+    assert [event.error for event in told] == [str(error)]

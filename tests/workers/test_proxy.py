@@ -10,12 +10,12 @@ import socket
 
 import pytest
 
-from tests.hubs import ask, config, connect, ended, spreading
+from tests.hubs import adding, ask, changing, config, connect, ended, removing, spreading
 from tests.running import PATIENCE, Echo, Events
 from vaurien import events, hooks, plugins
 from vaurien.engine.relay.traffic import Figures
 from vaurien.errors import OptionError, PluginError, UnknownName
-from vaurien.model import Address, Fault, Policy, Window
+from vaurien.model import Address, Fault, Policy, Stream, Window
 from vaurien.workers import messages, process
 from vaurien.workers.proxy import ORDINAL_GAP
 
@@ -144,7 +144,7 @@ def test_clients_in_the_queue_of_a_dead_worker_are_served_by_the_next(workers, e
 def test_a_time_to_live_runs_out_once(workers, echo, told):
     async def play(hub):
         proxy = await hub.create(config("short", backend=echo))
-        await hub.add_fault("short", Fault("hung", "hang", ttl=0.05))
+        await hub.update_policy("short", adding(Fault("hung", "hang", ttl=0.05)))
         streams = [await connect(proxy) for _ in range(MANY)]
         for one in streams:
             assert await ask(one) == b"hello"
@@ -175,7 +175,7 @@ def test_a_window_is_one_over_all_workers(workers, echo):
 def test_a_number_of_a_fault_is_one_over_all_workers(workers, echo):
     async def play(hub):
         proxy = await hub.create(config(backend=echo))
-        await hub.add_fault("a", Fault("first", "transient", {"agitate": 5}))
+        await hub.update_policy("a", adding(Fault("first", "transient", {"agitate": 5})))
         streams = [await connect(proxy) for _ in range(MANY)]
         answers = []
         for reader, writer in streams:
@@ -185,6 +185,28 @@ def test_a_number_of_a_fault_is_one_over_all_workers(workers, echo):
         await leave(streams)
 
     workers.run(play)
+
+
+def test_a_fault_that_is_removed_may_still_count(workers, echo, told):
+    """Its hooks run on for a moment; they count under the generation that they began with, and nobody is cut off."""
+
+    async def play(hub):
+        late = Fault("late", "tests.plugins.CountsLate", stream=Stream.UPSTREAM)
+        proxy = await hub.create(config("late", backend=echo, policy=Policy(faults=(late,))))
+        streams = [await connect(proxy) for _ in range(MANY)]
+        for _, writer in streams:
+            writer.write(b"hello")
+        await fact(lambda: waiting(proxy, MANY))
+        await hub.update_policy("late", removing("late"))
+        for reader, _ in streams:
+            assert await reader.readexactly(5) == b"hello"
+        await leave(streams)
+
+    async def waiting(proxy, count):
+        return sum(one.faults == ("late",) for one in await proxy.connections()) == count
+
+    workers.run(play)
+    assert [event for event in told.of(events.Failed) if event.proxy == "late"] == []
 
 
 def test_no_more_connections_than_the_limit(workers, echo):
@@ -210,11 +232,11 @@ def test_a_unix_socket_is_shared(workers, echo, tmp_path):
         streams = [await asyncio.open_unix_connection(str(path)) for _ in range(6)]
         for one in streams:
             assert await ask(one) == b"hello"
-        await hub.change("a", enabled=False)
+        await hub.update("a", changing(enabled=False))
         assert not path.exists()
         for one in streams:
             await ended(one)
-        await hub.change("a", enabled=True)
+        await hub.update("a", changing(enabled=True))
         streams = [await asyncio.open_unix_connection(str(path))]
         assert await ask(streams[0]) == b"hello"
         await leave(streams)
@@ -225,12 +247,12 @@ def test_a_unix_socket_is_shared(workers, echo, tmp_path):
 def test_a_closed_port_is_closed_in_all_workers(workers, echo):
     async def play(hub):
         proxy = await hub.create(config(backend=echo))
-        await hub.add_fault("a", Fault("down", "refuse"))
+        await hub.update_policy("a", adding(Fault("down", "refuse")))
         for _ in range(MANY):
             with pytest.raises(ConnectionRefusedError):
                 await connect(proxy)
         os.kill(workers.pool.process(2).pid, signal.SIGKILL)
-        await hub.remove_fault("a", "down")
+        await hub.update_policy("a", removing("down"))
         streams = [await connect(proxy) for _ in range(MANY)]
         for one in streams:
             assert await ask(one) == b"hello"
@@ -246,7 +268,7 @@ def test_a_unix_socket_cannot_be_closed_for_all(workers, echo, tmp_path):
             await hub.create(config(listen=listen, policy=Policy(faults=(down,))))
         proxy = await hub.create(config(listen=listen, backend=echo))
         with pytest.raises(OptionError, match="is not valid; expected host:port"):
-            await hub.add_fault("a", down)
+            await hub.update_policy("a", adding(down))
         assert proxy.policy == Policy()
 
     workers.run(play)
@@ -265,7 +287,7 @@ def test_a_plugin_whose_state_is_of_one_worker_is_told_of(workers, echo, told):
 
     async def play(hub):
         proxy = await hub.create(config("shares", backend=echo))
-        await hub.add_fault("shares", Fault("mine", "sharing"))
+        await hub.update_policy("shares", adding(Fault("mine", "sharing")))
         streams = [await connect(proxy)]
         assert await ask(streams[0]) == b"hello"
         await leave(streams)
@@ -341,7 +363,7 @@ def test_one_that_hangs_is_ended_and_nobody_waits_for_it_for_ever(workers, told,
         os.kill(hanging, signal.SIGSTOP)
         with monkeypatch.context() as hasty:  # for no longer than it takes: the others may be starved of a processor
             hasty.setattr(process, "ANSWER_TIMEOUT", 2.0)
-            await hub.add_fault("hangs", Fault("noop", "noop"))
+            await hub.update_policy("hangs", adding(Fault("noop", "noop")))
         assert len(await proxy.connections()) == (await proxy.figures()).open == len(found) - found.count(1)
         for one, index in zip(streams, found, strict=True):
             await (ended(one) if index == 1 else ask(one))

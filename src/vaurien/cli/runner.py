@@ -26,7 +26,7 @@ from vaurien.engine.loop.event_loop import loop_factory
 from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.errors import BindError
 from vaurien.events import Observer
-from vaurien.model import Policy
+from vaurien.model import Policy, PolicyEdit
 from vaurien.proxies.hub import Hub
 from vaurien.proxies.managed_proxy import ManagedProxy
 from vaurien.scenario.player import Player
@@ -134,8 +134,9 @@ async def _start(hub: Hub, configuration: Configuration, state: StateFile | None
         source = configuration.source("vaurien", "proxy")
         raise BindError(f"option proxy (from {source}): {error}; expected an address that is free and ours") from None
     finally:
-        for proxy in hub.proxies.values():
-            print(_greeting(proxy), flush=True)
+        for name, proxy in hub.proxies.items():
+            if hub.difference(name) is None:
+                print(_greeting(proxy), flush=True)
 
 
 class _ScheduledProxy:
@@ -151,15 +152,18 @@ class _ScheduledProxy:
         proxy = self._hub.proxies.get(self._name)
         return proxy.policy if proxy is not None else Policy()
 
-    def set_policy(self, policy: Policy) -> asyncio.Task[None] | None:
+    def edit_policy(self, edit: PolicyEdit) -> asyncio.Task[None] | None:
         """Give it another; where it takes a while to be in force everywhere, the task goes on with it."""
         if self._name not in self._hub.proxies:
             return None
-        task = hook_task.start(asyncio.get_running_loop(), self._hub.set_policy(self._name, policy))
+        task = hook_task.start(asyncio.get_running_loop(), self._edit_policy(edit))
         if task is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return task
+
+    async def _edit_policy(self, edit: PolicyEdit) -> None:
+        await self._hub.update_policy(self._name, edit)
 
 
 class Playback:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -17,7 +18,7 @@ from vaurien import plugins
 from vaurien.control import checks, responses
 from vaurien.control.responses import BadRequest
 from vaurien.errors import UnknownName, VaurienError
-from vaurien.model import Mix, Share
+from vaurien.model import Mix, ProxyConfig, Share
 from vaurien.proxies.hub import Hub
 from vaurien.proxies.managed_proxy import ManagedProxy
 
@@ -64,7 +65,7 @@ class _Original:
         if options and len(shares) != 1:
             raise BadRequest(400, "options need a single behavior; this is a mix", f"/{next(iter(options))}")
         made = tuple(Share(share.percent, share.behavior, self._with(share.behavior, options)) for share in shares)
-        await self._hub.set_mix(proxy.config.name, Mix(made))
+        await self._hub.update_policy(proxy.config.name, lambda policy: policy.with_mix(Mix(made)))
         return {"status": "ok"}
 
     def _with(self, behavior: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +88,11 @@ class _Original:
         address = checks.address(_text(body, "backend"), "/backend", dialled=True)
         for name in body.keys() - {"backend"}:
             raise BadRequest(400, f"there is no field {name!r}; expected backend alone", f"/{name}")
-        await self._hub.set_backend(proxy.config.name, address)
+
+        def edit(before: ProxyConfig) -> ProxyConfig:
+            return msgspec.structs.replace(before, backend=address)
+
+        await self._hub.update(proxy.config.name, edit, keep_connections=True)
         return {"status": "ok"}
 
 

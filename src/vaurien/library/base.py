@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from vaurien.engine.relay.traffic import ConnectionInfo
-from vaurien.errors import Conflict, VaurienError
+from vaurien.errors import VaurienError
 from vaurien.events import Event
 from vaurien.library import faults
 from vaurien.library.changes import Change
 from vaurien.library.core import Core
 from vaurien.library.settings import AddressLike, Settings, configure
-from vaurien.model import Address, Fault, Mix, Policy, Scope, Stream, Window
+from vaurien.model import Address, Fault, Mix, Policy, PolicyEdit, Scope, Stream, Window
 
 TIMEOUT = 10.0
 """Seconds that a test waits for a fact, if it does not say how long."""
@@ -145,23 +145,16 @@ class BaseProxy:
         """
         fields = {"name": name, "stream": stream, "probability": probability, "scope": scope, "ttl": ttl}
         made = faults.read(behavior, {**fields, "window": window, "match": match, "options": options}, more)
-        self._core.call(lambda: self._add(made))
+        self._core.call(lambda: self._edit(lambda policy: policy.with_fault(made)))
         self._core.record.expect(Mix(), made)
         return Change(made, self._remove)
-
-    def _add(self, fault: Fault) -> None:
-        there = self.policy.faults
-        if any(one.name == fault.name for one in there):
-            raise Conflict("fault", fault.name)
-        self._set(faults=(*there, fault))
 
     def _remove(self, change: Change[Fault]) -> None:
         """Take a fault away, and not another one that has got its name since."""
 
         def remove() -> None:
-            there = self.policy.faults
-            if any(one is change.value for one in there):
-                self._set(faults=tuple(one for one in there if one is not change.value))
+            if any(one is change.value for one in self.policy.faults):
+                self._edit(lambda policy: policy.without_fault(change.value.name))
 
         if not self._core.closed:
             self._core.call(remove)
@@ -182,7 +175,7 @@ class BaseProxy:
         return change
 
     def _push(self, change: Change[Mix]) -> None:
-        self._set(mix=change.value)
+        self._edit(lambda policy: policy.with_mix(change.value))
         self._core.record.expect(change.value)
         self._mixes.append(change)
 
@@ -192,14 +185,14 @@ class BaseProxy:
         def restore() -> None:
             if change in self._mixes:
                 self._mixes.remove(change)
-                self._set(mix=self._mixes[-1].value if self._mixes else self._first_mix)
+                mix = self._mixes[-1].value if self._mixes else self._first_mix
+                self._edit(lambda policy: policy.with_mix(mix))
 
         if not self._core.closed:
             self._core.call(restore)
 
-    def _set(self, **what: Any) -> None:
-        policy: Policy = msgspec.structs.replace(self.policy, **what)
-        self._core.proxy.set_policy(policy)
+    def _edit(self, edit: PolicyEdit) -> None:
+        self._core.proxy.edit_policy(edit)
 
     def down(self) -> Change[Fault]:
         """Be gone, as a server that was stopped: clients are refused, open connections end, the port stays ours.
@@ -214,8 +207,8 @@ class BaseProxy:
     def _fall(self) -> Fault:
         outage = next((one for one in self.policy.faults if one == _OUTAGE), None)
         if outage is None:
-            outage = msgspec.structs.replace(_OUTAGE)  # one of its own: faults are taken back by identity
-            self._add(outage)
+            outage = own = msgspec.structs.replace(_OUTAGE)  # one of its own: faults are taken back by identity
+            self._edit(lambda policy: policy.with_fault(own))
         self._core.proxy.drop_connections()
         return outage
 
@@ -223,8 +216,8 @@ class BaseProxy:
         """End what `down` began: listen again, on the same port. Does nothing when it is up."""
 
         def rise() -> None:
-            there = self.policy.faults
-            self._set(faults=tuple(one for one in there if one != _OUTAGE))
+            if _OUTAGE in self.policy.faults:
+                self._edit(lambda policy: policy.without_fault(_OUTAGE.name))
 
         self._core.call(rise)
 

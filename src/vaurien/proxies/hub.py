@@ -1,34 +1,62 @@
-"""Many proxies by name, and the one door for every live change.
+"""The configuration of all proxies, and the one way to change it.
 
-All methods belong to the loop's thread. Each checks everything it was given before it changes anything, and none waits
-for data: what waits at all waits for a name to resolve, and then only calls for the same proxy wait behind it.
+Every interface, file and schedule sends *edits*: pure functions from one configuration to the next.
+
+    edit ──► evaluated on the configuration of now ──► checked whole ──► stored, revision + 1
+                                                                             │
+                 running proxies ◄── reconciled, each proxy by itself ◄──────┘
+                       │
+                       ├── reached: the configuration takes over what became known (the number of a free port)
+                       └── not reached (a port in use): raised, and
+                               the proxy's part of the edit is taken back, or
+                               it stays stored and the proxy *differs* until a later edit reaches it
+
+Edits of the same proxy are made one after the other, from the evaluation to the end of the reconciliation, so that
+none is based on a configuration that another one takes back. Edits of different proxies do not wait for each other:
+the look-up of a slow name, or a worker that hangs, holds up the proxy that needs it and no other. An edit of one proxy
+is all or nothing.
+
+A store that several machines share would take the place of `Hub._config`: reading it, watching it, and compare-and-set
+by revision are all that it has to offer. Nothing else here would change.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Protocol
 
 import msgspec
 
 from vaurien.engine.policy.replay import ReplayedDecisions
-from vaurien.errors import BindError, Conflict, PartlyDone, UnknownName, VaurienError
+from vaurien.errors import PartlyDone, UnknownName, VaurienError
 from vaurien.events import Observer
-from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
+from vaurien.model import Address, Config, Edit, Fault, Policy, PolicyEdit, ProxyConfig, ProxyEdit
 from vaurien.proxies.managed_proxy import LocalProxy, ManagedProxy
 from vaurien.proxies.proxy import Proxy
 
 _IN_PLACE = ("listen", "backend", "policy", "enabled")
-"""What a running proxy can be given another of; anything else takes a new proxy."""
+"""Fields that a running proxy can change; a change of any other takes a new proxy."""
+
+
+class OutdatedRevision(VaurienError):
+    """An edit was meant for another revision of the configuration. *current* is the configuration of now."""
+
+    def __init__(self, revision: int, current: Config) -> None:
+        self.current = current
+        super().__init__(f"the configuration has revision {current.revision} now, not {revision}; expected a new look")
 
 
 class Hub:
-    """Many proxies. *make* makes them, without starting them; by default in this process.
+    """All proxies, by name: their `config`, and what runs of it.
 
-    Those of this process tell *observers* their events; *recorded* has decisions, by proxy, in place of dice.
+    Its methods belong to the loop's thread. *make* makes a proxy without starting it and raises what is wrong with its
+    configuration; by default the proxy runs in this process, reports to *observers*, and takes its decisions from
+    *recorded*, by proxy, where there are any.
     """
 
     def __init__(
@@ -39,18 +67,26 @@ class Hub:
         make: Callable[[ProxyConfig], ManagedProxy] | None = None,
     ) -> None:
         self._observers, self._recorded = observers, recorded
-        self._make = make or self._here
+        self._make = make or self._make_local
         self.changed: Callable[[], None] = lambda: None
-        """Called after each change, also of one that failed halfway."""
+        """Called after each edit, also after one that failed."""
         self.lag: Callable[[], float] = lambda: 0.0
-        """How late the loop of another process was, at most, since it was last asked, in seconds."""
+        """How late the loop of another process was at most since the last call, in seconds."""
+        self._config = Config()
         self._proxies: dict[str, ManagedProxy] = {}
-        self._replacing = asyncio.Lock()
-        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._differences: dict[str, VaurienError] = {}
+        self._checked: dict[str, ManagedProxy] = {}
+        """Proxies that an edit which is under way has made, to check its result."""
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    @property
+    def config(self) -> Config:
+        """The configuration of all proxies."""
+        return self._config
 
     @property
     def proxies(self) -> Mapping[str, ManagedProxy]:
-        """The proxies by name, in order of creation."""
+        """The proxies that run, or are switched off, by name."""
         return MappingProxyType(self._proxies)
 
     def get(self, name: str) -> ManagedProxy:
@@ -59,218 +95,334 @@ class Hub:
             raise UnknownName("proxy", name, self._proxies)
         return self._proxies[name]
 
-    # Proxies.
+    def difference(self, name: str) -> VaurienError | None:
+        """Why the proxy *name* does not run as `config` says; ``None`` when it does."""
+        return self._differences.get(name)
 
-    async def create(self, config: ProxyConfig) -> ManagedProxy:
+    # Edits.
+
+    async def edit(self, change: Edit, *, names: Collection[str] = (), revision: int | None = None) -> None:
+        """Store what *change* makes of the configuration, and reconcile the proxies that it changes, and *names*.
+
+        *change* may be called more than once. Raises what it raises, and what is wrong with its result, before anything
+        changes; `OutdatedRevision` when *revision* is given and is not the current one. A proxy that cannot be
+        reconciled runs on as it was, and its part of the edit is taken back; once the others are done the first such
+        error is raised.
+        """
+        await self._edit(change, names, revision, self._carry_out)
+
+    async def create(self, config: ProxyConfig, *, revision: int | None = None) -> ManagedProxy:
         """Add a proxy, and start it if it is enabled.
 
         Raises `Conflict` when its name is taken, `BindError`, and what is wrong with *config*; then there is no proxy.
         """
-        async with self._turn(config.name):
-            if config.name in self._proxies:
-                raise Conflict("proxy", config.name)
-            return await self._add(config)
+        await self.edit(lambda before: before.with_proxy(config), names=[config.name], revision=revision)
+        return self._proxies[config.name]
 
-    async def change(
-        self, name: str, *, listen: Address | None = None, backend: Address | None = None, enabled: bool | None = None
+    async def update(
+        self, name: str, edit: ProxyEdit, *, keep_connections: bool = False, revision: int | None = None
     ) -> ManagedProxy:
-        """Give a proxy another address, backend or state; what is ``None`` stays.
+        """Apply *edit* to the configuration of the proxy *name*, all or nothing.
 
-        Another address or backend, and disabling, drop its connections; its faults and its mix stay. Raises
-        `UnknownName`, and `BindError`: then it goes on as it was.
+        Connections stay if only faults and mix change. Another backend, without *keep_connections*, another address and
+        switching the proxy off drop them; a change of any other field takes a new proxy in its place. Raises
+        `UnknownName`, `BindError`, and what is wrong with the configuration: then the proxy runs on as it was.
         """
-        async with self._turn(name):
-            proxy = self.get(name)
-            await self._move(proxy, listen or proxy.config.listen, backend or proxy.backend, enabled)
-            return proxy
+        carry_out = functools.partial(self._carry_out, keep_connections=keep_connections)
+        await self._edit(lambda before: before.with_changed_proxy(name, edit), [name], revision, carry_out)
+        return self.get(name)
 
-    async def revise(self, name: str, revision: Callable[[ProxyConfig], ProxyConfig]) -> ManagedProxy:
-        """Have the proxy *name* as *revision* of its configuration says, all at once.
+    async def update_policy(self, name: str, edit: PolicyEdit, *, revision: int | None = None) -> Policy:
+        """Apply *edit* to the policy of the proxy *name*, all or nothing. Returns the new policy.
 
-        Its connections stay if only faults and mix are new. Another address, backend or state drops them, and anything
-        else takes a new proxy in its place. Raises `UnknownName`, `BindError`, and what is wrong with the
-        configuration: then it goes on as it was.
+        It is in force for the next byte of every connection when this returns. Raises `UnknownName`, what *edit*
+        raises, and what is wrong with the policy.
         """
-        async with self._turn(name):
-            before = self.get(name).config
-            config = revision(before)
-            Proxy(config)
-            await self._become(self.get(name), config, policy_too=config.policy != before.policy)
-            return self.get(name)
+        after = Policy()
 
-    async def delete(self, name: str) -> None:
+        def change(before: ProxyConfig) -> ProxyConfig:
+            nonlocal after
+            after = edit(before.policy)
+            return msgspec.structs.replace(before, policy=after)
+
+        await self._edit(
+            lambda before: before.with_changed_proxy(name, change), [name], revision, self._carry_policy_out
+        )
+        return after
+
+    async def delete(self, name: str, *, revision: int | None = None) -> None:
         """Stop a proxy, drop its connections and forget it. Raises `UnknownName`."""
-        async with self._turn(name):
-            proxy = self.get(name)
-            del self._proxies[name]
-            await proxy.disable()
+        await self.edit(lambda before: before.without_proxy(name), names=[name], revision=revision)
+
+    async def replace(self, configs: Sequence[ProxyConfig], *, revision: int | None = None) -> None:
+        """Have exactly the proxies *configs*. Those that run so already are left alone, with their connections.
+
+        Raises `Conflict` for a name given twice, and what is wrong with a configuration, before anything changes. A
+        proxy that cannot be reconciled runs on as it was, or not at all, and *differs*: each later edit tries again.
+        Once the others are done the first such error is raised.
+        """
+        carry_out = functools.partial(self._carry_out, keep=True)
+        await self._edit(lambda before: before.with_proxies(configs), (), revision, carry_out)
 
     async def reset(self) -> None:
-        """Enable all proxies, and take away all faults and mixes.
+        """Enable all proxies, and remove all faults and mixes.
 
-        Raises the first `BindError`, once everything else is done.
+        A proxy that cannot be enabled *differs*, and each later edit tries again. Raises the first error once all
+        proxies are done.
         """
-        for proxy in list(self._proxies.values()):
-            await proxy.set_policy(Policy())
-        await self._enable_all(list(self._proxies))
+        names = self._config.names
+        results = await asyncio.gather(*map(self._reset, names), return_exceptions=True)
+        for error in results:
+            if isinstance(error, BaseException):
+                raise error
 
-    async def _enable_all(self, names: Sequence[str]) -> None:
-        failure: VaurienError | None = None
-        for name in names:
+    async def _reset(self, name: str) -> None:
+        def enabled(before: Config) -> Config:
+            return before.with_changed_proxy(name, lambda proxy: msgspec.structs.replace(proxy, enabled=True))
+
+        with contextlib.suppress(UnknownName):  # deleted meanwhile
             try:
-                async with self._turn(name):
-                    if name in self._proxies:
-                        await self._proxies[name].start()
-            except VaurienError as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
+                await self.update_policy(name, lambda _: Policy())
+            finally:
+                await self._edit(enabled, [name], None, functools.partial(self._carry_out, keep=True))
 
-    async def populate(self, configs: Sequence[ProxyConfig]) -> list[ManagedProxy]:
-        """Have the proxies *configs*, beside those there are: what is absent is created, what differs is replaced.
+    async def upsert_all(self, configs: Sequence[ProxyConfig]) -> list[ManagedProxy]:
+        """Create the proxies *configs* that do not exist, and replace those that have another address or backend.
 
-        A proxy whose address and backend are those of the configuration is left alone, with its faults and connections.
-        Raises what is wrong with a configuration before anything changes. Stops at the first that cannot be had,
-        raising `PartlyDone`.
+        A proxy that has the address and backend of its configuration is left alone, with its faults and connections.
+        Raises what is wrong with a configuration before anything changes. Stops at the first proxy that fails, with
+        `PartlyDone`.
         """
         for config in configs:
-            Proxy(config)
+            self._make_proxy(config)
         done: list[ManagedProxy] = []
         for config in configs:
             try:
-                done.append(await self._populate_one(config))
+                done.append(await self._upsert(config))
             except VaurienError as error:
                 raise PartlyDone(done, error) from error
         return done
 
-    async def _populate_one(self, config: ProxyConfig) -> ManagedProxy:
-        async with self._turn(config.name):
-            proxy = self._proxies.get(config.name)
-            if proxy is None:
-                return await self._add(config)
-            if proxy.backend == config.backend and await proxy.serves(config.listen):
-                return proxy
-            return await self._renew(proxy, config)
+    async def _upsert(self, config: ProxyConfig) -> ManagedProxy:
+        def change(before: Config) -> Config:
+            if config.name in before.names:
+                return before.with_changed_proxy(config.name, lambda _: config)
+            return before.with_proxy(config)
 
-    async def replace(self, configs: Sequence[ProxyConfig]) -> None:
-        """Have exactly the proxies *configs*. What is the same is left alone, with its connections.
+        proxy = self._proxies.get(config.name)
+        if proxy is None or proxy.backend != config.backend or not await proxy.serves(config.listen):
+            await self.edit(change, names=[config.name])
+        return self.get(config.name)
 
-        Raises `Conflict` for a name given twice, and what is wrong with a configuration, before anything changes. A
-        proxy that cannot have its address goes on as it was while the others change; then the first `BindError` is
-        raised.
+    async def _remove_expired(self, name: str, fault: Fault) -> None:
+        """Remove *fault* of the proxy *name*; not another fault that was given its name meanwhile."""
+
+        def change(policy: Policy) -> Policy:
+            return policy.without_fault(fault.name) if any(one is fault for one in policy.faults) else policy
+
+        with contextlib.suppress(UnknownName):  # the proxy was deleted meanwhile
+            await self.update_policy(name, change)
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """Stop all proxies; connections have *grace* seconds to end. The configuration stays."""
+        await asyncio.gather(*(proxy.stop(grace) for proxy in self._proxies.values()))
+
+    # One edit.
+
+    async def _edit(self, change: Edit, names: Collection[str], revision: int | None, carry_out: CarryOut) -> None:
+        """Carry *change* out while no other edit of the proxies that it changes, and of *names*, is under way."""
+        locked = set(names) or self._config.changed_names(change(self._config))
+        while True:
+            async with self._exclusive(locked):
+                before = self._config
+                if revision is not None and revision != before.revision:
+                    raise OutdatedRevision(revision, before)
+                wanted = change(before)
+                changed = before.changed_names(wanted)
+                if changed <= locked:
+                    try:
+                        await carry_out(before, wanted, locked)
+                    finally:
+                        self.changed()
+                    break
+            locked |= changed
+        await self._retry_differences(but=locked)
+
+    @contextlib.asynccontextmanager
+    async def _exclusive(self, names: Iterable[str]) -> AsyncIterator[None]:
+        """Lock the proxies *names*, in alphabetical order, so that two edits never wait for each other in a circle."""
+        async with contextlib.AsyncExitStack() as stack:
+            for name in sorted(names):
+                await stack.enter_async_context(self._locks.setdefault(name, asyncio.Lock()))
+            yield
+
+    async def _carry_out(
+        self,
+        before: Config,
+        wanted: Config,
+        names: Collection[str],
+        *,
+        keep: bool = False,
+        keep_connections: bool = False,
+    ) -> None:
+        """Check *wanted*, store it, and reconcile the proxies *names*. Raises the first error once all are done.
+
+        With *keep* the configuration of a proxy that cannot be reconciled stays; else it is taken back to *before*.
         """
-        self._check(configs)
-        async with self._replacing:  # or two configurations would become a third one
-            wanted = {config.name for config in configs}
-            for name in [name for name in self._proxies if name not in wanted]:
-                with contextlib.suppress(UnknownName):  # somebody else was faster
-                    await self.delete(name)
-            await self._replace_all(configs)
+        changed = [proxy for proxy in wanted.proxies if proxy.name in names]
+        self._checked |= {proxy.name: self._make_proxy(proxy) for proxy in changed}
+        self._store(wanted)
+        failures: Mapping[str, VaurienError] = {}
+        try:
+            for name in [name for name in self._proxies if name in names and name not in wanted.names]:
+                self._differences.pop(name, None)
+                await self._proxies.pop(name).disable()
+            failures = await self._reconcile_all([proxy.name for proxy in changed], keep_connections)
+        except BaseException as interruption:
+            for proxy in changed:
+                self._note_difference(proxy.name, _interrupted(interruption))
+            raise
+        finally:
+            for proxy in changed:
+                self._checked.pop(proxy.name, None)
+        for name, error in failures.items():
+            if not keep:
+                self._take_back(name, before)
+            self._note_difference(name, error)
+        for error in failures.values():
+            raise error
 
-    async def _replace_all(self, configs: Sequence[ProxyConfig]) -> None:
-        """One after the other, and again while that helps: one may want the address that another one leaves."""
-        left, failure = await self._replace_each(configs)
-        if failure is not None and len(left) == len(configs):
-            left, failure = await self._trade(left, failure)
-            if failure is not None:
-                raise failure
-        elif left:
-            await self._replace_all(left)
-
-    async def _replace_each(self, configs: Sequence[ProxyConfig]) -> tuple[list[ProxyConfig], VaurienError | None]:
-        """Those that could not be had, and why the first of them could not."""
-        left: list[ProxyConfig] = []
-        failure: VaurienError | None = None
-        for config in configs:
-            try:
-                await self._replace_one(config)
-            except VaurienError as error:
-                left.append(config)
-                failure = failure or error
-        return left, failure
-
-    async def _trade(
-        self, configs: list[ProxyConfig], failure: VaurienError
-    ) -> tuple[list[ProxyConfig], VaurienError | None]:
-        """Let those of *configs* that want each other's addresses step aside, all of them, and then have them.
-
-        The others cannot be had because of *failure*.
-        """
-        trading = await self._in_each_others_way(configs)
-        if not trading:
-            return configs, failure
-        for config in trading:
-            with contextlib.suppress(UnknownName):  # somebody else was faster
-                await self.change(config.name, enabled=False)
-        left, failed = await self._replace_each(trading)
-        with contextlib.suppress(VaurienError):  # what is told is why it could not change
-            await self._enable_all([config.name for config in left])
-        others = [config for config in configs if config not in trading]
-        return [*left, *others], failed or (failure if others else None)
-
-    async def _in_each_others_way(self, configs: list[ProxyConfig]) -> list[ProxyConfig]:
-        """Those of *configs* whose address one of them has, which in turn wants another one's."""
-        held = []
-        for config in configs:
-            others = (self._proxies.get(other.name) for other in configs if other is not config)
-            if config.name in self._proxies and await _anyone_at(config.listen, others):
-                held.append(config)
-        return held if len(held) == len(configs) else await self._in_each_others_way(held)
-
-    def _check(self, configs: Sequence[ProxyConfig]) -> None:
-        names: set[str] = set()
-        for config in configs:
-            if config.name in names:
-                raise Conflict("proxy", config.name)
-            names.add(config.name)
-            Proxy(config)
-
-    async def _replace_one(self, config: ProxyConfig) -> None:
-        async with self._turn(config.name):
-            proxy = self._proxies.get(config.name)
-            if proxy is None:
-                await self._add(config)
-            else:
-                await self._become(proxy, config, policy_too=True)
-
-    async def _become(self, proxy: ManagedProxy, config: ProxyConfig, *, policy_too: bool) -> None:
-        if not _same_but(_IN_PLACE, proxy.config, config):
-            await self._renew(proxy, config)
+    async def _carry_policy_out(self, before: Config, wanted: Config, names: Collection[str]) -> None:
+        """Store *wanted*, and give the one proxy in *names* its policy; a proxy that differs goes on doing so."""
+        [name] = names
+        proxy, config = self._proxies[name], wanted.proxy(name)
+        if name in self._differences and not _same_but(_IN_PLACE, proxy.config, config):
+            self._make_proxy(config)  # checks it; the proxy that runs is of another kind
+            self._store(wanted)
             return
-        await self._move(proxy, config.listen, config.backend, config.enabled)
-        if policy_too and proxy.policy != config.policy:
+        self._store(wanted)
+        try:
             await proxy.set_policy(config.policy)
+        except BaseException as error:
+            self._take_back(name, before)
+            if not isinstance(error, VaurienError):
+                self._note_difference(name, _interrupted(error))
+            raise
 
-    def _here(self, config: ProxyConfig) -> ManagedProxy:
-        return LocalProxy(Proxy(config, observers=self._observers, recorded=self._recorded.get(config.name)))
+    def _store(self, config: Config) -> None:
+        revision = self._config.revision + (config.proxies != self._config.proxies)
+        self._config = msgspec.structs.replace(config, revision=revision)
 
-    async def _add(self, config: ProxyConfig) -> ManagedProxy:
-        proxy = self._make(config)
-        if config.enabled:
-            await proxy.start()
-        self._proxies[config.name] = proxy
-        return proxy
+    def _take_back(self, name: str, before: Config) -> None:
+        """Store the configuration that the proxy *name* had in *before*, or none."""
+        if name in before.names:
+            self._store(self._config.with_changed_proxy(name, lambda _: before.proxy(name)))
+        else:
+            self._store(self._config.without_proxy(name))
 
-    async def _move(self, proxy: ManagedProxy, listen: Address, backend: Address, enabled: bool | None) -> None:
-        if enabled is False:
-            await proxy.disable()
-        before = proxy.config.listen
-        if not await proxy.serves(listen):
-            await proxy.move(listen)
-        if enabled:
+    def _note_difference(self, name: str, error: VaurienError) -> None:
+        """Remember *error* as the reason, if the proxy *name* does not run as its configuration says."""
+        self._differences.pop(name, None)
+        if name not in self._config.names:
+            return
+        config = self._config.proxy(name)
+        if name not in self._proxies:
+            self._proxies[name] = self._new_proxy(config)
+        proxy = self._proxies[name]
+        if (proxy.config, proxy.enabled) != (config, config.enabled):
+            self._differences[name] = error
+
+    async def _retry_differences(self, but: Collection[str]) -> None:
+        """Try again to reconcile the proxies that differ, except *but* and those that are being edited."""
+        for name in [name for name in self._differences if name not in but]:
+            if name in self._locks:
+                continue
+            async with self._exclusive([name]):
+                for failed, error in (await self._reconcile_all([name])).items():
+                    self._note_difference(failed, error)
+
+    # Reconciliation: what runs becomes what the configuration says.
+
+    async def _reconcile_all(self, names: Sequence[str], keep_connections: bool = False) -> dict[str, VaurienError]:
+        """Reconcile the proxies *names*, again and again while that helps: one may want the address another leaves.
+
+        Returns why the others could not be reconciled.
+        """
+        left = list(names)
+        while left:
+            failures = await self._reconcile_each(left, keep_connections)
+            if len(failures) == len(left):
+                failures = await self._swap_addresses(failures)
+                if len(failures) == len(left):
+                    return failures
+            left = list(failures)
+        return {}
+
+    async def _reconcile_each(self, names: Sequence[str], keep_connections: bool = False) -> dict[str, VaurienError]:
+        failures = {}
+        for name in names:
+            config = self._config.proxy(name)
             try:
-                await proxy.start()
-            except BindError:
-                await proxy.move(before)
-                raise
-        if backend != proxy.backend:
-            await proxy.set_backend(backend)
-            await proxy.drop_connections()
+                await self._reconcile(config, keep_connections)
+            except VaurienError as error:
+                failures[name] = error
+            else:
+                self._adopt(self._proxies[name].config)
+                self._differences.pop(name, None)
+        return failures
 
-    async def _renew(self, old: ManagedProxy, config: ProxyConfig) -> ManagedProxy:
+    def _adopt(self, running: ProxyConfig) -> None:
+        """Store what became known when a proxy was reconciled: the number of its port."""
+        if running != self._config.proxy(running.name):
+            self._config = self._config.with_changed_proxy(running.name, lambda _: running)
+
+    async def _reconcile(self, config: ProxyConfig, keep_connections: bool) -> None:
+        """Have a proxy that runs as *config* says. Raises `VaurienError`, and then it runs as before, or not at all."""
+        proxy = self._proxies.get(config.name)
+        if proxy is None:
+            proxy = self._new_proxy(config)
+            if config.enabled:
+                await proxy.start()
+            self._proxies[config.name] = proxy
+        elif _same_but(_IN_PLACE, proxy.config, config):
+            await self._change_in_place(proxy, config, keep_connections)
+        else:
+            await self._recreate(proxy, config)
+
+    async def _change_in_place(self, proxy: ManagedProxy, config: ProxyConfig, keep_connections: bool) -> None:
+        before = msgspec.structs.replace(proxy.config, enabled=proxy.enabled)
+        if not config.enabled:
+            await proxy.disable()
+        try:
+            if not await proxy.serves(config.listen):
+                await proxy.move(config.listen)
+            if proxy.policy != config.policy:
+                await proxy.set_policy(config.policy)
+            if config.enabled:
+                await proxy.start()
+        except VaurienError:
+            with contextlib.suppress(VaurienError):  # a difference that remains is noted
+                await self._change_back(proxy, before)
+            raise
+        if config.backend != proxy.backend:
+            await proxy.set_backend(config.backend)
+            if not keep_connections:
+                await proxy.drop_connections()
+
+    async def _change_back(self, proxy: ManagedProxy, before: ProxyConfig) -> None:
+        if not before.enabled:
+            await proxy.disable()
+        if proxy.policy != before.policy:
+            await proxy.set_policy(before.policy)
+        if proxy.config.listen != before.listen:
+            await proxy.move(before.listen)
+        if before.enabled:
+            await proxy.start()
+
+    async def _recreate(self, old: ManagedProxy, config: ProxyConfig) -> None:
         """Put a new proxy in the place of *old*, which goes on if the new one cannot start."""
-        new = self._make(config)
-        was_enabled, policy = old.enabled, old.policy
+        new = self._new_proxy(config)
+        was_enabled = old.enabled
         await old.disable()
         if config.enabled:
             try:
@@ -280,75 +432,54 @@ class Hub:
                     await old.start()
                 raise
         self._proxies[config.name] = new
-        if old.policy is not policy:  # a call that did not wait for this one has changed it
-            await new.set_policy(old.policy)
-        return new
 
-    # Faults.
+    async def _swap_addresses(self, failures: Mapping[str, VaurienError]) -> dict[str, VaurienError]:
+        """Switch off those of *failures* that want each other's addresses, all at once, and reconcile them then.
 
-    async def add_fault(self, name: str, fault: Fault) -> None:
-        """Add *fault* behind the others. Raises `UnknownName`, `Conflict`, and what is wrong with it."""
-        proxy = self.get(name)
-        faults = proxy.policy.faults
-        if any(fault.name == other.name for other in faults):
-            raise Conflict("fault", fault.name)
-        await self._set_faults(proxy, (*faults, fault))
+        Returns the failures that are left.
+        """
+        swapping = await self._in_each_others_way(list(failures))
+        left = {name: error for name, error in failures.items() if name not in swapping}
+        for name in swapping:
+            await self._proxies[name].disable()
+        failed = await self._reconcile_each(swapping)
+        for name in failed:
+            with contextlib.suppress(VaurienError):  # the reason why it could not change is the one that is told
+                await self._proxies[name].start()
+        return failed | left
 
-    async def change_fault(self, name: str, fault: Fault) -> None:
-        """Put *fault* in the place of the one that has its name. Raises `UnknownName`, and what is wrong with it."""
-        proxy = self.get(name)
-        _find(proxy, fault.name)
-        await self._set_faults(proxy, tuple(fault if fault.name == old.name else old for old in proxy.policy.faults))
+    async def _in_each_others_way(self, names: list[str]) -> list[str]:
+        """Those of *names* whose wanted address one of them has, which in turn wants another one's."""
+        blocked = []
+        for name in names:
+            others = (self._proxies.get(other) for other in names if other != name)
+            if name in self._proxies and await _anyone_at(self._config.proxy(name).listen, others):
+                blocked.append(name)
+        return blocked if len(blocked) == len(names) else await self._in_each_others_way(blocked)
 
-    async def remove_fault(self, name: str, fault_name: str) -> None:
-        """Take a fault away. Raises `UnknownName`."""
-        proxy = self.get(name)
-        gone = _find(proxy, fault_name)
-        await self._set_faults(proxy, tuple(fault for fault in proxy.policy.faults if fault is not gone))
+    def _new_proxy(self, config: ProxyConfig) -> ManagedProxy:
+        """The proxy that was made to check *config*, if there is one: plugins may do something when they are made."""
+        return self._checked.pop(config.name, None) or self._make_proxy(config)
 
-    async def set_policy(self, name: str, policy: Policy) -> None:
-        """Replace mix and faults of the proxy *name*. Raises `UnknownName`, and what is wrong with *policy*."""
-        await self._set_policy(self.get(name), policy)
+    def _make_proxy(self, config: ProxyConfig) -> ManagedProxy:
+        """A proxy that is not started. Raises what is wrong with *config*."""
+        proxy = self._make(config)
+        proxy.remove_expired = functools.partial(self._remove_expired, config.name)
+        return proxy
 
-    async def set_backend(self, name: str, backend: Address) -> None:
-        """Have a proxy dial *backend* from now on; open connections stay where they are. Raises `UnknownName`."""
-        await self.get(name).set_backend(backend)
-        self.changed()
-
-    async def set_mix(self, name: str, mix: Mix) -> None:
-        """Give a proxy another mix. Raises `UnknownName`, and what is wrong with *mix*."""
-        proxy = self.get(name)
-        await self._set_policy(proxy, msgspec.structs.replace(proxy.policy, mix=mix))
-
-    async def _set_faults(self, proxy: ManagedProxy, faults: tuple[Fault, ...]) -> None:
-        await self._set_policy(proxy, msgspec.structs.replace(proxy.policy, faults=faults))
-
-    async def _set_policy(self, proxy: ManagedProxy, policy: Policy) -> None:
-        await proxy.set_policy(policy)
-        self.changed()
-
-    # The end.
-
-    async def stop(self, grace: float = 0.0) -> None:
-        """Stop all proxies; connections have *grace* seconds to end. The proxies stay known."""
-        await asyncio.gather(*(proxy.stop(grace) for proxy in self._proxies.values()))
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, name: str) -> AsyncIterator[None]:
-        """One call at a time for the proxy *name*; the lock lives while somebody holds it or waits for it."""
-        lock = self._turns.setdefault(name, asyncio.Lock())
-        async with lock:
-            try:
-                yield
-            finally:
-                self.changed()
+    def _make_local(self, config: ProxyConfig) -> ManagedProxy:
+        return LocalProxy(Proxy(config, observers=self._observers, recorded=self._recorded.get(config.name)))
 
 
-def _find(proxy: ManagedProxy, fault_name: str) -> Fault:
-    faults = {fault.name: fault for fault in proxy.policy.faults}
-    if fault_name not in faults:
-        raise UnknownName("fault", fault_name, faults)
-    return faults[fault_name]
+class CarryOut(Protocol):
+    """The second half of an edit: check, store, reconcile."""
+
+    def __call__(self, before: Config, wanted: Config, names: Collection[str]) -> Awaitable[None]:
+        """Make *wanted* of *before*, as far as the proxies *names* are concerned."""
+
+
+def _interrupted(error: BaseException) -> VaurienError:
+    return VaurienError(f"an edit was interrupted: {error!r}")
 
 
 async def _anyone_at(listen: Address, proxies: Iterable[ManagedProxy | None]) -> bool:
@@ -358,6 +489,6 @@ async def _anyone_at(listen: Address, proxies: Iterable[ManagedProxy | None]) ->
     return False
 
 
-def _same_but(names: Sequence[str], one: ProxyConfig, other: ProxyConfig) -> bool:
+def _same_but(fields: Collection[str], one: ProxyConfig, other: ProxyConfig) -> bool:
     left, right = msgspec.structs.asdict(one), msgspec.structs.asdict(other)
-    return all(left[name] == right[name] for name in left if name not in names)
+    return all(left[name] == right[name] for name in left if name not in fields)

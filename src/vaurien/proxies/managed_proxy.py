@@ -1,26 +1,30 @@
 """A proxy as the hub manages it, wherever its connections are: in this process, or in others.
 
-What a proxy is asked to do is known here and now. What its connections do is asked for, and may have to be waited for.
+Its configuration is known here at once. What its connections do must be asked for, which may take a while.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from vaurien.engine.relay.traffic import ConnectionInfo, Figures
-from vaurien.model import Address, Policy, ProxyConfig
+from vaurien.model import Address, Fault, Policy, ProxyConfig
 from vaurien.proxies.proxy import Proxy
 
 
 class ManagedProxy(Protocol):
     """A proxy. A change is in force for the next byte of every connection when its method returns.
 
-    `set_policy` and `set_backend` show in `config` before they wait for anything, so that changes of one moment add up.
+    The hub calls one method that changes something at a time.
     """
+
+    remove_expired: Callable[[Fault], Awaitable[None]]
+    """Removes a fault whose time to live is over; the hub puts an edit of its configuration here."""
 
     @property
     def config(self) -> ProxyConfig:
-        """As it is now: with the port, the backend, the policy and the state that it has come to have."""
+        """The configuration it runs with now; the port is the real one once it has started."""
 
     @property
     def address(self) -> Address:
@@ -76,7 +80,7 @@ class ManagedProxy(Protocol):
 
 
 class LocalProxy:
-    """*proxy*, in this process and its loop. Nothing here waits but `start`, `serves`, `move`, `stop`, `disable`."""
+    """*proxy*, in this process and its loop. Only `start`, `serves`, `move`, `stop` and `disable` wait."""
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
@@ -84,8 +88,17 @@ class LocalProxy:
         self.stop, self.disable = proxy.stop, proxy.disable
 
     @property
+    def remove_expired(self) -> Callable[[Fault], Awaitable[None]]:
+        """Removes a fault whose time to live is over."""
+        return self.proxy.remove_expired
+
+    @remove_expired.setter
+    def remove_expired(self, remove: Callable[[Fault], Awaitable[None]]) -> None:
+        self.proxy.remove_expired = remove
+
+    @property
     def config(self) -> ProxyConfig:
-        """As it is now."""
+        """The configuration it runs with now."""
         return self.proxy.config
 
     @property

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from vaurien import events, options, plugins
 from vaurien.engine.connection.connection import Connection
 from vaurien.engine.connection.proxy_state import ProxyState
+from vaurien.engine.loop import hook_task
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net import binding
 from vaurien.engine.net.binding import Bind
@@ -29,7 +30,7 @@ from vaurien.events import Observer
 from vaurien.framing import Protocol
 from vaurien.legacy.instances import ProxyView, instantiate
 from vaurien.legacy.protocol import Transparent
-from vaurien.model import Address, Fault, Policy, ProxyConfig
+from vaurien.model import Address, Fault, Policy, PolicyEdit, ProxyConfig
 
 REBIND_INTERVAL = 1.0
 """Seconds until a port that could not be opened is tried again."""
@@ -74,6 +75,10 @@ class Proxy:
         self._ceiling: int | None = None
         self._silent_until = 0.0
         self._expiries = Expiries(self._expire)
+        self.remove_expired: Callable[[Fault], Awaitable[None]] = self._remove
+        """Removes a fault whose time to live is over; a hub puts an edit of its configuration here."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._starting = asyncio.Lock()
 
     @property
     def address(self) -> Address:
@@ -131,8 +136,11 @@ class Proxy:
 
         Raises `BindError` naming the address and the system's reason.
         """
-        if self._listener is not None:
-            return
+        async with self._starting:  # a second call, while a name resolves, must not open a second listener
+            if self._listener is None:
+                await self._start()
+
+    async def _start(self) -> None:
         loop = asyncio.get_running_loop()
         self._ceiling = self._possible()
         self._clock = clock = Clock(loop)
@@ -300,14 +308,26 @@ class Proxy:
         self._expiries.follow(self._clock, before, self.policy.faults)
 
     def _expire(self, name: str) -> None:
-        """The time of the fault *name* is over."""
-        faults = tuple(fault for fault in self.policy.faults if fault.name != name)
+        """Remove the fault *name*, whose time to live is over."""
+        task = hook_task.start(asyncio.get_running_loop(), self._remove_or_retry(self.policy.fault(name)))
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _remove_or_retry(self, fault: Fault) -> None:
         try:
-            self.set_policy(Policy(self.policy.mix, faults))
+            await self.remove_expired(fault)
         except BindError as error:
-            assert self._service is not None and self._clock is not None  # noqa: S101, PT018 - only a started one expires
-            self._service.emit(events.Failed, connection=0, where="listen", error=str(error))
-            self._expiries.later(self._clock, name, REBIND_INTERVAL)
+            if self._service is not None and self._clock is not None:
+                self._service.emit(events.Failed, connection=0, where="listen", error=str(error))
+                self._expiries.later(self._clock, fault.name, REBIND_INTERVAL)
+
+    async def _remove(self, fault: Fault) -> None:
+        self.set_policy(self.policy.without_fault(fault.name))
+
+    def edit_policy(self, edit: PolicyEdit) -> None:
+        """Replace the policy by what *edit* makes of it. Raises what *edit* raises, and as `set_policy`."""
+        self.set_policy(edit(self.policy))
 
     def set_backend(self, backend: Address) -> None:
         """Dial *backend* for every connection from now on; those that are open keep theirs."""

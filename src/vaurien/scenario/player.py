@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -10,9 +11,8 @@ from typing import Any, Protocol
 import msgspec
 
 from vaurien.config.schedule import Schedule, Step
-from vaurien.errors import VaurienError
-from vaurien.events import Failed, Observer
-from vaurien.model import Fault, Policy
+from vaurien.events import Failed, Observer, tell
+from vaurien.model import Fault, Policy, PolicyEdit
 
 
 class Timers(Protocol):
@@ -32,8 +32,11 @@ class PolicyHolder(Protocol):
     def policy(self) -> Policy:
         """The mix and the faults of this moment."""
 
-    def set_policy(self, policy: Policy) -> asyncio.Task[None] | None:
-        """Replace them; returns what goes on with it when that takes a while. Both raise `VaurienError`."""
+    def edit_policy(self, edit: PolicyEdit) -> asyncio.Task[None] | None:
+        """Replace the policy by what *edit* makes of it. Returns the task that goes on with it when that takes a while.
+
+        Both raise `VaurienError`.
+        """
 
 
 class FailedStep(msgspec.Struct, frozen=True):
@@ -113,23 +116,21 @@ class Player:
     def _play(self, step: Step) -> None:
         if self._place == 0 and self._round > 0:
             for name, policy in self._first.items():
-                self._set_policy(step, name, policy)
-        for name, proxy in self._proxies.items():
+                self._edit_policy(step, name, functools.partial(_replaced, policy))
+        for name in self._proxies:
             if step.proxy in (None, name):
-                self._set_policy(step, name, after(step, proxy.policy))
+                self._edit_policy(step, name, lambda policy: after(step, policy))
         self.played += 1
         self._place += 1
         if self._place == len(self._schedule.steps):
             self._round, self._place = self._round + 1, 0
 
-    def _set_policy(self, step: Step, name: str, policy: Policy) -> None:
+    def _edit_policy(self, step: Step, name: str, edit: PolicyEdit) -> None:
         place, round_ = self._place + 1, self._round + 1
 
         def fail(error: BaseException) -> None:
             failed = FailedStep(place, step.at, round_, step.source, name, str(error))
-            event = failed.event()
-            for observer in self._observers:
-                observer(event)
+            tell(self._observers, failed.event())
             self._failed(failed)
 
         def done(task: asyncio.Task[None]) -> None:
@@ -137,12 +138,16 @@ class Player:
                 fail(error)
 
         try:
-            task = self._proxies[name].set_policy(policy)
-        except VaurienError as error:
+            task = self._proxies[name].edit_policy(edit)
+        except Exception as error:  # a plugin's own code may run here; the steps behind this one are still played
             fail(error)
         else:
             if task is not None:
                 task.add_done_callback(done)
+
+
+def _replaced(policy: Policy, _: Policy) -> Policy:
+    return policy
 
 
 def after(step: Step, policy: Policy) -> Policy:

@@ -1,4 +1,8 @@
-"""Since when the faults of a policy have their state and their windows, so that all workers agree on it."""
+"""Generation numbers of each fault's state and of its window, the same in all workers.
+
+The workers count under these numbers in a file that they share. A fault that is removed and added again has another
+generation, so it begins to count anew, although its name is the same.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +15,25 @@ from vaurien.model import Window
 
 
 class GenerationCounter:
-    """The marks of one proxy, over all its policies. What is counted under one mark is never counted under another."""
+    """The generations of the faults of one proxy. No number is given twice."""
 
     def __init__(self) -> None:
-        self._revisions = itertools.count()
+        self._numbers = itertools.count()
         self._windows: dict[str, Window] = {}
-        self.marks: Generations = {}
+        self._before: tuple[dict[str, Window], Generations] = ({}, {})
+        self.current: Generations = {}
 
     def follow(self, entries: Iterable[CompiledFault]) -> None:
-        """The policy has become that of *entries*: what is new is marked, what is the same keeps its mark."""
-        revision = next(self._revisions)
+        """The policy is that of *entries* now: new faults get a new generation, the others keep theirs."""
+        self._before = (self._windows, self.current)
+        number = next(self._numbers)
         windows, self._windows = self._windows, {entry.key: entry.fault.window for entry in entries}
-        fresh = (revision, revision)
-        kept = {key: self.marks.get(key, fresh) for key in self._windows}
-        self.marks = {
-            key: mark if windows.get(key, window) == window else (mark[0], revision)
-            for (key, window), mark in zip(self._windows.items(), kept.values(), strict=True)
+        kept = {key: self.current.get(key, (number, number)) for key in self._windows}
+        self.current = {
+            key: (state, since if windows.get(key, window) == window else number)
+            for (key, window), (state, since) in zip(self._windows.items(), kept.values(), strict=True)
         }
+
+    def take_back(self) -> None:
+        """Undo the last `follow`: the policy of before stays, and its faults go on counting."""
+        self._windows, self.current = self._before

@@ -42,7 +42,7 @@ class Open(Message, frozen=True):
 
     proxy: int
     config: ProxyConfig
-    marks: Generations
+    generations: Generations
     first: int
     step: int
 
@@ -67,7 +67,7 @@ class SetPolicy(Message, frozen=True):
 
     proxy: int
     policy: Policy
-    marks: Generations
+    generations: Generations
 
 
 class SetBackend(Message, frozen=True):

@@ -13,7 +13,7 @@ from vaurien import plugins
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.policy import shared_counters as ledger
 from vaurien.errors import PluginError, VaurienError
-from vaurien.events import Accepted, Closed, Event, Observer
+from vaurien.events import Accepted, Closed, Event, Observer, tell
 from vaurien.model import Address
 from vaurien.workers import messages
 from vaurien.workers.messages import Registered
@@ -94,12 +94,7 @@ class Workers:
 
     def emit(self, event: Event) -> None:
         """Call the observers with *event*."""
-        for observer in self._observers:
-            try:
-                observer(event)
-            except Exception as error:  # whoever looks on must not end what it looks at
-                context = {"message": f"the observer {observer!r} raised", "exception": error}
-                self._loop.call_exception_handler(context)
+        tell(self._observers, event)
 
     def process(self, index: int) -> Process:
         """The worker *index* of this moment."""

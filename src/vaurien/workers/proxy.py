@@ -7,8 +7,10 @@ when it died are still there for the one that takes its place.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -19,7 +21,7 @@ from vaurien.engine.policy.expiry import Expiries
 from vaurien.engine.relay.traffic import ConnectionInfo, Figures
 from vaurien.errors import OptionError, UnknownName, VaurienError
 from vaurien.events import Event
-from vaurien.model import Address, Policy, ProxyConfig
+from vaurien.model import Address, Fault, Policy, ProxyConfig
 from vaurien.proxies.proxy import REBIND_INTERVAL, Proxy
 from vaurien.workers import messages
 from vaurien.workers.generations import GenerationCounter
@@ -51,9 +53,12 @@ class WorkersProxy:
         """Whether the workers have it; also while connections have their grace."""
         self._past = {index: Figures() for index in self._indexes}
         self._skipped = dict.fromkeys(self._indexes, 0)
-        self._marking = GenerationCounter()
-        self._marking.follow(self._model.plan.entries)
+        self._generations = GenerationCounter()
+        self._generations.follow(self._model.plan.entries)
+        self._starting = asyncio.Lock()
         self._expiries = Expiries(self._expire)
+        self.remove_expired: Callable[[Fault], Awaitable[None]] = self._remove
+        """Removes a fault whose time to live is over; the hub puts an edit of its configuration here."""
 
     @property
     def config(self) -> ProxyConfig:
@@ -89,8 +94,11 @@ class WorkersProxy:
 
     async def start(self) -> None:
         """Listen, in all workers. Raises `BindError`."""
-        if self.enabled:
-            return
+        async with self._starting:  # a second call, while a name resolves, must not open further listeners
+            if not self.enabled:
+                await self._start()
+
+    async def _start(self) -> None:
         config = self.config
         self._workers.inform()
         found = await binding.bind_for(len(self._indexes), config.listen, config.backlog)
@@ -187,31 +195,35 @@ class WorkersProxy:
         if self._is_closed_path:
             self._model.set_policy(before)
             raise _no_closed_path(self.config.listen)
-        self._marking.follow(self._model.plan.entries)
+        self._generations.follow(self._model.plan.entries)
         if not self._serving:
             return
         if self.enabled:
             self._expiries.follow(self._workers.clock, before.faults, policy.faults)
         try:
-            await self._ask(messages.SetPolicy(self._number, _lasting(policy), self._marking.marks))
-        except VaurienError:
+            await self._ask(messages.SetPolicy(self._number, _lasting(policy), self._generations.current))
+        except VaurienError:  # some workers have it
             self._model.set_policy(before)
-            self._marking.follow(self._model.plan.entries)
-            await self._ask(messages.SetPolicy(self._number, _lasting(before), self._marking.marks))
+            self._generations.take_back()
+            if self.enabled:
+                self._expiries.follow(self._workers.clock, policy.faults, before.faults)
+            await self._ask(messages.SetPolicy(self._number, _lasting(before), self._generations.current))
             raise
         self._emit(events.PolicyChanged, mix=str(policy.mix), faults=tuple(fault.name for fault in policy.faults))
 
     def _expire(self, name: str) -> None:
-        """The time of the fault *name* is over."""
-        self._workers.run(self._remove(name))
+        """Remove the fault *name*, whose time to live is over."""
+        self._workers.run(self._remove_or_retry(self.policy.fault(name)))
 
-    async def _remove(self, name: str) -> None:
-        faults = tuple(fault for fault in self.policy.faults if fault.name != name)
+    async def _remove_or_retry(self, fault: Fault) -> None:
         try:
-            await self.set_policy(Policy(self.policy.mix, faults))
+            await self.remove_expired(fault)
         except VaurienError as error:  # a port that was closed cannot be opened
             self._emit(events.Failed, connection=0, where="listen", error=str(error))
-            self._expiries.later(self._workers.clock, name, REBIND_INTERVAL)
+            self._expiries.later(self._workers.clock, fault.name, REBIND_INTERVAL)
+
+    async def _remove(self, fault: Fault) -> None:
+        await self.set_policy(self.policy.without_fault(fault.name))
 
     async def set_backend(self, backend: Address) -> None:
         """Dial *backend* from now on."""
@@ -278,7 +290,8 @@ class WorkersProxy:
         count = self._workers.count
         first = index + 1 + (self._past[index].accepted + self._skipped[index]) * count
         return process.ask(
-            messages.Open(self._number, config, self._marking.marks, first, count), _descriptors(self._sockets[index])
+            messages.Open(self._number, config, self._generations.current, first, count),
+            _descriptors(self._sockets[index]),
         )
 
     def _emit(self, make: type[Event], **facts: Any) -> None:

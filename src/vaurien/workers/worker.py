@@ -49,8 +49,8 @@ class Worker:
         self._channel = Channel(self._loop, end, self._received, _leave)
         self._events = EventSender(self._loop, self._channel)
         self._proxies: dict[int, Proxy] = {}
-        self._pages: dict[int, ProxyCounters] = {}
-        self._ledger: SharedCounters | None = None
+        self._counters: dict[int, ProxyCounters] = {}
+        self._shared_counters: SharedCounters | None = None
         self._given: list[int] = []  # descriptors that came with the request at hand
         self._lag = LoopLag()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,19 +92,21 @@ class Worker:
             _register(kind, name, module, path)
         self._events.detailed = request.detailed
         self._events.ignores = _IGNORED.union(getattr(events, name) for name in request.ignored)
-        if self._ledger is None:
+        if self._shared_counters is None:
             [descriptor], self._given = self._given, []
-            self._ledger = SharedCounters(descriptor)
+            self._shared_counters = SharedCounters(descriptor)
 
     async def _open(self, request: messages.Open) -> None:
-        assert self._ledger is not None  # noqa: S101 - it came with the first message
-        self._pages[request.proxy] = page = ProxyCounters(self._ledger, str(request.proxy), request.marks)
+        assert self._shared_counters is not None  # noqa: S101 - it came with the first message
+        self._counters[request.proxy] = counters = ProxyCounters(
+            self._shared_counters, str(request.proxy), request.generations
+        )
         proxy = Proxy(
             request.config,
             observers=(self._events,),
             bind=self._bind,
             ordinals=range(request.first, sys.maxsize, request.step),
-            page=page,
+            page=counters,
         )
         await proxy.start()
         self._proxies[request.proxy] = proxy
@@ -120,7 +122,7 @@ class Worker:
     async def _shut(self, request: messages.Shut) -> Figures:
         proxy = self._proxies[request.proxy]
         await (proxy.disable() if request.drop else proxy.stop(request.grace))
-        del self._proxies[request.proxy], self._pages[request.proxy]
+        del self._proxies[request.proxy], self._counters[request.proxy]
         return proxy.figures
 
     async def _move(self, request: messages.Move) -> None:
@@ -130,8 +132,10 @@ class Worker:
 
     async def _set_policy(self, request: messages.SetPolicy) -> None:
         if request.proxy in self._proxies:
-            self._pages[request.proxy].marks = request.marks
-            self._proxies[request.proxy].set_policy(request.policy)
+            proxy, counters = self._proxies[request.proxy], self._counters[request.proxy]
+            # A hook of a fault that is removed may run on for a while, and counts under the old generation.
+            counters.marks = {**(counters.marks if proxy.figures.open else {}), **request.generations}
+            proxy.set_policy(request.policy)
 
     async def _set_backend(self, request: messages.SetBackend) -> None:
         if request.proxy in self._proxies:

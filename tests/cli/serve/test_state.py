@@ -11,7 +11,7 @@ import threading
 import httpx
 import pytest
 
-from tests.hubs import config, played
+from tests.hubs import adding, changing, config, mixing, played
 from tests.running import PATIENCE
 from vaurien.cli.serve.state import StateFile
 from vaurien.control import original
@@ -55,11 +55,11 @@ def test_every_change_is_in_the_file_soon(path):
         assert kept(path) == {}
         await hub.create(config("a"))
         await until(lambda: kept(path) == {"a": []})
-        await hub.add_fault("a", Fault("f", "noop"))
+        await hub.update_policy("a", adding(Fault("f", "noop")))
         await until(lambda: kept(path) == {"a": ["f"]})
-        await hub.set_mix("a", Mix.parse("20:delay"))
+        await hub.update_policy("a", mixing(Mix.parse("20:delay")))
         await until(lambda: b"20.0" in path.read_bytes())
-        await hub.set_backend("a", Address("elsewhere", 7))
+        await hub.update("a", changing(backend=Address("elsewhere", 7)))
         await until(lambda: b"elsewhere" in path.read_bytes())
         await hub.delete("a")
         await until(lambda: kept(path) == {})
@@ -115,7 +115,7 @@ def test_a_slow_disk_holds_up_nobody(path, monkeypatch):
         await hub.create(config("a"))
         await until(lambda: len(writes) == 2)
         for number in range(10):
-            await hub.add_fault("a", Fault(f"f{number}", "noop"))
+            await hub.update_policy("a", adding(Fault(f"f{number}", "noop")))
         ready.set()
         await until(lambda: len(kept(path).get("a", ())) == 10)
         assert len(writes) == 3

@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from tests.control.conftest import page, serving, where
-from tests.hubs import COUNTS
+from tests.hubs import COUNTS, adding
 from tests.running import PATIENCE, read
 from vaurien.control import responses
 from vaurien.control.toxiproxy import app as toxiproxy
@@ -485,7 +485,7 @@ def test_faults_made_elsewhere_are_shown_as_toxics(api):
         Fault("wrong", "error", {"inject": True}, scope=Scope.EXCHANGE),
     ]
     for fault in faults:
-        api.run(api.hub.add_fault("p", fault))
+        api.run(api.hub.update_policy("p", adding(fault)))
     late, wrong = api("GET", "/proxies/p/toxics").json()
     assert late["attributes"] == {"latency": 1500, "jitter": 2, "correlation": 0.5}
     assert b'"latency":1500,"jitter":2,' in api("GET", "/proxies/p/toxics/late").body

@@ -203,7 +203,7 @@ class Daemon:
         path = self._file.path
         try:
             configs, failure = self._file.read()
-            done = await self._hub.populate(configs)
+            done = await self._hub.upsert_all(configs)
         except OSError as error:
             self._report.unreadable(path, str(error.strerror))
         except PartlyDone as partly:

@@ -69,7 +69,7 @@ class StateFile:
         self._writing = None
 
     def _content(self, hub: Hub) -> bytes:
-        return msgspec.json.format(msgspec.json.encode([proxy.config for proxy in hub.proxies.values()])) + b"\n"
+        return msgspec.json.format(msgspec.json.encode(hub.config.proxies)) + b"\n"
 
     def _write_or_say_why(self, content: bytes) -> None:
         try:

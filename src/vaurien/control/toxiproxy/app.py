@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
@@ -160,15 +161,19 @@ class _Proxies:
         name = request.path_params["proxy"]
         self._hub.get(name)
         given = self._reader.members(go_json.decode(await _body(request)))
-        proxy = self._hub.get(name)
-        enabled = given.get("enabled", proxy.enabled)
-        listen = proxy.config.listen
-        if "listen" in given:
-            listen = listen_address(given["listen"], enabled=enabled)
-        elif enabled and not proxy.enabled:
-            listen = every_interface(listen)
-        backend = self._reader.upstream(given["upstream"]) if "upstream" in given else None
-        return _json(_shown(await self._hub.change(name, listen=listen, backend=backend, enabled=enabled)))
+
+        def edit(before: ProxyConfig) -> ProxyConfig:
+            running = self._hub.get(name).enabled
+            enabled = given.get("enabled", running)
+            listen = before.listen
+            if "listen" in given:
+                listen = listen_address(given["listen"], enabled=enabled)
+            elif enabled and not running:
+                listen = every_interface(listen)
+            backend = self._reader.upstream(given["upstream"]) if "upstream" in given else before.backend
+            return msgspec.structs.replace(before, listen=listen, backend=backend, enabled=enabled)
+
+        return _json(_shown(await self._hub.update(name, edit)))
 
     async def delete(self, request: Request) -> Response:
         await _body(request)
@@ -185,7 +190,7 @@ class _Proxies:
         failure: Exception | None
         try:
             configs, failure = self._reader.configs(go_json.decode(await _body(request)))
-            done = await self._hub.populate(configs)
+            done = await self._hub.upsert_all(configs)
         except PartlyDone as partly:
             done, failure = list(partly.done), partly.error
         except ERRORS as error:
@@ -213,7 +218,7 @@ class _Toxics:
         if any(draft.name == fault.name for fault in self._hub.get(name).policy.faults):
             raise Conflict("fault", draft.name)
         fault = draft.fault(strict=self._strict)
-        await self._hub.add_fault(name, fault)
+        await self._hub.update_policy(name, lambda policy: policy.with_fault(fault))
         return _json(toxics.shown(fault))
 
     async def show(self, request: Request) -> Response:
@@ -222,21 +227,22 @@ class _Toxics:
     async def update(self, request: Request) -> Response:
         self._fault(request)
         value = go_json.decode(await _body(request))
-        fault = toxics.updated(self._fault(request), value, strict=self._strict)
-        await self._hub.change_fault(request.path_params["proxy"], fault)
-        return _json(toxics.shown(fault))
+        name = request.path_params["toxic"]
+
+        def edit(policy: Policy) -> Policy:
+            return policy.with_changed_fault(name, lambda old: toxics.updated(old, value, strict=self._strict))
+
+        policy = await self._hub.update_policy(request.path_params["proxy"], edit)
+        return _json(toxics.shown(policy.fault(name)))
 
     async def delete(self, request: Request) -> Response:
         await _body(request)
-        await self._hub.remove_fault(request.path_params["proxy"], request.path_params["toxic"])
+        name = request.path_params["toxic"]
+        await self._hub.update_policy(request.path_params["proxy"], lambda policy: policy.without_fault(name))
         return Response(status_code=204)
 
     def _fault(self, request: Request) -> Fault:
-        faults = {fault.name: fault for fault in self._hub.get(request.path_params["proxy"]).policy.faults}
-        name = request.path_params["toxic"]
-        if name not in faults:
-            raise UnknownName("fault", name, faults)
-        return faults[name]
+        return self._hub.get(request.path_params["proxy"]).policy.fault(request.path_params["toxic"])
 
 
 class _Endpoint:

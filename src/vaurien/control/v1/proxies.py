@@ -49,7 +49,7 @@ async def change_proxy(call: Call) -> object:
     `enabled` is given to the running proxy; for the rest a new one takes its place, whose counters begin anew.
     """
     name, change = call.path["proxy"], call.body
-    return await wire.shown(await call.hub.revise(name, lambda before: wire.revised(before, change, call.seed)))
+    return await wire.shown(await call.hub.update(name, lambda before: wire.revised(before, change, call.seed)))
 
 
 async def delete_proxy(call: Call) -> None:
@@ -65,5 +65,6 @@ async def get_mix(call: Call) -> object:
 
 async def set_mix(call: Call) -> object:
     """Give a proxy another mix, from the next exchange on."""
-    await call.hub.set_mix(call.path["proxy"], wire.mix(call.body.mix))
+    mix = wire.mix(call.body.mix)
+    await call.hub.update_policy(call.path["proxy"], lambda policy: policy.with_mix(mix))
     return await get_mix(call)

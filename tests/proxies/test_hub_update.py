@@ -1,13 +1,12 @@
-"""A proxy as a revision of its configuration says, and proxies that trade their addresses."""
+"""Edits of one proxy, and proxies that trade their addresses."""
 
 from __future__ import annotations
 
 import asyncio
 
-import msgspec
 import pytest
 
-from tests.hubs import ask, config, connect, ended, refuses, taken
+from tests.hubs import adding, ask, changing, config, connect, ended, having, refuses, taken
 from vaurien.errors import BindError, OptionError, UnknownName, VaurienError
 from vaurien.model import Address, Fault, Mix, Policy
 
@@ -21,15 +20,11 @@ async def alive(streams):
     await streams[1].wait_closed()
 
 
-def changing(**facts):
-    return lambda before: msgspec.structs.replace(before, **facts)
-
-
 def test_a_new_policy_keeps_connections(hub, echo):
     async def play(hub):
         proxy = await hub.create(config(backend=echo))
         streams = await connect(proxy)
-        assert await hub.revise("a", changing(policy=NOOP)) is proxy
+        assert await hub.update("a", changing(policy=NOOP)) is proxy
         assert proxy.policy == NOOP
         await alive(streams)
 
@@ -40,7 +35,7 @@ def test_another_protocol_takes_a_new_proxy_at_the_same_address(hub, echo):
     async def play(hub):
         old = await hub.create(config(backend=echo, policy=NOOP))
         streams = await connect(old)
-        new = await hub.revise("a", changing(protocol="redis", timeout=3.0))
+        new = await hub.update("a", changing(protocol="redis", timeout=3.0))
         assert new is hub.get("a") is not old
         assert (new.config.protocol, new.config.timeout, new.policy) == ("redis", 3.0, NOOP)
         assert new.address == old.address
@@ -63,7 +58,7 @@ def test_what_is_wrong_changes_nothing(hub, echo, facts, error):
         proxy = await hub.create(config(backend=echo, policy=NOOP))
         before, streams = proxy.config, await connect(proxy)
         with pytest.raises(error):
-            await hub.revise("a", changing(**{"backend": Address("other", 1), "enabled": False, **facts}))
+            await hub.update("a", changing(**{"backend": Address("other", 1), "enabled": False, **facts}))
         assert hub.get("a") is proxy
         assert proxy.config == before
         await alive(streams)
@@ -78,7 +73,7 @@ def test_an_address_that_is_not_free_leaves_the_old_one(hub, echo, facts):
         before = proxy.config
         listening, address = taken()
         with listening, pytest.raises(BindError):
-            await hub.revise("a", changing(listen=address, policy=Policy(), **facts))
+            await hub.update("a", changing(listen=address, policy=Policy(), **facts))
         assert hub.get("a") is proxy
         assert proxy.config == before
         await alive(await connect(proxy))
@@ -87,42 +82,42 @@ def test_an_address_that_is_not_free_leaves_the_old_one(hub, echo, facts):
 
 
 def test_a_fault_that_comes_meanwhile_is_not_lost(hub, echo):
-    """Changes of faults do not wait for a proxy that is being replaced."""
+    """It waits until the new proxy is there."""
 
     async def play(hub):
         await hub.create(config(backend=echo))
-        revision = asyncio.ensure_future(hub.revise("a", changing(protocol="redis")))
+        update = asyncio.ensure_future(hub.update("a", changing(protocol="redis")))
         while hub.get("a").enabled:
             await asyncio.sleep(0)
-        await hub.set_policy("a", NOOP)
-        await revision
+        await hub.update_policy("a", having(NOOP))
+        await update
         assert hub.get("a").policy == NOOP
 
     hub(play)
 
 
 def test_a_fault_that_comes_meanwhile_and_does_not_fit(hub, echo):
-    """It is for the protocol that the proxy had: nothing is left of it, and the new proxy is there."""
+    """It is for the protocol that the proxy had: it is refused, and the new proxy is there."""
 
     async def play(hub):
         await hub.create(config(backend=echo, protocol="http"))
-        revision = asyncio.ensure_future(hub.revise("a", changing(protocol="tcp")))
+        update = asyncio.ensure_future(hub.update("a", changing(protocol="tcp")))
         while hub.get("a").enabled:
             await asyncio.sleep(0)
-        await hub.set_policy("a", Policy(faults=(Fault("x", "noop", match={"path": "/"}),)))
-        with pytest.raises(VaurienError):
-            await revision
+        with pytest.raises(VaurienError, match="path"):
+            await hub.update_policy("a", adding(Fault("x", "noop", match={"path": "/"})))
+        await update
         assert (hub.get("a").config.protocol, hub.get("a").policy) == ("tcp", Policy())
         await alive(await connect(hub.get("a")))
 
     hub(play)
 
 
-def test_revisions_of_one_moment_add_up(hub, echo):
+def test_updates_of_one_moment_add_up(hub, echo):
     async def play(hub):
         await hub.create(config(backend=echo))
         changes = [{"protocol": "redis"}, {"timeout": 3.0}, {"backend": Address("other", 1)}, {"policy": NOOP}]
-        await asyncio.gather(*(hub.revise("a", changing(**facts)) for facts in changes))
+        await asyncio.gather(*(hub.update("a", changing(**facts)) for facts in changes))
         made = hub.get("a").config
         assert (made.protocol, made.timeout, made.backend.host, made.policy) == ("redis", 3.0, "other", NOOP)
 
@@ -132,7 +127,7 @@ def test_revisions_of_one_moment_add_up(hub, echo):
 def test_nobody_cannot_be_revised(hub):
     async def play(hub):
         with pytest.raises(UnknownName, match="unknown proxy 'a'"):
-            await hub.revise("a", changing())
+            await hub.update("a", changing())
 
     hub(play)
 
