@@ -210,7 +210,7 @@ def _scenario() -> str:
 def _presets() -> str:
     parts = ["# Presets", _PRESETS]
     for name in presets.names():
-        file = (presets.FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+        file = Path(presets.FOLDER, f"{name}.toml").read_text(encoding="utf-8")
         tables = file.partition("\n\n")[2]  # behind [preset]
         words = f"{presets.about(name)}\n\n*Where the figures come from.* {presets.source(name)}"
         parts.append(f"## {name}\n\n{words}\n\n```toml\n{tables}```")

@@ -6,7 +6,6 @@ error is made for the user who caused it: the command line prints it as one line
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -48,9 +47,9 @@ class UnknownName(VaurienError):
         super().__init__(f"unknown {kind} {name!r}{origin}; {self._advice()}")
 
     def _advice(self) -> str:
-        near = difflib.get_close_matches(self.name, self.known, n=1, cutoff=0.5)
-        if near:
-            return f"did you mean {near[0]!r}?"
+        near = nearest(self.name, self.known)
+        if near is not None:
+            return f"did you mean {near!r}?"
         return f"known are: {', '.join(self.known)}" if self.known else "none is known"
 
     def __reduce__(self) -> tuple[type[UnknownName], tuple[object, ...]]:
@@ -106,3 +105,10 @@ class DialError(VaurienError):
 
 class ParseError(VaurienError):
     """Bytes that are not of the protocol. Never fatal: the connection goes on as plain tcp."""
+
+
+def nearest(name: str, known: Iterable[str], likeness: float = 0.5) -> str | None:
+    """That of *known* which is most like *name*, if one is: *likeness* from 0 to 1 is the least that counts."""
+    import difflib  # takes milliseconds, and most programs make no mistake
+
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)), None)

@@ -149,11 +149,11 @@ class Declaration(msgspec.Struct, frozen=True):
 @functools.cache  # a class does not change, and resolving its annotations takes longer than all else a new fault needs
 def describe(struct: type[msgspec.Struct]) -> tuple[Declaration, ...]:
     """The options that the fields of *struct* declare, in order."""
-    hints = typing.get_type_hints(struct, include_extras=True)
-    return tuple(_declaration(field, hints[field.name]) for field in msgspec.structs.fields(struct))
+    return tuple(_declaration(field) for field in msgspec.structs.fields(struct))
 
 
-def _declaration(field: msgspec.structs.FieldInfo, hint: Any) -> Declaration:
+def _declaration(field: msgspec.structs.FieldInfo) -> Declaration:
+    hint = field.type
     base, extras = _unwrap(hint)
     unit = next((extra for extra in extras if isinstance(extra, Unit)), None)
     option = next((extra for extra in extras if isinstance(extra, Option)), Option(""))

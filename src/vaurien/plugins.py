@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 import inspect
 import pkgutil
 import re
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
 from vaurien import framing, hooks, options
 from vaurien.errors import PluginError, UnknownName
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Kind: TypeAlias = Literal["behavior", "protocol", "handler"]
 Style: TypeAlias = Literal["modern", "classic", "handler"]
@@ -83,8 +85,7 @@ def find(name: str, *kinds: Kind, source: str | None = None) -> Plugin:
             built_in = name not in _registered[kind] and name in _built_in(kind)
             return Plugin(name, kind, _checked_style(kind, target, name), target, built_in)
     if "." not in name:
-        known = {known for kind in kinds for known in names(kind)}
-        raise UnknownName(" or ".join(kinds), name, known, source)
+        raise UnknownName(" or ".join(kinds), name, {one for kind in kinds for one in names(kind)}, source)
     return _adopt(_import(name, source), name, kinds, source)
 
 
@@ -93,6 +94,13 @@ def adopt(path: str, alias: str, *kinds: Kind, source: str | None = None) -> Plu
     plugin = _adopt(_import(path, source), path, kinds, source)
     register(plugin.kind, plugin.target, alias)
     return msgspec.structs.replace(plugin, name=alias)
+
+
+def known(name: str, *kinds: Kind) -> bool:
+    """Whether one of *kinds* has a plugin called *name*; import paths do not count, and nothing is imported."""
+    return any(name in _registered[kind] or name in _built_in(kind) for kind in kinds) or any(
+        name in _entry_points(kind) for kind in kinds
+    )
 
 
 def names(kind: Kind) -> list[str]:
@@ -136,12 +144,19 @@ def _defined_in(module: Any, kind: Kind) -> Any:
     return None
 
 
+def _entry_points(kind: Kind) -> Mapping[str, EntryPoint]:
+    return {point.name: point for point in _installed() if point.group == _FOLDERS[kind]}
+
+
 @functools.cache  # reads the metadata of everything installed, which does not change while a program runs
-def _entry_points(kind: Kind) -> Mapping[str, importlib.metadata.EntryPoint]:
-    return {point.name: point for point in importlib.metadata.entry_points(group=_FOLDERS[kind])}
+def _installed() -> tuple[EntryPoint, ...]:
+    import importlib.metadata  # takes as long as asyncio, and a built-in plugin is found without it
+
+    found = importlib.metadata.entry_points()
+    return tuple(point for folder in _FOLDERS.values() for point in found.select(group=folder))
 
 
-def _load(point: importlib.metadata.EntryPoint, kind: Kind) -> Any:
+def _load(point: EntryPoint, kind: Kind) -> Any:
     try:
         return point.load()
     except Exception as error:  # the plugin's own code runs here and may raise anything

@@ -8,7 +8,7 @@ Every run of pytest loads this, so it imports nothing of Vaurien before a test a
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Have a seed: the given one, the controller's if this is a worker of xdist, or one that is drawn."""
     given = getattr(config, "workerinput", {}).get(_SEED) or config.getoption(_SEED)
-    config.stash[_seed] = given or str(secrets.randbits(32))
+    config.stash[_seed] = given or str(int.from_bytes(os.urandom(4), "big"))
     config.addinivalue_line("markers", _MARKER)
 
 

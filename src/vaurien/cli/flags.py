@@ -6,7 +6,6 @@ for all sources. Dots, underscores and dashes in a flag are the same.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ import click
 from vaurien.config import Given, Key, declared
 from vaurien.config.catalogue import Catalogue, Entry
 from vaurien.config.layers import flag
-from vaurien.errors import UnknownName, VaurienError
+from vaurien.errors import UnknownName, VaurienError, nearest
 from vaurien.options import Declaration, describe
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def unknown_argument(typed: str, flags: Iterable[Flag], others: Iterable[str] = 
 
 def _unknown(kind: str, typed: str, known: list[str]) -> VaurienError:
     """The error names what is near; everything that exists would be too much for a line."""
-    if difflib.get_close_matches(typed, known, n=1, cutoff=0.5):
+    if nearest(typed, known):
         return UnknownName(kind, typed, known)
     return VaurienError(f"unknown {kind} {typed!r}; options begin with --, and vaurien --help lists them")
 

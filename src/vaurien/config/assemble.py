@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -78,7 +78,7 @@ def assemble(
     *proxy_tables* are those of a file that has any; then *layer* describes no proxy, but what they have in common.
     """
     if ("vaurien", "seed") not in layer:
-        layer = {**layer, ("vaurien", "seed"): Given(str(secrets.randbits(32)), DRAWN)}
+        layer = {**layer, ("vaurien", "seed"): Given(str(int.from_bytes(os.urandom(4), "big")), DRAWN)}
     own = _OwnOptions.read(layer)
     shares = mix(own.traffic.behavior, _source(layer, "behavior"))
     selection = Selection(catalogue, own.traffic.protocol, shares, layer)

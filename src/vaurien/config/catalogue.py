@@ -97,7 +97,7 @@ class Catalogue:
         """What *section* is about. Raises `UnknownName` with the nearest section."""
         if section not in self._entries:
             word, _, name = section.partition(":")
-            if section not in self.sections():
+            if not plugins.known(name, *_KINDS.get(word, ())):
                 raise UnknownName("section", section, ["vaurien", "statsd", *self.sections()], source)
             self._add(section, _entry(plugins.find(name, *_KINDS[word], source=source)))
         return self._entries[section]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 
 from vaurien.config import declared
 from vaurien.config.catalogue import Catalogue
 from vaurien.config.layers import Given, Key, Layer, variable
+from vaurien.errors import nearest
+from vaurien.platform import SWITCH
 
 _SECTIONS = ("vaurien", "statsd")
 
@@ -33,13 +34,13 @@ def plugins(environment: Mapping[str, str], catalogue: Catalogue) -> tuple[Layer
     layer: dict[Key, Given] = {}
     warnings = []
     for name in sorted(environment):
-        if not name.startswith("VAURIEN_") or name in OWN or name == CONFIG:
+        if not name.startswith("VAURIEN_") or name in OWN or name in (CONFIG, SWITCH):
             continue
         candidates = dict(_candidates(name, catalogue))
         if name in candidates:
             layer[candidates[name]] = _given(name, environment)
-        elif near := difflib.get_close_matches(name, [*candidates, *OWN, CONFIG], n=1, cutoff=0.85):
-            warnings.append(f"environment {name} is not known and has no effect; did you mean {near[0]}?")
+        elif near := nearest(name, [*candidates, *OWN, CONFIG], likeness=0.85):
+            warnings.append(f"environment {name} is not known and has no effect; did you mean {near}?")
     return layer, warnings
 
 

@@ -6,21 +6,21 @@ time, ``[schedule]`` and ``[[step]]``. Its file's name is its name.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 
 from vaurien.config.layers import Tables
 from vaurien.errors import UnknownName
 
-FOLDER = Path(__file__).parents[1] / "presets"
+FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "presets")
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def names() -> list[str]:
     """The names of all presets."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return sorted(file.removesuffix(".toml") for file in os.listdir(FOLDER) if file.endswith(".toml"))
 
 
 def tables(name: str, source: str | None = None) -> Tables:
@@ -29,7 +29,8 @@ def tables(name: str, source: str | None = None) -> Tables:
 
     if name not in names():
         raise UnknownName("preset", name, names(), source)
-    return toml.read((FOLDER / f"{name}.toml").read_text(encoding="utf-8"), f"preset {name}", _NOTHING)
+    with open(os.path.join(FOLDER, f"{name}.toml"), encoding="utf-8") as file:
+        return toml.read(file.read(), f"preset {name}", _NOTHING)
 
 
 def about(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import click
 from vaurien.cli.ctl import columns
 from vaurien.client import Client
 from vaurien.client.plain import endpoint
+from vaurien.errors import nearest
 
 
 class Commands(click.Group):
@@ -30,8 +30,8 @@ class Commands(click.Group):
         """The command that *arguments* name. Raises `click.UsageError` with what comes nearest."""
         known = self.list_commands(context)
         if arguments and arguments[0] not in known:
-            near = difflib.get_close_matches(arguments[0], known, n=1, cutoff=0.5)
-            advice = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
+            near = nearest(arguments[0], known)
+            advice = f"did you mean {near!r}?" if near else f"known are: {', '.join(known)}"
             raise click.UsageError(f"unknown command {arguments[0]!r}; {advice}", context)
         return super().resolve_command(context, arguments)
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from vaurien import platform
 from vaurien.engine.net import congestion_control as pacing
-from vaurien.engine.net.dial import addresses
+from vaurien.engine.net.dial import addresses, numeric
 from vaurien.errors import BindError, BindStep
 from vaurien.model import Address
 
@@ -87,10 +87,10 @@ def _port(groups: list[list[socket.socket]]) -> int:
 
 
 async def _resolve(address: Address) -> list[Where]:
-    if address.path is not None:
-        return [(socket.AF_UNIX, address.path)]
-    if not address.host:
+    if not address.host and address.path is None:
         return [(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET, ("", address.port))]
+    if (where := numeric(address)) is not None:
+        return [where]
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     unique = dict.fromkeys((family, (str(where[0]), int(where[1]))) for family, _, _, _, where in found)

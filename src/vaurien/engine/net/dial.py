@@ -28,11 +28,11 @@ def begin(backend: Address) -> Attempt | None:
 
     A system connects to itself while it is asked to, and then no `Dial` is needed.
     """
-    numeric = _numeric(backend)
-    if numeric is None:
+    found = numeric(backend)
+    if found is None:
         return None
     try:
-        return _attempt(*numeric)
+        return _attempt(*found)
     except OSError:
         return None
 
@@ -76,12 +76,12 @@ class Dial:
 
     def start(self, begun: Attempt | None = None) -> None:
         """Go on with what `begin` has *begun*, or begin."""
-        numeric = _numeric(self._backend)
+        found = numeric(self._backend)
         if begun is not None:
             if not self._is_last(begun):
                 self._fail(self._error)
-        elif numeric is not None:
-            self._candidates = [numeric]
+        elif found is not None:
+            self._candidates = [found]
             self._next()
         else:
             self._begin_to_wait()
@@ -173,7 +173,7 @@ class Dial:
 
 async def addresses(host: str) -> set[str]:
     """The numeric addresses that *host* stands for when listening; none if it does not resolve."""
-    if _numeric(Address(host)) is not None:
+    if numeric(Address(host)) is not None:
         return {host}
     loop = asyncio.get_running_loop()
     try:
@@ -208,8 +208,8 @@ def _attempt(family: int, address: Any) -> Attempt:
 
 
 @functools.lru_cache
-def _numeric(address: Address) -> tuple[int, Any] | None:
-    """What to hand to connect(2) for an address that needs no resolver."""
+def numeric(address: Address) -> tuple[int, Any] | None:
+    """The address family, and what to hand to connect(2) or bind(2); ``None`` for a name, which must be resolved."""
     if address.path is not None:
         return socket.AF_UNIX, address.path
     for family in (socket.AF_INET, socket.AF_INET6):

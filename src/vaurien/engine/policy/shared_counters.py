@@ -7,10 +7,8 @@ lock belongs to a process, so a second one excludes its threads: the loop's, and
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
@@ -46,6 +44,7 @@ class SharedCounters:
         What *change* raises is raised, and then nothing has changed.
         """
         import fcntl  # not on every platform, and where it is not there are no several processes
+        import hashlib  # takes milliseconds, and only workers share counters
 
         digest = hashlib.blake2b(key.encode(), digest_size=_DIGEST).digest()
         with _one_thread:
@@ -78,6 +77,8 @@ def create() -> int:
     """The descriptor of an empty ledger's file. Raises OSError."""
     if platform.MEMFD:
         return os.memfd_create("vaurien ledger")
+    import tempfile
+
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
 
