@@ -9,32 +9,22 @@ from __future__ import annotations
 import json
 import re
 import struct
+import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import msgspec
 
+from vaurien.control.toxiproxy import go_syntax
+
 _SPACE = " \t\r\n"
 _WHOLE = re.compile(r"-?\d+")
 _INT64 = range(-(2**63), 2**63)
 _INT64_DIGITS = len(str(_INT64.start))
-
-# What Python's parser expected, and how Go says where it met something else.
-_PLACES: Mapping[str, str] = {
-    "Expecting value": "looking for beginning of value",
-    "Expecting property name": "looking for beginning of object key string",
-    "Illegal trailing comma before end of object": "looking for beginning of object key string",
-    "Illegal trailing comma before end of array": "looking for beginning of value",
-    "Expecting ':'": "after object key",
-    "Expecting ','": "after object key:value pair",
-    "Invalid control character": "in string literal",
-    "Invalid \\escape": "in string escape code",
-    "Invalid \\uXXXX": "in \\u hexadecimal character escape",
-}
-
+_FLOAT32_MAX, _FLOAT64_MAX = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0], sys.float_info.max
 
 ANONYMOUS = "struct"
-"""A struct without a name: in messages about one of its fields nothing stands before the dot."""
+"""A struct without a name begins so: in messages about one of its fields nothing stands before the dot."""
 
 
 class BadBody(Exception):
@@ -73,11 +63,13 @@ def decode(body: bytes) -> Any:
     if not text:
         raise BadBody("EOF")
     try:
-        value, _ = _PARSER.raw_decode(text)
-    except json.JSONDecodeError as error:
-        raise BadBody(_described(error)) from None
+        value, end = _PARSER.raw_decode(text)
+    except json.JSONDecodeError:
+        raise BadBody(go_syntax.complaint(body)) from None
     except RecursionError:
         raise BadBody("exceeded max depth") from None
+    if isinstance(value, Number) and go_syntax.number_goes_on(value, text[end : end + 1]):
+        raise BadBody(go_syntax.complaint(body))
     return value
 
 
@@ -99,7 +91,7 @@ def members(value: Any, go_struct: str, fields: Mapping[str, Type], path: str = 
             unknown.append(member)
         elif content is not None:
             type_ = fields[name]
-            owner = "" if go_struct == ANONYMOUS else go_struct.rpartition(".")[2]
+            owner = "" if go_struct.startswith(ANONYMOUS) else go_struct.rpartition(".")[2]
             where = f"struct field {owner}.{path}{name} of type {type_.name}"
             given[name] = _converted(content, type_, where)
     return given, unknown
@@ -141,7 +133,10 @@ def _converted(value: Any, type_: Type, where: str) -> Any:
         return value
     if isinstance(value, Number) and kind in ("int", "float"):
         if kind == "float":
-            return float(value)
+            number = float(value)
+            if abs(number) > (_FLOAT32_MAX if type_ is FLOAT32 else _FLOAT64_MAX):
+                raise BadBody(f"json: cannot unmarshal number {value} into Go {where}")
+            return number
         if not _is_int64(value):
             raise BadBody(f"json: cannot unmarshal number {value} into Go {where}")
         return int(value)
@@ -162,20 +157,6 @@ def _kind(value: Any) -> str:
         if isinstance(value, types):
             return name
     return "array"
-
-
-def _described(error: json.JSONDecodeError) -> str:
-    position = error.pos
-    if error.msg.startswith("Unterminated string") or position >= len(error.doc.rstrip(_SPACE)):
-        return "unexpected EOF"
-    place = next((place for start, place in _PLACES.items() if error.msg.startswith(start)), "in value")
-    if place == "after object key:value pair" and error.doc.count("[", 0, position) > error.doc.count("]", 0, position):
-        place = "after array element"
-    return f"invalid character {_quoted(error.doc[position])} {place}"
-
-
-def _quoted(character: str) -> str:
-    return {"'": r"'\''", '"': "'\"'"}.get(character, repr(character))
 
 
 def _refuse_constant(text: str) -> NoReturn:
