@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import re
 import time
 
 import pytest
@@ -14,7 +16,7 @@ from tests.running import PATIENCE, Echo, read
 from vaurien import events
 from vaurien.control.toxiproxy import app as toxiproxy
 from vaurien.observers.lag import LoopLag
-from vaurien.observers.prometheus import ProxyFigures, page
+from vaurien.observers.prometheus import ProxyFigures, RuntimeFigures, page
 
 
 @pytest.fixture(params=COUNTS)
@@ -102,6 +104,59 @@ def test_events_of_a_proxy_that_is_gone_do_no_harm():
     observer(events.Injected(proxy="p", at=0.0, connection=1, fault="t"))
     observer(events.Failed(proxy="p", at=0.0, connection=0, where="accept", error="no room"))
     assert b"vaurien_faults_total{" not in asyncio.run(page(observer, runtime=False)())
+
+
+def runtime_page():
+    async def play():
+        return await page(None, runtime=True)()
+
+    return asyncio.run(play()).decode()
+
+
+def test_what_dashboards_for_toxiproxy_ask_of_the_runtime_is_there():
+    gc.collect()
+    found = runtime_page()
+    for pattern in (
+        r'go_build_info\{checksum="[^"]*",path="[^"]*",version="[^"]*"\} 1',
+        r'go_info\{version="python3\.\d+"\} 1',
+        r"go_goroutines \d+",
+        r"go_threads \d+",
+        r"go_gc_duration_seconds_count \d+",
+        r"go_gc_duration_seconds_sum \S+",
+        r"go_gc_gogc_percent \d+",
+        r"go_memstats_heap_objects [1-9]\S*",
+        r"go_memstats_alloc_bytes [1-9]\S*",
+        r"go_memstats_sys_bytes [1-9]\S*",
+        r"process_open_fds \d+",
+    ):
+        assert re.search(f"^{pattern}$", found, re.MULTILINE), (pattern, found)
+    assert all("stand-in" in line for line in found.splitlines() if line.startswith("# HELP go_"))
+
+
+def test_collections_of_garbage_are_timed_while_somebody_asks():
+    figures, before = RuntimeFigures(), len(gc.callbacks)
+    gc.collect()
+    [family] = [one for one in asyncio.run(collected(figures)) if one.name == "go_gc_duration_seconds"]
+    values = {sample.name.rpartition("_")[2]: sample.value for sample in family.samples}
+    assert values["count"] >= 1
+    assert values["sum"] > 0
+    del figures
+    assert len(gc.callbacks) == before - 1
+
+
+async def collected(figures):
+    return list(figures.collect())
+
+
+def test_numbers_are_written_as_in_go(served):
+    with Echo() as echo:
+        served.proxy(f"127.0.0.1:{echo.address[1]}")
+        with served.connect() as client:
+            client.sendall(b"hello")
+            assert read(client, 5) == b"hello"
+            text = served("GET", "/metrics").body.decode()
+    assert re.search(r'^toxiproxy_proxy_received_bytes_total\{direction="upstream",.*\} 5$', text, re.MULTILINE)
+    assert not re.search(r"\.0$", text, re.MULTILINE)
 
 
 def test_lag_is_the_worst_since_it_was_asked():

@@ -7,17 +7,22 @@ is gone takes its figures with it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
+import time
+import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 
+from vaurien import __version__
 from vaurien.events import Event, Failed, Injected, WorkerDied
 from vaurien.model import Address, Policy
+from vaurien.observers.go_number import go_number
 
 
 class Bytes(Protocol):
@@ -158,15 +163,50 @@ class ProxyFigures:
 
 
 class RuntimeFigures:
-    """Two lines that dashboards made for Toxiproxy ask for; of a program in Python they are stand-ins."""
+    """The lines about Go that dashboards made for Toxiproxy ask for; of a program in Python they are stand-ins."""
+
+    def __init__(self) -> None:
+        self._process = ProcessCollector(registry=None)
+        self._pauses = _Pauses()
+        gc.callbacks.append(self._pauses)
+        weakref.finalize(self, gc.callbacks.remove, self._pauses)
 
     def collect(self) -> Iterator[Metric]:
         """The figures of this moment."""
-        info = GaugeMetricFamily("go_info", "A stand-in: the version of Python", labels=("version",))
-        info.add_metric((f"python{sys.version_info.major}.{sys.version_info.minor}",), 1)
-        yield info
-        count = len(asyncio.all_tasks()) + threading.active_count()
-        yield GaugeMetricFamily("go_goroutines", "A stand-in: tasks and threads", count)
+        python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        yield _gauge("go_info", "the version of Python", 1, version=python)
+        yield _gauge("go_build_info", "this program", 1, checksum="", path="vaurien", version=__version__)
+        yield _gauge("go_goroutines", "tasks and threads", len(asyncio.all_tasks()) + threading.active_count())
+        yield _gauge("go_threads", "threads of Python", threading.active_count())
+        about = "A stand-in: collections of Python's garbage collector since the figures were asked for"
+        yield SummaryMetricFamily("go_gc_duration_seconds", about, self._pauses.count, self._pauses.seconds)
+        yield _gauge("go_gc_gogc_percent", "new objects after which garbage is looked for", gc.get_threshold()[0])
+        yield _gauge("go_memstats_heap_objects", "blocks of memory that Python has in use", sys.getallocatedblocks())
+        for family in self._process.collect():
+            if family.name == "process_resident_memory_bytes":
+                [sample] = family.samples
+                yield _gauge("go_memstats_alloc_bytes", "resident memory", sample.value)
+                yield _gauge("go_memstats_sys_bytes", "resident memory", sample.value)
+
+
+class _Pauses:
+    """How often the garbage collector of Python worked, and for how long: one of its ``callbacks``."""
+
+    def __init__(self) -> None:
+        self.count, self.seconds, self._began = 0, 0.0, 0.0
+
+    def __call__(self, phase: str, _: Mapping[str, int]) -> None:
+        if phase == "start":
+            self._began = time.perf_counter()
+        elif self._began:
+            self.count += 1
+            self.seconds += time.perf_counter() - self._began
+
+
+def _gauge(name: str, stands_for: str, value: float, **labels: str) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, f"A stand-in: {stands_for}", labels=tuple(labels))
+    family.add_metric(tuple(labels.values()), value)
+    return family
 
 
 def page(proxy_figures: ProxyFigures | None, *, runtime: bool) -> Callable[[], Awaitable[bytes]]:
@@ -182,6 +222,16 @@ def page(proxy_figures: ProxyFigures | None, *, runtime: bool) -> Callable[[], A
     async def made() -> bytes:
         if proxy_figures is not None:
             await proxy_figures.look()
-        return generate_latest(registry)
+        return _in_gos_words(generate_latest(registry).decode()).encode()
 
     return made
+
+
+def _in_gos_words(text: str) -> str:
+    """*text*, a page in Prometheus's format, with its numbers as Toxiproxy writes them: ``5``, not ``5.0``."""
+    return "\n".join(line if line.startswith("#") or not line else _go_sample(line) for line in text.split("\n"))
+
+
+def _go_sample(line: str) -> str:
+    name, _, value = line.rpartition(" ")
+    return f"{name} {go_number(float(value))}"
