@@ -9,6 +9,7 @@ import pytest
 from tests.hubs import adding, ask, changing, config, connect, ended, having, refuses, taken
 from vaurien.errors import BindError, OptionError, UnknownName, VaurienError
 from vaurien.model import Address, Fault, Mix, Policy
+from vaurien.proxies.hub import Manner
 
 NOOP = Policy(faults=(Fault("noop", "noop"),))
 
@@ -40,6 +41,22 @@ def test_another_protocol_takes_a_new_proxy_at_the_same_address(hub, echo):
         assert (new.config.protocol, new.config.timeout, new.policy) == ("redis", 3.0, NOOP)
         assert new.address == old.address
         await ended(streams)
+
+    hub(play)
+
+
+def test_port_0_is_the_port_at_hand_unless_a_new_one_is_asked_for(hub, echo):
+    async def play(hub):
+        proxy = await hub.create(config(backend=echo))
+        before, streams = proxy.address, await connect(proxy)
+        any_port = changing(listen=Address("127.0.0.1", 0))
+        await hub.update("a", any_port)
+        assert proxy.address == before
+        await hub.update("a", any_port, manner=Manner(new_port=True))
+        assert proxy.address.port not in (0, before.port)
+        assert hub.config.proxy("a").listen == proxy.address
+        await ended(streams)
+        await alive(await connect(proxy))
 
     hub(play)
 

@@ -19,7 +19,7 @@ from vaurien.control import checks, responses
 from vaurien.control.responses import BadRequest
 from vaurien.errors import UnknownName, VaurienError
 from vaurien.model import Mix, ProxyConfig, Share
-from vaurien.proxies.hub import Hub
+from vaurien.proxies.hub import Hub, Manner
 from vaurien.proxies.managed_proxy import ManagedProxy
 
 PATHS = ("/behavior", "/handler", "/behaviors", "/handlers", "/backend")
@@ -92,7 +92,7 @@ class _Original:
         def edit(before: ProxyConfig) -> ProxyConfig:
             return msgspec.structs.replace(before, backend=address)
 
-        await self._hub.update(proxy.config.name, edit, keep_connections=True)
+        await self._hub.update(proxy.config.name, edit, manner=Manner(keep_connections=True))
         return {"status": "ok"}
 
 

@@ -51,6 +51,20 @@ class OutdatedRevision(VaurienError):
         super().__init__(f"the configuration has revision {current.revision} now, not {revision}; expected a new look")
 
 
+class Manner(msgspec.Struct, frozen=True):
+    """How an edit is reconciled where the configuration alone leaves a choice.
+
+    With *keep_connections* another backend leaves open connections as they are. With *new_port* an address with port 0
+    takes another port, also where the proxy listens on one that it took for the same address before.
+    """
+
+    keep_connections: bool = False
+    new_port: bool = False
+
+
+_USUAL = Manner()
+
+
 class Hub:
     """All proxies, by name: their `config`, and what runs of it.
 
@@ -120,15 +134,15 @@ class Hub:
         return self._proxies[config.name]
 
     async def update(
-        self, name: str, edit: ProxyEdit, *, keep_connections: bool = False, revision: int | None = None
+        self, name: str, edit: ProxyEdit, *, manner: Manner = _USUAL, revision: int | None = None
     ) -> ManagedProxy:
         """Apply *edit* to the configuration of the proxy *name*, all or nothing.
 
-        Connections stay if only faults and mix change. Another backend, without *keep_connections*, another address and
-        switching the proxy off drop them; a change of any other field takes a new proxy in its place. Raises
+        Connections stay if only faults and mix change. Another backend, unless *manner* says otherwise, another address
+        and switching the proxy off drop them; a change of any other field takes a new proxy in its place. Raises
         `UnknownName`, `BindError`, and what is wrong with the configuration: then the proxy runs on as it was.
         """
-        carry_out = functools.partial(self._carry_out, keep_connections=keep_connections)
+        carry_out = functools.partial(self._carry_out, manner=manner)
         await self._edit(lambda before: before.with_changed_proxy(name, edit), [name], revision, carry_out)
         return self.get(name)
 
@@ -263,7 +277,7 @@ class Hub:
         names: Collection[str],
         *,
         keep: bool = False,
-        keep_connections: bool = False,
+        manner: Manner = _USUAL,
     ) -> None:
         """Check *wanted*, store it, and reconcile the proxies *names*. Raises the first error once all are done.
 
@@ -277,7 +291,7 @@ class Hub:
             for name in [name for name in self._proxies if name in names and name not in wanted.names]:
                 self._differences.pop(name, None)
                 await self._proxies.pop(name).disable()
-            failures = await self._reconcile_all([proxy.name for proxy in changed], keep_connections)
+            failures = await self._reconcile_all([proxy.name for proxy in changed], manner)
         except BaseException as interruption:
             for proxy in changed:
                 self._note_difference(proxy.name, _interrupted(interruption))
@@ -343,14 +357,14 @@ class Hub:
 
     # Reconciliation: what runs becomes what the configuration says.
 
-    async def _reconcile_all(self, names: Sequence[str], keep_connections: bool = False) -> dict[str, VaurienError]:
+    async def _reconcile_all(self, names: Sequence[str], manner: Manner = _USUAL) -> dict[str, VaurienError]:
         """Reconcile the proxies *names*, again and again while that helps: one may want the address another leaves.
 
         Returns why the others could not be reconciled.
         """
         left = list(names)
         while left:
-            failures = await self._reconcile_each(left, keep_connections)
+            failures = await self._reconcile_each(left, manner)
             if len(failures) == len(left):
                 failures = await self._swap_addresses(failures)
                 if len(failures) == len(left):
@@ -358,12 +372,12 @@ class Hub:
             left = list(failures)
         return {}
 
-    async def _reconcile_each(self, names: Sequence[str], keep_connections: bool = False) -> dict[str, VaurienError]:
+    async def _reconcile_each(self, names: Sequence[str], manner: Manner = _USUAL) -> dict[str, VaurienError]:
         failures = {}
         for name in names:
             config = self._config.proxy(name)
             try:
-                await self._reconcile(config, keep_connections)
+                await self._reconcile(config, manner)
             except VaurienError as error:
                 failures[name] = error
             else:
@@ -376,7 +390,7 @@ class Hub:
         if running != self._config.proxy(running.name):
             self._config = self._config.with_changed_proxy(running.name, lambda _: running)
 
-    async def _reconcile(self, config: ProxyConfig, keep_connections: bool) -> None:
+    async def _reconcile(self, config: ProxyConfig, manner: Manner) -> None:
         """Have a proxy that runs as *config* says. Raises `VaurienError`, and then it runs as before, or not at all."""
         proxy = self._proxies.get(config.name)
         if proxy is None:
@@ -385,16 +399,17 @@ class Hub:
                 await proxy.start()
             self._proxies[config.name] = proxy
         elif _same_but(_IN_PLACE, proxy.config, config):
-            await self._change_in_place(proxy, config, keep_connections)
+            await self._change_in_place(proxy, config, manner)
         else:
             await self._recreate(proxy, config)
 
-    async def _change_in_place(self, proxy: ManagedProxy, config: ProxyConfig, keep_connections: bool) -> None:
+    async def _change_in_place(self, proxy: ManagedProxy, config: ProxyConfig, manner: Manner) -> None:
         before = msgspec.structs.replace(proxy.config, enabled=proxy.enabled)
         if not config.enabled:
             await proxy.disable()
         try:
-            if not await proxy.serves(config.listen):
+            any_port = config.listen.port == 0 and config.listen.path is None
+            if (manner.new_port and any_port) or not await proxy.serves(config.listen):
                 await proxy.move(config.listen)
             if proxy.policy != config.policy:
                 await proxy.set_policy(config.policy)
@@ -406,7 +421,7 @@ class Hub:
             raise
         if config.backend != proxy.backend:
             await proxy.set_backend(config.backend)
-            if not keep_connections:
+            if not manner.keep_connections:
                 await proxy.drop_connections()
 
     async def _change_back(self, proxy: ManagedProxy, before: ProxyConfig) -> None:

@@ -13,7 +13,7 @@ from tests.hubs import COUNTS, adding
 from tests.running import PATIENCE, read
 from vaurien.control import responses
 from vaurien.control.toxiproxy import app as toxiproxy
-from vaurien.model import Fault, Scope
+from vaurien.model import Fault, Scope, Stream
 
 PLAIN = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -113,7 +113,8 @@ WITH_BODY = [(method, path) for method, path in ROUTES if method in ("POST", "PA
     [
         (b"", "EOF"),
         (b"{", "unexpected EOF"),
-        (b"nope", "invalid character 'n' looking for beginning of value"),
+        (b"nope", "invalid character 'o' in literal null (expecting 'u')"),
+        (b"\xef\xbb\xbf{}", "invalid character '\u00ef' looking for beginning of value"),
         (b"3", None),
     ],
 )
@@ -166,6 +167,8 @@ def test_metrics_with_a_flag(workers):
     with serving(lambda hub: toxiproxy.router(hub, metrics=page(b"figures\n")), workers=workers) as api:
         answer = api("GET", "/metrics")
         assert (answer.status, answer.body) == (200, b"figures\n")
+        assert api("POST", "/metrics", b"x").body == b"figures\n"
+        assert api("HEAD", "/metrics").status == 200
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
 
 
@@ -230,6 +233,22 @@ def test_an_address_that_cannot_be_had(api, listen, message):
     assert api("GET", "/proxies").body == b"{}"
 
 
+@pytest.mark.parametrize(
+    ("listen", "message"),
+    [
+        ("bad", "address bad: missing port in address"),
+        ("127.0.0.1:70000", "address 70000: invalid port"),
+        ("127.0.0.1:nope", "lookup tcp/nope: unknown port"),
+        ("no.such.host.invalid:1", "lookup no.such.host.invalid: no such host"),
+        ("192.0.2.1:4000", "listen tcp 192.0.2.1:4000: bind: cannot assign requested address"),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_an_update_to_an_address_that_cannot_be_had(api, p, method, listen, message):
+    failed(api(method, "/proxies/p", {"listen": listen}), 500, message)
+    assert where(api("GET", "/proxies/p").json()["listen"]) == p
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_an_address_in_use(api, p, host):
     body = {"name": "q", "listen": f"{host}:{p[1]}", "upstream": "x:1"}
@@ -273,6 +292,33 @@ def test_another_upstream_drops_connections(api, p):
         api("PATCH", "/proxies/p", {"upstream": "127.0.0.1:1"})
         assert client.recv(1) == b""
     assert where(api("GET", "/proxies/p").json()["listen"]) == p
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:0"])
+@pytest.mark.usefixtures("t")
+def test_port_0_is_another_port_also_when_the_proxy_was_created_with_it(api, p, method, listen):
+    """`serve` and `populate` leave such a proxy alone; an update asks for it."""
+    with api.connect() as client:
+        client.sendall(b"hello")
+        assert read(client, 5) == b"hello"
+        after = api(method, "/proxies/p", {"listen": listen}).json()
+        assert client.recv(1) == b""
+    assert where(after["listen"])[1] not in (0, p[1])
+    assert [toxic["name"] for toxic in after["toxics"]] == ["t"]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(p, timeout=PATIENCE)
+    with api.connect() as client:
+        client.sendall(b"hello")
+        assert read(client, 5) == b"hello"
+    again = api(method, "/proxies/p", {"listen": after["listen"]}).json()
+    assert again == after
+
+
+def test_port_0_of_a_disabled_proxy_is_shown_until_it_has_one(api, p):
+    off = api("PATCH", "/proxies/p", {"enabled": False, "listen": "127.0.0.1:0"}).json()
+    assert (off["listen"], off["enabled"]) == ("127.0.0.1:0", False)
+    assert where(api("PATCH", "/proxies/p", {"enabled": True}).json()["listen"])[1] != 0
 
 
 @pytest.mark.usefixtures("t")
@@ -382,7 +428,7 @@ def test_names_are_read_whatever_their_case(api):
         "attributes": {"latency": 7, "jitter": 0},
         "name": "latency_UpStream",
         "type": "latency",
-        "stream": "upstream",
+        "stream": "UpStream",
         "toxicity": 0.5,
     }
 
@@ -443,11 +489,88 @@ def test_a_toxic_is_updated(api, method):
 def test_a_bad_update_changes_nothing(api):
     path = "/proxies/p/toxics/t"
     before = api("GET", path).body
-    for body in ({"toxicity": "x"}, {"attributes": {"latency": 1.5}}, {"attributes": {"latency": -1}}, {"toxicity": 2}):
+    for body in ({"toxicity": "x"}, {"attributes": {"latency": 1.5}}, {"toxicity": -1}, {"toxicity": 2}):
         answer = api("PATCH", path, body)
         assert answer.status == 400
         assert answer.json()["error"].startswith("bad request body: ")
     assert api("GET", path).body == before
+
+
+@pytest.mark.usefixtures("p")
+def test_a_stream_comes_back_as_it_was_given(api):
+    answer = api("POST", "/proxies/p/toxics", {"type": "latency", "stream": "UPSTREAM", "toxicity": 0.5})
+    assert (answer.json()["name"], answer.json()["stream"]) == ("latency_UPSTREAM", "UPSTREAM")
+    assert api.run(asynchronous(lambda: api.hub.get("p").policy.faults[0].stream)) is Stream.UPSTREAM
+    path = "/proxies/p/toxics/latency_UPSTREAM"
+    assert api("GET", path).body == answer.body
+    assert api("GET", "/proxies/p").json()["toxics"] == [answer.json()]
+    assert api("PATCH", path, {"attributes": {"latency": 1}}).json()["stream"] == "UPSTREAM"
+    assert api("GET", "/proxies/p/toxics").json()[0]["stream"] == "UPSTREAM"
+
+
+async def asynchronous(look):
+    return look()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("latency", "latency"),
+        ("latency", "jitter"),
+        ("bandwidth", "rate"),
+        ("slow_close", "delay"),
+        ("timeout", "timeout"),
+        ("reset_peer", "timeout"),
+        ("slicer", "delay"),
+        ("limit_data", "bytes"),
+    ],
+)
+@pytest.mark.usefixtures("p")
+def test_a_number_below_zero_is_taken_shown_and_means_zero(api, kind, name):
+    given = {"average_size": 10} if kind == "slicer" else {}
+    answer = api("POST", "/proxies/p/toxics", {"type": kind, "attributes": {**given, name: -5}})
+    assert (answer.status, answer.json()["attributes"][name]) == (200, -5)
+    path = f"/proxies/p/toxics/{kind}_downstream"
+    assert api("GET", path).body == answer.body
+    assert api("PATCH", path, {"toxicity": 0.5}).json()["attributes"][name] == -5
+    [fault] = api.run(asynchronous(lambda: api.hub.get("p").policy.faults))
+    assert fault.options[name] == 0
+    assert api("PATCH", path, {"attributes": {name: 7}}).json()["attributes"][name] == 7
+    assert api("PATCH", path, {"attributes": {name: -1}}).json()["attributes"][name] == -1
+    assert api("GET", path).json()["attributes"][name] == -1
+
+
+@pytest.mark.parametrize("name", ["average_size", "size_variation"])
+@pytest.mark.parametrize("value", [-1, 0, 11])
+@pytest.mark.usefixtures("p")
+def test_a_slicer_refuses_sizes_that_make_no_sense(api, name, value):
+    given = {"average_size": 10, "size_variation": 5, name: value}
+    answer = api("POST", "/proxies/p/toxics", {"type": "slicer", "attributes": given})
+    if given["average_size"] > 0 and 0 <= given["size_variation"] <= given["average_size"]:
+        assert answer.json()["attributes"] == given | {"delay": 0}
+    else:
+        assert answer.status == 400
+        assert answer.json()["error"].startswith("bad request body: behavior 'slicer'")
+        assert "size" in answer.json()["error"]
+        assert api("GET", "/proxies/p/toxics").body == b"[]"
+
+
+@pytest.mark.usefixtures("p")
+def test_what_another_interface_changes_is_shown_as_it_is(api):
+    body = {"type": "latency", "stream": "UPSTREAM", "attributes": {"latency": -5}}
+    api("POST", "/proxies/p/toxics", body)
+    changed = Fault("latency_UPSTREAM", "latency", {"latency": 3}, Stream.UPSTREAM)
+    api.run(api.hub.update_policy("p", lambda policy: policy.with_changed_fault(changed.name, lambda _: changed)))
+    [toxic] = api("GET", "/proxies/p/toxics").json()
+    assert (toxic["stream"], toxic["attributes"]["latency"]) == ("upstream", 3)
+
+
+def test_a_proxy_of_the_same_name_inherits_no_spelling(api, echo, p):
+    body = {"type": "latency", "name": "t", "stream": "UPSTREAM"}
+    api("POST", "/proxies/p/toxics", body)
+    api("DELETE", "/proxies/p/toxics/t")
+    assert api("POST", "/proxies/p/toxics", {**body, "stream": "upstream"}).json()["stream"] == "upstream"
+    assert api("GET", "/proxies/p/toxics/t").json()["stream"] == "upstream"
 
 
 @pytest.mark.usefixtures("t")

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.control.conftest import where
 from tests.running import read
 
 JSON = "application/json"
@@ -44,7 +45,7 @@ def test_populate_with_nothing(api, body):
         ({"name": "b", "upstream": "x:1", "toxics": [{"type": "nope"}]}, "invalid toxic type"),
         (
             {"name": "b", "upstream": 3},
-            "bad request body: json: cannot unmarshal number into Go struct field Proxy.upstream of type string",
+            "bad request body: json: cannot unmarshal number into Go struct field .upstream of type string",
         ),
     ],
 )
@@ -54,6 +55,36 @@ def test_populate_checks_everything_first(api, echo, entry, message):
     expected = {"error": message, "status": 400, "proxies": None}
     assert (answer.status, answer.body) == (400, json.dumps(expected, separators=(",", ":")).encode())
     assert api("GET", "/proxies").body == b"{}"
+
+
+STRUCT = 'struct { toxiproxy.Proxy; Enabled *bool "json:\\"enabled\\"" }'
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"{}", f"json: cannot unmarshal object into Go value of type []{STRUCT}"),
+        (b"3", f"json: cannot unmarshal number into Go value of type []{STRUCT}"),
+        (b"[3]", f"json: cannot unmarshal number into Go value of type {STRUCT}"),
+        (b'[{"enabled": 1}]', "json: cannot unmarshal number into Go struct field .enabled of type bool"),
+        (b"nope", "invalid character 'o' in literal null (expecting 'u')"),
+    ],
+)
+def test_what_is_no_array_of_proxies(api, body, message):
+    answer = api("POST", "/populate", body)
+    expected = {"error": f"bad request body: {message}", "status": 400, "proxies": None}
+    assert (answer.status, answer.body) == (400, json.dumps(expected, separators=(",", ":")).encode())
+
+
+def test_a_bad_address_of_a_proxy_that_exists_is_resolved_first(api, echo, p):
+    for listen, message in (("bad", "address bad: missing port in address"), ("no.such.invalid:1", "no such host")):
+        answer = api("POST", "/populate", [{"name": "p", "listen": listen, "upstream": echo}])
+        assert answer.status == 500
+        assert message in answer.json()["error"]
+        assert "listen tcp" not in answer.json()["error"]
+        new = api("POST", "/populate", [{"name": "new", "listen": listen, "upstream": echo}])
+        assert new.json()["error"].startswith("listen tcp: ")
+    assert where(api("GET", "/proxies/p").json()["listen"]) == p
 
 
 def test_populate_leaves_the_same_alone_and_replaces_what_differs(api, echo, p):

@@ -8,7 +8,7 @@ silence: names that it does not know, an upstream that cannot be dialled.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -20,17 +20,22 @@ from starlette.types import Receive, Scope, Send
 from vaurien.control import responses
 from vaurien.control.toxiproxy import go_json, toxics
 from vaurien.control.toxiproxy.go_json import ANY, BOOL, STRING, BadBody
-from vaurien.control.toxiproxy.go_net import every_interface, listen_address, listen_error
+from vaurien.control.toxiproxy.go_net import every_interface, listen_address, listen_error, resolve_error
+from vaurien.control.toxiproxy.toxics import AsWritten
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName, VaurienError
 from vaurien.model import Address, Fault, Policy, ProxyConfig
-from vaurien.proxies.hub import Hub
+from vaurien.proxies.hub import Hub, Manner
 from vaurien.proxies.managed_proxy import ManagedProxy
 
 VERSION = "2.13.0"
 """The release of Toxiproxy whose interface this is; clients ask for it."""
 
 _FIELDS = {"name": STRING, "listen": STRING, "upstream": STRING, "enabled": BOOL, "toxics": ANY}
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _IGNORED = frozenset({"logger"})  # a listing shows it, and a client may send it back
+
+_ENTRY = 'struct { toxiproxy.Proxy; Enabled *bool "json:\\"enabled\\"" }'
+"""The struct without a name into which Go decodes an entry of ``/populate``, as its messages show it."""
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 Metrics: TypeAlias = Callable[[], Awaitable[bytes]]
@@ -51,7 +56,8 @@ def router(hub: Hub, *, seed: str = "0", strict: bool = False, metrics: Metrics 
 
     *seed* is that of new proxies. *metrics* makes the page of ``/metrics``; without it there is no such route.
     """
-    proxies, listed = _Proxies(hub, Reader(seed, strict=strict)), _Toxics(hub, strict)
+    written = AsWritten()
+    proxies, listed = _Proxies(hub, Reader(seed, strict=strict), written), _Toxics(hub, strict, written)
     one, toxic = "/proxies/{proxy}", "/proxies/{proxy}/toxics/{toxic}"
     paths: dict[str, dict[str, Handler]] = {
         "/version": {"GET": _version},
@@ -64,7 +70,7 @@ def router(hub: Hub, *, seed: str = "0", strict: bool = False, metrics: Metrics 
     }
     routes = [Route(path, _Endpoint(methods)) for path, methods in paths.items()]
     if metrics is not None:
-        routes.append(Route("/metrics", _Endpoint({"GET": _page(metrics)})))
+        routes.append(Route("/metrics", _Endpoint(dict.fromkeys(_METHODS, _page(metrics)))))
     return Router(routes, redirect_slashes=False, default=nothing_here)
 
 
@@ -74,9 +80,9 @@ class Reader:
     def __init__(self, seed: str, *, strict: bool = False) -> None:
         self._seed, self._strict = seed, strict
 
-    def members(self, value: Any) -> Given:
-        """The fields that *value* gives a proxy. Raises `BadBody`."""
-        given, unknown = go_json.members(value, "toxiproxy.Proxy", _FIELDS)
+    def members(self, value: Any, go_struct: str = "toxiproxy.Proxy") -> Given:
+        """The fields that *value*, decoded into *go_struct*, gives a proxy. Raises `BadBody`."""
+        given, unknown = go_json.members(value, go_struct, _FIELDS)
         surplus = [name for name in unknown if name.casefold() not in _IGNORED]
         if self._strict and surplus:
             raise BadBody(f"json: unknown field {go_json.encode(surplus[0]).decode()}")
@@ -105,16 +111,16 @@ class Reader:
             return Address(text)
         return address
 
-    def configs(self, value: Any) -> tuple[list[ProxyConfig], BindError | None]:
+    def configs(self, value: Any, known: Container[str] = ()) -> tuple[list[ProxyConfig], BindError | None]:
         """The proxies that *value*, an array, asks for, up to the first whose address is none, and what that is.
 
-        Raises `BadBody`, `Failure`, and what is wrong with a toxic.
+        *known* are the names of the proxies that exist. Raises `BadBody`, `Failure`, and what is wrong with a toxic.
         """
         if value is None:
             return [], None
         if not isinstance(value, list) or isinstance(value, go_json.Object):
-            raise go_json.mismatch(value, "value of type []struct { toxiproxy.Proxy; Enabled *bool }")
-        entries = [self.members(entry) for entry in value]
+            raise go_json.mismatch(value, f"value of type []{_ENTRY}")
+        entries = [self.members(entry, _ENTRY) for entry in value]
         for number, given in enumerate(entries, 1):
             _require(given, f" at proxy {number}")
         policies = [self._policy(given.get("toxics")) for given in entries]
@@ -123,7 +129,7 @@ class Reader:
             try:
                 configs.append(self.config(given, policy))
             except BindError as error:
-                return configs, error
+                return configs, resolve_error(error) if given["name"] in known else error
         return configs, None
 
     def _policy(self, value: Any) -> Policy:
@@ -135,27 +141,27 @@ class Reader:
         for position, draft in enumerate(drafts):
             if any(draft.name == other.name for other in drafts[:position]):
                 raise Conflict("fault", draft.name)
-        return Policy(faults=tuple(draft.fault(strict=self._strict) for draft in drafts))
+        return Policy(faults=tuple(draft.toxic(strict=self._strict).fault for draft in drafts))
 
 
 class _Proxies:
     """The routes of proxies."""
 
-    def __init__(self, hub: Hub, reader: Reader) -> None:
-        self._hub, self._reader = hub, reader
+    def __init__(self, hub: Hub, reader: Reader, written: AsWritten) -> None:
+        self._hub, self._reader, self._written = hub, reader, written
 
     async def index(self, request: Request) -> Response:
-        return _json({name: _shown(proxy) for name, proxy in sorted(self._hub.proxies.items())})
+        return _json({name: self._shown(proxy) for name, proxy in sorted(self._hub.proxies.items())})
 
     async def create(self, request: Request) -> Response:
         given = self._reader.members(go_json.decode(await _body(request)))
         _require(given)
         if given["name"] in self._hub.proxies:
             raise Conflict("proxy", given["name"])
-        return _json(_shown(await self._hub.create(self._reader.config(given))), 201)
+        return _json(self._shown(await self._hub.create(self._reader.config(given))), 201)
 
     async def show(self, request: Request) -> Response:
-        return _json(_shown(self._hub.get(request.path_params["proxy"])))
+        return _json(self._shown(self._hub.get(request.path_params["proxy"])))
 
     async def update(self, request: Request) -> Response:
         name = request.path_params["proxy"]
@@ -173,7 +179,10 @@ class _Proxies:
             backend = self._reader.upstream(given["upstream"]) if "upstream" in given else before.backend
             return msgspec.structs.replace(before, listen=listen, backend=backend, enabled=enabled)
 
-        return _json(_shown(await self._hub.update(name, edit)))
+        try:
+            return _json(self._shown(await self._hub.update(name, edit, manner=Manner(new_port="listen" in given))))
+        except BindError as error:
+            raise resolve_error(error) from None
 
     async def delete(self, request: Request) -> Response:
         await _body(request)
@@ -187,29 +196,45 @@ class _Proxies:
 
     async def populate(self, request: Request) -> Response:
         done: list[ManagedProxy] = []
+        configs: Sequence[ProxyConfig] = ()
         failure: Exception | None
+        known = set(self._hub.proxies)
         try:
-            configs, failure = self._reader.configs(go_json.decode(await _body(request)))
+            configs, failure = self._reader.configs(go_json.decode(await _body(request)), known)
             done = await self._hub.upsert_all(configs)
         except PartlyDone as partly:
             done, failure = list(partly.done), partly.error
+            if isinstance(failure, BindError) and configs[len(done)].name in known:
+                failure = resolve_error(failure)
         except ERRORS as error:
             failure = error
-        answer: dict[str, Any] = {"proxies": [_shown(proxy) for proxy in done] or None}
+        answer: dict[str, Any] = {"proxies": [self._shown(proxy) for proxy in done] or None}
         if failure is None:
             return _json(answer, 201)
         described = described_error(failure)
         return _json({"error": str(described), "status": described.status, **answer}, described.status)
 
+    def _shown(self, proxy: ManagedProxy) -> dict[str, Any]:
+        backend = proxy.backend
+        return {
+            "name": proxy.config.name,
+            "listen": str(proxy.address),
+            "upstream": str(backend) if backend.port or backend.path else backend.host,
+            "enabled": proxy.enabled,
+            "Logger": {},
+            "toxics": self._written.listed(proxy.config.name, proxy.policy.faults),
+        }
+
 
 class _Toxics:
     """The routes of toxics."""
 
-    def __init__(self, hub: Hub, strict: bool) -> None:
-        self._hub, self._strict = hub, strict
+    def __init__(self, hub: Hub, strict: bool, written: AsWritten) -> None:
+        self._hub, self._strict, self._written = hub, strict, written
 
     async def index(self, request: Request) -> Response:
-        return _json(toxics.listed(self._hub.get(request.path_params["proxy"]).policy.faults))
+        name = request.path_params["proxy"]
+        return _json(self._written.listed(name, self._hub.get(name).policy.faults))
 
     async def create(self, request: Request) -> Response:
         name = request.path_params["proxy"]
@@ -217,29 +242,38 @@ class _Toxics:
         draft = toxics.draft(go_json.decode(await _body(request)), strict=self._strict)
         if any(draft.name == fault.name for fault in self._hub.get(name).policy.faults):
             raise Conflict("fault", draft.name)
-        fault = draft.fault(strict=self._strict)
-        await self._hub.update_policy(name, lambda policy: policy.with_fault(fault))
-        return _json(toxics.shown(fault))
+        toxic = draft.toxic(strict=self._strict)
+        await self._hub.update_policy(name, lambda policy: policy.with_fault(toxic.fault))
+        return self._kept(name, toxic)
 
     async def show(self, request: Request) -> Response:
-        return _json(toxics.shown(self._fault(request)))
+        return _json(self._written.toxic(request.path_params["proxy"], self._fault(request)).shown())
 
     async def update(self, request: Request) -> Response:
         self._fault(request)
         value = go_json.decode(await _body(request))
-        name = request.path_params["toxic"]
+        proxy, name = request.path_params["proxy"], request.path_params["toxic"]
+        toxic: toxics.Toxic | None = None
 
-        def edit(policy: Policy) -> Policy:
-            return policy.with_changed_fault(name, lambda old: toxics.updated(old, value, strict=self._strict))
+        def changed(fault: Fault) -> Fault:
+            nonlocal toxic
+            toxic = toxics.updated(self._written.toxic(proxy, fault), value, strict=self._strict)
+            return toxic.fault
 
-        policy = await self._hub.update_policy(request.path_params["proxy"], edit)
-        return _json(toxics.shown(policy.fault(name)))
+        await self._hub.update_policy(proxy, lambda policy: policy.with_changed_fault(name, changed))
+        assert toxic is not None  # noqa: S101 - the edit was made
+        return self._kept(proxy, toxic)
 
     async def delete(self, request: Request) -> Response:
         await _body(request)
         name = request.path_params["toxic"]
         await self._hub.update_policy(request.path_params["proxy"], lambda policy: policy.without_fault(name))
         return Response(status_code=204)
+
+    def _kept(self, proxy: str, toxic: toxics.Toxic) -> Response:
+        policies = {name: one.policy for name, one in self._hub.proxies.items()}
+        self._written.keep(proxy, toxic, policies)
+        return _json(toxic.shown())
 
     def _fault(self, request: Request) -> Fault:
         return self._hub.get(request.path_params["proxy"]).policy.fault(request.path_params["toxic"])
@@ -316,18 +350,6 @@ def _require(given: Given, where: str = "") -> None:
     for field in ("name", "upstream"):
         if not given.get(field):
             raise Failure(400, f"missing required field: {field}{where}")
-
-
-def _shown(proxy: ManagedProxy) -> dict[str, Any]:
-    backend = proxy.backend
-    return {
-        "name": proxy.config.name,
-        "listen": str(proxy.address),
-        "upstream": str(backend) if backend.port or backend.path else backend.host,
-        "enabled": proxy.enabled,
-        "Logger": {},
-        "toxics": toxics.listed(proxy.policy.faults),
-    }
 
 
 async def _version(_: Request) -> Response:

@@ -39,6 +39,13 @@ def listen_error(error: BindError) -> str:
     return f"listen tcp {shown}: bind: {error.reason[:1].lower()}{error.reason[1:]}"
 
 
+def resolve_error(error: BindError) -> BindError:
+    """*error* as it is about a proxy that exists: its new address is resolved first, and that listens to nothing."""
+    if error.step == "bind":
+        return error
+    return BindError(listen_error(error).removeprefix("listen tcp: "), step="parse")
+
+
 def _complaint(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from vaurien.protocols.http.framer import HttpFramer
-from vaurien.protocols.http.protocol import HttpProtocol
+from vaurien.protocols.http.protocol import Http
 
-__all__ = ["HttpFramer", "HttpProtocol"]
+__all__ = ["Http", "HttpFramer"]

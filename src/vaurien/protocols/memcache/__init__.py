@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from vaurien.protocols.memcache.framer import MemcacheFramer
-from vaurien.protocols.memcache.protocol import MemcacheProtocol
+from vaurien.protocols.memcache.protocol import Memcache
 
-__all__ = ["MemcacheFramer", "MemcacheProtocol"]
+__all__ = ["Memcache", "MemcacheFramer"]

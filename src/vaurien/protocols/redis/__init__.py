@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from vaurien.protocols.redis.framer import RedisFramer
-from vaurien.protocols.redis.protocol import RedisProtocol
+from vaurien.protocols.redis.protocol import Redis
 
-__all__ = ["RedisFramer", "RedisProtocol"]
+__all__ = ["Redis", "RedisFramer"]
