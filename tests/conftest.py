@@ -32,6 +32,8 @@ pytest_plugins = ["pytester", "tests.servers", "tests.mail_servers"]
 def registry(monkeypatch):
     """What a test registers is forgotten after it."""
     monkeypatch.setattr(plugins, "_registered", {kind: dict(known) for kind, known in plugins._registered.items()})
+    monkeypatch.setattr(plugins, "_given_paths", set(plugins._given_paths))
+    monkeypatch.setattr(plugins, "_allowed", list(plugins._allowed))
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,26 @@
-"""From a name to a class: behaviors, protocols and handlers, built in or brought along.
+"""From a name to a class: built-in and external behaviors, protocols and handlers.
 
-A name is looked up, in this order, among what was registered (`register`), among the files and sub-packages of the
-package's own folder (their name is the plugin's name), among installed entry points (``vaurien.behaviors``,
-``vaurien.protocols``, ``vaurien.handlers``), and, when it has a dot, as an import path. Built-ins come through the same
-door as everybody.
+A name is looked up, in this order, among what was registered (`register`), among the files of the package's own folder
+(the file's name is the plugin's name), among installed entry points (``vaurien.behaviors``, ``vaurien.protocols``,
+``vaurien.handlers``), and, when it has a dot, as an import path. Built-ins come through the same door as other plugins.
+
+An import path runs code, so the source of a name matters. `find` is for names that the user of this machine gave: on
+the command line, in a file, in a variable, or in a program. `find_for_caller` is for names that arrived over HTTP: it
+accepts what `find` has resolved before, what is registered, built in or installed, and what `allow` permits.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import functools
 import importlib
 import inspect
+import os
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
@@ -34,6 +40,10 @@ _FOLDERS: Mapping[Kind, str] = {
     "handler": "vaurien.handlers",
 }
 _registered: dict[Kind, dict[str, Any]] = {"behavior": {}, "protocol": {}, "handler": {}}
+_given_paths: set[str] = set()
+"""Import paths that the user of this machine gave, and that lead to a plugin."""
+_allowed: list[str] = []
+"""Patterns of import paths that callers of the HTTP interface may use besides."""
 
 
 class Plugin(msgspec.Struct, frozen=True, eq=False):
@@ -86,12 +96,35 @@ def find(name: str, *kinds: Kind, source: str | None = None) -> Plugin:
             return Plugin(name, kind, _checked_style(kind, target, name), target, built_in)
     if "." not in name:
         raise UnknownName(" or ".join(kinds), name, {one for kind in kinds for one in names(kind)}, source)
-    return _adopt(_import(name, source), name, kinds, source)
+    return _import_plugin(name, kinds, source)
+
+
+def find_for_caller(name: str, *kinds: Kind) -> Plugin:
+    """The plugin that a caller of the HTTP interface means by *name*; no caller chooses what is imported.
+
+    A dotted *name* must be one that `find` or `adopt` has resolved for the user of this machine, or one that a pattern
+    of `allow` matches. Raises `PluginError` for any other, and imports nothing then.
+    """
+    known = "." not in name or name in _given_paths or any(name in _registered[kind] for kind in kinds)
+    if not known and not any(fnmatch.fnmatchcase(name, pattern) for pattern in _allowed):
+        raise PluginError(
+            f"{name!r} cannot be used as a {' or '.join(kinds)}: callers of the HTTP interface may use import paths "
+            f"that the program was started with; start it with --allow-plugin {name!r} to permit this one"
+        )
+    return find(name, *kinds)
+
+
+def allow(patterns: Collection[str]) -> None:
+    """Let callers of the HTTP interface use import paths that match one of *patterns*, such as ``pkg.faults.*``.
+
+    ``*`` stands for any characters, dots included (`fnmatch`). Earlier patterns no longer hold.
+    """
+    _allowed[:] = patterns
 
 
 def adopt(path: str, alias: str, *kinds: Kind, source: str | None = None) -> Plugin:
     """Import *path* and make it known as *alias*: ``[handler:ALIAS] callable = PATH`` in a file."""
-    plugin = _adopt(_import(path, source), path, kinds, source)
+    plugin = _import_plugin(path, kinds, source)
     register(plugin.kind, plugin.target, alias)
     return msgspec.structs.replace(plugin, name=alias)
 
@@ -164,14 +197,25 @@ def _load(point: EntryPoint, kind: Kind) -> Any:
         raise PluginError(f"{where} does not import: {type(error).__name__}: {error}") from error
 
 
+def _import_plugin(path: str, kinds: tuple[Kind, ...], source: str | None) -> Plugin:
+    """The plugin at the import *path*, from now on also for callers of the HTTP interface."""
+    plugin = _adopt(_import(path, source), path, kinds, source)
+    _given_paths.add(path)
+    return plugin
+
+
+def import_module(name: str) -> Any:
+    """The module called *name*, which the user named; it may lie in the working directory, as for ``python -m``."""
+    with _working_directory(name.partition(".")[0]):
+        return importlib.import_module(name)
+
+
 def _import(path: str, source: str | None) -> Any:
-    """The object that the dotted *path* names; the current folder is importable, as for ``python -m``."""
+    """The object that the dotted *path* names."""
     origin = f" (from {source})" if source else ""
     module_name, _, attribute = path.rpartition(".")
-    if "" not in sys.path and "." not in sys.path:
-        sys.path.insert(0, "")
     try:
-        module = importlib.import_module(module_name)
+        module = import_module(module_name)
     except (Exception, SystemExit) as error:  # the plugin's own code runs here and may raise anything
         raise PluginError(f"{path!r}{origin} does not import: {type(error).__name__}: {error}") from error
     if not hasattr(module, attribute):
@@ -179,10 +223,51 @@ def _import(path: str, source: str | None) -> Any:
     return getattr(module, attribute)
 
 
+@contextlib.contextmanager
+def _working_directory(top: str) -> Iterator[None]:
+    """Have the module *top* of the working directory importable, and its neighbours; then `sys.path` is as before.
+
+    *top* is what the user named, so the working directory comes first for it. For anything that *top* imports the
+    working directory comes last: a file there cannot take the place of an installed module.
+    """
+    try:
+        here = os.getcwd()
+    except OSError:  # it was deleted
+        here = ""
+    if not here or "" in sys.path or here in sys.path:
+        yield
+        return
+    sys.path.append(here)
+    try:
+        if top not in sys.modules:
+            _import_from(here, top)
+        yield
+    finally:
+        if here in sys.path:  # the plugin's own code may have changed it
+            sys.path.remove(here)
+
+
+def _import_from(folder: str, name: str) -> None:
+    """Import the module *name* if *folder* itself has it; a folder without ``__init__.py`` is left to the usual way."""
+    import importlib.machinery  # not every start needs them
+    import importlib.util
+
+    spec = importlib.machinery.PathFinder.find_spec(name, [folder])
+    if spec is None or spec.loader is None or spec.origin is None:
+        return
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+
+
 def _adopt(target: Any, path: str, kinds: tuple[Kind, ...], source: str | None) -> Plugin:
     for kind in kinds:
         style = _style(kind, target)
-        if style:
+        if style and (kind != "handler" or _declares_handler(target)):
             return Plugin(path, kind, style, target)
     origin = f" (from {source})" if source else ""
     needs = "; or ".join(_NEEDS[kind] for kind in kinds)
@@ -192,7 +277,10 @@ def _adopt(target: Any, path: str, kinds: tuple[Kind, ...], source: str | None) 
 _NEEDS: Mapping[Kind, str] = {
     "behavior": "it must subclass vaurien.Behavior, or have on_before_handle, on_between_handle and on_after_handle",
     "protocol": "it must subclass vaurien.Protocol, or have _handle",
-    "handler": "it must be a class with __call__(self, client_sock, backend_sock, to_backend)",
+    "handler": (
+        "it must be a class with __call__(self, client_sock, backend_sock, to_backend), "
+        "a function of these three arguments, or be registered by Handler.register"
+    ),
 }
 
 
@@ -218,6 +306,24 @@ def _handler_style(target: Any) -> Style | None:
         own = not issubclass(target, (hooks.Behavior, framing.Protocol)) and "__call__" in dir(target)
         return "handler" if own and inspect.isfunction(getattr(target, "__call__", None)) else None  # noqa: B004
     return "handler" if callable(target) else None
+
+
+def _declares_handler(target: Any) -> bool:
+    """Whether *target* says that it is a handler: nearly anything can be called, ``os.system`` for one.
+
+    A handler derives from `BaseHandler`, was registered, or calls its third argument as Mozilla's page does.
+    """
+    if any(target is known for known in _registered["handler"].values()):
+        return True
+    call = target.__call__ if inspect.isclass(target) else target
+    try:
+        if getattr(target, "is_handler", None) is True:
+            return True
+        names = list(inspect.signature(call).parameters)
+    except Exception:  # a callable without a signature, or an object whose own code is asked and may raise anything
+        return False
+    place = 3 if inspect.isclass(target) else 2  # behind self
+    return names[place : place + 1] == ["to_backend"]
 
 
 def _checked_style(kind: Kind, target: Any, name: str) -> Style:

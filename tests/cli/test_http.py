@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import socket
@@ -19,10 +20,13 @@ MANY = ["--proxy", "127.0.0.1:0", "--log-level", "error", "--seed", "12345"]
 
 
 @contextlib.contextmanager
-def program(*arguments):
+def program(*arguments, cwd=None, **variables):
     """``vaurien`` with *arguments*; a function that gives the second line it says: where the interface is."""
     command = [sys.executable, "-m", "vaurien", *MANY, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, **variables}
+    with subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             process.stdout.readline()
             process.interface = process.stdout.readline().rstrip("\n").removeprefix("vaurien: HTTP interface at ")
@@ -123,3 +127,46 @@ def test_without_it_there_is_none():
         process.terminate()
         assert process.stdout.read() == ""
     assert issubclass(Refused, VaurienError)
+
+
+def plugin(folder, name, *classes):
+    lines = [f"class {one}(Behavior, frozen=True): ..." for one in classes]
+    (folder / f"{name}.py").write_text("\n".join(["from vaurien import Behavior", *lines]))
+
+
+def refusal(client, path):
+    with pytest.raises(Refused) as refused:
+        client.set_mix("vaurien", mix=f"10:{path}")
+    return str(refused.value)
+
+
+def test_callers_may_use_the_plugins_that_the_file_names_also_after_a_reload(tmp_path):
+    plugin(tmp_path, "chaos_file", "One", "Two", "Three")
+    file = tmp_path / "chaos.toml"
+    common = "[vaurien]\nhttp = true\nhttp_host = '127.0.0.1'\nhttp_port = 0\nbehavior = "
+    file.write_text(f"{common}'10:chaos_file.One'\n")
+    with program("--config", str(file), cwd=tmp_path) as process:
+        client = at(process.interface)
+        client.set_mix("vaurien", mix="20:chaos_file.One")
+        assert "start it with --allow-plugin" in refusal(client, "chaos_file.Two")
+        file.write_text(f"{common}'10:chaos_file.Two'\n")
+        process.send_signal(signal.SIGHUP)
+        assert "configuration read again" in process.stdout.readline()
+        client.set_mix("vaurien", mix="20:chaos_file.Two")
+        assert "start it with --allow-plugin" in refusal(client, "chaos_file.Three")
+
+
+@pytest.mark.parametrize("way", ["flag", "variable", "file"])
+def test_callers_may_use_the_plugins_that_are_allowed(tmp_path, way):
+    plugin(tmp_path, "chaos_faults", "Mine")
+    plugin(tmp_path, "chaos_other", "Mine")
+    file = tmp_path / "chaos.ini"
+    file.write_text("[vaurien]\nallow_plugin = chaos_faults.*\n" if way == "file" else "")
+    flag = ["--allow-plugin", "no.such,chaos_faults.*"] if way == "flag" else []
+    variables = {"VAURIEN_ALLOW_PLUGIN": "chaos_faults.*"} if way == "variable" else {}
+    arguments = ["--config", str(file), "--http", "--http-host", "127.0.0.1", "--http-port", "0", *flag]
+    with program(*arguments, cwd=tmp_path, **variables) as process:
+        client = at(process.interface)
+        client.set_mix("vaurien", mix="20:chaos_faults.Mine")
+        assert "start it with --allow-plugin" in refusal(client, "chaos_other.Mine")
+        assert "start it with --allow-plugin" in refusal(client, "os.system")

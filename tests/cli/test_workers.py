@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -252,3 +253,37 @@ def test_toxiproxy_server_with_workers():
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_worker_imports_nothing_from_the_working_directory_but_named_plugins(tmp_path):
+    """A file with the name of an installed module stays unread; a plugin that was named is found by each worker."""
+    for name in ("msgspec", "asyncio", "vaurien"):
+        (tmp_path / f"{name}.py").write_text(f"open('{name}.ran', 'w').close()\n")
+    (tmp_path / "chaos_mine.py").write_text(
+        "from vaurien.handlers import Handler\n"
+        "@Handler.register\n"
+        "class Mine:\n"
+        "    def __call__(self, client_sock, backend_sock, to_backend):\n"
+        "        client_sock.sendall(b'mine')\n"
+        "        return False\n"
+    )
+    command = [PROGRAM[0], "-P", *PROGRAM[1:], "--proxy=127.0.0.1:0", "--workers=2", "--behavior=100:chaos_mine.Mine"]
+    with (
+        socket.create_server(("127.0.0.1", 0)) as backend,
+        subprocess.Popen(
+            [*command, f"--backend=127.0.0.1:{backend.getsockname()[1]}"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as program,
+    ):
+        try:
+            port = int(re.search(r":(\d+) ->", program.stdout.readline())[1])
+            for _ in range(6):
+                with socket.create_connection(("127.0.0.1", port), BOUND) as client:
+                    client.sendall(b"x")
+                    assert read(client, 4) == b"mine"
+        finally:
+            program.send_signal(signal.SIGTERM)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".ran") == []

@@ -90,7 +90,7 @@ def test_a_body_that_is_none(refused, route, body, words):
         ({"name": "a", "backend": "h:1", "timeout": -1}, "/timeout", ">= 0"),
         ({"name": "a", "backend": "h:1", "enabled": "yes"}, "/enabled", "Expected `bool`"),
         ({"name": "a", "backend": "h:1", "protocol": "htpt"}, "/protocol", "did you mean 'http'?"),
-        ({"name": "a", "backend": "h:1", "protocol": "this.Class"}, "/protocol", "when the program starts"),
+        ({"name": "a", "backend": "h:1", "protocol": "this.Class"}, "/protocol", "start it with --allow-plugin"),
         ({"name": "a", "backend": "h:1", "protocol_options": {"x": 1}}, "/protocol_options/x", "unknown option"),
         ({"name": "a", "backend": "h:1", "mix": 1}, "/mix", "Expected `str | array`"),
         ({"name": "a", "backend": "h:1", "mix": "120:delay"}, "/mix", "0 to 100 percent"),
@@ -123,7 +123,7 @@ def test_a_proxy_that_cannot_be(refused, body, pointer, words):
     [
         ({}, "/behavior", "missing required field"),
         ({"behavior": "dely"}, "/behavior", "did you mean 'delay'?"),
-        ({"behavior": "antigravity.fly"}, "/behavior", "must be named when the program starts"),
+        ({"behavior": "antigravity.fly"}, "/behavior", "start it with --allow-plugin"),
         ({"behavior": "delay", "name": "a/b"}, "/name", UNNAMEABLE),
         ({"behavior": "delay", "options": {"slep": 1}}, "/options/slep", "did you mean 'sleep'?"),
         ({"behavior": "delay", "options": {"sleep": -1}}, "/options/sleep", "expected seconds"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from vaurien import plugins
 from vaurien.config import Configuration
 from vaurien.control import security
 from vaurien.control.app import app
@@ -23,6 +24,7 @@ class Control:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
+        plugins.allow(configuration.http.allow_plugin)
         self._listen = _listen(configuration)
         self._token = _token(configuration)
         self._server: Server | None = None

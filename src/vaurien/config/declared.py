@@ -97,6 +97,10 @@ class Http(msgspec.Struct, frozen=True):
     token_file: Annotated[
         str | None, Option("A file with the token that requests must bear (Authorization: Bearer TOKEN)")
     ] = None
+    allow_plugin: Annotated[
+        tuple[str, ...],
+        Option("Import paths of plugins that its callers may use besides those given here, such as pkg.faults.*"),
+    ] = ()
 
 
 class Statsd(msgspec.Struct, frozen=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -114,13 +113,10 @@ def address(text: str, pointer: str, *, dialled: bool = False, host: bool = True
 def plugin(name: str, options: Mapping[str, Any], pointer: str, *kinds: Kind, names: tuple[str, str]) -> Plugin:
     """The plugin *name*, which takes *options*; both are fields of the object at *pointer*, called *names* there.
 
-    A dotted name must lead to a module that is there already: a request imports nothing. Raises `BadRequest`.
+    Raises `BadRequest`, also for an import path that callers may not use (`plugins.find_for_caller`).
     """
     with at(f"{pointer}/{names[0]}"):
-        if "." in name and name.rpartition(".")[0] not in sys.modules:
-            known = {known for kind in kinds for known in plugins.names(kind)}
-            raise UnknownName(f"{kinds[0]} (a module of one's own must be named when the program starts)", name, known)
-        found = plugins.find(name, *kinds)
+        found = plugins.find_for_caller(name, *kinds)
     declared = {declaration.name: declaration for declaration in found.declarations}
     owner = f"{found.kind} {name!r}"
     for option, value in options.items():

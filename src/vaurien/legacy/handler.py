@@ -21,6 +21,9 @@ class BaseHandler(Configurable):
     that is the client's. Subclassing is not needed: any class with this method and a ``name`` is a handler.
     """
 
+    is_handler = True
+    """Says that a subclass is a handler, also under an import path (see `vaurien.plugins`)."""
+
     def _get_data(
         self,
         client_sock: socket.socket,

@@ -178,11 +178,14 @@ def value(answer: messages.Answer, wanted: type[Any]) -> Any:
 
 
 def _spawn(end: socket.socket, kind: str) -> subprocess.Popen[bytes]:
-    """A new interpreter with the modules of this one; not a fork, which would have this one's threads and locks."""
+    """A new interpreter with the modules of this one; not a fork, which would have this one's threads and locks.
+
+    Files of the working directory cannot take the place of modules: ``-P`` leaves it out, and so does an empty entry.
+    """
     return subprocess.Popen(  # noqa: S603 - this very interpreter
-        [sys.executable, "-m", "vaurien.workers.worker", str(end.fileno()), kind],
+        [sys.executable, "-P", "-m", "vaurien.workers.worker", str(end.fileno()), kind],
         stdin=subprocess.DEVNULL,
         pass_fds=[end.fileno()],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         process_group=0,  # Ctrl-C of a terminal is for the control process
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib
 import os
 import signal
 import socket
@@ -188,7 +187,7 @@ class EventSender:
 
 def _register(kind: plugins.Kind, name: str, module: str, path: str) -> None:
     try:
-        target = functools.reduce(getattr, path.split("."), importlib.import_module(module))
+        target = functools.reduce(getattr, path.split("."), plugins.import_module(module))
         plugins.register(kind, target, name)
     except Exception as error:  # the plugin's own code runs here and may raise anything
         raise PluginError(f"{kind} {name!r} ({module}.{path}) does not import in a worker: {error}") from error

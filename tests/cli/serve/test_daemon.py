@@ -574,3 +574,19 @@ def test_bad_flags_as_in_go(arguments, message):
     with pytest.raises(VaurienError) as caught:
         parse(arguments, FLAGS)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("program", RUN)
+@pytest.mark.parametrize("way", ["flag", "variable"])
+def test_callers_may_use_the_plugins_that_are_allowed(start, tmp_path, program, way):
+    (tmp_path / "chaos_toxics.py").write_text("from vaurien import Behavior\nclass Mine(Behavior, frozen=True): ...\n")
+    flags = ["-allow-plugin", "chaos_toxics.*"] if way == "flag" else []
+    variables = {"VAURIEN_ALLOW_PLUGIN": "chaos_toxics.*"} if way == "variable" else {}
+    running = start(*flags, program=program, PYTHONPATH=str(tmp_path), **variables)
+    running.ask("POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9"})
+    made = running.ask("POST", "/proxies/p/toxics", {"type": "chaos_toxics.Mine"})
+    assert json.loads(made)["name"] == "chaos_toxics.Mine_downstream"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        running.ask("POST", "/proxies/p/toxics", {"type": "os.system"})
+    assert refused.value.read() == b'{"error":"invalid toxic type","status":400}\n'
+    refused.value.close()

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from starlette.types import ASGIApp
 
-from vaurien import __version__
+from vaurien import __version__, plugins
 from vaurien.cli import hubs
 from vaurien.cli.runner import on_signals
 from vaurien.cli.serve.go_flags import GoFlag, HelpWanted, parse, usage
@@ -26,6 +26,7 @@ from vaurien.cli.serve.report import Report, TextReport
 from vaurien.cli.serve.state import StateFile
 from vaurien.cli.serve.toxiproxy_log import AccessLog, ToxiproxyLog
 from vaurien.config import declared
+from vaurien.config.layers import variable
 from vaurien.control import security
 from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
@@ -51,6 +52,9 @@ FLAGS: Mapping[str, GoFlag] = {
     "runtime-metrics": GoFlag("Offer /metrics with figures of the process; its go_ lines are stand-ins", False),
     "proxy-metrics": GoFlag("Offer /metrics with figures of the proxies", False),
     "workers": GoFlag("Processes that have the connections, or auto: one for each core", "1"),
+    "allow-plugin": GoFlag(
+        "Import paths of plugins that callers may use, such as pkg.faults.*, separated by commas", ""
+    ),
     "version": GoFlag("Print the version and exit", False),
 }
 OUR_FLAGS: Mapping[str, GoFlag] = {
@@ -116,6 +120,7 @@ class Daemon:
         self._seed = str(values["seed"] or secrets.randbits(32))
         self._strict = bool(values.get("strict"))
         self._token = _token(str(values.get("token-file", "")))
+        plugins.allow(_listed(str(values["allow-plugin"] or os.environ.get(variable("vaurien", "allow_plugin"), ""))))
         level = os.environ.get("LOG_LEVEL", "")
         self._log: Log | ToxiproxyLog
         self._report: Report
@@ -172,7 +177,7 @@ class Daemon:
                 self._hub,
                 self._recent,
                 self._listen,
-                names=[name.strip() for name in str(self._values["http-names"]).split(",") if name.strip()],
+                names=_listed(str(self._values["http-names"])),
                 token=self._token,
                 metrics=metrics,
                 seed=self._seed,
@@ -255,6 +260,10 @@ def _workers(text: str) -> int:
 def _token(path: str) -> str | None:
     """The token that requests must bear: that of the file *path*, or of the environment. Raises `VaurienError`."""
     return security.read_token(path) if path else security.token_of(os.environ)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _bracketed(host: str) -> str:

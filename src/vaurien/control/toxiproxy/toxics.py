@@ -10,6 +10,7 @@ import msgspec
 from vaurien import plugins
 from vaurien.control.toxiproxy import go_json
 from vaurien.control.toxiproxy.go_json import ANY, FLOAT32, FLOAT64, INT, INT64, STRING, BadBody, Type
+from vaurien.errors import VaurienError
 from vaurien.model import Fault, Policy, Stream
 
 
@@ -192,8 +193,11 @@ def _toxicity(value: float) -> float:
 
 
 def _is_behavior(name: str) -> bool:
-    """Whether *name* is a behavior's; import paths are not: whoever reaches this interface must not run code."""
-    return name in plugins.names("behavior") and plugins.find(name, "behavior").style == "modern"
+    """Whether callers may use the behavior *name* as a toxic; handlers and legacy plugins are none."""
+    try:
+        return plugins.find_for_caller(name, "behavior").style == "modern"
+    except VaurienError:
+        return False
 
 
 def _check_unknown(names: list[str], strict: bool) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from vaurien import plugins
 from vaurien.control.responses import BadRequest
 from vaurien.control.routes import Call
-from vaurien.errors import UnknownName, VaurienError
+from vaurien.errors import VaurienError
 from vaurien.options import Declaration
 from vaurien.plugins import Kind, Plugin
 
@@ -62,10 +62,10 @@ async def get_protocol(call: Call) -> object:
 
 
 def _find(name: str, *kinds: Kind) -> Plugin:
-    if not any(name in plugins.names(kind) for kind in kinds):  # a request imports nothing, so no dotted names
-        known = {known for kind in kinds for known in plugins.names(kind)}
-        raise BadRequest(404, str(UnknownName(" or ".join(kinds), name, known)))
-    return plugins.find(name, *kinds)
+    try:
+        return plugins.find_for_caller(name, *kinds)
+    except VaurienError as error:
+        raise BadRequest(404, str(error)) from None
 
 
 def _all(*kinds: Kind) -> Iterator[PluginAnswer]:
