@@ -74,7 +74,11 @@ def test_who_reaches_a_unix_socket_is_no_web_page():
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "https://localhost:8081", "http://localhost", "file://", "x"]
+    "origin",
+    [
+        *("http://evil.example", "null", "https://localhost:8081", "http://localhost", "file://", "x"),
+        *("http://[", "http://[::1", "//[", "]", "http://[x]", "\x00", "http://\u00e9"),
+    ],
 )
 @pytest.mark.parametrize("listen", [LOCAL, WIDE])
 def test_another_site_may_not_ask(listen, origin):

@@ -54,7 +54,7 @@ class Control:
             metrics=page(self._figures, runtime=True),
             seed=options.proxies[0].seed,
         )
-        self._server = Server(served, self._listen)
+        self._server = Server(served, self._listen, complain=_complain)
         try:
             address = await self._server.start()
         except BindError as error:
@@ -77,6 +77,10 @@ class Control:
             await self._server.stop()
         if self._lag is not None:
             self._lag.close()
+
+
+def _complain(message: str) -> None:
+    print("vaurien:", message, file=sys.stderr, flush=True)
 
 
 def _listen(configuration: Configuration) -> Address:

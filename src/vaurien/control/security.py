@@ -106,7 +106,10 @@ class Guard:
 def _check_origin(origin: str | None, host: str) -> None:
     if origin is None:
         return
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:  # brackets that do not close
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or parts.netloc.lower() != host.lower():
         raise Refusal(403, f"Origin {origin!r} is another site; web pages may not steer proxies")
 

@@ -1,126 +1,169 @@
-"""Serves an application in the running loop, beside the proxies."""
+"""Serves an application in the running loop, beside the proxies.
+
+uvicorn parses requests and runs the application (`HttpConnection` is its protocol, with bounds); listening, accepting
+and stopping are done here.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
+import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Collection
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.server import ServerState
 
-from vaurien.control.request_timeout import MOST, TimedH11Protocol
-from vaurien.engine.net.binding import remove_stale
+from vaurien.control.acceptor import Acceptor
+from vaurien.control.http_connection import HttpConnection
+from vaurien.engine.net import binding
 from vaurien.errors import BindError
 from vaurien.model import Address
 
-_BACKLOG = MOST
-"""Clients that may wait to be accepted; asyncio accepts as many of them in one turn."""
-_SHUTDOWN_TIMEOUT = 1
-"""Seconds that requests in progress have when the server stops."""
+_log = logging.getLogger("vaurien.control")
+
+_BACKLOG = 256
+"""Clients that may wait to be accepted."""
+
+_KEPT = 32
+"""Connections that are kept without a request; when there are more, the one that was silent for longest is closed.
+
+The proxies need the file descriptors, of which a process has 1,024 where nothing else was asked for.
+"""
+
+_MOST = 256
+"""Connections in all; when there are more, one is closed whatever it does."""
+
+_FIRST_WORD = 1.0
+"""Seconds that a client has for its request before it counts as silent."""
+
+_SHUTDOWN_TIMEOUT = 1.0
+"""Seconds that answers in progress have when the server stops."""
 
 
 class Server:
-    """*app* at *listen*, which may be a Unix socket: only the user who started it may connect then."""
+    """*app* at *listen*; of a Unix socket only the user who started the program is a client.
 
-    def __init__(self, app: ASGIApp, listen: Address) -> None:
-        self._listen = listen
-        config = uvicorn.Config(
+    *complain* gets a line when the system has no room for another client.
+    """
+
+    def __init__(self, app: ASGIApp, listen: Address, *, complain: Callable[[str], None] = _log.warning) -> None:
+        self._listen, self._complain = listen, complain
+        self._config = uvicorn.Config(
             app,
-            http=TimedH11Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="error",  # below that it tells what clients get wrong, of which there is no end
-            access_log=False,  # it would show what a path or a query holds
+            log_level="error",  # below that it reports the mistakes of clients, of which there is no end
+            access_log=False,  # it would show the contents of paths and queries
+            proxy_headers=False,
             server_header=False,
-            backlog=_BACKLOG,
-            timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
         )
-        self._server = _Uvicorn(config)
-        self._task: asyncio.Task[None] | None = None
+        self._state = ServerState()
+        self._acceptor: Acceptor | None = None
+        self._made: set[asyncio.Task[None]] = set()
+        self._nobody_left = asyncio.Event()
 
     async def start(self) -> Address:
         """Serve, and return the address with its port. Raises `BindError`."""
         sockets = await self._bind()
-        self._task = asyncio.create_task(self._server.serve(sockets=sockets))
+        self._config.load()
+        self._acceptor = Acceptor(sockets, self._accepted, self._make_room, self._complain)
         if self._listen.path is not None:
             return self._listen
         return Address(self._listen.host, sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Stop, and wait for requests in progress a little. Idempotent."""
-        self._server.should_exit = True
-        if self._task is not None:
-            await self._task
-            self._task = None
-            if self._listen.path is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(self._listen.path)
+        """Stop, and wait a little for answers in progress. Idempotent."""
+        if self._acceptor is None:
+            return
+        self._acceptor.close()
+        self._acceptor = None
+        binding.unlink(self._listen)
+        await asyncio.gather(*self._made)
+        for connection in list(self._connections):
+            connection.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SHUTDOWN_TIMEOUT):
+                while self._state.tasks:
+                    await asyncio.wait(self._state.tasks)
+                while self._connections:
+                    self._nobody_left.clear()
+                    await self._nobody_left.wait()
+        for connection in list(self._connections):
+            connection.transport.abort()
+        for task in self._state.tasks:
+            task.cancel()
+        if self._state.tasks:
+            await asyncio.wait(self._state.tasks)
+
+    @property
+    def _connections(self) -> set[HttpConnection]:
+        return self._state.connections  # type: ignore[return-value]  # it makes no others
+
+    def _accepted(self, client: socket.socket) -> None:
+        task = asyncio.get_running_loop().create_task(self._begin(client))
+        self._made.add(task)
+        task.add_done_callback(self._made.discard)
+
+    async def _begin(self, client: socket.socket) -> None:
+        connection = HttpConnection(self._config, self._state, self._left)
+        try:
+            if self._acceptor is None:
+                raise ConnectionAbortedError
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, client)
+        except OSError:  # the client has gone already, or the server
+            client.close()
+            return
+        others = [one for one in self._connections if one is not connection]
+        silent = [one for one in others if one.is_silent(_FIRST_WORD)]
+        _close_least_important(silent, len(self._connections) - _KEPT)
+        _close_least_important(others, len(self._connections) - _MOST)
+
+    def _make_room(self) -> bool:
+        """Close the connection that matters least. Whether there was one."""
+        return _close_least_important(self._connections, 1)
+
+    def _left(self) -> None:
+        """A client's connection is closed; its descriptor is free after this call."""
+        if self._acceptor is not None:
+            asyncio.get_running_loop().call_soon(self._acceptor.client_left)
+        if not self._connections:
+            self._nobody_left.set()
 
     async def _bind(self) -> list[socket.socket]:
+        if self._listen.path is None:
+            return await binding.bind(self._listen, _BACKLOG)
         try:
-            if self._listen.path is not None:
-                return [_unix(self._listen.path)]
-            return await self._internet()
+            return [_unix(self._listen.path)]
         except OSError as error:
             raise BindError(f"cannot listen on {self._listen}: {error.strerror or error}") from None
-        except UnicodeError:  # from the resolver's module
-            raise BindError(f"cannot listen on {self._listen}: this is no name of a host") from None
-
-    async def _internet(self) -> list[socket.socket]:
-        """A socket for each address of the host's name, all of the same port: ``localhost`` has two."""
-        host, port = self._listen.host or None, self._listen.port
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        ordered = sorted(dict.fromkeys((family, where) for family, _, _, _, where in found))
-        sockets: list[socket.socket] = []
-        try:
-            for family, where in ordered:
-                sockets += _tcp(family, str(where[0]), port or _port(sockets), optional=bool(sockets))
-        except BaseException:
-            for one in sockets:
-                one.close()
-            raise
-        return sockets
 
 
-class _Uvicorn(uvicorn.Server):
-    """Leaves signals to the program, which has proxies to stop too."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _port(sockets: list[socket.socket]) -> int:
-    return int(sockets[0].getsockname()[1]) if sockets else 0
-
-
-def _tcp(family: int, host: str, port: int, *, optional: bool) -> list[socket.socket]:
-    """One socket; none where the machine does not have the address and it is *optional*: ``::1`` of ``localhost``."""
-    try:
-        return [socket.create_server((host, port), family=family, backlog=_BACKLOG)]
-    except OSError:
-        if optional:
-            return []
-        raise
+def _close_least_important(connections: Collection[HttpConnection], count: int) -> bool:
+    """Close so many of *connections*, if there are as many. Whether there was one."""
+    leaving = heapq.nsmallest(count, connections, key=lambda one: one.importance)
+    for one in leaving:
+        one.give_way()
+    return bool(leaving)
 
 
 def _unix(path: str) -> socket.socket:
+    """A socket for this user alone: its file gets the mode of the socket, on Linux; elsewhere a moment later."""
+    binding.remove_stale(path)
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
     try:
-        remove_stale(path)
+        with contextlib.suppress(OSError):
+            os.fchmod(one.fileno(), 0o600)
         one.bind(path)
+        os.chmod(path, 0o600)
         one.listen(_BACKLOG)
     except BaseException:
         one.close()
         raise
-    finally:
-        os.umask(before)
     one.setblocking(False)
     return one

@@ -590,3 +590,22 @@ def test_callers_may_use_the_plugins_that_are_allowed(start, tmp_path, program, 
         running.ask("POST", "/proxies/p/toxics", {"type": "os.system"})
     assert refused.value.read() == b'{"error":"invalid toxic type","status":400}\n'
     refused.value.close()
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /version HTTP/1.1\r\nHost: lo"], ids=["idle", "half a head"])
+@pytest.mark.parametrize("limit", [64, 256])
+@pytest.mark.parametrize("program", RUN)
+def test_one_more_client_is_answered_however_many_wait(start, program, limit, begun):
+    running = start(program=program, limit=limit)
+    host, _, port = running.address.rpartition(":")
+    with contextlib.ExitStack() as stack:
+        for number in range(300):
+            one = stack.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE))
+            one.sendall(begun)
+            if number % 50 == 0:
+                running.ask("GET", "/version")
+        for _ in range(3):
+            running.ask("GET", "/version")
+        errors = running.stop()
+    assert errors.count("short of room") <= 1
+    assert len(errors.splitlines()) <= 1

@@ -145,7 +145,7 @@ class Daemon:
             lag = LoopLag()
             closing.callback(lag.close)
             async with hubs.open_hub(self._workers, self._observers, source="-workers") as self._hub:
-                await self._serve(Server(self._app(lag), self._listen), stop)
+                await self._serve(Server(self._app(lag), self._listen, complain=self._report.warn), stop)
 
     async def _serve(self, server: Server, stop: asyncio.Event) -> None:
         try:

@@ -193,5 +193,7 @@ def remove_stale(path: str) -> None:
 def refused(address: Address, error: OSError | ValueError) -> BindError:
     """What to raise when the system refuses to listen on *address* with *error*."""
     reason = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, UnicodeError):  # from the resolver's module
+        reason = "this is no name of a host"
     step: BindStep = "lookup" if isinstance(error, socket.gaierror | ValueError) else "bind"
     return BindError(f"cannot listen on {address}: {reason}", address=address, reason=reason, step=step)

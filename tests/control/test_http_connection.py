@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import time
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from tests.control.interface import interface
 from tests.running import PATIENCE, read, read_all
-from vaurien.control import request_timeout
+from vaurien.control import http_connection, server
+from vaurien.control.app import app
+from vaurien.control.events import RecentEvents
+from vaurien.model import Address
+from vaurien.proxies.hub import Hub
 
 WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -24,7 +31,7 @@ def served():
 @pytest.fixture
 def begin(served, monkeypatch):
     """Makes a connection whose requests must arrive at once, and says something; another one if that was late."""
-    monkeypatch.setattr(request_timeout, "REQUEST_TIMEOUT", 0.05)
+    monkeypatch.setattr(http_connection, "REQUEST_TIMEOUT", 0.05)
     with contextlib.ExitStack() as stack:
 
         def begin(data):
@@ -33,7 +40,7 @@ def begin(served, monkeypatch):
                 address = ("127.0.0.1", served.address.port)
                 client = stack.enter_context(socket.create_connection(address, timeout=PATIENCE))
                 client.sendall(data)
-                if time.monotonic() - began < request_timeout.REQUEST_TIMEOUT / 2:
+                if time.monotonic() - began < http_connection.REQUEST_TIMEOUT / 2:
                     return client
             raise AssertionError("this machine is too busy to say anything in time")
 
@@ -93,7 +100,7 @@ def test_who_asks_in_time_is_answered_however_long_it_takes(served, begin):
     client = begin(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
     stream = client.makefile("rb")
     assert stream.readline().split()[1] == b"200"
-    end = time.monotonic() + 2 * request_timeout.REQUEST_TIMEOUT
+    end = time.monotonic() + 2 * http_connection.REQUEST_TIMEOUT
     while time.monotonic() < end:
         served.proxy("p")
         while b"Listening" not in stream.readline():
@@ -136,7 +143,8 @@ def test_an_interface_that_stops_does_not_wait_for_it():
 
 
 def test_who_says_nothing_makes_room_for_others(monkeypatch):
-    monkeypatch.setattr(request_timeout, "MOST", 4)
+    monkeypatch.setattr(server, "_KEPT", 4)
+    monkeypatch.setattr(server, "_FIRST_WORD", 0.0)
     with interface() as served, contextlib.ExitStack() as stack:  # its own: others may not have closed yet, and count
 
         def connect():
@@ -154,3 +162,42 @@ def test_who_says_nothing_makes_room_for_others(monkeypatch):
         follower.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             assert follower.recv(4096)
+
+
+class Transport(asyncio.Transport):
+    """Remembers the writes."""
+
+    def __init__(self):
+        super().__init__()
+        self.writes = []
+
+    def write(self, data):
+        self.writes.append(data)
+
+    def is_closing(self):
+        return False
+
+    def resume_reading(self):
+        pass
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/api/v1/version", "/nowhere", "/openapi.json"])
+def test_an_answer_is_one_write(path):
+    async def play():
+        where = Address("127.0.0.1", 0)
+        config = uvicorn.Config(app(Hub(), RecentEvents(), where), lifespan="off", log_config=None)
+        connection = http_connection.HttpConnection(config, ServerState(), lambda: None)
+        transport = Transport()
+        connection.connection_made(transport)
+        connection.data_received(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        await asyncio.wait(connection.tasks)
+        await asyncio.sleep(0)
+        connection.connection_lost(None)
+        return transport.writes
+
+    [answer] = asyncio.run(play())
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in head
