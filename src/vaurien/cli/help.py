@@ -46,6 +46,7 @@ COMMANDS = (
     ("replay TRACE [OPTIONS]", "repeat the faults of an earlier run"),
     ("serve [FLAGS]", "many proxies, steered over HTTP"),
     ("check FILE [OPTIONS]", "what a start would refuse, ports included"),
+    ("ca [OPTIONS]", "a certificate authority, for TLS"),
     ("schema", "the JSON Schema of TOML files, for editors"),
     ("completion bash|zsh|fish", "completion for a shell"),
 )

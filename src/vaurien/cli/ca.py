@@ -1,0 +1,84 @@
+"""``vaurien ca``: make a certificate authority once, and say how programs come to trust it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from vaurien import tls
+from vaurien.cli.configure import OK
+from vaurien.errors import ConfigError
+
+TRUST = """Clients have to trust {folder}/ca.pem. Its key, {folder}/ca-key.pem, is a secret.
+
+Trust it in one program:
+  curl      curl --cacert {folder}/ca.pem https://…             or CURL_CA_BUNDLE={folder}/ca.pem
+  Python    ssl.create_default_context(cafile="{folder}/ca.pem")  or SSL_CERT_FILE={folder}/ca.pem
+            requests: REQUESTS_CA_BUNDLE={folder}/ca.pem          httpx: SSL_CERT_FILE
+  Node      NODE_EXTRA_CA_CERTS={folder}/ca.pem
+  Go        SSL_CERT_FILE={folder}/ca.pem
+  Java      keytool -importcert -noprompt -alias vaurien -file {folder}/ca.pem -keystore trust.p12 -storepass changeit
+            java -Djavax.net.ssl.trustStore=trust.p12 -Djavax.net.ssl.trustStorePassword=changeit …
+  Firefox   Settings, Privacy & Security, View Certificates, Authorities, Import
+  Chrome    Settings, Privacy and security, Security, Manage certificates, Authorities, Import
+
+Or on this machine, for everything (think twice: with the key one can then pose as any server):
+  Debian    cp {folder}/ca.pem /usr/local/share/ca-certificates/vaurien.crt && update-ca-certificates
+"""
+
+
+def default_folder(variables: Mapping[str, str]) -> Path:
+    """Where the authority is if nothing else is said (the XDG base directory specification)."""
+    home = variables.get("XDG_DATA_HOME") or os.path.join(
+        variables.get("HOME") or os.path.expanduser("~"), ".local/share"
+    )
+    return Path(home) / "vaurien"
+
+
+@click.command(
+    "ca",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nFor example:\n  vaurien ca\n  vaurien ca --folder certificates --permit example.test",
+)
+@click.option("--folder", type=click.Path(path_type=Path), help="Where it is kept [default: ~/.local/share/vaurien].")
+@click.option(
+    "--permit",
+    "permitted",
+    multiple=True,
+    metavar="NAME",
+    help="It may sign for this DNS name and what is below it, or for this network, and for nothing else. Repeatable.",
+)
+@click.option("--force", is_flag=True, help="Replace the one that is there: clients that trust it have to trust anew.")
+@click.pass_context
+def _command(context: click.Context, folder: Path | None, permitted: tuple[str, ...], force: bool) -> None:
+    """Make a certificate authority (EC P-256, valid for 10 years), unless there is one, and say how to trust it.
+
+    A proxy with tls = "auto" signs by it what it shows to clients.
+    """
+    tls.require()
+    from vaurien.tls.authority import CERTIFICATE, Authority
+
+    place = folder or default_folder(context.obj)
+    if (place / CERTIFICATE).exists() and not force:
+        if permitted:
+            raise ConfigError(
+                f"{place / CERTIFICATE} exists, and --permit cannot change it; expected --force beside it"
+            )
+        Authority.load(place)
+        click.echo(f"There is one already: {place / CERTIFICATE}.\n")
+    else:
+        Authority.create(permitted=permitted).save(place)
+        click.echo(f"Made {place / CERTIFICATE}.\n")
+    click.echo(TRUST.format(folder=place), nl=False)
+
+
+def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Run with *arguments*, those behind ``ca``; returns the exit status."""
+    try:
+        _command.main(list(arguments), prog_name="vaurien ca", standalone_mode=False, obj=variables)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    return OK

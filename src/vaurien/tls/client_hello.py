@@ -1,0 +1,145 @@
+"""What a client says in its first message: the server it wants, its application protocols, its versions.
+
+A ClientHello (RFC 8446, section 4.1.2) stands in one or several records (section 5.1), in the clear. It is read as it
+comes, in pieces of any size, and nothing of it is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from vaurien.errors import ParseError
+
+HANDSHAKE = 22
+"""The content type of the records (RFC 8446, appendix B.1)."""
+
+_CLIENT_HELLO = 1
+_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43  # extensions: RFC 6066 §3, RFC 7301 §3.1, RFC 8446 §4.2.1
+
+MOST = 64 * 1024
+"""Bytes of a ClientHello that are read; real ones have up to 2 KiB, with post-quantum keys."""
+
+_LONGEST_RECORD = 2**14
+"""Bytes of a plaintext record (RFC 8446, section 5.1)."""
+
+VERSIONS = {0x0300: "SSLv3", 0x0301: "TLSv1", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
+
+
+class ClientHello(msgspec.Struct, frozen=True):
+    """*sni* is the server's name, in lower case, or empty; *alpn* and *versions* are in the client's order.
+
+    GREASE values (RFC 8701), and versions that have no name, are left out.
+    """
+
+    sni: str = ""
+    alpn: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+
+
+def is_tls(data: bytes) -> bool:
+    """Whether *data*, the first bytes of a client, can be the beginning of TLS."""
+    return data[:1] == bytes([HANDSHAKE]) and data[1:2] in (b"", b"\x03")
+
+
+def parse(data: bytes) -> ClientHello | None:
+    """The ClientHello at the beginning of *data*, or ``None`` while it is incomplete.
+
+    Raises `ParseError` for bytes that are none, and for one of over 64 KiB.
+    """
+    message = _message(data)
+    if message is None:
+        return None
+    fields = _Fields(message)
+    legacy = fields.number(2)
+    fields.take(32)  # random
+    fields.vector(1)  # session id
+    fields.vector(2)  # cipher suites
+    fields.vector(1)  # compression methods
+    sni = ""
+    alpn: tuple[bytes, ...] = ()
+    versions: tuple[int, ...] = (legacy,)
+    if fields.left:
+        extensions = _Fields(fields.vector(2))
+        while extensions.left:
+            kind, body = extensions.number(2), _Fields(extensions.vector(2))
+            if kind == _SERVER_NAME:
+                sni = _server_name(body)
+            elif kind == _ALPN:
+                alpn = tuple(_Fields(body.vector(2)).vectors(1))
+            elif kind == _SUPPORTED_VERSIONS:
+                listed = body.vector(1)
+                versions = tuple(int.from_bytes(listed[at : at + 2]) for at in range(0, len(listed) - 1, 2))
+    named = tuple(name.decode("latin-1") for name in alpn if not _is_grease(name))
+    return ClientHello(sni, named, tuple(VERSIONS[one] for one in versions if one in VERSIONS))
+
+
+def _message(data: bytes) -> bytes | None:
+    """The body of the handshake message in the records of *data*."""
+    message, at = b"", 0
+    while True:
+        header = data[at : at + 5]
+        if header and not is_tls(header):
+            raise ParseError("the bytes are no handshake record of TLS")
+        if len(header) < 5:
+            break
+        length = int.from_bytes(header[3:5])
+        if not 0 < length <= _LONGEST_RECORD:
+            raise ParseError(f"a record of {length} bytes; the most are {_LONGEST_RECORD}")
+        message += data[at + 5 : at + 5 + length]
+        at += 5 + length
+        if message and message[0] != _CLIENT_HELLO:
+            raise ParseError(f"handshake message {message[0]}, not a ClientHello")
+        size = int.from_bytes(message[1:4]) if len(message) >= 4 else 0
+        if size > MOST:
+            raise ParseError(f"a ClientHello of {size} bytes; the most are {MOST}")
+        if len(message) >= 4 + size and len(message) >= 4:
+            return message[4 : 4 + size]
+        if at >= len(data):
+            break
+    return None
+
+
+class _Fields:
+    """Reads the fields of a message one after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    @property
+    def left(self) -> int:
+        return len(self._data) - self._at
+
+    def take(self, size: int) -> bytes:
+        if size > self.left:
+            raise ParseError(f"a ClientHello whose field of {size} bytes has only {self.left}")
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size))
+
+    def vector(self, size: int) -> bytes:
+        """The bytes whose length stands before them, in *size* bytes."""
+        return self.take(self.number(size))
+
+    def vectors(self, size: int) -> Iterator[bytes]:
+        while self.left:
+            yield self.vector(size)
+
+
+def _server_name(body: _Fields) -> str:
+    """The host name of the list (there is no other type of name)."""
+    if not body.left:
+        return ""
+    names = _Fields(body.vector(2))
+    while names.left:
+        kind, name = names.number(1), names.vector(2)
+        if kind == 0:
+            return name.decode("ascii", "replace").rstrip(".").lower()
+    return ""
+
+
+def _is_grease(name: bytes) -> bool:
+    return len(name) == 2 and name[0] == name[1] and name[0] & 0x0F == 0x0A
