@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import shlex
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from docs import man
 from vaurien import events, framing, hooks, library, options, plugins, pytest_plugin, testing
 from vaurien.config import declared, fault, presets
 from vaurien.config.layers import flag, variable
+from vaurien.config.selection import OF_CONNECTIONS
 from vaurien.control import openapi, v1
 from vaurien.library import settings
 from vaurien.library.base import BaseProxy
@@ -117,13 +120,66 @@ def _index(kind: str, known: list[plugins.Plugin]) -> str:
 
 
 def _plugin(plugin: plugins.Plugin) -> str:
-    parts = [f"# {plugin.name}", _prose(plugin.target), "## Options", _options(plugin)]
+    parts = [f"# {plugin.name}", _prose(plugin.target)]
+    parts += _used(plugin) if plugin.kind == "behavior" else []
+    parts += ["## Options", _options(plugin)]
     parts += _acts(plugin.target) if plugin.kind == "behavior" else _speaks(plugin.target)
     by_hand = Path(f"{plugin.kind}s", f"{plugin.name}.md")
     if (REFERENCE.parent / by_hand).exists():
         link = f"[{plugin.name} on the wire](../../{by_hand.as_posix()})"
         parts += ["## More", f"{link}: where messages end, what the fields of a match hold, what an error looks like"]
     return "\n\n".join(parts) + "\n"
+
+
+EXAMPLES: Mapping[str, str] = tomllib.loads(
+    (Path(__file__).parent / "examples_of_behaviors.toml").read_text(encoding="utf-8")
+)
+"""A fault of each behavior, as text."""
+
+BACKEND = "127.0.0.1:8001"
+
+
+def protocol_of(behavior: plugins.Plugin) -> str:
+    """The protocol of the example of *behavior*: http where it acts on requests or bodies."""
+    on_exchanges = hooks.overridden(behavior.target) & {"on_request", "on_response"}
+    return "http" if on_exchanges or "body" in behavior.name else "tcp"
+
+
+def _used(plugin: plugins.Plugin) -> list[str]:
+    """Whether it belongs into a mix, and an example for the command line and for Python."""
+    text, protocol = EXAMPLES[plugin.name], protocol_of(plugin)
+    acts = hooks.overridden(plugin.target)
+    fault_only = plugin.target.closes_port or (acts and acts <= OF_CONNECTIONS)
+    speaks, spoken = (f" --protocol {protocol}", f', protocol="{protocol}"') if protocol != "tcp" else ("", "")
+    shell = [f"$ vaurien --backend {BACKEND}{speaks} --fault {_quoted(text)}"]
+    if fault_only:
+        use = "Use it as a fault."
+    else:
+        use = f"Use it in a mix (`20:{plugin.name}`) or as a fault."
+        shell.append(f"$ vaurien --backend {BACKEND}{speaks} --behavior 20:{plugin.name}")
+    python = [f'with vaurien.Proxy(backend="{BACKEND}"{spoken}) as proxy:']
+    python += [f"    with proxy.fault({_call(fault.parse(text))}):", "        ..."]
+    return [
+        f"## Example\n\n{use}",
+        "\n".join(["```console", *shell, "```"]),
+        "\n".join(["In a test:", "", "```python", *python, "```"]),
+    ]
+
+
+def _call(one: Fault) -> str:
+    """*one* as the arguments of ``proxy.fault``."""
+    plain = Fault(name=one.name, behavior=one.behavior)
+    fields = ("stream", "probability", "scope", "ttl", "match")
+    told = {name: getattr(one, name) for name in fields if getattr(one, name) != getattr(plain, name)}
+    if one.window.seconds is not None:
+        told["window"] = {"seconds": one.window.seconds}
+    words = {name: str(value) if isinstance(value, str) else value for name, value in {**told, **one.options}.items()}
+    return ", ".join([repr(one.behavior), *(f"{name}={value!r}" for name, value in words.items())]).replace("'", '"')
+
+
+def _quoted(text: str) -> str:
+    """*text* as one word of a shell."""
+    return f'"{text}"' if "'" in text else shlex.quote(text)
 
 
 def _options(plugin: plugins.Plugin) -> str:

@@ -3,12 +3,12 @@
 import atheris
 
 with atheris.instrument_imports(include=["vaurien"]):
-    from vaurien.protocols.http import Http
+    from vaurien.protocols.http import HttpProtocol
 
 from framer import fuzz
 
 fuzz(
-    Http(),
+    HttpProtocol(),
     [
         [
             b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2,

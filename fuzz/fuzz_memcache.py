@@ -5,7 +5,7 @@ import struct
 import atheris
 
 with atheris.instrument_imports(include=["vaurien"]):
-    from vaurien.protocols.memcache import Memcache
+    from vaurien.protocols.memcache import MemcacheProtocol
 
 from framer import fuzz
 
@@ -15,7 +15,7 @@ def packet(magic: int, opcode: int, key: bytes = b"", value: bytes = b"") -> byt
 
 
 fuzz(
-    Memcache(),
+    MemcacheProtocol(),
     [
         [b"set k 0 0 2\r\nab\r\nget k l\r\n", b"STORED\r\nVALUE k 0 2\r\nab\r\nEND\r\n"],
         [b"cas k 0 0 1 5 noreply\r\nx\r\nquit\r\n", b"SERVER_ERROR busy\r\n"],

@@ -3,12 +3,12 @@
 import atheris
 
 with atheris.instrument_imports(include=["vaurien"]):
-    from vaurien.protocols.redis import Redis
+    from vaurien.protocols.redis import RedisProtocol
 
 from framer import fuzz
 
 fuzz(
-    Redis(),
+    RedisProtocol(),
     [
         [b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\nPING 'x'\r\n", b"+OK\r\n$1\r\nx\r\n"],
         [b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n", b"%1\r\n+a\r\n|1\r\n_\r\n#t\r\n~?\r\n,1\r\n$?\r\n;1\r\nx\r\n;0\r\n.\r\n"],

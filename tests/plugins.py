@@ -131,7 +131,7 @@ class Keeps(Behavior, frozen=True):
             await link.send(bytes(self._kept(link)))
 
     def _kept(self, link: Link) -> bytearray:
-        return link.state(self, lambda: {True: bytearray(), False: bytearray()})[link.to_backend]
+        return link.state(self, bytearray)
 
 
 class Ends(Behavior, frozen=True):

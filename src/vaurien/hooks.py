@@ -44,7 +44,11 @@ class FaultContext(Protocol):
         """
 
     def state(self, behavior: Behavior, factory: Callable[[], S]) -> S:
-        """This fault's state on this connection, made by *factory* at the first call."""
+        """This fault's state, made by *factory* at the first call; it survives a change of the fault's options.
+
+        The state of a `Link` belongs to its direction; that of a `Connection`, which an `Exchange` shares, to the
+        connection. Each of the three is made by its own first call.
+        """
 
     def shared(self, behavior: Behavior, factory: Callable[[], S]) -> S:
         """This fault's state on the whole proxy, made by *factory* at the first call.
@@ -202,6 +206,15 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     by_stream: ClassVar[bool] = False
     closes_port: ClassVar[bool] = False
     halts: ClassVar[bool] = False
+
+    @property
+    def chunk_limit(self) -> int | None:
+        """The most bytes that `on_data` gets at once; ``None``: all that was read, which may be 256 KiB.
+
+        A hook that works on each byte sets a limit, so that it does not keep other connections waiting: the engine
+        cuts longer chunks and lets others run between two pieces. Less than 2 ms of work is right.
+        """
+        return None
 
     def check(self, protocol: WireProtocol) -> None:
         """Refuse, when it is set, to work with *protocol*: raise `vaurien.errors.OptionError` with the reason."""

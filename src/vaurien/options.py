@@ -109,6 +109,7 @@ PositiveCount = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
 """A whole number, one or more."""
 
 
+@functools.lru_cache(maxsize=16)  # hooks ask again and again for what an option stands for
 def unescaped(text: str) -> bytes:
     r"""The bytes that *text* stands for: UTF-8, with the escapes ``\n``, ``\r``, ``\t``, ``\\`` and ``\xNN``."""
     return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1]) or bytes.fromhex(match[1][1:].decode()), text.encode())

@@ -11,7 +11,7 @@ from tests.running import PATIENCE, backend, pair, read, running
 from vaurien.behaviors.duplicate_request import DuplicateRequest
 from vaurien.errors import OptionError
 from vaurien.model import Fault
-from vaurien.protocols.redis import Redis
+from vaurien.protocols.redis import RedisProtocol
 from vaurien.protocols.tcp import Tcp
 
 FAULT = Fault(name="it", behavior="duplicate_request")
@@ -75,7 +75,7 @@ def test_a_long_request_is_sent_once() -> None:
 
 
 def test_plain_tcp_is_refused() -> None:
-    DuplicateRequest().check(Redis())
+    DuplicateRequest().check(RedisProtocol())
     with pytest.raises(OptionError, match="frames messages, not tcp"):
         DuplicateRequest().check(Tcp())
 

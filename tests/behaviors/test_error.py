@@ -9,7 +9,7 @@ import pytest
 
 from tests.running import backend, pair, read, running
 from vaurien import options, plugins
-from vaurien.behaviors.error import Error
+from vaurien.behaviors.error import ErrorBehavior
 from vaurien.errors import OptionError
 from vaurien.framing import Head, Protocol, Reply
 from vaurien.model import Fault
@@ -55,9 +55,9 @@ def test_a_message_for_a_protocol_whose_errors_have_no_words_is_refused() -> Non
         def error_reply(self, head: Head, random: Random, code: str | None = None) -> Reply:  # type: ignore[override]
             return Reply(b"BUSY\n")
 
-    Error(code="BUSY").check(Terse())
+    ErrorBehavior(code="BUSY").check(Terse())
     with pytest.raises(OptionError, match="option message: 'x' is not valid; expected none: errors of this protocol"):
-        Error(message="x").check(Terse())
+        ErrorBehavior(message="x").check(Terse())
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_message_for_a_protocol_whose_errors_have_no_words_is_refused() -> Non
 )
 def test_what_the_protocol_does_not_have_is_refused(protocol: str, values: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError) as raised:
-        Error(**values).check(plugins.find(protocol, "protocol").target())
+        ErrorBehavior(**values).check(plugins.find(protocol, "protocol").target())
     assert message in str(raised.value)
 
 
@@ -98,5 +98,5 @@ def test_what_the_protocol_does_not_have_is_refused(protocol: str, values: dict[
 )
 def test_what_makes_no_sense_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError) as raised:
-        options.build(Error, values, owner="behavior 'error'")
+        options.build(ErrorBehavior, values, owner="behavior 'error'")
     assert message in str(raised.value)

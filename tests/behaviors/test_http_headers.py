@@ -11,7 +11,7 @@ from vaurien import options
 from vaurien.behaviors.http_headers import HttpHeaders
 from vaurien.errors import OptionError
 from vaurien.model import Fault, Stream
-from vaurien.protocols.http import Http
+from vaurien.protocols.http import HttpProtocol
 from vaurien.protocols.tcp import Tcp
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\nCookie: a\r\nX-Id: 1\r\n\r\n"
@@ -101,7 +101,7 @@ def test_headers_about_framing_are_refused(values: dict[str, Any], message: str)
 
 
 def test_it_is_for_http() -> None:
-    HttpHeaders().check(Http())
+    HttpHeaders().check(HttpProtocol())
     with pytest.raises(
         OptionError, match="behavior: 'http_headers' is not valid; expected a proxy whose protocol is http"
     ):

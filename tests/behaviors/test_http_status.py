@@ -12,7 +12,7 @@ from vaurien.behaviors.http_status import HttpStatus
 from vaurien.errors import OptionError
 from vaurien.framing import Head
 from vaurien.model import Fault
-from vaurien.protocols.http import Http
+from vaurien.protocols.http import HttpProtocol
 from vaurien.protocols.tcp import Tcp
 from vaurien.testing import FakeExchange
 
@@ -58,7 +58,7 @@ def test_what_would_be_no_response_is_refused(values: dict[str, Any]) -> None:
 
 
 def test_it_is_for_http() -> None:
-    HttpStatus().check(Http())
+    HttpStatus().check(HttpProtocol())
     with pytest.raises(OptionError, match="a proxy whose protocol is http"):
         HttpStatus().check(Tcp())
 

@@ -16,7 +16,7 @@ from tests.running import PATIENCE, Running, backend, pair, read, running
 from vaurien.behaviors.malformed_body import MalformedBody, _Body
 from vaurien.errors import OptionError
 from vaurien.model import Fault
-from vaurien.protocols.http import Http
+from vaurien.protocols.http import HttpProtocol
 from vaurien.protocols.tcp import Tcp
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -98,7 +98,7 @@ def test_where_it_breaks_does_not_depend_on_cuts(sizes: list[int], after: int, c
 
 
 def test_it_is_for_http() -> None:
-    MalformedBody().check(Http())
+    MalformedBody().check(HttpProtocol())
     with pytest.raises(
         OptionError, match="behavior: 'malformed_body' is not valid; expected a proxy whose protocol is"
     ):

@@ -8,7 +8,7 @@ from tests.running import backend, pair, read, read_all, running
 from vaurien.behaviors.truncate_body import TruncateBody
 from vaurien.errors import OptionError
 from vaurien.model import Fault
-from vaurien.protocols.http import Http
+from vaurien.protocols.http import HttpProtocol
 from vaurien.protocols.tcp import Tcp
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -47,6 +47,6 @@ def test_a_shorter_body_passes_and_the_next_one_counts_anew() -> None:
 
 
 def test_it_is_for_http() -> None:
-    TruncateBody().check(Http())
+    TruncateBody().check(HttpProtocol())
     with pytest.raises(OptionError, match="a proxy whose protocol is http"):
         TruncateBody().check(Tcp())

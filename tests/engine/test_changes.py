@@ -25,7 +25,7 @@ def kept(proxy: Running, size: int) -> None:
     def look() -> int:
         assert proxy.proxy._service is not None
         actives = [active for one in proxy.proxy._service.connections.values() for active in one.actives.values()]
-        return sum(len(part) for active in actives for part in (active._state or {}).values())
+        return sum(len(part) for active in actives for part in active._states if part is not None)
 
     give_up = time.monotonic() + PATIENCE
     while proxy.call(look) != size:

@@ -12,7 +12,7 @@ from tests.integration.exchanges import CALM, accepted, chosen, drawn, fault, fr
 from tests.running import PATIENCE, read
 from tests.servers import Server
 from vaurien.events import Closed, Injected
-from vaurien.protocols.memcache import Memcache
+from vaurien.protocols.memcache import MemcacheProtocol
 
 bmemcached = pytest.importorskip("bmemcached")
 refused = pytest.importorskip("bmemcached.exceptions")
@@ -92,7 +92,7 @@ def test_clients_get_what_they_get_without_a_proxy(memcached_server: Server, pol
     exchanges.same_as_without(work, memcached_server, "memcache", policy, least=15)
 
 
-@pytest.mark.parametrize("code", Memcache.error_codes)
+@pytest.mark.parametrize("code", MemcacheProtocol.error_codes)
 def test_each_error_in_text(memcached_server: Server, code: str) -> None:
     with framed(memcached_server, "memcache") as proxy:
         one = text(*proxy.address)
@@ -111,7 +111,7 @@ def test_each_error_in_text(memcached_server: Server, code: str) -> None:
         one.close()
 
 
-@pytest.mark.parametrize("code", Memcache.error_codes)
+@pytest.mark.parametrize("code", MemcacheProtocol.error_codes)
 def test_each_error_in_binary(memcached_server: Server, code: str) -> None:
     with framed(memcached_server, "memcache") as proxy:
         one = binary(*proxy.address)

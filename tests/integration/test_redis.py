@@ -12,7 +12,7 @@ from tests.integration.exchanges import CALM, accepted, chosen, drawn, fault, fr
 from tests.running import PATIENCE, Running, read, running
 from tests.servers import Server
 from vaurien.events import Closed, Injected
-from vaurien.protocols.redis import Redis
+from vaurien.protocols.redis import RedisProtocol
 
 redis = pytest.importorskip("redis")
 errors = redis.exceptions
@@ -147,7 +147,7 @@ def test_clients_get_what_they_get_without_a_proxy(redis_server: Server, resp: i
     exchanges.same_as_without(workload, redis_server, "redis", policy, least=5)
 
 
-@pytest.mark.parametrize("code", Redis.error_codes)
+@pytest.mark.parametrize("code", RedisProtocol.error_codes)
 def test_each_error_is_what_the_client_knows_it_as(redis_server: Server, resp: int, code: str) -> None:
     with framed(redis_server, "redis") as proxy:
         one = connection(proxy, resp)

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaurien.framing import Protocol
-from vaurien.protocols.http import Http
-from vaurien.protocols.redis import Redis
+from vaurien.protocols.http import HttpProtocol
+from vaurien.protocols.redis import RedisProtocol
 from vaurien.testing.framing import Segment, check_framing
 
 HTTP_REQUESTS = [
@@ -78,15 +78,15 @@ def dialogues(requests: list[bytes], replies: list[bytes]) -> st.SearchStrategy[
 
 @given(dialogues(HTTP_REQUESTS, HTTP_RESPONSES), st.integers(1, 20))
 def test_http_does_not_depend_on_cuts(segments: list[Segment], size: int) -> None:
-    check_framing(Http(), segments, (1, size))
+    check_framing(HttpProtocol(), segments, (1, size))
 
 
 @given(dialogues(REDIS_REQUESTS, REDIS_REPLIES), st.integers(1, 20))
 def test_redis_does_not_depend_on_cuts(segments: list[Segment], size: int) -> None:
-    check_framing(Redis(), segments, (1, size))
+    check_framing(RedisProtocol(), segments, (1, size))
 
 
-@pytest.mark.parametrize("protocol", [Http(), Redis()])
+@pytest.mark.parametrize("protocol", [HttpProtocol(), RedisProtocol()])
 @given(segments=st.lists(st.tuples(st.booleans(), st.binary(max_size=200)), max_size=5), size=st.integers(1, 20))
 def test_any_bytes_pass_unharmed(protocol: Protocol, segments: list[Segment], size: int) -> None:
     check_framing(protocol, segments, (1, size))

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocols.pairing import pair
-from vaurien.protocols.memcache import Memcache
+from vaurien.protocols.memcache import MemcacheProtocol
 from vaurien.testing.framing import check_framing
 
-MEMCACHE = Memcache()
+MEMCACHE = MemcacheProtocol()
 
 keys = st.sampled_from([b"a", b"key", b"k" * 250])
 values = st.binary(max_size=40)

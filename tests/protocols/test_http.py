@@ -5,7 +5,7 @@ import pytest
 from vaurien.errors import OptionError
 from vaurien.framing import HEAD_LIMIT, Head, Mark, Piece
 from vaurien.model import Address
-from vaurien.protocols.http import Http
+from vaurien.protocols.http import HttpProtocol
 from vaurien.testing.framing import Segment, Transcript, check_framing
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -15,7 +15,7 @@ UP, DOWN = True, False
 
 
 def played(*segments: Segment) -> Transcript:
-    return check_framing(Http(), segments)
+    return check_framing(HttpProtocol(), segments)
 
 
 def shape(transcript: Transcript, side: bool) -> list[str]:
@@ -24,7 +24,7 @@ def shape(transcript: Transcript, side: bool) -> list[str]:
 
 
 def request_of(data: bytes) -> Head:
-    pieces = Http().framer().feed(True, data)
+    pieces = HttpProtocol().framer().feed(True, data)
     head = pieces[0][0]
     assert isinstance(head, Head)
     return head
@@ -168,7 +168,7 @@ LOST = {
 @pytest.mark.parametrize(("data", "reason"), LOST.values(), ids=LOST)
 def test_what_is_not_a_request_goes_on_as_turns(data: bytes, reason: str) -> None:
     sizes = (1, 2, 3, 7) if len(data) < 1000 else (4099,)
-    transcript = check_framing(Http(), [(UP, data), (DOWN, b"what?"), (UP, GET)], sizes)
+    transcript = check_framing(HttpProtocol(), [(UP, data), (DOWN, b"what?"), (UP, GET)], sizes)
     assert transcript.framing.lost is not None
     assert reason in transcript.framing.lost
 
@@ -195,7 +195,7 @@ def test_bad_chunks_end_the_message(data: bytes, reason: str) -> None:
 
 @pytest.mark.parametrize("greeting", [b"SSH-2.0-x\r\n", b"\x4a\0\0\0\x0a8.0", b"220 mail ESMTP\r\n", b"HELLO\r\n"])
 def test_what_is_not_a_response_is_passed_on_before_the_client_speaks(greeting: bytes) -> None:
-    framing = Http().framer()
+    framing = HttpProtocol().framer()
     assert names(framing.feed(False, greeting)) == [("body", greeting)]
     assert framing.lost is not None
 
@@ -241,7 +241,7 @@ def test_a_client_that_does_not_await_the_tunnel_is_not_lost() -> None:
 
 
 def test_a_large_body_is_not_held() -> None:
-    framing = Http().framer()
+    framing = HttpProtocol().framer()
     framing.feed(True, b"PUT / HTTP/1.1\r\nContent-Length: 9000000000000000000\r\n\r\n")
     chunk = b"x" * 65536
     for _ in range(10):
@@ -297,7 +297,7 @@ def test_an_absolute_target_overrides_the_host(target: bytes, host: str, path: s
 
 def test_fields_of_connect_and_of_a_response() -> None:
     assert {"host": "db:443", "path": ""}.items() <= fields(CONNECT).items()
-    framing = Http().framer()
+    framing = HttpProtocol().framer()
     framing.feed(True, GET)
     head = framing.feed(False, b"HTTP/1.1 503 No\r\nRetry-After: 1\r\n\r\n")[0][0]
     assert isinstance(head, Head)
@@ -316,7 +316,7 @@ def test_fields_of_connect_and_of_a_response() -> None:
     ],
 )
 def test_an_error_keeps_the_connection_where_it_can(data: bytes, close: bool) -> None:
-    reply = Http().error_reply(request_of(data), random.Random(1), "503")
+    reply = HttpProtocol().error_reply(request_of(data), random.Random(1), "503")
     assert reply.close == close
     words = b"close" if close else b"keep-alive"
     assert reply.data == (
@@ -327,33 +327,33 @@ def test_an_error_keeps_the_connection_where_it_can(data: bytes, close: bool) ->
 
 
 def test_an_error_closes_where_the_proxy_does_or_the_request_is_not_known() -> None:
-    assert Http(keep_alive=False).error_reply(request_of(GET), random.Random(1), "500").close
-    assert Http().error_reply(Head(True), random.Random(1), "500").close
+    assert HttpProtocol(keep_alive=False).error_reply(request_of(GET), random.Random(1), "500").close
+    assert HttpProtocol().error_reply(Head(True), random.Random(1), "500").close
 
 
 def test_an_error_that_answers_head_has_no_body() -> None:
-    reply = Http().error_reply(request_of(HEAD_REQUEST), random.Random(1), "500")
+    reply = HttpProtocol().error_reply(request_of(HEAD_REQUEST), random.Random(1), "500")
     assert reply.data.endswith(b"Content-Length: 26\r\nConnection: keep-alive\r\n\r\n")
 
 
-@pytest.mark.parametrize("code", [*Http.error_codes, None])
+@pytest.mark.parametrize("code", [*HttpProtocol.error_codes, None])
 def test_an_error_has_the_status_of_its_code(code: str | None) -> None:
-    reply = Http().error_reply(request_of(GET), random.Random(7), code)
+    reply = HttpProtocol().error_reply(request_of(GET), random.Random(7), code)
     transcript = played((UP, GET), (DOWN, reply.data))
     status = transcript.events[DOWN][0][2]["status"]  # type: ignore[index]
-    assert status in Http.error_codes
+    assert status in HttpProtocol.error_codes
     assert code in (None, status)
 
 
 def test_chance_is_the_callers_and_is_a_servers_error() -> None:
-    replies = {Http().error_reply(request_of(GET), random.Random(seed)).data for seed in range(50)}
+    replies = {HttpProtocol().error_reply(request_of(GET), random.Random(seed)).data for seed in range(50)}
     statuses = {reply.split()[1] for reply in replies}
     assert statuses == {b"500", b"501", b"502", b"503", b"504"}
 
 
 def test_an_error_code_must_be_known() -> None:
     with pytest.raises(OptionError, match="code: '200' is not valid; expected one of 400, 401, 402, "):
-        Http().error_reply(request_of(GET), random.Random(1), "200")
+        HttpProtocol().error_reply(request_of(GET), random.Random(1), "200")
 
 
 BACKEND = Address("db", 81)
@@ -383,7 +383,7 @@ BACKEND = Address("db", 81)
     ],
 )
 def test_the_host_is_rewritten(before: bytes, after: bytes | None) -> None:
-    assert Http().rewrite(request_of(before), BACKEND) == after
+    assert HttpProtocol().rewrite(request_of(before), BACKEND) == after
 
 
 @pytest.mark.parametrize(
@@ -398,10 +398,10 @@ def test_the_host_is_rewritten(before: bytes, after: bytes | None) -> None:
     ],
 )
 def test_the_host_is_the_backends_address(backend: Address, host: bytes) -> None:
-    assert Http().rewrite(request_of(GET), backend) == b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
+    assert HttpProtocol().rewrite(request_of(GET), backend) == b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
 
 
 def test_the_host_is_left_alone() -> None:
-    assert Http(overwrite_host_header=False).rewrite(request_of(GET), BACKEND) is None
-    assert Http().rewrite(request_of(GET), Address(path="/run/app.sock")) is None
-    assert Http().rewrite(Head(True), BACKEND) is None
+    assert HttpProtocol(overwrite_host_header=False).rewrite(request_of(GET), BACKEND) is None
+    assert HttpProtocol().rewrite(request_of(GET), Address(path="/run/app.sock")) is None
+    assert HttpProtocol().rewrite(Head(True), BACKEND) is None

@@ -12,7 +12,7 @@ import pytest
 
 from tests.protocols.framed_relay import Relay, relayed
 from tests.servers import Server, require, started
-from vaurien.protocols.http import Http
+from vaurien.protocols.http import HttpProtocol
 
 httpx = pytest.importorskip("httpx")
 
@@ -62,7 +62,7 @@ def nginx() -> Iterator[Server]:
 
 @pytest.fixture
 def relay(nginx: Server) -> Iterator[Relay]:
-    with relayed(Http(), (nginx.host, nginx.port)) as relay:
+    with relayed(HttpProtocol(), (nginx.host, nginx.port)) as relay:
         yield relay
 
 
@@ -188,7 +188,7 @@ def test_a_tunnel_carries_any_bytes(asked: bytes, answer: bytes) -> None:
 
         thread = threading.Thread(target=echo)
         thread.start()
-        with relayed(Http(), listener.getsockname()) as relay:
+        with relayed(HttpProtocol(), listener.getsockname()) as relay:
             with socket.create_connection(("127.0.0.1", relay.port), timeout=30) as client:
                 client.sendall(asked)
                 with client.makefile("rb") as stream:

@@ -7,10 +7,10 @@ import pytest
 
 from tests.protocols.pairing import pair
 from vaurien.framing import Head
-from vaurien.protocols.memcache import Memcache
+from vaurien.protocols.memcache import MemcacheProtocol
 from vaurien.testing.framing import check_framing
 
-MEMCACHE = Memcache()
+MEMCACHE = MemcacheProtocol()
 
 
 def packet(opcode: int, key: bytes = b"", extras: bytes = b"", value: bytes = b"", opaque: int = 7) -> bytes:

@@ -6,9 +6,9 @@ import pytest
 
 from vaurien.framing import Protocol
 from vaurien.model import Address
-from vaurien.protocols.http import Http
+from vaurien.protocols.http import HttpProtocol
 from vaurien.protocols.http.head import Request
-from vaurien.protocols.redis import Redis
+from vaurien.protocols.redis import RedisProtocol
 from vaurien.testing.framing import Segment, check_framing, transcribe
 
 GET = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"
@@ -32,8 +32,8 @@ ANSWERS = [
     b"HTTP/1.0 304 Same\r\nContent-Length: 99\r\n\r\n",
 ]
 
-WHOLE = [(Redis(), said, answer) for said in (GET, SET) for answer in REPLIES]
-WHOLE += [(Http(), said, answer) for said in (ASK, POST) for answer in ANSWERS]
+WHOLE = [(RedisProtocol(), said, answer) for said in (GET, SET) for answer in REPLIES]
+WHOLE += [(HttpProtocol(), said, answer) for said in (ASK, POST) for answer in ANSWERS]
 
 
 @pytest.mark.parametrize(("protocol", "said", "answer"), WHOLE)
@@ -68,27 +68,27 @@ def test_what_is_not_exactly_one_message_is_not_recognized(protocol: Protocol, s
     ],
 )
 def test_a_redis_connection_in_a_state_of_its_own_is_read(before: bytes) -> None:
-    framer = Redis().framer()
+    framer = RedisProtocol().framer()
     assert framer.try_whole(True, before) is None
     framer.feed(True, before)
     assert framer.try_whole(True, GET) is None
     assert framer.try_whole(False, b"+OK\r\n") is None
     check_framing(
-        Redis(),
+        RedisProtocol(),
         [(True, GET), (True, before), (False, b"+OK\r\n" * 2), (True, GET), (False, b"$1\r\nx\r\n"), (True, GET)],
     )
 
 
 @pytest.mark.parametrize("after", [b"EXEC\r\n", b"DISCARD\r\n", b"RESET\r\n"])
 def test_after_a_transaction_commands_are_recognized_again(after: bytes) -> None:
-    framer = Redis().framer()
+    framer = RedisProtocol().framer()
     framer.feed(True, b"MULTI\r\n")
     framer.feed(True, after)
     assert framer.try_whole(True, GET) is not None
 
 
 def test_commands_are_recognized_again_when_multi_does_not_reach_the_backend() -> None:
-    framer = Redis().framer()
+    framer = RedisProtocol().framer()
     ((multi, _), _end) = framer.feed(True, b"MULTI\r\n")
     framer.withdraw(multi)
     assert framer.try_whole(True, GET) is not None
@@ -111,18 +111,18 @@ ODD_ANSWERED: list[Segment] = [
 
 @pytest.mark.parametrize("odd", ODD_ASKED + ODD_ANSWERED)
 def test_an_unusual_message_of_http_is_read(odd: Segment) -> None:
-    framer = Http().framer()
+    framer = HttpProtocol().framer()
     if not odd[0]:
         framer.feed(True, ASK)
     assert framer.try_whole(*odd) is None
-    check_framing(Http(), [(True, ASK), odd, (False, ANSWERS[0]), (True, ASK), (False, ANSWERS[1])])
+    check_framing(HttpProtocol(), [(True, ASK), odd, (False, ANSWERS[0]), (True, ASK), (False, ANSWERS[1])])
 
 
 @pytest.mark.parametrize("said", [b"HEAD / HTTP/1.1\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n"])
 def test_a_response_without_the_body_that_it_announces_is_read(said: bytes) -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
-    transcribe(Http(), [(True, ASK), (False, answer)], recognizing=True)
-    framer = Http().framer()
+    transcribe(HttpProtocol(), [(True, ASK), (False, answer)], recognizing=True)
+    framer = HttpProtocol().framer()
     framer.feed(True, said)
     assert framer.try_whole(False, answer) is None
 
@@ -131,7 +131,7 @@ def test_fields_that_were_seen_before_mean_what_they_meant_in_their_own_version(
     fields = b"Host: seen\r\nContent-Length: 2\r\n\r\nab"
     for _ in range(2):
         for version, persistent in ((b"1.1", True), (b"1.0", False)):
-            head = Http().framer().try_whole(True, b"PUT / HTTP/" + version + b"\r\n" + fields)
+            head = HttpProtocol().framer().try_whole(True, b"PUT / HTTP/" + version + b"\r\n" + fields)
             assert isinstance(head, Request)
             assert head.persistent is persistent
 
@@ -140,7 +140,7 @@ def test_the_same_fields_are_rewritten_for_each_backend() -> None:
     for _ in range(2):
         for path in (b"/", b"/b"):
             for backend, host in (("a:81", b"a:81"), ("b:80", b"b")):
-                head = Http().framer().try_whole(True, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+                head = HttpProtocol().framer().try_whole(True, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert head is not None
-                sent = Http().rewrite(head, Address.parse(backend))
+                sent = HttpProtocol().rewrite(head, Address.parse(backend))
                 assert sent == b"GET " + path + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"

@@ -4,7 +4,7 @@ import pytest
 
 from vaurien.errors import OptionError
 from vaurien.framing import HEAD_LIMIT, Head, Mark
-from vaurien.protocols.redis import Redis
+from vaurien.protocols.redis import RedisProtocol
 from vaurien.testing.framing import Segment, Transcript, check_framing
 
 UP, DOWN = True, False
@@ -19,7 +19,7 @@ def command(*words: bytes | int) -> bytes:
 
 
 def played(*segments: Segment) -> Transcript:
-    transcript = check_framing(Redis(), segments)
+    transcript = check_framing(RedisProtocol(), segments)
     assert transcript.framing.lost is None
     return transcript
 
@@ -30,7 +30,7 @@ def shape(transcript: Transcript, side: bool) -> list[str]:
 
 
 def head_of(data: bytes) -> Head:
-    head = Redis().framer().feed(True, data)[0][0]
+    head = RedisProtocol().framer().feed(True, data)[0][0]
     assert isinstance(head, Head)
     return head
 
@@ -91,7 +91,7 @@ REPLIES = {
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
 def test_replies(reply: bytes) -> None:
     sizes = (1, 2, 3, 7) if len(reply) < 1000 else (509,)
-    transcript = check_framing(Redis(), [(UP, GET * 2), (DOWN, reply * 2)], sizes)
+    transcript = check_framing(RedisProtocol(), [(UP, GET * 2), (DOWN, reply * 2)], sizes)
     assert transcript.framing.lost is None
     assert [word for word in shape(transcript, DOWN) if not word.startswith("body")] == ["head", "end"] * 2
     assert not transcript.framing.waiting
@@ -141,20 +141,20 @@ LOST = {
 @pytest.mark.parametrize(("data", "reply", "reason"), LOST.values(), ids=LOST)
 def test_what_is_not_redis_goes_on_as_turns(data: bytes, reply: bytes, reason: str) -> None:
     sizes = (1, 2, 3, 7) if len(data) + len(reply) < 1000 else (509,)
-    transcript = check_framing(Redis(), [(UP, data), (DOWN, reply), (UP, b"x")], sizes)
+    transcript = check_framing(RedisProtocol(), [(UP, data), (DOWN, reply), (UP, b"x")], sizes)
     assert transcript.framing.lost is not None
     assert reason in transcript.framing.lost
 
 
 @pytest.mark.parametrize("greeting", [b"SSH-2.0-x\r\n", b"HTTP/1.1 400\r\n", b"\x4a\0\0\0\x0a8.0\r\n", b"?"])
 def test_a_greeting_of_another_protocol_is_passed_on(greeting: bytes) -> None:
-    framing = Redis().framer()
+    framing = RedisProtocol().framer()
     assert framing.feed(False, greeting) == [(Mark.BODY, greeting)]
     assert framing.lost is not None
 
 
 def test_a_large_value_is_not_held() -> None:
-    framing = Redis().framer()
+    framing = RedisProtocol().framer()
     framing.feed(True, b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\n")
     chunk = b"x" * 65536
     for _ in range(10):
@@ -269,7 +269,9 @@ def test_a_subscriber_of_resp3_still_gets_arrays() -> None:
 def test_monitor_lines_answer_nothing() -> None:
     line = b'+1339518083.107412 [0 127.0.0.1:60866] "set" "k" "' + b"v" * 70000 + b'"\r\n'
     segments = [(UP, command(b"MONITOR")), (DOWN, OK + line), (UP, command(b"PING")), (DOWN, line + b"+PONG\r\n")]
-    transcript = check_framing(Redis(), [*segments, (UP, command(b"RESET")), (DOWN, b"+RESET\r\n"), (DOWN, OK)], (509,))
+    transcript = check_framing(
+        RedisProtocol(), [*segments, (UP, command(b"RESET")), (DOWN, b"+RESET\r\n"), (DOWN, OK)], (509,)
+    )
     assert transcript.framing.lost is None
     assert not transcript.framing.waiting
     heads = [event[1] for event in transcript.events[DOWN] if event[0] == "head"]
@@ -287,7 +289,7 @@ def test_reset_ends_subscriptions() -> None:
 
 
 def answered(*requests: bytes) -> list[bool]:
-    pieces = Redis().framer().feed(True, b"".join(requests))
+    pieces = RedisProtocol().framer().feed(True, b"".join(requests))
     return [what.answered for what, _ in pieces if isinstance(what, Head)]
 
 
@@ -333,12 +335,12 @@ def test_a_refused_replication_goes_on() -> None:
     assert shape(transcript, UP) == ["head", "end"] * 2
 
 
-@pytest.mark.parametrize("code", [*Redis.error_codes, None])
+@pytest.mark.parametrize("code", [*RedisProtocol.error_codes, None])
 def test_an_error_is_an_error_reply(code: str | None) -> None:
-    reply = Redis().error_reply(head_of(GET), random.Random(3), code)
+    reply = RedisProtocol().error_reply(head_of(GET), random.Random(3), code)
     assert not reply.close
     name = reply.data[1:].split(b" ")[0].decode()
-    assert name in Redis.error_codes
+    assert name in RedisProtocol.error_codes
     assert code in (None, name)
 
 
@@ -346,24 +348,24 @@ def test_an_error_is_an_error_reply(code: str | None) -> None:
     ("key", "slot"), [(b"foo", 12182), (b"{foo}bar", 12182), (b"a{foo}b{c}", 12182), (b"{}foo", 9500), (b"", 0)]
 )
 def test_moved_names_the_slot_of_the_key(key: bytes, slot: int) -> None:
-    reply = Redis().error_reply(head_of(command(b"GET", key)), random.Random(3), "MOVED")
+    reply = RedisProtocol().error_reply(head_of(command(b"GET", key)), random.Random(3), "MOVED")
     assert reply.data == b"-MOVED %d 127.0.0.1:6379\r\n" % slot
 
 
 def test_an_error_inside_a_transaction_ends_it() -> None:
-    framing = Redis().framer()
+    framing = RedisProtocol().framer()
     pieces = framing.feed(True, command(b"MULTI") + GET + command(b"EXEC") + GET)
     heads = [what for what, _ in pieces if isinstance(what, Head)]
-    closes = [Redis().error_reply(head, random.Random(3)).close for head in heads]
+    closes = [RedisProtocol().error_reply(head, random.Random(3)).close for head in heads]
     assert closes == [False, True, True, False]
 
 
 def test_a_multi_that_does_not_reach_the_backend_begins_nothing() -> None:
-    framing = Redis().framer()
+    framing = RedisProtocol().framer()
     framing.feed(True, command(b"MULTI"))
     framing.withdraw(framing.waiting[0])
     framing.feed(True, GET)
-    assert not Redis().error_reply(framing.waiting[0], random.Random(3)).close
+    assert not RedisProtocol().error_reply(framing.waiting[0], random.Random(3)).close
 
 
 @pytest.mark.parametrize(
@@ -377,7 +379,7 @@ def test_a_multi_that_does_not_reach_the_backend_begins_nothing() -> None:
     ],
 )
 def test_a_connection_in_a_state_of_its_own_is_not_quiet(asked: bytes, answer: bytes) -> None:
-    framing = Redis().framer()
+    framing = RedisProtocol().framer()
     framing.feed(True, GET)
     assert not framing.idle
     framing.feed(False, VALUE)
@@ -388,8 +390,8 @@ def test_a_connection_in_a_state_of_its_own_is_not_quiet(asked: bytes, answer: b
 
 
 def test_an_error_of_what_is_not_known() -> None:
-    assert Redis().error_reply(Head(True), random.Random(3), "ERR").data == b"-ERR internal error\r\n"
-    assert Redis().error_reply(Head(True, answered=False), random.Random(3)).data == b""
-    assert Redis(keep_alive=False).error_reply(head_of(GET), random.Random(3)).close
+    assert RedisProtocol().error_reply(Head(True), random.Random(3), "ERR").data == b"-ERR internal error\r\n"
+    assert RedisProtocol().error_reply(Head(True, answered=False), random.Random(3)).data == b""
+    assert RedisProtocol(keep_alive=False).error_reply(head_of(GET), random.Random(3)).close
     with pytest.raises(OptionError, match="code: 'NOPE' is not valid; expected one of ERR, LOADING"):
-        Redis().error_reply(head_of(GET), random.Random(3), "NOPE")
+        RedisProtocol().error_reply(head_of(GET), random.Random(3), "NOPE")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.protocols.framed_relay import Relay, relayed
 from tests.servers import Server, require, started
-from vaurien.protocols.redis import Redis
+from vaurien.protocols.redis import RedisProtocol
 
 redis = pytest.importorskip("redis")
 
@@ -28,7 +28,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def relay(server: Server) -> Iterator[Relay]:
-    with relayed(Redis(), (server.host, server.port)) as relay:
+    with relayed(RedisProtocol(), (server.host, server.port)) as relay:
         yield relay
 
 

@@ -207,7 +207,7 @@ class Forgets(Behavior, frozen=True):
     async def on_data(self, link: Link, data: bytes) -> None:
         known = link.state(self, dict)
         known[id(self)] = known.get(id(self), 0) + 1
-        if known[id(self)] == 20:
+        if known[id(self)] == 10:
             link.close()
         await link.send(data)
 
@@ -223,10 +223,12 @@ class Keeps(Behavior, frozen=True):
     """Holds bytes back, and forgets them when it is removed."""
 
     async def on_data(self, link: Link, data: bytes) -> None:
-        held = link.state(self, dict)
-        held[link.to_backend] = held.get(link.to_backend, b"") + data
-        if len(held[link.to_backend]) > 100:
-            await link.send(held.pop(link.to_backend))
+        held = link.state(self, bytearray)
+        held += data
+        if len(held) > 100:
+            data = bytes(held)
+            held.clear()
+            await link.send(data)
 
 
 class Hurries(Behavior, frozen=True):

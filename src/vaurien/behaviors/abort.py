@@ -5,7 +5,7 @@ from __future__ import annotations
 from vaurien.hooks import Behavior, Exchange
 
 
-class Abort(Behavior, frozen=True):
+class AbortBehavior(Behavior, frozen=True):
     """Take the request to the backend and cut the connection when its answer comes.
 
     The backend has done the work: the order is placed, the row is committed. The client sees its connection end (FIN)

@@ -18,6 +18,12 @@ _KB = 1000
 _STEP = 0.005
 """Seconds' worth of bytes that leave at once: far below what a person or a time-out notices."""
 
+_LONGEST = 1 << 20
+"""Bytes of the longest step."""
+
+_SENDS = 64
+"""Pieces that are sent before other connections run, when a burst lets them all pass at once."""
+
 _LAG = 0.01
 """Seconds between two chunks that are not idleness but the time it takes to get the next one; made up for."""
 
@@ -61,12 +67,21 @@ class Bandwidth(Behavior, frozen=True):
     burst: Annotated[float, msgspec.Meta(ge=0), Option("Kilobytes that pass at once after a rest")] = 0.0
     shared: Annotated[Literal["connection", "client", "proxy"], Option("Who shares the line")] = "connection"
 
+    @property
+    def chunk_limit(self) -> int:
+        """So many steps."""
+        return self._step * _SENDS
+
+    @property
+    def _step(self) -> int:
+        """Bytes that leave at once."""
+        return max(1, int(min(self.rate * _KB * _STEP, _LONGEST)))
+
     async def on_data(self, link: Link, data: bytes) -> None:
         """Let it pass in steps."""
         if self.rate == 0:
             await link.sleep(math.inf)
-        rate, burst, change = self.rate * _KB, self.burst * _KB, self._line(link)
-        step = max(1, int(rate * _STEP))
+        rate, burst, change, step = self.rate * _KB, self.burst * _KB, self._line(link), self._step
         for start in range(0, len(data), step):
             piece = data[start : start + step]
             flow = functools.partial(_flow, size=len(piece), rate=rate, burst=burst, now=link.now())
@@ -78,7 +93,6 @@ class Bandwidth(Behavior, frozen=True):
     def _line(self, link: Link) -> Callable[[Callable[[float], float]], float]:
         """What changes the time when all that this line was asked for has flowed."""
         if self.shared == "connection":
-            buckets: dict[bool, _Bucket] = link.state(self, dict)
-            return buckets.setdefault(link.to_backend, _Bucket()).change
+            return link.state(self, _Bucket).change
         host = link.connection.peer.rpartition(":")[0] if self.shared == "client" else ""
         return functools.partial(link.shared_number, self, first=-math.inf, name=f"{link.to_backend} {host}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vaurien.hooks import Behavior, Connection, Exchange
 
 
-class Blackout(Behavior, frozen=True):
+class BlackoutBehavior(Behavior, frozen=True):
     """Close the client's connection at once.
 
     The client sees an orderly end of stream (FIN) instead of an answer; the backend sees its connection end and not the

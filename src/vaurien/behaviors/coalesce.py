@@ -7,6 +7,9 @@ from typing import Annotated
 from vaurien.hooks import Behavior, Connection, Link
 from vaurien.options import Milliseconds, Option, PositiveSize
 
+_WRITES = 64
+"""Writes before other connections run."""
+
 
 class Coalesce(Behavior, frozen=True):
     """Gather small writes into large ones.
@@ -18,6 +21,11 @@ class Coalesce(Behavior, frozen=True):
 
     size: Annotated[PositiveSize, Option("Bytes to gather")] = 65536
     wait: Annotated[Milliseconds, Option("How long the first of them waits at most")] = 20.0
+
+    @property
+    def chunk_limit(self) -> int:
+        """So many writes."""
+        return self.size * _WRITES
 
     async def on_data(self, link: Link, data: bytes) -> None:
         """Gather it."""
@@ -52,4 +60,4 @@ class Coalesce(Behavior, frozen=True):
             await link.send(data)
 
     def _gathered(self, link: Link) -> bytearray:
-        return link.state(self, lambda: {True: bytearray(), False: bytearray()})[link.to_backend]
+        return link.state(self, bytearray)

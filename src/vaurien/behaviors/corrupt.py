@@ -12,6 +12,9 @@ from vaurien.options import Option, Size
 
 _KB = 1000
 
+_CHANGES = 500
+"""Bytes that are changed, on average, before other connections run."""
+
 _NEVER = 1 << 62
 """An offset that no stream gets to."""
 
@@ -48,9 +51,14 @@ class Corrupt(Behavior, frozen=True):
         if self.last is not None and self.last < self.first:
             raise ValueError(f"last to be first, {self.first}, or more")
 
+    @property
+    def chunk_limit(self) -> int | None:
+        """So many bytes that about `_CHANGES` of them are changed."""
+        return int(min(_CHANGES * _KB / self.rate, _NEVER)) if self.rate else None
+
     async def on_data(self, link: Link, data: bytes) -> None:
         """Change some of it."""
-        place = link.state(self, lambda: {True: _Place(), False: _Place()})[link.to_backend]
+        place = link.state(self, _Place)
         begin, place.offset = place.offset, place.offset + len(data)
         if place.rate != self.rate or place.target < max(begin, self.first):
             place.rate, place.target = self.rate, max(begin, self.first) + self._gap(link)

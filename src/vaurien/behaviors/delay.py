@@ -8,7 +8,7 @@ from vaurien.hooks import Behavior, Exchange
 from vaurien.options import Duration, Option
 
 
-class Delay(Behavior, frozen=True):
+class DelayBehavior(Behavior, frozen=True):
     """Wait once per exchange: before the request goes to the backend, or before its response goes to the client.
 
     The client sees a slow answer and nothing else. With *before*, the backend sees the request late; otherwise it sees

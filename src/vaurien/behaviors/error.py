@@ -25,7 +25,7 @@ def one_more(number: float) -> float:
     return number + 1
 
 
-class Error(Behavior, frozen=True):
+class ErrorBehavior(Behavior, frozen=True):
     """Answer the request with an error of the proxy's protocol; the backend never sees it.
 
     The client reads, for example, ``503 Service Unavailable``, ``-LOADING …`` or an ERR packet, and its connection

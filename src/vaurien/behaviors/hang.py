@@ -5,7 +5,7 @@ from __future__ import annotations
 from vaurien.hooks import Behavior, Exchange
 
 
-class Hang(Behavior, frozen=True):
+class HangBehavior(Behavior, frozen=True):
     """Take the request and never answer it; the backend does not see it.
 
     The client waits, until it loses patience and leaves (its end of stream or its reset ends the connection, and the

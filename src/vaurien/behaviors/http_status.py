@@ -30,6 +30,7 @@ class HttpStatus(Behavior, frozen=True):
     def __post_init__(self) -> None:
         """Refuse what is no header, or says where the response ends. Raises ValueError."""
         check_headers("headers", self.headers)
+        unescaped(self.body)  # now, not in a hook: it takes a while if the body is long
         if self.body and self.status in _WITHOUT_BODY:
             raise ValueError(f"no body: a response with the status {self.status} has none")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from vaurien.behaviors._count import ByteCount
 from vaurien.hooks import Behavior, Link
 from vaurien.options import Option, Size, unescaped
 
@@ -19,11 +20,14 @@ class Inject(Behavior, frozen=True):
     data: Annotated[str, Option("What to put in; may have escapes such as \\r\\n and \\x00")] = ""
     offset: Annotated[Size, Option("After how many bytes of a direction")] = 0
 
+    def __post_init__(self) -> None:
+        """Parse the escapes now, not in a hook: that takes a while if *data* is long."""
+        unescaped(self.data)
+
     async def on_data(self, link: Link, data: bytes) -> None:
         """Put it where it belongs."""
-        counts = link.state(self, lambda: {True: 0, False: 0})
-        before = counts[link.to_backend]
-        counts[link.to_backend] += len(data)
+        count = link.state(self, ByteCount)
+        before, count.bytes = count.bytes, count.bytes + len(data)
         place = self.offset - before
         if not self.data or not 0 <= place <= len(data) or (place == 0 and before):  # that was the last chunk's end
             await link.send(data)

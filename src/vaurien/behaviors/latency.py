@@ -21,6 +21,15 @@ _QUANTILES: Mapping[str, Callable[[float], float]] = {
 }
 
 
+class _Normal:
+    """The last standard normal *number* of a direction."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number: float | None = None
+
+
 class Latency(Behavior, frozen=True):
     """Let every chunk leave *latency* milliseconds after it arrived, give or take *jitter*.
 
@@ -65,9 +74,9 @@ class Latency(Behavior, frozen=True):
 
     def _normal(self, link: Link) -> float:
         """A standard normal number that correlates with the one before it, as an AR(1) process does."""
-        last: dict[bool, float] = link.state(self, dict)
+        before = link.state(self, _Normal)
         fresh = link.random.gauss(0.0, 1.0)
-        if link.to_backend in last:
-            fresh = self.correlation * last[link.to_backend] + math.sqrt(1 - self.correlation**2) * fresh
-        last[link.to_backend] = fresh
+        if before.number is not None:
+            fresh = self.correlation * before.number + math.sqrt(1 - self.correlation**2) * fresh
+        before.number = fresh
         return fresh

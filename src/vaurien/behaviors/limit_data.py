@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from typing import Annotated
 
+from vaurien.behaviors._count import ByteCount
 from vaurien.hooks import Behavior, Link
 from vaurien.options import Option, Size
 
@@ -21,9 +22,9 @@ class LimitData(Behavior, frozen=True):
 
     async def on_data(self, link: Link, data: builtins.bytes) -> None:
         """Let it pass, as far as the limit allows."""
-        counts = link.state(self, lambda: {True: 0, False: 0})
-        left = self.bytes - counts[link.to_backend]
-        counts[link.to_backend] += len(data)
+        count = link.state(self, ByteCount)
+        left = self.bytes - count.bytes
+        count.bytes += len(data)
         if len(data) < left:
             await link.send(data)
             return

@@ -13,6 +13,9 @@ from vaurien.options import Option, Size
 _CHUNKED = re.compile(rb"\ntransfer-encoding:[^\r\n]*chunked[ \t]*\r?\n", re.IGNORECASE)
 _LENGTH = re.compile(rb"\ncontent-length:", re.IGNORECASE)
 
+_LOOKED_AT = 4096
+"""Bytes that are looked at before other connections run."""
+
 _NO_SIZE = b"malformed "
 """Stands before a chunk's size, which then begins with no digit of a hexadecimal number."""
 
@@ -50,15 +53,15 @@ class _Body:
                 self.done = True
                 return data[:start] + _NO_SIZE + data[start:]
             else:
-                step = self._take_size(data[start:])
+                step = self._take_size(data, start)
             start += step
             self._passed += step
         return data
 
-    def _take_size(self, data: bytes) -> int:
-        """How many bytes of *data* belong to the line with a chunk's size, which it may begin in the middle of."""
-        line, end, _ = data.partition(b"\n")
-        self._size += line
+    def _take_size(self, data: bytes, start: int) -> int:
+        """How many bytes of *data* from *start* on belong to the line with a chunk's size; it may have begun before."""
+        end = data.find(b"\n", start) + 1
+        self._size += data[start : end - 1 if end else len(data)]
         if end:
             size = self._size.partition(b";")[0]
             self._size = b""
@@ -67,7 +70,7 @@ class _Body:
             except ValueError:  # another fault was faster
                 self.done = True
             self.done = self.done or self._left == 2  # the last one
-        return len(line) + len(end)
+        return (end or len(data)) - start
 
 
 class MalformedBody(Behavior, frozen=True):
@@ -85,6 +88,11 @@ class MalformedBody(Behavior, frozen=True):
     def check(self, protocol: Protocol) -> None:
         """Refuse protocols without statuses. Raises `OptionError`."""
         check_protocol("malformed_body", protocol)
+
+    @property
+    def chunk_limit(self) -> int:
+        """A body may consist of chunks of one byte."""
+        return _LOOKED_AT
 
     async def on_data(self, link: Link, data: bytes) -> None:
         """Break it in its place."""

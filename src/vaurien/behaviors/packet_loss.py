@@ -11,11 +11,23 @@ from vaurien.options import Milliseconds, Option, Ratio
 _SEGMENT = 1460
 """Bytes in a TCP segment over Ethernet (RFC 6691: 1500 less two headers of 20)."""
 
+_SEGMENTS = 45
+"""Segments before other connections run: each may be drawn for, and sent, by itself."""
+
 _RETRIES = 15
 """Retransmissions after which the segment arrives in any case; Linux gives up there (tcp_retries2)."""
 
 _LONGEST = 120.0
 """Seconds, the longest retransmission time-out (Linux's TCP_RTO_MAX; RFC 6298 allows 60 or more)."""
+
+
+class _Segment:
+    """Whether the last segment of a direction was *lost*; ``None`` before the first."""
+
+    __slots__ = ("lost",)
+
+    def __init__(self) -> None:
+        self.lost: bool | None = None
 
 
 class PacketLoss(Behavior, frozen=True):
@@ -34,6 +46,11 @@ class PacketLoss(Behavior, frozen=True):
     loss_rate: Annotated[Ratio, Option("Share of segments that are lost, from 0 to 1")] = 0.0
     correlation: Annotated[Ratio, Option("How much loss comes in bursts, from 0 to 1")] = 0.0
     rto: Annotated[Milliseconds, Option("Retransmission time-out; doubles while the loss lasts")] = 200.0
+
+    @property
+    def chunk_limit(self) -> int:
+        """So many segments."""
+        return _SEGMENTS * _SEGMENT
 
     async def on_data(self, link: Link, data: bytes) -> None:
         """Let lost segments be late."""
@@ -54,8 +71,8 @@ class PacketLoss(Behavior, frozen=True):
 
     def _late(self, link: Link) -> float:
         """Seconds that the next segment is late."""
-        before: dict[bool, bool] = link.state(self, dict)
-        lost = before[link.to_backend] = self._lost(link, before.get(link.to_backend))
+        before = link.state(self, _Segment)
+        lost = before.lost = self._lost(link, before.lost)
         late, timeout = 0.0, self.rto / 1000
         for _ in range(_RETRIES):
             if not lost:

@@ -11,6 +11,15 @@ from vaurien.options import Option, unescaped
 _REACH = 256
 """Bytes that a match of a regular expression may have, when it does not lie in one chunk."""
 
+_LOOKED_AT = 16 * 1024
+"""Bytes that are looked at before other connections run."""
+
+_SEARCHED = 512
+"""The same with a regular expression, which may match at each of them, and be expanded."""
+
+_PUT_IN = 64 * 1024
+"""Bytes that are put in before other connections run, if each byte is replaced."""
+
 _PATIENCE = 0.01
 """Seconds that the beginning of a match waits for more: longer than the parts of one message are apart, on a LAN."""
 
@@ -34,6 +43,7 @@ class Replace(Behavior, frozen=True):
     def __post_init__(self) -> None:
         """Refuse what is no regular expression, or finds nothing. Raises ValueError."""
         if not self.regex:
+            unescaped(self.pattern), unescaped(self.by)  # now, not in a hook: it takes a while if they are long
             return
         try:
             pattern = re.compile(self.pattern.encode())
@@ -42,6 +52,11 @@ class Replace(Behavior, frozen=True):
             raise ValueError(f"pattern and by of a regular expression ({error})") from None
         if self.pattern and pattern.match(b""):
             raise ValueError("pattern to match at least one byte")
+
+    @property
+    def chunk_limit(self) -> int:
+        """As much as can be replaced at once."""
+        return max(1, min(_SEARCHED if self.regex else _LOOKED_AT, _PUT_IN // max(1, len(self.by))))
 
     async def on_data(self, link: Link, data: bytes) -> None:
         """Replace what is whole, keep what may become so."""
@@ -88,7 +103,7 @@ class Replace(Behavior, frozen=True):
         return unescaped(self.by).join([*found, rest[: len(rest) - keep]]), rest[len(rest) - keep :]
 
     def _kept(self, link: Link) -> bytearray:
-        return link.state(self, lambda: {True: bytearray(), False: bytearray()})[link.to_backend]
+        return link.state(self, bytearray)
 
 
 def _beginning(data: bytes, pattern: bytes) -> int:
@@ -100,11 +115,11 @@ def _beginning(data: bytes, pattern: bytes) -> int:
 def _substituted(data: bytes, pattern: re.Pattern[bytes], by: bytes, final: bool) -> tuple[bytes, bytes]:
     """*data* with its matches replaced, and its end that is to be looked at again when there is more."""
     limit = len(data) if final else max(0, len(data) - _REACH)
-    done, place = [], 0
+    count = place = 0
     for match in pattern.finditer(data):
         if match.start() >= limit and not final:
             break
-        done += [data[place : match.start()], match.expand(by)]
-        place = match.end()
+        count, place = count + 1, match.end()
+    replaced = pattern.sub(by, data, count) if count else data  # which parses the template once, `expand` each time
     limit = max(limit, place)
-    return b"".join([*done, data[place:limit]]), data[limit:]
+    return replaced[: len(replaced) - (len(data) - limit)], data[limit:]

@@ -7,6 +7,9 @@ from typing import Annotated
 from vaurien.hooks import Behavior, Link
 from vaurien.options import Microseconds, Option, PositiveSize, Size
 
+_PIECES = 64
+"""Pieces that are sent before other connections run."""
+
 
 class Slicer(Behavior, frozen=True):
     """Cut what is sent into small pieces, written one by one.
@@ -24,6 +27,11 @@ class Slicer(Behavior, frozen=True):
         """Refuse pieces of less than no bytes. Raises ValueError."""
         if self.size_variation > self.average_size:
             raise ValueError(f"size_variation to be at most average_size, {self.average_size}")
+
+    @property
+    def chunk_limit(self) -> int:
+        """So many pieces."""
+        return self.average_size * _PIECES
 
     async def on_data(self, link: Link, data: bytes) -> None:
         """Cut it."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from vaurien.behaviors.error import Error, one_more
+from vaurien.behaviors.error import ErrorBehavior, one_more
 from vaurien.hooks import Exchange
 from vaurien.options import Count, Option
 
 
-class Transient(Error, frozen=True):
+class TransientBehavior(ErrorBehavior, frozen=True):
     """Fail the first exchanges of the proxy as the behavior *error* does, then let everything pass.
 
     What a client meets that retries while its backend starts: an error or a few, then the answer.

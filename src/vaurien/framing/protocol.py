@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True):
     """Base class of protocols. Its fields are its options; one instance serves all connections of a proxy.
 
-    Two options have a meaning for the engine where a protocol declares them: *keep_alive* off ends a connection after
-    its first exchange; *reuse_socket* on gives the backend's socket to the next client once an exchange is complete.
+    `keep_alive` and `reuse_socket` say what becomes of a connection between two exchanges. A protocol overrides them by
+    a property, or by an option of that name.
     """
 
     error_codes: ClassVar[tuple[str, ...]] = ()
@@ -31,6 +31,16 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
 
     response_fields: ClassVar[tuple[str, ...]] = ()
     """Those of `fields` that only a response has."""
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether a connection goes on after its first exchange; otherwise the proxy closes it then."""
+        return True
+
+    @property
+    def reuse_socket(self) -> bool:
+        """Whether the backend's socket may serve the next client once no exchange is open on it."""
+        return False
 
     def framer(self) -> Framing:
         """A new framing, for one connection."""

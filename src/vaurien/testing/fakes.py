@@ -58,7 +58,7 @@ class FakeConnection:
         self.stopped = False
         """The fault is removed: nothing waits any more."""
         self._shared: dict[object, Any] = {} if shared is None else shared
-        self._state: Any = None
+        self._states: dict[object, Any] = {}
         self._waits: list[Wait] = []
 
     def __repr__(self) -> str:
@@ -80,10 +80,7 @@ class FakeConnection:
 
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """The fault's state on this connection."""
-        if self._state is None:
-            self._state = factory()
-        state: S = self._state
-        return state
+        return self.state_of(self, factory)
 
     def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """The fault's state on the proxy."""
@@ -127,6 +124,13 @@ class FakeConnection:
         if not self.stopped:
             self._waits = [*(one for one in self._waits if one.waiting), wait]
             await wait
+
+    def state_of(self, part: object, factory: Callable[[], S]) -> S:
+        """The fault's state on *part*: this connection, or one of its links."""
+        if part not in self._states:
+            self._states[part] = factory()
+        state: S = self._states[part]
+        return state
 
     def interrupt(self, error: BaseException) -> None:
         """Raise *error* in whatever waits."""
@@ -217,6 +221,10 @@ class FakeLink(_Part):
 
     def __repr__(self) -> str:
         return f"<FakeLink {'up' if self.to_backend else 'down'} sent={self.data!r}>"
+
+    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state in this direction of the connection."""
+        return self.connection.state_of(self, factory)
 
     @property
     def data(self) -> bytes:

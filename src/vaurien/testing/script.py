@@ -203,7 +203,17 @@ class _Player:
         self._busy[to_backend] = False
 
     async def _data(self, link: FakeLink, data: bytes) -> None:
+        start = 0
         link.arrive(data)
+        while start < len(data):  # the options, and so the limit, may change in between
+            acts = "on_data" in self._hooks and not self._connection.stopped
+            limit = self._behavior.chunk_limit if acts else None
+            piece = data if limit is None and not start else data[start : start + (limit or len(data))]
+            start += len(piece)
+            await self._piece(link, piece)
+
+    async def _piece(self, link: FakeLink, data: bytes) -> None:
+        link.again(data)
         while data and "on_data" in self._hooks and not self._connection.stopped:
             try:
                 await self._behavior.on_data(link, data)

@@ -84,7 +84,7 @@ class ProxyState:
         self.plan = plan
         self.blocking = self._blocks(plan)
         """Whether a plugin of the original is in play: for whatever can be read it is drawn which lane it needs."""
-        self.reuses = bool(getattr(protocol, "reuse_socket", False))
+        self.reuses = protocol.reuse_socket
         """Whether a backend's socket may outlive its client."""
         self.backend: Address = config.backend
         self.told = _Told(observers)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
+_CONNECTION = 2
+"""The place of a connection's state, behind those of its two directions."""
+
 
 class Interrupted(asyncio.CancelledError):
     """Raised inside a hook that waits when its fault is changed or removed. Not a cancellation of the task."""
@@ -34,7 +37,7 @@ class BoundFault:
         "_connection",
         "_interrupted",
         "_random",
-        "_state",
+        "_states",
         "_task",
         "_waits",
         "drawn",
@@ -48,7 +51,7 @@ class BoundFault:
         self.entry = entry
         self._connection = connection
         self._random: Random | None = None
-        self._state: Any = before._state if before is not None else None
+        self._states: list[Any] = before._states if before is not None else [None, None, None]
         self._waits: set[asyncio.Future[None]] = set()
         self._interrupted = False  # something that waited, and its hook has not ended yet
         self._begun = False
@@ -128,9 +131,16 @@ class BoundFault:
 
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """This fault's state on this connection; it survives a change of the fault's options."""
-        if self._state is None:
-            self._state = factory()
-        state: S = self._state
+        return self._stored(_CONNECTION, factory)
+
+    def link_state(self, to_backend: bool, factory: Callable[[], S]) -> S:
+        """This fault's state in one direction of this connection; it survives a change of the fault's options."""
+        return self._stored(to_backend, factory)
+
+    def _stored(self, place: int, factory: Callable[[], S]) -> S:
+        state: S | None = self._states[place]
+        if state is None:
+            self._states[place] = state = factory()
         return state
 
     def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
@@ -287,8 +297,8 @@ class BoundFault:
         self.interrupt()
         if self._task is not None:
             self._task.cancel()
-        acted = self.drawn or self._state is not None  # drawn for an exchange or a chunk, it may hold something
-        if acted and self.stages and "on_stop" in self.entry.hooks and not self._connection.ending:
+        held = any(state is not None for state in self._states)  # a fault of exchanges or chunks may hold something
+        if (self.drawn or held) and self.stages and "on_stop" in self.entry.hooks and not self._connection.ending:
             self._connection.background.run(self._run("on_stop"), self.name, self._connection.hook_runner, at_once=True)
 
     def _refresh(self) -> None:

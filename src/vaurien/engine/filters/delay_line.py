@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from vaurien.engine.filters.filter import Filter
     from vaurien.engine.relay.link import Link
 
+_AT_ONCE = 64
+"""Chunks that are passed on before other connections run."""
+
 
 class DelayLine:
     """What *stage* has sent on the bytes of *link* and lets go later. A stage makes one when it first needs it.
@@ -81,7 +84,13 @@ class DelayLine:
 
     async def _drain(self) -> None:
         try:
+            left = _AT_ONCE
             while self._chunks and self._is_due(self._chunks[0][0]):
+                left -= 1
+                if not left:  # a line of small chunks can be long
+                    left = _AT_ONCE
+                    await asyncio.sleep(0)
+                    continue  # it may have been cleared
                 due, data = self._chunks.popleft()
                 if isinstance(data, Message):
                     self._stage.next.begin(data)

@@ -32,7 +32,7 @@ class ExchangeTracker:
         self.connection = connection
         self.protocol = protocol
         self.framing: Framing = protocol.framer()
-        self.keep_alive: bool = getattr(protocol, "keep_alive", True)
+        self.keep_alive = protocol.keep_alive
         """Whether the connection goes on after its first exchange."""
         self._mix_random: Random | None = None
         self._count = 0

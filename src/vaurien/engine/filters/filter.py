@@ -67,6 +67,8 @@ class Filter:
         "_arrived",
         "_chunk",
         "_hit",
+        "_in_pieces",
+        "_limit",
         "_line",
         "_link",
         "_message",
@@ -93,6 +95,8 @@ class Filter:
         """The next receiver has some, and is not done with it."""
         self._armed = active.drawn
         self._act: OnData | None = None  # on chunks, while the fault is in play and throws no dice for each
+        self._limit: int | None = None  # bytes that the behavior gets at once
+        self._in_pieces = False  # the chunk at hand is a piece of one that was drawn for, and counts, as a whole
         self._message = NO_MESSAGE
         self._line: DelayLine | None = None
         self._alarm: Timer | None = None
@@ -183,8 +187,8 @@ class Filter:
             self._alarm = self._link.clock.call_later(seconds, self._ring)
 
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
-        """The fault's state on this connection."""
-        return self.active.state(behavior, factory)
+        """The fault's state in this direction of the connection."""
+        return self.active.link_state(self._link.to_backend, factory)
 
     def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """The fault's state on the whole proxy."""
@@ -225,6 +229,7 @@ class Filter:
         acts = self._in_play and "on_data" in entry.hooks
         self._throws = acts and entry.fault.scope is Scope.CHUNK  # dice for each chunk
         self._act = entry.instance.on_data if acts and not self._throws and self._ringing is None else None
+        self._limit = entry.chunk_limit if acts else None
 
     async def receive(self, data: bytes, at: float) -> None:
         """Let the behavior act on *data*, if this fault is in play for it; otherwise pass it on, in order.
@@ -235,8 +240,13 @@ class Filter:
         if act is None:
             await self._pass_by(data, at)
             return
+        if self._limit is not None and len(data) > self._limit:
+            await self._receive_in_pieces(data, at)
+            return
         self._arrived = self._moment = at
-        self._chunk, self._sent, self._hit = data, 0, False
+        self._chunk, self._sent = data, 0
+        if not self._in_pieces:
+            self._hit = False
         try:
             await act(self, data)
             if self._chunk is data and not self._sent:
@@ -249,13 +259,27 @@ class Filter:
             if self._rang:
                 self._ring_late()
 
+    async def _receive_in_pieces(self, data: bytes, at: float) -> None:
+        """Let the behavior act on *data* in pieces of the length that it asks for, and others run between them."""
+        self._in_pieces, self._hit = True, False
+        start = 0
+        try:
+            while self._limit is not None and len(data) - start > self._limit:
+                piece = data[start : start + self._limit]
+                start += len(piece)
+                await self.receive(piece, at)
+                await asyncio.sleep(0)
+            await self.receive(data[start:], at)
+        finally:
+            self._in_pieces = False
+
     async def _takes_part(self) -> OnData | None:
         """What acts on the next chunk, if anything; returns when what comes before it, an alarm, is through."""
         if self._ringing is not None:
             await asyncio.shield(self._ringing)
         if self._act is not None:
             return self._act
-        if self._throws and self.active.throw(None, self._place):
+        if self._throws and (self._in_pieces or self.active.throw(None, self._place)):
             act: OnData = self.active.behavior.on_data
             return act
         await self._alarm_now()

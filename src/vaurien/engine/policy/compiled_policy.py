@@ -29,7 +29,7 @@ class CompiledFault:
     *instance* is the behavior, or for the blocking lane a handler or classic plugin.
     """
 
-    __slots__ = ("fault", "hooks", "instance", "key", "matcher", "name", "of_mix", "plugin")
+    __slots__ = ("chunk_limit", "fault", "hooks", "instance", "key", "matcher", "name", "of_mix", "plugin")
 
     def __init__(
         self, key: str, fault: Fault, plugin: plugins.Plugin, instance: Any, matcher: Matcher, *, of_mix: bool
@@ -38,6 +38,8 @@ class CompiledFault:
         self.matcher = matcher
         self.plugin, self.instance = plugin, instance
         self.hooks = _hooks(plugin.target, fault.stream) if plugin.style == "modern" else frozenset()
+        limit = instance.chunk_limit if plugin.style == "modern" else None
+        self.chunk_limit: int | None = None if limit is None else max(1, int(limit))
 
     @property
     def blocking(self) -> bool:
@@ -132,8 +134,8 @@ class CompiledPolicy:
             self.draws
             or not isinstance(self.protocol.framer(), Turns)
             or any(not entry.hooks.isdisjoint(_EXCHANGE_HOOKS) or entry.per_exchange for entry in self.faults)
-            or not getattr(self.protocol, "keep_alive", True)
-            or bool(getattr(self.protocol, "reuse_socket", False))
+            or not self.protocol.keep_alive
+            or self.protocol.reuse_socket
         )
 
     def _entry(

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from vaurien.protocols.http.framer import HttpFramer
-from vaurien.protocols.http.protocol import Http
+from vaurien.protocols.http.protocol import HttpProtocol
 
-__all__ = ["Http", "HttpFramer"]
+__all__ = ["HttpFramer", "HttpProtocol"]

@@ -27,7 +27,7 @@ _HOST = re.compile(rb"(\nhost:[ \t]*)(?:[^\r\n]|\r?\n[ \t])*", re.IGNORECASE)
 _TARGET = re.compile(rb"(\S+ https?://(?:[^@/?#\s]*@)?)[^/?#\s]*", re.IGNORECASE)
 
 
-class Http(Protocol, frozen=True):
+class HttpProtocol(Protocol, frozen=True):
     """HTTP/1.0 and 1.1. An exchange is a request and its final response; pipelined requests are paired in order.
 
     An error is a complete response with its own status, so the client can keep the connection; it is closed when

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from vaurien.protocols.memcache.framer import MemcacheFramer
-from vaurien.protocols.memcache.protocol import Memcache
+from vaurien.protocols.memcache.protocol import MemcacheProtocol
 
-__all__ = ["Memcache", "MemcacheFramer"]
+__all__ = ["MemcacheFramer", "MemcacheProtocol"]

@@ -22,7 +22,7 @@ _FAILURES: Mapping[str, tuple[int, str]] = {
 }
 
 
-class Memcache(Protocol, frozen=True):
+class MemcacheProtocol(Protocol, frozen=True):
     """memcached's commands, in text, meta and binary form. An exchange is a command and all that answers it.
 
     Errors are memcached's own: ``SERVER_ERROR`` in text, a status with the request's opcode and opaque in binary.

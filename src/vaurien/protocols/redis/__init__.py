@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from vaurien.protocols.redis.framer import RedisFramer
-from vaurien.protocols.redis.protocol import Redis
+from vaurien.protocols.redis.protocol import RedisProtocol
 
-__all__ = ["Redis", "RedisFramer"]
+__all__ = ["RedisFramer", "RedisProtocol"]

@@ -38,7 +38,7 @@ _ERRORS = {
 }
 
 
-class Redis(Protocol, frozen=True):
+class RedisProtocol(Protocol, frozen=True):
     """Redis. An exchange is a command and its reply; pipelined commands are paired in order.
 
     An error is an error reply, so the client keeps the connection, except inside a transaction. What the server sends

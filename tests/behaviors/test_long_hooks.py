@@ -1,0 +1,107 @@
+"""No behavior keeps other connections waiting, whatever its options: its work is cut into steps."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from tests.behaviors.known import NAMES
+from tests.running import PATIENCE, Running, backend, pair, running, until
+from vaurien.events import Closed, Injected
+from vaurien.model import Fault
+
+CHUNK = 256 * 1024
+"""Bytes that the engine reads at once."""
+
+CALLS = 15_000
+"""Calls of Python and C functions between two turns of the loop: less than 2 ms at 100 ns each."""
+
+BODY = (b"3e8\r\n" + b"x" * 1000 + b"\r\n") * (CHUNK // 1007)
+RESPONSE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + BODY + b"0\r\n\r\n"
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+WORST: dict[str, dict[str, Any]] = {
+    "bandwidth": {"rate": 0.001, "burst": 1e9},
+    "coalesce": {"size": 1},
+    "corrupt": {"rate": 1000},
+    "http_headers": {"set": ["X-A: " + "b" * 8192], "remove": ["X-B"]},
+    "http_status": {"body": "\\x00" * 65536},
+    "inject": {"data": "\\x00" * 65536},
+    "latency": {"latency": 1, "jitter": 1, "distribution": "pareto", "correlation": 0.5},
+    "limit_data": {"bytes": 2**40},
+    "malformed_body": {"after": 2**40},
+    "packet_loss": {"loss_rate": 1, "rto": 0.01},
+    "replace": {"pattern": "x", "by": "y" * 100},
+    "reset_peer": {"after_bytes": 2**40},
+    "slicer": {"average_size": 1},
+    "truncate_body": {"after": 2**40},
+}
+ALSO = [("replace", {"pattern": "(x)", "by": r"\1\1", "regex": True}), ("slicer", {"average_size": 2, "delay": 1})]
+ON_CONNECTIONS = [name for name in NAMES if name != "refuse"]  # which closes the port
+HTTP = {"duplicate_request", "http_headers", "http_status", "malformed_body", "truncate_body"}
+
+
+class Turns:
+    """Counts calls in the loop's thread; `longest` is the most of one turn of the loop, or one of its callbacks."""
+
+    def __init__(self, proxy: Running) -> None:
+        self._proxy, self.longest, self._calls = proxy, 0, 0
+
+    def __enter__(self) -> Turns:
+        self._proxy.call(lambda: sys.setprofile(self._count))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._proxy.call(lambda: sys.setprofile(None))
+
+    def _count(self, frame: FrameType, event: str, _: object) -> None:
+        if event in ("call", "c_call"):
+            if frame.f_code.co_name in ("_run_once", "select") and event == "call":
+                self._calls = 0
+            self._calls += 1
+            self.longest = max(self.longest, self._calls)
+
+
+@pytest.mark.parametrize(("name", "options"), [*((name, WORST.get(name, {})) for name in ON_CONNECTIONS), *ALSO])
+def test_it_lets_others_run(name: str, options: dict[str, Any]) -> None:
+    fault = Fault(name=name, behavior=name, options=options)
+    protocol = "http" if name in HTTP else "tcp"
+    to_client, to_backend = (RESPONSE, REQUEST) if name in HTTP else (b"x" * 2 * CHUNK, b"x" * 2 * CHUNK)
+    with backend() as listening, running(listening.getsockname(), protocol=protocol) as proxy:
+        with pair(proxy, listening) as (client, server):
+            proxy.set_policy("", fault)
+            with Turns(proxy) as turns:
+                moved = [0]
+                senders = [
+                    threading.Thread(target=_send, args=pair) for pair in ((client, to_backend), (server, to_client))
+                ]
+                readers = [threading.Thread(target=_read, args=(one, moved)) for one in (client, server)]
+                for thread in (*senders, *readers):
+                    thread.start()
+                for thread in senders:  # what they send fits into the system's buffers
+                    thread.join(PATIENCE)
+                until(lambda: moved[0] > 1000 or proxy.events.of(Injected, Closed))
+                proxy.set_policy("")
+                for one in (client, server):
+                    with contextlib.suppress(OSError):
+                        one.shutdown(socket.SHUT_WR)
+                for thread in readers:
+                    thread.join(PATIENCE)
+    assert turns.longest < CALLS
+
+
+def _send(one: socket.socket, data: bytes) -> None:
+    with contextlib.suppress(OSError):
+        one.sendall(data)
+
+
+def _read(one: socket.socket, moved: list[int]) -> None:
+    with contextlib.suppress(OSError):
+        while data := one.recv(1 << 16):
+            moved[0] += len(data)

@@ -1,0 +1,105 @@
+"""Each behavior's example is played against an HTTP server, through the library, as its page shows it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import re
+import shlex
+import socket
+import threading
+
+import pytest
+
+import vaurien
+from docs import generate
+from tests.running import PATIENCE
+from vaurien import hooks, plugins
+from vaurien.cli import main
+from vaurien.config import fault
+
+REQUEST = b"POST /api/slow HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello"
+SLOW = REQUEST.replace(b"/api/slow", b"/slow")
+ACT_NEVER = {"dummy", "noop"}
+"""Behaviors that do nothing, so that they have no hits."""
+
+BEHAVIORS = [plugins.find(name, "behavior") for name in sorted(generate.EXAMPLES)]
+
+
+class Greeter(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        body = b"hello\n" * 1000
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with contextlib.suppress(OSError):  # the proxy may have ended the connection
+            self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Say nothing: faults end connections in the middle."""
+
+
+@pytest.fixture(scope="module")
+def backend():
+    with Server(("127.0.0.1", 0), Greeter) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.02])
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def call_of(page):
+    """The arguments of ``proxy.fault(…)`` as the page shows them."""
+    return re.search(r"proxy\.fault\((.*)\):", page.read_text(encoding="utf-8"))[1]
+
+
+def test_every_behavior_has_an_example():
+    assert sorted(generate.EXAMPLES) == plugins.names("behavior")
+
+
+@pytest.mark.parametrize("behavior", BEHAVIORS, ids=lambda plugin: plugin.name)
+def test_the_two_forms_of_an_example_are_the_same_fault(behavior, backend):
+    shown = call_of(generate.REFERENCE / "behaviors" / f"{behavior.name}.md")
+    with vaurien.Proxy(backend=backend, protocol=generate.protocol_of(behavior)) as proxy:
+        change = eval(f"proxy.fault({shown})", {"proxy": proxy})
+        assert change.value == fault.parse(generate.EXAMPLES[behavior.name])
+
+
+@pytest.mark.parametrize("behavior", BEHAVIORS, ids=lambda plugin: plugin.name)
+def test_the_commands_of_an_example_are_understood(behavior, capsys):
+    page = generate.REFERENCE / "behaviors" / f"{behavior.name}.md"
+    for command in re.findall(r"^\$ vaurien (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        assert main.main([*shlex.split(command), "--show-config"]) == 0
+        assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("behavior", BEHAVIORS, ids=lambda plugin: plugin.name)
+def test_an_example_acts(behavior, backend):
+    one = fault.parse(generate.EXAMPLES[behavior.name])
+    with vaurien.Proxy(backend=backend, protocol=generate.protocol_of(behavior)) as proxy:
+        text = re.sub(r"probability=\S+", "", generate.EXAMPLES[behavior.name])
+        with proxy.fault(f"{text} name=example"):
+            if behavior.target.closes_port:
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection((proxy.host, proxy.port), PATIENCE)
+                return
+            with socket.create_connection((proxy.host, proxy.port), PATIENCE) as client:
+                client.sendall(SLOW if one.match.get("path") == "prefix:/slow" else REQUEST)
+                if behavior.name not in ACT_NEVER:
+                    if "on_eof" in hooks.overridden(behavior.target):
+                        client.shutdown(socket.SHUT_WR)
+                    proxy.wait_for_hits("example", timeout=PATIENCE)
+                else:
+                    assert client.recv(5) == b"HTTP/"
+                    assert proxy.hits("example") == 0
