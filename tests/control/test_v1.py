@@ -263,7 +263,7 @@ def test_a_configuration_comes_back_as_it_was(served, echo):
         one.sendall(b"still")
         assert one.recv(5) == b"still"
     served.clear()
-    assert served.ask("PUT", "/api/v1/config", kept).json == kept
+    assert served.ask("PUT", "/api/v1/config", kept).json["proxies"] == kept["proxies"]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_a_configuration_has_whatever_toxiproxy_s_interface_takes(served, name, 
     before, kept = served.get("/proxies"), served.get("/api/v1/config")
     assert before[name]["upstream"] == upstream
     for _ in range(2):
-        assert served.ask("PUT", "/api/v1/config", kept).json == kept
+        assert served.ask("PUT", "/api/v1/config", kept).json["proxies"] == kept["proxies"]
         assert served.get("/proxies") == before
         served.clear()
 
@@ -293,7 +293,7 @@ def test_a_name_with_a_line_break_is_a_name(served):
 
 def test_a_configuration_takes_away_what_it_does_not_name(served):
     served.proxy("web")
-    assert served.ask("PUT", "/api/v1/config", {"proxies": []}).json == {"proxies": []}
+    assert served.ask("PUT", "/api/v1/config", {"proxies": []}).json["proxies"] == []
     assert served.get("/api/v1/proxies") == {"proxies": []}
 
 
@@ -356,6 +356,55 @@ def test_a_configuration_of_which_one_cannot_have_its_address(served):
     assert listen in answer.json["error"]["message"]
     assert served.get("/api/v1/proxies/old")["address"] == old["address"]
     assert served.get("/api/v1/proxies/new")["enabled"] is True
+
+
+def test_a_proxy_that_differs_says_why_and_is_tried_again(served, echo):
+    made = served.proxy("other", echo)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        config = {"proxies": [{"name": "web", "listen": listen, "backend": echo}, {"name": "other", "backend": echo}]}
+        refused = served.ask("PUT", "/api/v1/config", config)
+        assert (refused.status, "already in use" in refused.json["error"]["message"]) == (409, True)
+        web = served.get("/api/v1/proxies/web")
+        assert (web["enabled"], web["listen"]) == (True, listen)
+        assert web["differs"] == f"cannot listen on {listen}: Address already in use"
+        assert [proxy["name"] for proxy in served.get("/api/v1/config")["proxies"]] == ["web", "other"]
+        assert served.ask("POST", "/api/v1/proxies/web/faults", {"behavior": "noop"}).status == 201
+        assert served.ask("PATCH", "/api/v1/proxies/web", {}).status == 409
+    assert served.ask("PUT", "/api/v1/proxies/other/mix", {"mix": ""}).status == 200
+    web = served.get("/api/v1/proxies/web")
+    assert (web["differs"], [fault["name"] for fault in web["faults"]]) == (None, ["noop"])
+    with client(web):
+        pass
+    assert made["differs"] is None
+
+
+def test_an_edit_of_an_older_revision_is_refused_with_the_current_configuration(served, echo):
+    served.proxy("web", echo)
+    revision = served.get("/api/v1/config")["revision"]
+    path, fault = "/api/v1/proxies/web", {"behavior": "noop"}
+    assert served.ask("POST", f"{path}/faults?revision={revision}", fault).status == 201
+    edits = [
+        ("PUT", "/api/v1/config", {"proxies": []}),
+        ("POST", "/api/v1/proxies", {"name": "new", "backend": echo}),
+        ("PATCH", path, {"enabled": False}),
+        ("DELETE", path, None),
+        ("PUT", f"{path}/mix", {"mix": "20:delay"}),
+        ("POST", f"{path}/faults", {"behavior": "delay"}),
+        ("PATCH", f"{path}/faults/noop", {"probability": 0.5}),
+        ("DELETE", f"{path}/faults/noop", None),
+    ]
+    current = served.get("/api/v1/config")
+    for method, where, body in edits:
+        refused = served.ask(method, f"{where}?revision={revision}", body)
+        assert (refused.status, refused.json["config"]) == (409, current)
+        assert f"has revision {current['revision']} now, not {revision}" in refused.json["error"]["message"]
+        assert served.ask(method, f"{where}?revision=x", body).status == 400
+    assert served.get("/api/v1/config") == current
+    for method, where, body in edits[2:]:
+        revision = served.get("/api/v1/config")["revision"]
+        if method != "DELETE" or where != path:
+            assert served.ask(method, f"{where}?revision={revision}", body).status in (200, 201, 204)
 
 
 def test_a_unix_socket_is_of_its_user_alone(tmp_path):

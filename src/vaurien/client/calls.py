@@ -63,7 +63,7 @@ class Calls:
     reset = Call("POST", "/api/v1/reset", "Switch all proxies on, and take all mixes and faults away.")
     list_proxies = Call("GET", "/api/v1/proxies", "All proxies, in order of creation.", "proxies")
     create_proxy = Call("POST", "/api/v1/proxies", "Add a proxy, with its mix and its faults.")
-    get_proxy = Call("GET", _PROXY, "One proxy.")
+    get_proxy = Call("GET", _PROXY, "One proxy, and whether it runs as it is configured.")
     change_proxy = Call("PATCH", _PROXY, "Change what is given of a proxy, and leave the rest as it is.")
     delete_proxy = Call("DELETE", _PROXY, "Stop a proxy, drop its connections and forget it.")
     get_mix = Call("GET", f"{_PROXY}/mix", "A proxy's mix.")

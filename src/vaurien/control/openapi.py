@@ -27,6 +27,7 @@ _ERROR = {
     },
     "required": ["error"],
 }
+_NUMBER = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
 _FAILED = {"description": "The request cannot be served", "content": {"application/json": {"schema": _ERROR}}}
 
 
@@ -72,6 +73,6 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
 
 def _query_parameters(route: Route) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "query", "description": about, "schema": {"type": "string"}}
-        for name, about in route.query.items()
+        {"name": name, "in": "query", "description": one.about, "schema": _NUMBER if one.number else {"type": "string"}}
+        for name, one in route.query.items()
     ]

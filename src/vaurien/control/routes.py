@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route as Path
 from starlette.types import Receive, Scope, Send
 
-from vaurien.control import checks, responses
+from vaurien.control import checks, responses, wire
 from vaurien.control.events import RecentEvents
 from vaurien.control.responses import BadRequest
 from vaurien.errors import BindError, Conflict, OptionError, UnknownName, VaurienError
-from vaurien.proxies.hub import Hub
+from vaurien.proxies.hub import Hub, OutdatedRevision
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -33,15 +33,35 @@ class Call(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
     seed: str
 
+    @property
+    def revision(self) -> int | None:
+        """The revision of the configuration that an edit is meant for, if the query names one. Raises `BadRequest`."""
+        text = self.query.get("revision")
+        return None if text is None else number("revision", text)
+
+
+def number(name: str, text: str) -> int:
+    """The value of the parameter *name* of a query, a number. Raises `BadRequest`."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise BadRequest(400, f"{name}: {text!r} is not valid; expected a number of at most 18 digits")
+    return int(text)
+
 
 Handler: TypeAlias = Callable[[Call], Awaitable[object]]
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A parameter of the query: what it is for, and whether it is a *number*, from 0 to 999999999999999999."""
+
+    about: str
+    number: bool = False
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """What *method* on *path* does.
 
     *handler*'s docstring is the route's description; what it returns is sent as JSON, of the type *answer*. *body* is
-    the type of the request's body, and *query* says what each parameter of the query is for.
+    the type of the request's body, and *query* has the parameters of the query by name.
     """
 
     method: str
@@ -50,7 +70,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     answer: Any = None
     status: int = 200
-    query: Mapping[str, str] = {}
+    query: Mapping[str, Parameter] = {}
 
     @property
     def name(self) -> str:
@@ -83,6 +103,9 @@ class _Endpoint:
             response = await self._respond(request)
         except BadRequest as error:
             response = responses.error_response(error.status, str(error), error.pointer)
+        except OutdatedRevision as error:
+            value = {"error": {"message": str(error)}, "config": wire.all_proxies(error.current)}
+            response = responses.json_response(value, 409)
         except VaurienError as error:
             response = responses.error_response(_status(error), str(error))
         await response(scope, receive, send)

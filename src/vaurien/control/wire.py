@@ -18,9 +18,9 @@ from vaurien.config.declared import Connections
 from vaurien.control import checks
 from vaurien.control.responses import BadRequest
 from vaurien.errors import OptionError
-from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Share
+from vaurien.model import Address, Config, Fault, Mix, Policy, ProxyConfig, Share
 from vaurien.options import Option
-from vaurien.proxies.managed_proxy import ManagedProxy
+from vaurien.proxies.hub import Hub
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^/\x00-\x1f\x7f]+$")]
 """A name that can be part of a path."""
@@ -102,7 +102,13 @@ _KEPT: Mapping[str, tuple[Any, ...]] = {
 KeptBody = _body("KeptProxyConfig", ProxyConfig, {**_FLAT, **_KEPT}, without=["policy"])
 """A proxy as a configuration has it: whatever was made in any way can be put back."""
 
-_STATE: Mapping[str, tuple[Any, ...]] = {"address": (str,), "connections": (Count,), "accepted": (Count,)}
+_DIFFERS = Annotated[str, Meta(description="Why it does not run as it is configured; null when it does")] | None
+_STATE: Mapping[str, tuple[Any, ...]] = {
+    "address": (str,),
+    "connections": (Count,),
+    "accepted": (Count,),
+    "differs": (_DIFFERS, None),
+}
 ProxyAnswer = _body("Proxy", ProxyConfig, {**_FLAT, **_STATE}, without=["policy"])
 """A proxy as it is shown: with the *address* it listens on, and how many *connections* are open and were *accepted*."""
 
@@ -227,8 +233,19 @@ def flat(config: ProxyConfig) -> JsonObject:
     return fields | {"mix": policy.mix.shares, "faults": policy.faults}
 
 
-async def shown(proxy: ManagedProxy) -> JsonObject:
-    """*proxy* as a `ProxyAnswer` has it."""
-    figures = await proxy.figures()
-    state = {"address": str(proxy.address), "connections": figures.open, "accepted": figures.accepted}
-    return flat(proxy.config) | state
+def all_proxies(config: Config) -> JsonObject:
+    """*config* as the interface shows it."""
+    return {"proxies": [flat(proxy) for proxy in config.proxies], "revision": config.revision}
+
+
+async def shown(hub: Hub, name: str) -> JsonObject:
+    """The proxy *name* of *hub* as a `ProxyAnswer` has it. Raises `UnknownName`."""
+    proxy, config, reason = hub.get(name), hub.config.proxy(name), hub.difference(name)
+    figures = await proxy.figures()  # it may be deleted meanwhile
+    state = {
+        "address": str(proxy.address),
+        "connections": figures.open,
+        "accepted": figures.accepted,
+        "differs": None if reason is None else str(reason),
+    }
+    return flat(config) | state

@@ -288,9 +288,10 @@ class Hub:
         self._store(wanted)
         failures: Mapping[str, VaurienError] = {}
         try:
-            for name in [name for name in self._proxies if name in names and name not in wanted.names]:
-                self._differences.pop(name, None)
-                await self._proxies.pop(name).disable()
+            gone = [name for name in self._proxies if name in names and name not in wanted.names]
+            for proxy_gone in [self._proxies.pop(name) for name in gone]:
+                self._differences.pop(proxy_gone.config.name, None)
+                await proxy_gone.disable()
             failures = await self._reconcile_all([proxy.name for proxy in changed], manner)
         except BaseException as interruption:
             for proxy in changed:

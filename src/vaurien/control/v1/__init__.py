@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vaurien.control import wire
-from vaurien.control.routes import Route
+from vaurien.control.routes import Parameter, Route
 from vaurien.control.v1 import catalogue, connections, faults, process, proxies
 from vaurien.engine.relay.traffic import ConnectionInfo
 
@@ -13,15 +13,28 @@ _FAULT = f"{_PROXY}/faults/{{fault}}"
 _CONNECTION = f"{_PROXY}/connections/{{connection}}"
 
 _FOLLOW = {
-    "proxy": "Only the events of this proxy",
-    "since": "Only the events after the one of this number",
+    "proxy": Parameter("Only the events of this proxy"),
+    "since": Parameter("Only the events after the one of this number", number=True),
+}
+
+_EDIT = {
+    "revision": Parameter(
+        "Only if this is still the revision of the configuration; else the answer is 409, and shows it", number=True
+    )
 }
 
 ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/healthz", handler=process.get_health, answer=process.Health),
     Route(method="GET", path=f"{_API}/version", handler=process.get_version, answer=process.Version),
-    Route(method="GET", path=f"{_API}/config", handler=process.get_config, answer=process.Config),
-    Route(method="PUT", path=f"{_API}/config", handler=process.set_config, body=process.Config, answer=process.Config),
+    Route(method="GET", path=f"{_API}/config", handler=process.get_config, answer=process.ConfigBody),
+    Route(
+        method="PUT",
+        path=f"{_API}/config",
+        handler=process.set_config,
+        body=process.ConfigBody,
+        answer=process.ConfigBody,
+        query=_EDIT,
+    ),
     Route(method="POST", path=f"{_API}/reset", handler=process.reset, status=204),
     Route(method="GET", path=f"{_API}/events", handler=process.follow_events, query=_FOLLOW),
     Route(method="GET", path=f"{_API}/proxies", handler=proxies.list_proxies, answer=proxies.ProxyList),
@@ -32,6 +45,7 @@ ROUTES: tuple[Route, ...] = (
         body=wire.ProxyBody,
         answer=wire.ProxyAnswer,
         status=201,
+        query=_EDIT,
     ),
     Route(method="GET", path=_PROXY, handler=proxies.get_proxy, answer=wire.ProxyAnswer),
     Route(
@@ -40,11 +54,17 @@ ROUTES: tuple[Route, ...] = (
         handler=proxies.change_proxy,
         body=wire.ProxyChange,
         answer=wire.ProxyAnswer,
+        query=_EDIT,
     ),
-    Route(method="DELETE", path=_PROXY, handler=proxies.delete_proxy, status=204),
+    Route(method="DELETE", path=_PROXY, handler=proxies.delete_proxy, status=204, query=_EDIT),
     Route(method="GET", path=f"{_PROXY}/mix", handler=proxies.get_mix, answer=proxies.MixAnswer),
     Route(
-        method="PUT", path=f"{_PROXY}/mix", handler=proxies.set_mix, body=proxies.MixChange, answer=proxies.MixAnswer
+        method="PUT",
+        path=f"{_PROXY}/mix",
+        handler=proxies.set_mix,
+        body=proxies.MixChange,
+        answer=proxies.MixAnswer,
+        query=_EDIT,
     ),
     Route(method="GET", path=f"{_PROXY}/faults", handler=faults.list_faults, answer=faults.FaultList),
     Route(
@@ -54,10 +74,18 @@ ROUTES: tuple[Route, ...] = (
         body=wire.FaultBody,
         answer=wire.FaultBody,
         status=201,
+        query=_EDIT,
     ),
     Route(method="GET", path=_FAULT, handler=faults.get_fault, answer=wire.FaultBody),
-    Route(method="PATCH", path=_FAULT, handler=faults.change_fault, body=wire.FaultChange, answer=wire.FaultBody),
-    Route(method="DELETE", path=_FAULT, handler=faults.remove_fault, status=204),
+    Route(
+        method="PATCH",
+        path=_FAULT,
+        handler=faults.change_fault,
+        body=wire.FaultChange,
+        answer=wire.FaultBody,
+        query=_EDIT,
+    ),
+    Route(method="DELETE", path=_FAULT, handler=faults.remove_fault, status=204, query=_EDIT),
     Route(
         method="GET",
         path=f"{_PROXY}/connections",

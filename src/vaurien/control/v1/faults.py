@@ -24,7 +24,7 @@ async def add_fault(call: Call) -> object:
     """Put a behavior in use on a proxy, behind its other faults. Without a name it is called as its behavior is."""
     call.hub.get(call.path["proxy"])
     fault = wire.fault(call.body)
-    await call.hub.update_policy(call.path["proxy"], lambda policy: policy.with_fault(fault))
+    await call.hub.update_policy(call.path["proxy"], lambda policy: policy.with_fault(fault), revision=call.revision)
     return fault
 
 
@@ -44,14 +44,17 @@ async def change_fault(call: Call) -> object:
             raise BadRequest(400, f"a fault keeps its name; expected {before.name!r}, or no name", "/name")
         return wire.fault(patched)
 
-    name = call.path["fault"]
-    policy = await call.hub.update_policy(call.path["proxy"], lambda policy: policy.with_changed_fault(name, edit))
+    proxy, name = call.path["proxy"], call.path["fault"]
+    policy = await call.hub.update_policy(
+        proxy, lambda policy: policy.with_changed_fault(name, edit), revision=call.revision
+    )
     return policy.fault(name)
 
 
 async def remove_fault(call: Call) -> None:
     """Take a fault away: what it held goes on, in order."""
-    await call.hub.update_policy(call.path["proxy"], lambda policy: policy.without_fault(call.path["fault"]))
+    proxy, name = call.path["proxy"], call.path["fault"]
+    await call.hub.update_policy(proxy, lambda policy: policy.without_fault(name), revision=call.revision)
 
 
 def _find(call: Call) -> Fault:

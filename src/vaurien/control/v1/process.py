@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from types import GenericAlias
+from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 from starlette.responses import StreamingResponse
 
 from vaurien import __version__
 from vaurien.control import wire
-from vaurien.control.responses import BadRequest
-from vaurien.control.routes import Call
+from vaurien.control.routes import Call, number
 
-Config = msgspec.defstruct("Config", [("proxies", GenericAlias(list, (wire.KeptBody,)))], forbid_unknown_fields=True)
+_REVISION = Annotated[
+    int, Meta(ge=0, le=2**53 - 1, description="Counts the edits of the configuration; passed over when sent")
+]
+ConfigBody = msgspec.defstruct(
+    "Config",
+    [("proxies", GenericAlias(list, (wire.KeptBody,))), ("revision", _REVISION | UnsetType, UNSET)],
+    forbid_unknown_fields=True,
+)
+"""All proxies, as they are sent and shown."""
 
 
 class Version(msgspec.Struct):
@@ -38,16 +47,20 @@ async def get_version(_: Call) -> object:
 
 
 async def get_config(call: Call) -> object:
-    """All proxies with their mixes and faults: what can be put back later."""
-    return {"proxies": [wire.flat(proxy.config) for proxy in call.hub.proxies.values()]}
+    """All proxies with their mixes and faults: what can be put back later.
+
+    Its `revision` is for edits that must not be based on an older configuration: they say `?revision=` that number.
+    """
+    return wire.all_proxies(call.hub.config)
 
 
 async def set_config(call: Call) -> object:
     """Have exactly these proxies. Those that are the same already are left alone, with their connections.
 
-    A proxy whose address cannot be had goes on as it was, while the others change; then the answer is 409.
+    A proxy whose address is in use runs on as it was, while the others change; then the answer is 409. The proxy says
+    in `differs` why, and each later edit tries again.
     """
-    await call.hub.replace(wire.configs(call.body.proxies, call.seed, "/proxies"))
+    await call.hub.replace(wire.configs(call.body.proxies, call.seed, "/proxies"), revision=call.revision)
     return await get_config(call)
 
 
@@ -66,7 +79,5 @@ async def follow_events(call: Call) -> object:
     if proxy is not None:
         call.hub.get(proxy)
     since = call.query.get("since", call.headers.get("last-event-id", "0"))
-    if not (since.isascii() and since.isdigit()) or len(since) > 18:
-        raise BadRequest(400, f"since: {since!r} is not valid; expected the number of an event")
-    stream = call.recent.follow(int(since), proxy=proxy)
+    stream = call.recent.follow(number("since", since), proxy=proxy)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})

@@ -28,17 +28,22 @@ class MixAnswer(msgspec.Struct):
 
 async def list_proxies(call: Call) -> object:
     """All proxies, in order of creation."""
-    return {"proxies": await asyncio.gather(*map(wire.shown, call.hub.proxies.values()))}
+    return {"proxies": await asyncio.gather(*(wire.shown(call.hub, name) for name in call.hub.proxies))}
 
 
 async def create_proxy(call: Call) -> object:
     """Add a proxy, with its mix and its faults. Without `listen` it gets a free port of the loopback."""
-    return await wire.shown(await call.hub.create(wire.config(call.body, call.seed)))
+    proxy = await call.hub.create(wire.config(call.body, call.seed), revision=call.revision)
+    return await wire.shown(call.hub, proxy.config.name)
 
 
 async def get_proxy(call: Call) -> object:
-    """One proxy."""
-    return await wire.shown(call.hub.get(call.path["proxy"]))
+    """One proxy, and whether it runs as it is configured.
+
+    It `differs` while it does not run as it is configured: because an address is in use, for example. Each edit of any
+    proxy tries again to reach its configuration, and so does a `PATCH` of it that changes nothing.
+    """
+    return await wire.shown(call.hub, call.path["proxy"])
 
 
 async def change_proxy(call: Call) -> object:
@@ -49,12 +54,13 @@ async def change_proxy(call: Call) -> object:
     `enabled` is given to the running proxy; for the rest a new one takes its place, whose counters begin anew.
     """
     name, change = call.path["proxy"], call.body
-    return await wire.shown(await call.hub.update(name, lambda before: wire.revised(before, change, call.seed)))
+    await call.hub.update(name, lambda before: wire.revised(before, change, call.seed), revision=call.revision)
+    return await wire.shown(call.hub, name)
 
 
 async def delete_proxy(call: Call) -> None:
     """Stop a proxy, drop its connections and forget it."""
-    await call.hub.delete(call.path["proxy"])
+    await call.hub.delete(call.path["proxy"], revision=call.revision)
 
 
 async def get_mix(call: Call) -> object:
@@ -66,5 +72,5 @@ async def get_mix(call: Call) -> object:
 async def set_mix(call: Call) -> object:
     """Give a proxy another mix, from the next exchange on."""
     mix = wire.mix(call.body.mix)
-    await call.hub.update_policy(call.path["proxy"], lambda policy: policy.with_mix(mix))
+    await call.hub.update_policy(call.path["proxy"], lambda policy: policy.with_mix(mix), revision=call.revision)
     return await get_mix(call)
