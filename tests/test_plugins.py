@@ -71,7 +71,7 @@ def test_callers_may_name_none_of_them_nor_ours():
 def test_a_callable_that_is_no_handler_says_what_is_missing(path):
     assert complaint(path) == (
         f"{path!r} (from --behavior) cannot be used as a behavior or handler: it must subclass vaurien.Behavior, or "
-        "have on_before_handle, on_between_handle and on_after_handle; or it must be a class with __call__(self, "
+        "have on_before_handle, on_between_handle or on_after_handle; or it must be a class with __call__(self, "
         "client_sock, backend_sock, to_backend), a function of these three arguments, or be registered by "
         "Handler.register"
     )
@@ -113,7 +113,7 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["Page", "Derived", "Registered", "function", "instance"])
 def test_a_handler_says_that_it_is_one(here, name):
     (here / "chaos_handlers.py").write_text(HANDLERS)
-    assert plugins.find(f"chaos_handlers.{name}", "behavior", "handler").style == "handler"
+    assert plugins.find(f"chaos_handlers.{name}", "behavior", "handler").kind == "handler"
 
 
 def test_a_class_that_can_be_called_is_not_a_handler_yet(here):
@@ -150,7 +150,7 @@ def test_callers_may_name_what_the_user_has_named(here):
         "class Other(Behavior, frozen=True): ...\n"
     )
     plugins.find("chaos_named.Mine", "behavior")
-    assert plugins.find_for_caller("chaos_named.Mine", "behavior").style == "modern"
+    assert not plugins.find_for_caller("chaos_named.Mine", "behavior").legacy
     with pytest.raises(PluginError, match=r"start it with --allow-plugin 'chaos_named\.Other'"):
         plugins.find_for_caller("chaos_named.Other", "behavior")
 
@@ -161,7 +161,7 @@ def test_callers_may_name_what_is_allowed(here):
         "from os import system\nfrom vaurien import Behavior\nclass Mine(Behavior, frozen=True): ...\n"
     )
     plugins.allow(["chaos_allowed.faults.*"])
-    assert plugins.find_for_caller("chaos_allowed.faults.Mine", "behavior").style == "modern"
+    assert not plugins.find_for_caller("chaos_allowed.faults.Mine", "behavior").legacy
     for path in (
         "chaos_allowed.faults.system",
         "chaos_allowed.faults.Nothing",
@@ -171,4 +171,4 @@ def test_callers_may_name_what_is_allowed(here):
         with pytest.raises(PluginError):
             plugins.find_for_caller(path, "behavior", "handler")
     plugins.allow([])
-    assert plugins.find_for_caller("chaos_allowed.faults.Mine", "behavior").style == "modern"  # it is in use
+    assert not plugins.find_for_caller("chaos_allowed.faults.Mine", "behavior").legacy  # it is in use

@@ -20,7 +20,7 @@ import os
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
@@ -32,12 +32,16 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 Kind: TypeAlias = Literal["behavior", "protocol", "handler"]
-Style: TypeAlias = Literal["modern", "classic", "handler"]
 
 _FOLDERS: Mapping[Kind, str] = {
     "behavior": "vaurien.behaviors",
     "protocol": "vaurien.protocols",
     "handler": "vaurien.handlers",
+}
+_BASES: Mapping[Kind, type] = {"behavior": hooks.Behavior, "protocol": framing.Protocol}
+_LEGACY_HOOKS: Mapping[Kind, tuple[str, ...]] = {
+    "behavior": ("on_before_handle", "on_between_handle", "on_after_handle"),
+    "protocol": ("_handle",),
 }
 _registered: dict[Kind, dict[str, Any]] = {"behavior": {}, "protocol": {}, "handler": {}}
 _given_paths: set[str] = set()
@@ -47,25 +51,27 @@ _allowed: list[str] = []
 
 
 class Plugin(msgspec.Struct, frozen=True, eq=False):
-    """A class and how it is used.
-
-    *style* is ``modern`` for a subclass of `Behavior` or `Protocol`, ``classic`` for a behavior or protocol of the
-    original's later releases, ``handler`` for a callable of the two sockets. *built_in* says that it is this package's
-    own plugin of that name.
-    """
+    """A class, or a handler that is none, and what it is used as. *built_in*: it is this package's own."""
 
     name: str
     kind: Kind
-    style: Style
     target: Any
     built_in: bool = False
 
     @property
+    def legacy(self) -> bool:
+        """Whether it was written for Mozilla's Vaurien, or as if, and is called with blocking sockets in a thread.
+
+        That is every handler, and a behavior or protocol that is no subclass of `Behavior` or `Protocol`.
+        """
+        return self.kind == "handler" or not issubclass(self.target, _BASES[self.kind])
+
+    @property
     def declarations(self) -> tuple[options.Declaration, ...]:
         """The options it declares."""
-        if self.style == "modern":
-            return options.describe(self.target)
-        return options.declared(getattr(self.target, "options", None) or {})
+        if self.legacy:
+            return options.declared(getattr(self.target, "options", None) or {})
+        return options.describe(self.target)
 
 
 def register(kind: Kind, target: Any, name: str | None = None) -> Any:
@@ -73,8 +79,7 @@ def register(kind: Kind, target: Any, name: str | None = None) -> Any:
 
     Returns *target*, so it works as a decorator. Raises `PluginError` for something that cannot be used as *kind*.
     """
-    style = _style(kind, target)
-    if style is None:
+    if not _usable(kind, target):
         raise PluginError(f"{_describe(target)} cannot be registered as a {kind}: {_NEEDS[kind]}")
     _registered[kind][name or own_name(target)] = target
     return target
@@ -93,7 +98,8 @@ def find(name: str, *kinds: Kind, source: str | None = None) -> Plugin:
         target = _lookup(kind, name)
         if target is not None:
             built_in = name not in _registered[kind] and name in _built_in(kind)
-            return Plugin(name, kind, _checked_style(kind, target, name), target, built_in)
+            _must_be_usable(kind, target, name)
+            return Plugin(name, kind, target, built_in)
     if "." not in name:
         raise UnknownName(" or ".join(kinds), name, {one for kind in kinds for one in names(kind)}, source)
     return _import_plugin(name, kinds, source)
@@ -172,7 +178,7 @@ def _defined_in(module: Any, kind: Kind) -> Any:
     """The one public class of *kind* that *module* defines; a package may define it in a module of its own."""
     for name, target in vars(module).items():
         own = inspect.isclass(target) and f"{target.__module__}.".startswith(f"{module.__name__}.")
-        if own and not name.startswith("_") and _style(kind, target):
+        if own and not name.startswith("_") and _usable(kind, target):
             return target
     return None
 
@@ -266,16 +272,15 @@ def _import_from(folder: str, name: str) -> None:
 
 def _adopt(target: Any, path: str, kinds: tuple[Kind, ...], source: str | None) -> Plugin:
     for kind in kinds:
-        style = _style(kind, target)
-        if style and (kind != "handler" or _declares_handler(target)):
-            return Plugin(path, kind, style, target)
+        if _usable(kind, target) and (kind != "handler" or _declares_handler(target)):
+            return Plugin(path, kind, target)
     origin = f" (from {source})" if source else ""
     needs = "; or ".join(_NEEDS[kind] for kind in kinds)
     raise PluginError(f"{path!r}{origin} cannot be used as a {' or '.join(kinds)}: {needs}")
 
 
 _NEEDS: Mapping[Kind, str] = {
-    "behavior": "it must subclass vaurien.Behavior, or have on_before_handle, on_between_handle and on_after_handle",
+    "behavior": "it must subclass vaurien.Behavior, or have on_before_handle, on_between_handle or on_after_handle",
     "protocol": "it must subclass vaurien.Protocol, or have _handle",
     "handler": (
         "it must be a class with __call__(self, client_sock, backend_sock, to_backend), "
@@ -284,28 +289,23 @@ _NEEDS: Mapping[Kind, str] = {
 }
 
 
-def _style(kind: Kind, target: Any) -> Style | None:
-    tests: dict[Kind, Callable[[Any], Style | None]] = {
-        "behavior": lambda cls: _either(cls, hooks.Behavior, "on_before_handle"),
-        "protocol": lambda cls: _either(cls, framing.Protocol, "_handle"),
-        "handler": _handler_style,
-    }
-    return tests[kind](target)
-
-
-def _either(target: Any, base: type, classic: str) -> Style | None:
-    if not inspect.isclass(target):
-        return None
-    if issubclass(target, base):
-        return "modern"
-    return "classic" if callable(getattr(target, classic, None)) else None
-
-
-def _handler_style(target: Any) -> Style | None:
-    if inspect.isclass(target):
+def _usable(kind: Kind, target: Any) -> bool:
+    """Whether *target* can be used as a *kind*. Raises `PluginError` when it is half a legacy plugin, half none."""
+    if kind == "handler":
+        if not inspect.isclass(target):
+            return callable(target)
         own = not issubclass(target, (hooks.Behavior, framing.Protocol)) and "__call__" in dir(target)
-        return "handler" if own and inspect.isfunction(getattr(target, "__call__", None)) else None  # noqa: B004
-    return "handler" if callable(target) else None
+        return own and inspect.isfunction(getattr(target, "__call__", None))  # noqa: B004
+    if not inspect.isclass(target):
+        return False
+    legacy = [name for name in _LEGACY_HOOKS[kind] if callable(getattr(target, name, None))]
+    if not issubclass(target, _BASES[kind]):
+        return bool(legacy)
+    if legacy:
+        derive = "vaurien.behaviors.dummy.Dummy" if kind == "behavior" else "vaurien.protocols.base.BaseProtocol"
+        base = f"{_BASES[kind].__module__}.{_BASES[kind].__name__}"
+        raise PluginError(f"{_describe(target)} derives from {base} and has {legacy[0]}: derive it from {derive}")
+    return True
 
 
 def _declares_handler(target: Any) -> bool:
@@ -326,11 +326,9 @@ def _declares_handler(target: Any) -> bool:
     return names[place : place + 1] == ["to_backend"]
 
 
-def _checked_style(kind: Kind, target: Any, name: str) -> Style:
-    style = _style(kind, target)
-    if style is None:
+def _must_be_usable(kind: Kind, target: Any, name: str) -> None:
+    if not _usable(kind, target):
         raise PluginError(f"{kind} {name!r} ({_describe(target)}) cannot be used: {_NEEDS[kind]}")
-    return style
 
 
 def own_name(target: Any) -> str:

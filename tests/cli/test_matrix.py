@@ -105,9 +105,7 @@ OWN = [(group.section, option) for group in declared.GROUPS for option in descri
 THEIRS = [
     (f"{kind}:{name}", option)
     for (kind, name), target in PLUGINS.items()
-    for option in plugins.Plugin(
-        name, kind, "modern" if issubclass(target, Behavior | Protocol) else "classic", target
-    ).declarations
+    for option in plugins.Plugin(name, kind, target).declarations
 ]
 CELLS = [pytest.param(*cell, id=f"{cell[0]}-{cell[1].name}") for cell in OWN + THEIRS]
 

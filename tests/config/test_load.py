@@ -360,7 +360,7 @@ def test_a_misspelled_variable_of_a_plugin_is_told():
             path(Nothing),
             (
                 "(from --behavior) cannot be used as a behavior or handler: it must subclass vaurien.Behavior, or have "
-                "on_before_handle, on_between_handle and on_after_handle; or it must be a class with "
+                "on_before_handle, on_between_handle or on_after_handle; or it must be a class with "
                 "__call__(self, client_sock, backend_sock, to_backend)"
             ),
         ),

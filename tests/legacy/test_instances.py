@@ -36,7 +36,7 @@ VIEW = ProxyView(config)
 
 
 def make(target, sources=None, **options):
-    plugin = plugins.Plugin(getattr(target, "name", "mine"), "handler", "handler", target)
+    plugin = plugins.Plugin(getattr(target, "name", "mine"), "handler", target)
     return instantiate(plugin, options, VIEW, sources)
 
 

@@ -97,7 +97,7 @@ def dummy(module, request):
 def test_the_first_example_registers_itself_and_is_called(module, wire):
     target = module(SUPER).MySuperHandler
     plugin = plugins.find("super", "behavior", "handler")
-    assert (plugin.target, plugin.kind, plugin.style) == (target, "handler", "handler")
+    assert (plugin.target, plugin.kind, plugin.legacy) == (target, "handler", True)
     handler = instantiate(plugin, {}, VIEW)
     assert handler(wire.client_sock, wire.backend_sock, True) is True
     assert handler.settings == {}

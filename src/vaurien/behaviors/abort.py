@@ -1,8 +1,14 @@
-"""Close the connection when the backend answers, without the answer."""
+"""Close the connection when the backend answers, without the answer.
+
+`Abort` is for legacy plugins, which import it from here.
+"""
 
 from __future__ import annotations
 
 from vaurien.hooks import Behavior, Exchange
+from vaurien.legacy.behaviors import Abort
+
+__all__ = ["Abort", "AbortBehavior"]
 
 
 class AbortBehavior(Behavior, frozen=True):

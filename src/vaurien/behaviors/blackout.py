@@ -1,8 +1,11 @@
-"""Close the client's connection at once."""
+"""Close the client's connection at once. `Blackout` is for legacy plugins, which import it from here."""
 
 from __future__ import annotations
 
 from vaurien.hooks import Behavior, Connection, Exchange
+from vaurien.legacy.behaviors import Blackout
+
+__all__ = ["Blackout", "BlackoutBehavior"]
 
 
 class BlackoutBehavior(Behavior, frozen=True):

@@ -1,11 +1,14 @@
-"""Wait once per exchange."""
+"""Wait once per exchange. `Delay` is for legacy plugins, which import it from here."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from vaurien.hooks import Behavior, Exchange
+from vaurien.legacy.behaviors import Delay
 from vaurien.options import Duration, Option
+
+__all__ = ["Delay", "DelayBehavior"]
 
 
 class DelayBehavior(Behavior, frozen=True):

@@ -1,4 +1,4 @@
-"""Do nothing. `Dummy` is the base class of the original's behaviors, where plugins import it from."""
+"""Do nothing. `Dummy` is for legacy plugins, which import it from here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answer with an error of the proxy's protocol."""
+"""Answer with an error of the proxy's protocol. `Error` is for legacy plugins, which import it from here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import msgspec
 from vaurien.errors import OptionError
 from vaurien.framing import Protocol
 from vaurien.hooks import Behavior, Exchange
+from vaurien.legacy.behaviors import Error
 from vaurien.options import Count, Option
+
+__all__ = ["Error", "ErrorBehavior"]
 
 _Status: TypeAlias = Annotated[int, msgspec.Meta(ge=400, le=599)]
 

@@ -1,8 +1,11 @@
-"""Take the request and never answer it."""
+"""Take the request and never answer it. `Hang` is for legacy plugins, which import it from here."""
 
 from __future__ import annotations
 
 from vaurien.hooks import Behavior, Exchange
+from vaurien.legacy.behaviors import Hang
+
+__all__ = ["Hang", "HangBehavior"]
 
 
 class HangBehavior(Behavior, frozen=True):

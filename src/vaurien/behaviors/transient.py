@@ -1,4 +1,4 @@
-"""Fail the first exchanges, then none."""
+"""Fail the first exchanges, then none. `Transient` is for legacy plugins, which import it from here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Annotated
 
 from vaurien.behaviors.error import ErrorBehavior, one_more
 from vaurien.hooks import Exchange
+from vaurien.legacy.behaviors import Transient
 from vaurien.options import Count, Option
+
+__all__ = ["Transient", "TransientBehavior"]
 
 
 class TransientBehavior(ErrorBehavior, frozen=True):

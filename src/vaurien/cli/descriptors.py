@@ -28,4 +28,4 @@ def _blocks(proxy: ProxyConfig) -> bool:
     """Whether a connection of *proxy* may need a thread, and the descriptors for it."""
     names = [share.behavior for share in proxy.policy.mix.shares] + [fault.behavior for fault in proxy.policy.faults]
     found = [plugins.find(name, "behavior", "handler") for name in names] + [plugins.find(proxy.protocol, "protocol")]
-    return any(plugin.style != "modern" for plugin in found)
+    return any(plugin.legacy for plugin in found)

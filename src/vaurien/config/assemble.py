@@ -159,7 +159,7 @@ def _counting(proxies: Iterable[ProxyConfig], schedule: Schedule) -> Iterator[st
     listed += [one for step in schedule.steps for one in (*step.change, *step.add)]
     for one in {one.name: one for one in listed}.values():
         plugin = plugins.find(one.behavior, "behavior", "handler")
-        on_exchanges = plugin.style == "modern" and overridden(plugin.target) & {"on_request", "on_response"}
+        on_exchanges = not plugin.legacy and overridden(plugin.target) & {"on_request", "on_response"}
         if one.window.count is not None and one.scope is Scope.CONNECTION and on_exchanges:
             fact = "counts connections, each hit in all its exchanges; scope=exchange counts exchanges"
             yield f"fault {one.name!r}: count={one.window.count} {fact}"

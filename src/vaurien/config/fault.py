@@ -151,7 +151,7 @@ class _Reader:
 
     def _check(self, given: Mapping[str, Any], sources: Mapping[str, str]) -> None:
         """Make the behavior once: rules between its options are known to it alone."""
-        if self._plugin.style == "modern":
+        if not self._plugin.legacy:
             known = {name: source for name, source in sources.items() if source}
             options.build(self._plugin.target, given, owner=f"behavior {self._behavior!r}", sources=known)
 

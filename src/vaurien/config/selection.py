@@ -45,7 +45,7 @@ class Selection:
     @property
     def idle(self) -> list[tuple[str, str]]:
         """The behaviors of the mix that have nothing but hooks which a share of a mix never runs, and these hooks."""
-        modern = [entry.plugin for entry in self._behaviors if entry.plugin.style == "modern"]
+        modern = [entry.plugin for entry in self._behaviors if not entry.plugin.legacy]
         hooks = {plugin.name: overridden(plugin.target) for plugin in modern}
         return [(name, ", ".join(sorted(own))) for name, own in hooks.items() if own and own <= OF_CONNECTIONS]
 
@@ -67,7 +67,7 @@ class Selection:
 
     def _check(self) -> None:
         """Make each plugin once, which checks the rules between its options; they may refuse the protocol too."""
-        made = {section: self._made(entry) for section, entry in self.entries.items() if entry.plugin.style == "modern"}
+        made = {section: self._made(entry) for section, entry in self.entries.items() if not entry.plugin.legacy}
         protocol = made.get(self._protocol.section)
         for section in {entry.section: None for entry in self._behaviors}:
             behavior = made.get(section)

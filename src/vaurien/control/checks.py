@@ -123,7 +123,7 @@ def plugin(name: str, options: Mapping[str, Any], pointer: str, *kinds: Kind, na
         with at(f"{pointer}/{names[1]}/{escaped(option)}"):
             if option in declared:
                 _converts(declared[option], value, owner)
-            elif not (found.style == "handler" and "." in name):  # may be given options it does not declare
+            elif not (found.kind == "handler" and "." in name):  # may be given options it does not declare
                 raise UnknownName(f"option of {owner}", option, declared)
     return found
 

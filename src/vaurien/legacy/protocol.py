@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from vaurien import framing
 from vaurien.legacy.configurable import BUFFER, Configurable
 from vaurien.legacy.sockets import end_sending, get_data, is_closed, ready, reset
 
@@ -58,11 +59,15 @@ class TCP(BaseProtocol):
         if not data:
             self._abort_handling(to_backend, dest)
             return False
-        dest.sendall(data)
+        dest.sendall(self._rewrite(data) if to_backend else data)
         if to_backend and on_between_handle is not None and not on_between_handle():
             dest.close()
             return False
         return bool(self.option("keep_alive")) or self._take_all(dest, source)
+
+    def _rewrite(self, data: bytes) -> bytes:
+        """What the backend gets for *data*."""
+        return data
 
     def _take_all(self, source: socket.socket, dest: socket.socket) -> bool:
         while data := self._get_data(source):
@@ -70,6 +75,10 @@ class TCP(BaseProtocol):
         if not self.option("reuse_socket"):
             source.close()
         return False
+
+
+class Unframed(framing.Protocol, frozen=True):
+    """Stands for a legacy protocol where the engine asks for marks of messages: it has none but turns, as tcp."""
 
 
 class Transparent(BaseProtocol):

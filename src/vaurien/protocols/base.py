@@ -1,4 +1,4 @@
-"""The base class of the original's protocols, where plugins import it from."""
+"""The base class of legacy protocols, where plugins import it from."""
 
 from __future__ import annotations
 

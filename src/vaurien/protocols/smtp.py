@@ -1,4 +1,4 @@
-"""Mail as clients submit it and servers relay it."""
+"""Mail as clients submit it and servers relay it. `SMTP` is for legacy plugins, which import it from here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.errors import ParseError
 from vaurien.framing import Framer, Frames, Head, Protocol, Reader, Reply, Step
+from vaurien.legacy.protocols import SMTP
 
 if TYPE_CHECKING:
     from random import Random
+
+__all__ = ["LINE_LIMIT", "MESSAGE", "RESPONSE", "SMTP", "Smtp", "SmtpFramer"]
 
 LINE_LIMIT = 12288
 """Bytes of a line: what RFC 4954 section 4 finds enough for AUTH; RFC 5321 section 4.5.3.1 gives other lines 512."""

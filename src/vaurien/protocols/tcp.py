@@ -1,4 +1,4 @@
-"""Any protocol over TCP, taken in turns. `TCP` is the original's, where plugins import it from."""
+"""Any protocol over TCP, taken in turns. `TCP` is for legacy plugins, which import it from here."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from vaurien.errors import BindError, UnknownName
 from vaurien.events import Observer
 from vaurien.framing import Protocol
 from vaurien.legacy.instances import ProxyView, instantiate
-from vaurien.legacy.protocol import Transparent
+from vaurien.legacy.protocol import Transparent, Unframed
 from vaurien.model import Address, Fault, Policy, PolicyEdit, ProxyConfig
 
 REBIND_INTERVAL = 1.0
@@ -342,8 +342,8 @@ class Proxy:
     def _protocols(self, config: ProxyConfig) -> tuple[Protocol, Any]:
         """The protocol that marks messages, and what moves the bytes in the blocking lane."""
         plugin = plugins.find(config.protocol, "protocol")
-        if plugin.style == "classic":
-            return Protocol(), self._instantiate(plugin, config.protocol_options)
+        if plugin.legacy:
+            return Unframed(), self._instantiate(plugin, config.protocol_options)
         return protocol_of(config), Transparent(config.protocol, {"buffer": config.bufsize}, self._view)
 
     def _accepted(self, client: socket.socket, peer: Any) -> None:
@@ -384,13 +384,13 @@ class Proxy:
 
 
 def protocol_of(config: ProxyConfig) -> Protocol:
-    """The protocol that marks messages on the proxy of *config*; plain tcp where that is a plugin of the original.
+    """The protocol that marks messages on the proxy of *config*; one without messages for a legacy plugin.
 
     Raises `UnknownName`, `OptionError` or `PluginError`.
     """
     plugin = plugins.find(config.protocol, "protocol")
-    if plugin.style == "classic":
-        return Protocol()
+    if plugin.legacy:
+        return Unframed()
     owner = f"protocol {config.protocol!r}"
     protocol: Protocol = options.build(plugin.target, config.protocol_options, owner=owner)
     return protocol

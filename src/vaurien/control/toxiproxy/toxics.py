@@ -195,7 +195,7 @@ def _toxicity(value: float) -> float:
 def _is_behavior(name: str) -> bool:
     """Whether callers may use the behavior *name* as a toxic; handlers and legacy plugins are none."""
     try:
-        return plugins.find_for_caller(name, "behavior").style == "modern"
+        return not plugins.find_for_caller(name, "behavior").legacy
     except VaurienError:
         return False
 

@@ -82,7 +82,7 @@ def _answer(plugin: Plugin) -> PluginAnswer:
 def _schema(plugin: Plugin) -> dict[str, Any]:
     """A JSON Schema of the options of *plugin*."""
     properties = {option.name: _property(option) for option in plugin.declarations}
-    if plugin.style == "modern":
+    if not plugin.legacy:
         [schema], components = msgspec.json.schema_components([plugin.target], ref_template="#/$defs/{name}")
         bounds = components.pop(schema["$ref"].rpartition("/")[2])["properties"]
         properties = {name: {**bounds.get(name, {}), **words} for name, words in properties.items()}

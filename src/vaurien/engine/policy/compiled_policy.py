@@ -14,6 +14,8 @@ from vaurien import hooks, options, plugins
 from vaurien.engine.policy.matching import Matcher
 from vaurien.errors import OptionError
 from vaurien.framing import Protocol, Turns
+from vaurien.legacy import behaviors
+from vaurien.legacy.protocol import Unframed
 from vaurien.model import Fault, Policy, Scope, Share, Stream, Window
 
 _EXCHANGE_HOOKS = frozenset({"on_request", "on_response", "on_done"})
@@ -37,14 +39,14 @@ class CompiledFault:
         self.key, self.name, self.fault, self.of_mix = key, fault.name, fault, of_mix
         self.matcher = matcher
         self.plugin, self.instance = plugin, instance
-        self.hooks = _hooks(plugin.target, fault.stream) if plugin.style == "modern" else frozenset()
-        limit = instance.chunk_limit if plugin.style == "modern" else None
+        self.hooks = frozenset() if plugin.legacy else _hooks(plugin.target, fault.stream)
+        limit = None if plugin.legacy else instance.chunk_limit
         self.chunk_limit: int | None = None if limit is None else max(1, int(limit))
 
     @property
     def blocking(self) -> bool:
         """Whether it needs real blocking sockets."""
-        return self.plugin.style != "modern"
+        return self.plugin.legacy
 
     @property
     def needs_task(self) -> bool:
@@ -69,12 +71,12 @@ class CompiledFault:
     @property
     def closes_port(self) -> bool:
         """Whether nobody may connect while it is set."""
-        return self.plugin.style == "modern" and self.plugin.target.closes_port
+        return not self.plugin.legacy and self.plugin.target.closes_port
 
     @property
     def halts(self) -> bool:
         """Whether nothing moves on a connection that is hit."""
-        return self.plugin.style == "modern" and self.plugin.target.halts
+        return not self.plugin.legacy and self.plugin.target.halts
 
     def handles(self, *names: str) -> bool:
         """Whether it has one of the hooks *names*."""
@@ -145,17 +147,25 @@ class CompiledPolicy:
         if same is not None and same.fault == fault:
             return same
         plugin = plugins.find(fault.behavior, "behavior", "handler")
-        if plugin.style == "modern":
+        if plugin.legacy:
+            instance = instantiate(plugin, fault.options)
+        else:
             instance = options.build(plugin.target, fault.options, owner=f"behavior {fault.behavior!r}")
             instance.check(self.protocol)
-        else:
-            instance = instantiate(plugin, fault.options)
+            if plugin.built_in and plugin.name in behaviors.BUILT_IN and isinstance(self.protocol, Unframed):
+                plugin, instance = self._in_thread(plugin, instance, instantiate)
         matcher = Matcher(fault.match, self.protocol, f"fault {fault.name!r}")
         entry = CompiledFault(key, fault, plugin, instance, matcher, of_mix=of_mix)
         _check_scope(entry)
         if entry.closes_port:
             _check_choices(entry)
         return entry
+
+    def _in_thread(self, plugin: plugins.Plugin, instance: Any, instantiate: Instantiate) -> tuple[plugins.Plugin, Any]:
+        """The behavior that does to a legacy protocol what *instance* would do to the bytes in the loop."""
+        legacy = plugins.Plugin(plugin.name, "behavior", behaviors.BUILT_IN[plugin.name])
+        known = {one.name: getattr(instance, one.name) for one in legacy.declarations if hasattr(instance, one.name)}
+        return legacy, instantiate(legacy, known)
 
     def draw(self, random: Random) -> CompiledFault | None:
         """The share of the mix that is hit this time; ``None`` for the undisturbed rest. One number is drawn."""

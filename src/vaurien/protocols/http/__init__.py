@@ -1,8 +1,12 @@
-"""HTTP/1.0 and HTTP/1.1 (RFC 9112); after CONNECT or Upgrade the connection is an opaque tunnel."""
+"""HTTP/1.0 and HTTP/1.1 (RFC 9112); after CONNECT or Upgrade the connection is an opaque tunnel.
+
+`Http` is the class that legacy plugins derive from and import from here.
+"""
 
 from __future__ import annotations
 
+from vaurien.legacy.protocols import Http
 from vaurien.protocols.http.framer import HttpFramer
 from vaurien.protocols.http.protocol import HttpProtocol
 
-__all__ = ["HttpFramer", "HttpProtocol"]
+__all__ = ["Http", "HttpFramer", "HttpProtocol"]
