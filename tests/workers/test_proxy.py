@@ -295,7 +295,7 @@ def test_a_plugin_whose_state_is_of_one_worker_is_told_of(workers, echo, told):
     workers.run(play)
     [failed] = [event for event in told.of(events.Failed) if event.proxy == "shares"]
     assert failed.where == "mine"
-    assert "one for each worker" in failed.error
+    assert "per worker process" in failed.error
 
 
 def test_a_plugin_that_a_worker_cannot_import_is_refused(workers, echo):

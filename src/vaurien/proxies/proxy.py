@@ -175,7 +175,7 @@ class Proxy:
         listen = msgspec.structs.replace(self.config.listen, port=self._address.port)
         self.config = msgspec.structs.replace(self.config, listen=listen, enabled=True)
         self._let_expire(())
-        self._service.emit(events.Listening, address=str(self._address), backend=str(self.backend))
+        self._service.events.emit(events.Listening, address=str(self._address), backend=str(self.backend))
 
     async def serves(self, listen: Address) -> bool:
         """Whether *listen* means where it listens, or would: the same text, or a name of the same address."""
@@ -301,7 +301,7 @@ class Proxy:
             self._let_expire(before.faults)
             self._wake()
             faults = tuple(fault.name for fault in policy.faults)
-            self._service.emit(events.PolicyChanged, mix=str(policy.mix), faults=faults)
+            self._service.events.emit(events.PolicyChanged, mix=str(policy.mix), faults=faults)
 
     def _let_expire(self, before: Sequence[Fault]) -> None:
         assert self._clock is not None  # noqa: S101 - only a started proxy has a service
@@ -319,7 +319,7 @@ class Proxy:
             await self.remove_expired(fault)
         except BindError as error:
             if self._service is not None and self._clock is not None:
-                self._service.emit(events.Failed, connection=0, where="listen", error=str(error))
+                self._service.events.emit(events.Failed, connection=0, where="listen", error=str(error))
                 self._expiries.later(self._clock, fault.name, REBIND_INTERVAL)
 
     async def _remove(self, fault: Fault) -> None:
@@ -370,7 +370,7 @@ class Proxy:
 
     def _complain(self, reason: str) -> None:
         assert self._service is not None  # noqa: S101 - only a started proxy accepts
-        self._service.emit(events.Failed, connection=0, where="accept", error=reason)
+        self._service.events.emit(events.Failed, connection=0, where="accept", error=reason)
 
     def _wake(self) -> None:
         """There may be room for another client."""

@@ -64,6 +64,7 @@ class FakeProxy:
         self.mover = mover or Transparent()
         self.detailed = False
         self.thrown: list[str] = []
+        self.chance = self.events = self
         self.hits = True
 
     @property
@@ -76,7 +77,7 @@ class FakeProxy:
     def random_for(self, connection: int, key: str) -> Random:
         return Random(key)
 
-    def throw(self, connection: int, entry: CompiledFault, random: Callable[[], Random]) -> bool:
+    def roll(self, connection: int, entry: CompiledFault, random: Callable[[], Random]) -> bool:
         self.thrown.append(entry.name)
         return self.hits
 

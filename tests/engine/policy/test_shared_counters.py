@@ -79,6 +79,6 @@ def test_a_window_counts_the_occasions_of_all(window):
         ]
         for number in range(20):
             dice = number % 5 != 1
-            assert together[number % 3].throw(1.0, lambda: dice) == alone.throw(1.0, lambda: dice)  # noqa: B023
+            assert together[number % 3].roll(1.0, lambda: dice) == alone.roll(1.0, lambda: dice)  # noqa: B023
     finally:
         os.close(descriptor)

@@ -61,7 +61,7 @@ def test_a_window_takes_exactly_as_many_occasions_as_it_has(counters, shared):
         counter = SharedWindowCounter(window, 0.0, lambda first, change: counters.change("window", first, change))
     else:
         counter = WindowCounter(window, 0.0)
-    assert sum(together(lambda: counter.throw(0.0, dice))) == 100
+    assert sum(together(lambda: counter.roll(0.0, dice))) == 100
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -71,8 +71,8 @@ def test_every_occasion_is_counted(counters, shared):
         counter = SharedWindowCounter(window, 0.0, lambda first, change: counters.change("window", first, change))
     else:
         counter = WindowCounter(window, 0.0)
-    assert not any(together(lambda: counter.throw(0.0, dice)))
-    assert counter.throw(0.0, dice)
+    assert not any(together(lambda: counter.roll(0.0, dice)))
+    assert counter.roll(0.0, dice)
 
 
 def test_no_change_of_a_shared_number_is_lost(counters):

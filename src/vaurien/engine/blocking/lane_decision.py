@@ -82,7 +82,7 @@ class LaneDecision:
         self._in_turn, self._answered, self._undisturbed = True, not to_backend, False
         self._share = self._acting = None
         if plan.mix:
-            self._share = self._service.draw(self._number, plan, self._random("mix"))
+            self._share = self._service.chance.draw(self._number, plan, self._random("mix"))
             self._decided("mix", self._share.label if self._share else None)
             if self._share is not None and self._share.blocking:  # another is counted by the exchange that it acts on
                 self._note(functools.partial(self._journal.called, self.turns, self._share.name))
@@ -100,11 +100,11 @@ class LaneDecision:
         """Whether *entry* was drawn for the connection, which is decided once: such a fault has no other scope."""
         hit = self._hit.get(entry.key)
         if hit is None:
-            hit = entry.matcher.client(self._peer) and self._service.throw(
+            hit = entry.matcher.client(self._peer) and self._service.chance.roll(
                 self._number, entry, lambda: self._random(entry.key)
             )
             self._hit[entry.key] = hit
-            if entry.chancy:
+            if entry.probabilistic:
                 self._decided(entry.name, hit)
         return hit
 
@@ -116,11 +116,11 @@ class LaneDecision:
 
     def _random(self, key: str) -> Random:
         if key not in self._randoms:
-            self._randoms[key] = self._service.random_for(self._number, key)
+            self._randoms[key] = self._service.chance.random_for(self._number, key)
         return self._randoms[key]
 
     def _decided(self, name: str, drawn: str | bool | None) -> None:
-        if self._service.detailed:
+        if self._service.events.detailed:
             self._note(functools.partial(self._journal.decided, name, drawn, self.turns))
 
     def _note(self, tell: functools.partial[None]) -> None:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 from typing import Any, Protocol
 
 from vaurien.engine.loop.clock import Timer
+from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
 from vaurien.model import Address, ProxyConfig
 
 
+class LaneEventBus(Protocol):
+    """Tells the observers of a proxy what happens."""
+
+    @property
+    def detailed(self) -> Any:
+        """The observers that want to know every decision."""
+
+
 class LaneProxy(Protocol):
-    """What the connections of a proxy share. `throw` and `draw` are called in any thread, the rest is only read."""
+    """What the connections of a proxy share. `chance` is used in any thread, the rest is only read."""
 
     @property
     def config(self) -> ProxyConfig:
@@ -31,8 +39,12 @@ class LaneProxy(Protocol):
         """The legacy protocol that moves bytes in the thread, or a `Transparent`."""
 
     @property
-    def detailed(self) -> Any:
-        """Whether an observer wants to know every decision."""
+    def chance(self) -> Chance:
+        """The draws of all connections."""
+
+    @property
+    def events(self) -> LaneEventBus:
+        """What tells the observers."""
 
     @property
     def blocking(self) -> bool:
@@ -40,15 +52,6 @@ class LaneProxy(Protocol):
 
     def calls(self, entry: CompiledFault | None) -> bool:
         """Whether a turn for which *entry* was drawn needs the thread."""
-
-    def random_for(self, connection: int, key: str) -> Random:
-        """The generator of the fault *key* on a connection."""
-
-    def throw(self, connection: int, entry: CompiledFault, random: Callable[[], Random]) -> bool:
-        """Whether *entry* takes this occasion."""
-
-    def draw(self, connection: int, plan: CompiledPolicy, random: Random) -> CompiledFault | None:
-        """The share of the mix that is hit this time."""
 
 
 class LaneJournal(Protocol):

@@ -101,7 +101,7 @@ class Connection:
     def start(self) -> None:
         """Begin: the client was just accepted."""
         plan = self.service.plan
-        if self.service.told[Accepted]:
+        if self.service.events.subscribers[Accepted]:
             self.journal.accepted()
         if plan.present:
             sync(self, begun=bool(self._links))
@@ -501,7 +501,7 @@ class Connection:
             active.abandon()
         if self.hook_runner is not None:
             self.hook_runner.close()
-        if self.service.told[Closed]:
+        if self.service.events.subscribers[Closed]:
             self.journal.closed(self._end, self.meter)
         self.service.forget(self)
 
@@ -551,7 +551,7 @@ class Connection:
 
     def random_for(self, key: str) -> Random:
         """The generator of the fault *key* on this connection."""
-        return self.service.random_for(self.number, key)
+        return self.service.chance.random_for(self.number, key)
 
     def plugin_failed(self, name: str, error: BaseException) -> None:
         """A behavior raised: its connection ends, and nothing else."""

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TypeAlias
 
 from vaurien import events
 from vaurien.engine.connection.proxy_state import ProxyState
+from vaurien.engine.policy.place import NOWHERE, Place
 from vaurien.engine.policy.replay import Drawn
 from vaurien.engine.relay.traffic import Meter
-from vaurien.model import Stream
-
-Place: TypeAlias = tuple[Stream | None, int | None]
-"""A stream, and how many of its bytes came before."""
-
-NOWHERE: Place = (None, None)
-"""The connection as a whole."""
-
-
-def place(to_backend: bool, offset: int) -> Place:
-    """The byte *offset* of a direction."""
-    return Stream.UPSTREAM if to_backend else Stream.DOWNSTREAM, offset
 
 
 class ConnectionEvents:
@@ -44,13 +32,12 @@ class ConnectionEvents:
 
     def accepted(self) -> None:
         """It began."""
-        proxy = self._service.config.name
-        self._service.tell(events.Accepted(proxy=proxy, at=time.time(), connection=self._number, peer=self._peer))
+        self._service.events.emit(events.Accepted, connection=self._number, peer=self._peer)
 
     def chosen(self, exchange: int, name: str, when: float | None = None) -> None:
         """The mix was drawn, and the share *name* was hit."""
         at, _ = self._moment(when)
-        self._service.emit(events.Chosen, at=at, connection=self._number, exchange=exchange, behavior=name)
+        self._service.events.emit(events.Chosen, at=at, connection=self._number, exchange=exchange, behavior=name)
 
     def decided(
         self,
@@ -62,9 +49,9 @@ class ConnectionEvents:
         when: float | None = None,
     ) -> None:
         """Dice were thrown for the fault *name*, or ``mix``, and said *drawn*."""
-        if self._service.detailed:
+        if self._service.events.detailed:
             at, elapsed = self._moment(when)
-            self._service.detail(
+            self._service.events.detail(
                 events.Decided,
                 at=at,
                 connection=self._number,
@@ -78,13 +65,13 @@ class ConnectionEvents:
 
     def delayed(self, name: str, seconds: float) -> None:
         """The fault *name* made something late."""
-        self._service.detail(events.Delayed, connection=self._number, fault=name, seconds=seconds)
+        self._service.events.detail(events.Delayed, connection=self._number, fault=name, seconds=seconds)
 
     def hit(self, name: str, exchange: int | None, place: Place = NOWHERE, *, when: float | None = None) -> None:
         """The fault *name* acted."""
         self._hits[name] = self._hits.get(name, 0) + 1
         at, elapsed = self._moment(when)
-        self._service.emit(
+        self._service.events.emit(
             events.Injected,
             at=at,
             connection=self._number,
@@ -103,15 +90,15 @@ class ConnectionEvents:
     def lost(self, reason: str) -> None:
         """The protocol cannot make sense of the bytes."""
         protocol = self._service.config.protocol
-        self._service.emit(events.Lost, connection=self._number, protocol=protocol, reason=reason)
+        self._service.events.emit(events.Lost, connection=self._number, protocol=protocol, reason=reason)
 
     def failed(self, where: str, error: str) -> None:
         """Something went wrong that is not a fault in play."""
-        self._service.emit(events.Failed, connection=self._number, where=where, error=error)
+        self._service.events.emit(events.Failed, connection=self._number, where=where, error=error)
 
     def closed(self, end: str, meter: Meter) -> None:
         """It is over; *meter* has counted its bytes."""
-        self._service.tell(
+        self._service.events.tell(
             events.Closed(
                 proxy=self._service.config.name,
                 at=time.time(),

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from vaurien import hooks
-from vaurien.engine.connection.connection_events import NOWHERE, Place
 from vaurien.engine.loop.hook_task import HookRunner
 from vaurien.engine.policy.compiled_policy import CompiledFault
+from vaurien.engine.policy.place import NOWHERE, Place
 from vaurien.model import Address, Scope
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class BoundFault:
 
     def throw(self, exchange: int | None = None, place: Place = NOWHERE) -> bool:
         """Throw this fault's dice once, if its window is open; *exchange* and *place* say what for."""
-        hit = self._connection.service.throw(self.number, self.entry, lambda: self.random)
-        if self.entry.chancy:
+        hit = self._connection.service.chance.roll(self.number, self.entry, lambda: self.random)
+        if self.entry.probabilistic:
             self._connection.journal.decided(self.name, hit, exchange, place)
         return hit
 
@@ -145,13 +145,13 @@ class BoundFault:
 
     def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """This fault's state on the whole proxy; it survives a change of the fault's options."""
-        return self._connection.service.shared_state(self.entry, factory)
+        return self._connection.service.shared.state(self.entry, factory)
 
     def shared_number(
         self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
     ) -> float:
         """Change a number of this fault's on the whole proxy."""
-        return self._connection.service.shared_number(self.entry, name, first, change)
+        return self._connection.service.shared.number(self.entry, name, first, change)
 
     def close(self) -> None:
         """End the connection in order."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from vaurien import hooks
-from vaurien.engine.connection.connection_events import Place, place
 from vaurien.engine.filters.bound_fault import BoundFault
+from vaurien.engine.policy.place import Place, place
 from vaurien.framing import Head, Protocol, Reply
 
 if TYPE_CHECKING:

@@ -253,7 +253,7 @@ class ExchangeTracker:
             return None
         if self._mix_random is None:
             self._mix_random = self.connection.random_for("mix")
-        entry = self.connection.service.draw(self.connection.number, plan, self._mix_random)
+        entry = self.connection.service.chance.draw(self.connection.number, plan, self._mix_random)
         self.connection.journal.decided("mix", entry.label if entry else None, exchange.number, exchange.place)
         return self.connection.actives.get(entry.key) if entry is not None else None
 

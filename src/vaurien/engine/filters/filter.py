@@ -12,11 +12,11 @@ from random import Random
 from typing import Protocol, TypeAlias, TypeVar
 
 from vaurien import hooks
-from vaurien.engine.connection.connection_events import Place, place
 from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.delay_line import DelayLine
 from vaurien.engine.filters.exchange import NO_MESSAGE, Message
 from vaurien.engine.loop.clock import Timer
+from vaurien.engine.policy.place import Place, place
 from vaurien.engine.relay.link import Intake, Link
 from vaurien.model import Scope
 

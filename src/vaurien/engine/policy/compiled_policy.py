@@ -59,7 +59,7 @@ class CompiledFault:
         return self.of_mix or self.fault.scope is Scope.EXCHANGE or self.matcher.by_exchange
 
     @property
-    def chancy(self) -> bool:
+    def probabilistic(self) -> bool:
         """Whether it takes only some of its occasions, so that each is a decision."""
         return self.fault.probability < 1.0 or self.fault.window != _ALWAYS
 

@@ -12,7 +12,7 @@ from vaurien.model import Window
 class WindowCounter:
     """Counts the occasions of one fault; what an occasion is, a connection, an exchange or a chunk, its scope says.
 
-    `throw` is called in the loop's thread and in those of legacy plugins.
+    `roll` is called in the loop's thread and in those of legacy plugins.
     """
 
     __slots__ = ("_began", "_hits", "_lock", "_seen", "window")
@@ -22,10 +22,10 @@ class WindowCounter:
         self._seen = self._hits = 0.0
         self._lock = threading.Lock()
 
-    def throw(self, now: float, dice: Callable[[], bool]) -> bool:
-        """One more occasion, at the time *now*: whether it is inside the window, and then the *dice* are for it."""
+    def roll(self, now: float, drawn: Callable[[], bool]) -> bool:
+        """One more occasion, at the time *now*: whether the window takes it, and it is *drawn* then."""
         with self._lock:
-            hit = self._take(now) and dice()
+            hit = self._take(now) and drawn()
             self._hits += hit
         return hit
 
@@ -51,16 +51,16 @@ class SharedWindowCounter(WindowCounter):
     ) -> None:
         super().__init__(window, now)
         self._change = change
-        self._began = change((0.0, 0.0, now), lambda row: row)[2]  # whoever is first: all have the same clock
+        self._began = change((0.0, 0.0, now), lambda row: row)[2]  # of the first process: all have the same clock
 
-    def throw(self, now: float, dice: Callable[[], bool]) -> bool:
+    def roll(self, now: float, drawn: Callable[[], bool]) -> bool:
         """One more occasion, for all processes together."""
         hit = False
 
         def take(row: CounterRow) -> CounterRow:
             nonlocal hit
             self._seen, self._hits, self._began = row
-            hit = WindowCounter.throw(self, now, dice)
+            hit = WindowCounter.roll(self, now, drawn)
             return self._seen, self._hits, self._began
 
         self._change((0.0, 0.0, self._began), take)

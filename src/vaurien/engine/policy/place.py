@@ -1,0 +1,18 @@
+"""Where something happened: a stream of a connection, and an offset in it."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from vaurien.model import Stream
+
+Place: TypeAlias = tuple[Stream | None, int | None]
+"""A stream, and how many of its bytes came before."""
+
+NOWHERE: Place = (None, None)
+"""The connection as a whole."""
+
+
+def place(to_backend: bool, offset: int) -> Place:
+    """The byte *offset* of a direction."""
+    return Stream.UPSTREAM if to_backend else Stream.DOWNSTREAM, offset
