@@ -7,7 +7,8 @@ import http.client
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -68,11 +69,13 @@ class Transport:
             raise Unreachable(f"what answers at {self.url} is not vaurien's interface: {_start(text)}") from None
 
     @contextlib.contextmanager
-    def answer(self, method: str, target: str, body: str | None = None) -> Iterator[http.client.HTTPResponse]:
+    def answer(
+        self, method: str, target: str, body: str | None = None, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[http.client.HTTPResponse]:
         """The answer while it is read. Raises `Refused` and `Unreachable`."""
         connection = self._connection()
         try:
-            connection.request(method, target, body, self.headers)
+            connection.request(method, target, body, {**self.headers, **headers})
             response = connection.getresponse()
             if response.status >= 400:
                 raise refused(response.status, response.read())
@@ -120,7 +123,7 @@ class Events:
 
 
 def refused(status: int, text: bytes) -> Refused:
-    """The error in an answer of v1, of the original, or of whoever else answered."""
+    """The error in an answer of v1, of the original's interface, of Toxiproxy's, or of another program."""
     try:
         answer = json.loads(text)
     except ValueError:
@@ -130,6 +133,8 @@ def refused(status: int, text: bytes) -> Refused:
             return Refused(status, message, _word(more.get("pointer")))
         case {"errors": [{"description": str(message), **more}, *_]}:
             return Refused(status, message, f"/{more['name']}" if more.get("name") else None)
+        case {"error": str(message), "status": int()}:
+            return Refused(status, message)
     return Refused(status, f"{status} {http.client.responses.get(status, '')}: {_start(text)}".strip())
 
 

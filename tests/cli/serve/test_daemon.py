@@ -50,8 +50,8 @@ class Daemon:
     def stop(self):
         """What it said on standard error, and, where that is its log, on standard output."""
         self.process.send_signal(signal.SIGTERM)
-        lines, errors = self.process.communicate(timeout=PATIENCE)
-        assert self.process.returncode == 0, errors
+        lines, errors = self.process.stdout.read(), self.process.stderr.read()
+        assert self.process.wait(PATIENCE) == 0, errors
         self.said += map(json.loads, lines.splitlines()) if self.said else []
         return errors + "".join(map(json.dumps, self.said))
 

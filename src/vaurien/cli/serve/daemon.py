@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from vaurien import __version__, plugins
 from vaurien.cli import hubs
 from vaurien.cli.runner import on_signals
-from vaurien.cli.serve.go_flags import GoFlag, HelpWanted, parse, usage
+from vaurien.cli.serve.go_flags import GoFlag, HelpWanted, Value, parse, usage
 from vaurien.cli.serve.proxies_file import ProxiesFile
 from vaurien.cli.serve.reloading import at_hangup
 from vaurien.cli.serve.report import Report, TextReport
@@ -31,6 +31,7 @@ from vaurien.control import security
 from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
 from vaurien.control.server import Server
+from vaurien.control.toxiproxy import VERSION
 from vaurien.control.toxiproxy import app as toxiproxy
 from vaurien.engine.loop import event_loop as loop
 from vaurien.errors import ConfigError, PartlyDone, VaurienError
@@ -96,7 +97,7 @@ def run(arguments: Sequence[str], program: str = OURS) -> int:
         print(error, usage(program, flags), sep="\n", file=sys.stderr)
         return BAD_INPUT
     if values["version"]:
-        print(f"{TOXIPROXY} version {toxiproxy.VERSION}" if program == TOXIPROXY else f"vaurien {__version__}")
+        print(f"{TOXIPROXY} version {VERSION}" if program == TOXIPROXY else f"vaurien {__version__}")
         return OK
     try:
         _serve(Daemon(program, values))
@@ -114,7 +115,7 @@ def _serve(daemon: Daemon) -> None:
 class Daemon:
     """One run of *program* with the flags' *values*. Raises `VaurienError` for an address or a token that is none."""
 
-    def __init__(self, program: str, values: Mapping[str, str | int | bool]) -> None:
+    def __init__(self, program: str, values: Mapping[str, Value]) -> None:
         self._program, self._values = program, values
         self._listen = Address.parse(f"{_bracketed(str(values['host']))}:{values['port']}", option="host and port")
         self._seed = str(values["seed"] or secrets.randbits(32))
@@ -125,7 +126,7 @@ class Daemon:
         self._log: Log | ToxiproxyLog
         self._report: Report
         if program == TOXIPROXY:
-            self._log = self._report = ToxiproxyLog(level, toxiproxy.VERSION, self._ends)
+            self._log = self._report = ToxiproxyLog(level, VERSION, self._ends)
             self._log.starting()
         else:
             self._log, self._report = Log(_LEVELS.get(level.lower(), "info")), TextReport(program)

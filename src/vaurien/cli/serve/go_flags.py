@@ -3,48 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
 
 from vaurien.errors import VaurienError
+
+Value: TypeAlias = str | int | bool | tuple[str, ...]
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 class GoFlag(msgspec.Struct, frozen=True):
-    """One flag: what it is for, its *default*, whose type is the flag's."""
+    """One flag: what it is for, its *default*, whose type is the flag's; a tuple is for a flag that may be repeated.
+
+    *aliases* are its other names, *variable* is what may stand for it in the environment, for the help alone.
+    """
 
     help: str
-    default: str | int | bool
+    default: Value
+    aliases: tuple[str, ...] = ()
+    variable: str = ""
 
 
 class HelpWanted(Exception):
     """``-h`` or ``-help`` was among the arguments."""
 
 
-def parse(arguments: Sequence[str], flags: Mapping[str, GoFlag]) -> tuple[dict[str, str | int | bool], Sequence[str]]:
+def parse(
+    arguments: Sequence[str], flags: Mapping[str, GoFlag], *, interspersed: bool = False
+) -> tuple[dict[str, Value], Sequence[str]]:
     """The value of each flag, and the positional arguments. Raises `HelpWanted`, and `VaurienError` with Go's message.
 
-    As in Go, flags end before the first argument that is none, or after ``--``; all others are positional.
+    As in Go, flags end before the first argument that is none, or after ``--``; all others are positional. With
+    *interspersed* only ``--`` ends the flags.
     """
     values = {name: flag.default for name, flag in flags.items()}
-    left = list(arguments)
-    while left and left[0].startswith("-") and left[0] != "-":
+    names = {alias: name for name, flag in flags.items() for alias in (name, *flag.aliases)}
+    left, positional = list(arguments), []
+    while left and (interspersed or _is_flag(left[0])):
         argument = left.pop(0)
         if argument == "--":
             break
+        if not _is_flag(argument):
+            positional.append(argument)
+            continue
         name, equals, text = argument.removeprefix("-").removeprefix("-").partition("=")
         if not name or name.startswith("-"):
             raise VaurienError(f"bad flag syntax: {argument}")
-        if name not in flags:
+        if name not in names:
             if name in ("h", "help"):
                 raise HelpWanted
             raise VaurienError(f"flag provided but not defined: -{name}")
+        flag = flags[names[name]]
         if not equals:
-            text = _operand(name, flags[name], left)
-        values[name] = _value(name, flags[name], text)
-    return values, left
+            text = _operand(name, flag, left)
+        before = values[names[name]]
+        values[names[name]] = (*before, text) if isinstance(before, tuple) else _value(name, flag, text)
+    return values, [*positional, *left]
 
 
 def usage(program: str, flags: Mapping[str, GoFlag]) -> str:
@@ -57,6 +74,10 @@ def usage(program: str, flags: Mapping[str, GoFlag]) -> str:
     return "\n".join(lines)
 
 
+def _is_flag(argument: str) -> bool:
+    return argument.startswith("-") and argument != "-"
+
+
 def _operand(name: str, flag: GoFlag, left: list[str]) -> str:
     if isinstance(flag.default, bool):
         return "true"
@@ -65,7 +86,7 @@ def _operand(name: str, flag: GoFlag, left: list[str]) -> str:
     return left.pop(0)
 
 
-def _value(name: str, flag: GoFlag, text: str) -> str | int | bool:
+def _value(name: str, flag: GoFlag, text: str) -> Value:
     if isinstance(flag.default, bool):
         if text in _TRUE or text in _FALSE:
             return text in _TRUE

@@ -18,7 +18,7 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from vaurien.control import responses
-from vaurien.control.toxiproxy import go_json, toxics
+from vaurien.control.toxiproxy import VERSION, go_json, toxics
 from vaurien.control.toxiproxy.go_json import ANY, BOOL, STRING, BadBody
 from vaurien.control.toxiproxy.go_net import every_interface, listen_address, listen_error, resolve_error
 from vaurien.control.toxiproxy.toxics import AsWritten
@@ -26,9 +26,6 @@ from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, Unknown
 from vaurien.model import Address, Fault, Policy, ProxyConfig
 from vaurien.proxies.hub import Hub, Manner
 from vaurien.proxies.managed_proxy import ManagedProxy
-
-VERSION = "2.13.0"
-"""The release of Toxiproxy whose interface this is; clients ask for it."""
 
 _FIELDS = {"name": STRING, "listen": STRING, "upstream": STRING, "enabled": BOOL, "toxics": ANY}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

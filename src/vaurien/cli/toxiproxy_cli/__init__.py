@@ -1,0 +1,1 @@
+"""`toxiproxy-cli`."""
