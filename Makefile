@@ -5,7 +5,7 @@ VENV ?= $(if $(or $(wildcard .venv/.make),$(wildcard .venv/.installed)),.venv,$(
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo site wheel test loops servers bench bench-page soak profile fuzz check format docs coverage changelog clean
+.PHONY: help install demo site wheel test loops servers bench bench-page soak walk profile fuzz check format docs coverage changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench-page: $(VENV)/.bench ## Bring the newest run of `make bench` and of the so
 
 soak: $(VENV)/.bench servers ## Ten minutes of full load while faults come and go: does anything grow? (ARGS=--help)
 	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+walk: $(VENV)/.bench ## Five minutes of checked traffic while faults, mixes and handlers change (ARGS=--help)
+	$(BIN)/python -m benchmarks.walk $(ARGS)
 
 profile: $(VENV)/.bench servers ## Where the time goes, as a flame graph and as text (ARGS=--syscalls, ARGS=--help)
 	$(BIN)/python -m benchmarks.profile $(ARGS)

@@ -110,11 +110,11 @@ def loaded(servers: Backends, words: Sequence[str]) -> Iterator[Loaded]:
             return [*PROGRAM, "--config", str(folder / "soak.toml"), "--api", f"unix:{folder}/api", *QUIET, *words]
 
         with started(command) as process:
-            _await_interface(folder / "api")
+            await_interface(folder / "api")
             yield Loaded(process, ports, Client(path=f"{folder}/api"))
 
 
-def _await_interface(path: Path) -> None:
+def await_interface(path: Path) -> None:
     """Wait for the HTTP interface, which begins to listen after the proxies. Raises `BenchmarkError`."""
     end = time.monotonic() + START_TIMEOUT
     while not path.exists():
