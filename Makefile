@@ -5,7 +5,7 @@ VENV ?= $(if $(or $(wildcard .venv/.make),$(wildcard .venv/.installed)),.venv,$(
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo site wheel test loops servers bench bench-page soak walk profile fuzz check format docs coverage changelog clean
+.PHONY: help install demo site wheel test dialogues loops servers bench bench-page soak walk profile fuzz check format docs coverage changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ servers: ## Install the servers that tests use (apt-get, where it may)
 
 test: $(VENV)/.developer servers ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+dialogues: $(VENV)/.developer servers ## Play 2,000 random dialogues with PostgreSQL, some 2 minutes (the tests play 150)
+	VAURIEN_TEST_DIALOGUES=2000 $(BIN)/python -m pytest -q tests/integration/test_postgres_dialogues.py
 
 loops: $(VENV)/.developer ## Run the engine's tests in asyncio's loop, in its debug mode, without Linux's own ways, and in uvloop
 	VAURIEN_TEST_LOOP=asyncio $(BIN)/python -m pytest -q tests/engine

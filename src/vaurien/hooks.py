@@ -152,6 +152,10 @@ class Exchange(FaultContext, Protocol):
         """Its ordinal on its connection, from 1."""
 
     @property
+    def matched(self) -> bool:
+        """Whether the fault names the exchanges that it acts on, by fields to match; otherwise any may be hit."""
+
+    @property
     def request(self) -> Head:
         """The request's head."""
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+import os
+import select
+import subprocess
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -11,10 +15,11 @@ from typing import Any
 import pytest
 
 from tests.integration import exchanges
-from tests.integration.exchanges import CALM, accepted, chosen, drawn, fault, framed, mix_errors
+from tests.integration.exchanges import CALM, accepted, chosen, drawn, fault, framed, mix_errors, where
 from tests.running import PATIENCE
-from tests.servers import Server
+from tests.servers import Server, require
 from vaurien.events import Closed, Injected
+from vaurien.model import Fault
 from vaurien.protocols.postgres import Postgres
 
 asyncpg = pytest.importorskip("asyncpg")
@@ -297,3 +302,145 @@ def test_transient_fails_at_first(server: Server) -> None:
             with pytest.raises(errors.LockNotAvailable):
                 one.execute("SELECT 1")
         assert one.execute("SELECT 1").fetchone() == (1,)
+
+
+def matching(behavior: str, options: dict[str, object], **match: str) -> Fault:
+    return Fault(name=behavior, behavior=behavior, options=options, match=match)
+
+
+@pytest.mark.parametrize("simple", [True, False])
+@pytest.mark.parametrize("command", ["COMMIT", "SELECT", "INSERT"])
+def test_a_command_is_matched_by_its_name(server: Server, command: str, simple: bool) -> None:
+    factory = psycopg.ClientCursor if simple else psycopg.Cursor
+    with framed(server, "postgres", "", matching("error", {"code": "40001"}, command=command)) as proxy:
+        with connected(*proxy.address, autocommit=False, cursor_factory=factory) as one:
+            failed = []
+            for text in ("SELECT %s::int", " /* a */ -- b\n insert into done values (%s)"):
+                try:
+                    one.execute(text, ("1",))
+                except errors.SerializationFailure:
+                    failed.append(text.split()[0])
+                    one.rollback()
+            try:
+                one.execute("DELETE FROM done")
+                one.commit()
+            except errors.SerializationFailure:
+                failed.append("COMMIT")
+                one.rollback()
+    assert failed == [{"INSERT": "/*"}.get(command, command)]
+
+
+def test_what_a_server_never_refuses_is_spared(server: Server) -> None:
+    """With an error for each exchange, the end of a failed transaction and the goodbye still reach the server."""
+    everything_fails = fault("error", code="40001")
+    with framed(server, "postgres") as proxy, connected(*where(server)) as other:
+        for end in (b"ROLLBACK", b"COMMIT", b"abort", b"ROLLBACK TO SAVEPOINT before"):
+            one = connected(*proxy.address, autocommit=False)
+            one.execute("SAVEPOINT before")
+            proxy.set_policy("", everything_fails)
+            with pytest.raises(errors.SerializationFailure):
+                one.execute("SELECT 2")
+            assert one.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
+            assert one.pgconn.exec_(end).status == psycopg.pq.ExecStatus.COMMAND_OK
+            pid = one.info.backend_pid
+            one.close()
+            while other.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone() != (0,):
+                pass
+            proxy.set_policy("")
+
+
+def test_a_match_hits_what_a_share_spares(server: Server) -> None:
+    with framed(server, "postgres", "", matching("error", {"code": "57014"}, command="ROLLBACK")) as proxy:
+        with connected(*proxy.address) as one, pytest.raises(errors.QueryCanceled):
+            one.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("mode", ["simple", "extended"])
+def test_pgbench_tries_again_until_it_is_through(server: Server, mode: str) -> None:
+    def bench(port: int, *options: str) -> str:
+        network = ["-h", "127.0.0.1", "-p", str(port), "-U", "vaurien", "postgres"]
+        environment = {**os.environ, "PGPASSWORD": "secret"}
+        command = [require("pgbench"), *options, *network]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    bench(server.port, "-i", "-q")
+    with framed(server, "postgres", seed="3") as proxy:
+        mix_errors(proxy, 5, "40001")
+        options = ["-M", mode, "-c", "2", "-t", "100", "-n", "--max-tries=1000", "--failures-detailed"]
+        out = bench(proxy.address[1], *options)
+    assert "number of transactions actually processed: 200/200" in out
+    assert "number of failed transactions: 0 (0.000%)" in out
+    assert int(out.partition("number of transactions retried: ")[2].split()[0]) > 20
+
+
+def test_messages_are_not_held_back_for_a_sync(server: Server) -> None:
+    """A failure is answered at once, a lock is taken, rows flow: all before Sync, with a fault for another query."""
+    never = matching("error", {}, query="SELECT 'another'")
+    with framed(server, "postgres", "", never) as proxy:
+        one, other = connected(*proxy.address), connected(*where(server))
+        with one, other, one.pipeline() as pipeline:
+            one.execute("SELECT pg_advisory_lock(4711)")
+            while other.execute("SELECT pg_try_advisory_lock(4711)").fetchone() != (False,):
+                other.execute("SELECT pg_advisory_unlock(4711)")
+            rows = one.execute("SELECT repeat('x', 1000) FROM generate_series(1, 1000)")
+            one.pgconn.flush()
+            assert select.select([one.pgconn.socket], [], [], PATIENCE)[0]
+            pipeline.sync()
+            assert len(rows.fetchall()) == 1000
+        with contextlib.closing(connected(*proxy.address)) as one:
+            one.pgconn.enter_pipeline_mode()
+            one.pgconn.send_prepare(b"p", b"SELEC")
+            one.pgconn.flush()
+            assert select.select([one.pgconn.socket], [], [], PATIENCE)[0]
+            one.pgconn.consume_input()
+            assert one.pgconn.get_result().status == psycopg.pq.ExecStatus.FATAL_ERROR
+
+
+@pytest.mark.parametrize("hit", [1, 2, 3])
+def test_an_error_in_a_pipeline_with_flush_skips_the_rest(server: Server, hit: int) -> None:
+    """As after a real failure: what follows in the pipeline is skipped, and its Sync is answered."""
+    status = psycopg.pq.ExecStatus
+    with framed(server, "postgres", "", matching("error", {"code": "40001"}, query=f"SELECT {hit}")) as proxy:
+        with connected(*proxy.address) as one:
+            one.execute("BEGIN")
+            pg = one.pgconn
+            pg.enter_pipeline_mode()
+            for number in (1, 2, 3):
+                pg.send_query_params(f"SELECT {number}".encode(), None)
+                pg.send_flush_request()
+            pg.pipeline_sync()
+            found = []
+            while not found or found[-1] != status.PIPELINE_SYNC:
+                pg.flush()
+                while pg.is_busy():
+                    assert select.select([pg.socket], [], [], PATIENCE)[0]
+                    pg.consume_input()
+                result = pg.get_result()
+                found += [result.status] if result is not None else []
+            rest = [status.PIPELINE_ABORTED] * (3 - hit)
+            assert found == [status.TUPLES_OK] * (hit - 1) + [status.FATAL_ERROR, *rest, status.PIPELINE_SYNC]
+            pg.exit_pipeline_mode()
+            assert one.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
+            one.execute("ROLLBACK")
+            assert one.execute("SELECT 4").fetchone() == (4,)
+
+
+def test_a_refused_execution_leaves_no_transaction_open(server: Server) -> None:
+    """asyncpg prepares with Flush; when the execution, which has the Sync, is refused, the server gets a Sync."""
+    with framed(server, "postgres") as proxy, connected(*where(server)) as other:
+
+        async def scene(one: asyncpg.Connection) -> None:
+            prepared = await one.prepare("SELECT count(*) FROM done")
+            assert await prepared.fetchval() >= 0
+            proxy.set_policy("", fault("error", code="40001", warmup=1))
+            with pytest.raises(asyncpg.SerializationError):
+                await one.fetch("SELECT what FROM done")
+            proxy.set_policy("")
+            pid = one.get_server_pid()
+            while other.execute("SELECT state FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone() != ("idle",):
+                pass
+            assert await one.fetchval("SELECT 5") == 5
+
+        run(scene, *proxy.address)

@@ -55,36 +55,57 @@ def ends(transcript: Transcript, to_backend: bool) -> int:
 
 
 EXCHANGES: dict[str, tuple[list[str], Sequence[Segment]]] = {
-    "simple": (["query"], [c("Q"), s("TDDCZ")]),
-    "simple, two statements": (["query"], [c("Q"), s("TDCTDCZ")]),
-    "simple, failed": (["query"], [c("Q"), s("NEZ")]),
-    "pipelined": (["query", "query"], [c("QQ"), (S, messages("CZ") + messages("CZ"))]),
+    "simple": (["SELECT"], [c("Q"), s("TDDCZ")]),
+    "simple, two statements": (["SELECT"], [c("Q"), s("TDCTDCZ")]),
+    "simple, failed": (["SELECT"], [c("Q"), s("NEZ")]),
+    "pipelined": (["SELECT", "SELECT"], [c("QQ"), (S, messages("CZ") + messages("CZ"))]),
     "function": (["function"], [c("F"), s("VZ")]),
-    "extended": (["execute"], [c("PBDES"), s("12TDCZ")]),
-    "extended, failed": (["execute"], [c("PBDES"), s("1EZ")]),
-    "prepare": (["prepare"], [c("PDS"), s("1tTZ")]),
+    "function, failed": (["function"], [c("F"), s("EZ")]),
+    "extended": (["SELECT"], [c("PBDES"), s("12TDCZ")]),
+    "extended, failed": (["SELECT"], [c("PBDES"), s("1EZ")]),
+    "prepare": (["SELECT"], [c("PDS"), s("1tTZ")]),
+    "an unknown statement": (["execute", "describe"], [c("BES"), s("2CZ"), c("DS"), s("EZ")]),
+    "close": (["close"], [c("CCS"), s("33Z")]),
+    "close, then a statement": (["close", "SELECT"], [c("CPBES"), s("312CZ")]),
+    "close, then a query": (["close", "SELECT"], [c("CQ"), s("3DCZ")]),
     "a lone Sync": (["sync"], [c("S"), s("Z")]),
-    "pipelined Syncs": (["execute", "execute"], [c("PBESBES"), s("12CZ2CZ")]),
-    "Flush": (["prepare", "execute"], [c("PDH"), s("1tn"), c("BES"), s("2CZ")]),
+    "pipelined Syncs": (["SELECT", "SELECT"], [c("PBESBES"), s("12CZ2CZ")]),
+    "Flush": (["SELECT", "SELECT"], [c("PDH"), s("1tn"), c("BES"), s("2CZ")]),
     "a Flush of nothing": (["sync"], [c("HHSH"), s("Z")]),
-    "Flush, failed": (["prepare", "sync"], [c("PDH"), s("E"), c("S"), s("Z")]),
-    "Flush, skipped after a failure": (
-        ["prepare", "execute"],
-        [c("PDH"), s("E"), c("BEHBEHS"), s("Z")],
+    "Flush, failed": (["SELECT", "sync"], [c("PDH"), s("E"), c("S"), s("Z")]),
+    "Flush, skipped after a failure": (["SELECT", "skipped"], [c("PDH"), s("E"), c("BEHBEHS"), s("Z")]),
+    "a pipeline with Flush, failed": (["SELECT"] * 3, [c("PBEHPBEHPBES"), s("1EZ")]),
+    "a query skipped after a failure": (["SELECT", "SELECT", "sync"], [c("PQS"), s("EZ")]),
+    "queries skipped after a failure, sent later": (["SELECT", "skipped"], [c("PH"), s("E"), c("QFPQS"), s("Z")]),
+    "everything skipped in one batch": (["SELECT"], [c("P"), s("E"), c("BEQFHdcfS"), s("Z")]),
+    "failed in one batch, then its Sync": (
+        ["SELECT", "SELECT"],
+        [c("P"), s("1"), c("BE"), s("E"), c("S"), s("Z"), c("Q"), s("CZ")],
     ),
+    "a failed query between batches": (["SELECT", "SELECT", "sync"], [c("PHQS"), s("1EZZ")]),
+    "a failed function between batches": (["SELECT", "function", "SELECT"], [c("PFPS"), s("1EZ1Z")]),
     "a cursor's portal": (["execute"], [c("ES"), s("DsZ")]),
-    "an extended exchange without Sync": (["execute"], [c("BEQ"), s("2CTDCZ")]),
-    "copy in": (["query"], [c("Q"), s("G"), c("ddSHc"), s("CZ")]),
-    "copy in, refused": (["query"], [c("Q"), s("G"), c("df"), s("EZ")]),
-    "copy in, failed": (["query"], [c("Q"), s("G"), c("d"), s("EZ"), c("dc")]),
+    "an extended exchange without Sync": (["execute", "SELECT"], [c("BEQ"), s("2CTDCZ")]),
+    "cut when all is answered": (["execute", "SELECT"], [c("BE"), s("2DDC"), c("Q"), s("TDCZ")]),
+    "rows and failures as they come": (["SELECT"], [c("P"), s("1"), c("BE"), s("2DDDD"), s("DC"), c("S"), s("Z")]),
+    "copy in": (["SELECT"], [c("Q"), s("G"), c("ddSHc"), s("CZ")]),
+    "copy in, refused": (["SELECT"], [c("Q"), s("G"), c("df"), s("EZ")]),
+    "copy in, failed": (["SELECT"], [c("Q"), s("G"), c("d"), s("EZ"), c("dc")]),
+    "copy in, refused at once": (["SELECT", "SELECT"], [c("Qdc"), s("EZ"), c("Q"), s("CZ")]),
     "copy in, extended": (["execute"], [c("BES"), s("2G"), c("dcS"), s("CZ")]),
-    "copy in, extended, one Sync": (["execute", "sync"], [c("BEH"), s("2G"), c("dc"), s("C"), c("S"), s("Z")]),
-    "copy in, sent early": (
-        ["query", "execute"],
-        [c("Qdc"), s("GCZ"), c("BES"), s("2CZ")],
+    "copy in, extended, failed": (
+        ["execute", "SELECT"],
+        [c("BES"), s("2G"), c("d"), s("E"), c("dcQHS"), s("Z"), c("Q"), s("CZ")],
     ),
-    "copy out": (["query"], [c("Q"), s("HddcCZ")]),
-    "a notification before the answer": (["query"], [c("Q"), s("ACZ")]),
+    "copy in, extended, refused at once": (["execute", "sync"], [c("BESdcS"), s("2EZZ")]),
+    "copy in, extended, all sent early": (["execute", "sync"], [c("BESdcS"), s("2GCZ")]),
+    "copy in, extended, one Sync": (["execute", "sync"], [c("BEH"), s("2G"), c("dc"), s("C"), c("S"), s("Z")]),
+    "copy in, extended, no Sync": (["execute", "SELECT"], [c("BES"), s("2G"), c("dc"), c("Q"), s("CTDCZ")]),
+    "copy in, Syncs that are ignored": (["SELECT", "sync", "sync"], [c("QSddcS"), s("GCZZ")]),
+    "copy in twice": (["SELECT", "sync"], [c("QdcdcS"), s("GCGCZZ")]),
+    "copy in, sent early": (["SELECT", "execute"], [c("Qdc"), s("GCZ"), c("BES"), s("2CZ")]),
+    "copy out": (["SELECT"], [c("Q"), s("HddcCZ")]),
+    "a notification before the answer": (["SELECT"], [c("Q"), s("ACZ")]),
 }
 
 
@@ -161,7 +182,8 @@ def test_a_statement_is_known_by_its_name_until_it_is_closed() -> None:
     transcript = check_framing(
         postgres.Postgres(), [*BEGUN, (C, messages("PS") + messages("BES") + close + messages("BES"))]
     )
-    assert [head.get("query") for head in heads(transcript)] == [None, "SELECT 1", "SELECT 1", ""]
+    assert [head.get("query") for head in heads(transcript)] == [None, "SELECT 1", "SELECT 1", "", ""]
+    assert [head["command"] for head in heads(transcript)] == ["startup", "SELECT", "SELECT", "close", "execute"]
 
 
 def test_a_long_pipeline_is_held_no_further_than_its_limit() -> None:
@@ -170,7 +192,7 @@ def test_a_long_pipeline_is_held_no_further_than_its_limit() -> None:
         segments = [(C, one * 5 + messages(last)), (S, messages("12C" * 5 + answer))]
         transcript = check_framing(postgres.Postgres(), [*BEGUN, *segments], (1000,))
         assert max(len(event[1]) for event in transcript.events[C] if event[0] == "head") < HEAD_LIMIT  # type: ignore[arg-type]
-        assert heads(transcript)[1] == {"command": "execute", "query": "SELECT 1"}
+        assert heads(transcript)[1] == {"command": "SELECT", "query": "SELECT 1"}
         assert not transcript.framing.waiting
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from vaurien.errors import OptionError
 from vaurien.framing import Protocol, Turns
 from vaurien.hooks import Behavior, Exchange
+from vaurien.options import Option
 
 
 class DuplicateRequest(Behavior, frozen=True):
@@ -12,8 +15,12 @@ class DuplicateRequest(Behavior, frozen=True):
 
     The backend sees the same request again, right behind the first, and answers both. The client sees the first answer
     and nothing of the second. What is not idempotent is done twice. It needs a protocol that marks where requests end:
-    plain tcp is refused. Requests of more than 1 MiB are sent once.
+    plain tcp is refused. Requests of more than 1 MiB are sent once, and so is, without *handshakes*, a request that
+    changes what the connection is: a login, an upgrade (WebSocket), CONNECT, COPY, the text of a mail. The second of
+    two is another request to the backend, or data, and it may hang or end the connection.
     """
+
+    handshakes: Annotated[bool, Option("Repeat logins, upgrades and other requests that change the connection")] = False
 
     def check(self, protocol: Protocol) -> None:
         """Refuse protocols that do not frame messages. Raises `OptionError`."""
@@ -22,4 +29,5 @@ class DuplicateRequest(Behavior, frozen=True):
 
     async def on_request(self, exchange: Exchange) -> None:
         """Send it again."""
-        exchange.repeat()
+        if self.handshakes or exchange.request.repeatable:
+            exchange.repeat()

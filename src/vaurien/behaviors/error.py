@@ -36,7 +36,8 @@ class ErrorBehavior(Behavior, frozen=True):
     *code* says which error it is, for http *status* too, and *message* what it says instead of its usual words.
 
     A greeting, which a server of smtp or mysql sends by itself, is no answer: a client meets the error at its first
-    request. To fail before that is for ``blackout`` or ``refuse``.
+    request. To fail before that is for ``blackout`` or ``refuse``. Requests that a server never refuses (PostgreSQL's
+    ``ROLLBACK``, a goodbye) pass, unless the fault matches the exchanges that it acts on.
 
     With *inject* the backend is asked, and 100 random bytes appear in the middle of the first part of its answer.
     """
@@ -74,7 +75,8 @@ class ErrorBehavior(Behavior, frozen=True):
 
     async def on_request(self, exchange: Exchange) -> None:
         """Answer in place of the backend."""
-        if not self.inject and self._warm(exchange):
+        spared = not (exchange.matched or exchange.protocol.may_refuse(exchange.request, self._code))
+        if not (spared or self.inject) and self._warm(exchange):
             words = () if self.message is None else (self.message,)
             exchange.reply(exchange.protocol.error_reply(exchange.request, exchange.random, self._code, *words))
 

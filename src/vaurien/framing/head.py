@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -19,6 +19,9 @@ class Head(msgspec.Struct, eq=False):
     *needed* true: it reaches the backend even when the proxy answers it, or the client would wait for ever.
     One whose message means the same wherever it begins, while the framer is `Framer.stateless`, has *self_contained*
     true; of a request this includes that its response can be read without knowing which request it answers.
+    One that a server never refuses (PostgreSQL's ``ROLLBACK``, SMTP's ``QUIT``) has *refusable* false: errors that hit
+    a share of all exchanges spare it. One that changes what the connection is (a login, an upgrade) has *repeatable*
+    false: sent twice it would not be the same request twice.
     *data* is set by the framer: the head's bytes. A protocol may subclass it to remember more for its error reply.
     """
 
@@ -29,13 +32,20 @@ class Head(msgspec.Struct, eq=False):
     data: bytes = b""
     needed: bool = False
     self_contained: bool = False
+    refusable: bool = True
+    repeatable: bool = True
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer made by the proxy: *data* goes to the client, and with *close* the connection ends after it."""
+    """An answer made by the proxy: *data* goes to the client, and with *close* the connection ends after it.
+
+    *at_end* is asked for more to send once the request has ended, where its end decides that: PostgreSQL's
+    ReadyForQuery answers a Sync, not a Flush.
+    """
 
     data: bytes
     close: bool = False
+    at_end: Callable[[], bytes] | None = None
 
 
 class Mark(enum.Enum):

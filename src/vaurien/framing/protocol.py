@@ -55,6 +55,13 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """
         return Reply(random.randbytes(1000))
 
+    def may_refuse(self, head: Head, code: str | None) -> bool:
+        """Whether a server may refuse the request *head*, with the error *code* where one is given.
+
+        An error that hits a share of all exchanges spares the others: their clients expect none, and give up.
+        """
+        return head.refusable
+
     def check_code(self, code: str) -> None:
         """Raise `OptionError` unless *code* is one of `error_codes`."""
         if code not in self.error_codes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import ClassVar
 
-from vaurien.framing.head import Head, Mark, Piece
+from vaurien.framing.head import Head, Mark, Piece, Reply
 
 
 class Framing:
@@ -15,6 +16,9 @@ class Framing:
 
     other_direction_ready: bool = False
     """The last `feed` set bytes free that are held back in the other direction: feed that one ``b""`` to get them."""
+
+    asides_answer: ClassVar[bool] = False
+    """A message of the backend that belongs to no exchange is about the oldest request that waits (HTTP's 1xx)."""
 
     def __init__(self) -> None:
         self.waiting: deque[Head] = deque()
@@ -50,6 +54,17 @@ class Framing:
         """The request that *head* began does not reach the backend, so no response will come for it."""
         if head in self.waiting:
             self.waiting.remove(head)
+
+    def skips(self, head: Head) -> Reply | None:
+        """What a server sends for the request *head* that it skips because the proxy has refused one before it."""
+        return None
+
+    def refused(self, head: Head) -> tuple[bytes, bool]:
+        """What the backend is sent at the end of *head*, which the proxy has refused, and whether it answers that.
+
+        The answer is paired like any other, and goes nowhere.
+        """
+        return b"", False
 
     def repeat(self, head: Head) -> bool:
         """The request that *head* began is sent again: one more response will come. False if it is answered already."""

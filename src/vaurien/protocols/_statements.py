@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 QUERY_START = 1024
 """Bytes of a statement that a match sees: where a log line of pg_stat_activity (track_activity_query_size) ends too."""
 
@@ -15,9 +17,11 @@ class Statements:
     def __init__(self) -> None:
         self._texts: dict[str | int, str] = {}
 
-    def keep(self, name: str | int, text: str) -> None:
-        """*name* stands for *text* from now on; the oldest statement is forgotten when there are too many."""
+    def set(self, name: str | int, text: str | None) -> None:
+        """*name* stands for *text* from now on, with ``None`` for nothing; the oldest of many is forgotten."""
         self._texts.pop(name, None)
+        if text is None:
+            return
         self._texts[name] = text
         if len(self._texts) > STATEMENTS_KEPT:
             del self._texts[next(iter(self._texts))]
@@ -26,6 +30,11 @@ class Statements:
         """What *name* stands for; empty when it is not known (any more)."""
         return self._texts.get(name, "")
 
-    def forget(self, name: str | int) -> None:
-        """*name* stands for nothing from now on."""
-        self._texts.pop(name, None)
+
+_COMMAND = re.compile(r"(?:[\s(]++|--[^\n]*+\n|(?>/\*.*?\*/))*+([A-Za-z]+)", re.DOTALL)
+
+
+def command(text: str) -> str:
+    """The command that the statement *text* begins with, after white space and comments, in capitals; else empty."""
+    found = _COMMAND.match(text)
+    return found[1].upper() if found else ""

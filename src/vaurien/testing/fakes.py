@@ -283,8 +283,10 @@ class FakeExchange(_Part):
         request: Head | None = None,
         response: Head | None = None,
         protocol: Protocol | None = None,
+        matched: bool = False,
     ) -> None:
         super().__init__(connection or FakeConnection(), hit=False)
+        self.matched = matched
         self.protocol = protocol or Protocol()
         self.number = number
         self.request = request or Head(request=True)

@@ -172,6 +172,11 @@ class ExchangeContext:
         return self._exchange.number
 
     @property
+    def matched(self) -> bool:
+        """Whether the fault names the exchanges that it acts on."""
+        return self._active.entry.matcher.by_exchange
+
+    @property
     def request(self) -> Head:
         """The request's head."""
         return self._exchange.request

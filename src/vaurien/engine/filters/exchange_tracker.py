@@ -197,7 +197,12 @@ class ExchangeTracker:
 
     async def _request(self, head: Head, at: float) -> None:
         exchange = self._begin(head)
-        self._draw(exchange)
+        skipped = self.framing.skips(head)
+        if skipped is not None:
+            exchange.reply = skipped
+            exchange.swallow()
+        else:
+            self._draw(exchange)
         for active in exchange.drawn:
             if exchange.swallows(True):
                 break
@@ -304,6 +309,8 @@ class ExchangeTracker:
 
     async def _body(self, to_backend: bool, piece: bytes, at: float) -> None:
         exchange = self._asking if to_backend else self._answering
+        if not to_backend and exchange is None and self._open and self.framing.asides_answer:
+            exchange = self._open[0]
         if exchange is not None and to_backend:
             exchange.record(piece)
         if exchange is None or not exchange.swallows(to_backend):
@@ -328,12 +335,21 @@ class ExchangeTracker:
         if exchange is None:
             return
         if exchange.swallows(True):
+            if exchange.reply is not None:
+                await self._send_instead(exchange)
             await self._answer(to_backend)
             return
         if exchange.copy:
             await self._repeat(exchange)
         if not exchange.request.answered:
             await self._done(exchange)
+
+    async def _send_instead(self, exchange: Exchange) -> None:
+        """Send the backend what keeps it in step without a request that was refused; its answer will go nowhere."""
+        data, answered = self.framing.refused(exchange.request)
+        if answered:
+            self._open.insert(self._open.index(exchange) + 1, exchange.twin())
+        await self._forward(True, data, self.connection.clock.now())
 
     async def _repeat(self, exchange: Exchange) -> None:
         """Send the request again; its second answer will go nowhere."""
@@ -372,8 +388,9 @@ class ExchangeTracker:
         """
         if exchange.reply is None or self.connection.ending:
             return
+        data = exchange.reply.data if exchange.reply.at_end is None else exchange.reply.data + exchange.reply.at_end()
         down = self.connection.link(False)
-        answer = self.connection.filters(False).first.receive(exchange.reply.data, self.connection.clock.now())
+        answer = self.connection.filters(False).first.receive(data, self.connection.clock.now())
         if to_backend:
             down.run(answer)
             await down.wait_turn()

@@ -17,6 +17,8 @@ _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,16})[ \t]{0,16}(?:;[^\r\n\x00]{0,4096
 class HttpFramer(Framer):
     """Requests and responses by the rules of RFC 9112, section 6.3; what is ambiguous there is not framed at all."""
 
+    asides_answer = True
+
     def __init__(self) -> None:
         super().__init__()
         self._connect: Head | None = None

@@ -112,7 +112,7 @@ class MysqlFramer(Framer):
         elif name.startswith("stmt_"):
             fields["query"] = self._statements.text(self._prepared if number == 0xFFFFFFFF else number)
         if name == "stmt_close":
-            self._statements.forget(number)
+            self._statements.set(number, None)
         return Request(request=True, fields=fields, answered=name not in _UNANSWERED)
 
     def _check_dialogue(self, sequence: int) -> None:
@@ -229,7 +229,7 @@ class MysqlFramer(Framer):
     def _prepare_answer(self, request: Request, read: Reader, start: bytes) -> Generator[Step, None, None]:
         field = packets.Field(start, 1)
         self._prepared = field.number(4)
-        self._statements.keep(self._prepared, request.fields["query"])
+        self._statements.set(self._prepared, request.fields["query"])
         columns, parameters = field.number(2), field.number(2)
         field.take(1 + 2)  # filler, warnings
         if self._capabilities & Can.OPTIONAL_METADATA and field.rest() == b"\0":

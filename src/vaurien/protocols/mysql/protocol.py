@@ -47,6 +47,10 @@ class Mysql(Protocol, frozen=True):
         """A framer of MySQL, for one connection."""
         return MysqlFramer()
 
+    def may_refuse(self, head: Head, code: str | None) -> bool:
+        """No to commands that no server refuses (COM_QUIT…), and to a login that fails like a query."""
+        return head.refusable and not (isinstance(head, Request) and head.login and code in _FAILURES)
+
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """An ERR packet with its number and SQLSTATE.
 

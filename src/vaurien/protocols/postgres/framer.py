@@ -1,18 +1,38 @@
 """Where PostgreSQL's messages start and end.
 
-Strategy: after the start-up both directions are messages of a type byte and a length. A simple query is answered up to
-ReadyForQuery. Messages of the extended protocol are one exchange up to their Sync, answered up to ReadyForQuery too, or
-up to a Flush that leaves something to answer: then the answer ends with the reply to the last of them, so replies are
-counted. Source: *Frontend/Backend Protocol* in PostgreSQL's documentation, version 3.0 to 3.2.
+After the start-up both directions are messages of a type byte and a length. What the framer keeps follows the rules of
+the backend's main loop (postgres.c)::
+
+    Query, FunctionCall         answered up to ReadyForQuery, also when they fail
+    Parse, Bind, Describe,      answered one by one: each has one reply that ends its answer, so replies are counted;
+    Execute, Close              after a failure the backend skips everything up to Sync, and answers none of it
+    Sync                        ReadyForQuery
+    Flush                       no reply; clients that send it wait for the replies so far
+
+An exchange of the extended protocol is a *batch*: its messages up to Sync, or up to a Flush that leaves something to
+answer. A Query or a FunctionCall cuts a batch that has no Sync yet. The head of a batch is the
+start of its first message, which tells the statement; what follows is forwarded as it comes, because the backend acts
+on it at once.
+
+Failures decide what later messages mean, and the client may have sent those already. So each request keeps how many
+replies it lacks; when an error arrives, the requests behind it that the backend skips get an empty answer, and when the
+Sync has not been sent yet, all that the client sends up to it belongs to one exchange. In COPY the backend ignores
+Sync: those it has ignored are found by counting the CopyDone and CopyFail sent before them.
+
+Source: *Frontend/Backend Protocol* in PostgreSQL's documentation, version 3.0 to 3.2.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Generator
 
+import msgspec
+
 from vaurien.errors import ParseError
-from vaurien.framing import HEAD_LIMIT, Framer, Frames, Head, Reader, Step
-from vaurien.protocols._statements import QUERY_START, Statements
+from vaurien.framing import WAITING_LIMIT, Framer, Frames, Head, Reader, Reply, Step
+from vaurien.protocols._statements import QUERY_START, STATEMENTS_KEPT, Statements, command
 
 _CANCEL, _SSL, _GSS = 80877102, 80877103, 80877104
 
@@ -25,29 +45,65 @@ _CANCEL_LIMIT = 12 + 256
 _LENGTH_LIMIT = 2**30
 """Longest message: the server's largest allocation (MaxAllocSize)."""
 
-_START = 64 + QUERY_START
-"""Bytes read of a message: a name (NAMEDATALEN is 64), and the start of a statement."""
+_START = 2 * 64 + QUERY_START
+"""Bytes read of a message: two names (NAMEDATALEN is 64), and the start of a statement."""
 
-_BATCH_LIMIT = HEAD_LIMIT - 2 * _START
-"""Bytes of an extended exchange that are its head; libpq sends a longer pipeline in parts too (64 KiB)."""
+_FLUSH, _SYNC = b"H\0\0\0\4", b"S\0\0\0\4"
 
 _FRONTEND = frozenset(b"QFXpdcfPBDECHS")
 _BACKEND = frozenset(b"RKSZTDCEINAGHWVdcstnv123")
-_BATCHED = frozenset("PBDEC")  # what the extended protocol answers one by one…
+_BATCHED = frozenset("PBDEC")  # messages of the extended protocol, which are answered one by one…
 _REPLIES = frozenset("123TnCIs")  # …each by one of these at its end
 _UNASKED = frozenset("NSE")  # a notice, a setting's new value, the error that ends an idle connection
+_PASSING = frozenset("dcfH")  # outside a batch: they have no answer of their own
+_NAMES = {"P": "prepare", "B": "execute", "D": "describe", "E": "execute", "C": "close"}
+
+
+class _Effect(msgspec.Struct, frozen=True):
+    """What becomes true once the backend has confirmed a Parse, a Bind or a Close: *name* stands for *text*."""
+
+    portal: bool
+    name: str
+    text: str | None
+    """``None``: it stands for nothing any more."""
+
+
+_NO_EFFECT = None
+
+
+class _Unit(msgspec.Struct):
+    """Batches up to the same Sync: once one is refused, a server skips the others."""
+
+    reached: bool = False
+    """The backend has had some of it before one was refused."""
+    refused: bool = False
 
 
 class Request(Head):
-    """What a client asks. *status* is the transaction's before it: I (none), T (open) or E (failed)."""
+    """What a client asks.
+
+    *status* is the transaction's before it: I (none), T (open) or E (failed); empty for a Sync of the proxy's own.
+    """
 
     status: str = "I"
     extended: bool = False
+    ended: bool = True
+    """The client has sent all of it."""
     synced: bool = True
-    """Its answer ends with ReadyForQuery; otherwise it was ended by a Flush, or has not ended yet."""
-    flushed: bool = False
-    unanswered: int = 0
-    """Messages of an extended exchange that were not replied to yet."""
+    """Its answer ends with ReadyForQuery."""
+    size: int = 0
+    """Messages of a batch that have a reply."""
+    pending: deque[_Effect | None] = msgspec.field(default_factory=deque)
+    """Those of them that were not replied to yet, by what each does when the backend confirms it."""
+    copies: int = 0
+    """How many times the client had ended a COPY before it, and how many COPYs it has ended itself."""
+    void: bool = False
+    """The backend skips it, or ignores it: there is no answer."""
+    unit: _Unit | None = None
+    leads: bool = False
+    """It is the first of its unit."""
+    order: int = 0
+    """Its place among the connection's requests."""
 
     @property
     def command(self) -> str:
@@ -61,32 +117,72 @@ class PostgresFramer(Framer):
     def __init__(self) -> None:
         self._tunnel = False  # something else is spoken from here
         self._asked = 0  # requests for encryption that wait for their one byte
-        self._status = "I"
+        self._status = "I"  # of the transaction, as the client knows it
         self._statements = Statements()
+        self._portals = Statements()
+        self._batch: Request | None = None  # has begun, and has no end yet
+        self._unit: _Unit | None = None  # of the batches that no Sync has followed yet
+        self._order = 0
+        self._skipping = False  # the backend ignores everything up to a Sync that the client has not sent yet
         self._copying = False  # the backend waits for CopyData
-        self._sync_due = False  # the Sync before them was ignored: another one follows them
-        self._skipping = False  # after an error the backend ignores everything up to a Sync
+        self._copies = 0  # CopyDone and CopyFail that the client has sent
+        self._due: Request | None = None  # a batch whose Sync was ignored, in COPY: the next Sync ends its answer
         super().__init__()
 
     def _leave(self) -> None:
         self._tunnel = True
         self.stop_framing()
 
+    def withdraw(self, head: Head) -> None:
+        super().withdraw(head)
+        if isinstance(head, Request):
+            if head.status == "T":
+                self._status = "E"  # as the client is told
+            if head.unit is not None and not head.unit.refused:
+                head.unit.reached, head.unit.refused = not head.leads, head.extended
+
+    def skips(self, head: Head) -> Reply | None:
+        if not isinstance(head, Request) or head.unit is None or not head.unit.refused:
+            return None
+        return Reply(b"", at_end=lambda: ready(head) if head.synced else b"")
+
+    def refused(self, head: Head) -> tuple[bytes, bool]:
+        if not isinstance(head, Request) or head.unit is None or not head.unit.reached:
+            return b"", False
+        if not head.synced:
+            return _FLUSH, False
+        sync = Request(request=True, fields={"command": "sync"}, extended=True, status="", order=head.order)
+        later = next((n for n, each in enumerate(self.waiting) if getattr(each, "order", 0) > head.order), None)
+        self.waiting.insert(len(self.waiting) if later is None else later, sync)
+        return _SYNC, True
+
+    def repeat(self, head: Head) -> bool:
+        if not isinstance(head, Request) or not head.synced or head not in self.waiting:
+            return False
+        again = Request(request=True, fields=head.fields, extended=head.extended, copies=self._copies, order=head.order)
+        again.size, again.pending = head.size, deque([_NO_EFFECT] * head.size)
+        self.waiting.insert(self.waiting.index(head) + 1, again)
+        return True
+
     # The client's side.
 
     def requests(self, read: Reader) -> Frames:
         yield from self._begin(read)
         while not self._tunnel:
+            first = yield from read.peek(1)
+            if not first:
+                return
             kind, length = yield from _header(read, _FRONTEND)
-            if self._aside(kind):
+            if self._is_aside(kind):
                 yield Step.ASIDE
                 yield from read.skip(length)
-            elif kind in "QFX":
-                start = yield from read.exactly(min(length, QUERY_START))
-                yield self._simple(kind, start)
-                yield from read.skip(length - len(start))
             else:
-                yield from self._batch(read, kind, length)
+                start = yield from read.exactly(min(length, _START))
+                if kind == "X" or (kind in "QF" and not self._skipping):  # asked last: the backend may fail meanwhile
+                    yield self._simple(kind, start)
+                    yield from read.skip(length - len(start))
+                else:
+                    yield from self._extended(read, kind, length, start)
             yield Step.END
 
     def _begin(self, read: Reader) -> Frames:
@@ -100,84 +196,148 @@ class PostgresFramer(Framer):
                 yield Step.END
             elif code == _CANCEL and 12 < length <= _CANCEL_LIMIT:
                 self._tunnel = True
-                yield Request(request=True, fields={"command": "cancel"}, answered=False)
+                yield Request(request=True, fields={"command": "cancel"}, answered=False, refusable=False)
                 yield from read.skip(length - 8)
                 yield Step.END
             elif code >> 16 == 3 and 8 <= length <= _STARTUP_LIMIT:
-                yield Request(request=True, fields={"command": "startup"})
+                yield Request(request=True, fields={"command": "startup"}, repeatable=False)
                 yield from read.skip(length - 8)
                 yield Step.END
                 return
             else:
                 raise ParseError(f"a client that begins with {header.hex()}, which is no start-up message")
 
-    def _aside(self, kind: str) -> bool:
-        """Whether a message outside an extended exchange belongs to the answer that the backend is giving."""
+    def _is_aside(self, kind: str) -> bool:
+        """Whether a message outside a batch belongs to no exchange of its own."""
         if kind == "p":
             if not self.waiting or self.waiting[0].fields.get("command") != "startup":
                 raise ParseError("a password that nobody asked for")
             return True
-        if kind == "S":
-            due, self._sync_due = self._sync_due or self._copying, self._sync_due and self._copying
-            return due
         if kind in "cf":
+            self._end_copy()
+        if kind in _PASSING:
+            return True
+        due = self._due
+        if due is None:
+            return kind == "S" and self._copying
+        if kind == "S":
+            if not self._copying:
+                self._due, self._skipping = None, False
+            return True
+        if self._skipping:
+            return kind != "X"
+        if not self._copying:
+            self._due, due.synced = None, False  # a request before that Sync: the batch ends without it
+        return False
+
+    def _end_copy(self) -> None:
+        self._copies += 1
+        if self._copying:
             self._copying = False
-        return kind in "dcfH"
+            if self.waiting and isinstance(self.waiting[0], Request):
+                self.waiting[0].copies = self._copies
 
     def _simple(self, kind: str, start: bytes) -> Request:
         fields = {"command": {"Q": "query", "F": "function", "X": "terminate"}[kind]}
         if kind == "Q":
-            fields["query"] = _text(start)
-        return Request(request=True, fields=fields, status=self._status, answered=kind != "X")
+            fields["query"] = text = _text(start)
+            fields["command"] = command(text) or "query"
+        request = self._request(fields)
+        request.answered = kind != "X"
+        return request
 
-    def _batch(self, read: Reader, kind: str, length: int) -> Generator[Head | Step, None, None]:
-        """An extended exchange up to its end, held as its head as far as `_BATCH_LIMIT` goes."""
-        request = Request(request=True, extended=True, synced=False, status=self._status)
-        request.fields = fields = {"command": "sync", "query": ""}
-        held, begun = 0, False
+    def _request(self, fields: dict[str, str]) -> Request:
+        """A request that begins here."""
+        self._order += 1
+        return Request(
+            request=True,
+            fields=fields,
+            status=self._status,
+            copies=self._copies,
+            unit=self._unit,
+            order=self._order,
+            refusable=_refusable(fields, self._status),
+        )
+
+    def _extended(self, read: Reader, kind: str, length: int, start: bytes) -> Generator[Head | Step, None, None]:
+        """A batch up to its end; of its first message the *start* is read."""
+        request = self._request({"command": "skipped", "query": ""})
+        request.extended, request.ended, request.synced = True, False, False
+        if self._unit is None:
+            request.unit = self._unit = _Unit()
+            request.leads = True
+        self._batch = request
+        self._note(request, kind, start, tells=True)
+        yield request
         while True:
-            start = yield from read.exactly(min(length, _START))
-            self._note(request, fields, kind, start)
-            ended = self._ends(request, kind)
-            held += 5 + length
-            if not begun and (ended or kind == "H" or held > _BATCH_LIMIT):  # nothing is held past a Flush
-                begun = True
-                yield request
             yield from read.skip(length - len(start))
-            if ended:
-                return
+            if self._ends(request, kind):
+                break
+            first = yield from read.peek(1)
+            if not first:
+                raise ParseError("the stream ended inside a batch")
+            if first in self._cuts(request):
+                break
             kind, length = yield from _header(read, _FRONTEND)
+            start = yield from read.exactly(min(length, _START))
+            self._note(request, kind, start, tells=False)
+        self._batch, request.ended = None, True
+        if request.synced:
+            self._unit = None
 
-    def _note(self, request: Request, fields: dict[str, str], kind: str, start: bytes) -> None:
-        """What one message of an extended exchange says about the whole of it."""
-        text = ""
-        if kind in _BATCHED:
-            request.unanswered += 1
+    def _cuts(self, request: Request) -> bytes:
+        """The messages that end *request* without being part of it; after Closes, so that another head has them."""
+        if self._skipping:
+            return b"X"
+        return b"XQFPBDE" if request.command == "close" else b"XQF"
+
+    def _note(self, request: Request, kind: str, start: bytes, tells: bool) -> None:
+        """What one message of a batch does once it is confirmed; the head's fields where it *tells* the statement."""
+        effect, text = self._effect(kind, start) if kind in _BATCHED else (_NO_EFFECT, "")
+        if tells and (kind == "S" or not self._skipping):
+            name = command(text) or _NAMES.get(kind, "sync")
+            request.fields = fields = {"command": name, "query": text}
+            request.refusable = _refusable(fields, request.status)
+        if kind in _BATCHED and not self._skipping:
+            if len(request.pending) >= WAITING_LIMIT:
+                raise ParseError(f"more than {WAITING_LIMIT} messages of a batch wait for their reply")
+            request.size += 1
+            request.pending.append(effect)
+
+    def _effect(self, kind: str, start: bytes) -> tuple[_Effect | None, str]:
+        """What a message of type *kind* does once it is confirmed, and the statement that it is about."""
         if kind == "P":
             name, _, query = start.partition(b"\0")
             text = _text(query)
-            self._statements.keep(_text(name), text)
-        elif kind == "B":
-            text = self._statements.text(_text(start.partition(b"\0")[2]))
-        elif kind == "D" and start[:1] == b"S":
-            text = self._statements.text(_text(start[1:]))
-        elif kind == "C" and start[:1] == b"S":
-            self._statements.forget(_text(start[1:]))
-        fields["query"] = fields["query"] or text
-        if kind in "BE":
-            fields["command"] = "execute"
-        elif kind in _BATCHED and fields["command"] == "sync":
-            fields["command"] = "prepare"
+            return _Effect(False, _text(name), text), text
+        if kind == "B":
+            portal, _, statement = start.partition(b"\0")
+            text = self._stands_for(False, _text(statement))
+            return _Effect(True, _text(portal), text), text
+        if kind == "E":
+            return _NO_EFFECT, self._stands_for(True, _text(start))
+        of_portal, named = start[:1] == b"P", _text(start[1:])
+        if kind == "C":
+            return _Effect(of_portal, named, None), ""
+        return _NO_EFFECT, self._stands_for(of_portal, named)
+
+    def _stands_for(self, portal: bool, name: str) -> str:
+        """What *name* will stand for once the backend has confirmed all that it was sent."""
+        requests = [self._batch, *itertools.islice(reversed(self.waiting), STATEMENTS_KEPT)]
+        for request in requests:
+            if isinstance(request, Request):
+                for effect in itertools.islice(reversed(request.pending), STATEMENTS_KEPT):
+                    if effect is not None and effect.portal == portal and effect.name == name:
+                        return effect.text or ""
+        return (self._portals if portal else self._statements).text(name)
 
     def _ends(self, request: Request, kind: str) -> bool:
-        """Whether the extended exchange *request* ends with a message of type *kind*."""
+        """Whether the batch *request* ends with a message of type *kind*."""
         if kind in "cf":
-            self._copying = False
-        if kind == "H" and request.unanswered > 0 and not self._skipping:
-            request.flushed = True
-        elif (kind == "S" and not self._copying) or kind in "QFX":  # the last three: a client that forgot its Sync
+            self._end_copy()
+        if kind == "S" and not self._copying:
             request.synced, self._skipping = True, False
-        return request.flushed or request.synced
+        return request.synced or (kind == "H" and bool(request.pending) and not self._skipping)
 
     # The backend's side.
 
@@ -197,6 +357,9 @@ class PostgresFramer(Framer):
                 yield Head(request=False)
                 yield from self._answer(request, read, kind, length)
             yield Step.END
+            while self.waiting and isinstance(self.waiting[0], Request) and self.waiting[0].void:
+                yield Head(request=False)
+                yield Step.END
 
     def _encryption(self, answer: bytes) -> Generator[Step, None, bool]:
         """The one byte that answers a request for encryption; false for an error, which is a message."""
@@ -217,9 +380,19 @@ class PostgresFramer(Framer):
             yield from read.skip(length)
             if kind != "D" and self._is_last(request, kind):  # most are rows
                 return
+            yield from read.exactly(1)
+            read.unread(1)
+            if _is_answered(request):  # meanwhile the client has sent a request that cuts it
+                return
             kind, length = yield from _header(read, _BACKEND)
         status = yield from read.exactly(length)
-        self._status = _text(status)
+        if request.status:
+            self._status = _text(status)
+        if status == b"I":
+            self._portals = Statements()  # they end with their transaction
+        if not request.extended:
+            self._statements.set("", None)
+            self._portals.set("", None)
         if len(self.waiting) > 1 and isinstance(self.waiting[1], Request):
             self.waiting[1].status = self._status
 
@@ -230,19 +403,71 @@ class PostgresFramer(Framer):
         if kind == "E":
             return self._fails(request)
         if kind == "G":
-            self._copying, self._sync_due = True, request.extended and request.synced
+            self._begin_copy(request)
         elif kind == "W":  # replication: both sides send until the end
             self._leave()
-        elif request.extended and kind in _REPLIES:
-            request.unanswered -= 1
-        return self._tunnel or (request.flushed and request.unanswered == 0)
+        elif request.extended and kind in _REPLIES and request.pending:
+            effect = request.pending.popleft()
+            if effect is not None:
+                (self._portals if effect.portal else self._statements).set(effect.name, effect.text)
+        return self._tunnel or _is_answered(request)
 
     def _fails(self, request: Request) -> bool:
-        if request.extended and not request.synced:
-            while len(self.waiting) > 1 and getattr(self.waiting[1], "flushed", False):
-                del self.waiting[1]  # never answered: skipped by the backend
-            self._skipping = len(self.waiting) == 1 or not getattr(self.waiting[1], "synced", True)
-        return request.flushed or request.command == "startup"
+        """An error answers *request*. Whether that ends the answer; requests that the backend skips become void."""
+        if not request.extended:
+            return request.command == "startup"
+        request.pending.clear()
+        if request is self._due or not request.ended:
+            self._skipping = True
+            return False
+        if request.synced:
+            return False
+        self._skipping = True
+        for later in itertools.islice(self.waiting, 1, None):
+            if not isinstance(later, Request):
+                continue
+            later.pending.clear()
+            if later.extended and (later.synced or not later.ended):
+                self._skipping = not later.synced
+                break
+            later.void = True
+        return True
+
+    def _begin_copy(self, request: Request) -> None:
+        """The backend goes over to COPY; a Sync that the client has sent already, before the data's end, is ignored."""
+        sent, before = self._copies > request.copies, request.copies
+        self._copying = not sent
+        request.copies += sent
+        answered = None
+        for later in itertools.islice(self.waiting, 1, None):
+            if isinstance(later, Request) and later.extended and later.copies == before and not later.size:
+                later.void = True
+            else:
+                answered = later
+                break
+        if request.extended and request.synced:
+            if sent and answered is not None:
+                request.synced = False
+            else:
+                self._due = request
+
+
+def ready(head: Request) -> bytes:
+    """The ReadyForQuery that ends the refusal of *head*: a transaction that was open has failed."""
+    return b"Z\0\0\0\5" + (b"I" if head.status == "I" else b"E")
+
+
+def _is_answered(request: Request) -> bool:
+    """Whether *request* is a batch without a Sync, and its last reply has come."""
+    return request.ended and not request.synced and not request.pending
+
+
+def _refusable(fields: dict[str, str], status: str) -> bool:
+    """Whether a server may refuse the request with *fields* in a transaction of *status*."""
+    name = fields["command"]
+    if name in ("ROLLBACK", "ABORT"):
+        return "PREPARED" in fields["query"].upper().split()
+    return not (name in ("close", "skipped", "sync", "terminate") or (status == "E" and name in ("COMMIT", "END")))
 
 
 def _header(read: Reader, kinds: frozenset[int], first: bytes = b"") -> Generator[Step, None, tuple[str, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.framing import Framer, Head, Protocol, Reply
-from vaurien.protocols.postgres.framer import PostgresFramer, Request
+from vaurien.protocols.postgres.framer import PostgresFramer, Request, ready
 
 if TYPE_CHECKING:
     from random import Random
@@ -44,12 +44,17 @@ class Postgres(Protocol, frozen=True):
         """A framer of PostgreSQL, for one connection."""
         return PostgresFramer()
 
+    def may_refuse(self, head: Head, code: str | None) -> bool:
+        """No to what a server never refuses (Terminate, Sync, ROLLBACK…), and to a start-up that fails like a query."""
+        startup = isinstance(head, Request) and head.command == "startup"
+        return head.refusable and not (startup and code in _FAILURES)
+
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """An ErrorResponse with its SQLSTATE, and ReadyForQuery where a server would send it.
 
         Without *code* it is one that leaves the connection usable; for a start-up one that refuses it. After a start-up
         and after errors by which a server ends a connection (53300, 57P03, 08006, 57P01, 57P02), the connection is
-        closed. Terminate and CancelRequest, which no server answers, get the end of the connection and no word.
+        closed. Terminate and CancelRequest, which no server answers, get the end of the connection without an answer.
         Raises `OptionError` for another code than these.
         """
         if not isinstance(head, Request):
@@ -61,17 +66,13 @@ class Postgres(Protocol, frozen=True):
         self.check_code(code)
         if startup or code not in _FAILURES:
             return Reply(_error("FATAL", code, message), close=True)
-        return Reply(_error("ERROR", code, message) + (b"" if head.flushed else _ready(head)))
+        error = _error("ERROR", code, message)
+        if head.ended:
+            return Reply(error + ready(head) if head.synced else error)
+        return Reply(error, at_end=lambda: ready(head) if head.synced else b"")
 
 
 def _error(severity: str, code: str, message: str | None) -> bytes:
     fields = {"S": severity, "V": severity, "C": code, "M": _ERRORS[code] if message is None else message}
-    return _message(b"E", "".join(f"{kind}{text}\0" for kind, text in fields.items()).encode() + b"\0")
-
-
-def _ready(head: Request) -> bytes:
-    return _message(b"Z", b"I" if head.status == "I" else b"E")
-
-
-def _message(kind: bytes, body: bytes) -> bytes:
-    return kind + (4 + len(body)).to_bytes(4, "big") + body
+    body = "".join(f"{kind}{text}\0" for kind, text in fields.items()).encode() + b"\0"
+    return b"E" + (4 + len(body)).to_bytes(4, "big") + body
