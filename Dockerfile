@@ -1,4 +1,5 @@
-# A drop-in for ghcr.io/shopify/toxiproxy: the server is the entry point, and its interface is on port 8474.
+# A drop-in for ghcr.io/shopify/toxiproxy: /toxiproxy is the server, /toxiproxy-cli its command line, and the interface is on
+# port 8474.
 #
 #     docker build -t vaurien .
 #     docker run --rm -p 8474:8474 -p 26379:26379 vaurien
@@ -12,8 +13,9 @@ RUN python -m venv /opt/vaurien && /opt/vaurien/bin/pip install --no-cache-dir .
 
 FROM python:3.13-slim
 COPY --from=build /opt/vaurien /opt/vaurien
-ENV PATH=/opt/vaurien/bin:$PATH
+RUN ln -s /opt/vaurien/bin/toxiproxy-server /toxiproxy && ln -s /opt/vaurien/bin/toxiproxy-cli /toxiproxy-cli
+ENV PATH=/opt/vaurien/bin:$PATH LOG_LEVEL=info
 USER 65534
 EXPOSE 8474
-ENTRYPOINT ["toxiproxy-server"]
+ENTRYPOINT ["/toxiproxy"]
 CMD ["-host=0.0.0.0"]

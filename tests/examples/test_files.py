@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -68,7 +69,12 @@ def test_the_image_is_built_from_what_is_let_in() -> None:
 
 
 def test_entry_point_and_port_are_those_of_toxiproxys_image() -> None:
-    assert [json.loads(line) for line in instruction("ENTRYPOINT")] == [["toxiproxy-server"]]
+    assert [json.loads(line) for line in instruction("ENTRYPOINT")] == [["/toxiproxy"]]
+    [links] = instruction("RUN")
+    assert links.count("ln -s") == 2
+    for path, script in (("/toxiproxy", "toxiproxy-server"), ("/toxiproxy-cli", "toxiproxy-cli")):
+        assert f"ln -s /opt/vaurien/bin/{script} {path}" in links
+        assert script in PROJECT["scripts"]
     assert [json.loads(line) for line in instruction("CMD")] == [["-host=0.0.0.0"]]
     assert instruction("EXPOSE") == ["8474"]
 
@@ -83,7 +89,7 @@ def served(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "proxies.json").write_text(json.dumps(proxies))
     flags = [flag.replace("=/", f"={tmp_path}/") for flag in compose["services"]["chaos"]["command"]]
     assert flags[0] == json.loads(instruction("CMD")[0])[0]
-    module, _, function = PROJECT["scripts"][json.loads(instruction("ENTRYPOINT")[0])[0]].partition(":")
+    module, _, function = PROJECT["scripts"]["toxiproxy-server"].partition(":")
     program = f"import sys; from {module} import {function}; sys.exit({function}())"
     command = [sys.executable, "-c", program, *flags, "-port=0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -111,11 +117,12 @@ def test_what_the_image_runs_serves_the_proxies_of_compose(served: str) -> None:
 
 
 def test_the_check_of_health_succeeds(served: str) -> None:
-    word, python, *arguments = read("compose.yaml")["services"]["chaos"]["healthcheck"]["test"]
-    assert (word, python) == ("CMD", "python")
-    assert "localhost:8474" in arguments[1]
-    arguments[1] = arguments[1].replace("localhost:8474", served)
-    assert subprocess.run([sys.executable, *arguments], timeout=PATIENCE).returncode == 0
+    word, program, *arguments = read("compose.yaml")["services"]["chaos"]["healthcheck"]["test"]
+    assert (word, program) == ("CMD", "/toxiproxy-cli")
+    command = [sys.executable, "-m", "vaurien.cli.toxiproxy_cli.main", *arguments]
+    for url, status in ((served, 0), ("127.0.0.1:1", 1)):
+        environment = {**os.environ, "TOXIPROXY_URL": url}
+        assert subprocess.run(command, timeout=PATIENCE, env=environment, capture_output=True).returncode == status
 
 
 RECIPES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in EXAMPLES.glob("test_*.py")}
