@@ -5,10 +5,10 @@ VENV ?= $(if $(or $(wildcard .venv/.make),$(wildcard .venv/.installed)),.venv,$(
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo site wheel test dialogues loops servers bench bench-page soak walk profile fuzz check format docs coverage changelog clean
+.PHONY: help install demo site wheel test dialogues interpreters loops servers bench bench-page soak walk profile fuzz check format docs coverage changelog clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Debian's python3 has venv but not always ensurepip; pip can install itself into an environment from outside.
 $(VENV)/pyvenv.cfg:
@@ -30,7 +30,7 @@ $(VENV)/.fast: pyproject.toml | $(VENV)/.installed
 $(VENV)/.developer: pyproject.toml | $(VENV)/.installed
 	@echo "Installing the tools and the clients of the tests into $(VENV) (some minutes the first time)…"
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group test --group pytest --group clients --group lint --group docs --group bench
+	$(BIN)/python -m pip install --quiet --group test --group pytest --group clients --group matrix --group lint --group docs --group bench
 	@touch $@
 
 install: $(VENV)/.installed ## Make .venv and install Vaurien into it, from this folder
@@ -47,11 +47,11 @@ test: $(VENV)/.developer servers ## Run all tests
 dialogues: $(VENV)/.developer servers ## Play 2,000 random dialogues with PostgreSQL, some 2 minutes (the tests play 150)
 	VAURIEN_TEST_DIALOGUES=2000 $(BIN)/python -m pytest -q tests/integration/test_postgres_dialogues.py
 
-loops: $(VENV)/.developer ## Run the engine's tests in asyncio's loop, in its debug mode, without Linux's own ways, and in uvloop
-	VAURIEN_TEST_LOOP=asyncio $(BIN)/python -m pytest -q tests/engine
-	VAURIEN_TEST_LOOP=debug $(BIN)/python -m pytest -q tests/engine
-	VAURIEN_PORTABLE=1 $(BIN)/python -m pytest -q tests/engine
-	VAURIEN_TEST_LOOP=uvloop $(BIN)/python -m pytest -q tests/engine
+interpreters: $(VENV)/.developer ## Run what depends on the interpreter on each other Python that is here
+	$(BIN)/nox --session interpreters
+
+loops: $(VENV)/.developer $(VENV)/.fast ## Run the engine's tests in other event loops, and without Linux's own ways
+	$(BIN)/nox --session loops portable
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/.fast
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
@@ -111,5 +111,5 @@ changelog: $(VENV)/.developer ## Show the changelog of the next release
 	$(BIN)/towncrier build --draft --version next
 
 clean: ## Remove what these targets made
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .nox build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

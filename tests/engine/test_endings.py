@@ -12,6 +12,7 @@ import pytest
 
 from tests.legacy_plugins import Forward
 from tests.running import PATIENCE, Running, backend, pair, read, reset, running, until
+from vaurien import platform
 from vaurien.engine.net import closing
 from vaurien.events import Closed, Failed, Injected
 from vaurien.handlers import Handler
@@ -56,6 +57,7 @@ def taken(proxy: Running, to_backend: bool) -> int:
     return proxy.call(lambda: proxy.proxy.traffic(to_backend).read)
 
 
+@pytest.mark.skipif(not platform.EPOLL, reason="elsewhere it shows at the next write")
 @pytest.mark.parametrize("faults", LANES)
 @pytest.mark.parametrize("side", SIDES)
 def test_a_reset_stays_a_reset_when_the_other_side_half_closes(faults: tuple[Fault, ...], side: str) -> None:
@@ -75,6 +77,7 @@ def test_a_reset_stays_a_reset_when_the_other_side_half_closes(faults: tuple[Fau
         assert proxy.events.wait(Closed)[0].end == f"{side} reset"
 
 
+@pytest.mark.skipif(not platform.EPOLL, reason="elsewhere it shows at the next write")
 @pytest.mark.parametrize("faults", LANES)
 @pytest.mark.parametrize("side", SIDES)
 def test_a_reset_stays_a_reset_after_the_other_side_has_half_closed(faults: tuple[Fault, ...], side: str) -> None:

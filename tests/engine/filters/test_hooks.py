@@ -93,7 +93,7 @@ def _held_back(proxy: Running) -> bool:
     """Whether the client is not read, for the moment."""
     service = proxy.proxy._service
     assert service is not None
-    return proxy.call(lambda: [one.link(True)._reader for one in service.connections.values()] == [None])
+    return proxy.call(lambda: [one._links and one.link(True)._reader for one in service.connections.values()] == [None])
 
 
 def _held(proxy: Running) -> int:
