@@ -11,7 +11,7 @@ import msgspec
 from tests.running import PATIENCE, looping
 from vaurien.model import Address, ProxyConfig
 from vaurien.proxies.hub import Hub
-from vaurien.workers.pool import Workers
+from vaurien.workers.pool import WorkerPool
 from vaurien.workers.proxy import WorkersProxy
 
 COUNTS = [1, 3]
@@ -53,7 +53,7 @@ def mixing(mix):
 class Spreading:
     """Workers, in a loop of their own, for one hub after the other."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, pool: Workers) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pool: WorkerPool) -> None:
         self.loop, self.pool = loop, pool
 
     def run(self, play):
@@ -78,7 +78,7 @@ def spreading(count, observers=()):
     with looping() as loop:
 
         async def start():
-            pool = Workers(count, observers=observers)
+            pool = WorkerPool(count, observers=observers)
             await pool.start()
             return pool
 

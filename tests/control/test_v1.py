@@ -164,6 +164,20 @@ def test_a_change_that_cannot_be(served, patch, pointer, words):
     assert served.get("/api/v1/proxies/web") == before
 
 
+def test_a_change_is_all_or_nothing_whatever_is_wrong_with_it(served, echo, tmp_path):
+    made = served.proxy("web", echo)
+    down = {"behavior": "refuse"}
+    wrong = [{"listen": "127.0.0.2:0", "faults": [{**down, "probability": 0.5}]}]
+    if served.workers > 1:  # several of them cannot close a Unix socket for all
+        wrong.append({"listen": f"unix:{tmp_path}/web.sock", "faults": [down]})
+    with client(made) as one:
+        for patch in wrong:
+            assert served.ask("PATCH", "/api/v1/proxies/web", patch).status == 400
+            assert served.get("/api/v1/proxies/web") == {**made, "connections": 1, "accepted": 1}
+        one.sendall(b"still")
+        assert one.recv(5) == b"still"
+
+
 @pytest.mark.parametrize("workers", COUNTS)
 def test_a_proxy_has_the_seed_of_the_program_unless_it_is_given_one(workers):
     with interface(seed="12345", workers=workers) as served:

@@ -7,7 +7,7 @@ import asyncio
 from tests.hubs import config
 from vaurien.engine.net import binding
 from vaurien.proxies.proxy import Proxy
-from vaurien.workers.pool import Workers
+from vaurien.workers.pool import WorkerPool
 from vaurien.workers.proxy import WorkersProxy
 
 
@@ -42,7 +42,7 @@ def test_two_starts_at_once_open_one_listener_for_each_worker(monkeypatch):
             return opened
 
         monkeypatch.setattr(binding, "bind_for", slow)
-        pool = Workers(2)
+        pool = WorkerPool(2)
         await pool.start()
         try:
             proxy = WorkersProxy(config(), pool)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
+import subprocess
+import threading
 
 import pytest
 
 from tests.hubs import ask, config, connect, ended, spreading
-from tests.running import Echo
+from tests.running import PATIENCE, Echo
 from vaurien.errors import VaurienError
 from vaurien.events import Accepted, Closed, Listening
-from vaurien.model import Address
-from vaurien.workers import process
-from vaurien.workers.pool import Workers
+from vaurien.model import Address, Fault, Policy
+from vaurien.workers import messages, process
+from vaurien.workers import pool as pool_module
+from vaurien.workers.pool import WorkerPool
+from vaurien.workers.proxy import WorkersProxy
 
 
 def test_no_room_for_another_process(monkeypatch):
@@ -29,7 +34,7 @@ def test_no_room_for_another_process(monkeypatch):
     monkeypatch.setattr(process, "_spawn", refuse)
 
     async def play():
-        pool = Workers(2)
+        pool = WorkerPool(2)
         with pytest.raises(VaurienError, match="a worker cannot be started: Resource temporarily unavailable"):
             await pool.start()
         await pool.stop()
@@ -42,7 +47,7 @@ def test_a_worker_that_ends_before_it_is_ready(monkeypatch):
     monkeypatch.setattr(process.sys, "executable", "/bin/false")
 
     async def play():
-        pool = Workers(2)
+        pool = WorkerPool(2)
         with pytest.raises(VaurienError, match="a worker ended before it answered: exit status 1"):
             await pool.start()
         await pool.stop()
@@ -60,8 +65,10 @@ def test_a_worker_that_ends_before_it_is_ready(monkeypatch):
     ],
 )
 def test_events_that_nobody_wants_are_not_sent(monkeypatch, ignores, sent):
-    came, follow = [], process.Process._follow
-    monkeypatch.setattr(process.Process, "_follow", lambda one, event: (came.append(type(event)), follow(one, event)))
+    came, follow = [], process.WorkerProcess._follow
+    monkeypatch.setattr(
+        process.WorkerProcess, "_follow", lambda one, event: (came.append(type(event)), follow(one, event))
+    )
 
     async def play(hub):
         proxy = await hub.create(config("quiet", backend=Address(*echo.address)))
@@ -102,3 +109,106 @@ class _Ignoring:
 
     def __call__(self, event):
         """Any observer."""
+
+
+async def fact(what):
+    async with asyncio.timeout(PATIENCE):
+        while not what():
+            await asyncio.sleep(0.001)
+
+
+def test_reports_go_on_after_one_that_fails(monkeypatch):
+    """A worker that answers with an error is told of, and asked again."""
+    monkeypatch.setattr(pool_module, "REPORT_INTERVAL", 0.01)
+
+    async def play():
+        told, refused = [], []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+        pool = WorkerPool(1)
+        await pool.start()
+        worker = pool.process(0)
+
+        def refusing(request, descriptors=()):
+            if isinstance(request, messages.GetReport) and not refused:
+                refused.append(asyncio.get_running_loop().create_future())
+                refused[0].set_result(messages.Reply(0, error="no figures"))
+                return refused[0]
+            return type(worker).ask(worker, request, descriptors)
+
+        monkeypatch.setattr(worker, "ask", refusing)
+        await fact(lambda: refused)
+        proxy = WorkersProxy(config("seen", backend=Address(*echo.address)), pool)
+        await proxy.start()
+        streams = await connect(proxy)
+        assert await ask(streams) == b"hello"
+        await fact(lambda: any(one.accepted for one in pool.reported(0).figures.values()))
+        streams[1].close()
+        await streams[1].wait_closed()
+        await proxy.disable()
+        await pool.stop()
+        assert told == ["worker 1 cannot report: no figures"]
+
+    with Echo() as echo:
+        asyncio.run(play())
+
+
+def test_figures_do_not_wait_for_a_worker_that_hangs(monkeypatch):
+    monkeypatch.setattr(pool_module, "REPORT_TIMEOUT", 0.05)
+
+    async def play():
+        pool = WorkerPool(2)
+        await pool.start()
+        proxy = WorkersProxy(config("a", backend=Address(*echo.address), max_connections=5), pool)  # in one worker
+        await proxy.start()
+        streams = await connect(proxy)
+        assert await ask(streams) == b"hello"
+        assert (await proxy.figures()).accepted == 1
+        [number] = pool.proxies
+        [other] = [pool.process(index) for index in range(2) if number not in pool.reported(index).figures]
+        os.kill(other.pid, signal.SIGSTOP)
+        try:
+            again = await connect(proxy)
+            assert await ask(again) == b"hello"
+            figures = await asyncio.wait_for(proxy.figures(), process.ANSWER_TIMEOUT / 2)
+            assert figures.accepted == 2
+            await asyncio.wait_for(proxy.set_policy(Policy(faults=(Fault("f", "noop"),))), process.ANSWER_TIMEOUT / 2)
+        finally:
+            os.kill(other.pid, signal.SIGCONT)
+        for _, writer in (streams, again):
+            writer.close()
+            await writer.wait_closed()
+        await proxy.disable()
+        await pool.stop()
+
+    with Echo() as echo:
+        asyncio.run(play())
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_the_loop_goes_on_while_the_system_ends_a_process(monkeypatch, dies):
+    """Killing a process that has much memory, or waits for a disk, may take long."""
+    waiting, released = threading.Event(), threading.Event()
+    wait = subprocess.Popen.wait
+
+    def slow(self, timeout=None):
+        waiting.set()
+        assert released.wait(PATIENCE), "the loop stood still"
+        return wait(self, timeout)
+
+    async def play():
+        pool = WorkerPool(1)
+        await pool.start()
+        monkeypatch.setattr(subprocess.Popen, "wait", slow)
+        stopping = None
+        if dies:
+            os.kill(pool.process(0).pid, signal.SIGKILL)
+        else:
+            stopping = asyncio.ensure_future(pool.stop())
+        await fact(waiting.is_set)
+        if dies:
+            with pytest.raises(VaurienError, match="a worker ended before it answered"):
+                await pool.process(0).ask(messages.GetReport())
+        released.set()
+        await (stopping or pool.stop())
+
+    asyncio.run(play())

@@ -341,7 +341,7 @@ def test_a_proxy_changes_while_it_is_shut(workers):
     async def play(hub):
         proxy = await hub.create(config())
         [number] = workers.pool.proxies
-        await workers.pool.ask(messages.Shut(number, drop=True), range(COUNT), Figures)
+        await workers.pool.ask(messages.StopProxy(number, drop=True), range(COUNT), Figures)
         policy = Policy(faults=(Fault("slow", "delay"),))
         await proxy.set_policy(policy)
         await proxy.set_backend(Address("other", 1))

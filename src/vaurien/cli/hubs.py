@@ -33,10 +33,10 @@ async def open_hub(
     if not platform.PORT_SHARED:
         wanted = "1: this system does not distribute clients over several processes (SO_REUSEPORT)"
         raise OptionError("option workers", workers, wanted, source)
-    from vaurien.workers.pool import Workers
+    from vaurien.workers.pool import WorkerPool
     from vaurien.workers.proxy import WorkersProxy
 
-    pool = Workers(workers, observers=observers, uvloop=uvloop)
+    pool = WorkerPool(workers, observers=observers, uvloop=uvloop)
     try:
         await pool.start()
         made = Hub(make=lambda config: WorkersProxy(config, pool))

@@ -1,8 +1,11 @@
-"""Messages over a stream socket between two processes, in order, with descriptors that come along.
+"""Messages over a stream socket between two processes, in order, each with descriptors if it needs some.
 
-A message is its length and the number of its descriptors, five bytes, and then its bytes. The system delivers
-descriptors with the first byte of the write they were sent with (unix(7), SCM_RIGHTS), so they come no later than their
-message.
+    ┌────────────┬───────────────┬─────────────────┐
+    │ length (4) │ descriptors(1)│ message (length)│   a descriptor travels with the first byte of its message
+    └────────────┴───────────────┴─────────────────┘
+
+The system delivers descriptors with the first byte of the write that sent them (unix(7), SCM_RIGHTS), so they arrive no
+later than their message.
 """
 
 from __future__ import annotations
@@ -18,11 +21,11 @@ from collections.abc import Callable, Sequence
 _HEAD = struct.Struct("!IB")
 _READ = 256 * 1024
 _DESCRIPTORS = 128
-"""Descriptors of one message: the system takes 253."""
+"""Descriptors that are received at once; the system allows 253 in a message."""
 
 
 class Channel:
-    """One end. *received* gets each message and its descriptors; *lost* is called once, when the other end is gone."""
+    """One end. *received* gets each message with its descriptors; *lost* is called once, when the other end closes."""
 
     def __init__(
         self,
@@ -41,7 +44,7 @@ class Channel:
         loop.add_reader(end.fileno(), self._readable)
 
     def send(self, message: bytes, descriptors: Sequence[int] = ()) -> None:
-        """Send *message*; what does not fit now goes later. *descriptors* may be closed when this returns."""
+        """Send *message*; what the socket does not take now is sent later. The caller may close *descriptors* then."""
         if self._closed:
             return
         data = memoryview(_HEAD.pack(len(message), len(descriptors)) + message)
@@ -56,11 +59,11 @@ class Channel:
 
     @property
     def unsent(self) -> int:
-        """Bytes that the other end has not taken yet."""
+        """Bytes that wait to be sent."""
         return sum(len(data) for data, _ in self._unsent)
 
     def flush(self) -> None:
-        """Wait, blocking, until everything is sent."""
+        """Block until everything is sent."""
         if self._closed or not self._unsent:
             return
         self._end.setblocking(True)
@@ -73,7 +76,7 @@ class Channel:
             self._loop.remove_writer(self._end.fileno())
 
     def close(self) -> None:
-        """Close this end: the other one learns that it is gone. Idempotent."""
+        """Close this end; the other end notices. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -85,13 +88,13 @@ class Channel:
         self._unsent.clear()
 
     def _write(self, data: memoryview, descriptors: Sequence[int]) -> memoryview:
-        """Send what goes of *data*, and *descriptors* with its first byte; returns the rest."""
+        """Send as much of *data* as the socket takes, with *descriptors*; returns the rest."""
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         try:
             return data[self._end.sendmsg([data], rights) :]
         except BlockingIOError:
             return data
-        except OSError:  # the other end is gone; reading tells
+        except OSError:  # the other end is closed, which reading notices
             return data[:0]
 
     def _send_next(self) -> None:

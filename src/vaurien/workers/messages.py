@@ -1,4 +1,8 @@
-"""What the control process and a worker say to each other: frozen facts, encoded with msgpack."""
+"""Messages between the control process and a worker: frozen structs, encoded with msgpack.
+
+The control process sends a `NumberedRequest`; the worker answers each with a `Reply` of the same number, and sends an
+`EventBatch` whenever something happened on its connections.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +26,11 @@ class Message(msgspec.Struct, frozen=True, tag=True):
     """One message."""
 
 
-class Start(Message, frozen=True):
-    """Know the plugins that were *registered*. The first message, and again when it would say something else.
+class Prepare(Message, frozen=True):
+    """Import the plugins that were *registered*. The first request, and again when its content changes.
 
-    *detailed*: somebody wants to be told of every decision and delay. *ignored* are the names of the kinds of events
-    that nobody wants. The descriptor of the ledger comes along.
+    *detailed*: an observer wants every decision and delay. *ignored* are the names of the kinds of events that no
+    observer wants. The descriptor of the shared counters comes along.
     """
 
     registered: tuple[Registered, ...]
@@ -34,8 +38,8 @@ class Start(Message, frozen=True):
     ignored: tuple[str, ...]
 
 
-class Open(Message, frozen=True):
-    """Serve the proxy *config*, to be called *proxy* from now on, on the descriptors that come along.
+class StartProxy(Message, frozen=True):
+    """Serve the proxy *config*, under the number *proxy* from now on, on the descriptors that come along.
 
     Its connections are numbered *first*, *first* + *step*, and so on.
     """
@@ -47,16 +51,16 @@ class Open(Message, frozen=True):
     step: int
 
 
-class Shut(Message, frozen=True):
-    """Stop the proxy after *grace* seconds; with *drop*, its connections are dropped at once. The answer: `Figures`."""
+class StopProxy(Message, frozen=True):
+    """Stop the proxy after *grace* seconds; with *drop*, drop its connections at once. The reply: `Figures`."""
 
     proxy: int
     grace: float = 0.0
     drop: bool = False
 
 
-class Move(Message, frozen=True):
-    """Listen on the descriptors that come along instead, which are of the address *listen*."""
+class MoveProxy(Message, frozen=True):
+    """Listen on the descriptors that come along instead, which are bound to the address *listen*."""
 
     proxy: int
     listen: Address
@@ -77,57 +81,68 @@ class SetBackend(Message, frozen=True):
     backend: Address
 
 
-class Drop(Message, frozen=True):
+class DropConnections(Message, frozen=True):
     """Drop all connections of the proxy."""
 
     proxy: int
 
 
-class List(Message, frozen=True):
-    """The answer: the open connections, as a list of `ConnectionInfo`."""
+class ListConnections(Message, frozen=True):
+    """The reply: the open connections, as a list of `ConnectionInfo`."""
 
     proxy: int
 
 
-class End(Message, frozen=True):
-    """End the connection *number*, with RST or in order. The answer: whether there was one."""
+class EndConnection(Message, frozen=True):
+    """End the connection *number*, with RST or in order. The reply: whether there was one."""
 
     proxy: int
     number: int
     reset: bool
 
 
-class Report(Message, frozen=True):
-    """The answer: `Reported`."""
+class GetReport(Message, frozen=True):
+    """The reply: a `WorkerReport`."""
 
 
-Request: TypeAlias = Start | Open | Shut | Move | SetPolicy | SetBackend | Drop | List | End | Report
+Request: TypeAlias = (
+    Prepare
+    | StartProxy
+    | StopProxy
+    | MoveProxy
+    | SetPolicy
+    | SetBackend
+    | DropConnections
+    | ListConnections
+    | EndConnection
+    | GetReport
+)
 
 
-class Reported(msgspec.Struct, frozen=True):
-    """The figures of all proxies of a worker, and how late its loop was at most since the last report."""
+class WorkerReport(msgspec.Struct, frozen=True):
+    """The figures of all proxies of a worker, and the longest delay of its loop since the last report, in seconds."""
 
     figures: Mapping[int, Figures]
     lag: float
 
 
-class Call(Message, frozen=True):
-    """A request with a number, which its answer has too."""
+class NumberedRequest(Message, frozen=True):
+    """A request; its reply has the same number."""
 
     number: int
     request: Request
 
 
-class Answer(Message, frozen=True):
-    """What came of the call *number*: a *value*, or the text of an *error*."""
+class Reply(Message, frozen=True):
+    """The result of the request *number*: a *value*, or the text of an *error*."""
 
     number: int
     value: msgspec.Raw = msgspec.Raw(b"\xc0")  # msgpack's nil
     error: str | None = None
 
 
-class Events(Message, frozen=True):
-    """*events* that happened to connections, in order. What happens to a proxy, the control process knows itself."""
+class EventBatch(Message, frozen=True):
+    """*events* of connections, in order. The control process itself emits the events of proxies."""
 
     events: tuple[
         events.Accepted
@@ -142,27 +157,27 @@ class Events(Message, frozen=True):
     ]
 
 
-_calls = msgspec.msgpack.Decoder(Call)
-_reports: msgspec.msgpack.Decoder[Answer | Events] = msgspec.msgpack.Decoder(Answer | Events)
+_requests = msgspec.msgpack.Decoder(NumberedRequest)
+_replies: msgspec.msgpack.Decoder[Reply | EventBatch] = msgspec.msgpack.Decoder(Reply | EventBatch)
 _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 
 
-def call(data: bytes) -> Call:
-    """The call that *data* stands for."""
-    return _calls.decode(data)
+def decode_request(data: bytes) -> NumberedRequest:
+    """The request that *data* encodes."""
+    return _requests.decode(data)
 
 
-def report(data: bytes) -> Answer | Events:
-    """What a worker says with *data*."""
-    return _reports.decode(data)
+def decode_reply(data: bytes) -> Reply | EventBatch:
+    """The message of a worker that *data* encodes."""
+    return _replies.decode(data)
 
 
 def encode_events(happened: list[Event]) -> bytes:
-    """*happened*, encoded."""
-    return encode({"type": "Events", "events": happened})
+    """*happened*, encoded as an `EventBatch`."""
+    return encode({"type": "EventBatch", "events": happened})
 
 
-def answer(number: int, value: Any) -> Answer:
-    """The answer *value* to the call *number*."""
-    return Answer(number, msgspec.Raw(encode(value)))
+def reply(number: int, value: Any) -> Reply:
+    """The reply *value* to the request *number*."""
+    return Reply(number, msgspec.Raw(encode(value)))

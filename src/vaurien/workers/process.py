@@ -1,4 +1,4 @@
-"""One worker as the control process sees it."""
+"""One worker process, as the control process sees it."""
 
 from __future__ import annotations
 
@@ -24,36 +24,37 @@ from vaurien.workers.channel import Channel
 EXIT_TIMEOUT = 2.0
 """Seconds that a worker has to end by itself once its channel is closed; it needs a few milliseconds."""
 
-
 ANSWER_TIMEOUT = 5.0
-"""Seconds after which a worker that has not answered is ended: whatever it hangs in, who steers it must not.
+"""Seconds after which a worker that has not answered is killed, so that its caller does not hang with it.
 
-An answer takes milliseconds; a worker that is busy with plugins' code, or starved of the processor, some more.
+An answer takes milliseconds; longer if the worker runs code of plugins, or has to wait for a processor.
 """
 
-
-_ALREADY_THERE = 0.1
-"""Seconds that reading an answer takes which has come."""
+_READING_TIME = 0.1
+"""Seconds in which an answer that has arrived is read."""
 
 
 class WorkerLost(VaurienError):
     """The worker ended before it answered."""
 
 
-class Process:
-    """A worker, just started. *observer* gets the events of its connections, *lost* is called when it ends by itself.
+class WorkerProcess:
+    """A worker, just started. *observer* gets the events of its connections; *lost* is called when it ends by itself.
 
-    Raises `VaurienError` when the system has no room for another process.
+    Raises `VaurienError` when the system cannot start another process.
     """
 
-    def __init__(self, observer: Callable[[Event], None], lost: Callable[[Process], None], *, uvloop: bool) -> None:
+    def __init__(
+        self, observer: Callable[[Event], None], lost: Callable[[WorkerProcess], None], *, uvloop: bool
+    ) -> None:
         self._observer, self._lost = observer, lost
         self._numbers = itertools.count()
-        self._over = False
+        self._over = self._told_to_end = False
+        self._reaping: asyncio.Task[None] | None = None
         self._opened: dict[tuple[str, int], Accepted] = {}
-        self._waiting: dict[int, asyncio.Future[messages.Answer]] = {}
+        self._waiting: dict[int, asyncio.Future[messages.Reply]] = {}
         self._begun = False
-        """Whether it has answered at all: before that an interpreter starts, on a machine that may start hundreds."""
+        """Whether it has answered at all: until then its interpreter starts, which may take long on a busy machine."""
         self._hangs = False
         ours, theirs = socket.socketpair()
         try:
@@ -66,70 +67,79 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its process's number."""
+        """The number of its process."""
         return self._process.pid
 
-    def ask(self, request: messages.Request, descriptors: Sequence[int] = ()) -> asyncio.Future[messages.Answer]:
-        """Send *request*, now, in order; what comes of it. Raises `WorkerLost` where the worker ends before."""
+    def ask(self, request: messages.Request, descriptors: Sequence[int] = ()) -> asyncio.Future[messages.Reply]:
+        """Send *request* at once, behind earlier ones. The future raises `WorkerLost` when the worker ends before."""
         number = next(self._numbers)
         answer = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         if self._over:
             self._abandon()
-        elif self._begun and not isinstance(request, messages.Start):  # that one imports plugins
-            self._expect(answer, request.grace if isinstance(request, messages.Shut) else 0.0)
-        self._channel.send(messages.encode(messages.Call(number, request)), descriptors)
+        elif self._begun and not isinstance(request, messages.Prepare):  # that one imports plugins
+            self._expect(answer, request.grace if isinstance(request, messages.StopProxy) else 0.0)
+        self._channel.send(messages.encode(messages.NumberedRequest(number, request)), descriptors)
         return answer
 
-    def _expect(self, answer: asyncio.Future[messages.Answer], grace: float) -> None:
-        """End the worker if *answer* is not there in time. When this process itself slept, it first reads what came."""
+    def _expect(self, answer: asyncio.Future[messages.Reply], grace: float) -> None:
+        """Kill the worker if *answer* does not come in time. If this process itself slept, it first reads what came."""
         loop = asyncio.get_running_loop()
-        late = loop.call_later(ANSWER_TIMEOUT + grace, lambda: loop.call_later(_ALREADY_THERE, self._give_up, answer))
+        late = loop.call_later(ANSWER_TIMEOUT + grace, lambda: loop.call_later(_READING_TIME, self._give_up, answer))
         answer.add_done_callback(lambda _: late.cancel())
 
-    def _give_up(self, answer: asyncio.Future[messages.Answer]) -> None:
-        """End it, if it has not answered; the channel tells the rest."""
+    def _give_up(self, answer: asyncio.Future[messages.Reply]) -> None:
         if not answer.done():
             self._hangs = True
             self._process.kill()
 
     async def end(self) -> None:
-        """Have it end, with all its connections."""
-        self._over = True
-        self._channel.close()
-        self._abandon()
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(None, self._process.wait, EXIT_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        """End the worker and all its connections, and wait until it has ended."""
+        if self._reaping is None:
+            self._over = self._told_to_end = True
+            self._channel.close()
+            self._abandon()
+            try:
+                await self._exited(EXIT_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                await self._exited()
+        else:
+            await self._reaping
+
+    async def _exited(self, timeout: float | None = None) -> None:
+        """Wait in a thread: the system may need long to end a process, even one that was killed."""
+        await asyncio.get_running_loop().run_in_executor(None, self._process.wait, timeout)
 
     def _received(self, data: bytes, _: list[int]) -> None:
-        match messages.report(data):
-            case messages.Events(events):
+        match messages.decode_reply(data):
+            case messages.EventBatch(events):
                 for event in events:
                     self._follow(event)
                     self._observer(event)
-            case messages.Answer() as answer:
+            case messages.Reply() as answer:
                 self._begun = True
                 waiting = self._waiting.pop(answer.number)
                 if not waiting.done():
                     waiting.set_result(answer)
 
     def _follow(self, event: Event) -> None:
-        """Know which connections are open."""
+        """Keep track of the open connections."""
         if isinstance(event, Accepted):
             self._opened[event.proxy, event.connection] = event
         elif isinstance(event, Closed):
             self._opened.pop((event.proxy, event.connection), None)
 
     def _gone(self) -> None:
+        """The channel is closed: the worker has ended, or it hangs without a channel and is killed."""
         self._over = True
-        self._process.kill()  # it is over, or it has lost its channel, which comes to the same
-        self._process.wait()
-        for begun in self._opened.values():
-            self._observer(_cut(begun))
+        self._process.kill()
+        self._reaping = asyncio.get_running_loop().create_task(self._reap())
+
+    async def _reap(self) -> None:
+        await self._exited()
+        for accepted in self._opened.values():
+            self._observer(_cut_off(accepted))
         self._lost(self)
         self._abandon()
 
@@ -138,7 +148,7 @@ class Process:
         for answer in waiting.values():
             if not answer.done():
                 answer.set_exception(WorkerLost(f"a worker ended before it answered: {self.end_reason}"))
-                answer.exception()  # whoever waits is told; nobody has to wait
+                answer.exception()  # a caller that does not wait for the answer need not look at it
 
     @property
     def end_reason(self) -> str:
@@ -147,7 +157,7 @@ class Process:
             return f"it did not answer within {ANSWER_TIMEOUT:g} seconds"
         status = self._process.poll()
         if status is None:
-            return "it was told to"
+            return "it was told to" if self._told_to_end else "it closed its channel"
         if status >= 0:
             return f"exit status {status}"
         with contextlib.suppress(ValueError):
@@ -155,23 +165,23 @@ class Process:
         return f"killed by signal {-status}"
 
 
-def _cut(begun: Accepted) -> Closed:
-    """The end of the connection that *begun* is about, whose worker died; nobody knows what it has forwarded."""
+def _cut_off(accepted: Accepted) -> Closed:
+    """The end of a connection whose worker died. The bytes that it forwarded are not known."""
     now = time.time()
     return Closed(
-        proxy=begun.proxy,
+        proxy=accepted.proxy,
         at=now,
-        connection=begun.connection,
-        peer=begun.peer,
+        connection=accepted.connection,
+        peer=accepted.peer,
         sent=0,
         received=0,
         end="worker died",
-        duration=now - begun.at,
+        duration=now - accepted.at,
     )
 
 
-def value(answer: messages.Answer, wanted: type[Any]) -> Any:
-    """The value of *answer* as a *wanted*. Raises `VaurienError` where it is an error."""
+def value(answer: messages.Reply, wanted: type[Any]) -> Any:
+    """The value of *answer*, of the type *wanted*. Raises `VaurienError` if it is an error."""
     if answer.error is not None:
         raise VaurienError(answer.error)
     return msgspec.msgpack.decode(answer.value, type=wanted)

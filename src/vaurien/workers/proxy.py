@@ -1,9 +1,4 @@
-"""A proxy whose connections are spread over the workers.
-
-The control process binds its address and gives each worker a listening socket of its own (socket(7), SO_REUSEPORT: the
-system shares new clients out among them). It keeps these sockets too, so that clients that a worker had not accepted
-when it died are still there for the one that takes its place.
-"""
+"""A proxy whose connections are spread over the workers, as the control process sees it."""
 
 from __future__ import annotations
 
@@ -25,23 +20,23 @@ from vaurien.model import Address, Fault, Policy, ProxyConfig
 from vaurien.proxies.proxy import REBIND_INTERVAL, Proxy
 from vaurien.workers import messages
 from vaurien.workers.generations import GenerationCounter
-from vaurien.workers.pool import Workers, gathered
-from vaurien.workers.process import Process, value
+from vaurien.workers.pool import WorkerPool, gathered
+from vaurien.workers.process import WorkerProcess, value
 
 ORDINAL_GAP = 100_000
-"""Ordinals that are passed over when a worker died: more than it can have accepted since it last reported."""
+"""Ordinals that are skipped when a worker died: more than it can have accepted since its last report."""
 
 
 class WorkersProxy:
-    """A proxy with *config*, its connections with *workers*; a `vaurien.proxies.managed_proxy.ManagedProxy`.
+    """The proxy of *config*, with its connections in *workers*; a `vaurien.proxies.managed_proxy.ManagedProxy`.
 
-    One that limits its connections (`ProxyConfig.max_connections`) has them all with one worker, which can count them.
-    Raises what is wrong with *config*.
+    A proxy that limits its connections (`ProxyConfig.max_connections`) has all of them in one worker, which counts
+    them. Raises what is wrong with *config*.
     """
 
-    def __init__(self, config: ProxyConfig, workers: Workers) -> None:
+    def __init__(self, config: ProxyConfig, workers: WorkerPool) -> None:
         self._workers = workers
-        self._model = Proxy(config)  # never started: it checks policies, and knows the configuration of this moment
+        self._model = Proxy(config)  # never started: it checks policies and holds the current configuration
         self._number = next(workers.numbers)
         alone = config.max_connections is not None
         self._indexes = [self._number % workers.count] if alone else list(range(workers.count))
@@ -50,7 +45,7 @@ class WorkersProxy:
         self._given = self._address = config.listen
         self._sockets: dict[int, list[socket.socket]] = {}
         self._serving = False
-        """Whether the workers have it; also while connections have their grace."""
+        """Whether the workers have it, which includes the grace of its connections."""
         self._past = {index: Figures() for index in self._indexes}
         self._skipped = dict.fromkeys(self._indexes, 0)
         self._generations = GenerationCounter()
@@ -62,12 +57,12 @@ class WorkersProxy:
 
     @property
     def config(self) -> ProxyConfig:
-        """As it is now."""
+        """The configuration it runs with now."""
         return self._model.config
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
+        """The address it listens on; the port is the real one once it has started."""
         return self._address
 
     @property
@@ -87,7 +82,7 @@ class WorkersProxy:
 
     @property
     def _is_closed_path(self) -> bool:
-        """Whether a Unix socket is to be closed: the workers share one, which none of them can close for all."""
+        """Whether a fault closes a Unix socket. The workers share one, and none of them can close it for all."""
         return self._model.plan.closed and self.config.listen.path is not None
 
     # Listening.
@@ -114,7 +109,7 @@ class WorkersProxy:
         self._listens()
 
     async def serves(self, listen: Address) -> bool:
-        """Whether *listen* means where it listens, or would."""
+        """Whether *listen* is the address it listens on, perhaps under another name."""
         known = (self._given, self.config.listen, self._address)
         return listen in known or await binding.same(listen, self._address)
 
@@ -128,31 +123,31 @@ class WorkersProxy:
         found = await binding.bind_for(len(self._indexes), listen, self.config.backlog, beside=beside)
         before, old = self._address, self._sockets
         self._take(listen, found)
-        request = messages.Move(self._number, self.config.listen)
+        request = messages.MoveProxy(self._number, self.config.listen)
         processes = {one: self._workers.process(one) for one in self._indexes}
         answers = [process.ask(request, _descriptors(self._sockets[one])) for one, process in processes.items()]
         _close(old, before)
         try:
             await gathered(answers, object)
         except VaurienError:
-            await self.disable()  # some listen here and some there
+            await self.disable()  # some workers listen on the new address and some on the old one
             raise
         self._listens()
 
     def _others_have(self, port: int) -> bool:
-        """Whether another proxy here has *port*, of whatever host: beside its sockets ours would get its clients."""
+        """Whether another proxy here listens on *port* of any host: a second socket of ours would get its clients."""
         others = (other for other in self._workers.proxies.values() if other is not self)
         return any(other.address.port == port and other.address.path is None for other in others)
 
     async def stop(self, grace: float = 0.0) -> None:
         """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
-        await self._shut(messages.Shut(self._number, grace))
+        await self._shut(messages.StopProxy(self._number, grace))
 
     async def disable(self) -> None:
         """Refuse new clients and drop those that are here. Idempotent."""
-        await self._shut(messages.Shut(self._number, drop=True))
+        await self._shut(messages.StopProxy(self._number, drop=True))
 
-    async def _shut(self, request: messages.Shut) -> None:
+    async def _shut(self, request: messages.StopProxy) -> None:
         if not self.enabled:
             return
         self._workers.proxies.pop(self._number, None)
@@ -165,12 +160,12 @@ class WorkersProxy:
         for index, answer in answers.items():
             try:
                 self._past[index] += value(await answer, Figures)
-            except VaurienError:  # it died, or had not begun
+            except VaurienError:  # it died, or did not have the proxy yet
                 self._past[index] += known[index]
         self._serving = False
 
     def _take(self, listen: Address, found: list[list[socket.socket]]) -> None:
-        """Have the sockets that were *found* for *listen*."""
+        """Take over the sockets that were *found* for *listen*."""
         self._sockets = dict(zip(self._indexes, found, strict=True))
         self._address = binding.bound(listen, found[0])
         self._place(listen)
@@ -232,17 +227,17 @@ class WorkersProxy:
 
     async def drop_connections(self) -> None:
         """End every connection at once."""
-        await self._ask(messages.Drop(self._number))
+        await self._ask(messages.DropConnections(self._number))
 
     async def _ask(self, request: messages.Request, wanted: Any = object) -> list[Any]:
-        """Ask all workers; none has an answer when it does not have this proxy."""
+        """The replies of all workers; none while they do not have this proxy."""
         return await self._workers.ask(request, self._indexes, wanted) if self._serving else []
 
     # Connections.
 
     async def connections(self) -> list[ConnectionInfo]:
-        """The open connections, oldest first; each worker says at a moment of its own how old its connections are."""
-        found = await self._ask(messages.List(self._number), list[ConnectionInfo])
+        """The open connections, oldest first. Each worker measures the age of its connections at its own moment."""
+        found = await self._ask(messages.ListConnections(self._number), list[ConnectionInfo])
         return sorted((one for some in found for one in some), key=lambda one: -one.age)
 
     async def close_connection(self, number: int) -> None:
@@ -254,14 +249,14 @@ class WorkersProxy:
         await self._end(number, reset=True)
 
     async def _end(self, number: int, *, reset: bool) -> None:
-        request = messages.End(self._number, number, reset)
+        request = messages.EndConnection(self._number, number, reset)
         index = (number - 1) % self._workers.count
         found = await self._workers.ask(request, [index], bool) if self._serving and index in self._indexes else []
         if not any(found):
             raise UnknownName("connection", str(number), [str(one.number) for one in await self.connections()])
 
     async def figures(self) -> Figures:
-        """What has passed through it so far, in all workers."""
+        """The bytes and connections of all workers so far; of a worker that hangs those of its last report."""
         if self._serving:
             await self._workers.report()
         present = [self._workers.reported(one).figures.get(self._number, Figures()) for one in self._indexes]
@@ -269,7 +264,7 @@ class WorkersProxy:
 
     # Workers come and go.
 
-    def lost(self, index: int, reason: str, known: messages.Reported) -> None:
+    def lost(self, index: int, reason: str, known: messages.WorkerReport) -> None:
         """The worker *index* died; *known* is its last report."""
         if index not in self._indexes:
             return
@@ -278,19 +273,19 @@ class WorkersProxy:
         self._skipped[index] += ORDINAL_GAP
         self._emit(events.WorkerDied, worker=index + 1, reason=reason)
 
-    def take_up(self, index: int, process: Process) -> None:
-        """*process* is the worker *index* now."""
+    def take_up(self, index: int, process: WorkerProcess) -> None:
+        """*process* takes the place of the worker *index*."""
         if index in self._indexes:
             self._send_open(index, process)
 
-    def _send_open(self, index: int, process: Process) -> Any:
+    def _send_open(self, index: int, process: WorkerProcess) -> Any:
         config = self.config
         share = max(1, config.pool_max_size // len(self._indexes))
         config = msgspec.structs.replace(config, policy=_lasting(config.policy), pool_max_size=share)
         count = self._workers.count
         first = index + 1 + (self._past[index].accepted + self._skipped[index]) * count
         return process.ask(
-            messages.Open(self._number, config, self._generations.current, first, count),
+            messages.StartProxy(self._number, config, self._generations.current, first, count),
             _descriptors(self._sockets[index]),
         )
 
@@ -303,7 +298,7 @@ def _no_closed_path(listen: Address) -> OptionError:
 
 
 def _lasting(policy: Policy) -> Policy:
-    """*policy* with faults that do not remove themselves: a time to live runs out once, here."""
+    """*policy* without times to live: they run out in the control process, once for all workers."""
     faults = tuple(msgspec.structs.replace(fault, ttl=None) for fault in policy.faults)
     return msgspec.structs.replace(policy, faults=faults)
 

@@ -1,6 +1,6 @@
 """A worker process: connections of many proxies in one loop, steered by the control process over a channel.
 
-It ends when the control process does, however that ends: then nobody holds the other end of the channel.
+It ends when the control process ends, also when that is killed: the channel's other end is closed then.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from vaurien.workers import messages
 from vaurien.workers.channel import Channel
 
 _UNSENT_LIMIT = 8 * 2**20
-"""Bytes of events that may wait for the control process; from there on the worker waits for it, and loses none."""
+"""Bytes of events that may wait for the control process. From there on the worker waits for it, and loses none."""
 
 _IGNORED: frozenset[type[Event]] = frozenset({Listening, PolicyChanged})
-"""Events of a worker's own proxies: the control process tells these itself, once for all workers."""
+"""Events of a worker's own proxies. The control process emits them, once for all workers."""
 
 _BATCH_DELAY = 0.005
-"""Seconds that an event may wait for others, so that a message is not sent for each: it costs more than the rest."""
+"""Seconds that an event may wait for others, because a message for each would cost more than all other work."""
 
 ENDED = 0
 
 
 class Worker:
-    """The proxies of this process, and the channel's *end*."""
+    """The proxies of this process; *end* is its end of the channel."""
 
     def __init__(self, end: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
@@ -54,39 +54,39 @@ class Worker:
         self._lag = LoopLag()
         self._tasks: set[asyncio.Task[None]] = set()
         self._verbs: Mapping[type[messages.Message], Callable[[Any], Awaitable[object]]] = {
-            messages.Start: self._start,
-            messages.Open: self._open,
-            messages.Shut: self._shut,
-            messages.Move: self._move,
+            messages.Prepare: self._start,
+            messages.StartProxy: self._open,
+            messages.StopProxy: self._shut,
+            messages.MoveProxy: self._move,
             messages.SetPolicy: self._set_policy,
             messages.SetBackend: self._set_backend,
-            messages.Drop: self._drop,
-            messages.List: self._list,
-            messages.End: self._end,
-            messages.Report: self._report,
+            messages.DropConnections: self._drop,
+            messages.ListConnections: self._list,
+            messages.EndConnection: self._end,
+            messages.GetReport: self._report,
         }
 
     def _received(self, data: bytes, descriptors: list[int]) -> None:
         # A task begins where the one before it began to wait: requests take effect in the order of their arrival.
-        task = self._loop.create_task(self._serve(messages.call(data), descriptors))
+        task = self._loop.create_task(self._serve(messages.decode_request(data), descriptors))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, call: messages.Call, descriptors: list[int]) -> None:
+    async def _serve(self, call: messages.NumberedRequest, descriptors: list[int]) -> None:
         self._given = descriptors
         try:
-            answer = messages.answer(call.number, await self._verbs[type(call.request)](call.request))
+            answer = messages.reply(call.number, await self._verbs[type(call.request)](call.request))
         except VaurienError as error:
-            answer = messages.Answer(call.number, error=str(error))
-        except Exception as error:  # a plugin's own code may run here; the control process is to know
-            answer = messages.Answer(call.number, error=describe(error))
+            answer = messages.Reply(call.number, error=str(error))
+        except Exception as error:  # a plugin's own code may run here; the control process reports it
+            answer = messages.Reply(call.number, error=describe(error))
         finally:
             for one in self._given:  # a proxy that could not be made has not taken them
                 os.close(one)
-        self._events.flush()  # what happened before the answer is told before it
+        self._events.flush()  # events of before the reply arrive before it
         self._channel.send(messages.encode(answer))
 
-    async def _start(self, request: messages.Start) -> None:
+    async def _start(self, request: messages.Prepare) -> None:
         for kind, name, module, path in request.registered:
             _register(kind, name, module, path)
         self._events.detailed = request.detailed
@@ -95,7 +95,7 @@ class Worker:
             [descriptor], self._given = self._given, []
             self._shared_counters = SharedCounters(descriptor)
 
-    async def _open(self, request: messages.Open) -> None:
+    async def _open(self, request: messages.StartProxy) -> None:
         assert self._shared_counters is not None  # noqa: S101 - it came with the first message
         self._counters[request.proxy] = counters = ProxyCounters(
             self._shared_counters, str(request.proxy), request.generations
@@ -111,23 +111,23 @@ class Worker:
         self._proxies[request.proxy] = proxy
 
     async def _bind(self, address: Address, backlog: int) -> list[socket.socket]:
-        """Those that came along: the control process has bound them."""
+        """The sockets that came along; the control process has bound them."""
         given, self._given = [socket.socket(fileno=one) for one in self._given], []
         for one in given:
             one.setblocking(False)
             one.listen(backlog)  # again, but when the worker before this one was made to refuse clients
         return given
 
-    async def _shut(self, request: messages.Shut) -> Figures:
+    async def _shut(self, request: messages.StopProxy) -> Figures:
         proxy = self._proxies[request.proxy]
         await (proxy.disable() if request.drop else proxy.stop(request.grace))
         del self._proxies[request.proxy], self._counters[request.proxy]
         return proxy.figures
 
-    async def _move(self, request: messages.Move) -> None:
+    async def _move(self, request: messages.MoveProxy) -> None:
         await self._proxies[request.proxy].move(request.listen)
 
-    # The control process may ask about a proxy before it knows that it is shut here: then there is nothing to do.
+    # A request about a proxy may arrive after the proxy was stopped: then there is nothing to do.
 
     async def _set_policy(self, request: messages.SetPolicy) -> None:
         if request.proxy in self._proxies:
@@ -140,14 +140,14 @@ class Worker:
         if request.proxy in self._proxies:
             self._proxies[request.proxy].set_backend(request.backend)
 
-    async def _drop(self, request: messages.Drop) -> None:
+    async def _drop(self, request: messages.DropConnections) -> None:
         if request.proxy in self._proxies:
             self._proxies[request.proxy].drop_connections()
 
-    async def _list(self, request: messages.List) -> object:
+    async def _list(self, request: messages.ListConnections) -> object:
         return self._proxies[request.proxy].connections if request.proxy in self._proxies else []
 
-    async def _end(self, request: messages.End) -> bool:
+    async def _end(self, request: messages.EndConnection) -> bool:
         if request.proxy not in self._proxies:
             return False
         proxy = self._proxies[request.proxy]
@@ -157,12 +157,14 @@ class Worker:
             return False
         return True
 
-    async def _report(self, _: messages.Report) -> messages.Reported:
-        return messages.Reported({number: proxy.figures for number, proxy in self._proxies.items()}, self._lag.take())
+    async def _report(self, _: messages.GetReport) -> messages.WorkerReport:
+        return messages.WorkerReport(
+            {number: proxy.figures for number, proxy in self._proxies.items()}, self._lag.take()
+        )
 
 
 class EventSender:
-    """An observer that tells the control process what happens to connections, all events of some moments together."""
+    """An observer that sends the events of connections to the control process, those of some milliseconds at once."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
         self._loop, self._channel = loop, channel
@@ -171,13 +173,13 @@ class EventSender:
         self._happened: list[Event] = []
 
     def __call__(self, event: Event) -> None:
-        """Tell *event*, soon."""
+        """Send *event* soon."""
         if not self._happened:
             self._loop.call_later(_BATCH_DELAY, self.flush)
         self._happened.append(event)
 
     def flush(self) -> None:
-        """Tell now."""
+        """Send the events that wait."""
         if self._happened:
             happened, self._happened = self._happened, []
             self._channel.send(messages.encode_events(happened))
@@ -194,7 +196,7 @@ def _register(kind: plugins.Kind, name: str, module: str, path: str) -> None:
 
 
 def _leave() -> None:
-    """End at once: the control process is gone, and the thread of somebody's handler may be in a call for ever."""
+    """End at once: the control process is gone, and a legacy plugin's thread may be in a call that never returns."""
     os._exit(ENDED)
 
 
@@ -206,8 +208,8 @@ async def _work(end: socket.socket) -> None:
 
 
 def main() -> None:
-    """Be a worker: the arguments are the descriptor of the channel's end, and the kind of loop."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # meant for the control process, which says what is to be done
+    """Run a worker: the arguments are the descriptor of the channel's end, and the kind of loop."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # they are for the control process, which then steers the workers
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     end = socket.socket(fileno=int(sys.argv[1]))
     with asyncio.Runner(loop_factory=loop_factory(sys.argv[2] == "uvloop")) as runner:
