@@ -38,22 +38,25 @@ class OptionError(VaurienError):
 class UnknownName(VaurienError):
     """A behavior, protocol, handler, option, section or key that does not exist.
 
-    *kind* says which of these, *name* what was asked for, *known* what exists; the message names the nearest.
+    *kind* says which of these, *name* what was asked for, *known* what exists; the message names the nearest, and
+    unless that is very near, *hint*.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], source: str | None = None) -> None:
-        self.kind, self.name, self.known, self.source = kind, name, sorted(known), source
+    def __init__(self, kind: str, name: str, known: Iterable[str], source: str | None = None, hint: str = "") -> None:
+        self.kind, self.name, self.known, self.source, self.hint = kind, name, sorted(known), source, hint
         origin = f" (from {source})" if source else ""
         super().__init__(f"unknown {kind} {name!r}{origin}; {self._advice()}")
 
     def _advice(self) -> str:
         near = nearest(self.name, self.known)
         if near is not None:
-            return f"did you mean {near!r}?"
-        return f"known are: {', '.join(self.known)}" if self.known else "none is known"
+            surely = not self.hint or nearest(self.name, self.known, likeness=0.7)
+            return f"did you mean {near!r}?" + ("" if surely else f" Otherwise {self.hint}")
+        known = f"known are: {', '.join(self.known)}" if self.known else "none is known"
+        return f"{known}; {self.hint}" if self.hint else known
 
     def __reduce__(self) -> tuple[type[UnknownName], tuple[object, ...]]:
-        return type(self), (self.kind, self.name, self.known, self.source)
+        return type(self), (self.kind, self.name, self.known, self.source, self.hint)
 
 
 class Conflict(VaurienError):

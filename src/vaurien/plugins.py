@@ -101,7 +101,8 @@ def find(name: str, *kinds: Kind, source: str | None = None) -> Plugin:
             _must_be_usable(kind, target, name)
             return Plugin(name, kind, target, built_in)
     if "." not in name:
-        raise UnknownName(" or ".join(kinds), name, {one for kind in kinds for one in names(kind)}, source)
+        existing = {one for kind in kinds for one in names(kind)}
+        raise UnknownName(" or ".join(kinds), name, existing, source, _NOT_IMPORTED)
     return _import_plugin(name, kinds, source)
 
 
@@ -278,6 +279,11 @@ def _adopt(target: Any, path: str, kinds: tuple[Kind, ...], source: str | None) 
     needs = "; or ".join(_NEEDS[kind] for kind in kinds)
     raise PluginError(f"{path!r}{origin} cannot be used as a {' or '.join(kinds)}: {needs}")
 
+
+_NOT_IMPORTED = (
+    "a class that registers itself is known once its module is imported: "
+    "name it as MODULE.CLASS, or with callable = MODULE.CLASS in a file"
+)
 
 _NEEDS: Mapping[Kind, str] = {
     "behavior": "it must subclass vaurien.Behavior, or have on_before_handle, on_between_handle or on_after_handle",

@@ -196,6 +196,21 @@ def test_a_reader_that_has_gone_is_no_error(argument):
     assert (ended.returncode, ended.stderr) == (main.NOBODY_READS, b"")
 
 
+def test_spellings_of_the_first_releases_are_taken_each_with_a_line(capsys):
+    line = "--local localhost:8000 --distant localhost:9000 --behavior 20:delay,10:error --handlers.delay.sleep 2"
+    assert main.main([*line.split(), "--handlers.error.http=1", "--show-config"]) == 0
+    out, err = capsys.readouterr()
+    shown = {tuple(words[:2]) for words in map(str.split, out.splitlines())}
+    assert {("proxy", "localhost:8000"), ("backend", "localhost:9000"), ("protocol", "http"), ("sleep", "2")} <= shown
+    said = "vaurien: warning: {} is the spelling of an early release; write {}\n".format
+    assert err == (
+        said("--local", "--proxy")
+        + said("--distant", "--backend")
+        + said("--handlers.delay.sleep", "--handler-delay-sleep")
+        + said("--handlers.error.http", "--protocol http")
+    )
+
+
 def test_a_warning_does_not_stop_the_run(capsys):
     assert main.main(["--sync", "--show-config"]) == 0
     assert capsys.readouterr().err == (
@@ -218,6 +233,10 @@ def test_a_warning_does_not_stop_the_run(capsys):
         ),
         ("--behavior 60:error,50:delay", "expected shares of at most 100 in total, these add up to 110"),
         ("--behavior 20:erorr", "unknown behavior or handler 'erorr' (from --behavior); did you mean 'error'?"),
+        (
+            "--behavior 100:super",
+            "a class that registers itself is known once its module is imported: name it as MODULE.CLASS",
+        ),
         ("--protocol smpt", "unknown protocol 'smpt' (from --protocol); did you mean 'smtp'?"),
         ("--behaviour 20:error", "unknown option '--behaviour'; did you mean '--behavior'?"),
         ("--behaviour=20:error", "unknown option '--behaviour'; did you mean '--behavior'?"),

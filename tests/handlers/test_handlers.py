@@ -31,7 +31,7 @@ def test_a_class_without_a_name_is_known_by_its_own():
 
 def test_no_handler_is_built_in():
     assert get_handlers() == {}
-    with pytest.raises(UnknownName, match=r"^unknown handler 'forward'; none is known$"):
+    with pytest.raises(UnknownName, match=r"^unknown handler 'forward'; none is known; a class that"):
         get_handler("forward")
 
 

@@ -16,7 +16,7 @@ import click
 from vaurien import __version__, config
 from vaurien.cli import flags
 from vaurien.cli.configure import BAD_INPUT, HELP, OK, configure, say
-from vaurien.config import Configuration, Given, Key
+from vaurien.config import Configuration, Given, Key, early_spellings
 from vaurien.config.assemble import DRAWN
 from vaurien.errors import VaurienError
 
@@ -49,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given and given[0] in COMMANDS:
             status: int = importlib.import_module(COMMANDS[given[0]]).main(given[1:], os.environ)
         else:
-            status = _run(given, os.environ)
+            now, spellings = early_spellings.of_arguments(given)
+            for line in spellings:
+                say(f"warning: {line}")
+            status = _run(now, os.environ)
         sys.stdout.flush()
         return status
     except VaurienError as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from vaurien.config import declared, environment, files, proxies
+from vaurien.config import declared, early_spellings, environment, files, proxies
 from vaurien.config.assemble import Configuration, assemble, mix
 from vaurien.config.catalogue import Catalogue, Entry
 from vaurien.config.layers import Given, Key, Layer, Section, Tables, is_plugin
@@ -29,10 +29,12 @@ def collect(arguments: Layer, variables: Mapping[str, str], config: Given | None
     """
     if config is None and variables.get(environment.CONFIG):
         config = Given(variables[environment.CONFIG], f"environment {environment.CONFIG}")
-    tables = files.read(str(config.value), variables, config.source) if config else {}
+    tables, spellings = early_spellings.of_tables(
+        files.read(str(config.value), variables, config.source) if config else {}
+    )
     proxy_tables = proxies.take(tables)
     own = (dict(_own(tables)), *(one.layer for one in proxy_tables), environment.own(variables), arguments)
-    return Sources(tables, proxy_tables, variables, _catalogue(tables, own))
+    return Sources(tables, proxy_tables, variables, _catalogue(tables, own), spellings)
 
 
 def _catalogue(tables: Tables, own: Iterable[Layer]) -> Catalogue:
@@ -88,16 +90,22 @@ class Sources:
     """What the sources hold, and in *catalogue* the plugins they speak about."""
 
     def __init__(
-        self, tables: Tables, proxy_tables: list[proxies.ProxyTable], variables: Mapping[str, str], catalogue: Catalogue
+        self,
+        tables: Tables,
+        proxy_tables: list[proxies.ProxyTable],
+        variables: Mapping[str, str],
+        catalogue: Catalogue,
+        warnings: Iterable[str] = (),
     ) -> None:
         self.catalogue = catalogue
+        self._warnings = tuple(warnings)
         self._schedule = tables.pop("schedule", None)
         self._environment = tables.pop("environment", Section("", {})).values
         self._tables, self._proxy_tables, self._variables = tables, proxy_tables, variables
 
     def configuration(self, arguments: Layer) -> Configuration:
         """Everything together, with all of the command line's *arguments*. Raises `VaurienError`."""
-        warnings: list[str] = []
+        warnings = list(self._warnings)
         from_file = {**dict(_own(self._tables)), **dict(self._plugins(warnings))}
         own = environment.own(self._variables)
         proxies.refuse_of_one(self._proxy_tables, own, arguments)

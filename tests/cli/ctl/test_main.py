@@ -51,6 +51,17 @@ def test_the_commands_of_the_original(run):
     assert run("get-behavior") == [["delay"]]
 
 
+def test_the_commands_of_the_first_releases_are_taken_with_a_line(run, served, capsys):
+    said = "vaurienctl: {} is the spelling of an early release; write {}\n".format
+    assert ctl.main(["set-handler", "delay", "sleep=2"]) == 0
+    assert capsys.readouterr() == ("", said("set-handler", "set-behavior"))
+    assert ctl.main(["get-handler"]) == 0
+    assert capsys.readouterr() == ("delay\n", said("get-handler", "get-behavior"))
+    assert ctl.main(["list-handlers"]) == 0
+    names = "".join(f"{name}\n" for name in original.NAMES)
+    assert capsys.readouterr() == (names, said("list-handlers", "list-behaviors"))
+
+
 def test_host_may_stand_before_and_behind(run, served, monkeypatch):
     url = f"http://127.0.0.1:{served.address.port}"
     monkeypatch.setenv("VAURIEN_URL", "http://nowhere.invalid:1")

@@ -91,6 +91,21 @@ def set_behavior(control: Control, name: str, options: tuple[str, ...]) -> None:
     control.client.set_behavior(name, **pairs(options))
 
 
+def _early(name: str, now: click.Command) -> None:
+    """Take *name*, the spelling of the first releases, for the command *now*, with a line that says so."""
+
+    def run(**given: Any) -> None:
+        print(f"vaurienctl: {name} is the spelling of an early release; write {now.name}", file=sys.stderr)
+        click.get_current_context().invoke(now, **given)
+
+    early = click.Command(name, callback=run, params=now.params, help=now.help, hidden=True)
+    click.Group.add_command(command, early)  # *now* has --host and --json already
+
+
+_early("list-handlers", list_behaviors)
+_early("get-handler", get_behavior)
+_early("set-handler", set_behavior)
+
 # Proxies.
 
 
