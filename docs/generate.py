@@ -47,7 +47,8 @@ where it came from. Flags take `.`, `_` and `-` for the same, and what is on or 
 _MATCH = """`match.FIELD=PATTERN` says which clients or exchanges are meant; all that are given have to match.
 `match.client` is a network or several, separated by commas; the other fields are those of the
 [protocol](protocols/index.md). A pattern is the text itself, or `exact:…`, `prefix:…`, `glob:…`, `regex:…`. It
-tells upper and lower case apart. An expression may match anywhere, and begins with `(?i)` to take both cases.
+tells upper and lower case apart. An expression may match anywhere, and begins with `(?i)` to take both cases. A search
+that takes more than a few milliseconds, as of `(a+)+$`, ends the connection, and the log says so.
 A field of the response (HTTP's `status`) is for faults that act on responses: for `delay` with `before=false`, say."""
 
 _MORE = """[Time and chance](../explanation/time-and-chance.md) says when dice are thrown and what windows count."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from vaurien import patterns
 from vaurien.hooks import Behavior, Connection, Link
 from vaurien.options import Option, unescaped
 
@@ -33,6 +34,8 @@ class Replace(Behavior, frozen=True):
     With *regex* the pattern is a regular expression of Python's ``re`` for bytes, and *by* may name its groups
     (``\1``, ``\g<name>``). A match that does not come in one piece may have 256 bytes.
 
+    An expression that takes too long for the bytes that come ends the connection, and the log says so.
+
     Bytes that may be the beginning of a match wait for more, 10 ms at most; with *regex* those are the last 256.
     """
 
@@ -46,11 +49,12 @@ class Replace(Behavior, frozen=True):
             unescaped(self.pattern), unescaped(self.by)  # now, not in a hook: it takes a while if they are long
             return
         try:
-            pattern = re.compile(self.pattern.encode())
-            pattern.sub(self.by.encode(), b"")  # parses the template
-        except (re.error, IndexError) as error:
+            pattern = patterns.compile(self.pattern.encode())
+            patterns.bounded("it", pattern.sub, self.by.encode(), b"")  # parses the template
+            found = patterns.bounded("it", pattern.match, b"")
+        except (ValueError, re.error, IndexError, RecursionError, patterns.TooSlow) as error:
             raise ValueError(f"pattern and by of a regular expression ({error})") from None
-        if self.pattern and pattern.match(b""):
+        if self.pattern and found:
             raise ValueError("pattern to match at least one byte")
 
     @property
@@ -96,7 +100,9 @@ class Replace(Behavior, frozen=True):
 
     def _replaced(self, data: bytes, final: bool) -> tuple[bytes, bytes]:
         if self.regex:
-            return _substituted(data, re.compile(self.pattern.encode()), self.by.encode(), final)
+            expression = patterns.compile(self.pattern.encode())
+            what = f"the regular expression {self.pattern!r}"
+            return patterns.bounded(what, _substituted, data, expression, self.by.encode(), final)
         pattern = unescaped(self.pattern)
         *found, rest = data.split(pattern)
         keep = 0 if final else _beginning(rest, pattern)

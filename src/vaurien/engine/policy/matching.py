@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import fnmatch
 import ipaddress
-import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from vaurien import patterns
 from vaurien.errors import OptionError, UnknownName
 from vaurien.framing import Protocol
 from vaurien.model import Address
@@ -101,10 +101,9 @@ def _pattern(text: str, option: str) -> Pattern:
         return rest.__eq__
     if kind == "prefix":
         return lambda value: value.startswith(rest)
-    if kind == "glob":
-        return lambda value: fnmatch.fnmatchcase(value, rest)
     try:
-        found = re.compile(rest).search
-    except re.error as error:
+        expression = patterns.compile(fnmatch.translate(rest) if kind == "glob" else rest)
+    except ValueError as error:
         raise OptionError(option, text, f"a regular expression of Python's re ({error})") from None
-    return lambda value: found(value) is not None
+    search = expression.match if kind == "glob" else expression.search
+    return lambda value: patterns.bounded(f"{option} {text!r}", search, value) is not None
