@@ -59,6 +59,31 @@ def test_replay_has_the_seed_of_the_trace(vaurien, written):
     assert program.greeting.endswith("seed 1")
 
 
+def test_replay_warns_of_a_trace_that_lost_lines(vaurien, written):
+    path, _ = written
+    path.write_text(path.read_text() + '{"kind":"lost","lines":2}\n' + '{"kind":"deci')
+    program = vaurien(*FAULTS, command=("replay", str(path)))
+    program.signal()
+    assert program.end() == (
+        0,
+        f"vaurien: 3 lines are missing in {path}: from there on the faults may hit other exchanges than in that run\n",
+    )
+
+
+def test_a_trace_that_cannot_be_written_is_told_of(vaurien):
+    program = vaurien("--trace", "/dev/full", *FAULTS)
+    with program.connect() as client:
+        client.sendall(b"hello")
+        assert client.recv(100) == b"hello"
+    program.signal()
+    status, said = program.end()
+    assert (status, said.splitlines()[0]) == (
+        0,
+        "vaurien: trace '/dev/full': No space left on device; lines are lost",
+    )
+    assert "lines were lost (No space left on device)" in said.splitlines()[-1]
+
+
 def test_help(capsys):
     assert main.main(["replay", "--help"]) == 0
     assert capsys.readouterr().out.startswith("Usage: vaurien replay TRACE [OPTIONS]\n")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from types import MappingProxyType
 
@@ -153,4 +154,25 @@ def test_a_line_that_cannot_be_written_is_counted(tmp_path):
     log = Log(output=str(tmp_path / "log"))
     log.close()
     log(CLOSED)
-    assert log.dropped == 1
+    assert log.lost == 1
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_log_says_where_lines_are_missing(tmp_path, form):
+    """The disk is full for a while: as far as this process may write, that is."""
+    path = tmp_path / "log"
+    log = Log(format=form, output=str(path))
+    log(CLOSED)
+    size, limit = path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
+    try:
+        log(CLOSED)
+        log(CLOSED)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    log(CLOSED)
+    log.close()
+    assert log.lost == 2
+    first, gap, last = path.read_text().splitlines()
+    assert first == last
+    assert ('"msg": "lines lost", "count": 2' if form == "json" else 'level=WARNING msg="lines lost" count=2') in gap

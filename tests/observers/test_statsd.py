@@ -75,20 +75,26 @@ def test_nothing_is_sent_at_rate_zero(server):
     assert counted(server, *[ACCEPTED] * 100, sample_rate=0) == []
 
 
-def test_a_server_that_is_not_there_costs_nothing(server):
+def test_a_server_that_is_not_there_costs_nothing_and_is_told_of(server, capsys):
     host, port = server.getsockname()
     server.close()
     with closing(Statsd(host, port)) as statsd:
         for _ in range(10):
             statsd(ACCEPTED)  # the ICMP answer to one datagram fails the next one
-        assert statsd.dropped > 0
+        assert statsd.lost > 0
+        lost = statsd.lost
+    counters = "1 counter was" if lost == 1 else f"{lost} counters were"
+    assert capsys.readouterr().err.splitlines() == [
+        f"vaurien: statsd at {host}:{port}: Connection refused; counters are lost",
+        f"vaurien: statsd at {host}:{port}: {counters} lost (Connection refused)",
+    ]
 
 
 def test_a_closed_observer_raises_nothing(server):
     statsd = Statsd(*server.getsockname())
     statsd.close()
     statsd(ACCEPTED)
-    assert statsd.dropped == 1
+    assert statsd.lost == 1
 
 
 def test_a_rate_out_of_range_is_refused():

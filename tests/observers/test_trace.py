@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 
 import pytest
 
@@ -55,11 +56,45 @@ def test_a_file_that_cannot_be_written(tmp_path):
         Trace(str(tmp_path), "7")
 
 
-def test_a_full_disk_is_counted():
+def test_a_full_disk_is_counted_and_told(capsys):
     trace = Trace("/dev/full", "7")
     trace(decided(fault="f", drawn=True))
-    assert trace.dropped == 2
+    assert trace.lost == 2
     trace.close()
+    assert capsys.readouterr().err.splitlines() == [
+        "vaurien: trace '/dev/full': No space left on device; lines are lost",
+        "vaurien: trace '/dev/full': 2 lines were lost (No space left on device)",
+    ]
+
+
+def test_a_trace_says_where_lines_are_missing(tmp_path):
+    path = tmp_path / "trace.jsonl"
+    trace = Trace(str(path), "7")
+    trace(decided(fault="f", drawn=True))
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, limit[1]))  # ten bytes of the next line fit
+    try:
+        for drawn in (False, "lost", "lost"):
+            trace(decided(fault="f", drawn=drawn))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    trace(decided(fault="f", drawn=None))
+    trace.close()
+    assert trace.lost == 2
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[3] == {"kind": "lost", "lines": 2}
+    assert read(str(path)) == Recording("7", {"web": [(2, "f", True), (2, "f", False), (2, "f", None)]}, lost=2)
+
+
+def test_a_last_line_that_is_cut_off_counts_as_lost(tmp_path):
+    """The program, or the machine, died while it was written."""
+    path = tmp_path / "trace.jsonl"
+    trace = Trace(str(path), "7")
+    for drawn in (True, False):
+        trace(decided(fault="f", drawn=drawn))
+    trace.close()
+    path.write_bytes(path.read_bytes()[:-5])
+    assert read(str(path)) == Recording("7", {"web": [(2, "f", True)]}, lost=1)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +102,7 @@ def test_a_full_disk_is_counted():
     [
         ("", "the file is empty; expected a trace written by --trace"),
         ("hello\n", "line 1: JSON is malformed"),
+        ("hello", "line 1: 'hello' is no trace; expected a trace written by --trace"),
         ('{"trace": 2, "seed": "1"}\n', "line 1: a trace of form 2, which is not known here; expected a trace written"),
         ('{"trace": 1, "seed": "1"}\n{"kind": 3}\n', "line 2: Expected `str`, got `int`"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
 from vaurien.cli.configure import HELP, OK, configure
@@ -31,6 +32,12 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     from vaurien.observers import trace
 
     recording = trace.read(arguments[0])
+    if recording.lost:
+        lines = "1 line is" if recording.lost == 1 else f"{recording.lost} lines are"
+        warning = (
+            f"{lines} missing in {arguments[0]}: from there on the faults may hit other exchanges than in that run"
+        )
+        print(f"vaurien: {warning}", file=sys.stderr)
     configuration, _ = configure(["--seed", recording.seed, *arguments[1:]], variables)
     hubs.refuse_workers(configuration, "vaurien replay", "which worker has a connection cannot be repeated")
     if configuration.process.trace == arguments[0]:

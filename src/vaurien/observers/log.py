@@ -1,19 +1,21 @@
-"""Events as lines: one event, one line, whatever a peer or a plugin put into it."""
+"""Events as lines: one line for each event, whatever text a peer or a plugin put into it."""
 
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
 import logging
 import re
 import sys
 from collections.abc import Mapping
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from vaurien.errors import OptionError
 from vaurien.events import Accepted, Chosen, Closed, Event, Failed, Injected, Listening, Lost, PolicyChanged, WorkerDied
+from vaurien.observers.line_file import LineFile, RawFile
 
 _LEVELS = {
     name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -39,8 +41,10 @@ class Log:
 
     *level* is DEBUG, INFO, WARNING, ERROR or CRITICAL; *format* is ``text`` (``key=value`` pairs, those with spaces
     quoted as in JSON) or ``json`` (an object a line); *output* is a file's path, to which lines are added, or ``-`` for
-    standard error. Raises `OptionError` for anything else. Lines that cannot be written (the disk is full, the reader
-    of a pipe has gone) are counted in `dropped`: a log must not end a connection.
+    standard error. Raises `OptionError` for anything else.
+
+    A line that cannot be written, because the disk is full or the reader of a pipe has gone, is lost: a log must not
+    end a connection. `lost` counts these lines; the log says where they are missing, and standard error that they are.
     """
 
     def __init__(
@@ -56,37 +60,56 @@ class Log:
         self._threshold: int = _LEVELS[level.upper()]
         self.ignores = frozenset(kind for kind, (name, _) in _KINDS.items() if _LEVELS[name] < self._threshold)
         self._line = _FORMATS[format]
-        self._stream = _open(output)
-        self.dropped = 0
+        self._file = LineFile(_open(output), f"log {output!r}", self._gap)
+
+    @property
+    def lost(self) -> int:
+        """How many lines were lost."""
+        return self._file.lost
 
     def __call__(self, event: Event) -> None:
-        """Write *event*, or drop it when it is below the level."""
+        """Write *event*, unless it is below the level."""
         level, message = _KINDS.get(type(event), ("INFO", type(event).__name__))
         if _LEVELS[level] < self._threshold:
             return
-        try:
-            self._stream.write(self._line(_fields(event, level, message)) + "\n")
-        except (OSError, ValueError):  # ValueError: the stream is closed
-            self.dropped += 1
+        self._file.write(self._line(_fields(event, level, message)))
 
     def close(self) -> None:
         """Close the file; standard error stays open."""
-        if self._stream is not sys.stderr:
-            self._stream.close()
+        self._file.close()
+
+    def _gap(self, count: int) -> str:
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+        return self._line({"time": now, "level": "WARNING", "msg": "lines lost", "count": count})
 
 
-def _open(output: str) -> IO[str]:
+class _StandardError:
+    """Standard error as a file without a buffer."""
+
+    def write(self, data: bytes, /) -> int:
+        try:
+            sys.stderr.write(data.decode())
+            sys.stderr.flush()
+        except ValueError as error:
+            raise OSError(errno.EBADF, "it is closed") from error
+        return len(data)
+
+    def close(self) -> None:
+        """It stays open."""
+
+
+def _open(output: str) -> RawFile:
     if output == "-":
-        return sys.stderr
+        return _StandardError()
     try:
-        return open(output, "a", buffering=1, encoding="utf-8")
+        return open(output, "ab", buffering=0)
     except OSError as error:
         expected = f"- or a file that can be written ({error.strerror})"
         raise OptionError("log output", output, expected) from None
 
 
 def _fields(event: Event, level: str, message: str) -> dict[str, Any]:
-    """What a line says about *event*, in order; what is not known is left out."""
+    """The fields of the line about *event*, in order; unknown ones are left out."""
     facts = msgspec.structs.asdict(event)
     moment = dt.datetime.fromtimestamp(facts.pop("at"), dt.UTC)
     head = {
@@ -115,7 +138,7 @@ def _flat(value: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    """*text* as it is when it can be read back so, else as a JSON string: pure ASCII, no control characters."""
+    """*text*, as a JSON string if it could not be read back otherwise: pure ASCII, no control characters."""
     return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 

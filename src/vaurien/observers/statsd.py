@@ -1,7 +1,8 @@
 """Counters for a statsd server, one UDP datagram each.
 
 The datagram is ``NAME:VALUE|c``, with ``|@RATE`` when it stands for more than itself, as in statsd's
-``docs/metric_types.md``. UDP may lose it, and so may we: whatever the network says, no connection waits for a counter.
+``docs/metric_types.md``. The network may lose it, and the system may refuse to send it: no connection waits for a
+counter. Those that were refused are counted, and the user is told.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import socket
 
 from vaurien.errors import OptionError
 from vaurien.events import Accepted, Closed, Event, Failed, Injected
+from vaurien.observers.line_file import to_user
 
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9_-]+")  # dots make levels; colon, bar and at sign are statsd's own
 
@@ -22,8 +24,8 @@ class Statsd:
     ``start`` and ``end`` count connections, ``to_backend`` and ``to_client`` the bytes that an ended connection had
     passed each way, ``failed`` what went wrong, ``fault.NAME`` the hits of a fault. *sample_rate* is the share of
     counters that are sent, 0 to 1; *dice* decides which. *host* is resolved once. Raises `OptionError` for a host that
-    does not resolve or a rate out of range; as an observer it raises nothing, and counts in `dropped` what the system
-    refused to send.
+    does not resolve or a rate out of range. As an observer it raises nothing; `lost` counts the datagrams that the
+    system refused to send.
     """
 
     def __init__(
@@ -42,7 +44,11 @@ class Statsd:
         self._suffix = f"|@{sample_rate:g}" if sample_rate < 1 else ""
         self._dice = dice or random.Random()  # noqa: S311 - which counters are sent is no secret
         self._socket = _connected(host, port)
-        self.dropped = 0
+        self._name = f"statsd at {host}:{port}"
+        self._reason = ""
+        self._closed = False
+        self.lost = 0
+        """How many counters were lost."""
 
     def __call__(self, event: Event) -> None:
         """Send the counters of *event*."""
@@ -58,16 +64,23 @@ class Statsd:
             self._count("end")
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket, and tell the user how many counters were lost. Idempotent."""
         self._socket.close()
+        if self.lost and not self._closed:
+            counters = "1 counter was" if self.lost == 1 else f"{self.lost} counters were"
+            to_user(f"{self._name}: {counters} lost ({self._reason})")
+        self._closed = True
 
     def _count(self, name: str, value: int = 1) -> None:
         if self._rate < 1 and self._dice.random() >= self._rate:
             return
         try:
             self._socket.send(f"{self._prefix}{name}:{value}|c{self._suffix}".encode())
-        except OSError:  # nobody listens (ICMP), no route, no buffer, closed
-            self.dropped += 1
+        except OSError as error:  # no server (an ICMP message), no route, no buffer, closed
+            self._reason = error.strerror or str(error)
+            if not self.lost:
+                to_user(f"{self._name}: {self._reason}; counters are lost")
+            self.lost += 1
 
 
 def _connected(host: str, port: int) -> socket.socket:

@@ -1,14 +1,17 @@
 """A trace: each decision and each hit of a run, one JSON object a line, to be read and to be played again.
 
-The first line is about the run: ``{"trace": 1, "version": …, "seed": …}``. Each other one has ``kind``, ``decision`` or
-``hit``, and what `vaurien.events.Decided` and `vaurien.events.Injected` say, but for the time of day: *elapsed* counts
-from when the connection began. What is not known is left out. So two runs with the same seed and the same clients
-differ in *elapsed* alone, as far as their connections came one after the other.
+The first line is about the run: ``{"trace": 1, "version": …, "seed": …}``. Each other line has a ``kind``:
+
+* ``decision`` and ``hit``, with the fields of `vaurien.events.Decided` and `vaurien.events.Injected`. Fields that are
+  not known are left out, and so is the time of day: *elapsed* counts from the beginning of the connection.
+* ``lost``: so many *lines* are missing in this place, because they could not be written.
+
+So two runs with the same seed and the same clients differ in *elapsed* alone, if their connections came in the same
+order and no line was lost.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +21,7 @@ import msgspec
 from vaurien import __version__
 from vaurien.errors import ConfigError, OptionError
 from vaurien.events import Decided, Event, Injected
+from vaurien.observers.line_file import LineFile
 
 FORM = 1
 """The number of this form of a trace, in its first line."""
@@ -28,17 +32,18 @@ _KINDS: Mapping[type[Event], str] = {Decided: "decision", Injected: "hit"}
 class Trace:
     """An observer that writes the trace of a run with *seed* to the file at *path*, replacing it.
 
-    Raises `OptionError` when the file cannot be written. Lines that cannot be written later are counted in `dropped`.
+    Raises `OptionError` when the file cannot be written. `lost` counts the lines that cannot be written later; the
+    trace says where they are missing, and standard error that they are.
     """
 
     detailed = True
 
     def __init__(self, path: str, seed: str) -> None:
         try:
-            self._file = open(path, "w", buffering=1, encoding="utf-8")  # noqa: SIM115 - `close` closes it
+            file = open(path, "wb", buffering=0)  # noqa: SIM115 - `close` closes it
         except OSError as error:
             raise OptionError("trace", path, f"a file that can be written ({error.strerror})") from None
-        self.dropped = 0
+        self._file = LineFile(file, f"trace {path!r}", lambda count: _line({"kind": "lost", "lines": count}))
         self._write({"trace": FORM, "version": __version__, "seed": seed})
 
     def __call__(self, event: Event) -> None:
@@ -51,16 +56,21 @@ class Trace:
             known = {name: _rounded(value) for name, value in facts.items() if value is not None}
             self._write({"kind": kind, **known, **drawn})
 
+    @property
+    def lost(self) -> int:
+        """How many lines were lost."""
+        return self._file.lost
+
     def close(self) -> None:
         """Close the file."""
-        with contextlib.suppress(OSError):  # what is left cannot be written, and was counted
-            self._file.close()
+        self._file.close()
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        try:
-            self._file.write(msgspec.json.encode(line).decode() + "\n")
-        except (OSError, ValueError):  # ValueError: it is closed
-            self.dropped += 1
+        self._file.write(_line(line))
+
+
+def _line(facts: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(facts).decode()
 
 
 def _rounded(value: Any) -> Any:
@@ -68,10 +78,14 @@ def _rounded(value: Any) -> Any:
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """What a trace says: the *seed* of the run, and by proxy its decisions: connection, fault, what was drawn."""
+    """A trace that was read: the *seed* of the run, and by proxy its decisions (connection, fault, result).
+
+    *lost* is how many lines are missing in it, or cut off at its end.
+    """
 
     seed: str
     decisions: Mapping[str, list[tuple[int, str, bool | str | None]]]
+    lost: int = 0
 
 
 class _Head(msgspec.Struct):
@@ -81,17 +95,20 @@ class _Head(msgspec.Struct):
 
 class _Line(msgspec.Struct):
     kind: str
-    proxy: str
-    connection: int
-    fault: str
+    proxy: str = ""
+    connection: int = 0
+    fault: str = ""
     drawn: bool | str | None = None
+    lines: int = 0
 
 
 def read(path: str) -> Recording:
-    """The trace in the file at *path*. Raises `ConfigError` with the line of what is none."""
+    """The trace in the file at *path*. Raises `ConfigError`, which names the line, for a file that is none."""
     decisions: defaultdict[str, list[tuple[int, str, bool | str | None]]] = defaultdict(list)
     head: _Head | None = None
-    for number, text in enumerate(_lines(path), 1):
+    lost = 0
+    *lines, torn = _read(path).split(b"\n")
+    for number, text in enumerate(lines, 1):
         try:
             if head is None:
                 head = _head(text)
@@ -99,11 +116,13 @@ def read(path: str) -> Recording:
             line = msgspec.json.decode(text, type=_Line)
         except (msgspec.DecodeError, ValueError) as error:
             raise ConfigError(f"{path} line {number}: {error}; expected a trace written by --trace") from None
+        lost += line.lines
         if line.kind == "decision":
             decisions[line.proxy].append((line.connection, line.fault, line.drawn))
     if head is None:
-        raise ConfigError(f"{path}: the file is empty; expected a trace written by --trace")
-    return Recording(head.seed, dict(decisions))
+        what = f"line 1: {torn[:40].decode(errors='replace')!r} is no trace" if torn else "the file is empty"
+        raise ConfigError(f"{path}: {what}; expected a trace written by --trace")
+    return Recording(head.seed, dict(decisions), lost + bool(torn))
 
 
 def _head(text: bytes) -> _Head:
@@ -113,9 +132,9 @@ def _head(text: bytes) -> _Head:
     return head
 
 
-def _lines(path: str) -> list[bytes]:
+def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read().splitlines()
+            return file.read()
     except OSError as error:
         raise ConfigError(f"file {path!r} cannot be read: {error.strerror}; expected a trace") from None
