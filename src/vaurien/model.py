@@ -229,6 +229,10 @@ class Policy(msgspec.Struct, frozen=True):
         return _index_of("fault", name, [fault.name for fault in self.faults])
 
 
+DialFailure: TypeAlias = Literal["reset", "close"]
+"""How a client's connection ends when its backend cannot be reached: with RST, or with FIN."""
+
+
 class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that defines one proxy. Durations are seconds, sizes bytes."""
 
@@ -247,6 +251,9 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     pool_max_size: int = 100
     pool_timeout: Duration = 30.0
     delay_line: Size = 32 * 2**20
+    dial_failure: Annotated[
+        DialFailure, msgspec.Meta(description="How a client ends whose backend is not reached: RST, or FIN")
+    ] = "reset"
     enabled: bool = True
 
     def __post_init__(self) -> None:

@@ -91,6 +91,7 @@ OTHER = {
     "pool_max_size": 5,
     "pool_timeout": 2.5,
     "delay_line": 1024,
+    "dial_failure": "close",
     "enabled": False,
     "backend": "localhost:7",
 }

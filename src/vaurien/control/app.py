@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from vaurien.control import openapi, original, responses, routes, security, v1
 from vaurien.control.events import RecentEvents
 from vaurien.control.toxiproxy import app as toxiproxy
-from vaurien.model import Address
+from vaurien.model import Address, DialFailure
 from vaurien.proxies.hub import Hub
 
 
@@ -29,11 +29,13 @@ def app(
     metrics: toxiproxy.Metrics | None = None,
     seed: str = "0",
     strict: bool = False,
+    dial_failure: DialFailure = "reset",
 ) -> ASGIApp:
     """What is served at *listen* to steer *hub*. *recent* observes it.
 
     *options* are those that the configuration gave to plugins, by section; *names* and *token* are for the `Guard`;
-    *metrics* makes the page of ``/metrics``; *seed* is for new proxies, *strict* for `toxiproxy.router`. A path that is
+    *metrics* makes the page of ``/metrics``; *seed* is for new proxies, *strict* and *dial_failure* are for
+    `toxiproxy.router`. A path that is
     nobody's is Toxiproxy's: its clients know its answer.
     """
     served = Starlette(
@@ -45,7 +47,7 @@ def app(
         exception_handlers={Exception: _broken},
     )
     served.router.redirect_slashes = False
-    served.router.default = toxiproxy.router(hub, seed=seed, strict=strict, metrics=metrics)
+    served.router.default = toxiproxy.router(hub, seed=seed, strict=strict, dial_failure=dial_failure, metrics=metrics)
     return security.Guard(served, listen, names=names, token=token, refused=_refused)
 
 

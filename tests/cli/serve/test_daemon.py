@@ -286,6 +286,22 @@ def test_a_log_that_nobody_reads_ends_nothing(monkeypatch):
     assert log.dropped == 1
 
 
+@pytest.mark.parametrize("workers", COUNTS)
+@pytest.mark.parametrize("program", RUN)
+def test_strict_toxiproxy_ends_clients_of_an_upstream_that_is_not_reached_in_order(start, tmp_path, program, workers):
+    file = tmp_path / "proxies.json"
+    file.write_text(json.dumps([{"name": "filed", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:1"}]))
+    strict = start("-strict-toxiproxy", "-config", str(file), f"-workers={workers}", program=program)
+    usual = start("-config", str(file), program=program)
+    for running in (strict, usual):
+        running.ask("POST", "/proxies", {"name": "made", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:1"})
+    for name in ("filed", "made"):
+        with strict.connect(name) as client:
+            assert client.recv(1) == b""
+        with pytest.raises(ConnectionResetError), usual.connect(name) as client:
+            client.recv(1)
+
+
 def test_positional_arguments_are_passed_over_as_in_go(start):
     """Flags end before the first of them; ours does not guess what they mean."""
     assert start("-seed=7", "extra", "-seed=8", program="toxiproxy-server").seed == "7"

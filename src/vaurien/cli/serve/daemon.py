@@ -36,7 +36,7 @@ from vaurien.control.toxiproxy import app as toxiproxy
 from vaurien.engine.loop import event_loop as loop
 from vaurien.errors import ConfigError, PartlyDone, VaurienError
 from vaurien.events import Observer
-from vaurien.model import Address
+from vaurien.model import Address, DialFailure
 from vaurien.observers.lag import LoopLag
 from vaurien.observers.log import Log
 from vaurien.observers.prometheus import ProxyFigures, page
@@ -56,6 +56,7 @@ FLAGS: Mapping[str, GoFlag] = {
     "allow-plugin": GoFlag(
         "Import paths of plugins that callers may use, such as pkg.faults.*, separated by commas", ""
     ),
+    "strict-toxiproxy": GoFlag("End clients whose upstream is not reached with FIN, as Toxiproxy does", False),
     "version": GoFlag("Print the version and exit", False),
 }
 OUR_FLAGS: Mapping[str, GoFlag] = {
@@ -134,7 +135,8 @@ class Daemon:
         self._state = StateFile(str(values["state"])) if values.get("state") else None
         self._observers: list[Observer] = [self._log, self._recent, *([self._state] if self._state else [])]
         self._workers = _workers(str(values["workers"]))
-        reader = toxiproxy.Reader(self._seed, strict=self._strict)
+        self._dial_failure: DialFailure = "close" if values["strict-toxiproxy"] else "reset"
+        reader = toxiproxy.Reader(self._seed, strict=self._strict, dial_failure=self._dial_failure)
         self._file = ProxiesFile(str(values["config"]), reader, self._seed) if values["config"] else None
 
     async def run(self) -> None:
@@ -183,8 +185,9 @@ class Daemon:
                 metrics=metrics,
                 seed=self._seed,
                 strict=self._strict,
+                dial_failure=self._dial_failure,
             )
-        own = toxiproxy.router(self._hub, seed=self._seed, metrics=metrics)
+        own = toxiproxy.router(self._hub, seed=self._seed, dial_failure=self._dial_failure, metrics=metrics)
         names = None if security.exposed(self._listen, None) else ()  # a container has names that it does not know
         guarded = security.Guard(own, self._listen, names=names, token=self._token, refused=toxiproxy.refused)
         return AccessLog(guarded, self._log) if isinstance(self._log, ToxiproxyLog) else guarded

@@ -23,7 +23,7 @@ from vaurien.control.toxiproxy.go_json import ANY, BOOL, STRING, BadBody
 from vaurien.control.toxiproxy.go_net import every_interface, listen_address, listen_error, resolve_error
 from vaurien.control.toxiproxy.toxics import AsWritten
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName, VaurienError
-from vaurien.model import Address, Fault, Policy, ProxyConfig
+from vaurien.model import Address, DialFailure, Fault, Policy, ProxyConfig
 from vaurien.proxies.hub import Hub, Manner
 from vaurien.proxies.managed_proxy import ManagedProxy
 
@@ -48,13 +48,22 @@ class Failure(Exception):
         super().__init__(message)
 
 
-def router(hub: Hub, *, seed: str = "0", strict: bool = False, metrics: Metrics | None = None) -> Router:
+def router(
+    hub: Hub,
+    *,
+    seed: str = "0",
+    strict: bool = False,
+    dial_failure: DialFailure = "reset",
+    metrics: Metrics | None = None,
+) -> Router:
     """The interface as an application.
 
-    *seed* is that of new proxies. *metrics* makes the page of ``/metrics``; without it there is no such route.
+    *seed* and *dial_failure* are those of new proxies. *metrics* makes the page of ``/metrics``; without it there is no
+    such route.
     """
     written = AsWritten()
-    proxies, listed = _Proxies(hub, Reader(seed, strict=strict), written), _Toxics(hub, strict, written)
+    reader = Reader(seed, strict=strict, dial_failure=dial_failure)
+    proxies, listed = _Proxies(hub, reader, written), _Toxics(hub, strict, written)
     one, toxic = "/proxies/{proxy}", "/proxies/{proxy}/toxics/{toxic}"
     paths: dict[str, dict[str, Handler]] = {
         "/version": {"GET": _version},
@@ -72,10 +81,13 @@ def router(hub: Hub, *, seed: str = "0", strict: bool = False, metrics: Metrics 
 
 
 class Reader:
-    """Reads proxies from JSON, in the body of a request or in a configuration file; *seed* is for new ones."""
+    """Reads proxies from JSON, in the body of a request or in a configuration file.
 
-    def __init__(self, seed: str, *, strict: bool = False) -> None:
-        self._seed, self._strict = seed, strict
+    New ones get *seed* and *dial_failure*.
+    """
+
+    def __init__(self, seed: str, *, strict: bool = False, dial_failure: DialFailure = "reset") -> None:
+        self._seed, self._strict, self._dial_failure = seed, strict, dial_failure
 
     def members(self, value: Any, go_struct: str = "toxiproxy.Proxy") -> Given:
         """The fields that *value*, decoded into *go_struct*, gives a proxy. Raises `BadBody`."""
@@ -95,6 +107,7 @@ class Reader:
             enabled=enabled,
             policy=policy or Policy(),
             seed=self._seed,
+            dial_failure=self._dial_failure,
         )
 
     def upstream(self, text: str) -> Address:

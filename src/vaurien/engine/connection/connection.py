@@ -141,7 +141,7 @@ class Connection:
         self._dial = None
         if isinstance(result, DialError):
             self.journal.failed("dial", str(result))
-            self.reset("dial failed")
+            self.reset("dial failed", "neither" if self.service.config.dial_failure == "close" else "both")
         else:
             self._connected(result)
 
