@@ -155,7 +155,8 @@ def take_over(
 
 def is_closed(sock: socket.socket) -> bool:
     """Whether *sock* was closed, or marked as closed, on this side."""
-    return sock.fileno() == -1 or bool(getattr(sock, "_closed", False))
+    closed: bool = sock._closed  # type: ignore[attr-defined]  # CPython sets it in close() and in detach()
+    return closed
 
 
 def at_end(sock: PluginSocket) -> bool:

@@ -44,6 +44,9 @@ class Order(enum.Enum):
     """Reset the sockets as soon as the plugin returns, and report nothing."""
 
 
+_RUN = Order.RUN  # a look-up in the enum costs as much as the comparison
+
+
 class LaneEnd(enum.Enum):
     """Why the connection ends."""
 
@@ -125,11 +128,12 @@ class BlockingLane:
         self._decision, self._first, self._ended = decision, first, ended
         self._returned, self._note = returned, note
         self._lock = threading.Lock()
-        """Held while the order changes, while a turn is decided on, and while a socket is closed or shut down."""
+        """Held while the order changes, while facts are noted, and while a socket is closed or shut down."""
         self._client = take_over(client, settings.timeout, self._lock)
         self._backend: PluginSocket | None = take_over(backend, settings.timeout, self._lock)
         self._sent_before = 0  # to backends that are gone
         self._idle_calls = 0
+        self._traffic = (0, 0, 0, 0)  # of both sockets, at the last call that read nothing of its source
         self._order = Order.RUN
         self._calling = False  # a plugin may be running
         self._plugin = ""  # what ended the connection
@@ -225,7 +229,7 @@ class BlockingLane:
             if not polled:
                 break
             readable = wait()
-            if self._order is not Order.RUN:  # which is why the lane was woken
+            if self._order is not _RUN:  # which is why the lane was woken
                 return None
             if len(readable) > 1:  # one of them, in turns: a plugin may read the other side as well
                 readable = [one for one in readable if polled.get(one[0]) is (not to_backend)] or readable
@@ -245,66 +249,45 @@ class BlockingLane:
         source, other = (client, backend) if to_backend else (backend, client)
         ended = bool(event & self._masks.ending) and at_end(source)
         was_reset = source.error is not None
-        with self._lock:
-            if self._order is not Order.RUN:
-                return None, False
-            entry = self._decision.decide(to_backend, ended or was_reset)
-            facts = self._decision.take_facts()
-            for fact in facts:
-                self._note(fact)
-        if self._decision.needs_loop(entry):
+        entry, needs_loop = self._decision.decide(to_backend, ended or was_reset)
+        if self._order is not _RUN or (self._decision.facts and not self._note_facts()):
+            return None, False
+        if needs_loop:
             self._decision.hand_over(to_backend)
             return (_reset_by(to_backend) if was_reset else None), False  # the loop would read an end instead
-        reads, sent = client.reads + backend.reads, client.sent + backend.sent
-        other_sent = other.sent
-        kept = self._invoke(entry, source, other, to_backend)
-        if not kept or ended or is_closed(client) or is_closed(backend):
-            if (
-                was_reset
-                and not kept
-                and other.sent == other_sent
-                and (to_backend or not self._settings.stay_connected)
-            ):
-                return _reset_by(to_backend), False  # it read the reset, and left it at that
-            return self._after(entry, source, to_backend, ended, kept)
-        if reads == client.reads + backend.reads and sent == client.sent + backend.sent:
-            return self._pause(source, event)
-        self._idle_calls = 0
-        return None, True
-
-    def _after(
-        self, entry: CompiledFault | None, source: PluginSocket, to_backend: bool, ended: bool, kept: bool
-    ) -> tuple[LaneEnd | None, bool]:
-        """What follows from a call that does not want the connection any more, closed a socket, or met an end."""
-        backend = self._backend
-        assert backend is not None  # noqa: S101 - see _call
-        if is_closed(self._client) or (to_backend and ended and not kept):
-            return LaneEnd.CLIENT_CLOSED if ended and to_backend else self._closed_by(entry), False
-        stays = self._settings.stay_connected
-        if not kept or is_closed(backend) or (ended and not to_backend and stays):
-            if stays and self._order is Order.RUN:
-                self._drop_backend()
-                return None, True
-            return LaneEnd.BACKEND_CLOSED if ended else self._closed_by(entry), False
-        self._unwatch(source)  # half-closed: it has nothing more to say
-        return None, True
-
-    def _invoke(self, entry: CompiledFault | None, source: PluginSocket, dest: PluginSocket, to_backend: bool) -> bool:
+        reads, other_sent = source.reads, other.sent
         try:
             if entry is None:
-                if self._transparent:
-                    return self._pass_on(source, dest)
-                return bridge.call(self._protocol, None, source, dest, to_backend)
-            if entry.plugin.kind == "handler":
-                client, backend = (source, dest) if to_backend else (dest, source)
-                return bool(entry.instance(client, backend, to_backend))
-            return bridge.call(self._protocol, entry.instance, source, dest, to_backend)
+                kept = self._undisturbed(source, other, to_backend)
+            elif entry.plugin.kind == "handler":
+                kept = entry.instance(client, backend, to_backend)
+            else:
+                kept = bridge.call(self._protocol, entry.instance, source, other, to_backend)
         except BaseException as error:  # a plugin may raise anything; in a thread even KeyboardInterrupt is its own
             kind = entry.plugin.kind if entry is not None else "protocol"
             raise Failure(f"{kind} {self._name(entry)}") from error
+        if not kept or ended or is_closed(client) or is_closed(backend):
+            stays = self._settings.stay_connected
+            if was_reset and not kept and other.sent == other_sent and (to_backend or not stays):
+                return _reset_by(to_backend), False  # it read the reset, and left it at that
+            return self._after(entry, source, to_backend, ended, bool(kept))
+        if source.reads != reads:
+            self._idle_calls = 0
+            return None, True
+        return self._pause(source, event)
 
-    def _pass_on(self, source: PluginSocket, dest: PluginSocket) -> bool:
-        """Move what is there of an undisturbed turn. However slow the other side reads, nothing gives up."""
+    def _note_facts(self) -> bool:
+        """Have the observers told of what was decided. False: the lane is abandoned, and they were told of its end."""
+        with self._lock:
+            if self._order is _RUN:
+                for fact in self._decision.take_facts():
+                    self._note(fact)
+            return self._order is _RUN
+
+    def _undisturbed(self, source: PluginSocket, dest: PluginSocket, to_backend: bool) -> bool:
+        """Move what is there. However slow the other side reads, nothing gives up."""
+        if not self._transparent:
+            return bridge.call(self._protocol, None, source, dest, to_backend)
         data = source.recv(READ_SIZE)
         if not data:
             end_sending(dest)
@@ -316,6 +299,23 @@ class BlockingLane:
             except TimeoutError:
                 continue
         return True
+
+    def _after(
+        self, entry: CompiledFault | None, source: PluginSocket, to_backend: bool, ended: bool, kept: bool
+    ) -> tuple[LaneEnd | None, bool]:
+        """What follows from a call that does not want the connection any more, closed a socket, or met an end."""
+        backend = self._backend
+        assert backend is not None  # noqa: S101 - see _call
+        if is_closed(self._client) or (to_backend and ended and not kept):
+            return LaneEnd.CLIENT_CLOSED if ended and to_backend else self._closed_by(entry), False
+        stays = self._settings.stay_connected
+        if not kept or is_closed(backend) or (ended and not to_backend and stays):
+            if stays and self._order is _RUN:
+                self._drop_backend()
+                return None, True
+            return LaneEnd.BACKEND_CLOSED if ended else self._closed_by(entry), False
+        self._unwatch(source)  # half-closed: it has nothing more to say
+        return None, True
 
     def _reset_seen(self, error: BaseException | None) -> LaneEnd | None:
         """Whose reset *error* is, when a plugin ran into one and let it pass: that is no failure of the plugin's."""
@@ -333,6 +333,12 @@ class BlockingLane:
 
     def _pause(self, source: PluginSocket, event: int) -> tuple[LaneEnd | None, bool]:
         """The plugin left alone what there is to read: do not call it again at once, nor once the peer has gone."""
+        backend = self._backend
+        assert backend is not None  # noqa: S101 - see _call
+        traffic = (self._client.reads, self._client.sent, backend.reads, backend.sent)
+        if traffic != self._traffic:  # it did something else
+            self._traffic, self._idle_calls = traffic, 0
+            return None, True
         if event & self._masks.hang_up:
             return (LaneEnd.CLIENT_CLOSED if source is self._client else LaneEnd.BACKEND_CLOSED), False
         seconds = IDLE_CALLS[min(self._idle_calls, len(IDLE_CALLS) - 1)]

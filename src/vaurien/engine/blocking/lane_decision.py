@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import functools
 from random import Random
+from typing import NamedTuple
 
 from vaurien.engine.blocking.lane_events import Fact
 from vaurien.engine.blocking.lane_owner import LaneOwner
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
+
+
+class Decision(NamedTuple):
+    """What gets the bytes of a turn in one direction."""
+
+    entry: CompiledFault | None
+    """``None``: they pass undisturbed."""
+    needs_loop: bool
+    """Whether behaviors of the loop act on them; else they can stay in the thread."""
+
+
+_UNDISTURBED = Decision(None, needs_loop=False)
 
 
 class LaneDecision:
@@ -28,12 +41,15 @@ class LaneDecision:
         self._plan = owner.service.plan
         self._share: CompiledFault | None = None  # of the mix, for this turn
         # What is under way already, in the loop, passes undisturbed: no plugin has seen how it began.
-        self._in_turn = self._answered = self._undisturbed = owner.spoke
+        self._in_turn = self._answered = owner.spoke
+        self._whole_turn: Decision | None = _UNDISTURBED if owner.spoke else None  # else it depends on the direction
+        self._known: dict[CompiledFault | None, Decision] = {}
         self._unread: bool | None = None  # the direction that a turn was drawn for, in the other lane
         self._randoms: dict[str, Random] = {}
         self._hit: dict[str, bool] = {}  # whether a fault was drawn for the connection
         self._acting: CompiledFault | None = None  # a fault that acts in this turn, and was noted
-        self._facts: list[Fact] = []
+        self.facts: list[Fact] = []
+        """What the observers are to be told; whoever decides takes them away."""
         self.turns = 0
         """Turns so far: the ordinal of the turn at hand."""
 
@@ -41,19 +57,19 @@ class LaneDecision:
         """Whether bytes in this direction begin a turn. An end of the stream never does, unless it is all there is."""
         return self._unread is None and (not self._in_turn or (to_backend and self._answered))
 
-    def decide(self, to_backend: bool, at_end: bool = False) -> CompiledFault | None:
-        """What gets the bytes, or the end, that can be read in this direction; ``None``: they pass undisturbed."""
+    def decide(self, to_backend: bool, at_end: bool = False) -> Decision:
+        """What gets the bytes, or the end, that can be read in this direction."""
         plan = self._service.plan
         if plan is not self._plan:
             self._adopt(plan)
         if self._unread is not None:
             if to_backend == self._unread:
                 self._unread = None
-        elif self.may_begin(to_backend) and not (at_end and self._in_turn):
+        elif not self._in_turn or (to_backend and self._answered and not at_end):
             self._begin(plan, to_backend)
         elif not to_backend:
             self._answered = True
-        return None if self._undisturbed else self._share or self._fault(plan, to_backend)
+        return self._whole_turn or self._of_direction(plan, to_backend)
 
     def passed(self, to_backend: bool) -> None:
         """Bytes passed in this direction that nothing was decided on."""
@@ -66,33 +82,42 @@ class LaneDecision:
     def interrupt(self) -> None:
         """No legacy plugin is in play for a while: what is under way when one is again passes undisturbed."""
         self._share = self._unread = None
-        self._in_turn = self._answered = self._undisturbed = True
-
-    def needs_loop(self, entry: CompiledFault | None) -> bool:
-        """Whether the loop's behaviors act on a turn for which *entry* was drawn; else it can stay in the thread."""
-        return not self._service.calls(entry) and (entry is not None or self._plan.hooked)
+        self._whole_turn = _UNDISTURBED
+        self._in_turn = self._answered = True
 
     def take_facts(self) -> list[Fact]:
-        """What the observers are to be told since the last time."""
-        facts, self._facts = self._facts, []
+        """`facts`, which are then empty."""
+        facts, self.facts = self.facts, []
         return facts
 
     def _begin(self, plan: CompiledPolicy, to_backend: bool) -> None:
         self.turns += 1
-        self._in_turn, self._answered, self._undisturbed = True, not to_backend, False
+        self._in_turn, self._answered = True, not to_backend
         self._share = self._acting = None
         if plan.mix:
-            self._share = self._service.chance.draw(self._number, plan, self._random("mix"))
-            self._decided("mix", self._share.label if self._share else None)
-            if self._share is not None and self._share.blocking:  # another is counted by the exchange that it acts on
-                self._note(functools.partial(self._journal.called, self.turns, self._share.name))
+            self._share = share = self._service.chance.draw(self._number, plan, self._random("mix"))
+            self._decided("mix", share.label if share else None)
+            if share is not None and share.blocking:  # another is counted by the exchange that it acts on
+                self.facts.append(functools.partial(self._journal.called, self.turns, share.name, when=self._now()))
+        self._whole_turn = None if self._share is None else self._of(self._share, plan)
+
+    def _of_direction(self, plan: CompiledPolicy, to_backend: bool) -> Decision:
+        return self._of(self._fault(plan, to_backend), plan)
+
+    def _of(self, entry: CompiledFault | None, plan: CompiledPolicy) -> Decision:
+        known = self._known.get(entry)
+        if known is None:
+            needs_thread = self._service.calls(entry)
+            known = Decision(entry, needs_loop=not needs_thread and (entry is not None or plan.hooked))
+            self._known[entry] = known
+        return known
 
     def _fault(self, plan: CompiledPolicy, to_backend: bool) -> CompiledFault | None:
         for entry in plan.faults:
             if entry.blocking and entry.fault.stream.includes(to_backend) and self._is_hit(entry):
                 if entry is not self._acting:
                     self._acting = entry
-                    self._note(functools.partial(self._journal.hit, entry.name, self.turns))
+                    self.facts.append(functools.partial(self._journal.hit, entry.name, self.turns, when=self._now()))
                 return entry
         return None
 
@@ -111,8 +136,11 @@ class LaneDecision:
     def _adopt(self, plan: CompiledPolicy) -> None:
         """The turn at hand goes on with what was drawn for it, with its new options, or undisturbed if it is gone."""
         self._plan = plan
-        key = self._share.key if self._share is not None else None
-        self._share = next((entry for entry in plan.mix if entry.key == key), None)
+        self._known.clear()
+        if self._share is not None:
+            key = self._share.key
+            self._share = next((entry for entry in plan.mix if entry.key == key), None)
+            self._whole_turn = self._of(self._share, plan)
 
     def _random(self, key: str) -> Random:
         if key not in self._randoms:
@@ -121,7 +149,8 @@ class LaneDecision:
 
     def _decided(self, name: str, drawn: str | bool | None) -> None:
         if self._service.events.detailed:
-            self._note(functools.partial(self._journal.decided, name, drawn, self.turns))
+            decided = functools.partial(self._journal.decided, name, drawn, self.turns, when=self._now())
+            self.facts.append(decided)
 
-    def _note(self, tell: functools.partial[None]) -> None:
-        self._facts.append(functools.partial(tell, when=self._clock.now()))
+    def _now(self) -> float:
+        return self._clock.now()

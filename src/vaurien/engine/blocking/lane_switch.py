@@ -45,7 +45,7 @@ class LaneSwitch:
     def decide(self, to_backend: bool, source: socket.socket) -> bool:
         """Whether what can be read of *source* is for the thread."""
         decision = self._decision
-        entry = decision.decide(to_backend, decision.may_begin(to_backend) and nothing_unread(source))
+        entry = decision.decide(to_backend, decision.may_begin(to_backend) and nothing_unread(source)).entry
         for tell in decision.take_facts():
             tell()
         if self._owner.service.calls(entry):

@@ -36,8 +36,9 @@ class ConnectionEvents:
 
     def chosen(self, exchange: int, name: str, when: float | None = None) -> None:
         """The mix was drawn, and the share *name* was hit."""
-        at, _ = self._moment(when)
-        self._service.events.emit(events.Chosen, at=at, connection=self._number, exchange=exchange, behavior=name)
+        if self._service.events.subscribers[events.Chosen]:
+            at, _ = self._moment(when)
+            self._service.events.emit(events.Chosen, at=at, connection=self._number, exchange=exchange, behavior=name)
 
     def decided(
         self,
@@ -70,6 +71,8 @@ class ConnectionEvents:
     def hit(self, name: str, exchange: int | None, place: Place = NOWHERE, *, when: float | None = None) -> None:
         """The fault *name* acted."""
         self._hits[name] = self._hits.get(name, 0) + 1
+        if not self._service.events.subscribers[events.Injected]:
+            return
         at, elapsed = self._moment(when)
         self._service.events.emit(
             events.Injected,

@@ -46,12 +46,13 @@ class Chance:
     def follow(self, policy: CompiledPolicy) -> None:
         """Count for the windows of *policy*: those that are new begin, those that were open go on."""
         before, now = self._windows, self._now()
-        self._windows = {}
+        after: dict[str, WindowCounter] = {}
         for fault in policy.entries:
             window = fault.fault.window
             if window != _ALWAYS:
                 same = before.get(fault.key)
-                self._windows[fault.key] = same if same and same.window == window else self._open(fault, now)
+                after[fault.key] = same if same and same.window == window else self._open(fault, now)
+        self._windows = after  # in one step: a thread that rolls meanwhile finds all windows of the one or the other
 
     def _open(self, fault: CompiledFault, now: float) -> WindowCounter:
         if self._counters is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -28,10 +29,10 @@ class CompiledFault:
     """One behavior in use on a proxy: a fault, or a share of the mix.
 
     *key* tells it from the others of its proxy; an entry with the same key in the next plan is the same fault, changed.
-    *instance* is the behavior, or for the blocking lane a handler or classic plugin.
+    *instance* is the behavior, or for the blocking lane a legacy plugin.
     """
 
-    __slots__ = ("chunk_limit", "fault", "hooks", "instance", "key", "matcher", "name", "of_mix", "plugin")
+    __slots__ = ("blocking", "chunk_limit", "fault", "hooks", "instance", "key", "matcher", "name", "of_mix", "plugin")
 
     def __init__(
         self, key: str, fault: Fault, plugin: plugins.Plugin, instance: Any, matcher: Matcher, *, of_mix: bool
@@ -39,14 +40,11 @@ class CompiledFault:
         self.key, self.name, self.fault, self.of_mix = key, fault.name, fault, of_mix
         self.matcher = matcher
         self.plugin, self.instance = plugin, instance
+        self.blocking = plugin.legacy
+        """Whether it is a legacy plugin, which needs real blocking sockets."""
         self.hooks = frozenset() if plugin.legacy else _hooks(plugin.target, fault.stream)
         limit = None if plugin.legacy else instance.chunk_limit
         self.chunk_limit: int | None = None if limit is None else max(1, int(limit))
-
-    @property
-    def blocking(self) -> bool:
-        """Whether it needs real blocking sockets."""
-        return self.plugin.legacy
 
     @property
     def needs_task(self) -> bool:
@@ -169,11 +167,8 @@ class CompiledPolicy:
 
     def draw(self, random: Random) -> CompiledFault | None:
         """The share of the mix that is hit this time; ``None`` for the undisturbed rest. One number is drawn."""
-        point = random.random() * 100
-        for limit, entry in zip(self._limits, self.mix, strict=True):
-            if point < limit:
-                return entry
-        return None
+        place = bisect.bisect_right(self._limits, random.random() * 100)
+        return self.mix[place] if place < len(self.mix) else None
 
     def on_data(self, to_backend: bool) -> tuple[CompiledFault, ...]:
         """The entries with a hook on the bytes of this direction, in the order they act."""
