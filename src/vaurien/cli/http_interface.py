@@ -10,6 +10,7 @@ from vaurien.config import Configuration
 from vaurien.control import security
 from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
+from vaurien.control.kept import KeepBeforeAnswer, Settled
 from vaurien.control.server import Server
 from vaurien.errors import BindError
 from vaurien.events import Event
@@ -20,10 +21,13 @@ from vaurien.proxies.hub import Hub
 
 
 class Control:
-    """The interface, ready to start. Raises `OptionError` for an address or a token that cannot be used."""
+    """The interface, ready to start; an answer waits for *settled*.
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._configuration = configuration
+    Raises `OptionError` for an address or a token that cannot be used.
+    """
+
+    def __init__(self, configuration: Configuration, settled: Settled | None = None) -> None:
+        self._configuration, self._settled = configuration, settled
         plugins.allow(configuration.http.allow_plugin)
         self._listen = _listen(configuration)
         self._token = _token(configuration)
@@ -54,6 +58,8 @@ class Control:
             metrics=page(self._figures, runtime=True),
             seed=options.proxies[0].seed,
         )
+        if self._settled is not None:
+            served = KeepBeforeAnswer(served, self._settled)
         self._server = Server(served, self._listen, complain=_complain)
         try:
             address = await self._server.start()

@@ -60,9 +60,9 @@ def run(
     ):
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
-        control = _control(configuration)
         path = configuration.process.state
         state = None if path is None else StateFile(path)
+        control = _control(configuration, state)
         observing = [*told, *(one for one in (control, state) if one is not None)]
         opening = hubs.open_hub(
             configuration.process.workers,
@@ -74,13 +74,13 @@ def run(
         runner.run(_serve(configuration, opening, control, state, again or (lambda: configuration), observing))
 
 
-def _control(configuration: Configuration) -> Control | None:
+def _control(configuration: Configuration, state: StateFile | None) -> Control | None:
     """The HTTP interface, when it is wanted; who does not want it does not pay for its imports."""
     if not (configuration.http.http or configuration.http.api):
         return None
     from vaurien.cli.http_interface import Control
 
-    return Control(configuration)
+    return Control(configuration, state.settled if state else None)
 
 
 async def _serve(

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.hubs import COUNTS
-from tests.running import PATIENCE, Echo, read, until
+from tests.running import PATIENCE, Echo, read
 from vaurien.cli.serve import daemon
 from vaurien.cli.serve.go_flags import GoFlag, parse
 from vaurien.cli.serve.toxiproxy_log import ToxiproxyLog
@@ -493,9 +493,6 @@ def test_the_state_survives_a_restart(start, tmp_path, how):
         first.ask("POST", "/proxies", {"name": "off", "listen": "127.0.0.1:0", "upstream": upstream, "enabled": False})
         first.ask("POST", "/proxies/p/toxics", {"type": "limit_data", "attributes": {"bytes": 3}, "toxicity": 0.75})
         before = first.ask("GET", "/proxies")
-        if how == signal.SIGKILL:  # a thread writes, some moments later
-            until(lambda: "limit_data" in state.read_text())
-            until(lambda: [file.name for file in tmp_path.iterdir()] == ["state.json"])
         first.process.send_signal(how)
         first.process.wait(PATIENCE)
         assert [file.name for file in tmp_path.iterdir()] == ["state.json"]
@@ -625,3 +622,35 @@ def test_one_more_client_is_answered_however_many_wait(start, program, limit, be
         errors = running.stop()
     assert errors.count("short of room") <= 1
     assert len(errors.splitlines()) <= 1
+
+
+def test_an_answer_means_that_the_change_is_in_the_file(start, tmp_path):
+    """A process that is killed right after an answer has kept what it answered for."""
+    path = tmp_path / "state.json"
+    running = start("-state", str(path))
+    for number in range(30):
+        running.ask("POST", "/proxies", {"name": f"p{number}", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9"})
+    running.ask("POST", "/proxies/p3/toxics", {"type": "latency"})
+    running.ask("DELETE", "/api/v1/proxies/p7")
+    running.process.kill()
+    running.process.wait()
+    kept = {one["name"]: len(one["policy"]["faults"]) for one in json.loads(path.read_text())}
+    assert kept == {f"p{number}": int(number == 3) for number in range(30) if number != 7}
+    again = start("-state", str(path))
+    assert len(json.loads(again.ask("GET", "/proxies"))) == 29
+    again.stop()
+    assert [one.name for one in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_a_second_program_on_one_state_names_the_first(start, tmp_path):
+    path = tmp_path / "state.json"
+    first = start("-state", str(path))
+    for program in (
+        [*RUN["vaurien serve"], "-port=0", "-state", str(path)],
+        [sys.executable, "-m", "vaurien", "--state", str(path)],
+    ):
+        second = subprocess.run(program, capture_output=True, text=True, timeout=PATIENCE)
+        assert second.returncode != 0
+        assert f"state file '{path}' is kept by process {first.process.pid}; expected another file" in second.stderr
+    first.ask("POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9"})
+    assert [one["name"] for one in json.loads(path.read_text())] == ["p"]

@@ -13,9 +13,10 @@ import pytest
 
 from tests.hubs import adding, changing, config, mixing, played
 from tests.running import PATIENCE
+from vaurien.cli.serve import state
 from vaurien.cli.serve.state import StateFile
 from vaurien.control import original
-from vaurien.errors import ConfigError
+from vaurien.errors import ConfigError, VaurienError
 from vaurien.model import Address, Fault, Mix, Policy
 from vaurien.proxies.hub import Hub
 
@@ -36,18 +37,18 @@ def kept(path):
     return {one["name"]: [fault["name"] for fault in one["policy"]["faults"]] for one in json.loads(path.read_text())}
 
 
-def following(path, play):
+def following(path, play, *, needs_state=False):
     """Run *play* with a hub whose proxies are kept in *path*."""
-    state = StateFile(str(path))
+    keeper = StateFile(str(path))
 
     async def whole(hub):
-        await state.restore(hub)
+        await keeper.restore(hub)
         try:
-            await play(hub)
+            await (play(hub, keeper) if needs_state else play(hub))
         finally:
-            await state.close()
+            await keeper.close()
 
-    played(whole, [state])
+    played(whole, [keeper])
 
 
 def test_every_change_is_in_the_file_soon(path):
@@ -101,15 +102,15 @@ def test_what_was_changed_at_last_is_there_after_the_end(path):
 def test_a_slow_disk_holds_up_nobody(path, monkeypatch):
     """Several changes meanwhile are one more write."""
     ready, writes = threading.Event(), []
-    fsync = os.fsync
+    replace = os.replace
 
-    def slow(descriptor):
-        writes.append(descriptor)
+    def slow(new, old):
+        writes.append(new)
         if len(writes) == 2:
             assert ready.wait(PATIENCE)
-        fsync(descriptor)
+        replace(new, old)
 
-    monkeypatch.setattr(os, "fsync", slow)
+    monkeypatch.setattr(os, "replace", slow)
 
     async def play(hub):
         await hub.create(config("a"))
@@ -134,9 +135,12 @@ def test_a_disk_that_is_full_is_told_and_leaves_what_there_is(path, monkeypatch,
             while not told:
                 await asyncio.sleep(0.001)
                 told = capsys.readouterr().err
-        assert told == f"vaurien: state file '{path}' cannot be written: No space left on device\n"
+        assert told == (
+            f"vaurien: state file '{path}' cannot be written: No space left on device; "
+            "changes hold, and are written when that is possible\n"
+        )
         assert kept(path) == {"a": []}
-        assert [file.name for file in path.parent.iterdir()] == ["state.json"]
+        assert sorted(file.name for file in path.parent.iterdir()) == ["state.json"]
 
     following(path, play)
     assert list(kept(path)) == ["a", "b"]
@@ -179,10 +183,107 @@ def test_a_device_is_not_replaced(tmp_path):
 
 def test_what_cannot_be_written_is_told_once(tmp_path, capsys):
     async def play(hub):
-        state = StateFile(str(tmp_path / "none" / "state.json"))
+        keeper = StateFile(str(tmp_path / "none" / "state.json"))
         with pytest.raises(ConfigError, match="cannot be written: No such file"):
-            await state.restore(hub)
-        await state.close()
+            await keeper.restore(hub)
+        await keeper.close()
 
     played(play)
     assert capsys.readouterr().err == ""
+
+
+def test_what_a_full_disk_did_not_take_is_written_once_there_is_room(path, monkeypatch, capsys):
+    monkeypatch.setattr(state, "_RETRY", 0.01)
+
+    async def play(hub, kept_by):
+        with monkeypatch.context() as full:
+            full.setattr(os, "fsync", _full)
+            await hub.create(config("a"))
+            assert not await kept_by.settled()
+            assert kept(path) == {}
+        while not await kept_by.settled():
+            await asyncio.sleep(0.001)
+        assert kept(path) == {"a": []}
+        assert capsys.readouterr().err.endswith(f"vaurien: state file '{path}' is written again\n")
+
+    following(path, play, needs_state=True)
+
+
+def test_a_settled_change_is_in_the_file(path):
+    async def play(hub, kept_by):
+        for number in range(20):
+            await hub.create(config(f"p{number}"))
+            assert await kept_by.settled()
+            assert f"p{number}" in kept(path)
+        before = os.stat(path).st_ino
+        assert await kept_by.settled()
+        assert os.stat(path).st_ino == before  # there was nothing to write
+
+    following(path, play, needs_state=True)
+
+
+def test_changes_of_one_moment_are_one_write(path, monkeypatch):
+    writes = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda new, old: (writes.append(new), replace(new, old)))
+
+    async def play(hub, kept_by):
+        async def change(number):
+            await hub.create(config(f"p{number}"))
+            assert await kept_by.settled()
+            assert f"p{number}" in kept(path)
+
+        await asyncio.gather(*(change(number) for number in range(50)))
+        assert len(writes) < 25
+
+    following(path, play, needs_state=True)
+
+
+def test_a_file_has_one_process_at_a_time(path):
+    async def play(hub):
+        with pytest.raises(ConfigError, match=rf"is kept by process {os.getpid()}; expected another file, or that it"):
+            await StateFile(str(path)).restore(Hub())
+        await hub.create(config("a"))
+        await until(lambda: kept(path) == {"a": []})
+
+    following(path, play)
+    following(path, _nothing)
+
+
+async def _nothing(_hub):
+    pass
+
+
+def test_a_file_that_cannot_be_read_is_free_for_others(path):
+    path.write_text("{}")
+    with pytest.raises(ConfigError, match="is not what was written"):
+        asyncio.run(StateFile(str(path)).restore(Hub()))
+    assert [file.name for file in path.parent.iterdir()] == ["state.json"]
+
+
+def test_what_a_killed_process_left_is_cleared_away(path):
+    (path.parent / "state.json.new").write_text("[{half")
+    following(path, _nothing)
+    assert [file.name for file in path.parent.iterdir()] == ["state.json"]
+
+
+def test_a_link_in_the_place_of_the_new_file_is_not_followed(path):
+    precious = path.parent / "precious"
+    precious.write_text("precious")
+    (path.parent / "state.json.new").symlink_to(precious)
+    following(path, _nothing)
+    assert precious.read_text() == "precious"
+    assert kept(path) == {}
+
+
+def test_a_file_that_was_made_for_the_lock_alone_goes_with_it(path):
+    async def play():
+        hub = Hub()
+        await hub.create(config("a"))
+        keeper = StateFile(str(path))
+        with pytest.raises(VaurienError):
+            await keeper.restore(hub, [config("b", protocol="no-such-protocol")])
+        await hub.stop()
+
+    asyncio.run(play())
+    assert not path.exists()

@@ -30,6 +30,7 @@ from vaurien.config.layers import variable
 from vaurien.control import security
 from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
+from vaurien.control.kept import KeepBeforeAnswer
 from vaurien.control.server import Server
 from vaurien.control.toxiproxy import VERSION
 from vaurien.control.toxiproxy import app as toxiproxy
@@ -148,7 +149,10 @@ class Daemon:
             lag = LoopLag()
             closing.callback(lag.close)
             async with hubs.open_hub(self._workers, self._observers, source="-workers") as self._hub:
-                await self._serve(Server(self._app(lag), self._listen, complain=self._report.warn), stop)
+                served = self._app(lag)
+                if self._state is not None:
+                    served = KeepBeforeAnswer(served, self._state.settled)
+                await self._serve(Server(served, self._listen, complain=self._report.warn), stop)
 
     async def _serve(self, server: Server, stop: asyncio.Event) -> None:
         try:
