@@ -38,7 +38,7 @@ def test_a_client_reaches_the_backend_and_meets_a_fault(backend):
             await proxy.wait_for_hits("latency", 2)
             [connection] = await proxy.wait_for_connections(1)
             assert connection.sent == 10
-            assert proxy.cut() == 1
+            assert proxy.close_connections() == 1
             await proxy.wait_for_connections(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -117,7 +117,7 @@ def test_it_lives_in_one_loop(backend):
 
     asyncio.run(main())
     with pytest.raises(VaurienError, match="is closed"):
-        proxy.cut()
+        proxy.close_connections()
     asyncio.run(proxy.close())
 
 
@@ -128,17 +128,17 @@ def test_a_loop_that_is_gone_is_told(backend, monkeypatch):
     async def main():
         async with vaurien.AsyncProxy(backend) as proxy:
             with monkeypatch.context() as patched:
-                patched.setattr(proxy._core, "_loop", gone)
+                patched.setattr(proxy._proxy_host, "_loop", gone)
                 with pytest.raises(
                     VaurienError, match=r"event loop is closed; expected its own close\(\) before that$"
                 ):
-                    proxy.cut()
+                    proxy.close_connections()
 
     asyncio.run(main())
 
 
 def test_a_loop_that_does_not_answer_is_told(backend, monkeypatch):
-    monkeypatch.setattr("vaurien.library.core.CALL_TIMEOUT", 0.01)
+    monkeypatch.setattr("vaurien.library.proxy_host.CALL_TIMEOUT", 0.01)
 
     async def main():
         async with vaurien.AsyncProxy(backend) as proxy:
@@ -146,7 +146,7 @@ def test_a_loop_that_does_not_answer_is_told(backend, monkeypatch):
 
             def steer():
                 try:
-                    proxy.cut()
+                    proxy.close_connections()
                 except VaurienError as error:
                     errors.append(str(error))
 

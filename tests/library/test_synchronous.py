@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -14,9 +15,10 @@ import pytest
 import vaurien
 from tests.library.conftest import says
 from tests.running import PATIENCE, until
+from vaurien.engine.net.listener import Listener
 from vaurien.errors import BindError, Conflict, OptionError, UnknownName, VaurienError
 from vaurien.events import Accepted, Closed, Failed
-from vaurien.library import thread
+from vaurien.library import loop_thread
 
 RST = (ConnectionResetError, BrokenPipeError)
 
@@ -96,7 +98,7 @@ class TestWhereItIs:
     def test_an_address_that_somebody_has(self, backend):
         with pytest.raises(BindError, match=r"^cannot listen on 127\.0\.0\.1:\d+: Address already in use$"):
             vaurien.Proxy(("127.0.0.1", 1), listen=backend).start()
-        assert thread._shared.thread is None
+        assert not loop_thread.is_running()
 
 
 class TestFaults:
@@ -181,7 +183,7 @@ class TestConnections:
     def test_cutting_ends_in_order(self, proxy, connect):
         client = connect(proxy)
         assert says(client) == b"hello"
-        assert proxy.cut() == 1
+        assert proxy.close_connections() == 1
         assert client.recv(1) == b""
 
     def test_resetting_does_not(self, proxy, connect):
@@ -263,7 +265,7 @@ class TestConnections:
 
 
 class TestTheEnd:
-    @pytest.mark.parametrize("call", ["cut", "reset_connections", "down", "up", "start"])
+    @pytest.mark.parametrize("call", ["close_connections", "reset_connections", "down", "up", "start"])
     def test_use_after_close(self, backend, call):
         with vaurien.Proxy(backend) as proxy:
             pass
@@ -336,10 +338,10 @@ class TestTheEnd:
 
         waiting = threading.Thread(target=wait)
         waiting.start()
-        until(lambda: proxy._core._waiting)
+        until(lambda: proxy._proxy_host._waiting)
         proxy.close()
         waiting.join()
-        assert errors == ["proxy 'vaurien' was closed while somebody waited for it"]
+        assert errors == ["proxy 'vaurien' was closed during the wait"]
 
     def test_closed_by_several_at_once(self, proxy):
         threads = [threading.Thread(target=proxy.close) for _ in range(8)]
@@ -347,15 +349,37 @@ class TestTheEnd:
             one.start()
         for one in threads:
             one.join()
-        assert thread._shared.thread is None
+        assert not loop_thread.is_running()
+
+    def test_two_starts_at_once_make_one_proxy(self, backend, monkeypatch):
+        """The second one comes while the first one binds."""
+        begun, go_on = threading.Event(), threading.Event()
+        bind = Listener.bind
+
+        async def slow(listener, address, backlog):
+            begun.set()
+            await asyncio.to_thread(go_on.wait, PATIENCE)
+            return await bind(listener, address, backlog)
+
+        monkeypatch.setattr(Listener, "bind", slow)
+        proxy = vaurien.Proxy(backend)
+        first = threading.Thread(target=proxy.start)
+        first.start()
+        assert begun.wait(PATIENCE)
+        with pytest.raises(VaurienError, match="was started already; expected a new one"):
+            proxy.start()
+        go_on.set()
+        first.join()
+        proxy.close()
+        assert not loop_thread.is_running()
 
     def test_forgotten_ones_are_told(self, backend):
         proxy = vaurien.Proxy(backend).start()
-        home, core = proxy._home, proxy._core
+        home, host = proxy._home, proxy._proxy_host
         with pytest.warns(ResourceWarning, match=r"^unclosed <Proxy 'vaurien'"):
             del proxy
-        home.run(core.stop(0))
-        thread.leave(home)
+        home.run(host.stop(0))
+        loop_thread.release(home)
 
 
 class TestThreads:
@@ -380,16 +404,16 @@ class TestThreads:
 
     def test_its_own_thread_cannot_wait_for_itself(self, proxy):
         with pytest.raises(VaurienError, match=r"its own thread cannot wait for it; expected another thread$"):
-            proxy._core.call(lambda: proxy.wait_for_connections(0))
+            proxy._proxy_host.call(lambda: proxy.wait_for_connections(0))
         with pytest.raises(VaurienError, match=r"its own thread cannot wait for it; expected another thread$"):
-            proxy._core.call(proxy.close)
-        proxy._core.call(proxy.cut)
+            proxy._proxy_host.call(proxy.close)
+        proxy._proxy_host.call(proxy.close_connections)
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
     def test_a_forked_child_has_no_proxy_and_can_have_one(self, proxy, backend, connect):
         def in_child():
             try:
-                proxy.cut()
+                proxy.close_connections()
             except VaurienError as error:
                 yield str(error)
             proxy.close()

@@ -136,7 +136,7 @@ class TestTheMarker:
             class TestAll:
                 @pytest.mark.vaurien(seed=7)
                 def test_one(self, vaurien_proxy):
-                    config = vaurien_proxy._core.proxy.config
+                    config = vaurien_proxy._proxy_host.proxy.config
                     assert (config.protocol, config.seed, str(config.backend)) == ("http", "7", "localhost:1")
                     assert list(vaurien_proxy.all_hits) == ["latency"]
             """

@@ -41,15 +41,15 @@ class AsyncProxy(BaseProxy):
             asyncio.get_running_loop()
         except RuntimeError:
             raise VaurienError("AsyncProxy needs a running asyncio loop; expected Proxy where there is none") from None
-        await self._core.start()
+        await self._proxy_host.start()
         return self
 
     async def close(self, grace: float = 0.0) -> None:
         """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
-        if self._core.open:
+        if self._proxy_host.open:
             self._check_loop()
-            await self._core.stop(grace)
-        self._core.closed = True
+            await self._proxy_host.stop(grace)
+        self._proxy_host.closed = True
 
     async def wait_for_connections(self, count: int, timeout: float = TIMEOUT) -> list[ConnectionInfo]:
         """Wait until at least *count* connections are open, or none if that is 0, and return them.
@@ -57,18 +57,20 @@ class AsyncProxy(BaseProxy):
         Raises TimeoutError, saying how many there are, after *timeout* seconds.
         """
         self._check_loop()
-        await self._core.until_open(count, timeout)
+        await self._proxy_host.until_open(count, timeout)
         return self.connections
 
     async def wait_for_hits(self, fault: str, count: int = 1, timeout: float = TIMEOUT) -> None:
         """Wait until *fault* has acted *count* times. Raises `UnknownName`, and TimeoutError after *timeout*."""
         self._check_loop()
-        await self._core.until_hit(fault, count, timeout)
+        await self._proxy_host.until_hit(fault, count, timeout)
 
     def _check_loop(self) -> None:
         """Raises `VaurienError` in another loop than the one it was started in."""
-        if self._core.usable() is not asyncio.get_running_loop():
-            raise VaurienError(f"{self._core.who} lives in another event loop; expected the one that started it")
+        if self._proxy_host.require_running() is not asyncio.get_running_loop():
+            raise VaurienError(
+                f"{self._proxy_host.label} lives in another event loop; expected the one that started it"
+            )
 
     async def __aenter__(self) -> Self:
         return await self.start()

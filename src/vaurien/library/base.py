@@ -1,4 +1,4 @@
-"""What a running proxy can be told and asked without waiting, from any thread."""
+"""The part of `Proxy` and `AsyncProxy` that waits for nothing: changes and questions, from any thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vaurien.errors import VaurienError
 from vaurien.events import Event
 from vaurien.library import faults
 from vaurien.library.changes import Change
-from vaurien.library.core import Core
+from vaurien.library.proxy_host import ProxyHost
 from vaurien.library.settings import AddressLike, Settings, configure
 from vaurien.model import Address, Fault, Mix, Policy, PolicyEdit, Scope, Stream, Window
 
@@ -28,10 +28,10 @@ Options: TypeAlias = Mapping[str, object]
 
 
 class BaseProxy:
-    """A proxy and what it is told, from any thread. A change is in force, for the next byte, when the call returns.
+    """A proxy that is changed from any thread. A change is in force for the next byte when the call returns.
 
-    What is wrong is raised in the caller, and then nothing has changed. Before the proxy is started, after it is
-    closed, and in a process forked meanwhile, calls raise `VaurienError`; `events` and `hits` stay.
+    An error is raised in the caller, and then nothing has changed. Before the proxy is started, after it is closed, and
+    in a process forked meanwhile, calls raise `VaurienError`; `events` and `hits` stay.
     """
 
     def __init__(self, backend: AddressLike, given: Settings) -> None:
@@ -39,7 +39,7 @@ class BaseProxy:
         for text in made.warnings:
             warnings.warn(text, stacklevel=3)
         self._given = given
-        self._core = Core(made.proxies[0], made.schedule)
+        self._proxy_host = ProxyHost(made.proxies[0], made.schedule)
         self._first_mix = made.proxies[0].policy.mix
         self._mixes: list[Change[Mix]] = []
 
@@ -48,23 +48,23 @@ class BaseProxy:
     @property
     def name(self) -> str:
         """Its name, in events; its dice depend on it."""
-        return self._core.proxy.config.name
+        return self._proxy_host.proxy.config.name
 
     @property
     def seed(self) -> str:
         """What its dice begin with, given or drawn."""
-        return self._core.proxy.config.seed
+        return self._proxy_host.proxy.config.seed
 
     @property
     def backend(self) -> Address:
         """What it dials for each connection."""
-        return self._core.proxy.backend
+        return self._proxy_host.proxy.backend
 
     @property
     def address(self) -> Address:
         """Where clients connect; its ``str()`` is ``host:port``."""
-        self._core.usable()
-        return self._core.proxy.address
+        self._proxy_host.require_running()
+        return self._proxy_host.proxy.address
 
     @property
     def host(self) -> str:
@@ -79,13 +79,15 @@ class BaseProxy:
     @property
     def policy(self) -> Policy:
         """The mix and the faults of this moment."""
-        return self._core.proxy.policy
+        return self._proxy_host.proxy.policy
 
     def url(self, scheme: str) -> str:
         """``scheme://host:port``. Raises `VaurienError` when it listens on a Unix socket."""
         address = self.address
         if address.path is not None:
-            raise VaurienError(f"{self._core.who} listens on {address}, which has no URL; expected a host and a port")
+            raise VaurienError(
+                f"{self._proxy_host.label} listens on {address}, which has no URL; expected a host and a port"
+            )
         return f"{scheme}://{address}"
 
     # What happened.
@@ -93,31 +95,31 @@ class BaseProxy:
     @property
     def events(self) -> list[Event]:
         """What happened so far, oldest first: the last 10,000 of `vaurien.events`."""
-        return self._core.record.events
+        return self._proxy_host.record.events
 
     def hits(self, fault: str) -> int:
         """How often *fault* has acted: a fault's name, or a behavior of the mix.
 
         Raises `UnknownName` when the proxy never had it, so that a misspelled name does not look like no hits.
         """
-        return self._core.record.hits(fault)
+        return self._proxy_host.record.hits(fault)
 
     @property
     def all_hits(self) -> Mapping[str, int]:
         """How often each fault has acted that the proxy has, or had."""
-        return self._core.record.all_hits()
+        return self._proxy_host.record.all_hits()
 
     @property
     def accepted(self) -> int:
         """How many connections there were so far."""
-        return self._core.record.accepted
+        return self._proxy_host.record.accepted
 
     @property
     def connections(self) -> list[ConnectionInfo]:
         """The connections that are open, oldest first."""
-        return self._core.call(lambda: self._core.proxy.connections)
+        return self._proxy_host.call(lambda: self._proxy_host.proxy.connections)
 
-    # What it is told.
+    # Changes.
 
     def fault(
         self,
@@ -145,19 +147,19 @@ class BaseProxy:
         """
         fields = {"name": name, "stream": stream, "probability": probability, "scope": scope, "ttl": ttl}
         made = faults.read(behavior, {**fields, "window": window, "match": match, "options": options}, more)
-        self._core.call(lambda: self._edit(lambda policy: policy.with_fault(made)))
-        self._core.record.expect(Mix(), made)
+        self._proxy_host.call(lambda: self._edit(lambda policy: policy.with_fault(made)))
+        self._proxy_host.record.expect(Mix(), made)
         return Change(made, self._remove)
 
     def _remove(self, change: Change[Fault]) -> None:
-        """Take a fault away, and not another one that has got its name since."""
+        """Remove a fault, but not another one that was given its name since."""
 
         def remove() -> None:
             if any(one is change.value for one in self.policy.faults):
                 self._edit(lambda policy: policy.without_fault(change.value.name))
 
-        if not self._core.closed:
-            self._core.call(remove)
+        if not self._proxy_host.closed:
+            self._proxy_host.call(remove)
 
     def mix(self, mix: str, /, **options: Options) -> Change[Mix]:
         """Replace the mix: ``proxy.mix("20:error,10:delay", delay={"sleep": 2})``; an empty one is no mix.
@@ -171,12 +173,12 @@ class BaseProxy:
         for text in made.warnings:
             warnings.warn(text, stacklevel=2)
         change = Change(made.proxies[0].policy.mix, self._restore)
-        self._core.call(lambda: self._push(change))
+        self._proxy_host.call(lambda: self._push(change))
         return change
 
     def _push(self, change: Change[Mix]) -> None:
         self._edit(lambda policy: policy.with_mix(change.value))
-        self._core.record.expect(change.value)
+        self._proxy_host.record.expect(change.value)
         self._mixes.append(change)
 
     def _restore(self, change: Change[Mix]) -> None:
@@ -188,11 +190,11 @@ class BaseProxy:
                 mix = self._mixes[-1].value if self._mixes else self._first_mix
                 self._edit(lambda policy: policy.with_mix(mix))
 
-        if not self._core.closed:
-            self._core.call(restore)
+        if not self._proxy_host.closed:
+            self._proxy_host.call(restore)
 
     def _edit(self, edit: PolicyEdit) -> None:
-        self._core.proxy.edit_policy(edit)
+        self._proxy_host.proxy.edit_policy(edit)
 
     def down(self) -> Change[Fault]:
         """Be gone, as a server that was stopped: clients are refused, open connections end, the port stays ours.
@@ -202,44 +204,43 @@ class BaseProxy:
 
         Raises `Conflict` when there is another fault of that name.
         """
-        return Change(self._core.call(self._fall), self._remove)
+        return Change(self._proxy_host.call(self._go_down), self._remove)
 
-    def _fall(self) -> Fault:
+    def _go_down(self) -> Fault:
         outage = next((one for one in self.policy.faults if one == _OUTAGE), None)
         if outage is None:
             outage = own = msgspec.structs.replace(_OUTAGE)  # one of its own: faults are taken back by identity
             self._edit(lambda policy: policy.with_fault(own))
-        self._core.proxy.drop_connections()
+        self._proxy_host.proxy.drop_connections()
         return outage
 
     def up(self) -> None:
         """End what `down` began: listen again, on the same port. Does nothing when it is up."""
+        self._proxy_host.call(self._go_up)
 
-        def rise() -> None:
-            if _OUTAGE in self.policy.faults:
-                self._edit(lambda policy: policy.without_fault(_OUTAGE.name))
+    def _go_up(self) -> None:
+        if _OUTAGE in self.policy.faults:
+            self._edit(lambda policy: policy.without_fault(_OUTAGE.name))
 
-        self._core.call(rise)
-
-    def cut(self) -> int:
+    def close_connections(self) -> int:
         """End every open connection in order: what was sent is delivered, then both sides see FIN. Says how many."""
-        return self._core.call(lambda: self._end(self._core.proxy.close_connection))
+        return self._proxy_host.call(lambda: self._end(self._proxy_host.proxy.close_connection))
 
     def reset_connections(self) -> int:
         """End every open connection at once: both sides see RST. Says how many."""
-        return self._core.call(lambda: self._end(self._core.proxy.reset_connection))
+        return self._proxy_host.call(lambda: self._end(self._proxy_host.proxy.reset_connection))
 
     def _end(self, end: Callable[[int], None]) -> int:
-        numbers = [connection.number for connection in self._core.proxy.connections]
+        numbers = [connection.number for connection in self._proxy_host.proxy.connections]
         for number in numbers:
             end(number)
         return len(numbers)
 
     def __del__(self) -> None:
-        if hasattr(self, "_core") and self._core.open:
+        if hasattr(self, "_proxy_host") and self._proxy_host.open:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
-        core = self._core
-        state = "closed" if core.closed else core.proxy.address if core.started else "not started"
+        host = self._proxy_host
+        state = "closed" if host.closed else host.proxy.address if host.started else "not started"
         return f"<{type(self).__name__} {self.name!r} {state} -> {self.backend}>"

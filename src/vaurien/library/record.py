@@ -1,4 +1,4 @@
-"""What happened on a proxy, for the test that asks."""
+"""Events and counts of a proxy, for tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Record:
         self._watching: list[Callable[[], None]] = []
 
     def __call__(self, event: Event) -> None:
-        """Remember *event*, and tell those who wait for something."""
+        """Remember *event*, and wake up the waits."""
         with self._lock:
             self._events.append(event)
             self._counters(event)

@@ -8,7 +8,7 @@ from typing import Self, Unpack
 
 from vaurien.engine.relay.traffic import ConnectionInfo
 from vaurien.errors import VaurienError
-from vaurien.library import thread
+from vaurien.library import loop_thread
 from vaurien.library.base import TIMEOUT, BaseProxy
 from vaurien.library.settings import AddressLike, Settings
 
@@ -36,56 +36,56 @@ class Proxy(BaseProxy):
 
     def __init__(self, backend: AddressLike, **settings: Unpack[Settings]) -> None:
         super().__init__(backend, settings)
-        self._home: thread.Thread | None = None
+        self._home: loop_thread.LoopThread | None = None
         self._closing = threading.Lock()
 
     def start(self) -> Self:
         """Listen; clients may connect when this returns. Returns itself. Raises `BindError`."""
-        home = thread.enter()
+        home = loop_thread.acquire()
         try:
-            home.run(self._core.start())
+            home.run(self._proxy_host.start())
         except BaseException:
-            thread.leave(home)
+            loop_thread.release(home)
             raise
         self._home = home
         return self
 
     def close(self, grace: float = 0.0) -> None:
         """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
-        if self._core.in_loop_thread and self._core.open:
+        if self._proxy_host.in_loop_thread and self._proxy_host.open:
             raise self._own_thread()
         with self._closing:
             home, self._home = self._home, None
-        if home is not None and not self._core.forked:
+        if home is not None and not self._proxy_host.forked:
             try:
-                home.run(self._core.stop(grace))
+                home.run(self._proxy_host.stop(grace))
             finally:
-                thread.leave(home)
-        self._core.closed = True
+                loop_thread.release(home)
+        self._proxy_host.closed = True
 
     def wait_for_connections(self, count: int, timeout: float = TIMEOUT) -> list[ConnectionInfo]:
         """Wait until at least *count* connections are open, or none if that is 0, and return them.
 
         Raises TimeoutError, saying how many there are, after *timeout* seconds.
         """
-        self._waits.run(self._core.until_open(count, timeout))
+        self._waits.run(self._proxy_host.until_open(count, timeout))
         return self.connections
 
     def wait_for_hits(self, fault: str, count: int = 1, timeout: float = TIMEOUT) -> None:
         """Wait until *fault* has acted *count* times. Raises `UnknownName`, and TimeoutError after *timeout*."""
-        self._waits.run(self._core.until_hit(fault, count, timeout))
+        self._waits.run(self._proxy_host.until_hit(fault, count, timeout))
 
     @property
-    def _waits(self) -> thread.Thread:
+    def _waits(self) -> loop_thread.LoopThread:
         """Where it lives, to wait there. Raises `VaurienError` in its own thread, and where it is not usable."""
-        self._core.usable()
+        self._proxy_host.require_running()
         assert self._home is not None  # noqa: S101 - it is usable
-        if self._core.in_loop_thread:
+        if self._proxy_host.in_loop_thread:
             raise self._own_thread()
         return self._home
 
     def _own_thread(self) -> VaurienError:
-        return VaurienError(f"{self._core.who}: its own thread cannot wait for it; expected another thread")
+        return VaurienError(f"{self._proxy_host.label}: its own thread cannot wait for it; expected another thread")
 
     def __enter__(self) -> Self:
         return self.start()

@@ -6,26 +6,26 @@ import threading
 import pytest
 
 from tests.running import PATIENCE
-from vaurien.library import thread
+from vaurien.library import loop_thread
 
 
 @pytest.fixture
 def home():
-    one = thread.enter()
+    one = loop_thread.acquire()
     yield one
-    thread.leave(one)
+    loop_thread.release(one)
 
 
 def test_all_share_one_thread_and_the_last_one_ends_it(home):
-    again = thread.enter()
+    again = loop_thread.acquire()
     assert again is home
-    thread.leave(again)
+    loop_thread.release(again)
     assert not home.loop.is_closed()
 
 
 def test_it_is_gone_with_the_last_one():
-    home = thread.enter()
-    thread.leave(home)
+    home = loop_thread.acquire()
+    loop_thread.release(home)
     assert home.loop.is_closed()
     assert home.ident not in {one.ident for one in threading.enumerate()}
 
@@ -39,7 +39,7 @@ def test_errors_are_the_callers(home):
 
 
 def test_what_is_left_is_cancelled():
-    home = thread.enter()
+    home = loop_thread.acquire()
     ended = []
 
     async def forever():
@@ -53,28 +53,28 @@ def test_what_is_left_is_cancelled():
         await asyncio.sleep(0)
 
     home.run(begin())
-    thread.leave(home)
+    loop_thread.release(home)
     assert ended[1:] == [True]
 
 
-def test_a_look_up_that_hangs_holds_nobody_up(monkeypatch):
-    monkeypatch.setattr(thread, "SHUTDOWN_TIMEOUT", 0.01)
-    home, answer = thread.enter(), threading.Event()
+def test_a_look_up_that_hangs_holds_up_nothing(monkeypatch):
+    monkeypatch.setattr(loop_thread, "SHUTDOWN_TIMEOUT", 0.01)
+    home, answer = loop_thread.acquire(), threading.Event()
 
     async def ask():
         asyncio.get_running_loop().run_in_executor(None, answer.wait)
 
     home.run(ask())
-    thread.leave(home)
+    loop_thread.release(home)
     assert home.loop.is_closed()
     answer.set()
 
 
 def test_the_last_one_may_be_closed_in_the_thread_itself():
-    home = thread.enter()
+    home = loop_thread.acquire()
 
     async def end():
-        thread.leave(home)
+        loop_thread.release(home)
 
     home.run(end())
     home._thread.join(PATIENCE)

@@ -18,10 +18,10 @@ from vaurien.engine.loop import event_loop as loop
 T = TypeVar("T")
 
 SHUTDOWN_TIMEOUT = 0.5
-"""Seconds that what is left in the loop, or a look-up of a name, may take at the end; then nobody waits for it."""
+"""Seconds that remaining tasks, or the look-up of a name, may take at the end. After that they are left alone."""
 
 
-class Thread:
+class LoopThread:
     """An event loop that runs in a thread of its own until `stop`."""
 
     def __init__(self) -> None:
@@ -34,11 +34,11 @@ class Thread:
 
     @property
     def ident(self) -> int:
-        """What `threading.get_ident` says in it."""
+        """Its `threading.get_ident`."""
         return self._thread.ident or 0
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What *coroutine* returns, or raises, in the loop; an interrupt of this thread cancels it."""
+        """Run *coroutine* in the loop, and return or raise its result. An interrupt of the caller cancels it."""
         running = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
             return running.result()
@@ -62,7 +62,7 @@ class Thread:
             self.loop.close()
 
     def _end_resolver(self) -> None:
-        """A look-up cannot be interrupted; one that takes long ends alone."""
+        """End the threads of look-ups, which cannot be interrupted: a long one is not waited for."""
         ending = threading.Thread(target=self._resolver.shutdown, daemon=True)
         ending.start()
         ending.join(SHUTDOWN_TIMEOUT)
@@ -77,26 +77,26 @@ async def _end_tasks() -> None:
 
 
 class _Shared:
-    """The thread of this process, while somebody needs it."""
+    """The thread of this process, while a proxy lives in it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.thread: Thread | None = None
+        self.thread: LoopThread | None = None
 
 
 _shared = _Shared()
 
 
-def enter() -> Thread:
-    """The process's thread, started if this is its first proxy; each call goes with one of `leave`."""
+def acquire() -> LoopThread:
+    """Return the process's thread for one more proxy, and start it for the first. Pair each call with `release`."""
     with _shared.lock:
-        _shared.thread = _shared.thread or Thread()
+        _shared.thread = _shared.thread or LoopThread()
         _shared.thread.proxies += 1
         return _shared.thread
 
 
-def leave(thread: Thread) -> None:
-    """A proxy is closed; with the last one the thread ends."""
+def release(thread: LoopThread) -> None:
+    """Give *thread* back for a proxy that is closed. With the last one the thread ends."""
     with _shared.lock:
         thread.proxies -= 1
         if thread.proxies:
@@ -105,8 +105,13 @@ def leave(thread: Thread) -> None:
     thread.stop()
 
 
+def is_running() -> bool:
+    """Whether the process has such a thread."""
+    return _shared.thread is not None
+
+
 def _forget() -> None:
-    """This is a forked child: the thread is not in it, and whoever held the lock is not either."""
+    """Start anew in a forked child, which has neither the thread nor the holder of the lock."""
     global _shared
     _shared = _Shared()
 

@@ -1,4 +1,11 @@
-"""A proxy in its loop, and how the rest of the program reaches it."""
+"""The loop that a proxy of the library lives in, and the calls that reach it from any thread.
+
+caller's thread                     loop's thread
+───────────────                     ─────────────
+proxy.fault(…) ── call(function) ─► function()  ──►  Proxy.edit_policy
+              ◄── its result ──────
+                                    events ──► Record ──► until(…) wakes up
+"""
 
 from __future__ import annotations
 
@@ -22,15 +29,14 @@ from vaurien.scenario.player import Player
 T = TypeVar("T")
 
 CALL_TIMEOUT = 30.0
-"""Seconds that the proxy's loop may take for a question from another thread: it is busy, or nobody runs it."""
+"""Seconds that the loop may take for a call of another thread. After that it is too busy, or does not run."""
 
 
-class Core:
-    """The proxy of *config*, its `Record`, and the loop it lives in. Coroutines are for that loop.
+class ProxyHost:
+    """Runs the proxy of *config* in a loop, and *schedule*, which may come from a preset; has the proxy's `Record`.
 
-    *schedule* is what a preset wants to change over time, from the start on.
-
-    Making one checks *config*, and raises what is wrong with it; nothing is opened before `start`.
+    Its coroutines are for that loop. Making a host checks *config*, and raises what is wrong with it; nothing is opened
+    before `start`.
     """
 
     def __init__(self, config: ProxyConfig, schedule: Schedule) -> None:
@@ -39,7 +45,7 @@ class Core:
         for step in schedule.steps:
             self.record.expect(step.mix or Mix(), *step.add)
         self.proxy = Proxy(config, observers=[self.record])
-        self.closed = False
+        self.closed = self._starting = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = self._process = 0
         self._schedule = schedule
@@ -47,8 +53,8 @@ class Core:
         self._playing = contextlib.ExitStack()
 
     @property
-    def who(self) -> str:
-        """What errors call it."""
+    def label(self) -> str:
+        """Its name in errors."""
         return f"proxy {self.proxy.config.name!r}"
 
     @property
@@ -71,23 +77,25 @@ class Core:
         """Whether this is the thread of its loop."""
         return threading.get_ident() == self._thread
 
-    def usable(self) -> asyncio.AbstractEventLoop:
+    def require_running(self) -> asyncio.AbstractEventLoop:
         """Its loop. Raises `VaurienError` before the start, after the end, and in a forked process."""
         if self.closed:
             raise VaurienError(
-                f"{self.who} is closed; expected the call before the end of its block, or before close()"
+                f"{self.label} is closed; expected the call before the end of its block, or before close()"
             )
         if self._loop is None:
-            raise VaurienError(f"{self.who} is not started; expected the call in its with block, or after start()")
+            raise VaurienError(f"{self.label} is not started; expected the call in its with block, or after start()")
         if self.forked:
-            raise VaurienError(f"{self.who} belongs to process {self._process}; a forked process needs one of its own")
+            raise VaurienError(
+                f"{self.label} belongs to process {self._process}; a forked process needs one of its own"
+            )
         if self._loop.is_closed():
-            raise VaurienError(f"{self.who}: its event loop is closed; expected its own close() before that")
+            raise VaurienError(f"{self.label}: its event loop is closed; expected its own close() before that")
         return self._loop
 
     def call(self, function: Callable[[], T]) -> T:
-        """What *function* returns, or raises, in the loop's thread. Raises `VaurienError` where it is not `usable`."""
-        loop = self.usable()
+        """Call *function* in the loop's thread, and return or raise its result. Raises as `require_running`."""
+        loop = self.require_running()
         if self.in_loop_thread:
             return function()
         done: concurrent.futures.Future[T] = concurrent.futures.Future()
@@ -97,20 +105,26 @@ class Core:
                 return
             try:
                 done.set_result(function())
-            except BaseException as error:  # it is the caller's, in the other thread
+            except BaseException as error:  # raised in the caller's thread
                 done.set_exception(error)
 
         loop.call_soon_threadsafe(run)
         if not concurrent.futures.wait([done], CALL_TIMEOUT).done:
             done.cancel()
-            raise VaurienError(f"{self.who}: its loop has not answered for {CALL_TIMEOUT:g} s; it is busy, or stopped")
+            raise VaurienError(
+                f"{self.label}: its loop has not answered for {CALL_TIMEOUT:g} s; it is busy, or stopped"
+            )
         return done.result()
 
     async def start(self) -> None:
         """Listen. Raises `BindError`."""
-        if self.closed or self.started:
-            raise VaurienError(f"{self.who} was started already; expected a new one")
-        await self.proxy.start()
+        if self.closed or self.started or self._starting:
+            raise VaurienError(f"{self.label} was started already; expected a new one")
+        self._starting = True
+        try:
+            await self.proxy.start()
+        finally:
+            self._starting = False
         self._loop = asyncio.get_running_loop()
         self._thread, self._process = threading.get_ident(), os.getpid()
         _started.add(self)
@@ -128,11 +142,11 @@ class Core:
         self.closed = True
         self._playing.close()
         for fail in self._waiting:
-            fail(VaurienError(f"{self.who} was closed while somebody waited for it"))
+            fail(VaurienError(f"{self.label} was closed during the wait"))
         await self.proxy.stop(grace)
 
     async def until(self, reached: Callable[[], bool], timeout: float, what: Callable[[], str]) -> None:
-        """Wait for the fact that *reached* looks for after each event. Raises TimeoutError, which says *what* is.
+        """Wait until *reached*, called after each event, is true. Raises TimeoutError, which says *what* is so instead.
 
         Raises `VaurienError` when it is closed meanwhile.
         """
@@ -148,7 +162,7 @@ class Core:
                 done.set_exception(error)
 
         def late() -> None:
-            fail(TimeoutError(f"{self.who}: {what()} after {timeout:g} s"))
+            fail(TimeoutError(f"{self.label}: {what()} after {timeout:g} s"))
 
         look()
         timer = loop.call_later(timeout, late)
@@ -180,14 +194,14 @@ class Core:
         )
 
 
-_started: weakref.WeakSet[Core] = weakref.WeakSet()
+_started: weakref.WeakSet[ProxyHost] = weakref.WeakSet()
 
 
 def _disown() -> None:
-    """This is a forked child: what is open is the parent's."""
-    for core in _started:
-        if not core.closed:
-            core.proxy.disown()
+    """Close the sockets in a forked child: they are the parent's."""
+    for host in _started:
+        if not host.closed:
+            host.proxy.disown()
 
 
 if hasattr(os, "register_at_fork"):
