@@ -12,6 +12,7 @@ import msgspec
 
 from vaurien.engine.connection.connection import Connection
 from vaurien.engine.connection.proxy_state import ProxyState
+from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledPolicy
 from vaurien.engine.relay.traffic import Traffic
 from vaurien.events import Closed, Event, Failed, Injected
@@ -52,7 +53,7 @@ class EngineClock(VirtualClock):
         return self.call_at(self.now() + seconds, callback)
 
 
-class OneService(ProxyState):
+class OneChance(Chance):
     def random_for(self, connection: int, key: str) -> Random:
         return Random("0:1")
 
@@ -116,7 +117,7 @@ class _Player:
     def __init__(self, behavior: Behavior) -> None:
         loop, self.clock = asyncio.get_running_loop(), EngineClock()
         self.seen: list[Event] = []
-        self.service = OneService(
+        self.service = ProxyState(
             loop,
             self.clock,  # type: ignore[arg-type]
             ProxyConfig(name="engine", listen=Address(), backend=Address()),
@@ -126,6 +127,7 @@ class _Player:
             [self.seen.append],
             Traffic(),
         )
+        self.service.chance = OneChance("0", "engine", self.clock.now)
         self.client, self.server = Peer(self.clock), Peer(self.clock)
         self.connection = OneConnection(self.service, self.client.proxys, ("192.0.2.1", 49152))
         self.connection.waiting = self.server.proxys

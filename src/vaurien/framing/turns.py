@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from typing import ClassVar
 
@@ -65,6 +66,12 @@ class Framing:
         The answer is paired like any other, and goes nowhere.
         """
         return b"", False
+
+    def separate(self, head: Head) -> Head:
+        """A head of its own for the request that *head*, which `try_whole` gave, began last: a fault acts on it."""
+        own = copy.copy(head)
+        self.waiting[-1] = own
+        return own
 
     def repeat(self, head: Head) -> bool:
         """The request that *head* began is sent again: one more response will come. False if it is answered already."""

@@ -242,4 +242,4 @@ def test_a_head_that_is_held_goes_where_the_rest_of_it_goes():
 
 def _held(proxy):
     (connection,) = proxy.proxy._service.connections.values()
-    return connection._chains is not None and not connection._chains.bare
+    return connection._chains is not None and not connection._chains.releasable

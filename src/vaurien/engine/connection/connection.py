@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
-from random import Random
 from typing import Any, Literal
 
 from vaurien import hooks
@@ -15,7 +14,7 @@ from vaurien.engine.connection.connection_events import ConnectionEvents, descri
 from vaurien.engine.connection.proxy_state import ProxyState
 from vaurien.engine.connection.waiting_for_backend import WaitingForBackend
 from vaurien.engine.filters import filter_chain as chain
-from vaurien.engine.filters.bound_fault import BoundFault, sync
+from vaurien.engine.filters.bound_fault import BoundFault, reconcile_faults
 from vaurien.engine.filters.filter import Filter
 from vaurien.engine.loop.background_hooks import Background
 from vaurien.engine.loop.hook_task import HookRunner
@@ -24,11 +23,14 @@ from vaurien.engine.net import dial
 from vaurien.engine.net.dial import Dial
 from vaurien.engine.net.listener import peer_name
 from vaurien.engine.net.reset_watch import ResetWatcher
-from vaurien.engine.policy.compiled_policy import CompiledPolicy
+from vaurien.engine.policy.chance import Chance
+from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
+from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.link import Link
 from vaurien.engine.relay.traffic import ConnectionInfo, Meter
 from vaurien.errors import DialError
 from vaurien.events import Accepted, Closed
+from vaurien.framing import Protocol
 from vaurien.model import Address, Direction
 
 
@@ -103,8 +105,8 @@ class Connection:
         plan = self.service.plan
         if self.service.events.subscribers[Accepted]:
             self.journal.accepted()
-        if plan.present:
-            sync(self, begun=bool(self._links))
+        if plan.relevant:
+            reconcile_faults(self, begun=bool(self._links))
         if plan.connects:
             self.background.run(self._greet(), "on_connect")
         else:
@@ -112,11 +114,11 @@ class Connection:
 
     async def _greet(self) -> None:
         for active in list(self.actives.values()):
-            if active.drawn and "on_connect" in active.entry.hooks and not self.ending:
+            if active.hit and "on_connect" in active.entry.hooks and not self.ending:
                 try:
                     await active.behavior.on_connect(active)
                 except BaseException as error:  # the plugin's own code may raise anything
-                    active.raised(error)  # interrupted: go on as if the fault had not been there
+                    active.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
         if not self.ending:
             self._call()
 
@@ -207,7 +209,7 @@ class Connection:
             if self._chains is not None:
                 self._chains.release()
             return
-        sync(self, begun=bool(self._links))
+        reconcile_faults(self, begun=bool(self._links))
         halted = any(active.halts for active in self.actives.values())
         if self.crossing is not None and (halted or not self.service.blocking):
             self.crossing.withdraw()
@@ -227,7 +229,7 @@ class Connection:
     def wants_thread(self, direction: Direction) -> bool:
         """Draw for what can be read in a direction; whether that takes the connection to the blocking lane."""
         self.crossing = self.crossing or LaneSwitch(self)
-        if self._chains is not None and not self._chains.bare:
+        if self._chains is not None and not self._chains.releasable:
             self.crossing.passed(bool(direction))
             return False  # these bytes belong to a message that has begun
         if not self.crossing.decide(bool(direction), self._links[direction].source):
@@ -278,11 +280,6 @@ class Connection:
         """The link of a direction."""
         return self._links[direction]
 
-    def filters(self, direction: int) -> chain.DirectionFilters:
-        """The filters of a direction."""
-        assert self._chains is not None  # noqa: S101 - only filters ask
-        return self._chains.direction(direction)
-
     def last_filter(self, active: BoundFault, to_backend: bool) -> Filter:
         """A place behind all faults, for one without a hook on these bytes that sends some of its own."""
         return Filter(active, self._links[to_backend])
@@ -316,7 +313,7 @@ class Connection:
             return  # a reset waits until what came before it is delivered
         elif self._absence is not None:
             self._finish()
-        elif link.to_backend and self._chains is not None and self._pools and self._chains.quiet:
+        elif link.to_backend and self._chains is not None and self._pools and self._chains.backend_clean:
             self._release_backend()
         elif not link.to_backend and self._stays:
             self._detach()
@@ -455,10 +452,10 @@ class Connection:
     def _detach(self) -> None:
         """The backend is gone and the client stays, with what was not sent yet."""
         up = None
-        if self._chains is not None and self._chains.holds:
+        if self._chains is not None and self._chains.has_client_data:
             up = self._links[True]
             self._links[False].discard()
-            self._chains.backend_gone()
+            self._chains.backend_replaced()
         else:
             self._forget_links()
         if self.backend is not None:
@@ -482,7 +479,7 @@ class Connection:
         for link in self._links:
             link.discard()
         for active in self.actives.values():
-            active.stages.clear()  # so that none tries to send what it held when it stops
+            active.filters.clear()  # so that none tries to send what it held when it stops
         self.meter.forget()
         self._links = ()
         self._chains = None
@@ -498,7 +495,7 @@ class Connection:
         if self.backend is not None:
             self.backend.close()
         for active in self.actives.values():
-            active.abandon()
+            active.dispose()
         if self.hook_runner is not None:
             self.hook_runner.close()
         if self.service.events.subscribers[Closed]:
@@ -520,7 +517,9 @@ class Connection:
         up = self._links[True]
         if not self.service.config.stay_connected or up.ended:
             return False
-        return not (up.pending is not None and up.pending.size) and not (self._chains is not None and self._chains.torn)
+        return not (up.pending is not None and up.pending.size) and not (
+            self._chains is not None and self._chains.half_sent_request
+        )
 
     # What behaviors did, and what went wrong.
 
@@ -539,7 +538,7 @@ class Connection:
             sent=self.meter.bytes(True).written,
             received=self.meter.bytes(False).written,
             waiting=self.meter.held,
-            faults=tuple(active.name for active in self.actives.values() if active.drawn),
+            faults=tuple(active.name for active in self.actives.values() if active.hit),
         )
 
     @property
@@ -549,13 +548,43 @@ class Connection:
             self._journal = ConnectionEvents(self.service, self.number, self.peer, self.began)
         return self._journal
 
-    def random_for(self, key: str) -> Random:
-        """The generator of the fault *key* on this connection."""
-        return self.service.chance.random_for(self.number, key)
+    @property
+    def chance(self) -> Chance:
+        """The draws of the proxy."""
+        return self.service.chance
+
+    @property
+    def shared(self) -> SharedState:
+        """What faults remember for the whole proxy."""
+        return self.service.shared
+
+    @property
+    def detailed(self) -> bool:
+        """An observer wants to know every decision."""
+        return bool(self.service.events.detailed)
+
+    @property
+    def protocol(self) -> Protocol:
+        """The proxy's protocol."""
+        return self.service.protocol
+
+    @property
+    def delay_line_limit(self) -> int:
+        """Bytes that a delay line may hold."""
+        return self.service.config.delay_line
+
+    @property
+    def pending_share(self) -> CompiledFault | None:
+        """The share of the mix that was drawn for the turn that begins now; for one exchange only."""
+        return self.crossing.take_share() if self.crossing is not None else None
 
     def plugin_failed(self, name: str, error: BaseException) -> None:
         """A behavior raised: its connection ends, and nothing else."""
         self._report(f"behavior {name}", error)
+
+    def protocol_failed(self, error: BaseException) -> None:
+        """The protocol's own code raised: this connection ends, and nothing else."""
+        self._report(f"protocol {self.service.config.protocol}", error)
 
     def crashed(self, error: BaseException) -> None:
         """The engine itself raised: this connection ends, and nothing else."""

@@ -1,23 +1,23 @@
-"""A fault on a connection: its dice, its state, what it waits for."""
+"""A fault bound to one connection: whether it acts there, its state, and what its hooks wait for."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from vaurien import hooks
+from vaurien.engine.loop.background_hooks import Background
+from vaurien.engine.loop.clock import Clock
 from vaurien.engine.loop.hook_task import HookRunner
-from vaurien.engine.policy.compiled_policy import CompiledFault
+from vaurien.engine.policy.chance import Chance
+from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
 from vaurien.engine.policy.place import NOWHERE, Place
+from vaurien.engine.policy.shared_state import SharedState
 from vaurien.model import Address, Scope
-
-if TYPE_CHECKING:
-    from vaurien.engine.connection.connection import Connection
-    from vaurien.engine.filters.filter import Filter
 
 S = TypeVar("S")
 
@@ -29,8 +29,91 @@ class Interrupted(asyncio.CancelledError):
     """Raised inside a hook that waits when its fault is changed or removed. Not a cancellation of the task."""
 
 
+class FaultEvents(Protocol):
+    """Tells the observers what faults do on a connection."""
+
+    def chosen(self, exchange: int, name: str) -> None:
+        """The share *name* of the mix was drawn for *exchange*."""
+
+    def decided(self, name: str, drawn: bool | str | None, exchange: int | None = None, place: Place = NOWHERE) -> None:
+        """A draw for the fault *name*, or the ``mix``, said *drawn*."""
+
+    def hit(self, name: str, exchange: int | None, place: Place = NOWHERE) -> None:
+        """The fault *name* acted."""
+
+    def delayed(self, name: str, seconds: float) -> None:
+        """The fault *name* made something late."""
+
+    def lost(self, reason: str) -> None:
+        """The protocol could not parse the bytes."""
+
+
+class FilteredConnection(Protocol):
+    """The connection, as its faults see it."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    number: int
+    ending: bool
+    """No hook acts any more."""
+    actives: dict[str, BoundFault]
+    """The faults on it, by their keys."""
+    hook_runner: HookRunner | None
+    """Lends tasks to the hooks of plugins; ``None`` while no plugin has had a hook here."""
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+
+    @property
+    def plan(self) -> CompiledPolicy:
+        """The policy of this moment."""
+
+    @property
+    def chance(self) -> Chance:
+        """The draws of the proxy."""
+
+    @property
+    def shared(self) -> SharedState:
+        """What faults remember for the whole proxy."""
+
+    @property
+    def delay_line_limit(self) -> int:
+        """Bytes that a delay line may hold."""
+
+    @property
+    def background(self) -> Background:
+        """Runs hooks that belong to no chunk and no exchange."""
+
+    @property
+    def journal(self) -> FaultEvents:
+        """Tells the observers."""
+
+    def last_filter(self, active: BoundFault, to_backend: bool) -> hooks.Link:
+        """A place behind all filters, for a fault without one that sends something."""
+
+    def close(self, end: str) -> None:
+        """End in order; *end* says why."""
+
+    def reset(self, end: str, side: hooks.Side = "both") -> None:
+        """End with RST; *end* says why."""
+
+    def redirect(self, backend: Address) -> None:
+        """Dial *backend* instead."""
+
+    def plugin_failed(self, name: str, error: BaseException) -> None:
+        """The fault *name* raised."""
+
+
+class FaultFilter(hooks.Link, Protocol):
+    """The place of a fault in the filters of a direction."""
+
+    def refresh(self) -> None:
+        """The fault has changed, or stopped."""
+
+
 class BoundFault:
-    """One entry of the plan on one connection, and the `hooks.Connection` that its hooks see."""
+    """One fault, or share of the mix, on one connection, and the `hooks.Connection` that its hooks see."""
 
     __slots__ = (
         "_begun",
@@ -40,14 +123,14 @@ class BoundFault:
         "_states",
         "_task",
         "_waits",
-        "drawn",
+        "eligible",
         "entry",
-        "lot",
-        "stages",
+        "filters",
+        "hit",
         "stopped",
     )
 
-    def __init__(self, entry: CompiledFault, connection: Connection, before: BoundFault | None = None) -> None:
+    def __init__(self, entry: CompiledFault, connection: FilteredConnection, before: BoundFault | None = None) -> None:
         self.entry = entry
         self._connection = connection
         self._random: Random | None = None
@@ -56,12 +139,14 @@ class BoundFault:
         self._interrupted = False  # something that waited, and its hook has not ended yet
         self._begun = False
         self._task: asyncio.Task[None] | None = None  # what is left of `on_start` after its first wait
-        self.stages: dict[bool, Filter] = {}
+        self.filters: dict[bool, FaultFilter] = {}
         self.stopped = False
-        self.lot = entry.matcher.client(connection.peer) and (entry.fault.scope is not Scope.CONNECTION or self.throw())
-        """Whether this connection is hit, or may be: by the client's address, and by dice thrown once for all of it."""
-        self.drawn = self.lot and not entry.per_exchange
-        """Whether all of the connection is hit."""
+        self.eligible = entry.matcher.client(connection.peer) and (
+            entry.fault.scope is not Scope.CONNECTION or self.roll()
+        )
+        """The fault may act on this connection: its client matches and, for scope=connection, the roll hit."""
+        self.hit = self.eligible and not entry.per_exchange
+        """The fault acts on all of this connection."""
 
     @property
     def name(self) -> str:
@@ -71,16 +156,16 @@ class BoundFault:
     @property
     def halts(self) -> bool:
         """Whether nothing moves on this connection, in the fault's directions."""
-        return self.drawn and self.entry.halts
+        return self.hit and self.entry.halts
 
     @property
     def behavior(self) -> Any:
         """The behavior with its options of this moment."""
         return self.entry.instance
 
-    def throw(self, exchange: int | None = None, place: Place = NOWHERE) -> bool:
-        """Throw this fault's dice once, if its window is open; *exchange* and *place* say what for."""
-        hit = self._connection.service.chance.roll(self.number, self.entry, lambda: self.random)
+    def roll(self, exchange: int | None = None, place: Place = NOWHERE) -> bool:
+        """Whether the fault takes this occasion; *exchange* and *place* say which."""
+        hit = self._connection.chance.roll(self.number, self.entry, lambda: self.random)
         if self.entry.probabilistic:
             self._connection.journal.decided(self.name, hit, exchange, place)
         return hit
@@ -91,7 +176,7 @@ class BoundFault:
     def random(self) -> Random:
         """This fault's generator on this connection, seeded when it is first used."""
         if self._random is None:
-            self._random = self._connection.random_for(self.entry.key)
+            self._random = self._connection.chance.random_for(self.number, self.entry.key)
         return self._random
 
     @property
@@ -107,15 +192,15 @@ class BoundFault:
     @property
     def upstream(self) -> hooks.Link:
         """This fault's place in the direction to the backend."""
-        return self._stage(True)
+        return self._filter(True)
 
     @property
     def downstream(self) -> hooks.Link:
         """This fault's place in the direction to the client."""
-        return self._stage(False)
+        return self._filter(False)
 
-    def _stage(self, to_backend: bool) -> hooks.Link:
-        return self.stages.get(to_backend) or self._connection.last_filter(self, to_backend)
+    def _filter(self, to_backend: bool) -> hooks.Link:
+        return self.filters.get(to_backend) or self._connection.last_filter(self, to_backend)
 
     def now(self) -> float:
         """Seconds on the engine's clock."""
@@ -124,7 +209,7 @@ class BoundFault:
     async def sleep(self, seconds: float) -> None:
         """Wait. Counts as a hit before the dial; in `on_start` it is the time up to the act."""
         if not self._begun:
-            self.hit()
+            self.count_hit()
             await self.pause(seconds)
         else:
             await self.wait_until(self.now() + seconds)
@@ -145,27 +230,27 @@ class BoundFault:
 
     def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """This fault's state on the whole proxy; it survives a change of the fault's options."""
-        return self._connection.service.shared.state(self.entry, factory)
+        return self._connection.shared.state(self.entry, factory)
 
     def shared_number(
         self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
     ) -> float:
         """Change a number of this fault's on the whole proxy."""
-        return self._connection.service.shared.number(self.entry, name, first, change)
+        return self._connection.shared.number(self.entry, name, first, change)
 
     def close(self) -> None:
         """End the connection in order."""
-        self.hit()
+        self.count_hit()
         self.close_connection()
 
     def reset(self, side: hooks.Side = "both") -> None:
         """End the connection with RST."""
-        self.hit()
+        self.count_hit()
         self.reset_connection(side)
 
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead of the proxy's."""
-        self.hit()
+        self.count_hit()
         self._connection.redirect(backend)
 
     # What the engine does with it.
@@ -173,7 +258,7 @@ class BoundFault:
     @property
     def delay_line_limit(self) -> int:
         """Bytes that a delay line of this fault may hold."""
-        return self._connection.service.config.delay_line
+        return self._connection.delay_line_limit
 
     def close_connection(self) -> None:
         """End the connection in order, because of this fault."""
@@ -183,7 +268,7 @@ class BoundFault:
         """End the connection with RST, because of this fault."""
         self._connection.reset(f"reset by {self.name}", side)
 
-    def hit(self, exchange: int | None = None, place: Place = NOWHERE) -> None:
+    def count_hit(self, exchange: int | None = None, place: Place = NOWHERE) -> None:
         """The fault acted, in *exchange*, at *place*."""
         self._connection.journal.hit(self.name, exchange, place)
 
@@ -228,7 +313,7 @@ class BoundFault:
             if future.done() and not future.cancelled():
                 future.exception()  # cancelled before it could look, this would never see it, and the loop complain
 
-    def becomes(self, entry: CompiledFault) -> bool:
+    def same_but_options(self, entry: CompiledFault) -> bool:
         """Whether *entry* differs in its options alone, so that this goes on with it; else another takes over."""
         old, new = self.entry.fault, entry.fault
         return msgspec.structs.replace(old, options=new.options, ttl=new.ttl) == new
@@ -257,7 +342,7 @@ class BoundFault:
             if not future.done():
                 future.set_result(None)
 
-    def raised(self, error: BaseException) -> bool:
+    def handle_hook_error(self, error: BaseException) -> bool:
         """Make of what a hook raised what it is: an interruption (true), or a failure, which ends the connection.
 
         An interruption of a task of the hook's own arrives as a plain cancellation. A cancellation by the engine is
@@ -278,7 +363,7 @@ class BoundFault:
 
     def begin(self) -> None:
         """Run `on_start`: up to its first wait before anything else happens, the rest as a task of its own."""
-        if not self._begun and self.drawn and not self.stopped and "on_start" in self.entry.hooks:
+        if not self._begun and self.hit and not self.stopped and "on_start" in self.entry.hooks:
             self._begun = True
             self._task = self._connection.background.run(
                 self._run("on_start"), self.name, self._connection.hook_runner, at_once=True
@@ -288,7 +373,7 @@ class BoundFault:
         try:
             await getattr(self.behavior, hook)(self)
         except BaseException as error:  # the plugin's own code may raise anything
-            self.raised(error)
+            self.handle_hook_error(error)
 
     def stop(self) -> None:
         """Stop applying while the connection goes on."""
@@ -298,14 +383,14 @@ class BoundFault:
         if self._task is not None:
             self._task.cancel()
         held = any(state is not None for state in self._states)  # a fault of exchanges or chunks may hold something
-        if (self.drawn or held) and self.stages and "on_stop" in self.entry.hooks and not self._connection.ending:
+        if (self.hit or held) and self.filters and "on_stop" in self.entry.hooks and not self._connection.ending:
             self._connection.background.run(self._run("on_stop"), self.name, self._connection.hook_runner, at_once=True)
 
     def _refresh(self) -> None:
-        for stage in self.stages.values():
-            stage.refresh()
+        for each in self.filters.values():
+            each.refresh()
 
-    def abandon(self) -> None:
+    def dispose(self) -> None:
         """The connection is over."""
         self.stopped = True
         self._refresh()
@@ -313,20 +398,20 @@ class BoundFault:
             self._task.cancel()
 
 
-def sync(connection: Connection, *, begun: bool) -> None:
+def reconcile_faults(connection: FilteredConnection, *, begun: bool) -> None:
     """Bring the faults of *connection* in line with the plan.
 
     What is the same stays, what changed changes, others begin, soon if the connection has *begun*, or stop.
     """
     before = connection.actives
     connection.actives = {}
-    for entry in connection.plan.present:
+    for entry in connection.plan.relevant:
         if entry.blocking:
             continue
         if entry.needs_task and connection.hook_runner is None:
             connection.hook_runner = HookRunner(connection.loop)
         active = before.pop(entry.key, None)
-        if active is not None and active.becomes(entry):
+        if active is not None and active.same_but_options(entry):
             if active.entry is not entry:
                 active.change(entry)
         else:

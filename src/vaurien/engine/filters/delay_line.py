@@ -1,34 +1,69 @@
-"""The delay line of a stage: chunks leave by the clock, first in, first out, and the end of the stream behind them."""
+"""The delay line of a filter: chunks leave by the clock, first in, first out, and the end of the stream behind them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from vaurien.engine.filters.exchange import Message
-from vaurien.engine.loop.clock import SLACK, Timer
-
-if TYPE_CHECKING:
-    from vaurien.engine.filters.filter import Filter
-    from vaurien.engine.relay.link import Link
+from vaurien.engine.loop.clock import SLACK, Clock, Timer
 
 _AT_ONCE = 64
 """Chunks that are passed on before other connections run."""
 
 
+class NextReceiver(Protocol):
+    """Takes what leaves the line."""
+
+    async def receive(self, data: bytes, at: float) -> None:
+        """Take *data*, which left at the time *at*."""
+
+    async def receive_end(self, at: float) -> None:
+        """Take the end of the stream."""
+
+    def begin(self, message: Message) -> None:
+        """The next bytes are of *message*."""
+
+
+class DelayingFilter(Protocol):
+    """The filter that has the line."""
+
+    @property
+    def next(self) -> NextReceiver:
+        """Where chunks go."""
+
+    leaving: bool
+    """Its fault is removed: nothing waits for its time any more."""
+    passing: bool
+    """It is passing something on."""
+
+
+class DelayedLink(Protocol):
+    """The link whose bytes are on the line."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run *coroutine* beside everything else."""
+
+    def progressed(self) -> None:
+        """Something that may have been waited for is done."""
+
+
 class DelayLine:
-    """What *stage* has sent on the bytes of *link* and lets go later. A stage makes one when it first needs it.
+    """The chunks that *owner* has sent on the bytes of *link* and that leave later, in order.
 
-    It takes more while it holds less than *limit* bytes.
-
-    Nothing leaves while the stage is passing something on: what is on the line came after that.
+    It takes more while it holds less than *limit* bytes. Nothing leaves while the filter is passing something on: the
+    chunks on the line came after that.
     """
 
-    __slots__ = ("_chunks", "_due", "_end_due", "_limit", "_link", "_releasing", "_room", "_stage", "_timer", "held")
+    __slots__ = ("_chunks", "_due", "_end_due", "_limit", "_link", "_owner", "_releasing", "_room", "_timer", "held")
 
-    def __init__(self, stage: Filter, link: Link, limit: int) -> None:
-        self._stage, self._link, self._limit = stage, link, limit
+    def __init__(self, owner: DelayingFilter, link: DelayedLink, limit: int) -> None:
+        self._owner, self._link, self._limit = owner, link, limit
         self._chunks: deque[tuple[float, bytes | Message]] = deque()
         self.held = 0
         """Bytes on the line."""
@@ -59,9 +94,9 @@ class DelayLine:
         self._due = max(due, self._due)
         self._chunks.append((self._due, data))
         self.held += len(data)
-        if self._stage.leaving:
+        if self._owner.leaving:
             self.release()
-        elif self._timer is None and not self._releasing and not self._stage.passing:
+        elif self._timer is None and not self._releasing and not self._owner.passing:
             self._timer = self._link.clock.call_at(self._chunks[0][0], self.release)
         return self._due
 
@@ -78,7 +113,7 @@ class DelayLine:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._releasing and not self._stage.passing:
+        if not self._releasing and not self._owner.passing:
             self._releasing = True
             self._link.spawn(self._drain())
 
@@ -93,22 +128,22 @@ class DelayLine:
                     continue  # it may have been cleared
                 due, data = self._chunks.popleft()
                 if isinstance(data, Message):
-                    self._stage.next.begin(data)
+                    self._owner.next.begin(data)
                     continue
                 self.held -= len(data)
                 self._wake()
-                await self._stage.next.receive(data, due)
+                await self._owner.next.receive(data, due)
         finally:
             self._releasing = False
         if self._chunks:
             self._timer = self._link.clock.call_at(self._chunks[0][0], self.release)
         elif self._end_due is not None:
             due, self._end_due = self._end_due, None
-            await self._stage.next.receive_end(due)
+            await self._owner.next.receive_end(due)
         self._link.progressed()
 
     def _is_due(self, due: float) -> bool:
-        return self._stage.leaving or due <= self._link.clock.now() + SLACK
+        return self._owner.leaving or due <= self._link.clock.now() + SLACK
 
     def _wake(self) -> None:
         if self._room is not None and self.held < self._limit:

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from random import Random
-from typing import TYPE_CHECKING, TypeVar
-
-import msgspec
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
+from vaurien.engine.filters.fault_context import FaultView
 from vaurien.engine.policy.place import Place, place
-from vaurien.framing import Head, Protocol, Reply
-
-if TYPE_CHECKING:
-    from vaurien.engine.connection.connection import Connection
-
-S = TypeVar("S")
-
-
-class Message(msgspec.Struct, frozen=True):
-    """The bytes that follow are of a message in an exchange that *drawn* are in play for; *view* shows it to a fault.
-
-    Without a *view* they are of no exchange, and the *number* is 0.
-    """
-
-    drawn: tuple[BoundFault, ...] = ()
-    view: Callable[[BoundFault], ExchangeContext] | None = None
-    number: int = 0
-
-
-NO_MESSAGE = Message()
+from vaurien.framing import Head, Reply
+from vaurien.framing import Protocol as WireProtocol
 
 REPEAT_LIMIT = 2**20
 """Bytes of a request that are kept to be sent again."""
@@ -39,6 +20,7 @@ REPEAT_LIMIT = 2**20
 # Most exchanges are hit by nothing; they share what is empty.
 _NO_FAULT: frozenset[str] = frozenset()
 _NO_DIRECTION: frozenset[bool] = frozenset()
+_BOTH = frozenset((False, True))
 
 
 class Exchange:
@@ -51,6 +33,7 @@ class Exchange:
         "asked",
         "done",
         "drawn",
+        "forwarded",
         "heads",
         "hits",
         "number",
@@ -75,6 +58,8 @@ class Exchange:
         """Faults that ask about the response, which is not there yet."""
         self.asked = False
         """The request is through."""
+        self.forwarded = False
+        """Some of the request was sent towards the backend."""
         self.done = False
         """The response is through, or will not come."""
         self.reply: Reply | None = None
@@ -85,8 +70,21 @@ class Exchange:
         self._copy: bytearray | None = None  # of the request, when it is to be sent twice
 
     @property
+    def passive(self) -> bool:
+        """No fault acts on it, or may yet, and nothing of it is swallowed or kept."""
+        return not (self.drawn or self.undecided or self._swallowed) and self._copy is None
+
+    @property
+    def simple_answer(self) -> bool:
+        """Its own answer needs no hook, and ends nothing."""
+        reply = self.reply
+        if reply is not None and (reply.close or reply.at_end is not None):
+            return False
+        return not any("on_done" in fault.entry.hooks for fault in self.drawn)
+
+    @property
     def place(self) -> Place:
-        """Where it is, for the journal."""
+        """Where it is, for the observers."""
         return place(True, self.offset)
 
     @property
@@ -102,6 +100,10 @@ class Exchange:
     def swallows(self, to_backend: bool) -> bool:
         """Whether the message of this direction goes nowhere."""
         return to_backend in self._swallowed
+
+    def swallow_all(self) -> None:
+        """Let both messages go nowhere."""
+        self._swallowed = _BOTH
 
     def swallow(self) -> None:
         """Let the message at hand go nowhere; of a request that is needed, its response instead."""
@@ -145,26 +147,74 @@ class Exchange:
         return self.heads[to_backend]
 
 
-class ExchangeContext:
-    """`hooks.Exchange`: an exchange as the fault *active* sees it, with the message *to_backend* at hand, or back."""
+class ExchangeOwner(Protocol):
+    """The exchange tracker, as the exchange of a hook sees it."""
 
-    __slots__ = ("_active", "_connection", "_exchange", "_protocol", "_to_backend")
+    protocol: WireProtocol
 
-    def __init__(
-        self, active: BoundFault, exchange: Exchange, connection: Connection, protocol: Protocol, to_backend: bool
+    async def client_gone(
+        self, exchange: Exchange, wait_for: Callable[[asyncio.Future[None]], Awaitable[None]]
     ) -> None:
-        self._active, self._exchange, self._connection, self._protocol = active, exchange, connection, protocol
-        self._to_backend = to_backend
+        """Wait, by *wait_for*, until the client has ended its stream, or *exchange*."""
+
+    def abort(self, exchange: Exchange, fault: BoundFault) -> None:
+        """End *exchange* by the protocol's own means, or the connection, because of *fault*."""
+
+
+class Message:
+    """A message of an exchange, on its way in one direction: filters are told of it before its bytes."""
+
+    __slots__ = ("_exchange", "_owner", "_to_backend", "number")
+
+    def __init__(self, owner: ExchangeOwner, exchange: Exchange, to_backend: bool) -> None:
+        self._owner, self._exchange, self._to_backend = owner, exchange, to_backend
+        self.number = exchange.number
+
+    def drawn_for(self, fault: BoundFault) -> bool:
+        """Whether *fault* was drawn for the exchange."""
+        return fault in self._exchange.drawn
+
+    def seen_by(self, fault: BoundFault) -> ExchangeContext | None:
+        """The exchange, as *fault* sees it."""
+        return ExchangeContext(fault, self._exchange, self._owner, self._to_backend)
+
+
+class _NoMessage(Message):
+    """Bytes of no exchange, or of one that no fault acts on."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def drawn_for(self, fault: BoundFault) -> bool:
+        return False
+
+    def seen_by(self, fault: BoundFault) -> ExchangeContext | None:
+        return None
+
+
+NO_MESSAGE: Message = _NoMessage()
+
+
+class ExchangeContext(FaultView):
+    """`hooks.Exchange`: an exchange as *fault* sees it, with the message *to_backend*, or back, at hand."""
+
+    __slots__ = ("_exchange", "_owner", "_to_backend", "fault")
+
+    def __init__(self, fault: BoundFault, exchange: Exchange, owner: ExchangeOwner, to_backend: bool) -> None:
+        self.fault: BoundFault = fault
+        self._exchange, self._owner, self._to_backend = exchange, owner, to_backend
 
     @property
     def connection(self) -> hooks.Connection:
         """The connection, as this fault sees it."""
-        return self._active
+        return self.fault
 
     @property
-    def protocol(self) -> Protocol:
+    def protocol(self) -> WireProtocol:
         """The proxy's protocol."""
-        return self._protocol
+        return self._owner.protocol
 
     @property
     def number(self) -> int:
@@ -174,7 +224,7 @@ class ExchangeContext:
     @property
     def matched(self) -> bool:
         """Whether the fault names the exchanges that it acts on."""
-        return self._active.entry.matcher.by_exchange
+        return self.fault.entry.matcher.by_exchange
 
     @property
     def request(self) -> Head:
@@ -191,78 +241,46 @@ class ExchangeContext:
         """The head at hand, as it is sent."""
         return self._exchange.heads[self._to_backend]
 
-    @property
-    def random(self) -> Random:
-        """The fault's generator."""
-        return self._active.random
-
-    def now(self) -> float:
-        """Seconds on the engine's clock."""
-        return self._active.now()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait; the rest of this direction waits too."""
-        self._hit()
-        await self._active.pause(seconds)
-
     async def client_gone(self) -> None:
         """Wait until the client has ended its stream."""
-        self._hit()
-        if not self._active.stopped:
-            await self._connection.link(True).source_gone(self._active.wait_for)
-
-    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
-        """The fault's state on this connection."""
-        return self._active.state(behavior, factory)
-
-    def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
-        """The fault's state on the whole proxy."""
-        return self._active.shared(behavior, factory)
-
-    def shared_number(
-        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
-    ) -> float:
-        """Change a number of this fault's on the whole proxy."""
-        return self._active.shared_number(behavior, change, first=first, name=name)
+        self.mark_hit()
+        if not self.fault.stopped:
+            await self._owner.client_gone(self._exchange, self.fault.wait_for)
 
     def reply(self, reply: Reply) -> None:
         """Answer in place of the backend."""
-        self._hit()
+        self.mark_hit()
         self._exchange.reply = reply
         self._exchange.swallow()
 
     def drop(self) -> None:
         """Swallow the message at hand."""
-        self._hit()
+        self.mark_hit()
         self._exchange.swallow()
 
     def repeat(self) -> None:
         """Send the request twice."""
-        self._hit()
+        self.mark_hit()
         self._exchange.repeat()
 
     def change(self, head: bytes) -> None:
         """Send another head."""
-        self._hit()
+        self.mark_hit()
         self._exchange.heads[self._to_backend] = head
 
     def inject(self, data: bytes) -> None:
         """Put bytes into the message's head."""
-        self._hit()
+        self.mark_hit()
         self._exchange.inject(data)
 
-    def close(self) -> None:
-        """End the connection in order."""
-        self._hit()
-        self._connection.close(f"closed by {self._active.name}")
+    def abort(self) -> None:
+        """End the exchange by the protocol's own means, or the connection."""
+        self.mark_hit()
+        self._owner.abort(self._exchange, self.fault)
 
-    def reset(self, side: hooks.Side = "both") -> None:
-        """End the connection with RST."""
-        self._hit()
-        self._connection.reset(f"reset by {self._active.name}", side)
-
-    def _hit(self) -> None:
-        """Count once per exchange and fault."""
-        if self._active.entry.key not in self._exchange.hits:
-            self._exchange.hits |= {self._active.entry.key}
-            self._active.hit(self._exchange.number, self._exchange.place)
+    def mark_hit(self) -> None:
+        """Count a hit, once for each exchange and fault."""
+        key = self.fault.entry.key
+        if key not in self._exchange.hits:
+            self._exchange.hits |= {key}
+            self.fault.count_hit(self._exchange.number, self._exchange.place)

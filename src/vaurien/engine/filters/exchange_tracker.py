@@ -1,178 +1,460 @@
-"""The exchanges of one connection: what the protocol marks, behaviors act on.
+"""Pairs requests with their responses, and runs the hooks of the faults that are drawn for an exchange.
 
-Both directions of a connection feed one `ExchangeTracker`. It asks the framing where messages start and end, draws the
-faults at each request, runs the hooks, and passes the bytes to the filters, swallows them, or puts an answer in their
-place, always in the order of the requests.
+Both directions of a connection feed one `ExchangeTracker`. The framing cuts their bytes into pieces; each request head
+is drawn for, once, in order::
+
+    client ──► framing ──► head of a request ──► draw ──┬─ spared: its place in the queue of open exchanges is a shared
+                                                        │          entry; its pieces leave at once, in this callback
+                                                        └─ hit:    an `Exchange`, hooks; a hook that waits holds what
+                                                                   comes behind it
+    backend ─► framing ──► head of a response ──► the oldest open exchange ──► the same two ways
+
+Spared pieces of a chunk are sent together, before anything of it waits. A message that the framing recognizes whole is
+not even cut. So an exchange without a fault costs one draw, and two entries in queues.
+
+An answer of the proxy's own waits until the exchanges before it are answered. `StreamTracker` does all that for
+protocols whose exchanges do not wait for each other.
+
+What this does not do: it knows no protocol, and nothing of what faults do to bytes (`Filter`).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeAlias
 
-from vaurien.engine.filters.bound_fault import BoundFault
+from vaurien.engine.filters.bound_fault import BoundFault, FilteredConnection
 from vaurien.engine.filters.exchange import NO_MESSAGE, Exchange, ExchangeContext, Message
-from vaurien.framing import Framing, Head, Mark, Piece, Protocol, Turns
-from vaurien.model import Scope
-
-if TYPE_CHECKING:
-    from vaurien.engine.connection.connection import Connection
-    from vaurien.engine.policy.compiled_policy import CompiledPolicy
+from vaurien.engine.filters.filter import Receiver
+from vaurien.engine.policy.compiled_policy import EXCHANGE_HOOKS, CompiledFault
+from vaurien.engine.policy.place import place
+from vaurien.engine.relay.link import Link
+from vaurien.framing import Framing, Head, Mark, Piece, Reply, Turns
+from vaurien.framing import Protocol as WireProtocol
+from vaurien.model import Address, Scope
 
 # A member of an enum costs a look-up in its class each time; these are asked for at every piece.
-_BODY, _REQUEST_END = Mark.BODY, Mark.REQUEST_END
+_BODY, _REQUEST_END, _RESPONSE_END = Mark.BODY, Mark.REQUEST_END, Mark.RESPONSE_END
+
+Drawn: TypeAlias = tuple[tuple[BoundFault, ...], tuple[BoundFault, ...]]
+"""The faults that were drawn for an exchange, and those that ask about its response first."""
+
+SPARED = Exchange(0, Head(request=True), 0)
+"""Stands among the open exchanges for each one that no fault acts on."""
+
+
+class TrackedConnection(FilteredConnection, Protocol):
+    """The connection, as the tracker of its exchanges sees it."""
+
+    backend_address: Address
+
+    @property
+    def detailed(self) -> bool:
+        """An observer wants to know every decision."""
+
+    @property
+    def pending_share(self) -> CompiledFault | None:
+        """The share of the mix that was drawn for the turn that begins now, while a legacy plugin is in play."""
+
+    @property
+    def decides_lane(self) -> bool:
+        """A legacy plugin is in play: the mix is drawn for turns, before they are read."""
+
+    def protocol_failed(self, error: BaseException) -> None:
+        """The protocol's own code raised."""
+
+
+class TrackedDirection(Protocol):
+    """One direction of the connection, behind the tracker."""
+
+    @property
+    def link(self) -> Link:
+        """The link."""
+
+    @property
+    def filters(self) -> Sequence[object]:
+        """The filters on its bytes."""
+
+    @property
+    def first(self) -> Receiver:
+        """The first of them, or the sink."""
+
+    @property
+    def passive(self) -> bool:
+        """No filter acts on the bytes that come next, or holds any: they may go past all of them."""
+
+    def pass_by(self, size: int) -> None:
+        """*size* bytes went past the filters."""
 
 
 class ExchangeTracker:
-    """The exchanges of *connection* as *framing* sees them."""
+    """The exchanges of *connection* as *protocol* sees them; *up* and *down* are its directions."""
 
-    def __init__(self, connection: Connection, protocol: Protocol) -> None:
+    def __init__(
+        self, connection: TrackedConnection, protocol: WireProtocol, up: TrackedDirection, down: TrackedDirection
+    ) -> None:
         self.connection = connection
         self.protocol = protocol
+        self.up, self.down = up, down
         self.framing: Framing = protocol.framer()
         self.keep_alive = protocol.keep_alive
-        """Whether the connection goes on after its first exchange."""
+        self._rewrites = type(protocol).rewrite is not WireProtocol.rewrite
+        self._skips = type(self.framing).skips is not Framing.skips
         self._mix_random: Random | None = None
+        self._faults: tuple[BoundFault, ...] = ()  # those that may be drawn for an exchange
+        self._draws = False
         self._count = 0
-        self._passed_on = 0  # the last exchange whose request was sent to the chain
         self._fed = 0  # bytes of the client's stream so far
-        self._offset = 0  # in the client's stream, of what is taken next
-        self._open: deque[Exchange] = deque()  # asked, and not answered to the end
+        self._offset = 0  # in the client's stream, of the piece at hand
+        self._open: deque[Exchange] = deque()  # requested, and not answered to the end
         self._asking: Exchange | None = None
         self._answering: Exchange | None = None
-        self._told = False
-        self._undisturbed: Exchange | None = None  # stands in `_open` for every exchange that no fault will ever see
-        self._recognized: Head | None = None  # the last request of that kind
+        self._lost = False
+        self._decided: tuple[Head, Drawn | None] | None = None  # drawn for already: the head at hand
+        self._skip_reply: Reply | None = None  # to the head at hand, which is skipped
+        self._recognized: Head | None = None  # the last request that was recognized
         self._sent = b""  # its head as the backend saw it
 
-    def side(self, to_backend: bool) -> Side:
-        """The receiver of the bytes of one direction."""
-        return Side(self, to_backend)
+    def follow_policy(self, down: TrackedDirection, up: TrackedDirection) -> None:
+        """The faults of the connection, the policy, or its links have changed."""
+        self.up, self.down = up, down
+        faults = self.connection.actives.values()
+        self._faults = tuple(
+            fault
+            for fault in faults
+            if fault.eligible
+            and not fault.entry.of_mix
+            and (fault.entry.per_exchange or fault.entry.handles(*EXCHANGE_HOOKS) or fault.entry.handles("on_data"))
+        )
+        self._draws = bool(self._faults) or self.connection.plan.has_live_mix or self.connection.decides_lane
+
+    # What others want to know.
 
     @property
-    def idle(self) -> bool:
-        """Whether every open exchange is undisturbed, so that nothing changes when this dialogue is forgotten."""
+    def drained(self) -> bool:
+        """Nothing changes when this tracker is forgotten: no open exchange is to be swallowed or answered here."""
         current = (self._asking, self._answering, *self._open)
         return not any(exchange is not None and exchange.disturbed for exchange in current)
 
     @property
-    def bare(self) -> bool:
-        """Whether this dialogue can go now: it holds no bytes back, and owes and swallows nothing."""
-        return self.idle and not self.framing.held(True) and not self.framing.held(False)
+    def releasable(self) -> bool:
+        """Whether this tracker can go now, in the middle of the connection: it holds no bytes back either."""
+        return self.drained and not self.framing.held(True) and not self.framing.held(False)
 
     @property
-    def quiet(self) -> bool:
-        """Whether the backend owes no answer, so that its socket may serve somebody else."""
+    def backend_clean(self) -> bool:
+        """The backend owes no answer, so its socket may serve another client."""
         return self.framing.idle
 
     @property
-    def holds(self) -> bool:
-        """Whether a request is half read, or waits for a hook."""
+    def has_client_data(self) -> bool:
+        """A request is half read, or waits for a hook."""
         return self.framing.held(True) > 0 or (self._asking is not None and not isinstance(self.framing, Turns))
 
     @property
-    def owed(self) -> bool:
-        """Whether the backend has had some of what it has not answered, or some of a request that goes on."""
+    def half_sent_request(self) -> bool:
+        """The backend received part of a request it has not fully answered."""
         due = next((exchange for exchange in self._open if not exchange.swallows(True)), self._asking)
-        if due is None or due.number > self._passed_on:
+        if due is None:
             return False
-        up = self.connection.link(True)
-        return (
-            not self.connection.filters(True).stages
-            or up.mark[0] > due.number
-            or (up.mark[0] == due.number and up.mark[1] < up.moved)
+        if due is SPARED:
+            return True
+        up = self.up.link
+        return due.forwarded and (
+            not self.up.filters or up.mark[0] > due.number or (up.mark[0] == due.number and up.mark[1] < up.moved)
         )
+
+    # Bytes in: at once where nothing waits, otherwise by a coroutine that acts on the link.
+
+    def take_requests(self, data: bytes) -> bytes:
+        """Take *data* of the client; returns what is to be sent of it now. Hooks may be left running."""
+        if not self.up.filters or self.up.passive:
+            head = self._recognize(True, data)
+            if head is not None:
+                self._offset = self._fed
+                self._fed += len(data)
+                drawn = self._draw(head) if self._draws else None
+                if drawn is None:
+                    if self.up.filters:
+                        self.up.pass_by(len(data))
+                    self._count += 1
+                    self._open.append(SPARED)
+                    if not self._rewrites:
+                        return data
+                    if head is not self._recognized:
+                        self._recognized, self._sent = head, self._rewritten(head)
+                    return self._sent + data[len(head.data) :] if len(data) > len(head.data) else self._sent
+                head = self.framing.separate(head)
+                self._decided = head, drawn
+                body = data[len(head.data) :]
+                pieces: list[Piece] = [(head, head.data)]
+                pieces += [(_BODY, body), (_REQUEST_END, b"")] if body else [(_REQUEST_END, b"")]
+                self.up.link.run(self._process(True, pieces, 0))
+                return b""
+        self._offset = self._fed - self.framing.held(True)
+        return self._pass(True, self._framed(True, data))
+
+    def take_responses(self, data: bytes) -> bytes:
+        """Take *data* of the backend; returns what is to be sent of it now. Hooks may be left running."""
+        waiting = self._open
+        spared = waiting and waiting[0] is SPARED and not self._answers_behind
+        if spared and (not self.down.filters or self.down.passive) and self._recognize(False, data) is not None:
+            waiting.popleft()
+            if self.down.filters:
+                self.down.pass_by(len(data))
+            return data
+        return self._pass(False, self._framed(False, data))
 
     @property
-    def calm(self) -> bool:
-        """Whether no fault has, or has had, anything to do with an open exchange."""
-        current = (self._asking, self._answering, *self._open)
-        return self.idle and not any(
-            exchange is not None and (exchange.drawn or exchange.undecided) for exchange in current
-        )
+    def _answers_behind(self) -> bool:
+        """Behind the oldest open exchange an answer of the proxy's own waits; or the connection ends there."""
+        return not self.keep_alive or (len(self._open) > 1 and self._open[1].answerable)
 
-    def fast_path(self, to_backend: bool, data: bytes) -> bytes:
-        """Take *data* of one direction while the plan and this dialogue are calm; returns what is to be sent of it.
+    def _recognize(self, to_backend: bool, data: bytes) -> Head | None:
+        try:
+            return self.framing.try_whole(to_backend, data)
+        except Exception as error:  # the protocol's own code may raise anything
+            self.connection.protocol_failed(error)
+            return None
 
-        It does what `feed` does when there is no hook to wait for, in a fraction of the time, and for a message that
-        the framing recognizes in a fraction of that.
-        """
-        head = self.framing.try_whole(to_backend, data)
-        if head is None:
-            return self._piecewise(to_backend, data)
+    def _framed(self, to_backend: bool, data: bytes) -> list[Piece]:
+        if self.connection.ending:
+            return []
+        try:
+            pieces = self.framing.feed(to_backend, data)
+        except Exception as error:  # the protocol's own code may raise anything
+            self.connection.protocol_failed(error)
+            return []
         if to_backend:
-            return self._recognized_request(head, data)
-        if self._open:  # else the framing knows of a request that this dialogue has not seen
-            self._open.popleft()
-        return data
+            self._fed += len(data)
+        if self.framing.lost is not None and not self._lost:
+            self._lose(self.framing.lost)
+        return pieces
 
-    def _recognized_request(self, head: Head, data: bytes) -> bytes:
-        self._count += 1
-        self._fed += len(data)
-        if self._undisturbed is None:
-            self._undisturbed = Exchange(0, head, 0)
-        self._open.append(self._undisturbed)
-        if head is not self._recognized:
-            changed = self.protocol.rewrite(head, self.connection.backend_address)
-            self._recognized, self._sent = head, head.data if changed is None else changed
-        return self._sent + data[len(head.data) :] if len(data) > len(head.data) else self._sent
-
-    def _piecewise(self, to_backend: bool, data: bytes) -> bytes:
-        pieces = self._framed(to_backend, data)
-        passed = []
-        for mark, piece in pieces:
-            if isinstance(mark, Head):
-                passed.append(self._begin(mark).heads[True] if mark.request else piece)
-                if not mark.request:
-                    self._turn_to(mark)
-            elif mark is _BODY:
-                passed.append(piece)
-            elif mark is _REQUEST_END:
-                self._end_request()
-            else:
-                self._end_response()
-        self._passed_on = self._count
+    def _pass(self, to_backend: bool, pieces: list[Piece]) -> bytes:
+        """What is to be sent of *pieces*, if no hook has to see them; otherwise a coroutine goes on with the rest."""
+        direction = self.up if to_backend else self.down
+        at_once: list[bytes] = []
+        for index, (mark, piece) in enumerate(pieces):
+            if (direction.filters and not direction.passive) or not self._at_once(to_backend, mark, piece, at_once):
+                self._write(to_backend, at_once)
+                direction.link.run(self._process(to_backend, pieces, index))
+                return b""
+            if to_backend:
+                self._offset += len(piece)
         self._flush_other(to_backend)
-        return passed[0] if len(passed) == 1 else b"".join(passed)
+        sent = at_once[0] if len(at_once) == 1 else b"".join(at_once)
+        if direction.filters:
+            direction.pass_by(len(sent))
+        return sent
 
-    async def feed(self, to_backend: bool, data: bytes, at: float) -> None:
+    def _write(self, to_backend: bool, at_once: list[bytes]) -> None:
+        """Send what goes past the filters."""
+        if at_once:
+            direction = self.up if to_backend else self.down
+            data = at_once[0] if len(at_once) == 1 else b"".join(at_once)
+            at_once.clear()
+            if direction.filters:
+                direction.pass_by(len(data))
+            direction.link.write(data)
+
+    async def _process(self, to_backend: bool, pieces: list[Piece], first: int) -> None:
+        """Take *pieces* from the one numbered *first* on; returns when what became of them is sent."""
+        direction = self.up if to_backend else self.down
+        at = direction.link.clock.now()
+        at_once: list[bytes] = []
+        for index in range(first, len(pieces)):
+            if self.connection.ending:
+                break
+            mark, piece = pieces[index]
+            passes = not direction.filters or direction.passive
+            if not (passes and self._at_once(to_backend, mark, piece, at_once)):
+                self._write(to_backend, at_once)
+                await self._take(to_backend, mark, piece, at)
+            if to_backend:
+                self._offset += len(piece)
+        self._write(to_backend, at_once)
+        self._flush_other(to_backend)
+
+    async def feed(self, to_backend: bool, data: bytes) -> None:
         """Take *data* of one direction; returns when what became of it is sent."""
         if to_backend:
             self._offset = self._fed - self.framing.held(True)
-        for mark, piece in self._framed(to_backend, data):
-            await self._take(to_backend, mark, piece, at)
-            self._offset += len(piece) if to_backend else 0
-        self._flush_other(to_backend)
+        await self._process(to_backend, self._framed(to_backend, data), 0)
 
-    def _framed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        pieces = self.framing.feed(to_backend, data)
-        self._fed += len(data) if to_backend else 0
-        if self.framing.lost is not None and not self._told:
-            self._lose(self.framing.lost)
-        return pieces
+    async def feed_end(self, to_backend: bool) -> None:
+        """The source of one direction has ended; returns when the end was passed on."""
+        try:
+            pieces = self.framing.end(to_backend)
+        except Exception as error:  # the protocol's own code may raise anything
+            self.connection.protocol_failed(error)
+            return
+        await self._process(to_backend, pieces, 0)
+        if not self.connection.ending:  # the last bytes may have found that the other side is gone
+            direction = self.up if to_backend else self.down
+            await direction.first.receive_end(direction.link.clock.now())
 
     def _flush_other(self, to_backend: bool) -> None:
         """Send the bytes of the other direction that were held back, if they are free now."""
         if self.framing.other_direction_ready:
-            self.connection.link(not to_backend).run(self.feed(not to_backend, b"", self.connection.clock.now()))
+            self.connection_direction(not to_backend).link.run(self.feed(not to_backend, b""))
+
+    def connection_direction(self, to_backend: bool) -> TrackedDirection:
+        """The direction."""
+        return self.up if to_backend else self.down
 
     def _lose(self, reason: str) -> None:
         """What was open is not marked any more; only answers of our own are still due."""
-        self._told = True
+        self._lost = True
         self._open = deque(exchange for exchange in self._open if exchange.swallows(True))
         for exchange in self._open:
             exchange.asked = True  # its end is not marked any more
         self._asking = self._answering = None
         if self._open:
-            self.connection.link(False).run(self._answer(False))
+            self.down.link.run(self._answer(False))
         self.connection.journal.lost(reason)
 
-    async def end(self, to_backend: bool, at: float) -> None:
-        """The source of one direction has ended."""
-        for mark, piece in self.framing.end(to_backend):
-            await self._take(to_backend, mark, piece, at)
+    # Pieces that no hook has to see.
+
+    def _at_once(self, to_backend: bool, mark: Head | Mark, piece: bytes, out: list[bytes]) -> bool:
+        """Take a piece, if that needs no waiting, and add what is to be sent to *out*; false: it was not taken."""
+        if mark is _BODY:
+            exchange = self._asking if to_backend else self._answering
+            if exchange is None:
+                if not to_backend and self._open and self.framing.asides_answer and self._open[0].swallows(False):
+                    return False
+            elif not (exchange is SPARED or exchange.passive):
+                return False
+            out.append(piece)
+            return True
+        if mark is _REQUEST_END:
+            if self._asking is None or self._asking is SPARED:
+                self._asking = None
+                return True
+            return False
+        if mark is _RESPONSE_END:
+            return self._response_end_at_once(to_backend, out)
+        assert isinstance(mark, Head)  # noqa: S101 - there are no other marks
+        return self._request_at_once(mark, out) if mark.request else self._response_at_once(mark, out)
+
+    def _request_at_once(self, head: Head, out: list[bytes]) -> bool:
+        if self._decided is not None:  # by `take_requests`
+            return False
+        if self._skips and self._skipped(head):
+            return False
+        drawn = self._draw(head) if self._draws else None
+        if drawn is not None:
+            self._decided = head, drawn
+            return False
+        self._count += 1
+        self._asking = SPARED
+        if head.answered:
+            self._open.append(SPARED)
+        elif not self.keep_alive:
+            self._decided = head, None
+            self._asking = None
+            self._count -= 1
+            return False
+        out.append(self._rewritten(head) if self._rewrites else head.data)
+        return True
+
+    def _response_at_once(self, head: Head, out: list[bytes]) -> bool:
+        exchange = self._open[0] if self._open else None
+        if exchange is not None and exchange is not SPARED:
+            return False
+        self._answering = exchange
+        out.append(head.data)
+        return True
+
+    def _response_end_at_once(self, to_backend: bool, out: list[bytes]) -> bool:
+        exchange, waiting = self._answering, self._open
+        if exchange is None:
+            return True
+        if exchange is not SPARED or not self.keep_alive:
+            return False
+        behind = 1 if waiting and waiting[0] is SPARED else 0
+        ready = 0
+        while behind + ready < len(waiting) and waiting[behind + ready].answerable:
+            if to_backend or not waiting[behind + ready].simple_answer:
+                return False
+            ready += 1
+        self._answering = None
+        if behind:
+            waiting.popleft()
+        for _ in range(ready):
+            answered = waiting.popleft()
+            answered.done = True
+            if answered.reply is not None:
+                out.append(answered.reply.data)
+        return True
+
+    def _skipped(self, head: Head) -> bool:
+        """Whether a server skips *head*, because the proxy has refused a request before it; nothing is drawn then."""
+        self._skip_reply = self.framing.skips(head)
+        if self._skip_reply is not None:
+            self._decided = head, None
+        return self._skip_reply is not None
+
+    def _rewritten(self, head: Head) -> bytes:
+        try:
+            changed = self.protocol.rewrite(head, self.connection.backend_address)
+        except Exception as error:  # the protocol's own code may raise anything
+            self.connection.protocol_failed(error)
+            return head.data
+        return head.data if changed is None else changed
+
+    # Draws.
+
+    def _draw(self, head: Head) -> Drawn | None:
+        """Draw for the exchange that *head* begins; ``None``: no fault acts on it."""
+        number = self._count + 1
+        share = self._draw_mix(number)
+        drawn: list[BoundFault] = []
+        undecided: list[BoundFault] = []
+        if share is not None:
+            drawn.append(share)
+            self.connection.journal.chosen(number, share.name)
+        for fault in self._faults:
+            matcher = fault.entry.matcher
+            if matcher.request(head.fields):
+                if matcher.late:
+                    undecided.append(fault)
+                elif self._roll(fault, number, self._offset):
+                    drawn.append(fault)
+        return (tuple(drawn), tuple(undecided)) if drawn or undecided else None
+
+    def _roll(self, fault: BoundFault, number: int, offset: int) -> bool:
+        return fault.entry.fault.scope is not Scope.EXCHANGE or fault.roll(number, place(True, offset))
+
+    def _decide(self, exchange: Exchange, head: Head) -> None:
+        """Of the faults that ask about the response, those that mean this one are in play from here on."""
+        for fault in exchange.undecided:
+            if fault.entry.matcher.response(head.fields) and self._roll(fault, exchange.number, exchange.offset):
+                exchange.drawn += (fault,)
+        exchange.undecided = ()
+
+    def _draw_mix(self, number: int) -> BoundFault | None:
+        connection = self.connection
+        policy = connection.plan
+        if not policy.mix:
+            return None
+        if connection.decides_lane:
+            share = connection.pending_share
+        elif not policy.has_live_mix:  # whether exchanges pass one by one or at once, no number is drawn for nothing
+            return None
+        else:
+            if self._mix_random is None:
+                self._mix_random = connection.chance.random_for(connection.number, "mix")
+            share = connection.chance.draw(connection.number, policy, self._mix_random)
+            if connection.detailed:
+                label = share.label if share is not None else None
+                connection.journal.decided("mix", label, number, place(True, self._offset))
+        return connection.actives.get(share.key) if share is not None else None
+
+    # Pieces of exchanges that faults act on.
 
     async def _take(self, to_backend: bool, mark: Head | Mark, piece: bytes, at: float) -> None:
         if self.connection.ending:
@@ -187,121 +469,67 @@ class ExchangeTracker:
             await self._response_end(to_backend)
 
     def _begin(self, head: Head) -> Exchange:
+        decided, self._decided = self._decided, None
+        drawn = decided[1] if decided is not None else (self._draw(head) if self._draws else None)
         self._count += 1
-        self._asking = exchange = Exchange(self._count, head, self._offset)
-        changed = self.protocol.rewrite(head, self.connection.backend_address)
-        if changed is not None:
-            exchange.heads[True] = changed
-        self._open.append(exchange)
+        exchange = Exchange(self._count, head, self._offset)
+        if drawn is not None:
+            exchange.drawn, exchange.undecided = drawn
+        if self._rewrites:
+            exchange.heads[True] = self._rewritten(head)
         return exchange
 
     async def _request(self, head: Head, at: float) -> None:
-        exchange = self._begin(head)
-        skipped = self.framing.skips(head)
-        if skipped is not None:
-            exchange.reply = skipped
+        if self._skips and self._decided is None:
+            self._skipped(head)
+        self._asking = exchange = self._begin(head)
+        self._open.append(exchange)
+        if self._skip_reply is not None:
+            exchange.reply, self._skip_reply = self._skip_reply, None
             exchange.swallow()
-        else:
-            self._draw(exchange)
-        for active in exchange.drawn:
+        self._announce(True, exchange)
+        for fault in exchange.drawn:
             if exchange.swallows(True):
                 break
-            await self._hook(active, "on_request", exchange)
+            await self._hook(fault, "on_request", exchange)
         if exchange.swallows(True):
             self.framing.withdraw(head)
             await self._answer(True)
         else:
             sent = exchange.take_head(True)
             exchange.record(sent)
-            self._passed_on = exchange.number
+            exchange.forwarded = True
             await self._forward(True, sent, at)
 
-    def _draw(self, exchange: Exchange) -> None:
-        """Throw the dice of everything that is thrown once per exchange."""
-        plan = self.connection.plan
-        chosen = self._draw_mix(plan, exchange)
-        drawn: list[BoundFault] = []
-        undecided: list[BoundFault] = []
-        if chosen is not None:
-            drawn.append(chosen)
-            self.connection.journal.chosen(exchange.number, chosen.name)
-        for active in self.connection.actives.values():
-            entry = active.entry
-            if entry.of_mix:
-                continue
-            if active.lot and entry.matcher.request(exchange.request.fields):
-                if entry.matcher.late:
-                    undecided.append(active)
-                elif self._throw(active, exchange):
-                    drawn.append(active)
-        exchange.drawn, exchange.undecided = tuple(drawn), tuple(undecided)
-        self._arm(True, exchange)
+    def _announce(self, to_backend: bool, exchange: Exchange | None) -> None:
+        """Tell the filters whose bytes come next: those that are drawn per exchange act on their own ones only."""
+        direction = self.up if to_backend else self.down
+        if direction.filters:
+            known = exchange is not None and exchange is not SPARED
+            direction.first.begin(Message(self, exchange, to_backend) if known and exchange else NO_MESSAGE)
 
-    def _throw(self, active: BoundFault, exchange: Exchange) -> bool:
-        return active.entry.fault.scope is not Scope.EXCHANGE or active.throw(exchange.number, exchange.place)
-
-    def _decide(self, exchange: Exchange, head: Head) -> None:
-        """Of the faults that ask about the response, those that mean this one are in play from here on."""
-        for active in exchange.undecided:
-            if active.entry.matcher.response(head.fields) and self._throw(active, exchange):
-                exchange.drawn += (active,)
-        exchange.undecided = ()
-
-    def _draw_mix(self, plan: CompiledPolicy, exchange: Exchange) -> BoundFault | None:
-        if not plan.mix:
-            return None
-        if self.connection.service.blocking:
-            crossing = self.connection.crossing
-            entry = crossing.take_share() if crossing is not None else None
-            return self.connection.actives.get(entry.key) if entry is not None else None
-        if not plan.draws:  # whether exchanges pass one by one or at once, no number is drawn for nothing
-            return None
-        if self._mix_random is None:
-            self._mix_random = self.connection.random_for("mix")
-        entry = self.connection.service.chance.draw(self.connection.number, plan, self._mix_random)
-        self.connection.journal.decided("mix", entry.label if entry else None, exchange.number, exchange.place)
-        return self.connection.actives.get(entry.key) if entry is not None else None
-
-    def _arm(self, to_backend: bool, exchange: Exchange | None) -> None:
-        """Faults that are drawn per exchange act on the bytes of their own exchanges only."""
-        if self.connection.filters(to_backend).stages:
-            self.connection.filters(to_backend).first.begin(
-                self._message(to_backend, exchange) if exchange else NO_MESSAGE
-            )
-
-    def _message(self, to_backend: bool, exchange: Exchange) -> Message:
-        def view(active: BoundFault) -> ExchangeContext:
-            return ExchangeContext(active, exchange, self.connection, self.protocol, to_backend)
-
-        return Message(exchange.drawn, view, exchange.number)
-
-    async def _hook(self, active: BoundFault, name: str, exchange: Exchange) -> None:
-        if name not in active.entry.hooks or active.stopped or self.connection.ending:
+    async def _hook(self, fault: BoundFault, name: str, exchange: Exchange) -> None:
+        if name not in fault.entry.hooks or fault.stopped or self.connection.ending:
             return
-        hook: Callable[[ExchangeContext], Awaitable[None]] = getattr(active.behavior, name)
+        hook: Callable[[ExchangeContext], Awaitable[None]] = getattr(fault.behavior, name)
         try:
-            await hook(ExchangeContext(active, exchange, self.connection, self.protocol, name == "on_request"))
+            await hook(ExchangeContext(fault, exchange, self, name == "on_request"))
         except BaseException as error:  # the plugin's own code may raise anything
-            active.raised(error)  # interrupted: the exchange goes on undisturbed
-
-    def _turn_to(self, head: Head) -> Exchange | None:
-        """The exchange whose response *head* begins."""
-        self._answering = exchange = self._open[0] if self._open else None
-        if exchange is not None:
-            exchange.answers(head)
-        return exchange
+            fault.handle_hook_error(error)  # interrupted: the exchange goes on undisturbed
 
     async def _response(self, head: Head, at: float) -> None:
-        exchange = self._turn_to(head)
-        if exchange is None:  # the framing knows of a request that this dialogue has not seen
+        self._answering = exchange = self._open[0] if self._open else None
+        if exchange is None or exchange is SPARED:  # the framing may know of a request that this has not seen
+            self._announce(False, None)
             await self._forward(False, head.data, at)
             return
+        exchange.answers(head)
         self._decide(exchange, head)
-        self._arm(False, exchange)
-        for active in exchange.drawn:
+        self._announce(False, exchange)
+        for fault in exchange.drawn:
             if exchange.swallows(False):
                 break
-            await self._hook(active, "on_response", exchange)
+            await self._hook(fault, "on_response", exchange)
         if exchange.swallows(False):  # the end of what is swallowed may be far away, in plain tcp at the next request
             await self._reply(False, exchange)
         else:
@@ -311,29 +539,23 @@ class ExchangeTracker:
         exchange = self._asking if to_backend else self._answering
         if not to_backend and exchange is None and self._open and self.framing.asides_answer:
             exchange = self._open[0]
-        if exchange is not None and to_backend:
+        if exchange is not None and to_backend and exchange is not SPARED:
             exchange.record(piece)
         if exchange is None or not exchange.swallows(to_backend):
             await self._forward(to_backend, piece, at)
 
     async def _forward(self, to_backend: bool, data: bytes, at: float) -> None:
         if data and not self.connection.ending:
-            await self.connection.filters(to_backend).first.receive(data, at)
-
-    def _end_request(self) -> Exchange | None:
-        """The exchange whose request ends; one that the backend does not answer is not open any more."""
-        exchange, self._asking = self._asking, None
-        if exchange is not None:
-            exchange.asked = True
-            if not (exchange.request.answered or exchange.swallows(True)):
-                self._open.remove(exchange)
-        return exchange
+            await (self.up if to_backend else self.down).first.receive(data, at)
 
     async def _request_end(self, to_backend: bool) -> None:
-        exchange = self._end_request()
-        self._arm(True, None)
-        if exchange is None:
+        exchange, self._asking = self._asking, None
+        self._announce(True, None)
+        if exchange is None or exchange is SPARED:
             return
+        exchange.asked = True
+        if not (exchange.request.answered or exchange.swallows(True)):
+            self._open.remove(exchange)
         if exchange.swallows(True):
             if exchange.reply is not None:
                 await self._send_instead(exchange)
@@ -349,7 +571,7 @@ class ExchangeTracker:
         data, answered = self.framing.refused(exchange.request)
         if answered:
             self._open.insert(self._open.index(exchange) + 1, exchange.twin())
-        await self._forward(True, data, self.connection.clock.now())
+        await self._forward(True, data, self.up.link.clock.now())
 
     async def _repeat(self, exchange: Exchange) -> None:
         """Send the request again; its second answer will go nowhere."""
@@ -357,22 +579,16 @@ class ExchangeTracker:
             if exchange not in self._open or not self.framing.repeat(exchange.request):
                 return
             self._open.insert(self._open.index(exchange) + 1, exchange.twin())
-        await self._forward(True, exchange.copy, self.connection.clock.now())
+        await self._forward(True, exchange.copy, self.up.link.clock.now())
 
-    def _end_response(self) -> Exchange | None:
-        """The exchange whose response ends; it is not open any more."""
+    async def _response_end(self, to_backend: bool) -> None:
         exchange, self._answering = self._answering, None
         if exchange is not None and self._open and self._open[0] is exchange:
             self._open.popleft()
-        return exchange
-
-    async def _response_end(self, to_backend: bool) -> None:
-        exchange = self._end_response()
-        self._arm(False, None)
-        if exchange is None:
-            return
-        await self._done(exchange)
-        await self._answer(to_backend)
+        self._announce(False, None)
+        if exchange is not None:
+            await self._done(exchange)
+            await self._answer(to_backend)
 
     async def _answer(self, to_backend: bool) -> None:
         """Send the answers of our own whose turn it is."""
@@ -382,49 +598,60 @@ class ExchangeTracker:
             await self._done(exchange)
 
     async def _reply(self, to_backend: bool, exchange: Exchange) -> None:
-        """Send our own answer to the client; *to_backend* says on whose bytes this runs.
+        """Send our own answer to the client; *to_backend* says on which link's bytes this runs.
 
         On the client's own, the answer has to queue up behind what the other direction is about to send.
         """
-        if exchange.reply is None or self.connection.ending:
+        reply = exchange.reply
+        if reply is None or self.connection.ending:
             return
-        data = exchange.reply.data if exchange.reply.at_end is None else exchange.reply.data + exchange.reply.at_end()
-        down = self.connection.link(False)
-        answer = self.connection.filters(False).first.receive(data, self.connection.clock.now())
-        if to_backend:
-            down.run(answer)
-            await down.wait_turn()
+        data = reply.data if reply.at_end is None else reply.data + reply.at_end()
+        down = self.down
+        if not to_backend:
+            await down.first.receive(data, down.link.clock.now())
+        elif not down.filters and not down.link.hook_running:
+            down.link.write(data)
+            await down.link.wait_turn()
         else:
-            await answer
-        if exchange.reply.close:
+            down.link.run(down.first.receive(data, down.link.clock.now()))
+            await down.link.wait_turn()
+        if reply.close:
             self.connection.close("closed after an error reply")
 
     async def _done(self, exchange: Exchange) -> None:
-        exchange.done = True
-        for active in exchange.drawn:
-            await self._hook(active, "on_done", exchange)
+        if exchange is not SPARED:
+            exchange.done = True
+            for fault in exchange.drawn:
+                await self._hook(fault, "on_done", exchange)
         if not self.keep_alive:
             self.connection.close("one exchange")
 
+    # For hooks.
 
-class Side:
-    """One direction of a `ExchangeTracker`, as a receiver."""
+    async def client_gone(
+        self, exchange: Exchange, wait_for: Callable[[asyncio.Future[None]], Awaitable[None]]
+    ) -> None:
+        """Wait until the client has ended its stream."""
+        await self.up.link.source_gone(wait_for)
 
-    __slots__ = ("_dialogue", "_to_backend")
+    def abort(self, exchange: Exchange, fault: BoundFault) -> None:
+        """End the exchange, which is the connection's end here, without an answer."""
+        exchange.swallow_all()
+        fault.close_connection()
 
-    def __init__(self, dialogue: ExchangeTracker, to_backend: bool) -> None:
-        self._dialogue, self._to_backend = dialogue, to_backend
 
-    def fast_path(self, data: bytes) -> bytes:
-        """What is to be sent of *data*, while nothing can act on it."""
-        return self._dialogue.fast_path(self._to_backend, data)
+class TrackerIntake:
+    """Takes the bytes of one direction where its link runs a coroutine for them."""
+
+    __slots__ = ("_to_backend", "_tracker")
+
+    def __init__(self, tracker: ExchangeTracker, to_backend: bool) -> None:
+        self._tracker, self._to_backend = tracker, to_backend
 
     async def receive(self, data: bytes, at: float) -> None:
         """Take *data*."""
-        await self._dialogue.feed(self._to_backend, data, at)
+        await self._tracker.feed(self._to_backend, data)
 
     async def receive_end(self, at: float) -> None:
         """The source has ended."""
-        await self._dialogue.end(self._to_backend, at)
-        if not self._dialogue.connection.ending:  # the last bytes may have found that the other side is gone
-            await self._dialogue.connection.filters(self._to_backend).first.receive_end(at)
+        await self._tracker.feed_end(self._to_backend)

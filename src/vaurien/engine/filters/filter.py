@@ -1,20 +1,21 @@
-"""The chain of faults that the bytes of one direction pass: stages, and the sink that writes to the socket.
+"""One fault's place in the filters of a direction, and the sink at their end.
 
-Each stage passes what it has to the next: `Link.send` of one behavior is `on_data` of the next one. A stage with a
+Each filter passes what it has to the next: `Link.send` of one behavior is `on_data` of the next one. A filter with a
 delay line releases chunks by the clock, first in, first out; everything behind a chunk that waits, waits behind it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections.abc import Awaitable, Callable
-from random import Random
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.delay_line import DelayLine
 from vaurien.engine.filters.exchange import NO_MESSAGE, Message
+from vaurien.engine.filters.fault_context import FaultView
 from vaurien.engine.loop.clock import Timer
 from vaurien.engine.policy.place import Place, place
 from vaurien.engine.relay.link import Intake, Link
@@ -25,8 +26,18 @@ OnData: TypeAlias = Callable[[hooks.Link, bytes], Awaitable[None]]
 """A behavior's hook."""
 
 
+class NoChunk(enum.Enum):
+    """In place of the chunk at hand."""
+
+    SENT = 1
+    """All of it was sent, or the hook acts on none."""
+
+
+_SENT: Literal[NoChunk.SENT] = NoChunk.SENT
+
+
 class Receiver(Intake, Protocol):
-    """A part of the chain: a stage, or the sink."""
+    """A filter, or the sink."""
 
     def begin(self, message: Message) -> None:
         """What comes next is of *message*."""
@@ -57,7 +68,7 @@ class Sink:
             self._link.mark = (message.number, self._link.moved)
 
 
-class Filter:
+class Filter(FaultView):
     """One fault's place in the chain of one direction, and the `hooks.Link` that it sees."""
 
     __slots__ = (
@@ -76,25 +87,25 @@ class Filter:
         "_offset",
         "_rang",
         "_ringing",
+        "_rolls",
         "_sent",
         "_spared",
-        "_throws",
-        "active",
+        "fault",
         "leaving",
         "next",
         "passing",
     )
 
-    def __init__(self, active: BoundFault, link: Link) -> None:
-        self.active = active
+    def __init__(self, fault: BoundFault, link: Link) -> None:
+        self.fault: BoundFault = fault
         self._link = link
         self.next: Receiver = Sink(link)
         self.leaving = False
         """The fault is removed; later chunks only pass."""
         self.passing = False
         """The next receiver has some, and is not done with it."""
-        self._armed = active.drawn
-        self._act: OnData | None = None  # on chunks, while the fault is in play and throws no dice for each
+        self._armed = fault.hit
+        self._act: OnData | None = None  # on chunks, while the fault is in play and is not drawn for each
         self._limit: int | None = None  # bytes that the behavior gets at once
         self._in_pieces = False  # the chunk at hand is a piece of one that was drawn for, and counts, as a whole
         self._message = NO_MESSAGE
@@ -102,13 +113,13 @@ class Filter:
         self._alarm: Timer | None = None
         self._rang = False  # while a chunk was at hand
         self._ringing: asyncio.Future[None] | None = None  # done when `on_alarm` is
-        self._chunk: bytes | None = None  # at hand; `_NO_CHUNK` in the hooks that act on none
+        self._chunk: bytes | NoChunk | None = None  # at hand
         self._arrived = self._moment = 0.0
         self._sent = 0
         self._offset = 0  # of the chunk at hand
         self._hit = False
-        self._spared = False  # by the dice, which were thrown for the end of the stream
-        active.stages[link.to_backend] = self
+        self._spared = False  # the fault was not drawn for the end of the stream
+        fault.filters[link.to_backend] = self
         self.refresh()
 
     # What the behavior sees (hooks.Link).
@@ -121,34 +132,24 @@ class Filter:
     @property
     def connection(self) -> hooks.Connection:
         """The connection, as this fault sees it."""
-        return self.active
+        return self.fault
 
     @property
     def exchange(self) -> hooks.Exchange | None:
         """The exchange that the chunk at hand belongs to, as this fault sees it."""
-        view = self._message.view
-        return view(self.active) if view is not None else None
+        return self._message.seen_by(self.fault)
 
     @property
     def arrived_at(self) -> float:
         """When the chunk at hand arrived here."""
         return self._arrived
 
-    @property
-    def random(self) -> Random:
-        """The fault's generator."""
-        return self.active.random
-
-    def now(self) -> float:
-        """Seconds on the engine's clock."""
-        return self.active.now()
-
     async def sleep(self, seconds: float) -> None:
-        """Wait; the next chunk waits too. Not at all with an end that the dice spare."""
+        """Wait; later chunks queue behind. Returns at once for an end of stream the fault was not drawn for."""
         if self._spared:
             return
-        self._mark()
-        await self.active.pause(seconds)
+        self.mark_hit()
+        await self.fault.pause(seconds)
         self._moment = self.now()
 
     async def send(self, data: bytes, after: float = 0.0) -> None:
@@ -158,16 +159,16 @@ class Filter:
         it from sending to the other, nor anything that arrives later overtake it.
         """
         if data is self._chunk and after <= 0.0:
-            self._chunk = _GONE
+            self._chunk = _SENT
         else:
             if self._chunk is None:  # from `on_start` or `on_stop`, not about what is at hand
                 self._arrived = self._moment = self.now()
-            if self.active.stopped:
+            if self.fault.stopped:
                 self._line_up(data, self.now())
                 self._delays.release()
                 return
             self._sent += len(data)
-            self._mark()
+            self.mark_hit()
         if after > 0.0 or self.passing or (self._line is not None and self._line.waits):
             await self._delays.room()
             self._line_up(data, self._arrived + max(after, 0.0))
@@ -183,40 +184,26 @@ class Filter:
     def alarm(self, seconds: float) -> None:
         """Call `on_alarm` after *seconds*."""
         self._silence()
-        if not self.leaving and not self.active.stopped:
+        if not self.leaving and not self.fault.stopped:
             self._alarm = self._link.clock.call_later(seconds, self._ring)
 
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """The fault's state in this direction of the connection."""
-        return self.active.link_state(self._link.to_backend, factory)
+        return self.fault.link_state(self._link.to_backend, factory)
 
-    def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
-        """The fault's state on the whole proxy."""
-        return self.active.shared(behavior, factory)
-
-    def shared_number(
-        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
-    ) -> float:
-        """Change a number of this fault's on the whole proxy."""
-        return self.active.shared_number(behavior, change, first=first, name=name)
-
-    def close(self) -> None:
-        """End the connection in order."""
-        self._mark()
-        self.active.close_connection()
-
-    def reset(self, side: hooks.Side = "both") -> None:
-        """End the connection with RST."""
-        self._mark()
-        self.active.reset_connection(side)
+    def mark_hit(self) -> None:
+        """Count a hit, once a chunk."""
+        if not self._hit and not self.fault.stopped:
+            self._hit = True
+            self.fault.count_hit(None, self._place)
 
     # What the engine does with it.
 
     def begin(self, message: Message) -> None:
         """What comes next is of *message*; faults further on see it once what waits here has gone."""
         self._message = message
-        if self.active.entry.per_exchange:
-            self._armed = self.active in message.drawn
+        if self.fault.entry.per_exchange:
+            self._armed = message.drawn_for(self.fault)
             self.refresh()
         if self._clear:
             self.next.begin(message)
@@ -224,11 +211,11 @@ class Filter:
             self._delays.begin(message)
 
     def refresh(self) -> None:
-        """The fault, or its stage, has changed: see anew what it does here. To see it at each chunk would cost."""
-        entry = self.active.entry
+        """The fault has changed, or stopped: find out what it does here, which would cost too much for each chunk."""
+        entry = self.fault.entry
         acts = self._in_play and "on_data" in entry.hooks
-        self._throws = acts and entry.fault.scope is Scope.CHUNK  # dice for each chunk
-        self._act = entry.instance.on_data if acts and not self._throws and self._ringing is None else None
+        self._rolls = acts and entry.fault.scope is Scope.CHUNK  # it is drawn for each chunk
+        self._act = entry.instance.on_data if acts and not self._rolls and self._ringing is None else None
         self._limit = entry.chunk_limit if acts else None
 
     async def receive(self, data: bytes, at: float) -> None:
@@ -250,7 +237,7 @@ class Filter:
         try:
             await act(self, data)
             if self._chunk is data and not self._sent:
-                self._mark()  # it was swallowed
+                self.mark_hit()  # it was swallowed
         except BaseException as error:  # the plugin's own code may raise anything
             await self._go_on(data, error)
         finally:
@@ -279,8 +266,8 @@ class Filter:
             await asyncio.shield(self._ringing)
         if self._act is not None:
             return self._act
-        if self._throws and (self._in_pieces or self.active.throw(None, self._place)):
-            act: OnData = self.active.behavior.on_data
+        if self._rolls and (self._in_pieces or self.fault.roll(None, self._place)):
+            act: OnData = self.fault.behavior.on_data
             return act
         await self._alarm_now()
         return None
@@ -297,13 +284,13 @@ class Filter:
 
     async def _go_on(self, data: bytes, error: BaseException) -> None:
         """The hook raised *error*. When the fault was changed or removed, what is left of *data* is still to go."""
-        while self.active.raised(error):
-            data = b"" if self._chunk is _GONE else data[self._sent :]
+        while self.fault.handle_hook_error(error):
+            data = b"" if self._chunk is _SENT else data[self._sent :]
             if not data:
                 return
             self._chunk, self._sent = data, 0
             try:
-                await (self.send(data) if self.leaving else self.active.entry.instance.on_data(self, data))
+                await (self.send(data) if self.leaving else self.fault.entry.instance.on_data(self, data))
             except BaseException as another:  # the plugin's own code may raise anything
                 error = another
             else:
@@ -313,13 +300,13 @@ class Filter:
         """Pass the end of the stream on, behind what waits, once the behavior has seen it."""
         if self._ringing is not None:
             await asyncio.shield(self._ringing)
-        acts = "on_eof" in self.active.entry.hooks and self._in_play
+        acts = "on_eof" in self.fault.entry.hooks and self._in_play
         if not acts:
             await self._alarm_now()
         self._silence()
-        self._spared = acts and self._throws and not self.active.throw(None, self._place)
+        self._spared = acts and self._rolls and not self.fault.roll(None, self._place)
         self._arrived = self._moment = at
-        self._chunk, self._sent, self._hit = _GONE, 0, False
+        self._chunk, self._sent, self._hit = _SENT, 0, False
         try:
             while acts:
                 acts = await self._act_on_end() and not self.leaving
@@ -333,9 +320,9 @@ class Filter:
     async def _act_on_end(self) -> bool:
         """Let the behavior act on the end of the stream; returns whether its fault was changed or removed meanwhile."""
         try:
-            await self.active.behavior.on_eof(self)
+            await self.fault.behavior.on_eof(self)
         except BaseException as error:  # the plugin's own code may raise anything
-            return self.active.raised(error)
+            return self.fault.handle_hook_error(error)
         return False
 
     def _ring(self) -> None:
@@ -359,16 +346,16 @@ class Filter:
 
     async def _act_on_alarm(self) -> None:
         """Let the behavior act between two chunks."""
-        if self.leaving or self.active.stopped:
+        if self.leaving or self.fault.stopped:
             return
         self._ringing = ringing = self._link.loop.create_future()
         self._arrived = self._moment = self.now()
-        self._chunk, self._hit = _GONE, True
+        self._chunk, self._hit = _SENT, True
         self.refresh()
         try:
-            await self.active.behavior.on_alarm(self)
+            await self.fault.behavior.on_alarm(self)
         except BaseException as error:  # the plugin's own code may raise anything
-            self.active.raised(error)
+            self.fault.handle_hook_error(error)
         finally:
             self._ringing = self._chunk = None
             self.refresh()
@@ -385,7 +372,7 @@ class Filter:
 
     def note_blocked(self) -> None:
         """This fault halts the link, and there is something that does not move because of that."""
-        self._mark()
+        self.mark_hit()
 
     def leave(self) -> None:
         """The fault is removed: what waits on the line leaves now, in order; later chunks only pass."""
@@ -399,6 +386,15 @@ class Filter:
     def idle(self) -> bool:
         """Whether nothing waits here, or is being passed on."""
         return self._clear and self._chunk is None and self._ringing is None
+
+    @property
+    def passive(self) -> bool:
+        """The fault does not act on the bytes that come next, and nothing waits here."""
+        return self._act is None and not self._rolls and self._alarm is None and self.idle
+
+    def pass_by(self, size: int) -> None:
+        """*size* bytes went past."""
+        self._offset += size
 
     @property
     def keeps(self) -> bool:
@@ -422,18 +418,13 @@ class Filter:
 
     @property
     def _in_play(self) -> bool:
-        """Whether the fault acts here; not after it has stopped, although this stage may not know that it leaves."""
-        return self._armed and not self.leaving and not self.active.stopped
+        """Whether the fault acts here; it may have stopped before this filter knows that it leaves."""
+        return self._armed and not self.leaving and not self.fault.stopped
 
     @property
     def _place(self) -> Place:
         """Where in the stream the chunk at hand begins, as far as this fault has seen it."""
         return place(self.to_backend, self._offset)
-
-    def _mark(self) -> None:
-        if not self._hit and not self.active.stopped:
-            self._hit = True
-            self.active.hit(None, self._place)
 
     def _let_go(self) -> None:
         """What was passed on is through: so may be what came meanwhile."""
@@ -445,14 +436,10 @@ class Filter:
     def _line_up(self, data: bytes, due: float) -> None:
         leaves = self._delays.put(data, due)
         if due > self._arrived:
-            self.active.delayed(leaves - self._arrived)
+            self.fault.delayed(leaves - self._arrived)
 
     @property
     def _delays(self) -> DelayLine:
         if self._line is None:
-            self._line = DelayLine(self, self._link, self.active.delay_line_limit)
+            self._line = DelayLine(self, self._link, self.fault.delay_line_limit)
         return self._line
-
-
-_GONE = b"gone"
-"""In place of the chunk at hand, for hooks that act on none, and once all of it was sent."""

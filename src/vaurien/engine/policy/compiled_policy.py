@@ -19,7 +19,9 @@ from vaurien.legacy import behaviors
 from vaurien.legacy.protocol import Unframed
 from vaurien.model import Fault, Policy, Scope, Share, Stream, Window
 
-_EXCHANGE_HOOKS = frozenset({"on_request", "on_response", "on_done"})
+EXCHANGE_HOOKS = frozenset({"on_request", "on_response", "on_done"})
+"""The hooks that are called for exchanges."""
+
 _ALWAYS = Window()
 _DATA_HOOKS = frozenset({"on_data", "on_eof"})
 _RESPONSE_HOOKS = frozenset({"on_response", "on_done"}) | _DATA_HOOKS
@@ -110,14 +112,12 @@ class CompiledPolicy:
         self.blocking = any(entry.blocking for entry in self.entries)
         self.connects = any(entry.handles("on_connect") for entry in self.faults)
         self._limits = tuple(itertools.accumulate(share.percent for share in shares))
-        self.draws = any(entry.hooks or entry.blocking for entry in self.mix)
-        self.present = self.entries if self.draws else self.faults
+        self.has_live_mix = any(entry.hooks or entry.blocking for entry in self.mix)
+        self.relevant = self.entries if self.has_live_mix else self.faults
         """Those that a connection has to know: shares of a mix that never does anything are not among them."""
         self.hooked = any(entry.hooks for entry in self.faults)
         self.closed = any(entry.closes_port for entry in self.faults)
         """Whether nobody may connect."""
-        self.calm = not (self.draws or self.hooked or self.blocking)
-        """Whether nothing in it acts on bytes or exchanges."""
         self.framed = self._needs_framing()
         self._on_data = tuple(tuple(self._with_hooks_on(to_backend)) for to_backend in (False, True))
         self.on_any_data = tuple(dict.fromkeys(entry for entries in self._on_data for entry in entries))
@@ -131,9 +131,9 @@ class CompiledPolicy:
         Always with a protocol that has a framing of its own: it could not be joined in the middle of a connection.
         """
         return (
-            self.draws
+            self.has_live_mix
             or not isinstance(self.protocol.framer(), Turns)
-            or any(not entry.hooks.isdisjoint(_EXCHANGE_HOOKS) or entry.per_exchange for entry in self.faults)
+            or any(not entry.hooks.isdisjoint(EXCHANGE_HOOKS) or entry.per_exchange for entry in self.faults)
             or not self.protocol.keep_alive
             or self.protocol.reuse_socket
         )
@@ -186,7 +186,7 @@ def _check_scope(entry: CompiledFault) -> None:
         return
     fault = entry.fault
     if fault.scope is Scope.CHUNK and not _acts_on_chunks(entry):
-        acts = "exchanges" if entry.handles(*_EXCHANGE_HOOKS) else "whole connections"
+        acts = "exchanges" if entry.handles(*EXCHANGE_HOOKS) else "whole connections"
         wanted = f"no choice of chunks: {fault.behavior!r} acts on {acts}"
         raise OptionError(f"fault {fault.name!r} scope", "chunk", wanted)
     if entry.per_exchange and not _acts_on_exchanges(entry):
@@ -200,12 +200,12 @@ def _check_scope(entry: CompiledFault) -> None:
 
 def _acts_on_chunks(entry: CompiledFault) -> bool:
     """Whether its acts are for chunks alone; what does nothing may be for anything."""
-    whole = entry.handles("on_connect", "on_start", *_EXCHANGE_HOOKS)
+    whole = entry.handles("on_connect", "on_start", *EXCHANGE_HOOKS)
     return not entry.blocking and (not entry.hooks or (entry.handles("on_data") and not whole))
 
 
 def _acts_on_exchanges(entry: CompiledFault) -> bool:
-    acts = entry.handles(*_EXCHANGE_HOOKS, *_DATA_HOOKS) and not entry.handles("on_start")
+    acts = entry.handles(*EXCHANGE_HOOKS, *_DATA_HOOKS) and not entry.handles("on_start")
     return not entry.blocking and (not entry.hooks or acts)
 
 
