@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.cli.programs import Program
 from vaurien.cli import main
 
 FAULTS = [
@@ -18,19 +19,16 @@ FAULTS = [
 ]
 
 
-def talk(program, path):
-    """Be the client of *program*, end it, and read the trace at *path*, but for times."""
-    for _ in range(3):
+def talk(program, path, connections=3):
+    """Be the client of *program*, end it, and read the trace at *path*, but for times; what it said is `said`."""
+    for _ in range(connections):
         with program.connect() as client:
             for _ in range(8):
                 client.sendall(b"hello")
                 assert client.recv(100)
     program.signal()
-    status, said = program.end()
+    status, program.said = program.end()
     assert status == 0
-    assert said == "" or said.startswith(
-        "vaurien: waiting up to 10 s for 1 open connection"
-    )  # its end may be on the way
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for line in lines:
         line.pop("elapsed", None)
@@ -52,10 +50,57 @@ def test_replay_does_again_what_was_done_whatever_the_seed(vaurien, written, tmp
     path, (_, hits, decisions) = written
     again = tmp_path / "again.jsonl"
     program = vaurien("--seed", "2", "--trace", str(again), *FAULTS, command=("replay", str(path)))
-    assert program.greeting.endswith(", seed 2")
+    assert program.greeting.endswith("fault noop name=half probability=0.5, seed 2")
     head, same, decided = talk(program, again)
     assert (head["seed"], same, decided) == ("2", hits, decisions)
     assert hits
+    made = sum(line["kind"] == "decision" for line in decisions)
+    assert program.said == (
+        f"vaurien: replaying {path}: {made} decisions of 1 proxy\nvaurien: replayed {made} of {made} decisions\n"
+    )
+
+
+def test_the_proxies_come_from_the_trace(written):
+    path, _ = written
+    program = Program("replay", str(path), "--log-level", "warning")
+    assert "fault delay name=some probability=0.5 scope=exchange sleep=0s" in program.greeting
+    program.signal()
+    status, said = program.end()
+    assert (status, said.splitlines()[-1].split()[:3]) == (0, ["vaurien:", "replayed", "0"])
+
+
+def test_a_trace_that_is_used_up_is_said_once(vaurien, written, tmp_path):
+    program = vaurien("--trace", str(tmp_path / "again.jsonl"), *FAULTS, command=("replay", str(written[0])))
+    talk(program, tmp_path / "again.jsonl", connections=5)
+    assert program.said.count("is used up") == 1
+    assert "is used up: connection 4 of proxy 'vaurien' asks for a decision about fault 'half'" in program.said
+
+
+@pytest.mark.parametrize(
+    ("faults", "said"),
+    [
+        (["noop name=half probability=0.5"], "proxy 'vaurien' had the fault 'some', and has not now"),
+        (
+            ["delay name=some sleep=0 scope=exchange probability=0.5", "noop name=half probability=0.4"],
+            "the faults of proxy 'vaurien' are other ones: 'noop name=half probability=0.5' was there, where",
+        ),
+        (
+            ["noop name=half probability=0.5", "delay name=some sleep=0 scope=exchange probability=0.5"],
+            "the faults of proxy 'vaurien' are other ones: 'delay name=some probability=0.5 scope=exchange sleep=0'",
+        ),
+    ],
+)
+def test_a_trace_that_does_not_fit_names_the_first_difference(vaurien, written, faults, said):
+    words = [word for text in faults for word in ("--fault", text)]
+    program = vaurien(*words, "--log-level", "warning", command=("replay", str(written[0])))
+    program.signal()
+    assert f"warning: {written[0]} does not fit: {said}" in program.end()[1]
+
+
+def test_a_trace_of_other_proxies(vaurien, written):
+    program = vaurien("--name", "web", *FAULTS, command=("replay", str(written[0])))
+    program.signal()
+    assert "does not fit: its proxy 'vaurien' is not there; there is 'web'" in program.end()[1]
 
 
 def test_replay_has_the_seed_of_the_trace(vaurien, written):
@@ -68,10 +113,9 @@ def test_replay_warns_of_a_trace_that_lost_lines(vaurien, written):
     path.write_text(path.read_text() + '{"kind":"lost","lines":2}\n' + '{"kind":"deci')
     program = vaurien(*FAULTS, command=("replay", str(path)))
     program.signal()
-    assert program.end() == (
-        0,
-        f"vaurien: 3 lines are missing in {path}: from there on the faults may hit other exchanges than in that run\n",
-    )
+    status, said = program.end()
+    warning = f"3 lines are missing in {path}: from there on the faults may hit other exchanges than in that run"
+    assert (status, said.splitlines()[0]) == (0, f"vaurien: warning: {warning}")
 
 
 def test_a_trace_that_cannot_be_written_is_told_of(vaurien):

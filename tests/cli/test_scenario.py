@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -90,7 +92,11 @@ def test_a_client_of_redis_meets_the_faults(folder, redis_server):
     reports = [word for form in ("json", "md", "xml") for word in ("--report", f"report.{form}")]
     command = [sys.executable, "client.py"]
     done = vaurien(folder, "run", "chaos.toml", *reports, "--trace", "trace.jsonl", "--", *command)
-    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    assert (done.returncode, done.stdout) == (3, "")
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("vaurien: cache: 127.0.0.1:")
+    assert any("step 2 of 2: remove=broken" in line for line in lines)
+    assert any(line.startswith("vaurien:   noop name=never probability=0: never hit") for line in lines)
     told = json.loads((folder / "report.json").read_text())
     assert (told["status"], told["seed"], told["command"]) == (3, "7", command)
     assert told["steps"] >= 2
@@ -143,7 +149,8 @@ def test_a_step_that_fails_is_told_and_the_run_is_no_success(folder):
     (folder / "witness.py").write_text(WITNESS)
     reports = [word for form in ("json", "md", "xml") for word in ("--report", f"report.{form}")]
     done = vaurien(folder, "run", "chaos.toml", *reports, "--log-output", "log", "--", sys.executable, "witness.py")
-    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    assert (done.returncode, done.stdout) == (123, "")
+    assert "step 2 of chaos.toml line 15 [[step]] at 0.02 s FAILED on vaurien: " in done.stderr
     told = json.loads((folder / "report.json").read_text())
     assert told["status"] == 0
     step = next(one for one in told["failed_steps"] if one["step"] == 2)
@@ -158,7 +165,7 @@ def test_a_step_that_fails_is_told_and_the_run_is_no_success(folder):
 def test_what_listens_already_is_said(folder, backend):
     (folder / "chaos.toml").write_text(f'[vaurien]\nproxy = "{backend}"\n')
     done = vaurien(folder, "run", "chaos.toml", "--", "true")
-    assert done.returncode == 2
+    assert done.returncode == 125
     assert done.stderr.startswith("vaurien: ")
     assert "Address already in use" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -178,6 +185,7 @@ def test_help(capsys):
         ("run chaos.toml --", "run: expected -- and a command behind it"),
         ("run none.toml -- true", "file 'none.toml' cannot be read: No such file or directory"),
         ("run chaos.toml --sed 1 -- true", "unknown option '--sed'; did you mean '--seed'?"),
+        ("run chaos.toml --reprot x -- true", "unknown option '--reprot'; did you mean '--report'?"),
         (
             "run chaos.toml --report a.html -- true",
             "option report: 'a.html' (from --report) is not valid; expected a",
@@ -202,8 +210,61 @@ def test_bad_input_is_one_line(capsys, monkeypatch, tmp_path, line, message):
     (tmp_path / "chaos.toml").write_text('[vaurien]\nproxy = "127.0.0.1:0"\n')
     (tmp_path / "bad.toml").write_text("[[step]]\nadd = 'noop'\n\n[[step]]\nadd = 'noop'\n")
     (tmp_path / "url.toml").write_text("[environment]\nURL = '{cache}'\n")
-    assert main.main(line.split()) == 2
+    assert main.main(line.split()) == (127 if "/no/such" in line else 125)
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"vaurien: {message}")
-    assert err.count("\n") == 1
+    assert err.splitlines()[-1].startswith(f"vaurien: {message}")
+    assert err.count("\n") == (2 if "/no/such" in line else 1)  # the proxy listens before the command is looked for
+
+
+CUT_SHORT = """
+[vaurien]
+proxy = "127.0.0.1:0"
+backend = "127.0.0.1:9"
+behavior = ""
+[[step]]
+at = "0s"
+add = "noop"
+[[step]]
+at = "1h"
+remove = "noop"
+"""
+
+
+def test_a_command_that_ends_first_is_said(folder):
+    (folder / "chaos.toml").write_text(CUT_SHORT)
+    done = vaurien(folder, "run", "chaos.toml", "--seed", "5", "--", "true")
+    assert done.returncode == 0
+    assert "steps played: 1 of 2, the command ended first; repeat it with --seed 5" in done.stderr
+
+
+def test_quiet_says_nothing(folder):
+    (folder / "chaos.toml").write_text(CUT_SHORT)
+    done = vaurien(folder, "run", "chaos.toml", "--quiet", "--", "true")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(("source", "status"), [("command", 3), ("vaurien", 0), ("both", 3)])
+def test_the_exit_status_may_be_about_one_of_them(folder, source, status):
+    (folder / "chaos.toml").write_text(CUT_SHORT)
+    done = vaurien(folder, "run", "chaos.toml", "--exit-code-from", source, "--", "sh", "-c", "exit 3")
+    assert done.returncode == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_the_command_and_the_report_is_written(folder, number):
+    """Without a terminal, which would send SIGINT to both."""
+    (folder / "chaos.toml").write_text(CUT_SHORT)
+    environment = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])}
+    waits = "import pathlib, time; pathlib.Path('ready').touch(); time.sleep(60)"
+    command = [*PROGRAM, "run", "chaos.toml", "--report", "report.json", "--", sys.executable, "-c", waits]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + BOUND
+        while not (folder / "ready").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(number)
+        process.communicate(timeout=BOUND)
+    assert process.returncode == 128 + number
+    assert json.loads((folder / "report.json").read_text())["status"] == 128 + number

@@ -8,7 +8,7 @@ import pytest
 from vaurien import __version__
 from vaurien.errors import ConfigError, OptionError
 from vaurien.events import Accepted, Decided, Injected
-from vaurien.model import Stream
+from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Stream
 from vaurien.observers.trace import Recording, Trace, read
 
 
@@ -49,6 +49,16 @@ def test_what_was_written_is_read(tmp_path):
     trace.close()
     decisions = [(2, "f", drawn) for drawn in (True, "error", None, False)]
     assert read(path) == Recording("7", {"web": decisions})
+
+
+def test_it_has_the_proxies_of_the_run(tmp_path):
+    path = str(tmp_path / "trace.jsonl")
+    policy = Policy(Mix.parse("20:delay"), (Fault("slow", "latency", {"latency": 100}, match={"client": "::1"}),))
+    proxies = tuple(
+        ProxyConfig(name=name, listen=Address("::1", 0), backend=Address(path="/b"), policy=policy) for name in "ab"
+    )
+    Trace(path, "7", proxies).close()
+    assert read(path).proxies == proxies
 
 
 def test_a_file_that_cannot_be_written(tmp_path):

@@ -33,6 +33,7 @@ def test_a_program_that_is_not_there():
         asyncio.run(command.run(["/no/such"], os.environ))
 
 
+IGNORES = "import os, signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 SIGNAL_PARENT = "import os, signal, time; os.kill(os.getppid(), signal.SIG{0}); time.sleep(60)"
 
 
@@ -41,9 +42,9 @@ def test_what_is_to_end_us_ends_it():
 
 
 def test_the_second_interrupt_ends_it_the_first_does_not():
-    twice = "import os, signal, time; [os.kill(os.getppid(), signal.SIGINT) or time.sleep(0.1) for _ in range(600)]"
+    twice = f"{IGNORES}; [os.kill(os.getppid(), signal.SIGINT) or time.sleep(0.1) for _ in range(600)]"
     assert run(twice) == 128 + signal.SIGTERM
-    once = "import os, signal; os.kill(os.getppid(), signal.SIGINT); raise SystemExit(3)"
+    once = f"{IGNORES}; os.kill(os.getppid(), signal.SIGINT); raise SystemExit(3)"
     assert run(once) == 3
 
 

@@ -34,6 +34,7 @@ SCHEDULE = Schedule(
 def made():
     def call(status=0):
         tally = Tally()
+        tally.set_policy("web", CONFIG.policy)
         common = {"proxy": "web", "at": 1.0, "connection": 1}
         tally(Injected(**common, fault="latency"))
         tally(Delayed(**common, fault="latency", seconds=0.1))
@@ -55,12 +56,13 @@ def test_json_has_all_of_it(made):
         "seed": "7",
         "steps": 2,
         "failed_steps": [],
+        "due": None,
         "version": __version__,
     }
     assert [(one["name"], one["told"], one["hits"]) for one in proxy.pop("faults")] == [
         ("latency", "latency latency=100", 1),
-        ("cut", "reset_peer name=cut match.path='a|<b>'", 0),
         ("delay", "20:delay", 0),
+        ("cut", "reset_peer name=cut match.path='a|<b>'", 0),
         ("by hand", "", 1),
     ]
     assert proxy == {
@@ -94,7 +96,7 @@ def test_junit_is_for_build_servers(made, status, failures):
         failures,
         "2",
     )
-    command, latency, cut, *_ = suite.findall("testcase")
+    command, latency, _, cut, *_ = suite.findall("testcase")
     assert command.get("name") == "pytest -k 'a & b'"
     assert [failure.get("message") for failure in command] == (["ended with status 3"] if status else [])
     assert latency.findtext("system-out") == "hits: 1, on connections: 1, late by 0.100 s in total"
@@ -118,11 +120,18 @@ def test_a_step_that_failed_is_in_all_of_them(made):
     assert case.find("failure").get("message") == "port <8000> is taken"
 
 
-def test_a_run_with_a_failed_step_is_no_success(made):
-    failed = FailedStep(2, 0.5, 1, "", "web", "taken")
-    for status, with_failure in ((0, 3), (1, 1)):
-        assert made(status).exit_status == status
-        assert msgspec.structs.replace(made(status), failed_steps=(failed,)).exit_status == with_failure
+@pytest.mark.parametrize(
+    ("due", "said"),
+    [(2, "steps played: 2."), (5, "steps played: 2 of 5, the command ended first."), (None, "played: 2.")],
+)
+def test_a_command_that_ends_before_its_steps(made, due, said):
+    assert said in report.markdown(msgspec.structs.replace(made(), due=due))
+
+
+def test_each_setting_of_a_fault_is_a_row():
+    change = Schedule((Step(1.0, change=(fault.parse("latency latency=900"),)),))
+    rows = report.of_proxy(CONFIG, "x", change, Tally()).faults
+    assert [one.told for one in rows] == ["latency latency=100", "20:delay", "latency latency=900"]
 
 
 def test_the_ending_of_the_file_says_how():

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vaurien.config import fault
 from vaurien.events import Accepted, Chosen, Closed, Decided, Delayed, Failed, Injected, Listening
+from vaurien.model import Policy
 from vaurien.scenario.tally import Delays, Tally
 
 
@@ -18,6 +20,7 @@ def closed(connection, end):
 
 def test_sums():
     tally = Tally()
+    tally.set_policy("web", Policy(faults=(fault.parse("latency name=slow latency=500"),)))
     for one in (
         event(Listening, address="127.0.0.1:1"),
         event(Accepted, connection=1, peer="x"),
@@ -38,10 +41,21 @@ def test_sums():
     web = tally.proxies["web"]
     assert (web.connections, web.failed, web.sent, web.received) == (2, 1, 6, 10)
     assert web.ends == {"client closed": 1, "dial failed": 1}
-    slow, error = web.faults["slow"], web.faults["error"]
+    slow, error = web.faults["slow", "latency name=slow latency=500"], web.faults["error", ""]
     assert (slow.decided, slow.hits, slow.connections, list(slow.seconds)) == (2, 2, {1}, [0.5])
     assert (error.decided, error.hits, error.connections) == (0, 1, {2})
-    assert set(web.faults) == {"slow", "error"}
+    assert {name for name, _ in web.faults} == {"slow", "error"}
+
+
+def test_a_changed_fault_has_sums_for_each_setting():
+    tally = Tally()
+    for latency, hits in ((100, 1), (200, 2)):
+        tally.set_policy("web", Policy(faults=(fault.parse(f"latency latency={latency}"),)))
+        for _ in range(hits):
+            tally(event(Injected, connection=1, fault="latency"))
+            tally(event(Delayed, connection=1, fault="latency", seconds=latency / 1000))
+    sums = {setting: (one.hits, list(one.seconds)) for (_, setting), one in tally.proxies["web"].faults.items()}
+    assert sums == {"latency latency=100": (1, [0.1]), "latency latency=200": (2, [0.2, 0.2])}
 
 
 def test_no_delay():

@@ -54,7 +54,7 @@ def _parse(arguments: Sequence[str], found: Sources, known: Sequence[flags.Flag]
     try:
         return flags.parse(arguments, [*known, *plugins])
     except click.NoSuchOption as error:
-        raise flags.unknown(error.option_name, found.catalogue) from None
+        raise flags.unknown(error.option_name, found.catalogue, known) from None
 
 
 def say(message: str) -> None:

@@ -98,9 +98,9 @@ def parse(arguments: Sequence[str], flags: Sequence[Flag], *, others: bool = Fal
     return {key: made.given(value) for key, (made, value) in values.items() if value not in (None, ())}
 
 
-def unknown(typed: str, catalogue: Catalogue) -> VaurienError:
-    """The error for a flag that does not exist, with the nearest of all that do."""
-    known = [spelling for made in [*own(), *_made(catalogue.usable())] for spelling in made.opts]
+def unknown(typed: str, catalogue: Catalogue, flags: Iterable[Flag]) -> VaurienError:
+    """The error for a flag that does not exist, with the nearest of *flags* and those of all plugins."""
+    known = [spelling for made in [*flags, *_made(catalogue.usable())] for spelling in made.opts]
     return _unknown("option", typed, known)
 
 

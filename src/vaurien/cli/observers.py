@@ -30,7 +30,7 @@ def observers(configuration: Configuration, closing: contextlib.ExitStack, level
             found.append(Statsd(statsd.host, statsd.port, statsd.prefix, statsd.sample_rate))
     if process.trace is not None:
         with _blaming(configuration, "vaurien", "trace"):
-            found.append(Trace(process.trace, configuration.proxies[0].seed))
+            found.append(Trace(process.trace, configuration.proxies[0].seed, configuration.proxies))
     for one in found:
         closing.enter_context(contextlib.closing(one))
     return list(found)

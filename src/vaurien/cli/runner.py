@@ -34,6 +34,9 @@ from vaurien.scenario.player import Player
 if TYPE_CHECKING:
     from vaurien.cli.http_interface import Control
 
+REMIND = 0.5
+"""Seconds after which a stop says what it waits for."""
+
 
 def run(
     configuration: Configuration,
@@ -104,19 +107,27 @@ async def _serve(
                 playback.begin(configuration)
                 with at_hangup(TextReport("vaurien"), _reload(hub, playback, again)):
                     await stop.wait()
-                await _say_goodbye(hub, configuration.connections.grace)
         finally:
             if control:
                 await control.stop()
             if state:
                 await state.close()
-            await hub.stop(configuration.connections.grace)
+            await _stop(hub, configuration.connections.grace)
 
 
-async def _say_goodbye(hub: Hub, grace: float) -> None:
-    """Say what the end waits for, if it waits."""
-    figures = [await proxy.figures() for proxy in hub.proxies.values()]
-    if (count := sum(one.open for one in figures)) and grace > 0:
+async def _stop(hub: Hub, grace: float) -> None:
+    """Stop all proxies, and say what is waited for when that takes a while."""
+    reminder = asyncio.create_task(_remind(hub, grace))
+    try:
+        await hub.stop(grace)
+    finally:
+        reminder.cancel()
+
+
+async def _remind(hub: Hub, grace: float) -> None:
+    proxies = list(hub.proxies.values())
+    await asyncio.sleep(REMIND)
+    if count := sum([(await proxy.figures()).open for proxy in proxies]):
         connections = f"{count} open connection{'s' if count > 1 else ''}"
         say(f"waiting up to {grace:g} s for {connections} to end; Ctrl-C or SIGTERM again ends at once")
 

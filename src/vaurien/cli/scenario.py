@@ -4,34 +4,66 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
+import click
+
 from vaurien.cli import flags
-from vaurien.cli.configure import HELP, OK, configure
+from vaurien.cli.configure import HELP, OK, configure, say
 from vaurien.config import Configuration, Given, Key, declared
 from vaurien.errors import OptionError, VaurienError
 from vaurien.options import describe
-from vaurien.scenario.report import Report, form
+from vaurien.scenario.command import CommandError
+from vaurien.scenario.report import STEP_FAILED, Report, form
 
 USAGE = """Usage: vaurien run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]
 
-  Start the proxy of the scenario, run COMMAND, and meanwhile let faults come and go as the scenario's steps say. The
-  exit status is COMMAND's, or 3 when that is 0 and a step could not be played. OPTIONS are those of vaurien, and
-  --report FILE (.json, .md or .xml), as often as you like.
+  Start the proxies of the scenario, run COMMAND, and meanwhile let faults come and go as the scenario's steps say.
+  OPTIONS are those of vaurien, and
+
+    --report FILE                           write a report (.json, .md or .xml); may be given several times
+    --exit-code-from command|vaurien|both   whose end the exit status is about [default: both]
+    --quiet                                 do not say what happens
+
+  What happens is said on standard error: addresses, each step, hits so far (on a terminal), and a summary.
 
   COMMAND finds the proxy in its environment: VAURIEN_ADDRESS (host:port), VAURIEN_HOST and VAURIEN_PORT, and the same
   names with _NAME behind them for the proxy called NAME. The scenario's [environment] may set variables of your own.
 
+  Exit status: COMMAND's own; 123 when that is 0 and a step could not be played; 125 when the run could not begin; 126
+  when COMMAND cannot be started, 127 when it is not there. With --exit-code-from command it is COMMAND's own always,
+  with vaurien it is 0 or 123, whatever COMMAND's is.
+
   For example: vaurien run chaos.toml --seed 7 --report report.xml -- pytest tests/
 """
+
+CANNOT_BEGIN = 125
+"""The exit status of a run that could not begin, as of env(1) and docker-run(1)."""
 
 QUIET = "warning"
 """What is logged if nobody says: the command has its own output."""
 
 
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
-    """Run with *arguments*, those behind ``run``; returns the command's exit status, or `STEP_FAILED`."""
+    """Run with *arguments*, those behind ``run``; returns the exit status.
+
+    What the user got wrong is one line on standard error, and `CANNOT_BEGIN`, which no command means by its own 2.
+    """
+    try:
+        return _main(arguments, variables)
+    except CommandError as error:
+        say(str(error))
+        return error.status
+    except VaurienError as error:
+        say(str(error))
+    except click.UsageError as error:
+        say(error.format_message())
+    return CANNOT_BEGIN
+
+
+def _main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     ours, command = _split(arguments)
     if HELP.intersection(ours):
         print(USAGE, end="")
@@ -40,8 +72,10 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         raise VaurienError("run: expected a scenario's file first, such as: vaurien run chaos.toml -- pytest")
     if not command:
         raise VaurienError("run: expected -- and a command behind it, such as: vaurien run chaos.toml -- pytest")
-    [report] = [flags.Flag(("command", option.name), option, repeated=True) for option in describe(declared.Run)]
-    configuration, given = configure(ours[1:], variables, [report], file=ours[0])
+    more = [
+        flags.Flag(("command", option.name), option, repeated=option.kind is list) for option in describe(declared.Run)
+    ]
+    configuration, given = configure(ours[1:], variables, more, file=ours[0])
     return _run(configuration, command, variables, given)
 
 
@@ -66,10 +100,22 @@ def _run(
         reports = [(closing.enter_context(_opened(path)), form) for path, form in _reports(given)]
         told = observers.observers(configuration, closing, QUIET)
         with asyncio.Runner(loop_factory=loop_factory(configuration.process.uvloop)) as runner:
-            report = runner.run(play(configuration, command, variables, told))
+            quiet = ("command", "quiet") in given
+            report = runner.run(play(configuration, command, variables, told, sys.stderr, quiet=quiet))
         for file, written in reports:
             file.write(written(report))
-    return report.exit_status
+    return _exit_status(report, given)
+
+
+def _exit_status(report: Report, given: Mapping[Key, Given]) -> int:
+    asked = given.get(("command", "exit_code_from"))
+    played = STEP_FAILED if report.failed_steps else OK
+    match str(asked.value) if asked is not None else "both":
+        case "command":
+            return report.status
+        case "vaurien":
+            return played
+    return report.status or played
 
 
 def _reports(given: Mapping[Key, Given]) -> list[tuple[str, Callable[[Report], str]]]:

@@ -144,11 +144,15 @@ class Command(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What ``vaurien run`` can be told besides. May be given several times."""
+    """What ``vaurien run`` can be told besides."""
 
     report: Annotated[
         tuple[str, ...], Option("Write a report to this file; its ending, .json, .md or .xml (JUnit), says how")
     ] = ()
+    exit_code_from: Annotated[Literal["command", "vaurien", "both"], Option("Whose end the exit status is about")] = (
+        "both"
+    )
+    quiet: Annotated[bool, Option("Do not say what happens")] = False
 
 
 class Group(msgspec.Struct, frozen=True):

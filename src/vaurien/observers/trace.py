@@ -1,6 +1,7 @@
 """A trace: each decision and each hit of a run, one JSON object a line, to be read and to be played again.
 
-The first line is about the run: ``{"trace": 1, "version": …, "seed": …}``. Each other line has a ``kind``:
+The first line is about the run: ``{"trace": 1, "version": …, "seed": …, "proxies": […]}``. Each other line has a
+``kind``:
 
 * ``decision`` and ``hit``, with the fields of `vaurien.events.Decided` and `vaurien.events.Injected`. Fields that are
   not known are left out, and so is the time of day: *elapsed* counts from the beginning of the connection.
@@ -13,7 +14,7 @@ order and no line was lost.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ import msgspec
 from vaurien import __version__
 from vaurien.errors import ConfigError, OptionError
 from vaurien.events import Decided, Event, Injected
+from vaurien.model import ProxyConfig
 from vaurien.observers.line_file import LineFile
 
 FORM = 1
@@ -30,7 +32,7 @@ _KINDS: Mapping[type[Event], str] = {Decided: "decision", Injected: "hit"}
 
 
 class Trace:
-    """An observer that writes the trace of a run with *seed* to the file at *path*, replacing it.
+    """An observer that writes the trace of a run of *proxies* with *seed* to the file at *path*, replacing it.
 
     Raises `OptionError` when the file cannot be written. `lost` counts the lines that cannot be written later; the
     trace says where they are missing, and standard error that they are.
@@ -38,13 +40,14 @@ class Trace:
 
     detailed = True
 
-    def __init__(self, path: str, seed: str) -> None:
+    def __init__(self, path: str, seed: str, proxies: Sequence[ProxyConfig] = ()) -> None:
         try:
             file = open(path, "wb", buffering=0)  # noqa: SIM115 - `close` closes it
         except OSError as error:
             raise OptionError("trace", path, f"a file that can be written ({error.strerror})") from None
         self._file = LineFile(file, f"trace {path!r}", lambda count: _line({"kind": "lost", "lines": count}))
-        self._write({"trace": FORM, "version": __version__, "seed": seed})
+        told = {"proxies": msgspec.to_builtins(proxies)} if proxies else {}
+        self._write({"trace": FORM, "version": __version__, "seed": seed, **told})
 
     def __call__(self, event: Event) -> None:
         """Write *event*, if it is a decision or a hit."""
@@ -80,17 +83,20 @@ def _rounded(value: Any) -> Any:
 class Recording(msgspec.Struct, frozen=True):
     """A trace that was read: the *seed* of the run, and by proxy its decisions (connection, fault, result).
 
-    *lost* is how many lines are missing in it, or cut off at its end.
+    *lost* is how many lines are missing in it, or cut off at its end. *proxies* are those of the run as it began; a
+    trace of an earlier release has none.
     """
 
     seed: str
     decisions: Mapping[str, list[tuple[int, str, bool | str | None]]]
     lost: int = 0
+    proxies: tuple[ProxyConfig, ...] = ()
 
 
 class _Head(msgspec.Struct):
     trace: int
     seed: str
+    proxies: tuple[ProxyConfig, ...] = ()
 
 
 class _Line(msgspec.Struct):
@@ -122,7 +128,7 @@ def read(path: str) -> Recording:
     if head is None:
         what = f"line 1: {torn[:40].decode(errors='replace')!r} is no trace" if torn else "the file is empty"
         raise ConfigError(f"{path}: {what}; expected a trace written by --trace")
-    return Recording(head.seed, dict(decisions), lost + bool(torn))
+    return Recording(head.seed, dict(decisions), lost + bool(torn), head.proxies)
 
 
 def _head(text: bytes) -> _Head:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import os
 import signal
 from asyncio.subprocess import Process
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,18 +15,28 @@ from vaurien.errors import VaurienError
 _KILLED = 128
 """A status of so much and the signal's number is how shells report a process that a signal has ended."""
 
+CANNOT_RUN, NOT_FOUND = 126, 127
+"""Exit statuses for a command that cannot be started, and for one that is not there, as in a shell (POSIX, 2.8.2)."""
+
+
+class CommandError(VaurienError):
+    """The command cannot be started; *status* is the exit status that says so."""
+
+    def __init__(self, command: str, error: OSError) -> None:
+        self.status = NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_RUN
+        super().__init__(f"command {command!r}: {error.strerror}; expected a program that can be started")
+
 
 async def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run *command* and return its status, as a shell would. Raises `VaurienError` when it cannot be started.
+    """Run *command* and return its status, as a shell would. Raises `CommandError` when it cannot be started.
 
-    SIGTERM, and a second SIGINT, are passed on to it; the first SIGINT is not, because the terminal sends that to both.
+    SIGINT and SIGTERM are passed on to it; the first SIGINT is not where a terminal has sent it to both. A second
+    SIGINT ends it (SIGTERM).
     """
     try:
         process = await asyncio.create_subprocess_exec(*command, env=dict(environment))
     except OSError as error:
-        raise VaurienError(
-            f"command {command[0]!r}: {error.strerror}; expected a program that can be started"
-        ) from None
+        raise CommandError(command[0], error) from None
     try:
         with _passing_on(process):
             status = await process.wait()
@@ -38,20 +50,36 @@ async def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
 @contextlib.contextmanager
 def _passing_on(process: Process) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    interrupts = iter([False])
+    interrupts = itertools.count()
 
-    def end() -> None:
+    def send(number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+            process.send_signal(number)
 
     def interrupted() -> None:
-        if next(interrupts, True):
-            end()
+        if next(interrupts):
+            send(signal.SIGTERM)
+        elif not _terminal_is_ours():
+            send(signal.SIGINT)
 
-    handled = {signal.SIGTERM: end, signal.SIGINT: interrupted}
+    handled = {signal.SIGTERM: lambda: send(signal.SIGTERM), signal.SIGINT: interrupted}
     with contextlib.ExitStack() as stack:
         for number, callback in handled.items():
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(number, callback)
                 stack.callback(loop.remove_signal_handler, number)
         yield
+
+
+def _terminal_is_ours() -> bool:
+    """Whether Ctrl-C of a terminal goes to our process group, and so to the command too."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:  # there is no controlling terminal
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

@@ -67,7 +67,7 @@ class Player:
     Times count from `start`, so that rounds do not drift. Each round begins with the policies that the proxies had at
     the start; what somebody else changes meanwhile stays up to the next round. A step that cannot be played (a port
     that was closed, and that somebody took) leaves its proxy as it is; *observers*, and *failed*, are told, and the
-    next one comes at its time.
+    next one comes at its time. *played* gets each step, and its number in the schedule, once it was played.
     """
 
     def __init__(
@@ -77,9 +77,10 @@ class Player:
         clock: Timers,
         observers: Sequence[Observer] = (),
         failed: Callable[[FailedStep], None] = lambda _: None,
+        played: Callable[[int, Step], None] = lambda *_: None,
     ) -> None:
         self._schedule, self._proxies, self._clock = schedule, proxies, clock
-        self._observers, self._failed = observers, failed
+        self._observers, self._failed, self._on_played = observers, failed, played
         self._first: Mapping[str, Policy] = {}
         self._began = 0.0
         self._round = self._place = 0
@@ -121,6 +122,7 @@ class Player:
             if step.proxy in (None, name):
                 self._edit_policy(step, name, lambda policy: after(step, policy))
         self.played += 1
+        self._on_played(self._place + 1, step)
         self._place += 1
         if self._place == len(self._schedule.steps):
             self._round, self._place = self._round + 1, 0

@@ -10,19 +10,24 @@ from xml.sax.saxutils import escape, quoteattr
 import msgspec
 
 from vaurien import __version__
-from vaurien.config import fault as texts
 from vaurien.config.schedule import Schedule
 from vaurien.errors import OptionError
-from vaurien.model import ProxyConfig
+from vaurien.model import Mix, Policy, ProxyConfig
 from vaurien.scenario.player import FailedStep
-from vaurien.scenario.tally import Delays, OfProxy, Tally
+from vaurien.scenario.tally import Delays, OfProxy, Setting, Tally, settings
 
-STEP_FAILED = 3
-"""The exit status of a run whose command ended well, although a step of its schedule could not be played."""
+STEP_FAILED = 123
+"""The exit status of a run whose command ended well, although a step of its schedule could not be played.
+
+Like env(1) and timeout(1), a run has statuses above 122 for itself, which few commands use.
+"""
 
 
 class FaultReport(msgspec.Struct, frozen=True):
-    """What one fault did: *told* is how it was given, *decided* counts the occasions that dice or a window decided."""
+    """What one fault did as it was set: *told* is how, *decided* counts the occasions that chance or a window decided.
+
+    A fault that a step changes has a report for each of its settings.
+    """
 
     name: str
     told: str
@@ -50,7 +55,8 @@ class ProxyReport(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """A run: its *command*, the *status* it ended with, its *duration* in seconds, how many *steps* were played.
 
-    *failed_steps* are those of them that could not be played, on one proxy at least.
+    *due* is how many of them the schedule has, in all its rounds; ``None`` without end. *failed_steps* are those that
+    could not be played, on one proxy at least.
     """
 
     command: tuple[str, ...]
@@ -60,12 +66,8 @@ class Report(msgspec.Struct, frozen=True):
     steps: int
     proxies: tuple[ProxyReport, ...]
     failed_steps: tuple[FailedStep, ...] = ()
+    due: int | None = None
     version: str = __version__
-
-    @property
-    def exit_status(self) -> int:
-        """The command's, or `STEP_FAILED` when that is 0 and it was not tested as it was to be."""
-        return self.status or (STEP_FAILED if self.failed_steps else 0)
 
 
 def of_proxy(config: ProxyConfig, address: str, schedule: Schedule, tally: Tally) -> ProxyReport:
@@ -81,24 +83,21 @@ def of_proxy(config: ProxyConfig, address: str, schedule: Schedule, tally: Tally
         ends=dict(sums.ends),
         sent=sums.sent,
         received=sums.received,
-        faults=tuple(_of_fault(name, told, sums) for name, told in _told(config, schedule, sums).items()),
+        faults=tuple(_of_fault(setting, sums) for setting in _settings(config, schedule, sums)),
     )
 
 
-def _told(config: ProxyConfig, schedule: Schedule, sums: OfProxy) -> dict[str, str]:
-    """Each fault that the proxy was to have, and each that acted, and how it was given."""
+def _settings(config: ProxyConfig, schedule: Schedule, sums: OfProxy) -> list[Setting]:
+    """Each setting of each fault that the proxy was to have, and each that acted."""
     steps = [step for step in schedule.steps if step.proxy in (None, config.name)]
-    faults = [*config.policy.faults, *(fault for step in steps for fault in (*step.change, *step.add))]
-    told: dict[str, str] = {}
-    for fault in faults:
-        told.setdefault(fault.name, texts.text(fault))
-    for share in config.policy.mix.shares:
-        told.setdefault(share.behavior, f"{share.percent:g}:{share.behavior}")
-    return told | {name: "" for name in sums.faults if name not in told}
+    policies = [config.policy, *(Policy(step.mix or Mix(), (*step.change, *step.add)) for step in steps)]
+    planned = [setting for policy in policies for setting in settings(policy).items()]
+    return list(dict.fromkeys([*planned, *sums.faults]))
 
 
-def _of_fault(name: str, told: str, sums: OfProxy) -> FaultReport:
-    fault = sums.faults[name]
+def _of_fault(setting: Setting, sums: OfProxy) -> FaultReport:
+    name, told = setting
+    fault = sums.faults[setting]
     return FaultReport(name, told, fault.decided, fault.hits, len(fault.connections), Delays.of(fault.seconds))
 
 
@@ -113,7 +112,7 @@ def markdown(report: Report) -> str:
     lines = [
         "# Vaurien's report",
         "",
-        f"`{shlex.join(report.command)}` {end}; seed {report.seed}, steps played: {report.steps}.",
+        f"`{shlex.join(report.command)}` {end}; seed {report.seed}, {steps_played(report)}.",
         "",
         *_failed_steps(report),
         *_table("proxy | listens | backend | connections | failed | sent | received | ends", _proxy_rows(report)),
@@ -121,6 +120,13 @@ def markdown(report: Report) -> str:
         *_table("proxy | fault | decided | hits | connections | delays | total | median | p99", _fault_rows(report)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def steps_played(report: Report) -> str:
+    """How many steps were played, and of how many."""
+    if report.due is None or report.steps == report.due:
+        return f"steps played: {report.steps}"
+    return f"steps played: {report.steps} of {report.due}, the command ended first"
 
 
 def _failed_steps(report: Report) -> Iterator[str]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 from vaurien.config import Configuration
+from vaurien.config.schedule import Schedule, Step
 from vaurien.engine.loop.clock import Clock
 from vaurien.events import Observer
 from vaurien.proxies.proxy import Proxy
 from vaurien.scenario import command, environment
+from vaurien.scenario.narrator import EVERY, Narrator
 from vaurien.scenario.player import FailedStep, Player
 from vaurien.scenario.report import Report, of_proxy
 from vaurien.scenario.tally import Tally
@@ -20,38 +23,74 @@ GRACE = 0.5
 
 
 async def run(
-    configuration: Configuration, words: Sequence[str], variables: Mapping[str, str], observers: Sequence[Observer] = ()
+    configuration: Configuration,
+    words: Sequence[str],
+    variables: Mapping[str, str],
+    observers: Sequence[Observer],
+    stream: TextIO,
+    *,
+    quiet: bool = False,
 ) -> Report:
     """Run the command *words* with *variables* and those that say where the proxies are; returns the report.
 
-    Raises `BindError` for a proxy that cannot listen, and `VaurienError` for a command that cannot be started; all that
-    was started is stopped by then.
+    *stream* is told what happens, unless *quiet*. Raises `BindError` for a proxy that cannot listen, and `VaurienError`
+    for a command that cannot be started; all that was started is stopped by then.
     """
-    tally, failures = Tally(), list[FailedStep]()
+    schedule, tally, failures = configuration.schedule, Tally(), list[FailedStep]()
+    narrator = Narrator(stream, tally, quiet=quiet)
     proxies = [Proxy(config, observers=[*observers, tally]) for config in configuration.proxies]
+    named = {proxy.config.name: proxy for proxy in proxies}
+
+    def set_policies() -> None:
+        for name, proxy in named.items():
+            tally.set_policy(name, proxy.policy)
+
+    def played(number: int, step: Step) -> None:
+        set_policies()
+        narrator.played(number, step)
+
+    def failed(one: FailedStep) -> None:
+        failures.append(one)
+        narrator.failed(one)
+
     async with contextlib.AsyncExitStack() as stack:
         for proxy in proxies:
             await proxy.start()
             stack.push_async_callback(proxy.stop, GRACE)
         clock = Clock(asyncio.get_running_loop())
         stack.callback(clock.close)
-        named = {proxy.config.name: proxy for proxy in proxies}
-        player = Player(configuration.schedule, named, clock, [*observers, tally], failures.append)
+        player = Player(schedule, named, clock, [*observers, tally], failed, played)
         stack.callback(player.stop)
         where = {proxy.config.name: proxy.address for proxy in proxies}
         added = environment.variables(where, configuration.environment)
+        narrator.begin(where, [proxy.config for proxy in proxies], schedule)
+        set_policies()
         began = clock.now()
+        narrator.start(lambda: clock.now() - began)
         player.start()
+        progress = asyncio.create_task(_progress(narrator))
+        stack.callback(progress.cancel)
         status = await command.run(words, {**variables, **added})
         duration = clock.now() - began
-    return Report(
+    report = Report(
         command=tuple(words),
         status=status,
         duration=duration,
         seed=configuration.proxies[0].seed,
         steps=player.played,
+        due=_due(schedule),
         failed_steps=tuple(failures),
-        proxies=tuple(
-            of_proxy(proxy.config, str(where[proxy.config.name]), configuration.schedule, tally) for proxy in proxies
-        ),
+        proxies=tuple(of_proxy(config, str(where[config.name]), schedule, tally) for config in configuration.proxies),
     )
+    narrator.end(report)
+    return report
+
+
+def _due(schedule: Schedule) -> int | None:
+    return len(schedule.steps) * schedule.repeat if schedule.repeat else None
+
+
+async def _progress(narrator: Narrator) -> None:
+    while True:
+        await asyncio.sleep(EVERY)
+        narrator.progress()

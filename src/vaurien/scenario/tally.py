@@ -5,10 +5,13 @@ from __future__ import annotations
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import msgspec
 
+from vaurien.config import fault as texts
 from vaurien.events import Accepted, Chosen, Closed, Decided, Delayed, Event, Failed, Injected
+from vaurien.model import Policy
 
 
 class Delays(msgspec.Struct, frozen=True):
@@ -31,6 +34,10 @@ class Delays(msgspec.Struct, frozen=True):
         return cls(count, sum(ordered), at[0], at[1], ordered[-1])
 
 
+Setting: TypeAlias = tuple[str, str]
+"""A fault's name, and how it is set, as text: a fault that a schedule changes has sums for each setting."""
+
+
 class OfFault:
     """What one fault, or share of the mix, did: occasions *decided* by dice or window, *hits*, *connections* hit."""
 
@@ -46,7 +53,13 @@ class OfProxy:
     def __init__(self) -> None:
         self.connections = self.failed = self.sent = self.received = 0
         self.ends: Counter[str] = Counter()
-        self.faults: defaultdict[str, OfFault] = defaultdict(OfFault)
+        self.faults: defaultdict[Setting, OfFault] = defaultdict(OfFault)
+        self.settings: dict[str, str] = {}
+        """How each fault, or share of the mix, is set at this moment, by its name."""
+
+    def fault(self, name: str) -> OfFault:
+        """The sums of the fault *name* as it is set at this moment."""
+        return self.faults[name, self.settings.get(name, "")]
 
 
 class Tally:
@@ -56,6 +69,10 @@ class Tally:
 
     def __init__(self) -> None:
         self.proxies: defaultdict[str, OfProxy] = defaultdict(OfProxy)
+
+    def set_policy(self, proxy: str, policy: Policy) -> None:
+        """From now on *proxy* has *policy*."""
+        self.proxies[proxy].settings = settings(policy)
 
     def __call__(self, event: Event) -> None:
         """Add *event*."""
@@ -73,10 +90,17 @@ class Tally:
 
     def _add(self, proxy: OfProxy, event: Event) -> None:
         if isinstance(event, Injected | Chosen):
-            fault = proxy.faults[event.fault if isinstance(event, Injected) else event.behavior]
+            fault = proxy.fault(event.fault if isinstance(event, Injected) else event.behavior)
             fault.hits += isinstance(event, Injected)
             fault.connections.add(event.connection)
         elif isinstance(event, Decided) and event.fault != "mix":
-            proxy.faults[event.fault].decided += 1
+            proxy.fault(event.fault).decided += 1
         elif isinstance(event, Delayed):
-            proxy.faults[event.fault].seconds.append(event.seconds)
+            proxy.fault(event.fault).seconds.append(event.seconds)
+
+
+def settings(policy: Policy) -> dict[str, str]:
+    """How each fault and each share of *policy* is set, by its name."""
+    shares = {share.behavior: f"{share.percent:g}:{share.behavior}" for share in policy.mix.shares}
+    faults = {fault.name: texts.text(fault) for fault in policy.faults}
+    return faults | {name: told for name, told in shares.items() if name not in faults}
