@@ -306,26 +306,20 @@ class TestTheEnd:
         ],
         ids=["direct", "hooked", "framed", "blocking"],
     )
-    def test_closing_in_the_middle_of_traffic_takes_less_than_a_second(self, backend, connect, settings):
-        def closing():
-            with vaurien.Proxy(backend, **settings) as proxy:
-                client = connect(proxy)
+    def test_closing_does_not_wait_for_traffic_to_end(self, backend, connect, settings):
+        with vaurien.Proxy(backend, **settings) as proxy:
+            client = connect(proxy)
 
-                def pour():
-                    with pytest.raises(RST):
-                        while True:
-                            client.sendall(bytes(65536))
+            def pour():
+                with pytest.raises(RST):
+                    until(lambda: client.sendall(bytes(65536)))
 
-                pouring = threading.Thread(target=pour)
-                pouring.start()
-                proxy.wait_for_connections(1)
-                began = time.monotonic()
-                proxy.close()
-                took = time.monotonic() - began
-                pouring.join()
-                return took
-
-        assert any(closing() < 1 for _ in range(5))  # others may be busy on the same machine
+            pouring = threading.Thread(target=pour)
+            pouring.start()
+            proxy.wait_for_connections(1)
+            proxy.close()
+            pouring.join(PATIENCE)
+            assert not pouring.is_alive()
 
     def test_closing_while_somebody_waits(self, proxy):
         errors = []
