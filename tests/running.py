@@ -9,25 +9,14 @@ import os
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests.waiting import PATIENCE, until
 from vaurien.engine.loop import event_loop as engine_loop
 from vaurien.events import Event
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
 from vaurien.proxies.proxy import Proxy
-
-PATIENCE = 60.0
-"""Seconds that a fact may take to come true before a test gives up: on a slow machine, with others busy on it."""
-
-
-def until(fact: Callable[[], object]) -> None:
-    """Wait until *fact* is true, within bounds."""
-    end = time.monotonic() + PATIENCE
-    while not fact():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.001)
 
 
 def pour(one: socket.socket, stopped: Callable[[], object]) -> None:

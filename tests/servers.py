@@ -16,14 +16,14 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-START_TIMEOUT = 60.0
+from tests.waiting import until
+
 STOP_TIMEOUT = 30.0
 _ROOT = os.getuid() == 0
 _PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin", *sorted(glob.glob("/usr/lib/postgresql/*/bin"))])
@@ -143,12 +143,16 @@ def _tied(command: Sequence[str | Path], stop: signal.Signals) -> list[str | Pat
 
 def _becomes(ready: Callable[[int], bool], port: int, process: subprocess.Popen[bytes]) -> bool:
     """Wait until ``ready(port)``; false when *process* ends before, or takes too long."""
-    deadline = time.monotonic() + START_TIMEOUT
-    while process.poll() is None and time.monotonic() < deadline:
-        if ready(port):
-            return True
-        time.sleep(0.01)
-    return False
+    is_ready = False
+
+    def decided() -> bool:
+        nonlocal is_ready
+        is_ready = process.poll() is None and ready(port)
+        return is_ready or process.poll() is not None
+
+    with contextlib.suppress(TimeoutError):
+        until(decided)
+    return is_ready
 
 
 def _end(process: subprocess.Popen[bytes], stop: signal.Signals) -> None:

@@ -10,12 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests.cli.programs import BOUND, PROGRAM
 from tests.running import read
+from tests.waiting import until
 from vaurien import platform
 from vaurien.cli import descriptors, main
 from vaurien.cli.serve import daemon
@@ -52,13 +52,6 @@ def gone(pid):
             return file.read().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
-
-
-def until(fact):
-    end = time.monotonic() + BOUND
-    while not fact():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("count", ["0", "257", "-1", "1.5", "many", ""])

@@ -37,6 +37,9 @@ STREAMS = 200
 FAULTY, STALLED = 132, 20
 CHUNK = bytes(range(256)) * 4
 
+THINKS = 0.02
+"""Seconds between two words of a client, so that the processor has other things to do as well."""
+
 
 async def sink(reader, writer):
     """An echo server's side of a connection."""
@@ -83,7 +86,7 @@ class Streams:
                         await talk(*streams)
                     finally:
                         streams[1].transport.abort()
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(THINKS)
 
         self._tasks += [self.loop.create_task(one()) for _ in range(count)]
 
@@ -94,7 +97,7 @@ class Streams:
             if await reader.readexactly(len(CHUNK)) != CHUNK:
                 self.wrong.append("a byte changed")
             self.passed += len(CHUNK)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(THINKS)
         writer.close()
 
     async def faulty(self, reader, writer):
@@ -103,7 +106,7 @@ class Streams:
             async with asyncio.timeout(PATIENCE):
                 if not await reader.read(1 << 14):
                     return
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(THINKS)
 
     async def stalled(self, reader, writer):
         reader._transport.pause_reading()  # never reads: what is sent to it waits in the proxy

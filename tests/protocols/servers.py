@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 
-PATIENCE = 60.0
-"""Seconds that a program may take to listen, or to end."""
+from tests.waiting import PATIENCE, until
 
 Address = tuple[str, int]
 
@@ -33,12 +31,12 @@ def running(command: Sequence[str], address: Address) -> Iterator[Address]:
 
 
 def _await(process: subprocess.Popen[bytes], address: Address) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
+    def listens() -> bool:
+        assert process.poll() is None, f"{process.args!r} ended"
         try:
             socket.create_connection(address, timeout=1).close()
-            return
         except ConnectionRefusedError:
-            assert process.poll() is None, f"{process.args!r} ended"
-            assert time.monotonic() < deadline, f"{process.args!r} does not listen at {address}"
-            time.sleep(0.01)
+            return False
+        return True
+
+    until(listens)

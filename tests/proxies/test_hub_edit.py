@@ -8,6 +8,7 @@ import pytest
 
 from tests.hubs import adding, ask, changing, config, connect, having, refuses, removing, taken
 from tests.running import PATIENCE
+from tests.waiting import eventually
 from vaurien.errors import BindError, Conflict, OptionError, UnknownName, VaurienError
 from vaurien.model import Address, Fault, Mix, Policy
 from vaurien.proxies.hub import Hub, OutdatedRevision
@@ -136,12 +137,10 @@ def test_edits_of_different_proxies_do_not_wait_for_each_other(hub, monkeypatch)
 
         monkeypatch.setattr(loop, "getaddrinfo", slow)
         stuck = asyncio.ensure_future(hub.update("stuck", changing(listen=Address("slow.example", 0))))
-        while hub.config.proxy("stuck").listen.host != "slow.example":
-            await asyncio.sleep(0)
+        await eventually(lambda: hub.config.proxy("stuck").listen.host == "slow.example")
         await asyncio.wait_for(hub.update("free", changing(backend=Address("other", 1))), PATIENCE)
         reset = asyncio.ensure_future(hub.reset())
-        while hub.get("free").policy.faults:
-            await asyncio.sleep(0.001)
+        await eventually(lambda: not hub.get("free").policy.faults)
         assert not stuck.done()
         found.set()
         await stuck
@@ -301,9 +300,7 @@ def test_a_fault_that_expires_is_an_edit(hub):
     async def play(hub):
         await hub.create(config())
         await hub.update_policy("a", adding(Fault("short", "noop", ttl=0.01)))
-        async with asyncio.timeout(PATIENCE):
-            while hub.config.proxy("a").policy.faults:
-                await asyncio.sleep(0.001)
+        await eventually(lambda: not hub.config.proxy("a").policy.faults)
         assert hub.config.revision == 3
         assert hub.get("a").policy == Policy()
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.running import PATIENCE
+from tests.waiting import eventually
 from vaurien.errors import VaurienError
 from vaurien.scenario import command
 
@@ -51,8 +52,7 @@ def test_the_second_interrupt_ends_it_the_first_does_not():
 def test_it_does_not_outlive_us(tmp_path):
     async def cancelled():
         task = asyncio.ensure_future(command.run([sys.executable, "-c", waits], os.environ))
-        while not (tmp_path / "pid").exists():
-            await asyncio.sleep(0.001)
+        await eventually((tmp_path / "pid").exists)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -13,6 +13,7 @@ import pytest
 
 from tests.hubs import ask, config, connect, ended, spreading
 from tests.running import PATIENCE, Echo
+from tests.waiting import eventually
 from vaurien.errors import VaurienError
 from vaurien.events import Accepted, Closed, Listening
 from vaurien.model import Address, Fault, Policy
@@ -55,6 +56,10 @@ def test_a_worker_that_ends_before_it_is_ready(monkeypatch):
     asyncio.run(play())
 
 
+async def gone(proxy):
+    return not await proxy.connections()
+
+
 @pytest.mark.parametrize(
     ("ignores", "sent"),
     [
@@ -76,8 +81,7 @@ def test_events_that_nobody_wants_are_not_sent(monkeypatch, ignores, sent):
         assert await ask(streams) == b"hello"
         streams[1].write_eof()
         await ended(streams)
-        while await proxy.connections():
-            await asyncio.sleep(0.001)
+        await eventually(lambda: gone(proxy))
 
     with Echo() as echo, spreading(1, [_Ignoring(kinds) for kinds in ignores]) as workers:
         workers.run(play)
@@ -96,8 +100,7 @@ def test_an_observer_that_comes_later_is_told_of_what_proxies_do_then():
         assert await ask(streams) == b"hello"
         streams[1].write_eof()
         await ended(streams)
-        while not any(isinstance(event, Closed) for event in told):
-            await asyncio.sleep(0.001)
+        await eventually(lambda: any(isinstance(event, Closed) for event in told))
 
     with Echo() as echo, spreading(2, observers) as workers:
         workers.run(play)
@@ -109,12 +112,6 @@ class _Ignoring:
 
     def __call__(self, event):
         """Any observer."""
-
-
-async def fact(what):
-    async with asyncio.timeout(PATIENCE):
-        while not what():
-            await asyncio.sleep(0.001)
 
 
 def test_reports_go_on_after_one_that_fails(monkeypatch):
@@ -136,12 +133,12 @@ def test_reports_go_on_after_one_that_fails(monkeypatch):
             return type(worker).ask(worker, request, descriptors)
 
         monkeypatch.setattr(worker, "ask", refusing)
-        await fact(lambda: refused)
+        await eventually(lambda: refused)
         proxy = WorkersProxy(config("seen", backend=Address(*echo.address)), pool)
         await proxy.start()
         streams = await connect(proxy)
         assert await ask(streams) == b"hello"
-        await fact(lambda: any(one.accepted for one in pool.reported(0).figures.values()))
+        await eventually(lambda: any(one.accepted for one in pool.reported(0).figures.values()))
         streams[1].close()
         await streams[1].wait_closed()
         await proxy.disable()
@@ -204,7 +201,7 @@ def test_the_loop_goes_on_while_the_system_ends_a_process(monkeypatch, dies):
             os.kill(pool.process(0).pid, signal.SIGKILL)
         else:
             stopping = asyncio.ensure_future(pool.stop())
-        await fact(waiting.is_set)
+        await eventually(waiting.is_set)
         if dies:
             with pytest.raises(VaurienError, match="a worker ended before it answered"):
                 await pool.process(0).ask(messages.GetReport())

@@ -11,7 +11,8 @@ import socket
 import pytest
 
 from tests.hubs import adding, ask, changing, config, connect, ended, removing, spreading
-from tests.running import PATIENCE, Echo, Events
+from tests.running import Echo, Events
+from tests.waiting import eventually
 from vaurien import events, hooks, plugins
 from vaurien.engine.relay.traffic import Figures
 from vaurien.errors import OptionError, PluginError, UnknownName
@@ -62,12 +63,6 @@ async def leave(streams):
             await writer.wait_closed()
 
 
-async def fact(what):
-    async with asyncio.timeout(PATIENCE):
-        while not await what():
-            await asyncio.sleep(0.01)
-
-
 def test_ordinals_say_which_worker_has_a_connection(workers, echo):
     async def play(hub):
         proxy = await hub.create(config(backend=echo))
@@ -107,7 +102,7 @@ def test_a_worker_that_dies_takes_its_connections_and_nothing_else(workers, echo
         async def replaced():
             return "dies" in [event.proxy for event in told.of(events.WorkerDied)]
 
-        await fact(replaced)
+        await eventually(replaced)
         [death] = [event for event in told.of(events.WorkerDied) if event.proxy == "dies"]
         assert (death.worker, death.reason) == (2, "killed by SIGKILL")
         cut = [event for event in told.of(events.Closed) if event.proxy == "dies" and event.end == "worker died"]
@@ -196,7 +191,7 @@ def test_a_fault_that_is_removed_may_still_count(workers, echo, told):
         streams = [await connect(proxy) for _ in range(MANY)]
         for _, writer in streams:
             writer.write(b"hello")
-        await fact(lambda: waiting(proxy, MANY))
+        await eventually(lambda: waiting(proxy, MANY))
         await hub.update_policy("late", removing("late"))
         for reader, _ in streams:
             assert await reader.readexactly(5) == b"hello"
@@ -318,7 +313,7 @@ def test_what_is_sent_before_the_end_of_the_grace_arrives(workers, echo):
         for one in streams:
             assert await ask(one) == b"hello"
         stopping = asyncio.ensure_future(hub.stop(5))
-        await fact(refused(proxy))
+        await eventually(refused(proxy))
         for one in streams:
             assert await ask(one) == b"hello"
         await leave(streams)
@@ -367,7 +362,7 @@ def test_one_that_hangs_is_ended_and_nobody_waits_for_it_for_ever(workers, told,
         assert len(await proxy.connections()) == (await proxy.figures()).open == len(found) - found.count(1)
         for one, index in zip(streams, found, strict=True):
             await (ended(one) if index == 1 else ask(one))
-        await fact(lambda: replaced(hanging))
+        await eventually(lambda: replaced(hanging))
         later, again = await several(proxy)
         assert {1} <= set(again)
         await leave(streams + later)

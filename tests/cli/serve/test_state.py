@@ -13,18 +13,13 @@ import pytest
 
 from tests.hubs import adding, changing, config, mixing, played
 from tests.running import PATIENCE
+from tests.waiting import eventually
 from vaurien.cli.serve import state
 from vaurien.cli.serve.state import StateFile
 from vaurien.control import original
 from vaurien.errors import ConfigError, VaurienError
 from vaurien.model import Address, Fault, Mix, Policy
 from vaurien.proxies.hub import Hub
-
-
-async def until(fact):
-    async with asyncio.timeout(PATIENCE):
-        while not fact():
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture
@@ -55,15 +50,15 @@ def test_every_change_is_in_the_file_soon(path):
     async def play(hub):
         assert kept(path) == {}
         await hub.create(config("a"))
-        await until(lambda: kept(path) == {"a": []})
+        await eventually(lambda: kept(path) == {"a": []})
         await hub.update_policy("a", adding(Fault("f", "noop")))
-        await until(lambda: kept(path) == {"a": ["f"]})
+        await eventually(lambda: kept(path) == {"a": ["f"]})
         await hub.update_policy("a", mixing(Mix.parse("20:delay")))
-        await until(lambda: b"20.0" in path.read_bytes())
+        await eventually(lambda: b"20.0" in path.read_bytes())
         await hub.update("a", changing(backend=Address("elsewhere", 7)))
-        await until(lambda: b"elsewhere" in path.read_bytes())
+        await eventually(lambda: b"elsewhere" in path.read_bytes())
         await hub.delete("a")
-        await until(lambda: kept(path) == {})
+        await eventually(lambda: kept(path) == {})
 
     following(path, play)
 
@@ -71,7 +66,7 @@ def test_every_change_is_in_the_file_soon(path):
 def test_a_fault_that_removes_itself_is_not_kept(path):
     async def play(hub):
         await hub.create(config("a", policy=Policy(faults=(Fault("f", "noop", ttl=0.02), Fault("g", "noop")))))
-        await until(lambda: kept(path) == {"a": ["g"]})
+        await eventually(lambda: kept(path) == {"a": ["g"]})
 
     following(path, play)
 
@@ -83,7 +78,7 @@ def test_a_backend_set_as_in_the_original_is_kept(path):
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             answer = await client.put("/backend", json={"backend": "elsewhere:7"})
         assert answer.status_code == 200
-        await until(lambda: b"elsewhere" in path.read_bytes())
+        await eventually(lambda: b"elsewhere" in path.read_bytes())
 
     following(path, play)
 
@@ -114,11 +109,11 @@ def test_a_slow_disk_holds_up_nobody(path, monkeypatch):
 
     async def play(hub):
         await hub.create(config("a"))
-        await until(lambda: len(writes) == 2)
+        await eventually(lambda: len(writes) == 2)
         for number in range(10):
             await hub.update_policy("a", adding(Fault(f"f{number}", "noop")))
         ready.set()
-        await until(lambda: len(kept(path).get("a", ())) == 10)
+        await eventually(lambda: len(kept(path).get("a", ())) == 10)
         assert len(writes) == 3
 
     following(path, play)
@@ -127,15 +122,13 @@ def test_a_slow_disk_holds_up_nobody(path, monkeypatch):
 def test_a_disk_that_is_full_is_told_and_leaves_what_there_is(path, monkeypatch, capsys):
     async def play(hub):
         await hub.create(config("a"))
-        await until(lambda: kept(path) == {"a": []})
+        await eventually(lambda: kept(path) == {"a": []})
         with monkeypatch.context() as full:
             full.setattr(os, "fsync", _full)
             await hub.create(config("b"))
-            told = ""
-            while not told:
-                await asyncio.sleep(0.001)
-                told = capsys.readouterr().err
-        assert told == (
+            told = []
+            await eventually(lambda: told.append(capsys.readouterr().err) or any(told))
+        assert "".join(told) == (
             f"vaurien: state file '{path}' cannot be written: No space left on device; "
             "changes hold, and are written when that is possible\n"
         )
@@ -201,8 +194,7 @@ def test_what_a_full_disk_did_not_take_is_written_once_there_is_room(path, monke
             await hub.create(config("a"))
             assert not await kept_by.settled()
             assert kept(path) == {}
-        while not await kept_by.settled():
-            await asyncio.sleep(0.001)
+        await eventually(kept_by.settled)
         assert kept(path) == {"a": []}
         assert capsys.readouterr().err.endswith(f"vaurien: state file '{path}' is written again\n")
 
@@ -244,7 +236,7 @@ def test_a_file_has_one_process_at_a_time(path):
         with pytest.raises(ConfigError, match=rf"is kept by process {os.getpid()}; expected another file, or that it"):
             await StateFile(str(path)).restore(Hub())
         await hub.create(config("a"))
-        await until(lambda: kept(path) == {"a": []})
+        await eventually(lambda: kept(path) == {"a": []})
 
     following(path, play)
     following(path, _nothing)

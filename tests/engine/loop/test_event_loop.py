@@ -11,6 +11,7 @@ import threading
 
 import pytest
 
+from tests.waiting import eventually
 from vaurien import platform
 from vaurien.engine.loop import event_loop as module
 
@@ -51,13 +52,7 @@ def run(loop, *, turns=1):
 
 def run_until(loop, fact):
     """Let the loop turn until *fact* is true, waiting as it does when it has nothing to do."""
-
-    async def wait():
-        async with asyncio.timeout(BOUND):
-            while not fact():
-                await asyncio.sleep(0.001)
-
-    loop.run_until_complete(wait())
+    loop.run_until_complete(eventually(fact))
 
 
 def test_a_reader_is_called_while_there_is_something_to_read(loop, pairs):
@@ -277,7 +272,9 @@ def test_asyncios_transports_timers_and_threads_go_on_beside(loop, pairs):
             answer = await reader.read()
             writer.close()
             await writer.wait_closed()
-        await asyncio.sleep(0.002)
+        timer = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.002, timer.set)
+        await timer.wait()
         return answer, await asyncio.to_thread(threading.get_ident)
 
     answer, thread = loop.run_until_complete(asyncio.wait_for(scenario(), BOUND))

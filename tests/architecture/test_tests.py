@@ -1,0 +1,68 @@
+"""What the rules for tests promise, as far as the source of the tests shows it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+MAY_WAIT = TESTS / "waiting.py"
+FILES = sorted(TESTS.rglob("*.py"))
+
+
+def nodes(file: Path) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+
+
+def is_call(node: ast.AST, *names: str) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) in names
+
+
+def places(file: Path, found: Iterator[ast.AST]) -> list[str]:
+    return [f"{file.relative_to(TESTS)}:{node.lineno}: {ast.unparse(node)}" for node in found]  # type: ignore[attr-defined]
+
+
+def passes_time(node: ast.AST) -> bool:
+    """Whether it sleeps for a time that is written there; ``asyncio.sleep(0)`` gives others their turn."""
+    return is_call(node, "time.sleep", "asyncio.sleep") and any(
+        isinstance(argument, ast.Constant) and argument.value != 0
+        for argument in node.args  # type: ignore[attr-defined]
+    )
+
+
+def is_tried_again(node: ast.AST) -> bool:
+    """Whether it asserts that one of several rounds of the same succeeds: ``assert any(it() for _ in range(5))``."""
+    return isinstance(node, ast.Assert) and any(
+        is_call(inner, "any", "min", "max")
+        and any(
+            isinstance(argument, ast.GeneratorExp)
+            and ast.unparse(argument.generators[0].target) == "_"
+            and is_call(argument.generators[0].iter, "range")
+            for argument in inner.args  # type: ignore[attr-defined]
+        )
+        for inner in ast.walk(node.test)
+    )
+
+
+def test_no_test_sleeps() -> None:
+    assert not [place for file in FILES if file != MAY_WAIT for place in places(file, filter(passes_time, nodes(file)))]
+
+
+def test_none_is_tried_until_it_succeeds() -> None:
+    assert not [place for file in FILES for place in places(file, filter(is_tried_again, nodes(file)))]
+
+
+@pytest.mark.parametrize(
+    ("source", "rule"),
+    [
+        ("time.sleep(0.1)", passes_time),
+        ("await asyncio.sleep(1)", passes_time),
+        ("assert any(fair() for _ in range(5))", is_tried_again),
+        ("assert min(seconds() for _ in range(10)) < 1", is_tried_again),
+    ],
+)
+def test_what_is_forbidden_is_found(source, rule):
+    assert any(rule(node) for node in ast.walk(ast.parse(source)))
