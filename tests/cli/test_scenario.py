@@ -9,13 +9,13 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
 
 import vaurien as package
 from tests.cli.programs import BOUND, PROGRAM
+from tests.waiting import until
 from vaurien.cli import main
 
 SCENARIO = """
@@ -261,9 +261,7 @@ def test_a_signal_reaches_the_command_and_the_report_is_written(folder, number):
     with subprocess.Popen(
         command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        deadline = time.monotonic() + BOUND
-        while not (folder / "ready").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until((folder / "ready").exists)
         process.send_signal(number)
         process.communicate(timeout=BOUND)
     assert process.returncode == 128 + number
