@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
+from vaurien.events import Chosen, Injected
 from vaurien.legacy.protocol import Transparent
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
 from vaurien.protocols.tcp import Tcp
@@ -43,8 +44,12 @@ class FakeJournal:
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
+        self.counts: dict[str, int] = {}
 
-    def called(self, turn: int, name: str, *, when: float | None = None) -> None:
+    def count(self, name: str, hits: int) -> None:
+        self.counts[name] = self.counts.get(name, 0) + hits
+
+    def called(self, name: str, turn: int, *, when: float | None = None) -> None:
         self.told.append(("called", turn, name, when))
 
     def hit(self, name: str, exchange: int | None, *, when: float | None = None) -> None:
@@ -63,6 +68,7 @@ class FakeProxy:
         self.plan, self.drawn = plan, drawn
         self.mover = mover or Transparent()
         self.detailed = False
+        self.subscribers = {Chosen: True, Injected: True}
         self.thrown: list[str] = []
         self.chance = self.events = self
         self.hits = True

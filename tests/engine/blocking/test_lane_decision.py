@@ -6,6 +6,7 @@ import pytest
 
 from tests.engine.blocking.fakes import FakeOwner, FakeProxy, compiled
 from vaurien.engine.blocking.lane_decision import LaneDecision
+from vaurien.events import Chosen, Injected
 from vaurien.model import Fault, Stream
 
 UP, DOWN = True, False
@@ -143,6 +144,19 @@ def test_each_turn_is_told_once_with_the_time_it_began():
         ("called", 3, "forward", 5),
     ]
     assert it.take_facts() == []
+
+
+def test_what_no_observer_wants_to_know_is_counted():
+    it, owner = decision(0, None, 0)
+    owner.service.subscribers = {Chosen: (), Injected: ()}
+    it = Deciding(owner)
+    for side in (UP, DOWN, UP, DOWN, UP):
+        it.decide(side)
+    assert it.take_facts() == []
+    assert owner.journal.counts == {}
+    for _ in range(2):  # the second time there is nothing more
+        it.count()
+        assert owner.journal.counts == {"forward": 2}
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
 from vaurien.engine.blocking.lane_events import Fact
 from vaurien.engine.blocking.lane_owner import LaneOwner
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
+from vaurien.events import Chosen, Injected
 
 
 class Decision(NamedTuple):
@@ -48,6 +50,9 @@ class LaneDecision:
         self._randoms: dict[str, Random] = {}
         self._hit: dict[str, bool] = {}  # whether a fault was drawn for the connection
         self._acting: CompiledFault | None = None  # a fault that acts in this turn, and was noted
+        bus = owner.service.events
+        self._observed = bool(bus.subscribers[Chosen] or bus.subscribers[Injected])
+        self._counts: dict[str, int] = {}  # hits that no observer is told of
         self.facts: list[Fact] = []
         """What the observers are to be told; whoever decides takes them away."""
         self.turns = 0
@@ -90,15 +95,22 @@ class LaneDecision:
         facts, self.facts = self.facts, []
         return facts
 
+    def count(self) -> None:
+        """Have the hits counted that are no facts, because no observer would be told of them."""
+        counts, self._counts = self._counts, {}
+        for name, hits in counts.items():
+            self._journal.count(name, hits)
+
     def _begin(self, plan: CompiledPolicy, to_backend: bool) -> None:
         self.turns += 1
         self._in_turn, self._answered = True, not to_backend
         self._share = self._acting = None
         if plan.mix:
             self._share = share = self._service.chance.draw(self._number, plan, self._random("mix"))
-            self._decided("mix", share.label if share else None)
+            if self._service.events.detailed:
+                self._decided("mix", share.label if share else None)
             if share is not None and share.blocking:  # another is counted by the exchange that it acts on
-                self.facts.append(functools.partial(self._journal.called, self.turns, share.name, when=self._now()))
+                self._hits(share.name, self._journal.called)
         self._whole_turn = None if self._share is None else self._of(self._share, plan)
 
     def _of_direction(self, plan: CompiledPolicy, to_backend: bool) -> Decision:
@@ -117,7 +129,7 @@ class LaneDecision:
             if entry.blocking and entry.fault.stream.includes(to_backend) and self._is_hit(entry):
                 if entry is not self._acting:
                     self._acting = entry
-                    self.facts.append(functools.partial(self._journal.hit, entry.name, self.turns, when=self._now()))
+                    self._hits(entry.name, self._journal.hit)
                 return entry
         return None
 
@@ -129,7 +141,7 @@ class LaneDecision:
                 self._number, entry, lambda: self._random(entry.key)
             )
             self._hit[entry.key] = hit
-            if entry.probabilistic:
+            if entry.probabilistic and self._service.events.detailed:
                 self._decided(entry.name, hit)
         return hit
 
@@ -148,9 +160,11 @@ class LaneDecision:
         return self._randoms[key]
 
     def _decided(self, name: str, drawn: str | bool | None) -> None:
-        if self._service.events.detailed:
-            decided = functools.partial(self._journal.decided, name, drawn, self.turns, when=self._now())
-            self.facts.append(decided)
+        decided = functools.partial(self._journal.decided, name, drawn, self.turns, when=self._clock.now())
+        self.facts.append(decided)
 
-    def _now(self) -> float:
-        return self._clock.now()
+    def _hits(self, name: str, tell: Callable[..., None]) -> None:
+        if self._observed:
+            self.facts.append(functools.partial(tell, name, self.turns, when=self._clock.now()))
+        else:
+            self._counts[name] = self._counts.get(name, 0) + 1

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from vaurien.engine.loop.clock import Timer
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
+from vaurien.events import Event
 from vaurien.model import Address, ProxyConfig
 
 
 class LaneEventBus(Protocol):
     """Tells the observers of a proxy what happens."""
+
+    @property
+    def subscribers(self) -> Mapping[type[Event], Any]:
+        """For each kind of event the observers that want it."""
 
     @property
     def detailed(self) -> Any:
@@ -57,8 +62,11 @@ class LaneProxy(Protocol):
 class LaneJournal(Protocol):
     """Tells the observers, in the loop's thread, what happened at the time *when* of the clock."""
 
-    def called(self, turn: int, name: str, *, when: float | None = None) -> None:
+    def called(self, name: str, turn: int, *, when: float | None = None) -> None:
         """The share *name* of the mix was drawn for the turn *turn*, and hits."""
+
+    def count(self, name: str, hits: int) -> None:
+        """The fault *name* acted *hits* times, of which no observer wants to know."""
 
     def hit(self, name: str, exchange: int | None, *, when: float | None = None) -> None:
         """The fault *name* acts, in the turn *exchange*."""

@@ -48,6 +48,7 @@ class LaneSwitch:
         entry = decision.decide(to_backend, decision.may_begin(to_backend) and nothing_unread(source)).entry
         for tell in decision.take_facts():
             tell()
+        decision.count()
         if self._owner.service.calls(entry):
             self._wanted_by = to_backend
             return True
@@ -92,7 +93,7 @@ class LaneSwitch:
     def from_thread(self) -> None:
         """The thread has given the sockets back."""
         self._lane = None
-        self._events.close()
+        self._told()
         self._interrupt()
 
     def passed(self, to_backend: bool) -> None:
@@ -112,4 +113,9 @@ class LaneSwitch:
         """End the lane with RST."""
         if self._lane is not None:
             self._lane.abandon()
-            self._events.close()
+            self._told()
+
+    def _told(self) -> None:
+        """Report everything that the thread has counted and noted: it decides nothing more."""
+        self._events.close()
+        self._decision.count()

@@ -85,7 +85,11 @@ class ConnectionEvents:
             elapsed=elapsed,
         )
 
-    def called(self, turn: int, name: str, *, when: float | None = None) -> None:
+    def count(self, name: str, hits: int) -> None:
+        """The fault *name* acted *hits* times, of which no observer wants to know."""
+        self._hits[name] = self._hits.get(name, 0) + hits
+
+    def called(self, name: str, turn: int, *, when: float | None = None) -> None:
         """The mix was drawn for a turn, and the share *name*, a legacy plugin, was hit, which counts as a hit."""
         self.chosen(turn, name, when)
         self.hit(name, turn, when=when)
