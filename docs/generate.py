@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from docs import man
+from docs import man, overloads
 from vaurien import events, framing, hooks, library, options, plugins, pytest_plugin, testing
 from vaurien.config import declared, fault, presets
 from vaurien.config.layers import flag, variable
@@ -501,13 +501,18 @@ def _summary(documented: object) -> str:
     return _prose(documented).split("\n\n")[0].replace("\n", " ")
 
 
+def written() -> dict[Path, str]:
+    """What else is written from the code: manual pages, and the overloads of `proxy.fault`."""
+    return {**man.pages(), overloads.PATH: overloads.text()}
+
+
 def main() -> None:
     """Write the pages, and remove those of plugins that are gone."""
     wanted = pages()
     for path in set(REFERENCE.rglob("*.md")) - set(wanted):
         if path.read_text(encoding="utf-8").startswith(NOTE):
             path.unlink()
-    for path, text in (wanted | man.pages()).items():
+    for path, text in (wanted | written()).items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pytest
 
 if TYPE_CHECKING:
     from vaurien.library import Proxy
+    from vaurien.library.settings import MarkerSettings
     from vaurien.library.suite import Proxies
 
 _MARKER = (
@@ -71,6 +72,11 @@ def _node(item: pytest.Item) -> str:
     marker = item.get_closest_marker("xdist_group")
     groups = [str(group) for group in (*marker.args, *marker.kwargs.values())] if marker else []
     return item.nodeid.removesuffix(f"@{groups[0]}") if groups else item.nodeid
+
+
+def proxy(**settings: Unpack[MarkerSettings]) -> pytest.MarkDecorator:
+    """The marker ``vaurien``, with arguments that editors know: ``@proxy(backend=":6379", faults=["hang"])``."""
+    return pytest.mark.vaurien(**settings)
 
 
 @pytest.fixture

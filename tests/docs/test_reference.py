@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import generate, man
+from docs import generate
 from vaurien import hooks
 
 ROOT = Path(__file__).parents[2]
@@ -19,10 +19,10 @@ def name(path):
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", [*generate.pages(), *man.pages()], ids=name)
+@pytest.mark.parametrize("path", [*generate.pages(), *generate.written()], ids=name)
 def test_a_reference_page_is_what_the_code_declares(path):
     assert path.exists(), f"{name(path)} is missing: run `make docs`"
-    wanted = (generate.pages() | man.pages())[path]
+    wanted = (generate.pages() | generate.written())[path]
     assert path.read_text(encoding="utf-8") == wanted, f"{name(path)} is stale: run `make docs`"
 
 

@@ -172,11 +172,11 @@ class TestFaults:
         with vaurien.Proxy(backend, mix="100:blackout") as proxy:
             assert ended(connect(proxy))
             proxy.wait_for_hits("blackout")
-            assert proxy.all_hits == {"blackout": 1}
+            assert proxy.hits() == {"blackout": 1}
 
     def test_a_preset_may_have_a_schedule(self, backend):
         with vaurien.Proxy(backend, preset="brown-out") as proxy:
-            assert proxy.all_hits
+            assert proxy.hits()
 
 
 class TestConnections:
@@ -220,7 +220,7 @@ class TestConnections:
             with pytest.raises(ConnectionRefusedError):
                 connect(proxy)
             assert proxy.port == port
-            assert proxy.all_hits == {}
+            assert proxy.hits() == {}
             with socket.socket() as other:
                 with pytest.raises(OSError, match="in use"):
                     other.bind(("127.0.0.1", port))
@@ -261,7 +261,7 @@ class TestConnections:
             assert says(client) == b"hello"
         kinds = [type(event) for event in proxy.events]
         assert kinds.index(Accepted) < kinds.index(Closed)
-        assert proxy.all_hits == {}
+        assert proxy.hits() == {}
 
 
 class TestTheEnd:

@@ -138,7 +138,7 @@ class TestTheMarker:
                 def test_one(self, vaurien_proxy):
                     config = vaurien_proxy._proxy_host.proxy.config
                     assert (config.protocol, config.seed, str(config.backend)) == ("http", "7", "localhost:1")
-                    assert list(vaurien_proxy.all_hits) == ["latency"]
+                    assert list(vaurien_proxy.hits()) == ["latency"]
             """
         )
         result.assert_outcomes(passed=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, overload
 
 import msgspec
 
@@ -13,9 +13,13 @@ from vaurien.errors import VaurienError
 from vaurien.events import Event
 from vaurien.library import faults
 from vaurien.library.changes import Change
+from vaurien.library.errors_at_caller import errors_at_caller
 from vaurien.library.proxy_host import ProxyHost
 from vaurien.library.settings import AddressLike, Settings, configure
 from vaurien.model import Address, Fault, Mix, Policy, PolicyEdit, Scope, Stream, Window
+
+if TYPE_CHECKING:
+    from vaurien.library.overloads import AddFault
 
 TIMEOUT = 10.0
 """Seconds that a test waits for a fact, if it does not say how long."""
@@ -97,17 +101,24 @@ class BaseProxy:
         """What happened so far, oldest first: the last 10,000 of `vaurien.events`."""
         return self._proxy_host.record.events
 
-    def hits(self, fault: str) -> int:
-        """How often *fault* has acted: a fault's name, or a behavior of the mix.
+    @overload
+    def hits(self) -> Mapping[str, int]: ...
+
+    @overload
+    def hits(self, fault: str) -> int: ...
+
+    @errors_at_caller
+    def hits(self, fault: str | None = None) -> int | Mapping[str, int]:
+        """How often *fault* has acted: a fault's name, or a behavior of the mix. Without one: of each, by its name.
 
         Raises `UnknownName` when the proxy never had it, so that a misspelled name does not look like no hits.
         """
-        return self._proxy_host.record.hits(fault)
+        record = self._proxy_host.record
+        return record.all_hits() if fault is None else record.hits(fault)
 
-    @property
-    def all_hits(self) -> Mapping[str, int]:
-        """How often each fault has acted that the proxy has, or had."""
-        return self._proxy_host.record.all_hits()
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults of this moment, in their order, without the mix."""
+        return self.policy.faults
 
     @property
     def accepted(self) -> int:
@@ -121,7 +132,22 @@ class BaseProxy:
 
     # Changes.
 
-    def fault(
+    @property
+    def fault(self) -> AddFault:
+        """Add a fault behind the others: ``proxy.fault("latency", latency=100, probability=0.3)``.
+
+        Besides the options of the behavior it takes the fields of a `Fault`: *name*, *stream*, *probability*, *scope*,
+        *window* (with the keys of a `Window`), *match*, *ttl*, and *options* for an option that is called as one of
+        these. The behavior alone may be all of it, as text for ``--fault``. Use it in a ``with`` block, or
+        `Change.remove` it by hand. Editors know the built-in behaviors and their options.
+
+        Raises `UnknownName` and `OptionError` for what the behavior does not have, or cannot use with this protocol,
+        and `Conflict` when there is a fault of that *name*, which is the behavior's if none is given.
+        """
+        return cast("AddFault", self._fault)
+
+    @errors_at_caller
+    def _fault(
         self,
         behavior: str,
         /,
@@ -136,15 +162,6 @@ class BaseProxy:
         options: Options | None = None,
         **more: object,
     ) -> Change[Fault]:
-        """Add a fault behind the others: ``proxy.fault("latency", latency=100, probability=0.3)``.
-
-        *more* are the options of *behavior*; one that is called as a keyword here goes into *options*. The keywords are
-        the fields of a `Fault`, and the keys of *window* those of a `Window`. *behavior* alone may be all of it, as
-        text for ``--fault``. Use it in a ``with`` block, or `Change.remove` it by hand.
-
-        Raises `UnknownName` and `OptionError` for what the behavior does not have, or cannot use with this protocol,
-        and `Conflict` when there is a fault of that *name*, which is the behavior's if none is given.
-        """
         fields = {"name": name, "stream": stream, "probability": probability, "scope": scope, "ttl": ttl}
         made = faults.read(behavior, {**fields, "window": window, "match": match, "options": options}, more)
         self._proxy_host.call(lambda: self._edit(lambda policy: policy.with_fault(made)))
@@ -161,6 +178,7 @@ class BaseProxy:
         if not self._proxy_host.closed:
             self._proxy_host.call(remove)
 
+    @errors_at_caller
     def mix(self, mix: str, /, **options: Options) -> Change[Mix]:
         """Replace the mix: ``proxy.mix("20:error,10:delay", delay={"sleep": 2})``; an empty one is no mix.
 
@@ -171,7 +189,7 @@ class BaseProxy:
         both = {name: {**first.get(name, {}), **options.get(name, {})} for name in {**first, **options}}
         made = configure(self.backend, {**self._given, "mix": mix, "mix_options": both})
         for text in made.warnings:
-            warnings.warn(text, stacklevel=2)
+            warnings.warn(text, stacklevel=3)
         change = Change(made.proxies[0].policy.mix, self._restore)
         self._proxy_host.call(lambda: self._push(change))
         return change
@@ -196,6 +214,7 @@ class BaseProxy:
     def _edit(self, edit: PolicyEdit) -> None:
         self._proxy_host.proxy.edit_policy(edit)
 
+    @errors_at_caller
     def down(self) -> Change[Fault]:
         """Be gone, as a server that was stopped: clients are refused, open connections end, the port stays ours.
 
@@ -214,6 +233,7 @@ class BaseProxy:
         self._proxy_host.proxy.drop_connections()
         return outage
 
+    @errors_at_caller
     def up(self) -> None:
         """End what `down` began: listen again, on the same port. Does nothing when it is up."""
         self._proxy_host.call(self._go_up)

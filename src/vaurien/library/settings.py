@@ -8,7 +8,7 @@ for ``--proxy``, *mix* for ``--behavior``. No file is read, and no variable of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias, TypedDict
 
 from vaurien import config
@@ -52,6 +52,12 @@ class Settings(TypedDict, total=False):
     bufsize: int
     pool_max_size: int
     pool_timeout: float | str
+
+
+class MarkerSettings(Settings, total=False):
+    """The keywords of the marker ``vaurien``: *backend* may be a fixture's name, or a callable that returns one."""
+
+    backend: AddressLike | Callable[[], AddressLike]
 
 
 SPELLINGS: Mapping[str, str] = {"listen": "proxy", "mix": "behavior", "faults": "fault"}

@@ -1,0 +1,379 @@
+"""The names of behaviors and their options, for editors and type checkers: `BaseProxy.fault` has this type.
+
+Written by docs/overloads.py from the behaviors: change them there, then `make docs`.
+"""
+# fmt: off
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, TypedDict, Unpack, overload
+
+from vaurien.library.changes import Change
+from vaurien.model import Fault, Scope, Stream, Window
+
+
+class FaultFields(TypedDict, total=False):
+    """The fields of a fault, besides its behavior and the options of that."""
+
+    name: str | None
+    stream: Stream | Literal["upstream", "downstream", "both"] | None
+    probability: float | None
+    scope: Scope | Literal["connection", "exchange", "chunk"] | None
+    window: Window | Mapping[str, object] | None
+    match: Mapping[str, str] | None
+    ttl: float | str | None
+    options: Mapping[str, object] | None
+
+
+class AddFault(Protocol):
+    """What adds a fault to a proxy, see `BaseProxy.fault`."""
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["abort"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["bandwidth"],
+        /,
+        *,
+        rate: float = ...,
+        burst: float = ...,
+        shared: Literal["connection", "client", "proxy"] = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["blackout"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["coalesce"],
+        /,
+        *,
+        size: int | str = ...,
+        wait: float | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["corrupt"],
+        /,
+        *,
+        rate: float = ...,
+        first: int | str = ...,
+        last: int | str | None = ...,
+        mode: Literal["flip", "zero", "random"] = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["delay"],
+        /,
+        *,
+        sleep: float | str = ...,
+        before: bool = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["drop_response"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["dummy"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["duplicate_request"],
+        /,
+        *,
+        handshakes: bool = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["error"],
+        /,
+        *,
+        inject: bool = ...,
+        warmup: int = ...,
+        code: str | None = ...,
+        status: int | None = ...,
+        message: str | None = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["freeze"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["hang"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["http_headers"],
+        /,
+        *,
+        set: Sequence[str] | str = ...,
+        remove: Sequence[str] | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["http_status"],
+        /,
+        *,
+        status: int = ...,
+        body: str = ...,
+        headers: Sequence[str] | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["inject"],
+        /,
+        *,
+        data: str = ...,
+        offset: int | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["latency"],
+        /,
+        *,
+        latency: float | str = ...,
+        jitter: float | str = ...,
+        distribution: Literal["uniform", "normal", "pareto", "exponential", "constant"] = ...,
+        correlation: float = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["limit_data"],
+        /,
+        *,
+        bytes: int | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["limit_time"],
+        /,
+        *,
+        after: float | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["malformed_body"],
+        /,
+        *,
+        after: int | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["noop"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["packet_loss"],
+        /,
+        *,
+        loss_rate: float = ...,
+        correlation: float = ...,
+        rto: float | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["refuse"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["replace"],
+        /,
+        *,
+        pattern: str = ...,
+        by: str = ...,
+        regex: bool = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["reset_peer"],
+        /,
+        *,
+        timeout: float | str = ...,
+        after_bytes: int | str = ...,
+        side: Literal["both", "client", "backend"] = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["slicer"],
+        /,
+        *,
+        average_size: int | str = ...,
+        size_variation: int | str = ...,
+        delay: float | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["slow_accept"],
+        /,
+        *,
+        delay: float | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["slow_close"],
+        /,
+        *,
+        delay: float | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["timeout"],
+        /,
+        *,
+        timeout: float | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["transient"],
+        /,
+        *,
+        inject: bool = ...,
+        warmup: int = ...,
+        code: str | None = ...,
+        status: int | None = ...,
+        message: str | None = ...,
+        agitate: int = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["truncate_body"],
+        /,
+        *,
+        after: int | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(self, behavior: str, /, **more: object) -> Change[Fault]:
+        ...
