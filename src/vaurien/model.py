@@ -245,6 +245,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     seed: str = "0"
     timeout: Duration = 30.0
     stay_connected: bool = False
+    drain_timeout: Duration = 30.0
     backlog: int = 8192
     bufsize: Size = 8192
     max_connections: int | None = None

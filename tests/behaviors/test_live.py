@@ -19,6 +19,7 @@ import pytest
 from tests.behaviors.known import NAMES, NOT_FOR_TCP, TRANSPARENT, suits
 from tests.running import PATIENCE, Running, backend, pair, read, read_all, running
 from vaurien.engine.loop.clock import SLACK
+from vaurien.engine.relay.ending import Ending
 from vaurien.events import Injected
 from vaurien.model import Fault, Scope, Stream
 
@@ -215,7 +216,7 @@ def test_a_connection_that_ends_takes_everything_along(name: str) -> None:
             client.shutdown(socket.SHUT_WR)
             server.sendall(bytes(100_000))
             server.shutdown(socket.SHUT_WR)
-            proxy.call(lambda: [one.reset("over") for one in list(proxy.proxy._service.connections.values())])
+            proxy.call(lambda: [one.reset(Ending.STOPPED) for one in list(proxy.proxy._service.connections.values())])
         _come_back_to(proxy, before)
 
 

@@ -53,6 +53,7 @@ LIMITS = {
     "protocol_options": {"overwrite_host_header": True},
     "timeout": 1,
     "stay_connected": True,
+    "drain_timeout": 2,
     "backlog": 5,
     "bufsize": 4096,
     "max_connections": 3,

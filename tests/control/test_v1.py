@@ -85,6 +85,7 @@ OTHER = {
     "seed": "other",
     "timeout": 1.5,
     "stay_connected": True,
+    "drain_timeout": 2.5,
     "backlog": 7,
     "bufsize": 4096,
     "max_connections": 3,

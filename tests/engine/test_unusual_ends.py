@@ -8,6 +8,7 @@ import select
 import socket
 
 from tests.running import PATIENCE, backend, pair, read, reset, running
+from vaurien.engine.relay.ending import Ending
 from vaurien.events import Closed, Failed
 from vaurien.model import Address, Fault, Policy, Stream
 
@@ -112,8 +113,8 @@ def test_a_connection_that_is_closed_ends_although_its_client_is_gone() -> None:
             while not proxy.call(lambda: any(link.full for one in _connections(proxy) for link in one._links)):
                 with contextlib.suppress(BlockingIOError):
                     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
-            proxy.call(lambda: (_connections(proxy)[0].close("closed by a test"), reset(client)))
-            assert proxy.events.wait(Closed)[0].end == "closed by a test"
+            proxy.call(lambda: (_connections(proxy)[0].close(Ending.CLOSED_BY_CONTROL), reset(client)))
+            assert proxy.events.wait(Closed)[0].end == "closed by control"
 
 
 def _queued(proxy) -> int:

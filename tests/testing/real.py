@@ -12,8 +12,11 @@ import msgspec
 
 from vaurien.engine.connection.connection import Connection
 from vaurien.engine.connection.proxy_state import ProxyState
+from vaurien.engine.connection.states import Event as ConnectionEvent
+from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledPolicy
+from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.traffic import Traffic
 from vaurien.events import Closed, Event, Failed, Injected
 from vaurien.hooks import Behavior
@@ -61,19 +64,19 @@ class OneChance(Chance):
 class OneConnection(Connection):
     """Its backend is there already."""
 
-    waiting: socket.socket
+    waiting: PlainEndpoint
 
-    def _call(self) -> None:
-        self._connected(self.waiting)
+    def _dial_backend(self) -> None:
+        self.on(ConnectionEvent.DIALLED, self.waiting)
 
 
 class Peer:
     """The other end of one of its sockets, and what came out of it."""
 
     def __init__(self, clock: VirtualClock) -> None:
-        self.socket, self.proxys = socket.socketpair()
-        for one in (self.socket, self.proxys):
-            one.setblocking(False)
+        self.socket, other = socket.socketpair()
+        self.socket.setblocking(False)
+        self.proxys = PlainEndpoint.of(other)
         self._clock = clock
         self.sent: list[Sent] = []
         self.ended_at: float | None = None
@@ -162,7 +165,7 @@ class _Player:
         ends = (self.server.ended_at, self.client.ended_at)
         hits = sum(isinstance(event, Injected) for event in self.seen)
         if self.service.connections:
-            self.connection.reset("over")
+            self.connection.reset(Ending.STOPPED)
             await self.settle()
         for peer in (self.client, self.server):
             peer.socket.close()

@@ -183,6 +183,7 @@ def _proxy(
         seed=str(traffic.seed),
         timeout=connections.timeout,
         stay_connected=connections.stay_connected,
+        drain_timeout=connections.drain_timeout,
         backlog=connections.backlog,
         bufsize=connections.bufsize,
         max_connections=connections.max_connections,

@@ -55,6 +55,12 @@ class Connections(msgspec.Struct, frozen=True):
 
     timeout: Annotated[Duration, Option("Seconds that reaching the backend, or a blocked socket, may take")] = 30.0
     stay_connected: Annotated[bool, Option("Keep the client when the backend went away")] = False
+    drain_timeout: Annotated[
+        Duration,
+        Option(
+            "Seconds that a side may take no byte while its connection is closed, before the rest is lost; 0: no limit"
+        ),
+    ] = 30.0
     max_connections: Annotated[
         Some | None, Option("Clients served at once, others wait; without it there is no limit")
     ] = None

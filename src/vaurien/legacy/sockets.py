@@ -132,7 +132,7 @@ class PluginSocket(socket.socket):
 
 
 def take_over(
-    sock: socket.socket, timeout: float | None, guard: contextlib.AbstractContextManager[Any] | None = None
+    sock: socket.SocketType, timeout: float | None, guard: contextlib.AbstractContextManager[Any] | None = None
 ) -> PluginSocket:
     """*sock* as a `PluginSocket` on the same file descriptor, blocking, with *timeout* seconds (0 or ``None``: none).
 

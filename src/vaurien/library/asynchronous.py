@@ -24,8 +24,8 @@ class AsyncProxy(BaseProxy):
                 ...
 
     *settings* are the options of the command line, as keywords: *listen*, *protocol*, *protocol_options*, *mix*,
-    *mix_options*, *faults*, *preset*, *seed*, *name*, *timeout*, *stay_connected*, *max_connections*, *backlog*,
-    *bufsize*, *pool_max_size*, *pool_timeout*.
+    *mix_options*, *faults*, *preset*, *seed*, *name*, *timeout*, *stay_connected*, *drain_timeout*,
+    *max_connections*, *backlog*, *bufsize*, *pool_max_size*, *pool_timeout*.
 
     Only what waits is awaited, in this loop: `start`, `close`, and the methods called ``wait_for``. All else, the
     faults too, is as with `Proxy`: in force when the call returns, and from any thread. Under trio take `Proxy`, which

@@ -47,6 +47,7 @@ class Settings(TypedDict, total=False):
     name: str
     timeout: float | str
     stay_connected: bool
+    drain_timeout: float | str
     max_connections: int | None
     backlog: int
     bufsize: int

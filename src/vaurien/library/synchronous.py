@@ -24,8 +24,8 @@ class Proxy(BaseProxy):
                 client.get("key")
 
     *settings* are the options of the command line, as keywords: *listen*, *protocol*, *protocol_options*, *mix*,
-    *mix_options*, *faults*, *preset*, *seed*, *name*, *timeout*, *stay_connected*, *max_connections*, *backlog*,
-    *bufsize*, *pool_max_size*, *pool_timeout*.
+    *mix_options*, *faults*, *preset*, *seed*, *name*, *timeout*, *stay_connected*, *drain_timeout*,
+    *max_connections*, *backlog*, *bufsize*, *pool_max_size*, *pool_timeout*.
 
     It listens on a free port of 127.0.0.1 if not told otherwise. All proxies of a process share the thread, which is
     there while one of them is. After a fork the proxies are the parent's: in the child their sockets are closed, calls

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -18,12 +17,14 @@ from vaurien.engine.loop import hook_task
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net import binding
 from vaurien.engine.net.binding import Bind
+from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.engine.net.fd_limit import IN_A_THREAD, IN_THE_LOOP, connections_possible
 from vaurien.engine.net.listener import Listener
 from vaurien.engine.policy.compiled_policy import CompiledPolicy
 from vaurien.engine.policy.expiry import Expiries
 from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.engine.policy.shared_counters import ProxyCounters
+from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.traffic import ALL, Bytes, ConnectionInfo, Figures, Traffic
 from vaurien.errors import BindError, UnknownName
 from vaurien.events import Observer
@@ -232,7 +233,7 @@ class Proxy:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), grace)
         for connection in list(service.connections.values()):
-            connection.reset("stopped")
+            connection.reset(Ending.STOPPED)
         service.pool.clear()
         await asyncio.sleep(0)  # cancelled hooks get their turn
         clock.close()
@@ -263,15 +264,15 @@ class Proxy:
     def drop_connections(self) -> None:
         """End every connection at once; peers see FIN, or RST where they have sent what was not read."""
         for connection in self._open:
-            connection.reset("stopped", "neither")
+            connection.reset(Ending.STOPPED, side="neither")
 
     def close_connection(self, number: int) -> None:
         """End connection *number* in order: what was sent is delivered, then FIN. Raises `UnknownName`."""
-        self._connection(number).close("closed by control")
+        self._connection(number).close(Ending.CLOSED_BY_CONTROL)
 
     def reset_connection(self, number: int) -> None:
         """End connection *number* at once, with RST. Raises `UnknownName`."""
-        self._connection(number).reset("reset by control")
+        self._connection(number).reset(Ending.RESET_BY_CONTROL)
 
     def _connection(self, number: int) -> Connection:
         for connection in self._open:
@@ -346,7 +347,7 @@ class Proxy:
             return Unframed(), self._instantiate(plugin, config.protocol_options)
         return protocol_of(config), Transparent(config.protocol, {"buffer": config.bufsize}, self._view)
 
-    def _accepted(self, client: socket.socket, peer: Any) -> None:
+    def _accepted(self, client: PlainEndpoint, peer: Any) -> None:
         assert self._service is not None  # noqa: S101 - only a started proxy accepts
         connection = Connection(self._service, client, peer)
         self._service.connections[connection.number] = connection

@@ -9,7 +9,7 @@ import pytest
 
 from tests.legacy_plugins import IDLE, ask
 from tests.plugins import Broken, Late, Resets
-from tests.running import backend, pair, read, running
+from tests.running import backend, pair, read, running, until
 from vaurien import events, plugins
 from vaurien.framing import Framer, Head, Protocol, Reply, Step
 from vaurien.hooks import Behavior
@@ -233,13 +233,7 @@ def test_a_head_that_is_held_goes_where_the_rest_of_it_goes():
     with backend() as listening, running(listening.getsockname(), protocol="http") as proxy:
         with pair(proxy, listening) as (client, server):
             client.sendall(b"GET /one HT")
-            while not proxy.call(lambda: _held(proxy)):
-                pass
+            until(lambda: proxy.call(lambda: proxy.proxy.traffic(True).read) == 11)
             proxy.set_policy("100:forward")
             client.sendall(b"TP/1.1\r\n\r\n")
             assert read(server, 21) == b"GET /one HTTP/1.1\r\n\r\n"
-
-
-def _held(proxy):
-    (connection,) = proxy.proxy._service.connections.values()
-    return connection._chains is not None and not connection._chains.releasable

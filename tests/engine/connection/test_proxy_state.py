@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import subprocess
 import sys
@@ -196,25 +198,26 @@ def test_a_descriptor_limit_of_256_with_1000_clients_recovers() -> None:
     assert "too many open files" in complaints[0]
 
 
-def test_accept_backs_off_when_the_system_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever else takes the descriptors: one line, and accepting again when there are some."""
-    import errno
-
-    real = socket.socket.accept
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOBUFS, errno.EPERM, errno.EINVAL])
+def test_accept_backs_off_when_the_system_refuses(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """No room, a firewall, or a reason that nobody has thought of: one line, and it tries again after a pause."""
+    real = socket.SocketType._accept  # type: ignore[attr-defined]
     failures = iter(range(3))
 
     def accept(self: socket.socket):
         if threading.current_thread().name == THREAD and next(failures, None) is not None:
-            raise OSError(errno.EMFILE, "Too many open files")
+            raise OSError(code, os.strerror(code))
         return real(self)
 
     with Echo() as echo, running(echo.address) as proxy:
         with monkeypatch.context() as patched:
-            patched.setattr(socket.socket, "accept", accept)
+            patched.setattr(socket.socket, "_accept", accept, raising=False)
             with proxy.connect() as client:
                 client.sendall(b"ping")
                 assert read(client, 4) == b"ping"
-        assert [failed.where for failed in proxy.events.of(Failed)] == ["accept"]
+        [failed] = proxy.events.of(Failed)
+        assert failed.where == "accept"
+        assert failed.error.startswith(f"{os.strerror(code)}; clients wait")
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0"])

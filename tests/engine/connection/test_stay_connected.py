@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.running import Running, backend, pair, read, read_all, reset, running, until
+from vaurien.engine.connection.states import State
 from vaurien.events import Closed, Failed, Injected
 from vaurien.model import Fault, Stream
 
@@ -40,12 +41,15 @@ def ask(client: socket.socket, server: socket.socket) -> None:
     assert read(client, len(ANSWER)) == ANSWER
 
 
+WAITING = (State.WITHOUT_BACKEND, State.RECONNECTING)
+
+
 def gone(proxy: Running) -> None:
     """Wait until the proxy knows that the backend is gone."""
 
     def absent() -> bool:
         assert proxy.proxy._service is not None
-        return all(one._absence is not None for one in proxy.proxy._service.connections.values())
+        return all(one.state in WAITING for one in proxy.proxy._service.connections.values())
 
     until(lambda: proxy.call(absent))
 

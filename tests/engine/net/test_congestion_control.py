@@ -73,7 +73,7 @@ def test_both_sides_of_a_proxy_run(paces, default):
         connected = loop.create_future()
         with listening, contextlib.closing(clock.Clock(loop)) as ticking:
             Dial(loop, ticking, binding.bound(Address(), [listening]), 10.0, connected.set_result).start()
-            with await connected as dialled, (await loop.sock_accept(listening))[0] as accepted:
+            with contextlib.closing(await connected) as dialled, (await loop.sock_accept(listening))[0] as accepted:
                 return {congestion_control(dialled), congestion_control(accepted)}
 
     assert asyncio.run(connect()) == {b"reno"}

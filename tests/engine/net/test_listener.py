@@ -24,19 +24,6 @@ def test_a_client_is_of_the_kind_of_its_listener_and_does_not_block(listen, tmp_
         client.close()
 
 
-def test_the_kind_is_asked_of_the_system_once(monkeypatch):
-    asked = []
-    for name in ("family", "type"):
-        real = getattr(socket.socket, name).fget
-        monkeypatch.setattr(
-            socket.socket, name, property(lambda one, n=name, f=real: (asked.append((n, one)), f(one))[1])
-        )
-    for client, _ in asyncio.run(_accepted(Address("127.0.0.1", 0), 3)):
-        client.close()
-    by_listener = [name for name, one in asked if type(one) is not socket.socket]
-    assert sorted(by_listener) == ["family", "type"]
-
-
 @pytest.mark.parametrize(
     ("peer", "name"),
     [(("::1", 5, 0, 0), "[::1]:5"), (("::ffff:127.0.0.1", 5, 0, 0), "127.0.0.1:5"), ("", "unix"), (b"\0x", "unix")],

@@ -15,7 +15,9 @@ from vaurien.engine.blocking.lane_decision import LaneDecision
 from vaurien.engine.blocking.lane_events import Fact
 from vaurien.engine.blocking.wakeup import Wakeup
 from vaurien.engine.net import closing
+from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.engine.policy.compiled_policy import CompiledFault
+from vaurien.engine.relay.ending import Ending
 from vaurien.errors import DialError
 from vaurien.legacy import bridge
 from vaurien.legacy.protocol import Transparent
@@ -47,17 +49,6 @@ class Order(enum.Enum):
 _RUN = Order.RUN  # a look-up in the enum costs as much as the comparison
 
 
-class LaneEnd(enum.Enum):
-    """Why the connection ends."""
-
-    CLIENT_CLOSED = "client closed"
-    BACKEND_CLOSED = "backend closed"
-    CLIENT_RESET = "client reset"
-    BACKEND_RESET = "backend reset"
-    CLOSED_BY_PLUGIN = "closed by"
-    """By what `LaneResult.plugin` names."""
-
-
 class LaneResult(msgspec.Struct, frozen=True):
     """How a lane ended. The sockets are non-blocking again; one that a plugin has closed is ``None``.
 
@@ -65,20 +56,13 @@ class LaneResult(msgspec.Struct, frozen=True):
     the client. *failure* is what raised (``handler NAME``…), and its exception.
     """
 
-    client: socket.socket | None
-    backend: socket.socket | None
+    client: PlainEndpoint | None
+    backend: PlainEndpoint | None
     sent: int
     received: int
-    end: LaneEnd | None = None
+    end: Ending | None = None
     plugin: str = ""
     failure: tuple[str, BaseException] | None = None
-
-    @property
-    def text(self) -> str:
-        """The end, for the log."""
-        if self.end is None:
-            return ""
-        return f"{self.end.value} {self.plugin}" if self.end is LaneEnd.CLOSED_BY_PLUGIN else self.end.value
 
 
 class LaneSettings(msgspec.Struct, frozen=True):
@@ -115,8 +99,8 @@ class BlockingLane:
     def __init__(
         self,
         settings: LaneSettings,
-        client: socket.socket,
-        backend: socket.socket,
+        client: PlainEndpoint,
+        backend: PlainEndpoint,
         decision: LaneDecision,
         first: bool,
         ended: frozenset[bool],
@@ -175,7 +159,7 @@ class BlockingLane:
 
     def abandon(self) -> None:
         """End with RST, also while a plugin runs. No result is returned, and no fact noted any more."""
-        self._give(Order.ABANDON, closing.cut)
+        self._give(Order.ABANDON, closing.abort_from_other_thread)
 
     def _give(self, order: Order, interrupt: Callable[[socket.socket], None] | None = None) -> None:
         """Change the order, and wake a plugin that reads or writes; one that sleeps is not reached."""
@@ -211,7 +195,7 @@ class BlockingLane:
             client, backend = _hand_over(self._client), _hand_over(self._backend)
         self._returned(LaneResult(client, backend, sent, received, end, self._plugin, failure))
 
-    def _serve(self) -> LaneEnd | None:
+    def _serve(self) -> Ending | None:
         """Call plugins until the connection ends; why it ended, or nothing when it goes on in the loop."""
         wait, polled = self._poll.poll, self._polled
         self._poll.register(self._wakeup.fileno(), self._masks.read)
@@ -235,14 +219,14 @@ class BlockingLane:
                 readable = [one for one in readable if polled.get(one[0]) is (not to_backend)] or readable
             descriptor, event = readable[0]
             to_backend = polled[descriptor]
-        return LaneEnd.CLIENT_CLOSED if is_closed(self._client) or at_end(self._client) else LaneEnd.BACKEND_CLOSED
+        return Ending.CLIENT_CLOSED if is_closed(self._client) or at_end(self._client) else Ending.BACKEND_CLOSED
 
-    def _call(self, to_backend: bool, event: int) -> tuple[LaneEnd | None, bool]:
+    def _call(self, to_backend: bool, event: int) -> tuple[Ending | None, bool]:
         """One call, because one side can be read. Why the connection ends, and whether it goes on in this lane."""
         client = self._client
         if self._backend is None:
             if at_end(client):
-                return LaneEnd.CLIENT_CLOSED, False
+                return Ending.CLIENT_CLOSED, False
             self._redial()
         backend = self._backend
         assert backend is not None  # noqa: S101 - it was there, or was just dialled
@@ -302,36 +286,36 @@ class BlockingLane:
 
     def _after(
         self, entry: CompiledFault | None, source: PluginSocket, to_backend: bool, ended: bool, kept: bool
-    ) -> tuple[LaneEnd | None, bool]:
+    ) -> tuple[Ending | None, bool]:
         """What follows from a call that does not want the connection any more, closed a socket, or met an end."""
         backend = self._backend
         assert backend is not None  # noqa: S101 - see _call
         if is_closed(self._client) or (to_backend and ended and not kept):
-            return LaneEnd.CLIENT_CLOSED if ended and to_backend else self._closed_by(entry), False
+            return Ending.CLIENT_CLOSED if ended and to_backend else self._closed_by(entry), False
         stays = self._settings.stay_connected
         if not kept or is_closed(backend) or (ended and not to_backend and stays):
             if stays and self._order is _RUN:
                 self._drop_backend()
                 return None, True
-            return LaneEnd.BACKEND_CLOSED if ended else self._closed_by(entry), False
+            return Ending.BACKEND_CLOSED if ended else self._closed_by(entry), False
         self._unwatch(source)  # half-closed: it has nothing more to say
         return None, True
 
-    def _reset_seen(self, error: BaseException | None) -> LaneEnd | None:
+    def _reset_seen(self, error: BaseException | None) -> Ending | None:
         """Whose reset *error* is, when a plugin ran into one and let it pass: that is no failure of the plugin's."""
         for to_backend, one in ((True, self._client), (False, self._backend)):
             if one is not None and one.broken is not None and one.broken is error:
                 return _reset_by(to_backend)
         return None
 
-    def _closed_by(self, entry: CompiledFault | None) -> LaneEnd:
+    def _closed_by(self, entry: CompiledFault | None) -> Ending:
         self._plugin = self._name(entry)
-        return LaneEnd.CLOSED_BY_PLUGIN
+        return Ending.CLOSED_BY_FAULT
 
     def _name(self, entry: CompiledFault | None) -> str:
         return entry.name if entry is not None else str(self._protocol.name)
 
-    def _pause(self, source: PluginSocket, event: int) -> tuple[LaneEnd | None, bool]:
+    def _pause(self, source: PluginSocket, event: int) -> tuple[Ending | None, bool]:
         """The plugin left alone what there is to read: do not call it again at once, nor once the peer has gone."""
         backend = self._backend
         assert backend is not None  # noqa: S101 - see _call
@@ -340,7 +324,7 @@ class BlockingLane:
             self._traffic, self._idle_calls = traffic, 0
             return None, True
         if event & self._masks.hang_up:
-            return (LaneEnd.CLIENT_CLOSED if source is self._client else LaneEnd.BACKEND_CLOSED), False
+            return (Ending.CLIENT_CLOSED if source is self._client else Ending.BACKEND_CLOSED), False
         seconds = IDLE_CALLS[min(self._idle_calls, len(IDLE_CALLS) - 1)]
         self._idle_calls += 1
         self._wakeup.wait(seconds)
@@ -397,17 +381,15 @@ def end_reading(one: socket.socket) -> None:
         return
 
 
-def _reset_by(client: bool) -> LaneEnd:
-    return LaneEnd.CLIENT_RESET if client else LaneEnd.BACKEND_RESET
+def _reset_by(client: bool) -> Ending:
+    return Ending.CLIENT_RESET if client else Ending.BACKEND_RESET
 
 
-def _hand_over(sock: PluginSocket | None) -> socket.socket | None:
+def _hand_over(sock: PluginSocket | None) -> PlainEndpoint | None:
     """*sock* for the loop again."""
     if sock is None:
         return None
     if is_closed(sock):
         socket.socket.close(sock)  # it may only have been marked as closed
         return None
-    plain = socket.socket(fileno=sock.detach())
-    plain.setblocking(False)
-    return plain
+    return PlainEndpoint.of(sock)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import socket
 
 from vaurien.engine.blocking.blocking_lane import BlockingLane, LaneSettings, dial
 from vaurien.engine.blocking.lane_decision import LaneDecision
 from vaurien.engine.blocking.lane_events import LaneEvents
 from vaurien.engine.blocking.lane_owner import LaneOwner
 from vaurien.engine.net.closing import nothing_unread
+from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
 from vaurien.engine.policy.compiled_policy import CompiledFault
 
 
@@ -42,7 +42,7 @@ class LaneSwitch:
         """Whether the thread has the sockets."""
         return self._lane is not None
 
-    def decide(self, to_backend: bool, source: socket.socket) -> bool:
+    def decide(self, to_backend: bool, source: Endpoint) -> bool:
         """Whether what can be read of *source* is for the thread."""
         decision = self._decision
         entry = decision.decide(to_backend, decision.may_begin(to_backend) and nothing_unread(source)).entry
@@ -71,7 +71,7 @@ class LaneSwitch:
             self._wanted_by = None
         self._interrupt()
 
-    def to_thread(self, client: socket.socket, backend: socket.socket, ended: frozenset[bool]) -> None:
+    def to_thread(self, client: PlainEndpoint, backend: PlainEndpoint, ended: frozenset[bool]) -> None:
         """Hand the sockets over; *ended* are the directions whose source has ended."""
         assert self._wanted_by is not None  # noqa: S101 - that is why
         owner, service = self._owner, self._owner.service

@@ -1,31 +1,37 @@
-"""A client and its backend, from accept to the end: hooks before the dial, the dial, two links, the way it ends."""
+"""A client and its backend, from accept to the end.
+
+`states` has the picture: a connection is in one state, and `Connection.on` is the one place where that changes. The
+other one place is `Connection.reconfigure`: it decides what changes next once something that was under way is done.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import Callable
 from typing import Any, Literal
 
 from vaurien import hooks
-from vaurien.engine.blocking.blocking_lane import LaneEnd, LaneResult
+from vaurien.engine.blocking.blocking_lane import LaneResult
 from vaurien.engine.blocking.lane_switch import LaneSwitch
 from vaurien.engine.connection.connection_events import ConnectionEvents, describe
 from vaurien.engine.connection.proxy_state import ProxyState
-from vaurien.engine.connection.waiting_for_backend import WaitingForBackend
-from vaurien.engine.filters import filter_chain as chain
+from vaurien.engine.connection.states import TRANSITIONS, Event, State
+from vaurien.engine.filters import filter_chain
 from vaurien.engine.filters.bound_fault import BoundFault, reconcile_faults
 from vaurien.engine.filters.filter import Filter
+from vaurien.engine.filters.filter_chain import FilterChain
 from vaurien.engine.loop.background_hooks import Background
 from vaurien.engine.loop.hook_task import HookRunner
-from vaurien.engine.net import closing as ending
 from vaurien.engine.net import dial
+from vaurien.engine.net.closing import Delivery, StallWatch
 from vaurien.engine.net.dial import Dial
+from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
 from vaurien.engine.net.listener import peer_name
 from vaurien.engine.net.reset_watch import ResetWatcher
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
 from vaurien.engine.policy.shared_state import SharedState
+from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import Link
 from vaurien.engine.relay.traffic import ConnectionInfo, Meter
 from vaurien.errors import DialError
@@ -33,72 +39,89 @@ from vaurien.events import Accepted, Closed
 from vaurien.framing import Protocol
 from vaurien.model import Address, Direction
 
+# A member of an enum costs a look-up in its class each time, and every connection comes here.
+_CONNECTING, _RELAYING, _WITHOUT_BACKEND = State.CONNECTING, State.RELAYING, State.WITHOUT_BACKEND
+_DRAINING, _CLOSED = State.DRAINING, State.CLOSED
+_TO_CLIENT, _TO_BACKEND = Direction.TO_CLIENT, Direction.TO_BACKEND
+
 
 class Connection:
     """One connection of a proxy. All methods run in the loop's thread; none of them waits."""
 
     __slots__ = (
-        "_absence",
         "_background",
-        "_chains",
+        "_client_watched",
+        "_delivery",
         "_dial",
-        "_end",
+        "_filter_chain",
         "_journal",
-        "_lingering",
         "_links",
-        "_mirrored",
+        "_outcome",
+        "_outcome_by",
         "_peer",
         "_rebuilding",
-        "_reset_by",
+        "_stall_watch",
         "actives",
         "backend",
         "backend_address",
         "began",
         "client",
         "clock",
-        "crossing",
         "ending",
         "hook_runner",
+        "lane_switch",
         "loop",
         "meter",
         "number",
         "reconfigure_pending",
         "service",
+        "state",
     )
 
-    def __init__(self, service: ProxyState, client: socket.socket, peer: Any) -> None:
+    def __init__(self, service: ProxyState, client: Endpoint, peer: Any) -> None:
         self.service, self.client, self._peer = service, client, peer
         self.loop, self.clock = service.loop, service.clock
         self.number = service.traffic.number()
         self.began = service.clock.now()
-        self._journal: ConnectionEvents | None = None
-        self.backend: socket.socket | None = None
-        self.actives: dict[str, BoundFault] = {}
+        self.state = _CONNECTING
         self.ending = False
-        """It is ending: no hook acts any more, nothing new is sent."""
-        self.reconfigure_pending = False
-        """Something waits for the links to be idle: `reconfigure` is to be called."""
+        """The state is DRAINING or a later one: no hook acts any more, nothing new is read."""
+        self._outcome: Ending | None = None
+        self._outcome_by = ""  # the fault that brought it about
+        self.backend: Endpoint | None = None
         self.backend_address = service.backend
-        self._rebuilding = False  # the filters
-        self._links: tuple[Link, ...] = ()  # to the client, to the backend: indexed by `to_backend`
-        self._chains: chain.FilterChain | None = None
-        self.crossing: LaneSwitch | None = None
-        """Where it goes on, once a plugin of the original has been in play."""
-        self._dial: Dial | None = None
-        self._absence: WaitingForBackend | None = None  # of the backend
-        self._lingering: ending.Lingering | None = None
-        self._background: Background | None = None
+        self._links: tuple[Link, ...] = ()  # to the client, to the backend: indexed by `Direction`
+        self._filter_chain: FilterChain | None = None
+        self._rebuilding = False  # the filters; what they let go meanwhile is looked at afterwards
+        self.reconfigure_pending = False
+        """A change waits until something on the links is done: `reconfigure` is to be called then."""
+        self.meter = Meter()
+        self.actives: dict[str, BoundFault] = {}
+        # Thousands of connections are idle, so what most never need is made when it is needed.
+        self.lane_switch: LaneSwitch | None = None
+        """Decides the lane, once a legacy plugin has been in play."""
         self.hook_runner: HookRunner | None = None
         """Lends tasks to the hooks of plugins; ``None`` while no plugin has had a hook on this connection."""
-        self._end = ""
-        self._reset_by: bool | None = None  # the side whose socket failed: True the client's
-        self._mirrored = False
-        self.meter = Meter()
+        self._journal: ConnectionEvents | None = None
+        self._background: Background | None = None
+        self._dial: Dial | None = None
+        self._client_watched = False  # without links, for its next word
+        self._delivery: Delivery | None = None
+        self._stall_watch: StallWatch | None = None
 
     def __repr__(self) -> str:
-        return f"<Connection {self.number} of {self.service.config.name} from {self.peer} {self._end or 'open'}>"
+        state = f"{self.state.name.lower()} {self._outcome_text}".rstrip()
+        return f"<Connection {self.number} of {self.service.config.name} from {self.peer} {state}>"
 
-    # Beginning.
+    def on(self, event: Event, *facts: Any) -> None:
+        """Change the state as `TRANSITIONS` says, and act. An event that means nothing in this state is passed over."""
+        transition = _TABLE[self.state][event]
+        if transition is not None:
+            action, self.state = transition
+            self.ending = self.state >= _DRAINING
+            action(self, *facts)
+
+    # Connecting.
 
     def start(self) -> None:
         """Begin: the client was just accepted."""
@@ -106,13 +129,13 @@ class Connection:
         if self.service.events.subscribers[Accepted]:
             self.journal.accepted()
         if plan.relevant:
-            reconcile_faults(self, begun=bool(self._links))
+            reconcile_faults(self, begun=False)
         if plan.connects:
-            self.background.run(self._greet(), "on_connect")
+            self.background.run(self._run_connect_hooks(), "on_connect")
         else:
-            self._call()
+            self._dial_backend()
 
-    async def _greet(self) -> None:
+    async def _run_connect_hooks(self) -> None:
         for active in list(self.actives.values()):
             if active.hit and "on_connect" in active.entry.hooks and not self.ending:
                 try:
@@ -120,83 +143,61 @@ class Connection:
                 except BaseException as error:  # the plugin's own code may raise anything
                     active.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
         if not self.ending:
-            self._call()
+            self._dial_backend()
 
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead."""
         self.backend_address = backend
 
-    def _call(self) -> None:
+    def _dial_backend(self) -> None:
         """Get a backend: one from the pool, or a new one."""
-        pooled = self.service.pool.take() if self._pools else None
+        pooled = self.service.pool.take() if self._may_pool else None
         if pooled is not None:
-            self._connected(pooled)
+            self.on(Event.DIALLED, pooled)
             return
         begun = dial.begin(self.backend_address)
         if begun is not None and not begun[1]:
-            self._connected(begun[0])
+            self.on(Event.DIALLED, self.service.wrap_backend(begun[0]))
             return
         self._dial = Dial(self.loop, self.clock, self.backend_address, self.service.config.timeout, self._dialled)
         self._dial.start(begun)
 
-    def _dialled(self, result: socket.socket | DialError) -> None:
+    def _dialled(self, result: PlainEndpoint | DialError) -> None:
         self._dial = None
         if isinstance(result, DialError):
             self.journal.failed("dial", str(result))
-            self.reset("dial failed", "neither" if self.service.config.dial_failure == "close" else "both")
+            self.reset(Ending.DIAL_FAILED, side="neither" if self.service.config.dial_failure == "close" else "both")
         else:
-            self._connected(result)
+            self.on(Event.DIALLED, self.service.wrap_backend(result))
 
-    def _connected(self, backend: socket.socket) -> None:
+    # Relaying.
+
+    def begin_relay(self, backend: Endpoint) -> None:
+        """Move bytes between the client and *backend*."""
         self.backend = backend
-        if self._absence is None:
-            self._link(backend)
-        else:
-            self._link_again(backend)
+        down, up = Link(self, backend, self.client, _TO_CLIENT), Link(self, self.client, backend, _TO_BACKEND)
+        self._links = self.meter.links = (down, up)
+        self._follow_plan()
+        self._begin_faults()
+
+    def relay_again(self, backend: Endpoint) -> None:
+        """Go on with *backend*, and with the link that holds what the client has sent, if there is one."""
+        if not self._links:
+            self.begin_relay(backend)
+            return
+        self.backend = backend
+        before, up = self._links
+        down = Link(self, backend, self.client, _TO_CLIENT)
+        down.moved, down.withheld = before.moved, before.withheld
+        self._links = self.meter.links = (down, up)
+        self._follow_plan()
+        up.attach_destination(backend)
+        self._begin_faults()
+
+    def _begin_faults(self) -> None:
         for active in tuple(self.actives.values()):
             if not self.ending:  # another one's beginning may be its end
                 active.begin()
-
-    def _link(self, backend: socket.socket) -> None:
-        """Go on in the loop."""
-        links = (
-            Link(self, backend, self.client, Direction.TO_CLIENT),
-            Link(self, self.client, backend, Direction.TO_BACKEND),
-        )
-        self._links = self.meter.links = links
-        self._build()
-
-    def _link_again(self, backend: socket.socket) -> None:
-        """Go on in the loop, with a link that was there before, if it holds what the client has sent."""
-        assert self._absence is not None  # noqa: S101 - that is why
-        self._absence.end()
-        self._absence = None
-        if not self._links:
-            self._link(backend)
-            return
-        before, up = self._links
-        down = Link(self, backend, self.client, Direction.TO_CLIENT)
-        down.moved, down.withheld = before.moved, before.withheld
-        self.meter.links = self._links = (down, up)
-        self._build()
-        up.attach_destination(backend)
-
-    def _build(self) -> None:
-        """Put what the plan asks for between the sockets; as long as that is nothing, bytes pass by themselves."""
-        if self._chains is None and not chain.needed(self):
-            for link in self._links:
-                link.update()
-            return
-        self._chains = self._chains or chain.FilterChain(self)
-        self._rebuilding = True
-        try:
-            self._chains.build()
-        finally:
-            self._rebuilding = False
-        if self._links:
-            self.reconfigure()
-
-    # The plan.
 
     @property
     def plan(self) -> CompiledPolicy:
@@ -206,83 +207,134 @@ class Connection:
     def adopt(self) -> None:
         """The proxy has another plan: from the next byte on it is this connection's too."""
         if self.ending:
-            if self._chains is not None:
-                self._chains.release()
+            if self._filter_chain is not None:
+                self._filter_chain.release()
             return
         reconcile_faults(self, begun=bool(self._links))
-        halted = any(active.halts for active in self.actives.values())
-        if self.crossing is not None and (halted or not self.service.blocking):
-            self.crossing.withdraw()
+        if self.lane_switch is not None:
+            paused = any(active.halts for active in self.actives.values())
+            if paused or not self.service.blocking:
+                self.lane_switch.withdraw()
         if self._links and not self.ending:
-            self._build()
+            self._follow_plan()
 
-    @property
-    def decides_lane(self) -> bool:
-        """A legacy plugin is in play."""
-        return self.service.blocking
-
-    @property
-    def thread_wanted(self) -> bool:
-        """The blocking lane is to have the sockets, once nothing is under way."""
-        return self.crossing is not None and self.crossing.wants_thread
-
-    def wants_thread(self, direction: Direction) -> bool:
-        """Draw for what can be read in a direction; whether that takes the connection to the blocking lane."""
-        self.crossing = self.crossing or LaneSwitch(self)
-        if self._chains is not None and not self._chains.releasable:
-            self.crossing.passed(bool(direction))
-            return False  # these bytes belong to a message that has begun
-        if not self.crossing.decide(bool(direction), self._links[direction].source):
-            return False
-        self.reconfigure_pending = True
-        for link in self._links:
-            link.update()
+    def _follow_plan(self) -> None:
+        """Put what the plan asks for between the sockets; as long as that is nothing, bytes pass by themselves."""
+        if self._filter_chain is None:
+            if not filter_chain.needed(self):
+                for link in self._links:
+                    link.update()
+                return
+            self._filter_chain = FilterChain(self)
+        self._rebuilding = True
+        try:
+            self._filter_chain.build()
+        finally:
+            self._rebuilding = False
         self.reconfigure()
-        return True
 
-    def _cross(self) -> None:
-        """Go on in the blocking lane."""
-        assert self.backend is not None and self.crossing is not None  # noqa: S101, PT018 - links have both sockets
-        ended = frozenset(link.to_backend for link in self._links if link.ended)
+    def reconfigure(self) -> None:
+        """Something that was under way is done: decide, in this one place, what changes next.
+
+        A filter that nobody needs is taken out, the sockets change lanes, or a connection that ends goes on ending.
+        """
+        if self._rebuilding:
+            return
+        waiting = False
+        if self._filter_chain is not None:
+            self._rebuilding = True
+            try:
+                waiting = self._filter_chain.reconfigure()
+            finally:
+                self._rebuilding = False
+        self.reconfigure_pending = waiting or self.ending or self.thread_wanted
+        if self.state is _DRAINING:
+            if self._links and all(link.idle and link.pending is None for link in self._links):
+                self.on(Event.DRAINED)
+        elif self.thread_wanted:
+            if self.state is _WITHOUT_BACKEND:
+                self.on(Event.NEED_BACKEND)
+            elif self.state is _RELAYING and all(link.drained for link in self._links):
+                self.on(Event.THREAD_READY)
+
+    def pass_end(self, link: Link) -> None:
+        """One side has ended, and the other one goes on."""
+        link.end_destination()
+
+    def keep_backend(self) -> None:
+        """The client has ended and its backend owes nothing: the next client may have it."""
+        backend, self.backend = self.backend, None
         self._forget_links()
-        self.crossing.to_thread(self.client, self.backend, ended)
-
-    def lane_returned(self, left: LaneResult) -> None:
-        """The blocking lane has given the sockets back."""
-        assert self.crossing is not None  # noqa: S101 - it comes from there
-        self.crossing.from_thread()
-        self.meter.forget()
-        self.client, self.backend = left.client or self.client, left.backend
-        if self.number not in self.service.connections:  # it was reset meanwhile
-            ending.reset(*self._sockets)
-        elif self.ending:
-            self._linger()
-        elif left.failure is not None:
-            self._report(*left.failure)
-        elif left.end is None and left.client is not None:
-            self._link(left.backend) if left.backend is not None else self._detach()
-        elif left.end in (LaneEnd.CLIENT_RESET, LaneEnd.BACKEND_RESET):
-            self.reset(left.text)
-        else:
-            self.close(left.text)
-
-    def call_soon(self, callback: Callable[..., None], *facts: Any) -> None:
-        """Call in the loop's thread, from another one."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
-            self.loop.call_soon_threadsafe(callback, *facts)
+        if isinstance(backend, PlainEndpoint):
+            self.service.pool.put(backend)
+        self.finish()
 
     @property
-    def spoke(self) -> bool:
-        """Whether bytes of it have moved."""
-        return any(self.meter.counts)
+    def _may_pool(self) -> bool:
+        """Whether its backend may be another client's, before or after: not if it was redirected."""
+        return self.service.reuses and self.backend_address == self.service.backend
+
+    # What links report (`LinkOwner`).
 
     def link(self, direction: int) -> Link:
         """The link of a direction."""
         return self._links[direction]
 
-    def last_filter(self, active: BoundFault, to_backend: bool) -> Filter:
-        """A place behind all faults, for one without a hook on these bytes that sends some of its own."""
-        return Filter(active, self._links[to_backend])
+    def end_passed(self, link: Link) -> None:
+        """A link has delivered everything up to the end of its source's stream."""
+        if self.ending:
+            self.reconfigure()
+            return
+        direction = link.direction
+        if link.source_reset:
+            self._source_reset(direction)
+            return
+        if self._outcome is None:
+            self._outcome = Ending.CLIENT_CLOSED if direction else Ending.BACKEND_CLOSED
+        if self.state is not _RELAYING:
+            self.on(Event.END, link)
+        elif direction is _TO_CLIENT and self._client_stays:
+            self.on(Event.BACKEND_LOST)
+        elif direction is _TO_BACKEND and self._backend_is_clean:
+            self.on(Event.BACKEND_SPARED)
+        elif not self._links[not direction].finished:
+            self.on(Event.END, link)
+        elif link.ends_by_closing:
+            self.on(Event.LAST_END)
+        else:
+            self.on(Event.CLOSE)
+
+    def source_failed(self, direction: Direction, link: Link) -> None:
+        """The source of *direction* failed while *link* used it: what it sent before is delivered, then a reset.
+
+        When it failed while it was written to, the link that reads it will find what it has sent, and its end.
+        """
+        carrier = self._links[direction]
+        carrier.source_reset = True
+        if self.ending:
+            self.reconfigure()
+        elif carrier is not link and carrier.finished:
+            self._source_reset(direction)
+
+    def _source_reset(self, direction: Direction) -> None:
+        if direction is _TO_CLIENT and self._client_stays:
+            self.on(Event.BACKEND_LOST)
+        else:
+            self._outcome = Ending.CLIENT_RESET if direction else Ending.BACKEND_RESET
+            self.on(Event.SOURCE_RESET, direction)
+
+    @property
+    def _client_stays(self) -> bool:
+        """Whether the client stays when the backend goes: not once it has ended, nor with half of something sent."""
+        if not self.service.config.stay_connected or self.state is not _RELAYING:
+            return False
+        up, chain = self._links[_TO_BACKEND], self._filter_chain
+        torn = (up.pending is not None and up.pending.size) or (chain is not None and chain.half_sent_request)
+        return not (up.ended or torn)
+
+    @property
+    def _backend_is_clean(self) -> bool:
+        return self._may_pool and self._filter_chain is not None and self._filter_chain.backend_clean
 
     @property
     def buffer(self) -> memoryview:
@@ -299,181 +351,263 @@ class Connection:
         """Reports resets that come behind the end of a stream."""
         return self.service.hangups
 
-    # What happens on the way.
+    # A client that stays without a backend.
 
-    def end_passed(self, link: Link) -> None:
-        """A link has delivered everything up to the end of its source's stream."""
-        if self.ending:
-            self.reconfigure()
-            return
-        self._end = self._end or ("client closed" if link.to_backend else "backend closed")
-        if self._reset_by == link.to_backend:
-            self._mirror(link)
-        elif self._mirrored:
-            return  # a reset waits until what came before it is delivered
-        elif self._absence is not None:
-            self._finish()
-        elif link.to_backend and self._chains is not None and self._pools and self._chains.backend_clean:
-            self._release_backend()
-        elif not link.to_backend and self._stays:
-            self._detach()
-        elif self._links[not link.to_backend].finished:
-            self._finish()  # which sends FIN too
+    def detach_backend(self) -> None:
+        """Let go of the backend, and keep the client, with what it has sent and no backend has had."""
+        chain = self._filter_chain
+        if chain is not None and chain.has_client_data:
+            self._links[_TO_CLIENT].discard()
+            chain.backend_replaced()
+            self._links[_TO_BACKEND].detach_destination()
         else:
-            link.end_destination()
+            self._forget_links()
+            self._client_watched = True
+            self.loop.add_reader(self.client.fileno(), self._client_speaks)
+        if self.backend is not None:
+            self.backend.close()
+            self.backend = None
+        self._outcome = None
 
-    def source_failed(self, direction: Direction, link: Link) -> None:
-        """The source of *direction* failed while *link* used it: what it sent before is delivered, then a reset.
+    def need_backend(self) -> None:
+        """A link has something for a backend that is not there."""
+        self.on(Event.NEED_BACKEND)
 
-        When it failed while it was written to, the link that reads it will find what it has sent, and its end.
-        """
-        self._reset_by = bool(direction)
+    def schedule_dial(self) -> None:
+        """Dial, once everything that runs now is through."""
+        self._unwatch_client()
+        self.loop.call_soon(self._redial)
+
+    def _redial(self) -> None:
+        if self.state is State.RECONNECTING:
+            self.backend_address = self.service.backend
+            self._dial_backend()
+
+    def _client_speaks(self) -> None:
+        try:
+            ended = self.client.ended()
+        except OSError:
+            self.reset(Ending.CLIENT_RESET)
+            return
+        if ended:
+            self.close(Ending.CLIENT_CLOSED)
+        else:
+            self.on(Event.NEED_BACKEND)
+
+    def _unwatch_client(self) -> None:
+        if self._client_watched:
+            self._client_watched = False
+            self.loop.remove_reader(self.client.fileno())
+
+    # The blocking lane.
+
+    @property
+    def decides_lane(self) -> bool:
+        """A legacy plugin is in play."""
+        return self.service.blocking
+
+    @property
+    def thread_wanted(self) -> bool:
+        """The blocking lane is to have the sockets, once nothing is under way."""
+        return self.lane_switch is not None and self.lane_switch.wants_thread
+
+    @property
+    def spoke(self) -> bool:
+        """Whether bytes of it have moved."""
+        return any(self.meter.counts)
+
+    def wants_thread(self, direction: Direction) -> bool:
+        """Draw for what can be read in a direction; whether that takes the connection to the blocking lane."""
+        self.lane_switch = self.lane_switch or LaneSwitch(self)
+        if self._filter_chain is not None and not self._filter_chain.releasable:
+            self.lane_switch.passed(bool(direction))
+            return False  # these bytes belong to a message that has begun
+        if not self.lane_switch.decide(bool(direction), self._links[direction].source):
+            return False
+        for link in self._links:
+            link.update()
+        self.reconfigure()
+        return True
+
+    def enter_thread(self) -> None:
+        """Hand the sockets to the thread of the blocking lane."""
+        assert self.lane_switch is not None  # noqa: S101 - it wants them
+        client, backend = self.client, self.backend
+        assert isinstance(client, PlainEndpoint) and isinstance(backend, PlainEndpoint)  # noqa: S101, PT018
+        ended = frozenset(link.to_backend for link in self._links if link.ended)
+        self._forget_links()
+        self.lane_switch.to_thread(client, backend, ended)
+
+    def lane_returned(self, result: LaneResult) -> None:
+        """The thread has ended and gives the sockets back."""
+        assert self.lane_switch is not None  # noqa: S101 - it comes from there
+        self.lane_switch.from_thread()
+        self.meter.forget()
+        self.client, self.backend = result.client or self.client, result.backend
         if self.ending:
-            self.reconfigure()
-            return
-        carrier = self._links[direction]
-        if carrier is not link and (carrier.finished or carrier.closed):
-            self._mirror(carrier)
+            self.on(Event.THREAD_ENDED)
+        elif result.failure is not None:
+            self._report(*result.failure)
+        elif result.end is None and result.client is not None:
+            self.on(*((Event.THREAD_DONE, self.backend) if self.backend is not None else (Event.BACKEND_LOST,)))
+        else:
+            self._outcome, self._outcome_by = result.end or Ending.CLIENT_CLOSED, result.plugin
+            if self._outcome is Ending.CLIENT_RESET:
+                self.on(Event.SOURCE_RESET, _TO_BACKEND)
+            elif self._outcome is Ending.BACKEND_RESET:
+                self.on(Event.SOURCE_RESET, _TO_CLIENT)
+            else:
+                self.on(Event.THREAD_ENDED)
 
-    def _mirror(self, carrier: Link) -> None:
-        """Reset the other side as well, once it has what was sent before."""
-        if self._mirrored:
-            return
-        self._mirrored = True
-        side = "client" if carrier.to_backend else "backend"
-        if side == "backend" and self._stays:
-            self._detach()
-            return
-        self._end = f"{side} reset"
-        destination = self.client if side == "backend" else self.backend
-        assert destination is not None  # noqa: S101 - without a backend a client's reset ends it at once
-        ending.when_delivered(self.clock, destination, lambda: self.reset(self._end))
+    def stop_thread(self) -> None:
+        """Let the plugin that runs come to its end."""
+        assert self.lane_switch is not None  # noqa: S101 - it is in the thread
+        self.lane_switch.stop()
 
-    def reconfigure(self) -> None:
-        """A link may have become idle: decide what changes next. A rebuild of the filters that runs comes here then."""
-        if self._rebuilding:
-            return
-        waiting = False
-        if self._chains is not None:
-            self._rebuilding = True
-            try:
-                waiting = self._chains.reconfigure()
-            finally:
-                self._rebuilding = False
-        self.reconfigure_pending = waiting or self.ending or self.thread_wanted
-        if self.ending:
-            if (
-                self._lingering is None
-                and self._links
-                and all(link.idle and link.pending is None for link in self._links)
-            ):
-                self._linger()
-        elif self.thread_wanted:
-            if self._absence is not None:
-                self._absence.call()
-            elif all(link.drained for link in self._links):
-                self._cross()
+    def reset_returned_sockets(self) -> None:
+        """The thread was told to reset the sockets, and had given them back by then."""
+        for endpoint in self._endpoints:
+            endpoint.reset()
+
+    def call_soon(self, callback: Callable[..., None], *facts: Any) -> None:
+        """Call in the loop's thread, from another one."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is left that could be told
+            self.loop.call_soon_threadsafe(callback, *facts)
 
     # Ending.
 
-    def close(self, end: str) -> None:
-        """End in order: what was sent is delivered, then FIN to both sides. *end* says why, in the log."""
-        if self.ending:
+    def close(self, outcome: Ending, by: str = "") -> None:
+        """End in order: what was sent is delivered, then FIN to both sides. *by* is the fault that wants it."""
+        if not self.ending:
+            self._outcome, self._outcome_by = outcome, by
+            self._cancel_dial_and_hooks()
+            self.on(Event.CLOSE)
+
+    def reset(self, outcome: Ending, by: str = "", side: hooks.Side | Literal["neither"] = "both") -> None:
+        """End at once: RST to *side*, and FIN to the other one. *by* is the fault that wants it."""
+        if self.state is _CLOSED:
             return
-        self.ending, self._end = True, end
-        self._hang_up()
-        if self.crossing is not None and self.crossing.in_thread:
-            self.crossing.stop()
-            return
-        if self._absence is not None and self._links:
-            self._links[True].discard()  # nobody is there to have it
+        self._outcome, self._outcome_by = outcome, by
+        self._cancel_dial_and_hooks()
+        spared = {"client": self.backend, "backend": self.client}.get(side)
+        if side == "neither":
+            self.on(Event.DROP)
+        elif spared is None:
+            self.on(Event.RESET)
+        else:
+            self.on(Event.RESET_ONE, spared)
+
+    def stop_links(self) -> None:
+        """Read no more, and let what was read get through."""
         for link in self._links:
             link.stop()
         for active in self.actives.values():
             active.wait_no_more()
+        self._watch_stall()
         self.reconfigure_pending = True
-        if self._links:
-            self.loop.call_soon(self.reconfigure)
-        else:
-            self._linger()
+        self.loop.call_soon(self.reconfigure)  # a hook that runs now may have closed it
 
-    def reset(self, end: str, side: hooks.Side | Literal["neither"] = "both") -> None:
-        """End at once: RST, and to the *side* that is not meant FIN. *end* says why, in the log."""
-        self.ending, self._end = True, end
-        self._hang_up()
-        if self._lingering is not None:
-            self._lingering.finish()
-            return
-        if self.crossing is not None and self.crossing.in_thread:
-            self.crossing.abandon()
-            side = "both"  # its thread still has the sockets
+    def say_farewell(self) -> None:
+        """Send FIN to both sides, and wait until they have everything."""
+        self._unwatch_client()
+        for link in self._links:
+            link.discard()
+        endpoints = self._endpoints
+        if endpoints:
+            self._watch_stall()
+            self._delivery = Delivery(self.loop, self.clock, endpoints, self.buffer, self._delivered, farewell=True)
+        else:  # plugins have closed them
+            self._delivered()
+
+    def deliver_then_reset(self, direction: Direction) -> None:
+        """The source of *direction* was reset: its destination gets what came before, and then a reset too."""
+        self._cancel_dial_and_hooks()
         self._forget_links()
-        spared = {"client": self.backend, "backend": self.client}.get(side)
-        if side != "neither":
-            ending.reset(*(one for one in self._sockets if one is not spared))
-        if spared is None:
-            self._finish()
+        destination = self.backend if direction else self.client
+        if destination is None or not destination.undelivered():
+            self._delivered()
         else:
-            self._linger(spared)
+            self._watch_stall()
+            self._delivery = Delivery(
+                self.loop, self.clock, [destination], self.buffer, self._delivered, farewell=False
+            )
+
+    def reset_one_side(self, spared: Endpoint) -> None:
+        """RST to one side, FIN to the one that is *spared*."""
+        self._forget_links()  # before their sockets are closed
+        for endpoint in self._endpoints:
+            if endpoint is not spared:
+                endpoint.reset()
+        self.say_farewell()
+
+    def _delivered(self) -> None:
+        self._delivery = None
+        self.on(Event.DELIVERED)
+
+    def _watch_stall(self) -> None:
+        if self._stall_watch is None:
+            patience = self.service.config.drain_timeout
+            self._stall_watch = StallWatch(self.clock, patience, self._undelivered, self._stalled)
+
+    def _undelivered(self) -> int:
+        return sum(self._undelivered_to(direction) for direction in Direction)
+
+    def _undelivered_to(self, direction: Direction) -> int:
+        """Bytes for the destination of *direction*, in the proxy's hands or the system's."""
+        pending = self._links[direction].pending if self._links else None
+        endpoint = self.backend if direction else self.client
+        return (pending.size if pending is not None else 0) + (endpoint.undelivered() if endpoint is not None else 0)
+
+    def _stalled(self) -> None:
+        for direction, side in ((_TO_CLIENT, "client"), (_TO_BACKEND, "backend")):
+            if amount := self._undelivered_to(direction):
+                patience = self.service.config.drain_timeout
+                self.journal.failed("drain", f"the {side} took nothing for {patience:g} s: {amount} bytes are lost")
+        self.on(Event.STALLED)
+
+    def abort(self) -> None:
+        """RST to both sides."""
+        self._leave_loop()
+        for endpoint in self._endpoints:
+            endpoint.reset()
+        self.finish()
+
+    def finish(self) -> None:
+        """Close the sockets that are open, and report."""
+        self._leave_loop()
+        if self.lane_switch is not None and self.lane_switch.in_thread:
+            self.lane_switch.abandon()
+        for endpoint in self._endpoints:
+            endpoint.close()
+        for active in self.actives.values():
+            active.dispose()
+        if self.hook_runner is not None:
+            self.hook_runner.close()
+        if self.service.events.subscribers[Closed]:
+            self.journal.closed(self._outcome_text, self.meter)
+        self.service.forget(self)
 
     def disown(self) -> None:
         """Close the sockets and leave the loop alone, see `vaurien.proxies.proxy.Proxy.disown`."""
-        for one in self._sockets:
-            one.close()
+        for endpoint in self._endpoints:
+            endpoint.close()
 
-    def _hang_up(self) -> None:
+    def _leave_loop(self) -> None:
+        """Let the loop know nothing more of the sockets, before they are closed."""
+        self._forget_links()
+        self._cancel_dial_and_hooks()
+        self._unwatch_client()
+        if self._delivery is not None:
+            self._delivery.cancel()
+        if self._stall_watch is not None:
+            self._stall_watch.cancel()
+
+    def _cancel_dial_and_hooks(self) -> None:
         if self._dial is not None:
             self._dial.cancel()
             self._dial = None
-        if self._absence is not None:
-            self._absence.end()
         if self._background is not None:
             self._background.cancel()
-
-    def _linger(self, only: socket.socket | None = None) -> None:
-        for link in self._links:
-            link.discard()
-        sockets = self._sockets if only is None else [only]
-        if not sockets:  # plugins have closed them
-            self._finish()
-            return
-        for one in sockets:
-            ending.end_stream(one)
-        self._lingering = ending.Lingering(self.loop, self.clock, sockets, self.service.view, self._finish)
-
-    def _release_backend(self) -> None:
-        """The client is done and its backend is clean: the next client may have it."""
-        backend, self.backend = self.backend, None
-        self._forget_links()
-        if backend is not None:
-            self.service.pool.put(backend)
-        self._finish()
-
-    def _detach(self) -> None:
-        """The backend is gone and the client stays, with what was not sent yet."""
-        up = None
-        if self._chains is not None and self._chains.has_client_data:
-            up = self._links[True]
-            self._links[False].discard()
-            self._chains.backend_replaced()
-        else:
-            self._forget_links()
-        if self.backend is not None:
-            self.backend.close()
-            self.backend = None
-        self._end, self._reset_by, self._mirrored = "", None, False
-        self._absence = WaitingForBackend(self, up)
-
-    def call_again(self, absence: WaitingForBackend) -> None:
-        """There is something to send: dial the proxy's backend of this moment."""
-        if absence is self._absence and not self.ending:
-            self.backend_address = self.service.backend
-            self._call()
-
-    def need_backend(self) -> None:
-        """A link has something for a backend that is not there."""
-        if self._absence is not None:
-            self._absence.call()
 
     def _forget_links(self) -> None:
         for link in self._links:
@@ -482,46 +616,21 @@ class Connection:
             active.filters.clear()  # so that none tries to send what it held when it stops
         self.meter.forget()
         self._links = ()
-        self._chains = None
-
-    def _finish(self) -> None:
-        """Everything is sent and said: close what is open and report."""
-        if self.number not in self.service.connections:
-            return
-        self.ending = True
-        self._forget_links()
-        self._hang_up()
-        self.client.close()
-        if self.backend is not None:
-            self.backend.close()
-        for active in self.actives.values():
-            active.dispose()
-        if self.hook_runner is not None:
-            self.hook_runner.close()
-        if self.service.events.subscribers[Closed]:
-            self.journal.closed(self._end, self.meter)
-        self.service.forget(self)
+        self._filter_chain = None
 
     @property
-    def _sockets(self) -> list[socket.socket]:
+    def _endpoints(self) -> list[Endpoint]:
         return [one for one in (self.client, self.backend) if one is not None and one.fileno() >= 0]
 
     @property
-    def _pools(self) -> bool:
-        """Whether its backend may be another client's, before or after: not redirected, and nothing has moved."""
-        return self.service.reuses and self.backend_address == self.service.backend
+    def _outcome_text(self) -> str:
+        return self._outcome.value.format(self._outcome_by) if self._outcome is not None else ""
 
-    @property
-    def _stays(self) -> bool:
-        """Whether the client stays when the backend goes: not once it has ended, nor with half of something sent."""
-        up = self._links[True]
-        if not self.service.config.stay_connected or up.ended:
-            return False
-        return not (up.pending is not None and up.pending.size) and not (
-            self._chains is not None and self._chains.half_sent_request
-        )
+    # What filters and observers ask for.
 
-    # What behaviors did, and what went wrong.
+    def last_filter(self, active: BoundFault, to_backend: bool) -> Filter:
+        """A place behind all faults, for one without a hook on these bytes that sends some of its own."""
+        return Filter(active, self._links[to_backend])
 
     @property
     def peer(self) -> str:
@@ -547,6 +656,13 @@ class Connection:
         if self._journal is None:
             self._journal = ConnectionEvents(self.service, self.number, self.peer, self.began)
         return self._journal
+
+    @property
+    def background(self) -> Background:
+        """What runs the hooks that belong to no chunk."""
+        if self._background is None:
+            self._background = Background(self.loop, self.plugin_failed)
+        return self._background
 
     @property
     def chance(self) -> Chance:
@@ -576,7 +692,7 @@ class Connection:
     @property
     def pending_share(self) -> CompiledFault | None:
         """The share of the mix that was drawn for the turn that begins now; for one exchange only."""
-        return self.crossing.take_share() if self.crossing is not None else None
+        return self.lane_switch.take_share() if self.lane_switch is not None else None
 
     def plugin_failed(self, name: str, error: BaseException) -> None:
         """A behavior raised: its connection ends, and nothing else."""
@@ -593,11 +709,13 @@ class Connection:
     def _report(self, where: str, error: BaseException) -> None:
         self.journal.failed(where, describe(error))
         if not self.ending:
-            self.reset("error")
+            self.reset(Ending.ERROR)
 
-    @property
-    def background(self) -> Background:
-        """What runs the hooks that belong to no chunk."""
-        if self._background is None:
-            self._background = Background(self.loop, self.plugin_failed)
-        return self._background
+
+def _resolved(state: State, event: Event) -> tuple[Callable[..., None], State] | None:
+    transition = TRANSITIONS[state].get(event)
+    return None if transition is None else (getattr(Connection, transition[0]), transition[1])
+
+
+_TABLE = tuple(tuple(_resolved(state, event) for event in Event) for state in State)
+"""`TRANSITIONS` by the numbers of states and events, with the methods themselves."""

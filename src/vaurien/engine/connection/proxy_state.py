@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vaurien.engine.connection.event_bus import EventBus
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net.backend_pool import Pool
+from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
 from vaurien.engine.net.reset_watch import ResetWatcher
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
@@ -39,6 +40,10 @@ def _view(loop: asyncio.AbstractEventLoop) -> memoryview:
     if loop not in _views:
         _views[loop] = memoryview(bytearray(BUFFER))
     return _views[loop]
+
+
+def _plain(endpoint: PlainEndpoint) -> Endpoint:
+    return endpoint
 
 
 class ProxyState:
@@ -82,6 +87,8 @@ class ProxyState:
         self.hangups = ResetWatcher(loop, clock)
         """What tells of a reset after the end of a stream."""
         self.pool = Pool(clock, config.pool_max_size, config.pool_timeout)
+        self.wrap_backend: Callable[[PlainEndpoint], Endpoint] = _plain
+        """Makes the endpoint of a backend's socket that was just dialled."""
         self.connections: dict[int, Connection] = {}
         self.forgotten: Callable[[], None] = lambda: None
         """Called when a connection is over."""

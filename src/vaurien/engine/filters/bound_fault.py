@@ -17,6 +17,7 @@ from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
 from vaurien.engine.policy.place import NOWHERE, Place
 from vaurien.engine.policy.shared_state import SharedState
+from vaurien.engine.relay.ending import Ending
 from vaurien.model import Address, Scope
 
 S = TypeVar("S")
@@ -92,11 +93,11 @@ class FilteredConnection(Protocol):
     def last_filter(self, active: BoundFault, to_backend: bool) -> hooks.Link:
         """A place behind all filters, for a fault without one that sends something."""
 
-    def close(self, end: str) -> None:
-        """End in order; *end* says why."""
+    def close(self, outcome: Ending, by: str = "") -> None:
+        """End in order, for the reason *outcome*; *by* is the fault that wants it."""
 
-    def reset(self, end: str, side: hooks.Side = "both") -> None:
-        """End with RST; *end* says why."""
+    def reset(self, outcome: Ending, by: str = "", side: hooks.Side = "both") -> None:
+        """End with RST to *side*, for the reason *outcome*; *by* is the fault that wants it."""
 
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead."""
@@ -262,11 +263,11 @@ class BoundFault:
 
     def close_connection(self) -> None:
         """End the connection in order, because of this fault."""
-        self._connection.close(f"closed by {self.name}")
+        self._connection.close(Ending.CLOSED_BY_FAULT, self.name)
 
     def reset_connection(self, side: hooks.Side = "both") -> None:
         """End the connection with RST, because of this fault."""
-        self._connection.reset(f"reset by {self.name}", side)
+        self._connection.reset(Ending.RESET_BY_FAULT, self.name, side)
 
     def count_hit(self, exchange: int | None = None, place: Place = NOWHERE) -> None:
         """The fault acted, in *exchange*, at *place*."""

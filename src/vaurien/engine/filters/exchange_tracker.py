@@ -31,6 +31,7 @@ from vaurien.engine.filters.exchange import NO_MESSAGE, Exchange, ExchangeContex
 from vaurien.engine.filters.filter import Receiver
 from vaurien.engine.policy.compiled_policy import EXCHANGE_HOOKS, CompiledFault
 from vaurien.engine.policy.place import place
+from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import Link
 from vaurien.framing import Framing, Head, Mark, Piece, Reply, Turns
 from vaurien.framing import Protocol as WireProtocol
@@ -616,7 +617,7 @@ class ExchangeTracker:
             down.link.run(down.first.receive(data, down.link.clock.now()))
             await down.link.wait_turn()
         if reply.close:
-            self.connection.close("closed after an error reply")
+            self.connection.close(Ending.CLOSED_AFTER_REPLY)
 
     async def _done(self, exchange: Exchange) -> None:
         if exchange is not SPARED:
@@ -624,7 +625,7 @@ class ExchangeTracker:
             for fault in exchange.drawn:
                 await self._hook(fault, "on_done", exchange)
         if not self.keep_alive:
-            self.connection.close("one exchange")
+            self.connection.close(Ending.ONE_EXCHANGE)
 
     # For hooks.
 

@@ -6,6 +6,7 @@ import socket
 from collections import deque
 
 from vaurien.engine.loop.clock import Clock
+from vaurien.engine.net.endpoint import PlainEndpoint
 
 
 class Pool:
@@ -13,12 +14,12 @@ class Pool:
 
     def __init__(self, clock: Clock, size: int, timeout: float) -> None:
         self._clock, self._size, self._timeout = clock, size, timeout
-        self._idle: deque[tuple[float, socket.socket]] = deque()  # newest last
+        self._idle: deque[tuple[float, PlainEndpoint]] = deque()  # newest last
 
     def __len__(self) -> int:
         return len(self._idle)
 
-    def put(self, backend: socket.socket) -> None:
+    def put(self, backend: PlainEndpoint) -> None:
         """Keep *backend* for the next client, or close it when the pool is full or it is not clean."""
         self._expire()
         if len(self._idle) >= self._size or not _clean(backend):
@@ -26,7 +27,7 @@ class Pool:
             return
         self._idle.append((self._clock.now(), backend))
 
-    def take(self) -> socket.socket | None:
+    def take(self) -> PlainEndpoint | None:
         """The socket used last that is still connected and has nothing to read; ``None`` when there is none."""
         self._expire()
         while self._idle:
@@ -47,7 +48,7 @@ class Pool:
             self._idle.popleft()[1].close()
 
 
-def _clean(backend: socket.socket) -> bool:
+def _clean(backend: PlainEndpoint) -> bool:
     """Whether the other side is there and has sent nothing that belongs to nobody."""
     try:
         backend.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)

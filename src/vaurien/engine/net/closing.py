@@ -1,40 +1,42 @@
-"""How a connection ends on the wire: in order (drained, FIN) or not (RST)."""
+"""How the sockets of a connection end: in order, with everything delivered, or by RST behind what came before.
+
+`close` is not enough. The system goes on delivering what it has taken, but bytes that nobody has read, or that come
+later, make it send RST (RFC 2525, 2.17), and that destroys what is still on its way::
+
+    Delivery      FIN ──► drop what comes ──► acknowledged? ──► the peer's end, or LINGER ──► done
+                                                   │ no
+                                                   └── nothing taken for so long: StallWatch ──► cut
+
+It does not know why a connection ends, and closes nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
-import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from vaurien import platform
 from vaurien.engine.loop.clock import Clock, Timer
+from vaurien.engine.net.endpoint import Endpoint
 
 LINGER = 1.0
-"""Seconds to wait, after our FIN, for the other side's: long enough for a round trip around the world, twice."""
+"""Seconds to wait for the peer's end once everything is delivered: a round trip around the world, twice."""
 
-_POLL = 2e-3
-"""Seconds between two looks at what the kernel has not delivered yet."""
+_FIRST_LOOK, _LONGEST_LOOK = 2e-3, 50e-3
+"""Seconds between two looks at what the system has not delivered: each pause is twice the last one."""
+
+_STALL_LOOKS = 8
+"""Looks per period without progress: so the end of such a period is noticed an eighth of it late at most."""
 
 _SOCKADDR = 16
 """Bytes of a ``struct sockaddr``; zeros are AF_UNSPEC."""
 
-_SIOCOUTQ = 0x5411
-"""ioctl for the bytes that the other side has not acknowledged (tcp(7), Linux)."""
 
-
-def reset(*sockets: socket.socket) -> None:
-    """Close with RST: what was not delivered is lost."""
-    for one in sockets:
-        with contextlib.suppress(OSError):
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        one.close()
-
-
-def cut(one: socket.socket) -> None:
-    """End with RST a socket that another thread uses and will close; who reads or writes there is woken by an error.
+def abort_from_other_thread(one: socket.socket) -> None:
+    """End with RST a socket that another thread uses and will close; a call that blocks there fails.
 
     It is connect(2) with AF_UNSPEC that dissolves a TCP connection on Linux. Elsewhere, and for Unix sockets, the peer
     sees the end of the stream, and an RST when the socket is closed.
@@ -48,74 +50,103 @@ def cut(one: socket.socket) -> None:
             one.shutdown(socket.SHUT_RDWR)
 
 
-def end_stream(one: socket.socket) -> None:
-    """Send FIN; the other direction stays open."""
-    try:  # not suppress(): every connection comes here
-        one.shutdown(socket.SHUT_WR)
-    except OSError:  # it is gone already; reading from it will say so
-        return
+class Delivery:
+    """Drops what *endpoints* still receive until their peers have everything; then calls *done*, once.
 
-
-class Lingering:
-    """Reads and drops what still comes, so that closing does not become a reset; calls *done* once closed.
-
-    Closing a socket with unread bytes makes Linux send RST (RFC 2525 §2.17), which would destroy what the other side
-    has not read yet.
+    With *farewell* it ends the streams first, and waits for the peers' ends too, for `LINGER` seconds.
     """
+
+    __slots__ = ("_clock", "_done", "_farewell", "_loop", "_pause", "_reading", "_scratch", "_timer", "_waiting")
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
-        sockets: list[socket.socket],
+        endpoints: Sequence[Endpoint],
         scratch: memoryview,
         done: Callable[[], None],
+        *,
+        farewell: bool,
     ) -> None:
-        self._loop, self._scratch, self._done = loop, scratch, done
-        self._open = list(sockets)
-        self._timer: Timer = clock.call_later(LINGER, self.finish)
-        for one in sockets:
+        self._loop, self._clock, self._scratch, self._done, self._farewell = loop, clock, scratch, done, farewell
+        self._waiting = list(endpoints)
+        self._reading = list(endpoints)
+        self._pause = _FIRST_LOOK
+        for one in endpoints:
+            if farewell:
+                one.end_stream()
             loop.add_reader(one.fileno(), self._drop, one)
+        self._timer: Timer = clock.call_later(0.0, self._look)
 
-    def finish(self) -> None:
-        """Wait no longer."""
+    def cancel(self) -> None:
+        """Wait no longer, and do not call *done*."""
         self._timer.cancel()
-        for one in list(self._open):
-            self._close(one)
-        self._done()
+        for one in self._reading:
+            self._loop.remove_reader(one.fileno())
+        self._reading = []
 
-    def _drop(self, one: socket.socket) -> None:
+    def _drop(self, one: Endpoint) -> None:
         try:
-            if one.recv_into(self._scratch):
-                return
+            while one.recv_into(self._scratch):
+                if not one.buffers:
+                    return
         except BlockingIOError:
             return
         except OSError:
-            pass
-        self._close(one)
-        if not self._open:
-            self.finish()
-
-    def _close(self, one: socket.socket) -> None:
-        self._open.remove(one)
+            self._waiting = [other for other in self._waiting if other is not one]  # there is no peer any more
+        self._reading.remove(one)
         self._loop.remove_reader(one.fileno())
-        one.close()
+        if self._farewell and not (self._reading or self._undelivered()):
+            self._finish()
 
-
-def when_delivered(clock: Clock, one: socket.socket, then: Callable[[], None], patience: float = LINGER) -> None:
-    """Call *then* once the other side has acknowledged everything, or *patience* seconds are over."""
-    deadline = clock.now() + patience
-
-    def look() -> None:
-        if _undelivered(one) and clock.now() < deadline:
-            clock.call_later(_POLL, look)
+    def _look(self) -> None:
+        if self._undelivered():
+            self._timer = self._clock.call_later(self._pause, self._look)
+            self._pause = min(2 * self._pause, _LONGEST_LOOK)
+        elif self._farewell and self._reading:
+            self._timer = self._clock.call_later(LINGER, self._finish)
         else:
-            then()
+            self._finish()
 
-    look()
+    def _undelivered(self) -> bool:
+        return any(one.undelivered() for one in self._waiting)
+
+    def _finish(self) -> None:
+        self.cancel()
+        self._done()
 
 
-def nothing_unread(one: socket.socket) -> bool:
+class StallWatch:
+    """Calls *stalled* when *amount* is not zero and has not changed for *patience* seconds; 0 seconds: never."""
+
+    __slots__ = ("_amount", "_changed", "_clock", "_last", "_patience", "_stalled", "_timer")
+
+    def __init__(self, clock: Clock, patience: float, amount: Callable[[], int], stalled: Callable[[], None]) -> None:
+        self._clock, self._patience, self._amount, self._stalled = clock, patience, amount, stalled
+        self._last, self._changed = amount(), clock.now()
+        self._timer: Timer | None = None
+        if patience:
+            self._again()
+
+    def cancel(self) -> None:
+        """Watch no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _again(self) -> None:
+        self._timer = self._clock.call_later(self._patience / _STALL_LOOKS, self._look)
+
+    def _look(self) -> None:
+        amount, now = self._amount(), self._clock.now()
+        if not amount or amount != self._last:
+            self._last, self._changed = amount, now
+        if now - self._changed >= self._patience:
+            self._stalled()
+        else:
+            self._again()
+
+
+def nothing_unread(one: Endpoint) -> bool:
     """Whether no byte that came waits to be read; of a socket that can be read this means its end, or a failure.
 
     Looking with MSG_PEEK instead would take a failure away from the next recv(). False where it cannot be known.
@@ -128,14 +159,3 @@ def nothing_unread(one: socket.socket) -> bool:
     count = bytearray(4)
     fcntl.ioctl(one.fileno(), termios.FIONREAD, count)
     return not any(count)
-
-
-def _undelivered(one: socket.socket) -> int:
-    """Bytes in the kernel that the other side has not acknowledged; 0 where that cannot be known."""
-    if not platform.UNACKNOWLEDGED_KNOWN or one.fileno() < 0 or one.family not in (socket.AF_INET, socket.AF_INET6):
-        return 0
-    import fcntl  # not on every platform
-
-    count = bytearray(4)
-    fcntl.ioctl(one.fileno(), _SIOCOUTQ, count)
-    return int.from_bytes(count, sys.byteorder)

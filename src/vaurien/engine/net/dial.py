@@ -13,13 +13,14 @@ from typing import Any, TypeAlias
 from vaurien import platform
 from vaurien.engine.loop.clock import Clock, Timer
 from vaurien.engine.net import congestion_control as pacing
+from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.errors import DialError
 from vaurien.model import Address
 
 _LOCAL = "localhost"
 """What an empty host means when dialling."""
 
-Attempt: TypeAlias = tuple[socket.socket, int]
+Attempt: TypeAlias = tuple[PlainEndpoint, int]
 """A socket that was asked to connect, and the number of the error that this gave: 0 when it is connected."""
 
 
@@ -65,11 +66,11 @@ class Dial:
         clock: Clock,
         backend: Address,
         timeout: float,
-        done: Callable[[socket.socket | DialError], None],
+        done: Callable[[PlainEndpoint | DialError], None],
     ) -> None:
         self._loop, self._clock, self._backend, self._timeout, self._done = loop, clock, backend, timeout, done
         self._candidates: list[tuple[int, Any]] = []
-        self._socket: socket.socket | None = None
+        self._socket: PlainEndpoint | None = None
         self._resolving: asyncio.Task[None] | None = None
         self._timer: Timer | None = None
         self._error = "no address"
@@ -183,18 +184,22 @@ async def addresses(host: str) -> set[str]:
     return {str(where[0]) for _, _, _, _, where in found}
 
 
+# Members of enums become numbers here: each use of one takes a look-up, and each new connection comes here.
 _UNIX = getattr(socket, "AF_UNIX", None)
+_TCP, _NODELAY = int(socket.IPPROTO_TCP), int(socket.TCP_NODELAY)
+_STREAM = int(socket.SOCK_STREAM)
+_STREAM_NOW = _STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY})
 
 
 def _attempt(family: int, address: Any) -> Attempt:
     at_birth = platform.NON_BLOCKING_AT_BIRTH
-    connecting = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK if at_birth else socket.SOCK_STREAM)
+    connecting = PlainEndpoint(int(family), _STREAM_NOW if at_birth else _STREAM)
     try:
         if not at_birth:
             connecting.setblocking(False)
         if family != _UNIX:
-            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connecting.setsockopt(_TCP, _NODELAY, 1)
             pacing.let_run(connecting, address[0])
         code = connecting.connect_ex(address)
         if code == errno.EINPROGRESS and platform.LINUX:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import functools
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ from vaurien import platform
 from vaurien.engine.loop.clock import Clock, Timer
 from vaurien.engine.net import binding
 from vaurien.engine.net.binding import Bind
+from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.engine.net.reserved_port import ReservedPort
 from vaurien.model import Address
 
@@ -26,24 +26,17 @@ _UNIX = getattr(socket, "AF_UNIX", None)
 _IPV4 = 2
 """Parts of an address: host and port, where IPv6 has four."""
 
+_STREAM = int(socket.SOCK_STREAM)
+
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-
-class _Listening(socket.socket):
-    """A listening socket that remembers its family and its type.
-
-    `accept` asks for both, and `socket.socket` makes enums of them each time: 2 of the 10 µs that it takes.
-    """
-
-    @functools.cached_property
-    def family(self) -> socket.AddressFamily:
-        """Its address family."""
-        return super().family
-
-    @functools.cached_property
-    def type(self) -> socket.SocketKind:
-        """Its type: a stream."""
-        return super().type
+_CLIENT_GONE = frozenset(
+    getattr(errno, name, errno.ECONNABORTED)  # not all systems have all of them
+    for name in (
+        *("ECONNABORTED", "ENETDOWN", "EPROTO", "ENOPROTOOPT"),
+        *("EHOSTDOWN", "ENONET", "EHOSTUNREACH", "ENETUNREACH"),
+    )
+)
+"""This client left before it was accepted, and the next one can be (accept(2), "Error handling")."""
 
 
 class Listener:
@@ -58,14 +51,14 @@ class Listener:
         self,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
-        accepted: Callable[[socket.socket, Any], None],
+        accepted: Callable[[PlainEndpoint, Any], None],
         room: Callable[[], bool],
         complain: Callable[[str], None],
         bind: Bind = binding.bind,
     ) -> None:
         self._loop, self._clock = loop, clock
         self._accepted, self._room, self._complain, self._bind = accepted, room, complain, bind
-        self._sockets: list[_Listening] = []
+        self._sockets: list[socket.socket] = []
         self._held: list[ReservedPort] = []
         self._address, self._backlog = Address(), 0
         self._listening = False
@@ -74,7 +67,7 @@ class Listener:
 
     async def bind(self, address: Address, backlog: int) -> Address:
         """Listen on *address* and return it with its port resolved. Raises `BindError`, and then nothing listens."""
-        self._sockets = [_listening(one) for one in await self._bind(address, backlog)]
+        self._sockets = await self._bind(address, backlog)
         self._address, self._backlog = binding.bound(address, self._sockets), backlog
         self._resume()
         return self._address
@@ -88,7 +81,7 @@ class Listener:
         """Stop listening, and keep the port; clients that have connected are accepted before. Idempotent."""
         for listening in self._sockets:
             if self._listening:
-                self._accept(listening)
+                self._accept(listening, int(listening.family))
         self._rest()
         self._held += [ReservedPort(listening) for listening in self._sockets]
         self._sockets = []
@@ -97,9 +90,9 @@ class Listener:
         """Listen again where it refuses. Idempotent. Raises `BindError`, and then it still refuses."""
         if not self._held:
             return
-        again: list[_Listening] = []
+        again: list[socket.socket] = []
         try:
-            again += (_listening(held.listen(self._backlog)) for held in self._held)
+            again += (held.listen(self._backlog) for held in self._held)
         except OSError as error:
             self._held[: len(again)] = [ReservedPort(listening) for listening in again]
             raise binding.refused(self._address, error) from None
@@ -127,7 +120,7 @@ class Listener:
         self._timer = None
         self._listening = True
         for listening in self._sockets:
-            self._loop.add_reader(listening.fileno(), self._accept, listening)
+            self._loop.add_reader(listening.fileno(), self._accept, listening, int(listening.family))
 
     def _pause(self) -> None:
         self._listening = False
@@ -141,40 +134,40 @@ class Listener:
             self._timer.cancel()
             self._timer = None
 
-    def _accept(self, listening: _Listening) -> None:
+    def _accept(self, listening: socket.socket, family: int) -> None:
+        accept = listening._accept  # type: ignore[attr-defined]  # `accept` makes two objects of enums for each client: 2 of the 10 µs that it takes
         for _ in range(_BURST):
             if not self._room():
                 self._pause()
                 return
             try:
-                client, peer = listening.accept()
+                descriptor, peer = accept()
             except BlockingIOError:
                 self._short = False
                 return
             except OSError as error:
-                if error.errno in _NO_ROOM:
-                    self._wait_for_room(error)
-                    return
-                continue  # this client left before it was accepted (accept(2), "Error handling")
+                if error.errno in _CLIENT_GONE:
+                    continue
+                self._back_off(error)
+                return
+            client = PlainEndpoint(family, _STREAM, 0, descriptor)
             client.setblocking(False)
-            if not platform.OPTIONS_INHERITED and listening.family != _UNIX:
+            if family != _UNIX and not platform.OPTIONS_INHERITED:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._accepted(client, peer)
             if not self._listening:  # the proxy was stopped meanwhile
                 return
 
-    def _wait_for_room(self, error: OSError) -> None:
+    def _back_off(self, error: OSError) -> None:
+        """Accept nobody for a moment: the system has no room, or refuses for a reason that trying again will meet."""
         if not self._short:
             self._short = True
-            self._complain(f"{error.strerror}; clients wait until there is room")
+            retry = (
+                "clients wait until there is room" if error.errno in _NO_ROOM else "clients wait, and it tries again"
+            )
+            self._complain(f"{error.strerror}; {retry}")
         self._pause()
         self._timer = self._clock.call_later(_BACK_OFF, self._resume)
-
-
-def _listening(one: socket.socket) -> _Listening:
-    again = _Listening(fileno=one.detach())
-    again.setblocking(False)
-    return again
 
 
 def peer_name(peer: Any) -> str:

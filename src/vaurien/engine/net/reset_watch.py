@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import select
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vaurien import platform
 from vaurien.engine.loop.clock import Clock
+from vaurien.engine.net.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from select import epoll
@@ -28,19 +28,19 @@ class ResetWatcher:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
         self._loop, self._clock = loop, clock
-        self._young: dict[socket.socket, Callable[[], None]] = {}
+        self._young: dict[Endpoint, Callable[[], None]] = {}
         self._ripens = False
         self._watched: dict[int, Callable[[], None]] = {}  # by their file descriptors
         self._epoll: epoll | None = None
 
-    def watch(self, one: socket.socket, failed: Callable[[], None]) -> None:
+    def watch(self, one: Endpoint, failed: Callable[[], None]) -> None:
         """Call *failed*, once, when *one* fails, whose stream has ended. `forget` it before it is closed."""
         self._young[one] = failed
         if not self._ripens and platform.EPOLL:
             self._ripens = True
             self._clock.call_later(_PATIENCE, self._ripen)
 
-    def forget(self, one: socket.socket) -> None:
+    def forget(self, one: Endpoint) -> None:
         """Watch *one* no more. Does nothing when it is not watched."""
         if self._young.pop(one, None) is None and one.fileno() in self._watched:
             self._drop(one.fileno())
@@ -74,8 +74,8 @@ class ResetWatcher:
             self._epoll = None
 
 
-def silent(one: socket.socket) -> bool:
+def silent(one: Endpoint) -> bool:
     """Whether *one* has nothing to tell: no bytes, no end, no failure."""
     poll = select.poll()
-    poll.register(one, select.POLLIN)
+    poll.register(one.fileno(), select.POLLIN)
     return not poll.poll(0)

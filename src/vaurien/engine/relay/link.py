@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import socket
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.loop.hook_task import HookRunner
-from vaurien.engine.net.closing import end_stream
+from vaurien.engine.net.endpoint import Data, Endpoint
 from vaurien.engine.net.reset_watch import ResetWatcher, silent
 from vaurien.engine.relay.hook_queue import QUEUE_LIMIT, HookQueue, WaitFor
 from vaurien.engine.relay.write_buffer import Send, WriteBuffer
@@ -169,18 +168,17 @@ class Link:
         "owner",
         "pending",
         "source",
+        "source_reset",
         "to_backend",
         "withheld",
     )
 
-    def __init__(
-        self, owner: LinkOwner, source: socket.socket, destination: socket.socket, direction: Direction
-    ) -> None:
+    def __init__(self, owner: LinkOwner, source: Endpoint, destination: Endpoint, direction: Direction) -> None:
         self.owner = owner
         self.source, self._receive = source, source.recv_into
-        self.destination: socket.socket | None = destination
+        self.destination: Endpoint | None = destination
         """``None`` while there is no backend."""
-        self._send: Send = destination.send
+        self._send: Send = destination.send if not destination.buffers else self._send_buffered
         self.direction, self.to_backend = direction, direction is Direction.TO_BACKEND
         self.loop, self.clock, self._buffer = owner.loop, owner.clock, owner.buffer
         self.moved = 0
@@ -191,6 +189,8 @@ class Link:
         """Bytes that the destination has not taken yet."""
         self.ended = False
         """The source has ended its stream, or failed, or is not to be read any more."""
+        self.source_reset = False
+        """The source has failed: a reset is to be passed on behind the bytes that came before."""
         self._sending = Sending.OPEN
         self.filters: LinkFilters | None = None
         """``None`` in the direct lane."""
@@ -266,8 +266,12 @@ class Link:
         if wanted is None:
             self._unwatch()
         else:
-            self.loop.add_reader(self.source.fileno(), self._read_until_dry if self.owner.edge_triggered else wanted)
+            buffers = self.source.buffers
+            several = buffers or self.owner.edge_triggered
+            self.loop.add_reader(self.source.fileno(), self._read_until_dry if several else wanted)
             self._reader = wanted
+            if buffers:  # the system does not report what the endpoint has read already
+                self.loop.call_soon(self._read_until_dry)
 
     def _unwatch(self) -> None:
         if self._reader is not None:
@@ -275,7 +279,10 @@ class Link:
             self.loop.remove_reader(self.source.fileno())
 
     def _read_until_dry(self) -> None:
-        """Read until there is nothing to read, in a loop that may not report more: see `LinkOwner.edge_triggered`."""
+        """Read until there is nothing to read, where the loop may not report more.
+
+        That is a loop which is `LinkOwner.edge_triggered`, or an endpoint which buffers.
+        """
         for _ in range(_ROUNDS):
             if self._reader is None:
                 return
@@ -286,6 +293,8 @@ class Link:
         if self._reader is not None:  # others wait too; a socket that is registered anew is reported again
             self.loop.remove_reader(self.source.fileno())
             self.loop.add_reader(self.source.fileno(), self._read_until_dry)
+            if self.source.buffers:
+                self.loop.call_soon(self._read_until_dry)
 
     def _wanted(self) -> Any:
         if self.ended or self._sending is _CLOSED:
@@ -551,15 +560,36 @@ class Link:
     def end_destination(self) -> None:
         """Send the end of the stream; the other direction stays open."""
         if self.destination is not None:
-            end_stream(self.destination)
+            self.destination.end_stream()
+            self._watch_unsent(self.destination)
+
+    @property
+    def ends_by_closing(self) -> bool:
+        """Closing the destination is enough to end its stream."""
+        return self.destination is None or not self.destination.buffers
+
+    def _send_buffered(self, data: Data) -> int:
+        assert self.destination is not None  # noqa: S101 - it is the destination's way to send
+        sent = self.destination.send(data)
+        if sent == len(data):
+            self._watch_unsent(self.destination)
+        return sent
+
+    def _watch_unsent(self, destination: Endpoint) -> None:
+        """Have the loop send what *destination* itself could not, and read no more until then."""
+        if destination.unsent and self.pending is None:
+            self.pending = self._write_buffer()
+            self._flush_when_writable()
+            self.update()
 
     def detach_destination(self) -> None:
         """The destination is gone, and there will be another: bytes wait for it, and ask for it."""
         self.destination, self._send = None, _refuse
 
-    def attach_destination(self, destination: socket.socket) -> None:
+    def attach_destination(self, destination: Endpoint) -> None:
         """Write to *destination* from now on."""
-        self.destination, self._send = destination, destination.send
+        self.destination = destination
+        self._send = destination.send if not destination.buffers else self._send_buffered
         if self.pending is not None and not self._pause:
             self.pending.watch(destination)
 
@@ -611,5 +641,5 @@ class Link:
             self._hooks.close()
 
 
-def _refuse(_: bytes | bytearray | memoryview) -> int:
+def _refuse(_: Data) -> int:
     raise BlockingIOError

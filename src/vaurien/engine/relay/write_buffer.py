@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
-Send: TypeAlias = Callable[[bytes | bytearray | memoryview], int]
+from vaurien.engine.net.endpoint import Data, Endpoint
+
+Send: TypeAlias = Callable[[Data], int]
 """Sends some of the bytes and returns how many. Raises BlockingIOError when none can be sent now."""
-
-
-class Writable(Protocol):
-    """A destination."""
-
-    def send(self, data: bytes | bytearray | memoryview, /) -> int:
-        """Send some of *data*; how much. Raises BlockingIOError, or another OSError when the destination failed."""
-
-    def fileno(self) -> int:
-        """The descriptor that the loop watches."""
 
 
 class WriteBuffer:
@@ -38,7 +30,7 @@ class WriteBuffer:
     ) -> None:
         self._loop, self._emptied, self._failed = loop, emptied, failed
         self._data = bytearray(data)
-        self._destination: Writable | None = None  # that is watched
+        self._destination: Endpoint | None = None  # that is watched
 
     @property
     def size(self) -> int:
@@ -49,7 +41,7 @@ class WriteBuffer:
         """*data* waits too."""
         self._data += data
 
-    def watch(self, destination: Writable) -> None:
+    def watch(self, destination: Endpoint) -> None:
         """Send when *destination* is writable."""
         self._destination = destination
         self._loop.add_writer(destination.fileno(), self._flush)
@@ -70,5 +62,5 @@ class WriteBuffer:
             self._failed()
             return
         del self._data[:sent]
-        if not self._data:
+        if not self._data and not self._destination.unsent:
             self._emptied()

@@ -1,0 +1,166 @@
+"""The states of a connection, and what each event does in each of them.
+
+::
+
+         accepted
+            │            DIALLED                                    END of one side
+            ▼    ┌─────────────────────┐                              ┌───────┐
+        CONNECTING                     ├──────────────────────► RELAYING ◄────┘
+                         DIALLED       │                       ▲   │  │
+        RECONNECTING ──────────────────┘            THREAD_DONE│   │  │BACKEND_LOST
+            ▲                                                  │   ▼  │
+            │ NEED_BACKEND                              IN_THREAD     │
+        WITHOUT_BACKEND ◄──────────────────────────────────┴──────────┘
+
+        RELAYING ── LAST_END, BACKEND_SPARED ───────────────────────────────────► CLOSED
+
+        each of these ── CLOSE ─► DRAINING ── DRAINED ─► LINGERING ── DELIVERED ─► CLOSED
+                      ── SOURCE_RESET ─► RESETTING ── DELIVERED, then RST ───────► CLOSED
+                      ── RESET, DROP ────────────────────────────────────────────► CLOSED
+
+A connection without bytes of its own (CONNECTING, WITHOUT_BACKEND, RECONNECTING) skips DRAINING, and the client's end
+there is the end of all.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+
+class State(enum.IntEnum):
+    """Where a connection is. From DRAINING on it is ending: no hook acts, and nothing new is read."""
+
+    CONNECTING = 0
+    """`on_connect` hooks run, or the backend is dialled."""
+    RELAYING = 1
+    """Links move bytes, in the loop."""
+    IN_THREAD = 2
+    """The blocking lane has the sockets."""
+    WITHOUT_BACKEND = 3
+    """The backend is gone and the client stays (``stay_connected``)."""
+    RECONNECTING = 4
+    """There is something to send again: another backend is dialled."""
+    DRAINING = 5
+    """Nothing is read any more; the proxy still holds bytes, or a thread that is told to end has the sockets."""
+    LINGERING = 6
+    """FIN was sent; the operating system holds the last bytes, until the peers have them."""
+    RESETTING = 7
+    """The same for the bytes before a reset: RST follows."""
+    CLOSED = 8
+
+
+class Event(enum.IntEnum):
+    """What can happen to a connection, apart from bytes."""
+
+    DIALLED = 0
+    END = 1
+    """One direction has delivered the end of its stream."""
+    LAST_END = 2
+    """And so has the other."""
+    SOURCE_RESET = 3
+    """One side was reset, and what it sent before is written to the other side."""
+    BACKEND_LOST = 4
+    """The backend has ended, or was reset, and the client stays."""
+    BACKEND_SPARED = 5
+    """The client has ended, and the backend's socket may serve another one."""
+    NEED_BACKEND = 6
+    THREAD_READY = 7
+    """The blocking lane is to have the sockets, and nothing is under way."""
+    THREAD_DONE = 8
+    """It has given both sockets back, and the connection goes on."""
+    THREAD_ENDED = 9
+    """It has given them back, and the connection ends."""
+    CLOSE = 10
+    """End in order: everything that was sent is delivered."""
+    RESET = 11
+    """End at once, with RST to both sides."""
+    RESET_ONE = 12
+    """End at once, with RST to one side and FIN to the other."""
+    DROP = 13
+    """End at once, by closing the sockets."""
+    DRAINED = 14
+    """Everything that was read is in the hands of the operating system."""
+    DELIVERED = 15
+    """The peers have everything, and have ended too, or had the time for it."""
+    STALLED = 16
+    """A peer takes nothing any more."""
+
+
+Transition: TypeAlias = tuple[str, State]
+"""A method of `Connection`, and the state that it begins in."""
+
+_ENDS_AT_ONCE: dict[Event, Transition] = {
+    Event.RESET: ("abort", State.CLOSED),
+    Event.RESET_ONE: ("reset_one_side", State.LINGERING),
+    Event.DROP: ("finish", State.CLOSED),
+}
+
+TRANSITIONS: Mapping[State, Mapping[Event, Transition]] = MappingProxyType(
+    {
+        State.CONNECTING: {
+            Event.DIALLED: ("begin_relay", State.RELAYING),
+            Event.CLOSE: ("say_farewell", State.LINGERING),
+            **_ENDS_AT_ONCE,
+        },
+        State.RELAYING: {
+            Event.END: ("pass_end", State.RELAYING),
+            Event.LAST_END: ("finish", State.CLOSED),
+            Event.SOURCE_RESET: ("deliver_then_reset", State.RESETTING),
+            Event.BACKEND_LOST: ("detach_backend", State.WITHOUT_BACKEND),
+            Event.BACKEND_SPARED: ("keep_backend", State.CLOSED),
+            Event.THREAD_READY: ("enter_thread", State.IN_THREAD),
+            Event.CLOSE: ("stop_links", State.DRAINING),
+            **_ENDS_AT_ONCE,
+        },
+        State.IN_THREAD: {
+            Event.THREAD_DONE: ("begin_relay", State.RELAYING),
+            Event.BACKEND_LOST: ("detach_backend", State.WITHOUT_BACKEND),
+            Event.SOURCE_RESET: ("deliver_then_reset", State.RESETTING),
+            Event.THREAD_ENDED: ("say_farewell", State.LINGERING),
+            Event.CLOSE: ("stop_thread", State.DRAINING),
+            **_ENDS_AT_ONCE,
+            Event.RESET_ONE: ("abort", State.CLOSED),
+        },
+        State.WITHOUT_BACKEND: {
+            Event.NEED_BACKEND: ("schedule_dial", State.RECONNECTING),
+            Event.END: ("finish", State.CLOSED),
+            Event.SOURCE_RESET: ("abort", State.CLOSED),
+            Event.CLOSE: ("say_farewell", State.LINGERING),
+            **_ENDS_AT_ONCE,
+        },
+        State.RECONNECTING: {
+            Event.DIALLED: ("relay_again", State.RELAYING),
+            Event.END: ("finish", State.CLOSED),
+            Event.SOURCE_RESET: ("abort", State.CLOSED),
+            Event.CLOSE: ("say_farewell", State.LINGERING),
+            **_ENDS_AT_ONCE,
+        },
+        State.DRAINING: {
+            Event.THREAD_ENDED: ("say_farewell", State.LINGERING),
+            Event.DRAINED: ("say_farewell", State.LINGERING),
+            Event.STALLED: ("abort", State.CLOSED),
+            **_ENDS_AT_ONCE,
+            Event.RESET_ONE: ("abort", State.CLOSED),
+        },
+        State.LINGERING: {
+            Event.DELIVERED: ("finish", State.CLOSED),
+            Event.STALLED: ("abort", State.CLOSED),
+            Event.RESET: ("finish", State.CLOSED),
+            Event.RESET_ONE: ("finish", State.CLOSED),
+            Event.DROP: ("finish", State.CLOSED),
+        },
+        State.RESETTING: {
+            Event.DELIVERED: ("abort", State.CLOSED),
+            Event.STALLED: ("abort", State.CLOSED),
+            **_ENDS_AT_ONCE,
+            Event.RESET_ONE: ("abort", State.CLOSED),
+        },
+        State.CLOSED: {
+            Event.THREAD_ENDED: ("reset_returned_sockets", State.CLOSED),
+        },
+    }
+)
+"""What an event does, by the state that the connection is in. Events that are not here change nothing there."""
