@@ -40,6 +40,7 @@ class Kind(enum.StrEnum):
     HAPROXY = "HAProxy"
     OWN = "own loop"
     UVLOOP = "uvloop"
+    THREADS = "bare threads"
 
 
 LOOPS: Mapping[Kind, tuple[str, ...]] = {Kind.OWN: (), Kind.UVLOOP: ("--uvloop",)}
@@ -68,6 +69,9 @@ class Contestant(msgspec.Struct, frozen=True):
 
 NO_PROXY = Contestant(Kind.NONE)
 HAPROXY_ALONE = Contestant(Kind.HAPROXY)
+BARE_THREADS = Contestant(Kind.THREADS, share=0.3)
+"""A thread for each connection and nothing else: see `bare_relay`."""
+
 VAURIEN = tuple(Contestant(loop) for loop in LOOPS)
 EVERYBODY = (NO_PROXY, HAPROXY_ALONE, *VAURIEN)
 DEFAULT = VAURIEN[0]
@@ -90,7 +94,7 @@ def with_passes(kind: Kind, count: int) -> Contestant:
 
 def with_handler(kind: Kind) -> Contestant:
     """In the blocking lane: each connection is in the hands of a handler that does nothing."""
-    return Contestant(kind, "a handler", ("--behavior", f"100:{faults.__name__}.{faults.Copy.__name__}"), share=0.2)
+    return Contestant(kind, "a handler", ("--behavior", f"100:{faults.__name__}.{faults.Copy.__name__}"), share=0.3)
 
 
 def with_workers(kind: Kind, count: int) -> Contestant:
@@ -111,7 +115,7 @@ def reached_by(contestant: Contestant, backend: Process) -> Iterator[Process]:
         return
 
     def command(port: int, folder: Path) -> list[str]:
-        make = _haproxy if contestant.kind is Kind.HAPROXY else vaurien
+        make = {Kind.HAPROXY: _haproxy, Kind.THREADS: _bare_threads}.get(contestant.kind, vaurien)
         return make(contestant, port, backend.port, folder)
 
     with started(command) as process:
@@ -121,6 +125,10 @@ def reached_by(contestant: Contestant, backend: Process) -> Iterator[Process]:
 def _haproxy(_: Contestant, port: int, backend: int, folder: Path) -> list[str]:
     (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, backend=backend))
     return [program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+def _bare_threads(_: Contestant, port: int, backend: int, __: Path) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.bare_relay", str(port), str(backend)]
 
 
 def vaurien(contestant: Contestant, port: int, backend: int, _: Path) -> list[str]:

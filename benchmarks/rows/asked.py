@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from benchmarks import measures
 from benchmarks.contestants import (
+    BARE_THREADS,
     DEFAULT,
     EVERYBODY,
     HAPROXY_ALONE,
     LOOPS,
     VAURIEN,
     Contestant,
+    with_handler,
     with_passes,
     with_workers,
 )
@@ -48,6 +50,20 @@ def _framed(protocol: str, measure: measures.Measure) -> Row:
     plain, framed = DEFAULT, Contestant(DEFAULT.kind, f"--protocol {protocol}", ("--protocol", protocol))
     targets = [Target(DEFAULT.kind, f"{measures.RATE} / tcp", ratio(framed, plain, measures.RATE), 0.6)]
     return Row(f"framing-{protocol}", f"framing of {protocol}, 50 clients", GROUP, [plain, framed], measure, targets)
+
+
+def _handler(clients: int) -> Row:
+    """What a handler that copies costs, beside the least that a thread for each connection does."""
+    ours = with_handler(DEFAULT.kind)
+    title = f"{measures.RATE} / {BARE_THREADS}"
+    return Row(
+        f"handler-{clients}",
+        f"redis GET, {clients} client{'s' if clients > 1 else ''}, a handler that copies",
+        GROUP,
+        [BARE_THREADS, ours],
+        measures.redis(clients),
+        [Target(DEFAULT.kind, title, ratio(ours, BARE_THREADS, measures.RATE), 0.6)],
+    )
 
 
 _WORKERS = [with_workers(loop, 2) for loop in LOOPS]
@@ -117,4 +133,6 @@ ASKED: Sequence[Row] = (
     Row("cold", "start of the command line", GROUP, [DEFAULT], measures.cold, _cold()),
     _framed("redis", measures.redis(50)),
     _framed("http", measures.http(50, keep_alive=True)),
+    _handler(1),
+    _handler(50),
 )
