@@ -406,6 +406,15 @@ def test_at_sighup_the_difference_is_applied(start, tmp_path, program, workers):
             assert json.loads(running.ask("GET", "/proxies")) == after
 
 
+@pytest.fixture
+def sighup_ends_programs():
+    """A program that is started has the default action for SIGHUP, also under nohup(1): execve(2) resets handlers."""
+    before = signal.signal(signal.SIGHUP, lambda *_: None)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("sighup_ends_programs")
 def test_without_a_file_sighup_ends_it(start):
     running = start()
     running.process.send_signal(signal.SIGHUP)
