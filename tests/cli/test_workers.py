@@ -27,9 +27,9 @@ from vaurien.errors import OptionError
 EXPECTED = "is not valid; expected auto, or a whole number from 1 to 256"
 
 
-def failed(capsys, *arguments):
+def failed(capsys, *arguments, status=2):
     """The line that the program says, given *arguments* that are wrong."""
-    assert main.main(arguments) == 2
+    assert main.main(arguments) == status
     return capsys.readouterr().err.strip()
 
 
@@ -97,7 +97,7 @@ def test_what_needs_one_process_says_why(tmp_path, capsys):
     assert "expected 1 with vaurien replay: " in failed(capsys, "replay", str(trace), "--workers", "2")
     scenario = tmp_path / "chaos.toml"
     scenario.write_text("[vaurien]\nworkers = 2\n")
-    said = failed(capsys, "run", str(scenario), "--", "true")
+    said = failed(capsys, "run", str(scenario), "--", "true", status=125)
     assert f"(from {scenario} line 2 [vaurien] workers) is not valid; expected 1 with vaurien run: " in said
 
 
