@@ -69,6 +69,13 @@ def test_unknown_proxies(edit):
         edit(Config((proxy("redis"),)))
 
 
+def test_another_set_of_proxies_keeps_the_order_of_those_that_exist():
+    before = Config((proxy("a"), proxy("b"), proxy("c")))
+    assert before.with_proxies([proxy("z"), proxy("c"), proxy("y"), proxy("a", 2)]).names == ["a", "c", "z", "y"]
+    with pytest.raises(Conflict):
+        before.with_proxies([proxy("a"), proxy("a")])
+
+
 def test_changed_names():
     before = Config((proxy("same"), proxy("other"), proxy("gone")))
     after = (

@@ -285,22 +285,27 @@ class Config(msgspec.Struct, frozen=True):
         return self.proxies[self._index(name)]
 
     def with_proxies(self, proxies: Iterable[ProxyConfig]) -> Config:
-        """Exactly *proxies*. Raises `Conflict` for a name that two have."""
-        return Config(tuple(proxies), self.revision)
+        """Exactly *proxies*: those that exist keep their order, and new ones come behind them.
+
+        Raises `Conflict` for a name that two have.
+        """
+        places = {name: place for place, name in enumerate(self.names)}
+        ordered = sorted(proxies, key=lambda proxy: places.get(proxy.name, len(places)))
+        return Config(tuple(ordered), self.revision)
 
     def with_proxy(self, proxy: ProxyConfig) -> Config:
         """This configuration with *proxy* behind the others. Raises `Conflict` when its name is taken."""
-        return self.with_proxies((*self.proxies, proxy))
+        return Config((*self.proxies, proxy), self.revision)
 
     def with_changed_proxy(self, name: str, edit: ProxyEdit) -> Config:
         """This configuration with what *edit* makes of the proxy *name*, in its place. Raises `UnknownName`."""
         index = self._index(name)
-        return self.with_proxies((*self.proxies[:index], edit(self.proxies[index]), *self.proxies[index + 1 :]))
+        return Config((*self.proxies[:index], edit(self.proxies[index]), *self.proxies[index + 1 :]), self.revision)
 
     def without_proxy(self, name: str) -> Config:
         """This configuration without the proxy *name*. Raises `UnknownName`."""
         index = self._index(name)
-        return self.with_proxies((*self.proxies[:index], *self.proxies[index + 1 :]))
+        return Config((*self.proxies[:index], *self.proxies[index + 1 :]), self.revision)
 
     def changed_names(self, other: Config) -> set[str]:
         """The names of the proxies that *other* has and this has not, or the other way, or as another configuration."""

@@ -78,7 +78,7 @@ def interface(listen: str = "127.0.0.1:0", workers: int = 1, **settings: Any) ->
 
         async def start() -> tuple[Interface, Server]:
             recent = RecentEvents()
-            hub = await opening.enter_async_context(hubs.open_hub(workers, [recent]))
+            hub = await opening.enter_async_context(hubs.open_hub(workers, [recent], count_hits=True))
             server = Server(app(hub, recent, where, **settings), where)
             made = Interface(loop, hub, recent, workers)
             made.address = await server.start()

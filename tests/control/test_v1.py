@@ -3,6 +3,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import socket
+import time
 
 import msgspec
 import pytest
@@ -250,6 +251,41 @@ def peer(client):
     return "{}:{}".format(*client.getsockname())
 
 
+def test_a_fault_says_what_it_has_done(served, echo):
+    made = served.proxy("web", echo)
+    path = "/api/v1/proxies/web/faults"
+    new = served.ask("POST", path, {"behavior": "delay", "options": {"sleep": 0}, "scope": "exchange"}).json
+    figures = ("hits", "connections_hit", "exchanges_hit", "last_hit")
+    assert [new[name] for name in figures] == [0, 0, 0, None]
+    before = time.time()
+    with client(made) as first, client(made):
+        for _ in range(3):
+            first.sendall(b"again")
+            assert first.recv(5) == b"again"
+    until(lambda: served.get(f"{path}/delay")["hits"] == 5)
+    fault = served.get(f"{path}/delay")
+    assert [fault[name] for name in figures[:3]] == [5, 2, 5]
+    assert before <= fault["last_hit"] <= time.time()
+    assert served.get(path)["faults"] == [fault]
+    changed = served.ask("PATCH", f"{path}/delay", {"probability": 0.5}).json
+    assert changed == {**fault, "probability": 0.5}
+    served.ask("DELETE", f"{path}/delay")
+    assert served.ask("POST", path, {"behavior": "delay"}).json["hits"] == 0
+
+
+def test_a_new_proxy_of_an_old_name_has_no_hits(served, echo):
+    fault = {"behavior": "noop", "name": "f"}
+    for _ in range(2):
+        made = served.proxy("web", echo, faults=[fault])
+        assert served.get("/api/v1/proxies/web/faults/f")["connections_hit"] == 0
+        with client(made):
+            pass
+        served.ask("POST", "/api/v1/proxies/web/faults", {"behavior": "delay", "options": {"sleep": 0}})
+        with client(made):
+            until(lambda: served.get("/api/v1/proxies/web/faults/delay")["connections_hit"] == 1)
+        served.ask("DELETE", "/api/v1/proxies/web")
+
+
 def test_connections_are_seen_closed_and_reset(served, echo):
     made = served.proxy("web", echo, faults=[{"name": "slow", "behavior": "delay", "options": {"sleep": 0}}])
     where = "/api/v1/proxies/web/connections"
@@ -384,7 +420,7 @@ def test_a_proxy_that_differs_says_why_and_is_tried_again(served, echo):
         web = served.get("/api/v1/proxies/web")
         assert (web["enabled"], web["listen"]) == (True, listen)
         assert web["differs"] == f"cannot listen on {listen}: Address already in use"
-        assert [proxy["name"] for proxy in served.get("/api/v1/config")["proxies"]] == ["web", "other"]
+        assert [proxy["name"] for proxy in served.get("/api/v1/config")["proxies"]] == ["other", "web"]
         assert served.ask("POST", "/api/v1/proxies/web/faults", {"behavior": "noop"}).status == 201
         assert served.ask("PATCH", "/api/v1/proxies/web", {}).status == 409
     assert served.ask("PUT", "/api/v1/proxies/other/mix", {"mix": ""}).status == 200

@@ -11,6 +11,7 @@ from vaurien.config import Configuration
 from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.errors import OptionError
 from vaurien.events import Observer
+from vaurien.observers.hits import HitCounter
 from vaurien.proxies.hub import Hub
 
 
@@ -22,13 +23,18 @@ async def open_hub(
     source: str | None = None,
     uvloop: bool = False,
     recorded: Mapping[str, ReplayedDecisions] = MappingProxyType({}),
+    count_hits: bool = False,
 ) -> AsyncIterator[Hub]:
     """A hub without proxies, whose proxies are spread over so many *workers*; 1: all is in this process.
 
-    Raises `OptionError`, naming *source*, where the system cannot share a port between processes.
+    With *count_hits* it counts the hits of each fault, for an interface that shows them. Raises `OptionError`, naming
+    *source*, where the system cannot share a port between processes.
     """
+    hits = HitCounter()
+    if count_hits:
+        observers = [*observers, hits]
     if workers == 1:
-        yield Hub(observers=observers, recorded=recorded)
+        yield Hub(observers=observers, recorded=recorded, hits=hits)
         return
     if not platform.PORT_SHARED:
         wanted = "1: this system does not distribute clients over several processes (SO_REUSEPORT)"
@@ -39,7 +45,7 @@ async def open_hub(
     pool = WorkerPool(workers, observers=observers, uvloop=uvloop)
     try:
         await pool.start()
-        made = Hub(make=lambda config: WorkersProxy(config, pool))
+        made = Hub(make=lambda config: WorkersProxy(config, pool), hits=hits)
         made.lag = pool.lag
         yield made
     finally:

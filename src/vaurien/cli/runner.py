@@ -73,6 +73,7 @@ def run(
             source=configuration.source("vaurien", "workers"),
             uvloop=configuration.process.uvloop,
             recorded=recorded,
+            count_hits=control is not None,
         )
         runner.run(_serve(configuration, opening, control, state, again or (lambda: configuration), observing))
 

@@ -68,9 +68,14 @@ class Calls:
     delete_proxy = Call("DELETE", _PROXY, "Stop a proxy, drop its connections and forget it.")
     get_mix = Call("GET", f"{_PROXY}/mix", "A proxy's mix.")
     set_mix = Call("PUT", f"{_PROXY}/mix", "Give a proxy another mix, from the next exchange on.")
-    list_faults = Call("GET", f"{_PROXY}/faults", "A proxy's faults, in the order in which they act.", "faults")
+    list_faults = Call(
+        "GET",
+        f"{_PROXY}/faults",
+        "A proxy's faults, in the order in which they act, each with what it has done.",
+        "faults",
+    )
     add_fault = Call("POST", f"{_PROXY}/faults", "Put a behavior in use on a proxy, behind its other faults.")
-    get_fault = Call("GET", _FAULT, "One fault.")
+    get_fault = Call("GET", _FAULT, "One fault, and what it has done since it was added.")
     change_fault = Call("PATCH", _FAULT, "Change what is given of a fault, and leave the rest as it is.")
     remove_fault = Call("DELETE", _FAULT, "Take a fault away: what it held goes on, in order.")
     list_connections = Call(

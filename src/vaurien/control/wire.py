@@ -77,6 +77,17 @@ _OPTIONS: tuple[Any, ...] = (JsonObject, msgspec.field(default_factory=dict))
 FaultBody = _body("Fault", Fault, {"behavior": (str,), "name": (Name | UnsetType, UNSET), "options": _OPTIONS})
 """A fault as it is sent: without a name it has its behavior's."""
 
+_HITS: Mapping[str, tuple[Any, ...]] = {
+    "hits": (
+        Annotated[int, Meta(ge=0, description="Connections, exchanges or chunks that it acted on, by its scope")],
+    ),
+    "connections_hit": (Annotated[int, Meta(ge=0, description="Connections that it acted on")],),
+    "exchanges_hit": (Annotated[int, Meta(ge=0, description="Exchanges that it acted on, if it acts on exchanges")],),
+    "last_hit": (Annotated[float, Meta(description="When, in seconds since the epoch; null: not yet")] | None, None),
+}
+FaultAnswer = _body("FaultAnswer", Fault, {"behavior": (str,), "options": _OPTIONS, **_HITS})
+"""A fault as it is shown: with what it has done since it was added."""
+
 _ADDRESS = Annotated[str, Meta(description="host:port, :port, [ipv6]:port or unix:/path")]
 _FAULTS = GenericAlias(list, (FaultBody,))
 _FLAT: Mapping[str, tuple[Any, ...]] = {
@@ -231,6 +242,11 @@ def flat(config: ProxyConfig) -> JsonObject:
     policy = fields.pop("policy")
     fields |= {"listen": str(config.listen), "backend": _backend(config.backend)}
     return fields | {"mix": policy.mix.shares, "faults": policy.faults}
+
+
+def shown_fault(hub: Hub, proxy: str, fault: Fault) -> JsonObject:
+    """*fault* of *proxy* as a `FaultAnswer` has it."""
+    return msgspec.structs.asdict(fault) | msgspec.structs.asdict(hub.hits.of(proxy, fault.name))
 
 
 def all_proxies(config: Config) -> JsonObject:

@@ -36,6 +36,7 @@ from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.errors import PartlyDone, UnknownName, VaurienError
 from vaurien.events import Observer
 from vaurien.model import Address, Config, Edit, Fault, Policy, PolicyEdit, ProxyConfig, ProxyEdit
+from vaurien.observers.hits import HitCounter
 from vaurien.proxies.managed_proxy import LocalProxy, ManagedProxy
 from vaurien.proxies.proxy import Proxy
 
@@ -79,9 +80,12 @@ class Hub:
         observers: Sequence[Observer] = (),
         recorded: Mapping[str, ReplayedDecisions] = MappingProxyType({}),
         make: Callable[[ProxyConfig], ManagedProxy] | None = None,
+        hits: HitCounter | None = None,
     ) -> None:
         self._observers, self._recorded = observers, recorded
         self._make = make or self._make_local
+        self.hits = hits or HitCounter()
+        """The hits of each fault. Only a counter that observes the proxies counts some; the hub makes it forget."""
         self.changed: Callable[[], None] = lambda: None
         """Called after each edit, also after one that failed."""
         self.lag: Callable[[], float] = lambda: 0.0
@@ -257,6 +261,7 @@ class Hub:
                     try:
                         await carry_out(before, wanted, locked)
                     finally:
+                        self._forget_hits(locked)
                         self.changed()
                     break
             locked |= changed
@@ -323,6 +328,13 @@ class Hub:
             if not isinstance(error, VaurienError):
                 self._note_difference(name, _interrupted(error))
             raise
+
+    def _forget_hits(self, names: Collection[str]) -> None:
+        for name in names:
+            if name in self._config.names:
+                self.hits.keep(name, {fault.name for fault in self._config.proxy(name).policy.faults})
+            else:
+                self.hits.forget(name)
 
     def _store(self, config: Config) -> None:
         revision = self._config.revision + (config.proxies != self._config.proxies)

@@ -148,7 +148,7 @@ class Daemon:
             closing.callback(self._log.close)
             lag = LoopLag()
             closing.callback(lag.close)
-            async with hubs.open_hub(self._workers, self._observers, source="-workers") as self._hub:
+            async with hubs.open_hub(self._workers, self._observers, source="-workers", count_hits=True) as self._hub:
                 served = self._app(lag)
                 if self._state is not None:
                     served = KeepBeforeAnswer(served, self._state.settled)

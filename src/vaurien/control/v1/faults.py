@@ -12,12 +12,13 @@ from vaurien.control.responses import BadRequest
 from vaurien.control.routes import Call
 from vaurien.model import Fault
 
-FaultList = msgspec.defstruct("FaultList", [("faults", GenericAlias(list, (wire.FaultBody,)))])
+FaultList = msgspec.defstruct("FaultList", [("faults", GenericAlias(list, (wire.FaultAnswer,)))])
 
 
 async def list_faults(call: Call) -> object:
-    """A proxy's faults, in the order in which they act."""
-    return {"faults": call.hub.get(call.path["proxy"]).policy.faults}
+    """A proxy's faults, in the order in which they act, each with what it has done."""
+    name = call.path["proxy"]
+    return {"faults": [wire.shown_fault(call.hub, name, fault) for fault in call.hub.get(name).policy.faults]}
 
 
 async def add_fault(call: Call) -> object:
@@ -25,12 +26,12 @@ async def add_fault(call: Call) -> object:
     call.hub.get(call.path["proxy"])
     fault = wire.fault(call.body)
     await call.hub.update_policy(call.path["proxy"], lambda policy: policy.with_fault(fault), revision=call.revision)
-    return fault
+    return wire.shown_fault(call.hub, call.path["proxy"], fault)
 
 
 async def get_fault(call: Call) -> object:
-    """One fault."""
-    return _find(call)
+    """One fault, and what it has done since it was added."""
+    return wire.shown_fault(call.hub, call.path["proxy"], _find(call))
 
 
 async def change_fault(call: Call) -> object:
@@ -48,7 +49,7 @@ async def change_fault(call: Call) -> object:
     policy = await call.hub.update_policy(
         proxy, lambda policy: policy.with_changed_fault(name, edit), revision=call.revision
     )
-    return policy.fault(name)
+    return wire.shown_fault(call.hub, proxy, policy.fault(name))
 
 
 async def remove_fault(call: Call) -> None:
