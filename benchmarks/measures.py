@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import functools
 import statistics
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import msgspec
 
 from benchmarks import loads, sockets
 from benchmarks.backends import Backends
-from benchmarks.contestants import PROGRAM, QUIET, Contestant, reached_by
-from benchmarks.errors import BenchmarkError
-from benchmarks.processes import ROOT, Process, end, free_port, listening, spawn
+from benchmarks.contestants import Contestant, reached_by
+from benchmarks.processes import Process
 
 RATE, BANDWIDTH = "per second", "MB/s"
 CPU_REQUEST, CPU_GIGABYTE = "CPU µs each", "CPU s/GB"
 MEDIAN, LAST = "median ms", "99 % ms"
 MEMORY, HELD = "KB each", "held"
-HELP, FIRST = "--help s", "first answer s"
 
 IDLE = 10_000
 """Idle connections that should be held."""
@@ -115,32 +109,3 @@ def held(backends: Backends, contestant: Contestant, _effort: Effort) -> Figures
         with sockets.as_many_as_possible(reached.port, IDLE) as clients:
             grown = reached.resident() - before
             return {HELD: sockets.answering(clients), MEMORY: grown / len(clients) / 1024}
-
-
-def cold(backends: Backends, _contestant: Contestant, _effort: Effort) -> Figures:
-    """Seconds from the start of a new process to the end of its ``--help``, and to the first answer through it."""
-    began = time.perf_counter()
-    done = subprocess.run(
-        [*PROGRAM, "--help"], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=sockets.PATIENCE
-    )
-    helped = time.perf_counter() - began
-    if done.returncode:
-        raise BenchmarkError(f"vaurien --help failed with status {done.returncode}:\n{done.stderr.decode()}")
-    port = free_port()
-    addresses = ["--proxy", f"127.0.0.1:{port}", "--backend", f"127.0.0.1:{backends.redis.port}"]
-    return {HELP: helped, FIRST: _time_to_answer([*PROGRAM, *addresses, *QUIET], port)}
-
-
-def _time_to_answer(words: list[str], port: int) -> float:
-    with tempfile.TemporaryDirectory(prefix="vaurien-bench-") as folder:
-        output = Path(folder) / "output"
-        began = time.perf_counter()
-        process = spawn(words, output)
-        try:
-            while not (listening(port) and sockets.answered(port)):
-                if process.poll() is not None or time.perf_counter() - began > sockets.PATIENCE:
-                    raise BenchmarkError(f"vaurien does not answer on port {port}:\n{output.read_text()}")
-                time.sleep(0.002)
-            return time.perf_counter() - began
-        finally:
-            end(process)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks import measures
+from benchmarks import measures, start
 from benchmarks.contestants import (
     BARE_THREADS,
     DEFAULT,
@@ -40,9 +40,9 @@ def _memory(count: int, limit: float) -> list[Target]:
     return [Target(one.kind, title, of(one, measures.MEMORY), limit, False, "KB") for one in who]
 
 
-def _cold() -> list[Target]:
-    limits = ((measures.HELP, 0.25), (measures.FIRST, 0.5))
-    return [Target(DEFAULT.kind, figure, of(DEFAULT, figure), limit, False, "s") for figure, limit in limits]
+def _start() -> list[Target]:
+    limits = ((start.IMPORT, 30), (start.HELP, 150), (start.READY, 30), (start.FIRST, 300), (start.PLUGIN, 5))
+    return [Target(DEFAULT.kind, figure, of(DEFAULT, figure), limit, False, "ms") for figure, limit in limits]
 
 
 def _framed(protocol: str, measure: measures.Measure) -> Row:
@@ -130,7 +130,7 @@ ASKED: Sequence[Row] = (
         ],
         rounds=1,
     ),
-    Row("cold", "start of the command line", GROUP, [DEFAULT], measures.cold, _cold()),
+    Row("start", "start of a program, a test and a proxy", GROUP, [DEFAULT], start.start, _start()),
     _framed("redis", measures.redis(50)),
     _framed("http", measures.http(50, keep_alive=True)),
     _handler(1),
