@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from vaurien.errors import Conflict, OptionError, UnknownName
-from vaurien.options import Count, Duration, Option, PositiveCount, Ratio, Size
+from vaurien.options import BufferSize, CInt, Count, Duration, Option, PositiveCount, Ratio, Size, SocketTimeout
 
 _PORTS = range(65536)
 
@@ -243,13 +243,13 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     protocol_options: Mapping[str, Any] = {}
     policy: Policy = Policy()
     seed: str = "0"
-    timeout: Duration = 30.0
+    timeout: SocketTimeout = 30.0
     stay_connected: bool = False
     drain_timeout: Duration = 30.0
-    backlog: int = 8192
-    bufsize: Size = 8192
-    max_connections: int | None = None
-    pool_max_size: int = 100
+    backlog: CInt = 8192
+    bufsize: BufferSize = 8192
+    max_connections: CInt | None = None
+    pool_max_size: CInt = 100
     pool_timeout: Duration = 30.0
     delay_line: Size = 32 * 2**20
     dial_failure: Annotated[

@@ -81,17 +81,20 @@ _BYTES = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "Ki
 _SIZE = Unit("a number of bytes, zero or more, such as 4096 or 64KiB", _BYTES, whole=True, name="bytes")
 _POSITIVE_SIZE = Unit("a number of bytes, one or more, such as 4096 or 64KiB", _BYTES, whole=True, name="bytes")
 
-Duration = Annotated[float, msgspec.Meta(ge=0, description="seconds"), _SECONDS]
-"""Seconds; text may have a suffix: us, ms, s, m, h."""
-
-Milliseconds = Annotated[float, msgspec.Meta(ge=0, description="milliseconds"), _MILLISECONDS]
-"""Milliseconds, as in Toxiproxy's toxics; text may have a suffix."""
-
-Microseconds = Annotated[float, msgspec.Meta(ge=0, description="microseconds"), _MICROSECONDS]
-"""Microseconds, as in Toxiproxy's slicer; text may have a suffix."""
-
 MOST = 2**63 - 1
 """The largest whole number that every form of messages between programs can hold."""
+
+Duration = Annotated[float, msgspec.Meta(ge=0, le=10**9, description="seconds"), _SECONDS]
+"""Seconds, at most 31 years; text may have a suffix: us, ms, s, m, h."""
+
+SocketTimeout = Annotated[float, msgspec.Meta(ge=0, le=2 * 10**6, description="seconds"), _SECONDS]
+"""Seconds, at most 23 days: poll(2) takes as many milliseconds as a C int holds."""
+
+Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=MOST, description="milliseconds"), _MILLISECONDS]
+"""Milliseconds, as many as Toxiproxy's toxics take; text may have a suffix."""
+
+Microseconds = Annotated[float, msgspec.Meta(ge=0, le=MOST, description="microseconds"), _MICROSECONDS]
+"""Microseconds, as many as Toxiproxy's slicer takes; text may have a suffix."""
 
 Size = Annotated[int, msgspec.Meta(ge=0, le=MOST, description="bytes"), _SIZE]
 """Bytes; text may have a suffix: kB, MB, GB, KiB, MiB, GiB."""
@@ -107,6 +110,12 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 
 PositiveCount = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
 """A whole number, one or more."""
+
+CInt = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+"""A whole number, one or more, that a C int holds, as listen(2) takes it."""
+
+BufferSize = Annotated[int, msgspec.Meta(ge=1, le=2**24, description="bytes")]
+"""Bytes that one read may bring, and that are reserved for it: at most 16 MiB."""
 
 
 @functools.lru_cache(maxsize=16)  # hooks ask again and again for what an option stands for
@@ -163,7 +172,7 @@ def _declaration(field: msgspec.structs.FieldInfo) -> Declaration:
         kind=_kind(base),
         default=field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory(),
         help=option.help,
-        expected=unit.expected if unit else _expected(base, extras),
+        expected=_expected_unit(unit, extras) if unit else _expected(base, extras),
         accepts=_converter(hint, _kind(base), unit),
         choices=_choices(base),
         unit=unit.name if unit else "",
@@ -207,6 +216,11 @@ def _expected(base: Any, extras: tuple[Any, ...]) -> str:
 
 
 _JSON_LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+
+
+def _expected_unit(unit: Unit, extras: tuple[Any, ...]) -> str:
+    most = _limits(extras).get("le")
+    return unit.expected if unit.whole or most in (None, MOST) else f"{unit.expected}; at most {most}"
 
 
 def _limits(extras: tuple[Any, ...]) -> dict[str, Any]:

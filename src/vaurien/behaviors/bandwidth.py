@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
 from vaurien.hooks import Behavior, Link
-from vaurien.options import Option
+from vaurien.options import MOST, Option
 
 _KB = 1000
 """Bytes; Toxiproxy counts so too."""
+
+_Kilobytes: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=MOST)]
 
 _STEP = 0.005
 """Seconds' worth of bytes that leave at once: far below what a person or a time-out notices."""
@@ -63,8 +65,10 @@ class Bandwidth(Behavior, frozen=True):
     connections from one address have one, with ``proxy`` all of them.
     """
 
-    rate: Annotated[float, msgspec.Meta(ge=0), Option("Kilobytes (1000 bytes) a second; 0: nothing passes")] = 0.0
-    burst: Annotated[float, msgspec.Meta(ge=0), Option("Kilobytes that pass at once after a rest")] = 0.0
+    rate: Annotated[
+        float, msgspec.Meta(ge=0, le=MOST), Option("Kilobytes (1000 bytes) a second; 0: nothing passes")
+    ] = 0.0
+    burst: Annotated[_Kilobytes, Option("Kilobytes that pass at once after a rest")] = 0.0
     shared: Annotated[Literal["connection", "client", "proxy"], Option("Who shares the line")] = "connection"
 
     @property

@@ -8,7 +8,7 @@ import msgspec
 
 from vaurien import platform
 from vaurien.config import presets
-from vaurien.options import Count, Duration, Option, Ratio, Unit
+from vaurien.options import BufferSize, CInt, Count, Duration, Option, Ratio, SocketTimeout, Unit
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 MOST_WORKERS = 256
@@ -19,7 +19,6 @@ _WORKERS = Unit(
     words={"auto": min(platform.cores(), MOST_WORKERS)},
 )
 Workers = Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS), _WORKERS]
-Some = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]  # what a C int holds, which is what `listen` takes
 
 
 class Traffic(msgspec.Struct, frozen=True):
@@ -53,7 +52,7 @@ class Faults(msgspec.Struct, frozen=True):
 class Connections(msgspec.Struct, frozen=True):
     """How connections are kept."""
 
-    timeout: Annotated[Duration, Option("Seconds that reaching the backend, or a blocked socket, may take")] = 30.0
+    timeout: Annotated[SocketTimeout, Option("Seconds that reaching the backend, or a blocked socket, may take")] = 30.0
     stay_connected: Annotated[bool, Option("Keep the client when the backend went away")] = False
     drain_timeout: Annotated[
         Duration,
@@ -62,11 +61,13 @@ class Connections(msgspec.Struct, frozen=True):
         ),
     ] = 30.0
     max_connections: Annotated[
-        Some | None, Option("Clients served at once, others wait; without it there is no limit")
+        CInt | None, Option("Clients served at once, others wait; without it there is no limit")
     ] = None
-    backlog: Annotated[Some, Option("Clients that may wait to be accepted")] = 8192
-    bufsize: Annotated[Some, Option("Bytes read at once while a behavior of an earlier release is in play")] = 8192
-    pool_max_size: Annotated[Some, Option("Backend sockets that are kept for the next client")] = 100
+    backlog: Annotated[CInt, Option("Clients that may wait to be accepted")] = 8192
+    bufsize: Annotated[BufferSize, Option("Bytes read at once while a behavior of an earlier release is in play")] = (
+        8192
+    )
+    pool_max_size: Annotated[CInt, Option("Backend sockets that are kept for the next client")] = 100
     pool_timeout: Annotated[Duration, Option("Seconds that an idle backend socket is kept for the next client")] = 30.0
     grace: Annotated[Duration, Option("Seconds that live connections may take to end when the proxy is stopped")] = 10.0
 

@@ -279,3 +279,11 @@ def test_a_file_that_was_made_for_the_lock_alone_goes_with_it(path):
 
     asyncio.run(play())
     assert not path.exists()
+
+
+@pytest.mark.parametrize("number", ["9999999999999", "-1", "1e308", "99999999999999999999999999", "null"])
+def test_a_number_that_no_proxy_can_have_is_named(path, number):
+    proxy = {"name": "a", "listen": {"host": "127.0.0.1"}, "backend": {"host": "h", "port": 1}}
+    path.write_text(json.dumps([proxy])[:-2] + f', "backlog": {number}}}]')
+    with pytest.raises(ConfigError, match=r"is not what was written: .*\$\[0\]\.backlog"):
+        following(path, None)

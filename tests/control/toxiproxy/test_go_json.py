@@ -38,6 +38,13 @@ def test_members(text, given):
     assert read(text) == (given, [])
 
 
+def test_half_a_character_is_replaced_wherever_it_stands():
+    assert read(r'{"n\ud800": 1, "rest": [{"\udfff": "\ud83d\ude00\ud800"}]}') == (
+        {"rest": [[("\ufffd", "\U0001f600\ufffd")]]},
+        ["n\ufffd"],
+    )
+
+
 def test_unknown_names_are_told():
     assert read('{"nome": 1, "name": "a"}') == ({"name": "a"}, ["nome"])
 

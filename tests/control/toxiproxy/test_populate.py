@@ -129,6 +129,7 @@ def test_a_listing_can_be_sent_back(api, echo):
         ("/proxies", {"name": "x", "upstream": "x:1", "listn": ""}, 'bad request body: json: unknown field "listn"'),
         ("/proxies", {"name": "x", "upstream": "nope"}, "bad request body: upstream: 'nope' is not valid; expected"),
         ("/proxies", {"name": "x", "upstream": "x:0"}, "bad request body: upstream: 'x:0' is not valid; expected"),
+        ("/proxies", {"name": "x", "upstream": "x:1", "\ud800": 1}, 'bad request body: json: unknown field "\ufffd"'),
         ("/proxies/p/toxics", {"type": "noop", "kind": 1}, 'bad request body: json: unknown field "kind"'),
         ("/proxies/p/toxics", {"type": "noop", "attributes": {"a": 1}}, 'bad request body: json: unknown field "a"'),
         ("/proxies/p/toxics", {"type": "corrupt"}, "invalid toxic type"),

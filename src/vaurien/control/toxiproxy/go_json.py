@@ -64,6 +64,7 @@ def decode(body: bytes) -> Any:
         raise BadBody("EOF")
     try:
         value, end = _PARSER.raw_decode(text)
+        value = _with_whole_characters(value) if _HALF.search(text) else value
     except json.JSONDecodeError:
         raise BadBody(go_syntax.complaint(body)) from None
     except RecursionError:
@@ -142,8 +143,22 @@ def _converted(value: Any, type_: Type, where: str) -> Any:
         return int(value)
     if kind != _kind(value):
         raise mismatch(value, where)
-    # Half a surrogate pair cannot be encoded again; Go puts the replacement character for it.
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if kind == "string" else value
+    return value
+
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""What may be half a surrogate pair, escaped."""
+
+
+def _with_whole_characters(value: Any) -> Any:
+    """*value* with Go's replacement character for each half of a surrogate pair, which cannot be encoded again."""
+    if isinstance(value, Object):
+        return Object((_with_whole_characters(name), _with_whole_characters(content)) for name, content in value)
+    if isinstance(value, list):
+        return [_with_whole_characters(part) for part in value]
+    if type(value) is str:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
 
 
 def _is_int64(value: Number) -> bool:
