@@ -158,6 +158,12 @@ const refused = (listen) => dial(listen).then((socket) => { socket.destroy(); re
     await toxic.update({ attributes: { latency: 0, jitter: 0 } });
     expect((await proxy.getToxic("slow")).attributes.latency === 0, "updated");
     await toxic.remove();
+    const slicer = await proxy.addToxic({
+        name: "sliced", type: "slicer", stream: "downstream", toxicity: 1,
+        attributes: { average_size: 4, size_variation: 4, delay: 0 },
+    });
+    await ask(socket);
+    await slicer.remove();
     const closed = new Promise((resolve) => socket.once("close", resolve));
     await proxy.update({ enabled: false, listen: proxy.listen, upstream });
     await closed;
