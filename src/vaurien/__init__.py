@@ -16,6 +16,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vaurien.version import __version__
+
 if TYPE_CHECKING:
     from vaurien.client import AsyncClient, Client
     from vaurien.errors import VaurienError
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from vaurien.library import AsyncProxy, Proxy
     from vaurien.options import Option
 
-__version__ = "3.0.0a1"
 
 _PUBLIC = {
     "AsyncClient": "vaurien.client",

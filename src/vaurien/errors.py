@@ -7,10 +7,7 @@ error is made for the user who caused it: the command line prints it as one line
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-if TYPE_CHECKING:
-    from vaurien.model import Address
+from typing import Any, Literal, Protocol, TypeAlias
 
 BindStep: TypeAlias = Literal["parse", "lookup", "bind"]
 
@@ -89,6 +86,22 @@ class PluginError(VaurienError):
     """A class named by its dotted path that does not import, or is not what it is used as."""
 
 
+class ListeningAddress(Protocol):
+    """An address to listen on, as `vaurien.model.Address` is one: a Unix socket's *path*, or *host* and *port*."""
+
+    @property
+    def host(self) -> str:
+        """Numeric, or a name."""
+
+    @property
+    def port(self) -> int:
+        """Zero where the system chooses one."""
+
+    @property
+    def path(self) -> str | None:
+        """Of a Unix socket."""
+
+
 class BindError(VaurienError):
     """A listening address that cannot be bound; the message names the address and the system's reason.
 
@@ -96,7 +109,7 @@ class BindError(VaurienError):
     """
 
     def __init__(
-        self, message: str, *, address: Address | None = None, reason: str = "", step: BindStep = "bind"
+        self, message: str, *, address: ListeningAddress | None = None, reason: str = "", step: BindStep = "bind"
     ) -> None:
         self.address, self.reason, self.step = address, reason, step
         super().__init__(message)

@@ -15,8 +15,7 @@ import msgspec
 from vaurien.framing import Head, Reply
 
 if TYPE_CHECKING:
-    from random import Random
-
+    from vaurien.chance import Random
     from vaurien.framing import Protocol as WireProtocol
     from vaurien.model import Address
 

@@ -159,7 +159,7 @@ def test_a_reset_behind_an_end_is_seen_when_it_thaws() -> None:
         client.shutdown(socket.SHUT_WR)
         assert server.recv(1) == b""
         proxy.set_policy("", FREEZE)
-        watched = proxy.proxy._service.hangups._watched  # type: ignore[union-attr]
+        watched = proxy.proxy._service.reset_watch._watched  # type: ignore[union-attr]
         until(lambda: watched)
         reset(client)
         until(lambda: not watched)

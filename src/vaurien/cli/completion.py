@@ -59,6 +59,13 @@ def _variable(program: str) -> str:
     return f"_{program}_COMPLETE".upper()
 
 
+def _completed(found: list[flags.Flag]) -> list[flags.Flag]:
+    """*found*, which know now what may follow them."""
+    for one in found:
+        one.complete = values
+    return found
+
+
 def values(key: Key, declaration: Declaration, typed: str) -> list[CompletionItem]:
     """What may follow the flag of the option *key*, of which *typed* is there already."""
     if declaration.choices:
@@ -87,13 +94,13 @@ def _items(candidates: Iterable[object], typed: str) -> list[CompletionItem]:
 
 def _command() -> click.Group:
     """`vaurien` as click sees programs: all options, those of built-in and installed plugins too."""
-    own = flags.own()
-    group = click.Group("vaurien", params=[*own, *flags.of_all_plugins(Catalogue())], add_help_option=False)
+    own = _completed(flags.own())
+    group = click.Group("vaurien", params=[*own, *_completed(flags.of_all_plugins(Catalogue()))], add_help_option=False)
     for words, about in COMMANDS:
         name = words.split()[0]
         params: list[click.Parameter] = []
         if name in ("run", "check", "replay"):
-            params = [click.Argument(["file"], type=click.Path()), *flags.own()]
+            params = [click.Argument(["file"], type=click.Path()), *_completed(flags.own())]
         elif name == "completion":
             params = [click.Argument(["shell"], type=click.Choice(SHELLS))]
         group.add_command(click.Command(name, params=params, add_help_option=False, short_help=about))

@@ -7,7 +7,7 @@ for all sources. Dots, underscores and dashes in a flag are the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -30,6 +30,8 @@ class Flag(click.Option):
 
     def __init__(self, key: Key, declaration: Declaration, *, repeated: bool = False) -> None:
         self.key, self.declaration = key, declaration
+        self.complete: Callable[[Key, Declaration, str], list[CompletionItem]] | None = None
+        """Finds what may follow the flag."""
         spelling = flag(*key)
         if declaration.kind is bool and key[0] != "command":
             spelling = f"{spelling}/--no-{spelling.removeprefix('--')}"
@@ -38,10 +40,8 @@ class Flag(click.Option):
         super().__init__([name, spelling, *short], default=None, is_flag=declaration.kind is bool, multiple=repeated)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """What may follow the flag, see `vaurien.cli.completion`."""
-        from vaurien.cli import completion
-
-        return completion.values(self.key, self.declaration, incomplete)
+        """What may follow the flag, if `vaurien.cli.completion` has said how to find it."""
+        return self.complete(self.key, self.declaration, incomplete) if self.complete is not None else []
 
     def given(self, value: object) -> Given:
         """What was typed, and as which flag."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from vaurien import __version__
 from vaurien.control.routes import Route
+from vaurien.version import __version__
 
 PATH = "/openapi.json"
 

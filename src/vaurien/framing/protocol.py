@@ -11,8 +11,7 @@ from vaurien.framing.head import Head, Reply
 from vaurien.framing.turns import Framing, Turns
 
 if TYPE_CHECKING:
-    from random import Random
-
+    from vaurien.chance import Random
     from vaurien.model import Address
 
 

@@ -19,10 +19,10 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 
-from vaurien import __version__
 from vaurien.events import Event, Failed, Injected, WorkerDied
 from vaurien.model import Address, Policy
 from vaurien.observers.go_number import go_number
+from vaurien.version import __version__
 
 
 class Bytes(Protocol):

@@ -19,11 +19,11 @@ from typing import Any
 
 import msgspec
 
-from vaurien import __version__
 from vaurien.errors import ConfigError, OptionError
 from vaurien.events import Decided, Event, Injected
 from vaurien.model import ProxyConfig
 from vaurien.observers.line_file import LineFile
+from vaurien.version import __version__
 
 FORM = 1
 """The number of this form of a trace, in its first line."""

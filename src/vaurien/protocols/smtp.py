@@ -11,7 +11,7 @@ from vaurien.framing import Framer, Frames, Head, Protocol, Reader, Reply, Step
 from vaurien.legacy.protocols import SMTP
 
 if TYPE_CHECKING:
-    from random import Random
+    from vaurien.chance import Random
 
 __all__ = ["LINE_LIMIT", "MESSAGE", "RESPONSE", "SMTP", "Smtp", "SmtpFramer"]
 

@@ -12,7 +12,7 @@ import msgspec
 
 from vaurien import events, options, plugins
 from vaurien.engine.connection.connection import Connection
-from vaurien.engine.connection.proxy_state import ProxyState
+from vaurien.engine.connection.proxy_state import OpenConnection, ProxyState
 from vaurien.engine.loop import hook_task
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net import binding
@@ -164,7 +164,7 @@ class Proxy:
             clock.close()
             self._service = self._clock = None
             raise
-        service.forgotten = self._forgotten
+        service.on_connection_closed = self._connection_closed
         self._listens(listener)
 
     def _listens(self, listener: Listener) -> None:
@@ -274,14 +274,14 @@ class Proxy:
         """End connection *number* at once, with RST. Raises `UnknownName`."""
         self._connection(number).reset(Ending.RESET_BY_CONTROL)
 
-    def _connection(self, number: int) -> Connection:
+    def _connection(self, number: int) -> OpenConnection:
         for connection in self._open:
             if connection.number == number:
                 return connection
         raise UnknownName("connection", str(number), [str(one.number) for one in self._open])
 
     @property
-    def _open(self) -> list[Connection]:
+    def _open(self) -> list[OpenConnection]:
         return list(self._service.connections.values()) if self._service else []
 
     def set_policy(self, policy: Policy) -> None:
@@ -378,7 +378,7 @@ class Proxy:
         if self._listener is not None:
             self._listener.wake()
 
-    def _forgotten(self) -> None:
+    def _connection_closed(self) -> None:
         self._wake()
         if self._service is None or not self._service.connections:
             self._emptied.set()

@@ -9,12 +9,12 @@ from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
-from vaurien import __version__
 from vaurien.config.schedule import Schedule
 from vaurien.errors import OptionError
 from vaurien.model import Mix, Policy, ProxyConfig
 from vaurien.scenario.player import FailedStep
 from vaurien.scenario.tally import Delays, OfProxy, Setting, Tally, settings
+from vaurien.version import __version__
 
 STEP_FAILED = 123
 """The exit status of a run whose command ended well, although a step of its schedule could not be played.

@@ -66,7 +66,7 @@ class FakeProxy:
         self.config = ProxyConfig(name="web", listen=Address(), backend=Address("127.0.0.1", 1))
         self.backend = self.config.backend
         self.plan, self.drawn = plan, drawn
-        self.mover = mover or Transparent()
+        self.legacy_protocol = mover or Transparent()
         self.detailed = False
         self.subscribers = {Chosen: True, Injected: True}
         self.thrown: list[str] = []
@@ -75,10 +75,10 @@ class FakeProxy:
 
     @property
     def blocking(self) -> bool:
-        return self.plan.blocking or not isinstance(self.mover, Transparent)
+        return self.plan.blocking or not isinstance(self.legacy_protocol, Transparent)
 
-    def calls(self, entry: CompiledFault | None) -> bool:
-        return entry.blocking if entry is not None else not isinstance(self.mover, Transparent)
+    def needs_thread(self, entry: CompiledFault | None) -> bool:
+        return entry.blocking if entry is not None else not isinstance(self.legacy_protocol, Transparent)
 
     def random_for(self, connection: int, key: str) -> Random:
         return Random(key)

@@ -9,9 +9,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from starlette.responses import StreamingResponse
 
-from vaurien import __version__
 from vaurien.control import wire
 from vaurien.control.routes import Call, number
+from vaurien.version import __version__
 
 _REVISION = Annotated[
     int, Meta(ge=0, le=2**53 - 1, description="Counts the edits of the configuration; passed over when sent")

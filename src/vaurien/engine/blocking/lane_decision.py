@@ -119,7 +119,7 @@ class LaneDecision:
     def _of(self, entry: CompiledFault | None, plan: CompiledPolicy) -> Decision:
         known = self._known.get(entry)
         if known is None:
-            needs_thread = self._service.calls(entry)
+            needs_thread = self._service.needs_thread(entry)
             known = Decision(entry, needs_loop=not needs_thread and (entry is not None or plan.hooked))
             self._known[entry] = known
         return known

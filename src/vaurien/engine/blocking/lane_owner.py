@@ -40,7 +40,7 @@ class LaneProxy(Protocol):
         """The policy of this moment."""
 
     @property
-    def mover(self) -> Any:
+    def legacy_protocol(self) -> Any:
         """The legacy protocol that moves bytes in the thread, or a `Transparent`."""
 
     @property
@@ -55,7 +55,7 @@ class LaneProxy(Protocol):
     def blocking(self) -> bool:
         """Whether a legacy plugin is in play."""
 
-    def calls(self, entry: CompiledFault | None) -> bool:
+    def needs_thread(self, entry: CompiledFault | None) -> bool:
         """Whether a turn for which *entry* was drawn needs the thread."""
 
 

@@ -49,7 +49,7 @@ class LaneSwitch:
         for tell in decision.take_facts():
             tell()
         decision.count()
-        if self._owner.service.calls(entry):
+        if self._owner.service.needs_thread(entry):
             self._wanted_by = to_backend
             return True
         if to_backend:
@@ -80,7 +80,7 @@ class LaneSwitch:
         config = service.config
         settings = LaneSettings(
             name=f"vaurien {config.name} {owner.number}",
-            protocol=service.mover,
+            protocol=service.legacy_protocol,
             dial=lambda: dial(service.backend, config.timeout),
             timeout=config.timeout,
             stay_connected=config.stay_connected,

@@ -272,7 +272,7 @@ class Connection:
     @property
     def _may_pool(self) -> bool:
         """Whether its backend may be another client's, before or after: not if it was redirected."""
-        return self.service.reuses and self.backend_address == self.service.backend
+        return self.service.reuse_socket and self.backend_address == self.service.backend
 
     # What links report (`LinkOwner`).
 
@@ -339,17 +339,17 @@ class Connection:
     @property
     def buffer(self) -> memoryview:
         """Where bytes are read into."""
-        return self.service.view
+        return self.service.buffer
 
     @property
     def edge_triggered(self) -> bool:
-        """See `ProxyState.forgets`."""
-        return self.service.forgets
+        """See `ProxyState.edge_triggered`."""
+        return self.service.edge_triggered
 
     @property
     def reset_watch(self) -> ResetWatcher:
         """Reports resets that come behind the end of a stream."""
-        return self.service.hangups
+        return self.service.reset_watch
 
     # A client that stays without a backend.
 

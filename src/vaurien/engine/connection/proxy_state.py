@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, Protocol
 
+from vaurien import framing, hooks
 from vaurien.engine.connection.event_bus import EventBus
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net.backend_pool import Pool
@@ -17,14 +18,11 @@ from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
 from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.engine.policy.shared_counters import ProxyCounters
 from vaurien.engine.policy.shared_state import SharedState
-from vaurien.engine.relay.traffic import Traffic
+from vaurien.engine.relay.ending import Ending
+from vaurien.engine.relay.traffic import ConnectionInfo, Meter, Traffic
 from vaurien.events import Failed, Observer
-from vaurien.framing import Protocol
 from vaurien.legacy.protocol import Transparent
 from vaurien.model import Address, ProxyConfig
-
-if TYPE_CHECKING:
-    from vaurien.engine.connection.connection import Connection
 
 _OF_EACH = "shared() is per worker process; use shared_number(), or run with --workers 1"
 
@@ -32,30 +30,53 @@ BUFFER = 256 * 1024
 """Bytes read at once. Measured: bulk throughput grows up to here, and a longer read keeps other connections waiting."""
 
 
-_views: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = weakref.WeakKeyDictionary()
+_buffers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = weakref.WeakKeyDictionary()
 """One buffer for each loop is enough: a chunk is read into it and sent from it before anything else runs there."""
 
 
-def _view(loop: asyncio.AbstractEventLoop) -> memoryview:
-    if loop not in _views:
-        _views[loop] = memoryview(bytearray(BUFFER))
-    return _views[loop]
+def _buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
+    if loop not in _buffers:
+        _buffers[loop] = memoryview(bytearray(BUFFER))
+    return _buffers[loop]
 
 
 def _plain(endpoint: PlainEndpoint) -> Endpoint:
     return endpoint
 
 
+class OpenConnection(Protocol):
+    """A connection, as its proxy sees it."""
+
+    number: int
+    meter: Meter
+
+    @property
+    def info(self) -> ConnectionInfo:
+        """What others may know of it now."""
+
+    def adopt(self) -> None:
+        """The proxy has another policy."""
+
+    def close(self, outcome: Ending) -> None:
+        """End in order."""
+
+    def reset(self, outcome: Ending, *, side: hooks.Side | Literal["neither"] = "both") -> None:
+        """End at once."""
+
+    def disown(self) -> None:
+        """Close the sockets and leave the loop alone."""
+
+
 class ProxyState:
-    """The plan of this moment, the connections, and what they need of the world."""
+    """What all connections of one proxy share: its policy of this moment, the draws, the counts and the events."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         config: ProxyConfig,
-        protocol: Protocol,
-        mover: Any,
+        protocol: framing.Protocol,
+        legacy_protocol: Any,
         plan: CompiledPolicy,
         observers: Sequence[Observer],
         traffic: Traffic | None = None,
@@ -64,16 +85,16 @@ class ProxyState:
     ) -> None:
         self.loop, self.clock, self.config = loop, clock, config
         self.protocol = protocol
-        self.forgets = not isinstance(loop, asyncio.BaseEventLoop)
-        """Whether the loop tells only once of a socket with an error, as libuv does, also when there are bytes to read
-        before it: one that is not asked again would never tell of a reset."""
-        self.mover = mover
-        """What moves the bytes in the blocking lane: the proxy's classic protocol, or a `Transparent`."""
+        self.edge_triggered = not isinstance(loop, asyncio.BaseEventLoop)
+        """The loop reports a socket with an error once only, as libuv does, also when there are bytes to read before
+        the error: a link that does not read on by itself would never see the reset."""
+        self.legacy_protocol = legacy_protocol
+        """Moves the bytes in the blocking lane: the proxy's legacy protocol, or a `Transparent`."""
         self.plan = plan
         self.blocking = self._blocks(plan)
-        """Whether a plugin of the original is in play: for whatever can be read it is drawn which lane it needs."""
-        self.reuses = protocol.reuse_socket
-        """Whether a backend's socket may outlive its client."""
+        """A legacy plugin is in play: a draw decides, for each readable chunk, which lane it needs."""
+        self.reuse_socket = protocol.reuse_socket
+        """A backend's socket may outlive its client."""
         self.backend: Address = config.backend
         self.events = EventBus(loop, config.name, observers)
         """What happens on the proxy, for its observers."""
@@ -82,15 +103,15 @@ class ProxyState:
         self.shared = SharedState(page, self._not_shared)
         """What faults remember for all connections."""
         self.traffic = traffic or Traffic()
-        self.view = _view(loop)
-        """The buffer of the direct lane."""
-        self.hangups = ResetWatcher(loop, clock)
-        """What tells of a reset after the end of a stream."""
+        self.buffer = _buffer(loop)
+        """Links read into it."""
+        self.reset_watch = ResetWatcher(loop, clock)
+        """Reports resets that come behind the end of a stream."""
         self.pool = Pool(clock, config.pool_max_size, config.pool_timeout)
         self.wrap_backend: Callable[[PlainEndpoint], Endpoint] = _plain
         """Makes the endpoint of a backend's socket that was just dialled."""
-        self.connections: dict[int, Connection] = {}
-        self.forgotten: Callable[[], None] = lambda: None
+        self.connections: dict[int, OpenConnection] = {}
+        self.on_connection_closed: Callable[[], None] = lambda: None
         """Called when a connection is over."""
         self.chance.follow(plan)
 
@@ -98,11 +119,11 @@ class ProxyState:
         self.events.emit(Failed, connection=0, where=fault, error=_OF_EACH)
 
     def _blocks(self, plan: CompiledPolicy) -> bool:
-        return plan.blocking or not isinstance(self.mover, Transparent)
+        return plan.blocking or not isinstance(self.legacy_protocol, Transparent)
 
-    def calls(self, entry: CompiledFault | None) -> bool:
-        """Whether what was drawn is called in the blocking lane: a plugin of the original, or its classic protocol."""
-        return entry.blocking if entry is not None else not isinstance(self.mover, Transparent)
+    def needs_thread(self, entry: CompiledFault | None) -> bool:
+        """Whether a turn for which *entry* was drawn needs the blocking lane: for a legacy plugin, or protocol."""
+        return entry.blocking if entry is not None else not isinstance(self.legacy_protocol, Transparent)
 
     def adopt(self, plan: CompiledPolicy) -> None:
         """Work by *plan* from the next byte on; the state of faults that are gone is forgotten."""
@@ -112,8 +133,8 @@ class ProxyState:
         for connection in list(self.connections.values()):
             connection.adopt()
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: OpenConnection) -> None:
         """*connection* is over."""
         del self.connections[connection.number]
         self.traffic.add(connection.meter)
-        self.forgotten()
+        self.on_connection_closed()

@@ -15,8 +15,7 @@ from vaurien.protocols.http.framer import HttpFramer
 from vaurien.protocols.http.head import Request
 
 if TYPE_CHECKING:
-    from random import Random
-
+    from vaurien.chance import Random
     from vaurien.model import Address
 
 _REASONS = {str(status.value): status.phrase for status in http.HTTPStatus if status >= 400}

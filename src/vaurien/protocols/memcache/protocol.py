@@ -11,7 +11,7 @@ from vaurien.protocols.memcache import binary, text
 from vaurien.protocols.memcache.framer import MemcacheFramer
 
 if TYPE_CHECKING:
-    from random import Random
+    from vaurien.chance import Random
 
 # Of each failure, memcached's status in the binary protocol and its words, which the text protocol has alone.
 _FAILURES: Mapping[str, tuple[int, str]] = {

@@ -10,7 +10,7 @@ from vaurien.protocols.mysql.framer import MysqlFramer, Request
 from vaurien.protocols.mysql.packets import error_packet
 
 if TYPE_CHECKING:
-    from random import Random
+    from vaurien.chance import Random
 
 _REFUSALS = {
     "1040": ("08004", "Too many connections"),

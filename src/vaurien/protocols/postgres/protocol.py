@@ -8,7 +8,7 @@ from vaurien.framing import Framer, Head, Protocol, Reply
 from vaurien.protocols.postgres.framer import PostgresFramer, Request, ready
 
 if TYPE_CHECKING:
-    from random import Random
+    from vaurien.chance import Random
 
 # Codes and texts as in PostgreSQL's errcodes.txt and its sources.
 _REFUSALS = {

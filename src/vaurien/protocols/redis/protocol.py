@@ -11,7 +11,7 @@ from vaurien.protocols.redis.command import Command
 from vaurien.protocols.redis.framer import RedisFramer
 
 if TYPE_CHECKING:
-    from random import Random
+    from vaurien.chance import Random
 
 _SLOTS = 16384  # of a cluster; the same everywhere
 
