@@ -7,18 +7,23 @@ messages get their end mark, and the connection goes on in turns.
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections import deque
 from collections.abc import Callable, Generator
 from typing import ClassVar, TypeAlias
 
 from vaurien.errors import ParseError
 from vaurien.framing.cache import SIZE_LIMIT, BoundedCache
-from vaurien.framing.head import Head, Mark, Piece
+from vaurien.framing.head import Head, Mark, Piece, Series
 from vaurien.framing.reader import Reader, Step
 from vaurien.framing.turns import Framing, Turns
 
 WAITING_LIMIT = 100_000
 """Requests that may wait for their response: ten times the pipeline that the page *Redis pipelining* advises (10k)."""
+
+_ONE_MESSAGE = 3
+"""Pieces of one message at most, if it came in one chunk: a head, a body, an end."""
 
 # A member of an enum costs a look-up in its class each time; these are asked for at every step of every message.
 _MORE, _ASIDE, _END = Step.MORE, Step.ASIDE, Step.END
@@ -44,9 +49,11 @@ class Framer(Framing):
     """Whether no earlier message has a say in what the next ones mean."""
 
     _known: ClassVar[tuple[BoundedCache[Head], BoundedCache[Head]]]
+    _series: ClassVar[tuple[BoundedCache[Series], BoundedCache[Series]]]
 
     def __init_subclass__(cls) -> None:
         cls._known = (BoundedCache(), BoundedCache())
+        cls._series = (BoundedCache(), BoundedCache())
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,6 +74,7 @@ class Framer(Framing):
     def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
         side = self._sides[to_backend]
         pieces: list[Piece] = []
+        learns = side.ready and self.stateless and len(data) <= SIZE_LIMIT
         if side.unframed:
             self._pass(side, data, pieces)
             return pieces
@@ -80,7 +88,41 @@ class Framer(Framing):
             self._pass(side, b"", pieces)
             other = self._sides[not to_backend]
             self.other_direction_ready = other.unframed and other.read.held > 0
+        if learns and side.ready and self.stateless and len(pieces) > _ONE_MESSAGE:
+            self._learn(to_backend, data, pieces)
         return pieces
+
+    def _learn(self, to_backend: bool, data: bytes, pieces: list[Piece]) -> None:
+        """Remember the messages of *data*, if each of them means the same wherever it begins."""
+        series: list[tuple[Head, bytes]] = []
+        inside = False
+        for mark, piece in pieces:
+            if isinstance(mark, Head):
+                if not mark.self_contained or (to_backend and (mark.waits or mark.needed or not mark.answered)):
+                    return
+                series.append((copy.copy(mark), piece))  # the head at hand belongs to its exchange
+                inside = True
+            elif mark is not Mark.BODY:
+                inside = False
+            elif not inside:  # of no exchange
+                return
+            else:
+                head, before = series[-1]
+                series[-1] = head, before + piece
+        self._series[to_backend].add(data, tuple(series))
+
+    def try_series(self, to_backend: bool, data: bytes) -> Series | None:
+        if not self.stateless or not self._sides[to_backend].ready:
+            return None
+        series = self._series[to_backend].get(data)
+        if series is None:
+            return None
+        waiting, count = self.waiting, len(series)
+        if to_backend:
+            return series if len(waiting) + count <= WAITING_LIMIT else None
+        if len(waiting) < count or not all(head.self_contained for head in itertools.islice(waiting, count)):
+            return None
+        return series
 
     def try_whole(self, to_backend: bool, data: bytes) -> Head | None:
         waiting = self.waiting

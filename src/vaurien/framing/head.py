@@ -58,3 +58,6 @@ class Mark(enum.Enum):
 
 
 Piece: TypeAlias = tuple[Head | Mark, bytes]
+
+Series: TypeAlias = tuple[tuple[Head, bytes], ...]
+"""Whole messages that came in one chunk, each with its head."""

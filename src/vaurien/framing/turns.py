@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections import deque
+from collections.abc import Iterable
 from typing import ClassVar
 
-from vaurien.framing.head import Head, Mark, Piece, Reply
+from vaurien.framing.head import Head, Mark, Piece, Reply, Series
 
 
 class Framing:
@@ -34,6 +34,21 @@ class Framing:
         It is the head of every such message: nobody may change it, and only exchanges without a fault may have it.
         """
         return None
+
+    def try_series(self, to_backend: bool, data: bytes) -> Series | None:
+        """The messages of *data*, if it is seen to be several whole ones.
+
+        They are not taken yet: that is for `take_series`, or *data* is fed. Their heads are as those of `try_whole`.
+        """
+        return None
+
+    def take_series(self, to_backend: bool, heads: Iterable[Head]) -> None:
+        """Take the messages that *heads* begin, which `try_series` gave."""
+        if to_backend:
+            self.waiting.extend(heads)
+        else:
+            for _ in heads:
+                self.waiting.popleft()
 
     def end(self, to_backend: bool) -> list[Piece]:
         """The last pieces of a direction whose source has ended."""
@@ -67,11 +82,9 @@ class Framing:
         """
         return b"", False
 
-    def separate(self, head: Head) -> Head:
-        """A head of its own for the request that *head*, which `try_whole` gave, began last: a fault acts on it."""
-        own = copy.copy(head)
-        self.waiting[-1] = own
-        return own
+    def take_back(self) -> None:
+        """The request that `try_whole` gave last is not taken after all."""
+        self.waiting.pop()
 
     def repeat(self, head: Head) -> bool:
         """The request that *head* began is sent again: one more response will come. False if it is answered already."""

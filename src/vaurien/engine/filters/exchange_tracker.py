@@ -21,6 +21,8 @@ What this does not do: it knows no protocol, and nothing of what faults do to by
 from __future__ import annotations
 
 import asyncio
+import copy
+import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
@@ -29,11 +31,12 @@ from typing import Protocol, TypeAlias
 from vaurien.engine.filters.bound_fault import BoundFault, FilteredConnection
 from vaurien.engine.filters.exchange import NO_MESSAGE, Exchange, ExchangeContext, Message
 from vaurien.engine.filters.filter import Receiver
+from vaurien.engine.loop.hook_task import DONE, finish
 from vaurien.engine.policy.compiled_policy import EXCHANGE_HOOKS, CompiledFault
 from vaurien.engine.policy.place import place
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import Link
-from vaurien.framing import Framing, Head, Mark, Piece, Reply, Turns
+from vaurien.framing import Framing, Head, Mark, Piece, Reply, Series, Turns
 from vaurien.framing import Protocol as WireProtocol
 from vaurien.model import Address, Scope
 
@@ -106,15 +109,17 @@ class ExchangeTracker:
         self._skips = type(self.framing).skips is not Framing.skips
         self._mix_random: Random | None = None
         self._faults: tuple[BoundFault, ...] = ()  # those that may be drawn for an exchange
-        self._draws = False
+        self._policy, self._chance, self._detailed = connection.plan, connection.chance, connection.detailed
+        self._draws = self._draws_by_turn = False
         self._count = 0
         self._fed = 0  # bytes of the client's stream so far
         self._offset = 0  # in the client's stream, of the piece at hand
+        self._unsent: tuple[list[bytes], list[bytes]] = ([], [])  # to the client, to the backend, in this callback
         self._open: deque[Exchange] = deque()  # requested, and not answered to the end
         self._asking: Exchange | None = None
         self._answering: Exchange | None = None
         self._lost = False
-        self._decided: tuple[Head, Drawn | None] | None = None  # drawn for already: the head at hand
+        self._decided: deque[tuple[Head, Drawn | None]] = deque()  # heads that were drawn for, and have their turn next
         self._skip_reply: Reply | None = None  # to the head at hand, which is skipped
         self._recognized: Head | None = None  # the last request that was recognized
         self._sent = b""  # its head as the backend saw it
@@ -130,7 +135,9 @@ class ExchangeTracker:
             and not fault.entry.of_mix
             and (fault.entry.per_exchange or fault.entry.handles(*EXCHANGE_HOOKS) or fault.entry.handles("on_data"))
         )
-        self._draws = bool(self._faults) or self.connection.plan.has_live_mix or self.connection.decides_lane
+        self._policy, self._detailed = self.connection.plan, self.connection.detailed
+        self._draws_by_turn = self.connection.decides_lane
+        self._draws = bool(self._faults) or self._policy.has_live_mix or self._draws_by_turn
 
     # What others want to know.
 
@@ -177,7 +184,7 @@ class ExchangeTracker:
             if head is not None:
                 self._offset = self._fed
                 self._fed += len(data)
-                drawn = self._draw(head) if self._draws else None
+                drawn = self._draw(head, self._count + 1) if self._draws else None
                 if drawn is None:
                     if self.up.filters:
                         self.up.pass_by(len(data))
@@ -188,15 +195,72 @@ class ExchangeTracker:
                     if head is not self._recognized:
                         self._recognized, self._sent = head, self._rewritten(head)
                     return self._sent + data[len(head.data) :] if len(data) > len(head.data) else self._sent
-                head = self.framing.separate(head)
-                self._decided = head, drawn
-                body = data[len(head.data) :]
-                pieces: list[Piece] = [(head, head.data)]
-                pieces += [(_BODY, body), (_REQUEST_END, b"")] if body else [(_REQUEST_END, b"")]
-                self.up.link.run(self._process(True, pieces, 0))
+                self.framing.take_back()
+                self.up.link.run(self._process_series(((head, data),), [drawn]))
                 return b""
+            series = self.framing.try_series(True, data) if not self._faults else None
+            if series is not None:
+                return self._take_series(series, data)
         self._offset = self._fed - self.framing.held(True)
         return self._pass(True, self._framed(True, data))
+
+    def _take_series(self, series: Series, data: bytes) -> bytes:
+        """Take the requests of *data*; what is to be sent of it now. The mix alone is drawn for them."""
+        start = self._fed
+        self._fed += len(data)
+        self._offset = start
+        if self._draws:
+            drawn = self._draw_series(series)
+            if drawn is not None:
+                self._offset = start
+                self.up.link.run(self._process_series(series, drawn))
+                return b""
+        self.framing.take_series(True, (head for head, _ in series))
+        self._count += len(series)
+        self._open.extend((SPARED,) * len(series))
+        if self.up.filters:
+            self.up.pass_by(len(data))
+        if not self._rewrites:
+            return data
+        return b"".join(self._rewritten(head) + whole[len(head.data) :] for head, whole in series)
+
+    def _draw_series(self, series: Series) -> list[Drawn | None] | None:
+        """Draw the mix for each request of *series*; ``None``: it spares them all."""
+        drawn = []
+        for number, (head, whole) in enumerate(series, self._count + 1):
+            drawn.append(self._draw(head, number))
+            self._offset += len(whole)
+        return drawn if any(drawn) else None
+
+    async def _process_series(self, series: Series, drawn: Sequence[Drawn | None]) -> None:
+        """Take the requests of *series*, which were *drawn* for; returns when what became of them is sent."""
+        unsent, waiting = self._unsent[True], self._open
+        for (head, whole), one in zip(series, drawn, strict=True):
+            if self.connection.ending:
+                break
+            if one is None:
+                self.framing.take_series(True, (head,))
+                self._count += 1
+                waiting.append(SPARED)
+                unsent.append(self._rewritten(head) + whole[len(head.data) :] if self._rewrites else whole)
+            else:
+                own = copy.copy(head)  # the one that was recognized stands for many exchanges
+                self.framing.take_series(True, (own,))
+                self._decided.append((own, one))
+                steps = self._whole_request(own, whole).__await__()
+                waits_for = next(steps, DONE)
+                if waits_for is not DONE:
+                    self._flush()
+                    await finish(steps, waits_for)
+            self._offset += len(whole)
+        self._flush()
+
+    async def _whole_request(self, head: Head, whole: bytes) -> None:
+        at = self.up.link.clock.now()
+        await self._request(head, at)
+        if len(whole) > len(head.data):
+            await self._body(True, whole[len(head.data) :], at)
+        await self._request_end(True)
 
     def take_responses(self, data: bytes) -> bytes:
         """Take *data* of the backend; returns what is to be sent of it now. Hooks may be left running."""
@@ -207,7 +271,43 @@ class ExchangeTracker:
             if self.down.filters:
                 self.down.pass_by(len(data))
             return data
+        if spared and not self.down.filters and self.keep_alive:
+            series = self.framing.try_series(False, data)
+            if series is not None:
+                return self._answer_series(series)
         return self._pass(False, self._framed(False, data))
+
+    def _answer_series(self, series: Series) -> bytes:
+        """Take the responses of *series*; what is to be sent now, answers of our own among them."""
+        waiting = self._open
+        self.framing.take_series(False, (head for head, _ in series))
+        at_once: list[bytes] = []
+        for index, (_, whole) in enumerate(series):
+            if not waiting or waiting[0] is not SPARED:
+                pieces: list[Piece] = []
+                for head, other in series[index:]:
+                    pieces += _pieces(head, other, _RESPONSE_END)
+                self._unsent[False].extend(at_once)
+                return self._pass(False, pieces)
+            waiting.popleft()
+            at_once.append(whole)
+            while waiting and waiting[0] is not SPARED and waiting[0].answerable and waiting[0].simple_answer:
+                self._answer_at_once(waiting.popleft(), at_once)
+            if waiting and waiting[0] is not SPARED and waiting[0].answerable:
+                self._unsent[False].extend(at_once)
+                self.down.link.run(self._answer_late())
+                if index + 1 < len(series):
+                    pieces = []
+                    for head, other in series[index + 1 :]:
+                        pieces += _pieces(head, other, _RESPONSE_END)
+                    self.down.link.run(self._process(False, pieces, 0))
+                return b""
+        return at_once[0] if len(at_once) == 1 else b"".join(at_once)
+
+    def _answer_at_once(self, exchange: Exchange, out: list[bytes]) -> None:
+        exchange.done = True
+        if exchange.reply is not None:
+            out.append(exchange.reply.data)
 
     @property
     def _answers_behind(self) -> bool:
@@ -238,46 +338,52 @@ class ExchangeTracker:
     def _pass(self, to_backend: bool, pieces: list[Piece]) -> bytes:
         """What is to be sent of *pieces*, if no hook has to see them; otherwise a coroutine goes on with the rest."""
         direction = self.up if to_backend else self.down
-        at_once: list[bytes] = []
+        unsent = self._unsent[to_backend]
         for index, (mark, piece) in enumerate(pieces):
-            if (direction.filters and not direction.passive) or not self._at_once(to_backend, mark, piece, at_once):
-                self._write(to_backend, at_once)
+            if (direction.filters and not direction.passive) or not self._at_once(to_backend, mark, piece, unsent):
                 direction.link.run(self._process(to_backend, pieces, index))
                 return b""
             if to_backend:
                 self._offset += len(piece)
-        self._flush_other(to_backend)
-        sent = at_once[0] if len(at_once) == 1 else b"".join(at_once)
+        if self.framing.other_direction_ready:
+            self._flush()
+            self._flush_other(to_backend)
+            return b""
+        sent = unsent[0] if len(unsent) == 1 else b"".join(unsent)
+        unsent.clear()
         if direction.filters:
             direction.pass_by(len(sent))
         return sent
 
-    def _write(self, to_backend: bool, at_once: list[bytes]) -> None:
-        """Send what goes past the filters."""
-        if at_once:
-            direction = self.up if to_backend else self.down
-            data = at_once[0] if len(at_once) == 1 else b"".join(at_once)
-            at_once.clear()
-            if direction.filters:
-                direction.pass_by(len(data))
-            direction.link.write(data)
+    def _flush(self) -> None:
+        """Send what goes past the filters, and answers of our own, as few times as possible."""
+        for direction, unsent in zip((self.down, self.up), self._unsent, strict=True):
+            if unsent:
+                data = unsent[0] if len(unsent) == 1 else b"".join(unsent)
+                unsent.clear()
+                if direction.filters:
+                    direction.pass_by(len(data))
+                direction.link.write(data)
 
     async def _process(self, to_backend: bool, pieces: list[Piece], first: int) -> None:
         """Take *pieces* from the one numbered *first* on; returns when what became of them is sent."""
         direction = self.up if to_backend else self.down
         at = direction.link.clock.now()
-        at_once: list[bytes] = []
+        unsent = self._unsent[to_backend]
         for index in range(first, len(pieces)):
             if self.connection.ending:
                 break
             mark, piece = pieces[index]
             passes = not direction.filters or direction.passive
-            if not (passes and self._at_once(to_backend, mark, piece, at_once)):
-                self._write(to_backend, at_once)
-                await self._take(to_backend, mark, piece, at)
+            if not (passes and self._at_once(to_backend, mark, piece, unsent)):
+                steps = self._take(to_backend, mark, piece, at).__await__()
+                waits_for = next(steps, DONE)
+                if waits_for is not DONE:
+                    self._flush()
+                    await finish(steps, waits_for)
             if to_backend:
                 self._offset += len(piece)
-        self._write(to_backend, at_once)
+        self._flush()
         self._flush_other(to_backend)
 
     async def feed(self, to_backend: bool, data: bytes) -> None:
@@ -315,7 +421,7 @@ class ExchangeTracker:
             exchange.asked = True  # its end is not marked any more
         self._asking = self._answering = None
         if self._open:
-            self.down.link.run(self._answer(False))
+            self.down.link.run(self._answer_late())
         self.connection.journal.lost(reason)
 
     # Pieces that no hook has to see.
@@ -342,20 +448,21 @@ class ExchangeTracker:
         return self._request_at_once(mark, out) if mark.request else self._response_at_once(mark, out)
 
     def _request_at_once(self, head: Head, out: list[bytes]) -> bool:
-        if self._decided is not None:  # by `take_requests`
+        if self._decided and self._decided[0][0] is head:
+            if self._decided[0][1] is not None or self._skip_reply is not None:
+                return False
+            self._decided.popleft()
+        elif self._skips and self._skipped(head):
             return False
-        if self._skips and self._skipped(head):
-            return False
-        drawn = self._draw(head) if self._draws else None
-        if drawn is not None:
-            self._decided = head, drawn
+        elif self._draws and (drawn := self._draw(head, self._count + 1)) is not None:
+            self._decided.append((head, drawn))
             return False
         self._count += 1
         self._asking = SPARED
         if head.answered:
             self._open.append(SPARED)
         elif not self.keep_alive:
-            self._decided = head, None
+            self._decided.append((head, None))
             self._asking = None
             self._count -= 1
             return False
@@ -378,25 +485,24 @@ class ExchangeTracker:
             return False
         behind = 1 if waiting and waiting[0] is SPARED else 0
         ready = 0
-        while behind + ready < len(waiting) and waiting[behind + ready].answerable:
-            if to_backend or not waiting[behind + ready].simple_answer:
+        for other in itertools.islice(waiting, behind, None):
+            if other is SPARED or not other.answerable:
+                break
+            if to_backend or not other.simple_answer:
                 return False
             ready += 1
         self._answering = None
         if behind:
             waiting.popleft()
         for _ in range(ready):
-            answered = waiting.popleft()
-            answered.done = True
-            if answered.reply is not None:
-                out.append(answered.reply.data)
+            self._answer_at_once(waiting.popleft(), out)
         return True
 
     def _skipped(self, head: Head) -> bool:
         """Whether a server skips *head*, because the proxy has refused a request before it; nothing is drawn then."""
         self._skip_reply = self.framing.skips(head)
         if self._skip_reply is not None:
-            self._decided = head, None
+            self._decided.append((head, None))
         return self._skip_reply is not None
 
     def _rewritten(self, head: Head) -> bytes:
@@ -409,9 +515,8 @@ class ExchangeTracker:
 
     # Draws.
 
-    def _draw(self, head: Head) -> Drawn | None:
-        """Draw for the exchange that *head* begins; ``None``: no fault acts on it."""
-        number = self._count + 1
+    def _draw(self, head: Head, number: int) -> Drawn | None:
+        """Draw for the exchange *number*, which *head* begins; ``None``: no fault acts on it."""
         share = self._draw_mix(number)
         drawn: list[BoundFault] = []
         undecided: list[BoundFault] = []
@@ -438,22 +543,19 @@ class ExchangeTracker:
         exchange.undecided = ()
 
     def _draw_mix(self, number: int) -> BoundFault | None:
-        connection = self.connection
-        policy = connection.plan
-        if not policy.mix:
-            return None
-        if connection.decides_lane:
-            share = connection.pending_share
-        elif not policy.has_live_mix:  # whether exchanges pass one by one or at once, no number is drawn for nothing
+        if self._draws_by_turn:
+            share = self.connection.pending_share if self._policy.mix else None
+        elif not self._policy.has_live_mix:  # the same with and without other faults: no number is drawn for nothing
             return None
         else:
+            connection = self.connection
             if self._mix_random is None:
                 self._mix_random = connection.chance.random_for(connection.number, "mix")
-            share = connection.chance.draw(connection.number, policy, self._mix_random)
-            if connection.detailed:
+            share = self._chance.draw(connection.number, self._policy, self._mix_random)
+            if self._detailed:
                 label = share.label if share is not None else None
                 connection.journal.decided("mix", label, number, place(True, self._offset))
-        return connection.actives.get(share.key) if share is not None else None
+        return self.connection.actives.get(share.key) if share is not None else None
 
     # Pieces of exchanges that faults act on.
 
@@ -470,8 +572,10 @@ class ExchangeTracker:
             await self._response_end(to_backend)
 
     def _begin(self, head: Head) -> Exchange:
-        decided, self._decided = self._decided, None
-        drawn = decided[1] if decided is not None else (self._draw(head) if self._draws else None)
+        if self._decided and self._decided[0][0] is head:
+            drawn = self._decided.popleft()[1]
+        else:
+            drawn = self._draw(head, self._count + 1) if self._draws else None
         self._count += 1
         exchange = Exchange(self._count, head, self._offset)
         if drawn is not None:
@@ -481,7 +585,7 @@ class ExchangeTracker:
         return exchange
 
     async def _request(self, head: Head, at: float) -> None:
-        if self._skips and self._decided is None:
+        if self._skips and not (self._decided and self._decided[0][0] is head):
             self._skipped(head)
         self._asking = exchange = self._begin(head)
         self._open.append(exchange)
@@ -512,6 +616,8 @@ class ExchangeTracker:
     async def _hook(self, fault: BoundFault, name: str, exchange: Exchange) -> None:
         if name not in fault.entry.hooks or fault.stopped or self.connection.ending:
             return
+        if fault.entry.needs_task:  # a plugin may send to any side by itself
+            self._flush()
         hook: Callable[[ExchangeContext], Awaitable[None]] = getattr(fault.behavior, name)
         try:
             await hook(ExchangeContext(fault, exchange, self, name == "on_request"))
@@ -547,6 +653,8 @@ class ExchangeTracker:
 
     async def _forward(self, to_backend: bool, data: bytes, at: float) -> None:
         if data and not self.connection.ending:
+            if self._unsent[to_backend]:
+                self._flush()
             await (self.up if to_backend else self.down).first.receive(data, at)
 
     async def _request_end(self, to_backend: bool) -> None:
@@ -598,6 +706,10 @@ class ExchangeTracker:
             await self._reply(to_backend, exchange)
             await self._done(exchange)
 
+    async def _answer_late(self) -> None:
+        await self._answer(False)
+        self._flush()
+
     async def _reply(self, to_backend: bool, exchange: Exchange) -> None:
         """Send our own answer to the client; *to_backend* says on which link's bytes this runs.
 
@@ -608,15 +720,18 @@ class ExchangeTracker:
             return
         data = reply.data if reply.at_end is None else reply.data + reply.at_end()
         down = self.down
-        if not to_backend:
-            await down.first.receive(data, down.link.clock.now())
-        elif not down.filters and not down.link.hook_running:
-            down.link.write(data)
-            await down.link.wait_turn()
+        if not down.filters and (not to_backend or not down.link.hook_running):
+            self._unsent[False].append(data)
+            if down.link.full:
+                self._flush()
+                await down.link.wait_turn()
+        elif not to_backend:
+            await self._forward(False, data, down.link.clock.now())
         else:
             down.link.run(down.first.receive(data, down.link.clock.now()))
             await down.link.wait_turn()
         if reply.close:
+            self._flush()
             self.connection.close(Ending.CLOSED_AFTER_REPLY)
 
     async def _done(self, exchange: Exchange) -> None:
@@ -625,6 +740,7 @@ class ExchangeTracker:
             for fault in exchange.drawn:
                 await self._hook(fault, "on_done", exchange)
         if not self.keep_alive:
+            self._flush()
             self.connection.close(Ending.ONE_EXCHANGE)
 
     # For hooks.
@@ -638,7 +754,14 @@ class ExchangeTracker:
     def abort(self, exchange: Exchange, fault: BoundFault) -> None:
         """End the exchange, which is the connection's end here, without an answer."""
         exchange.swallow_all()
+        self._flush()
         fault.close_connection()
+
+
+def _pieces(head: Head, whole: bytes, end: Mark) -> list[Piece]:
+    """The pieces of one message."""
+    body = whole[len(head.data) :]
+    return [(head, head.data), (_BODY, body), (end, b"")] if body else [(head, head.data), (end, b"")]
 
 
 class TrackerIntake:

@@ -18,10 +18,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import types
 from collections.abc import Coroutine, Generator
-from typing import Any
+from typing import Any, TypeAlias
 
-_DONE = object()
+Steps: TypeAlias = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
+"""A coroutine, or the generator that its ``__await__`` gives."""
+
+DONE = object()
+"""In place of what a coroutine waits for, once it has ended."""
 
 
 def start(
@@ -34,8 +39,8 @@ def start(
     """
     if runner is not None:
         return runner.start(coroutine)
-    waits_for = next(coroutine.__await__(), _DONE)  # the default saves the exception that ends a coroutine
-    return None if waits_for is _DONE else loop.create_task(_Rest(coroutine, waits_for))
+    waits_for = next(coroutine.__await__(), DONE)  # the default saves the exception that ends a coroutine
+    return None if waits_for is DONE else loop.create_task(_Rest(coroutine, waits_for))
 
 
 class _Rest(Coroutine[Any, Any, None]):
@@ -87,18 +92,18 @@ class HookRunner:
         if outer is not None:
             asyncio._leave_task(self._loop, outer)
         asyncio._enter_task(self._loop, carrier.task)
-        waits_for = _DONE
+        waits_for = DONE
         try:
-            waits_for = carrier.context.run(next, coroutine.__await__(), _DONE)
+            waits_for = carrier.context.run(next, coroutine.__await__(), DONE)
         finally:
             asyncio._leave_task(self._loop, carrier.task)
             if outer is not None:
                 asyncio._enter_task(self._loop, outer)
-            if waits_for is _DONE and self._idle is None and not self._closed:
+            if waits_for is DONE and self._idle is None and not self._closed:
                 self._idle = carrier
-            elif waits_for is _DONE:  # the hook started another one, which has left its carrier, or closed this
+            elif waits_for is DONE:  # the hook started another one, which has left its carrier, or closed this
                 carrier.task.cancel()
-        if waits_for is _DONE:
+        if waits_for is DONE:
             return None
         carrier.go_on(coroutine, waits_for)
         return carrier.task
@@ -146,18 +151,34 @@ class _Carrier:
             error = cancelled
         assert self._coroutine is not None  # noqa: S101 - `go_on` came before the future's result
         coroutine, waits_for = self._coroutine, self._waits_for
-        self._waits_for = value = None
+        self._waits_for = None
+        if error is not None:
+            waits_for = _thrown(coroutine, error)
+        if waits_for is not DONE:
+            yield from _steps(coroutine, waits_for)
+
+
+def _thrown(coroutine: Steps, error: BaseException) -> Any:
+    try:
+        return coroutine.throw(error)
+    except StopIteration:
+        return DONE
+
+
+@types.coroutine
+def finish(steps: Steps, waits_for: Any) -> Generator[Any, Any, None]:
+    """Go on with a coroutine whose *steps* have begun, and which has yielded *waits_for*; to be awaited."""
+    return (yield from _steps(steps, waits_for))
+
+
+def _steps(steps: Steps, waits_for: Any) -> Generator[Any, Any, None]:
+    while waits_for is not DONE:
         try:
-            while True:
-                if error is None:
-                    try:
-                        value = yield waits_for
-                    except BaseException as raised:  # the task's own, for the hook
-                        error = raised
-                if error is None:
-                    waits_for = coroutine.send(value)
-                else:
-                    thrown, error = error, None
-                    waits_for = coroutine.throw(thrown)
-        except StopIteration:
-            return
+            value = yield waits_for
+        except BaseException as error:  # for the hook
+            waits_for = _thrown(steps, error)
+        else:
+            try:
+                waits_for = steps.send(value)
+            except StopIteration:
+                return

@@ -1,0 +1,47 @@
+"""Messages that came together before are recognized together, and mean what they would mean one by one."""
+
+from __future__ import annotations
+
+import pytest
+
+from vaurien.protocols.http.framer import HttpFramer
+from vaurien.protocols.redis.framer import RedisFramer
+
+GETS = b"".join(b"*2\r\n$3\r\nGET\r\n$1\r\n%d\r\n" % number for number in range(4))
+VALUES = b"$-1\r\n" * 2 + b"$3\r\none\r\n" + b"+OK\r\n"
+PAGES = b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(3))
+
+
+@pytest.mark.parametrize(("framer", "chunk", "count"), [(RedisFramer, GETS, 4), (HttpFramer, PAGES, 3)])
+def test_requests_are_recognized_the_second_time(framer, chunk: bytes, count: int) -> None:
+    first = framer()
+    assert first.try_series(True, chunk) is None
+    first.feed(True, chunk)
+    assert len(first.waiting) == count
+    series = framer().try_series(True, chunk)
+    assert series is not None
+    assert b"".join(whole for _, whole in series) == chunk
+    assert [dict(head.fields) for head, _ in series] == [dict(head.fields) for head in first.waiting]
+    assert not {id(head) for head, _ in series} & {id(head) for head in first.waiting}
+
+
+def test_responses_are_recognized_where_all_their_requests_wait() -> None:
+    one, other = RedisFramer(), RedisFramer()
+    one.feed(True, GETS)
+    one.feed(False, VALUES)
+    assert other.try_series(False, VALUES) is None
+    other.feed(True, GETS)
+    series = other.try_series(False, VALUES)
+    assert series is not None
+    other.take_series(False, [head for head, _ in series])
+    assert not other.waiting
+
+
+def test_what_changes_the_connection_is_not_recognized() -> None:
+    chunk = GETS + b"*1\r\n$5\r\nMULTI\r\n"
+    RedisFramer().feed(True, chunk)
+    assert RedisFramer().try_series(True, chunk) is None
+    busy = RedisFramer()
+    RedisFramer().feed(True, GETS)
+    busy.feed(True, b"*2\r\n$3\r\nGET")
+    assert busy.try_series(True, GETS) is None
