@@ -98,7 +98,7 @@ def serving(make, observers=(), workers=1) -> Iterator[Api]:
         opening = contextlib.AsyncExitStack()
 
         async def start():
-            hub = await opening.enter_async_context(hubs.open_hub(workers, observers, count_hits=True))
+            hub = await opening.enter_async_context(hubs.open_hub(workers, observers))
             server = _Server(uvicorn.Config(make(hub), http="h11", ws="none", lifespan="off", log_config=None))
             return hub, server, asyncio.create_task(server.serve(sockets=[listening]))
 

@@ -17,6 +17,7 @@ from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
 from vaurien.control.server import Server
 from vaurien.model import Address
+from vaurien.observers.hits import HitCounter
 from vaurien.proxies.hub import Hub
 
 
@@ -77,8 +78,8 @@ def interface(listen: str = "127.0.0.1:0", workers: int = 1, **settings: Any) ->
         opening = contextlib.AsyncExitStack()
 
         async def start() -> tuple[Interface, Server]:
-            recent = RecentEvents()
-            hub = await opening.enter_async_context(hubs.open_hub(workers, [recent], count_hits=True))
+            recent, hits = RecentEvents(), HitCounter()
+            hub = await opening.enter_async_context(hubs.open_hub(workers, [recent, hits], hits=hits))
             server = Server(app(hub, recent, where, **settings), where)
             made = Interface(loop, hub, recent, workers)
             made.address = await server.start()

@@ -15,6 +15,7 @@ from vaurien.control.server import Server
 from vaurien.errors import BindError
 from vaurien.events import Event
 from vaurien.model import Address
+from vaurien.observers.hits import HitCounter
 from vaurien.observers.lag import LoopLag
 from vaurien.observers.prometheus import ProxyFigures, page
 from vaurien.proxies.hub import Hub
@@ -33,12 +34,15 @@ class Control:
         self._token = _token(configuration)
         self._server: Server | None = None
         self._recent = RecentEvents()
+        self.hits = HitCounter()
+        """The hits of each fault, for the hub that it steers."""
         self._lag: LoopLag | None = None
         self._figures: ProxyFigures | None = None
 
     def __call__(self, event: Event) -> None:
         """Observe the proxies."""
         self._recent(event)
+        self.hits(event)
         if self._figures is not None:
             self._figures(event)
 

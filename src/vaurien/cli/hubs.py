@@ -23,16 +23,13 @@ async def open_hub(
     source: str | None = None,
     uvloop: bool = False,
     recorded: Mapping[str, ReplayedDecisions] = MappingProxyType({}),
-    count_hits: bool = False,
+    hits: HitCounter | None = None,
 ) -> AsyncIterator[Hub]:
     """A hub without proxies, whose proxies are spread over so many *workers*; 1: all is in this process.
 
-    With *count_hits* it counts the hits of each fault, for an interface that shows them. Raises `OptionError`, naming
-    *source*, where the system cannot share a port between processes.
+    *hits*, one of the *observers*, counts the hits of each fault for an interface. *observers* may get more of them
+    later. Raises `OptionError`, naming *source*, where the system cannot share a port between processes.
     """
-    hits = HitCounter()
-    if count_hits:
-        observers = [*observers, hits]
     if workers == 1:
         yield Hub(observers=observers, recorded=recorded, hits=hits)
         return

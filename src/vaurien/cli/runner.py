@@ -73,7 +73,7 @@ def run(
             source=configuration.source("vaurien", "workers"),
             uvloop=configuration.process.uvloop,
             recorded=recorded,
-            count_hits=control is not None,
+            hits=None if control is None else control.hits,
         )
         runner.run(_serve(configuration, opening, control, state, again or (lambda: configuration), observing))
 

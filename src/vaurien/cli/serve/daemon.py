@@ -38,6 +38,7 @@ from vaurien.engine.loop import event_loop as loop
 from vaurien.errors import ConfigError, PartlyDone, VaurienError
 from vaurien.events import Observer
 from vaurien.model import Address, DialFailure
+from vaurien.observers.hits import HitCounter
 from vaurien.observers.lag import LoopLag
 from vaurien.observers.log import Log
 from vaurien.observers.prometheus import ProxyFigures, page
@@ -134,7 +135,8 @@ class Daemon:
             self._log, self._report = Log(_LEVELS.get(level.lower(), "info")), TextReport(program)
         self._recent = RecentEvents()
         self._state = StateFile(str(values["state"])) if values.get("state") else None
-        self._observers: list[Observer] = [self._log, self._recent, *([self._state] if self._state else [])]
+        self._hits = HitCounter()
+        self._observers: list[Observer] = [self._log, self._recent, self._hits, *([self._state] if self._state else [])]
         self._workers = _workers(str(values["workers"]))
         self._dial_failure: DialFailure = "close" if values["strict-toxiproxy"] else "reset"
         reader = toxiproxy.Reader(self._seed, strict=self._strict, dial_failure=self._dial_failure)
@@ -148,7 +150,7 @@ class Daemon:
             closing.callback(self._log.close)
             lag = LoopLag()
             closing.callback(lag.close)
-            async with hubs.open_hub(self._workers, self._observers, source="-workers", count_hits=True) as self._hub:
+            async with hubs.open_hub(self._workers, self._observers, source="-workers", hits=self._hits) as self._hub:
                 served = self._app(lag)
                 if self._state is not None:
                     served = KeepBeforeAnswer(served, self._state.settled)
