@@ -417,8 +417,8 @@ def _members(kind: type) -> list[str]:
 _HTTP_API = """# The HTTP interface
 
 Everything that can be seen and changed while Vaurien runs, as JSON over HTTP. How to start it, who may ask, and the
-interfaces of the original and of Toxiproxy beside it: [Steer a running proxy](../how-to/steer-a-running-proxy.md). The
-same as an OpenAPI document is at `/openapi.json`.
+interfaces of Mozilla's Vaurien and of Toxiproxy beside it: [Steer a running proxy](../how-to/steer-a-running-proxy.md).
+The same as an OpenAPI document is at `/openapi.json`.
 
 An error is `{"error": {"message": "…", "pointer": "/faults/0/options/sleep"}}`: the pointer (RFC 6901), where there is
 one, leads to the field of the body that is meant. A request that is refused has changed nothing.

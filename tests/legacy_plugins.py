@@ -1,4 +1,4 @@
-"""A plugin of the original that only tests need."""
+"""A legacy plugin that only tests need."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ class Ends(Behavior, frozen=True):
 
 
 class Forward:
-    """A handler that moves what is there, as the original's did."""
+    """A handler that moves what is there, as those of Mozilla's Vaurien did."""
 
     name = "forward"
     options = {}

@@ -153,7 +153,7 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Mix(msgspec.Struct, frozen=True):
-    """The original's ``20:error,10:delay``: at each occasion one of the shares, or none, is drawn."""
+    """As Mozilla's Vaurien writes it, ``20:error,10:delay``: at each occasion one of the shares, or none, is drawn."""
 
     shares: tuple[Share, ...] = ()
 
@@ -172,7 +172,7 @@ class Mix(msgspec.Struct, frozen=True):
 
 def _share(part: str, text: str, source: str | None) -> Share:
     percent, colon, behavior = part.partition(":")
-    if not colon and not part.isdecimal():  # a bare name is all of it, as in the original
+    if not colon and not part.isdecimal():  # a bare name is all of it, as in Mozilla's Vaurien
         percent, behavior = "100", part
     if not re.fullmatch(r"\d+(\.\d+)?", percent.strip()) or float(percent) > 100 or not behavior.strip():
         raise OptionError("behavior", text, f"shares such as 20:error with 0 to 100 percent, not {part!r}", source)

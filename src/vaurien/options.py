@@ -1,11 +1,11 @@
 """Options are declared once, as typed fields, and every surface derives from the declaration.
 
-A modern plugin is a `msgspec.Struct` whose fields are its options::
+A behavior or protocol is a `msgspec.Struct` whose fields are its options::
 
     class Delay(Behavior, frozen=True):
         sleep: Annotated[Duration, Option("How long to wait")] = 1.0
 
-A plugin of the original declares ``options = {name: (description, type, default[, choices])}``. Both become the same
+A legacy plugin declares ``options = {name: (description, type, default[, choices])}``. Both become the same
 tuple of `Declaration`, from which the command line, files, environment, HTTP schemas and the reference pages are made.
 """
 
@@ -271,11 +271,11 @@ def _boolean(value: object) -> bool:
 
 
 def declared(options: Mapping[str, tuple[Any, ...]]) -> tuple[Declaration, ...]:
-    """The options of a plugin of the original: ``{name: (description, type, default[, choices])}``."""
-    return tuple(_classic(name, *entry) for name, entry in options.items())
+    """The options of a legacy plugin: ``{name: (description, type, default[, choices])}``."""
+    return tuple(_of_legacy(name, *entry) for name, entry in options.items())
 
 
-def _classic(name: str, help: str, kind: type, default: Any, choices: tuple[Any, ...] | None = None) -> Declaration:
+def _of_legacy(name: str, help: str, kind: type, default: Any, choices: tuple[Any, ...] | None = None) -> Declaration:
     def accepts(value: object) -> Any:
         converted = _boolean(value) if kind is bool else kind(value)
         if choices and converted not in choices:

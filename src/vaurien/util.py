@@ -1,4 +1,4 @@
-"""Names that programs and plugins written for the original import from here. New code has no use for this module."""
+"""Names that legacy plugins, and programs of their time, import from here. New code has no use for this module."""
 
 from __future__ import annotations
 

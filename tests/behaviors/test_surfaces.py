@@ -177,7 +177,7 @@ def test_it_can_be_had_through_the_originals_interface(name: str, fresh: Interfa
     assert built(name, share.options) == expected(name)
 
 
-LANES = ("a fault", "a fault, live", "a share", "a share, live", "beside a plugin of the original")
+LANES = ("a fault", "a fault, live", "a share", "a share, live", "beside a legacy plugin")
 
 
 @pytest.mark.parametrize("lane", LANES)
@@ -189,7 +189,7 @@ def test_it_works_in_every_lane_on_new_and_on_live_connections(name: str, lane: 
     policy = {
         "a share": share,
         "a share, live": share,
-        "beside a plugin of the original": Policy(Mix.parse("50:tests.plugins.Noop"), (fault,)),
+        "beside a legacy plugin": Policy(Mix.parse("50:tests.plugins.Noop"), (fault,)),
     }.get(lane, Policy(faults=(fault,)))
     data = random.Random(lane).randbytes(40_000)
     with Echo() as echo, running(echo.address) as proxy:
@@ -220,7 +220,7 @@ OF_HTTP: Mapping[str, tuple[Mapping[str, Any], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("lane", LANES[:4])  # a plugin of the original has no say in HTTP's exchanges
+@pytest.mark.parametrize("lane", LANES[:4])  # a legacy plugin has no say in HTTP's exchanges
 @pytest.mark.parametrize("name", sorted(OF_HTTP))
 def test_what_is_for_http_works_in_every_lane_too(name: str, lane: str) -> None:
     assert {*OF_HTTP} == NOT_FOR_TCP

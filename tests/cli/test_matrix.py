@@ -34,8 +34,8 @@ class Modern(Behavior, frozen=True):
     limit: Annotated[int | None, Option("May be missing")] = None
 
 
-class Classic:
-    """A behavior of the original's later releases."""
+class Legacy:
+    """A legacy behavior."""
 
     options = {
         "inject": ("Into the middle", bool, False),
@@ -67,7 +67,7 @@ class Wire(Protocol, frozen=True):
 
 PLUGINS = {
     ("behavior", "slow_start"): Modern,
-    ("behavior", "old"): Classic,
+    ("behavior", "old"): Legacy,
     ("handler", "pause"): Pause,
     ("protocol", "wire"): Wire,
 }

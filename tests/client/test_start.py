@@ -1,4 +1,4 @@
-"""A proxy started by a test's own setup, and steered: the original's example, as its documentation has it."""
+"""A proxy started by a test's own setup, and steered: the example of Mozilla's Vaurien, as its documentation has it."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Super:
     def __call__(self, client_sock, backend_sock, to_backend): ...
 
 
-class Classic:
+class Legacy:
     name = "old"
     options = {"inject": ("Into the middle", bool, False)}
 
@@ -279,9 +279,9 @@ def test_the_two_words_may_have_a_callable_each(chaos):
     assert plugins.find(name, "behavior", "handler").target is Delay
 
 
-def test_a_classic_behavior_by_its_path():
-    arguments = {**typed(behavior=path(Classic)), ("behavior:old", "inject"): Given("on", "--behavior-old-inject")}
-    assert shares(load(arguments, {})) == [(100, path(Classic), {"inject": True})]
+def test_a_legacy_behavior_by_its_path():
+    arguments = {**typed(behavior=path(Legacy)), ("behavior:old", "inject"): Given("on", "--behavior-old-inject")}
+    assert shares(load(arguments, {})) == [(100, path(Legacy), {"inject": True})]
 
 
 @pytest.mark.parametrize("word", ["behavior", "handler"])

@@ -7,7 +7,7 @@ from tests.hubs import COUNTS
 from vaurien import plugins
 from vaurien.handlers.base import BaseHandler
 
-CLASSIC = ["abort", "blackout", "delay", "dummy", "error", "hang", "transient"]
+NAMES = ["abort", "blackout", "delay", "dummy", "error", "hang", "transient"]
 GIVEN = {"behavior:delay": {"sleep": 5.0, "before": False}}
 
 
@@ -77,12 +77,12 @@ def test_no_behavior_is_dummy(served, mix):
 
 @pytest.mark.parametrize("word", ["behaviors", "handlers"])
 def test_the_behaviors_are_those_of_the_original(served, word):
-    assert served.get(f"/{word}") == {"behaviors": CLASSIC}
+    assert served.get(f"/{word}") == {"behaviors": NAMES}
 
 
 def test_and_those_that_were_registered(served):
     plugins.register("handler", Mine)
-    assert served.get("/behaviors") == {"behaviors": sorted([*CLASSIC, "mine"])}
+    assert served.get("/behaviors") == {"behaviors": sorted([*NAMES, "mine"])}
     assert served.ask("PUT", "/behavior", {"name": "mine", "sleep": 2}).status == 200
 
 

@@ -1,4 +1,4 @@
-"""What programs and plugins of the original import, and from where."""
+"""What legacy plugins import, and from where."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_name_is_there(path):
     assert callable(getattr(importlib.import_module(module), name))
 
 
-class Classic:
+class Legacy:
     name = "mine"
 
     def on_before_handle(self, protocol, source, dest, to_backend):
@@ -50,7 +50,7 @@ class Classic:
         return True
 
 
-class Modern(Behavior, frozen=True):
+class Own(Behavior, frozen=True):
     level: int = 1
 
 
@@ -58,30 +58,30 @@ class Wire(Protocol, frozen=True):
     level: int = 1
 
 
-@pytest.mark.parametrize("target", [Classic, Modern])
+@pytest.mark.parametrize("target", [Legacy, Own])
 def test_behaviors_of_both_kinds_register(target):
     assert Behavior.register(target) is target
-    name = "mine" if target is Classic else "modern"
+    name = "mine" if target is Legacy else "own"
     assert get_behavior(name) is target
     assert get_behaviors()[name] is target
 
 
-@pytest.mark.parametrize("target", [Classic, Wire])
+@pytest.mark.parametrize("target", [Legacy, Wire])
 def test_protocols_of_both_kinds_register(target):
     assert Protocol.register(target) is target
-    name = "mine" if target is Classic else "wire"
+    name = "mine" if target is Legacy else "wire"
     assert get_protocol(name) is target
     assert get_protocols()[name] is target
 
 
-def test_the_registry_is_the_base_of_modern_plugins():
-    assert issubclass(Modern, hooks.Behavior)
+def test_the_registry_is_the_base_of_other_plugins():
+    assert issubclass(Own, hooks.Behavior)
     assert issubclass(Wire, framing.Protocol)
-    assert hooks.overridden(Modern) == frozenset()
-    assert Modern(level=2).level == 2
+    assert hooks.overridden(Own) == frozenset()
+    assert Own(level=2).level == 2
 
 
-def test_the_built_in_ones_are_the_modern_ones():
+def test_the_built_in_ones_are_no_legacy_plugins():
     assert issubclass(get_behavior("dummy"), hooks.Behavior)
     assert issubclass(get_protocol("tcp"), framing.Protocol)
 

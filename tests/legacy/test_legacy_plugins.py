@@ -1,4 +1,4 @@
-"""Behaviors and protocols as the original's later documentation wrote them."""
+"""Behaviors and protocols as the later documentation of Mozilla's Vaurien wrote them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two examples of the original's page *Extending Vaurien*, pasted as they stand."""
+"""The two examples of Mozilla's page *Extending Vaurien*, pasted as they stand."""
 
 from __future__ import annotations
 

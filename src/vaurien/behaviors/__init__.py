@@ -10,13 +10,13 @@ T = TypeVar("T")
 
 
 class Behavior(hooks.Behavior, frozen=True):
-    """The base class of behaviors, and the registry of them, as the original's plugins know it."""
+    """The base class of behaviors, and the registry of them, as legacy plugins know it."""
 
     @classmethod
     def register(cls, target: T) -> T:
         """Make the class *target* known under its ``name``. Returns it, so this is a decorator too.
 
-        It may be a modern behavior or a classic one. Raises `PluginError` when it is neither.
+        It may derive from this class or be a legacy behavior. Raises `PluginError` when it is neither.
         """
         plugins.register("behavior", target)
         return target

@@ -20,7 +20,7 @@ _Status: TypeAlias = Annotated[int, msgspec.Meta(ge=400, le=599)]
 _OPTION = "behavior 'error' option"
 
 GARBAGE = 100
-"""Random bytes that *inject* puts into an answer, as the original did."""
+"""Random bytes that *inject* puts into an answer, as Mozilla's Vaurien did."""
 
 
 def one_more(number: float) -> float:

@@ -27,7 +27,7 @@ def policies(configuration: Configuration) -> None:
 
 
 def _as_it_is(plugin: plugins.Plugin, _: Mapping[str, Any]) -> Any:
-    """A plugin of the original is not made for this: its constructor may open things."""
+    """A legacy plugin is not made for this: its constructor may open things."""
     return plugin.target
 
 

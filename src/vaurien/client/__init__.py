@@ -6,8 +6,8 @@ path is given by position, what is in the body by name::
     client.create_proxy(name="redis", backend="localhost:6379")
     client.add_fault("redis", behavior="latency", options={"latency": 100})
 
-and the answer is what the interface says, as dictionaries and lists. The calls of the original (`Client.get_behavior`
-and its kin) are about the first proxy.
+and the answer is what the interface says, as dictionaries and lists. The calls of Mozilla's Vaurien
+(`Client.get_behavior` and its kin) are about the first proxy.
 """
 
 from __future__ import annotations

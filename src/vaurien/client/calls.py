@@ -112,7 +112,10 @@ class Calls:
 
     get_behavior = Call("GET", "/behavior", "The behavior or the mix of the first proxy, as text.", "behavior")
     list_behaviors = Call(
-        "GET", "/behaviors", "The names of the original's behaviors, and of those that were brought along.", "behaviors"
+        "GET",
+        "/behaviors",
+        "The names of the behaviors of Mozilla's Vaurien, and of those that were brought along.",
+        "behaviors",
     )
     get_backend = Call("GET", "/backend", "The address that the first proxy dials.", "backend")
     _set_behavior = Call("PUT", "/behavior", "Give the first proxy a behavior or a mix.")

@@ -123,7 +123,7 @@ class Events:
 
 
 def refused(status: int, text: bytes) -> Refused:
-    """The error in an answer of v1, of the original's interface, of Toxiproxy's, or of another program."""
+    """The error in an answer of v1, of the interface of Mozilla's Vaurien, of Toxiproxy's, or of another program."""
     try:
         answer = json.loads(text)
     except ValueError:

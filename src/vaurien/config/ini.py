@@ -1,4 +1,4 @@
-"""Ini files, as the original read them: configparser's layout with typed values.
+"""Ini files, as Mozilla's Vaurien read them: configparser's layout with typed values.
 
 Written out, because `configparser` does not tell in which line a key stands. A key goes on in the lines below it that
 are indented deeper; several lines are a list. Comments are whole lines that begin with ``#`` or ``;``.

@@ -88,7 +88,10 @@ def converted(declaration: Declaration, given: Given, owner: str) -> Any:
         value = str(value)  # `seed = 12345` in TOML means the text
     try:
         return declaration.convert(value, owner=owner, source=given.source)
-    except (ArithmeticError, LookupError):  # an infinite number as int; what the type of a classic plugin may raise
+    except (
+        ArithmeticError,
+        LookupError,
+    ):  # an infinite number as int; what the type of a legacy plugin's option may raise
         raise OptionError(f"{owner} option {declaration.name}", value, declaration.expected, given.source) from None
 
 

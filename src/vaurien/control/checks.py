@@ -131,7 +131,7 @@ def plugin(name: str, options: Mapping[str, Any], pointer: str, *kinds: Kind, na
 def _converts(declaration: Any, value: object, owner: str) -> None:
     try:
         declaration.convert(value, owner=owner)
-    except (ArithmeticError, LookupError):  # what the type of a classic plugin's option may raise
+    except (ArithmeticError, LookupError):  # what the type of a legacy plugin's option may raise
         raise OptionError(f"{owner} option {declaration.name}", value, declaration.expected) from None
 
 

@@ -1,4 +1,4 @@
-"""The interface of the original: the behavior and the backend of the first proxy.
+"""The interface of Mozilla's Vaurien: the behavior and the backend of the first proxy.
 
 Its clients send JSON without a Content-Type. The first release said *handler* where later ones say *behavior*.
 """
@@ -25,7 +25,7 @@ from vaurien.proxies.managed_proxy import ManagedProxy
 PATHS = ("/behavior", "/handler", "/behaviors", "/handlers", "/backend")
 
 NAMES = ("abort", "blackout", "delay", "dummy", "error", "hang", "transient")
-"""The behaviors of the original."""
+"""The behaviors of Mozilla's Vaurien."""
 
 _WHOLE = 100.0
 
@@ -135,6 +135,6 @@ class _Endpoint:
 
 
 def error_response(status: int, description: str, pointer: str = "", location: str = "body") -> Response:
-    """An error as the original's clients read it; *location* is the part of the request that is wrong."""
+    """An error as the clients of Mozilla's Vaurien read it; *location* is the part of the request that is wrong."""
     error = {"location": location, "name": pointer.rpartition("/")[2] or None, "description": description}
     return responses.json_response({"status": "error", "errors": [error]}, status)

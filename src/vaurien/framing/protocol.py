@@ -50,7 +50,7 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
 
         *code* is one of `error_codes` (see `check_code`); ``None`` takes one of them by chance. *message* is what the
         error says, instead of its usual words. A protocol without a language of errors answers 1000 random bytes, as
-        the original did.
+        Mozilla's Vaurien did.
         """
         return Reply(random.randbytes(1000))
 

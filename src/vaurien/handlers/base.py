@@ -1,4 +1,4 @@
-"""The original's import path of `BaseHandler`; the code is in `vaurien.legacy`."""
+"""The path that legacy plugins import `BaseHandler` from; the code is in `vaurien.legacy`."""
 
 from vaurien.legacy.handler import BaseHandler
 

@@ -1,4 +1,4 @@
-"""The base class of the original's behaviors; plugins know it as ``vaurien.behaviors.dummy.Dummy``."""
+"""The base class of legacy behaviors, which know it as ``vaurien.behaviors.dummy.Dummy``."""
 
 from __future__ import annotations
 

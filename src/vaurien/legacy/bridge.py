@@ -1,4 +1,4 @@
-"""One call of a classic protocol, with the hooks of the classic behavior that was drawn for it."""
+"""One call of a legacy protocol, with the hooks of the legacy behavior that was drawn for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vaurien.legacy.sockets import is_closed
 def call(protocol: Any, behavior: Any, source: socket.socket, dest: socket.socket, to_backend: bool) -> bool:
     """Let *protocol* move what *source* has, under *behavior*; whether the connection goes on.
 
-    *protocol* is an instance of a classic protocol or a `Transparent`, *behavior* one of a classic behavior, or
+    *protocol* is an instance of a legacy protocol or a `Transparent`, *behavior* one of a legacy behavior, or
     ``None``. A hook that the behavior does not have says "go on". ``on_before_handle`` false: the protocol is not
     called, and the connection goes on unless the hook has closed a socket. ``on_after_handle`` runs once the protocol
     was called, also when that raised. What plugins raise comes through.

@@ -1,4 +1,4 @@
-"""What the base classes of the original's plugins have in common: settings, and `option` to read them."""
+"""What the base classes of legacy plugins have in common: settings, and `option` to read them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from vaurien.options import declared
 
 BUFFER = 8124
-"""Bytes read at once where a plugin does not say: the default of the original's ``buffer`` option."""
+"""Bytes read at once where a plugin does not say: the default of the option ``buffer`` in Mozilla's Vaurien."""
 
 
 class Configurable:

@@ -1,4 +1,4 @@
-"""The base class of the original's handlers."""
+"""The base class of handlers."""
 
 from __future__ import annotations
 

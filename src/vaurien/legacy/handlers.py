@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Handler:
-    """The registry of handlers, as the original's plugins know it."""
+    """The registry of handlers, as legacy plugins know it."""
 
     @classmethod
     def register(cls, target: T) -> T:

@@ -1,4 +1,4 @@
-"""Plugins of the original become instances, one for each proxy, with the two attributes they were promised."""
+"""Legacy plugins become instances, one for each proxy, with the two attributes they were promised."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def instantiate(
     proxy: ProxyView,
     sources: Mapping[str, str] | None = None,
 ) -> Any:
-    """A new instance of *plugin*, a handler or a classic behavior or protocol, for one proxy.
+    """A new instance of *plugin*, a legacy plugin, for one proxy.
 
     Its class is called without arguments; then it has `settings`, with every declared option converted or else its
     default, and *options* that nobody declares as they are, and `proxy`. A handler that is a function, or an object, is

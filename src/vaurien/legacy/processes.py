@@ -1,4 +1,4 @@
-"""Start a proxy as a process of its own, and stop it: what the original's users call in the setup of their tests."""
+"""Start a proxy as a process of its own, and stop it, as users of Mozilla's Vaurien do in the setup of their tests."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def start_proxy(
 ) -> int:
     """Start ``vaurien`` as a process, wait until it answers, and return its pid, for `stop_proxy`.
 
-    *options* are further arguments of the command line. *warmup* is kept for the original's callers, where it was how
-    long to sleep: the wait ends when the proxy is ready, and may take `READY_TIMEOUT` seconds or *warmup*, if that is
-    longer. *port* is what the original's example calls *http_port*. Without *http* there is no interface to steer the
-    proxy, and the one connection that finds out whether it is ready reaches the backend too.
+    *options* are further arguments of the command line. *warmup* is kept for callers of Mozilla's Vaurien, where it was
+    how long to sleep: the wait ends when the proxy is ready, and may take `READY_TIMEOUT` seconds or *warmup*, if that
+    is longer. *port* is another name of *http_port*, as in the example of Mozilla's Vaurien. Without *http* there is no
+    interface to steer the proxy, and the one connection that finds out whether it is ready reaches the backend too.
 
     Raises `BindError` when something accepts connections at one of its addresses already, and `VaurienError` with the
     last lines it said when the process ends before it is ready, or is not ready in time.

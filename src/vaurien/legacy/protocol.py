@@ -1,4 +1,4 @@
-"""The base classes of the original's protocols, and the protocol for behaviors that bring none."""
+"""The base classes of legacy protocols, and what moves the bytes where the proxy's protocol is none."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class BaseProtocol(Configurable):
 
 
 class TCP(BaseProtocol):
-    """The original's tcp, for plugins to subclass: it knows no messages.
+    """tcp for legacy plugins to derive from: it knows no messages.
 
     With ``keep_alive`` each call moves one chunk. Without, the data at hand is the request, and everything up to the
-    other side's end is the response; then the connection ends. It is on by default, where the original had it off:
+    other side's end is the response; then the connection ends. It is on by default, where Mozilla's Vaurien had it off:
     there, a backend that keeps its connections open looked hung.
     """
 
@@ -82,7 +82,7 @@ class Unframed(framing.Protocol, frozen=True):
 
 
 class Transparent(BaseProtocol):
-    """What moves the bytes for a classic behavior on a proxy whose protocol is not classic: one *turn* per call.
+    """Moves the bytes for a legacy behavior on a proxy whose protocol is no legacy plugin: one *turn* per call.
 
     A turn is what the client sends until the backend answers, and what is there of the answer; the rest of a long
     answer, and what a backend says unasked, is a call of its own. An end is passed on as an end, and leaves the other

@@ -1,4 +1,4 @@
-"""Options that several protocols have, with the names and defaults of the original."""
+"""Options that several protocols have, with the names and defaults of Mozilla's Vaurien."""
 
 from __future__ import annotations
 

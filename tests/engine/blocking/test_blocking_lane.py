@@ -1,4 +1,4 @@
-"""The blocking lane: a whole proxy in a thread, plugins of the original in play, real clients and servers."""
+"""The blocking lane: a whole proxy in a thread, legacy plugins in play, real clients and servers."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_two_proxies_with_one_handler_have_settings_of_their_own(serve, connect)
     assert ask(connect(loud)) == b"HELLO"
 
 
-def test_a_classic_behavior_acts_on_a_modern_protocol(serve, connect):
+def test_a_legacy_behavior_acts_on_a_protocol_of_the_engine(serve, connect):
     seen = queue.Queue()
 
     class Recorder(Dummy):
@@ -263,7 +263,7 @@ def test_a_classic_behavior_acts_on_a_modern_protocol(serve, connect):
     assert seen.get(timeout=PATIENCE) == ("between",)
 
 
-def test_a_classic_protocol_moves_the_bytes(serve, connect):
+def test_a_legacy_protocol_moves_the_bytes(serve, connect):
     class Reversing(BaseProtocol):
         name = "reversing"
 

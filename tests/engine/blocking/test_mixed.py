@@ -1,4 +1,4 @@
-"""Modern behaviors while a plugin of the original is in play: the connection goes where each draw needs it."""
+"""Behaviors of the loop while a legacy plugin is in play: the connection goes where each turn needs it."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def command(context: click.Context, host: str | None, token_file: Any, as_json: 
     context.obj = Control(url, token_file.read().strip() if token_file else None, as_json)
 
 
-# The original's three.
+# The three of Mozilla's Vaurien.
 
 
 @command.command("list-behaviors")

@@ -87,7 +87,7 @@ class CompiledFault:
 
 
 Instantiate = Callable[[plugins.Plugin, Mapping[str, Any]], Any]
-"""Makes the instance of a handler or classic plugin for this proxy."""
+"""Makes the instance of a legacy plugin for this proxy."""
 
 
 class CompiledPolicy:
