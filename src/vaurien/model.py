@@ -88,7 +88,7 @@ class Direction(enum.IntEnum):
 
 
 class Scope(enum.StrEnum):
-    """For what the dice of a fault's probability are thrown once."""
+    """The occasions of a fault: its probability is drawn once for each."""
 
     CONNECTION = "connection"
     EXCHANGE = "exchange"
@@ -111,7 +111,7 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _with_lists(struct: msgspec.Struct, name: str) -> None:
-    """Have lists for tuples among the options *name* of *struct*: files give one, JSON the other, both are equal."""
+    """Turn tuples among the options *name* of *struct* into lists, so that those of files and of JSON are equal."""
     options: Mapping[str, Any] = getattr(struct, name)
     if any(isinstance(value, tuple) for value in options.values()):
         lists = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
@@ -130,13 +130,13 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: Mapping[str, Any] = {}
     stream: Annotated[Stream, Option("The direction of the bytes that it acts on")] = Stream.BOTH
     probability: Annotated[Ratio, Option("How likely each of its occasions is hit")] = 1.0
-    scope: Annotated[Scope, Option("What an occasion is: for each, dice are thrown once")] = Scope.CONNECTION
+    scope: Annotated[Scope, Option("What an occasion is: its probability is drawn once for each")] = Scope.CONNECTION
     window: Window = Window()
     match: Mapping[str, str] = {}
     ttl: Annotated[Duration | None, Option("When it removes itself, counted from when it was set")] = None
 
     def __post_init__(self) -> None:
-        """Bring the options into one form."""
+        """Turn tuples into lists."""
         _with_lists(self, "options")
 
 
@@ -148,7 +148,7 @@ class Share(msgspec.Struct, frozen=True):
     options: Mapping[str, Any] = {}
 
     def __post_init__(self) -> None:
-        """Bring the options into one form."""
+        """Turn tuples into lists."""
         _with_lists(self, "options")
 
 
@@ -258,7 +258,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        """Bring the options of the protocol into one form."""
+        """Turn tuples into lists."""
         _with_lists(self, "protocol_options")
 
 

@@ -65,7 +65,7 @@ def test_a_name_cannot_change_the_datagram(server):
 
 
 def test_a_sampled_counter_says_its_rate(server):
-    sent = counted(server, *[ACCEPTED] * 1000, sample_rate=0.1, dice=random.Random(1))
+    sent = counted(server, *[ACCEPTED] * 1000, sample_rate=0.1, random=random.Random(1))
     dice = random.Random(1)
     assert len(sent) == sum(dice.random() < 0.1 for _ in range(1000))
     assert set(sent) == {"vaurien.start:1|c|@0.1"}

@@ -45,7 +45,7 @@ class AsyncProxy(BaseProxy):
         return self
 
     async def close(self, grace: float = 0.0) -> None:
-        """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
+        """Refuse new clients, give open connections *grace* seconds to end, then reset them. Idempotent."""
         if self._proxy_host.open:
             self._check_loop()
             await self._proxy_host.stop(grace)

@@ -51,22 +51,22 @@ class BaseProxy:
 
     @property
     def name(self) -> str:
-        """Its name, in events; its dice depend on it."""
+        """Its name, in events; its random draws depend on it."""
         return self._proxy_host.proxy.config.name
 
     @property
     def seed(self) -> str:
-        """What its dice begin with, given or drawn."""
+        """The seed of its random draws, given or drawn."""
         return self._proxy_host.proxy.config.seed
 
     @property
     def backend(self) -> Address:
-        """What it dials for each connection."""
+        """The address that it dials for each connection."""
         return self._proxy_host.proxy.backend
 
     @property
     def address(self) -> Address:
-        """Where clients connect; its ``str()`` is ``host:port``."""
+        """The address that clients connect to; its ``str()`` is ``host:port``."""
         self._proxy_host.require_running()
         return self._proxy_host.proxy.address
 

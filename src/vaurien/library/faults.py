@@ -1,4 +1,4 @@
-"""A fault from what a call was told: the keys of ``--fault`` as keywords."""
+"""A fault from the arguments of a call: the keys of ``--fault`` as keywords."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from vaurien.errors import OptionError, UnknownName
 from vaurien.model import Fault, Window
 
 _WINDOW = {"skip": "skip", "count": "count", "every": "every", "seconds": "for", "for": "for"}
-"""What a window may be told, and what a fault's table calls it."""
+"""The keys of a window, and their names in the table of a fault."""
 
 
 def read(behavior: str, fields: Mapping[str, Any], options: Mapping[str, object]) -> Fault:
-    """The fault that a call was told; what is ``None`` in *fields* was not said.
+    """The fault that the arguments of a call describe; those of *fields* that are ``None`` were not given.
 
     Raises `UnknownName` for a behavior or an option that does not exist, `OptionError` for a value that does not fit.
     """

@@ -138,7 +138,7 @@ class ProxyHost:
         player.start()
 
     async def stop(self, grace: float) -> None:
-        """Refuse new clients, give those that are here *grace* seconds to end, then reset them."""
+        """Refuse new clients, give open connections *grace* seconds to end, then reset them."""
         self.closed = True
         self._playing.close()
         for fail in self._waiting:

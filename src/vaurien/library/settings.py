@@ -1,4 +1,4 @@
-"""What a proxy is told when it is made: the options of the command line, as keywords.
+"""The arguments of a proxy of the library: the options of the command line, as keywords.
 
 They mean what they mean there, in the same units, and go through the same checks: a duration is a number of seconds or
 text such as ``"500ms"``, a fault is text as for ``--fault``, or a table. An address may be a pair of host and port too,
@@ -71,11 +71,11 @@ APART: Mapping[str, str] = {
 """Keywords that are whole sections of a file, and what they mean."""
 
 DEFAULTS: Settings = {"listen": "127.0.0.1:0", "mix": "", "name": "vaurien"}
-"""Any port that is free, no fault, and a name, because dice depend on it."""
+"""Any port that is free, no fault, and a name, because random draws depend on it."""
 
 
 def configure(backend: AddressLike, given: Settings, owner: str = "Proxy") -> Configuration:
-    """The checked configuration of one proxy; *owner* is who was called, for the message.
+    """The checked configuration of one proxy; *owner* is the name of the class, for messages.
 
     Raises `UnknownName` for a keyword, a protocol, a behavior or an option that does not exist, and `OptionError` for a
     value that does not fit.

@@ -1,4 +1,4 @@
-"""The proxies of one test: all with the dice of one seed, all closed at its end, all in one report."""
+"""The proxies of one test: they have one seed, are closed at its end, and are in one report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Proxies:
 
         proxy = vaurien(backend="127.0.0.1:6379", protocol="redis")
 
-    Its dice depend on *seed* and on its name; the second one that has no name of its own is ``vaurien-2``.
+    Its random draws depend on *seed* and on its name; the second proxy without a name is ``vaurien-2``.
     """
 
     def __init__(self, seed: str) -> None:
@@ -34,7 +34,7 @@ class Proxies:
 
     @property
     def seed(self) -> str:
-        """What the dice of this test begin with: ``--vaurien-seed``, and the test."""
+        """The seed of this test, made of ``--vaurien-seed`` and the name of the test."""
         return self._seed
 
     def __call__(self, backend: AddressLike, **settings: Unpack[Settings]) -> Proxy:
@@ -54,7 +54,7 @@ class Proxies:
         return {"seed": self._seed, "name": f"vaurien-{count + 1}" if count else "vaurien", **settings}
 
     def close(self) -> None:
-        """Close those that are not closed yet, the last one first."""
+        """Close the proxies that are still open, the last one first."""
         for proxy in reversed(self._made):
             if isinstance(proxy, Proxy):
                 proxy.close()
@@ -76,7 +76,7 @@ def _counted(count: int, thing: str) -> str:
 
 
 def repeating(node: str, root: Path, folder: Path, seed: str) -> str:
-    """The command that runs the test *node*, whose path is below *root*, with the same dice again, in *folder*."""
+    """The command that runs the test *node*, whose path is below *root*, with the same seed again, in *folder*."""
     path, colons, name = node.partition("::")
     where = os.path.relpath(root / path, folder)
     return f"pytest {shlex.quote(where + colons + name)} --vaurien-seed={shlex.quote(seed)}"

@@ -31,7 +31,7 @@ class Proxy(BaseProxy):
     there while one of them is. After a fork the proxies are the parent's: in the child their sockets are closed, calls
     raise, and `close` does nothing; it can make its own.
 
-    Raises `UnknownName` and `OptionError` for what is wrong with the arguments, before anything is opened.
+    Raises `UnknownName` and `OptionError` for wrong arguments, before anything is opened.
     """
 
     def __init__(self, backend: AddressLike, **settings: Unpack[Settings]) -> None:
@@ -51,7 +51,7 @@ class Proxy(BaseProxy):
         return self
 
     def close(self, grace: float = 0.0) -> None:
-        """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
+        """Refuse new clients, give open connections *grace* seconds to end, then reset them. Idempotent."""
         if self._proxy_host.in_loop_thread and self._proxy_host.open:
             raise self._own_thread()
         with self._closing:

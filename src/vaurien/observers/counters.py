@@ -1,4 +1,4 @@
-"""Totals by proxy, for whoever asks: a page of numbers, a test, the end of a run."""
+"""Totals by proxy: for a test, a page of figures, the end of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vaurien.events import Accepted, Closed, Event, Failed, Injected
 
 
 class Totals(msgspec.Struct):
-    """What happened on one proxy so far: *closed* by how connections ended, *hits* by fault."""
+    """The events of one proxy so far, counted: *closed* by the ending of connections, *hits* by fault."""
 
     accepted: int = 0
     failed: int = 0

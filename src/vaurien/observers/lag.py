@@ -1,4 +1,4 @@
-"""How punctual the running loop is."""
+"""The delay of the running loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TICK = 0.25
 
 
 class LoopLag:
-    """How late the running loop runs what is due: what a client's byte may have to wait beside its faults."""
+    """Measures how late the running loop calls its timers: a client's byte may wait as long, beside its faults."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -24,7 +24,7 @@ class LoopLag:
         return worst
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop measuring."""
         self._timer.cancel()
 
     def _plan(self) -> None:

@@ -7,9 +7,9 @@ counter. Those that were refused are counted, and the user is told.
 
 from __future__ import annotations
 
-import random
 import re
 import socket
+from random import Random
 
 from vaurien.errors import OptionError
 from vaurien.events import Accepted, Closed, Event, Failed, Injected
@@ -23,7 +23,7 @@ class Statsd:
 
     ``start`` and ``end`` count connections, ``to_backend`` and ``to_client`` the bytes that an ended connection had
     passed each way, ``failed`` what went wrong, ``fault.NAME`` the hits of a fault. *sample_rate* is the share of
-    counters that are sent, 0 to 1; *dice* decides which. *host* is resolved once. Raises `OptionError` for a host that
+    counters that are sent, 0 to 1; *random* draws them. *host* is resolved once. Raises `OptionError` for a host that
     does not resolve or a rate out of range. As an observer it raises nothing; `lost` counts the datagrams that the
     system refused to send.
     """
@@ -35,14 +35,14 @@ class Statsd:
         prefix: str = "vaurien",
         sample_rate: float = 1.0,
         *,
-        dice: random.Random | None = None,
+        random: Random | None = None,
     ) -> None:
         if not 0 <= sample_rate <= 1:
             raise OptionError("statsd sample rate", sample_rate, "a number from 0 to 1")
         self._prefix = f"{prefix}." if prefix else ""
         self._rate = sample_rate
         self._suffix = f"|@{sample_rate:g}" if sample_rate < 1 else ""
-        self._dice = dice or random.Random()  # noqa: S311 - which counters are sent is no secret
+        self._random = random or Random()  # noqa: S311 - which counters are sent is no secret
         self._socket = _connected(host, port)
         self._name = f"statsd at {host}:{port}"
         self._reason = ""
@@ -72,7 +72,7 @@ class Statsd:
         self._closed = True
 
     def _count(self, name: str, value: int = 1) -> None:
-        if self._rate < 1 and self._dice.random() >= self._rate:
+        if self._rate < 1 and self._random.random() >= self._rate:
             return
         try:
             self._socket.send(f"{self._prefix}{name}:{value}|c{self._suffix}".encode())

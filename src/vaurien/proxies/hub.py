@@ -173,7 +173,7 @@ class Hub:
         await self.edit(lambda before: before.without_proxy(name), names=[name], revision=revision)
 
     async def replace(self, configs: Sequence[ProxyConfig], *, revision: int | None = None) -> None:
-        """Have exactly the proxies *configs*. Those that run so already are left alone, with their connections.
+        """Make *configs* the configuration. Proxies that run so already are left alone, with their connections.
 
         Raises `Conflict` for a name given twice, and what is wrong with a configuration, before anything changes. A
         proxy that cannot be reconciled runs on as it was, or not at all, and *differs*: each later edit tries again.
@@ -360,7 +360,7 @@ class Hub:
             self._differences[name] = error
 
     async def _retry_differences(self, but: Collection[str]) -> None:
-        """Try again to reconcile the proxies that differ, except *but* and those that are being edited."""
+        """Try again to reconcile the proxies that differ, except *but* and proxies with an edit under way."""
         for name in [name for name in self._differences if name not in but]:
             if name in self._locks:
                 continue
@@ -404,7 +404,7 @@ class Hub:
             self._config = self._config.with_changed_proxy(running.name, lambda _: running)
 
     async def _reconcile(self, config: ProxyConfig, manner: Manner) -> None:
-        """Have a proxy that runs as *config* says. Raises `VaurienError`, and then it runs as before, or not at all."""
+        """Bring one proxy to *config*. Raises `VaurienError`; then it runs as before, or still does not exist."""
         proxy = self._proxies.get(config.name)
         if proxy is None:
             proxy = self._new_proxy(config)
@@ -472,7 +472,7 @@ class Hub:
             await self._proxies[name].disable()
         failed = await self._reconcile_each(swapping)
         for name in failed:
-            with contextlib.suppress(VaurienError):  # the reason why it could not change is the one that is told
+            with contextlib.suppress(VaurienError):  # the caller gets the reason why it could not change
                 await self._proxies[name].start()
         return failed | left
 

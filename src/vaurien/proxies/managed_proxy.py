@@ -28,7 +28,7 @@ class ManagedProxy(Protocol):
 
     @property
     def address(self) -> Address:
-        """Where it listens; the port is the real one once it has started."""
+        """The address it listens on; the port is the real one once it has started."""
 
     @property
     def enabled(self) -> bool:
@@ -36,26 +36,26 @@ class ManagedProxy(Protocol):
 
     @property
     def backend(self) -> Address:
-        """What new connections dial."""
+        """The address that new connections dial."""
 
     @property
     def policy(self) -> Policy:
-        """The mix and the faults of this moment."""
+        """Its current mix and faults."""
 
     async def start(self) -> None:
         """Listen, and accept clients. Idempotent. Raises `BindError`."""
 
     async def serves(self, listen: Address) -> bool:
-        """Whether *listen* means where it listens, or would."""
+        """Whether *listen* is the address it listens on, perhaps under another name."""
 
     async def move(self, listen: Address) -> None:
         """Listen on *listen* instead, and drop all connections. Raises `BindError`, and then nothing has changed."""
 
     async def stop(self, grace: float = 0.0) -> None:
-        """Refuse new clients, give those that are here *grace* seconds to end, then reset them. Idempotent."""
+        """Refuse new clients, give open connections *grace* seconds to end, then reset them. Idempotent."""
 
     async def disable(self) -> None:
-        """Refuse new clients and drop those that are here. Idempotent."""
+        """Refuse new clients and drop open connections. Idempotent."""
 
     async def drop_connections(self) -> None:
         """End every connection at once."""
@@ -64,7 +64,7 @@ class ManagedProxy(Protocol):
         """Replace mix and faults. Raises what is wrong with *policy*, and then nothing has changed."""
 
     async def set_backend(self, backend: Address) -> None:
-        """Dial *backend* for every connection from now on; those that are open keep theirs."""
+        """Dial *backend* for every connection from now on; open connections keep theirs."""
 
     async def connections(self) -> list[ConnectionInfo]:
         """The open connections, oldest first."""
@@ -76,7 +76,7 @@ class ManagedProxy(Protocol):
         """End connection *number* at once, with RST. Raises `UnknownName`."""
 
     async def figures(self) -> Figures:
-        """What has passed through it so far."""
+        """Its connections and bytes so far."""
 
 
 class LocalProxy:
@@ -103,7 +103,7 @@ class LocalProxy:
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
+        """The address it listens on."""
         return self.proxy.address
 
     @property
@@ -113,12 +113,12 @@ class LocalProxy:
 
     @property
     def backend(self) -> Address:
-        """What new connections dial."""
+        """The address that new connections dial."""
         return self.proxy.backend
 
     @property
     def policy(self) -> Policy:
-        """The mix and the faults of this moment."""
+        """Its current mix and faults."""
         return self.proxy.policy
 
     async def drop_connections(self) -> None:
@@ -146,5 +146,5 @@ class LocalProxy:
         self.proxy.reset_connection(number)
 
     async def figures(self) -> Figures:
-        """What has passed through it so far."""
+        """Its connections and bytes so far."""
         return self.proxy.figures

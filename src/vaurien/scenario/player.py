@@ -16,7 +16,7 @@ from vaurien.model import Fault, Policy, PolicyEdit
 
 
 class Timers(Protocol):
-    """What a player needs of a clock: the engine's, or a virtual one."""
+    """The part of a clock that a player needs; it may be virtual."""
 
     def now(self) -> float:
         """Seconds."""
@@ -26,11 +26,11 @@ class Timers(Protocol):
 
 
 class PolicyHolder(Protocol):
-    """What a player needs of a proxy."""
+    """The part of a proxy that a player needs."""
 
     @property
     def policy(self) -> Policy:
-        """The mix and the faults of this moment."""
+        """The current mix and faults."""
 
     def edit_policy(self, edit: PolicyEdit) -> asyncio.Task[None] | None:
         """Replace the policy by what *edit* makes of it. Returns the task that goes on with it when that takes a while.
@@ -42,7 +42,7 @@ class PolicyHolder(Protocol):
 class FailedStep(msgspec.Struct, frozen=True):
     """The step that is number *step*, from 1, in the schedule did not change *proxy*.
 
-    It was due *at* seconds after its round, the *round*-th, began; *source* is where it stands, *error* the reason.
+    It was due *at* seconds after the beginning of round *round*. *source* is its place in a file, *error* the reason.
     """
 
     step: int
@@ -57,7 +57,7 @@ class FailedStep(msgspec.Struct, frozen=True):
         return f"step {self.step}{where} at {self.at:g} s"
 
     def event(self) -> Failed:
-        """What observers are told."""
+        """The event for observers."""
         return Failed(proxy=self.proxy, at=time.time(), connection=0, where=str(self), error=self.error)
 
 
@@ -65,9 +65,9 @@ class Player:
     """Plays *schedule* on *proxies*, which are known by name, by *clock*.
 
     Times count from `start`, so that rounds do not drift. Each round begins with the policies that the proxies had at
-    the start; what somebody else changes meanwhile stays up to the next round. A step that cannot be played (a port
-    that was closed, and that somebody took) leaves its proxy as it is; *observers*, and *failed*, are told, and the
-    next one comes at its time. *played* gets each step, and its number in the schedule, once it was played.
+    the start; changes that others make meanwhile stay up to the next round. A step that cannot be played, because a
+    closed port was taken for example, leaves its proxy as it is; *observers* and *failed* are called, and the next step
+    comes at its time. *played* gets each step, and its number in the schedule, once it was played.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Player:
         """How many steps were played."""
 
     def start(self) -> None:
-        """Begin; what is to happen at 0 has happened when this returns."""
+        """Begin. Steps at 0 have been played when this returns."""
         self._first = {name: proxy.policy for name, proxy in self._proxies.items()}
         self._began = self._clock.now()
         self._go_on()
@@ -105,7 +105,7 @@ class Player:
         return not schedule.steps or (schedule.repeat > 0 and self._round == schedule.repeat)
 
     def _go_on(self) -> None:
-        """Play what is due, and come again for the next step."""
+        """Play the steps that are due, and set a timer for the next one."""
         while not self._stopped and not self.done:
             step = self._schedule.steps[self._place]
             due = self._began + self._round * self._schedule.length + step.at

@@ -1,4 +1,4 @@
-"""Adds up what happened in a run, for its report."""
+"""Adds up the events of a run, for its report."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Setting: TypeAlias = tuple[str, str]
 
 
 class OfFault:
-    """What one fault, or share of the mix, did: occasions *decided* by dice or window, *hits*, *connections* hit."""
+    """Counts of one fault or share of the mix: occasions *decided* by chance or window, *hits*, *connections* hit."""
 
     def __init__(self) -> None:
         self.decided = self.hits = 0
