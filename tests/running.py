@@ -68,8 +68,11 @@ class Running:
 
     def links(self) -> list[str]:
         """The links of all connections, as they show themselves."""
-        connections = self.proxy._service.connections.values() if self.proxy._service else ()
-        return self.call(lambda: [repr(link) for one in list(connections) for link in one._links])
+        return self.call(lambda: [repr(link) for one in self.proxy.live for link in one.links])
+
+    def until(self, fact: Callable[[], object]) -> None:
+        """Wait until *fact* is true in the loop's thread."""
+        until(lambda: self.call(fact))
 
 
 class Events:

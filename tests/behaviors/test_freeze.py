@@ -159,10 +159,10 @@ def test_a_reset_behind_an_end_is_seen_when_it_thaws() -> None:
         client.shutdown(socket.SHUT_WR)
         assert server.recv(1) == b""
         proxy.set_policy("", FREEZE)
-        watched = proxy.proxy._service.reset_watch._watched  # type: ignore[union-attr]
-        until(lambda: watched)
+        watched = lambda: proxy.proxy.state.reset_watch.watching  # noqa: E731
+        proxy.until(watched)
         reset(client)
-        until(lambda: not watched)
+        proxy.until(lambda: not watched())
         assert server.recv(1) == b""
         assert not proxy.events.of(Closed)
         proxy.set_policy("")

@@ -189,12 +189,15 @@ def _possessions(proxy: Running) -> tuple[int, int, int, int]:
     """Tasks, timers that will fire, stages in the chains, descriptors of this process."""
 
     def look() -> tuple[int, int, int, int]:
-        service = proxy.proxy._service
-        assert service is not None
+        assert proxy.proxy.state is not None
         tasks = len(asyncio.all_tasks(proxy.loop))
-        timers = sum(timer.callback is not None for _, _, timer in service.clock._heap)
-        links = [link for one in service.connections.values() for link in one._links]
-        return tasks, timers, sum(link.filters is not None for link in links), len(os.listdir("/proc/self/fd"))
+        links = [link for one in proxy.proxy.live for link in one.links]
+        return (
+            tasks,
+            proxy.proxy.state.clock.pending,
+            sum(link.filters is not None for link in links),
+            len(os.listdir("/proc/self/fd")),
+        )
 
     return proxy.call(look)
 
@@ -216,7 +219,7 @@ def test_a_connection_that_ends_takes_everything_along(name: str) -> None:
             client.shutdown(socket.SHUT_WR)
             server.sendall(bytes(100_000))
             server.shutdown(socket.SHUT_WR)
-            proxy.call(lambda: [one.reset(Ending.STOPPED) for one in list(proxy.proxy._service.connections.values())])
+            proxy.call(lambda: [one.reset(Ending.STOPPED) for one in proxy.proxy.live])
         _come_back_to(proxy, before)
 
 

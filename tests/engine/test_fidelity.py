@@ -13,7 +13,7 @@ import time
 import pytest
 
 from tests.room import ipv6
-from tests.running import PATIENCE, Running, backend, pair, read, read_all, reset, running, until
+from tests.running import PATIENCE, backend, pair, read, read_all, reset, running, until
 from vaurien import platform
 from vaurien.events import Accepted, Closed, Failed
 from vaurien.model import Address, Fault, Stream
@@ -215,16 +215,11 @@ def test_back_pressure_reaches_the_source(faults: tuple[Fault, ...]) -> None:
                     if time.monotonic() > stalled:
                         break
             assert 0 < sent < 64 << 20
-            held = proxy.call(lambda: max(link.held for c in _connections(proxy) for link in c._links))
+            held = proxy.call(lambda: max(link.held for one in proxy.proxy.live for link in one.links))
             assert held <= 1 << 20
             server.setblocking(True)
             server.shutdown(socket.SHUT_WR)
             assert len(read_all(client)) == sent
-
-
-def _connections(proxy: Running):
-    assert proxy.proxy._service is not None
-    return list(proxy.proxy._service.connections.values())
 
 
 def test_ipv6_and_names(faults: tuple[Fault, ...]) -> None:

@@ -50,15 +50,9 @@ def test_an_interruption_that_comes_as_a_cancellation_is_one() -> None:
     with backend() as listening, running(listening.getsockname(), "", wrapped) as proxy:
         with pair(proxy, listening) as (client, server):
             client.sendall(b"held")
-            while not proxy.call(lambda: _waits(proxy)):
-                pass
+            proxy.until(lambda: any(active.waiting for one in proxy.proxy.live for active in one.actives.values()))
             proxy.set_policy("")
             assert read(server, 4) == b"held"
-
-
-def _waits(proxy) -> bool:
-    connections = proxy.proxy._service.connections.values()
-    return any(active._waits for one in connections for active in one.actives.values())
 
 
 def test_what_a_behavior_sends_after_the_end_of_a_stream_is_dropped() -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 
 import pytest
 
-from tests.running import PATIENCE, Echo, Running, reset, running
+from tests.running import Echo, Running, reset, running
 from vaurien.events import Accepted, Closed, Failed
 from vaurien.model import Fault
 
@@ -42,19 +41,18 @@ def test_clients_that_reset(phase: str) -> None:
                 reset(client)
         proxy.set_policy("")
         proxy.events.wait(Closed, CLIENTS)
-        give_up = time.monotonic() + PATIENCE
-        while (left := proxy.call(lambda: _left(proxy))) != before and time.monotonic() < give_up:
-            pass
-        assert left == before
+        proxy.until(lambda: _left(proxy) == before)
         assert not [event for event in proxy.events.of(Failed) if event.where != "dial"]
 
 
 def _left(proxy: Running) -> tuple[int, ...]:
     """Connections, live timers, and sockets of this process."""
-    service = proxy.proxy._service
-    assert service is not None
-    timers = sum(entry[2].callback is not None for entry in service.clock._heap)
-    return len(service.connections), timers, sum(1 for fd in os.listdir("/proc/self/fd") if _is_socket(fd))
+    assert proxy.proxy.state is not None
+    return (
+        len(proxy.proxy.live),
+        proxy.proxy.state.clock.pending,
+        sum(1 for fd in os.listdir("/proc/self/fd") if _is_socket(fd)),
+    )
 
 
 def _is_socket(fd: str) -> bool:

@@ -8,6 +8,7 @@ import select
 import socket
 
 from tests.running import PATIENCE, backend, pair, read, reset, running
+from tests.waiting import until
 from vaurien.engine.relay.ending import Ending
 from vaurien.events import Closed, Failed
 from vaurien.model import Address, Fault, Policy, Stream
@@ -25,16 +26,14 @@ def test_both_sides_reset_while_bytes_wait_for_both() -> None:
 
 def _fill(proxy, *ones: socket.socket) -> None:
     """Send until the proxy has bytes that neither side takes."""
-    while not proxy.call(
-        lambda: [bool(link.pending) for one in _connections(proxy) for link in one._links] == [True, True]
-    ):
+
+    def full() -> bool:
         for one in ones:
             with contextlib.suppress(BlockingIOError):
                 one.send(bytes(1 << 20))
+        return proxy.call(lambda: [bool(link.pending) for one in proxy.proxy.live for link in one.links]) == [True] * 2
 
-
-def _connections(proxy):
-    return list(proxy.proxy._service.connections.values())
+    until(full)
 
 
 def test_a_socket_of_another_backend_is_not_kept_for_the_next_client() -> None:
@@ -94,8 +93,7 @@ def test_a_fault_is_removed_in_the_moment_the_client_leaves() -> None:
     with backend() as listening, running(listening.getsockname(), "", hang) as proxy:
         with pair(proxy, listening) as (client, _):
             client.sendall(b"x")
-            while not proxy.call(lambda: any(a._waits for c in _connections(proxy) for a in c.actives.values())):
-                pass
+            proxy.until(lambda: _waiting(proxy))
 
             def both() -> None:
                 client.shutdown(socket.SHUT_WR)  # readable in the next turn, in which the callback comes first
@@ -110,15 +108,19 @@ def test_a_connection_that_is_closed_ends_although_its_client_is_gone() -> None:
     with backend() as listening, running(listening.getsockname(), "100:error", protocol="http") as proxy:
         with pair(proxy, listening) as (client, _):
             client.setblocking(False)
-            while not proxy.call(lambda: any(link.full for one in _connections(proxy) for link in one._links)):
+
+            def full() -> bool:
                 with contextlib.suppress(BlockingIOError):
                     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
-            proxy.call(lambda: (_connections(proxy)[0].close(Ending.CLOSED_BY_CONTROL), reset(client)))
+                return proxy.call(lambda: any(link.full for one in proxy.proxy.live for link in one.links))
+
+            until(full)
+            proxy.call(lambda: (proxy.proxy.live[0].close(Ending.CLOSED_BY_CONTROL), reset(client)))
             assert proxy.events.wait(Closed)[0].end == "closed by control"
 
 
 def _queued(proxy) -> int:
-    return sum(link.hook_queue.queued for one in _connections(proxy) for link in one._links)
+    return sum(link.hook_queue.queued for one in proxy.proxy.live for link in one.links)
 
 
 def test_answers_of_our_own_are_bounded_while_a_hook_waits() -> None:
@@ -128,9 +130,8 @@ def test_answers_of_our_own_are_bounded_while_a_hook_waits() -> None:
     with backend() as listening, running(listening.getsockname(), "100:error", held, protocol="http") as proxy:
         with pair(proxy, listening) as (client, _):
             client.sendall(request * 1000)
-            while not (waiting := proxy.call(lambda: _queued(proxy))):
-                pass
-            assert waiting <= 65
+            proxy.until(lambda: _queued(proxy))
+            assert proxy.call(lambda: _queued(proxy)) <= 65
             proxy.set_policy("100:error")
             answers = b""
             while answers.count(b"HTTP/1.1 ") < 1000:
@@ -145,8 +146,7 @@ def test_a_connection_ends_while_bytes_from_a_delay_line_are_in_a_hook_that_neve
     with backend() as listening, running(listening.getsockname(), "", late, frozen, **plain) as proxy:
         with pair(proxy, listening) as (client, server):
             client.sendall(request)
-            while not proxy.call(lambda: [active.name for active in _waiting(proxy)] == ["frozen"]):
-                pass
+            proxy.until(lambda: [active.name for active in _waiting(proxy)] == ["frozen"])
             proxy.call(lambda: proxy.proxy.close_connection(1))
             assert read(server, len(request)) == request
             assert client.recv(1) == server.recv(1) == b""
@@ -154,14 +154,14 @@ def test_a_connection_ends_while_bytes_from_a_delay_line_are_in_a_hook_that_neve
 
 
 def _waiting(proxy):
-    return [active for one in _connections(proxy) for active in one.actives.values() if active._waits]
+    return [active for one in proxy.proxy.live for active in one.actives.values() if active.waiting]
 
 
 def test_a_socket_that_is_between_two_exchanges_is_kept() -> None:
     options = {"protocol": "http", "protocol_options": {"reuse_socket": True}}
     with backend() as listening, contextlib.ExitStack() as kept, running(listening.getsockname(), **options) as proxy:
         _ask(proxy, listening, kept)
-        assert proxy.call(lambda: len(proxy.proxy._service.pool)) == 1
+        assert proxy.call(lambda: len(proxy.proxy.state.pool)) == 1
 
 
 def test_a_backend_is_gone_when_the_end_of_the_stream_lets_go_of_half_a_head() -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.integration.exchanges import VERBATIM, exchanges, fault, passes_unharmed
-from tests.running import PATIENCE, backend, pair, pour, read, read_all, reset, running
+from tests.running import backend, pair, pour, read, read_all, reset, running
+from tests.waiting import until
 from vaurien.engine.loop.clock import SLACK
 from vaurien.events import Chosen, Closed, Failed, Injected, Lost
 
@@ -178,7 +179,7 @@ def test_an_error_comes_in_its_turn(stage, dialogue: ExchangeTracker) -> None:
 
 def error_code(proxy) -> str:
     """One after which the connection stays."""
-    return str(type(proxy.proxy._protocol).error_codes[1])
+    return str(type(proxy.proxy.state.protocol).error_codes[1])
 
 
 def test_an_error_can_be_put_into_the_answer(stage, dialogue: ExchangeTracker) -> None:
@@ -328,45 +329,50 @@ def test_nothing_is_read_while_nothing_is_taken(dialogue: ExchangeTracker) -> No
             def stopped() -> bool:
                 waiting, reading = proxy.call(lambda: waits(proxy))
                 held.append(waiting)
-                return waiting > 0 and reading is None  # its source is not watched, so no callback can run
+                return waiting > 0 and not reading  # its source is not watched, so no callback can run
 
             pour(client, stopped)
             assert 0 < held[-1] < 2_000_000
 
 
-def waits(proxy) -> tuple[int, object]:
-    (connection,) = proxy.proxy._service.connections.values()
+def waits(proxy) -> tuple[int, bool]:
+    (connection,) = proxy.proxy.live
     link = connection.link(True)
-    return link.held, link._reader
+    return link.held, link.reading
 
 
-def test_an_idle_connection_is_read_once_for_each_chunk(stage, dialogue: ExchangeTracker) -> None:
+class Counted:
+    """An endpoint that notes the sizes of what is read."""
+
+    def __init__(self, endpoint, reads: list[int]) -> None:
+        self._endpoint, self._reads = endpoint, reads
+
+    def recv_into(self, buffer) -> int:
+        self._reads.append(self._endpoint.recv_into(buffer))
+        return self._reads[-1]
+
+    def __getattr__(self, name: str):
+        return getattr(self._endpoint, name)
+
+
+def test_an_idle_connection_is_read_once_for_each_chunk(dialogue: ExchangeTracker) -> None:
     """Half a head is held; the link waits for more and is called only when more comes."""
-    proxy, client, server = stage
-    give_up = time.monotonic() + PATIENCE
-    while not proxy.links():  # its dial may have been answered before it knows
-        assert time.monotonic() < give_up
-    reads = proxy.call(lambda: counted(proxy))
-    for number, byte in enumerate(dialogue.requests[0][:5], 1):
-        client.sendall(bytes([byte]))
-        while len(reads) < number and time.monotonic() < give_up:
-            proxy.call(lambda: None)
-    for _ in range(100):
-        proxy.call(lambda: None)  # a turn of the loop each
-    assert reads == [1] * 5
-    client.sendall(dialogue.requests[0][5:])
-    assert heard(server, dialogue.requests[0])
-
-
-def counted(proxy) -> list[int]:
-    """The sizes of what the client's link reads from now on."""
-    (connection,) = proxy.proxy._service.connections.values()
-    link, reads = connection.link(True), []
-    receive = link._receive
-
-    def count(view) -> int:
-        reads.append(receive(view))
-        return reads[-1]
-
-    link._receive = count
-    return reads
+    reads: list[int] = []
+    options = {"protocol": dialogue.protocol, "protocol_options": VERBATIM.get(dialogue.protocol, {})}
+    with backend() as listening, running(listening.getsockname(), **options) as proxy:
+        proxy.proxy.state.wrap_backend = lambda endpoint: Counted(endpoint, reads)
+        with pair(proxy, listening) as (client, server):
+            server.sendall(dialogue.greeting)
+            assert heard(client, dialogue.greeting)
+            client.sendall(dialogue.requests[0])
+            assert heard(server, dialogue.requests[0])
+            reads.clear()
+            answer = dialogue.responses[0]
+            for number, byte in enumerate(answer[:3], 1):
+                server.sendall(bytes([byte]))
+                until(lambda: len(reads) == number)  # noqa: B023 - it is awaited here
+            for _ in range(100):
+                proxy.call(lambda: None)  # a turn of the loop each
+            assert reads == [1] * 3
+            server.sendall(answer[3:])
+            assert heard(client, answer)

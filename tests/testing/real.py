@@ -146,8 +146,8 @@ class _Player:
             peer.look()
 
     async def advance(self, until: float) -> None:
-        while self.clock._heap and self.clock._heap[0][0] <= until and self.service.connections:
-            self.clock.advance(self.clock._heap[0][0])
+        while self.clock.upcoming <= until and self.service.connections:
+            self.clock.advance(self.clock.upcoming)
             await self.settle()
         self.clock.advance(until)
 

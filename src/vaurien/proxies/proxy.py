@@ -94,7 +94,7 @@ class Proxy:
     @property
     def connections(self) -> list[ConnectionInfo]:
         """The open connections, oldest first."""
-        return [one.info for one in self._open]
+        return [one.info for one in self.live]
 
     @property
     def accepted(self) -> int:
@@ -104,7 +104,7 @@ class Proxy:
     @property
     def figures(self) -> Figures:
         """What has passed through it since it was made, with what is open."""
-        opened = self._open
+        opened = self.live
         return Figures(
             self.accepted,
             len(opened),
@@ -115,7 +115,7 @@ class Proxy:
 
     def traffic(self, to_backend: bool) -> Bytes:
         """The bytes that went in a direction since the proxy was made, those of open connections included."""
-        return self._traffic.with_open(to_backend, (one.meter for one in self._open))
+        return self._traffic.with_open(to_backend, (one.meter for one in self.live))
 
     @property
     def plan(self) -> CompiledPolicy:
@@ -256,14 +256,14 @@ class Proxy:
         """
         if self._listener is not None:
             self._listener.disown()
-        for connection in self._open:
+        for connection in self.live:
             connection.disown()
         if self._service is not None:
             self._service.pool.clear()
 
     def drop_connections(self) -> None:
         """End every connection at once; peers see FIN, or RST where they have sent what was not read."""
-        for connection in self._open:
+        for connection in self.live:
             connection.reset(Ending.STOPPED, side="neither")
 
     def close_connection(self, number: int) -> None:
@@ -275,14 +275,20 @@ class Proxy:
         self._connection(number).reset(Ending.RESET_BY_CONTROL)
 
     def _connection(self, number: int) -> OpenConnection:
-        for connection in self._open:
+        for connection in self.live:
             if connection.number == number:
                 return connection
-        raise UnknownName("connection", str(number), [str(one.number) for one in self._open])
+        raise UnknownName("connection", str(number), [str(one.number) for one in self.live])
 
     @property
-    def _open(self) -> list[OpenConnection]:
+    def live(self) -> list[OpenConnection]:
+        """The open connections themselves, oldest first; `connections` describes them."""
         return list(self._service.connections.values()) if self._service else []
+
+    @property
+    def state(self) -> ProxyState | None:
+        """What the connections have in common; ``None`` before the start and after the end."""
+        return self._service
 
     def set_policy(self, policy: Policy) -> None:
         """Replace mix and faults: checked as a whole first, and in force for the next byte when this returns.

@@ -88,6 +88,11 @@ class VirtualClock:
     def __repr__(self) -> str:
         return f"<VirtualClock at {self._now:g}, {len(self._heap)} things to come>"
 
+    @property
+    def upcoming(self) -> float:
+        """When the next thing happens; infinity: nothing will."""
+        return self._heap[0][0] if self._heap else math.inf
+
     def now(self) -> float:
         """Seconds since the start."""
         return self._now

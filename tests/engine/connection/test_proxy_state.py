@@ -227,7 +227,7 @@ def test_small_chunks_are_not_held_back(listen: str) -> None:
     with Echo() as echo, running(echo.address, listen=listen) as proxy, proxy.connect() as client:
         client.sendall(b"1")
         assert read(client, 1) == b"1"
-        [connection] = proxy.proxy._service.connections.values()
+        [connection] = proxy.proxy.live
         for one in (connection.client, connection.backend):
             assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 

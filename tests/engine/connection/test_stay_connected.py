@@ -46,12 +46,7 @@ WAITING = (State.WITHOUT_BACKEND, State.RECONNECTING)
 
 def gone(proxy: Running) -> None:
     """Wait until the proxy knows that the backend is gone."""
-
-    def absent() -> bool:
-        assert proxy.proxy._service is not None
-        return all(one.state in WAITING for one in proxy.proxy._service.connections.values())
-
-    until(lambda: proxy.call(absent))
+    proxy.until(lambda: all(one.state in WAITING for one in proxy.proxy.live))
 
 
 @pytest.mark.parametrize("leave", LEAVES, ids=["reset", "close", "half-close"])

@@ -62,43 +62,22 @@ def test_lanes_switch_live_and_lose_nothing() -> None:
 def test_removing_a_fault_releases_what_it_held_in_order() -> None:
     with backend() as listening, running(listening.getsockname(), "", late(3600)) as proxy:
         with pair(proxy, listening) as (client, server):
+            held = 0
             for part in (b"one,", b"two,", b"three"):
                 client.sendall(part)
-                _wait_for_moved(proxy, part)
+                held += len(part)
+                proxy.until(lambda: _held(proxy) == held)  # noqa: B023 - it is awaited here
             proxy.set_policy("")
             assert read(server, 13) == b"one,two,three"
 
 
-def _wait_for_moved(proxy: Running, part: bytes) -> None:
-    """Until the chunk is on the delay line."""
-    give_up = time.monotonic() + PATIENCE
-    want = getattr(proxy, "_held", 0) + len(part)
-    proxy._held = want  # type: ignore[attr-defined]
-    while time.monotonic() < give_up:
-        assert proxy.proxy._service is not None
-        if proxy.call(lambda: _held(proxy)) >= want:
-            return
-    raise AssertionError("nothing is held")
-
-
-def _wait_until_over(proxy: Running) -> None:
-    service = proxy.proxy._service
-    assert service is not None
-    give_up = time.monotonic() + PATIENCE
-    while not proxy.call(lambda: all(one.ending for one in service.connections.values())):
-        assert time.monotonic() < give_up, "the connection goes on"
-
-
 def _held_back(proxy: Running) -> bool:
     """Whether the client is not read, for the moment."""
-    service = proxy.proxy._service
-    assert service is not None
-    return proxy.call(lambda: [one._links and one.link(True)._reader for one in service.connections.values()] == [None])
+    return [one.link(True).reading for one in proxy.proxy.live if one.links] == [False]
 
 
 def _held(proxy: Running) -> int:
-    assert proxy.proxy._service is not None
-    return sum(link.held for one in proxy.proxy._service.connections.values() for link in one._links)
+    return sum(link.held for one in proxy.proxy.live for link in one.links)
 
 
 def test_two_latencies_add_up_and_keep_the_order() -> None:
@@ -127,7 +106,7 @@ def test_a_delay_line_is_bounded() -> None:
     limit = 1 << 20
     with backend() as listening, running(listening.getsockname(), "", late(3600), delay_line=limit) as proxy:
         with pair(proxy, listening) as (client, _server):
-            pour(client, lambda: _held_back(proxy))
+            pour(client, lambda: proxy.call(lambda: _held_back(proxy)))
             assert limit <= proxy.call(lambda: _held(proxy)) <= limit + (1 << 18)
 
 
@@ -177,11 +156,13 @@ def test_a_connection_that_ends_is_let_go_with_the_fault_that_holds_its_bytes() 
     with backend() as listening, running(listening.getsockname(), "", hang, late(3600)) as proxy:
         with pair(proxy, listening) as (client, server):
             server.sendall(b"late")
-            _wait_for_moved(proxy, b"late")
+            proxy.until(lambda: _held(proxy) == 4)
             client.sendall(b"anybody?")
             proxy.events.wait(Injected, 2)
             client.shutdown(socket.SHUT_WR)
-            _wait_until_over(proxy)  # the hang has ended the connection, and the bytes are still held
+            proxy.until(
+                lambda: all(one.ending for one in proxy.proxy.live)
+            )  # the hang has ended the connection, and the bytes are still held
             proxy.set_policy("")
             assert read_all(client) == b"late"
             proxy.events.wait(Closed)
@@ -358,7 +339,7 @@ def test_a_policy_is_checked_whole_before_anything_changes() -> None:
 def test_a_client_that_pipelines_without_reading_is_held_back() -> None:
     """Replies of our own must not pile up in memory."""
     with Echo() as echo, running(echo.address, "100:error") as proxy, proxy.connect() as client:
-        pour(client, lambda: _held_back(proxy))
+        pour(client, lambda: proxy.call(lambda: _held_back(proxy)))
         assert proxy.call(lambda: _held(proxy)) < 4 << 20
 
 

@@ -274,6 +274,11 @@ class Connection:
         """Whether its backend may be another client's, before or after: not if it was redirected."""
         return self.service.reuse_socket and self.backend_address == self.service.backend
 
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """To the client, to the backend; none before the backend is connected."""
+        return self._links
+
     # What links report (`LinkOwner`).
 
     def link(self, direction: int) -> Link:

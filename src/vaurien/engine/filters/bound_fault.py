@@ -304,6 +304,11 @@ class BoundFault:
         finally:
             timer.cancel()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a hook of it waits, by what it was given to wait with."""
+        return bool(self._waits)
+
     async def wait_for(self, future: asyncio.Future[None]) -> None:
         """Wait for *future*. Raises `Interrupted` when the fault stops meanwhile."""
         self._waits.add(future)

@@ -54,16 +54,21 @@ class Timer:
 class Clock:
     """Timers of one event loop, for the loop's thread alone. `close` it when the loop goes."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, portable: bool = False) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._heap: list[tuple[float, int, Timer]] = []
         self._serial = itertools.count()
         self._cancelled = 0
         self._armed = _NEVER
-        self._alarm = _LoopAlarm(loop, self._ring) if portable or not platform.TIMERFD else _TimerFd(loop, self._ring)
+        self._alarm = _TimerFd(loop, self._ring) if platform.TIMERFD else _LoopAlarm(loop, self._ring)
 
     now = staticmethod(time.monotonic)
     """Seconds on a clock that never goes back: CLOCK_MONOTONIC, as timerfd counts."""
+
+    @property
+    def pending(self) -> int:
+        """Timers that will still run."""
+        return sum(timer.callback is not None for _, _, timer in self._heap)
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Run *callback* in the loop once `now` is *when*. Raises ValueError when that is not a number."""

@@ -33,6 +33,11 @@ class ResetWatcher:
         self._watched: dict[int, Callable[[], None]] = {}  # by their file descriptors
         self._epoll: epoll | None = None
 
+    @property
+    def watching(self) -> int:
+        """Sockets that are watched by now; each is a moment after its stream has ended."""
+        return len(self._watched)
+
     def watch(self, one: Endpoint, failed: Callable[[], None]) -> None:
         """Call *failed*, once, when *one* fails, whose stream has ended. `forget` it before it is closed."""
         self._young[one] = failed

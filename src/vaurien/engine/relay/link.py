@@ -241,6 +241,11 @@ class Link:
         return self._sending >= _END_PASSED
 
     @property
+    def reading(self) -> bool:
+        """Whether the loop watches its source for something to read."""
+        return self._reader is not None
+
+    @property
     def held(self) -> int:
         """Bytes that wait on delay lines or for the destination."""
         filtered = self.filters.held if self.filters is not None else 0
