@@ -62,7 +62,7 @@ checked as a whole before anything starts, and what is wrong is said with its li
 _PRESETS = """`--preset NAME`, or `preset = "NAME"` in a file, adds the faults of a network or a backend, and plays its
 schedule if it has one. A preset is a file like those that you write; copy it to begin with figures of your own."""
 
-_REPORTS = (report.Report, report.ProxyReport, report.FaultReport, report.Delays, report.FailedStep)
+_REPORTS = (report.RunReport, report.ProxyReport, report.FaultReport, report.Delays, report.FailedStep)
 
 
 _FRAMING = """[Write a protocol](../how-to/write-a-protocol.md) shows how the parts fit together. A generator of a

@@ -41,7 +41,7 @@ def made():
         tally(Injected(**common, fault="by hand"))
         tally(Closed(**common, peer="x", sent=3, received=5, end="client closed", duration=1.0))
         proxy = report.of_proxy(CONFIG, "127.0.0.1:8000", SCHEDULE, tally)
-        return report.Report(("pytest", "-k", "a & b"), status, 1.5, "7", 2, (proxy,))
+        return report.RunReport(("pytest", "-k", "a & b"), status, 1.5, "7", 2, (proxy,))
 
     return call
 

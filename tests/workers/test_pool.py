@@ -128,7 +128,7 @@ def test_reports_go_on_after_one_that_fails(monkeypatch):
         def refusing(request, descriptors=()):
             if isinstance(request, messages.GetReport) and not refused:
                 refused.append(asyncio.get_running_loop().create_future())
-                refused[0].set_result(messages.Reply(0, error="no figures"))
+                refused[0].set_result(messages.WorkerReply(0, error="no figures"))
                 return refused[0]
             return type(worker).ask(worker, request, descriptors)
 

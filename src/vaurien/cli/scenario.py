@@ -16,7 +16,7 @@ from vaurien.config import Configuration, Given, Key, declared
 from vaurien.errors import OptionError, VaurienError
 from vaurien.options import describe
 from vaurien.scenario.command import CommandError
-from vaurien.scenario.report import STEP_FAILED, Report, form
+from vaurien.scenario.report import STEP_FAILED, RunReport, form
 
 USAGE = """Usage: vaurien run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]
 
@@ -107,7 +107,7 @@ def _run(
     return _exit_status(report, given)
 
 
-def _exit_status(report: Report, given: Mapping[Key, Given]) -> int:
+def _exit_status(report: RunReport, given: Mapping[Key, Given]) -> int:
     asked = given.get(("command", "exit_code_from"))
     played = STEP_FAILED if report.failed_steps else OK
     match str(asked.value) if asked is not None else "both":
@@ -118,7 +118,7 @@ def _exit_status(report: Report, given: Mapping[Key, Given]) -> int:
     return report.status or played
 
 
-def _reports(given: Mapping[Key, Given]) -> list[tuple[str, Callable[[Report], str]]]:
+def _reports(given: Mapping[Key, Given]) -> list[tuple[str, Callable[[RunReport], str]]]:
     asked = given.get(("command", "report"))
     paths = asked.value if asked is not None and isinstance(asked.value, tuple) else ()
     return [(path, form(path, "--report")) for path in paths]

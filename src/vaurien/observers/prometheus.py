@@ -25,7 +25,7 @@ from vaurien.observers.go_number import go_number
 from vaurien.version import __version__
 
 
-class Bytes(Protocol):
+class ByteCounts(Protocol):
     """Bytes of one direction."""
 
     @property
@@ -37,8 +37,8 @@ class Bytes(Protocol):
         """Written to the destination."""
 
 
-class Figures(Protocol):
-    """What has passed through a proxy."""
+class ObservedFigures(Protocol):
+    """The figures of a proxy."""
 
     @property
     def accepted(self) -> int:
@@ -53,39 +53,39 @@ class Figures(Protocol):
         """Bytes that wait in these."""
 
     @property
-    def to_backend(self) -> Bytes:
+    def to_backend(self) -> ByteCounts:
         """The bytes of one direction."""
 
     @property
-    def to_client(self) -> Bytes:
+    def to_client(self) -> ByteCounts:
         """The bytes of the other."""
 
 
-class Proxy(Protocol):
-    """What is asked of a proxy."""
+class ObservedProxy(Protocol):
+    """A proxy whose figures are shown."""
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
+        """The address that it listens on."""
 
     @property
     def backend(self) -> Address:
-        """What it dials."""
+        """The address that it dials."""
 
     @property
     def policy(self) -> Policy:
         """Its faults."""
 
-    async def figures(self) -> Figures:
-        """What has passed through it."""
+    async def figures(self) -> ObservedFigures:
+        """Its figures of this moment."""
 
 
 class ProxyFigures:
     """An observer of *proxies*, and a collector for `prometheus_client`."""
 
-    def __init__(self, proxies: Mapping[str, Proxy], lag: Callable[[], float]) -> None:
+    def __init__(self, proxies: Mapping[str, ObservedProxy], lag: Callable[[], float]) -> None:
         self._proxies, self._lag = proxies, lag
-        self._seen: Sequence[tuple[str, Proxy, Figures]] = ()
+        self._seen: Sequence[tuple[str, ObservedProxy, ObservedFigures]] = ()
         self._failed: Counter[tuple[str, str]] = Counter()
         self._hits: Counter[tuple[str, str]] = Counter()
 

@@ -9,7 +9,7 @@ from typing import TextIO
 from vaurien.config.schedule import Schedule, Step, step_text
 from vaurien.model import Address, ProxyConfig
 from vaurien.scenario.player import FailedStep
-from vaurien.scenario.report import Report, steps_played
+from vaurien.scenario.report import RunReport, steps_played
 from vaurien.scenario.tally import Tally
 
 EVERY = 1.0
@@ -64,7 +64,7 @@ class Narrator:
             self._stream.write(f"{_CLEAR}vaurien: {self._now():7.1f} s  {connections} connections, hits: {told}")
             self._stream.flush()
 
-    def end(self, report: Report) -> None:
+    def end(self, report: RunReport) -> None:
         """The command has ended."""
         ended = f"ended with status {report.status} after {report.duration:.1f} s"
         steps = f"; {steps_played(report)}" if self._due else ""

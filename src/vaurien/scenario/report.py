@@ -52,7 +52,7 @@ class ProxyReport(msgspec.Struct, frozen=True):
     faults: tuple[FaultReport, ...]
 
 
-class Report(msgspec.Struct, frozen=True):
+class RunReport(msgspec.Struct, frozen=True):
     """A run: its *command*, the *status* it ended with, its *duration* in seconds, how many *steps* were played.
 
     *due* is how many of them the schedule has, in all its rounds; ``None`` without end. *failed_steps* are those that
@@ -101,12 +101,12 @@ def _of_fault(setting: Setting, sums: OfProxy) -> FaultReport:
     return FaultReport(name, told, fault.decided, fault.hits, len(fault.connections), Delays.of(fault.seconds))
 
 
-def json(report: Report) -> str:
+def json(report: RunReport) -> str:
     """All of it."""
     return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
 
 
-def markdown(report: Report) -> str:
+def markdown(report: RunReport) -> str:
     """For people: what was run, then a table of proxies and one of faults."""
     end = f"ended with status {report.status} after {report.duration:.1f} s"
     lines = [
@@ -122,14 +122,14 @@ def markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def steps_played(report: Report) -> str:
+def steps_played(report: RunReport) -> str:
     """How many steps were played, and of how many."""
     if report.due is None or report.steps == report.due:
         return f"steps played: {report.steps}"
     return f"steps played: {report.steps} of {report.due}, the command ended first"
 
 
-def _failed_steps(report: Report) -> Iterator[str]:
+def _failed_steps(report: RunReport) -> Iterator[str]:
     for failed in report.failed_steps:
         yield f"**{failed} failed** on {failed.proxy}, in round {failed.round}: {failed.error}"
         yield ""
@@ -142,13 +142,13 @@ def _table(head: str, rows: Iterable[tuple[object, ...]]) -> Iterator[str]:
         yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
 
 
-def _proxy_rows(report: Report) -> Iterator[tuple[object, ...]]:
+def _proxy_rows(report: RunReport) -> Iterator[tuple[object, ...]]:
     for one in report.proxies:
         ends = ", ".join(f"{end}: {count}" for end, count in one.ends.items())
         yield one.name, one.address, one.backend, one.connections, one.failed, one.sent, one.received, ends
 
 
-def _fault_rows(report: Report) -> Iterator[tuple[object, ...]]:
+def _fault_rows(report: RunReport) -> Iterator[tuple[object, ...]]:
     for proxy in report.proxies:
         for one in proxy.faults:
             late = one.delays
@@ -157,7 +157,7 @@ def _fault_rows(report: Report) -> Iterator[tuple[object, ...]]:
             yield proxy.name, what, one.decided or "", one.hits, one.connections, late.count, *times
 
 
-def junit(report: Report) -> str:
+def junit(report: RunReport) -> str:
     """For a build server: the command is a test, and so is each fault; one that never acted is skipped.
 
     A step that could not be played is a test that failed.
@@ -171,13 +171,13 @@ def junit(report: Report) -> str:
     return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, seed, *cases, "</testsuite>"]) + "\n"
 
 
-def _command_case(report: Report) -> str:
+def _command_case(report: RunReport) -> str:
     failure = f'<failure message="ended with status {report.status}"/>' if report.status else ""
     name = quoteattr(shlex.join(report.command))
     return f'<testcase classname="vaurien.command" name={name} time="{report.duration:.3f}">{failure}</testcase>'
 
 
-def _fault_cases(report: Report) -> Iterator[str]:
+def _fault_cases(report: RunReport) -> Iterator[str]:
     for proxy in report.proxies:
         for one in proxy.faults:
             late = f", late by {one.delays.total:.3f} s in total" if one.delays.count else ""
@@ -189,17 +189,17 @@ def _fault_cases(report: Report) -> Iterator[str]:
             yield f"<testcase classname={group} name={quoteattr(one.told or one.name)}>{inner}</testcase>"
 
 
-def _step_cases(report: Report) -> Iterator[str]:
+def _step_cases(report: RunReport) -> Iterator[str]:
     for failed in report.failed_steps:
         group, name = quoteattr(f"vaurien.{failed.proxy}"), quoteattr(f"{failed}, round {failed.round}")
         yield f"<testcase classname={group} name={name}><failure message={quoteattr(failed.error)}/></testcase>"
 
 
-FORMS: Mapping[str, Callable[[Report], str]] = {".json": json, ".md": markdown, ".xml": junit}
+FORMS: Mapping[str, Callable[[RunReport], str]] = {".json": json, ".md": markdown, ".xml": junit}
 """How a report is written, by the ending of the file's name."""
 
 
-def form(path: str, source: str) -> Callable[[Report], str]:
+def form(path: str, source: str) -> Callable[[RunReport], str]:
     """How the report in the file *path* is written. Raises `OptionError`, which names *source*."""
     ending = os.path.splitext(path)[1].lower()
     if ending not in FORMS:

@@ -15,7 +15,7 @@ from vaurien.proxies.proxy import Proxy
 from vaurien.scenario import command, environment
 from vaurien.scenario.narrator import EVERY, Narrator
 from vaurien.scenario.player import FailedStep, Player
-from vaurien.scenario.report import Report, of_proxy
+from vaurien.scenario.report import RunReport, of_proxy
 from vaurien.scenario.tally import Tally
 
 GRACE = 0.5
@@ -30,7 +30,7 @@ async def run(
     stream: TextIO,
     *,
     quiet: bool = False,
-) -> Report:
+) -> RunReport:
     """Run the command *words* with *variables* and those that say where the proxies are; returns the report.
 
     *stream* is told what happens, unless *quiet*. Raises `BindError` for a proxy that cannot listen, and `VaurienError`
@@ -72,7 +72,7 @@ async def run(
         stack.callback(progress.cancel)
         status = await command.run(words, {**variables, **added})
         duration = clock.now() - began
-    report = Report(
+    report = RunReport(
         command=tuple(words),
         status=status,
         duration=duration,

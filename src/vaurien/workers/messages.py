@@ -1,7 +1,7 @@
 """Messages between the control process and a worker: frozen structs, encoded with msgpack.
 
-The control process sends a `NumberedRequest`; the worker answers each with a `Reply` of the same number, and sends an
-`EventBatch` whenever something happened on its connections.
+The control process sends a `NumberedRequest`; the worker answers each with a `WorkerReply` of the same number, and
+sends an `EventBatch` whenever something happened on its connections.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Registered: TypeAlias = tuple[Kind, str, str, str]
 """A plugin: its kind and its name, its module, and its qualified name in that."""
 
 
-class Message(msgspec.Struct, frozen=True, tag=True):
+class WorkerMessage(msgspec.Struct, frozen=True, tag=True):
     """One message."""
 
 
-class Prepare(Message, frozen=True):
+class Prepare(WorkerMessage, frozen=True):
     """Import the plugins that were *registered*. The first request, and again when its content changes.
 
     *detailed*: an observer wants every decision and delay. *ignored* are the names of the kinds of events that no
@@ -38,7 +38,7 @@ class Prepare(Message, frozen=True):
     ignored: tuple[str, ...]
 
 
-class StartProxy(Message, frozen=True):
+class StartProxy(WorkerMessage, frozen=True):
     """Serve the proxy *config*, under the number *proxy* from now on, on the descriptors that come along.
 
     Its connections are numbered *first*, *first* + *step*, and so on.
@@ -51,7 +51,7 @@ class StartProxy(Message, frozen=True):
     step: int
 
 
-class StopProxy(Message, frozen=True):
+class StopProxy(WorkerMessage, frozen=True):
     """Stop the proxy after *grace* seconds; with *drop*, drop its connections at once. The reply: `Figures`."""
 
     proxy: int
@@ -59,14 +59,14 @@ class StopProxy(Message, frozen=True):
     drop: bool = False
 
 
-class MoveProxy(Message, frozen=True):
+class MoveProxy(WorkerMessage, frozen=True):
     """Listen on the descriptors that come along instead, which are bound to the address *listen*."""
 
     proxy: int
     listen: Address
 
 
-class SetPolicy(Message, frozen=True):
+class SetPolicy(WorkerMessage, frozen=True):
     """Replace mix and faults."""
 
     proxy: int
@@ -74,26 +74,26 @@ class SetPolicy(Message, frozen=True):
     generations: Generations
 
 
-class SetBackend(Message, frozen=True):
+class SetBackend(WorkerMessage, frozen=True):
     """Dial *backend* from now on."""
 
     proxy: int
     backend: Address
 
 
-class DropConnections(Message, frozen=True):
+class DropConnections(WorkerMessage, frozen=True):
     """Drop all connections of the proxy."""
 
     proxy: int
 
 
-class ListConnections(Message, frozen=True):
+class ListConnections(WorkerMessage, frozen=True):
     """The reply: the open connections, as a list of `ConnectionInfo`."""
 
     proxy: int
 
 
-class EndConnection(Message, frozen=True):
+class EndConnection(WorkerMessage, frozen=True):
     """End the connection *number*, with RST or in order. The reply: whether there was one."""
 
     proxy: int
@@ -101,11 +101,11 @@ class EndConnection(Message, frozen=True):
     reset: bool
 
 
-class GetReport(Message, frozen=True):
+class GetReport(WorkerMessage, frozen=True):
     """The reply: a `WorkerReport`."""
 
 
-Request: TypeAlias = (
+WorkerRequest: TypeAlias = (
     Prepare
     | StartProxy
     | StopProxy
@@ -126,14 +126,14 @@ class WorkerReport(msgspec.Struct, frozen=True):
     lag: float
 
 
-class NumberedRequest(Message, frozen=True):
+class NumberedRequest(WorkerMessage, frozen=True):
     """A request; its reply has the same number."""
 
     number: int
-    request: Request
+    request: WorkerRequest
 
 
-class Reply(Message, frozen=True):
+class WorkerReply(WorkerMessage, frozen=True):
     """The result of the request *number*: a *value*, or the text of an *error*."""
 
     number: int
@@ -141,7 +141,7 @@ class Reply(Message, frozen=True):
     error: str | None = None
 
 
-class EventBatch(Message, frozen=True):
+class EventBatch(WorkerMessage, frozen=True):
     """*events* of connections, in order. The control process itself emits the events of proxies."""
 
     events: tuple[
@@ -158,7 +158,7 @@ class EventBatch(Message, frozen=True):
 
 
 _requests = msgspec.msgpack.Decoder(NumberedRequest)
-_replies: msgspec.msgpack.Decoder[Reply | EventBatch] = msgspec.msgpack.Decoder(Reply | EventBatch)
+_replies: msgspec.msgpack.Decoder[WorkerReply | EventBatch] = msgspec.msgpack.Decoder(WorkerReply | EventBatch)
 _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 
@@ -168,7 +168,7 @@ def decode_request(data: bytes) -> NumberedRequest:
     return _requests.decode(data)
 
 
-def decode_reply(data: bytes) -> Reply | EventBatch:
+def decode_reply(data: bytes) -> WorkerReply | EventBatch:
     """The message of a worker that *data* encodes."""
     return _replies.decode(data)
 
@@ -178,6 +178,6 @@ def encode_events(happened: list[Event]) -> bytes:
     return encode({"type": "EventBatch", "events": happened})
 
 
-def reply(number: int, value: Any) -> Reply:
+def reply(number: int, value: Any) -> WorkerReply:
     """The reply *value* to the request *number*."""
-    return Reply(number, msgspec.Raw(encode(value)))
+    return WorkerReply(number, msgspec.Raw(encode(value)))

@@ -83,7 +83,7 @@ class WorkerPool:
         self.clock.close()
         os.close(self._shared_counters)
 
-    def inform(self) -> list[asyncio.Future[messages.Reply]]:
+    def inform(self) -> list[asyncio.Future[messages.WorkerReply]]:
         """Send the workers the plugins that are registered and the wishes of the observers, if they have changed.
 
         Returns the futures of the replies. Raises `PluginError` for a plugin that a worker could not import.
@@ -103,7 +103,9 @@ class WorkerPool:
         """The process that is the worker *index* now."""
         return self._processes[index]
 
-    async def ask(self, request: messages.Request, indexes: Sequence[int], wanted: type[Any] = object) -> list[Any]:
+    async def ask(
+        self, request: messages.WorkerRequest, indexes: Sequence[int], wanted: type[Any] = object
+    ) -> list[Any]:
         """Ask the workers *indexes*, all at once, and return their replies. A worker that dies meanwhile has none.
 
         Its successor starts with everything that was asked before. Raises `VaurienError`.
@@ -198,7 +200,7 @@ class WorkerPool:
 
 
 async def gathered(
-    answers: Sequence[asyncio.Future[messages.Reply]], wanted: type[Any], *, dead: bool = False
+    answers: Sequence[asyncio.Future[messages.WorkerReply]], wanted: type[Any], *, dead: bool = False
 ) -> list[Any]:
     """The values of *answers*. Raises the first `VaurienError` once all have come.
 

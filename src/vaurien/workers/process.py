@@ -52,7 +52,7 @@ class WorkerProcess:
         self._over = self._told_to_end = False
         self._reaping: asyncio.Task[None] | None = None
         self._opened: dict[tuple[str, int], Accepted] = {}
-        self._waiting: dict[int, asyncio.Future[messages.Reply]] = {}
+        self._waiting: dict[int, asyncio.Future[messages.WorkerReply]] = {}
         self._begun = False
         """Whether it has answered at all: until then its interpreter starts, which may take long on a busy machine."""
         self._hangs = False
@@ -70,7 +70,9 @@ class WorkerProcess:
         """The number of its process."""
         return self._process.pid
 
-    def ask(self, request: messages.Request, descriptors: Sequence[int] = ()) -> asyncio.Future[messages.Reply]:
+    def ask(
+        self, request: messages.WorkerRequest, descriptors: Sequence[int] = ()
+    ) -> asyncio.Future[messages.WorkerReply]:
         """Send *request* at once, behind earlier ones. The future raises `WorkerLost` when the worker ends before."""
         number = next(self._numbers)
         answer = asyncio.get_running_loop().create_future()
@@ -82,13 +84,13 @@ class WorkerProcess:
         self._channel.send(messages.encode(messages.NumberedRequest(number, request)), descriptors)
         return answer
 
-    def _expect(self, answer: asyncio.Future[messages.Reply], grace: float) -> None:
+    def _expect(self, answer: asyncio.Future[messages.WorkerReply], grace: float) -> None:
         """Kill the worker if *answer* does not come in time. If this process itself slept, it first reads what came."""
         loop = asyncio.get_running_loop()
         late = loop.call_later(ANSWER_TIMEOUT + grace, lambda: loop.call_later(_READING_TIME, self._give_up, answer))
         answer.add_done_callback(lambda _: late.cancel())
 
-    def _give_up(self, answer: asyncio.Future[messages.Reply]) -> None:
+    def _give_up(self, answer: asyncio.Future[messages.WorkerReply]) -> None:
         if not answer.done():
             self._hangs = True
             self._process.kill()
@@ -117,7 +119,7 @@ class WorkerProcess:
                 for event in events:
                     self._follow(event)
                     self._observer(event)
-            case messages.Reply() as answer:
+            case messages.WorkerReply() as answer:
                 self._begun = True
                 waiting = self._waiting.pop(answer.number)
                 if not waiting.done():
@@ -180,7 +182,7 @@ def _cut_off(accepted: Accepted) -> Closed:
     )
 
 
-def value(answer: messages.Reply, wanted: type[Any]) -> Any:
+def value(answer: messages.WorkerReply, wanted: type[Any]) -> Any:
     """The value of *answer*, of the type *wanted*. Raises `VaurienError` if it is an error."""
     if answer.error is not None:
         raise VaurienError(answer.error)

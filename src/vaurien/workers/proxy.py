@@ -229,7 +229,7 @@ class WorkersProxy:
         """End every connection at once."""
         await self._ask(messages.DropConnections(self._number))
 
-    async def _ask(self, request: messages.Request, wanted: Any = object) -> list[Any]:
+    async def _ask(self, request: messages.WorkerRequest, wanted: Any = object) -> list[Any]:
         """The replies of all workers; none while they do not have this proxy."""
         return await self._workers.ask(request, self._indexes, wanted) if self._serving else []
 

@@ -53,7 +53,7 @@ class Worker:
         self._given: list[int] = []  # descriptors that came with the request at hand
         self._lag = LoopLag()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._verbs: Mapping[type[messages.Message], Callable[[Any], Awaitable[object]]] = {
+        self._verbs: Mapping[type[messages.WorkerMessage], Callable[[Any], Awaitable[object]]] = {
             messages.Prepare: self._start,
             messages.StartProxy: self._open,
             messages.StopProxy: self._shut,
@@ -77,9 +77,9 @@ class Worker:
         try:
             answer = messages.reply(call.number, await self._verbs[type(call.request)](call.request))
         except VaurienError as error:
-            answer = messages.Reply(call.number, error=str(error))
+            answer = messages.WorkerReply(call.number, error=str(error))
         except Exception as error:  # a plugin's own code may run here; the control process reports it
-            answer = messages.Reply(call.number, error=describe(error))
+            answer = messages.WorkerReply(call.number, error=describe(error))
         finally:
             for one in self._given:  # a proxy that could not be made has not taken them
                 os.close(one)
