@@ -15,9 +15,9 @@ BOUND = 60.0
 class Program:
     """``vaurien`` in a process of its own."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, cwd=None):
         self.process = subprocess.Popen(
-            [*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd
         )
         self.greeting = self.process.stdout.readline().rstrip("\n")
         self.port = int(re.search(r":(\d+) ->", self.greeting)[1])
