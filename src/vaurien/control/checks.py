@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
 from vaurien import plugins
+from vaurien.control import explain
 from vaurien.control.responses import BadRequest
 from vaurien.errors import OptionError, UnknownName, VaurienError
 from vaurien.model import Address
@@ -18,10 +18,6 @@ from vaurien.options import MOST
 from vaurien.plugins import Kind, Plugin
 
 T = TypeVar("T")
-
-_WHERE = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?", re.DOTALL)
-_FIELD = re.compile(r"Object (?:missing required|contains unknown) field `(?P<name>[^`]*)`")
-
 
 _EXACT = 2**53
 """Up to here every whole number is one float (IEEE 754)."""
@@ -61,8 +57,10 @@ def decode(data: bytes, wanted: type[T]) -> T:
         raw = _fitting(_JSON.decode(data))
     except RecursionError:
         raise BadRequest(400, "the body is nested too deeply") from None
-    except ValueError as error:  # msgspec's own, or of bytes that are not UTF-8
-        raise BadRequest(400, f"the body is not JSON: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BadRequest(400, explain.syntax(data)) from None
+    except ValueError as error:  # a number that is too large
+        raise BadRequest(400, f"the body is not valid: {error}") from None
     return convert(raw, wanted)
 
 
@@ -71,16 +69,10 @@ def convert(raw: object, wanted: type[T], base: str = "") -> T:
     try:
         return msgspec.convert(raw, wanted)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error), base) from None
-
-
-def _invalid(text: str, base: str) -> BadRequest:
-    """The words and the place of a message of msgspec's."""
-    match = _WHERE.fullmatch(text)
-    assert match is not None  # noqa: S101 - the pattern matches every text
-    where = base + re.sub(r"\[(\d+|\.\.\.)\]|\.", lambda part: f"/{part[1] or ''}", match["path"] or "")
-    field = _FIELD.match(match["what"])
-    return BadRequest(400, match["what"], f"{where}/{escaped(field['name'])}" if field else where)
+        message, steps = explain.mismatch(raw, wanted, error)
+        if base and not steps:
+            message = message.replace("the body", base.rpartition("/")[2], 1)
+        raise BadRequest(400, message, base + "".join(f"/{escaped(step)}" for step in steps)) from None
 
 
 def escaped(name: str) -> str:

@@ -22,7 +22,8 @@ from vaurien.model import Address, Config, Fault, Mix, Policy, ProxyConfig, Shar
 from vaurien.options import Option
 from vaurien.proxies.hub import Hub
 
-Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^/\x00-\x1f\x7f]+$")]
+_NAMEABLE = Meta(description="1 to 200 characters without slashes and control characters")
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^/\x00-\x1f\x7f]+$"), _NAMEABLE]
 """A name that can be part of a path."""
 
 KeptName: TypeAlias = Annotated[str, Meta(min_length=1)]
