@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
+SOURCES = TESTS.parent / "src" / "vaurien"
+ENGINE = ("engine", "proxies")
+OTHERS = ("cli", "client", "legacy", "library", "observers")
 MAY_WAIT = TESTS / "waiting.py"
 FILES = sorted(TESTS.rglob("*.py"))
 
@@ -53,6 +56,29 @@ def test_no_test_sleeps() -> None:
 
 def test_none_is_tried_until_it_succeeds() -> None:
     assert not [place for file in FILES for place in places(file, filter(is_tried_again, nodes(file)))]
+
+
+def is_own(node: ast.Attribute) -> bool:
+    """Whether it is an attribute of the class in which it stands."""
+    return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+
+
+def private_fields(*folders: str) -> set[str]:
+    return {
+        node.attr
+        for folder in folders
+        for file in (SOURCES / folder).rglob("*.py")
+        for node in nodes(file)
+        if isinstance(node, ast.Attribute) and is_own(node) and node.attr.startswith("_")
+    }
+
+
+def test_none_reads_a_private_field_of_the_engine() -> None:
+    """Its public facts, its events and its repr show what there is to see."""
+    fields = private_fields(*ENGINE) - private_fields(*OTHERS) - {"_accept"}  # of a socket, too
+    assert {"_heap", "_links", "_service"} <= fields
+    reads = lambda node: isinstance(node, ast.Attribute) and node.attr in fields and not is_own(node)  # noqa: E731
+    assert not [place for file in FILES for place in places(file, filter(reads, nodes(file)))]
 
 
 @pytest.mark.parametrize(

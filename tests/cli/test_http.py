@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
 import signal
@@ -102,9 +103,8 @@ def test_a_token_of_the_environment(monkeypatch):
 def test_a_name_that_was_given():
     with program("--api", "0.0.0.0:0", "--http-names", "chaos.example") as process:
         port = int(process.interface.rpartition(":")[2])
-        client = Client("127.0.0.1", port)
         for host, status in [("chaos.example", 200), ("evil.example", 403)]:
-            connection = client._transport._connection()
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=BOUND)
             connection.request("GET", "/behavior", headers={"Host": host})
             assert connection.getresponse().status == status
             connection.close()

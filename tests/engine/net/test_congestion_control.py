@@ -34,11 +34,11 @@ def paces(monkeypatch):
     """Let the system's congestion control count as one that paces, or not."""
 
     def count(pacing_ones):
-        monkeypatch.setattr(pacing, "_PACED", pacing_ones)
-        pacing._paced.cache_clear()
+        monkeypatch.setattr(pacing, "PACED", pacing_ones)
+        pacing.paced.cache_clear()
 
     yield count
-    pacing._paced.cache_clear()
+    pacing.paced.cache_clear()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1"])

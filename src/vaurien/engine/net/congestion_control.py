@@ -14,7 +14,7 @@ import socket
 from vaurien import platform
 
 _RENO = b"reno"
-_PACED = b"bbr"
+PACED = b"bbr"
 """How the names of those that pace begin: bbr, bbr2, bbr3."""
 _NAME = 16
 """Bytes of a name (TCP_CA_NAME_MAX in the kernel's tcp.h)."""
@@ -26,12 +26,12 @@ def let_run(unconnected: socket.SocketType, host: str) -> None:
     A listening socket hands it on to those that it accepts. It must be done before the handshake: a connection that has
     begun with BBR stays paced. Raises OSError.
     """
-    if platform.CONGESTION_CONTROL and _paced(host):
+    if platform.CONGESTION_CONTROL and paced(host):
         unconnected.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _RENO)
 
 
 @functools.lru_cache
-def _paced(host: str) -> bool:
+def paced(host: str) -> bool:
     """Whether the system would pace what is sent to *host*, although it stays here."""
     try:
         local = ipaddress.ip_address(host).is_loopback
@@ -40,4 +40,4 @@ def _paced(host: str) -> bool:
     if not local:
         return False
     with socket.socket() as probe:
-        return probe.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _NAME).startswith(_PACED)
+        return probe.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _NAME).startswith(PACED)
