@@ -12,6 +12,13 @@ from typing import Any, Literal, Protocol, TypeAlias
 BindStep: TypeAlias = Literal["parse", "lookup", "bind"]
 
 
+_LONGEST_NAME = 200
+"""Characters of a name that is shown, and compared with others: comparing takes their product."""
+
+_MOST_NAMES, _MOST_COMPARED = 100, 1000
+"""Names that are listed, and compared."""
+
+
 class VaurienError(Exception):
     """The root: ``except VaurienError`` catches everything that Vaurien raises on purpose."""
 
@@ -42,14 +49,16 @@ class UnknownName(VaurienError):
     def __init__(self, kind: str, name: str, known: Iterable[str], source: str | None = None, hint: str = "") -> None:
         self.kind, self.name, self.known, self.source, self.hint = kind, name, sorted(known), source, hint
         origin = f" (from {source})" if source else ""
-        super().__init__(f"unknown {kind} {name!r}{origin}; {self._advice()}")
+        shown = repr(name) if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]!r}..."
+        super().__init__(f"unknown {kind} {shown}{origin}; {self._advice()}")
 
     def _advice(self) -> str:
         near = nearest(self.name, self.known)
         if near is not None:
             surely = not self.hint or nearest(self.name, self.known, likeness=0.7)
             return f"did you mean {near!r}?" + ("" if surely else f" Otherwise {self.hint}")
-        known = f"known are: {', '.join(self.known)}" if self.known else "none is known"
+        more = f" and {len(self.known) - _MOST_NAMES} more" if len(self.known) > _MOST_NAMES else ""
+        known = f"known are: {', '.join(self.known[:_MOST_NAMES])}{more}" if self.known else "none is known"
         return f"{known}; {self.hint}" if self.hint else known
 
     def __reduce__(self) -> tuple[type[UnknownName], tuple[object, ...]]:
@@ -127,4 +136,7 @@ def nearest(name: str, known: Iterable[str], likeness: float = 0.5) -> str | Non
     """That of *known* which is most like *name*, if one is: *likeness* from 0 to 1 is the least that counts."""
     import difflib  # takes milliseconds, and most programs make no mistake
 
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)), None)
+    if len(name) > _LONGEST_NAME:
+        return None
+    likely = [one for one in known if len(one) <= _LONGEST_NAME][:_MOST_COMPARED]
+    return next(iter(difflib.get_close_matches(name, likely, n=1, cutoff=likeness)), None)

@@ -19,6 +19,13 @@ from vaurien.options import BufferSize, CInt, Count, Duration, Option, PositiveC
 _PORTS = range(65536)
 
 
+LONGEST_HOST = 253
+"""Characters of a name in DNS (RFC 1035, section 2.3.4, without the root's dot)."""
+
+MOST_FAULTS = 1000
+"""Faults of a proxy, and shares of its mix: each connection looks at all of them."""
+
+
 class Address(msgspec.Struct, frozen=True):
     """Where to listen or dial: ``host:port``, ``:port``, ``[ipv6]:port`` or ``unix:/path``.
 
@@ -51,6 +58,8 @@ class Address(msgspec.Struct, frozen=True):
             raise OptionError(option, text, "a port from 1 to 65535 after the last colon", source)
         if not (self.path or self.host or "-").isprintable() or " " in self.host:
             raise OptionError(option, text, "an address without control characters or spaces", source)
+        if len(self.host) > LONGEST_HOST:  # the next step takes seconds for a long one
+            raise OptionError(option, text, f"a host of at most {LONGEST_HOST} characters", source)
         try:
             self.host.encode("idna")  # as the resolver's module will
         except UnicodeError:
@@ -200,7 +209,10 @@ class Policy(msgspec.Struct, frozen=True):
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise `Conflict` for a name that two faults have."""
+        """Raise `Conflict` for a name that two faults have, and `OptionError` for too many faults or shares."""
+        for option, count in (("faults", len(self.faults)), ("mix", len(self.mix.shares))):
+            if count > MOST_FAULTS:
+                raise OptionError(option, f"{count} of them", f"at most {MOST_FAULTS}")
         _check_unique("fault", (fault.name for fault in self.faults))
 
     def fault(self, name: str) -> Fault:

@@ -88,7 +88,9 @@ def test_a_web_page_may_not(ask, served, headers):
     assert ask("GET", f"/{served.address.port}/behavior", headers=headers)[0] == 403
 
 
-@pytest.mark.parametrize(("length", "status"), [("10485760", 413), ("x", 411), ("-1", 411)])
+@pytest.mark.parametrize(
+    ("length", "status"), [("10485760", 413), ("9" * 5000, 413), ("x", 411), ("-1", 411), ("\u00b2", 411)]
+)
 def test_a_body_that_is_not_read(ask, served, length, status):
     assert ask("PUT", f"/{served.address.port}/behavior", headers={"Content-Length": length})[0] == status
 

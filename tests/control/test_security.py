@@ -34,7 +34,19 @@ def test_the_loopback_may_be_called_by_its_names(host):
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "[::1", "a b", "toxiproxy"],
+    [
+        *(
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "",
+            "[::1",
+            "a b",
+            "toxiproxy",
+        ),
+        *("evil.example@localhost", "localhost#.evil.example", "localhost?.evil.example", "localhost/.evil.example"),
+    ],
 )
 def test_no_other_name_leads_to_the_loopback(host):
     """A page may let its own name point to 127.0.0.1."""

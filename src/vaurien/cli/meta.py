@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import click
 
 from vaurien import __version__
-from vaurien.control.responses import BODY_LIMIT
+from vaurien.control.responses import BODY_LIMIT, is_number
 from vaurien.control.security import Guard, Refusal, exposed
 from vaurien.errors import BindError, VaurienError
 from vaurien.model import Address
@@ -117,9 +117,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "0")
-        if "Transfer-Encoding" in self.headers or not length.isdigit():
+        if "Transfer-Encoding" in self.headers or not is_number(length):
             raise Refusal(411, "expected a body with a Content-Length")
-        if int(length) > BODY_LIMIT:
+        if len(length) > len(str(BODY_LIMIT)) or int(length) > BODY_LIMIT:
             raise Refusal(413, f"the body is longer than {BODY_LIMIT} bytes")
         try:
             return self.rfile.read(int(length))

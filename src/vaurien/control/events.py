@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from vaurien.events import Event
+from vaurien.events import Event, Failed, PolicyChanged
 
 CAPACITY = 1000
 """Events that are remembered: some hundred connections, a few hundred kilobytes."""
@@ -16,6 +16,19 @@ CAPACITY = 1000
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, which finds out about readers that have gone (the HTML standard,
 section 9.2.7, advises 15)."""
+
+
+LARGEST = 4 * 2**20
+"""Characters of texts in the events that are remembered: a caller can give a proxy a name of a megabyte."""
+
+
+def _size(event: Event) -> int:
+    size = len(event.proxy)
+    if isinstance(event, PolicyChanged):
+        size += len(event.mix) + sum(map(len, event.faults))
+    elif isinstance(event, Failed):
+        size += len(event.error)
+    return size
 
 
 class RecentEvents:
@@ -27,14 +40,23 @@ class RecentEvents:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._events: deque[Event] = deque(maxlen=capacity)
         self._last = 0
+        self._size = 0
         self._news: set[asyncio.Event] = set()
         self._closed = False
 
     def __call__(self, event: Event) -> None:
         """Remember *event*."""
+        if len(self._events) == self._events.maxlen:
+            self._forget_oldest()
         self._events.append(event)
+        self._size += _size(event)
+        while self._size > LARGEST and len(self._events) > 1:
+            self._forget_oldest()
         self._last += 1
         self._wake()
+
+    def _forget_oldest(self) -> None:
+        self._size -= _size(self._events.popleft())
 
     def close(self) -> None:
         """End what `follow` yields."""

@@ -20,6 +20,10 @@ _UNREAD = frozenset({408, 413})
 """After these a body may still come, which is not the next request (RFC 9110, sections 15.5.9 and 15.5.14)."""
 
 
+_DIGITS = 18
+"""Digits of a number that is surely too large; Python refuses to read thousands of them."""
+
+
 class BadRequest(Exception):
     """A request that cannot be served: the *status* says so, *pointer* (RFC 6901) to which field of the body it is."""
 
@@ -67,8 +71,13 @@ async def body(request: Request, *, limit: int = BODY_LIMIT, timeout: float = BO
 def check_length(headers: Mapping[str, str], limit: int = BODY_LIMIT) -> None:
     """Raise `BadRequest` when *headers*, their names in lower case, announce a body longer than *limit*."""
     announced = headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit:
+    if is_number(announced) and (len(announced) > _DIGITS or int(announced) > limit):
         raise _too_long(limit)
+
+
+def is_number(text: str) -> bool:
+    """Whether *text* is made of the digits 0 to 9; Python knows hundreds more."""
+    return text.isascii() and text.isdigit()
 
 
 def _too_long(limit: int) -> BadRequest:

@@ -25,6 +25,8 @@ OPEN_PATHS = frozenset({"/healthz"})
 """What may be asked without a token: whoever watches over a container has none, and learns nothing."""
 
 
+_NEVER_IN_A_HOST = frozenset("/?#@\\")
+
 Refused: TypeAlias = Callable[[str, int, str], Response]
 """Makes the answer to a refused request of its path, the status and the reason, in the words of an interface."""
 
@@ -132,6 +134,8 @@ def _check_token(authorization: str, token: bytes) -> None:
 
 def host_name(host: str) -> str:
     """The name or address in a Host header, without port and brackets, in lower case."""
+    if not _NEVER_IN_A_HOST.isdisjoint(host):  # no browser sends these, and what is behind them is not the name
+        return ""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:  # brackets that do not close

@@ -232,9 +232,11 @@ def _backend(address: Address) -> str:
 
 
 def _check_names(names: list[str], pointer: str) -> None:
+    seen: set[str] = set()
     for number, name in enumerate(names):
-        if name in names[:number]:
+        if name in seen:
             raise BadRequest(400, f"the name {name!r} is given twice", f"{pointer}/{number}/name")
+        seen.add(name)
 
 
 def flat(config: ProxyConfig) -> JsonObject:

@@ -17,6 +17,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -50,6 +51,7 @@ class StateFile:
         self._written = b""
         self._healthy = True
         self._planned = self._tried = 0
+        self._thread = ThreadPoolExecutor(1, "state")  # its own: lookups of slow names fill the loop's
         self._news, self._settled = asyncio.Event(), asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
 
@@ -93,6 +95,7 @@ class StateFile:
         self._writing.cancel()
         await asyncio.wait([self._writing])  # a thread that writes comes to its end
         self._writing = None
+        self._thread.shutdown()
         self._try(hub.config)
         self._settle(self._planned)
         self._release()
@@ -107,7 +110,7 @@ class StateFile:
             await self._news.wait()
             self._news.clear()
             number = self._planned
-            attempt = asyncio.get_running_loop().run_in_executor(None, self._try, hub.config)
+            attempt = asyncio.get_running_loop().run_in_executor(self._thread, self._try, hub.config)
             try:
                 await asyncio.shield(attempt)
             except asyncio.CancelledError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -13,7 +12,7 @@ from typing import TypeAlias
 
 from vaurien import platform
 from vaurien.engine.net import congestion_control as pacing
-from vaurien.engine.net.dial import addresses, numeric
+from vaurien.engine.net.dial import addresses, lookup, numeric
 from vaurien.errors import BindError, BindStep
 from vaurien.model import Address
 
@@ -91,8 +90,7 @@ async def _resolve(address: Address) -> list[Where]:
         return [(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET, ("", address.port))]
     if (where := numeric(address)) is not None:
         return [where]
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    found = await lookup(address.host, address.port)
     unique = dict.fromkeys((family, (str(where[0]), int(where[1]))) for family, _, _, _, where in found)
     return sorted(unique, key=lambda one: one[0] != socket.AF_INET)  # a name is shown by its IPv4 address
 

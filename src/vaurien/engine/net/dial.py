@@ -15,7 +15,7 @@ from vaurien.engine.loop.clock import Clock, Timer
 from vaurien.engine.net import congestion_control as pacing
 from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.errors import DialError
-from vaurien.model import Address
+from vaurien.model import LONGEST_HOST, Address
 
 _LOCAL = "localhost"
 """What an empty host means when dialling."""
@@ -107,9 +107,9 @@ class Dial:
     async def _resolve(self) -> None:
         host = self._backend.host or _LOCAL
         try:
-            found = await self._loop.getaddrinfo(host, self._backend.port, type=socket.SOCK_STREAM)
+            found = await lookup(host, self._backend.port)
         except (OSError, ValueError) as error:  # ValueError: a label that DNS cannot have, a NUL
-            self._fail(f"{host!r} does not resolve: {getattr(error, 'strerror', None) or error}")
+            self._fail(f"{host[:LONGEST_HOST]!r} does not resolve: {getattr(error, 'strerror', None) or error}")
             return
         self._resolving = None
         self._candidates = [(family, address) for family, _, _, _, address in found]
@@ -172,13 +172,22 @@ class Dial:
             self._socket = None
 
 
+async def lookup(host: str, port: int) -> list[tuple[Any, ...]]:
+    """What getaddrinfo(3) finds for streams. Raises `OSError`, and ValueError for text that is no name of a host.
+
+    Python prepares a name before the system sees it, which takes seconds for a long one, so that is not tried.
+    """
+    if len(host) > LONGEST_HOST:
+        raise ValueError(f"a name has at most {LONGEST_HOST} characters")
+    return list(await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+
 async def addresses(host: str) -> set[str]:
     """The numeric addresses that *host* stands for when listening; none if it does not resolve."""
     if numeric(Address(host)) is not None:
         return {host}
-    loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host or "::", 0, type=socket.SOCK_STREAM)
+        found = await lookup(host or "::", 0)
     except (OSError, ValueError):
         return set()
     return {str(where[0]) for _, _, _, _, where in found}
