@@ -188,6 +188,12 @@ class Exchange(FaultContext, Protocol):
     def change(self, head: bytes) -> None:
         """Send *head* instead of the head at hand."""
 
+    def abort(self) -> None:
+        """End the exchange without an answer, by the protocol's own means where it has streams (RST_STREAM).
+
+        Elsewhere the connection ends in order, as with `close`.
+        """
+
     def inject(self, data: bytes) -> None:
         """In `on_response`: put *data* into the middle of the response's first bytes."""
 

@@ -20,5 +20,4 @@ class AbortBehavior(Behavior, frozen=True):
 
     async def on_response(self, exchange: Exchange) -> None:
         """Drop the answer and close."""
-        exchange.drop()
-        exchange.close()
+        exchange.abort()

@@ -19,4 +19,4 @@ class HangBehavior(Behavior, frozen=True):
     async def on_request(self, exchange: Exchange) -> None:
         """Wait for the client to leave."""
         await exchange.client_gone()
-        exchange.close()
+        exchange.abort()

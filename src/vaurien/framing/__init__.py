@@ -13,7 +13,7 @@ tcp, and what every protocol falls back to when it meets bytes that are not its 
 from __future__ import annotations
 
 from vaurien.framing.framer import WAITING_LIMIT, Framer, Frames
-from vaurien.framing.head import Head, Mark, Piece, Reply, Series
+from vaurien.framing.head import Head, Mark, Part, Piece, Reply, Series
 from vaurien.framing.protocol import Protocol
 from vaurien.framing.reader import HEAD_LIMIT, Reader, Step
 from vaurien.framing.turns import Framing, Turns
@@ -26,6 +26,7 @@ __all__ = [
     "Framing",
     "Head",
     "Mark",
+    "Part",
     "Piece",
     "Protocol",
     "Reader",

@@ -22,6 +22,7 @@ class Head(msgspec.Struct, eq=False):
     One that a server never refuses (PostgreSQL's ``ROLLBACK``, SMTP's ``QUIT``) has *refusable* false: errors that hit
     a share of all exchanges spare it. One that changes what the connection is (a login, an upgrade) has *repeatable*
     false: sent twice it would not be the same request twice.
+    Where the protocol has streams (`Framing.streams`), *stream* is the number of the one that the message is on.
     *data* is set by the framer: the head's bytes. A protocol may subclass it to remember more for its error reply.
     """
 
@@ -34,6 +35,7 @@ class Head(msgspec.Struct, eq=False):
     self_contained: bool = False
     refusable: bool = True
     repeatable: bool = True
+    stream: int = 0
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -55,9 +57,19 @@ class Mark(enum.Enum):
     """More bytes of the message that the last head of this direction began, or of no message at all."""
     REQUEST_END = "request end"
     RESPONSE_END = "response end"
+    ABORTED = "aborted"
+    """The sender gives the exchange up, in the middle of it or at its end; only with streams."""
 
 
-Piece: TypeAlias = tuple[Head | Mark, bytes]
+class Part(msgspec.Struct, frozen=True):
+    """What a piece is where the protocol has streams: *mark*, on *stream*; on 0 it is of the connection itself."""
+
+    mark: Mark
+    stream: int = 0
+
+
+Piece: TypeAlias = tuple[Head | Mark | Part, bytes]
+"""What some bytes are, and the bytes. With streams a piece is a `Head` or a `Part`, without a `Head` or a `Mark`."""
 
 Series: TypeAlias = tuple[tuple[Head, bytes], ...]
 """Whole messages that came in one chunk, each with its head."""

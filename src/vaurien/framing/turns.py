@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import ClassVar
 
-from vaurien.framing.head import Head, Mark, Piece, Reply, Series
+from vaurien.framing.head import Head, Mark, Part, Piece, Reply, Series
 
 
 class Framing:
@@ -20,6 +20,12 @@ class Framing:
 
     asides_answer: ClassVar[bool] = False
     """A message of the backend that belongs to no exchange is about the oldest request that waits (HTTP's 1xx)."""
+
+    streams: ClassVar[bool] = False
+    """Several exchanges go on at once, each on a stream of its own, which pieces name (`Head.stream`, `Part`).
+
+    The pieces of a stream keep their order; those of different streams may leave in another order than they came.
+    """
 
     def __init__(self) -> None:
         self.waiting: deque[Head] = deque()
@@ -85,6 +91,17 @@ class Framing:
     def take_back(self) -> None:
         """The request that `try_whole` gave last is not taken after all."""
         self.waiting.pop()
+
+    def abort(self, head: Head) -> tuple[bytes, bytes]:
+        """What tells the client, and what the backend, that the exchange of *head* ends here; only with streams."""
+        raise NotImplementedError
+
+    def swallowed(self, to_backend: bool, mark: Head | Part, data: bytes) -> tuple[bytes, bytes]:
+        """What the client, and what the backend, is sent for a piece that goes nowhere; only with streams.
+
+        A protocol keeps right here what peers share by connection: credit of the sender, tables of the receiver.
+        """
+        return b"", b""
 
     def repeat(self, head: Head) -> bool:
         """The request that *head* began is sent again: one more response will come. False if it is answered already."""

@@ -323,6 +323,10 @@ class FakeExchange(_Part):
         self.mark()
         self.repeated = True
 
+    def abort(self) -> None:
+        """End the connection in order, as for a protocol without streams."""
+        self.close()
+
     def change(self, head: bytes) -> None:
         """Remember *head*."""
         self.mark()

@@ -16,7 +16,20 @@ from typing import Any, NoReturn, TypeAlias
 
 import msgspec
 
-from vaurien.framing import HEAD_LIMIT, WAITING_LIMIT, Frames, Framing, Head, Mark, Piece, Protocol, Reader, Step, Turns
+from vaurien.framing import (
+    HEAD_LIMIT,
+    WAITING_LIMIT,
+    Frames,
+    Framing,
+    Head,
+    Mark,
+    Part,
+    Piece,
+    Protocol,
+    Reader,
+    Step,
+    Turns,
+)
 
 Segment: TypeAlias = tuple[bool, bytes]
 """Bytes and their direction: true is towards the backend."""
@@ -136,7 +149,8 @@ class Transcript:
             if fed != data:
                 self.fail(f"law 2: {short(data)} is given back for {short(bytes(fed))}")
 
-    def _note(self, to_backend: bool, what: Head | Mark, data: bytes, *, framed: bool) -> None:
+    def _note(self, to_backend: bool, what: Head | Mark | Part, data: bytes, *, framed: bool) -> None:
+        what = what.mark if isinstance(what, Part) else what
         if isinstance(what, Head):
             self._note_head(to_backend, what, data, framed)
         elif what is Mark.BODY:

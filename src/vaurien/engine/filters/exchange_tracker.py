@@ -36,7 +36,7 @@ from vaurien.engine.policy.compiled_policy import EXCHANGE_HOOKS, CompiledFault
 from vaurien.engine.policy.place import place
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import Link
-from vaurien.framing import Framing, Head, Mark, Piece, Reply, Series, Turns
+from vaurien.framing import Framing, Head, Mark, Part, Piece, Reply, Series, Turns
 from vaurien.framing import Protocol as WireProtocol
 from vaurien.model import Address, Scope
 
@@ -95,15 +95,20 @@ class TrackedDirection(Protocol):
 
 
 class ExchangeTracker:
-    """The exchanges of *connection* as *protocol* sees them; *up* and *down* are its directions."""
+    """The exchanges of *connection* as *protocol* sees them, cut by *framing*; *up* and *down* are its directions."""
 
     def __init__(
-        self, connection: TrackedConnection, protocol: WireProtocol, up: TrackedDirection, down: TrackedDirection
+        self,
+        connection: TrackedConnection,
+        protocol: WireProtocol,
+        framing: Framing,
+        up: TrackedDirection,
+        down: TrackedDirection,
     ) -> None:
         self.connection = connection
         self.protocol = protocol
         self.up, self.down = up, down
-        self.framing: Framing = protocol.framer()
+        self.framing = framing
         self.keep_alive = protocol.keep_alive
         self._rewrites = type(protocol).rewrite is not WireProtocol.rewrite
         self._skips = type(self.framing).skips is not Framing.skips
@@ -146,6 +151,14 @@ class ExchangeTracker:
         """Nothing changes when this tracker is forgotten: no open exchange is to be swallowed or answered here."""
         current = (self._asking, self._answering, *self._open)
         return not any(exchange is not None and exchange.disturbed for exchange in current)
+
+    def waits(self, to_backend: bool) -> bool:
+        """Pieces of a direction wait here, while its link reads on."""
+        return False
+
+    def held(self, to_backend: bool) -> int:
+        """Bytes of a direction that wait here, while its link reads on."""
+        return 0
 
     @property
     def releasable(self) -> bool:
@@ -426,7 +439,7 @@ class ExchangeTracker:
 
     # Pieces that no hook has to see.
 
-    def _at_once(self, to_backend: bool, mark: Head | Mark, piece: bytes, out: list[bytes]) -> bool:
+    def _at_once(self, to_backend: bool, mark: Head | Mark | Part, piece: bytes, out: list[bytes]) -> bool:
         """Take a piece, if that needs no waiting, and add what is to be sent to *out*; false: it was not taken."""
         if mark is _BODY:
             exchange = self._asking if to_backend else self._answering
@@ -559,7 +572,7 @@ class ExchangeTracker:
 
     # Pieces of exchanges that faults act on.
 
-    async def _take(self, to_backend: bool, mark: Head | Mark, piece: bytes, at: float) -> None:
+    async def _take(self, to_backend: bool, mark: Head | Mark | Part, piece: bytes, at: float) -> None:
         if self.connection.ending:
             return
         if isinstance(mark, Head):

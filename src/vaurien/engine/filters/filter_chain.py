@@ -7,6 +7,7 @@ from typing import Protocol
 
 from vaurien.engine.filters.exchange_tracker import ExchangeTracker, TrackedConnection, TrackerIntake
 from vaurien.engine.filters.filter import Filter, Receiver, Sink
+from vaurien.engine.filters.stream_tracker import StreamTracker
 from vaurien.engine.relay.link import Intake, Link
 from vaurien.framing import Protocol as WireProtocol
 from vaurien.model import Direction
@@ -66,13 +67,15 @@ class DirectionFilters:
 
     @property
     def held(self) -> int:
-        """Bytes on delay lines."""
-        return sum(each.held for each in self.filters)
+        """Bytes on delay lines, and of exchanges whose hooks wait beside the link."""
+        waiting = self.tracker.held(self.link.to_backend) if self.tracker is not None else 0
+        return waiting + sum(each.held for each in self.filters)
 
     @property
     def idle(self) -> bool:
         """Nothing of what was read is on its way."""
-        return all(each.idle for each in self.filters)
+        waits = self.tracker is not None and self.tracker.waits(self.link.to_backend)
+        return not waits and all(each.idle for each in self.filters)
 
     @property
     def keeps(self) -> bool:
@@ -147,7 +150,9 @@ class FilterChain:
         directions = [self._direction(direction) for direction in Direction]
         if connection.plan.framed and self._tracker is None:
             down, up = directions
-            self._tracker = ExchangeTracker(connection, connection.protocol, up, down)
+            framing = connection.protocol.framer()
+            make = StreamTracker if framing.streams else ExchangeTracker
+            self._tracker = make(connection, connection.protocol, framing, up, down)
         left, pauses = [], []
         self._misplaced.clear()
         for direction, filters in zip(Direction, directions, strict=True):
