@@ -26,3 +26,10 @@ def serve():
 def connect():
     with contextlib.ExitStack() as stack:
         yield lambda proxy: stack.enter_context(proxy.connect())
+
+
+@pytest.fixture
+def stack():
+    """What is entered is left at the end of the test."""
+    with contextlib.ExitStack() as stack:
+        yield stack

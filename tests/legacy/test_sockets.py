@@ -8,6 +8,7 @@ import struct
 
 import pytest
 
+from vaurien import platform
 from vaurien.legacy import sockets
 from vaurien.legacy.sockets import Chunk, PluginSocket
 
@@ -207,3 +208,72 @@ def test_the_end_of_sending_leaves_the_other_direction_open(wire):
     assert wire.client_sock.recv(100) == b"still here"
     wire.client_sock.close()
     sockets.end_sending(wire.client_sock)
+
+
+@pytest.fixture(params=["kernel", "python"])
+def impatient(request, monkeypatch):
+    """A socket that waits a hundredth of a second, and its peer; the kernel or Python keeps the time."""
+    monkeypatch.setattr(platform, "TIMED_BY_KERNEL", request.param == "kernel" and platform.TIMED_BY_KERNEL)
+    one, other = socket.socketpair()
+    with sockets.take_over(one, 0.01) as mine, other:
+        yield mine, other
+
+
+def test_a_read_gives_up_after_the_timeout(impatient):
+    mine, _ = impatient
+    with pytest.raises(TimeoutError):
+        mine.recv(1)
+    with pytest.raises(TimeoutError):
+        mine.recv_into(bytearray(1))
+    with mine.makefile("rb") as file, pytest.raises(TimeoutError):
+        file.read(1)
+
+
+def test_a_send_gives_up_after_the_timeout(impatient):
+    mine, _ = impatient
+    with pytest.raises(TimeoutError):
+        while True:
+            mine.send(bytes(100_000))
+    with pytest.raises(TimeoutError):
+        mine.sendall(bytes(10_000_000))
+
+
+def test_a_plugin_may_choose_another_timeout(impatient):
+    mine, other = impatient
+    assert mine.gettimeout() == 0.01
+    mine.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        mine.recv(1)
+    mine.settimeout(10)
+    assert mine.gettimeout() == 10
+    other.sendall(b"x")
+    assert mine.recv(1) == b"x"
+
+
+@pytest.mark.skipif(not hasattr(socket, "MSG_DONTWAIT"), reason="not on this system")
+def test_a_call_that_must_not_wait_says_that_it_would(pair):
+    mine, _ = pair
+    if platform.TIMED_BY_KERNEL:  # else Python waits for it all the same
+        with pytest.raises(BlockingIOError):
+            mine.recv(1, socket.MSG_DONTWAIT)
+
+
+def test_it_is_closed_while_the_guard_is_held():
+    """Another thread that holds the guard may use the descriptor: it is open, or the socket has none any more."""
+    seen = []
+
+    class Guard:
+        def __enter__(self):
+            seen.append(taken.fileno() >= 0)
+
+        def __exit__(self, *_):
+            seen.append(taken.fileno() >= 0)
+
+    one, other = socket.socketpair()
+    with other:
+        taken = sockets.take_over(one, 5, Guard())
+        file = taken.makefile("rb")
+        taken.close()
+        assert seen == [True, True]  # the file still needs it
+        file.close()
+    assert seen == [True, True, True, False]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Callable
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+from tests.running import PATIENCE
+from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
 from vaurien.events import Chosen, Injected
 from vaurien.legacy.protocol import Transparent
@@ -18,6 +22,16 @@ from vaurien.testing import VirtualClock
 def compiled(mix: str = "", *faults: Fault) -> CompiledPolicy:
     """A policy ready to run; legacy plugins in it are their own instances."""
     return CompiledPolicy(Policy(Mix.parse(mix), faults), Tcp(), lambda plugin, _: plugin.target())
+
+
+def endpoints(stack: contextlib.ExitStack) -> tuple[socket.socket, PlainEndpoint]:
+    """A peer's socket, and the end of it that a connection has."""
+    one, other = socket.socketpair()
+    one.settimeout(PATIENCE)
+    stack.enter_context(one)
+    end = PlainEndpoint.of(other)
+    stack.callback(end.close)
+    return one, end
 
 
 class FakeTimer:
@@ -62,11 +76,11 @@ class FakeJournal:
 class FakeProxy:
     """Draws what it is told to: *drawn* are the numbers of the shares, one after the other, 0 for the first."""
 
-    def __init__(self, plan: CompiledPolicy, drawn: list[int | None], mover: Any = None) -> None:
-        self.config = ProxyConfig(name="web", listen=Address(), backend=Address("127.0.0.1", 1))
+    def __init__(self, plan: CompiledPolicy, drawn: list[int | None], **config: Any) -> None:
+        self.config = ProxyConfig(name="web", listen=Address(), backend=Address("127.0.0.1", 1), **config)
         self.backend = self.config.backend
         self.plan, self.drawn = plan, drawn
-        self.legacy_protocol = mover or Transparent()
+        self.legacy_protocol: Any = Transparent()
         self.detailed = False
         self.subscribers = {Chosen: True, Injected: True}
         self.thrown: list[str] = []

@@ -9,7 +9,7 @@ IN_THE_LOOP = 2
 """Descriptors of a connection: its client and its backend."""
 
 IN_A_THREAD = 4
-"""Descriptors of a connection in the blocking lane, which has a pair of sockets to be woken by."""
+"""Descriptors of a connection in the blocking lane, which has an eventfd to be woken by, or a pair of sockets."""
 
 
 def connections_possible(each: int) -> int | None:
