@@ -114,8 +114,8 @@ PositiveCount = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
 CInt = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 """A whole number, one or more, that a C int holds, as listen(2) takes it."""
 
-BufferSize = Annotated[int, msgspec.Meta(ge=1, le=2**24, description="bytes")]
-"""Bytes that one read may bring, and that are reserved for it: at most 16 MiB."""
+BufferSize = Annotated[int, msgspec.Meta(ge=1, le=2**24, description="bytes"), _POSITIVE_SIZE]
+"""Bytes that are kept in memory at once, for each connection: at least one, at most 16 MiB."""
 
 
 @functools.lru_cache(maxsize=16)  # hooks ask again and again for what an option stands for
@@ -220,7 +220,7 @@ _JSON_LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt"
 
 def _expected_unit(unit: Unit, extras: tuple[Any, ...]) -> str:
     most = _limits(extras).get("le")
-    return unit.expected if unit.whole or most in (None, MOST) else f"{unit.expected}; at most {most}"
+    return unit.expected if most in (None, MOST) else f"{unit.expected}; at most {most}"
 
 
 def _limits(extras: tuple[Any, ...]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.running import backend, pair, read, running
+from vaurien import options
 from vaurien.behaviors.coalesce import Coalesce
+from vaurien.errors import OptionError
 from vaurien.model import Fault
 from vaurien.testing import Chunk, End, Remove, Sent, play
 
@@ -61,3 +63,9 @@ def test_what_it_gathers_comes_through_although_nothing_more_comes() -> None:
                 assert read(server, 3) == message
                 server.sendall(message)
                 assert read(client, 3) == message
+
+
+def test_what_is_gathered_has_a_bound() -> None:
+    """It is kept in memory, for each connection."""
+    with pytest.raises(OptionError, match="such as 4096 or 64KiB; at most 16777216"):
+        options.build(Coalesce, {"size": "17MiB"}, owner="behavior 'coalesce'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from vaurien.hooks import Behavior, Connection, Link
-from vaurien.options import Milliseconds, Option, PositiveSize
+from vaurien.options import BufferSize, Milliseconds, Option
 
 _WRITES = 64
 """Writes before other connections run."""
@@ -19,7 +19,7 @@ class Coalesce(Behavior, frozen=True):
     milliseconds after the first of it arrived, or at the end of the stream.
     """
 
-    size: Annotated[PositiveSize, Option("Bytes to gather")] = 65536
+    size: Annotated[BufferSize, Option("Bytes to gather")] = 65536
     wait: Annotated[Milliseconds, Option("How long the first of them waits at most")] = 20.0
 
     @property
