@@ -202,6 +202,16 @@ def read(one: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
+def read_until(one: socket.socket, enough: Callable[[bytes], object]) -> bytes:
+    """What comes, until it is *enough*. Fails when the stream ends before."""
+    data = b""
+    while not enough(data):
+        chunk = one.recv(1 << 16)
+        assert chunk, f"the stream has ended after {data!r}"
+        data += chunk
+    return data
+
+
 def read_all(one: socket.socket) -> bytes:
     """Everything up to the end of the stream."""
     return read(one, 1 << 62)

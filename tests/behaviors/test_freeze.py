@@ -128,8 +128,7 @@ def test_what_the_proxy_has_is_not_written_either() -> None:
         server.settimeout(0.1)
         got = bytearray()
         with pytest.raises(TimeoutError):
-            while True:
-                got += server.recv(1 << 20)
+            until(lambda: got.extend(server.recv(1 << 20)))
         server.settimeout(PATIENCE)
         assert waits() == waiting
         proxy.set_policy("")

@@ -180,9 +180,7 @@ def test_a_thousand_changes_leave_nothing_behind() -> None:
 def _talk(client: socket.socket, server: socket.socket, stop: threading.Event) -> None:
     while not stop.is_set():
         client.sendall(bytes(1000))
-        size = 0
-        while size < 1000:
-            size += len(server.recv(1000 - size))
+        assert len(read(server, 1000)) == 1000
 
 
 def _possessions(proxy: Running) -> tuple[int, int, int, int]:

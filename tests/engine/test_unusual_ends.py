@@ -7,7 +7,7 @@ import contextlib
 import select
 import socket
 
-from tests.running import PATIENCE, backend, pair, read, reset, running
+from tests.running import PATIENCE, backend, pair, read, read_until, reset, running
 from tests.waiting import until
 from vaurien.engine.relay.ending import Ending
 from vaurien.events import Closed, Failed
@@ -133,9 +133,7 @@ def test_answers_of_our_own_are_bounded_while_a_hook_waits() -> None:
             proxy.until(lambda: _queued(proxy))
             assert proxy.call(lambda: _queued(proxy)) <= 65
             proxy.set_policy("100:error")
-            answers = b""
-            while answers.count(b"HTTP/1.1 ") < 1000:
-                answers += client.recv(1 << 16)
+            read_until(client, lambda answers: answers.count(b"HTTP/1.1 ") == 1000)
 
 
 def test_a_connection_ends_while_bytes_from_a_delay_line_are_in_a_hook_that_never_returns() -> None:

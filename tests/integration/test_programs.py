@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.programs import LANES, PATIENCE, vaurien
+from tests.running import read_until
 from tests.servers import Server, require, started
 
 pytestmark = pytest.mark.server
@@ -109,8 +110,7 @@ def test_interactive_traffic(lane: list[str]) -> None:
                 for key in b"expr 6 '*' 7\n":
                     terminal.sendall(bytes([key]))
                     answer += terminal.recv(1000)
-                while b"42\r\n" not in answer:
-                    answer += terminal.recv(1000)
+                read_until(terminal, lambda more: b"42\r\n" in answer + more)
                 terminal.sendall(b"exit\n")
                 while terminal.recv(1000):
                     pass

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.protocols.framed_relay import Relay, relayed
+from tests.running import read_until
 from tests.servers import Server, require, started
 from vaurien.protocols.http import HttpProtocol
 
@@ -179,9 +180,7 @@ def test_a_tunnel_carries_any_bytes(asked: bytes, answer: bytes) -> None:
         def echo() -> None:
             server, _ = listener.accept()
             with server:
-                received = b""
-                while not received.endswith(b"\r\n\r\n"):
-                    received += server.recv(100)
+                read_until(server, lambda received: received.endswith(b"\r\n\r\n"))
                 server.sendall(answer)
                 while data := server.recv(65536):
                     server.sendall(data)

@@ -23,6 +23,7 @@ from tests.hubs import (
     taken,
 )
 from tests.running import PATIENCE, Echo, read
+from tests.waiting import eventually
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName
 from vaurien.model import Address, Fault, Mix, Policy
 
@@ -461,10 +462,13 @@ def test_a_side_that_reads_nothing_holds_up_no_call(hub):
             with socket.socket() as client:
                 client.setblocking(False)
                 await loop.sock_connect(client, (proxy.address.host, proxy.address.port))
-                while not (await proxy.figures()).waiting:
+
+                async def waiting() -> int:
                     with contextlib.suppress(BlockingIOError):
                         client.send(bytes(1 << 20))
-                    await asyncio.sleep(0)
+                    return (await proxy.figures()).waiting
+
+                await eventually(waiting)
                 for fault in (HANG, Fault("late", "delay")):
                     await hub.update_policy("a", adding(fault))
                 await hub.update_policy("a", changing_fault(Fault("late", "delay", {"sleep": 2})))
