@@ -37,8 +37,11 @@ class Accepted(Event, frozen=True):
     peer: str
 
 
-class Chosen(Event, frozen=True):
-    """The mix was drawn for an occasion: *behavior* is the share that was hit. Nothing drawn is no event."""
+class MixHit(Event, frozen=True, tag="Chosen"):
+    """The mix was drawn for an occasion: *behavior* is the share that was hit. Nothing drawn is no event.
+
+    Traces and streams of events call it ``Chosen``.
+    """
 
     connection: int
     exchange: int
@@ -84,8 +87,11 @@ class Delayed(Event, frozen=True):
     seconds: float
 
 
-class Lost(Event, frozen=True):
-    """The protocol could not parse the bytes; the connection goes on as plain tcp."""
+class ProtocolLost(Event, frozen=True, tag="Lost"):
+    """The protocol could not parse the bytes; the connection goes on as plain tcp.
+
+    Traces and streams of events call it ``Lost``.
+    """
 
     connection: int
     protocol: str

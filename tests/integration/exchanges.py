@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.running import PATIENCE, Running, read_all, running
 from tests.servers import Server
-from vaurien.events import Accepted, Chosen, Closed, Failed, Injected, Lost
+from vaurien.events import Accepted, Closed, Failed, Injected, MixHit, ProtocolLost
 from vaurien.model import Fault, Mix, Policy, Share
 
 CALM: dict[str, tuple[str, tuple[Fault, ...]]] = {
@@ -37,7 +37,7 @@ def framed(server: Server, protocol: str, mix: str = "", *faults: Fault, **confi
     """A proxy in front of *server* that must understand everything and fail at nothing."""
     with running(where(server), mix, *faults, protocol=protocol, **config) as proxy:
         yield proxy
-        assert proxy.events.of(Lost, Failed) == []
+        assert proxy.events.of(ProtocolLost, Failed) == []
 
 
 def same_as_without(
@@ -61,7 +61,7 @@ def drawn(count: int, percent: float, *, connection: int = 1, seed: str = "0") -
 
 def chosen(proxy: Running, connection: int = 1) -> set[int]:
     """The exchanges that the mix did hit."""
-    return {event.exchange for event in proxy.events.of(Chosen) if event.connection == connection}
+    return {event.exchange for event in proxy.events.of(MixHit) if event.connection == connection}
 
 
 def mix_errors(proxy: Running, percent: float, code: str) -> None:
@@ -111,7 +111,9 @@ VERBATIM = {"http": {"overwrite_host_header": False}}
 """Options with which a protocol changes no byte."""
 
 
-def passes_unharmed(protocol: str, said: bytes, *, greeting: bytes = b"", answer: bytes = b"\x00end") -> list[Lost]:
+def passes_unharmed(
+    protocol: str, said: bytes, *, greeting: bytes = b"", answer: bytes = b"\x00end"
+) -> list[ProtocolLost]:
     """Say *said* through a proxy of *protocol*: both sides get each other's bytes. Returns what it lost track of."""
     with (
         Recorder(greeting, answer) as backend,
@@ -124,6 +126,6 @@ def passes_unharmed(protocol: str, said: bytes, *, greeting: bytes = b"", answer
         (end,) = proxy.events.wait(Closed)
         assert (end.sent, end.received) == (len(said), len(greeting + answer))
         assert proxy.events.of(Failed) == []
-        lost: list[Lost] = proxy.events.of(Lost)
+        lost: list[ProtocolLost] = proxy.events.of(ProtocolLost)
     assert backend.received == said
     return lost

@@ -12,7 +12,7 @@ from tests.integration.exchanges import VERBATIM, exchanges, fault, passes_unhar
 from tests.running import backend, pair, pour, read, read_all, reset, running
 from tests.waiting import until
 from vaurien.engine.loop.clock import SLACK
-from vaurien.events import Chosen, Closed, Failed, Injected, Lost
+from vaurien.events import Closed, Failed, Injected, MixHit, ProtocolLost
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def stage(dialogue: ExchangeTracker):
                 server.sendall(dialogue.greeting)
                 assert read(client, len(dialogue.greeting)) == dialogue.greeting
                 yield proxy, client, server
-            assert proxy.events.of(Lost, Failed) == []
+            assert proxy.events.of(ProtocolLost, Failed) == []
 
 
 def heard(receiver: socket.socket, *expected: bytes) -> bool:
@@ -237,7 +237,7 @@ def test_a_mix_that_does_nothing_draws_no_number(stage, dialogue: ExchangeTracke
         assert heard(server, dialogue.requests[0])
         server.sendall(dialogue.responses[0])
         assert heard(client, dialogue.responses[0])
-    assert proxy.events.of(Chosen) == []
+    assert proxy.events.of(MixHit) == []
 
 
 TLS = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256))

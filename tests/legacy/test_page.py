@@ -199,5 +199,5 @@ def test_a_proxy_calls_the_first_example_and_ends_with_the_client(module):
     with Echo() as echo, running(echo.address, "100:super") as proxy:
         with proxy.connect() as client:
             client.sendall(b"nobody reads this")
-            proxy.events.wait(events.Chosen)
+            proxy.events.wait(events.MixHit)
         assert proxy.events.wait(events.Closed)[0].end == "client closed"

@@ -67,7 +67,7 @@ def test_every_download_is_whole_on_connections_that_close(dummy, share):
                     assert download(connection, size) == (200, size)
         assert proxy.events.of(events.Failed) == []
         closed = proxy.events.wait(events.Closed, 3 * len(SIZES))
-        drawn = proxy.events.of(events.Chosen)
+        drawn = proxy.events.of(events.MixHit)
         assert {event.exchange for event in drawn} == {1}
         assert sum(sum(event.hits.values()) for event in closed) == len(drawn)
         assert len(drawn) == 3 * len(SIZES) if share == 100 else 0 < len(drawn) < 3 * len(SIZES)
@@ -84,6 +84,6 @@ def test_every_download_is_whole_on_connections_that_are_kept(dummy, share):
                     assert download(connection, size) == (200, size)
         assert proxy.events.of(events.Failed) == []
         (closed,) = proxy.events.wait(events.Closed)
-        turns = [event.exchange for event in proxy.events.of(events.Chosen)]
+        turns = [event.exchange for event in proxy.events.of(events.MixHit)]
         assert len(turns) == len(set(turns)) == closed.hits.get(dummy, 0)
         assert turns == sorted(turns)

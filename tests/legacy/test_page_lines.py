@@ -63,7 +63,7 @@ def _registered(typed):
     typed.super()
     with Echo() as echo, running(echo.address, "100:super") as proxy, proxy.connect() as client:
         client.sendall(b"something")
-        assert [event.behavior for event in proxy.events.wait(events.Chosen)] == ["super"]
+        assert [event.behavior for event in proxy.events.wait(events.MixHit)] == ["super"]
 
 
 @lines(

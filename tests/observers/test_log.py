@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from vaurien.errors import OptionError
 from vaurien.events import (
     Accepted,
-    Chosen,
     Closed,
     Decided,
     Delayed,
@@ -21,8 +20,9 @@ from vaurien.events import (
     Failed,
     Injected,
     Listening,
-    Lost,
+    MixHit,
     PolicyChanged,
+    ProtocolLost,
     WorkerDied,
 )
 from vaurien.observers.log import Log
@@ -43,10 +43,10 @@ EVERY_EVENT = [
     (Listening(proxy="web", at=0, address="127.0.0.1:80"), "INFO", "listening"),
     (PolicyChanged(proxy="web", at=0, mix="20:delay", faults=("a", "b")), "INFO", '"policy changed"'),
     (Accepted(proxy="web", at=0, connection=1, peer="p"), "DEBUG", "accepted"),
-    (Chosen(proxy="web", at=0, connection=1, exchange=2, behavior="delay"), "DEBUG", "chosen"),
+    (MixHit(proxy="web", at=0, connection=1, exchange=2, behavior="delay"), "DEBUG", "chosen"),
     (Injected(proxy="web", at=0, connection=1, fault="delay"), "DEBUG", "injected"),
     (CLOSED, "INFO", "closed"),
-    (Lost(proxy="web", at=0, connection=1, protocol="http", reason="no"), "WARNING", '"protocol lost"'),
+    (ProtocolLost(proxy="web", at=0, connection=1, protocol="http", reason="no"), "WARNING", '"protocol lost"'),
     (FAILED, "WARNING", "failed"),
     (WorkerDied(proxy="web", at=0, worker=1, reason="exit status 1"), "WARNING", '"worker died"'),
 ]

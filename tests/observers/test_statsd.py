@@ -8,7 +8,7 @@ import pytest
 
 from tests.running import PATIENCE
 from vaurien.errors import OptionError
-from vaurien.events import Accepted, Chosen, Closed, Failed, Injected
+from vaurien.events import Accepted, Closed, Failed, Injected, MixHit
 from vaurien.observers.statsd import Statsd
 
 ACCEPTED = Accepted(proxy="web", at=0, connection=1, peer="p")
@@ -56,7 +56,7 @@ def test_a_failure_counts(server):
 
 
 def test_other_events_do_not_count(server):
-    assert counted(server, Chosen(proxy="web", at=0, connection=1, exchange=1, behavior="delay")) == []
+    assert counted(server, MixHit(proxy="web", at=0, connection=1, exchange=1, behavior="delay")) == []
 
 
 def test_a_name_cannot_change_the_datagram(server):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaurien.config import fault
-from vaurien.events import Accepted, Chosen, Closed, Decided, Delayed, Failed, Injected, Listening
+from vaurien.events import Accepted, Closed, Decided, Delayed, Failed, Injected, Listening, MixHit
 from vaurien.model import Policy
 from vaurien.scenario.tally import Delays, Tally
 
@@ -34,7 +34,7 @@ def test_sums():
         event(Injected, connection=1, fault="slow"),
         event(Injected, connection=1, fault="slow"),
         event(Delayed, connection=1, fault="slow", seconds=0.5),
-        event(Chosen, connection=2, exchange=1, behavior="error"),
+        event(MixHit, connection=2, exchange=1, behavior="error"),
         event(Injected, connection=2, fault="error"),
     ):
         tally(one)

@@ -384,7 +384,7 @@ class Talkative(Right, frozen=True):
         return Reply(b"err busy\n")
 
 
-@broken("Moody: the error by chance .* with the same dice")
+@broken("Moody: the error by chance .* with the same seed")
 class Moody(Right, frozen=True):
     """Throws dice of its own."""
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from vaurien.events import Accepted, Chosen, Event
+from vaurien.events import Accepted, Event, MixHit
 from vaurien.model import Address, Mix, Policy, ProxyConfig, Share
 from vaurien.proxies.proxy import Proxy
 
@@ -52,7 +52,7 @@ class HitObserver:
         """Remember *event*."""
         if isinstance(event, Accepted):
             self._peers[event.connection] = event.peer
-        elif isinstance(event, Chosen):
+        elif isinstance(event, MixHit):
             self._drawn[self._peers[event.connection], event.exchange] = event.behavior
 
     def hit(self, outcome: Outcome) -> str:

@@ -99,5 +99,5 @@ class RecentEvents:
 
 
 def _message(number: int, event: Event) -> bytes:
-    kind = type(event).__name__
+    kind = str(event.__struct_config__.tag)
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, kind.encode(), msgspec.json.encode(event))

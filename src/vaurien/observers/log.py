@@ -14,7 +14,18 @@ from typing import Any, Literal
 import msgspec
 
 from vaurien.errors import OptionError
-from vaurien.events import Accepted, Chosen, Closed, Event, Failed, Injected, Listening, Lost, PolicyChanged, WorkerDied
+from vaurien.events import (
+    Accepted,
+    Closed,
+    Event,
+    Failed,
+    Injected,
+    Listening,
+    MixHit,
+    PolicyChanged,
+    ProtocolLost,
+    WorkerDied,
+)
 from vaurien.observers.line_file import LineFile, RawFile
 
 _LEVELS = {
@@ -25,10 +36,10 @@ _KINDS: Mapping[type[Event], tuple[str, str]] = {
     Listening: ("INFO", "listening"),
     PolicyChanged: ("INFO", "policy changed"),
     Accepted: ("DEBUG", "accepted"),
-    Chosen: ("DEBUG", "chosen"),
+    MixHit: ("DEBUG", "chosen"),
     Injected: ("DEBUG", "injected"),
     Closed: ("INFO", "closed"),
-    Lost: ("WARNING", "protocol lost"),
+    ProtocolLost: ("WARNING", "protocol lost"),
     Failed: ("WARNING", "failed"),
     WorkerDied: ("WARNING", "worker died"),
 }

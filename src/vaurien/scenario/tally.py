@@ -10,7 +10,7 @@ from typing import TypeAlias
 import msgspec
 
 from vaurien.config import fault as texts
-from vaurien.events import Accepted, Chosen, Closed, Decided, Delayed, Event, Failed, Injected
+from vaurien.events import Accepted, Closed, Decided, Delayed, Event, Failed, Injected, MixHit
 from vaurien.model import Policy
 
 
@@ -89,7 +89,7 @@ class Tally:
             self._add(proxy, event)
 
     def _add(self, proxy: OfProxy, event: Event) -> None:
-        if isinstance(event, Injected | Chosen):
+        if isinstance(event, Injected | MixHit):
             fault = proxy.fault(event.fault if isinstance(event, Injected) else event.behavior)
             fault.hits += isinstance(event, Injected)
             fault.connections.add(event.connection)

@@ -59,9 +59,9 @@ def _check_error(whole: Transcript, request: _Request, code: str | None) -> None
     if head is None:  # its bytes are in two segments, with an answer between them
         return
     what = f"the error {code or 'by chance'} for {head.data!r}"
-    reply, again = (whole.protocol.error_reply(head, Random(1), code) for _ in range(2))  # noqa: S311 - repeatable dice
+    reply, again = (whole.protocol.error_reply(head, Random(1), code) for _ in range(2))  # noqa: S311 - repeatable
     if reply != again:
-        whole.fail(f"{what} is {reply!r}, and {again!r} with the same dice")
+        whole.fail(f"{what} is {reply!r}, and {again!r} with the same seed")
     for other in list(framing.waiting):
         if other is not head:  # earlier ones are answered before
             framing.withdraw(other)
@@ -72,7 +72,7 @@ def _check_error(whole: Transcript, request: _Request, code: str | None) -> None
         whole.fail(f"{what} is {reply.data!r}, which its own framer cannot read: {framing.lost}")
     heads = sum(isinstance(part, Head) for part, _ in read)
     ends = sum(part is Mark.RESPONSE_END for part, _ in read)
-    expected = int(head.answered)  # what nobody waits for may be said all the same, and answers nothing
+    expected = int(head.answered)  # an answer that is not awaited may be sent all the same
     if heads != expected or framing.held(False) or not (ends == expected or reply.close):
         wanted = "one whole response" if expected else "no response, Reply(b''), to what has answered=False"
         whole.fail(f"{what} is {reply.data!r}: heads {heads}, ends {ends}; expected {wanted}")

@@ -39,7 +39,7 @@ def check_declaration(behavior: type[Behavior]) -> None:
     for hook in overridden(behavior):
         must(inspect.iscoroutinefunction(getattr(behavior, hook)), f"{name}.{hook} is not `async def`")
     unknown = {member for member in vars(behavior) if member.startswith("on_")} - set(HOOKS)
-    must(not unknown, f"{name} has {sorted(unknown)}, which nobody calls; hooks are {', '.join(HOOKS)}")
+    must(not unknown, f"{name} has {sorted(unknown)}, which are never called; hooks are {', '.join(HOOKS)}")
 
 
 def _loses_nothing(behavior: Behavior) -> None:

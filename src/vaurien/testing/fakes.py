@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from vaurien import hooks
+from vaurien.engine.filters.fault_context import FaultView
 from vaurien.framing import Head, Protocol, Reply
 from vaurien.model import Address
 from vaurien.testing.clock import VirtualClock, Wait
@@ -45,7 +46,7 @@ class FakeConnection:
     ) -> None:
         self.clock = clock or VirtualClock()
         self.number, self.peer = number, peer
-        self.random = Random(f"{seed}:{number}")  # noqa: S311 - repeatable dice
+        self.random = Random(f"{seed}:{number}")  # noqa: S311 - repeatable
         self.upstream, self.downstream = FakeLink(self, True), FakeLink(self, False)
         self.ended: str | None = None
         """How it was ended: ``close``, ``reset``, ``reset client``, ``reset backend``; ``None``: it was not."""
@@ -76,7 +77,7 @@ class FakeConnection:
         """Wait under the virtual clock."""
         if not self.started:
             self.hits += 1
-        await self.wait(seconds)
+        await self.pause(seconds)
 
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """The fault's state on this connection."""
@@ -101,11 +102,19 @@ class FakeConnection:
     def close(self) -> None:
         """End in order: what is on the delay lines still leaves."""
         self.hits += 1
-        self.end("close")
+        self.close_connection()
 
     def reset(self, side: hooks.Side = "both") -> None:
         """End at once: what is on the delay lines is lost."""
         self.hits += 1
+        self.reset_connection(side)
+
+    def close_connection(self) -> None:
+        """End in order, because of the fault."""
+        self.end("close")
+
+    def reset_connection(self, side: hooks.Side = "both") -> None:
+        """End at once, because of the fault."""
         self.end("reset" if side == "both" else f"reset {side}")
 
     def redirect(self, backend: Address) -> None:
@@ -115,7 +124,7 @@ class FakeConnection:
 
     # What a test, or `play`, does with it.
 
-    async def wait(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
         """Wait that long, or until the fault is changed or removed."""
         await self.wait_for(Wait(self.now() + seconds))
 
@@ -146,52 +155,14 @@ class FakeConnection:
                 link.sent = [sent for sent in link.sent if how == "close" or sent.at <= self.now()]
 
 
-class _Part:
+class _Part(FaultView):
     """What links and exchanges have of their connection. Their first act is a hit of the fault."""
 
     def __init__(self, connection: FakeConnection, *, hit: bool) -> None:
-        self.connection = connection
+        self.connection = self.fault = connection
         self._hit = hit
 
-    @property
-    def random(self) -> Random:
-        """The fault's generator."""
-        return self.connection.random
-
-    def now(self) -> float:
-        """Virtual seconds."""
-        return self.connection.now()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait under the virtual clock."""
-        self.mark()
-        await self.connection.wait(seconds)
-
-    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
-        """The fault's state on this connection."""
-        return self.connection.state(behavior, factory)
-
-    def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
-        """The fault's state on the proxy."""
-        return self.connection.shared(behavior, factory)
-
-    def shared_number(
-        self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
-    ) -> float:
-        """Change a number of the fault's on the proxy."""
-        return self.connection.shared_number(behavior, change, first=first, name=name)
-
-    def close(self) -> None:
-        """End the connection in order."""
-        self.mark()
-        self.connection.end("close")
-
-    def reset(self, side: hooks.Side = "both") -> None:
-        """End the connection at once."""
-        self.mark()
-        self.connection.end("reset" if side == "both" else f"reset {side}")
-
-    def mark(self) -> None:
+    def mark_hit(self) -> None:
         """The fault acted: count it, once a chunk or an exchange."""
         if not self._hit:
             self._hit = True
@@ -234,7 +205,7 @@ class FakeLink(_Part):
     async def send(self, data: bytes, after: float = 0.0) -> None:
         """Let *data* leave: behind what was sent before, and not before *after* seconds from its arrival."""
         if after > 0 or data is not self._chunk:
-            self.mark()
+            self.mark_hit()
         if not self.connection.stopped:
             self.passed += len(data)
         if not data or self.connection.ended is not None:
@@ -305,22 +276,22 @@ class FakeExchange(_Part):
 
     async def client_gone(self) -> None:
         """Wait until `leave`."""
-        self.mark()
+        self.mark_hit()
         await self.connection.wait_for(self._client)
 
     def reply(self, reply: Reply) -> None:
         """Remember *reply*."""
-        self.mark()
+        self.mark_hit()
         self.replied = reply
 
     def drop(self) -> None:
         """Remember that the message was swallowed."""
-        self.mark()
+        self.mark_hit()
         self.dropped = True
 
     def repeat(self) -> None:
         """Remember that the request was to be sent twice."""
-        self.mark()
+        self.mark_hit()
         self.repeated = True
 
     def abort(self) -> None:
@@ -329,12 +300,12 @@ class FakeExchange(_Part):
 
     def change(self, head: bytes) -> None:
         """Remember *head*."""
-        self.mark()
+        self.mark_hit()
         self.changed = head
 
     def inject(self, data: bytes) -> None:
         """Remember *data*."""
-        self.mark()
+        self.mark_hit()
         self.injected += data
 
     def leave(self) -> None:

@@ -13,22 +13,24 @@ RUNS = (b"A" * LONG, b"9" * LONG, b"\0" * LONG, b"\xff" * LONG, b" " * LONG, b"\
 """What no head is as long as: letters, a number without an end… and many times the end of a line."""
 
 
-def random_bytes(dice: Random, count: int = 30) -> Iterator[list[Segment]]:
+def random_bytes(random: Random, count: int = 30) -> Iterator[list[Segment]]:
     """Anything at all, in both directions."""
     for _ in range(count):
-        yield [(dice.random() < 0.5, dice.randbytes(dice.choice((1, 5, 80)))) for _ in range(dice.randint(1, 5))]
+        yield [
+            (random.random() < 0.5, random.randbytes(random.choice((1, 5, 80)))) for _ in range(random.randint(1, 5))
+        ]
 
 
-def mutated(dice: Random, segments: Sequence[Segment], count: int = 20) -> Iterator[list[Segment]]:
+def mutated(random: Random, segments: Sequence[Segment], count: int = 20) -> Iterator[list[Segment]]:
     """*segments* with a byte changed, some left out, some twice, or what one side says said by the other."""
     for number in range(count):
         copy = list(segments)
-        where = dice.randrange(len(copy))
+        where = random.randrange(len(copy))
         side, data = copy[where]
-        start = dice.randrange(len(data))
-        end = dice.randint(start + 1, len(data))
+        start = random.randrange(len(data))
+        end = random.randint(start + 1, len(data))
         changed, shorter, longer = (
-            data[:start] + dice.randbytes(1) + data[start + 1 :],
+            data[:start] + random.randbytes(1) + data[start + 1 :],
             data[:start] + data[end:],
             data[:end] + data[start:],
         )
@@ -36,9 +38,9 @@ def mutated(dice: Random, segments: Sequence[Segment], count: int = 20) -> Itera
         yield copy
 
 
-def runs(dice: Random, segments: Sequence[Segment], count: int = 6) -> Iterator[list[Segment]]:
+def runs(random: Random, segments: Sequence[Segment], count: int = 6) -> Iterator[list[Segment]]:
     """The beginning of *segments*, up to any byte, and then one thing again and again."""
     for _ in range(count):
-        where = dice.randrange(len(segments))
+        where = random.randrange(len(segments))
         side, data = segments[where]
-        yield [*segments[:where], (side, data[: dice.randint(0, len(data))] + dice.choice(RUNS))]
+        yield [*segments[:where], (side, data[: random.randint(0, len(data))] + random.choice(RUNS))]

@@ -32,21 +32,21 @@ def check_protocol(
     """
     _check_declaration(protocol)
     made: Protocol = declared.build(protocol, options or {}, owner=f"protocol {protocol.__name__!r}")
-    dice = Random(protocol.__name__)  # noqa: S311 - the same bytes each time
+    random = Random(protocol.__name__)  # noqa: S311 - the same bytes each time
     requests = 0
     for conversation in conversations:
         segments = [(not number % 2, data) for number, data in enumerate(conversation) if data]
         must(bool(segments), "a conversation without bytes shows nothing")
         with _telling(segments):
-            requests += _check_conversation(made, segments, dice)
-        for mutated in mutations.mutated(dice, segments):
+            requests += _check_conversation(made, segments, random)
+        for mutated in mutations.mutated(random, segments):
             with _telling(mutated):
                 check_framing(made, mutated, (1,))
-        for run in mutations.runs(dice, segments):
+        for run in mutations.runs(random, segments):
             with _telling(run):
                 transcribe(made, recut(run, 4099), "cut into pieces of 4099 bytes")
     must(bool(requests or not conversations), f"{protocol.__name__}: no request is found in any conversation")
-    for anything in mutations.random_bytes(dice):
+    for anything in mutations.random_bytes(random):
         with _telling(anything):
             check_framing(made, anything, (1,))
 
@@ -73,7 +73,7 @@ def _check_declaration(protocol: type[Protocol]) -> None:
     must(not extra, f"{name}.response_fields has {sorted(extra)}, which `fields` has not")
 
 
-def _check_conversation(protocol: Protocol, segments: Sequence[Segment], dice: Random) -> int:
+def _check_conversation(protocol: Protocol, segments: Sequence[Segment], random: Random) -> int:
     """How many requests are found in a conversation that keeps the laws."""
     whole = check_framing(protocol, segments)
     if whole.framing.lost is not None:
@@ -83,7 +83,7 @@ def _check_conversation(protocol: Protocol, segments: Sequence[Segment], dice: R
     _declares_its_fields(whole)
     apart = list(_messages_apart(whole, segments))
     whole.agree(transcribe(protocol, apart, "each message for itself", recognizing=True), "law 6, on recognition")
-    _cut_anywhere(whole, segments, dice)
+    _cut_anywhere(whole, segments, random)
     _shares_nothing(whole, segments)
     check_memory(protocol, segments)
     check_answers(whole, segments)
@@ -111,10 +111,10 @@ def _messages_apart(whole: Transcript, segments: Sequence[Segment]) -> Iterator[
             yield side, data
 
 
-def _cut_anywhere(whole: Transcript, segments: Sequence[Segment], dice: Random) -> None:
+def _cut_anywhere(whole: Transcript, segments: Sequence[Segment], random: Random) -> None:
     """Law 5 for cuts at any byte; and a connection may break there, too."""
     places = [(number, at) for number, (_, data) in enumerate(segments) for at in range(1, len(data))]
-    for number, at in dice.sample(places, min(POSITIONS, len(places))):
+    for number, at in random.sample(places, min(POSITIONS, len(places))):
         side, data = segments[number]
         where = f"of segment {number + 1}, {'to the backend' if side else 'to the client'}"
         before, first, second = segments[:number], (side, data[:at]), (side, data[at:])

@@ -222,7 +222,7 @@ class _Player:
                 link.again(data)
                 continue
             if not link.passed:
-                link.mark()
+                link.mark_hit()
             return
         if data:
             link.again(data)

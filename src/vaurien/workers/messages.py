@@ -146,11 +146,11 @@ class EventBatch(WorkerMessage, frozen=True):
 
     events: tuple[
         events.Accepted
-        | events.Chosen
+        | events.MixHit
         | events.Injected
         | events.Decided
         | events.Delayed
-        | events.Lost
+        | events.ProtocolLost
         | events.Failed
         | events.Closed,
         ...,

@@ -23,7 +23,7 @@ from vaurien.cli.serve import daemon
 from vaurien.cli.serve.go_flags import GoFlag, parse
 from vaurien.cli.serve.toxiproxy_log import ToxiproxyLog
 from vaurien.errors import VaurienError
-from vaurien.events import Accepted, Closed, Injected, Lost
+from vaurien.events import Accepted, Closed, Injected, ProtocolLost
 
 RUN = {
     "vaurien serve": [sys.executable, "-m", "vaurien", "serve"],
@@ -271,7 +271,7 @@ def test_the_levels_of_toxiproxys_log(capsys, level, messages):
     for event in (
         Accepted(proxy="p", at=0, connection=1, peer="a:1"),
         Injected(proxy="p", at=0, connection=1, fault="f"),
-        Lost(proxy="p", at=0, connection=1, protocol="http", reason="r"),
+        ProtocolLost(proxy="p", at=0, connection=1, protocol="http", reason="r"),
         Closed(proxy="p", at=0, connection=1, peer="a:1", sent=1, received=1, end="client closed", duration=1.0),
     ):
         if type(event) not in log.ignores:

@@ -12,7 +12,7 @@ from typing import Any
 from tests.running import PATIENCE
 from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
-from vaurien.events import Chosen, Injected
+from vaurien.events import Injected, MixHit
 from vaurien.legacy.protocol import Transparent
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
 from vaurien.protocols.tcp import Tcp
@@ -82,7 +82,7 @@ class FakeProxy:
         self.plan, self.drawn = plan, drawn
         self.legacy_protocol: Any = Transparent()
         self.detailed = False
-        self.subscribers = {Chosen: True, Injected: True}
+        self.subscribers = {MixHit: True, Injected: True}
         self.thrown: list[str] = []
         self.chance = self.events = self
         self.hits = True

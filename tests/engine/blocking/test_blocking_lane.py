@@ -32,7 +32,7 @@ def test_a_handler_moves_the_bytes(serve, connect):
     client.close()
     closed = proxy.events.wait(events.Closed)[0]
     assert (closed.end, closed.sent, closed.received) == ("client closed", 10, 10)
-    chosen = proxy.events.of(events.Chosen)
+    chosen = proxy.events.of(events.MixHit)
     assert {event.behavior for event in chosen} == {"forward"}
     assert [(hit.fault, hit.exchange) for hit in proxy.events.of(events.Injected)] == [
         (event.behavior, event.exchange) for event in chosen
@@ -322,7 +322,7 @@ def test_a_backend_that_is_gone_for_good_is_told(connect):
     with backend() as listening, running(listening.getsockname(), "100:dropping", stay_connected=True) as proxy:
         client = connect(proxy)
         client.sendall(b"one")
-        proxy.events.wait(events.Chosen)
+        proxy.events.wait(events.MixHit)
         listening.close()
         client.sendall(b"two")
         with pytest.raises(ConnectionResetError):

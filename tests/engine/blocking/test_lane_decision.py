@@ -6,7 +6,7 @@ import pytest
 
 from tests.engine.blocking.fakes import FakeOwner, FakeProxy, compiled
 from vaurien.engine.blocking.lane_decision import LaneDecision
-from vaurien.events import Chosen, Injected
+from vaurien.events import Injected, MixHit
 from vaurien.model import Fault, Stream
 
 UP, DOWN = True, False
@@ -148,7 +148,7 @@ def test_each_turn_is_told_once_with_the_time_it_began():
 
 def test_what_no_observer_wants_to_know_is_counted():
     it, owner = decision(0, None, 0)
-    owner.service.subscribers = {Chosen: (), Injected: ()}
+    owner.service.subscribers = {MixHit: (), Injected: ()}
     it = Deciding(owner)
     for side in (UP, DOWN, UP, DOWN, UP):
         it.decide(side)

@@ -147,7 +147,7 @@ def test_the_same_seed_draws_the_same_in_both_lanes(serve, connect):
             client.recv(2000)
         client.close()
         proxy.events.wait(events.Closed)
-        return [event.behavior for event in proxy.events.of(events.Chosen)]
+        return [event.behavior for event in proxy.events.of(events.MixHit)]
 
     first = drawn()
     assert set(first) == {"forward", "error"}

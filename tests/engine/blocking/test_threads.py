@@ -59,7 +59,7 @@ def test_a_share_draws_the_same_in_threads_as_alone(serve):
         proxy = serve("50:forward", seed="3")
         clients(proxy, TURNS)
         proxy.events.wait(events.Closed, THREADS)
-        drawn += sorted((event.connection, event.exchange) for event in proxy.events.of(events.Chosen))
+        drawn += sorted((event.connection, event.exchange) for event in proxy.events.of(events.MixHit))
     assert together_drawn == alone_drawn
 
 

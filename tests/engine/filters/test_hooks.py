@@ -13,7 +13,7 @@ import pytest
 from tests.running import PATIENCE, Echo, Running, backend, pair, pour, read, read_all, reset, running
 from vaurien.engine.loop.clock import SLACK
 from vaurien.errors import OptionError, UnknownName
-from vaurien.events import Chosen, Closed, Failed, Injected, PolicyChanged
+from vaurien.events import Closed, Failed, Injected, MixHit, PolicyChanged
 from vaurien.model import Fault, Mix, Policy, Scope, Share, Stream
 
 NOOP = Fault(name="noop", behavior="tests.plugins.Noop")
@@ -293,7 +293,7 @@ def _hits(seed: str) -> list[tuple[int, int]]:
                     client.sendall(b"ping")
                     assert read(client, 4) == b"ping"
         proxy.events.wait(Closed, 4)
-        return sorted((event.connection, event.exchange) for event in proxy.events.of(Chosen))
+        return sorted((event.connection, event.exchange) for event in proxy.events.of(MixHit))
 
 
 def test_another_fault_does_not_shift_the_dice() -> None:

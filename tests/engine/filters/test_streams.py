@@ -11,7 +11,7 @@ from tests.engine.filters.streams import Streams, frame
 from tests.running import PATIENCE, Running, backend, nothing_comes, pair, read, read_all, running, until
 from vaurien import plugins
 from vaurien.engine.filters.stream_tracker import HELD_LIMIT
-from vaurien.events import Chosen, Closed, Failed, Injected
+from vaurien.events import Closed, Failed, Injected, MixHit
 from vaurien.model import Fault, Scope
 
 SLOW = {"path": "slow"}
@@ -186,7 +186,7 @@ def test_draws_are_the_same_for_the_same_seed() -> None:
                     read_all(server)
                     server.close()
                     read_all(client)
-                return [event.exchange for event in proxy.events.of(Chosen)]
+                return [event.exchange for event in proxy.events.of(MixHit)]
 
     first = hits()
     assert 10 < len(first) < 40

@@ -18,14 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vaurien import __version__
 from vaurien.events import (
     Accepted,
-    Chosen,
     Closed,
     Event,
     Failed,
     Injected,
     Listening,
-    Lost,
+    MixHit,
     PolicyChanged,
+    ProtocolLost,
     WorkerDied,
 )
 from vaurien.model import Address
@@ -38,9 +38,9 @@ _LEVEL_OF: Mapping[type[Event], str] = {
     Accepted: "info",
     Closed: "debug",
     PolicyChanged: "debug",
-    Chosen: "trace",
+    MixHit: "trace",
     Injected: "trace",
-    Lost: "warn",
+    ProtocolLost: "warn",
     Failed: "warn",
     WorkerDied: "error",
 }
@@ -103,9 +103,9 @@ class ToxiproxyLog:
                 self.write("debug", "Changed toxics", **about, toxics=list(event.faults))
             case Injected():
                 self.write("trace", "Toxic acted", **about, toxic=event.fault)
-            case Chosen():
+            case MixHit():
                 self.write("trace", "Drew from the mix", **about, behavior=event.behavior)
-            case Lost():
+            case ProtocolLost():
                 self.write("warn", "Lost the protocol", **about, protocol=event.protocol, error=event.reason)
             case WorkerDied():
                 self.write("error", "Worker died", worker=event.worker, error=event.reason)

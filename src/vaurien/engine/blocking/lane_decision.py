@@ -10,7 +10,7 @@ from typing import NamedTuple
 from vaurien.engine.blocking.lane_events import Fact
 from vaurien.engine.blocking.lane_owner import LaneOwner
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
-from vaurien.events import Chosen, Injected
+from vaurien.events import Injected, MixHit
 
 
 class Decision(NamedTuple):
@@ -51,7 +51,7 @@ class LaneDecision:
         self._hit: dict[str, bool] = {}  # whether a fault was drawn for the connection
         self._acting: CompiledFault | None = None  # a fault that acts in this turn, and was noted
         bus = owner.service.events
-        self._observed = bool(bus.subscribers[Chosen] or bus.subscribers[Injected])
+        self._observed = bool(bus.subscribers[MixHit] or bus.subscribers[Injected])
         self._counts: dict[str, int] = {}  # hits that no observer is told of
         self.facts: list[Fact] = []
         """What the observers are to be told; whoever decides takes them away."""

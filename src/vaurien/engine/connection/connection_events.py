@@ -36,9 +36,9 @@ class ConnectionEvents:
 
     def chosen(self, exchange: int, name: str, when: float | None = None) -> None:
         """The mix was drawn, and the share *name* was hit."""
-        if self._service.events.subscribers[events.Chosen]:
+        if self._service.events.subscribers[events.MixHit]:
             at, _ = self._moment(when)
-            self._service.events.emit(events.Chosen, at=at, connection=self._number, exchange=exchange, behavior=name)
+            self._service.events.emit(events.MixHit, at=at, connection=self._number, exchange=exchange, behavior=name)
 
     def decided(
         self,
@@ -49,7 +49,7 @@ class ConnectionEvents:
         *,
         when: float | None = None,
     ) -> None:
-        """Dice were thrown for the fault *name*, or ``mix``, and said *drawn*."""
+        """A draw for the fault *name*, or ``mix``, said *drawn*."""
         if self._service.events.detailed:
             at, elapsed = self._moment(when)
             self._service.events.detail(
@@ -97,7 +97,7 @@ class ConnectionEvents:
     def lost(self, reason: str) -> None:
         """The protocol cannot make sense of the bytes."""
         protocol = self._service.config.protocol
-        self._service.events.emit(events.Lost, connection=self._number, protocol=protocol, reason=reason)
+        self._service.events.emit(events.ProtocolLost, connection=self._number, protocol=protocol, reason=reason)
 
     def failed(self, where: str, error: str) -> None:
         """Something went wrong that is not a fault in play."""

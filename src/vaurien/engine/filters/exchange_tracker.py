@@ -238,7 +238,7 @@ class ExchangeTracker:
         return b"".join(self._rewritten(head) + whole[len(head.data) :] for head, whole in series)
 
     def _draw_series(self, series: Series) -> list[Drawn | None] | None:
-        """Draw the mix for each request of *series*; ``None``: it spares them all."""
+        """Draw the mix for each request of *series*; ``None``: none is hit."""
         drawn = []
         for number, (head, whole) in enumerate(series, self._count + 1):
             drawn.append(self._draw(head, number))

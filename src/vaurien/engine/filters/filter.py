@@ -155,8 +155,8 @@ class Filter(FaultView):
     async def send(self, data: bytes, after: float = 0.0) -> None:
         """Pass *data* on, now or *after* seconds from its arrival.
 
-        Once the fault has stopped, nobody waits for the destination: of what `on_stop` sends to one side, none may keep
-        it from sending to the other, nor anything that arrives later overtake it.
+        Once the fault has stopped, this does not wait for the destination: `on_stop` can send to both sides, and what
+        arrives later does not overtake it.
         """
         if data is self._chunk and after <= 0.0:
             self._chunk = _SENT

@@ -159,7 +159,7 @@ class _TimerFd:
             self._fd = -1
 
     def _readable(self) -> None:
-        """Ring first: whoever waits for it waits already. To set it anew clears the file as reading does."""
+        """Ring first: what waits for it waits already. To set it anew clears the file as reading does."""
         self._spent = True
         self._ring()
         if self._spent and self._fd >= 0:

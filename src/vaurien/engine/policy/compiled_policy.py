@@ -70,7 +70,7 @@ class CompiledFault:
 
     @property
     def closes_port(self) -> bool:
-        """Whether nobody may connect while it is set."""
+        """Whether the port is closed while it is set."""
         return not self.plugin.legacy and self.plugin.target.closes_port
 
     @property
@@ -117,7 +117,7 @@ class CompiledPolicy:
         """Those that a connection has to know: shares of a mix that never does anything are not among them."""
         self.hooked = any(entry.hooks for entry in self.faults)
         self.closed = any(entry.closes_port for entry in self.faults)
-        """Whether nobody may connect."""
+        """Whether a fault closes the port."""
         self.framed = self._needs_framing()
         self._on_data = tuple(tuple(self._with_hooks_on(to_backend)) for to_backend in (False, True))
         self.on_any_data = tuple(dict.fromkeys(entry for entries in self._on_data for entry in entries))

@@ -1,4 +1,4 @@
-"""Decisions of an earlier run, in place of dice."""
+"""Decisions of an earlier run, in place of draws."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Drawn: TypeAlias = bool | str | None
 
 
 class ReplayedDecisions:
-    """What the dice of a proxy said, in order, by connection and fault (``mix`` for the mix).
+    """What was drawn on a proxy, in order, by connection and fault (``mix`` for the mix).
 
     What was not recorded, because the earlier run had fewer connections or exchanges, is not hit; *missing* gets the
     connection and the fault the first time that this happens.
