@@ -44,8 +44,8 @@ servers: ## Install the servers that tests use (apt-get, where it may)
 test: $(VENV)/.developer servers ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
-dialogues: $(VENV)/.developer servers ## Play 2,000 random dialogues with PostgreSQL, some 2 minutes (the tests play 150)
-	VAURIEN_TEST_DIALOGUES=2000 $(BIN)/python -m pytest -q tests/integration/test_postgres_dialogues.py
+dialogues: $(VENV)/.developer servers ## Play 2,000 random dialogues with PostgreSQL and with each Redis, some 20 minutes
+	VAURIEN_TEST_DIALOGUES=2000 $(BIN)/python -m pytest -q tests/integration/test_postgres_dialogues.py tests/integration/test_redis_dialogues.py
 
 interpreters: $(VENV)/.developer ## Run what depends on the interpreter on each other Python that is here
 	$(BIN)/nox --session interpreters

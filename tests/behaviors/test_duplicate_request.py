@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from tests.running import PATIENCE, backend, pair, read, running
+from tests.protocols.conversations import GREETING, LOGIN
+from tests.running import PATIENCE, backend, pair, read, read_all, running
 from vaurien.behaviors.duplicate_request import DuplicateRequest
 from vaurien.errors import OptionError
 from vaurien.model import Fault
@@ -124,3 +125,61 @@ def ask(client: socket.socket, count: int, pipeline: int) -> None:
         client.sendall(b"".join(ASKED % number for number in numbers))
         expected = b"".join(SAID % number for number in numbers)
         assert read(client, len(expected)) == expected
+
+
+EXPECTING = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+
+
+def test_nothing_of_the_second_answer_passes_not_even_what_is_interim() -> None:
+    settings = {"protocol": "http", "protocol_options": {"overwrite_host_header": False}}
+    with backend() as listening, running(listening.getsockname(), "", FAULT, **settings) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(EXPECTING)
+            assert read(server, len(EXPECTING)) == EXPECTING
+            server.sendall(INTERIM)
+            assert read(client, len(INTERIM)) == INTERIM
+            client.sendall(b"ab")
+            assert read(server, len(EXPECTING) + 4) == b"ab" + EXPECTING + b"ab"
+            server.sendall(ANSWER % 1 + INTERIM + ANSWER % 2)
+            proxy.set_policy("")
+            client.sendall(POST % 3)
+            assert read(server, len(POST % 3)) == POST % 3
+            server.sendall(ANSWER % 3)
+            expected = ANSWER % 1 + ANSWER % 3
+            assert read(client, len(expected)) == expected
+
+
+HANDSHAKES: dict[str, tuple[str, bytes | None, bytes]] = {
+    "an upgrade": (
+        "http",
+        None,
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ),
+    "CONNECT": ("http", None, b"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n"),
+    "PostgreSQL's start-up": ("postgres", None, b"\0\0\0\x08\0\3\0\0"),
+    "MySQL's login": ("mysql", GREETING, LOGIN),
+    "SMTP's DATA": ("smtp", b"220 mx\r\n", b"DATA\r\n"),
+    "SMTP's AUTH": ("smtp", b"220 mx\r\n", b"AUTH PLAIN\r\n"),
+    "a log-in to Redis": ("redis", None, b"AUTH secret\r\n"),
+    "replication": ("redis", None, b"PSYNC ? -1\r\n"),
+    "a log of memcached": ("memcache", None, b"watch\r\n"),
+}
+
+
+@pytest.mark.parametrize("handshakes", [False, True])
+@pytest.mark.parametrize(("protocol", "greeting", "asked"), HANDSHAKES.values(), ids=HANDSHAKES)
+def test_handshakes_are_repeated_only_on_request(
+    protocol: str, greeting: bytes | None, asked: bytes, handshakes: bool
+) -> None:
+    fault = Fault(name="it", behavior="duplicate_request", options={"handshakes": handshakes})
+    options = {"overwrite_host_header": False} if protocol == "http" else {}
+    with backend() as listening:
+        with running(listening.getsockname(), "", fault, protocol=protocol, protocol_options=options) as proxy:
+            with pair(proxy, listening) as (client, server):
+                if greeting is not None:
+                    server.sendall(greeting)
+                    assert read(client, len(greeting)) == greeting
+                client.sendall(asked)
+                client.shutdown(socket.SHUT_WR)
+                assert read_all(server) == asked * (2 if handshakes else 1)

@@ -405,3 +405,55 @@ def test_the_host_is_left_alone() -> None:
     assert HttpProtocol(overwrite_host_header=False).rewrite(request_of(GET), BACKEND) is None
     assert HttpProtocol().rewrite(request_of(GET), Address(path="/run/app.sock")) is None
     assert HttpProtocol().rewrite(Head(True), BACKEND) is None
+
+
+GO_ON, KEPT = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+PERSISTENCE: dict[str, tuple[bytes, bytes, bool]] = {
+    "by default": (GO_ON, KEPT + b"\r\n", True),
+    "close in the answer": (GO_ON, KEPT + b"connection: x, Close\r\n\r\n", False),
+    "close in the request": (GO_ON.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), KEPT + b"\r\n", False),
+    "an answer of HTTP/1.0": (GO_ON, KEPT.replace(b"1.1", b"1.0") + b"\r\n", False),
+    "a request of HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", KEPT + b"\r\n", False),
+    "HTTP/1.0 that is kept alive": (
+        b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        KEPT.replace(b"1.1", b"1.0") + b"Connection: Keep-Alive\r\n\r\n",
+        True,
+    ),
+    "an interim answer that says close": (GO_ON, b"HTTP/1.1 103 H\r\nConnection: close\r\n\r\n" + KEPT + b"\r\n", True),
+    "no length": (GO_ON, b"HTTP/1.1 200 OK\r\n\r\nabc", False),
+    "an upgrade": (GO_ON, b"HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n", False),
+    "half an answer": (GO_ON, KEPT, False),
+}
+
+
+@pytest.mark.parametrize(("asked", "answer", "reusable"), PERSISTENCE.values(), ids=PERSISTENCE)
+def test_the_backends_connection_is_reusable_while_it_persists(asked: bytes, answer: bytes, reusable: bool) -> None:
+    for whole in (False, True):
+        framer = HttpProtocol().framer()
+        for to_backend, data in ((UP, asked), (DOWN, answer)):
+            if not (whole and framer.try_whole(to_backend, data)):
+                framer.feed(to_backend, data)
+        assert framer.reusable is reusable
+
+
+@pytest.mark.parametrize("data", [b"", b"abc"])
+def test_no_transfer_coding_beside_a_length(data: bytes) -> None:
+    """``identity`` was a coding until RFC 7230, and is none."""
+    coded = b"Transfer-Encoding: Identity\r\nContent-Length: %d\r\n\r\n%s" % (len(data), data)
+    transcript = played(
+        (UP, b"POST / HTTP/1.1\r\nHost: a\r\n" + coded), (DOWN, b"HTTP/1.1 200 OK\r\n" + coded), (UP, GET)
+    )
+    assert transcript.framing.lost is None
+    assert len(transcript.framing.waiting) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "repeatable"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", False),
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", False),
+    ],
+)
+def test_handshakes_are_not_to_be_repeated(data: bytes, repeatable: bool) -> None:
+    assert request_of(data).repeatable is repeatable

@@ -5,6 +5,7 @@ import pytest
 from vaurien.errors import OptionError
 from vaurien.framing import HEAD_LIMIT, Head, Mark
 from vaurien.protocols.redis import RedisProtocol
+from vaurien.protocols.redis.command import Command, split
 from vaurien.testing.framing import Segment, Transcript, check_framing
 
 UP, DOWN = True, False
@@ -395,3 +396,131 @@ def test_an_error_of_what_is_not_known() -> None:
     assert RedisProtocol(keep_alive=False).error_reply(head_of(GET), random.Random(3)).close
     with pytest.raises(OptionError, match="code: 'NOPE' is not valid; expected one of ERR, LOADING"):
         RedisProtocol().error_reply(head_of(GET), random.Random(3), "NOPE")
+
+
+NOAUTH = b"-NOAUTH Authentication required.\r\n"
+NOPERM = b"-NOPERM this user has no permissions to run the 'client|reply' command\r\n"
+UNKNOWN = b"-ERR unknown command 'CLIENT', with args beginning with: 'REPLY' 'SKIP' \r\n"
+OFF, SKIP, ON = (command(b"CLIENT", b"REPLY", mode) for mode in (b"OFF", b"SKIP", b"ON"))
+MULTI, EXEC = command(b"MULTI"), command(b"EXEC")
+
+REFUSALS: dict[str, list[Segment]] = {
+    "CLIENT REPLY OFF": [(UP, OFF), (DOWN, NOAUTH)],
+    "CLIENT REPLY OFF before others": [(UP, OFF + GET + GET), (DOWN, NOPERM + VALUE * 2)],
+    "CLIENT REPLY OFF, then ON": [(UP, OFF + GET + ON), (DOWN, NOPERM + VALUE + NOPERM)],
+    "CLIENT REPLY SKIP": [(UP, SKIP), (DOWN, UNKNOWN)],
+    "CLIENT REPLY SKIP before others": [(UP, SKIP + GET + GET), (DOWN, UNKNOWN + VALUE * 2)],
+    "CLIENT REPLY SKIP twice": [(UP, SKIP + SKIP + GET), (DOWN, NOPERM * 2 + VALUE)],
+    "CLIENT REPLY SKIP before a subscription": [
+        (UP, SKIP + command(b"SUBSCRIBE", b"a", b"b")),
+        (DOWN, NOPERM + confirmed(b"subscribe", b"a", 1) + confirmed(b"subscribe", b"b", 2)),
+        (UP, command(b"RESET")),
+        (DOWN, b"+RESET\r\n"),
+    ],
+    "MULTI": [(UP, MULTI), (DOWN, NOAUTH)],
+    "MULTI before others": [(UP, MULTI + GET + EXEC), (DOWN, NOAUTH + VALUE + b"-ERR EXEC without MULTI\r\n")],
+    "MULTI before CLIENT REPLY OFF": [(UP, MULTI + OFF + GET + ON + GET), (DOWN, NOPERM + b"+OK\r\n" + VALUE)],
+    "MULTI before CLIENT REPLY SKIP": [(UP, MULTI + SKIP + GET + GET), (DOWN, NOPERM + VALUE)],
+    "MULTI and CLIENT REPLY OFF": [(UP, MULTI + OFF + GET), (DOWN, NOAUTH * 3)],
+    "a nested MULTI": [
+        (UP, MULTI + MULTI + GET + EXEC),
+        (DOWN, b"+OK\r\n-ERR MULTI calls can not be nested\r\n+QUEUED\r\n*1\r\n" + VALUE),
+    ],
+    "EXEC": [(UP, MULTI + command(b"NOSUCH") + EXEC), (DOWN, b"+OK\r\n-ERR unknown\r\n-EXECABORT no\r\n")],
+    "EXEC of CLIENT REPLY OFF": [
+        (UP, MULTI + command(b"NOSUCH") + OFF + EXEC + GET),
+        (DOWN, b"+OK\r\n-ERR unknown\r\n+QUEUED\r\n-EXECABORT no\r\n" + VALUE),
+    ],
+    "SUBSCRIBE": [(UP, command(b"SUBSCRIBE", b"a", b"b")), (DOWN, NOAUTH)],
+    "MONITOR": [(UP, command(b"MONITOR")), (DOWN, b"-NOPERM no\r\n")],
+    "PSYNC": [(UP, command(b"PSYNC", b"?", b"-1")), (DOWN, b"-NOMASTERLINK no\r\n")],
+    "HELLO": [(UP, command(b"HELLO", b"9")), (DOWN, b"-NOPROTO unsupported protocol version\r\n")],
+}
+
+
+@pytest.mark.parametrize("segments", REFUSALS.values(), ids=REFUSALS)
+def test_what_is_refused_leaves_the_connection_as_it_was(segments: list[Segment]) -> None:
+    played(*segments, (UP, GET), (DOWN, b"+1\r\n"))
+    framer = RedisProtocol().framer()
+    for to_backend, data in [*segments, (UP, GET), (DOWN, b"+1\r\n")]:
+        framer.feed(to_backend, data)
+    assert not framer.waiting
+    assert framer.idle
+    (head, _), _ = framer.feed(UP, GET)
+    assert isinstance(head, Command)
+    assert head.answered
+    assert not head.in_multi
+
+
+OBEYED: dict[str, list[Segment]] = {
+    "OFF": [(UP, OFF + GET + GET), (UP, ON), (DOWN, b"+OK\r\n")],
+    "OFF and an error after it": [(UP, OFF + GET + ON + command(b"NOSUCH")), (DOWN, b"+OK\r\n-ERR unknown\r\n")],
+    "SKIP": [(UP, SKIP + GET + GET), (DOWN, VALUE)],
+    "SKIP and an error after it": [(UP, SKIP + GET + command(b"NOSUCH")), (DOWN, b"-ERR unknown command\r\n")],
+    "SKIP and a wrong CLIENT after it": [
+        (UP, SKIP + GET + command(b"CLIENT", b"REPLY")),
+        (DOWN, b"-ERR wrong number of arguments for 'client|reply' command\r\n"),
+    ],
+    "OFF inside MULTI": [
+        (UP, MULTI + GET + OFF + GET + EXEC + GET + ON),
+        (DOWN, b"+OK\r\n" + b"+QUEUED\r\n" * 3 + b"*3\r\n" + VALUE + b"+OK\r\n"),
+    ],
+    "SKIP inside MULTI": [(UP, MULTI + SKIP + EXEC + GET + GET), (DOWN, b"+OK\r\n+QUEUED\r\n*1\r\n" + VALUE)],
+}
+
+
+@pytest.mark.parametrize("segments", OBEYED.values(), ids=OBEYED)
+def test_a_silenced_server_is_followed(segments: list[Segment]) -> None:
+    played(*segments, (UP, GET), (DOWN, b"+1\r\n"))
+    framer = RedisProtocol().framer()
+    for to_backend, data in [*segments, (UP, GET), (DOWN, b"+1\r\n")]:
+        framer.feed(to_backend, data)
+    assert not framer.waiting
+    (head, _), _ = framer.feed(UP, GET)
+    assert isinstance(head, Command)
+    assert head.answered
+
+
+def test_a_client_that_silences_for_ever_is_not_remembered_for_ever() -> None:
+    framer = RedisProtocol().framer()
+    for _ in range(30):
+        framer.feed(UP, OFF + GET * 1000)
+        framer.feed(UP, (SKIP + GET) * 1000)
+    assert not framer.waiting
+    assert sum(len(piece) for piece in [framer.feed(UP, ON), framer.feed(DOWN, b"+OK\r\n")]) == 4
+    assert not framer.waiting
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"get k\r\n", (b"get", b"k")),
+        (b"  get\t k \n", (b"get", b"k")),
+        (b'set "a b" \'c"d\'\r\n', (b"set", b"a b", b'c"d')),
+        (b"\"a\\x41\\n\\\"\" 'it\\'s\\n'\n", (b'aA\n"', b"it's\\n")),
+        (b'g"et" k\n', (b"get", b"k")),
+        (b'get ""\r\n', (b"get", b"")),
+        (b'get "a\r\n', None),
+        (b'"a"b c\r\n', None),
+        (b"'a\n", None),
+        (b"get k\0 more\r\n", (b"get", b"k")),
+        (b"\r\n", ()),
+    ],
+)
+def test_inline_commands_are_split_as_redis_does(line: bytes, words: tuple[bytes, ...] | None) -> None:
+    assert split(line) == words
+
+
+def test_an_inline_command_with_unbalanced_quotes_has_no_name() -> None:
+    assert head_of(b'GET "a\r\n').fields == {"command": ""}
+
+
+def test_an_error_for_client_reply_is_heard() -> None:
+    """The server that refuses it goes on replying, and so does the proxy's backend, which has not seen it."""
+    framer = RedisProtocol().framer()
+    heads = [what for what, _ in framer.feed(UP, OFF + GET) if isinstance(what, Head)]
+    assert RedisProtocol().error_reply(heads[0], random.Random(1), "OOM").data.startswith(b"-OOM ")
+    assert RedisProtocol().error_reply(heads[1], random.Random(1), "OOM").data == b""
+    framer.withdraw(heads[0])
+    assert [what for what, _ in framer.feed(DOWN, VALUE)] == [Mark.BODY, Mark.BODY]
+    assert framer.idle

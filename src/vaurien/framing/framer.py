@@ -98,7 +98,9 @@ class Framer(Framing):
         inside = False
         for mark, piece in pieces:
             if isinstance(mark, Head):
-                if not mark.self_contained or (to_backend and (mark.waits or mark.needed or not mark.answered)):
+                if not mark.self_contained or mark.closes:
+                    return
+                if to_backend and (mark.waits or mark.needed or not mark.answered):
                     return
                 series.append((copy.copy(mark), piece))  # the head at hand belongs to its exchange
                 inside = True
@@ -125,8 +127,8 @@ class Framer(Framing):
         return series
 
     def try_whole(self, to_backend: bool, data: bytes) -> Head | None:
-        waiting = self.waiting
-        if not self.stateless or not self._sides[to_backend].ready or len(data) > SIZE_LIMIT:
+        waiting, side = self.waiting, self._sides[to_backend]
+        if not self.stateless or not side.ready or len(data) > SIZE_LIMIT:
             return None
         if len(waiting) >= WAITING_LIMIT if to_backend else not (waiting and waiting[0].self_contained):
             return None
@@ -141,6 +143,8 @@ class Framer(Framing):
             waiting.append(head)
         else:
             waiting.popleft()
+        if head.closes:
+            side.closing = True
         return head
 
     def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
@@ -184,6 +188,11 @@ class Framer(Framing):
         """Whether both directions are between two messages."""
         return self._fallback is None and not self.waiting and all(side.between for side in self._sides)
 
+    @property
+    def reusable(self) -> bool:
+        """Whether another client may use the backend's connection: the framer is `idle`, and neither side ends it."""
+        return self.idle and not any(side.closing for side in self._sides)
+
     def stop_framing(self) -> None:
         """From here on nothing is framed in either direction: both sides speak something else (TLS, a tunnel)."""
         for side in self._sides:
@@ -211,13 +220,26 @@ class Framer(Framing):
 class _Side:
     """One direction of a `Framer`: drives its generator and cuts the bytes where it says."""
 
-    __slots__ = ("_answers", "_end_mark", "_frames", "_head", "_open", "_waiting", "read", "ready", "unframed")
+    __slots__ = (
+        "_answers",
+        "_end_mark",
+        "_frames",
+        "_head",
+        "_open",
+        "_waiting",
+        "closing",
+        "read",
+        "ready",
+        "unframed",
+    )
 
     def __init__(self, frames: Callable[[Reader], Frames], end_mark: Mark, waiting: deque[Head]) -> None:
         self.read = Reader()
         self.unframed = False
         self.ready = True
         """The next byte begins a message."""
+        self.closing = False
+        """A message said that no other follows it."""
         self._end_mark = end_mark
         self._waiting = waiting
         self._open = False  # a message has begun: its bytes need not be held
@@ -270,6 +292,7 @@ class _Side:
         elif isinstance(step, Head):
             step.data, self._open, self._head = data, True, step
             pieces.append((step, data))
+            self.closing = self.closing or step.closes
             self._pair(step)
 
     def _pair(self, head: Head) -> None:

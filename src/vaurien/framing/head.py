@@ -23,6 +23,7 @@ class Head(msgspec.Struct, eq=False):
     a share of all exchanges spare it. One that changes what the connection is (a login, an upgrade) has *repeatable*
     false: sent twice it would not be the same request twice.
     Where the protocol has streams (`Framing.streams`), *stream* is the number of the one that the message is on.
+    One after which its sender uses the connection no more (HTTP's ``Connection: close``) has *closes* true.
     *data* is set by the framer: the head's bytes. A protocol may subclass it to remember more for its error reply.
     """
 
@@ -36,6 +37,7 @@ class Head(msgspec.Struct, eq=False):
     refusable: bool = True
     repeatable: bool = True
     stream: int = 0
+    closes: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True):

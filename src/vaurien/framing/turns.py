@@ -72,6 +72,11 @@ class Framing:
         """Whether no request waits for its response, and none is half sent."""
         return not self.waiting
 
+    @property
+    def reusable(self) -> bool:
+        """Whether another client may use the backend's connection from here on."""
+        return self.idle
+
     def withdraw(self, head: Head) -> None:
         """The request that *head* began does not reach the backend, so no response will come for it."""
         if head in self.waiting:

@@ -31,7 +31,7 @@ class Statements:
         return self._texts.get(name, "")
 
 
-_COMMAND = re.compile(r"(?:[\s(]++|--[^\n]*+\n|(?>/\*.*?\*/))*+([A-Za-z]+)", re.DOTALL)
+_COMMAND = re.compile(r"(?:[\s(]++|--[^\n]*+\n|(?>/\*.*?\*/))*+([A-Za-z_]+)", re.DOTALL)
 
 
 def command(text: str) -> str:

@@ -29,6 +29,9 @@ _LEAVES = frozenset({("STARTTLS", b"220"), ("TURN", b"250"), ("ATRN", b"250")})
 # Nothing may follow these before they are answered (RFC 2920 section 3.1, RFC 3207 section 4).
 _LAST = frozenset({"DATA", "STARTTLS"})
 
+# After them the client's next bytes are no commands, or the connection is another.
+_CHANGES = frozenset({"ATRN", "AUTH", "DATA", "STARTTLS", "TURN"})
+
 _REPLY = re.compile(rb"[2-5][0-9][0-9](?:[ -].*)?\r?\n", re.DOTALL)
 _CHUNK = re.compile(rb"BDAT +([0-9]{1,18})(?: +LAST)? *\r?\n", re.IGNORECASE)
 _PATH = re.compile(r'\S+ +(?:FROM|TO): *<(?:@[^:>]*:)?((?:"[^"]*"|[^">])*)>', re.IGNORECASE)
@@ -60,7 +63,7 @@ class SmtpFramer(Framer):
             elif self._expected == RESPONSE:
                 self._expected = None
                 yield from read.line(LINE_LIMIT)
-                yield Head(request=True, fields={"verb": RESPONSE})
+                yield Head(request=True, fields={"verb": RESPONSE}, repeatable=False)
             else:
                 yield from self._command(read, first)
             yield Step.END
@@ -94,14 +97,16 @@ class SmtpFramer(Framer):
         if self.waiting and self.waiting[-1].fields.get("verb") in _LAST:
             raise ParseError(f"bytes after {self.waiting[-1].fields['verb']} and before its reply")
         line = yield from read.line(LINE_LIMIT)
-        yield Head(request=True, fields=_fields(line))
+        fields = _fields(line)
+        verb = fields["verb"]
+        yield Head(request=True, fields=fields, refusable=verb != "QUIT", repeatable=verb not in _CHANGES)
         chunk = _CHUNK.fullmatch(line)
         if chunk is not None:
             yield from read.skip(int(chunk[1]))
 
     def _message(self, read: Reader) -> Frames:
         self._expected = None
-        self._sending = Head(request=True, fields={"verb": MESSAGE})
+        self._sending = Head(request=True, fields={"verb": MESSAGE}, repeatable=False)
         yield self._sending
         if (yield from read.peek(3)) == b".\r\n":  # the shortest there is, so peeking never waits for what follows
             yield from read.skip(3)

@@ -25,9 +25,14 @@ class _Request(msgspec.Struct, frozen=True):
     def begun(self, protocol: Protocol) -> tuple[Framing, list[Piece]]:
         """A framing that has read it, and no response yet; and the pieces of it."""
         framing = protocol.framer()
+        silent = []
         for to_backend, data in self.before:
-            framing.feed(to_backend, data)
-        return framing, framing.feed(True, self.data)
+            pieces = framing.feed(to_backend, data)
+            silent += [what for what, _ in pieces if isinstance(what, Head) and what.request and not what.answered]
+        begun = framing.feed(True, self.data)
+        for head in silent:  # whether a server has obeyed them may not be known yet
+            framing.withdraw(head)
+        return framing, begun
 
 
 def check_answers(whole: Transcript, segments: Sequence[Segment]) -> None:

@@ -167,8 +167,8 @@ class ExchangeTracker:
 
     @property
     def backend_clean(self) -> bool:
-        """The backend owes no answer, so its socket may serve another client."""
-        return self.framing.idle
+        """The backend owes no answer, and the connection persists, so its socket may serve another client."""
+        return self.framing.reusable
 
     @property
     def has_client_data(self) -> bool:

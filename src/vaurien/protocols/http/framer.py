@@ -38,8 +38,8 @@ class HttpFramer(Framer):
     def _understood(self, line: re.Match[bytes], block: bytes) -> tuple[Head, Length]:
         if line.re is heads.REQUEST_LINE:
             return heads.request(line, block)
-        status, head, length = heads.response(line, block, self.waiting[0])
-        return head, Body.UNTIL_EOF if status < 200 else length  # after an interim response or a switch more comes
+        status, answer, length = heads.response(line, block, self.waiting[0])
+        return answer, Body.UNTIL_EOF if status < 200 else length  # after an interim response or a switch more comes
 
     def requests(self, read: Reader) -> Frames:
         while first := (yield from read.peek(1)):

@@ -80,26 +80,27 @@ def request(line: re.Match[bytes], block: bytes) -> tuple[Request, Length]:
 
     Raises `ParseError`.
     """
-    length, waits, persistent = _asked(block, line[3] == b"0")
+    length, waits, persistent, upgrade = _asked(block, line[3] == b"0")
     method = line[1].decode()
     head = Request(
         request=True,
         fields=Fields(lambda: _request_fields(line, block)),
         waits=waits,
         self_contained=method not in _BODILESS,
+        closes=not persistent,
+        repeatable=not upgrade and method != "CONNECT",
         method=method,
         persistent=persistent,
     )
     return head, length
 
 
-_ASKED: BoundedCache[tuple[Length, bool, bool]] = (
-    BoundedCache()
-)  # a client's fields are mostly the same, whatever it asks for
+# A client's fields are mostly the same, whatever it asks for.
+_ASKED: BoundedCache[tuple[Length, bool, bool, bool]] = BoundedCache()
 
 
-def _asked(block: bytes, old: bool) -> tuple[Length, bool, bool]:
-    """The length of a request's body, whether its sender waits before it, and whether the connection persists."""
+def _asked(block: bytes, old: bool) -> tuple[Length, bool, bool, bool]:
+    """The length of a request's body, and whether its sender waits before it, goes on after it, asks for an upgrade."""
     asked = None if old else _ASKED.get(block)
     if asked is not None:
         return asked
@@ -108,7 +109,7 @@ def _asked(block: bytes, old: bool) -> tuple[Length, bool, bool]:
     if length is Body.UNTIL_EOF:
         raise ParseError("a request whose last transfer coding is not chunked")
     waits = bool(length) and not old and b"100-continue" in _list(lower, b"\nexpect:")
-    asked = length, waits, _persistent(lower, old)
+    asked = length, waits, _persistent(lower, old), b"\nupgrade:" in lower
     if not old:
         _ASKED.add(block, asked)
     return asked
@@ -120,16 +121,19 @@ def response(line: re.Match[bytes], block: bytes, request: Head | None) -> tuple
     *request* is what it answers, ``None`` when that is not known. Raises `ParseError`.
     """
     lower = _validated(block)
-    status = int(line[2])
+    status, old = int(line[2]), line[1] == b"0"
+    length: Length | None = 0
+    if not (status < 200 or status in (204, 304) or (isinstance(request, Request) and request.method == "HEAD")):
+        length = _length(lower, old)
+    if length is None:
+        length = Body.UNTIL_EOF
     head = Head(
         request=False,
         fields=Fields(lambda: {"status": line[2].decode(), **_headers(block)}),
         self_contained=request is not None and request.self_contained,
+        closes=status >= 200 and (length is Body.UNTIL_EOF or not _persistent(lower, old)),
     )
-    if status < 200 or status in (204, 304) or (isinstance(request, Request) and request.method == "HEAD"):
-        return status, head, 0
-    length = _length(lower, line[1] == b"0")
-    return status, head, Body.UNTIL_EOF if length is None else length
+    return status, head, length
 
 
 def _validated(block: bytes) -> bytes:
@@ -142,7 +146,9 @@ def _validated(block: bytes) -> bytes:
 def _length(lower: bytes, old: bool) -> Length | None:
     """What the fields say about the body's length; ``None`` when they say nothing. *old*: the version is 1.0."""
     if b"\ntransfer-encoding:" in lower:  # overrides Content-Length
-        return _coded(_list(lower, b"\ntransfer-encoding:"), old)
+        codings = _list(lower, b"\ntransfer-encoding:")
+        if set(codings) != {b"identity"} or b"\ncontent-length:" not in lower:  # no coding at all, by RFC 2616
+            return _coded(codings, old)
     if b"\ncontent-length:" not in lower:
         return None
     plain = _PLAIN_LENGTH.search(lower)

@@ -41,6 +41,8 @@ _QUIET: Mapping[int, str] = {
     **dict(enumerate(("appendq", "prependq"), 0x19)),
 }
 _NAMES = {**_LOUD, **_QUIET_RETRIEVAL, **_QUIET}
+_QUITS = frozenset({0x07, 0x17})
+_LOGINS = frozenset({0x21, 0x22})  # sasl_auth, sasl_step
 _STAT = 0x10
 _WITH_KEY = frozenset({0x0C, 0x0D, 0x23, 0x24})  # getk and its kin: the response has the request's key
 
@@ -133,7 +135,16 @@ def _request(header: Header, key: bytes) -> Request:
     if key:
         fields["key"] = key.decode(errors="backslashreplace")
     answered = header.opcode not in _QUIET
-    return Request(True, fields, answered, opcode=header.opcode, opaque=header.opaque, key=key)
+    return Request(
+        True,
+        fields,
+        answered,
+        refusable=header.opcode not in _QUITS,
+        repeatable=header.opcode not in _LOGINS,
+        opcode=header.opcode,
+        opaque=header.opaque,
+        key=key,
+    )
 
 
 def _ends_in_quiet(waiting: Sequence[Head]) -> bool:

@@ -150,7 +150,15 @@ def _request(words: list[bytes]) -> Request:
     if command in _META:
         return _meta(words, fields)
     told = len(words) in _NOREPLY.get(command, ()) and words[-1] == b"noreply"
-    return Request(True, fields, answered=not told and command != b"quit", command=command)
+    leaves = command == b"quit"
+    return Request(
+        True,
+        fields,
+        answered=not (told or leaves),
+        refusable=not leaves,
+        repeatable=command != b"watch",
+        command=command,
+    )
 
 
 def _ends_in_quiet(waiting: Sequence[Head]) -> bool:

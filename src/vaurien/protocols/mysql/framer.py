@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from vaurien.errors import ParseError
 from vaurien.framing import Framer, Frames, Head, Reader, Step
-from vaurien.protocols._statements import QUERY_START, Statements
+from vaurien.protocols._statements import QUERY_START, Statements, command
 from vaurien.protocols.mysql import packets
 from vaurien.protocols.mysql.packets import Can, Status
 
@@ -96,7 +96,7 @@ class MysqlFramer(Framer):
             yield Step.END
             return
         self._capabilities &= flags
-        yield Request(request=True, fields={"command": "connect"}, sequence=1)
+        yield Request(request=True, fields={"command": "connect"}, sequence=1, repeatable=False)
         yield from packets.skip(read, length, len(payload))
         yield Step.END
 
@@ -113,7 +113,14 @@ class MysqlFramer(Framer):
             fields["query"] = self._statements.text(self._prepared if number == 0xFFFFFFFF else number)
         if name == "stmt_close":
             self._statements.set(number, None)
-        return Request(request=True, fields=fields, answered=name not in _UNANSWERED)
+        statement = command(fields.get("query", ""))
+        return Request(
+            request=True,
+            fields=fields,
+            answered=name not in _UNANSWERED,
+            refusable=name not in _UNANSWERED and statement != "ROLLBACK",
+            repeatable=name not in _STREAMS and name != "change_user" and statement != "LOAD",
+        )
 
     def _check_dialogue(self, sequence: int) -> None:
         head = self.waiting[0] if self.waiting else None

@@ -56,6 +56,7 @@ _BATCHED = frozenset("PBDEC")  # messages of the extended protocol, which are an
 _REPLIES = frozenset("123TnCIs")  # …each by one of these at its end
 _UNASKED = frozenset("NSE")  # a notice, a setting's new value, the error that ends an idle connection
 _PASSING = frozenset("dcfH")  # outside a batch: they have no answer of their own
+_CHANGES = frozenset(("BASE_BACKUP", "COPY", "START_REPLICATION"))  # data of the client, or a stream, follows
 _NAMES = {"P": "prepare", "B": "execute", "D": "describe", "E": "execute", "C": "close"}
 
 
@@ -257,6 +258,7 @@ class PostgresFramer(Framer):
             unit=self._unit,
             order=self._order,
             refusable=_refusable(fields, self._status),
+            repeatable=fields["command"] not in _CHANGES,
         )
 
     def _extended(self, read: Reader, kind: str, length: int, start: bytes) -> Generator[Head | Step, None, None]:
@@ -297,7 +299,7 @@ class PostgresFramer(Framer):
         if tells and (kind == "S" or not self._skipping):
             name = command(text) or _NAMES.get(kind, "sync")
             request.fields = fields = {"command": name, "query": text}
-            request.refusable = _refusable(fields, request.status)
+            request.refusable, request.repeatable = _refusable(fields, request.status), name not in _CHANGES
         if kind in _BATCHED and not self._skipping:
             if len(request.pending) >= WAITING_LIMIT:
                 raise ParseError(f"more than {WAITING_LIMIT} messages of a batch wait for their reply")

@@ -38,6 +38,8 @@ _KEYLESS = frozenset(
     b"SPUBLISH SSUBSCRIBE SUBSCRIBE SUNSUBSCRIBE SWAPDB SYNC TIME UNSUBSCRIBE WAIT WAITAOF".split()
 )
 
+_HANDSHAKES = frozenset((b"AUTH", b"HELLO", b"MONITOR", b"PSYNC", b"SYNC"))
+
 _COUNT = re.compile(rb"\*(-?[0-9]{1,10})\r\n")
 _BULK = re.compile(rb"\$(0|[1-9][0-9]{0,18})\r\n")
 
@@ -50,6 +52,8 @@ class Command(Head, eq=False):
     """The head of a command: its *name* in capitals, and of *count* arguments the first *arguments*, looked at.
 
     *cut* bytes of the last of these, and *unread* more arguments, are yet to be skipped. *in_multi*: it follows MULTI.
+    *silences*: it is a CLIENT REPLY that ends the replies, unless it is refused; then it has one. *number* is
+    the framer's own.
     """
 
     name: bytes = b""
@@ -59,6 +63,16 @@ class Command(Head, eq=False):
     cut: int = 0
     unread: int = 0
     in_multi: bool = False
+    silences: bool = False
+    number: int = 0
+
+    @property
+    def reply_mode(self) -> bytes:
+        """``ON``, ``OFF`` or ``SKIP`` of a CLIENT REPLY that Redis understands; else empty."""
+        if self.name != b"CLIENT" or self.count != 2 or self.arguments[0].upper() != b"REPLY":
+            return b""
+        mode = self.arguments[1].upper()
+        return mode if mode in (b"ON", b"OFF", b"SKIP") else b""
 
 
 def array(read: Reader) -> Generator[Step, None, Command | None]:
@@ -135,13 +149,47 @@ def values(read: Reader, count: int) -> Frames:
         yield from read.skip(int(bulk[1]) + 2)
 
 
+# As sdssplitargs of Redis's sds.c: a word may end with a part in quotes, which only white space may follow.
+_BETWEEN = re.compile(rb"\s*+")
+_WORD = re.compile(
+    rb"""([^ \n\r\t\x00"']*+)(?:"((?:\\.|[^"\\\x00])*+)"|'((?:\\'|[^'\x00])*+)')?(?=[\s\x00]|\Z)""", re.DOTALL
+)
+_ESCAPED = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_CONTROLS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
+
+
 def inline(read: Reader) -> Generator[Step, None, Command | None]:
-    """Read an inline command, or an empty line, which is none. Quotes around an argument are taken off, not more."""
-    words = tuple(word.strip(b"\"'") for word in (yield from read.line(HEAD_LIMIT)).split())
+    """Read an inline command, or an empty line, which is none. One with unbalanced quotes has an empty name."""
+    words = split((yield from read.line(HEAD_LIMIT)))
+    if words is None:
+        return command(b"", (), 0)
     if not words:
         return None
     name = words[0].upper()
     return command(name, words[1 : 1 + _LOOK.get(name, 1)], len(words) - 1)
+
+
+def split(line: bytes) -> tuple[bytes, ...] | None:
+    """The words of an inline command, without quotes and escapes; ``None`` where Redis finds the quotes unbalanced."""
+    if b'"' not in line and b"'" not in line:
+        return tuple(line.partition(b"\0")[0].split())
+    words: list[bytes] = []
+    at = 0
+    while True:
+        between = _BETWEEN.match(line, at)
+        at = between.end() if between is not None else at
+        if line[at : at + 1] in (b"", b"\0"):
+            return tuple(words)
+        word = _WORD.match(line, at)
+        if word is None:
+            return None
+        double, single = word[2] or b"", word[3] or b""
+        words.append(word[1] + _ESCAPED.sub(_escaped, double) + single.replace(b"\\'", b"'"))
+        at = word.end()
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1], 16)]) if found[1] else _CONTROLS.get(found[2], found[2])
 
 
 def command(name: bytes, arguments: tuple[bytes, ...], count: int) -> Command:
@@ -149,7 +197,15 @@ def command(name: bytes, arguments: tuple[bytes, ...], count: int) -> Command:
     key = _key(name, arguments)
     fields = {"command": name.decode("utf-8", "backslashreplace")}
     if key is None:
-        return Command(True, fields, name=name, arguments=arguments, count=count)
+        return Command(
+            True,
+            fields,
+            refusable=name != b"QUIT",
+            repeatable=name not in _HANDSHAKES,
+            name=name,
+            arguments=arguments,
+            count=count,
+        )
     fields["key"] = key[:LOOK_LIMIT].decode("utf-8", "backslashreplace")
     return Command(True, fields, name=name, arguments=arguments, count=count, key=key)
 

@@ -1,6 +1,27 @@
-"""Where the commands of Redis and their replies start and end."""
+"""Where the commands of Redis and their replies start and end.
+
+Each command has one reply, in order, and what a server sends unasked can be told from replies. So all that a framer has
+to keep is what a connection has been told to do, and that follows the *reply*: a command may be refused (not logged in,
+no permission, a wrong number of arguments, renamed), and then the connection is what it was before::
+
+    MULTI                      +OK; EXEC, DISCARD and RESET end it       errors end the connection then
+    (P|S)SUBSCRIBE             one confirmation for each channel         messages come unasked
+    MONITOR                    +OK                                       lines come unasked
+    SYNC, PSYNC                anything but an error                     no RESP any more
+    CLIENT REPLY OFF, SKIP     nothing!                                  the next commands have no reply
+
+The last are in *doubt*: if they are obeyed nothing comes, and if not an error does. The commands after them are taken
+to have no reply. Each reply that arrives decides the oldest doubt. An error about it shows that it was refused: the
+replies to the commands behind it are due, and belong to no exchange any more. A reply to a command that was sent later
+shows that it was obeyed.
+"""
 
 from __future__ import annotations
+
+import itertools
+from collections import deque
+
+import msgspec
 
 from vaurien.errors import ParseError
 from vaurien.framing import Framer, Frames, Head, Reader, Step
@@ -8,18 +29,32 @@ from vaurien.protocols.redis import command as commands
 from vaurien.protocols.redis import reply as replies
 from vaurien.protocols.redis.command import Command
 
-_SUBSCRIPTIONS = frozenset(
-    b"SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE".split(),
-)
+DOUBTS_LIMIT = 10_000
+"""Doubts that are kept, and commands in doubt: clients that never ask for a reply send more, and are obeyed by then."""
+
+_SUBSCRIPTIONS = frozenset(b"SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE".split())
 _CONFIRMATIONS = frozenset(name.lower() for name in _SUBSCRIPTIONS)
 _UNASKED = _CONFIRMATIONS | {b"message", b"pmessage", b"smessage"}
 _KIND_LIMIT = len("punsubscribe")
 
-_STATEFUL = frozenset((b"CLIENT", b"DISCARD", b"EXEC", b"MULTI", b"RESET"))
-_SWITCHES = frozenset((b"MONITOR", b"RESET"))
+_TRANSACTION = frozenset((b"DISCARD", b"EXEC", b"MULTI", b"RESET"))
 _REPLICATION = frozenset((b"PSYNC", b"SYNC"))
 _LASTING = _SUBSCRIPTIONS | _REPLICATION | {b"MONITOR"}
-_SPECIAL = _STATEFUL | _LASTING
+"""Commands after whose reply a server sends what was not asked for."""
+_SPECIAL = _TRANSACTION | _LASTING | {b"CLIENT"}
+"""Commands after whose reply the connection may be in another state."""
+
+
+class _Doubt(msgspec.Struct, eq=False):
+    """A CLIENT REPLY OFF or SKIP whose effect is not known; or an EXEC that runs one."""
+
+    number: int
+    """Which doubt of the connection it is; commands that were sent before have a lower number."""
+    off: bool
+    by: Command
+    refused: bool = False
+    due: deque[Command] = msgspec.field(default_factory=deque)
+    """The commands after it, which are taken to have no reply."""
 
 
 class RedisFramer(Framer):
@@ -27,28 +62,67 @@ class RedisFramer(Framer):
 
     def __init__(self) -> None:
         super().__init__()
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        # As the client's next command will find the connection, if those that wait are obeyed.
         self._multi = False
-        self._silent = False  # CLIENT REPLY OFF
-        self._skip_next = False  # CLIENT REPLY SKIP
+        self._silent: _Doubt | None = None  # CLIENT REPLY OFF
+        self._skipping: _Doubt | None = None  # CLIENT REPLY SKIP
+        self._queued_modes: list[bytes] = []  # the CLIENT REPLY OFF and SKIP of this transaction
+        # As the replies show it.
+        self._in_multi = False
+        self._queue: list[bytes] = []  # what the transaction has queued: CLIENT REPLY's mode, empty for others
         self._monitoring = False
         self._subscribed = {b"": 0, b"p": 0, b"s": 0}  # channels, patterns, shard channels
         self._resp2_subscriber = False
-        self._lasting = False  # what the server sends depends on more than the commands that wait
+        self._unheard = False  # confirmations may come although CLIENT REPLY has silenced the subscription
+        self._lasting = 0  # commands in `_LASTING` that wait
+        self._doubts: deque[_Doubt] = deque()
+        self._doubted = 0
+        self._settle()
+
+    def backend_replaced(self) -> None:
+        super().backend_replaced()
+        self._start_afresh()
 
     @property
     def idle(self) -> bool:
         """Whether both directions are between two messages, and the connection is in no state of its own."""
-        own = self._multi or self._silent or self._skip_next or self._monitoring or any(self._subscribed.values())
-        return super().idle and not own
-
-    def withdraw(self, head: Head) -> None:
-        super().withdraw(head)
-        if isinstance(head, Command) and head.name == b"MULTI":
-            self._multi = False
-            self._settle()
+        return super().idle and self.stateless
 
     def _settle(self) -> None:
-        self.stateless = not (self._multi or self._silent or self._skip_next or self._lasting)
+        self.stateless = not (
+            self._lasting
+            or self._multi
+            or self._silent
+            or self._skipping
+            or self._doubts
+            or self._monitoring
+            or any(self._subscribed.values())
+        )
+
+    def withdraw(self, head: Head) -> None:
+        waits = head in self.waiting
+        super().withdraw(head)
+        if not isinstance(head, Command):
+            return
+        self._lasting -= waits and head.name in _LASTING
+        if head.name == b"MULTI":
+            self._predict()
+        for doubt in tuple(self._doubts):
+            if doubt.by is head:
+                self._refuse(doubt)
+            elif head in doubt.due:
+                doubt.due.remove(head)
+                if doubt.refused:
+                    self._forget_if_settled(doubt)
+        self._settle()
+
+    def repeat(self, head: Head) -> bool:
+        repeated = super().repeat(head)
+        self._lasting += repeated and isinstance(head, Command) and head.name in _LASTING
+        return repeated
 
     def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
         if to_backend:
@@ -59,6 +133,8 @@ class RedisFramer(Framer):
             return head
         line = replies.whole(data)
         return Head(False, self_contained=True, data=line) if line else None
+
+    # The client's side.
 
     def requests(self, read: Reader) -> Frames:
         while first := (yield from read.peek(1)):
@@ -75,10 +151,7 @@ class RedisFramer(Framer):
             if self.stateless and head.name not in _SPECIAL:
                 head.self_contained = True
             else:
-                self._lasting = self._lasting or head.name in _LASTING
-                head.in_multi = self._multi
-                head.answered = self._answers(head)
-                self._settle()
+                self._follow(head)
             yield head
             if head.cut:
                 yield from read.skip(head.cut)
@@ -86,24 +159,77 @@ class RedisFramer(Framer):
                 yield from commands.values(read, head.unread)
             yield Step.END
 
-    def _answers(self, head: Command) -> bool:
-        """Whether a reply to *head* comes, after what CLIENT REPLY said; a command inside MULTI is not run yet."""
-        skipped, self._skip_next = self._skip_next, False
-        if head.name == b"MULTI":
-            self._multi = True
-        elif head.name in (b"EXEC", b"DISCARD", b"RESET"):
-            self._multi = False
-            self._silent = self._silent and head.name != b"RESET"
-        elif head.name == b"CLIENT" and head.count == 2 and head.arguments[0].upper() == b"REPLY" and not self._multi:
-            return self._client_reply(head.arguments[1].upper(), skipped)
-        return not (self._silent or skipped)
+    def _follow(self, head: Command) -> None:
+        """Find out whether *head* has a reply, and what the connection is after it, if it is obeyed."""
+        head.in_multi = self._multi
+        head.answered = self._has_reply(head)
+        head.number = self._doubted
+        self._lasting += head.answered and head.name in _LASTING
+        self._multi = _after(head, self._multi)
+        if head.name in (b"DISCARD", b"RESET") or (head.name == b"MULTI" and not head.in_multi):
+            self._queued_modes = []
+        elif head.name == b"EXEC" and self._queued_modes:
+            self._begin_doubt(head, off=b"OFF" in self._queued_modes)
+            self._queued_modes = []
+        self._settle()
 
-    def _client_reply(self, mode: bytes, skipped: bool) -> bool:
-        if mode in (b"ON", b"OFF"):
-            self._silent = mode == b"OFF"
-            return mode == b"ON"
-        self._skip_next = mode == b"SKIP" and not self._silent
-        return not (self._silent or skipped or mode == b"SKIP")
+    def _has_reply(self, head: Command) -> bool:
+        """Whether *head* has a reply. A command inside MULTI is not run yet, and so CLIENT REPLY neither."""
+        skipping, self._skipping = self._skipping, None
+        mode = head.reply_mode
+        if mode and head.in_multi:
+            self._queued_modes.append(mode)
+        elif mode:
+            if mode == b"ON":
+                self._silent = None
+                return True
+            if self._silent is None:
+                self._begin_doubt(head, off=mode == b"OFF")
+                head.silences = skipping is None
+                return False
+        elif head.name == b"RESET" and skipping is None:
+            self._silent = None
+            return True
+        doubt = self._silent or skipping
+        if doubt is None:
+            return True
+        self._unheard = self._unheard or head.name in _SUBSCRIPTIONS
+        doubt.due.append(head)
+        if len(doubt.due) > DOUBTS_LIMIT:
+            doubt.due.clear()
+            self._doubts = deque(each for each in self._doubts if each is not doubt)
+        return False
+
+    def _begin_doubt(self, head: Command, *, off: bool) -> None:
+        """*head* may silence the server."""
+        self._doubted += 1
+        doubt = _Doubt(self._doubted, off, head)
+        self._doubts.append(doubt)
+        if len(self._doubts) > DOUBTS_LIMIT:
+            self._doubts.popleft()
+        if off:
+            self._silent = doubt
+        else:
+            self._skipping = doubt
+
+    def _predict(self) -> None:
+        """A command was not obeyed: find out anew in which state those that wait find the connection."""
+        multi, silencing = self._in_multi, None
+        for head in self.waiting:
+            if isinstance(head, Command) and not head.self_contained:
+                if silencing is not None and silencing.reply_mode == b"SKIP":
+                    silencing = None
+                if head.reply_mode == b"ON" or (head.name == b"RESET" and silencing is not None):
+                    silencing = None
+                elif head.reply_mode and not multi and (head.in_multi or head.silences):
+                    head.silences, silencing = True, head
+                head.in_multi = multi
+                multi = _after(head, multi)
+        self._multi = multi
+        if silencing is not None and not any(doubt.by is silencing for doubt in self._doubts):
+            self._begin_doubt(silencing, off=silencing.reply_mode == b"OFF")
+
+    # The backend's side.
 
     def responses(self, read: Reader) -> Frames:
         while first := (yield from read.peek(1)):
@@ -111,29 +237,131 @@ class RedisFramer(Framer):
                 raise ParseError(f"not a reply of the Redis protocol: it begins with {first!r}")
             request = self.waiting[0] if self.waiting else None
             name = request.name if isinstance(request, Command) else b""
-            if name in _REPLICATION and first != b"-":
+            if name in _REPLICATION and first != b"-" and not self._doubts:
                 yield from self._replication(read, first)
                 return
             if self._monitoring and first == b"+" and (yield from read.peek(2))[1:].isdigit():
                 yield from _monitored(read)
                 continue
             line = yield from replies.opening(read)
-            if first == b">" or (first == b"*" and (self._resp2_subscriber or name in _SUBSCRIPTIONS)):
+            if isinstance(request, Command) and request.silences and not _is_refusal(request.reply_mode, line):
+                read.unread(len(line))
+                yield from self._pass_over(request)
+                continue
+            loose = self._resp2_subscriber or self._unheard or name in _SUBSCRIPTIONS
+            if first == b">" or (first == b"*" and loose):
                 yield from self._pushed(read, line, request)
                 continue
-            if name in _SWITCHES:
-                self._switch(name, line)
+            if self._doubts and not self._answers_waiting(line):
+                request = None
+            missing: int | None = None
+            if isinstance(request, Command) and not request.self_contained:
+                missing = self._obeyed(request, line)
             yield Step.ASIDE if request is None else Head(False, self_contained=request.self_contained)
-            if first not in replies.SIMPLE:
+            if missing is not None:
+                yield from replies.values(read, missing)
+            elif first not in replies.SIMPLE:
                 yield from replies.rest(read, line)
             yield Step.END
 
-    def _switch(self, name: bytes, line: bytes) -> None:
-        if line in (b"+OK\r\n", b"+RESET\r\n"):
-            self._monitoring = name == b"MONITOR"
-        if line == b"+RESET\r\n":
-            self._subscribed = dict.fromkeys(self._subscribed, 0)
-            self._resp2_subscriber = False
+    def _pass_over(self, silencer: Command) -> Frames:
+        """Replies that will not come: *silencer*, a CLIENT REPLY that waits as if MULTI had queued it, was obeyed."""
+        off, passed = silencer.reply_mode == b"OFF", 1
+        last = any(doubt.by is silencer for doubt in self._doubts)  # what it silences was sent later
+        for head in itertools.islice(self.waiting, 1, None):
+            if not isinstance(head, Command) or head.reply_mode == b"ON":
+                break
+            if head.name == b"RESET" if off else last or passed == 2:
+                break
+            passed += 1
+        self._doubts = deque(doubt for doubt in self._doubts if doubt.by is not silencer)
+        for _ in range(passed):
+            head = self.waiting[0]
+            self._lasting -= isinstance(head, Command) and head.name in _LASTING
+            yield Head(False)
+            yield Step.END
+        self._settle()
+
+    def _answers_waiting(self, line: bytes) -> bool:
+        """Whether the reply that *line* opens is to the oldest request that waits, and not to one in doubt."""
+        while self._doubts:
+            doubt = self._doubts[0]
+            request = self.waiting[0] if self.waiting else None
+            if isinstance(request, Command) and request.number < doubt.number:
+                return True
+            if doubt.refused and doubt.due:
+                doubt.due.popleft()
+                self._forget_if_settled(doubt)
+                return False
+            mode = b"OFF" if doubt.off else b"SKIP"
+            if not doubt.refused and _is_refusal(mode, line, alone=request is None):
+                self._refuse(doubt)
+                return False
+            self._decide()
+        return True
+
+    def _decide(self) -> None:
+        self._doubts.popleft()
+        self._settle()
+
+    def _forget_if_settled(self, doubt: _Doubt) -> None:
+        if not doubt.due:
+            self._doubts = deque(each for each in self._doubts if each is not doubt)
+            self._settle()
+
+    def _refuse(self, doubt: _Doubt) -> None:
+        """The server goes on replying: to the commands that were sent since, too."""
+        doubt.refused = True
+        self._forget_if_settled(doubt)
+        self._silent = None if self._silent is doubt else self._silent
+        self._skipping = None if self._skipping is doubt else self._skipping
+        self._settle()
+
+    def _obeyed(self, request: Command, line: bytes) -> int | None:
+        """Note what the reply that *line* opens has made of the connection.
+
+        Returns how many values of the reply to EXEC follow where CLIENT REPLY has cut it short; ``None``: all.
+        """
+        error, missing = line[:1] == b"-", None
+        self._lasting -= request.name in _LASTING
+        if request.name == b"MULTI" and not error:
+            self._in_multi, self._queue = True, []
+        elif line == b"+QUEUED\r\n":
+            self._in_multi = True
+            self._queue.append(request.reply_mode or (b"SUBSCRIBE" if request.name in _SUBSCRIPTIONS else b""))
+        elif request.name == b"EXEC":
+            executed = line[:1] == b"*" and line != b"*-1\r\n"
+            missing = self._executed() if executed else None
+            self._in_multi = self._in_multi and error and not line.startswith(b"-EXECABORT")
+            if self._doubts and self._doubts[0].by is request:
+                self._decide() if executed else self._refuse(self._doubts[0])
+        elif request.name == b"DISCARD" and not error:
+            self._in_multi = False
+        elif line == b"+RESET\r\n":
+            self._in_multi = self._monitoring = self._resp2_subscriber = False
+            self._subscribed, self._unheard = dict.fromkeys(self._subscribed, 0), False
+        elif request.name == b"MONITOR" and line == b"+OK\r\n":
+            self._monitoring = True
+        if request.silences:
+            request.silences = False
+            for doubt in tuple(self._doubts):
+                if doubt.by is request:
+                    self._refuse(doubt)
+        if error and request.name in _TRANSACTION:
+            waiting = self.waiting.popleft()
+            self._predict()
+            self.waiting.appendleft(waiting)
+        self._settle()
+        return missing
+
+    def _executed(self) -> int | None:
+        """How many values the reply to EXEC has: none after CLIENT REPLY OFF, and none for SKIP itself."""
+        if b"SUBSCRIBE" in self._queue:  # which channels is not looked at
+            self._subscribed[b""], self._resp2_subscriber = max(1, self._subscribed[b""]), True
+        if b"OFF" not in self._queue and b"SKIP" not in self._queue:
+            return None
+        obeyed = self._queue[: self._queue.index(b"OFF")] if b"OFF" in self._queue else self._queue
+        return len(obeyed) - obeyed.count(b"SKIP")
 
     def _replication(self, read: Reader, first: bytes) -> Frames:
         """The first of a replication stream; what follows is not RESP in either direction."""
@@ -147,10 +375,13 @@ class RedisFramer(Framer):
         count = 0 if line[1:2] == b"?" else max(0, int(line[1:]))
         first = (yield from replies.opening(read)) if count else b""
         kind = yield from replies.word(read, first, _KIND_LIMIT)
-        if isinstance(request, Command) and count == 3 and kind in _CONFIRMATIONS and kind.upper() == request.name:
+        if count == 3 and kind in _CONFIRMATIONS:
             yield from self._confirmed(read, line + first, kind, request)
             return
-        answer = request is not None and line[:1] == b"*" and kind not in _UNASKED
+        reply = line[:1] == b"*" and kind not in _UNASKED
+        answer = reply and (not self._doubts or self._answers_waiting(line)) and request is not None
+        if answer and isinstance(request, Command):
+            self._lasting -= request.name in _LASTING
         yield Head(False) if answer else Step.ASIDE
         if not count:
             yield from replies.rest(read, line)
@@ -159,12 +390,33 @@ class RedisFramer(Framer):
         yield from replies.values(read, count - 1)
         yield Step.END
 
-    def _confirmed(self, read: Reader, start: bytes, kind: bytes, request: Command) -> Frames:
-        """The replies to one SUBSCRIBE, UNSUBSCRIBE…: one for each channel it names, or for each there is."""
+    def _confirmed(self, read: Reader, start: bytes, kind: bytes, request: Head | None) -> Frames:
+        """The replies to one SUBSCRIBE, UNSUBSCRIBE…: one for each channel it names, or for each there is.
+
+        Without a *request* it is one confirmation of a command that has no reply, or that a server has given up.
+        """
         family = kind.removesuffix(b"subscribe").removesuffix(b"un")
         start += kind + b"\r\n"
-        missing = request.count or max(1, self._subscribed[family])
-        yield Head(False)
+        doubt = self._doubts[0] if self._doubts else None
+        if doubt is not None and isinstance(request, Command) and request.number < doubt.number:
+            doubt = None  # there is an older request
+        if doubt is not None and not doubt.refused:
+            self._decide()  # obeyed: a refusal would have come before
+        if doubt is not None and doubt.refused and doubt.due:
+            asked: Head | None = doubt.due[0]
+        else:
+            asked = request
+        missing = 1
+        if isinstance(asked, Command) and kind.upper() == asked.name:
+            missing = asked.count or max(1, self._subscribed[family])
+            if asked is request:
+                self._lasting -= 1
+            elif doubt is not None:
+                doubt.due.popleft()
+                self._forget_if_settled(doubt)
+        else:
+            asked = None
+        yield Head(False) if asked is request and asked is not None else Step.ASIDE
         while True:
             yield from replies.values(read, 1)  # the channel
             self._count(family, (yield from replies.number(read)))
@@ -174,12 +426,31 @@ class RedisFramer(Framer):
             if (yield from read.exactly(len(start))) != start:
                 raise ParseError(f"{missing} confirmations of {kind!r} are missing")
         self._resp2_subscriber = start[:1] == b"*" and any(self._subscribed.values())
+        self._settle()
         yield Step.END
 
     def _count(self, family: bytes, total: int) -> None:
         """Remember how many channels of *family* there are; Redis counts channels and patterns together."""
         others = {b"": b"p", b"p": b""}.get(family)
         self._subscribed[family] = max(0, total - (self._subscribed[others] if others is not None else 0))
+
+
+def _after(head: Command, multi: bool) -> bool:
+    """Whether the connection is inside MULTI after *head*, if it is obeyed."""
+    return head.name == b"MULTI" or (multi and head.name not in _TRANSACTION)
+
+
+def _is_refusal(mode: bytes, line: bytes, *, alone: bool = False) -> bool:
+    """Whether the reply that *line* opens refuses CLIENT REPLY *mode*.
+
+    After OFF nothing else could be an error. After SKIP the error may answer a command sent later, unless *alone*, none
+    was; it tells by naming what is refused, or by who is.
+    """
+    if line[:1] != b"-":
+        return False
+    if mode == b"OFF" or alone or line.startswith(b"-NOAUTH"):
+        return True
+    return b"client" in line.lower() and not line.startswith(b"-ERR wrong number of arguments")
 
 
 def _monitored(read: Reader) -> Frames:

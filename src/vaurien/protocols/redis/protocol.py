@@ -63,7 +63,7 @@ class RedisProtocol(Protocol, frozen=True):
         """
         code = random.choice(self.error_codes) if code is None else code
         self.check_code(code)
-        if not head.answered:
+        if not (head.answered or (isinstance(head, Command) and head.silences)):
             return Reply(b"")
         usual = _ERRORS[code].format(slot=_slot(head.key if isinstance(head, Command) else b""))
         text = usual if message is None else f"{code} {message}"
