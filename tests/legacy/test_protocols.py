@@ -52,7 +52,7 @@ def test_its_handle_is_called_under_built_in_behaviors(mix, registry):
             assert ask(client) == b"olleh"
             assert ask(client, b"again") == b"niaga"
         (closed,) = proxy.events.wait(events.Closed)
-        assert closed.hits == ({} if mix == "0:dummy" else {parsed.shares[0].behavior: 2})
+        assert closed.hits == ({"delay": 2} if mix == "100:delay" else {})
 
 
 def _options(behavior):

@@ -174,8 +174,8 @@ class Abort(Dummy):
         return True
 
 
-BUILT_IN: Mapping[str, type[Dummy]] = {one.name: one for one in (Dummy, Delay, Error, Transient, Hang, Blackout, Abort)}
-"""For the name of a built-in behavior the class here that does the same."""
+BUILT_IN: Mapping[str, type[Dummy]] = {one.name: one for one in (Delay, Error, Transient, Hang, Blackout, Abort)}
+"""For the name of a built-in behavior that does something, the class here that does the same."""
 
 
 def _ended(sock: socket.socket) -> bool:

@@ -282,6 +282,7 @@ def test_a_legacy_protocol_moves_the_bytes(serve, connect):
 
 def test_a_handler_as_a_fault_has_dice_and_a_direction(serve, connect):
     assert ask(connect(serve("", Fault("loud", "forward")))) == b"HELLO"
+    assert ask(connect(serve("100:dummy", Fault("loud", "forward")))) == b"HELLO"  # the mix of the command line
     assert ask(connect(serve("", Fault("loud", "forward", probability=0.0)))) == b"hello"
     loud = Fault("loud", "forward", stream=Stream.DOWNSTREAM)
     with backend() as listening, running(listening.getsockname(), "", loud) as proxy:

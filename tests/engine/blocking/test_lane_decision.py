@@ -99,6 +99,14 @@ def test_a_fault_that_was_not_drawn_never_acts():
     assert owner.service.thrown == ["loud"]
 
 
+def test_a_share_that_does_nothing_leaves_the_turn_to_the_faults():
+    it, owner = decision(0, 0, mix="100:dummy", faults=[Fault("loud", "forward")])
+    owner.service.detailed = True
+    loud = owner.service.plan.faults[0]
+    assert [it.decide(side) for side in (UP, DOWN, UP)] == [loud] * 3
+    assert told(it, owner)[0] == ("decided", 1, "mix", "dummy")
+
+
 def test_a_change_of_options_is_in_force_in_the_middle_of_a_turn():
     it, owner = decision(0)
     before = it.decide(UP)

@@ -106,11 +106,12 @@ class LaneDecision:
         self._in_turn, self._answered = True, not to_backend
         self._share = self._acting = None
         if plan.mix:
-            self._share = share = self._service.chance.draw(self._number, plan, self._random("mix"))
+            share = self._service.chance.draw(self._number, plan, self._random("mix"))
             if self._service.events.detailed:
                 self._decided("mix", share.label if share else None)
             if share is not None and share.blocking:  # another is counted by the exchange that it acts on
                 self._hits(share.name, self._journal.called)
+            self._share = share if share is not None and (share.blocking or share.hooks) else None  # dummy is nothing
         self._whole_turn = None if self._share is None else self._of(self._share, plan)
 
     def _of_direction(self, plan: CompiledPolicy, to_backend: bool) -> Decision:
