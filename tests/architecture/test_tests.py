@@ -78,7 +78,7 @@ def private_fields(*folders: str) -> set[str]:
 def test_none_reads_a_private_field_of_the_engine() -> None:
     """Its public facts, its events and its repr show what there is to see."""
     fields = private_fields(*ENGINE) - private_fields(*OTHERS) - {"_accept"}  # of a socket, too
-    assert {"_heap", "_links", "_service"} <= fields
+    assert {"_heap", "_rebuilding", "_service"} <= fields
     reads = lambda node: isinstance(node, ast.Attribute) and node.attr in fields and not is_own(node)  # noqa: E731
     assert not [place for file in FILES for place in places(file, filter(reads, nodes(file)))]
 

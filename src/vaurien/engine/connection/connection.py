@@ -27,7 +27,6 @@ from vaurien.engine.net.closing import Delivery, StallWatch
 from vaurien.engine.net.dial import Dial
 from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
 from vaurien.engine.net.listener import peer_name
-from vaurien.engine.net.reset_watch import ResetWatcher
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
 from vaurien.engine.policy.shared_state import SharedState
@@ -55,7 +54,6 @@ class Connection:
         "_dial",
         "_filter_chain",
         "_journal",
-        "_links",
         "_outcome",
         "_outcome_by",
         "_peer",
@@ -65,15 +63,20 @@ class Connection:
         "backend",
         "backend_address",
         "began",
+        "buffer",
         "client",
         "clock",
+        "decides_lane",
+        "edge_triggered",
         "ending",
         "hook_runner",
         "lane_switch",
+        "links",
         "loop",
         "meter",
         "number",
         "reconfigure_pending",
+        "reset_watch",
         "service",
         "state",
     )
@@ -81,6 +84,8 @@ class Connection:
     def __init__(self, service: ProxyState, client: Endpoint, peer: Any) -> None:
         self.service, self.client, self._peer = service, client, peer
         self.loop, self.clock = service.loop, service.clock
+        self.buffer, self.reset_watch = service.buffer, service.reset_watch
+        self.edge_triggered, self.decides_lane = service.edge_triggered, service.blocking
         self.number = service.traffic.number()
         self.began = service.clock.now()
         self.state = _CONNECTING
@@ -90,7 +95,8 @@ class Connection:
         self._outcome_by = ""  # the fault that brought it about
         self.backend: Endpoint | None = None
         self.backend_address = service.backend
-        self._links: tuple[Link, ...] = ()  # to the client, to the backend: indexed by `Direction`
+        self.links: tuple[Link, ...] = ()
+        """To the client, to the backend: indexed by `Direction`. None unless it is in the loop, with a backend."""
         self._filter_chain: FilterChain | None = None
         self._rebuilding = False  # the filters; what they let go meanwhile is looked at afterwards
         self.reconfigure_pending = False
@@ -151,13 +157,13 @@ class Connection:
 
     def _dial_backend(self) -> None:
         """Get a backend: one from the pool, or a new one."""
-        pooled = self.service.pool.take() if self._may_pool else None
+        pooled = self.service.pool.take() if self.service.reuse_socket and self._may_pool else None
         if pooled is not None:
             self.on(Event.DIALLED, pooled)
             return
         begun = dial.begin(self.backend_address)
         if begun is not None and not begun[1]:
-            self.on(Event.DIALLED, self.service.wrap_backend(begun[0]))
+            self._connected(begun[0])
             return
         self._dial = Dial(self.loop, self.clock, self.backend_address, self.service.config.timeout, self._dialled)
         self._dial.start(begun)
@@ -168,7 +174,11 @@ class Connection:
             self.journal.failed("dial", str(result))
             self.reset(Ending.DIAL_FAILED, side="neither" if self.service.config.dial_failure == "close" else "both")
         else:
-            self.on(Event.DIALLED, self.service.wrap_backend(result))
+            self._connected(result)
+
+    def _connected(self, backend: PlainEndpoint) -> None:
+        wrap = self.service.wrap_backend
+        self.on(Event.DIALLED, backend if wrap is None else wrap(backend))
 
     # Relaying.
 
@@ -176,20 +186,21 @@ class Connection:
         """Move bytes between the client and *backend*."""
         self.backend = backend
         down, up = Link(self, backend, self.client, _TO_CLIENT), Link(self, self.client, backend, _TO_BACKEND)
-        self._links = self.meter.links = (down, up)
+        self.links = self.meter.links = (down, up)
         self._follow_plan()
-        self._begin_faults()
+        if self.actives:
+            self._begin_faults()
 
     def relay_again(self, backend: Endpoint) -> None:
         """Go on with *backend*, and with the link that holds what the client has sent, if there is one."""
-        if not self._links:
+        if not self.links:
             self.begin_relay(backend)
             return
         self.backend = backend
-        before, up = self._links
+        before, up = self.links
         down = Link(self, backend, self.client, _TO_CLIENT)
         down.moved, down.withheld = before.moved, before.withheld
-        self._links = self.meter.links = (down, up)
+        self.links = self.meter.links = (down, up)
         self._follow_plan()
         up.attach_destination(backend)
         self._begin_faults()
@@ -206,23 +217,24 @@ class Connection:
 
     def adopt(self) -> None:
         """The proxy has another plan: from the next byte on it is this connection's too."""
+        self.decides_lane = self.service.blocking
         if self.ending:
             if self._filter_chain is not None:
                 self._filter_chain.release()
             return
-        reconcile_faults(self, begun=bool(self._links))
+        reconcile_faults(self, begun=bool(self.links))
         if self.lane_switch is not None:
             paused = any(active.halts for active in self.actives.values())
-            if paused or not self.service.blocking:
+            if paused or not self.decides_lane:
                 self.lane_switch.withdraw()
-        if self._links and not self.ending:
+        if self.links and not self.ending:
             self._follow_plan()
 
     def _follow_plan(self) -> None:
         """Put what the plan asks for between the sockets; as long as that is nothing, bytes pass by themselves."""
         if self._filter_chain is None:
-            if not filter_chain.needed(self):
-                for link in self._links:
+            if self.service.plan.direct or not filter_chain.needed(self):
+                for link in self.links:
                     link.update()
                 return
             self._filter_chain = FilterChain(self)
@@ -249,12 +261,12 @@ class Connection:
                 self._rebuilding = False
         self.reconfigure_pending = waiting or self.ending or self.thread_wanted
         if self.state is _DRAINING:
-            if self._links and all(link.idle and link.pending is None for link in self._links):
+            if self.links and all(link.idle and link.pending is None for link in self.links):
                 self.on(Event.DRAINED)
         elif self.thread_wanted:
             if self.state is _WITHOUT_BACKEND:
                 self.on(Event.NEED_BACKEND)
-            elif self.state is _RELAYING and all(link.drained for link in self._links):
+            elif self.state is _RELAYING and all(link.drained for link in self.links):
                 self.on(Event.THREAD_READY)
 
     def pass_end(self, link: Link) -> None:
@@ -274,16 +286,11 @@ class Connection:
         """Whether its backend may be another client's, before or after: not if it was redirected."""
         return self.service.reuse_socket and self.backend_address == self.service.backend
 
-    @property
-    def links(self) -> tuple[Link, ...]:
-        """To the client, to the backend; none before the backend is connected."""
-        return self._links
-
     # What links report (`LinkOwner`).
 
     def link(self, direction: int) -> Link:
         """The link of a direction."""
-        return self._links[direction]
+        return self.links[direction]
 
     def end_passed(self, link: Link) -> None:
         """A link has delivered everything up to the end of its source's stream."""
@@ -298,11 +305,11 @@ class Connection:
             self._outcome = Ending.CLIENT_CLOSED if direction else Ending.BACKEND_CLOSED
         if self.state is not _RELAYING:
             self.on(Event.END, link)
-        elif direction is _TO_CLIENT and self._client_stays:
+        elif direction is _TO_CLIENT and self.service.config.stay_connected and self._client_stays:
             self.on(Event.BACKEND_LOST)
-        elif direction is _TO_BACKEND and self._backend_is_clean:
+        elif direction is _TO_BACKEND and self.service.reuse_socket and self._backend_is_clean:
             self.on(Event.BACKEND_SPARED)
-        elif not self._links[not direction].finished:
+        elif not self.links[not direction].finished:
             self.on(Event.END, link)
         elif link.ends_by_closing:
             self.on(Event.LAST_END)
@@ -314,7 +321,7 @@ class Connection:
 
         When it failed while it was written to, the link that reads it will find what it has sent, and its end.
         """
-        carrier = self._links[direction]
+        carrier = self.links[direction]
         carrier.source_reset = True
         if self.ending:
             self.reconfigure()
@@ -333,7 +340,7 @@ class Connection:
         """Whether the client stays when the backend goes: not once it has ended, nor with half of something sent."""
         if not self.service.config.stay_connected or self.state is not _RELAYING:
             return False
-        up, chain = self._links[_TO_BACKEND], self._filter_chain
+        up, chain = self.links[_TO_BACKEND], self._filter_chain
         torn = (up.pending is not None and up.pending.size) or (chain is not None and chain.half_sent_request)
         return not (up.ended or torn)
 
@@ -341,30 +348,15 @@ class Connection:
     def _backend_is_clean(self) -> bool:
         return self._may_pool and self._filter_chain is not None and self._filter_chain.backend_clean
 
-    @property
-    def buffer(self) -> memoryview:
-        """Where bytes are read into."""
-        return self.service.buffer
-
-    @property
-    def edge_triggered(self) -> bool:
-        """See `ProxyState.edge_triggered`."""
-        return self.service.edge_triggered
-
-    @property
-    def reset_watch(self) -> ResetWatcher:
-        """Reports resets that come behind the end of a stream."""
-        return self.service.reset_watch
-
     # A client that stays without a backend.
 
     def detach_backend(self) -> None:
         """Let go of the backend, and keep the client, with what it has sent and no backend has had."""
         chain = self._filter_chain
         if chain is not None and chain.has_client_data:
-            self._links[_TO_CLIENT].discard()
+            self.links[_TO_CLIENT].discard()
             chain.backend_replaced()
-            self._links[_TO_BACKEND].detach_destination()
+            self.links[_TO_BACKEND].detach_destination()
         else:
             self._forget_links()
             self._client_watched = True
@@ -407,11 +399,6 @@ class Connection:
     # The blocking lane.
 
     @property
-    def decides_lane(self) -> bool:
-        """A legacy plugin is in play."""
-        return self.service.blocking
-
-    @property
     def thread_wanted(self) -> bool:
         """The blocking lane is to have the sockets, once nothing is under way."""
         return self.lane_switch is not None and self.lane_switch.wants_thread
@@ -427,9 +414,9 @@ class Connection:
         if self._filter_chain is not None and not self._filter_chain.releasable:
             self.lane_switch.passed(bool(direction))
             return False  # these bytes belong to a message that has begun
-        if not self.lane_switch.decide(bool(direction), self._links[direction].source):
+        if not self.lane_switch.decide(bool(direction), self.links[direction].source):
             return False
-        for link in self._links:
+        for link in self.links:
             link.update()
         self.reconfigure()
         return True
@@ -439,7 +426,7 @@ class Connection:
         assert self.lane_switch is not None  # noqa: S101 - it wants them
         client, backend = self.client, self.backend
         assert isinstance(client, PlainEndpoint) and isinstance(backend, PlainEndpoint)  # noqa: S101, PT018
-        ended = frozenset(link.to_backend for link in self._links if link.ended)
+        ended = frozenset(link.to_backend for link in self.links if link.ended)
         self._forget_links()
         self.lane_switch.to_thread(client, backend, ended)
 
@@ -504,7 +491,7 @@ class Connection:
 
     def stop_links(self) -> None:
         """Read no more, and let what was read get through."""
-        for link in self._links:
+        for link in self.links:
             link.stop()
         for active in self.actives.values():
             active.wait_no_more()
@@ -515,7 +502,7 @@ class Connection:
     def say_farewell(self) -> None:
         """Send FIN to both sides, and wait until they have everything."""
         self._unwatch_client()
-        for link in self._links:
+        for link in self.links:
             link.discard()
         endpoints = self._endpoints
         if endpoints:
@@ -559,7 +546,7 @@ class Connection:
 
     def _undelivered_to(self, direction: Direction) -> int:
         """Bytes for the destination of *direction*, in the proxy's hands or the system's."""
-        pending = self._links[direction].pending if self._links else None
+        pending = self.links[direction].pending if self.links else None
         endpoint = self.backend if direction else self.client
         return (pending.size if pending is not None else 0) + (endpoint.undelivered() if endpoint is not None else 0)
 
@@ -599,7 +586,8 @@ class Connection:
 
     def _leave_loop(self) -> None:
         """Let the loop know nothing more of the sockets, before they are closed."""
-        self._forget_links()
+        if self.links:
+            self._forget_links()
         self._cancel_dial_and_hooks()
         self._unwatch_client()
         if self._delivery is not None:
@@ -615,12 +603,12 @@ class Connection:
             self._background.cancel()
 
     def _forget_links(self) -> None:
-        for link in self._links:
+        for link in self.links:
             link.discard()
         for active in self.actives.values():
             active.filters.clear()  # so that none tries to send what it held when it stops
         self.meter.forget()
-        self._links = ()
+        self.links = ()
         self._filter_chain = None
 
     @property
@@ -635,7 +623,7 @@ class Connection:
 
     def last_filter(self, active: BoundFault, to_backend: bool) -> Filter:
         """A place behind all faults, for one without a hook on these bytes that sends some of its own."""
-        return Filter(active, self._links[to_backend])
+        return Filter(active, self.links[to_backend])
 
     @property
     def peer(self) -> str:

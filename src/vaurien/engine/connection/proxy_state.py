@@ -40,10 +40,6 @@ def _buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
     return _buffers[loop]
 
 
-def _plain(endpoint: PlainEndpoint) -> Endpoint:
-    return endpoint
-
-
 class OpenConnection(Protocol):
     """A connection, as its proxy sees it."""
 
@@ -108,8 +104,8 @@ class ProxyState:
         self.reset_watch = ResetWatcher(loop, clock)
         """Reports resets that come behind the end of a stream."""
         self.pool = Pool(clock, config.pool_max_size, config.pool_timeout)
-        self.wrap_backend: Callable[[PlainEndpoint], Endpoint] = _plain
-        """Makes the endpoint of a backend's socket that was just dialled."""
+        self.wrap_backend: Callable[[PlainEndpoint], Endpoint] | None = None
+        """Makes the endpoint of a backend's socket that was just dialled; ``None``: the socket is its own."""
         self.connections: dict[int, OpenConnection] = {}
         self.on_connection_closed: Callable[[], None] = lambda: None
         """Called when a connection is over."""

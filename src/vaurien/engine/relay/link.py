@@ -35,28 +35,18 @@ class LinkOwner(Protocol):
     clock: Clock
     hook_runner: HookRunner | None
     """Lends tasks to the hooks of plugins; ``None`` while no plugin has a hook."""
+    buffer: memoryview
+    """Where bytes are read into: one buffer for all links of a loop, used within one callback."""
+    edge_triggered: bool
+    """The loop reports a socket with an error once only, also when there are bytes to read before the error."""
+    reset_watch: ResetWatcher
+    """Reports resets that come behind the end of a stream."""
+    decides_lane: bool
+    """A legacy plugin is in play: `wants_thread` is to be asked for each readable chunk."""
+    ending: bool
+    """The connection is ending: no hook acts any more."""
     reconfigure_pending: bool
     """A change waits until something on the links is done: `reconfigure` is to be called then."""
-
-    @property
-    def ending(self) -> bool:
-        """The connection is ending: no hook acts any more."""
-
-    @property
-    def buffer(self) -> memoryview:
-        """Where bytes are read into: one buffer for all links of a loop, used within one callback."""
-
-    @property
-    def edge_triggered(self) -> bool:
-        """The loop reports a socket with an error once only, also when there are bytes to read before the error."""
-
-    @property
-    def reset_watch(self) -> ResetWatcher:
-        """Reports resets that come behind the end of a stream."""
-
-    @property
-    def decides_lane(self) -> bool:
-        """A legacy plugin is in play: `wants_thread` is to be asked for whatever can be read."""
 
     @property
     def thread_wanted(self) -> bool:
@@ -566,7 +556,8 @@ class Link:
         """Send the end of the stream; the other direction stays open."""
         if self.destination is not None:
             self.destination.end_stream()
-            self._watch_unsent(self.destination)
+            if self.destination.unsent:
+                self._watch_unsent(self.destination)
 
     @property
     def ends_by_closing(self) -> bool:
@@ -638,8 +629,10 @@ class Link:
             self._sending = _CLOSED
             if self.ended:
                 self.owner.reset_watch.forget(self.source)
-            self._forget_pending()
-            self._unwatch()
+            if self.pending is not None or self._room is not None:
+                self._forget_pending()
+            if self._reader is not None:
+                self._unwatch()
             if self.filters is not None:
                 self.filters.clear()
         if self._hooks is not None:
