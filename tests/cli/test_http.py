@@ -108,7 +108,7 @@ def test_a_name_that_was_given():
             connection.request("GET", "/behavior", headers={"Host": host})
             assert connection.getresponse().status == status
             connection.close()
-    words = rf"warning: whoever reaches 0\.0\.0\.0:{port} can steer the proxies; expected --token-file"
+    words = rf"warning: any program that reaches 0\.0\.0\.0:{port} can steer the proxies; expected --token-file"
     assert re.search(words, process.err)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaurien.control import checks, wire
+from vaurien.control import bodies, checks
 from vaurien.control.responses import BadRequest
 from vaurien.control.v1 import process, proxies
 
@@ -28,71 +28,76 @@ def refusal(wanted: Any, body: object) -> tuple[str | None, str]:
     ("wanted", "body", "pointer", "message"),
     [
         (
-            wire.FaultBody,
+            bodies.FaultBody,
             {**FAULT, "scope": "request"},
             "/scope",
             'scope: "request" is not valid; expected one of connection, exchange, chunk',
         ),
         (
-            wire.FaultBody,
+            bodies.FaultBody,
             {**FAULT, "probability": 30},
             "/probability",
             "probability: 30 is not valid; expected a number from 0 to 1, such as 0.3 for 30 %",
         ),
         (
-            wire.FaultBody,
+            bodies.FaultBody,
             {**FAULT, "stream": "upsteam"},
             "/stream",
             "stream: \"upsteam\" is not valid; expected one of upstream, downstream, both; did you mean 'upstream'?",
         ),
         (
-            wire.FaultBody,
+            bodies.FaultBody,
             {**FAULT, "window": {"cuont": 3}},
             "/window/cuont",
             "unknown field 'cuont'; did you mean 'count'?",
         ),
         (
-            wire.FaultBody,
+            bodies.FaultBody,
             {**FAULT, "window": {"count": -3}},
             "/window/count",
             "count: -3 is not valid; expected a whole number of 0 or more",
         ),
-        (wire.FaultBody, {**FAULT, "match": {"a": "b", "x/y": 3}}, "/match/x~1y", "x/y: 3 is not valid; expected text"),
-        (wire.FaultBody, {**FAULT, "options": []}, "/options", "options: [] is not valid; expected an object"),
-        (wire.ProxyChange, {"bakend": "x"}, "/bakend", "unknown field 'bakend'; did you mean 'backend'?"),
         (
-            wire.ProxyBody,
+            bodies.FaultBody,
+            {**FAULT, "match": {"a": "b", "x/y": 3}},
+            "/match/x~1y",
+            "x/y: 3 is not valid; expected text",
+        ),
+        (bodies.FaultBody, {**FAULT, "options": []}, "/options", "options: [] is not valid; expected an object"),
+        (bodies.ProxyChange, {"bakend": "x"}, "/bakend", "unknown field 'bakend'; did you mean 'backend'?"),
+        (
+            bodies.ProxyBody,
             {**PROXY, "name": "a/b c"},
             "/name",
             'name: "a/b c" is not valid; expected text (1 to 200 characters without slashes and control characters)',
         ),
         (
-            wire.ProxyBody,
+            bodies.ProxyBody,
             {"name": "a"},
             "/backend",
             "backend is missing; expected text (host:port, :port, [ipv6]:port or unix:/path)",
         ),
         (
-            wire.ProxyBody,
+            bodies.ProxyBody,
             {**PROXY, "enabled": "yes"},
             "/enabled",
             'enabled: "yes" is not valid; expected true or false',
         ),
-        (wire.ProxyBody, {**PROXY, "mix": ["x"]}, "/mix/0", 'mix[0]: "x" is not valid; expected an object'),
+        (bodies.ProxyBody, {**PROXY, "mix": ["x"]}, "/mix/0", 'mix[0]: "x" is not valid; expected an object'),
         (
-            wire.ProxyBody,
+            bodies.ProxyBody,
             {**PROXY, "mix": [{"behavior": "x"}]},
             "/mix/0/percent",
             "percent is missing; expected a number from 0 to 100",
         ),
         (
-            wire.ProxyBody,
+            bodies.ProxyBody,
             {**PROXY, "faults": [FAULT, {**FAULT, "ttl": "soon"}]},
             "/faults/1/ttl",
             'ttl: "soon" is not valid; expected a number from 0 to 1000000000',
         ),
         (
-            wire.ProxyChange,
+            bodies.ProxyChange,
             {"dial_failure": "rst"},
             "/dial_failure",
             "dial_failure: \"rst\" is not valid; expected one of close, reset; did you mean 'reset'?",
@@ -122,11 +127,11 @@ def test_messages(wanted: Any, body: object, pointer: str, message: str) -> None
 )
 def test_what_is_no_json(body: bytes, message: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        checks.decode(body, wire.ProxyBody)
+        checks.decode(body, bodies.ProxyBody)
     assert str(caught.value) == message
 
 
-BODIES = [(wire.ProxyBody, PROXY), (wire.KeptBody, PROXY), (wire.FaultBody, FAULT)]
+BODIES = [(bodies.ProxyBody, PROXY), (bodies.KeptBody, PROXY), (bodies.FaultBody, FAULT)]
 WRONG = [None, True, 2**70, -1, 1.5, "x y", "", [], [3], {"no such": 1}]
 
 
@@ -171,7 +176,9 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(FIELDS, JSON, max_size=6), st.sampled_from([wire.ProxyBody, wire.FaultBody, wire.ProxyChange]))
+@given(
+    st.dictionaries(FIELDS, JSON, max_size=6), st.sampled_from([bodies.ProxyBody, bodies.FaultBody, bodies.ProxyChange])
+)
 def test_every_mismatch_can_be_explained(body: object, wanted: Any) -> None:
     error = refused(wanted, body)
     assert error is None or "`" not in str(error) or "`" in json.dumps(body, ensure_ascii=False)

@@ -12,7 +12,7 @@ from tests.control.interface import interface
 from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo, until
 from vaurien import __version__, plugins
-from vaurien.control import wire
+from vaurien.control import bodies
 from vaurien.model import Address, Fault, ProxyConfig
 
 
@@ -59,8 +59,8 @@ def test_a_proxy_from_its_beginning_to_its_end(served, echo):
 
 def test_every_field_of_the_model_is_one_of_the_interface():
     fields = {*ProxyConfig.__struct_fields__} - {"policy"} | {"mix", "faults"}
-    assert set(wire.ProxyBody.__struct_fields__) == fields
-    assert set(wire.FaultBody.__struct_fields__) == set(Fault.__struct_fields__)
+    assert set(bodies.ProxyBody.__struct_fields__) == fields
+    assert set(bodies.FaultBody.__struct_fields__) == set(Fault.__struct_fields__)
 
 
 def test_a_proxy_is_switched_off_and_on_and_keeps_its_port(served, echo):
@@ -102,7 +102,7 @@ OTHER = {
 def test_every_field_of_a_proxy_can_be_changed(served):
     """One after the other, and what is not named stays; null is the default again."""
     made = served.proxy("web", "127.0.0.1:9", mix="20:delay", faults=[{"behavior": "delay"}])
-    assert {*OTHER, "listen", "mix", "faults", "name"} == set(wire.ProxyChange.__struct_fields__)
+    assert {*OTHER, "listen", "mix", "faults", "name"} == set(bodies.ProxyChange.__struct_fields__)
     before = made
     for field, value in OTHER.items():
         if field == "protocol_options":

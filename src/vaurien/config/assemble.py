@@ -195,7 +195,7 @@ def _proxy(
 def _of_table(
     catalogue: Catalogue, one: ProxyTable, faults: policy.Faults, base: Layer
 ) -> tuple[ProxyConfig, list[Setting]]:
-    """A ``[[proxy]]``, and its settings; it has no mix if nobody gives it one, the faults and the seed of all."""
+    """A ``[[proxy]]``, and its settings; it has a mix only if it is given one, and the faults and the seed of all."""
     layer = {("vaurien", "behavior"): Given("", DEFAULT), ("vaurien", "seed"): base["vaurien", "seed"], **one.layer}
     traffic, connections = _own(declared.Traffic, "vaurien", layer), _own(declared.Connections, "vaurien", layer)
     selection = Selection(catalogue, traffic.protocol, mix(traffic.behavior, _source(layer, "behavior")), layer)

@@ -1,9 +1,9 @@
 """Which plugin a section speaks about.
 
 ``behavior:NAME`` and ``handler:NAME`` are two spellings of one thing, because the first release called behaviors
-handlers; the word only decides who comes first when both a behavior and a handler have the name. In this order a name
+handlers; the word only decides which comes first when both a behavior and a handler have the name. In this order a name
 means: the class that ``callable`` gives it in the file, what the mix calls so, a class named by its dotted path that
-calls itself so, and what is known under it anyway. Only plugins that somebody asks for are imported.
+calls itself so, and what is known under it anyway. Only plugins that are asked for are imported.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Entry(msgspec.Struct, frozen=True, eq=False):
 
 
 def _entry(plugin: Plugin, free: bool = False) -> Entry:
-    who = f"{plugin.kind} {plugin.name!r}"
+    owner = f"{plugin.kind} {plugin.name!r}"
     try:
         declarations = {declaration.name: declaration for declaration in plugin.declarations}
     except Exception as error:  # what a plugin declares is its own code, and may be anything
-        raise PluginError(f"{who}: its options cannot be read: {type(error).__name__}: {error}") from error
+        raise PluginError(f"{owner}: its options cannot be read: {type(error).__name__}: {error}") from error
     for name, declaration in declarations.items():
         if declaration.default is msgspec.NODEFAULT:
-            raise PluginError(f"{who}: its option {name!r} has no default; every option needs one")
+            raise PluginError(f"{owner}: its option {name!r} has no default; every option needs one")
     return Entry(plugin, declarations, free)
 
 

@@ -29,7 +29,7 @@ def own(environment: Mapping[str, str]) -> Layer:
 def plugins(environment: Mapping[str, str], catalogue: Catalogue) -> tuple[Layer, list[str]]:
     """The plugin options that *environment* sets, and a warning for each variable that looks misspelled.
 
-    A variable that nobody knows is not an error: Kubernetes sets some of its own for a service called ``vaurien``.
+    An unknown variable is not an error: Kubernetes sets some of its own for a service called ``vaurien``.
     """
     layer: dict[Key, Given] = {}
     warnings = []

@@ -12,8 +12,8 @@ from vaurien.errors import ConfigError, UnknownName
 def read(path: str, environment: Mapping[str, str], source: str | None = None) -> Tables:
     """The sections of the file at *path*, ini or (by its suffix) TOML, and of the files that it extends.
 
-    *source* is who named the file. Raises `ConfigError` for a file that cannot be read, with the system's reason, or
-    parsed, with its line.
+    *source* is where the file was named. Raises `ConfigError` for a file that cannot be read, with the system's reason,
+    or parsed, with its line.
     """
     return _read(path, environment, source, ())
 

@@ -27,7 +27,7 @@ Key: TypeAlias = tuple[str, str]
 class Given(msgspec.Struct, frozen=True):
     """A *value* as it was given and the *source* it came from.
 
-    *typed* is what it means to someone who declared no type for it: the number, the truth value or the list that its
+    *typed* is what it means where no type is declared for it: the number, the truth value or the list that its
     text looks like.
     """
 

@@ -1,6 +1,6 @@
 """Accepts the clients of the interface, also while the process has no file descriptor left.
 
-asyncio's own server writes a traceback for each client that it cannot accept, 256 times a second, and accepts nobody
+asyncio's own server writes a traceback for each client that it cannot accept, 256 times a second, and accepts no client
 until descriptors are free. Here one descriptor is kept in reserve: when the system has no room, the reserve is given up
 for one more client, and an older client has to leave for it. So a health check is answered however many clients wait.
 """

@@ -31,12 +31,11 @@ def app(
     strict: bool = False,
     dial_failure: DialFailure = "reset",
 ) -> ASGIApp:
-    """What is served at *listen* to steer *hub*. *recent* observes it.
+    """The application at *listen* that steers *hub*. *recent* observes the hub.
 
     *options* are those that the configuration gave to plugins, by section; *names* and *token* are for the `Guard`;
     *metrics* makes the page of ``/metrics``; *seed* is for new proxies, *strict* and *dial_failure* are for
-    `toxiproxy.router`. A path that is
-    nobody's is Toxiproxy's: its clients know its answer.
+    `toxiproxy.router`. A path that no interface has is answered as Toxiproxy does: its clients know that answer.
     """
     served = Starlette(
         routes=[
@@ -44,7 +43,7 @@ def app(
             Route("/api/{rest:path}", _nothing_here, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
             *original.routes(hub, options or {}),
         ],
-        exception_handlers={Exception: _broken},
+        exception_handlers={Exception: _internal_error},
     )
     served.router.redirect_slashes = False
     served.router.default = toxiproxy.router(hub, seed=seed, strict=strict, dial_failure=dial_failure, metrics=metrics)
@@ -72,6 +71,6 @@ async def _nothing_here(request: Request) -> Response:
     return responses.error_response(404, f"there is nothing at {request.url.path}; {openapi.PATH} lists what there is")
 
 
-async def _broken(_request: Request, _error: Exception) -> Response:
-    """The error itself goes to the log: it may hold what is nobody's business."""
-    return responses.error_response(500, "an error that should not be; the log of the program says more")
+async def _internal_error(_request: Request, _error: Exception) -> Response:
+    """The error itself goes to the log alone: it may hold secrets."""
+    return responses.error_response(500, "internal error; see the program's log")

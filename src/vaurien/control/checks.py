@@ -1,4 +1,4 @@
-"""What a request's body says, checked, and an error that points to the field that is wrong."""
+"""Checks the body of a request; an error points to the field that is wrong."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def escaped(name: str) -> str:
 
 @contextlib.contextmanager
 def at(pointer: str) -> Iterator[None]:
-    """What is found wrong inside is wrong with the field at *pointer*."""
+    """An error that is raised inside is about the field at *pointer*."""
     try:
         yield
     except VaurienError as error:
@@ -92,7 +92,7 @@ def at(pointer: str) -> Iterator[None]:
 def address(text: str, pointer: str, *, dialled: bool = False, host: bool = True) -> Address:
     """The address that *text* stands for; one that is *dialled* needs a port. Raises `BadRequest`.
 
-    Without *host* nobody looks whether there can be such an address.
+    Without *host* it is not checked whether such an address is possible.
     """
     option = pointer.rpartition("/")[2]
     with at(pointer):

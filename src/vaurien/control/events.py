@@ -1,4 +1,4 @@
-"""Events as they happen, for those who listen by HTTP, and the last of them for those who come later."""
+"""Events as they happen, for readers over HTTP, and the last of them for readers that come later."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def _size(event: Event) -> int:
 
 
 class RecentEvents:
-    """An observer that remembers the last *capacity* events, numbered from 1, and wakes those who wait for the next.
+    """An observer that remembers the last *capacity* events, numbered from 1, and wakes readers that wait for the next.
 
-    Readers look into the one memory at their own pace: one that is too slow misses events, and holds up nobody.
+    Readers look into the one memory at their own pace: one that is too slow misses events, and delays no other.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:

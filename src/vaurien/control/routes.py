@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route as Path
 from starlette.types import Receive, Scope, Send
 
-from vaurien.control import checks, responses, wire
+from vaurien.control import bodies, checks, responses
 from vaurien.control.events import RecentEvents
 from vaurien.control.responses import BadRequest
 from vaurien.errors import BindError, Conflict, OptionError, UnknownName, VaurienError
@@ -104,7 +104,7 @@ class _Endpoint:
         except BadRequest as error:
             response = responses.error_response(error.status, str(error), error.pointer)
         except OutdatedRevision as error:
-            value = {"error": {"message": str(error)}, "config": wire.all_proxies(error.current)}
+            value = {"error": {"message": str(error)}, "config": bodies.all_proxies(error.current)}
             response = responses.json_response(value, 409)
         except VaurienError as error:
             response = responses.error_response(_status(error), str(error))

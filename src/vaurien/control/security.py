@@ -1,7 +1,8 @@
-"""Who may steer the proxies: a web page must not, though it can reach every port of the machine of its reader.
+"""Keeps web pages and strangers from steering the proxies.
 
-A browser sends a page's requests to any address, and a page may even let its own name point to 127.0.0.1 ("DNS
-rebinding"), but it cannot change the headers ``Host`` and ``Origin``, which give it away.
+A web page can reach every port of the machine on which it is read: a browser sends its requests to any address, and a
+page may even let its own name point to 127.0.0.1 ("DNS rebinding"). But it cannot change the headers ``Host`` and
+``Origin``, which give it away.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from vaurien.errors import ConfigError, OptionError
 from vaurien.model import Address
 
 OPEN_PATHS = frozenset({"/healthz"})
-"""What may be asked without a token: whoever watches over a container has none, and learns nothing."""
+"""Paths that need no token: a health check of a container has none, and the answer tells nothing else."""
 
 
 _NEVER_IN_A_HOST = frozenset("/?#@\\")
@@ -31,7 +32,7 @@ Refused: TypeAlias = Callable[[str, int, str], Response]
 """Makes the answer to a refused request of its path, the status and the reason, in the words of an interface."""
 
 
-def _plainly(_path: str, status: int, message: str) -> Response:
+def _default_refusal(_path: str, status: int, message: str) -> Response:
     return error_response(status, message)
 
 
@@ -47,8 +48,8 @@ class Guard:
     """Passes on to *app* what comes from a program, and refuses what comes from a web page, or without the token.
 
     *listen* is where requests arrive; *names* are further names by which the interface may be called, or ``None`` for
-    all there are. With a *token* every request must bear it (RFC 6750, section 2.1). What is refused is answered by
-    *refused*.
+    all there are. With a *token* every request must bear it (RFC 6750, section 2.1). *refused* makes the answer to a
+    refused request.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Guard:
         *,
         names: Collection[str] | None = (),
         token: str | None = None,
-        refused: Refused = _plainly,
+        refused: Refused = _default_refusal,
     ) -> None:
         self._app, self._refused = app, refused
         self._listen = listen
@@ -134,7 +135,7 @@ def _check_token(authorization: str, token: bytes) -> None:
 
 def host_name(host: str) -> str:
     """The name or address in a Host header, without port and brackets, in lower case."""
-    if not _NEVER_IN_A_HOST.isdisjoint(host):  # no browser sends these, and what is behind them is not the name
+    if not _NEVER_IN_A_HOST.isdisjoint(host):  # no browser sends these, and the name ends before them
         return ""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
@@ -143,14 +144,14 @@ def host_name(host: str) -> str:
 
 
 def exposed(listen: Address, token: str | None) -> bool:
-    """Whether whoever reaches *listen* from another machine may steer the proxies."""
+    """Whether any program on another machine that reaches *listen* may steer the proxies."""
     return token is None and listen.path is None and not _is_loopback(listen.host)
 
 
 def warning(address: Address, remedy: str) -> str:
-    """What is said when *address* is `exposed`; *remedy* keeps others out."""
+    """The line for an *address* that is `exposed`; *remedy* keeps others out."""
     expected = f"{remedy}, or an address of this machine alone"
-    return f"warning: whoever reaches {address} can steer the proxies; expected {expected}"
+    return f"warning: any program that reaches {address} can steer the proxies; expected {expected}"
 
 
 BEARER_VARIABLE = "TOXIPROXY_AUTH_TOKEN"
@@ -185,7 +186,7 @@ def read_token(path: str, *, source: str | None = None) -> str:
 
 
 def _own_names(listen: Address) -> set[str]:
-    """Names that lead here by themselves: nobody else can let them point anywhere."""
+    """Names that lead here by themselves: no page can make one of them its own."""
     names = {"localhost", listen.host.lower()} - {""}
     return names if _is_loopback(listen.host) else names | {socket.gethostname().lower()}
 

@@ -145,7 +145,7 @@ def test_it_warns_where_others_reach_it(start, program, flags, remedy):
     if remedy is None:
         assert "warning" not in errors
     else:
-        words = f"warning: whoever reaches {running.address} can steer the proxies; expected {remedy}, or"
+        words = f"warning: any program that reaches {running.address} can steer the proxies; expected {remedy}, or"
         assert words in errors
 
 

@@ -37,7 +37,7 @@ class ProxiesFile:
         return list(configuration.proxies), None
 
     def _check(self, configuration: Configuration) -> None:
-        """Refuse what nobody here would do. Raises `ConfigError`."""
+        """Refuse settings that have no effect in this program. Raises `ConfigError`."""
         several = any(setting.section.startswith("proxy ") for setting in configuration.settings)
         if not several and configuration.source("vaurien", "backend") == DEFAULT:
             raise ConfigError(f"file {self.path!r} (from {_FLAG}) has no proxy; expected [[proxy]] tables")

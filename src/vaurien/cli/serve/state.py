@@ -58,8 +58,8 @@ class StateFile:
     async def restore(self, hub: Hub, otherwise: Sequence[ProxyConfig] = ()) -> None:
         """Have in *hub* the proxies of the file, or if there is none *otherwise*, and keep it up to date from now on.
 
-        Raises `ConfigError` for a file that cannot be read or written, or that another process keeps, and what is wrong
-        with its proxies.
+        Raises `ConfigError` for a file that cannot be read or written, or that another process keeps, and the error of
+        a proxy that cannot be.
         """
         self._locked = self._take_lock()
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vaurien.control import wire
+from vaurien.control import bodies
 from vaurien.control.routes import Parameter, Route
 from vaurien.control.v1 import catalogue, connections, faults, process, proxies
 from vaurien.engine.relay.traffic import ConnectionInfo
@@ -42,18 +42,18 @@ ROUTES: tuple[Route, ...] = (
         method="POST",
         path=f"{_API}/proxies",
         handler=proxies.create_proxy,
-        body=wire.ProxyBody,
-        answer=wire.ProxyAnswer,
+        body=bodies.ProxyBody,
+        answer=bodies.ProxyAnswer,
         status=201,
         query=_EDIT,
     ),
-    Route(method="GET", path=_PROXY, handler=proxies.get_proxy, answer=wire.ProxyAnswer),
+    Route(method="GET", path=_PROXY, handler=proxies.get_proxy, answer=bodies.ProxyAnswer),
     Route(
         method="PATCH",
         path=_PROXY,
         handler=proxies.change_proxy,
-        body=wire.ProxyChange,
-        answer=wire.ProxyAnswer,
+        body=bodies.ProxyChange,
+        answer=bodies.ProxyAnswer,
         query=_EDIT,
     ),
     Route(method="DELETE", path=_PROXY, handler=proxies.delete_proxy, status=204, query=_EDIT),
@@ -71,18 +71,18 @@ ROUTES: tuple[Route, ...] = (
         method="POST",
         path=f"{_PROXY}/faults",
         handler=faults.add_fault,
-        body=wire.FaultBody,
-        answer=wire.FaultAnswer,
+        body=bodies.FaultBody,
+        answer=bodies.FaultAnswer,
         status=201,
         query=_EDIT,
     ),
-    Route(method="GET", path=_FAULT, handler=faults.get_fault, answer=wire.FaultAnswer),
+    Route(method="GET", path=_FAULT, handler=faults.get_fault, answer=bodies.FaultAnswer),
     Route(
         method="PATCH",
         path=_FAULT,
         handler=faults.change_fault,
-        body=wire.FaultChange,
-        answer=wire.FaultAnswer,
+        body=bodies.FaultChange,
+        answer=bodies.FaultAnswer,
         query=_EDIT,
     ),
     Route(method="DELETE", path=_FAULT, handler=faults.remove_fault, status=204, query=_EDIT),

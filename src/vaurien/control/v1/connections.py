@@ -16,7 +16,7 @@ class ConnectionList(msgspec.Struct):
 
 
 async def list_connections(call: Call) -> object:
-    """A proxy's open connections: who, since how many seconds, how many bytes, and the faults drawn for each."""
+    """A proxy's open connections: the client, the age in seconds, the bytes, and the faults drawn for each."""
     return {"connections": await call.hub.get(call.path["proxy"]).connections()}
 
 

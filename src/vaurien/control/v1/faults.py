@@ -7,31 +7,31 @@ from typing import Any
 
 import msgspec
 
-from vaurien.control import checks, wire
+from vaurien.control import bodies, checks
 from vaurien.control.responses import BadRequest
 from vaurien.control.routes import Call
 from vaurien.model import Fault
 
-FaultList = msgspec.defstruct("FaultList", [("faults", GenericAlias(list, (wire.FaultAnswer,)))])
+FaultList = msgspec.defstruct("FaultList", [("faults", GenericAlias(list, (bodies.FaultAnswer,)))])
 
 
 async def list_faults(call: Call) -> object:
     """A proxy's faults, in the order in which they act, each with what it has done."""
     name = call.path["proxy"]
-    return {"faults": [wire.shown_fault(call.hub, name, fault) for fault in call.hub.get(name).policy.faults]}
+    return {"faults": [bodies.shown_fault(call.hub, name, fault) for fault in call.hub.get(name).policy.faults]}
 
 
 async def add_fault(call: Call) -> object:
     """Put a behavior in use on a proxy, behind its other faults. Without a name it is called as its behavior is."""
     call.hub.get(call.path["proxy"])
-    fault = wire.fault(call.body)
+    fault = bodies.fault(call.body)
     await call.hub.update_policy(call.path["proxy"], lambda policy: policy.with_fault(fault), revision=call.revision)
-    return wire.shown_fault(call.hub, call.path["proxy"], fault)
+    return bodies.shown_fault(call.hub, call.path["proxy"], fault)
 
 
 async def get_fault(call: Call) -> object:
     """One fault, and what it has done since it was added."""
-    return wire.shown_fault(call.hub, call.path["proxy"], _find(call))
+    return bodies.shown_fault(call.hub, call.path["proxy"], _find(call))
 
 
 async def change_fault(call: Call) -> object:
@@ -40,16 +40,16 @@ async def change_fault(call: Call) -> object:
 
     def edit(before: Fault) -> Fault:
         old = msgspec.to_builtins(before)
-        patched: Any = checks.convert(checks.merged(old, msgspec.to_builtins(call.body)), wire.FaultBody)
+        patched: Any = checks.convert(checks.merged(old, msgspec.to_builtins(call.body)), bodies.FaultBody)
         if patched.name != before.name:
             raise BadRequest(400, f"a fault keeps its name; expected {before.name!r}, or no name", "/name")
-        return wire.fault(patched)
+        return bodies.fault(patched)
 
     proxy, name = call.path["proxy"], call.path["fault"]
     policy = await call.hub.update_policy(
         proxy, lambda policy: policy.with_changed_fault(name, edit), revision=call.revision
     )
-    return wire.shown_fault(call.hub, proxy, policy.fault(name))
+    return bodies.shown_fault(call.hub, proxy, policy.fault(name))
 
 
 async def remove_fault(call: Call) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from starlette.responses import StreamingResponse
 
-from vaurien.control import wire
+from vaurien.control import bodies
 from vaurien.control.routes import Call, number
 from vaurien.version import __version__
 
@@ -18,7 +18,7 @@ _REVISION = Annotated[
 ]
 ConfigBody = msgspec.defstruct(
     "Config",
-    [("proxies", GenericAlias(list, (wire.KeptBody,))), ("revision", _REVISION | UnsetType, UNSET)],
+    [("proxies", GenericAlias(list, (bodies.KeptBody,))), ("revision", _REVISION | UnsetType, UNSET)],
     forbid_unknown_fields=True,
 )
 """All proxies, as they are sent and shown."""
@@ -31,7 +31,7 @@ class Version(msgspec.Struct):
 
 
 class Health(msgspec.Struct):
-    """What a watcher wants to hear."""
+    """The answer to a health check."""
 
     status: str
 
@@ -51,7 +51,7 @@ async def get_config(call: Call) -> object:
 
     Its `revision` is for edits that must not be based on an older configuration: they say `?revision=` that number.
     """
-    return wire.all_proxies(call.hub.config)
+    return bodies.all_proxies(call.hub.config)
 
 
 async def set_config(call: Call) -> object:
@@ -60,7 +60,7 @@ async def set_config(call: Call) -> object:
     A proxy whose address is in use runs on as it was, while the others change; then the answer is 409. The proxy says
     in `differs` why, and each later edit tries again.
     """
-    await call.hub.replace(wire.configs(call.body.proxies, call.seed, "/proxies"), revision=call.revision)
+    await call.hub.replace(bodies.configs(call.body.proxies, call.seed, "/proxies"), revision=call.revision)
     return await get_config(call)
 
 

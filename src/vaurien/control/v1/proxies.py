@@ -7,34 +7,34 @@ from types import GenericAlias
 
 import msgspec
 
-from vaurien.control import wire
+from vaurien.control import bodies
 from vaurien.control.routes import Call
 
-ProxyList = msgspec.defstruct("ProxyList", [("proxies", GenericAlias(list, (wire.ProxyAnswer,)))])
+ProxyList = msgspec.defstruct("ProxyList", [("proxies", GenericAlias(list, (bodies.ProxyAnswer,)))])
 
 
 class MixChange(msgspec.Struct, forbid_unknown_fields=True):
     """Another mix."""
 
-    mix: wire.MixBody
+    mix: bodies.MixBody
 
 
 class MixAnswer(msgspec.Struct):
     """The mix as text, and its shares with their options."""
 
     text: str
-    mix: list[wire.ShareBody]
+    mix: list[bodies.ShareBody]
 
 
 async def list_proxies(call: Call) -> object:
     """All proxies, in order of creation."""
-    return {"proxies": await asyncio.gather(*(wire.shown(call.hub, name) for name in call.hub.proxies))}
+    return {"proxies": await asyncio.gather(*(bodies.shown(call.hub, name) for name in call.hub.proxies))}
 
 
 async def create_proxy(call: Call) -> object:
     """Add a proxy, with its mix and its faults. Without `listen` it gets a free port of the loopback."""
-    proxy = await call.hub.create(wire.config(call.body, call.seed), revision=call.revision)
-    return await wire.shown(call.hub, proxy.config.name)
+    proxy = await call.hub.create(bodies.config(call.body, call.seed), revision=call.revision)
+    return await bodies.shown(call.hub, proxy.config.name)
 
 
 async def get_proxy(call: Call) -> object:
@@ -43,7 +43,7 @@ async def get_proxy(call: Call) -> object:
     It `differs` while it does not run as it is configured: because an address is in use, for example. Each edit of any
     proxy tries again to reach its configuration, and so does a `PATCH` of it that changes nothing.
     """
-    return await wire.shown(call.hub, call.path["proxy"])
+    return await bodies.shown(call.hub, call.path["proxy"])
 
 
 async def change_proxy(call: Call) -> object:
@@ -54,8 +54,8 @@ async def change_proxy(call: Call) -> object:
     `enabled` is given to the running proxy; for the rest a new one takes its place, whose counters begin anew.
     """
     name, change = call.path["proxy"], call.body
-    await call.hub.update(name, lambda before: wire.revised(before, change, call.seed), revision=call.revision)
-    return await wire.shown(call.hub, name)
+    await call.hub.update(name, lambda before: bodies.revised(before, change, call.seed), revision=call.revision)
+    return await bodies.shown(call.hub, name)
 
 
 async def delete_proxy(call: Call) -> None:
@@ -71,6 +71,6 @@ async def get_mix(call: Call) -> object:
 
 async def set_mix(call: Call) -> object:
     """Give a proxy another mix, from the next exchange on."""
-    mix = wire.mix(call.body.mix)
+    mix = bodies.mix(call.body.mix)
     await call.hub.update_policy(call.path["proxy"], lambda policy: policy.with_mix(mix), revision=call.revision)
     return await get_mix(call)

@@ -87,7 +87,7 @@ _HITS: Mapping[str, tuple[Any, ...]] = {
     "last_hit": (Annotated[float, Meta(description="When, in seconds since the epoch; null: not yet")] | None, None),
 }
 FaultAnswer = _body("FaultAnswer", Fault, {"behavior": (str,), "options": _OPTIONS, **_HITS})
-"""A fault as it is shown: with what it has done since it was added."""
+"""A fault as it is shown: with its counts since it was added."""
 
 _ADDRESS = Annotated[str, Meta(description="host:port, :port, [ipv6]:port or unix:/path")]
 _FAULTS = GenericAlias(list, (FaultBody,))
@@ -105,7 +105,7 @@ ProxyBody = _body("ProxyConfig", ProxyConfig, _FLAT, without=["policy"])
 
 _ANY_NAME: Mapping[str, tuple[Any, ...]] = {"name": (KeptName | UnsetType, UNSET)}
 _KeptFault = _body("KeptFault", Fault, {"behavior": (str,), "options": _OPTIONS, **_ANY_NAME})
-_KEPT_BACKEND = Annotated[str, Meta(description="As of other proxies; or [text]:0, which nobody can dial")]
+_KEPT_BACKEND = Annotated[str, Meta(description="As of other proxies; or [text]:0, which cannot be dialled")]
 _KEPT: Mapping[str, tuple[Any, ...]] = {
     "name": (KeptName,),
     "backend": (_KEPT_BACKEND,),
@@ -180,7 +180,7 @@ def config(body: Any, seed: str, pointer: str = "") -> ProxyConfig:
     fields = msgspec.structs.asdict(body)
     fields["seed"] = seed if body.seed is UNSET else body.seed
     kept = isinstance(body, KeptBody)
-    checked = body.enabled or not kept  # until it is switched on, nobody asks whether Toxiproxy's proxy can listen
+    checked = body.enabled or not kept  # Toxiproxy looks at the address of a proxy when it is enabled
     fields["listen"] = checks.address(body.listen, f"{pointer}/listen", host=checked)
     fields["backend"] = (kept and _undialled(body.backend)) or checks.address(
         body.backend, f"{pointer}/backend", dialled=True

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaurien.control import checks, wire
+from vaurien.control import bodies, checks
 from vaurien.control.responses import BadRequest
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Scope, Share, Stream
 
@@ -40,9 +40,9 @@ CONFIGS = st.builds(
 
 @given(CONFIGS)
 def test_a_configuration_survives_being_sent(config):
-    sent = msgspec.json.encode(wire.flat(config))
-    for kind in (wire.ProxyBody, wire.KeptBody):
-        assert wire.config(checks.decode(sent, kind), "another seed") == config
+    sent = msgspec.json.encode(bodies.flat(config))
+    for kind in (bodies.ProxyBody, bodies.KeptBody):
+        assert bodies.config(checks.decode(sent, kind), "another seed") == config
 
 
 @given(CONFIGS, st.text(), st.text(min_size=1))
@@ -50,14 +50,14 @@ def test_so_does_one_that_only_other_interfaces_make(config, backend, name):
     faults = tuple(msgspec.structs.replace(fault, name=fault.name + name) for fault in config.policy.faults)
     policy = msgspec.structs.replace(config.policy, faults=faults)
     config = msgspec.structs.replace(config, name=name, backend=Address(backend), policy=policy)
-    body = checks.decode(msgspec.json.encode(wire.flat(config)), wire.KeptBody)
-    assert wire.config(body, "another seed") == config
+    body = checks.decode(msgspec.json.encode(bodies.flat(config)), bodies.KeptBody)
+    assert bodies.config(body, "another seed") == config
 
 
 @given(st.binary(max_size=200))
 def test_bytes_are_a_proxy_or_a_bad_request(data):
     with pytest.raises(BadRequest):
-        wire.config(checks.decode(data, wire.ProxyBody), "1")
+        bodies.config(checks.decode(data, bodies.ProxyBody), "1")
 
 
 FIELDS = st.sampled_from(["name", "backend", "faults", "mix", "listen", "options"])
@@ -71,7 +71,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_whatever_is_sent_is_a_proxy_or_a_bad_request(raw):
     try:
-        wire.config(checks.convert(raw, wire.ProxyBody), "1")
+        bodies.config(checks.convert(raw, bodies.ProxyBody), "1")
         refused = None
     except BadRequest as error:
         refused = error
