@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from tests.engine.blocking.fakes import FakeOwner, FakeProxy, compiled, endpoints
@@ -149,6 +151,39 @@ def test_a_thread_that_is_stopped_gives_the_sockets_back(switched):
     it.switch.stop()
     result = it.returned()
     assert (result.end, result.failure) == (None, None)
+
+
+def test_a_thread_that_is_stopped_sends_what_it_has_read(switched):
+    it = switched(0, None)
+    it.client.sendall(b"hello")
+    it.decide(UP)
+    it.enter()
+    read(it.server, 5)
+    it.server.sendall(b"yes")
+    read(it.client, 3)
+    it.client.sendall(b"again")  # an undisturbed turn
+    read(it.server, 5)
+    sent, received = 0, []
+    it.server.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            sent += it.server.send(bytes(10_000))
+    until(lambda: it.owner.meter.lane.received > 3)
+    it.switch.stop()
+    until(lambda: received.append(available(it.client)) or it.owner.run() or it.owner.returned)
+    (result,) = it.owner.returned
+    assert sum(received) + available(it.client) + available(result.backend) == sent
+    it.returned()
+
+
+def available(sock):
+    """How many bytes can be read now; they are read."""
+    sock.setblocking(False)
+    size = 0
+    with contextlib.suppress(BlockingIOError):
+        while data := sock.recv(1 << 20):
+            size += len(data)
+    return size
 
 
 def test_a_thread_that_is_abandoned_closes_the_sockets_and_returns_nothing(switched):

@@ -224,6 +224,8 @@ class BlockingLane:
     def _call(self, to_backend: bool, event: int) -> tuple[Ending | None, bool]:
         """One call, because one side can be read. Why the connection ends, and whether it goes on in this lane."""
         client = self._client
+        if self._order is not _RUN:
+            return None, False
         if self._backend is None:
             if at_end(client):
                 return Ending.CLIENT_CLOSED, False
@@ -234,7 +236,7 @@ class BlockingLane:
         ended = bool(event & self._masks.ending) and at_end(source)
         was_reset = source.error is not None
         entry, needs_loop = self._decision.decide(to_backend, ended or was_reset)
-        if self._order is not _RUN or (self._decision.facts and not self._note_facts()):
+        if self._decision.facts and not self._note_facts():
             return None, False
         if needs_loop:
             self._decision.hand_over(to_backend)
@@ -263,13 +265,14 @@ class BlockingLane:
     def _note_facts(self) -> bool:
         """Have the observers told of what was decided. False: the lane is abandoned, and they were told of its end."""
         with self._lock:
-            if self._order is _RUN:
-                for fact in self._decision.take_facts():
-                    self._note(fact)
-            return self._order is _RUN
+            if self._order is Order.ABANDON:
+                return False
+            for fact in self._decision.take_facts():
+                self._note(fact)
+            return True
 
     def _undisturbed(self, source: PluginSocket, dest: PluginSocket, to_backend: bool) -> bool:
-        """Move what is there. However slow the other side reads, nothing gives up."""
+        """Move what is there. However slow the other side reads, nothing that was read is given up."""
         if not self._transparent:
             return bridge.call(self._protocol, None, source, dest, to_backend)
         data = source.recv(READ_SIZE)
@@ -277,11 +280,12 @@ class BlockingLane:
             end_sending(dest)
             return True
         rest = memoryview(data)
-        while rest and self._order in (Order.RUN, Order.RELEASE):
+        while rest:
             try:
                 rest = rest[dest.send(rest) :]
             except TimeoutError:
-                continue
+                if self._order is Order.STOP:  # it has stopped reading, and the connection ends
+                    break
         return True
 
     def _after(
