@@ -80,7 +80,7 @@ async def _ask(transport: Transport, target: str, reader: asyncio.StreamReader, 
     while (await reader.readline()).strip():
         pass
     if status >= 400:
-        raise refused(status, await reader.read(_LONGEST), transport.url)
+        raise refused(status, await reader.read(_LONGEST))
 
 
 async def _connected(transport: Transport) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

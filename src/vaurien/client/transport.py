@@ -78,7 +78,7 @@ class Transport:
             connection.request(method, target, body, {**self.headers, **headers})
             response = connection.getresponse()
             if response.status >= 400:
-                raise refused(response.status, response.read(), self.url)
+                raise refused(response.status, response.read())
             if connection.sock is not None and target.startswith(EVENTS):
                 connection.sock.settimeout(EVENTS_TIMEOUT)
             yield response
@@ -89,7 +89,7 @@ class Transport:
 
     def unreachable(self, error: Exception) -> Unreachable:
         """*error* as its users shall see it."""
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = str(error) or type(error).__name__
         return Unreachable(f"{self.url} does not answer ({reason}); is vaurien running there with --http?")
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -122,7 +122,7 @@ class Events:
         return {"id": self._number, **json.loads(value)} if field == "data" else None
 
 
-def refused(status: int, text: bytes, url: str) -> Refused:
+def refused(status: int, text: bytes) -> Refused:
     """The error in an answer of v1, of the interface of Mozilla's Vaurien, of Toxiproxy's, or of another program."""
     try:
         answer = json.loads(text)
@@ -135,8 +135,7 @@ def refused(status: int, text: bytes, url: str) -> Refused:
             return Refused(status, message, f"/{more['name']}" if more.get("name") else None)
         case {"error": str(message), "status": int()}:
             return Refused(status, message)
-    reason = f"{status} {http.client.responses.get(status, '')}: {_start(text)}".strip()
-    return Refused(status, f"{reason}; this is not how vaurien's interface answers, is it at {url}?")
+    return Refused(status, f"{status} {http.client.responses.get(status, '')}: {_start(text)}".strip())
 
 
 def _authorization(token: str | None) -> dict[str, str]:

@@ -6,6 +6,7 @@ errors of this program.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from vaurien.errors import UnknownName, nearest
+from vaurien.errors import UnknownName
 from vaurien.options import MOST
 
 _PLACE = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
@@ -68,8 +69,10 @@ def _not_valid(steps: list[str], value: object, kind: inspect.Type) -> str:
         what = f"{steps[-2]}[{what}]" if len(steps) > 1 else f"[{what}]"
     expected = _expected(kind)
     choices = _choices(kind)
-    near = nearest(value, choices) if isinstance(value, str) else None
-    return f"{what}: {_shown(value)} is not valid; expected {expected}" + (f"; did you mean {near!r}?" if near else "")
+    near = difflib.get_close_matches(value, choices, n=1, cutoff=0.5) if isinstance(value, str) else []
+    return f"{what}: {_shown(value)} is not valid; expected {expected}" + (
+        f"; did you mean {near[0]!r}?" if near else ""
+    )
 
 
 def _descended(value: Any, kind: inspect.Type, step: str) -> tuple[Any, inspect.Type, str]:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from vaurien import plugins
 from vaurien.control import checks, responses
 from vaurien.control.responses import BadRequest
-from vaurien.errors import UnknownName, VaurienError, nearest
+from vaurien.errors import UnknownName, VaurienError
 from vaurien.model import Mix, ProxyConfig, Share
 from vaurien.proxies.hub import Hub, Manner
 from vaurien.proxies.managed_proxy import ManagedProxy
@@ -74,10 +74,7 @@ class _Original:
             plugin = checks.plugin(behavior, options, "", "behavior", "handler", names=("name", "options"))
         except BadRequest as error:
             if error.pointer == "/name":
-                known = {*plugins.names("behavior"), *plugins.names("handler")}
-                near = nearest(behavior, sorted(known))
-                advice = f"; did you mean {near!r}?" if near else ""
-                raise BadRequest(400, f"the {behavior!r} behavior does not exist{advice}", "/name") from None
+                raise BadRequest(400, f"the {behavior!r} behavior does not exist", "/name") from None
             raise
         return {**self._options.get(f"{plugin.kind}:{plugin.name}", {}), **options}
 

@@ -1,23 +1,18 @@
 from __future__ import annotations
 
-import contextlib
-import http.server
 import json
 import re
 import shlex
 import socket
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.control.interface import interface
-from tests.running import PATIENCE, Echo, read, until
-from vaurien import __version__
-from vaurien.cli.ctl import columns, context
+from tests.running import PATIENCE
+from vaurien.cli.ctl import columns
 from vaurien.cli.ctl import main as ctl
 from vaurien.control import original
 
@@ -27,12 +22,6 @@ def served(shared_interface):
     shared_interface.proxy("first", mix="20:delay")
     yield shared_interface
     shared_interface.clear()
-
-
-@pytest.fixture
-def echo():
-    with Echo() as echo:
-        yield f"127.0.0.1:{echo.address[1]}"
 
 
 @pytest.fixture
@@ -82,11 +71,11 @@ def test_host_may_stand_before_and_behind(run, served, monkeypatch):
 
 def test_proxies(run, served):
     address = served.get("/api/v1/proxies/first")["address"]
-    assert run("list") == [["first", address, "127.0.0.1:9", "tcp", "yes", "0", "20:delay", "-", "0", "never"]]
+    assert run("list") == [["first", address, "127.0.0.1:9", "tcp", "yes", "0", "20:delay", "-"]]
     [made] = run("create", "redis", "--backend", "localhost:6379", "--protocol", "redis")
     assert (made[0], made[2]) == ("redis", "localhost:6379")
-    assert run("toggle", "redis") == [["redis is switched off: its port is closed, and its connections are dropped"]]
-    assert run("toggle", "redis") == [[f"redis is switched on, and listens at {made[1]}"]]
+    assert run("toggle", "redis") == [["redis", "no"]]
+    assert run("toggle", "redis") == [["redis", "yes"]]
     assert ["protocol", "redis"] in run("inspect", "redis")
     assert run("connections", "redis") == []
     assert run("delete", "redis") == []
@@ -134,8 +123,7 @@ def test_faults(run, served):
     assert added == [["slow", "delay", '{"sleep": "500ms"}', "both", "0.5", "connection"]]
     [changed] = run("fault", "update", "first", "slow", "before=false", "--stream", "upstream")
     assert changed[2:4] == ['{"sleep": "500ms", "before": false}', "upstream"]
-    assert run("list")[0][-3:] == ["slow", "0", "never"]
-    assert run("fault", "list", "first") == [[*changed, "0", "never"]]
+    assert run("list")[0][-1] == "slow"
     assert run("fault", "remove", "first", "slow") == []
     assert served.get("/api/v1/proxies/first/faults") == {"faults": []}
 
@@ -235,8 +223,7 @@ def test_a_configuration_that_is_none(run, tmp_path, text):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("set-behavior dely", "the 'dely' behavior does not exist; did you mean 'delay'? (field /name)"),
-        ("set-behavior delay sleep=soon", "option sleep: 'soon' is not valid; expected seconds"),
+        ("set-behavior dely", "the 'dely' behavior does not exist"),
         ("inspect frist", "unknown proxy 'frist'; did you mean 'first'?"),
         ("fault add first dely", "unknown behavior or handler 'dely'; did you mean 'delay'?"),
         ("fault remove first slow", "unknown fault 'slow'; none is known"),
@@ -247,161 +234,11 @@ def test_what_is_refused(run, line, message):
     assert message in run(*line.split(), status=ctl.REFUSED)
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        (
-            "fault add first latency --scope request",
-            '--scope: "request" is not valid; expected one of connection, exchange, chunk (field /scope)',
-        ),
-        (
-            "fault add first latency --probability 30",
-            "--probability: 30 is not valid; expected a number from 0 to 1, such as 0.3 for 30 % (field /probability)",
-        ),
-        ("fault add first latency --skip -1", "--skip: -1 is not valid; expected a whole number of 0 or more"),
-        ("fault add first latency --ttl=-1", "--ttl: -1 is not valid; expected a number from 0 to"),
-        ("fault add first latency latncy=1", "unknown option of behavior 'latency' 'latncy'; did you mean 'latency'?"),
-        ("fault add first latency latency=-1", "option latency: -1 is not valid; expected milliseconds"),
-        ("fault add first latency --name a/b", '--name: "a/b" is not valid; expected text (1 to 200 characters'),
-        ("update first bakend=x:1", "unknown field 'bakend'; did you mean 'backend'? (field /bakend)"),
-        ("update first timeout=-1", "timeout=-1: -1 is not valid; expected a number from 0 to"),
-        ("update first backend=x", "backend=x: 'x' is not valid; expected host:port"),
-        ("create 'a/b c' --backend h:1", 'NAME: "a/b c" is not valid; expected text (1 to 200 characters without'),
-        ("create new --backend h", "--backend: 'h' is not valid; expected host:port, [ipv6]:port or unix:/path"),
-        ("create new --backend h:1 --protocol htpt", "unknown protocol 'htpt'; did you mean 'http'? (field /protocol)"),
-        ("create new --backend h:1 --mix 200:delay", "shares such as 20:error with 0 to 100 percent"),
-        ("fault update first slow --scope chunk", "unknown fault 'slow'; none is known"),
-    ],
-)
-def test_refusals_name_what_was_typed_its_value_and_what_would_be_right(run, line, message):
-    found = run(*shlex.split(line), status=ctl.REFUSED)
-    assert message in found
-    assert "`" not in found
-
-
-def test_every_wrong_option_of_a_fault_is_refused_in_one_line(run):
-    """Each with a wrong type, a value out of range, and a misspelt name."""
-    run("fault", "add", "first", "latency")
-    for option, right in (
-        ("probability", "a number from 0 to 1"),
-        ("skip", "a whole number"),
-        ("count", "a whole number"),
-        ("every", "a whole number"),
-        ("seconds", "a number of seconds"),
-        ("ttl", "a number of seconds"),
-    ):
-        for command in ("add", "update"):
-            found = run("fault", command, "first", "latency", f"--{option}", "soon", status=ctl.BAD_INPUT)
-            assert found.startswith(f"--{option}: 'soon' is not valid; expected {right}")
-            assert f"--{option}" in run("fault", command, "first", "latency", f"--{option}", "-3", status=ctl.REFUSED)
-            assert f"--{option}" in run("fault", command, "first", "latency", f"--{option}x", "1", status=ctl.BAD_INPUT)
-    wrong = run("fault", "add", "first", "latency", "--match", "path", status=ctl.BAD_INPUT)
-    assert wrong == "'path' is not valid; expected FIELD=PATTERN, such as client=10.0.0.0/8"
-
-
-def test_hits_and_when_the_last_one_was(run, served, echo):
-    run("create", "web", "--backend", echo)
-    run("fault", "add", "web", "latency", "latency=1ms", "--stream", "upstream")
-    assert run("fault", "list", "web")[0][-2:] == ["0", "never"]
-    host, _, port = served.get("/api/v1/proxies/web")["address"].rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
-        client.sendall(b"hello")
-        assert read(client, 5) == b"hello"
-    until(lambda: run("fault", "list", "web")[0][-2] == "2")  # the bytes, and the end
-    name, *_, hits, last = run("fault", "list", "web")[0]
-    assert (name, hits) == ("latency", "2")
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00", last)
-    assert run("list")[-1][-3:] == ["latency", "2", last]
-    shown = dict(run("inspect", "web"))
-    assert (shown["faults"], shown["last_hit"]) == ("latency (2 hits)", last)
-
-
-@pytest.mark.parametrize(
-    ("age", "words"),
-    [(None, "never"), (0.4, "0 s ago"), (59, "59 s ago"), (90, "2 min ago"), (7200, "2 h ago"), (10**6, "12 d ago")],
-)
-def test_people_are_told_how_long_ago(monkeypatch, age, words):
-    monkeypatch.setattr(context.sys.stdout, "isatty", lambda: True, raising=False)
-    control = context.Control("", "", None, "", as_json=False)
-    assert control.moment(None if age is None else time.time() - age) == words
-
-
-def test_nothing_answers_and_where_the_address_came_from(capsys, monkeypatch):
+def test_nobody_answers(capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    words = f"{url} does not answer (Connection refused); is vaurien running there with --http? (the address is "
-    assert ctl.main(["--host", url, "list"]) == ctl.UNREACHABLE
-    assert f"{words}--host)" in capsys.readouterr().err
-    monkeypatch.setenv("VAURIEN_URL", url)
-    assert ctl.main(["list"]) == ctl.UNREACHABLE
-    assert f"{words}VAURIEN_URL)" in capsys.readouterr().err
-    monkeypatch.setenv("VAURIEN_URL", "http://[")
-    assert ctl.main(["list"]) == ctl.BAD_INPUT
-    assert "VAURIEN_URL: 'http://[' is not valid; expected http://host:port" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "words"),
-    [
-        (200, b"<html>", "is not vaurien's interface: <html>"),
-        (404, b"404 page not found\n", "404 Not Found: 404 page not found"),
-        (
-            502,
-            b"<html>",
-            "502 Bad Gateway: <html>; this is not how vaurien's interface answers, is it at http://127.0.0.1:",
-        ),
-    ],
-)
-def test_a_server_that_is_not_vaurien(capsys, status, body, words):
-    with stranger(status, body) as port:
-        assert ctl.main(["--host", f"127.0.0.1:{port}", "list"]) in (ctl.REFUSED, ctl.UNREACHABLE)
-    assert words in capsys.readouterr().err
-
-
-@contextlib.contextmanager
-def stranger(status, body):
-    """Another server; its port."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
-
-
-def test_a_wrong_token_and_where_it_came_from(tmp_path, capsys, monkeypatch):
-    (tmp_path / "token").write_text("gu3ss\n")
-    with interface(token="secret") as served:
-        url = f"http://127.0.0.1:{served.address.port}"
-        monkeypatch.setenv("VAURIEN_URL", url)
-        refuses = f": the interface at {url} refuses this token; expected its own"
-        assert ctl.main(["--token-file", str(tmp_path / "token"), "list"]) == ctl.REFUSED
-        assert f"--token-file{refuses}" in capsys.readouterr().err
-        monkeypatch.setenv("TOXIPROXY_AUTH_TOKEN", "gu3ss")
-        assert ctl.main(["list"]) == ctl.REFUSED
-        assert f"TOXIPROXY_AUTH_TOKEN{refuses}" in capsys.readouterr().err
-        monkeypatch.setenv("VAURIEN_TOKEN_FILE", str(tmp_path / "token"))
-        assert ctl.main(["list"]) == ctl.REFUSED
-        assert f"VAURIEN_TOKEN_FILE{refuses}" in capsys.readouterr().err
-        monkeypatch.delenv("VAURIEN_TOKEN_FILE")
-        monkeypatch.delenv("TOXIPROXY_AUTH_TOKEN")
-        assert ctl.main(["list"]) == ctl.REFUSED
-        said = capsys.readouterr().err
-        assert f"the interface at {url} wants a token; expected --token-file FILE, or VAURIEN_TOKEN_FILE or" in said
-
-
-@pytest.mark.parametrize("flag", ["-V", "--version"])
-def test_the_version(capsys, flag):
-    assert ctl.main([flag]) == ctl.OK
-    assert capsys.readouterr().out == f"vaurienctl {__version__}\n"
+        port = taken.getsockname()[1]
+    assert ctl.main(["--host", f"127.0.0.1:{port}", "list"]) == ctl.UNREACHABLE
+    assert "does not answer" in capsys.readouterr().err
 
 
 ROOT = Path(__file__).parents[3]

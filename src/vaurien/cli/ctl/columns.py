@@ -51,6 +51,5 @@ def _item(item: Any) -> str:
     """A share of a mix, a fault, or a name, as one word."""
     if isinstance(item, Mapping):
         share = f"{item['percent']:g}:" if "percent" in item else ""
-        hits = f" ({item['hits']} hits)" if "hits" in item else ""
-        return share + str(item.get("name", item.get("behavior"))) + hits
+        return share + str(item.get("name", item.get("behavior")))
     return str(item)

@@ -13,13 +13,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from vaurien import __version__
 from vaurien.cli.ctl.context import Commands, Control, examples, pairs, pass_control
 from vaurien.cli.ctl.faults import fault
 from vaurien.client import Refused, Unreachable
-from vaurien.client.transport import BEARER_VARIABLE
 from vaurien.errors import VaurienError
 
 OK, REFUSED, BAD_INPUT, UNREACHABLE = 0, 1, 2, 3
@@ -55,26 +53,15 @@ _STATUSES = (
 )
 @click.option("--token-file", type=click.File(), envvar="VAURIEN_TOKEN_FILE", help="A file with the interface's token.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the interface says, as JSON.")
-@click.version_option(__version__, "-V", "--version", prog_name="vaurienctl", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="vaurienctl")
 @click.pass_context
 def command(context: click.Context, host: str | None, token_file: Any, as_json: bool) -> None:
     """Steer running proxies.
 
     Environment: VAURIEN_URL may stand for --host, VAURIEN_TOKEN_FILE or TOXIPROXY_AUTH_TOKEN for --token-file.
     """
-    variable = os.environ.get("VAURIEN_URL")
-    source = "--host" if host else "VAURIEN_URL" if variable else "the default of --host"
-    token, token_source = _token(token_file, context)
-    context.obj = Control(host or variable or URL, source, token, token_source, as_json)
-
-
-def _token(file: Any, context: click.Context) -> tuple[str | None, str]:
-    """The token in *file*, or else that of the environment, and where it came from."""
-    if file is not None:
-        given = context.get_parameter_source("token_file") is ParameterSource.COMMANDLINE
-        return file.read().strip(), "--token-file" if given else "VAURIEN_TOKEN_FILE"
-    token = os.environ.get(BEARER_VARIABLE, "").strip()
-    return (token, BEARER_VARIABLE) if token else (None, "")
+    url = host or os.environ.get("VAURIEN_URL", URL)
+    context.obj = Control(url, token_file.read().strip() if token_file else None, as_json)
 
 
 # The three of Mozilla's Vaurien.
@@ -121,36 +108,21 @@ _early("set-handler", set_behavior)
 
 # Proxies.
 
-_LISTED = (
-    "name", "address", "backend", "protocol", "enabled", "connections", "mix", "faults", "hits", "last_hit",
-)  # fmt: skip
-
 
 @command.command("list")
 @pass_control
 def list_proxies(control: Control) -> None:
-    """List the proxies, with how often their faults have hit, and when last."""
+    """List the proxies."""
     proxies = control.client.list_proxies()
-    if not control.as_json:
-        for proxy in proxies:
-            faults = control.client.list_faults(proxy["name"]) if proxy["faults"] else []
-            proxy["hits"] = sum(fault["hits"] for fault in faults)
-            times = [fault["last_hit"] for fault in faults if fault["last_hit"] is not None]
-            proxy["last_hit"] = control.moment(max(times, default=None))
-    control.show(proxies, *_LISTED)
+    control.show(proxies, "name", "address", "backend", "protocol", "enabled", "connections", "mix", "faults")
 
 
 @command.command("inspect")
 @click.argument("proxy")
 @pass_control
 def inspect(control: Control, proxy: str) -> None:
-    """Show everything about a proxy, and how often its faults have hit."""
-    shown = control.client.get_proxy(proxy)
-    if not control.as_json and shown["faults"]:
-        faults = control.client.list_faults(proxy)
-        times = [fault["last_hit"] for fault in faults if fault["last_hit"] is not None]
-        shown |= {"faults": faults, "last_hit": control.moment(max(times, default=None))}
-    control.show(shown)
+    """Show everything about a proxy."""
+    control.show(control.client.get_proxy(proxy))
 
 
 @command.command("create")
@@ -191,13 +163,7 @@ def update(control: Control, proxy: str, fields: tuple[str, ...]) -> None:
 def toggle(control: Control, proxy: str) -> None:
     """Switch a proxy off, or on again."""
     enabled = control.client.get_proxy(proxy)["enabled"]
-    changed = control.client.change_proxy(proxy, enabled=not enabled)
-    if control.as_json:
-        control.show([changed])
-    elif changed["enabled"]:
-        click.echo(f"{proxy} is switched on, and listens at {changed['address']}")
-    else:
-        click.echo(f"{proxy} is switched off: its port is closed, and its connections are dropped")
+    control.show([control.client.change_proxy(proxy, enabled=not enabled)], "name", "enabled")
 
 
 @command.command("delete")
@@ -250,10 +216,7 @@ def config(control: Control, file: Any) -> None:
     try:
         wanted = json.load(file)
     except ValueError as error:
-        where = f"line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else "its bytes"
-        raise click.UsageError(
-            f"{file.name} is not JSON, see {where}; expected what `vaurienctl config` prints"
-        ) from None
+        raise click.UsageError(f"{file.name} is not JSON: {error}") from None
     if not isinstance(wanted, Mapping):
         raise click.UsageError(f"{file.name} is not valid; expected an object, such as `vaurienctl config` prints")
     control.client.set_config(**wanted)

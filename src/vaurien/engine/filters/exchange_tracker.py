@@ -46,6 +46,9 @@ _BODY, _REQUEST_END, _RESPONSE_END = Mark.BODY, Mark.REQUEST_END, Mark.RESPONSE_
 Drawn: TypeAlias = tuple[tuple[BoundFault, ...], tuple[BoundFault, ...]]
 """The faults that were drawn for an exchange, and those that ask about its response first."""
 
+_UNTOUCHED: Drawn = ((), ())
+"""Nothing was drawn for an exchange that filters have to see."""
+
 SPARED = Exchange(0, Head(request=True), 0)
 """Stands among the open exchanges for each one that no fault acts on."""
 
@@ -85,6 +88,10 @@ class TrackedDirection(Protocol):
     @property
     def first(self) -> Receiver:
         """The first of them, or the sink."""
+
+    @property
+    def may_be_passive(self) -> bool:
+        """Each of them is for some exchanges only, so that there may be bytes which none of them acts on."""
 
     @property
     def passive(self) -> bool:
@@ -192,28 +199,28 @@ class ExchangeTracker:
 
     def take_requests(self, data: bytes) -> bytes:
         """Take *data* of the client; returns what is to be sent of it now. Hooks may be left running."""
-        if not self.up.filters or self.up.passive:
-            head = self._recognize(True, data)
-            if head is not None:
-                self._offset = self._fed
-                self._fed += len(data)
-                drawn = self._draw(head, self._count + 1) if self._draws else None
-                if drawn is None:
-                    if self.up.filters:
-                        self.up.pass_by(len(data))
-                    self._count += 1
-                    self._open.append(SPARED)
-                    if not self._rewrites:
-                        return data
-                    if head is not self._recognized:
-                        self._recognized, self._sent = head, self._rewritten(head)
-                    return self._sent + data[len(head.data) :] if len(data) > len(head.data) else self._sent
-                self.framing.take_back()
-                self.up.link.run(self._process_series(((head, data),), [drawn]))
-                return b""
-            series = self.framing.try_series(True, data) if not self._faults else None
-            if series is not None:
-                return self._take_series(series, data)
+        passes = self._passes(self.up)
+        head = self._recognize(True, data)
+        if head is not None:
+            self._offset = self._fed
+            self._fed += len(data)
+            drawn = self._draw(head, self._count + 1) if self._draws else None
+            if drawn is None and passes:
+                if self.up.filters:
+                    self.up.pass_by(len(data))
+                self._count += 1
+                self._open.append(SPARED)
+                if not self._rewrites:
+                    return data
+                if head is not self._recognized:
+                    self._recognized, self._sent = head, self._rewritten(head)
+                return self._sent + data[len(head.data) :] if len(data) > len(head.data) else self._sent
+            self.framing.take_back()
+            self.up.link.run(self._process_series(((head, data),), [drawn or _UNTOUCHED]))
+            return b""
+        series = self.framing.try_series(True, data) if passes and not self._faults else None
+        if series is not None:
+            return self._take_series(series, data)
         self._offset = self._fed - self.framing.held(True)
         return self._pass(True, self._framed(True, data))
 
@@ -278,17 +285,23 @@ class ExchangeTracker:
     def take_responses(self, data: bytes) -> bytes:
         """Take *data* of the backend; returns what is to be sent of it now. Hooks may be left running."""
         waiting = self._open
-        spared = waiting and waiting[0] is SPARED and not self._answers_behind
-        if spared and (not self.down.filters or self.down.passive) and self._recognize(False, data) is not None:
+        passes = self._passes(self.down)
+        if self.framing.lost is None and (head := self._recognize(False, data)) is not None:
+            if not (passes and waiting and waiting[0] is SPARED) or self._answers_behind:
+                return self._pass(False, _pieces(copy.copy(head), data, _RESPONSE_END))
             waiting.popleft()
             if self.down.filters:
                 self.down.pass_by(len(data))
             return data
-        if spared and not self.down.filters and self.keep_alive:
+        if passes and not self.down.filters and self.keep_alive:
             series = self.framing.try_series(False, data)
             if series is not None:
                 return self._answer_series(series)
         return self._pass(False, self._framed(False, data))
+
+    def _passes(self, direction: TrackedDirection) -> bool:
+        """Whether bytes of a direction may go past its filters now."""
+        return not direction.filters or (direction.may_be_passive and direction.passive)
 
     def _answer_series(self, series: Series) -> bytes:
         """Take the responses of *series*; what is to be sent now, answers of our own among them."""
@@ -353,7 +366,7 @@ class ExchangeTracker:
         direction = self.up if to_backend else self.down
         unsent = self._unsent[to_backend]
         for index, (mark, piece) in enumerate(pieces):
-            if (direction.filters and not direction.passive) or not self._at_once(to_backend, mark, piece, unsent):
+            if not (self._passes(direction) and self._at_once(to_backend, mark, piece, unsent)):
                 direction.link.run(self._process(to_backend, pieces, index))
                 return b""
             if to_backend:
@@ -387,8 +400,7 @@ class ExchangeTracker:
             if self.connection.ending:
                 break
             mark, piece = pieces[index]
-            passes = not direction.filters or direction.passive
-            if not (passes and self._at_once(to_backend, mark, piece, unsent)):
+            if not (self._passes(direction) and self._at_once(to_backend, mark, piece, unsent)):
                 steps = self._take(to_backend, mark, piece, at).__await__()
                 waits_for = next(steps, DONE)
                 if waits_for is not DONE:
@@ -538,7 +550,7 @@ class ExchangeTracker:
             self.connection.journal.chosen(number, share.name)
         for fault in self._faults:
             matcher = fault.entry.matcher
-            if matcher.request(head.fields):
+            if not matcher.by_exchange or matcher.request(head.fields):
                 if matcher.late:
                     undecided.append(fault)
                 elif self._roll(fault, number, self._offset):
@@ -631,7 +643,7 @@ class ExchangeTracker:
             return
         if fault.entry.needs_task:  # a plugin may send to any side by itself
             self._flush()
-        hook: Callable[[ExchangeContext], Awaitable[None]] = getattr(fault.behavior, name)
+        hook: Callable[[ExchangeContext], Awaitable[None]] = getattr(fault.entry.instance, name)
         try:
             await hook(ExchangeContext(fault, exchange, self, name == "on_request"))
         except BaseException as error:  # the plugin's own code may raise anything

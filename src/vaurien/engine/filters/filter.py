@@ -388,6 +388,12 @@ class Filter(FaultView):
         return self._clear and self._chunk is None and self._ringing is None
 
     @property
+    def may_be_passive(self) -> bool:
+        """There may be bytes on which the fault does not act."""
+        entry = self.fault.entry
+        return entry.per_exchange or self.leaving or "on_data" not in entry.hooks
+
+    @property
     def passive(self) -> bool:
         """The fault does not act on the bytes that come next, and nothing waits here."""
         return self._act is None and not self._rolls and self._alarm is None and self.idle

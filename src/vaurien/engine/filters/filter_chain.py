@@ -38,11 +38,13 @@ class DirectionFilters:
     `Link.filters` is this object while there is something between the sockets.
     """
 
-    __slots__ = ("fast_path", "filters", "first", "intake", "link", "tracker")
+    __slots__ = ("fast_path", "filters", "first", "intake", "link", "may_be_passive", "tracker")
 
     def __init__(self, link: Link) -> None:
         self.link = link
         self.filters: list[Filter] = []
+        self.may_be_passive = True
+        """Each of them is for some exchanges only, so that there may be bytes which none of them acts on."""
         self.tracker: ExchangeTracker | None = None
         self.first: Receiver = Sink(link)
         """Takes the bytes behind the exchange tracker."""
@@ -56,6 +58,7 @@ class DirectionFilters:
             each.next = receiver
             receiver = each
         self.filters, self.first, self.tracker = filters, receiver, tracker
+        self.may_be_passive = all(each.may_be_passive for each in filters)
         if tracker is None:
             self.intake, self.fast_path = receiver, None
         else:

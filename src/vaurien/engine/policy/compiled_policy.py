@@ -34,7 +34,22 @@ class CompiledFault:
     *instance* is the behavior, or for the blocking lane a legacy plugin.
     """
 
-    __slots__ = ("blocking", "chunk_limit", "fault", "hooks", "instance", "key", "matcher", "name", "of_mix", "plugin")
+    # Asked at each chunk or exchange, so what can be known is computed once.
+    __slots__ = (
+        "blocking",
+        "chunk_limit",
+        "fault",
+        "hooks",
+        "instance",
+        "key",
+        "matcher",
+        "name",
+        "needs_task",
+        "of_mix",
+        "per_exchange",
+        "plugin",
+        "probabilistic",
+    )
 
     def __init__(
         self, key: str, fault: Fault, plugin: plugins.Plugin, instance: Any, matcher: Matcher, *, of_mix: bool
@@ -47,21 +62,13 @@ class CompiledFault:
         self.hooks = frozenset() if plugin.legacy else _hooks(plugin.target, fault.stream)
         limit = None if plugin.legacy else instance.chunk_limit
         self.chunk_limit: int | None = None if limit is None else max(1, int(limit))
-
-    @property
-    def needs_task(self) -> bool:
+        """The most bytes that its `on_data` gets at once."""
+        self.needs_task = bool(self.hooks) and not plugin.built_in
         """Whether its hooks may need a current task (as `asyncio.timeout` does): those of plugins, not of built-ins."""
-        return bool(self.hooks) and not self.plugin.built_in
-
-    @property
-    def per_exchange(self) -> bool:
+        self.per_exchange = of_mix or fault.scope is Scope.EXCHANGE or matcher.by_exchange
         """Whether it is in play for some exchanges of a connection and not for others."""
-        return self.of_mix or self.fault.scope is Scope.EXCHANGE or self.matcher.by_exchange
-
-    @property
-    def probabilistic(self) -> bool:
+        self.probabilistic = fault.probability < 1.0 or fault.window != _ALWAYS
         """Whether it takes only some of its occasions, so that each is a decision."""
-        return self.fault.probability < 1.0 or self.fault.window != _ALWAYS
 
     @property
     def label(self) -> str:

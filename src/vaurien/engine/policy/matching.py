@@ -30,7 +30,7 @@ class Matcher:
     cannot be read.
     """
 
-    __slots__ = ("_networks", "_request", "_response")
+    __slots__ = ("_networks", "_request", "_response", "by_exchange", "late")
 
     def __init__(self, match: Mapping[str, str], protocol: Protocol, owner: str) -> None:
         self._networks = _networks(match[CLIENT], owner) if CLIENT in match else ()
@@ -42,16 +42,10 @@ class Matcher:
         late = protocol.response_fields
         self._request = {name: pattern for name, pattern in patterns.items() if name not in late}
         self._response = {name: pattern for name, pattern in patterns.items() if name in late}
-
-    @property
-    def by_exchange(self) -> bool:
+        self.by_exchange = bool(patterns)
         """Whether it asks about exchanges, not only about the client."""
-        return bool(self._request or self._response)
-
-    @property
-    def late(self) -> bool:
+        self.late = bool(self._response)
         """Whether it can be answered only once the response's head is there."""
-        return bool(self._response)
 
     def client(self, peer: str) -> bool:
         """Whether a connection from the address *peer* is meant."""
