@@ -220,7 +220,8 @@ _JSON_LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt"
 
 def _expected_unit(unit: Unit, extras: tuple[Any, ...]) -> str:
     most = _limits(extras).get("le")
-    return unit.expected if most in (None, MOST) else f"{unit.expected}; at most {most}"
+    said = most in (None, MOST) or f"to {most}" in unit.expected
+    return unit.expected if said else f"{unit.expected}; at most {most}"
 
 
 def _limits(extras: tuple[Any, ...]) -> dict[str, Any]:
