@@ -167,13 +167,15 @@ def _options(behavior: str, attributes: Any, strict: bool) -> tuple[dict[str, An
 
 
 def _further(behavior: str) -> dict[str, Type]:
-    return {declaration.name: ANY for declaration in plugins.find(behavior, "behavior").declarations}
+    return {declaration.name: ANY for declaration in plugins.find_for_caller(behavior, "behavior").declarations}
 
 
 def _numbers(fault: Fault) -> dict[str, Any]:
     """The options of *fault*; those that are Toxiproxy's as numbers, whole if they can be: no client knows ``1s``."""
     fields = TOXICS[fault.behavior].attributes if fault.behavior in TOXICS else {}
-    declared = {one.name: one for one in plugins.find(fault.behavior, "behavior").declarations} if fields else {}
+    declared = (
+        {one.name: one for one in plugins.find_for_caller(fault.behavior, "behavior").declarations} if fields else {}
+    )
     shown = {}
     for name, value in fault.options.items():
         number = declared[name].convert(value) if name in fields else value

@@ -71,7 +71,7 @@ def _find(name: str, *kinds: Kind) -> Plugin:
 def _all(*kinds: Kind) -> Iterator[PluginAnswer]:
     for name in sorted({name for kind in kinds for name in plugins.names(kind)}):
         with contextlib.suppress(VaurienError):  # an installed plugin that does not import
-            yield _answer(plugins.find(name, *kinds))
+            yield _answer(plugins.find_for_caller(name, *kinds))
 
 
 def _answer(plugin: Plugin) -> PluginAnswer:
