@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -279,11 +280,22 @@ def test_the_levels_of_toxiproxys_log(capsys, level, messages):
     assert {json.loads(line)["message"] for line in capsys.readouterr().out.splitlines()} == messages
 
 
-def test_a_log_that_nobody_reads_ends_nothing(monkeypatch):
-    monkeypatch.setattr("builtins.print", lambda *_, **__: (_ for _ in ()).throw(BrokenPipeError))
+def test_lines_of_the_log_that_cannot_be_written_are_told(monkeypatch, capsys):
     log = ToxiproxyLog("info", "2.13.0", lambda name: ("127.0.0.1:1", "h:1"))
-    log.warn("x")
-    assert log.dropped == 1
+
+    def full(text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.stdout, "write", full)
+        log.warn("lost")
+        log.warn("lost, too")
+    log.warn("written")
+    log.close()
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["message"] for line in out.splitlines()] == ["Lines lost", "written"]
+    assert json.loads(out.splitlines()[0])["count"] == 2
+    assert "No space left on device" in err
 
 
 @pytest.mark.parametrize("workers", COUNTS)

@@ -496,6 +496,14 @@ def test_a_bad_update_changes_nothing(api):
     assert api("GET", path).body == before
 
 
+@pytest.mark.parametrize("number", [2**53 + 1, 2**63 - 1, -(2**63)])
+@pytest.mark.usefixtures("p")
+def test_a_number_of_64_bits_comes_back_exact(api, number):
+    body = {"type": "slow_close", "attributes": {"delay": number}}
+    assert api("POST", "/proxies/p/toxics", body).json()["attributes"] == {"delay": number}
+    assert api("GET", "/proxies/p").json()["toxics"][0]["attributes"] == {"delay": number}
+
+
 @pytest.mark.usefixtures("p")
 def test_a_stream_comes_back_as_it_was_given(api):
     answer = api("POST", "/proxies/p/toxics", {"type": "latency", "stream": "UPSTREAM", "toxicity": 0.5})

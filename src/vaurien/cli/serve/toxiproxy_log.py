@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,6 +31,7 @@ from vaurien.events import (
     WorkerDied,
 )
 from vaurien.model import Address
+from vaurien.observers.line_file import LineFile
 
 LEVELS = ("trace", "debug", "info", "warn", "error", "fatal", "panic", "disabled")
 """The words of ``LOG_LEVEL``, those of zerolog; nothing is logged here above error."""
@@ -50,7 +53,7 @@ class ToxiproxyLog:
     """An observer, and the `Report` of a daemon that is called ``toxiproxy-server``.
 
     Lines below *level* are left out; a level that does not exist is told, and means info. *ends* gives the address and
-    the backend of a proxy by its name, if there is one. Lines that cannot be written are counted in `dropped`.
+    the backend of a proxy by its name, if there is one. Lines that cannot be written are lost, see `LineFile`.
     """
 
     def __init__(self, level: str, version: str, ends: Callable[[str], tuple[str, str] | None]) -> None:
@@ -58,20 +61,14 @@ class ToxiproxyLog:
         self._threshold = LEVELS.index(level.lower() if known else "info")
         self._version, self._ends = version, ends
         self.ignores = frozenset(kind for kind, name in _LEVEL_OF.items() if LEVELS.index(name) < self._threshold)
-        self.dropped = 0
+        self._file = LineFile(_StandardOutput(), "log", lambda count: _line("warn", "Lines lost", count=count))
         if level and not known:
             self.write("error", f'unknown LOG_LEVEL value: "{level}"', error=f"known are: {', '.join(LEVELS)}")
 
     def write(self, level: str, message: str, **fields: Any) -> None:
         """Write a line of *level* with *fields* and *message*, unless it is below the level of the log."""
-        if LEVELS.index(level) < self._threshold:
-            return
-        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        line = {"level": level, **fields, "time": now, "message": message}
-        try:
-            print(json.dumps(line, separators=(",", ":")), flush=True)
-        except (OSError, ValueError):  # the reader has gone; ValueError: the stream is closed
-            self.dropped += 1
+        if self.logs(level):
+            self._file.write(_line(level, message, **fields))
 
     def logs(self, level: str) -> bool:
         """Whether lines of *level* are written."""
@@ -150,7 +147,28 @@ class ToxiproxyLog:
         self.write("info", "Shutdown started")
 
     def close(self) -> None:
-        """Nothing: standard output stays open."""
+        """Tell the user on standard error if lines were lost; standard output stays open."""
+        self._file.close()
+
+
+def _line(level: str, message: str, **fields: Any) -> str:
+    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json.dumps({"level": level, **fields, "time": now, "message": message}, separators=(",", ":"))
+
+
+class _StandardOutput:
+    """Standard output as a file without a buffer."""
+
+    def write(self, data: bytes, /) -> int:
+        try:
+            sys.stdout.write(data.decode())
+            sys.stdout.flush()
+        except ValueError as error:
+            raise OSError(errno.EBADF, "it is closed") from error
+        return len(data)
+
+    def close(self) -> None:
+        """It stays open."""
 
 
 class AccessLog:

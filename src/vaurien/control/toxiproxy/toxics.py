@@ -102,6 +102,9 @@ class AsWritten:
 
     def keep(self, proxy: str, toxic: Toxic, known: Mapping[str, Policy]) -> None:
         """Remember *toxic* of *proxy*, and forget those whose proxies and faults are not *known* any more."""
+        if toxic == Toxic.of(toxic.fault):
+            self._toxics.pop((proxy, toxic.fault.name), None)
+            return
         self._toxics[proxy, toxic.fault.name] = toxic
         live = {(name, fault.name) for name, policy in known.items() for fault in policy.faults}
         self._toxics = {key: one for key, one in self._toxics.items() if key in live and one != Toxic.of(one.fault)}
@@ -178,7 +181,7 @@ def _numbers(fault: Fault) -> dict[str, Any]:
     )
     shown = {}
     for name, value in fault.options.items():
-        number = declared[name].convert(value) if name in fields else value
+        number = declared[name].convert(value) if name in fields and not isinstance(value, int) else value
         shown[name] = int(number) if isinstance(number, float) and number.is_integer() else number
     return shown
 
