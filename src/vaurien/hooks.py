@@ -229,6 +229,13 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     def check(self, protocol: WireProtocol) -> None:
         """Refuse, when it is set, to work with *protocol*: raise `vaurien.errors.OptionError` with the reason."""
 
+    def why_idle(self) -> str:
+        """Why its options change nothing, whatever passes (``latency and jitter are 0``); empty: they may.
+
+        Such a fault is taken, with a warning.
+        """
+        return ""
+
     async def on_connect(self, connection: Connection) -> None:
         """A client was accepted and its backend is not dialled yet. May sleep, close, reset, redirect."""
 

@@ -94,7 +94,8 @@ def test_a_client_of_redis_meets_the_faults(folder, redis_server):
     done = vaurien(folder, "run", "chaos.toml", *reports, "--trace", "trace.jsonl", "--", *command)
     assert (done.returncode, done.stdout) == (3, "")
     lines = done.stderr.splitlines()
-    assert lines[0].startswith("vaurien: cache: 127.0.0.1:")
+    assert lines[0] == "vaurien: warning: fault 'never' changes nothing: its probability is 0"
+    assert lines[1].startswith("vaurien: cache: 127.0.0.1:")
     assert any("step 2 of 2: remove=broken" in line for line in lines)
     assert any(line.startswith("vaurien:   noop name=never probability=0: never hit") for line in lines)
     told = json.loads((folder / "report.json").read_text())

@@ -469,3 +469,18 @@ def test_a_unix_socket_is_of_its_user_alone(tmp_path):
             one.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert one.recv(100).startswith(b"HTTP/1.1 200")
     assert not path.exists()
+
+
+def test_why_a_fault_has_not_hit(served, echo):
+    made = served.proxy("web", echo)
+    path = "/api/v1/proxies/web/faults"
+    served.ask("POST", path, {"behavior": "hang", "probability": 1e-9, "scope": "exchange"})
+    idle = served.ask("POST", path, {"behavior": "latency"}).json
+    assert idle["warning"] == "latency and jitter are 0"
+    found = served.get(f"{path}/hang/diagnosis")
+    assert (found["cause"], found["hits"], found["connections"]) == ("no_connection", 0, 0)
+    with client(made):
+        until(lambda: served.get(f"{path}/hang/diagnosis")["cause"] == "spared")
+    assert served.get(f"{path}/hang/diagnosis")["connections"] == 1
+    assert served.get(f"{path}/latency/diagnosis")["cause"] == "without_effect"
+    assert served.ask("GET", f"{path}/nope/diagnosis").status == 404

@@ -13,7 +13,7 @@ def test_loading_it_imports_nothing_of_vaurien():
         "import sys, vaurien.pytest_plugin; print(*sorted(name for name in sys.modules if name.startswith('vaurien')))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["vaurien", "vaurien.pytest_plugin"]
+    assert done.stdout.split() == ["vaurien", "vaurien.pytest_plugin", "vaurien.version"]
 
 
 def test_a_run_that_does_not_use_it_imports_nothing_of_vaurien(suite):
@@ -22,7 +22,8 @@ def test_a_run_that_does_not_use_it_imports_nothing_of_vaurien(suite):
         import sys
 
         def test_nothing():
-            assert [name for name in sys.modules if name.startswith("vaurien.")] == ["vaurien.pytest_plugin"]
+            ours = sorted(name for name in sys.modules if name.startswith("vaurien."))
+            assert ours == ["vaurien.pytest_plugin", "vaurien.version"]
         """,
         inside=False,
     )
@@ -132,13 +133,13 @@ class TestTheMarker:
 
             pytestmark = pytest.mark.vaurien(backend="localhost:1", protocol="redis", seed=1)
 
-            @pytest.mark.vaurien(protocol="http", faults=["latency"])
+            @pytest.mark.vaurien(protocol="http", faults=["noop"])
             class TestAll:
                 @pytest.mark.vaurien(seed=7)
                 def test_one(self, vaurien_proxy):
                     config = vaurien_proxy._proxy_host.proxy.config
                     assert (config.protocol, config.seed, str(config.backend)) == ("http", "7", "localhost:1")
-                    assert list(vaurien_proxy.hits()) == ["latency"]
+                    assert list(vaurien_proxy.hits()) == ["noop"]
             """
         )
         result.assert_outcomes(passed=1)

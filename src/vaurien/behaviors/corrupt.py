@@ -24,6 +24,9 @@ class _Place:
 
     __slots__ = ("offset", "rate", "target")
 
+    def why_idle(self) -> str:
+        return "" if self.rate else "rate is 0"
+
     def __init__(self) -> None:
         self.offset = 0
         self.target = -1

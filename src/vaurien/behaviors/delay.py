@@ -21,6 +21,9 @@ class DelayBehavior(Behavior, frozen=True):
     sleep: Annotated[Duration, Option("How long to wait")] = 1.0
     before: Annotated[bool, Option("Wait before the request reaches the backend, otherwise before the response")] = True
 
+    def why_idle(self) -> str:
+        return "" if self.sleep else "sleep is 0"
+
     async def on_request(self, exchange: Exchange) -> None:
         """Wait with the request."""
         if self.before:

@@ -39,6 +39,9 @@ class HttpHeaders(Behavior, frozen=True):
             if not NAME.fullmatch(name) or name.lower() in _REFUSED:
                 raise ValueError(f"remove as names of headers, without {', '.join(sorted(_REFUSED))}, not {name!r}")
 
+    def why_idle(self) -> str:
+        return "" if self.set or self.remove else "set and remove are empty"
+
     def check(self, protocol: Protocol) -> None:
         """Refuse protocols without headers. Raises `OptionError`."""
         check_protocol("http_headers", protocol)

@@ -24,6 +24,9 @@ class Inject(Behavior, frozen=True):
         """Parse the escapes now, not in a hook: that takes a while if *data* is long."""
         unescaped(self.data)
 
+    def why_idle(self) -> str:
+        return "" if self.data else "data is empty"
+
     async def on_data(self, link: Link, data: bytes) -> None:
         """Put it where it belongs."""
         count = link.state(self, ByteCount)

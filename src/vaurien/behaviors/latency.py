@@ -51,6 +51,9 @@ class Latency(Behavior, frozen=True):
     ] = "uniform"
     correlation: Annotated[Ratio, Option("How much a delay resembles the one before it, from 0 to 1")] = 0.0
 
+    def why_idle(self) -> str:
+        return "" if self.latency or self.jitter else "latency and jitter are 0"
+
     async def on_data(self, link: Link, data: bytes) -> None:
         """Let it leave later."""
         await link.send(data, after=self._delay(link))

@@ -47,6 +47,9 @@ class PacketLoss(Behavior, frozen=True):
     correlation: Annotated[Ratio, Option("How much loss comes in bursts, from 0 to 1")] = 0.0
     rto: Annotated[Milliseconds, Option("Retransmission time-out; doubles while the loss lasts")] = 200.0
 
+    def why_idle(self) -> str:
+        return "" if self.loss_rate else "loss_rate is 0"
+
     @property
     def chunk_limit(self) -> int:
         """So many segments."""

@@ -57,6 +57,9 @@ class Replace(Behavior, frozen=True):
         if self.pattern and found:
             raise ValueError("pattern to match at least one byte")
 
+    def why_idle(self) -> str:
+        return "" if self.pattern else "pattern is empty"
+
     @property
     def chunk_limit(self) -> int:
         """As much as can be replaced at once."""

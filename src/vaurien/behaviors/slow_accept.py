@@ -18,6 +18,9 @@ class SlowAccept(Behavior, frozen=True):
 
     delay: Annotated[Milliseconds, Option("How long to wait before dialling")] = 1000.0
 
+    def why_idle(self) -> str:
+        return "" if self.delay else "delay is 0"
+
     async def on_connect(self, connection: Connection) -> None:
         """Wait."""
         await connection.sleep(self.delay / 1000)

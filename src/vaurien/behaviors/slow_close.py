@@ -18,6 +18,9 @@ class SlowClose(Behavior, frozen=True):
 
     delay: Annotated[Milliseconds, Option("How much later")] = 0.0
 
+    def why_idle(self) -> str:
+        return "" if self.delay else "delay is 0"
+
     async def on_eof(self, link: Link) -> None:
         """Wait with the end."""
         await delay_end(link, self.delay / 1000)

@@ -76,6 +76,11 @@ class Calls:
     )
     add_fault = Call("POST", f"{_PROXY}/faults", "Put a behavior in use on a proxy, behind its other faults.")
     get_fault = Call("GET", _FAULT, "One fault, and what it has done since it was added.")
+    diagnose_fault = Call(
+        "GET",
+        f"{_FAULT}/diagnosis",
+        "Why a fault has not hit: no connection, another protocol, a match that fits nothing, its window, chance.",
+    )
     change_fault = Call("PATCH", _FAULT, "Change what is given of a fault, and leave the rest as it is.")
     remove_fault = Call("DELETE", _FAULT, "Take a fault away: what it held goes on, in order.")
     list_connections = Call(

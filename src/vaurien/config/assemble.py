@@ -87,7 +87,8 @@ def assemble(
     proxies = tuple(config for config, _ in tables) or (_proxy(own.traffic, own.connections, selection, faults, layer),)
     _check_listens(proxies, proxy_tables)
     check_schedule(faults.schedule, {config.name: config.policy.faults for config in proxies})
-    warnings += tuple(_counting(proxies, faults.schedule))
+    warnings += (*_counting(proxies, faults.schedule), *_idle(proxies, faults.schedule))
+    warnings += tuple(_unused(selection, proxies, faults.schedule, layer))
     return Configuration(
         proxies=proxies,
         connections=own.connections,
@@ -153,11 +154,39 @@ def _without_effect(selection: Selection, process: declared.Process, layer: Laye
         yield f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other"
 
 
-def _counting(proxies: Iterable[ProxyConfig], schedule: Schedule) -> Iterator[str]:
-    """Who wants one request to fail is surprised when all those of one connection do."""
+def _faults_of(proxies: Iterable[ProxyConfig], schedule: Schedule) -> Iterator[Fault]:
+    """Every fault that there will be at some time, one of each name."""
     listed = [one for config in proxies for one in config.policy.faults]
     listed += [one for step in schedule.steps for one in (*step.change, *step.add)]
-    for one in {one.name: one for one in listed}.values():
+    yield from {one.name: one for one in listed}.values()
+
+
+def _idle(proxies: Iterable[ProxyConfig], schedule: Schedule) -> Iterator[str]:
+    """A warning for each fault, and each share, that changes nothing."""
+    for one in _faults_of(proxies, schedule):
+        if reason := fault.without_effect(one):
+            yield f"fault {one.name!r} changes nothing: {reason}"
+    for share in dict.fromkeys(
+        share.behavior for config in proxies for share in config.policy.mix.shares if not share.percent
+    ):
+        yield f"behavior: a share of 0 percent of {share!r} is never drawn"
+
+
+def _unused(selection: Selection, proxies: Iterable[ProxyConfig], schedule: Schedule, layer: Layer) -> Iterator[str]:
+    """A warning for each option that was given to a behavior which is not in use."""
+    used = {one.behavior for one in _faults_of(proxies, schedule)}
+    used |= {share.behavior for config in proxies for share in config.policy.mix.shares}
+    found = [plugins.find(name, "behavior", "handler") for name in used]
+    sections = {*selection.entries, *(f"{plugin.kind}:{plugin.name}" for plugin in found)}
+    for (section, option), given in layer.items():
+        kind, _, name = section.partition(":")
+        if kind in ("behavior", "handler") and section not in sections:
+            yield f"{given.source}: option {option} of {name!r} has no effect; no mix and no fault uses that behavior"
+
+
+def _counting(proxies: Iterable[ProxyConfig], schedule: Schedule) -> Iterator[str]:
+    """Who wants one request to fail is surprised when all those of one connection do."""
+    for one in _faults_of(proxies, schedule):
         plugin = plugins.find(one.behavior, "behavior", "handler")
         on_exchanges = not plugin.legacy and overridden(plugin.target) & {"on_request", "on_response"}
         if one.window.count is not None and one.scope is Scope.CONNECTION and on_exchanges:

@@ -20,6 +20,7 @@ import msgspec
 from vaurien import options, plugins
 from vaurien.config.layers import Given, converted
 from vaurien.errors import OptionError, UnknownName
+from vaurien.hooks import Behavior
 from vaurien.model import Fault, Window
 from vaurien.options import Declaration
 
@@ -86,6 +87,19 @@ def _suffixes(behavior: str) -> dict[str, str]:
 
 
 _SUFFIX = {"seconds": "s", "milliseconds": "ms", "microseconds": "us", "bytes": "B"}
+
+
+def without_effect(fault: Fault) -> str:
+    """Why *fault* changes nothing, whatever passes; empty if it may."""
+    plugin = plugins.find(fault.behavior, "behavior", "handler")
+    if fault.probability == 0:
+        return "its probability is 0"
+    if fault.window.count == 0:
+        return "its window takes 0 occasions"
+    if plugin.legacy:
+        return ""
+    made: Behavior = options.build(plugin.target, fault.options, owner=f"behavior {fault.behavior!r}")
+    return made.why_idle()
 
 
 def _words(text: str, source: str | None) -> list[str]:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from vaurien.config.declared import Connections
+from vaurien.config.fault import without_effect
 from vaurien.control import checks
 from vaurien.control.responses import BadRequest
 from vaurien.errors import OptionError
@@ -86,7 +87,8 @@ _HITS: Mapping[str, tuple[Any, ...]] = {
     "exchanges_hit": (Annotated[int, Meta(ge=0, description="Exchanges that it acted on, if it acts on exchanges")],),
     "last_hit": (Annotated[float, Meta(description="When, in seconds since the epoch; null: not yet")] | None, None),
 }
-FaultAnswer = _body("FaultAnswer", Fault, {"behavior": (str,), "options": _OPTIONS, **_HITS})
+_WARNING = (Annotated[str, Meta(description="Why it changes nothing, whatever passes")] | None, None)
+FaultAnswer = _body("FaultAnswer", Fault, {"behavior": (str,), "options": _OPTIONS, **_HITS, "warning": _WARNING})
 """A fault as it is shown: with its counts since it was added."""
 
 _ADDRESS = Annotated[str, Meta(description="host:port, :port, [ipv6]:port or unix:/path")]
@@ -249,7 +251,8 @@ def flat(config: ProxyConfig) -> JsonObject:
 
 def shown_fault(hub: Hub, proxy: str, fault: Fault) -> JsonObject:
     """*fault* of *proxy* as a `FaultAnswer` has it."""
-    return msgspec.structs.asdict(fault) | msgspec.structs.asdict(hub.hits.of(proxy, fault.name))
+    done = msgspec.structs.asdict(hub.hits.of(proxy, fault.name))
+    return msgspec.structs.asdict(fault) | done | {"warning": without_effect(fault) or None}
 
 
 def all_proxies(config: Config) -> JsonObject:

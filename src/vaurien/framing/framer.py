@@ -48,6 +48,9 @@ class Framer(Framing):
     stateless: bool = True
     """Whether no earlier message has a say in what the next ones mean."""
 
+    spots_tls: bool = True
+    """Whether a client whose first bytes are a ClientHello is said to speak TLS; not where they may be a message."""
+
     _known: ClassVar[tuple[BoundedCache[Head], BoundedCache[Head]]]
     _series: ClassVar[tuple[BoundedCache[Series], BoundedCache[Series]]]
 
@@ -62,6 +65,7 @@ class Framer(Framing):
             _Side(self.requests, Mark.REQUEST_END, self.waiting),
         )
         self._fallback: Framing | None = None
+        self._began = False  # the client has sent something
 
     def requests(self, read: Reader) -> Frames:
         """Read the client's bytes."""
@@ -78,6 +82,12 @@ class Framer(Framing):
         if side.unframed:
             self._pass(side, data, pieces)
             return pieces
+        if to_backend and not self._began and data:
+            self._began = True
+            if self.spots_tls and _is_tls(data):
+                self._lose("the client speaks TLS, which hides its requests")
+                self._pass(side, data, pieces)
+                return pieces
         try:
             framed = side.feed(data, pieces)
         except ParseError as error:
@@ -215,6 +225,11 @@ class Framer(Framing):
             pieces.extend(self._fallback.feed(side is self._sides[True], data))
         elif data:
             pieces.append((Mark.BODY, data))
+
+
+def _is_tls(data: bytes) -> bool:
+    """Whether *data* begins with a record of TLS that has a ClientHello in it (RFC 8446, sections 5.1 and 4)."""
+    return len(data) > 5 and data[:2] == b"\x16\x03" and data[2] < 5 and data[5] == 1
 
 
 class _Side:

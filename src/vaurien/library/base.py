@@ -17,6 +17,7 @@ from vaurien.library.errors_at_caller import errors_at_caller
 from vaurien.library.proxy_host import ProxyHost
 from vaurien.library.settings import AddressLike, Settings, configure
 from vaurien.model import Address, Fault, Mix, Policy, PolicyEdit, Scope, Stream, Window
+from vaurien.proxies.diagnosis import Diagnosis, diagnose
 
 if TYPE_CHECKING:
     from vaurien.library.overloads import AddFault
@@ -46,6 +47,7 @@ class BaseProxy:
         self._proxy_host = ProxyHost(made.proxies[0], made.schedule)
         self._first_mix = made.proxies[0].policy.mix
         self._mixes: list[Change[Mix]] = []
+        self._reasons: dict[str, str] = {}  # why a fault had not hit when it was last looked at
 
     # Where it is.
 
@@ -116,6 +118,29 @@ class BaseProxy:
         record = self._proxy_host.record
         return record.all_hits() if fault is None else record.hits(fault)
 
+    def idle_faults(self) -> Mapping[str, str]:
+        """Why each fault that the proxy has, or had, has not hit, by its name; those that have hit are not there."""
+        if self._proxy_host.open:
+            self._proxy_host.call(self._note_reasons)
+        return {name: text for name, text in self._reasons.items() if not self.hits().get(name)}
+
+    def _note_reasons(self) -> None:
+        host = self._proxy_host
+        figures, address = host.proxy.figures, str(host.proxy.address)
+        for one in host.proxy.policy.faults:
+            self._reasons[one.name] = diagnose(host.proxy.config, one, 0, figures, address).text
+
+    @errors_at_caller
+    def why(self, fault: str) -> Diagnosis:
+        """Why the fault called *fault* has not hit: its `text` is a sentence, its `cause` a word.
+
+        Raises `UnknownName` for a name that no fault of this moment has.
+        """
+        host = self._proxy_host
+        figures = host.call(lambda: host.proxy.figures)
+        one = self.policy.fault(fault)
+        return diagnose(host.proxy.config, one, host.record.hits(fault), figures, str(host.proxy.address))
+
     def faults(self) -> tuple[Fault, ...]:
         """The faults of this moment, in their order, without the mix."""
         return self.policy.faults
@@ -172,6 +197,7 @@ class BaseProxy:
         """Remove a fault, but not another one that was given its name since."""
 
         def remove() -> None:
+            self._note_reasons()
             if any(one is change.value for one in self.policy.faults):
                 self._edit(lambda policy: policy.without_fault(change.value.name))
 

@@ -67,6 +67,7 @@ class Proxies:
 def _told(proxy: BaseProxy) -> Iterator[str]:
     hits = ", ".join(f"{name} hit {_counted(count, 'time')}" for name, count in proxy.hits().items()) or "no fault"
     yield f"proxy {proxy.name!r} -> {proxy.backend}, {_counted(proxy.accepted, 'connection')}: {hits}"
+    yield from (f"  {name} never hit: {reason}" for name, reason in proxy.idle_faults().items())
     complaints = [f"  {event.where}: {event.error}" for event in proxy.events if isinstance(event, Failed)]
     yield from list(dict.fromkeys(complaints))[:_COMPLAINTS]
 

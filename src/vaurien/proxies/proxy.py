@@ -105,6 +105,10 @@ class Proxy:
             sum(one.meter.held for one in opened),
             self.traffic(True),
             self.traffic(False),
+            self._traffic.exchanges + sum(one.exchanges for one in opened),
+            self._traffic.lost,
+            self._traffic.lost_because,
+            self.state.chance.near_misses if self.state is not None else {},
         )
 
     def traffic(self, to_backend: bool) -> Bytes:

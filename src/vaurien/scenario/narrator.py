@@ -73,10 +73,9 @@ class Narrator:
             self._say(f"{proxy.name}: {proxy.connections} connections, {proxy.failed} failed")
             for fault in proxy.faults:
                 late = f", late by {fault.delays.median * 1000:.1f} ms in the median" if fault.delays.count else ""
-                acted = (
-                    f"{fault.hits} hits on {fault.connections} connections{late}" if fault.connections else "never hit"
-                )
-                self._say(f"  {fault.told or fault.name}: {acted}")
+                acted = f"{fault.hits} hits on {fault.connections} connections{late}"
+                never = f"never hit: {fault.why}" if fault.why else "never hit"
+                self._say(f"  {fault.told or fault.name}: {acted if fault.connections else never}")
 
     def _say(self, line: str) -> None:
         if not self._quiet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
@@ -35,6 +36,8 @@ class FaultReport(msgspec.Struct, frozen=True):
     hits: int
     connections: int
     delays: Delays
+    why: str = ""
+    """Why it never hit, if it did not."""
 
 
 class ProxyReport(msgspec.Struct, frozen=True):
@@ -70,8 +73,10 @@ class RunReport(msgspec.Struct, frozen=True):
     version: str = __version__
 
 
-def of_proxy(config: ProxyConfig, address: str, schedule: Schedule, tally: Tally) -> ProxyReport:
-    """What *tally* says about the proxy of *config*; faults that never acted are there too."""
+def of_proxy(
+    config: ProxyConfig, address: str, schedule: Schedule, tally: Tally, why: Mapping[str, str] = MappingProxyType({})
+) -> ProxyReport:
+    """What *tally* says about the proxy of *config*; faults that never acted are there too: *why*, by their names."""
     sums = tally.proxies[config.name]
     return ProxyReport(
         name=config.name,
@@ -83,7 +88,7 @@ def of_proxy(config: ProxyConfig, address: str, schedule: Schedule, tally: Tally
         ends=dict(sums.ends),
         sent=sums.sent,
         received=sums.received,
-        faults=tuple(_of_fault(setting, sums) for setting in _settings(config, schedule, sums)),
+        faults=tuple(_of_fault(setting, sums, why) for setting in _settings(config, schedule, sums)),
     )
 
 
@@ -95,10 +100,11 @@ def _settings(config: ProxyConfig, schedule: Schedule, sums: OfProxy) -> list[Se
     return list(dict.fromkeys([*planned, *sums.faults]))
 
 
-def _of_fault(setting: Setting, sums: OfProxy) -> FaultReport:
+def _of_fault(setting: Setting, sums: OfProxy, why: Mapping[str, str]) -> FaultReport:
     name, told = setting
     fault = sums.faults[setting]
-    return FaultReport(name, told, fault.decided, fault.hits, len(fault.connections), Delays.of(fault.seconds))
+    reason = "" if fault.connections else why.get(name, "")
+    return FaultReport(name, told, fault.decided, fault.hits, len(fault.connections), Delays.of(fault.seconds), reason)
 
 
 def json(report: RunReport) -> str:
@@ -184,7 +190,7 @@ def _fault_cases(report: RunReport) -> Iterator[str]:
             said = f"hits: {one.hits}, on connections: {one.connections}{late}"
             inner = f"<system-out>{escape(said)}</system-out>"
             if not one.hits and not one.connections:
-                inner = '<skipped message="never acted"/>'
+                inner = f"<skipped message={quoteattr(f'never acted: {one.why}' if one.why else 'never acted')}/>"
             group = quoteattr(f"vaurien.{proxy.name}")
             yield f"<testcase classname={group} name={quoteattr(one.told or one.name)}>{inner}</testcase>"
 

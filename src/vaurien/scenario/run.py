@@ -11,6 +11,7 @@ from vaurien.config import Configuration
 from vaurien.config.schedule import Schedule, Step
 from vaurien.engine.loop.clock import Clock
 from vaurien.events import Observer
+from vaurien.proxies.diagnosis import diagnose
 from vaurien.proxies.proxy import Proxy
 from vaurien.scenario import command, environment
 from vaurien.scenario.narrator import EVERY, Narrator
@@ -72,6 +73,7 @@ async def run(
         stack.callback(progress.cancel)
         status = await command.run(words, {**variables, **added})
         duration = clock.now() - began
+        why = {proxy.config.name: _reasons(proxy) for proxy in proxies}
     report = RunReport(
         command=tuple(words),
         status=status,
@@ -80,10 +82,19 @@ async def run(
         steps=player.played,
         due=_due(schedule),
         failed_steps=tuple(failures),
-        proxies=tuple(of_proxy(config, str(where[config.name]), schedule, tally) for config in configuration.proxies),
+        proxies=tuple(
+            of_proxy(config, str(where[config.name]), schedule, tally, why[config.name])
+            for config in configuration.proxies
+        ),
     )
     narrator.end(report)
     return report
+
+
+def _reasons(proxy: Proxy) -> dict[str, str]:
+    """Why each fault of this moment has not hit, by its name."""
+    figures, address = proxy.figures, str(proxy.address)
+    return {fault.name: diagnose(proxy.config, fault, 0, figures, address).text for fault in proxy.policy.faults}
 
 
 def _due(schedule: Schedule) -> int | None:

@@ -183,6 +183,17 @@ def connections(control: Control, proxy: str) -> None:
     control.show(found, "number", "peer", "age", "sent", "received", "faults")
 
 
+@command.command("why", epilog=examples("vaurienctl why redis", "vaurienctl why redis latency"))
+@click.argument("proxy")
+@click.argument("fault", required=False)
+@pass_control
+def why(control: Control, proxy: str, fault: str | None) -> None:
+    """Say why the faults of a proxy, or one of them, have not hit: what they saw, and what kept them from acting."""
+    client = control.client
+    names = [fault] if fault else [one["name"] for one in client.list_faults(proxy)]
+    control.show([client.diagnose_fault(proxy, name) for name in names], "fault", "cause", "text")
+
+
 command.add_command(fault)
 
 # The whole.

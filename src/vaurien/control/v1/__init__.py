@@ -6,6 +6,7 @@ from vaurien.control import bodies
 from vaurien.control.routes import Parameter, Route
 from vaurien.control.v1 import catalogue, connections, faults, process, proxies
 from vaurien.engine.relay.traffic import ConnectionInfo
+from vaurien.proxies.diagnosis import Diagnosis
 
 _API = "/api/v1"
 _PROXY = f"{_API}/proxies/{{proxy}}"
@@ -77,6 +78,7 @@ ROUTES: tuple[Route, ...] = (
         query=_EDIT,
     ),
     Route(method="GET", path=_FAULT, handler=faults.get_fault, answer=bodies.FaultAnswer),
+    Route(method="GET", path=f"{_FAULT}/diagnosis", handler=faults.diagnose_fault, answer=Diagnosis),
     Route(
         method="PATCH",
         path=_FAULT,

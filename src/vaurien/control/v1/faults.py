@@ -11,6 +11,7 @@ from vaurien.control import bodies, checks
 from vaurien.control.responses import BadRequest
 from vaurien.control.routes import Call
 from vaurien.model import Fault
+from vaurien.proxies.diagnosis import diagnose
 
 FaultList = msgspec.defstruct("FaultList", [("faults", GenericAlias(list, (bodies.FaultAnswer,)))])
 
@@ -32,6 +33,15 @@ async def add_fault(call: Call) -> object:
 async def get_fault(call: Call) -> object:
     """One fault, and what it has done since it was added."""
     return bodies.shown_fault(call.hub, call.path["proxy"], _find(call))
+
+
+async def diagnose_fault(call: Call) -> object:
+    """Why a fault has not hit: no connection, another protocol, a match that fits nothing, its window, chance."""
+    name = call.path["proxy"]
+    proxy, fault = call.hub.get(name), _find(call)
+    figures = await proxy.figures()
+    hits = call.hub.hits.of(name, fault.name).hits
+    return diagnose(call.hub.config.proxy(name), fault, hits, figures, str(proxy.address))
 
 
 async def change_fault(call: Call) -> object:

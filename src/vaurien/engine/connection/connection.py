@@ -211,6 +211,11 @@ class Connection:
                 active.begin()
 
     @property
+    def exchanges(self) -> int:
+        """How many requests were recognized so far."""
+        return self._filter_chain.exchanges if self._filter_chain is not None else 0
+
+    @property
     def plan(self) -> CompiledPolicy:
         """The proxy's plan of this moment."""
         return self.service.plan

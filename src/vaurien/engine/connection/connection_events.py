@@ -97,6 +97,7 @@ class ConnectionEvents:
     def lost(self, reason: str) -> None:
         """The protocol cannot make sense of the bytes."""
         protocol = self._service.config.protocol
+        self._service.traffic.lose(reason)
         self._service.events.emit(events.ProtocolLost, connection=self._number, protocol=protocol, reason=reason)
 
     def failed(self, where: str, error: str) -> None:

@@ -47,6 +47,10 @@ class OpenConnection(Protocol):
     meter: Meter
 
     @property
+    def exchanges(self) -> int:
+        """How many requests were recognized so far."""
+
+    @property
     def info(self) -> ConnectionInfo:
         """What others may know of it now."""
 
@@ -132,5 +136,5 @@ class ProxyState:
     def forget(self, connection: OpenConnection) -> None:
         """*connection* is over."""
         del self.connections[connection.number]
-        self.traffic.add(connection.meter)
+        self.traffic.add(connection.meter, connection.exchanges)
         self.on_connection_closed()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from vaurien.engine.loop.clock import Clock
 from vaurien.engine.loop.hook_task import HookRunner
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
+from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.policy.place import NOWHERE, Place
 from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.ending import Ending
@@ -142,12 +143,26 @@ class BoundFault:
         self._task: asyncio.Task[None] | None = None  # what is left of `on_start` after its first wait
         self.filters: dict[bool, FaultFilter] = {}
         self.stopped = False
-        self.eligible = entry.matcher.client(connection.peer) and (
-            entry.fault.scope is not Scope.CONNECTION or self.roll()
-        )
+        meant = entry.matcher.client(connection.peer)
+        if before is None:
+            self._near_misses.connections += 1
+            if not meant:
+                self._near_misses.other_clients += 1
+                self._near_misses.note({"client": connection.peer.rpartition(":")[0]}, ("client",))
+        self.eligible = meant and (entry.fault.scope is not Scope.CONNECTION or self.roll())
         """The fault may act on this connection: its client matches and, for scope=connection, the roll hit."""
         self.hit = self.eligible and not entry.per_exchange
         """The fault acts on all of this connection."""
+
+    @property
+    def _near_misses(self) -> NearMisses:
+        return self._connection.chance.near_misses.get(self.entry.key) or NearMisses()
+
+    def note_unmatched(self, fields: Mapping[str, str]) -> None:
+        """An exchange with *fields* is not meant by the fault's match."""
+        misses = self._near_misses
+        misses.unmatched += 1
+        misses.note(fields, self.entry.matcher.names)
 
     @property
     def name(self) -> str:

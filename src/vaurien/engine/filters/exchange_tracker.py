@@ -131,6 +131,7 @@ class ExchangeTracker:
         self._asking: Exchange | None = None
         self._answering: Exchange | None = None
         self._lost = False
+        self._recognized_until: int | None = None  # the number of the last request before the protocol lost track
         self._decided: deque[tuple[Head, Drawn | None]] = deque()  # heads that were drawn for, and have their turn next
         self._skip_reply: Reply | None = None  # to the head at hand, which is skipped
         self._recognized: Head | None = None  # the last request that was recognized
@@ -152,6 +153,11 @@ class ExchangeTracker:
         self._draws = bool(self._faults) or self._policy.has_live_mix or self._draws_by_turn
 
     # What others want to know.
+
+    @property
+    def exchanges(self) -> int:
+        """How many requests were recognized so far; none once the protocol has lost track."""
+        return self._count if self._recognized_until is None else self._recognized_until
 
     @property
     def drained(self) -> bool:
@@ -440,7 +446,7 @@ class ExchangeTracker:
 
     def _lose(self, reason: str) -> None:
         """What was open is not marked any more; only answers of our own are still due."""
-        self._lost = True
+        self._lost, self._recognized_until = True, self._count
         self._open = deque(exchange for exchange in self._open if exchange.swallows(True))
         for exchange in self._open:
             exchange.asked = True  # its end is not marked any more
@@ -555,6 +561,8 @@ class ExchangeTracker:
                     undecided.append(fault)
                 elif self._roll(fault, number, self._offset):
                     drawn.append(fault)
+            else:
+                fault.note_unmatched(head.fields)
         return (tuple(drawn), tuple(undecided)) if drawn or undecided else None
 
     def _roll(self, fault: BoundFault, number: int, offset: int) -> bool:
@@ -563,7 +571,9 @@ class ExchangeTracker:
     def _decide(self, exchange: Exchange, head: Head) -> None:
         """Of the faults that ask about the response, those that mean this one are in play from here on."""
         for fault in exchange.undecided:
-            if fault.entry.matcher.response(head.fields) and self._roll(fault, exchange.number, exchange.offset):
+            if not fault.entry.matcher.response(head.fields):
+                fault.note_unmatched(head.fields)
+            elif self._roll(fault, exchange.number, exchange.offset):
                 exchange.drawn += (fault,)
         exchange.undecided = ()
 

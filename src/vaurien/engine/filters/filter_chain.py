@@ -117,8 +117,14 @@ class FilterChain:
     def __init__(self, connection: ChainedConnection) -> None:
         self._connection = connection
         self._tracker: ExchangeTracker | None = None
+        self._past_exchanges = 0  # of trackers that are gone
         self._misplaced: set[Direction] = set()  # the directions whose filters are not in the order of the policy yet
         self._directions: dict[Direction, DirectionFilters] = {}
+
+    @property
+    def exchanges(self) -> int:
+        """How many requests were recognized so far, while exchanges are told apart."""
+        return self._past_exchanges + (self._tracker.exchanges if self._tracker is not None else 0)
 
     @property
     def backend_clean(self) -> bool:
@@ -203,6 +209,7 @@ class FilterChain:
         running = any(filters.link.hook_running for filters in both)
         unneeded = self._tracker is not None and not self._connection.plan.framed
         if unneeded and self._tracker is not None and self._tracker.drained and not running:
+            self._past_exchanges += self._tracker.exchanges
             self._tracker, unneeded = None, False
             for filters in both:
                 filters.connect(filters.filters, None)

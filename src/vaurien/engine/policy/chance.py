@@ -15,6 +15,7 @@ from collections.abc import Callable
 from random import Random
 
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
+from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.engine.policy.shared_counters import ProxyCounters
 from vaurien.engine.policy.window_counter import SharedWindowCounter, WindowCounter
@@ -42,9 +43,12 @@ class Chance:
         self._seed, self._proxy, self._now = seed, proxy, now
         self._replayed, self._counters = replayed, counters
         self._windows: dict[str, WindowCounter] = {}
+        self.near_misses: dict[str, NearMisses] = {}
+        """Why each fault did not hit, by its key."""
 
     def follow(self, policy: CompiledPolicy) -> None:
         """Count for the windows of *policy*: those that are new begin, those that were open go on."""
+        self.near_misses = {fault.key: self.near_misses.get(fault.key) or NearMisses() for fault in policy.entries}
         before, now = self._windows, self._now()
         after: dict[str, WindowCounter] = {}
         for fault in policy.entries:
@@ -69,9 +73,26 @@ class Chance:
             return self._replayed.next(connection, fault.name) is True
         window = self._windows.get(fault.key)
         probability = fault.fault.probability
+        if window is None and probability >= 1.0:
+            return True
+        misses = self.near_misses.get(fault.key) or NearMisses()  # of its own, for a fault that has just gone
         if window is None:
+            hit = random().random() < probability
+            misses.spared += not hit
+            return hit
+        drawn = False
+
+        def draw() -> bool:
+            nonlocal drawn
+            drawn = True
             return probability >= 1.0 or random().random() < probability
-        return window.roll(self._now(), lambda: probability >= 1.0 or random().random() < probability)
+
+        hit = window.roll(self._now(), draw)
+        if not drawn:
+            misses.outside_window += 1
+        elif not hit:
+            misses.spared += 1
+        return hit
 
     def draw(self, connection: int, policy: CompiledPolicy, random: Random) -> CompiledFault | None:
         """The share of the mix that is hit this time; ``None`` for the undisturbed rest."""

@@ -47,6 +47,11 @@ class Matcher:
         self.late = bool(self._response)
         """Whether it can be answered only once the response's head is there."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The fields that it asks about, the client apart."""
+        return (*self._request, *self._response)
+
     def client(self, peer: str) -> bool:
         """Whether a connection from the address *peer* is meant."""
         if not self._networks:

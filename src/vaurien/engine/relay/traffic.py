@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
 
+from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.relay.link import Link
 
 ALL: Sequence[int] = range(1, sys.maxsize)
@@ -42,17 +43,37 @@ class Bytes(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """A proxy so far: connections *accepted* and *open*, bytes *waiting* in these, bytes of each direction in total."""
+    """A proxy so far: connections *accepted* and *open*, bytes *waiting* in these, bytes of each direction in total.
+
+    *exchanges* is how many requests the protocol recognized, while it told them apart; on *lost* connections it could
+    not go on doing so, the last time because of *lost_because*. *near_misses* says why faults did not hit, by key.
+    """
 
     accepted: int = 0
     open: int = 0
     waiting: int = 0
     to_backend: Bytes = Bytes()
     to_client: Bytes = Bytes()
+    exchanges: int = 0
+    lost: int = 0
+    lost_because: str = ""
+    near_misses: Mapping[str, NearMisses] = {}
 
     def __add__(self, other: Figures) -> Figures:
-        pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
-        return Figures(*(one + another for one, another in pairs))
+        misses = dict(self.near_misses)
+        for key, more in other.near_misses.items():
+            misses[key] = misses[key] + more if key in misses else more
+        return Figures(
+            self.accepted + other.accepted,
+            self.open + other.open,
+            self.waiting + other.waiting,
+            self.to_backend + other.to_backend,
+            self.to_client + other.to_client,
+            self.exchanges + other.exchanges,
+            self.lost + other.lost,
+            other.lost_because or self.lost_because,
+            misses,
+        )
 
 
 Counts: TypeAlias = tuple[int, int, int, int]
@@ -123,6 +144,8 @@ class Traffic:
     def __init__(self, ordinals: Sequence[int] = ALL) -> None:
         self._ordinals = ordinals
         self.accepted = 0
+        self.exchanges = self.lost = 0
+        self.lost_because = ""
         self._over = _NOTHING
 
     def number(self) -> int:
@@ -130,8 +153,14 @@ class Traffic:
         self.accepted += 1
         return self._ordinals[self.accepted - 1]
 
-    def add(self, meter: Meter) -> None:
-        """The connection of *meter* is over, and its links are gone."""
+    def lose(self, because: str) -> None:
+        """The protocol could not tell the exchanges of one more connection apart."""
+        self.lost += 1
+        self.lost_because = because
+
+    def add(self, meter: Meter, exchanges: int) -> None:
+        """The connection of *meter* is over, on which so many *exchanges* were recognized; its links are gone."""
+        self.exchanges += exchanges
         received, from_backend, sent, from_client = meter.gone
         before = self._over
         self._over = (before[0] + received, before[1] + from_backend, before[2] + sent, before[3] + from_client)

@@ -1,0 +1,149 @@
+"""Why did nothing happen? The reason why a fault has not hit, from what it and its proxy have seen.
+
+The causes are asked for in the order in which a byte meets them: is the proxy on, does anything arrive, is it
+understood, is it meant, does the window take it, does chance::
+
+    off ─► without effect ─► no connection ─► other clients ─► not recognized ─► other exchanges ─► window ─► spared
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from vaurien import plugins
+from vaurien.config.fault import without_effect
+from vaurien.engine.policy.near_misses import NearMisses
+from vaurien.engine.relay.traffic import Figures
+from vaurien.hooks import overridden
+from vaurien.model import Fault, ProxyConfig, Window
+
+_ON_EXCHANGES = frozenset({"on_request", "on_response"})
+
+
+class Diagnosis(msgspec.Struct, frozen=True):
+    """What a *fault* has seen, and the *cause* of its not having hit, as a word and as a sentence, *text*.
+
+    *cause* is ``acted`` once it has hit. *connections* and *exchanges* are those of the proxy that could be hit;
+    *unmatched*, *outside_window* and *spared* count occasions that were not, *seen* has some values of matched fields.
+    """
+
+    fault: str
+    cause: str
+    text: str
+    hits: int = 0
+    connections: int = 0
+    exchanges: int = 0
+    unmatched: int = 0
+    outside_window: int = 0
+    spared: int = 0
+    seen: Mapping[str, Sequence[str]] = {}
+
+
+def key_of(fault: Fault) -> str:
+    """What the engine calls *fault* in its figures."""
+    return f"fault {fault.name} {fault.behavior}"
+
+
+def diagnose(config: ProxyConfig, fault: Fault, hits: int, figures: Figures, address: str) -> Diagnosis:
+    """Why *fault* of the proxy of *config*, which listens on *address*, has no *hits*, by the proxy's *figures*."""
+    seen = figures.near_misses.get(key_of(fault)) or NearMisses()
+    causes = (
+        [("acted", f"it has acted {_count(hits, 'time')}")] if hits else _causes(config, fault, seen, figures, address)
+    )
+    cause, text = next(iter(causes))
+    return Diagnosis(
+        fault=fault.name,
+        cause=cause,
+        text=text,
+        hits=hits,
+        connections=seen.connections,
+        exchanges=figures.exchanges,
+        unmatched=seen.unmatched,
+        outside_window=seen.outside_window,
+        spared=seen.spared,
+        seen=seen.seen,
+    )
+
+
+def _causes(
+    config: ProxyConfig, fault: Fault, seen: NearMisses, figures: Figures, address: str
+) -> Iterator[tuple[str, str]]:
+    """Each reason that applies, the first one first."""
+    if not config.enabled:
+        yield "off", f"proxy {config.name!r} is switched off"
+    if idle := without_effect(fault):
+        yield "without_effect", f"it changes nothing: {idle}"
+    if not seen.connections:
+        wanted = f"clients have to connect to {address}, not to {config.backend}"
+        yield "no_connection", f"no connection has come since it was set; {wanted}"
+    if seen.connections == seen.other_clients:
+        clients = ", ".join(seen.seen.get("client", [])) or "none"
+        asked = fault.match.get("client")
+        yield (
+            "other_clients",
+            f"match.client={asked} fits none of {_count(seen.connections, 'connection')}; seen: {clients}",
+        )
+    if _needs_exchanges(fault) and not figures.exchanges:
+        yield "not_recognized", _not_recognized(config, seen, figures)
+    if seen.unmatched and not (seen.spared or seen.outside_window):
+        yield "other_exchanges", _other_exchanges(fault, seen)
+    if seen.outside_window and not seen.spared:
+        yield (
+            "outside_window",
+            f"its window ({_shown(fault.window)}) took none of {_count(seen.outside_window, 'occasion')}",
+        )
+    if seen.spared:
+        chance = f"a probability of {fault.probability:g}"
+        yield "spared", f"{chance} spared all of {_count(seen.spared, 'occasion')}, so far by chance"
+    yield "no_occasion", _no_occasion(fault, seen, figures)
+
+
+def _needs_exchanges(fault: Fault) -> bool:
+    plugin = plugins.find(fault.behavior, "behavior", "handler")
+    on_exchanges = not plugin.legacy and overridden(plugin.target) & _ON_EXCHANGES
+    return bool(on_exchanges or fault.match.keys() - {"client"})
+
+
+def _not_recognized(config: ProxyConfig, seen: NearMisses, figures: Figures) -> str:
+    connections = _count(seen.connections, "connection")
+    if figures.lost:
+        return f"{connections}, but no request was recognized as {config.protocol}: {figures.lost_because}"
+    return f"{connections}, but no request yet that {config.protocol} recognizes"
+
+
+def _other_exchanges(fault: Fault, seen: NearMisses) -> str:
+    asked = " ".join(f"match.{name}={pattern}" for name, pattern in fault.match.items() if name != "client")
+    found = "; ".join(
+        f"{name} {', '.join(map(repr, values))}" for name, values in seen.seen.items() if name != "client"
+    )
+    return f"{asked} fits none of {_count(seen.unmatched, 'exchange')}; seen: {found}"
+
+
+def _no_occasion(fault: Fault, seen: NearMisses, figures: Figures) -> str:
+    plugin = plugins.find(fault.behavior, "behavior", "handler")
+    acts = {
+        "on_response": "a response",
+        "on_eof": "the end of a stream",
+        "on_data": f"bytes in its direction ({fault.stream})",
+        "on_request": "a request",
+        "on_connect": "a new connection",
+        "on_start": "the time that it waits for",
+    }
+    hooks = overridden(plugin.target) if not plugin.legacy else frozenset()
+    wanted = next((text for hook, text in acts.items() if hook in hooks), "its occasion")
+    connections = _count(seen.connections, "connection")
+    return f"{connections}, {_count(figures.exchanges, 'request')}, and {wanted} has not come yet"
+
+
+def _shown(window: Window) -> str:
+    plain = Window()
+    names = {"seconds": "for"}
+    told = {name: getattr(window, name) for name in Window.__struct_fields__}
+    given = (f"{names.get(name, name)}={value:g}" for name, value in told.items() if value != getattr(plain, name))
+    return " ".join(given)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -1,0 +1,142 @@
+"""Why a fault has not hit: each cause, made with real connections."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import socket
+import ssl
+import threading
+
+import pytest
+
+import vaurien
+from tests.waiting import PATIENCE, until
+
+
+class Quiet(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def backend():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=[0.02])
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@contextlib.contextmanager
+def asked(backend, *paths, data=None, protocol="http", **fault):
+    """A proxy with one fault, and a client that has asked for *paths*."""
+    with vaurien.Proxy(backend=backend, protocol=protocol) as proxy:
+        proxy.fault(fault.pop("behavior", "error"), name="it", **fault)
+        with socket.create_connection((proxy.host, proxy.port), PATIENCE) as client:
+            for path in paths:
+                client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                client.recv(1000)
+            if data is not None:
+                client.sendall(data)
+            proxy.wait_for_connections(1)
+            yield proxy
+
+
+def why(proxy):
+    found = proxy.why("it")
+    return found.cause, found.text
+
+
+def test_nothing_came(backend):
+    with vaurien.Proxy(backend=backend) as proxy, proxy.fault("hang", name="it"):
+        wanted = f"clients have to connect to {proxy.address}, not to {backend}"
+        assert why(proxy) == ("no_connection", f"no connection has come since it was set; {wanted}")
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "text"),
+    [
+        ({"behavior": "latency"}, "without_effect", "it changes nothing: latency and jitter are 0"),
+        ({"probability": 0}, "without_effect", "it changes nothing: its probability is 0"),
+        (
+            {"match": {"client": "10.0.0.0/8"}},
+            "other_clients",
+            "match.client=10.0.0.0/8 fits none of 1 connection; seen: 127.0.0.1",
+        ),
+        (
+            {"match": {"path": "/api", "method": "POST"}},
+            "other_exchanges",
+            "match.path=/api match.method=POST fits none of 2 exchanges; seen: path '/a', '/b'; method 'GET'",
+        ),
+        (
+            {"behavior": "delay", "before": False, "match": {"status": "500"}},
+            "other_exchanges",
+            "match.status=500 fits none of 2 exchanges; seen: status '200'",
+        ),
+        (
+            {"scope": "exchange", "window": {"skip": 5}},
+            "outside_window",
+            "its window (skip=5) took none of 2 occasions",
+        ),
+        (
+            {"scope": "exchange", "probability": 1e-9},
+            "spared",
+            "a probability of 1e-09 spared all of 2 occasions, so far by chance",
+        ),
+        (
+            {"behavior": "slow_close", "delay": 1, "stream": "upstream"},
+            "no_occasion",
+            "1 connection, 2 requests, and the end of a stream has not come yet",
+        ),
+    ],
+)
+def test_what_kept_it_from_acting(backend, fault, cause, text):
+    with asked(backend, "/a", "/b", **fault) as proxy:
+        assert why(proxy) == (cause, text)
+
+
+def test_once_it_has_acted(backend):
+    with asked(backend, "/a", behavior="delay", sleep=0.001) as proxy:
+        proxy.wait_for_hits("it")
+        assert why(proxy) == ("acted", "it has acted 1 time")
+
+
+def test_a_client_that_has_not_asked_yet(backend):
+    with asked(backend) as proxy:
+        assert why(proxy) == ("not_recognized", "1 connection, but no request yet that http recognizes")
+
+
+def hello():
+    """What a client of TLS sends first."""
+    out = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname="x.test").do_handshake()
+    return out.read()
+
+
+@pytest.mark.parametrize(("protocol", "field"), [("http", "method"), ("redis", "command"), ("memcache", "command")])
+def test_traffic_of_another_protocol_names_the_reason(backend, protocol, field):
+    with asked(backend, data=hello(), protocol=protocol, behavior="delay", match={field: "get"}) as proxy:
+        until(lambda: proxy.why("it").cause == "not_recognized" and "recognized as" in proxy.why("it").text)
+        assert why(proxy)[1].startswith(
+            f"1 connection, but no request was recognized as {protocol}: the client speaks TLS"
+        )
+
+
+def test_a_fault_that_was_removed_has_left_its_reason(backend):
+    with vaurien.Proxy(backend=backend, protocol="http") as proxy:
+        with proxy.fault("error", match={"path": "/x"}):
+            pass
+        assert list(proxy.idle_faults()) == ["error"]
+        assert "no connection has come" in proxy.idle_faults()["error"]
