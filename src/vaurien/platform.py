@@ -54,7 +54,7 @@ HANG_UP_POLLED = LINUX
 TIMED_BY_KERNEL = LINUX
 """A blocking call on a socket gives up with EAGAIN after the time in SO_RCVTIMEO or SO_SNDTIMEO (socket(7))."""
 
-EVENTFD = LINUX
+EVENTFD = LINUX and hasattr(os, "eventfd")
 """eventfd(2): one descriptor that wakes a thread which polls, where a pair of sockets takes two."""
 
 CORES_GRANTED = LINUX
