@@ -11,6 +11,7 @@ import pytest
 
 from tests.protocols.relay import Relay
 from tests.protocols.servers import Address, free_port, running
+from vaurien.framing import Mark
 from vaurien.protocols.memcache import MemcacheFramer
 
 pytestmark = [
@@ -126,3 +127,25 @@ def test_commands_that_no_client_library_sends(memcached: Address, sent: bytes, 
             pass
     assert sum(commands(relay).values()) == answers
     assert relay.pairings[0].aside == {True: b"", False: b""} or b" q" in sent
+
+
+COMMANDS = (
+    b"set add replace append prepend cas incr decr touch delete flush_all verbosity cache_memlimit lru slabs extstore "
+    b"slabs+automove slabs+reassign lru_crawler get gat stats version mg md ma me nosuch".split()
+)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_ends_in_noreply_is_silent_as_it_is_at_the_server(memcached: Address, name: bytes) -> None:
+    """Malformed commands too: what waits for a reply in the framer has one from the server, and only that."""
+    for count in range(8):
+        words = name.split(b"+") + [b"k", b"1", b"2", b"3", b"4", b"5", b"6"][:count]
+        line = b" ".join(words) + b" noreply\r\n"
+        framer = MemcacheFramer()
+        ended = framer.feed(True, line)[-1][0] is Mark.REQUEST_END
+        answered = bool(framer.waiting)
+        with socket.create_connection(memcached) as client:
+            client.settimeout(20)
+            client.sendall(line + (b"" if ended else b"abc\r\n") + b"mn\r\n")
+            replied = client.makefile("rb").readline() != b"MN\r\n"
+        assert replied == answered, line
