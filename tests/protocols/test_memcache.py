@@ -353,3 +353,23 @@ def test_a_withdrawn_request_leaves_no_trace() -> None:
 def test_the_options_of_the_original() -> None:
     assert (MEMCACHE.keep_alive, MEMCACHE.reuse_socket, MEMCACHE.buffer) == (True, False, 8124)
     assert MEMCACHE.fields == ("command", "key")
+
+
+@pytest.mark.parametrize(
+    ("asked", "refusal"),
+    [
+        (b"watch\r\n", b"ERROR\r\n"),
+        (b"watch fetchers\r\n", b"WATCH_TOO_BUSY log watching denied\r\n"),
+        (b"set k 0 0 3\r\nabc\r\n", b"SERVER_ERROR out of memory storing object\r\n"),
+        (b"stats nosuch\r\n", b"ERROR\r\n"),
+        (b"mg\r\n", b"CLIENT_ERROR bad command line format\r\n"),
+        (packet(0x21, b"PLAIN", value=b"x"), answer(0x21, 0x20, b"Auth failure")),
+        (packet(0x10, b"nosuch"), answer(0x10, 0x01, b"Not found")),
+        (packet(0x01, b"k", bytes(8), b"v"), answer(0x01, 0x20, b"Auth failure")),
+    ],
+)
+def test_what_is_refused_leaves_the_connection_as_it_was(asked: bytes, refusal: bytes) -> None:
+    get, value = (packet(0), answer(0)) if asked.startswith(b"\x80") else (b"get k\r\n", b"END\r\n")
+    transcript = check_framing(MEMCACHE, [(True, asked), (False, refusal), (True, get), (False, value)])
+    assert transcript.framing.lost is None
+    assert not transcript.framing.waiting

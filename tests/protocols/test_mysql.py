@@ -161,6 +161,65 @@ def test_a_change_of_user_has_rounds_too() -> None:
     assert ends(transcript, S) == 3
 
 
+REFUSALS: dict[str, Sequence[Segment]] = {
+    "a change of user": [(C, command(17, b"me\0")), (S, packets(ERR))],
+    "a change of user, after a round": [
+        (C, command(17, b"me\0")),
+        (S, packet(1, b"\xfeother\0")),
+        (C, packet(2, b"x")),
+        (S, packet(3, ERR)),
+    ],
+    "LOAD DATA LOCAL": [(C, command(3, b"LOAD DATA LOCAL")), (S, packets(ERR))],
+    "the data of LOAD DATA LOCAL": [
+        (C, command(3, b"LOAD DATA LOCAL")),
+        (S, packet(1, b"\xfbfile")),
+        (C, packet(2, b"bad") + packet(3, b"")),
+        (S, packet(4, ERR)),
+    ],
+    "the file, by the client": [
+        (C, command(3, b"LOAD DATA LOCAL")),
+        (S, packet(1, b"\xfbfile")),
+        (C, packet(2, b"")),
+        (S, packet(3, ERR)),
+    ],
+    "a prepared statement, and its execution": [
+        (C, command(0x16, b"x") + command(0x17, b"\xff\xff\xff\xff")),
+        (S, packets(ERR) + packets(ERR)),
+    ],
+    "a cursor": [(C, command(0x1C, b"\1\0\0\0\1\0\0\0")), (S, packets(ERR))],
+    "a binlog": [(C, command(0x12)), (S, packets(ERR))],
+    "a binlog by GTID": [(C, command(0x1E)), (S, packets(ERR))],
+    "a clone": [(C, command(0x20)), (S, packets(ERR))],
+    "the second of several results": [(C, command(3, b"x; y")), (S, packets(MORE, ERR))],
+    "a reset": [(C, command(0x1F)), (S, packets(ERR))],
+    "statistics": [(C, command(9)), (S, packets(ERR))],
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_is_refused_leaves_the_connection_as_it_was(name: str) -> None:
+    dialogue = [*begun(), *REFUSALS[name], (C, command(3, b"SELECT 1")), (S, packets(b"\1", COLUMN, EOF, b"\1a", EOF))]
+    transcript = check_framing(mysql.Mysql(), dialogue)
+    assert transcript.framing.lost is None
+    assert not transcript.framing.waiting
+    assert heads(transcript)[-1] == {"command": "query", "query": "SELECT 1"}
+    assert ends(transcript, C) == ends(transcript, S) == len(heads(transcript))
+
+
+def test_a_login_with_compression_that_is_refused_is_framed() -> None:
+    flags = BASE | Can.COMPRESS
+    transcript = check_framing(mysql.Mysql(), [(S, greeting(flags)), (C, login(flags)), (S, packet(2, ERR))])
+    assert transcript.framing.lost is None
+    assert ends(transcript, S) == 1
+
+
+def test_a_statement_whose_preparation_is_refused_is_not_known() -> None:
+    prepared = [(C, command(0x16, b"good")), (S, packets(b"\0\1\0\0\0\0\0\0\0\0\0\0"))]
+    refused = [(C, command(0x16, b"bad")), (S, packets(ERR)), (C, command(0x17, b"\1\0\0\0")), (S, packets(OK))]
+    transcript = check_framing(mysql.Mysql(), [*begun(), *prepared, *refused])
+    assert [head.get("query") for head in heads(transcript)] == [None, "good", "bad", "good"]
+
+
 OPAQUE: dict[str, Sequence[Segment]] = {
     "tls": [
         (S, greeting(BASE | Can.SSL)),

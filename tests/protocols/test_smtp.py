@@ -34,6 +34,38 @@ DIALOGUES = {
         [*HELLO, *SENT, b"hi\r\n.\r\nMAIL FROM:<>\r\nQUIT\r\n", b"250 ok\r\n250 ok\r\n221 bye\r\n"],
         "EHLO:250 MAIL,a@x:250 RCPT,b@y:250 DATA:354 MESSAGE:250 MAIL,:250 QUIT:221",
     ),
+    "EHLO refused": (
+        [b"", b"220 mx\r\n", b"EHLO me\r\n", b"502 no\r\n", b"HELO me\r\n", b"250 mx\r\n"],
+        "EHLO:502 HELO:250",
+    ),
+    "a login refused": (
+        [
+            *HELLO,
+            b"AUTH PLAIN AGEAYg==\r\n",
+            b"535 no\r\n",
+            b"AUTH LOGIN\r\n",
+            b"504 no\r\n",
+            b"NOOP\r\n",
+            b"250 ok\r\n",
+        ],
+        "EHLO:250 AUTH:535 AUTH:504 NOOP:250",
+    ),
+    "a login refused after a challenge": (
+        [*HELLO, b"AUTH PLAIN\r\n", b"334 \r\n", b"AGEAYg==\r\n", b"535 no\r\n", b"NOOP\r\n", b"250 ok\r\n"],
+        "EHLO:250 AUTH:334 RESPONSE:535 NOOP:250",
+    ),
+    "a login given up": (
+        [*HELLO, b"AUTH PLAIN\r\n", b"334 \r\n", b"*\r\n", b"501 given up\r\n", b"NOOP\r\n", b"250 ok\r\n"],
+        "EHLO:250 AUTH:334 RESPONSE:501 NOOP:250",
+    ),
+    "a chunk refused": (
+        [*HELLO, b"BDAT 3\r\nabcRSET\r\n", b"503 no\r\n250 ok\r\n"],
+        "EHLO:250 BDAT:503 RSET:250",
+    ),
+    "the other direction refused": (
+        [*HELLO, b"TURN\r\n", b"502 no\r\n", b"ATRN x\r\n", b"450 no\r\n", b"NOOP\r\n", b"250 ok\r\n"],
+        "EHLO:250 TURN:502 ATRN:450 NOOP:250",
+    ),
     "DATA refused": (
         [
             *HELLO,
