@@ -178,6 +178,13 @@ class Framer(Framing):
             pieces.extend(self._fallback.end(to_backend))
         return pieces
 
+    def release(self, to_backend: bool) -> bytes:
+        side = self._sides[to_backend]
+        return b"" if side.unframed else side.release()
+
+    def is_released(self, to_backend: bool) -> bool:
+        return self._sides[to_backend].released
+
     def backend_replaced(self) -> None:
         side = _Side(self.responses, Mark.RESPONSE_END, self.waiting)
         side.unframed = self._sides[True].unframed
@@ -245,6 +252,7 @@ class _Side:
         "closing",
         "read",
         "ready",
+        "released",
         "unframed",
     )
 
@@ -255,6 +263,8 @@ class _Side:
         """The next byte begins a message."""
         self.closing = False
         """A message said that no other follows it."""
+        self.released = False
+        """Bytes of a head were given back before it was complete."""
         self._end_mark = end_mark
         self._waiting = waiting
         self._open = False  # a message has begun: its bytes need not be held
@@ -265,7 +275,7 @@ class _Side:
     @property
     def between(self) -> bool:
         """Whether no message has begun that has not ended."""
-        return not self._open and not self.unframed and not self.read.held
+        return not self._open and not self.unframed and not self.read.held and not self.released
 
     def feed(self, data: bytes, pieces: list[Piece]) -> bool:
         """Add the pieces of *data*. Returns False when this side is not framed any more."""
@@ -289,23 +299,31 @@ class _Side:
         self.ready = self.between
         return not self.unframed
 
+    def release(self) -> bytes:
+        """Give back the bytes that are held."""
+        data = self.read.take_all()
+        if data:
+            self.released, self.ready = True, False
+        return data
+
     def close(self, pieces: list[Piece]) -> bytes:
         """Leave off framing: an open message ends here. Returns the bytes that were held back."""
         if self._head is not None:
             self._end(pieces)
-        self._open = False
+        self._open = self.released = False
         return self.read.take_all()
 
     def _mark(self, step: Head | Step, pieces: list[Piece]) -> None:
         data = self.read.take_read()
         if step is _END or step is _ASIDE:
-            self._open = step is _ASIDE
+            self._open, self.released = step is _ASIDE, False
             if data:
                 pieces.append((Mark.BODY, data))
             if self._head is not None:
                 self._end(pieces)
         elif isinstance(step, Head):
             step.data, self._open, self._head = data, True, step
+            step.released, self.released = self.released, False
             pieces.append((step, data))
             self.closing = self.closing or step.closes
             self._pair(step)

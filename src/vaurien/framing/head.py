@@ -24,7 +24,9 @@ class Head(msgspec.Struct, eq=False):
     false: sent twice it would not be the same request twice.
     Where the protocol has streams (`Framing.streams`), *stream* is the number of the one that the message is on.
     One after which its sender uses the connection no more (HTTP's ``Connection: close``) has *closes* true.
-    *data* is set by the framer: the head's bytes. A protocol may subclass it to remember more for its error reply.
+    One of which bytes were sent before it was complete (`Framing.release`) has *released* true: no fault acts on it.
+    *data* is set by the framer: the head's bytes, without those. A protocol may subclass it to remember more for its
+    error reply.
     """
 
     request: bool
@@ -38,6 +40,7 @@ class Head(msgspec.Struct, eq=False):
     repeatable: bool = True
     stream: int = 0
     closes: bool = False
+    released: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -66,6 +66,11 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         if code not in self.error_codes:
             raise OptionError("code", code, f"one of {', '.join(self.error_codes)}")
 
+    @property
+    def rewrites(self) -> bool:
+        """Whether `rewrite` may change a head: heads of requests are then held until they are complete."""
+        return type(self).rewrite is not Protocol.rewrite
+
     def rewrite(self, head: Head, backend: Address) -> bytes | None:
         """What is sent to *backend* instead of the request *head*; ``None``: the head as it came."""
         return None

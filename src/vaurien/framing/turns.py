@@ -64,6 +64,17 @@ class Framing:
         """How many bytes of the direction *to_backend* were fed and not given back yet."""
         return 0
 
+    def release(self, to_backend: bool) -> bytes:
+        """Give back the bytes of a head that is not complete, while no fault needs it whole.
+
+        Its `Head` follows once it is complete, with what is left of it as its data.
+        """
+        return b""
+
+    def is_released(self, to_backend: bool) -> bool:
+        """Whether bytes of a head were released that is not complete yet."""
+        return False
+
     def backend_replaced(self) -> None:
         """Another backend answers from here on: the end of the last one's stream is forgotten."""
 

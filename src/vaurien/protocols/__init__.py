@@ -1,4 +1,19 @@
-"""Protocols: one file or package each; its name is the protocol's name."""
+"""Protocols: one file or package each; its name is the protocol's name.
+
+A protocol is two things. Its framer (`vaurien.framing`) says where messages start and end, and what of them a match may
+ask. Its class has the options, and the words of its errors::
+
+    smtp.py                    a protocol in one file
+    redis/                     a protocol of several files
+      __init__.py                re-exports the class and the framer
+      protocol.py                the class: options, fields, `error_reply`
+      framer.py                  both directions: which request does a reply answer?
+      command.py, reply.py       what one message looks like; no state
+
+Three rules hold for all framers. State follows the backend's answer, never the client's wish: what is refused leaves
+the connection as it was. Limits are those of the servers, and named in the code. What a framer does not understand is
+passed on unmarked, with one event that says why; it is never an error of the client.
+"""
 
 from __future__ import annotations
 

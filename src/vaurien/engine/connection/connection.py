@@ -341,6 +341,11 @@ class Connection:
             self.on(Event.SOURCE_RESET, direction)
 
     @property
+    def may_change_backend(self) -> bool:
+        """Whether the client stays when its backend goes, and is given another."""
+        return self.service.config.stay_connected
+
+    @property
     def _client_stays(self) -> bool:
         """Whether the client stays when the backend goes: not once it has ended, nor with half of something sent."""
         if not self.service.config.stay_connected or self.state is not _RELAYING:

@@ -70,6 +70,10 @@ class TrackedConnection(FilteredConnection, Protocol):
     def decides_lane(self) -> bool:
         """A legacy plugin is in play: the mix is drawn for turns, before they are read."""
 
+    @property
+    def may_change_backend(self) -> bool:
+        """The client stays when its backend goes, so the next one must be sent requests from their first byte."""
+
     def protocol_failed(self, error: BaseException) -> None:
         """The protocol's own code raised."""
 
@@ -117,7 +121,7 @@ class ExchangeTracker:
         self.up, self.down = up, down
         self.framing = framing
         self.keep_alive = protocol.keep_alive
-        self._rewrites = type(protocol).rewrite is not WireProtocol.rewrite
+        self._rewrites = protocol.rewrites
         self._skips = type(self.framing).skips is not Framing.skips
         self._mix_random: Random | None = None
         self._faults: tuple[BoundFault, ...] = ()  # those that may be drawn for an exchange
@@ -176,7 +180,8 @@ class ExchangeTracker:
     @property
     def releasable(self) -> bool:
         """Whether this tracker can go now, in the middle of the connection: it holds no bytes back either."""
-        return self.drained and not self.framing.held(True) and not self.framing.held(False)
+        framing = self.framing
+        return self.drained and not any(framing.held(way) or framing.is_released(way) for way in (True, False))
 
     @property
     def backend_clean(self) -> bool:
@@ -186,16 +191,17 @@ class ExchangeTracker:
     @property
     def has_client_data(self) -> bool:
         """A request is half read, or waits for a hook."""
-        return self.framing.held(True) > 0 or (self._asking is not None and not isinstance(self.framing, Turns))
+        begun = self.framing.held(True) > 0 or self.framing.is_released(True)
+        return begun or (self._asking is not None and not isinstance(self.framing, Turns))
 
     @property
     def half_sent_request(self) -> bool:
         """The backend received part of a request it has not fully answered."""
         due = next((exchange for exchange in self._open if not exchange.swallows(True)), self._asking)
+        if due is SPARED or self.framing.is_released(True):
+            return True
         if due is None:
             return False
-        if due is SPARED:
-            return True
         up = self.up.link
         return due.forwarded and (
             not self.up.filters or up.mark[0] > due.number or (up.mark[0] == due.number and up.mark[1] < up.moved)
@@ -381,11 +387,24 @@ class ExchangeTracker:
             self._flush()
             self._flush_other(to_backend)
             return b""
+        if not self._draws and self.framing.held(to_backend):
+            self._release(to_backend, direction, unsent)
         sent = unsent[0] if len(unsent) == 1 else b"".join(unsent)
         unsent.clear()
         if direction.filters:
             direction.pass_by(len(sent))
         return sent
+
+    def _release(self, to_backend: bool, direction: TrackedDirection, out: list[bytes]) -> None:
+        """Send what the framing holds of a head as it comes, while nothing here needs the head whole."""
+        if direction.filters and not direction.passive:
+            return
+        if to_backend:
+            if self._rewrites or self.connection.may_change_backend:
+                return
+        elif self._open and self._open[0] is not SPARED:
+            return
+        out.append(self.framing.release(to_backend))
 
     def _flush(self) -> None:
         """Send what goes past the filters, and answers of our own, as few times as possible."""
@@ -548,6 +567,8 @@ class ExchangeTracker:
 
     def _draw(self, head: Head, number: int) -> Drawn | None:
         """Draw for the exchange *number*, which *head* begins; ``None``: no fault acts on it."""
+        if head.released:
+            return None
         share = self._draw_mix(number)
         drawn: list[BoundFault] = []
         undecided: list[BoundFault] = []

@@ -64,6 +64,11 @@ class HttpProtocol(Protocol, frozen=True):
         sent = b"" if isinstance(head, Request) and head.method == "HEAD" else body
         return Reply("\r\n".join([*lines, "", ""]).encode() + sent, close)
 
+    @property
+    def rewrites(self) -> bool:
+        """Only to overwrite the Host."""
+        return self.overwrite_host_header
+
     def rewrite(self, head: Head, backend: Address) -> bytes | None:
         """The request with *backend* as its Host, and as the host of an absolute URI, unless that is switched off."""
         if not (self.overwrite_host_header and isinstance(head, Request)) or head.method == "CONNECT" or backend.path:

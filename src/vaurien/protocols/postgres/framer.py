@@ -144,6 +144,10 @@ class PostgresFramer(Framer):
             if head.unit is not None and not head.unit.refused:
                 head.unit.reached, head.unit.refused = not head.leads, head.extended
 
+    def release(self, to_backend: bool) -> bytes:
+        skips = to_backend and self._unit is not None and self._unit.refused
+        return b"" if skips else super().release(to_backend)
+
     def skips(self, head: Head) -> Reply | None:
         if not isinstance(head, Request) or head.unit is None or not head.unit.refused:
             return None
