@@ -36,11 +36,11 @@ def test_names_of_faults_are_unique_however_a_policy_is_made():
 
 def test_names_of_proxies_are_unique_however_a_configuration_is_made():
     with pytest.raises(Conflict, match="proxy 'p' exists already"):
-        Config((proxy("p"), proxy("p", 2)))
+        Config.of((proxy("p"), proxy("p", 2)))
     with pytest.raises(Conflict):
-        Config((proxy("p"),)).with_proxy(proxy("p"))
+        Config.of((proxy("p"),)).with_proxy(proxy("p"))
     with pytest.raises(Conflict):
-        Config((proxy("p"), proxy("q"))).with_changed_proxy("q", lambda _: proxy("p"))
+        Config.of((proxy("p"), proxy("q"))).with_changed_proxy("q", lambda _: proxy("p"))
 
 
 @pytest.mark.parametrize(
@@ -66,18 +66,18 @@ def test_unknown_faults(edit):
 )
 def test_unknown_proxies(edit):
     with pytest.raises(UnknownName, match="unknown proxy 'redos'; did you mean 'redis'"):
-        edit(Config((proxy("redis"),)))
+        edit(Config.of((proxy("redis"),)))
 
 
 def test_another_set_of_proxies_keeps_the_order_of_those_that_exist():
-    before = Config((proxy("a"), proxy("b"), proxy("c")))
+    before = Config.of((proxy("a"), proxy("b"), proxy("c")))
     assert before.with_proxies([proxy("z"), proxy("c"), proxy("y"), proxy("a", 2)]).names == ["a", "c", "z", "y"]
     with pytest.raises(Conflict):
         before.with_proxies([proxy("a"), proxy("a")])
 
 
 def test_changed_names():
-    before = Config((proxy("same"), proxy("other"), proxy("gone")))
+    before = Config.of((proxy("same"), proxy("other"), proxy("gone")))
     after = (
         before.without_proxy("gone").with_changed_proxy("other", lambda _: proxy("other", 2)).with_proxy(proxy("new"))
     )

@@ -188,18 +188,20 @@ def _share(part: str, text: str, source: str | None) -> Share:
     return Share(float(percent), behavior.strip())
 
 
-def _check_unique(kind: Literal["proxy", "fault"], names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise Conflict(kind, name)
-        seen.add(name)
+def _check_unique(kind: Literal["proxy", "fault"], named: tuple[Any, ...]) -> None:
+    names = {one.name for one in named}
+    if len(names) < len(named):
+        for one in named:
+            if one.name not in names:
+                raise Conflict(kind, one.name)
+            names.remove(one.name)
 
 
-def _index_of(kind: Literal["proxy", "fault"], name: str, names: list[str]) -> int:
-    if name not in names:
-        raise UnknownName(kind, name, names)
-    return names.index(name)
+def _index_of(kind: Literal["proxy", "fault"], name: str, named: tuple[Any, ...]) -> int:
+    for index, one in enumerate(named):
+        if one.name == name:
+            return index
+    raise UnknownName(kind, name, [one.name for one in named])
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -213,7 +215,7 @@ class Policy(msgspec.Struct, frozen=True):
         for option, count in (("faults", len(self.faults)), ("mix", len(self.mix.shares))):
             if count > MOST_FAULTS:
                 raise OptionError(option, f"{count} of them", f"at most {MOST_FAULTS}")
-        _check_unique("fault", (fault.name for fault in self.faults))
+        _check_unique("fault", self.faults)
 
     def fault(self, name: str) -> Fault:
         """The fault called *name*. Raises `UnknownName`."""
@@ -238,7 +240,7 @@ class Policy(msgspec.Struct, frozen=True):
         return Policy(self.mix, (*self.faults[:index], *self.faults[index + 1 :]))
 
     def _index(self, name: str) -> int:
-        return _index_of("fault", name, [fault.name for fault in self.faults])
+        return _index_of("fault", name, self.faults)
 
 
 DialFailure: TypeAlias = Literal["reset", "close"]
@@ -275,57 +277,70 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True):
-    """The configuration of all proxies, in order of creation: one immutable value. No two have the same name.
+    """The configuration of all proxies, by name, in order of creation: one immutable value.
 
-    *revision* counts the edits that were stored; an edit itself leaves it alone.
+    *revision* counts the edits that were stored; an edit itself leaves it alone. `of` makes one of a list.
     """
 
-    proxies: tuple[ProxyConfig, ...] = ()
+    by_name: Mapping[str, ProxyConfig] = {}
     revision: int = 0
 
-    def __post_init__(self) -> None:
-        """Raise `Conflict` for a name that two proxies have."""
-        _check_unique("proxy", (proxy.name for proxy in self.proxies))
+    @classmethod
+    def of(cls, proxies: Iterable[ProxyConfig], revision: int = 0) -> Config:
+        """The configuration of *proxies*. Raises `Conflict` for a name that two of them have."""
+        proxies = tuple(proxies)
+        _check_unique("proxy", proxies)
+        return cls({proxy.name: proxy for proxy in proxies}, revision)
+
+    @property
+    def proxies(self) -> tuple[ProxyConfig, ...]:
+        """The proxies."""
+        return tuple(self.by_name.values())
 
     @property
     def names(self) -> list[str]:
         """The names of the proxies."""
-        return [proxy.name for proxy in self.proxies]
+        return list(self.by_name)
 
     def proxy(self, name: str) -> ProxyConfig:
         """The proxy called *name*. Raises `UnknownName`."""
-        return self.proxies[self._index(name)]
+        if name not in self.by_name:
+            raise UnknownName("proxy", name, self.by_name)
+        return self.by_name[name]
 
     def with_proxies(self, proxies: Iterable[ProxyConfig]) -> Config:
         """Exactly *proxies*: those that exist keep their order, and new ones come behind them.
 
         Raises `Conflict` for a name that two have.
         """
-        places = {name: place for place, name in enumerate(self.names)}
-        ordered = sorted(proxies, key=lambda proxy: places.get(proxy.name, len(places)))
-        return Config(tuple(ordered), self.revision)
+        places = {name: place for place, name in enumerate(self.by_name)}
+        return Config.of(sorted(proxies, key=lambda proxy: places.get(proxy.name, len(places))), self.revision)
 
     def with_proxy(self, proxy: ProxyConfig) -> Config:
         """This configuration with *proxy* behind the others. Raises `Conflict` when its name is taken."""
-        return Config((*self.proxies, proxy), self.revision)
+        if proxy.name in self.by_name:
+            raise Conflict("proxy", proxy.name)
+        return Config({**self.by_name, proxy.name: proxy}, self.revision)
 
     def with_changed_proxy(self, name: str, edit: ProxyEdit) -> Config:
-        """This configuration with what *edit* makes of the proxy *name*, in its place. Raises `UnknownName`."""
-        index = self._index(name)
-        return Config((*self.proxies[:index], edit(self.proxies[index]), *self.proxies[index + 1 :]), self.revision)
+        """This configuration with the proxy that *edit* makes of the proxy *name*, in its place.
+
+        Raises `UnknownName`, and `Conflict` when *edit* gives it a name that another one has.
+        """
+        changed = edit(self.proxy(name))
+        if changed.name == name:
+            return Config({**self.by_name, name: changed}, self.revision)
+        return Config.of((changed if one.name == name else one for one in self.proxies), self.revision)
 
     def without_proxy(self, name: str) -> Config:
         """This configuration without the proxy *name*. Raises `UnknownName`."""
-        index = self._index(name)
-        return Config((*self.proxies[:index], *self.proxies[index + 1 :]), self.revision)
+        self.proxy(name)
+        return Config({other: proxy for other, proxy in self.by_name.items() if other != name}, self.revision)
 
     def changed_names(self, other: Config) -> set[str]:
-        """The names of the proxies that *other* has and this has not, or the other way, or as another configuration."""
-        mine, others = ({proxy.name: proxy for proxy in config.proxies} for config in (self, other))
-        return {name for name in mine.keys() | others.keys() if mine.get(name) != others.get(name)}
-
-    def _index(self, name: str) -> int:
-        return _index_of("proxy", name, self.names)
+        """The names of the proxies that are not the same in *other*, or are missing in one of the two."""
+        names = self.by_name.keys() | other.by_name.keys()
+        return {name for name in names if self.by_name.get(name) != other.by_name.get(name)}
 
 
 Edit: TypeAlias = Callable[[Config], Config]

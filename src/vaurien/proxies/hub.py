@@ -119,22 +119,22 @@ class Hub:
 
     # Edits.
 
-    async def edit(self, change: Edit, *, names: Collection[str] = (), revision: int | None = None) -> None:
-        """Store what *change* makes of the configuration, and reconcile the proxies that it changes, and *names*.
+    async def edit(self, change: Edit, *, revision: int | None = None) -> None:
+        """Store what *change* makes of the configuration, and reconcile the proxies that it changes.
 
         *change* may be called more than once. Raises what it raises, and what is wrong with its result, before anything
         changes; `OutdatedRevision` when *revision* is given and is not the current one. A proxy that cannot be
         reconciled runs on as it was, and its part of the edit is taken back; once the others are done the first such
         error is raised.
         """
-        await self._edit(change, names, revision, self._carry_out)
+        await self._edit(change, None, revision, self._carry_out)
 
     async def create(self, config: ProxyConfig, *, revision: int | None = None) -> ManagedProxy:
         """Add a proxy, and start it if it is enabled.
 
         Raises `Conflict` when its name is taken, `BindError`, and what is wrong with *config*; then there is no proxy.
         """
-        await self.edit(lambda before: before.with_proxy(config), names=[config.name], revision=revision)
+        await self._edit(lambda before: before.with_proxy(config), [config.name], revision, self._carry_out)
         return self._proxies[config.name]
 
     async def update(
@@ -170,7 +170,7 @@ class Hub:
 
     async def delete(self, name: str, *, revision: int | None = None) -> None:
         """Stop a proxy, drop its connections and forget it. Raises `UnknownName`."""
-        await self.edit(lambda before: before.without_proxy(name), names=[name], revision=revision)
+        await self._edit(lambda before: before.without_proxy(name), [name], revision, self._carry_out)
 
     async def replace(self, configs: Sequence[ProxyConfig], *, revision: int | None = None) -> None:
         """Make *configs* the configuration. Proxies that run so already are left alone, with their connections.
@@ -180,7 +180,7 @@ class Hub:
         Once the others are done the first such error is raised.
         """
         carry_out = functools.partial(self._carry_out, keep=True)
-        await self._edit(lambda before: before.with_proxies(configs), (), revision, carry_out)
+        await self._edit(lambda before: before.with_proxies(configs), None, revision, carry_out)
 
     async def reset(self) -> None:
         """Enable all proxies, and remove all faults and mixes.
@@ -223,13 +223,13 @@ class Hub:
 
     async def _upsert(self, config: ProxyConfig) -> ManagedProxy:
         def change(before: Config) -> Config:
-            if config.name in before.names:
+            if config.name in before.by_name:
                 return before.with_changed_proxy(config.name, lambda _: config)
             return before.with_proxy(config)
 
         proxy = self._proxies.get(config.name)
         if proxy is None or proxy.backend != config.backend or not await proxy.serves(config.listen):
-            await self.edit(change, names=[config.name])
+            await self._edit(change, [config.name], None, self._carry_out)
         return self.get(config.name)
 
     async def _remove_expired(self, name: str, fault: Fault) -> None:
@@ -247,16 +247,21 @@ class Hub:
 
     # One edit.
 
-    async def _edit(self, change: Edit, names: Collection[str], revision: int | None, carry_out: CarryOut) -> None:
-        """Carry *change* out while no other edit of the proxies that it changes, and of *names*, is under way."""
-        locked = set(names) or self._config.changed_names(change(self._config))
+    async def _edit(
+        self, change: Edit, names: Collection[str] | None, revision: int | None, carry_out: CarryOut
+    ) -> None:
+        """Carry *change* out while no other edit of the proxies that it changes is under way.
+
+        *names* are these proxies; without it they are found out.
+        """
+        locked = set(names) if names is not None else self._config.changed_names(change(self._config))
         while True:
             async with self._exclusive(locked):
                 before = self._config
                 if revision is not None and revision != before.revision:
                     raise OutdatedRevision(revision, before)
                 wanted = change(before)
-                changed = before.changed_names(wanted)
+                changed = locked if names is not None else before.changed_names(wanted)
                 if changed <= locked:
                     try:
                         await carry_out(before, wanted, locked)
@@ -270,10 +275,16 @@ class Hub:
     @contextlib.asynccontextmanager
     async def _exclusive(self, names: Iterable[str]) -> AsyncIterator[None]:
         """Lock the proxies *names*, in alphabetical order, so that two edits never wait for each other in a circle."""
-        async with contextlib.AsyncExitStack() as stack:
+        held: list[asyncio.Lock] = []
+        try:
             for name in sorted(names):
-                await stack.enter_async_context(self._locks.setdefault(name, asyncio.Lock()))
+                lock = self._locks.setdefault(name, asyncio.Lock())
+                await lock.acquire()
+                held.append(lock)
             yield
+        finally:
+            for lock in held:
+                lock.release()
 
     async def _carry_out(
         self,
@@ -288,12 +299,12 @@ class Hub:
 
         With *keep* the configuration of a proxy that cannot be reconciled stays; else it is taken back to *before*.
         """
-        changed = [proxy for proxy in wanted.proxies if proxy.name in names]
+        changed = [proxy for name, proxy in wanted.by_name.items() if name in names]
         self._checked |= {proxy.name: self._make_proxy(proxy) for proxy in changed}
         self._store(wanted)
         failures: Mapping[str, VaurienError] = {}
         try:
-            gone = [name for name in self._proxies if name in names and name not in wanted.names]
+            gone = [name for name in names if name in self._proxies and name not in wanted.by_name]
             for proxy_gone in [self._proxies.pop(name) for name in gone]:
                 self._differences.pop(proxy_gone.config.name, None)
                 await proxy_gone.disable()
@@ -331,18 +342,18 @@ class Hub:
 
     def _forget_hits(self, names: Collection[str]) -> None:
         for name in names:
-            if name in self._config.names:
+            if name in self._config.by_name:
                 self.hits.keep(name, {fault.name for fault in self._config.proxy(name).policy.faults})
             else:
                 self.hits.forget(name)
 
     def _store(self, config: Config) -> None:
-        revision = self._config.revision + (config.proxies != self._config.proxies)
+        revision = self._config.revision + (config.by_name != self._config.by_name)
         self._config = msgspec.structs.replace(config, revision=revision)
 
     def _take_back(self, name: str, before: Config) -> None:
         """Store the configuration that the proxy *name* had in *before*, or none."""
-        if name in before.names:
+        if name in before.by_name:
             self._store(self._config.with_changed_proxy(name, lambda _: before.proxy(name)))
         else:
             self._store(self._config.without_proxy(name))
@@ -350,7 +361,7 @@ class Hub:
     def _note_difference(self, name: str, error: VaurienError) -> None:
         """Remember *error* as the reason, if the proxy *name* does not run as its configuration says."""
         self._differences.pop(name, None)
-        if name not in self._config.names:
+        if name not in self._config.by_name:
             return
         config = self._config.proxy(name)
         if name not in self._proxies:
