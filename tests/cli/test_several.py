@@ -67,7 +67,7 @@ def test_a_step_names_a_proxy_that_there_is(load):
 
 def test_a_step_suits_the_proxy_that_it_names(load, capsys):
     _, path = load("db")
-    assert main.main(["run", path, "--", "true"]) == 2
+    assert main.main(["run", path, "--", "true"]) == 125
     assert "unknown field to match of fault 'broken' 'key' (from" in capsys.readouterr().err
 
 
