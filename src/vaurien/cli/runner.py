@@ -66,7 +66,7 @@ def run(
         path = configuration.process.state
         state = None if path is None else StateFile(path)
         control = _control(configuration, state)
-        observing = [*told, *(one for one in (control, state) if one is not None)]
+        observing: list[Observer] = [*told] if control is None else [*told, control]
         opening = hubs.open_hub(
             configuration.process.workers,
             observing,

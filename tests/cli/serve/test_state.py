@@ -43,7 +43,7 @@ def following(path, play, *, needs_state=False):
         finally:
             await keeper.close()
 
-    played(whole, [keeper])
+    played(whole)
 
 
 def test_every_change_is_in_the_file_soon(path):

@@ -136,7 +136,7 @@ class Daemon:
         self._recent = RecentEvents()
         self._state = StateFile(str(values["state"])) if values.get("state") else None
         self._hits = HitCounter()
-        self._observers: list[Observer] = [self._log, self._recent, self._hits, *([self._state] if self._state else [])]
+        self._observers: list[Observer] = [self._log, self._recent, self._hits]
         self._workers = _workers(str(values["workers"]))
         self._dial_failure: DialFailure = "close" if values["strict-toxiproxy"] else "reset"
         reader = toxiproxy.Reader(self._seed, strict=self._strict, dial_failure=self._dial_failure)

@@ -23,7 +23,6 @@ from pathlib import Path
 import msgspec
 
 from vaurien.errors import ConfigError
-from vaurien.events import Event, PolicyChanged
 from vaurien.model import Config, ProxyConfig
 from vaurien.proxies.hub import Hub
 
@@ -38,8 +37,7 @@ class StateFile:
     """Keeps the proxies of a hub in the file at *path*, which no other process keeps at the same time.
 
     A reader sees the proxies before a change or after it, never half of them, whenever the program or the machine dies.
-    Once `settled` has returned true, a change is on the disk. It is an observer too: faults that remove themselves are
-    changes.
+    Once `settled` has returned true, a change is on the disk.
     """
 
     def __init__(self, path: str) -> None:
@@ -73,11 +71,6 @@ class StateFile:
         self._hub = hub
         hub.changed = self._plan
         self._writing = asyncio.get_running_loop().create_task(self._keep(hub))
-
-    def __call__(self, event: Event) -> None:
-        """Keep what *event* has changed."""
-        if isinstance(event, PolicyChanged):
-            self._plan()
 
     async def settled(self) -> bool:
         """Wait until a write has been tried that holds all changes of now. Whether they are on the disk."""
