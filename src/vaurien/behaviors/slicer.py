@@ -35,11 +35,11 @@ class Slicer(Behavior, frozen=True):
 
     async def on_data(self, link: Link, data: bytes) -> None:
         """Cut it."""
-        shortest, longest = self.average_size - self.size_variation, self.average_size + self.size_variation
-        start = 0
+        shortest, longest = max(1, self.average_size - self.size_variation), self.average_size + self.size_variation
+        start, random = 0, link.random
         while start < len(data):
             if start and self.delay:
                 await link.sleep(self.delay / 1e6)
-            size = link.random.randint(max(1, shortest), longest)
+            size = random.randint(shortest, longest) if shortest < longest else longest
             await link.send(data[start : start + size])
             start += size

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engine.filters.streams import Streams, frame
-from tests.running import PATIENCE, Running, backend, nothing_comes, pair, read, read_all, running, until
+from tests.running import PATIENCE, Running, backend, pair, read, read_all, running, until
 from vaurien import plugins
 from vaurien.engine.filters.stream_tracker import HELD_LIMIT
 from vaurien.events import Closed, Failed, Injected, MixHit
@@ -111,7 +111,17 @@ def test_a_hang_ends_when_the_client_gives_its_exchange_up(sides) -> None:
     client.sendall(frame("R", 1) + ask(5, "fast"))
     assert heard(server, ask(5, "fast"))
     assert heard(client, frame("R", 1))
-    assert nothing_comes(server)
+    client.sendall(ask(7, "fast"))  # the backend knows nothing of what was given up
+    assert heard(server, ask(7, "fast"))
+
+
+def test_giving_up_what_was_answered_here_is_not_passed_on(sides) -> None:
+    proxy, client, server = sides
+    proxy.set_policy("", fault("error"))
+    client.sendall(ask(1))
+    assert heard(client, frame("A", 1, b"broken"), frame("E", 1))
+    client.sendall(frame("R", 1) + ask(3, "fast"))
+    assert heard(server, ask(3, "fast"))
 
 
 def test_a_hang_ends_with_the_connection(sides) -> None:

@@ -14,8 +14,23 @@ _AT_ONCE = 64
 """Chunks that are passed on before other connections run."""
 
 
+class WritableLink(Protocol):
+    """The link, where no other filter is in between."""
+
+    @property
+    def full(self) -> bool:
+        """A sender has to wait."""
+
+    def write(self, data: bytes) -> None:
+        """Send *data*."""
+
+
 class NextReceiver(Protocol):
     """Takes what leaves the line."""
+
+    @property
+    def at_once(self) -> WritableLink | None:
+        """Where bytes can be written without a coroutine, if that is next."""
 
     async def receive(self, data: bytes, at: float) -> None:
         """Take *data*, which left at the time *at*."""
@@ -113,9 +128,41 @@ class DelayLine:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._releasing and not self._owner.passing:
-            self._releasing = True
-            self._link.spawn(self._drain())
+        if self._releasing or self._owner.passing:
+            return
+        link = self._owner.next.at_once
+        if link is not None and self._write_due(link):
+            self._wait_for_next()
+            return
+        self._releasing = True
+        self._link.spawn(self._drain())
+
+    def _write_due(self, link: WritableLink) -> bool:
+        """Write what is due to *link*, behind which there is no filter; false: some is left that has to wait for it."""
+        chunks, owner = self._chunks, self._owner
+        now = self._link.clock.now() + SLACK
+        for _ in range(_AT_ONCE):
+            if not chunks or (chunks[0][0] > now and not owner.leaving):
+                return True
+            if link.full:
+                return False
+            _, data = chunks.popleft()
+            if isinstance(data, Message):
+                owner.next.begin(data)
+                continue
+            self.held -= len(data)
+            if self._room is not None:
+                self._wake()
+            link.write(data)
+        return False
+
+    def _wait_for_next(self) -> None:
+        if self._chunks:
+            self._timer = self._link.clock.call_at(self._chunks[0][0], self.release)
+        elif self._end_due is not None:
+            due, self._end_due = self._end_due, None
+            self._link.spawn(self._owner.next.receive_end(due))
+        self._link.progressed()
 
     async def _drain(self) -> None:
         try:
@@ -135,12 +182,7 @@ class DelayLine:
                 await self._owner.next.receive(data, due)
         finally:
             self._releasing = False
-        if self._chunks:
-            self._timer = self._link.clock.call_at(self._chunks[0][0], self.release)
-        elif self._end_due is not None:
-            due, self._end_due = self._end_due, None
-            await self._owner.next.receive_end(due)
-        self._link.progressed()
+        self._wait_for_next()
 
     def _is_due(self, due: float) -> bool:
         return self._owner.leaving or due <= self._link.clock.now() + SLACK

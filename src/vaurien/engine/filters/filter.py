@@ -39,6 +39,9 @@ _SENT: Literal[NoChunk.SENT] = NoChunk.SENT
 class Receiver(Intake, Protocol):
     """A filter, or the sink."""
 
+    at_once: Link | None
+    """Where bytes can be written without a coroutine, while it is not full: the sink's link; ``None`` for a filter."""
+
     def begin(self, message: Message) -> None:
         """What comes next is of *message*."""
 
@@ -46,10 +49,11 @@ class Receiver(Intake, Protocol):
 class Sink:
     """The end of the chain: the socket."""
 
-    __slots__ = ("_link",)
+    __slots__ = ("_link", "at_once")
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self.at_once: Link | None = link
 
     async def receive(self, data: bytes, at: float) -> None:
         """Write, and wait while the destination does not read."""
@@ -70,6 +74,8 @@ class Sink:
 
 class Filter(FaultView):
     """One fault's place in the chain of one direction, and the `hooks.Link` that it sees."""
+
+    at_once: Link | None = None
 
     __slots__ = (
         "_act",
@@ -168,16 +174,23 @@ class Filter(FaultView):
                 self._delays.release()
                 return
             self._sent += len(data)
-            self.mark_hit()
+            if not self._hit:
+                self.mark_hit()
         if after > 0.0 or self.passing or (self._line is not None and self._line.waits):
-            await self._delays.room()
+            line = self._delays
+            if line.held:
+                await line.room()
             self._line_up(data, self._arrived + max(after, 0.0))
             return
-        self.passing = True
-        try:
-            await self.next.receive(data, self._moment)
-        finally:
-            self.passing = False
+        link = self.next.at_once
+        if link is not None and (link.pending is None or not link.full):
+            link.write(data)
+        else:
+            self.passing = True
+            try:
+                await self.next.receive(data, self._moment)
+            finally:
+                self.passing = False
         if self._line is not None or self.leaving:
             self._let_go()
 

@@ -34,7 +34,7 @@ HELD_LIMIT = 256 * 1024
 
 
 ENDED_LIMIT = 1000
-"""Aborted exchanges that are remembered, because their peers may have sent pieces before they knew."""
+"""Exchanges that are remembered after they were aborted, or answered here, for pieces that may still come for them."""
 
 
 class Lane:
@@ -79,7 +79,7 @@ class StreamTracker(ExchangeTracker):
     @property
     def half_sent_request(self) -> bool:
         """The backend received part of a request it has not fully answered."""
-        return any(exchange is SPARED or exchange.forwarded for exchange in self._exchanges.values())
+        return any(one is SPARED or (one.forwarded and not one.done) for one in self._exchanges.values())
 
     def waits(self, to_backend: bool) -> bool:
         """Pieces of a direction wait here, while its link reads on."""
@@ -224,9 +224,19 @@ class StreamTracker(ExchangeTracker):
                 await self._done(exchange)
         elif not exchange.done:
             await self._done(exchange)
-        if (exchange.asked and exchange.done) or mark.mark is Mark.ABORTED:
+        if mark.mark is Mark.ABORTED or (exchange.asked and exchange.done and not exchange.swallows(True)):
             self._exchanges.pop(stream, None)
+        if exchange.done:
             self._gone.pop(stream, None)
+            self._forget_ended()
+
+    def _forget_ended(self) -> None:
+        """Forget the oldest exchanges that have ended without the backend's knowledge, if they are many."""
+        if len(self._exchanges) <= 2 * ENDED_LIMIT:
+            return
+        ended = [stream for stream, exchange in self._exchanges.items() if exchange.done]
+        for stream in ended[:-ENDED_LIMIT]:
+            del self._exchanges[stream]
 
     async def _request_head(self, head: Head) -> None:
         exchange = self._exchanges[head.stream] = self._begin(head)
@@ -296,6 +306,4 @@ class StreamTracker(ExchangeTracker):
         exchange.swallow_all()
         exchange.done = True
         self._flush()
-        ended = [stream for stream, one in self._exchanges.items() if one.done]
-        for stream in ended[:-ENDED_LIMIT]:
-            del self._exchanges[stream]
+        self._forget_ended()
