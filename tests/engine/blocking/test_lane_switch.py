@@ -30,6 +30,13 @@ class Switched:
     def enter(self):
         self.switch.to_thread(self.client_end, self.backend_end, frozenset())
 
+    def begin_in_thread(self):
+        """A turn of the handler's: its request has reached the backend."""
+        self.client.sendall(b"hello")
+        self.decide(UP)
+        self.enter()
+        assert read(self.server, 5) == b"HELLO"
+
     def returned(self):
         """The result of the thread, once it has ended."""
         until(lambda: self.owner.run() or self.owner.returned)
@@ -76,10 +83,7 @@ def test_a_turn_with_a_plugin_wants_the_thread_which_reads_what_was_not_read(swi
 
 def test_a_turn_is_told_once_whichever_lane_has_it(switched):
     it = switched(0)
-    it.client.sendall(b"hello")
-    it.decide(UP)
-    it.enter()
-    read(it.server, 5)
+    it.begin_in_thread()
     it.client.close()
     it.returned()
     assert [(kind, turn) for kind, turn, *_ in it.owner.journal.told] == [("called", 1)]
@@ -87,10 +91,7 @@ def test_a_turn_is_told_once_whichever_lane_has_it(switched):
 
 def test_the_bytes_that_the_meter_counts_are_those_of_the_thread(switched):
     it = switched(0)
-    it.client.sendall(b"hello")
-    it.decide(UP)
-    it.enter()
-    read(it.server, 5)
+    it.begin_in_thread()
     it.server.sendall(b"yes")
     read(it.client, 3)
     lane = it.owner.meter.lane
@@ -102,10 +103,7 @@ def test_the_bytes_that_the_meter_counts_are_those_of_the_thread(switched):
 
 def test_a_turn_for_the_loop_comes_back_with_its_bytes_unread(switched):
     it = switched(0, 1, mix="50:forward,10:error")
-    it.client.sendall(b"hello")
-    it.decide(UP)
-    it.enter()
-    read(it.server, 5)
+    it.begin_in_thread()
     it.server.sendall(b"yes")
     assert read(it.client, 3) == b"YES"
     it.client.sendall(b"again")
@@ -144,10 +142,7 @@ def test_without_a_plugin_in_play_what_is_under_way_passes(switched):
 
 def test_a_thread_that_is_stopped_gives_the_sockets_back(switched):
     it = switched(0)
-    it.client.sendall(b"hello")
-    it.decide(UP)
-    it.enter()
-    read(it.server, 5)
+    it.begin_in_thread()
     it.switch.stop()
     result = it.returned()
     assert (result.end, result.failure) == (None, None)
@@ -155,10 +150,7 @@ def test_a_thread_that_is_stopped_gives_the_sockets_back(switched):
 
 def test_a_thread_that_is_stopped_sends_what_it_has_read(switched):
     it = switched(0, None)
-    it.client.sendall(b"hello")
-    it.decide(UP)
-    it.enter()
-    read(it.server, 5)
+    it.begin_in_thread()
     it.server.sendall(b"yes")
     read(it.client, 3)
     it.client.sendall(b"again")  # an undisturbed turn
@@ -188,10 +180,7 @@ def available(sock):
 
 def test_a_thread_that_is_abandoned_closes_the_sockets_and_returns_nothing(switched):
     it = switched(0)
-    it.client.sendall(b"hello")
-    it.decide(UP)
-    it.enter()
-    read(it.server, 5)
+    it.begin_in_thread()
     it.switch.abandon()
     assert it.server.recv(1) == b""
     it.owner.run()
