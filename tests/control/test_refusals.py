@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import socket
 
+import msgspec
 import pytest
 
 from tests.control.interface import interface
 from tests.hubs import COUNTS
 from tests.running import PATIENCE, read_all
+from vaurien import plugins
 from vaurien.control import v1
 
 NAMES = {"proxy": "p", "fault": "f", "connection": "1", "behavior": "delay", "protocol": "tcp"}
@@ -158,6 +160,38 @@ def test_a_fault_that_cannot_be(refused, body, pointer, words):
     status, error = refused("POST", "/api/v1/proxies/p/faults", body)
     assert (status, error["pointer"]) == (400, pointer)
     assert words in error["message"]
+
+
+KINDS = ["latency", "corrupt", "replace", "error", "slicer", "hang", "limit_data", "http_status"]
+"""A behavior of each kind: numbers, choices, text, flags, sizes, nothing, an exchange's."""
+
+
+@pytest.mark.parametrize("behavior", KINDS)
+def test_every_option_of_a_behavior_that_cannot_be_names_all_that_helps(refused, behavior):
+    """A wrong type, a value out of range and a misspelt name: the option, the value, what is right, the pointer."""
+    for option in plugins.find(behavior, "behavior").declarations:
+        for value in ([], {"a": 1}, -(2**80), "\u2603"):
+            if accepted(option, value):
+                continue
+            status, error = refused(
+                "POST", "/api/v1/proxies/p/faults", {"behavior": behavior, "options": {option.name: value}}
+            )
+            assert (status, error["pointer"]) == (400, f"/options/{option.name}")
+            assert f"behavior {behavior!r} option {option.name}: " in error["message"]
+            assert "is not valid; expected " in error["message"]
+            assert "`" not in error["message"]
+        wrong = {"behavior": behavior, "options": {f"{option.name}_": 1}}
+        status, error = refused("POST", "/api/v1/proxies/p/faults", wrong)
+        assert (status, error["pointer"]) == (400, f"/options/{option.name}_")
+        assert f"did you mean {option.name!r}?" in error["message"]
+
+
+def accepted(option, value):
+    try:
+        option.accepts(value)
+    except (ValueError, TypeError, msgspec.ValidationError):
+        return False
+    return True
 
 
 def test_a_fault_keeps_its_name(refused):

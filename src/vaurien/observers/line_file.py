@@ -15,7 +15,7 @@ import contextlib
 import errno
 import sys
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol, TextIO
 
 
 def to_user(message: str) -> None:
@@ -33,6 +33,26 @@ class RawFile(Protocol):
 
     def close(self) -> None:
         """Close it."""
+
+
+class StandardStream:
+    """``stdout`` or ``stderr`` of `sys` as a file without a buffer; each line goes to what it is at that moment."""
+
+    def __init__(self, name: Literal["stdout", "stderr"]) -> None:
+        self._name = name
+
+    def write(self, data: bytes, /) -> int:
+        """Write *data* and flush it. Raises OSError."""
+        stream: TextIO = getattr(sys, self._name)
+        try:
+            stream.write(data.decode())
+            stream.flush()
+        except ValueError as error:
+            raise OSError(errno.EBADF, "it is closed") from error
+        return len(data)
+
+    def close(self) -> None:
+        """It stays open."""
 
 
 class LineFile:

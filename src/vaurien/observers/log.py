@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import errno
 import json
 import logging
 import re
-import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -26,7 +24,7 @@ from vaurien.events import (
     ProtocolLost,
     WorkerDied,
 )
-from vaurien.observers.line_file import LineFile, RawFile
+from vaurien.observers.line_file import LineFile, RawFile, StandardStream
 
 _LEVELS = {
     name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -94,24 +92,9 @@ class Log:
         return self._line({"time": now, "level": "WARNING", "msg": "lines lost", "count": count})
 
 
-class _StandardError:
-    """Standard error as a file without a buffer."""
-
-    def write(self, data: bytes, /) -> int:
-        try:
-            sys.stderr.write(data.decode())
-            sys.stderr.flush()
-        except ValueError as error:
-            raise OSError(errno.EBADF, "it is closed") from error
-        return len(data)
-
-    def close(self) -> None:
-        """It stays open."""
-
-
 def _open(output: str) -> RawFile:
     if output == "-":
-        return _StandardError()
+        return StandardStream("stderr")
     try:
         return open(output, "ab", buffering=0)
     except OSError as error:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import errno
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,7 +29,7 @@ from vaurien.events import (
     WorkerDied,
 )
 from vaurien.model import Address
-from vaurien.observers.line_file import LineFile
+from vaurien.observers.line_file import LineFile, StandardStream
 
 LEVELS = ("trace", "debug", "info", "warn", "error", "fatal", "panic", "disabled")
 """The words of ``LOG_LEVEL``, those of zerolog; nothing is logged here above error."""
@@ -61,7 +59,7 @@ class ToxiproxyLog:
         self._threshold = LEVELS.index(level.lower() if known else "info")
         self._version, self._ends = version, ends
         self.ignores = frozenset(kind for kind, name in _LEVEL_OF.items() if LEVELS.index(name) < self._threshold)
-        self._file = LineFile(_StandardOutput(), "log", lambda count: _line("warn", "Lines lost", count=count))
+        self._file = LineFile(StandardStream("stdout"), "log", lambda count: _line("warn", "Lines lost", count=count))
         if level and not known:
             self.write("error", f'unknown LOG_LEVEL value: "{level}"', error=f"known are: {', '.join(LEVELS)}")
 
@@ -154,21 +152,6 @@ class ToxiproxyLog:
 def _line(level: str, message: str, **fields: Any) -> str:
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return json.dumps({"level": level, **fields, "time": now, "message": message}, separators=(",", ":"))
-
-
-class _StandardOutput:
-    """Standard output as a file without a buffer."""
-
-    def write(self, data: bytes, /) -> int:
-        try:
-            sys.stdout.write(data.decode())
-            sys.stdout.flush()
-        except ValueError as error:
-            raise OSError(errno.EBADF, "it is closed") from error
-        return len(data)
-
-    def close(self) -> None:
-        """It stays open."""
 
 
 class AccessLog:
