@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import random
+import re
 import socket
 import threading
 
 import pytest
 
 from tests.legacy_plugins import Forward
-from tests.running import PATIENCE, Running, backend, pair, read, reset, running, until
+from tests.running import PATIENCE, Running, backend, pair, read, read_all, reset, running, until
 from vaurien import platform
 from vaurien.engine.net import closing
 from vaurien.events import Closed, Failed, Injected
@@ -171,6 +172,73 @@ def test_a_connection_closed_by_control_delivers_all_to_a_slow_reader(faults: tu
             sender.close()
             sending.join(PATIENCE)
         assert proxy.events.wait(Closed)[0].end == "closed by control"
+
+
+GATHERS = Fault("gathers", "coalesce", {"size": 65536, "wait": 3_600_000.0}, stream=Stream.DOWNSTREAM)
+
+
+def test_a_connection_closed_by_control_delivers_what_a_fault_keeps() -> None:
+    with backend() as listening, running(listening.getsockname(), "", GATHERS) as proxy:
+        with pair(proxy, listening) as (client, server):
+            server.sendall(b"kept")
+            until(lambda: taken(proxy, False) == 4)
+            proxy.call(lambda: proxy.proxy.close_connection(1))
+            assert read_all(client) == b"kept"
+
+
+def test_a_fault_that_closes_delivers_what_another_one_keeps() -> None:
+    limit = Fault("limit", "limit_data", {"bytes": 6}, stream=Stream.DOWNSTREAM)
+    again = Fault("again", "coalesce", {"size": 65536, "wait": 3_600_000.0}, stream=Stream.DOWNSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", limit, GATHERS, again) as proxy:
+        with pair(proxy, listening) as (client, server):
+            server.sendall(b"passes")
+            assert read_all(client) == b"passes"
+
+
+@pytest.mark.parametrize("faults", LANES)
+def test_a_backend_that_answers_and_resets_at_once(faults: tuple[Fault, ...]) -> None:
+    """Mostly before the dial is over: the client sees what it would see without a proxy."""
+    with backend() as listening, running(listening.getsockname(), "", *faults) as proxy:
+        for _ in range(20):
+            with proxy.connect() as client:
+                server, _ = listening.accept()
+                server.sendall(b"busy")
+                reset(server)
+                assert read(client, 4) == b"busy"
+                with pytest.raises(ConnectionResetError):
+                    client.recv(1)
+        assert {closed.end for closed in proxy.events.wait(Closed, 20)} == {"backend reset"}
+
+
+@pytest.mark.parametrize("faults", LANES)
+@pytest.mark.parametrize("side", SIDES)
+def test_a_side_that_takes_nothing_is_cut_off(faults: tuple[Fault, ...], side: str) -> None:
+    with backend() as listening, running(listening.getsockname(), "", *faults, drain_timeout=0.2) as proxy:
+        with narrow_pair(proxy, listening) as (client, server):
+            sender, reader = (client, server) if side == "client" else (server, client)
+            sending = threading.Thread(target=_send_for_ever, args=(sender,))
+            sending.start()
+            until(lambda: taken(proxy, side == "client") > SIZE // 3)
+            proxy.call(lambda: proxy.proxy.close_connection(1))
+            [failed] = proxy.events.wait(Failed)
+            name = "backend" if side == "client" else "client"
+            assert failed.where == "drain"
+            assert re.fullmatch(rf"the {name} took nothing for 0.2 s: \d+ bytes are lost", failed.error)
+            assert proxy.events.wait(Closed)[0].end == "closed by control"
+            with pytest.raises(ConnectionResetError):
+                while reader.recv(1 << 16):
+                    pass
+            sending.join(PATIENCE)
+
+
+def test_without_a_limit_a_side_that_takes_nothing_is_waited_for() -> None:
+    with backend() as listening, running(listening.getsockname(), drain_timeout=0) as proxy:
+        with narrow_pair(proxy, listening) as (client, server):
+            server.sendall(bytes(PART))
+            until(lambda: written(proxy, False) == PART)
+            proxy.call(lambda: proxy.proxy.close_connection(1))
+            assert len(read_all(client)) == PART
+        assert not proxy.events.of(Failed)
 
 
 KEEPERS = [

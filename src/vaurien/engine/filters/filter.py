@@ -351,6 +351,12 @@ class Filter(FaultView):
         self._rang = False
         self._ring()
 
+    def alarm_at_end(self) -> None:
+        """The connection is closed in order: the alarm goes off now, or never."""
+        if self._alarm is not None:
+            self._silence()
+            self._link.spawn(self._act_on_alarm())
+
     async def _alarm_now(self) -> None:
         """Nothing may overtake what the behavior keeps until its alarm, in a chunk that it has no part in."""
         if self._alarm is not None:

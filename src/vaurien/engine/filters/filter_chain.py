@@ -100,6 +100,11 @@ class DirectionFilters:
         for each in self.filters:
             each.pass_by(size)
 
+    def send_kept(self) -> None:
+        """The connection is closed in order: a fault that keeps something until its alarm sends it now."""
+        for each in list(self.filters):
+            each.alarm_at_end()
+
     def clear(self) -> None:
         """The link is closed: forget what is held."""
         for each in self.filters:

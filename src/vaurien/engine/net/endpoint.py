@@ -8,6 +8,8 @@ read, and encoded ones that the socket has not taken. It says so by `buffers`, a
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 import struct
 import sys
@@ -89,6 +91,10 @@ class PlainEndpoint(socket.SocketType):
         endpoint.setblocking(False)
         return endpoint
 
+    def as_reset(self) -> ResetEndpoint:
+        """The same socket, of which the system has told already that it was reset, which it does once."""
+        return ResetEndpoint(self.family, self.type, self.proto, self.detach())
+
     def end_stream(self) -> None:
         """Send FIN."""
         try:  # not suppress(): every connection comes here
@@ -120,3 +126,16 @@ class PlainEndpoint(socket.SocketType):
             return not self.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return False
+
+
+class ResetEndpoint(PlainEndpoint):
+    """A socket that was accepted, written to and reset before its dial was over: the bytes first, then the reset."""
+
+    __slots__ = ()
+
+    def recv_into(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        """Read. Where the system reports an end now, it is the reset."""
+        size = super().recv_into(buffer)
+        if size == 0:
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        return size

@@ -111,6 +111,9 @@ class LinkFilters(Protocol):
     def keeps(self) -> bool:
         """A fault keeps something, or may, to send it later."""
 
+    def send_kept(self) -> None:
+        """The connection is closed in order: a fault that keeps something sends it now."""
+
     def clear(self) -> None:
         """The link is closed: forget what is held."""
 
@@ -622,6 +625,8 @@ class Link:
         self.update()
         if self._hooks is not None:
             self._hooks.stop()
+        if self.filters is not None:
+            self.filters.send_kept()
 
     def discard(self) -> None:
         """Stop moving bytes; what is under way is lost."""
