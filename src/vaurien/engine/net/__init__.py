@@ -1,1 +1,19 @@
-"""Listening, accepting, dialling, the two ways to end, and resets after a half-close."""
+"""Sockets: listening, accepting, dialling, and how they end.
+
+The problem: what a client sees of a proxy is what the proxy's sockets do. A reset must not look like an end, an end
+must not destroy what is on its way to a slow reader, and a new connection must cost few system calls.
+
+The way: all sockets are raw and non-blocking, and the loop calls back when one is ready::
+
+    binding ──► Listener ──► PlainEndpoint (the client)      reserved_port: closed for a while, and kept
+    Dial, Pool ────────────► PlainEndpoint (the backend)     congestion_control, fd_limit: what the system allows
+                                   │
+                                   ├─ ended, and reset later ──────────► ResetWatcher
+                                   └─ close in order ──► Delivery ─────► FIN, everything acknowledged, closed
+                                                            └─ nothing taken for so long ──► StallWatch
+
+An endpoint is what a link reads and writes. A plain socket is one by itself, so its bytes pass no layer; an endpoint
+with a layer of its own (TLS) says that it buffers.
+
+What this does not do: it decides nothing. When to close, and how, is the connection's business.
+"""
