@@ -1,0 +1,240 @@
+"""A link on endpoints and a loop that the test plays."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.engine.fakes import FakeEndpoint, FakeFilters, FakeOwner
+from vaurien.engine.relay.link import Link
+from vaurien.model import Direction
+
+TO_CLIENT, TO_BACKEND = Direction.TO_CLIENT, Direction.TO_BACKEND
+
+
+class Pair:
+    """Both links of a connection between *client* and *backend*."""
+
+    def __init__(self, client: FakeEndpoint, backend: FakeEndpoint) -> None:
+        self.owner, self.client, self.backend = FakeOwner(), client, backend
+        self.up = Link(self.owner, client, backend, TO_BACKEND)  # type: ignore[arg-type]
+        self.down = Link(self.owner, backend, client, TO_CLIENT)  # type: ignore[arg-type]
+        self.owner.links = {TO_CLIENT: self.down, TO_BACKEND: self.up}
+        self.up.update()
+        self.down.update()
+
+    def client_ready(self) -> None:
+        self.owner.loop.readers[self.client.fileno()]()
+
+    def backend_writable(self) -> None:
+        self.owner.loop.writers[self.backend.fileno()]()
+
+    @property
+    def reading(self) -> bool:
+        return self.client.fileno() in self.owner.loop.readers
+
+
+class Cause:
+    def __init__(self) -> None:
+        self.blocked = 0
+
+    def note_blocked(self) -> None:
+        self.blocked += 1
+
+
+@pytest.fixture
+def pair() -> Pair:
+    return Pair(FakeEndpoint(), FakeEndpoint())
+
+
+def test_bytes_go_on_at_once(pair: Pair) -> None:
+    pair.client.incoming += [b"one", b"two"]
+    pair.client_ready()
+    assert (pair.backend.sent, pair.up.moved, pair.up.withheld) == (b"one", 3, 0)
+    pair.client_ready()
+    pair.client_ready()  # there is nothing after all
+    assert pair.backend.sent == b"onetwo"
+
+
+def test_what_is_not_taken_is_kept_and_nothing_more_is_read(pair: Pair) -> None:
+    pair.backend.room = 2
+    pair.client.incoming.append(b"hello")
+    pair.client_ready()
+    assert (pair.backend.sent, pair.up.held, pair.reading) == (b"he", 3, False)
+    pair.backend.room = 2
+    pair.backend_writable()
+    assert (pair.backend.sent, pair.up.held, pair.reading) == (b"hell", 1, False)
+    pair.backend.room = 100
+    pair.backend_writable()
+    assert (pair.backend.sent, pair.up.held, pair.reading) == (b"hello", 0, True)
+    assert not pair.owner.loop.writers
+
+
+def test_the_end_waits_behind_what_is_not_taken(pair: Pair) -> None:
+    pair.backend.room = 0
+    pair.up.write(b"last")
+    pair.up.pass_end()
+    assert pair.owner.reports == []
+    pair.backend.room = 100
+    pair.backend_writable()
+    assert (pair.backend.sent, pair.owner.reports) == (b"last", [("end passed", TO_BACKEND)])
+    pair.up.write(b"too late")
+    assert pair.backend.sent == b"last"
+
+
+def test_an_end_is_reported_once_and_its_socket_watched_for_a_reset(pair: Pair) -> None:
+    pair.client.incoming.append(b"")
+    pair.client_ready()
+    assert pair.owner.reports == [("end passed", TO_BACKEND)]
+    assert (pair.up.ended, pair.up.finished, pair.reading) == (True, True, False)
+    pair.owner.reset_watch.watched[pair.client.fileno()]()
+    assert pair.owner.reports[1:] == [("failed", TO_BACKEND)]
+    assert pair.down.closed  # nothing reaches the client any more
+
+
+def test_a_source_that_fails_is_reported_before_its_end(pair: Pair) -> None:
+    pair.client.incoming.append(ConnectionResetError())
+    pair.client_ready()
+    assert pair.owner.reports == [("failed", TO_BACKEND), ("end passed", TO_BACKEND)]
+    assert pair.up.source_reset
+
+
+def test_a_destination_that_fails_closes_the_link(pair: Pair) -> None:
+    pair.backend.failure = BrokenPipeError()
+    pair.client.incoming.append(b"x")
+    pair.client_ready()
+    assert pair.owner.reports == [("failed", TO_CLIENT)]
+    assert (pair.up.closed, pair.down.closed, pair.reading) == (True, False, False)
+
+
+def test_a_destination_that_fails_later_closes_the_link(pair: Pair) -> None:
+    pair.backend.room = 0
+    pair.up.write(b"x")
+    pair.backend.failure = BrokenPipeError()
+    pair.backend_writable()
+    assert pair.owner.reports == [("failed", TO_CLIENT)]
+    assert (pair.up.closed, pair.up.pending) == (True, None)
+
+
+def test_a_pause_leaves_everything_where_it_is(pair: Pair) -> None:
+    cause = Cause()
+    pair.client.incoming.append(b"stays")
+    pair.up.pause([cause])
+    pair.client_ready()  # is noted, and not read
+    assert (cause.blocked, pair.backend.sent, pair.reading) == (1, b"", False)
+    pair.up.write(b"made up, ")
+    assert pair.backend.sent == b""
+    pair.up.pause([])
+    pair.backend_writable()
+    pair.client_ready()
+    assert pair.backend.sent == b"made up, stays"
+
+
+def test_other_causes_of_a_pause_are_told_anew(pair: Pair) -> None:
+    first, second = Cause(), Cause()
+    pair.up.pause([first])
+    pair.client_ready()
+    pair.up.pause([second])
+    pair.client_ready()
+    assert (first.blocked, second.blocked) == (1, 1)
+    pair.up.pause([])
+    assert pair.reading
+
+
+def test_bytes_ask_for_a_backend_that_is_not_there(pair: Pair) -> None:
+    pair.up.detach_destination()
+    pair.up.write(b"kept")
+    assert pair.owner.reports == ["need backend"]
+    another = FakeEndpoint()
+    pair.up.attach_destination(another)  # type: ignore[arg-type]
+    pair.owner.loop.writers[another.fileno()]()
+    assert (another.sent, pair.backend.sent) == (b"kept", b"")
+
+
+def test_stop_reads_no_more_and_delivers_what_was_sent(pair: Pair) -> None:
+    pair.backend.room = 1
+    pair.client.incoming.append(b"all of it")
+    pair.client_ready()
+    pair.up.stop()
+    assert (pair.reading, pair.up.drained) == (False, False)
+    pair.backend.room = 100
+    pair.backend_writable()
+    assert (pair.backend.sent, pair.up.drained, pair.reading) == (b"all of it", True, False)
+
+
+def test_discard_leaves_nothing_with_the_loop(pair: Pair) -> None:
+    pair.backend.room = 0
+    pair.up.write(b"lost")
+    pair.up.filters = filters = FakeFilters(pair.up)  # type: ignore[assignment]
+    pair.up.discard()
+    assert (pair.up.closed, filters.cleared, pair.owner.loop.writers, pair.reading) == (True, True, {}, False)
+    pair.up.write(b"nothing")
+    pair.up.pass_end()
+    assert (pair.backend.sent, pair.owner.reports) == (b"", [])
+
+
+def test_filters_get_the_bytes_and_the_end(pair: Pair) -> None:
+    pair.up.filters = FakeFilters(pair.up)  # type: ignore[assignment]
+    pair.up.update()
+    pair.client.incoming += [b"through", b""]
+    pair.client_ready()
+    pair.client_ready()
+    assert (pair.backend.sent, pair.up.moved, pair.up.withheld) == (b"through", 7, 0)
+    assert pair.owner.reports == [("end passed", TO_BACKEND)]
+
+
+def test_the_fast_path_goes_past_the_filters(pair: Pair) -> None:
+    filters = FakeFilters(pair.up)
+    filters.fast_path = bytes.upper
+    pair.up.filters = filters  # type: ignore[assignment]
+    pair.up.update()
+    pair.client.incoming.append(b"loud")
+    pair.client_ready()
+    assert pair.backend.sent == b"LOUD"
+
+
+def test_a_protocol_that_raises_is_reported(pair: Pair) -> None:
+    error = ValueError("in the framer")
+
+    def fast_path(_: bytes) -> bytes:
+        raise error
+
+    filters = FakeFilters(pair.up)
+    filters.fast_path = fast_path
+    pair.up.filters = filters  # type: ignore[assignment]
+    pair.up.update()
+    pair.client.incoming.append(b"x")
+    pair.client_ready()
+    [(kind, reported)] = pair.owner.reports
+    assert (kind, reported) == ("crashed", error)
+
+
+def test_the_lane_is_decided_for_each_chunk(pair: Pair) -> None:
+    pair.owner.decides_lane = True
+    pair.up.update()
+    pair.client.incoming += [b"for the loop", b"for the thread"]
+    pair.client_ready()
+    assert pair.backend.sent == b"for the loop"
+    pair.owner.thread_wanted = True
+    pair.client_ready()
+    assert pair.backend.sent == b"for the loop"
+    assert list(pair.client.incoming) == [b"for the thread"]
+    pair.up.update()
+    assert not pair.reading
+
+
+def test_a_change_that_waits_is_told_of_progress(pair: Pair) -> None:
+    pair.backend.room = 0
+    pair.up.write(b"x")
+    pair.owner.reconfigure_pending = True
+    pair.backend.room = 1
+    pair.backend_writable()
+    assert pair.owner.reports == ["reconfigure"]
+
+
+def test_an_edge_triggered_loop_reads_until_there_is_nothing(pair: Pair) -> None:
+    pair.owner.edge_triggered = True
+    pair.up.pause([Cause()])
+    pair.up.pause([])
+    pair.client.incoming += [b"one", b"two", b"three"]
+    pair.client_ready()
+    assert pair.backend.sent == b"onetwothree"
