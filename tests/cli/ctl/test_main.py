@@ -69,6 +69,18 @@ def test_host_may_stand_before_and_behind(run, served, monkeypatch):
     assert run("--host", url, "get-behavior") == [["20:delay"]]
 
 
+def test_proxies_that_differ_are_named_with_the_reason(served, run, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        wanted = {"proxies": [{"name": "web", "listen": listen, "backend": "127.0.0.1:9"}]}
+        assert served.ask("PUT", "/api/v1/config", wanted).status == 409
+        assert ctl.main(["list"]) == 0
+    assert capsys.readouterr() == (
+        f"web\t{listen}\t127.0.0.1:9\ttcp\tyes\t0\t-\t-\n",
+        f"vaurienctl: proxy 'web' differs: cannot listen on {listen}: Address already in use\n",
+    )
+
+
 def test_proxies(run, served):
     address = served.get("/api/v1/proxies/first")["address"]
     assert run("list") == [["first", address, "127.0.0.1:9", "tcp", "yes", "0", "20:delay", "-"]]

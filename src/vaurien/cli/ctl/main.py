@@ -112,9 +112,12 @@ _early("set-handler", set_behavior)
 @command.command("list")
 @pass_control
 def list_proxies(control: Control) -> None:
-    """List the proxies."""
+    """List the proxies; those that do not run as they are configured are named on standard error, with the reason."""
     proxies = control.client.list_proxies()
     control.show(proxies, "name", "address", "backend", "protocol", "enabled", "connections", "mix", "faults")
+    for proxy in proxies:
+        if proxy.get("differs"):
+            click.echo(f"vaurienctl: proxy {proxy['name']!r} differs: {proxy['differs']}", err=True)
 
 
 @command.command("inspect")
