@@ -169,7 +169,9 @@ class Mix(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str, *, source: str | None = None) -> Mix:
         """The mix that *text* stands for. Raises `OptionError` for a share that is not 0..100 or a sum over 100."""
-        shares = tuple(_share(part.strip(), text, source) for part in text.split(",") if part.strip())
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        check_count("mix", len(parts), source)
+        shares = tuple(_share(part, text, source) for part in parts)
         total = sum(share.percent for share in shares)
         if total > 100:
             raise OptionError("behavior", text, f"shares of at most 100 in total, these add up to {total:g}", source)
@@ -186,6 +188,12 @@ def _share(part: str, text: str, source: str | None) -> Share:
     if not re.fullmatch(r"\d+(\.\d+)?", percent.strip()) or float(percent) > 100 or not behavior.strip():
         raise OptionError("behavior", text, f"shares such as 20:error with 0 to 100 percent, not {part!r}", source)
     return Share(float(percent), behavior.strip())
+
+
+def check_count(option: str, count: int, source: str | None = None) -> None:
+    """Raise `OptionError` for more faults or shares, as *option* says, than a proxy may have."""
+    if count > MOST_FAULTS:
+        raise OptionError(option, f"{count} of them", f"at most {MOST_FAULTS}", source)
 
 
 def _check_unique(kind: Literal["proxy", "fault"], named: tuple[Any, ...]) -> None:
@@ -212,9 +220,8 @@ class Policy(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Raise `Conflict` for a name that two faults have, and `OptionError` for too many faults or shares."""
-        for option, count in (("faults", len(self.faults)), ("mix", len(self.mix.shares))):
-            if count > MOST_FAULTS:
-                raise OptionError(option, f"{count} of them", f"at most {MOST_FAULTS}")
+        check_count("mix", len(self.mix.shares))
+        check_count("faults", len(self.faults))
         _check_unique("fault", self.faults)
 
     def fault(self, name: str) -> Fault:

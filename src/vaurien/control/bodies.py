@@ -19,7 +19,7 @@ from vaurien.config.fault import without_effect
 from vaurien.control import checks
 from vaurien.control.responses import BadRequest
 from vaurien.errors import OptionError
-from vaurien.model import Address, Config, Fault, Mix, Policy, ProxyConfig, Share
+from vaurien.model import Address, Config, Fault, Mix, Policy, ProxyConfig, Share, check_count
 from vaurien.options import Option
 from vaurien.proxies.hub import Hub
 
@@ -157,6 +157,7 @@ def fault(body: Any, pointer: str = "") -> Fault:
 def mix(body: str | list[ShareBody], pointer: str = "/mix") -> Mix:
     """The mix that *body* stands for. Raises `BadRequest`."""
     with checks.at(pointer):
+        check_count("mix", 0 if isinstance(body, str) else len(body))
         made = Mix.parse(body) if isinstance(body, str) else Mix(tuple(map(_share, body)))
         total = sum(share.percent for share in made.shares)
         if total > 100:
@@ -189,6 +190,8 @@ def config(body: Any, seed: str, pointer: str = "") -> ProxyConfig:
     )
     names = ("protocol", "protocol_options")
     checks.plugin(body.protocol, body.protocol_options, pointer, "protocol", names=names)
+    with checks.at(f"{pointer}/faults"):
+        check_count("faults", len(fields["faults"]))
     faults = [fault(one, f"{pointer}/faults/{number}") for number, one in enumerate(fields.pop("faults"))]
     _check_names([one.name for one in faults], f"{pointer}/faults")
     return ProxyConfig(policy=Policy(mix(fields.pop("mix"), f"{pointer}/mix"), tuple(faults)), **fields)
