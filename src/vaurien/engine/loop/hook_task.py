@@ -86,19 +86,23 @@ class HookRunner:
     def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         """Run *coroutine* up to its first wait; see the function `start`."""
         carrier, self._idle = self._idle, None
-        if carrier is None or carrier.task.done() or carrier.task.cancelling():
+        if carrier is None or carrier.task.cancelling():
             carrier = _Carrier(self._loop)
-        outer = asyncio.current_task(self._loop)
-        if outer is not None:
-            asyncio._leave_task(self._loop, outer)
-        asyncio._enter_task(self._loop, carrier.task)
+        loop, task, outer = self._loop, carrier.task, None
+        try:
+            asyncio._enter_task(loop, task)
+        except RuntimeError:  # another task runs; asking before would cost more, and is rarely needed
+            outer = asyncio.current_task(loop)
+            assert outer is not None  # noqa: S101 - that is what the error said
+            asyncio._leave_task(loop, outer)
+            asyncio._enter_task(loop, task)
         waits_for = DONE
         try:
             waits_for = carrier.context.run(next, coroutine.__await__(), DONE)
         finally:
-            asyncio._leave_task(self._loop, carrier.task)
+            asyncio._leave_task(loop, task)
             if outer is not None:
-                asyncio._enter_task(self._loop, outer)
+                asyncio._enter_task(loop, outer)
             if waits_for is DONE and self._idle is None and not self._closed:
                 self._idle = carrier
             elif waits_for is DONE:  # the hook started another one, which has left its carrier, or closed this

@@ -27,6 +27,15 @@ WaitFor: TypeAlias = Callable[[asyncio.Future[None]], Awaitable[None]]
 """Waits for a future, unless the hook that waits is interrupted."""
 
 
+class HookOwner(Protocol):
+    """The connection that the hooks belong to."""
+
+    ending: bool
+    """No hook acts any more."""
+    hook_runner: HookRunner | None
+    """Lends tasks to the hooks, where they need one from their first line on."""
+
+
 class HookedLink(Protocol):
     """The link whose bytes the hooks act on."""
 
@@ -34,16 +43,12 @@ class HookedLink(Protocol):
     ended: bool
 
     @property
+    def owner(self) -> HookOwner:
+        """The connection."""
+
+    @property
     def closed(self) -> bool:
         """Nothing moves any more."""
-
-    @property
-    def ending(self) -> bool:
-        """The connection is ending."""
-
-    @property
-    def hook_runner(self) -> HookRunner | None:
-        """Lends tasks to the hooks, where they need one from their first line on."""
 
     def update(self) -> None:
         """Watch the source or not, by what may be read now."""
@@ -64,10 +69,22 @@ class HookedLink(Protocol):
 class HookQueue:
     """Runs coroutines that act on the bytes of *link*, one at a time and in order."""
 
-    __slots__ = ("_ahead", "_end_owed", "_gone", "_link", "_queue", "_readers_ahead", "_task", "_tasks", "running")
+    __slots__ = (
+        "_ahead",
+        "_closed",
+        "_end_owed",
+        "_gone",
+        "_link",
+        "_queue",
+        "_readers_ahead",
+        "_task",
+        "_tasks",
+        "running",
+    )
 
     def __init__(self, link: HookedLink) -> None:
         self._link = link
+        self._closed = link.closed
         self.running = False
         """A hook on these bytes waits."""
         self._queue: deque[Coroutine[Any, Any, None]] = deque()
@@ -85,7 +102,7 @@ class HookQueue:
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Let *coroutine* act on the link's bytes: now, or behind those that came before."""
-        if self._link.closed:
+        if self._closed:
             coroutine.close()
         elif self.running:
             self._queue.append(coroutine)
@@ -94,12 +111,12 @@ class HookQueue:
             self._run_all(coroutine)
 
     def _run_all(self, coroutine: Coroutine[Any, Any, None] | None) -> None:
+        owner = self._link.owner
         while coroutine is not None:
-            ending = self._link.ending
-            task = self.spawn(coroutine)
-            self._task = task
+            ending = owner.ending
+            self._task = task = self.spawn(coroutine)
             if task is not None:
-                if self._link.ending and not ending:  # the hook ended the connection, and has no more to say
+                if owner.ending and not ending:  # the hook ended the connection, and has no more to say
                     task.cancel()
                 self._link.update()
                 task.add_done_callback(lambda _: self._run_all(self._next()))
@@ -109,7 +126,7 @@ class HookQueue:
         self._link.hooks_done()
 
     def _next(self) -> Coroutine[Any, Any, None] | None:
-        if self._link.closed:
+        if self._closed:
             return None
         if self._queue:
             self._link.turn_free()
@@ -125,14 +142,14 @@ class HookQueue:
         Returns the task that goes on with it, or ``None`` when it is done already.
         """
         try:
-            task = hook_task.start(self._link.loop, coroutine, self._link.hook_runner)
+            task = hook_task.start(self._link.loop, coroutine, self._link.owner.hook_runner)
         except Exception as error:  # not a plugin's, those are caught where they are called
             self._link.crashed(error)
             return None
         if task is not None:
             self._tasks = self._tasks or Tasks()
             self._tasks.add(task, self._link.crashed)
-            if self._link.closed:  # by the coroutine itself
+            if self._closed:  # by the coroutine itself
                 task.cancel()
         return task
 
@@ -178,6 +195,7 @@ class HookQueue:
 
     def close(self) -> None:
         """Cancel all of them."""
+        self._closed = True
         self.source_ended()
         queue, self._queue = self._queue, deque()
         for coroutine in queue:

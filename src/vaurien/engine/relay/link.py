@@ -219,11 +219,6 @@ class Link:
         return self.owner.ending
 
     @property
-    def hook_runner(self) -> HookRunner | None:
-        """Lends tasks to the hooks of plugins."""
-        return self.owner.hook_runner
-
-    @property
     def closed(self) -> bool:
         """Nothing is read or written any more."""
         return self._sending is _CLOSED
@@ -364,7 +359,7 @@ class Link:
         data = self._read()
         if data:
             assert self.filters is not None  # noqa: S101 - see _wanted
-            self.hook_queue.run(self.filters.intake.receive(data, self.clock.now()))
+            (self._hooks or self.hook_queue).run(self.filters.intake.receive(data, self.clock.now()))
         elif data is not None:
             self._source_ended()
 
