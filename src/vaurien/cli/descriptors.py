@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vaurien import plugins
 from vaurien.config import Configuration
-from vaurien.engine.net.fd_limit import IN_A_THREAD, IN_THE_LOOP, SPARE, make_room
+from vaurien.engine.net.fd_limit import IN_A_THREAD, IN_THE_LOOP, SPARE, raise_fd_limit
 from vaurien.errors import OptionError
 from vaurien.model import ProxyConfig
 
@@ -17,7 +17,7 @@ def reserve(configuration: Configuration) -> None:
     limited = [proxy for proxy in configuration.proxies if proxy.max_connections is not None]
     asked = sum(proxy.max_connections or 0 for proxy in limited)
     each = IN_A_THREAD if any(_blocks(proxy) for proxy in limited) else IN_THE_LOOP
-    possible = make_room(asked, each)
+    possible = raise_fd_limit(asked, each)
     if possible < asked:
         files = f"the system lets a process open {SPARE + possible * each} files, see ulimit -Hn"
         source = configuration.source("vaurien", "max_connections")

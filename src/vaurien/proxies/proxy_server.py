@@ -94,7 +94,7 @@ class ProxyServer:
     def check_port(self, plan: CompiledPolicy) -> None:
         """Close or open the port, as *plan* wants it. Raises `BindError` when it cannot be opened."""
         if self._listener is not None:
-            self._listener.refuse() if plan.closed else self._listener.admit()
+            self._listener.suspend() if plan.closed else self._listener.resume()
 
     def adopt(self, plan: CompiledPolicy, before: Policy) -> None:
         """Work by *plan*, in the place of *before*, from the next byte on."""
@@ -152,7 +152,7 @@ class ProxyServer:
     def _take(self, listener: Listener) -> None:
         self._listener = listener
         if self.state.plan.closed:
-            listener.refuse()
+            listener.suspend()
 
     def _accepted(self, client: PlainEndpoint, peer: Any) -> None:
         connection = Connection(self.state, client, peer)

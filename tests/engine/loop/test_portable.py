@@ -92,7 +92,7 @@ class TestPortable:
 def test_windows_has_no_limit_of_descriptors(monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)
     assert fd_limit.connections_possible(fd_limit.IN_THE_LOOP) is None
-    assert fd_limit.make_room(100_000, fd_limit.IN_THE_LOOP) == 100_000
+    assert fd_limit.raise_fd_limit(100_000, fd_limit.IN_THE_LOOP) == 100_000
 
 
 def test_on_windows_a_port_is_not_reused(monkeypatch):

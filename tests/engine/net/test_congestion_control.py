@@ -45,7 +45,7 @@ def paces(monkeypatch):
 def test_what_stays_on_this_machine_is_not_paced(paces, default, host):
     paces(default)
     with socket.socket() as one:
-        pacing.let_run(one, host)
+        pacing.use_reno_on_loopback(one, host)
         assert congestion_control(one) == b"reno"
 
 
@@ -53,14 +53,14 @@ def test_what_stays_on_this_machine_is_not_paced(paces, default, host):
 def test_what_may_leave_it_is_sent_as_the_system_does(paces, default, host):
     paces(default)
     with socket.socket() as one:
-        pacing.let_run(one, host)
+        pacing.use_reno_on_loopback(one, host)
         assert congestion_control(one) == default
 
 
 def test_where_nothing_paces_nothing_changes(paces, default):
     paces(b"another " + default)
     with socket.socket() as one:
-        pacing.let_run(one, "127.0.0.1")
+        pacing.use_reno_on_loopback(one, "127.0.0.1")
         assert congestion_control(one) == default
 
 

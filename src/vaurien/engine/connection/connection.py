@@ -253,7 +253,7 @@ class Connection:
     def reconfigure(self) -> None:
         """Something that was under way is done: decide, in this one place, what changes next.
 
-        A filter that nobody needs is taken out, the sockets change lanes, or a connection that ends goes on ending.
+        A filter without a fault is taken out, the sockets change lanes, or a connection that ends goes on ending.
         """
         if self._rebuilding:
             return

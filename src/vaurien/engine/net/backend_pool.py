@@ -49,7 +49,7 @@ class Pool:
 
 
 def _clean(backend: PlainEndpoint) -> bool:
-    """Whether the other side is there and has sent nothing that belongs to nobody."""
+    """Whether the backend is connected and has sent nothing that no client asked for."""
     try:
         backend.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:

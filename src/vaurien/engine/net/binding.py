@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 from vaurien import platform
-from vaurien.engine.net import congestion_control as pacing
+from vaurien.engine.net import congestion_control
 from vaurien.engine.net.dial import addresses, lookup, numeric
 from vaurien.errors import BindError, BindStep
 from vaurien.model import Address
@@ -96,7 +96,7 @@ async def _resolve(address: Address) -> list[Where]:
 
 
 class _Group:
-    """What the sockets for one address have in common: how many there are, and who may listen beside them."""
+    """How the sockets for one address are made: how many there are, and whether others may listen beside them."""
 
     def __init__(self, takers: int, backlog: int, *, shared: bool = False, beside: bool = False) -> None:
         self._takers, self._backlog, self._shared, self._beside = takers, backlog, shared, beside
@@ -107,7 +107,7 @@ class _Group:
         try:
             if isinstance(where, str):
                 made.append(_unix(where, self._backlog))
-                made += [made[0].dup() for _ in range(self._takers - 1)]  # one queue: whoever comes first serves
+                made += [made[0].dup() for _ in range(self._takers - 1)]  # one queue: the first that is ready accepts
             elif where[1] == 0 and platform.PORT_STAYS_BOUND:
                 with _anywhere(family, where) as free:
                     self._internet(made, family, (where[0], free.getsockname()[1]))
@@ -142,7 +142,7 @@ def _unbound(family: int, where: tuple[str, int]) -> socket.socket:
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if where[0] else 0)
     if platform.OPTIONS_INHERITED:
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        pacing.let_run(one, where[0])
+        congestion_control.use_reno_on_loopback(one, where[0])
     return one
 
 
@@ -175,7 +175,7 @@ def _unix(path: str, backlog: int) -> socket.socket:
 
 
 def remove_stale(path: str) -> None:
-    """Unlink a Unix socket that nobody listens on any more; leave everything else to bind(2)."""
+    """Unlink a Unix socket without a listener; leave everything else to bind(2)."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return

@@ -1,6 +1,6 @@
 """How the sockets of a connection end: in order, with everything delivered, or by RST behind what came before.
 
-`close` is not enough. The system goes on delivering what it has taken, but bytes that nobody has read, or that come
+`close` is not enough. The system goes on delivering what it has taken, but bytes that are unread, or that come
 later, make it send RST (RFC 2525, 2.17), and that destroys what is still on its way::
 
     Delivery      FIN ──► drop what comes ──► acknowledged? ──► the peer's end, or LINGER ──► done

@@ -20,7 +20,7 @@ _NAME = 16
 """Bytes of a name (TCP_CA_NAME_MAX in the kernel's tcp.h)."""
 
 
-def let_run(unconnected: socket.SocketType, host: str) -> None:
+def use_reno_on_loopback(unconnected: socket.SocketType, host: str) -> None:
     """Have *unconnected* send to the numeric address *host* unpaced, if that is this machine.
 
     A listening socket hands it on to those that it accepts. It must be done before the handshake: a connection that has

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from vaurien import platform
 from vaurien.engine.loop.clock import Clock, Timer
-from vaurien.engine.net import congestion_control as pacing
+from vaurien.engine.net import congestion_control
 from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.errors import DialError
 from vaurien.model import LONGEST_HOST, Address
@@ -213,7 +213,7 @@ def _attempt(family: int, address: Any) -> Attempt:
             connecting.setblocking(False)
         if family != _UNIX:
             connecting.setsockopt(_TCP, _NODELAY, 1)
-            pacing.let_run(connecting, address[0])
+            congestion_control.use_reno_on_loopback(connecting, address[0])
         code = connecting.connect_ex(address)
         if code == errno.EINPROGRESS and platform.LINUX:
             # On one machine the handshake is over by now, and to ask saves watching the socket (measured on Linux). Not

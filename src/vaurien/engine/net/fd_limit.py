@@ -29,7 +29,7 @@ def connections_possible(each: int) -> int | None:
     return max(1, (soft - SPARE) // each)
 
 
-def make_room(connections: int, each: int) -> int:
+def raise_fd_limit(connections: int, each: int) -> int:
     """Raise the soft limit of open files, if need be and as far as may be, for so many *connections*.
 
     Returns how many of them fit then.

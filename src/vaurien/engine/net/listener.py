@@ -69,24 +69,24 @@ class Listener:
         """Listen on *address* and return it with its port resolved. Raises `BindError`, and then nothing listens."""
         self._sockets = await self._bind(address, backlog)
         self._address, self._backlog = binding.bound(address, self._sockets), backlog
-        self._resume()
+        self._watch()
         return self._address
 
     def wake(self) -> None:
         """There may be room again."""
         if self._sockets and not self._listening and self._timer is None and self._room():
-            self._resume()
+            self._watch()
 
-    def refuse(self) -> None:
+    def suspend(self) -> None:
         """Stop listening, and keep the port; clients that have connected are accepted before. Idempotent."""
         for listening in self._sockets:
             if self._listening:
                 self._accept(listening, int(listening.family))
-        self._rest()
+        self._stop_accepting()
         self._held += [ReservedPort(listening) for listening in self._sockets]
         self._sockets = []
 
-    def admit(self) -> None:
+    def resume(self) -> None:
         """Listen again where it refuses. Idempotent. Raises `BindError`, and then it still refuses."""
         if not self._held:
             return
@@ -97,11 +97,11 @@ class Listener:
             self._held[: len(again)] = [ReservedPort(listening) for listening in again]
             raise binding.refused(self._address, error) from None
         self._sockets, self._held = again, []
-        self._resume()
+        self._watch()
 
     def close(self) -> None:
         """Stop listening: the port refuses from now on."""
-        self._rest()
+        self._stop_accepting()
         if self._sockets or self._held:
             binding.close(self._sockets)
             for held in self._held:
@@ -116,7 +116,7 @@ class Listener:
         for held in self._held:
             held.close()
 
-    def _resume(self) -> None:
+    def _watch(self) -> None:
         self._timer = None
         self._listening = True
         for listening in self._sockets:
@@ -127,8 +127,8 @@ class Listener:
         for listening in self._sockets:
             self._loop.remove_reader(listening.fileno())
 
-    def _rest(self) -> None:
-        """Accept nobody, and do not begin again."""
+    def _stop_accepting(self) -> None:
+        """Stop accepting, and do not begin again."""
         self._pause()
         if self._timer is not None:
             self._timer.cancel()
@@ -159,7 +159,7 @@ class Listener:
                 return
 
     def _back_off(self, error: OSError) -> None:
-        """Accept nobody for a moment: the system has no room, or refuses for a reason that trying again will meet."""
+        """Pause for a moment: the system has no room, or refuses for a reason that trying again will meet."""
         if not self._short:
             self._short = True
             retry = (
@@ -167,7 +167,7 @@ class Listener:
             )
             self._complain(f"{error.strerror}; {retry}")
         self._pause()
-        self._timer = self._clock.call_later(_BACK_OFF, self._resume)
+        self._timer = self._clock.call_later(_BACK_OFF, self._watch)
 
 
 def peer_name(peer: Any) -> str:

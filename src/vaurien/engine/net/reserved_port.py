@@ -1,4 +1,4 @@
-"""A port that is closed for a while: clients are refused, and nobody else can have it meanwhile."""
+"""A port that is closed for a while: it refuses clients, and no other program can bind it meanwhile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vaurien import platform
 class ReservedPort:
     """The address of *listening*, which listens no more from now on.
 
-    The system answers clients with RST, as it does where nobody has ever listened (RFC 9293 §3.10.7.1). Connections
+    The system answers clients with RST, as it does for a port without a listener (RFC 9293 §3.10.7.1). Connections
     that were accepted are not touched.
     """
 
@@ -64,7 +64,7 @@ def _unlistened(listening: socket.socket) -> socket.socket:
 
 
 def _bound_anew(listening: socket.socket) -> socket.socket:
-    """Another socket in the place of *listening*; for a moment between the two nobody has the port."""
+    """Another socket in the place of *listening*; for a moment between the two the port is free."""
     family, where = listening.family, listening.getsockname()
     only = listening.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) if family == socket.AF_INET6 else None
     listening.close()

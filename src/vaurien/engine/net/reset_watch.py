@@ -1,4 +1,4 @@
-"""What sockets tell besides bytes: resets that follow the end of a stream, and whether there is anything to read."""
+"""Resets that follow the end of a stream, and whether a socket has anything to report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATIENCE = 0.1
 
 
 class ResetWatcher:
-    """Tells of sockets that fail after their stream has ended, of half-closed ones that is, for one loop.
+    """Reports sockets that are reset after their read side has ended (half-closed connections).
 
     Such a socket is readable for ever, so that the loop cannot watch it. It gets into an epoll of its own, where
     nothing is asked for: failures are told in any case (epoll_ctl(2), EPOLLERR). The loop watches that epoll, which
@@ -39,7 +39,7 @@ class ResetWatcher:
         return len(self._watched)
 
     def watch(self, one: Endpoint, failed: Callable[[], None]) -> None:
-        """Call *failed*, once, when *one* fails, whose stream has ended. `forget` it before it is closed."""
+        """Call *failed*, once, when *one* fails after the end of its stream. `forget` it before it is closed."""
         self._young[one] = failed
         if not self._ripens and platform.EPOLL:
             self._ripens = True
@@ -79,8 +79,8 @@ class ResetWatcher:
             self._epoll = None
 
 
-def silent(one: Endpoint) -> bool:
-    """Whether *one* has nothing to tell: no bytes, no end, no failure."""
+def nothing_readable(one: Endpoint) -> bool:
+    """Whether *one* has neither bytes, nor an end, nor a failure to report."""
     poll = select.poll()
     poll.register(one.fileno(), select.POLLIN)
     return not poll.poll(0)

@@ -2,7 +2,7 @@
 
 A link reads nothing while a hook that acts on its bytes waits: the bytes behind it stay in the system's buffer. Two
 things must go on all the same. Other code may want to act on these bytes (an answer that the other direction gives):
-that queues up here. And a hook may wait for the end of the stream, which comes behind the bytes that nobody reads: then
+that queues up here. And a hook may wait for the end of the stream, which comes behind the unread bytes: then
 these are read ahead, kept here up to `AHEAD_LIMIT`, and let go in order once the hook is done.
 """
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.loop.hook_task import HookRunner
 from vaurien.engine.net.endpoint import Data, Endpoint
-from vaurien.engine.net.reset_watch import ResetWatcher, silent
+from vaurien.engine.net.reset_watch import ResetWatcher, nothing_readable
 from vaurien.engine.relay.hook_queue import QUEUE_LIMIT, HookQueue, WaitFor
 from vaurien.engine.relay.write_buffer import Send, WriteBuffer
 from vaurien.model import Direction
@@ -306,7 +306,7 @@ class Link:
 
     def _read_by_lane(self) -> None:
         """Read what is here, unless it is for the blocking lane."""
-        if self.owner.edge_triggered and silent(self.source):  # nothing is drawn for bytes that are not there
+        if self.owner.edge_triggered and nothing_readable(self.source):  # nothing is drawn for bytes that are not there
             self._dry = True
             return
         try:

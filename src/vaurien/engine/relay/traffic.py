@@ -20,7 +20,7 @@ class ConnectionInfo(msgspec.Struct, frozen=True):
 
     *number* is its ordinal on its proxy, from 1; *age* is in seconds; *sent* and *received* are bytes forwarded to the
     backend and to the client; *waiting* is bytes on delay lines and for a side that does not read; *faults* are the
-    names of those whose dice fell on it.
+    names of those that hit it.
     """
 
     number: int
