@@ -3,9 +3,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from starlette.requests import Request
 
 from vaurien.control import responses
+from vaurien.control.asgi import Request
 from vaurien.control.responses import BadRequest
 
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +49,22 @@ def test_the_entry_point_has_the_modules_name():
         pytest.skip("not installed")
     [point] = [point for point in points if point.group == "pytest11"]
     assert point.name == point.value == "vaurien.pytest_plugin"
+
+
+def test_no_dependency_brings_a_plugin_for_pytest():
+    """Every run of pytest would load it, where Vaurien is installed."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    seen, left = set(), list(project["dependencies"])
+    while left:
+        name = re.match(r"[\w.-]+", left.pop())[0].lower()
+        if name in seen:
+            continue
+        seen.add(name)
+        with contextlib.suppress(metadata.PackageNotFoundError):  # it is for another system, or another Python
+            needs = metadata.distribution(name)
+            assert not needs.entry_points.select(group="pytest11"), name
+            left += [one for one in needs.requires or () if "extra ==" not in one]
+    assert {"click", "msgspec", "uvicorn"} <= seen
 
 
 class TestTheFactory:

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp
-
 from vaurien.control import openapi, original, responses, routes, security, v1
+from vaurien.control.asgi import ASGIApp, InternalErrors, Request, Response, Route, Router, responding
 from vaurien.control.events import RecentEvents
 from vaurien.control.toxiproxy import app as toxiproxy
 from vaurien.model import Address, DialFailure
@@ -37,17 +32,15 @@ def app(
     *metrics* makes the page of ``/metrics``; *seed* is for new proxies, *strict* and *dial_failure* are for
     `toxiproxy.router`. A path that no interface has is answered as Toxiproxy does: its clients know that answer.
     """
-    served = Starlette(
-        routes=[
+    served = Router(
+        [
             *routes.endpoints((*v1.ROUTES, _DOCUMENT), hub, recent, seed),
-            Route("/api/{rest:path}", _nothing_here, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+            Route("/api/{rest:path}", responding(_nothing_here)),
             *original.routes(hub, options or {}),
         ],
-        exception_handlers={Exception: _internal_error},
+        default=toxiproxy.router(hub, seed=seed, strict=strict, dial_failure=dial_failure, metrics=metrics),
     )
-    served.router.redirect_slashes = False
-    served.router.default = toxiproxy.router(hub, seed=seed, strict=strict, dial_failure=dial_failure, metrics=metrics)
-    return security.Guard(served, listen, names=names, token=token, refused=_refused)
+    return security.Guard(InternalErrors(served, _internal_error), listen, names=names, token=token, refused=_refused)
 
 
 def _refused(path: str, status: int, message: str) -> Response:
@@ -68,9 +61,9 @@ _DOCUMENT = routes.Route(method="GET", path=openapi.PATH, handler=_document)
 
 
 async def _nothing_here(request: Request) -> Response:
-    return responses.error_response(404, f"there is nothing at {request.url.path}; {openapi.PATH} lists what there is")
+    return responses.error_response(404, f"there is nothing at {request.path}; {openapi.PATH} lists what there is")
 
 
-async def _internal_error(_request: Request, _error: Exception) -> Response:
+def _internal_error() -> Response:
     """The error itself goes to the log alone: it may hold secrets."""
     return responses.error_response(500, "internal error; see the program's log")

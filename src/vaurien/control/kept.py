@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from vaurien.control.asgi import ASGIApp, Message, Receive, Scope, Send
 
 Settled: TypeAlias = Callable[[], Awaitable[bool]]
 """Waits until all changes of now have been written, or could not be; whether they are on the disk."""

@@ -9,13 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from vaurien import plugins
 from vaurien.control import checks, responses
+from vaurien.control.asgi import Receive, Request, Response, Route, Scope, Send
 from vaurien.control.responses import BadRequest
 from vaurien.errors import UnknownName, VaurienError
 from vaurien.model import Mix, ProxyConfig, Share

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+
+from vaurien.control.asgi import ClientDisconnect, Request, Response
 
 BODY_LIMIT = 2**20
 """Bytes of a request's body: a configuration of thousands of proxies, and no more."""

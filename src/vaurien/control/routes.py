@@ -7,12 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route as Path
-from starlette.types import Receive, Scope, Send
 
-from vaurien.control import bodies, checks, responses
+from vaurien.control import asgi, bodies, checks, responses
+from vaurien.control.asgi import Receive, Request, Response, Scope, Send
 from vaurien.control.events import RecentEvents
 from vaurien.control.responses import BadRequest
 from vaurien.errors import BindError, Conflict, OptionError, UnknownName, VaurienError
@@ -83,12 +80,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return inspect.getdoc(self.handler) or ""
 
 
-def endpoints(routes: Iterable[Route], hub: Hub, recent: RecentEvents, seed: str) -> list[Path]:
-    """*routes* as Starlette wants them: one for each path, with all its methods. *seed* is for new proxies."""
+def endpoints(routes: Iterable[Route], hub: Hub, recent: RecentEvents, seed: str) -> list[asgi.Route]:
+    """One route of the server for each path of *routes*, with all its methods. *seed* is for new proxies."""
     paths: dict[str, dict[str, Route]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method] = route
-    return [Path(path, _Endpoint(methods, hub, recent, seed)) for path, methods in paths.items()]
+    return [asgi.Route(path, _Endpoint(methods, hub, recent, seed)) for path, methods in paths.items()]
 
 
 class _Endpoint:
@@ -114,7 +111,7 @@ class _Endpoint:
         route = self._methods.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
             allowed = ", ".join(self._methods)
-            message = f"{request.method} is not a method of {request.url.path}; expected {allowed}"
+            message = f"{request.method} is not a method of {request.path}; expected {allowed}"
             return responses.error_response(405, message, headers={"allow": allowed})
         _check_query(route, request.query_params)
         value = await route.handler(await self._read(route, request))

@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
-
+from vaurien.control.asgi import ASGIApp, Receive, Response, Scope, Send
 from vaurien.control.responses import BadRequest, check_length, error_response
 from vaurien.errors import ConfigError, OptionError
 from vaurien.model import Address

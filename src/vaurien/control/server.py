@@ -15,10 +15,10 @@ import socket
 from collections.abc import Callable, Collection
 
 import uvicorn
-from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from vaurien.control.acceptor import Acceptor
+from vaurien.control.asgi import ASGIApp
 from vaurien.control.http_connection import HttpConnection
 from vaurien.engine.net import binding
 from vaurien.errors import BindError

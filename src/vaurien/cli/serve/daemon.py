@@ -14,8 +14,6 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 
-from starlette.types import ASGIApp
-
 from vaurien import __version__, plugins
 from vaurien.cli import hubs
 from vaurien.cli.runner import on_signals
@@ -29,6 +27,7 @@ from vaurien.config import declared
 from vaurien.config.layers import variable
 from vaurien.control import security
 from vaurien.control.app import app
+from vaurien.control.asgi import ASGIApp
 from vaurien.control.events import RecentEvents
 from vaurien.control.kept import KeepBeforeAnswer
 from vaurien.control.server import Server

@@ -13,9 +13,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 from vaurien import __version__
+from vaurien.control.asgi import ASGIApp, Message, Receive, Scope, Send
 from vaurien.events import (
     Accepted,
     Closed,

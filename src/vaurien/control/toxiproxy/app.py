@@ -12,12 +12,9 @@ from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
 
 from vaurien.control import responses
+from vaurien.control.asgi import Receive, Request, Response, Route, Router, Scope, Send
 from vaurien.control.toxiproxy import VERSION, go_json, toxics
 from vaurien.control.toxiproxy.go_json import ANY, BOOL, STRING, BadBody
 from vaurien.control.toxiproxy.go_net import every_interface, listen_address, listen_error, resolve_error
@@ -77,7 +74,7 @@ def router(
     routes = [Route(path, _Endpoint(methods)) for path, methods in paths.items()]
     if metrics is not None:
         routes.append(Route("/metrics", _Endpoint(dict.fromkeys(_METHODS, _page(metrics)))))
-    return Router(routes, redirect_slashes=False, default=nothing_here)
+    return Router(routes, default=nothing_here)
 
 
 class Reader:
@@ -380,7 +377,12 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _plain(text: str, status: int) -> Response:
-    return PlainTextResponse(text, status, headers={"X-Content-Type-Options": "nosniff", **responses.closing(status)})
+    return Response(
+        text,
+        status,
+        media_type="text/plain",
+        headers={"X-Content-Type-Options": "nosniff", **responses.closing(status)},
+    )
 
 
 def _json(value: object, status: int = 200) -> Response:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from starlette.responses import StreamingResponse
 
 from vaurien.control import bodies
+from vaurien.control.asgi import StreamingResponse
 from vaurien.control.routes import Call, number
 from vaurien.version import __version__
 
