@@ -1,0 +1,87 @@
+"""Exchanges without sockets: what leaves at once, what is answered here, and in which order."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.engine.filters.made import Connection
+from vaurien.model import Fault, Scope
+from vaurien.protocols.redis.protocol import RedisProtocol
+
+GET = b"*2\r\n$3\r\nGET\r\n$1\r\n%d\r\n"
+OK = b"+OK\r\n"
+
+
+def made(mix: str = "", *faults: Fault, seed: str = "0") -> Connection:
+    return Connection(mix, *faults, protocol=RedisProtocol(), seed=seed)
+
+
+def sent(connection: Connection, to_backend: bool, data: bytes) -> bytes:
+    """What leaves in a direction for *data*, at once or by a hook."""
+    link = (connection.up if to_backend else connection.down).link
+    before = len(link.written)
+    tracker = connection.tracker
+    passed = tracker.take_requests(data) if to_backend else tracker.take_responses(data)
+    return b"".join(link.written[before:]) + passed
+
+
+@pytest.mark.parametrize("mix", ["", "0.0001:error"])
+def test_a_spared_exchange_leaves_as_it_came(mix: str) -> None:
+    connection = made(mix)
+    for number in range(3):
+        assert sent(connection, True, GET % number) == GET % number
+        assert not connection.tracker.backend_clean
+        assert sent(connection, False, OK) == OK
+        assert connection.tracker.backend_clean
+    assert not connection.up.link.written
+    assert not connection.told
+
+
+def test_a_hit_is_answered_here_and_the_backend_sees_nothing() -> None:
+    connection = made("100:error")
+    assert sent(connection, True, GET % 1) == b""
+    assert b"".join(connection.down.link.written).startswith(b"-")
+    assert connection.told == [("chosen", 1, "error"), ("hit", 1, "error")]
+    assert connection.tracker.backend_clean
+
+
+def test_an_answer_of_our_own_waits_for_those_before_it() -> None:
+    connection = made("", Fault("it", "error", options={"code": "LOADING"}, match={"key": "2"}))
+    pipeline = b"".join(GET % number for number in (1, 2, 3))
+    assert sent(connection, True, pipeline) == GET % 1 + GET % 3
+    assert not connection.down.link.written
+    answers = sent(connection, False, OK + b"$-1\r\n")
+    first, second, third = answers.splitlines()
+    assert (first, third) == (b"+OK", b"$-1")
+    assert second.startswith(b"-LOADING")
+
+
+def test_a_pipeline_that_is_known_draws_like_single_requests() -> None:
+    def hits(chunks: list[bytes]) -> list[int]:
+        connection = made("30:error", seed="5")
+        for chunk in chunks:
+            sent(connection, True, chunk)
+        return [exchange for kind, exchange, _ in connection.told if kind == "chosen"]
+
+    requests = [GET % (number % 10) for number in range(40)]
+    pipelines = [b"".join(requests[start : start + 10]) for start in range(0, 40, 10)]
+    assert hits(requests) == hits(pipelines) == hits(pipelines)
+    assert hits(requests)
+
+
+def test_a_request_that_comes_in_pieces_is_one_exchange() -> None:
+    connection = made("100:error")
+    for byte in GET % 1:
+        sent(connection, True, bytes([byte]))
+    assert [kind for kind, *_ in connection.told] == ["chosen", "hit"]
+
+
+def test_a_fault_of_exchanges_is_rolled_for_each() -> None:
+    often = Fault("often", "error", probability=0.5, scope=Scope.EXCHANGE)
+    connection = made("", often)
+    for _ in range(40):
+        if sent(connection, True, GET % 1):
+            sent(connection, False, OK)
+    hit = [exchange for kind, exchange, _ in connection.told if kind == "hit"]
+    assert 8 < len(hit) < 32
+    assert connection.tracker.drained
