@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
 import pytest
 
 from tests.running import Echo, Running, reset, running
+from vaurien.engine.connection.connection import Connection
+from vaurien.engine.relay.link import Link
 from vaurien.events import Accepted, Closed, Failed
 from vaurien.model import Fault
 
@@ -60,3 +63,18 @@ def _is_socket(fd: str) -> bool:
         return os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
     except OSError:
         return False
+
+
+def test_a_connection_that_is_over_is_freed_without_the_collector() -> None:
+    """No cycle is left at a close, so memory does not grow until the collector runs, which it does seldom."""
+    with Echo() as echo, running(echo.address) as proxy:
+        proxy.call(lambda: (gc.collect(), gc.disable()))
+        try:
+            for _ in range(10):
+                with proxy.connect() as client:
+                    client.sendall(b"x")
+                    assert client.recv(1) == b"x"
+            proxy.events.wait(Closed, 10)
+            assert proxy.call(lambda: sum(isinstance(one, (Connection, Link)) for one in gc.get_objects())) == 0
+        finally:
+            proxy.call(gc.enable)
