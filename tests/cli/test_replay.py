@@ -55,9 +55,11 @@ def test_replay_does_again_what_was_done_whatever_the_seed(vaurien, written, tmp
     assert (head["seed"], same, decided) == ("2", hits, decisions)
     assert hits
     made = sum(line["kind"] == "decision" for line in decisions)
-    assert program.said == (
-        f"vaurien: replaying {path}: {made} decisions of 1 proxy\nvaurien: replayed {made} of {made} decisions\n"
-    )
+    said = [line for line in program.said.splitlines() if not line.startswith("vaurien: warning: fault 'some'")]
+    assert said == [
+        f"vaurien: replaying {path}: {made} decisions of 1 proxy",
+        f"vaurien: replayed {made} of {made} decisions",
+    ]
 
 
 def test_the_proxies_come_from_the_trace(written):
@@ -125,10 +127,8 @@ def test_a_trace_that_cannot_be_written_is_told_of(vaurien):
         assert client.recv(100) == b"hello"
     program.signal()
     status, said = program.end()
-    assert (status, said.splitlines()[0]) == (
-        0,
-        "vaurien: trace '/dev/full': No space left on device; lines are lost",
-    )
+    assert status == 0
+    assert "vaurien: trace '/dev/full': No space left on device; lines are lost" in said.splitlines()
     assert "lines were lost (No space left on device)" in said
 
 
