@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
+import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -26,16 +27,57 @@ MOST_FAULTS = 1000
 """Faults of a proxy, and shares of its mix: each connection looks at all of them."""
 
 
+class BackendTls(msgspec.Struct, frozen=True):
+    """How TLS is spoken to a backend: the options behind the ``?`` of ``tls://host:port?ca=FILE&verify=no``.
+
+    *ca* is a file of certificates to trust instead of the system's, *verify* false trusts any; *server_name* is asked
+    for and verified instead of the host. *alpn* are application protocols; *certificate* and *key* are files for a
+    backend that asks for a client's certificate (the key may be in the same file).
+    """
+
+    ca: str | None = None
+    verify: bool = True
+    server_name: str | None = None
+    alpn: tuple[str, ...] = ()
+    certificate: str | None = None
+    key: str | None = None
+
+    @classmethod
+    def parse(cls, query: str, text: str, *, option: str, source: str | None) -> BackendTls:
+        """What *query*, of the address *text*, says. Raises `OptionError` and `UnknownName`."""
+        values: dict[str, Any] = {}
+        for name, value in urllib.parse.parse_qsl(query, keep_blank_values=True):
+            if name not in cls.__struct_fields__:
+                raise UnknownName("option of a tls:// address", name, cls.__struct_fields__, source)
+            if name == "verify":
+                if value not in ("yes", "no"):
+                    raise OptionError(option, text, "verify=yes or verify=no", source)
+                values[name] = value == "yes"
+            else:
+                values[name] = tuple(value.split(",")) if name == "alpn" else value
+        return cls(**values)
+
+    def __str__(self) -> str:
+        told = {"ca": self.ca, "verify": None if self.verify else "no", "server_name": self.server_name}
+        told |= {"alpn": ",".join(self.alpn), "certificate": self.certificate, "key": self.key}
+        return urllib.parse.urlencode({name: value for name, value in told.items() if value}, safe="/,:")
+
+
+_TLS_SCHEMES = {"tls": "", "https": "443"}
+"""What an address of a backend that speaks TLS begins with, and the port that it has if none is given."""
+
+
 class Address(msgspec.Struct, frozen=True):
     """Where to listen or dial: ``host:port``, ``:port``, ``[ipv6]:port`` or ``unix:/path``.
 
     An empty host means every interface when listening and the local machine when dialling. *path* is set for Unix
-    sockets only.
+    sockets only. *tls* is set for a backend to which TLS is spoken, ``tls://host:port`` or ``https://host``.
     """
 
     host: str = ""
     port: int = 0
     path: str | None = None
+    tls: BackendTls | None = None
 
     @classmethod
     def parse(cls, text: str, *, option: str = "address", source: str | None = None) -> Address:
@@ -44,6 +86,9 @@ class Address(msgspec.Struct, frozen=True):
             if len(text) == len("unix:"):
                 raise OptionError(option, text, "a path after unix:, such as unix:/run/app.sock", source)
             return cls(path=text.removeprefix("unix:"))
+        scheme, separator, rest = text.partition("://")
+        if separator:
+            return cls._parse_tls(scheme, rest, text, option=option, source=source)
         match = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^\[\]:]*)):([^:]*)", text.strip())
         if match is None:
             raise OptionError(option, text, "host:port, [ipv6]:port or unix:/path", source)
@@ -52,8 +97,21 @@ class Address(msgspec.Struct, frozen=True):
             raise OptionError(option, text, "a port from 0 to 65535 after the last colon", source)
         return cls(bracketed if bracketed is not None else plain, int(port))
 
+    @classmethod
+    def _parse_tls(cls, scheme: str, rest: str, text: str, *, option: str, source: str | None) -> Address:
+        if scheme not in _TLS_SCHEMES:
+            raise OptionError(option, text, "host:port, or tls://host:port for a backend that speaks TLS", source)
+        where, _, query = rest.partition("?")
+        where = where.removesuffix("/")
+        if not where.rpartition("]")[2].count(":") and _TLS_SCHEMES[scheme]:
+            where = f"{where}:{_TLS_SCHEMES[scheme]}"
+        tls = BackendTls.parse(query, text, option=option, source=source)
+        return msgspec.structs.replace(cls.parse(where, option=option, source=source), tls=tls)
+
     def check(self, text: str, *, option: str = "address", source: str | None = None, dialled: bool = False) -> None:
         """Raise `OptionError`, as `parse` of *text* does, for an address that cannot be; *dialled* it needs a port."""
+        if self.tls is not None and not dialled:
+            raise OptionError(option, text, "an address without tls://, which is for backends", source)
         if dialled and self.path is None and not self.port:
             raise OptionError(option, text, "a port from 1 to 65535 after the last colon", source)
         if not (self.path or self.host or "-").isprintable() or " " in self.host:
@@ -69,7 +127,10 @@ class Address(msgspec.Struct, frozen=True):
         if self.path is not None:
             return f"unix:{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        if self.tls is None:
+            return f"{host}:{self.port}"
+        options = str(self.tls)
+        return f"tls://{host}:{self.port}" + (f"?{options}" if options else "")
 
 
 class Stream(enum.StrEnum):

@@ -88,6 +88,11 @@ def assemble(
     _check_listens(proxies, proxy_tables)
     check_schedule(faults.schedule, {config.name: config.policy.faults for config in proxies})
     warnings += (*_counting(proxies, faults.schedule), *_idle(proxies, faults.schedule))
+    warnings += tuple(
+        f"backend {config.backend}: its certificate is not verified, so any server is believed"
+        for config in proxies
+        if config.backend.tls is not None and not config.backend.tls.verify
+    )
     warnings += tuple(_unused(selection, proxies, faults.schedule, layer))
     return Configuration(
         proxies=proxies,

@@ -27,7 +27,9 @@ class Traffic(msgspec.Struct, frozen=True):
     proxy: Annotated[str, Option("Where clients connect: host:port, :port, [ipv6]:port or unix:/path")] = (
         "localhost:8000"
     )
-    backend: Annotated[str, Option("The server behind the proxy, written in the same ways")] = "localhost:80"
+    backend: Annotated[str, Option("The server behind the proxy, written in the same ways, or as tls://host:port")] = (
+        "localhost:80"
+    )
     protocol: Annotated[str, Option("What the two speak: a name or a dotted path")] = "tcp"
     behavior: Annotated[
         tuple[str, ...], Option("Percent and name (or dotted path) of each behavior; the rest up to 100 is undisturbed")

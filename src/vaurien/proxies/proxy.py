@@ -19,7 +19,7 @@ from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.engine.policy.shared_counters import ProxyCounters
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.traffic import ALL, Bytes, ConnectionInfo, Figures, Traffic
-from vaurien.errors import BindError, UnknownName
+from vaurien.errors import BindError, OptionError, UnknownName
 from vaurien.events import Observer
 from vaurien.framing import Protocol
 from vaurien.legacy.instances import ProxyView, instantiate
@@ -56,6 +56,7 @@ class Proxy:
         self._view = ProxyView(lambda: self.config)
         self._protocol, self._legacy_protocol = self._protocols(config)
         self._plan = CompiledPolicy(config.policy, self._protocol, self._instantiate)
+        self._check_tls(config.backend, self._plan)
         self._given = self._address = config.listen
         self._traffic = Traffic(ordinals)
         self._bind = bind
@@ -246,6 +247,7 @@ class Proxy:
         """
         before = self.policy
         plan = CompiledPolicy(policy, self._protocol, self._instantiate, self._plan)
+        self._check_tls(self.backend, plan)
         if self._server is not None:
             self._server.check_port(plan)
         self._plan = plan
@@ -258,7 +260,11 @@ class Proxy:
         self.set_policy(edit(self.policy))
 
     def set_backend(self, backend: Address) -> None:
-        """Dial *backend* for every connection from now on; open connections keep theirs."""
+        """Dial *backend* for every connection from now on; open connections keep theirs.
+
+        Raises `OptionError` for one that speaks TLS in a way that cannot be, see `BackendTls`.
+        """
+        self._check_tls(backend, self._plan)
         self.config = msgspec.structs.replace(self.config, backend=backend)
         if self._server is not None:
             self._server.dial(backend)
@@ -280,6 +286,17 @@ class Proxy:
 
     async def _remove(self, fault: Fault) -> None:
         self.set_policy(self.policy.without_fault(fault.name))
+
+    def _check_tls(self, backend: Address, plan: CompiledPolicy) -> None:
+        """Raise `OptionError` for TLS to *backend* by files that are not there, or beside a legacy plugin of *plan*."""
+        if backend.tls is None:
+            return
+        if plan.blocking or not isinstance(self._legacy_protocol, Transparent):
+            wanted = "one without TLS: a legacy plugin reads and writes the sockets itself"
+            raise OptionError("backend", str(backend), wanted)
+        from vaurien.engine.net.tls_context import client_context  # the module ssl is for those who need it
+
+        client_context(backend.tls)
 
     def _instantiate(self, plugin: plugins.Plugin, values: Mapping[str, Any]) -> Any:
         return instantiate(plugin, values, self._view)

@@ -33,10 +33,10 @@ from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import Link
 from vaurien.engine.relay.traffic import ConnectionInfo, Meter
-from vaurien.errors import DialError
+from vaurien.errors import DialError, OptionError
 from vaurien.events import Accepted, Closed
 from vaurien.framing import Protocol
-from vaurien.model import Address, Direction
+from vaurien.model import Address, BackendTls, Direction
 
 # A member of an enum costs a look-up in its class each time, and every connection comes here.
 _CONNECTING, _RELAYING, _WITHOUT_BACKEND = State.CONNECTING, State.RELAYING, State.WITHOUT_BACKEND
@@ -178,7 +178,40 @@ class Connection:
 
     def _connected(self, backend: PlainEndpoint) -> None:
         wrap = self.service.wrap_backend
-        self.on(Event.DIALLED, backend if wrap is None else wrap(backend))
+        if wrap is not None:
+            self.on(Event.DIALLED, wrap(backend))
+        elif self.backend_address.tls is not None:
+            self._begin_tls(backend, self.backend_address.tls)
+        else:
+            self.on(Event.DIALLED, backend)
+
+    def _begin_tls(self, backend: PlainEndpoint, tls: BackendTls) -> None:
+        """Speak TLS to *backend*. The handshake goes on as bytes do, for as long as a dial may take."""
+        from vaurien.engine.net.tls_context import client_context  # the module ssl is for those who need it
+        from vaurien.engine.net.tls_endpoint import TlsEndpoint
+
+        try:
+            context = client_context(tls)
+        except OptionError as error:  # a file that was there when the proxy was made
+            backend.close()
+            self._dialled(DialError(str(error)))
+            return
+        name = tls.server_name or self.backend_address.host
+        endpoint = TlsEndpoint(backend, context, server_side=False, server_hostname=name, handshaken=self._handshaken)
+        self.clock.call_later(
+            self.service.config.timeout, lambda: self._end_handshake(endpoint, lambda: endpoint.shaking)
+        )
+        self.on(Event.DIALLED, endpoint)
+
+    def _handshaken(self, error: OSError | None) -> None:
+        if error is not None:
+            self.journal.failed("tls", f"handshake with {self.backend_address}: {error.strerror or error}")
+
+    def _end_handshake(self, endpoint: Endpoint, shaking: Callable[[], bool]) -> None:
+        if shaking() and self.backend is endpoint and not self.ending:
+            patience = f"{self.service.config.timeout:g} s"
+            self.journal.failed("tls", f"handshake with {self.backend_address}: not done after {patience}")
+            self.reset(Ending.DIAL_FAILED)
 
     # Relaying.
 
@@ -289,7 +322,8 @@ class Connection:
     @property
     def _may_pool(self) -> bool:
         """Whether its backend may be another client's, before or after: not if it was redirected."""
-        return self.service.reuse_socket and self.backend_address == self.service.backend
+        address = self.backend_address
+        return self.service.reuse_socket and address == self.service.backend and address.tls is None
 
     # What links report (`LinkOwner`).
 

@@ -1,0 +1,245 @@
+"""A TLS endpoint: `ssl.SSLObject` between two memory buffers, over a plain endpoint.
+
+::
+
+      plain text                                             records
+    link ── send ──► SSLObject.write ──► outgoing ──► _unsent ──► socket
+    link ◄─ recv_into ── SSLObject.read ◄── incoming ◄─────────── socket
+
+The handshake needs no state of its own in the connection: until it is done, `recv_into` and `send` say that nothing can
+be read or written yet, and each call moves it on. close_notify is the end of a stream, in both directions (RFC 8446,
+section 6.1); where a peer closes its socket without one, that is its end too, and `truncated` says so. What OpenSSL
+finds wrong is an OSError, so the link takes it for a failure of the stream.
+
+What this does not do: it knows no certificates, and makes no faults.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+
+from vaurien.engine.net.endpoint import Data, PlainEndpoint
+
+_RECORDS = 64 * 1024
+"""Bytes of records read from the socket at once: four full ones."""
+
+_WAITING = 256 * 1024
+"""Bytes of records that wait for the socket, above which nothing more is encrypted."""
+
+
+class TlsEndpoint:
+    """*plain* with TLS by *context*; *server_side* it answers handshakes, otherwise it asks for *server_hostname*.
+
+    *handshaken* is called once: with ``None`` when the handshake is done, or with the error that ended it.
+    """
+
+    buffers = True
+
+    def __init__(
+        self,
+        plain: PlainEndpoint,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool,
+        server_hostname: str | None = None,
+        handshaken: Callable[[OSError | None], None] = lambda _: None,
+    ) -> None:
+        self.plain = plain
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
+        )
+        self._read_into: Callable[[int, memoryview], int] = self._object.read  # type: ignore[assignment]
+        self._handshaken: Callable[[OSError | None], None] | None = handshaken
+        self._scratch = memoryview(bytearray(_RECORDS))
+        self._decoded = bytearray()
+        self._unsent = bytearray()
+        self._eof = False  # of the socket, behind which the last records may still be in `_incoming`
+        self._failed: OSError | None = None
+        self._ending = False  # the end is to be sent, as soon as there was a handshake
+        self._end_sent = False
+        self.truncated = False
+        """The peer has closed its socket without close_notify."""
+        self._drive()
+
+    @property
+    def object(self) -> ssl.SSLObject:
+        """What knows the version, the cipher, the protocol and the peer's certificate."""
+        return self._object
+
+    @property
+    def shaking(self) -> bool:
+        """The handshake is not done."""
+        return self._handshaken is not None
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of records that the socket has not taken."""
+        return len(self._unsent)
+
+    def recv_into(self, buffer: memoryview, /) -> int:
+        """Read plain text; 0 after close_notify, or the end of the socket. Raises OSError."""
+        while True:
+            if self._decoded:
+                size = min(len(buffer), len(self._decoded))
+                buffer[:size] = self._decoded[:size]
+                del self._decoded[:size]
+                return size
+            self._raise_failure()
+            if not self.shaking:
+                try:
+                    return self._read_into(len(buffer), buffer)
+                except ssl.SSLWantReadError:
+                    pass
+                except ssl.SSLZeroReturnError:
+                    return 0
+                except ssl.SSLEOFError:
+                    self.truncated = True
+                    return 0
+                except ssl.SSLError as error:
+                    self._fail(error)
+            self._read_records()
+            self._drive()
+
+    def _read_records(self) -> None:
+        """Read once from the socket. Raises BlockingIOError when there is nothing, OSError when it has failed."""
+        if self._eof:  # everything was given to the object, which wants more
+            self._incoming.write_eof()
+            if self.shaking:
+                self._fail(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the peer has closed during the handshake"))
+            return
+        size = self.plain.recv_into(self._scratch)
+        if size:
+            self._incoming.write(self._scratch[:size])
+        else:
+            self._eof = True
+            self._incoming.write_eof()
+
+    def send(self, data: Data, /) -> int:
+        """Encrypt *data*, if records do not wait already; how many bytes were taken. Raises OSError."""
+        self._raise_failure()
+        self._flush()
+        if self.shaking:
+            self._drive()
+            self._raise_failure()
+        if not data:
+            return 0
+        if self.shaking or len(self._unsent) >= _WAITING:
+            raise BlockingIOError
+        try:
+            taken = self._object.write(data)
+        except ssl.SSLWantReadError:
+            raise BlockingIOError from None
+        except ssl.SSLError as error:
+            raise self._fail(error) from None
+        self._flush()
+        return taken
+
+    def end_stream(self) -> None:
+        """Send close_notify, behind what waits, and FIN once that is gone."""
+        self._ending = True
+        self._drive()
+
+    def _drive(self) -> None:
+        """Go on with the handshake, and with the end; send what they have written."""
+        if self.shaking and self._failed is None:
+            try:
+                self._object.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError as error:
+                self._flush_quietly()  # the alert that tells the peer
+                self._fail(error)
+            else:
+                self._report(None)
+        if self._ending and not self._end_sent and not self.shaking:
+            self._end_sent = True
+            self._decode_all()
+            try:
+                self._object.unwrap()
+            except ssl.SSLError:
+                pass  # the peer's own close_notify has not come, which it need not
+            except ValueError:
+                pass  # it has come, and was answered
+        self._flush_quietly()
+
+    def _decode_all(self) -> None:
+        """Take what was received out of the object: behind close_notify it would throw the bytes of a record away.
+
+        `unwrap` calls SSL_shutdown(3) a second time, which reads, and fails where it finds anything but close_notify.
+        """
+        try:
+            while data := self._object.read(_RECORDS):
+                self._decoded += data
+        except ssl.SSLError:  # nothing more, or the end: `recv_into` will find the same
+            return
+
+    def _flush_quietly(self) -> None:
+        try:
+            self._flush()
+        except OSError:  # reading from it will say so
+            return
+
+    def _flush(self) -> None:
+        """Give the socket what it takes of the records."""
+        if self._outgoing.pending:
+            self._unsent += self._outgoing.read()
+        while self._unsent:
+            try:
+                size = self.plain.send(self._unsent)
+            except BlockingIOError:
+                return
+            del self._unsent[:size]
+        if self._end_sent or (self._ending and self.shaking):
+            self.plain.end_stream()
+
+    def _fail(self, error: OSError) -> OSError:
+        self._failed = error
+        if self.shaking:
+            self._report(HandshakeError(error))
+        return error
+
+    def _report(self, result: OSError | None) -> None:
+        handshaken, self._handshaken = self._handshaken, None
+        if handshaken is not None:
+            handshaken(result)
+
+    def _raise_failure(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+
+    def reset(self) -> None:
+        """Close the socket with RST."""
+        self.plain.reset()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.plain.close()
+
+    def fileno(self) -> int:
+        """The descriptor of its socket."""
+        return self.plain.fileno()
+
+    def undelivered(self) -> int:
+        """What the peer has not acknowledged, records that the socket has not taken included: they are sent now."""
+        try:
+            self._flush()
+        except OSError:
+            return 0
+        return len(self._unsent) + self.plain.undelivered()
+
+    def ended(self) -> bool:
+        """Whether the next thing to read is the end. Raises OSError when it has failed."""
+        self._raise_failure()
+        return not (self._decoded or self._incoming.pending) and (self._eof or self.plain.ended())
+
+
+class HandshakeError(ConnectionError):
+    """The handshake failed. Its *strerror* is what OpenSSL says, without the place in its source."""
+
+    def __init__(self, error: OSError) -> None:
+        reason = getattr(error, "reason", None)
+        verification = getattr(error, "verify_message", None)
+        text = str(reason).lower().replace("_", " ") if reason else str(error.strerror or error)
+        super().__init__(error.errno or 0, f"{text}: {verification}" if verification else text)

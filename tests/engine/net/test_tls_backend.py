@@ -1,0 +1,308 @@
+"""TLS to a backend, with OpenSSL on the other side: faults act inside it, and its end stays what it is."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.server
+import random
+import socket
+import ssl
+import subprocess
+import threading
+
+import pytest
+
+import vaurien
+from tests.waiting import PATIENCE, until
+from vaurien.errors import OptionError, UnknownName
+from vaurien.events import Closed, Failed
+from vaurien.model import Address, BackendTls
+from vaurien.tls.authority import Authority, Flaw
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority.create()
+
+
+@pytest.fixture(scope="module")
+def ca(authority, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ca")
+    authority.save(folder)
+    return folder / "ca.pem"
+
+
+def server_context(pair, **settings):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    pair.load(context)
+    for name, value in settings.items():
+        setattr(context, name, value)
+    return context
+
+
+@contextlib.contextmanager
+def serving(context, talk):
+    """A TLS server that has *talk* with each client, in a thread; its address."""
+    threads = []
+
+    def one(raw):
+        with contextlib.suppress(OSError), context.wrap_socket(raw, server_side=True) as secure:
+            secure.settimeout(PATIENCE)
+            talk(secure)
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                raw, _ = listening.accept()
+                threads.append(threading.Thread(target=one, args=(raw,)))
+                threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        try:
+            yield listening.getsockname()
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            for thread in [accepting, *threads]:
+                thread.join(PATIENCE)
+
+
+def echo(secure):
+    """Send back what comes, up to close_notify, and answer that."""
+    while data := secure.recv(65536):
+        secure.sendall(data)
+    with contextlib.suppress(OSError):
+        secure.unwrap()
+
+
+def url(address, **options):
+    return f"tls://{address[0]}:{address[1]}" + (
+        "?" + "&".join(f"{k}={v}" for k, v in options.items()) if options else ""
+    )
+
+
+def read_all(client):
+    received = bytearray()
+    while data := client.recv(1 << 16):
+        received += data
+    return bytes(received)
+
+
+@pytest.mark.parametrize("faults", [[], ["latency latency=1"], ["slicer average_size=7000"]], ids=str)
+def test_megabytes_arrive_both_ways_behind_a_half_close(authority, ca, faults):
+    data = random.Random(1).randbytes(4_000_000)
+    with (
+        serving(server_context(authority.issue(["db.test"])), echo) as address,
+        vaurien.Proxy(backend=url(address, ca=ca, server_name="db.test"), faults=faults) as proxy,
+        socket.create_connection((proxy.host, proxy.port), PATIENCE) as client,
+    ):
+        sending = threading.Thread(target=lambda: (client.sendall(data), client.shutdown(socket.SHUT_WR)))
+        sending.start()
+        received = read_all(client)
+        sending.join(PATIENCE)
+        assert hashlib.sha256(received).hexdigest() == hashlib.sha256(data).hexdigest()
+        until(lambda: any(isinstance(event, Closed) for event in proxy.events))
+        assert not [event for event in proxy.events if isinstance(event, Failed)]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_the_versions_of_tls(authority, ca, version):
+    context = server_context(authority.issue(["db.test"]), maximum_version=version)
+    with (
+        serving(context, echo) as address,
+        vaurien.Proxy(backend=url(address, ca=ca, server_name="db.test")) as proxy,
+        socket.create_connection((proxy.host, proxy.port), PATIENCE) as client,
+    ):
+        client.sendall(b"hello")
+        assert client.recv(5) == b"hello"
+
+
+def test_the_backend_speaks_first(authority, ca):
+    with (
+        serving(
+            server_context(authority.issue(["db.test"])), lambda secure: secure.sendall(b"220 ready\r\n")
+        ) as address,
+        vaurien.Proxy(backend=url(address, ca=ca, server_name="db.test")) as proxy,
+        socket.create_connection((proxy.host, proxy.port), PATIENCE) as client,
+    ):
+        assert read_all(client) == b"220 ready\r\n"
+
+
+def test_a_reset_of_the_backend_is_one_of_the_client(authority, ca):
+    def reset(secure):
+        secure.recv(1)
+        secure.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    with (
+        serving(server_context(authority.issue(["db.test"])), reset) as address,
+        vaurien.Proxy(backend=url(address, ca=ca, server_name="db.test")) as proxy,
+        socket.create_connection((proxy.host, proxy.port), PATIENCE) as client,
+    ):
+        client.sendall(b"x")
+        with pytest.raises(ConnectionResetError):
+            read_all(client)
+
+
+@pytest.mark.parametrize(
+    ("flaw", "text"),
+    [
+        (Flaw.EXPIRED, "certificate has expired"),
+        (Flaw.SELF_SIGNED, "self-signed certificate"),
+        (Flaw.WRONG_HOST, "Hostname mismatch, certificate is not valid for 'db.test'."),
+    ],
+)
+def test_a_certificate_that_is_refused_is_named(authority, ca, flaw, text):
+    with (
+        serving(server_context(authority.issue(["db.test"], flaw)), echo) as address,
+        vaurien.Proxy(backend=url(address, ca=ca, server_name="db.test")) as proxy,
+        socket.create_connection((proxy.host, proxy.port), PATIENCE) as client,
+    ):
+        with pytest.raises(ConnectionResetError):
+            read_all(client)
+        [failed] = [event for event in proxy.events if isinstance(event, Failed)]
+        assert failed.where == "tls"
+        assert failed.error.startswith("handshake with tls://127.0.0.1:")
+        assert text in failed.error
+        with pytest.warns(UserWarning, match="its certificate is not verified, so any server is believed"):
+            believing = vaurien.Proxy(backend=url(address, verify="no"))
+        with believing:
+            with socket.create_connection((believing.host, believing.port), PATIENCE) as other:
+                other.sendall(b"hello")
+                assert other.recv(5) == b"hello"
+
+
+def test_a_backend_that_does_not_speak_tls():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        with vaurien.Proxy(backend=url(listening.getsockname())) as proxy:
+            with socket.create_connection((proxy.host, proxy.port), PATIENCE) as client:
+                server, _ = listening.accept()
+                with server:
+                    assert server.recv(3)[:2] == b"\x16\x03"
+                    server.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                    with pytest.raises(ConnectionResetError):
+                        read_all(client)
+            [failed] = [event for event in proxy.events if isinstance(event, Failed)]
+            assert failed.error.endswith("wrong version number")
+
+
+def test_a_handshake_that_never_ends():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        with vaurien.Proxy(backend=url(listening.getsockname()), timeout=0.2) as proxy:
+            with socket.create_connection((proxy.host, proxy.port), PATIENCE) as client, listening.accept()[0]:
+                with pytest.raises(ConnectionResetError):
+                    read_all(client)
+            [failed] = [event for event in proxy.events if isinstance(event, Failed)]
+            assert failed.error.endswith("not done after 0.2 s")
+
+
+def test_a_client_certificate(authority, ca, tmp_path):
+    pair = authority.issue(["client.test"])
+    own = tmp_path / "client.pem"
+    own.write_bytes(pair.key + pair.chain)
+    context = server_context(authority.issue(["db.test"]), verify_mode=ssl.CERT_REQUIRED)
+    context.load_verify_locations(ca)
+    with (
+        serving(context, echo) as address,
+        vaurien.Proxy(backend=url(address, ca=ca, server_name="db.test", certificate=own)) as proxy,
+        socket.create_connection((proxy.host, proxy.port), PATIENCE) as client,
+    ):
+        client.sendall(b"hello")
+        assert client.recv(5) == b"hello"
+
+
+class Greeter(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *args):
+        pass
+
+
+def test_curl_meets_errors_inside_https(authority, ca):
+    """A fifth of the requests, and the seed says which."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Greeter) as server:
+        server.socket = server_context(authority.issue(["localhost"])).wrap_socket(server.socket, server_side=True)
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=[0.02])
+        thread.start()
+        backend = f"https://localhost:{server.server_port}?ca={ca}"
+        with vaurien.Proxy(backend=backend, protocol="http", mix="20:error", seed=1) as proxy:
+            address = f"http://{proxy.address}/"
+            command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}\n", *[address] * 50]
+            outputs = ["-o", "/dev/null"] * 49
+            done = subprocess.run(
+                [*command, *outputs], capture_output=True, text=True, timeout=PATIENCE, check=True
+            ).stdout.split()
+            assert len(done) == 50
+            assert 0 < proxy.hits("error") < 25
+            assert sum(status != "200" for status in done) == proxy.hits("error")
+        server.shutdown()
+        thread.join(PATIENCE)
+
+
+def test_a_legacy_plugin_cannot_have_it():
+    with pytest.raises(OptionError, match="one without TLS: a legacy plugin reads and writes the sockets itself"):
+        vaurien.Proxy(backend="tls://127.0.0.1:1", mix="50:tests.legacy_plugins.Forward").start()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("ca=/nowhere", "backend ca: '/nowhere' is not valid; expected a PEM file with certificates (No such file"),
+        (
+            "certificate=/nowhere",
+            "backend certificate: '/nowhere' is not valid; expected a PEM file with a certificate",
+        ),
+    ],
+)
+def test_files_that_are_not_there(options, message):
+    with pytest.raises(OptionError) as raised:
+        vaurien.Proxy(backend=f"tls://127.0.0.1:1?{options}").start()
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "shown"),
+    [
+        ("tls://db:5432", Address("db", 5432, tls=BackendTls()), "tls://db:5432"),
+        ("https://db", Address("db", 443, tls=BackendTls()), "tls://db:443"),
+        ("https://[::1]/", Address("::1", 443, tls=BackendTls()), "tls://[::1]:443"),
+        (
+            "tls://db:1?verify=no&alpn=h2,http/1.1&ca=/a.pem",
+            Address("db", 1, tls=BackendTls(verify=False, alpn=("h2", "http/1.1"), ca="/a.pem")),
+            "tls://db:1?ca=/a.pem&verify=no&alpn=h2,http/1.1",
+        ),
+    ],
+)
+def test_the_address_as_text(text, address, shown):
+    assert Address.parse(text) == address
+    assert str(address) == shown
+    assert Address.parse(shown) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("ftp://db:1", OptionError, "expected host:port, or tls://host:port for a backend that speaks TLS"),
+        ("tls://db", OptionError, "expected host:port"),
+        ("tls://db:1?verify=maybe", OptionError, "expected verify=yes or verify=no"),
+        ("tls://db:1?veryfi=no", UnknownName, "unknown option of a tls:// address 'veryfi'; did you mean 'verify'?"),
+    ],
+)
+def test_an_address_that_cannot_be(text, error, message):
+    with pytest.raises(error) as raised:
+        Address.parse(text)
+    assert message in str(raised.value)
+
+
+def test_it_is_not_for_listening():
+    with pytest.raises(OptionError, match="expected an address without tls://, which is for backends"):
+        vaurien.Proxy(backend="127.0.0.1:1", listen="tls://127.0.0.1:0")
