@@ -49,3 +49,18 @@ def test_what_changes_the_connection_is_not_recognized() -> None:
     RedisFramer().feed(True, gets)
     busy.feed(True, b"*2\r\n$3\r\nGET")
     assert busy.try_series(True, gets) is None
+
+
+def test_traffic_that_never_repeats_itself_is_mostly_not_learned() -> None:
+    framer = RedisFramer()
+    chunks = [
+        b"".join(b"*2\r\n$3\r\nGET\r\n$7\r\n%07d\r\n" % (9 * number + n) for n in range(2)) for number in range(200)
+    ]
+    for chunk in chunks:
+        framer.feed(True, chunk)
+        framer.feed(False, b"$-1\r\n" * 2)
+    known = [RedisFramer().try_series(True, chunk) is not None for chunk in chunks]
+    assert all(known[:30])
+    assert not any(known[100:120])
+    again = RedisFramer()
+    assert again.try_series(True, chunks[0]) is not None

@@ -25,6 +25,9 @@ WAITING_LIMIT = 100_000
 _ONE_MESSAGE = 3
 """Pieces of one message at most, if it came in one chunk: a head, a body, an end."""
 
+VAIN_LIMIT = 64
+"""Chunks that are learned in vain until only one in as many is: traffic that never repeats itself pays for little."""
+
 # A member of an enum costs a look-up in its class each time; these are asked for at every step of every message.
 _MORE, _ASIDE, _END = Step.MORE, Step.ASIDE, Step.END
 
@@ -65,6 +68,7 @@ class Framer(Framing):
             _Side(self.requests, Mark.REQUEST_END, self.waiting),
         )
         self._fallback: Framing | None = None
+        self._vain = 0  # chunks that were learned since one was recognized
         self._began = False  # the client has sent something
 
     def requests(self, read: Reader) -> Frames:
@@ -104,6 +108,9 @@ class Framer(Framing):
 
     def _learn(self, to_backend: bool, data: bytes, pieces: list[Piece]) -> None:
         """Remember the messages of *data*, if each of them means the same wherever it begins."""
+        self._vain += 1
+        if self._vain > VAIN_LIMIT and self._vain % VAIN_LIMIT:
+            return
         series: list[tuple[Head, bytes]] = []
         inside = False
         for mark, piece in pieces:
@@ -129,6 +136,7 @@ class Framer(Framing):
         series = self._series[to_backend].get(data)
         if series is None:
             return None
+        self._vain = 0
         waiting, count = self.waiting, len(series)
         if to_backend:
             return series if len(waiting) + count <= WAITING_LIMIT else None
@@ -316,16 +324,20 @@ class _Side:
     def _mark(self, step: Head | Step, pieces: list[Piece]) -> None:
         data = self.read.take_read()
         if step is _END or step is _ASIDE:
-            self._open, self.released = step is _ASIDE, False
+            self._open = step is _ASIDE
+            if self.released:
+                self.released = False
             if data:
                 pieces.append((Mark.BODY, data))
             if self._head is not None:
                 self._end(pieces)
         elif isinstance(step, Head):
             step.data, self._open, self._head = data, True, step
-            step.released, self.released = self.released, False
+            if self.released:
+                step.released, self.released = True, False
             pieces.append((step, data))
-            self.closing = self.closing or step.closes
+            if step.closes:
+                self.closing = True
             self._pair(step)
 
     def _pair(self, head: Head) -> None:

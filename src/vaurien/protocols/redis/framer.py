@@ -236,6 +236,13 @@ class RedisFramer(Framer):
             if first not in replies.STARTS and first != b"\n":  # which keeps a replica waiting
                 raise ParseError(f"not a reply of the Redis protocol: it begins with {first!r}")
             request = self.waiting[0] if self.waiting else None
+            if request is not None and request.self_contained and self.stateless and first != b">":
+                line = yield from replies.opening(read)
+                yield Head(False, self_contained=True)
+                if first not in replies.SIMPLE:
+                    yield from replies.rest(read, line)
+                yield Step.END
+                continue
             name = request.name if isinstance(request, Command) else b""
             if name in _REPLICATION and first != b"-" and not self._doubts:
                 yield from self._replication(read, first)
