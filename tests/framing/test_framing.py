@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaurien import plugins
 from vaurien.errors import ParseError
 from vaurien.framing import (
     HEAD_LIMIT,
@@ -348,17 +347,3 @@ def test_a_protocol_frames_turns_and_answers_noise_by_default() -> None:
     assert protocol.rewrite(Head(True), Address("db", 1)) is None
     assert Mark.BODY.value == "body"
     assert HEAD_LIMIT == 65536
-
-
-CLIENT_HELLO = b"\x16\x03\x01\x00\x20\x01\x00\x00\x1c\x03\x03" + bytes(26)
-
-
-@pytest.mark.parametrize("protocol", ["http", "redis", "memcache", "smtp"])
-def test_a_client_that_speaks_tls_is_lost_with_all_its_bytes(protocol):
-    framer = plugins.find(protocol, "protocol").target().framer()
-    pieces = framer.feed(True, CLIENT_HELLO)
-    assert b"".join(piece for _, piece in pieces) + b"" == CLIENT_HELLO
-    assert framer.held(True) == 0
-    assert framer.lost == "the client speaks TLS, which hides its requests"
-    answer = framer.feed(False, b"\x16\x03\x03\x00\x01x")
-    assert b"".join(piece for _, piece in answer) == b"\x16\x03\x03\x00\x01x"

@@ -51,9 +51,6 @@ class Framer(Framing):
     stateless: bool = True
     """Whether no earlier message has a say in what the next ones mean."""
 
-    spots_tls: bool = True
-    """Whether a client whose first bytes are a ClientHello is said to speak TLS; not where they may be a message."""
-
     _known: ClassVar[tuple[BoundedCache[Head], BoundedCache[Head]]]
     _series: ClassVar[tuple[BoundedCache[Series], BoundedCache[Series]]]
 
@@ -69,7 +66,6 @@ class Framer(Framing):
         )
         self._fallback: Framing | None = None
         self._vain = 0  # chunks that were learned since one was recognized
-        self._began = False  # the client has sent something
 
     def requests(self, read: Reader) -> Frames:
         """Read the client's bytes."""
@@ -86,12 +82,6 @@ class Framer(Framing):
         if side.unframed:
             self._pass(side, data, pieces)
             return pieces
-        if to_backend and not self._began and data:
-            self._began = True
-            if self.spots_tls and _is_tls(data):
-                self._lose("the client speaks TLS, which hides its requests")
-                self._pass(side, data, pieces)
-                return pieces
         try:
             framed = side.feed(data, pieces)
         except ParseError as error:
@@ -240,11 +230,6 @@ class Framer(Framing):
             pieces.extend(self._fallback.feed(side is self._sides[True], data))
         elif data:
             pieces.append((Mark.BODY, data))
-
-
-def _is_tls(data: bytes) -> bool:
-    """Whether *data* begins with a record of TLS that has a ClientHello in it (RFC 8446, sections 5.1 and 4)."""
-    return len(data) > 5 and data[:2] == b"\x16\x03" and data[2] < 5 and data[5] == 1
 
 
 class _Side:

@@ -52,8 +52,6 @@ class Request(Head):
 class MysqlFramer(Framer):
     """What one connection has agreed upon, and both directions of it."""
 
-    spots_tls = False
-
     def __init__(self) -> None:
         self._tunnel = False  # something else is spoken from here
         self._capabilities = 0  # the server's, then those that both have

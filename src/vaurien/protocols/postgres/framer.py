@@ -115,8 +115,6 @@ class Request(Head):
 class PostgresFramer(Framer):
     """What one connection has agreed upon, and both directions of it."""
 
-    spots_tls = False
-
     def __init__(self) -> None:
         self._tunnel = False  # something else is spoken from here
         self._asked = 0  # requests for encryption that wait for their one byte
