@@ -7,11 +7,13 @@ behavior is tested without a socket and without waiting. A hook that a class doe
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias, TypeVar
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from vaurien.errors import nearest
 from vaurien.framing import Head, Reply
 
 if TYPE_CHECKING:
@@ -281,3 +283,48 @@ HOOKS = ("on_connect", "on_start", "on_request", "on_response", "on_done", "on_d
 def overridden(behavior: type[Behavior]) -> frozenset[str]:
     """The names of the hooks that *behavior* has of its own."""
     return frozenset(name for name in HOOKS if getattr(behavior, name) is not getattr(Behavior, name))
+
+
+_LIKE = 0.8
+"""How much a method has to be like a hook to be taken for one whose name is misspelt."""
+
+
+def misdeclared(behavior: type[Behavior]) -> str:
+    """What is wrong with the hooks that *behavior* declares, with the line of its source; empty when nothing is.
+
+    A method whose name is nearly that of a hook would never be called, and a hook that is not ``async``, or takes
+    another number of arguments, would fail at the first connection.
+    """
+    for owner in behavior.__mro__:
+        if owner is Behavior:
+            break
+        for name, method in vars(owner).items():
+            if not inspect.isfunction(method):
+                continue
+            if name not in HOOKS:
+                near = nearest(name, HOOKS, _LIKE) if name.startswith("on") else None
+                if near is not None:
+                    return f"{_place(method)}: {name!r} is no hook; did you mean {near!r}?"
+                continue
+            wanted = list(inspect.signature(getattr(Behavior, name)).parameters)
+            given = inspect.signature(method).parameters.values()
+            if not inspect.iscoroutinefunction(method):
+                return f"{_place(method)}: {name!r} is not async; expected `async def {name}({', '.join(wanted)})`"
+            if not _takes(given, len(wanted)):
+                shown = ", ".join(str(one) for one in given)
+                return f"{_place(method)}: {name!r} takes ({shown}); expected ({', '.join(wanted)})"
+    return ""
+
+
+def _takes(parameters: Iterable[inspect.Parameter], count: int) -> bool:
+    """Whether a call with *count* positional arguments fits."""
+    by_position = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    needed = [one for one in by_position if one.default is one.empty]
+    return len(needed) <= count and (
+        count <= len(by_position) or any(one.kind is one.VAR_POSITIONAL for one in parameters)
+    )
+
+
+def _place(method: Any) -> str:
+    code = method.__code__
+    return f"{code.co_filename} line {code.co_firstlineno}"

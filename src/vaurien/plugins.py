@@ -274,6 +274,7 @@ def _import_from(folder: str, name: str) -> None:
 def _adopt(target: Any, path: str, kinds: tuple[Kind, ...], source: str | None) -> Plugin:
     for kind in kinds:
         if _usable(kind, target) and (kind != "handler" or _declares_handler(target)):
+            _check_hooks(kind, target, path)
             return Plugin(path, kind, target)
     origin = f" (from {source})" if source else ""
     needs = "; or ".join(_NEEDS[kind] for kind in kinds)
@@ -335,6 +336,18 @@ def _declares_handler(target: Any) -> bool:
 def _must_be_usable(kind: Kind, target: Any, name: str) -> None:
     if not _usable(kind, target):
         raise PluginError(f"{kind} {name!r} ({_describe(target)}) cannot be used: {_NEEDS[kind]}")
+    _check_hooks(kind, target, name)
+
+
+def _check_hooks(kind: Kind, target: Any, name: str) -> None:
+    """Raise `PluginError` for a behavior whose hooks would not be called, or would fail when they are."""
+    if kind == "behavior" and inspect.isclass(target) and issubclass(target, hooks.Behavior):
+        wrong = _misdeclared(target)
+        if wrong:
+            raise PluginError(f"behavior {name!r} cannot be used: {wrong}")
+
+
+_misdeclared = functools.cache(hooks.misdeclared)  # a class does not change, and each fault looks it up
 
 
 def own_name(target: Any) -> str:
