@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 
-from vaurien.engine.blocking.blocking_lane import BlockingLane, LaneSettings, dial
 from vaurien.engine.blocking.lane_decision import LaneDecision
 from vaurien.engine.blocking.lane_events import LaneEvents
 from vaurien.engine.blocking.lane_owner import LaneOwner
+from vaurien.engine.blocking.lane_thread import BlockingLane, LaneSettings, dial
 from vaurien.engine.net.closing import nothing_unread
 from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
 from vaurien.engine.policy.compiled_policy import CompiledFault

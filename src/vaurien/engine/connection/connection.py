@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from vaurien import hooks
-from vaurien.engine.blocking.blocking_lane import LaneResult
 from vaurien.engine.blocking.lane_switch import LaneSwitch
+from vaurien.engine.blocking.lane_thread import LaneResult
 from vaurien.engine.connection.connection_events import ConnectionEvents, describe
 from vaurien.engine.connection.proxy_state import ProxyState
 from vaurien.engine.connection.states import TRANSITIONS, Event, State
