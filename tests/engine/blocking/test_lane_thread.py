@@ -13,7 +13,7 @@ from tests.legacy_plugins import IDLE, Forward, ask
 from tests.running import PATIENCE, backend, pair, read, reset, running
 from vaurien import events, platform, plugins
 from vaurien.behaviors.dummy import Dummy
-from vaurien.engine.blocking import blocking_lane as blocking
+from vaurien.engine.blocking import lane_thread as blocking
 from vaurien.engine.blocking.lane_decision import LaneDecision
 from vaurien.errors import DialError, OptionError, PluginError
 from vaurien.handlers import Handler
