@@ -115,7 +115,7 @@ def test_a_handler_that_raises_ends_its_connection_only(serve, connect, error):
     failed = proxy.events.wait(events.Failed)[0]
     assert failed.where == "handler broken"
     assert failed.error.startswith(f"{type(error).__name__}: {error} (")
-    assert "test_blocking_lane.py" in failed.error
+    assert "test_lane_thread.py" in failed.error
     assert proxy.events.wait(events.Closed)[0].end == "error"
     assert ask(good) == b"HELLO"
 
