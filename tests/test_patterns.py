@@ -33,6 +33,29 @@ def test_a_search_that_takes_too_long_is_ended(kind, pattern, text):
     assert time.process_time() - began < 1.0  # these would take hours
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_alarm_that_rings_in_a_destructor_rings_again():
+    """Python drops what a destructor raises."""
+    dropped = []
+
+    class Slow:
+        def __del__(self):
+            try:
+                while True:
+                    pass
+            finally:
+                dropped.append(True)
+
+    def search():
+        Slow()
+        assert dropped
+        return re.search(*SLOW[0])
+
+    with pytest.raises(patterns.TooSlow):
+        patterns.bounded("this", search)
+    assert patterns.bounded("this", re.compile("b").search, "ab")
+
+
 def test_others_are_as_if_they_were_not_bounded():
     for _ in range(1000):
         assert patterns.bounded("this", patterns.compile(r"^/v[12]/").search, "/v1/x")
@@ -68,6 +91,11 @@ def test_in_another_thread_a_search_works_without_a_bound():
 def test_what_is_no_expression(text, reason):
     with pytest.raises(ValueError, match=f"^{re.escape(reason)}$"):
         patterns.compile(text)
+
+
+@pytest.mark.parametrize("text", ["[[a]", "[a~~b]", "[a&&b]", "[a||b]"])
+def test_what_python_may_read_otherwise_one_day_is_an_expression_without_a_warning(text):
+    assert patterns.compile(text).search("a")
 
 
 @given(st.text(st.sampled_from("a1(){}[]|*+?.^$\\-,:<>=!PisLu&#&\ud800é"), max_size=40))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
+import warnings
 from collections.abc import Callable
 from typing import AnyStr, ParamSpec, TypeVar
 
@@ -37,7 +38,9 @@ def compile(text: AnyStr) -> re.Pattern[AnyStr]:  # noqa: A001 - it takes the pl
     if len(text) > LONGEST:
         raise ValueError(f"it has {len(text)} characters; at most {LONGEST} are possible")
     try:
-        return re.compile(text)
+        with warnings.catch_warnings():  # "[[" means something else in a later Python, maybe: no matter for who runs us
+            warnings.simplefilter("ignore", FutureWarning)
+            return re.compile(text)
     except re.error as error:
         raise ValueError(str(error)) from None
     except RecursionError:
@@ -51,14 +54,13 @@ def bounded(what: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwar
     if not _alarm.can_ring():
         return function(*args, **kwargs)
     try:
-        _alarm.armed = True
-        signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT)
+        _alarm.arm()
         try:
             return function(*args, **kwargs)
         finally:
-            _alarm.armed = False  # a signal that is on its way finds nothing to end
-            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            _alarm.disarm()
     except _Rung:
+        _alarm.disarm()  # it may have rung again, on the way here
         advice = "no repetition inside of another one, such as (a+)+"
         raise TooSlow(f"{what} took more than {LIMIT * 1000:g} ms of processor time; expected {advice}") from None
 
@@ -85,9 +87,19 @@ class _Alarm:
                 signal.signal(signal.SIGVTALRM, self)
         return self._ready
 
+    def arm(self) -> None:
+        """Ring in `LIMIT`."""
+        self.armed = True
+        signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT)
+
+    def disarm(self) -> None:
+        """Ring no more."""
+        self.armed = False  # a signal that is on its way finds nothing to end
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
     def __call__(self, *_: object) -> None:
         if self.armed:
-            self.armed = False
+            self.arm()  # Python drops what is raised in a destructor: then the next ring ends the search
             raise _Rung
 
 

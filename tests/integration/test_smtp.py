@@ -169,6 +169,7 @@ def test_blackout_and_hang(server: Server) -> None:
             proxy.events.wait(Injected, 2)
             proxy.set_policy("")
             assert one.getreply()[0] == 250
+            assert one.docmd("RSET")[0] == 250, "what comes behind what was read ahead went on, too"
 
 
 def test_transient_fails_at_first(server: Server) -> None:

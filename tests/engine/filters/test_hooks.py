@@ -140,6 +140,20 @@ def test_a_fault_that_was_not_drawn_for_a_connection_is_not_in_its_way() -> None
             assert all(" direct " in link for link in proxy.links())
 
 
+def test_what_follows_a_request_that_was_held_goes_on_too() -> None:
+    """The link read ahead to see the client leave, and does so no more."""
+    with backend() as listening, running(listening.getsockname(), "100:hang", protocol="redis") as proxy:
+        with pair(proxy, listening) as (client, server):
+            for held in (1, 2, 3):
+                proxy.set_policy("100:hang")
+                client.sendall(b"*1\r\n$4\r\nPING\r\n")
+                proxy.events.wait(Injected, held)
+                proxy.set_policy("")
+                assert read(server, 14) == b"*1\r\n$4\r\nPING\r\n"
+                client.sendall(b"*1\r\n$4\r\nECHO\r\n")
+                assert read(server, 14) == b"*1\r\n$4\r\nECHO\r\n"
+
+
 def test_a_changed_fault_is_cured_like_a_removed_one() -> None:
     with backend() as listening, running(listening.getsockname(), "100:hang") as proxy:
         with pair(proxy, listening) as (client, server):
@@ -148,6 +162,8 @@ def test_a_changed_fault_is_cured_like_a_removed_one() -> None:
             client.sendall(b" there?")
             proxy.set_policy("0:hang")
             assert read(server, 15) == b"anybody? there?"
+            client.sendall(b" yes")
+            assert read(server, 4) == b" yes"
 
 
 def test_a_connection_that_ends_is_let_go_with_the_fault_that_holds_its_bytes() -> None:

@@ -17,13 +17,14 @@ class Link:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop, self.owner = loop, Owner()
-        self.ended = self.closed = False
+        self.ended = self.closed = self.waited = False
         self.seen: list[Any] = []
 
     def update(self) -> None:
         self.seen.append("update")
 
-    def hooks_done(self) -> None:
+    def hooks_done(self, *, waited: bool) -> None:
+        self.waited = waited
         self.seen.append("done")
 
     def crashed(self, error: BaseException) -> None:
@@ -60,7 +61,22 @@ async def note(link: Link, what: str, wait: asyncio.Future[None] | None = None) 
 def test_a_hook_that_does_not_wait_is_done_at_once() -> None:
     async def scene(link: Link, queue: HookQueue) -> None:
         queue.run(note(link, "one"))
-        assert (link.seen, queue.running) == (["one", "done"], False)
+        assert (link.seen, link.waited, queue.running) == (["one", "done"], False, False)
+
+    play(scene)
+
+
+def test_the_link_hears_that_a_hook_waited() -> None:
+    """It watched its source by other rules meanwhile, or read ahead."""
+
+    async def scene(link: Link, queue: HookQueue) -> None:
+        wait = link.loop.create_future()
+        queue.run(note(link, "one", wait))
+        wait.set_result(None)
+        await turns()
+        assert link.waited
+        queue.run(note(link, "two"))
+        assert not link.waited
 
     play(scene)
 

@@ -53,8 +53,8 @@ class HookedLink(Protocol):
     def update(self) -> None:
         """Watch the source or not, by what may be read now."""
 
-    def hooks_done(self) -> None:
-        """No hook runs any more."""
+    def hooks_done(self, *, waited: bool) -> None:
+        """No hook runs any more; *waited*: one did not finish at once, and the source was watched by other rules."""
 
     def crashed(self, error: BaseException) -> None:
         """*error* came out of a coroutine, which is a defect of the engine."""
@@ -110,7 +110,7 @@ class HookQueue:
             self.running = True
             self._run_all(coroutine)
 
-    def _run_all(self, coroutine: Coroutine[Any, Any, None] | None) -> None:
+    def _run_all(self, coroutine: Coroutine[Any, Any, None] | None, *, waited: bool = False) -> None:
         owner = self._link.owner
         while coroutine is not None:
             ending = owner.ending
@@ -119,11 +119,11 @@ class HookQueue:
                 if owner.ending and not ending:  # the hook ended the connection, and has no more to say
                     task.cancel()
                 self._link.update()
-                task.add_done_callback(lambda _: self._run_all(self._next()))
+                task.add_done_callback(lambda _: self._run_all(self._next(), waited=True))
                 return
             coroutine = self._next() if self._queue or self._ahead or self._end_owed else None
         self.running = False
-        self._link.hooks_done()
+        self._link.hooks_done(waited=waited)
 
     def _next(self) -> Coroutine[Any, Any, None] | None:
         if self._closed:

@@ -448,9 +448,9 @@ class Link:
         """Run *coroutine* beside everything else; the end of the link cancels it."""
         self.hook_queue.spawn(coroutine)
 
-    def hooks_done(self) -> None:
-        """No hook runs any more."""
-        if self._reader is None or self.owner.reconfigure_pending:  # `update` was called, or is waited for
+    def hooks_done(self, *, waited: bool) -> None:
+        """No hook runs any more; *waited*: one did not finish at once, and the source was watched by other rules."""
+        if waited or self._reader is None or self.owner.reconfigure_pending:  # `update` was called, or is waited for
             self.progressed()
 
     def crashed(self, error: BaseException) -> None:
