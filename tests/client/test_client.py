@@ -337,7 +337,8 @@ def test_a_token_that_is_none_is_refused_and_not_shown(monkeypatch, token):
 def test_nobody_answers():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    words = rf"http://127.0.0.1:{port} does not answer \(.*refused\); is vaurien running there with --http\?"
+    words = rf"http://127.0.0.1:{port} does not answer \(.*refused\); is vaurien running there with --http\? "
+    words += r"\(vaurien serve is at http://localhost:8474 by default\)"
     with pytest.raises(Unreachable, match=words):
         Client("127.0.0.1", port).get_behavior()
 

@@ -90,7 +90,8 @@ class Transport:
     def unreachable(self, error: Exception) -> Unreachable:
         """*error* as its users shall see it."""
         reason = str(error) or type(error).__name__
-        return Unreachable(f"{self.url} does not answer ({reason}); is vaurien running there with --http?")
+        advice = "is vaurien running there with --http? (vaurien serve is at http://localhost:8474 by default)"
+        return Unreachable(f"{self.url} does not answer ({reason}); {advice}")
 
     def _connection(self) -> http.client.HTTPConnection:
         if self.path is not None:
