@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -36,6 +37,9 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     routes = list(routes)
     types = list({id(kind): kind for route in routes for kind in (route.body, route.answer) if kind}.values())
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    for component in components.values():
+        if "description" in component:  # Python 3.13 takes the indentation from docstrings, earlier ones leave it
+            component["description"] = inspect.cleandoc(component["description"])
     by_type = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:

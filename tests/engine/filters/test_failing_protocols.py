@@ -55,7 +55,7 @@ def fail(where: str, wanted: str) -> None:
         raise ZeroDivisionError(where)
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def known() -> None:
     plugins.register("protocol", Broken, "broken_framer")
 

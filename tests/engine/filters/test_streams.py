@@ -18,7 +18,7 @@ SLOW = {"path": "slow"}
 CHUNK = 256 * 1024  # that the engine reads at once
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def known() -> None:
     plugins.register("protocol", Streams, "streams")
 
