@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from typing import Annotated, Any
 
 from vaurien.framing import Reply
@@ -157,3 +158,37 @@ class OwnAnswer(Behavior, frozen=True):
 
     async def on_response(self, exchange: Exchange) -> None:
         exchange.reply(Reply(b"own"))
+
+
+class Blocks(Behavior, frozen=True):
+    """Holds up the loop in the hook *hook*, in a function that it calls."""
+
+    hook: Annotated[str, Option("Where")] = "on_data"
+    seconds: Annotated[float, Option("How long")] = 1.0
+
+    async def on_connect(self, connection: Connection) -> None:
+        self._hold_up("on_connect")
+
+    async def on_start(self, connection: Connection) -> None:
+        await asyncio.sleep(0)  # the rest is run as a task
+        self._hold_up("on_start")
+
+    async def on_request(self, exchange: Exchange) -> None:
+        self._hold_up("on_request")
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        self._hold_up("on_data")
+        await link.send(data)
+
+    def _hold_up(self, hook: str) -> None:
+        if hook == self.hook:
+            never = threading.Event()
+            never.wait(self.seconds)  # BLOCKS HERE
+
+
+class Sleeps(Behavior, frozen=True):
+    """Waits half a second, as a hook should."""
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        await link.sleep(0.25)
+        await link.send(data)

@@ -58,7 +58,7 @@ class ProxyServer:
         try:
             bound = await listener.bind(address, backlog)
         except BaseException:
-            self.state.clock.close()
+            self.state.close()
             raise
         self._take(listener)
         return bound
@@ -133,9 +133,8 @@ class ProxyServer:
                 await asyncio.wait_for(self._emptied.wait(), grace)
         for connection in self.connections:
             connection.reset(Ending.STOPPED)
-        self.state.pool.clear()
         await asyncio.sleep(0)  # cancelled hooks get their turn
-        self.state.clock.close()
+        self.state.close()
         self._expiries.forget()
 
     def disown(self) -> None:

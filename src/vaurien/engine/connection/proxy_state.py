@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from vaurien import framing, hooks
 from vaurien.engine.connection.event_bus import EventBus
+from vaurien.engine.loop import hook_watch
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net.backend_pool import Pool
 from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
@@ -25,6 +26,7 @@ from vaurien.legacy.protocol import Transparent
 from vaurien.model import Address, ProxyConfig
 
 _OF_EACH = "shared() is per worker process; use shared_number(), or run with --workers 1"
+_GIVE_WAY = "expected `await`, as in `await link.sleep(1)` or `await asyncio.to_thread(function)`"
 
 BUFFER = 256 * 1024
 """Bytes read at once. Measured: bulk throughput grows up to here, and a longer read keeps other connections waiting."""
@@ -114,6 +116,21 @@ class ProxyState:
         self.on_connection_closed: Callable[[], None] = lambda: None
         """Called when a connection is over."""
         self.chance.follow(plan)
+        self._watch_hooks(plan)
+
+    def close(self) -> None:
+        """All connections are over, and there will be no others."""
+        self.pool.clear()
+        self.clock.close()
+        hook_watch.watch_of(self.loop).follow(self, (), self._hook_blocked)
+
+    def _watch_hooks(self, plan: CompiledPolicy) -> None:
+        plugins = [(entry.name, entry.instance) for entry in plan.entries if entry.needs_task]
+        hook_watch.watch_of(self.loop).follow(self, plugins, self._hook_blocked)
+
+    def _hook_blocked(self, fault: str, where: str) -> None:
+        error = f"a hook holds up all connections: over {hook_watch.BLOCKED * 1000:g} ms at {where}; {_GIVE_WAY}"
+        self.events.emit(Failed, connection=0, where=f"behavior {fault}", error=error)
 
     def _not_shared(self, fault: str) -> None:
         self.events.emit(Failed, connection=0, where=fault, error=_OF_EACH)
@@ -129,6 +146,7 @@ class ProxyState:
         """Work by *plan* from the next byte on; the state of faults that are gone is forgotten."""
         self.plan, self.blocking = plan, self._blocks(plan)
         self.chance.follow(plan)
+        self._watch_hooks(plan)
         self.shared.follow(plan)
         for connection in list(self.connections.values()):
             connection.adopt()
