@@ -16,6 +16,7 @@ _HEAD = '''"""The names of behaviors and their options, for editors and type che
 Written by docs/overloads.py from the behaviors: change them there, then `make docs`.
 """
 # fmt: off
+# ruff: noqa: E501 - a type with many choices is one line
 
 from __future__ import annotations
 

@@ -208,13 +208,15 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     `FaultContext.state` or `FaultContext.shared`. A hook that raises ends its own connection, with an event that names
     the behavior.
 
-    Three class attributes say what no hook can. With ``closes_port`` the proxy listens no more while a fault of it is
+    Four class attributes say what no hook can. With ``closes_port`` the proxy listens no more while a fault of it is
     set, and connections that are open go on. With ``by_stream`` the fault's stream also chooses between `on_request`
     (upstream) and `on_response` (downstream); otherwise it is about bytes, `on_data` and `on_eof`, alone. With
-    ``halts`` nothing is read or written in the fault's directions of a connection that all of it is in play for: its
-    `on_data` sees what was read before, and nothing else. Where it is for exchanges, or chunks, `halts` has no say.
+    ``both_ways`` these two see the bytes of both directions, whatever the stream. With ``halts`` nothing is read or
+    written in the fault's directions of a connection that all of it is in play for: its `on_data` sees what was read
+    before, and nothing else. Where it is for exchanges, or chunks, `halts` has no say.
     """
 
+    both_ways: ClassVar[bool] = False
     by_stream: ClassVar[bool] = False
     closes_port: ClassVar[bool] = False
     halts: ClassVar[bool] = False

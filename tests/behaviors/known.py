@@ -28,6 +28,9 @@ ACTING: dict[str, dict[str, Any]] = {
 NOT_FOR_TCP = {"duplicate_request", "http_headers", "http_status", "malformed_body", "truncate_body"}
 LOSSY = {"corrupt", "inject", "replace"}
 
+TLS = {name for name in NAMES if name.startswith("tls_")}
+"""Those that act on TLS, and leave other connections alone."""
+
 # Those that every byte comes through, with options that keep the time short.
 TRANSPARENT: dict[str, dict[str, Any]] = {
     "bandwidth": {"rate": 20_000},
@@ -47,9 +50,10 @@ TRANSPARENT: dict[str, dict[str, Any]] = {
     "slow_accept": {"delay": 5},
     "slow_close": {"delay": 5},
     "transient": {"agitate": 0},
+    **{name: {} for name in TLS},
 }
 
-OF_CONNECTIONS = {"limit_time", "reset_peer", "slow_accept", "timeout"}
+OF_CONNECTIONS = {"limit_time", "reset_peer", "slow_accept", "timeout", *TLS}
 """Those that act on whole connections, and are refused for single exchanges and chunks."""
 
 OF_CHUNKS = {name for name in NAMES if "on_data" in overridden(plugins.find(name, "behavior").target)} - OF_CONNECTIONS

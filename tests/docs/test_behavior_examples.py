@@ -7,6 +7,7 @@ import http.server
 import re
 import shlex
 import socket
+import ssl
 import threading
 
 import pytest
@@ -22,6 +23,9 @@ REQUEST = b"POST /api/slow HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhe
 SLOW = REQUEST.replace(b"/api/slow", b"/slow")
 ACT_NEVER = {"dummy", "noop"}
 """Behaviors that do nothing, so that they have no hits."""
+
+TLS = {name for name in generate.EXAMPLES if name.startswith("tls_")}
+"""Behaviors that act on TLS alone."""
 
 BEHAVIORS = [plugins.find(name, "behavior") for name in sorted(generate.EXAMPLES)]
 
@@ -59,6 +63,20 @@ def backend():
         thread.join()
 
 
+@pytest.fixture(scope="module")
+def backend_with_tls():
+    authority = pytest.importorskip("vaurien.tls.authority")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.Authority.create().issue(["127.0.0.1"]).load(context)
+    with Server(("127.0.0.1", 0), Greeter) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever, args=[0.02])
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 def call_of(page):
     """The arguments of ``proxy.fault(…)`` as the page shows them."""
     return re.search(r"proxy\.fault\((.*)\):", page.read_text(encoding="utf-8"))[1]
@@ -84,7 +102,27 @@ def test_the_commands_of_an_example_are_understood(behavior, capsys):
         assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("behavior", BEHAVIORS, ids=lambda plugin: plugin.name)
+@pytest.mark.parametrize("behavior", [one for one in BEHAVIORS if one.name in TLS], ids=lambda plugin: plugin.name)
+def test_an_example_acts_on_tls(behavior, backend_with_tls):
+    def ask():
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with contextlib.suppress(OSError), socket.create_connection((proxy.host, proxy.port), PATIENCE) as plain:
+            with context.wrap_socket(plain) as client:
+                client.sendall(REQUEST)
+                while client.recv(65536):
+                    pass
+
+    client = threading.Thread(target=ask)
+    with vaurien.Proxy(backend=backend_with_tls) as proxy:
+        with proxy.fault(f"{generate.EXAMPLES[behavior.name]} name=example"):
+            client.start()
+            proxy.wait_for_hits("example", timeout=PATIENCE)
+        proxy.close_connections()
+        client.join(PATIENCE)
+
+
+@pytest.mark.parametrize("behavior", [one for one in BEHAVIORS if one.name not in TLS], ids=lambda plugin: plugin.name)
 def test_an_example_acts(behavior, backend):
     one = fault.parse(generate.EXAMPLES[behavior.name])
     with vaurien.Proxy(backend=backend, protocol=generate.protocol_of(behavior)) as proxy:

@@ -3,6 +3,7 @@
 Written by docs/overloads.py from the behaviors: change them there, then `make docs`.
 """
 # fmt: off
+# ruff: noqa: E501 - a type with many choices is one line
 
 from __future__ import annotations
 
@@ -343,6 +344,77 @@ class AddFault(Protocol):
         /,
         *,
         timeout: float | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["tls_alert"],
+        /,
+        *,
+        alert: Literal["close_notify", "unexpected_message", "bad_record_mac", "record_overflow", "handshake_failure", "bad_certificate", "unsupported_certificate", "certificate_revoked", "certificate_expired", "certificate_unknown", "illegal_parameter", "unknown_ca", "access_denied", "decode_error", "decrypt_error", "protocol_version", "insufficient_security", "internal_error", "inappropriate_fallback", "user_canceled", "missing_extension", "unsupported_extension", "unrecognized_name", "bad_certificate_status_response", "unknown_psk_identity", "certificate_required", "no_application_protocol"] = ...,
+        after: int | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["tls_close"],
+        /,
+        *,
+        when: Literal["hello", "flight", "data", "cut"] = ...,
+        after: int | str = ...,
+        how: Literal["fin", "reset"] = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["tls_corrupt"],
+        /,
+        *,
+        when: Literal["flight", "data"] = ...,
+        after: int | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["tls_plaintext"],
+        /,
+        *,
+        text: str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["tls_slow"],
+        /,
+        *,
+        size: int | str = ...,
+        delay: float | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["tls_stall"],
+        /,
+        *,
+        after: int | str = ...,
         **fault: Unpack[FaultFields],
     ) -> Change[Fault]:
         ...

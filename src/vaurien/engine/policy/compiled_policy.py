@@ -183,7 +183,8 @@ class CompiledPolicy:
 
     def _with_hooks_on(self, to_backend: bool) -> Iterator[CompiledFault]:
         for entry in self.entries:
-            if not entry.hooks.isdisjoint(_DATA_HOOKS) and entry.fault.stream.includes(to_backend):
+            included = entry.fault.stream.includes(to_backend) or entry.plugin.target.both_ways
+            if included and not entry.hooks.isdisjoint(_DATA_HOOKS):
                 yield entry
 
 

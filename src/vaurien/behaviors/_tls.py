@@ -1,0 +1,122 @@
+"""What faults of TLS that need no key know of a connection: how far its handshake has come.
+
+::
+
+    client                                                   server
+      ClientHello ────────────────────────────────────────────►      HELLO: it is complete
+      ◄──────────────────── ServerHello … Finished, or …HelloDone    the server's flight
+      Finished ───────────────────────────────────────────────►      DATA
+      ◄───────────────────────────────────────────────► records
+
+A server's ChangeCipherSpec and Finished of TLS 1.2 come behind the client's Finished, and count as data here, as the
+session tickets of TLS 1.3 do: they cannot be told from data.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from vaurien.errors import ParseError
+from vaurien.hooks import Behavior, Connection, Link
+from vaurien.tls import client_hello
+from vaurien.tls.records import APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, HEADER, RecordCutter, RecordPart
+
+_LONGEST_FINISHED = HEADER + 96
+"""Bytes of a record with an encrypted Finished of TLS 1.2: a MAC of 48 bytes, an IV, padding; a hello has more."""
+
+
+class Phase(enum.IntEnum):
+    """How far a handshake has come."""
+
+    BEFORE = 0
+    """The client's ClientHello is not complete."""
+    FLIGHT = 1
+    """The server has to answer it, or does."""
+    DATA = 2
+    """The client has finished."""
+    NONE = 3
+    """This is not TLS, or the fault came in the middle of it."""
+
+
+class Handshake:
+    """Follows the handshake of one connection by its bytes."""
+
+    __slots__ = ("_changed", "_client", "_hello", "done", "passed", "phase", "server")
+
+    def __init__(self) -> None:
+        self.phase = Phase.BEFORE
+        self.server = RecordCutter()
+        """Cuts what the server sends."""
+        self.passed = 0
+        """Bytes of the server's flight, then of its data, that were passed on."""
+        self.done = False
+        """The fault has acted as often as it does."""
+        self._hello = bytearray()
+        self._client = RecordCutter()
+        self._changed = False  # the client has sent ChangeCipherSpec
+
+    def client_sends(self, data: bytes) -> bool:
+        """The client has sent *data*; whether its ClientHello is complete by that."""
+        if self.phase is Phase.BEFORE:
+            return self._hello_grows(data)
+        if self.phase is Phase.FLIGHT:
+            for part in self._client.feed(data):
+                self._client_answers(part)
+        return False
+
+    def _hello_grows(self, data: bytes) -> bool:
+        self._hello += data
+        try:
+            complete = client_hello.parse(bytes(self._hello)) is not None
+        except ParseError:
+            self.phase = Phase.NONE
+            return False
+        for _ in self._client.feed(data):
+            pass
+        if complete:
+            self.phase = Phase.FLIGHT
+            self._hello.clear()
+        return complete
+
+    def _client_answers(self, part: RecordPart) -> None:
+        encrypted = part.kind == HANDSHAKE and self._changed and 0 < part.size <= _LONGEST_FINISHED
+        if self.phase is Phase.FLIGHT and (part.kind == APPLICATION_DATA or encrypted):
+            self.phase, self.passed = Phase.DATA, 0
+        self._changed = self._changed or part.kind == CHANGE_CIPHER_SPEC
+
+    def server_begins(self) -> None:
+        """The server is about to send something. Before it has a ClientHello, what is spoken is not TLS."""
+        if self.phase is Phase.BEFORE:
+            self.phase = Phase.NONE
+
+
+class TlsFault(Behavior, frozen=True):
+    """Base class: passes the bytes on, and says when the ClientHello is complete and what the server sends."""
+
+    both_ways = True
+
+    async def on_start(self, connection: Connection) -> None:
+        """Follow the handshake from here on."""
+        connection.state(self, Handshake)
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        """Follow the handshake, and act on it."""
+        handshake = link.connection.state(self, Handshake)
+        if not link.to_backend:
+            handshake.server_begins()
+            if handshake.phase is Phase.NONE or handshake.done:
+                await link.send(data)
+            else:
+                await self.server_sends(link, data, handshake)
+        elif handshake.client_sends(data):
+            await self.hello_complete(link, data)
+        else:
+            await link.send(data)
+
+    async def hello_complete(self, link: Link, data: bytes) -> None:
+        """*data* has the end of the ClientHello."""
+        await link.send(data)
+
+    async def server_sends(self, link: Link, data: bytes, handshake: Handshake) -> None:
+        """The server sends *data*, in its flight or later."""
+        await link.send(data)
