@@ -7,6 +7,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -359,3 +361,86 @@ def test_what_asyncio_waits_for_by_itself_leaves_nothing_behind(loop):
         numbers = {loop.run_until_complete(connect(listening.getsockname())) for _ in range(3)}
         assert watched() == before
     assert len(numbers) == 1
+
+
+def test_a_reader_sees_the_last_bytes_and_the_end_behind_them_in_one_turn(loop, pairs):
+    near, far = pairs()
+    seen = []
+    loop.add_reader(near, lambda: seen.append(near.recv(4096)))
+    far.send(b"last")
+    far.close()
+    run(loop)
+    assert seen == [b"last", b""]
+
+
+def test_a_reader_that_leaves_at_the_last_bytes_is_not_called_for_the_end(loop, pairs):
+    near, far = pairs()
+    seen = []
+
+    def read():
+        seen.append(near.recv(4096))
+        loop.remove_reader(near)
+
+    loop.add_reader(near, read)
+    far.send(b"last")
+    far.close()
+    run(loop, turns=2)
+    assert seen == [b"last"]
+
+
+def test_a_file_that_leaves_to_be_closed_is_called_no_more(loop, pairs):
+    near, far = pairs()
+    called = []
+    before = watched()
+    loop.add_reader(near, called.append, "read")
+    loop.add_writer(near, called.append, "write")
+    far.send(b"x")
+    module.leave(loop, near.fileno())
+    near.close()
+    assert watched() == before
+    run(loop, turns=2)
+    assert called == []
+    module.leave(loop, far.fileno())  # it was never there
+
+
+def test_elsewhere_a_file_that_leaves_is_removed(pairs):
+    near, far = pairs()
+    called = []
+    with contextlib.closing(asyncio.SelectorEventLoop()) as other:
+        other.add_reader(near, called.append, "read")
+        far.send(b"x")
+        module.leave(other, near.fileno())
+        run(other, turns=2)
+    assert called == []
+
+
+FORKED = """
+import os, socket
+from vaurien.engine.loop import event_loop
+
+loop = event_loop.new()
+near, far = socket.socketpair()
+loop.add_reader(near, print, "called")
+hold, release = os.pipe()
+if not os.fork():
+    os.close(release)
+    os.read(hold, 1)  # with copies of both sockets until the parent has ended
+    os._exit(0)
+far.send(b"x")
+event_loop.leave(loop, near.fileno())
+near.close()
+for _ in range(2):
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+near, far = socket.socketpair()  # gets the number
+loop.add_reader(near, print, "called for another file")
+loop.call_soon(loop.stop)
+loop.run_forever()
+os.close(release)
+os.wait()
+"""
+
+
+def test_a_file_that_a_child_has_too_is_called_no_more():
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=BOUND)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)

@@ -613,8 +613,9 @@ class Connection:
         self._leave_loop()
         if self.lane_switch is not None and self.lane_switch.in_thread:
             self.lane_switch.abandon()
-        for endpoint in self._endpoints:
-            endpoint.close()
+        self.client.close()
+        if self.backend is not None:
+            self.backend.close()
         for active in self.actives.values():
             active.dispose()
         if self.hook_runner is not None:
@@ -629,9 +630,9 @@ class Connection:
             endpoint.close()
 
     def _leave_loop(self) -> None:
-        """Let the loop know nothing more of the sockets, before they are closed."""
+        """Let the loop know nothing more of the sockets, which are closed next."""
         if self.links:
-            self._forget_links()
+            self._forget_links(closing=True)
         self._cancel_dial_and_hooks()
         self._unwatch_client()
         if self._delivery is not None:
@@ -646,9 +647,9 @@ class Connection:
         if self._background is not None:
             self._background.cancel()
 
-    def _forget_links(self) -> None:
+    def _forget_links(self, *, closing: bool = False) -> None:
         for link in self.links:
-            link.discard()
+            link.discard(closing=closing)
         for active in self.actives.values():
             active.filters.clear()  # so that none tries to send what it held when it stops
         self.meter.forget()

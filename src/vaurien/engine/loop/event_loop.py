@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import functools
 import math
+import os
 import select
 import selectors
 from collections.abc import Callable, Mapping
@@ -32,8 +33,11 @@ TURN = 32
 """Files that are seen to in one turn. Between two turns come tasks and asyncio's own files, as of the HTTP interface:
 beside hundreds of busy connections these would wait for all of them, at each of the steps that a request takes."""
 
-_IN, _OUT = 0x1, 0x4
-"""EPOLLIN and EPOLLOUT (epoll_ctl(2)), which the module `select` has on Linux only."""
+_IN, _OUT, _END = 0x1, 0x4, 0x2000
+"""EPOLLIN, EPOLLOUT and EPOLLRDHUP (epoll_ctl(2)), which the module `select` has on Linux only."""
+
+_READ = _IN | _END
+"""The events of a reader."""
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -50,7 +54,7 @@ class Loop(asyncio.SelectorEventLoop):
     def add_reader(self, fd: FileDescriptorLike, callback: Callable[[*Facts], Any], *args: *Facts) -> None:
         """Call *callback* whenever *fd* can be read, or has failed."""
         files = self._files
-        files.watch(fd, functools.partial(callback, *args) if args else callback, _IN, files.readers, files.writers)
+        files.watch(fd, functools.partial(callback, *args) if args else callback, _READ, files.readers, files.writers)
 
     def add_writer(self, fd: FileDescriptorLike, callback: Callable[[*Facts], Any], *args: *Facts) -> None:
         """Call *callback* whenever *fd* can be written, or has failed."""
@@ -63,7 +67,11 @@ class Loop(asyncio.SelectorEventLoop):
 
     def remove_writer(self, fd: FileDescriptorLike) -> bool:
         """Watch *fd* for writing no more; whether it was. asyncio takes its own (`sock_connect`…) away so, too."""
-        return self._files.forget(fd, self._files.writers, _IN, self._files.readers) or super().remove_writer(fd)
+        return self._files.forget(fd, self._files.writers, _READ, self._files.readers) or super().remove_writer(fd)
+
+    def leave(self, fd: int) -> None:
+        """Call nothing more for *fd*, see `leave`."""
+        self._files.leave(fd)
 
     def _raised(self, callback: Callback, error: Exception) -> None:
         self.call_exception_handler({"message": f"the readiness callback {callback!r} raised", "exception": error})
@@ -85,13 +93,13 @@ class _Files(selectors.BaseSelector):
         """Files that left during this batch. What it still says of them is not about a new file of that number."""
         self._asyncio = selectors.EpollSelector()
         self._asyncio_ready = False
-        self.watch(self._asyncio.fileno(), self._note, _IN, self.readers, self.writers)
+        self.watch(self._asyncio.fileno(), self._note, _READ, self.readers, self.writers)
 
     def watch(self, fd: FileDescriptorLike, callback: Callback, event: int, mine: Callbacks, others: Callbacks) -> None:
         """Call *callback* on *event*: it is one of *mine*, and *others* are those of the other event."""
         number = fd if isinstance(fd, int) else fd.fileno()
         if number in others and number not in mine:
-            self._epoll.modify(number, _IN | _OUT)
+            self._epoll.modify(number, _READ | _OUT)
         elif number not in mine:
             self._epoll.register(number, event)
         mine[number] = callback
@@ -111,6 +119,14 @@ class _Files(selectors.BaseSelector):
             return True
         return True
 
+    def leave(self, fd: int) -> None:
+        """Have no callback for *fd*, which is closed next."""
+        watched = self.readers.pop(fd, None) is not None
+        if self.writers.pop(fd, None) is not None or watched:
+            self._gone.add(fd)
+            if _forks.happened:
+                self._epoll.unregister(fd)
+
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait at most *timeout* seconds, call whom it concerns, and return what asyncio has to see to.
 
@@ -122,13 +138,15 @@ class _Files(selectors.BaseSelector):
         if len(ready) == TURN:  # there may be more, and asyncio's among them
             self._asyncio_ready = True
         for fd, event in ready:
-            if event == _IN and fd in readers and not gone:  # nearly all there is: 50 ns less than `_tell`
+            if gone and fd in gone:
+                continue
+            if event == _IN and fd in readers:  # nearly all there is: 50 ns less than `_tell`
                 callback = readers[fd]
                 try:
                     callback()
                 except Exception as error:
                     self._raised(callback, error)
-            elif fd not in gone:
+            else:
                 self._tell(fd, event)
         if not self._asyncio_ready:
             return []
@@ -136,13 +154,24 @@ class _Files(selectors.BaseSelector):
         return self._asyncio.select(0)
 
     def _tell(self, fd: int, event: int) -> None:
-        """Call whom *event* of *fd* concerns; an error, or a hang-up, both."""
-        for callbacks, others in ((self.readers, _OUT), (self.writers, _IN)):
-            if event & ~others and (callback := callbacks.get(fd)) is not None and fd not in self._gone:
-                try:
-                    callback()
-                except Exception as error:
-                    self._raised(callback, error)
+        """Call whom *event* of *fd* concerns; an error, or a hang-up, both.
+
+        A reader is called twice when the stream has ended: for the last bytes, and for the end behind them.
+        """
+        if event & ~_OUT:
+            self._call(fd, self.readers)
+            if event & _END:
+                self._call(fd, self.readers)
+        if event & ~_READ:
+            self._call(fd, self.writers)
+
+    def _call(self, fd: int, callbacks: Callbacks) -> None:
+        callback = callbacks.get(fd)
+        if callback is not None and fd not in self._gone:
+            try:
+                callback()
+            except Exception as error:
+                self._raised(callback, error)
 
     def _note(self) -> None:
         self._asyncio_ready = True
@@ -166,6 +195,33 @@ class _Files(selectors.BaseSelector):
         self.writers.clear()
         self._epoll.close()
         self._asyncio.close()
+
+
+class _Forks:
+    """Whether this process has forked. A child has copies of its files, so closing them takes them out of no epoll."""
+
+    def __init__(self) -> None:
+        self.happened = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self._note)
+
+    def _note(self) -> None:
+        self.happened = True
+
+
+_forks = _Forks()
+
+
+def leave(loop: asyncio.AbstractEventLoop, fd: int) -> None:
+    """Have *loop* call nothing more for *fd*, which must be closed before anything else happens.
+
+    The system takes a file that is closed out of every epoll (epoll(7), "Questions and answers"), so that the `Loop`
+    need not ask for it.
+    """
+    if isinstance(loop, Loop):
+        loop.leave(fd)
+    else:
+        loop.remove_reader(fd)
 
 
 def new() -> asyncio.AbstractEventLoop:

@@ -13,6 +13,7 @@ import enum
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
+from vaurien.engine.loop import event_loop
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.loop.hook_task import HookRunner
 from vaurien.engine.net.endpoint import Data, Endpoint
@@ -623,8 +624,8 @@ class Link:
         if self.filters is not None:
             self.filters.send_kept()
 
-    def discard(self) -> None:
-        """Stop moving bytes; what is under way is lost."""
+    def discard(self, *, closing: bool = False) -> None:
+        """Stop moving bytes; what is under way is lost. *closing*: both sockets are closed next."""
         if self._sending is not _CLOSED:
             self._sending = _CLOSED
             if self.ended:
@@ -632,7 +633,11 @@ class Link:
             if self.pending is not None or self._room is not None:
                 self._forget_pending()
             if self._reader is not None:
-                self._unwatch()
+                if closing:
+                    self._reader = None
+                    event_loop.leave(self.loop, self.source.fileno())
+                else:
+                    self._unwatch()
             if self.filters is not None:
                 self.filters.clear()
         if self._hooks is not None:
