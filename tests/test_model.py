@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaurien.errors import Conflict, UnknownName
-from vaurien.model import Address, Config, Fault, Mix, Policy, ProxyConfig
+from vaurien.model import Address, Config, Fault, HitRange, Mix, Policy, ProxyConfig
 
 A, B, C = (Fault(name, "dummy") for name in "abc")
 
@@ -111,3 +111,20 @@ def test_edits_are_those_of_a_dictionary(steps):
         assert before.names == order
         assert {one.name: one for one in config.proxies} == model
         assert config.names == list(model)
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside", "shown"),
+    [
+        ("1..", [1, 9], [0], "1 or more"),
+        ("2..5", [2, 5], [1, 6], "2 to 5"),
+        ("..3", [0, 3], [4], "0 to 3"),
+        ("3", [3], [2, 4], "3"),
+        ("0", [0], [1], "0"),
+    ],
+)
+def test_a_range_of_hits(text, inside, outside, shown):
+    wanted = HitRange.parse(text)
+    assert all(hits in wanted for hits in inside)
+    assert not any(hits in wanted for hits in outside)
+    assert str(wanted) == shown

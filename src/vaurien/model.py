@@ -180,6 +180,37 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: Annotated[Duration | None, Option("How long the fault works")] = None
 
 
+class HitRange(msgspec.Struct, frozen=True):
+    """How often a fault is to hit: *at_least* times, and *at_most* so often; without it there is no upper bound."""
+
+    at_least: int
+    at_most: int | None = None
+
+    @classmethod
+    def parse(cls, text: str, *, option: str = "expect_hits", source: str | None = None) -> HitRange:
+        """What *text* stands for: ``1..``, ``2..5``, ``..3`` or ``3``. Raises `OptionError`."""
+        match = re.fullmatch(HIT_RANGE, text)
+        if match is None:
+            raise OptionError(option, text, "a number of hits such as 1.., 2..5, ..3 or 3", source)
+        low, dots, high = match.groups()
+        made = cls(int(low or 0), int(high) if high else None if dots else int(low))
+        if made.at_most is not None and made.at_most < made.at_least:
+            raise OptionError(option, text, f"a second number that is at least the first, {made.at_least}", source)
+        return made
+
+    def __contains__(self, hits: int) -> bool:
+        return self.at_least <= hits and (self.at_most is None or hits <= self.at_most)
+
+    def __str__(self) -> str:
+        if self.at_most is None:
+            return f"{self.at_least} or more"
+        return str(self.at_least) if self.at_least == self.at_most else f"{self.at_least} to {self.at_most}"
+
+
+HIT_RANGE = r"(?=\d|\.\.\d)(\d{0,18})(?:(\.\.)(\d{0,18}))?"
+"""A `HitRange` as text."""
+
+
 def _with_lists(struct: msgspec.Struct, name: str) -> None:
     """Turn tuples among the options *name* of *struct* into lists, so that those of files and of JSON are equal."""
     options: Mapping[str, Any] = getattr(struct, name)
@@ -204,10 +235,21 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window: Window = Window()
     match: Mapping[str, str] = {}
     ttl: Annotated[Duration | None, Option("When it removes itself, counted from when it was set")] = None
+    expect_hits: Annotated[
+        Annotated[str, msgspec.Meta(pattern=f"^{HIT_RANGE}$", examples=["1..", "2..5", "3"])] | None,
+        Option("How often it is to hit, such as 1.., 2..5 or 3; a run, or a test, in which it does not, fails"),
+    ] = None
 
     def __post_init__(self) -> None:
-        """Turn tuples into lists."""
+        """Turn tuples into lists. Raises `OptionError` for hits to expect that cannot be."""
         _with_lists(self, "options")
+        if self.expect_hits is not None:
+            HitRange.parse(self.expect_hits, option=f"fault {self.name!r} option expect_hits")
+
+    @property
+    def expected_hits(self) -> HitRange | None:
+        """How often it is to hit, if that was said."""
+        return HitRange.parse(self.expect_hits) if self.expect_hits is not None else None
 
 
 class Share(msgspec.Struct, frozen=True):

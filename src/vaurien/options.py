@@ -211,7 +211,8 @@ def _expected(base: Any, extras: tuple[Any, ...]) -> str:
         return "one of " + ", ".join(str(choice) for choice in choices)
     kind = _kind(base)
     words = {bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
-    words[str] = "text"
+    examples = [str(one) for meta in extras if isinstance(meta, msgspec.Meta) for one in meta.examples or ()]
+    words[str] = f"text such as {', '.join(examples)}" if examples else "text"
     return " ".join([words.get(kind, kind.__name__), *_bounds(extras)])
 
 

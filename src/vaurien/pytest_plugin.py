@@ -54,6 +54,16 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that has passed without the hits that its faults, or its marker, expect."""
+    result = yield
+    proxies = item.stash.get(_proxies, None)
+    if proxies is not None and (missed := proxies.missed()):
+        raise pytest.fail.Exception(missed, pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Tell of a test that failed which faults hit, and how to repeat it."""
     report = yield
@@ -100,19 +110,24 @@ def vaurien(request: pytest.FixtureRequest) -> Iterator[Proxies]:
 def vaurien_proxy(request: pytest.FixtureRequest, vaurien: Proxies) -> Proxy:
     """The proxy that ``@pytest.mark.vaurien(backend=…, faults=[…])`` describes, started.
 
-    The marker takes the arguments of ``vaurien.Proxy``. On a class or a module it is for all tests in it; what a test's
-    own marker says comes before. *backend* is an address, or the name of a fixture that is one, or a callable that
-    returns one.
+    The marker takes the arguments of ``vaurien.Proxy``, and *expect_hits*: ``{"error": "1.."}``, or a text for all
+    faults; a test that passes with other hits than these fails. On a class or a module it is for all tests in it; what
+    a test's own marker says comes before. *backend* is an address, or the name of a fixture that is one, or a callable
+    that returns one.
     """
     from vaurien.errors import VaurienError
     from vaurien.library.settings import check_keywords
 
     settings = _settings(request)
     try:
-        check_keywords(settings)
+        check_keywords(settings.keys() - {"expect_hits"})
         if "backend" not in settings:
             raise VaurienError("it has no backend, which vaurien_proxy needs; expected @pytest.mark.vaurien(backend=…)")
-        return vaurien(_backend(request, settings.pop("backend")), **settings)
+        expected = settings.pop("expect_hits", {})
+        made = vaurien(_backend(request, settings.pop("backend")), **settings)
+        for name in made.hits() if isinstance(expected, str) else expected:
+            made.require_hits(name, expected if isinstance(expected, str) else expected[name])
+        return made
     except VaurienError as error:
         raise _misuse(request, str(error)) from None
 

@@ -163,6 +163,54 @@ def test_a_step_that_fails_is_told_and_the_run_is_no_success(folder):
         assert "No such file or directory" in text
 
 
+HITS = """
+[vaurien]
+proxy = "127.0.0.1:0"
+backend = "127.0.0.1:9"
+behavior = ""
+
+[[fault]]
+behavior = "delay"
+name = "asked"
+expect_hits = "1.."
+
+[[fault]]
+behavior = "noop"
+name = "silent"
+
+[[fault]]
+behavior = "refuse"
+name = "gone"
+expect_hits = "..2"
+
+[schedule]
+
+[[step]]
+at = "0s"
+remove = "gone"
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "status", "unmet"),
+    [([], 124, ["asked"]), (["--require-hits"], 124, ["asked", "silent"]), (["--exit-code-from", "command"], 0, None)],
+)
+def test_a_run_fails_when_a_fault_has_not_hit(folder, option, status, unmet):
+    (folder / "chaos.toml").write_text(HITS)
+    reports = [word for form in ("json", "md", "xml") for word in ("--report", f"report.{form}")]
+    done = vaurien(folder, "run", "chaos.toml", *reports, *option, "--", sys.executable, "-c", "")
+    assert done.returncode == status
+    told = json.loads((folder / "report.json").read_text())
+    if unmet is not None:
+        assert [one["fault"] for one in told["unmet"]] == unmet
+    first = told["unmet"][0]
+    assert (first["hits"], first["expected"]) == (0, "1 or more")
+    text = "fault 'asked' of vaurien hit 0 times, expected 1 or more: no connection has come since it was set"
+    assert text in done.stderr
+    assert text in (folder / "report.md").read_text()
+    assert text.replace("'", "'") in (folder / "report.xml").read_text()
+
+
 def test_what_listens_already_is_said(folder, backend):
     (folder / "chaos.toml").write_text(f'[vaurien]\nproxy = "{backend}"\n')
     done = vaurien(folder, "run", "chaos.toml", "--", "true")

@@ -273,6 +273,20 @@ def test_a_fault_says_what_it_has_done(served, echo):
     assert served.ask("POST", path, {"behavior": "delay"}).json["hits"] == 0
 
 
+def test_a_proxy_says_what_its_mix_has_done(served, echo):
+    made = served.proxy("web", echo, mix="100:noop")
+    assert served.get("/api/v1/proxies/web")["mix_hits"]["noop"]["hits"] == 0
+    delay = {"percent": 100, "behavior": "delay", "options": {"sleep": 0}}
+    changed = served.ask("PATCH", "/api/v1/proxies/web", {"mix": [delay]})
+    assert changed.status == 200, changed
+    with client(made) as one:
+        one.sendall(b"hello")
+        assert one.recv(5) == b"hello"
+    until(lambda: served.get("/api/v1/proxies/web")["mix_hits"]["delay"]["exchanges_hit"] == 2)
+    served.ask("PATCH", "/api/v1/proxies/web", {"mix": ""})
+    assert served.get("/api/v1/proxies/web")["mix_hits"] == {}
+
+
 def test_a_new_proxy_of_an_old_name_has_no_hits(served, echo):
     fault = {"behavior": "noop", "name": "f"}
     for _ in range(2):

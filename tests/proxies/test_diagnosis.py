@@ -131,7 +131,7 @@ def test_traffic_of_another_protocol_names_the_reason(backend, protocol, field):
         until(lambda: proxy.why("it").cause == "not_recognized" and "recognized as" in proxy.why("it").text)
         text = why(proxy)[1]
         assert text.startswith(f"1 connection, but no request was recognized as {protocol}: ")
-        assert text.endswith("; that is TLS, which hides the requests")
+        assert text.endswith("; the connections were encrypted (TLS), which hides the requests")
 
 
 def test_a_fault_that_was_removed_has_left_its_reason(backend):

@@ -37,7 +37,7 @@ def test_the_fixtures_the_marker_and_the_option_explain_themselves(suite):
     result = suite("", "--fixtures", "--markers")
     result.stdout.fnmatch_lines(["@pytest.mark.vaurien(backend, faults=(), mix='', protocol='tcp', …): *"])
     result = suite("", "--fixtures")
-    result.stdout.fnmatch_lines(["vaurien -- *", "*Make a proxy: *", "vaurien_proxy -- *"])
+    result.stdout.fnmatch_lines_random(["vaurien -- *", "*Make a proxy: *", "vaurien_proxy -- *"])
     suite("", "--help").stdout.fnmatch_lines(["faults on connections:", "*--vaurien-seed=SEED*"])
 
 
@@ -309,7 +309,7 @@ class TestWithOthers:
         backend = "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n" if plugin == "anyio" else ""
         result = suite(ASYNC.replace("{plugin}", plugin) + backend, plugins=[module])
         result.assert_outcomes(passed=1, failed=1)
-        assert told(result)[0].endswith("1 connection: latency hit 2 times")
+        assert told(result)[0].endswith("1 connection: latency hit 2 times on 1 connection")
 
     def test_under_trio(self, suite):
         pytest.importorskip("trio")
@@ -362,3 +362,31 @@ def failures(result):
     """The tests that failed, and what hit them."""
     found = re.findall(r"connections?: (.*)\nrepeat it with: pytest (\S+)", str(result.stdout))
     return sorted((name, what) for what, name in found)
+
+
+class TestExpectedHits:
+    def test_a_test_that_passes_without_them_fails(self, suite):
+        result = suite(
+            """
+            import pytest
+
+            @pytest.mark.vaurien(backend="echo", faults=["latency latency=1"], expect_hits={"latency": "1.."})
+            def test_marker(vaurien_proxy):
+                pass
+
+            @pytest.mark.vaurien(backend="echo", faults=["latency latency=1"], expect_hits="1..")
+            def test_all(vaurien_proxy, says):
+                assert says(vaurien_proxy) == b"hello"
+
+            def test_fault(vaurien, echo):
+                vaurien(backend=echo, faults=["latency latency=1 expect_hits=1.."])
+
+            def test_failing(vaurien, echo):
+                vaurien(backend=echo, faults=["latency latency=1 expect_hits=1.."])
+                assert False, "for another reason"
+            """
+        )
+        result.assert_outcomes(passed=1, failed=3)
+        expected = "fault 'latency' of proxy 'vaurien' hit 0 times, expected 1 or more: no connection has come *"
+        result.stdout.fnmatch_lines([expected, expected])
+        result.stdout.fnmatch_lines(["*for another reason*"])

@@ -56,6 +56,7 @@ def test_json_has_all_of_it(made):
         "seed": "7",
         "steps": 2,
         "failed_steps": [],
+        "unmet": [],
         "due": None,
         "version": __version__,
     }
@@ -82,7 +83,7 @@ def test_markdown_is_for_people(made):
     text = report.markdown(made())
     assert "`pytest -k 'a & b'` ended with status 0 after 1.5 s; seed 7, steps played: 2." in text
     assert "| web | 127.0.0.1:8000 | localhost:80 | 0 | 0 | 3 | 5 | client closed: 1 |" in text
-    assert "| web | `latency latency=100` |  | 1 | 1 | 1 | 100.0 ms | 100.0 ms | 100.0 ms |" in text
+    assert "| web | `latency latency=100` |  | 1 | 1 | 0 | 1 | 100.0 ms | 100.0 ms | 100.0 ms |" in text
     assert "match.path='a\\|<b>'" in text
     assert "| web | by hand |" in text
 

@@ -16,7 +16,7 @@ from vaurien.config import Configuration, Given, Key, declared
 from vaurien.errors import OptionError, VaurienError
 from vaurien.options import describe
 from vaurien.scenario.command import CommandError
-from vaurien.scenario.report import STEP_FAILED, RunReport, form
+from vaurien.scenario.report import NOT_HIT, STEP_FAILED, RunReport, form
 
 USAGE = """Usage: vaurien run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]
 
@@ -25,6 +25,7 @@ USAGE = """Usage: vaurien run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]
 
     --report FILE                           write a report (.json, .md or .xml); may be given several times
     --exit-code-from command|vaurien|both   whose end the exit status is about [default: both]
+    --require-hits                          fail when a fault has never hit, and say how near it came
     --quiet                                 do not say what happens
 
   What happens is said on standard error: addresses, each step, hits so far (on a terminal), and a summary.
@@ -32,9 +33,10 @@ USAGE = """Usage: vaurien run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]
   COMMAND finds the proxy in its environment: VAURIEN_ADDRESS (host:port), VAURIEN_HOST and VAURIEN_PORT, and the same
   names with _NAME behind them for the proxy called NAME. The scenario's [environment] may set variables of your own.
 
-  Exit status: COMMAND's own; 123 when that is 0 and a step could not be played; 125 when the run could not begin; 126
-  when COMMAND cannot be started, 127 when it is not there. With --exit-code-from command it is COMMAND's own always,
-  with vaurien it is 0 or 123, whatever COMMAND's is.
+  Exit status: COMMAND's own; 123 when that is 0 and a step could not be played, 124 when a fault has not hit as often
+  as its expect_hits or --require-hits says; 125 when the run could not begin; 126 when COMMAND cannot be started, 127
+  when it is not there. With --exit-code-from command it is COMMAND's own always, with vaurien it is 0, 123 or 124,
+  whatever COMMAND's is.
 
   For example: vaurien run chaos.toml --seed 7 --report report.xml -- pytest tests/
 """
@@ -100,8 +102,8 @@ def _run(
         reports = [(closing.enter_context(_opened(path)), form) for path, form in _reports(given)]
         told = observers.observers(configuration, closing, QUIET)
         with asyncio.Runner(loop_factory=loop_factory(configuration.process.uvloop)) as runner:
-            quiet = ("command", "quiet") in given
-            report = runner.run(play(configuration, command, variables, told, sys.stderr, quiet=quiet))
+            asked = {name: ("command", name) in given for name in ("quiet", "require_hits")}
+            report = runner.run(play(configuration, command, variables, told, sys.stderr, **asked))
         for file, written in reports:
             file.write(written(report))
     return _exit_status(report, given)
@@ -109,7 +111,7 @@ def _run(
 
 def _exit_status(report: RunReport, given: Mapping[Key, Given]) -> int:
     asked = given.get(("command", "exit_code_from"))
-    played = STEP_FAILED if report.failed_steps else OK
+    played = STEP_FAILED if report.failed_steps else NOT_HIT if report.unmet else OK
     match str(asked.value) if asked is not None else "both":
         case "command":
             return report.status

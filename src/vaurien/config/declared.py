@@ -162,6 +162,7 @@ class Run(msgspec.Struct, frozen=True):
         "both"
     )
     quiet: Annotated[bool, Option("Do not say what happens")] = False
+    require_hits: Annotated[bool, Option("Fail when a fault has never hit, and say how near it came")] = False
 
 
 class Group(msgspec.Struct, frozen=True):

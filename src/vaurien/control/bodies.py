@@ -20,6 +20,7 @@ from vaurien.control import checks
 from vaurien.control.responses import BadRequest
 from vaurien.errors import OptionError
 from vaurien.model import Address, Config, Fault, Mix, Policy, ProxyConfig, Share, check_count
+from vaurien.observers.hits import FaultHits
 from vaurien.options import Option
 from vaurien.proxies.hub import Hub
 
@@ -122,6 +123,10 @@ _STATE: Mapping[str, tuple[Any, ...]] = {
     "connections": (Count,),
     "accepted": (Count,),
     "differs": (_DIFFERS, None),
+    "mix_hits": (
+        Annotated[dict[str, FaultHits], Meta(description="Hits of the mix, by behavior, since the proxy has it")],
+        msgspec.field(default_factory=dict),
+    ),
 }
 ProxyAnswer = _body("Proxy", ProxyConfig, {**_FLAT, **_STATE}, without=["policy"])
 """A proxy as it is shown: with the *address* it listens on, and how many *connections* are open and were *accepted*."""
@@ -151,7 +156,8 @@ def fault(body: Any, pointer: str = "") -> Fault:
     fields = msgspec.structs.asdict(body)
     if body.name is UNSET:
         fields["name"] = checks.convert(body.behavior.rpartition(".")[2], Name, f"{pointer}/behavior")
-    return Fault(**fields)
+    with checks.at(f"{pointer}/expect_hits"):
+        return Fault(**fields)
 
 
 def mix(body: str | list[ShareBody], pointer: str = "/mix") -> Mix:
@@ -272,5 +278,6 @@ async def shown(hub: Hub, name: str) -> JsonObject:
         "connections": figures.open,
         "accepted": figures.accepted,
         "differs": None if reason is None else str(reason),
+        "mix_hits": {share.behavior: hub.hits.of(name, share.behavior) for share in config.policy.mix.shares},
     }
     return flat(config) | state

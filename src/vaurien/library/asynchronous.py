@@ -78,4 +78,8 @@ class AsyncProxy(BaseProxy):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        await self.close()
+        try:
+            if kind is None:
+                self.check_expected_hits()
+        finally:
+            await self.close()

@@ -14,10 +14,11 @@ from vaurien.events import Event
 from vaurien.library import faults
 from vaurien.library.changes import Change
 from vaurien.library.errors_at_caller import errors_at_caller
+from vaurien.library.hits import Hits, NotHit
 from vaurien.library.proxy_host import ProxyHost
 from vaurien.library.settings import AddressLike, Settings, configure
-from vaurien.model import Address, Fault, Mix, Policy, PolicyEdit, Scope, Stream, Window
-from vaurien.proxies.diagnosis import Diagnosis, diagnose
+from vaurien.model import Address, Fault, HitRange, Mix, Policy, PolicyEdit, Scope, Stream, Window
+from vaurien.proxies.diagnosis import Diagnosis, diagnose, reasons
 
 if TYPE_CHECKING:
     from vaurien.library.overloads import AddFault
@@ -104,19 +105,54 @@ class BaseProxy:
         return self._proxy_host.record.events
 
     @overload
-    def hits(self) -> Mapping[str, int]: ...
+    def hits(self) -> Mapping[str, Hits]: ...
 
     @overload
-    def hits(self, fault: str) -> int: ...
+    def hits(self, fault: str) -> Hits: ...
 
     @errors_at_caller
-    def hits(self, fault: str | None = None) -> int | Mapping[str, int]:
+    def hits(self, fault: str | None = None) -> Hits | Mapping[str, Hits]:
         """How often *fault* has acted: a fault's name, or a behavior of the mix. Without one: of each, by its name.
 
+        It is a number that also knows *connections_hit*, *exchanges_hit* and *last_hit* (`vaurien.library.hits.Hits`).
         Raises `UnknownName` when the proxy never had it, so that a misspelled name does not look like no hits.
         """
         record = self._proxy_host.record
         return record.all_hits() if fault is None else record.hits(fault)
+
+    @errors_at_caller
+    def expect(self, fault: str, at_least: int = 1, at_most: int | None = None) -> Hits:
+        """Raise `NotHit`, an AssertionError, unless *fault* has hit so often by now; returns its `hits`.
+
+        The message says how near it came: the connections and requests that were seen, and the condition that kept it
+        from hitting. Raises `UnknownName` when the proxy never had it.
+        """
+        hits, wanted = self.hits(fault), HitRange(at_least, at_most)
+        if hits not in wanted:
+            raise NotHit(self._missed(fault, wanted))
+        return hits
+
+    @errors_at_caller
+    def check_expected_hits(self) -> None:
+        """Raise `NotHit` for the faults that have not hit as often as their `expect_hits` says.
+
+        The end of a ``with`` block, and of a test with the fixtures, calls it when nothing else went wrong.
+        """
+        missed = self._proxy_host.record.missed()
+        if missed:
+            raise NotHit("\n".join(self._missed(fault, wanted) for fault, wanted in missed.items()))
+
+    def require_hits(self, fault: str, hits: str) -> None:
+        """Have `check_expected_hits` ask for *hits* (``"1.."``) of *fault*, which may be a behavior of the mix.
+
+        Raises `UnknownName`, and `OptionError` for another text than `Fault.expect_hits` takes.
+        """
+        self._proxy_host.record.require(fault, HitRange.parse(hits))
+
+    def _missed(self, fault: str, wanted: HitRange) -> str:
+        hits = self.hits(fault)
+        reason = self.idle_faults().get(fault) or f"it hit {hits.connections_hit} of {self.accepted} connections"
+        return f"fault {fault!r} of proxy {self.name!r} hit {hits} times, expected {wanted}: {reason}"
 
     def idle_faults(self) -> Mapping[str, str]:
         """Why each fault that the proxy has, or had, has not hit, by its name; those that have hit are not there."""
@@ -127,8 +163,7 @@ class BaseProxy:
     def _note_reasons(self) -> None:
         host = self._proxy_host
         figures, address = host.proxy.figures, str(host.proxy.address)
-        for one in host.proxy.policy.faults:
-            self._reasons[one.name] = diagnose(host.proxy.config, one, 0, figures, address).text
+        self._reasons |= reasons(host.proxy.config, figures, address)
 
     @errors_at_caller
     def why(self, fault: str) -> Diagnosis:
@@ -162,9 +197,9 @@ class BaseProxy:
         """Add a fault behind the others: ``proxy.fault("latency", latency=100, probability=0.3)``.
 
         Besides the options of the behavior it takes the fields of a `Fault`: *name*, *stream*, *probability*, *scope*,
-        *window* (with the keys of a `Window`), *match*, *ttl*, and *options* for an option that is called as one of
-        these. The behavior alone may be all of it, as text for ``--fault``. Use it in a ``with`` block, or
-        `Change.remove` it by hand. Editors know the built-in behaviors and their options.
+        *window* (with the keys of a `Window`), *match*, *ttl*, *expect_hits*, and *options* for an option that is
+        called as one of these. The behavior alone may be all of it, as text for ``--fault``. Use it in a ``with``
+        block, or `Change.remove` it by hand. Editors know the built-in behaviors and their options.
 
         Raises `UnknownName` and `OptionError` for what the behavior does not have, or cannot use with this protocol,
         and `Conflict` when there is a fault of that *name*, which is the behavior's if none is given.
@@ -184,10 +219,12 @@ class BaseProxy:
         window: Window | Options | None = None,
         match: Mapping[str, str] | None = None,
         ttl: float | str | None = None,
+        expect_hits: str | None = None,
         options: Options | None = None,
         **more: object,
     ) -> Change[Fault]:
         fields = {"name": name, "stream": stream, "probability": probability, "scope": scope, "ttl": ttl}
+        fields["expect_hits"] = expect_hits
         made = faults.read(behavior, {**fields, "window": window, "match": match, "options": options}, more)
         self._proxy_host.call(lambda: self._edit(lambda policy: policy.with_fault(made)))
         self._proxy_host.record.expect(Mix(), made)

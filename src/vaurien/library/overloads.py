@@ -24,6 +24,7 @@ class FaultFields(TypedDict, total=False):
     window: Window | Mapping[str, object] | None
     match: Mapping[str, str] | None
     ttl: float | str | None
+    expect_hits: str | None
     options: Mapping[str, object] | None
 
 

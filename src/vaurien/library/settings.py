@@ -56,9 +56,13 @@ class Settings(TypedDict, total=False):
 
 
 class MarkerSettings(Settings, total=False):
-    """The keywords of the marker ``vaurien``: *backend* may be a fixture's name, or a callable that returns one."""
+    """The keywords of the marker ``vaurien``: *backend* may be a fixture's name, or a callable that returns one.
+
+    *expect_hits* says how often faults are to hit, by name, or in one text for all of them.
+    """
 
     backend: AddressLike | Callable[[], AddressLike]
+    expect_hits: str | Mapping[str, str]
 
 
 SPELLINGS: Mapping[str, str] = {"listen": "proxy", "mix": "behavior", "faults": "fault"}

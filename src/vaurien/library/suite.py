@@ -11,6 +11,7 @@ from typing import Unpack
 from vaurien.events import Failed
 from vaurien.library.asynchronous import AsyncProxy
 from vaurien.library.base import BaseProxy
+from vaurien.library.hits import Hits, NotHit
 from vaurien.library.settings import AddressLike, Settings
 from vaurien.library.synchronous import Proxy
 
@@ -59,17 +60,37 @@ class Proxies:
             if isinstance(proxy, Proxy):
                 proxy.close()
 
+    def missed(self) -> str:
+        """The faults that have not hit as often as they are to, a line each; empty if there is none."""
+        lines = []
+        for proxy in self._made:
+            try:
+                proxy.check_expected_hits()
+            except NotHit as missed:
+                lines.append(str(missed))
+        return "\n".join(lines)
+
     def report(self) -> str:
         """What every proxy did, for people; empty if there was none."""
         return "\n".join(line for proxy in self._made for line in _told(proxy))
 
 
 def _told(proxy: BaseProxy) -> Iterator[str]:
-    hits = ", ".join(f"{name} hit {_counted(count, 'time')}" for name, count in proxy.hits().items()) or "no fault"
+    hits = ", ".join(f"{name} hit {_spread(count)}" for name, count in proxy.hits().items()) or "no fault"
     yield f"proxy {proxy.name!r} -> {proxy.backend}, {_counted(proxy.accepted, 'connection')}: {hits}"
     yield from (f"  {name} never hit: {reason}" for name, reason in proxy.idle_faults().items())
     complaints = [f"  {event.where}: {event.error}" for event in proxy.events if isinstance(event, Failed)]
     yield from list(dict.fromkeys(complaints))[:_COMPLAINTS]
+
+
+def _spread(hits: Hits) -> str:
+    """*hits*, and on how many connections and exchanges they were, where that is another number."""
+    parts = [_counted(hits, "time")]
+    if hits.connections_hit not in (0, hits):
+        parts.append(f"on {_counted(hits.connections_hit, 'connection')}")
+    if hits.exchanges_hit not in (0, hits):
+        parts.append(f"in {_counted(hits.exchanges_hit, 'exchange')}")
+    return " ".join(parts)
 
 
 def _counted(count: int, thing: str) -> str:

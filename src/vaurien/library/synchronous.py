@@ -91,4 +91,8 @@ class Proxy(BaseProxy):
         return self.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+        try:
+            if kind is None:
+                self.check_expected_hits()
+        finally:
+            self.close()

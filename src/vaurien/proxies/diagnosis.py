@@ -18,7 +18,7 @@ from vaurien.config.fault import without_effect
 from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.relay.traffic import Figures
 from vaurien.hooks import overridden
-from vaurien.model import Fault, ProxyConfig, Window
+from vaurien.model import Fault, ProxyConfig, Scope, Share, Window
 
 _TLS = re.compile(r"\b(0|b'\\)x16\b")
 """The first byte of a client that speaks TLS (RFC 8446, section 5.1), as reasons of framers show it."""
@@ -71,6 +71,21 @@ def diagnose(config: ProxyConfig, fault: Fault, hits: int, figures: Figures, add
     )
 
 
+def reasons(config: ProxyConfig, figures: Figures, address: str) -> dict[str, str]:
+    """Why each fault, and each share of the mix, has not hit, by its name; as if none of them had."""
+    told = {share.behavior: _of_share(config, share, figures, address) for share in config.policy.mix.shares}
+    return told | {one.name: diagnose(config, one, 0, figures, address).text for one in config.policy.faults}
+
+
+def _of_share(config: ProxyConfig, share: Share, figures: Figures, address: str) -> str:
+    """Why *share* has not been drawn, as for a fault that is drawn for each exchange."""
+    if not figures.exchanges:
+        fault = Fault(share.behavior, share.behavior, share.options, scope=Scope.EXCHANGE)
+        seen = NearMisses(connections=figures.accepted)
+        return next(text for _, text in _causes(config, fault, seen, figures, address))
+    return f"{share.percent:g} % spared all of {_count(figures.exchanges, 'exchange')}, so far by chance"
+
+
 def _causes(
     config: ProxyConfig, fault: Fault, seen: NearMisses, figures: Figures, address: str
 ) -> Iterator[tuple[str, str]]:
@@ -113,7 +128,11 @@ def _needs_exchanges(fault: Fault) -> bool:
 def _not_recognized(config: ProxyConfig, seen: NearMisses, figures: Figures) -> str:
     connections = _count(seen.connections, "connection")
     if figures.lost:
-        tls = "; that is TLS, which hides the requests" if _TLS.search(figures.lost_because) else ""
+        tls = (
+            "; the connections were encrypted (TLS), which hides the requests"
+            if _TLS.search(figures.lost_because)
+            else ""
+        )
         return f"{connections}, but no request was recognized as {config.protocol}: {figures.lost_because}{tls}"
     return f"{connections}, but no request yet that {config.protocol} recognizes"
 

@@ -343,7 +343,9 @@ class Hub:
     def _forget_hits(self, names: Collection[str]) -> None:
         for name in names:
             if name in self._config.by_name:
-                self.hits.keep(name, {fault.name for fault in self._config.proxy(name).policy.faults})
+                policy = self._config.proxy(name).policy
+                shares = {share.behavior for share in policy.mix.shares}
+                self.hits.keep(name, shares | {fault.name for fault in policy.faults})
             else:
                 self.hits.forget(name)
 

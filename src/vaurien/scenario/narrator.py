@@ -73,9 +73,13 @@ class Narrator:
             self._say(f"{proxy.name}: {proxy.connections} connections, {proxy.failed} failed")
             for fault in proxy.faults:
                 late = f", late by {fault.delays.median * 1000:.1f} ms in the median" if fault.delays.count else ""
-                acted = f"{fault.hits} hits on {fault.connections} connections{late}"
+                inside = f", in {fault.exchanges} exchanges" if fault.exchanges else ""
+                acted = f"{fault.hits} hits on {fault.connections} connections{inside}{late}"
                 never = f"never hit: {fault.why}" if fault.why else "never hit"
                 self._say(f"  {fault.told or fault.name}: {acted if fault.connections else never}")
+
+        for unmet in report.unmet:
+            self._say(f"{unmet} FAILED")
 
     def _say(self, line: str) -> None:
         if not self._quiet:

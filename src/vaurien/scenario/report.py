@@ -12,13 +12,14 @@ import msgspec
 
 from vaurien.config.schedule import Schedule
 from vaurien.errors import OptionError
-from vaurien.model import Mix, Policy, ProxyConfig
+from vaurien.model import HitRange, Mix, Policy, ProxyConfig
 from vaurien.scenario.player import FailedStep
 from vaurien.scenario.tally import Delays, OfProxy, Setting, Tally, settings
 from vaurien.version import __version__
 
-STEP_FAILED = 123
-"""The exit status of a run whose command ended well, although a step of its schedule could not be played.
+STEP_FAILED, NOT_HIT = 123, 124
+"""Exit statuses of a run whose command ended well, although a step of its schedule could not be played, or although a
+fault has not hit as often as it was expected to.
 
 Like env(1) and timeout(1), a run has statuses above 122 for itself, which few commands use.
 """
@@ -27,7 +28,8 @@ Like env(1) and timeout(1), a run has statuses above 122 for itself, which few c
 class FaultReport(msgspec.Struct, frozen=True):
     """What one fault did as it was set: *told* is how, *decided* counts the occasions that chance or a window decided.
 
-    A fault that a step changes has a report for each of its settings.
+    Its *hits* were on so many *connections* and *exchanges*, the last at *last_hit*, in seconds since the epoch. A
+    fault that a step changes has a report for each of its settings.
     """
 
     name: str
@@ -38,6 +40,21 @@ class FaultReport(msgspec.Struct, frozen=True):
     delays: Delays
     why: str = ""
     """Why it never hit, if it did not."""
+    exchanges: int = 0
+    last_hit: float | None = None
+
+
+class Unmet(msgspec.Struct, frozen=True):
+    """The *fault* of *proxy* has had so many *hits*, not so many as were *expected*; *why* says how near it came."""
+
+    proxy: str
+    fault: str
+    hits: int
+    expected: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"fault {self.fault!r} of {self.proxy} hit {self.hits} times, expected {self.expected}: {self.why}"
 
 
 class ProxyReport(msgspec.Struct, frozen=True):
@@ -59,7 +76,7 @@ class RunReport(msgspec.Struct, frozen=True):
     """A run: its *command*, the *status* it ended with, its *duration* in seconds, how many *steps* were played.
 
     *due* is how many of them the schedule has, in all its rounds; ``None`` without end. *failed_steps* are those that
-    could not be played, on one proxy at least.
+    could not be played, on one proxy at least; *unmet* are the faults that have not hit as often as was expected.
     """
 
     command: tuple[str, ...]
@@ -69,6 +86,7 @@ class RunReport(msgspec.Struct, frozen=True):
     steps: int
     proxies: tuple[ProxyReport, ...]
     failed_steps: tuple[FailedStep, ...] = ()
+    unmet: tuple[Unmet, ...] = ()
     due: int | None = None
     version: str = __version__
 
@@ -104,7 +122,39 @@ def _of_fault(setting: Setting, sums: OfProxy, why: Mapping[str, str]) -> FaultR
     name, told = setting
     fault = sums.faults[setting]
     reason = "" if fault.connections else why.get(name, "")
-    return FaultReport(name, told, fault.decided, fault.hits, len(fault.connections), Delays.of(fault.seconds), reason)
+    return FaultReport(
+        name=name,
+        told=told,
+        decided=fault.decided,
+        hits=fault.hits,
+        connections=len(fault.connections),
+        delays=Delays.of(fault.seconds),
+        why=reason,
+        exchanges=len(fault.exchanges),
+        last_hit=fault.last_hit,
+    )
+
+
+def unmet(
+    config: ProxyConfig, schedule: Schedule, tally: Tally, why: Mapping[str, str], *, required: bool
+) -> Iterator[Unmet]:
+    """The faults of the proxy of *config* that have not hit as often as expected: all at least once, if *required*."""
+    sums = tally.proxies[config.name]
+    steps = [step for step in schedule.steps if step.proxy in (None, config.name)]
+    faults = [*config.policy.faults, *(one for step in steps for one in (*step.add, *step.change))]
+    mixes = [config.policy.mix, *(step.mix or Mix() for step in steps)]
+    always = HitRange(1) if required else None
+    wanted = {share.behavior: always for mix in mixes for share in mix.shares if share.percent}
+    for one in faults:
+        wanted[one.name] = one.expected_hits or wanted.get(one.name) or always
+    for name, expected in wanted.items():
+        counted = [fault for (of, _), fault in sums.faults.items() if of == name]
+        hits = sum(max(fault.hits, len(fault.connections)) for fault in counted)  # a legacy plugin's are its draws
+        if expected is not None and hits not in expected:
+            connections = len(set().union(*(fault.connections for fault in counted)))
+            acted = f"it hit {connections} of {sums.connections} connections"
+            reason = acted if hits else why.get(name, "it was not there when the command ended")
+            yield Unmet(config.name, name, hits, str(expected), reason)
 
 
 def json(report: RunReport) -> str:
@@ -121,9 +171,13 @@ def markdown(report: RunReport) -> str:
         f"`{shlex.join(report.command)}` {end}; seed {report.seed}, {steps_played(report)}.",
         "",
         *_failed_steps(report),
+        *(line for one in report.unmet for line in (f"**{one}**", "")),
         *_table("proxy | listens | backend | connections | failed | sent | received | ends", _proxy_rows(report)),
         "",
-        *_table("proxy | fault | decided | hits | connections | delays | total | median | p99", _fault_rows(report)),
+        *_table(
+            "proxy | fault | decided | hits | connections | exchanges | delays | total | median | p99",
+            _fault_rows(report),
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -160,16 +214,16 @@ def _fault_rows(report: RunReport) -> Iterator[tuple[object, ...]]:
             late = one.delays
             times = [f"{seconds * 1000:.1f} ms" for seconds in (late.total, late.median, late.p99)]
             what = f"`{one.told}`" if one.told else one.name
-            yield proxy.name, what, one.decided or "", one.hits, one.connections, late.count, *times
+            yield proxy.name, what, one.decided or "", one.hits, one.connections, one.exchanges, late.count, *times
 
 
 def junit(report: RunReport) -> str:
     """For a build server: the command is a test, and so is each fault; one that never acted is skipped.
 
-    A step that could not be played is a test that failed.
+    A step that could not be played is a test that failed, and so is a fault that has not hit as often as expected.
     """
-    cases = [_command_case(report), *_fault_cases(report), *_step_cases(report)]
-    failures = int(report.status != 0) + len(report.failed_steps)
+    cases = [_command_case(report), *_fault_cases(report), *_step_cases(report), *_unmet_cases(report)]
+    failures = int(report.status != 0) + len(report.failed_steps) + len(report.unmet)
     counts = f'tests="{len(cases)}" failures="{failures}"'
     skipped = sum("<skipped" in case for case in cases)
     head = f'<testsuite name="vaurien" {counts} errors="0" skipped="{skipped}" time="{report.duration:.3f}">'
@@ -187,7 +241,8 @@ def _fault_cases(report: RunReport) -> Iterator[str]:
     for proxy in report.proxies:
         for one in proxy.faults:
             late = f", late by {one.delays.total:.3f} s in total" if one.delays.count else ""
-            said = f"hits: {one.hits}, on connections: {one.connections}{late}"
+            inside = f", in exchanges: {one.exchanges}" if one.exchanges else ""
+            said = f"hits: {one.hits}, on connections: {one.connections}{inside}{late}"
             inner = f"<system-out>{escape(said)}</system-out>"
             if not one.hits and not one.connections:
                 inner = f"<skipped message={quoteattr(f'never acted: {one.why}' if one.why else 'never acted')}/>"
@@ -199,6 +254,12 @@ def _step_cases(report: RunReport) -> Iterator[str]:
     for failed in report.failed_steps:
         group, name = quoteattr(f"vaurien.{failed.proxy}"), quoteattr(f"{failed}, round {failed.round}")
         yield f"<testcase classname={group} name={name}><failure message={quoteattr(failed.error)}/></testcase>"
+
+
+def _unmet_cases(report: RunReport) -> Iterator[str]:
+    for one in report.unmet:
+        group, name = quoteattr(f"vaurien.{one.proxy}"), quoteattr(f"hits of {one.fault}")
+        yield f"<testcase classname={group} name={name}><failure message={quoteattr(str(one))}/></testcase>"
 
 
 FORMS: Mapping[str, Callable[[RunReport], str]] = {".json": json, ".md": markdown, ".xml": junit}

@@ -11,12 +11,13 @@ from vaurien.config import Configuration
 from vaurien.config.schedule import Schedule, Step
 from vaurien.engine.loop.clock import Clock
 from vaurien.events import Observer
-from vaurien.proxies.diagnosis import diagnose
+from vaurien.model import Policy, PolicyEdit
+from vaurien.proxies.diagnosis import reasons
 from vaurien.proxies.proxy import Proxy
 from vaurien.scenario import command, environment
 from vaurien.scenario.narrator import EVERY, Narrator
 from vaurien.scenario.player import FailedStep, Player
-from vaurien.scenario.report import RunReport, of_proxy
+from vaurien.scenario.report import RunReport, of_proxy, unmet
 from vaurien.scenario.tally import Tally
 
 GRACE = 0.5
@@ -31,16 +32,19 @@ async def run(
     stream: TextIO,
     *,
     quiet: bool = False,
+    require_hits: bool = False,
 ) -> RunReport:
     """Run the command *words* with *variables* and those that say where the proxies are; returns the report.
 
-    *stream* is told what happens, unless *quiet*. Raises `BindError` for a proxy that cannot listen, and `VaurienError`
-    for a command that cannot be started; all that was started is stopped by then.
+    *stream* is told what happens, unless *quiet*. With *require_hits* each fault that does not say how often it is to
+    hit is expected to do so once. Raises `BindError` for a proxy that cannot listen, and `VaurienError` for a command
+    that cannot be started; all that was started is stopped by then.
     """
     schedule, tally, failures = configuration.schedule, Tally(), list[FailedStep]()
     narrator = Narrator(stream, tally, quiet=quiet)
     proxies = [Proxy(config, observers=[*observers, tally]) for config in configuration.proxies]
     named = {proxy.config.name: proxy for proxy in proxies}
+    why: dict[str, dict[str, str]] = {name: {} for name in named}
 
     def set_policies() -> None:
         for name, proxy in named.items():
@@ -60,7 +64,8 @@ async def run(
             stack.push_async_callback(proxy.stop, GRACE)
         clock = Clock(asyncio.get_running_loop())
         stack.callback(clock.close)
-        player = Player(schedule, named, clock, [*observers, tally], failed, played)
+        steered = {name: _Steered(proxy, why[name]) for name, proxy in named.items()}
+        player = Player(schedule, steered, clock, [*observers, tally], failed, played)
         stack.callback(player.stop)
         where = {proxy.config.name: proxy.address for proxy in proxies}
         added = environment.variables(where, configuration.environment)
@@ -73,7 +78,8 @@ async def run(
         stack.callback(progress.cancel)
         status = await command.run(words, {**variables, **added})
         duration = clock.now() - began
-        why = {proxy.config.name: _reasons(proxy) for proxy in proxies}
+        for one in steered.values():
+            one.note_reasons()
     report = RunReport(
         command=tuple(words),
         status=status,
@@ -82,6 +88,11 @@ async def run(
         steps=player.played,
         due=_due(schedule),
         failed_steps=tuple(failures),
+        unmet=tuple(
+            one
+            for config in configuration.proxies
+            for one in unmet(config, schedule, tally, why[config.name], required=require_hits)
+        ),
         proxies=tuple(
             of_proxy(config, str(where[config.name]), schedule, tally, why[config.name])
             for config in configuration.proxies
@@ -91,10 +102,26 @@ async def run(
     return report
 
 
-def _reasons(proxy: Proxy) -> dict[str, str]:
-    """Why each fault of this moment has not hit, by its name."""
-    figures, address = proxy.figures, str(proxy.address)
-    return {fault.name: diagnose(proxy.config, fault, 0, figures, address).text for fault in proxy.policy.faults}
+class _Steered:
+    """*proxy*, as the player of a schedule sees it: before each change *why* is told why its faults have not hit."""
+
+    def __init__(self, proxy: Proxy, why: dict[str, str]) -> None:
+        self._proxy, self._why = proxy, why
+
+    @property
+    def policy(self) -> Policy:
+        """The current mix and faults."""
+        return self._proxy.policy
+
+    def edit_policy(self, edit: PolicyEdit) -> None:
+        """Replace the policy by what *edit* makes of it."""
+        self.note_reasons()
+        self._proxy.edit_policy(edit)
+
+    def note_reasons(self) -> None:
+        """Remember why the faults of this moment have not hit."""
+        proxy = self._proxy
+        self._why.update(reasons(proxy.config, proxy.figures, str(proxy.address)))
 
 
 def _due(schedule: Schedule) -> int | None:

@@ -39,11 +39,16 @@ Setting: TypeAlias = tuple[str, str]
 
 
 class OfFault:
-    """Counts of one fault or share of the mix: occasions *decided* by chance or window, *hits*, *connections* hit."""
+    """Counts of one fault or share of the mix: occasions *decided* by chance or window, *hits*, and when the last was.
+
+    *connections* and *exchanges* are those that were hit.
+    """
 
     def __init__(self) -> None:
         self.decided = self.hits = 0
         self.connections: set[int] = set()
+        self.exchanges: set[tuple[int, int]] = set()
+        self.last_hit: float | None = None
         self.seconds = array("d")
 
 
@@ -93,6 +98,9 @@ class Tally:
             fault = proxy.fault(event.fault if isinstance(event, Injected) else event.behavior)
             fault.hits += isinstance(event, Injected)
             fault.connections.add(event.connection)
+            fault.last_hit = event.at
+            if event.exchange is not None:
+                fault.exchanges.add((event.connection, event.exchange))
         elif isinstance(event, Decided) and event.fault != "mix":
             proxy.fault(event.fault).decided += 1
         elif isinstance(event, Delayed):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import shlex
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.control.interface import interface
-from tests.running import PATIENCE
+from tests.running import PATIENCE, until
 from vaurien.cli.ctl import columns
 from vaurien.cli.ctl import main as ctl
 from vaurien.control import original
@@ -138,6 +139,21 @@ def test_faults(run, served):
     assert run("list")[0][-1] == "slow"
     assert run("fault", "remove", "first", "slow") == []
     assert served.get("/api/v1/proxies/first/faults") == {"faults": []}
+
+
+def test_faults_are_listed_with_their_hits(run, served, capsys):
+    run("fault", "add", "first", "slow_accept", "delay=1", "--expect-hits", "1..")
+    assert run("fault", "list", "first") == [["slow_accept", "slow_accept", "0", "0", "0", "-", "1.."]]
+    host, _, port = served.get("/api/v1/proxies/first")["address"].rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE):
+        until(lambda: served.get("/api/v1/proxies/first/faults/slow_accept")["hits"])
+        [[name, _, hits, connections, exchanges, last, _]] = run("fault", "list", "first")
+        assert (name, hits, connections, exchanges) == ("slow_accept", "1", "1", "0")
+        assert dt.datetime.fromisoformat(last).tzinfo is not None
+    assert ctl.main(["--json", "fault", "list", "first"]) == 0
+    assert isinstance(json.loads(capsys.readouterr().out)[0]["last_hit"], float)
+    assert "such as 1.., 2..5 or 3" in run("fault", "add", "first", "noop", "--expect-hits", "x", status=1)
+    assert "at least the first, 5" in run("fault", "add", "first", "noop", "--expect-hits", "5..2", status=1)
 
 
 def test_when_a_fault_acts(run, served):

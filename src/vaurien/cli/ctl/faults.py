@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,25 @@ _UPDATE = (
     epilog=examples(*_ADD, *_UPDATE, "vaurienctl fault remove redis latency"),
 )
 def fault() -> None:
-    """Faults of a proxy: add, update, remove."""
+    """Faults of a proxy: list, add, update, remove."""
+
+
+@fault.command("list")
+@click.argument("proxy")
+@pass_control
+def list_faults(control: Control, proxy: str) -> None:
+    """List the faults of PROXY: how often each has hit, so many connections and exchanges, and when the last time."""
+    faults = control.client.list_faults(proxy)
+    if not control.as_json:
+        faults = [{**one, "last_hit": _time_of_day(one["last_hit"])} for one in faults]
+    control.show(faults, "name", "behavior", "hits", "connections_hit", "exchanges_hit", "last_hit", "expect_hits")
+
+
+def _time_of_day(seconds: float | None) -> str | None:
+    """*seconds* since the epoch as a local time (ISO 8601)."""
+    if seconds is None:
+        return None
+    return dt.datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="milliseconds")
 
 
 _WHEN = (
@@ -39,6 +58,7 @@ _WHEN = (
     click.option("--every", type=int, help="Only every n-th occasion."),
     click.option("--seconds", type=float, help="Seconds that it works, from when it is set."),
     click.option("--ttl", type=float, help="Seconds after which it is removed."),
+    click.option("--expect-hits", metavar="RANGE", help="How often it is to hit, such as 1.. or 2..5."),
 )
 _FAULT = ("name", "behavior", "options", "stream", "probability", "scope")
 _WINDOW = ("skip", "count", "every", "seconds")

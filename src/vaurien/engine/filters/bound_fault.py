@@ -337,7 +337,7 @@ class BoundFault:
     def same_but_options(self, entry: CompiledFault) -> bool:
         """Whether *entry* differs in its options alone, so that this goes on with it; else another takes over."""
         old, new = self.entry.fault, entry.fault
-        return msgspec.structs.replace(old, options=new.options, ttl=new.ttl) == new
+        return msgspec.structs.replace(old, options=new.options, ttl=new.ttl, expect_hits=new.expect_hits) == new
 
     def change(self, entry: CompiledFault) -> None:
         """Go on with other options: what waits under the old ones is interrupted, `on_start` begins again."""
