@@ -133,6 +133,19 @@ class Address(msgspec.Struct, frozen=True):
         return f"tls://{host}:{self.port}" + (f"?{options}" if options else "")
 
 
+def parse_route(text: str, *, option: str = "route", source: str | None = None) -> tuple[str, Address]:
+    """The pattern of server names, and the backend, of a route such as ``*.example.test=10.0.0.1:443``.
+
+    Raises `OptionError` naming *option* and *source*.
+    """
+    pattern, equals, where = text.partition("=")
+    if not (pattern and equals):
+        raise OptionError(option, text, "NAME=HOST:PORT, such as *.example.test=10.0.0.1:443", source)
+    address = Address.parse(where, option=option, source=source)
+    address.check(where, option=option, source=source, dialled=True)
+    return pattern, address
+
+
 class Stream(enum.StrEnum):
     """The direction a fault works on: upstream is towards the backend."""
 
@@ -379,6 +392,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     dial_failure: Annotated[
         DialFailure, msgspec.Meta(description="How a client ends whose backend is not reached: RST, or FIN")
     ] = "reset"
+    route: tuple[str, ...] = ()
     enabled: bool = True
 
     def __post_init__(self) -> None:

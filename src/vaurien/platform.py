@@ -51,6 +51,9 @@ CONNECTION_DISSOLVES = LINUX
 HANG_UP_POLLED = LINUX
 """poll(2) reports the end of a stream although bytes before it are unread (POLLRDHUP)."""
 
+LOW_WATER_POLLED = LINUX
+"""A TCP socket with fewer unread bytes than SO_RCVLOWAT is not reported as readable (socket(7), since Linux 2.6.28)."""
+
 TIMED_BY_KERNEL = LINUX
 """A blocking call on a socket gives up with EAGAIN after the time in SO_RCVTIMEO or SO_SNDTIMEO (socket(7))."""
 

@@ -72,6 +72,7 @@ TOPICS = ("connections", "process", "http", "statsd", "behaviors", "protocols", 
 _METAVARS = {
     "proxy": "ADDRESS",
     "backend": "ADDRESS",
+    "route": "NAME=ADDRESS",
     "behavior": "MIX",
     "protocol": "NAME",
     "fault": "FAULT",

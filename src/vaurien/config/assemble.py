@@ -17,7 +17,7 @@ from vaurien.config.schedule import Schedule, check_schedule, step_text
 from vaurien.config.selection import Options, Selection
 from vaurien.errors import OptionError
 from vaurien.hooks import overridden
-from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Scope
+from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Scope, parse_route
 
 DEFAULT = "default"
 DRAWN = "drawn at random"
@@ -211,6 +211,7 @@ def _proxy(
         name=traffic.name,
         listen=_address("proxy", traffic.proxy, layer),
         backend=_backend(traffic, layer),
+        route=_routes(traffic, layer),
         protocol=protocol,
         protocol_options=protocol_options,
         policy=Policy(selection.policy.mix, faults.faults),
@@ -272,6 +273,12 @@ def _backend(traffic: declared.Traffic, layer: Layer) -> Address:
     if address == _address("proxy", traffic.proxy, layer):
         raise OptionError("option backend", text, "another address than the proxy's own", _source(layer, "backend"))
     return address
+
+
+def _routes(traffic: declared.Traffic, layer: Layer) -> tuple[str, ...]:
+    for text in traffic.route:
+        parse_route(text, option="option route", source=_source(layer, "route"))
+    return traffic.route
 
 
 def _own_settings(groups: list[tuple[str, Any]], layer: Layer) -> Iterator[Setting]:

@@ -30,6 +30,10 @@ class Traffic(msgspec.Struct, frozen=True):
     backend: Annotated[str, Option("The server behind the proxy, written in the same ways, or as tls://host:port")] = (
         "localhost:80"
     )
+    route: Annotated[
+        tuple[str, ...],
+        Option("Another backend for clients whose TLS asks for a server name: *.example.test=10.0.0.1:443"),
+    ] = ()
     protocol: Annotated[str, Option("What the two speak: a name or a dotted path")] = "tcp"
     behavior: Annotated[
         tuple[str, ...], Option("Percent and name (or dotted path) of each behavior; the rest up to 100 is undisturbed")

@@ -37,6 +37,7 @@ class Settings(TypedDict, total=False):
     """The keywords of `Proxy` and `AsyncProxy`, besides *backend*."""
 
     listen: AddressLike
+    route: str | Sequence[str]
     protocol: str
     protocol_options: Mapping[str, object]
     mix: str | Sequence[str]

@@ -15,6 +15,7 @@ import msgspec
 
 from vaurien import plugins
 from vaurien.config.fault import without_effect
+from vaurien.engine.policy.matching import CLIENT, HELLO
 from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.relay.traffic import Figures
 from vaurien.hooks import overridden
@@ -22,6 +23,9 @@ from vaurien.model import Fault, ProxyConfig, Scope, Share, Window
 
 _TLS = re.compile(r"\b(0|b'\\)x16\b")
 """The first byte of a client that speaks TLS (RFC 8446, section 5.1), as reasons of framers show it."""
+
+_OF_CONNECTIONS = frozenset({CLIENT, *HELLO, "port"})
+"""What a match may ask about connections."""
 
 _ON_EXCHANGES = frozenset({"on_request", "on_response"})
 
@@ -98,12 +102,10 @@ def _causes(
         wanted = f"clients have to connect to {address}, not to {config.backend}"
         yield "no_connection", f"no connection has come since it was set; {wanted}"
     if seen.connections == seen.other_clients:
-        clients = ", ".join(seen.seen.get("client", [])) or "none"
-        asked = fault.match.get("client")
-        yield (
-            "other_clients",
-            f"match.client={asked} fits none of {_count(seen.connections, 'connection')}; seen: {clients}",
-        )
+        asked = [name for name in fault.match if name in _OF_CONNECTIONS]
+        wanted = " ".join(f"match.{name}={fault.match[name]}" for name in asked)
+        found = "; ".join(", ".join(filter(None, seen.seen.get(name, []))) or "none" for name in asked)
+        yield "other_clients", f"{wanted} fits none of {_count(seen.connections, 'connection')}; seen: {found}"
     if _needs_exchanges(fault) and not figures.exchanges:
         yield "not_recognized", _not_recognized(config, seen, figures)
     if seen.unmatched and not (seen.spared or seen.outside_window):
@@ -122,7 +124,7 @@ def _causes(
 def _needs_exchanges(fault: Fault) -> bool:
     plugin = plugins.find(fault.behavior, "behavior", "handler")
     on_exchanges = not plugin.legacy and overridden(plugin.target) & _ON_EXCHANGES
-    return bool(on_exchanges or fault.match.keys() - {"client"})
+    return bool(on_exchanges or fault.match.keys() - _OF_CONNECTIONS)
 
 
 def _not_recognized(config: ProxyConfig, seen: NearMisses, figures: Figures) -> str:
@@ -138,9 +140,9 @@ def _not_recognized(config: ProxyConfig, seen: NearMisses, figures: Figures) -> 
 
 
 def _other_exchanges(fault: Fault, seen: NearMisses) -> str:
-    asked = " ".join(f"match.{name}={pattern}" for name, pattern in fault.match.items() if name != "client")
+    asked = " ".join(f"match.{name}={pattern}" for name, pattern in fault.match.items() if name not in _OF_CONNECTIONS)
     found = "; ".join(
-        f"{name} {', '.join(map(repr, values))}" for name, values in seen.seen.items() if name != "client"
+        f"{name} {', '.join(map(repr, values))}" for name, values in seen.seen.items() if name not in _OF_CONNECTIONS
     )
     return f"{asked} fits none of {_count(seen.unmatched, 'exchange')}; seen: {found}"
 

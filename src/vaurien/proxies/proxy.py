@@ -14,6 +14,7 @@ from vaurien.engine.loop import hook_task
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net import binding
 from vaurien.engine.net.binding import Bind
+from vaurien.engine.net.routes import Routes
 from vaurien.engine.policy.compiled_policy import CompiledPolicy
 from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.engine.policy.shared_counters import ProxyCounters
@@ -57,6 +58,7 @@ class Proxy:
         self._protocol, self._legacy_protocol = self._protocols(config)
         self._plan = CompiledPolicy(config.policy, self._protocol, self._instantiate)
         self._check_tls(config.backend, self._plan)
+        Routes(config.route)
         self._given = self._address = config.listen
         self._traffic = Traffic(ordinals)
         self._bind = bind

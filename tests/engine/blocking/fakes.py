@@ -12,6 +12,7 @@ from typing import Any
 from tests.running import PATIENCE
 from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
+from vaurien.engine.policy.matching import NO_FACTS
 from vaurien.events import Injected, MixHit
 from vaurien.legacy.protocol import Transparent
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
@@ -110,6 +111,7 @@ class FakeOwner:
     """A connection. What a thread wants to be called is in `calls` until `run`."""
 
     number, peer = 7, "127.0.0.1:5"
+    facts = NO_FACTS
 
     def __init__(self, service: FakeProxy, *, spoke: bool = False) -> None:
         self.service, self.spoke = service, spoke

@@ -10,6 +10,7 @@ from vaurien.engine.filters.bound_fault import BoundFault, reconcile_faults
 from vaurien.engine.filters.exchange_tracker import ExchangeTracker
 from vaurien.engine.filters.filter import Sink
 from vaurien.engine.policy.chance import Chance
+from vaurien.engine.policy.matching import NO_FACTS
 from vaurien.engine.policy.shared_state import SharedState
 from vaurien.framing import Protocol
 from vaurien.model import Address, Fault
@@ -77,6 +78,7 @@ class Connection:
     """What filters need of a connection; *told* is what the observers heard."""
 
     number, peer, backend_address = 1, "127.0.0.1:5", Address("127.0.0.1", 1)
+    facts = NO_FACTS
     ending = decides_lane = detailed = False
     hook_runner = pending_share = None
 

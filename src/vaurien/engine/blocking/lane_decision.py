@@ -39,7 +39,7 @@ class LaneDecision:
 
     def __init__(self, owner: LaneOwner) -> None:
         self._service, self._journal, self._clock = owner.service, owner.journal, owner.clock
-        self._number, self._peer = owner.number, owner.peer
+        self._number, self._peer, self._facts = owner.number, owner.peer, owner.facts
         self._plan = owner.service.plan
         self._share: CompiledFault | None = None  # of the mix, for this turn
         # What is under way already, in the loop, passes undisturbed: no plugin has seen how it began.
@@ -138,7 +138,7 @@ class LaneDecision:
         """Whether *entry* was drawn for the connection, which is decided once: such a fault has no other scope."""
         hit = self._hit.get(entry.key)
         if hit is None:
-            hit = entry.matcher.client(self._peer) and self._service.chance.roll(
+            hit = entry.matcher.connection(self._peer, self._facts) and self._service.chance.roll(
                 self._number, entry, lambda: self._random(entry.key)
             )
             self._hit[entry.key] = hit

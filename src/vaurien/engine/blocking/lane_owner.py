@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from vaurien.engine.loop.clock import Timer
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
+from vaurien.engine.policy.matching import Facts
 from vaurien.events import Event
 from vaurien.model import Address, ProxyConfig
 
@@ -102,6 +103,10 @@ class LaneOwner(Protocol):
     @property
     def peer(self) -> str:
         """The client's address."""
+
+    @property
+    def facts(self) -> Facts:
+        """What its client has said before anything was relayed."""
 
     @property
     def service(self) -> LaneProxy:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vaurien import hooks
 from vaurien.engine.blocking.lane_switch import LaneSwitch
@@ -29,6 +29,7 @@ from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
 from vaurien.engine.net.listener import peer_name
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
+from vaurien.engine.policy.matching import NO_FACTS, Facts
 from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import Link
@@ -37,6 +38,9 @@ from vaurien.errors import DialError, OptionError
 from vaurien.events import Accepted, Closed
 from vaurien.framing import Protocol
 from vaurien.model import Address, BackendTls, Direction
+
+if TYPE_CHECKING:
+    from vaurien.engine.connection.opening import Opening
 
 # A member of an enum costs a look-up in its class each time, and every connection comes here.
 _CONNECTING, _RELAYING, _WITHOUT_BACKEND = State.CONNECTING, State.RELAYING, State.WITHOUT_BACKEND
@@ -54,6 +58,7 @@ class Connection:
         "_dial",
         "_filter_chain",
         "_journal",
+        "_opening",
         "_outcome",
         "_outcome_by",
         "_peer",
@@ -69,6 +74,7 @@ class Connection:
         "decides_lane",
         "edge_triggered",
         "ending",
+        "facts",
         "hook_runner",
         "lane_switch",
         "links",
@@ -91,6 +97,9 @@ class Connection:
         self.state = _CONNECTING
         self.ending = False
         """The state is DRAINING or a later one: no hook acts any more, nothing new is read."""
+        self.facts: Facts = NO_FACTS
+        """What the client has said before anything was relayed."""
+        self._opening: Opening | None = None
         self._outcome: Ending | None = None
         self._outcome_by = ""  # the fault that brought it about
         self.backend: Endpoint | None = None
@@ -131,9 +140,35 @@ class Connection:
 
     def start(self) -> None:
         """Begin: the client was just accepted."""
-        plan = self.service.plan
         if self.service.events.subscribers[Accepted]:
             self.journal.accepted()
+        if self.service.reads_hello:
+            self._read_opening()
+        else:
+            self._connect()
+
+    def _read_opening(self) -> None:
+        """Read what the client says first, for what depends on it."""
+        from vaurien.engine.connection.opening import Opening  # for those who need it
+
+        assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - it was just accepted
+        self._opening = Opening(self.loop, self.clock, self.client, self.service.config.timeout)
+        self.background.run(self._open(self._opening), "opening", at_once=True)
+
+    async def _open(self, opening: Opening) -> None:
+        try:
+            opened = await opening.read()
+        except OSError:
+            self.reset(Ending.CLIENT_RESET)
+            return
+        self._opening = None
+        self.facts = opened.facts
+        self.backend_address = self.service.routes.find(opened.name) or self.service.backend
+        self._connect()
+
+    def _connect(self) -> None:
+        """Choose the faults of this connection, call their hooks before the dial, and dial."""
+        plan = self.service.plan
         if plan.relevant:
             reconcile_faults(self, begun=False)
         if plan.connects:
@@ -256,6 +291,8 @@ class Connection:
     def adopt(self) -> None:
         """The proxy has another plan: from the next byte on it is this connection's too."""
         self.decides_lane = self.service.blocking
+        if self._opening is not None:  # its faults are chosen when that is over
+            return
         if self.ending:
             if self._filter_chain is not None:
                 self._filter_chain.release()
@@ -641,6 +678,9 @@ class Connection:
             self._stall_watch.cancel()
 
     def _cancel_dial_and_hooks(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
         if self._dial is not None:
             self._dial.cancel()
             self._dial = None

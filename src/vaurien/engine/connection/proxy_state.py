@@ -14,6 +14,7 @@ from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net.backend_pool import Pool
 from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
 from vaurien.engine.net.reset_watch import ResetWatcher
+from vaurien.engine.net.routes import Routes
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
 from vaurien.engine.policy.replay import ReplayedDecisions
@@ -98,6 +99,8 @@ class ProxyState:
         self.reuse_socket = protocol.reuse_socket
         """A backend's socket may outlive its client."""
         self.backend: Address = config.backend
+        self.routes = Routes(config.route)
+        """Backends of clients that ask for certain server names."""
         self.events = EventBus(loop, config.name, observers)
         """What happens on the proxy, for its observers."""
         self.chance = Chance(config.seed, config.name, clock.now, recorded, page)
@@ -137,6 +140,11 @@ class ProxyState:
 
     def _blocks(self, plan: CompiledPolicy) -> bool:
         return plan.blocking or not isinstance(self.legacy_protocol, Transparent)
+
+    @property
+    def reads_hello(self) -> bool:
+        """Whether something depends on a client's ClientHello."""
+        return self.plan.reads_hello or bool(self.routes)
 
     def needs_thread(self, entry: CompiledFault | None) -> bool:
         """Whether a turn for which *entry* was drawn needs the blocking lane: for a legacy plugin, or protocol."""

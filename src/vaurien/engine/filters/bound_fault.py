@@ -15,6 +15,7 @@ from vaurien.engine.loop.clock import Clock
 from vaurien.engine.loop.hook_task import HookRunner
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
+from vaurien.engine.policy.matching import Facts
 from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.policy.place import NOWHERE, Place
 from vaurien.engine.policy.shared_state import SharedState
@@ -58,6 +59,8 @@ class FilteredConnection(Protocol):
     number: int
     ending: bool
     """No hook acts any more."""
+    facts: Facts
+    """What its client has said of itself, or of the server that it wants."""
     actives: dict[str, BoundFault]
     """The faults on it, by their keys."""
     hook_runner: HookRunner | None
@@ -143,12 +146,11 @@ class BoundFault:
         self._task: asyncio.Task[None] | None = None  # what is left of `on_start` after its first wait
         self.filters: dict[bool, FaultFilter] = {}
         self.stopped = False
-        meant = entry.matcher.client(connection.peer)
+        meant = entry.matcher.connection(connection.peer, connection.facts)
         if before is None:
             self._near_misses.connections += 1
             if not meant:
-                self._near_misses.other_clients += 1
-                self._near_misses.note({"client": connection.peer.rpartition(":")[0]}, ("client",))
+                self._note_other_connection()
         self.eligible = meant and (entry.fault.scope is not Scope.CONNECTION or self.roll())
         """The fault may act on this connection: its client matches and, for scope=connection, the roll hit."""
         self.hit = self.eligible and not entry.per_exchange
@@ -157,6 +159,12 @@ class BoundFault:
     @property
     def _near_misses(self) -> NearMisses:
         return self._connection.chance.near_misses.get(self.entry.key) or NearMisses()
+
+    def _note_other_connection(self) -> None:
+        names, misses = self.entry.matcher.of_connections, self._near_misses
+        misses.other_clients += 1
+        facts = {name: ",".join(values) for name, values in self._connection.facts.items()}
+        misses.note({"client": self._connection.peer.rpartition(":")[0], **facts}, ("client", *names))
 
     def note_unmatched(self, fields: Mapping[str, str]) -> None:
         """An exchange with *fields* is not meant by the fault's match."""

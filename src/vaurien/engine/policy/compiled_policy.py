@@ -98,13 +98,23 @@ Instantiate = Callable[[plugins.Plugin, Mapping[str, Any]], Any]
 
 
 class CompiledPolicy:
-    """A policy ready to run. Immutable; connections compare entries by identity to see what changed."""
+    """A policy ready to run. Immutable; connections compare entries by identity to see what changed.
+
+    On a *forward* proxy, the server that a client names can be matched.
+    """
 
     def __init__(
-        self, policy: Policy, protocol: Protocol, instantiate: Instantiate, previous: CompiledPolicy | None = None
+        self,
+        policy: Policy,
+        protocol: Protocol,
+        instantiate: Instantiate,
+        previous: CompiledPolicy | None = None,
+        *,
+        forward: bool = False,
     ) -> None:
         self.policy = policy
         self.protocol = protocol
+        self._forward = forward
         known = {entry.key: entry for entry in previous.entries} if previous else {}
         shares = tuple(share for share in policy.mix.shares if share.percent > 0)
         self.mix: tuple[CompiledFault, ...] = tuple(
@@ -125,6 +135,8 @@ class CompiledPolicy:
         self.hooked = any(entry.hooks for entry in self.faults)
         self.closed = any(entry.closes_port for entry in self.faults)
         """Whether a fault closes the port."""
+        self.reads_hello = any(entry.matcher.reads_hello for entry in self.faults)
+        """Whether a client's ClientHello is to be read before the connection's faults are chosen."""
         self.framed = self._needs_framing()
         self._on_data = tuple(tuple(self._with_hooks_on(to_backend)) for to_backend in (False, True))
         self.on_any_data = tuple(dict.fromkeys(entry for entries in self._on_data for entry in entries))
@@ -159,7 +171,7 @@ class CompiledPolicy:
             instance.check(self.protocol)
             if plugin.built_in and plugin.name in behaviors.BUILT_IN and isinstance(self.protocol, Unframed):
                 plugin, instance = self._in_thread(plugin, instance, instantiate)
-        matcher = Matcher(fault.match, self.protocol, f"fault {fault.name!r}")
+        matcher = Matcher(fault.match, self.protocol, f"fault {fault.name!r}", forward=self._forward)
         entry = CompiledFault(key, fault, plugin, instance, matcher, of_mix=of_mix)
         _check_scope(entry)
         if entry.closes_port:
@@ -183,8 +195,9 @@ class CompiledPolicy:
 
     def _with_hooks_on(self, to_backend: bool) -> Iterator[CompiledFault]:
         for entry in self.entries:
-            included = entry.fault.stream.includes(to_backend) or entry.plugin.target.both_ways
-            if included and not entry.hooks.isdisjoint(_DATA_HOOKS):
+            if entry.hooks.isdisjoint(_DATA_HOOKS):
+                continue
+            if entry.fault.stream.includes(to_backend) or entry.plugin.target.both_ways:
                 yield entry
 
 
