@@ -14,7 +14,7 @@ import msgspec
 
 from docs import man, overloads
 from vaurien import events, framing, hooks, library, options, plugins, pytest_plugin, testing
-from vaurien.config import declared, fault, presets
+from vaurien.config import declared, fault, presets, topologies
 from vaurien.config.layers import flag, variable
 from vaurien.config.selection import OF_CONNECTIONS
 from vaurien.control import openapi, v1
@@ -93,6 +93,7 @@ def pages() -> dict[Path, str]:
         "options.md": _settings(),
         "faults.md": _faults(),
         "scenario.md": _scenario(),
+        "topologies.md": _topologies(),
         "presets.md": _presets(),
         "hooks.md": _hooks(),
         "framing.md": _framing(),
@@ -263,6 +264,12 @@ def _scenario() -> str:
         "## Traces",
         _prose(trace),
     ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _topologies() -> str:
+    mesh = "`vaurien mesh`, `vaurien --config` and `vaurien run` take it from a file. It has the keys:"
+    parts = ["# Topologies", _prose(topologies), "## [mesh]", _prose(declared.Mesh) + " " + mesh, _keys(declared.Mesh)]
     return "\n\n".join(parts) + "\n"
 
 

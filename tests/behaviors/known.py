@@ -14,6 +14,7 @@ NAMES = plugins.names("behavior")
 ACTING: dict[str, dict[str, Any]] = {
     "bandwidth": {"rate": 2},
     "coalesce": {"size": 40, "wait": 23},
+    "flap": {"up": 40, "down": 20},
     "inject": {"data": "x"},
     "latency": {"latency": 15, "jitter": 5},
     "limit_data": {"bytes": 100},
@@ -38,6 +39,7 @@ TRANSPARENT: dict[str, dict[str, Any]] = {
     "corrupt": {"rate": 0},
     "delay": {"sleep": 0.01},
     "dummy": {},
+    "flap": {"up": 3, "down": 3},
     "inject": {},
     "latency": {"latency": 3, "jitter": 3, "distribution": "pareto"},
     "limit_data": {"bytes": "1GB"},

@@ -68,6 +68,7 @@ V1_BODIES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "change_proxy": ({**PROXY, **LIMITS, "name": "proxy"}, ()),
     "set_mix": ({"mix": "20:delay"}, ("mix",)),
     "add_fault": (FAULT, ("behavior",)),
+    "add_topology": ({"topology": "isolate a"}, ("topology",)),
     "change_fault": ({**FAULT, "name": "fault"}, ()),
 }
 OURS = [

@@ -45,6 +45,7 @@ COMMANDS = (
     ("run SCENARIO.toml [OPTIONS] -- COMMAND", "play faults while a command runs"),
     ("replay TRACE [OPTIONS]", "repeat the faults of an earlier run"),
     ("serve [FLAGS]", "many proxies, steered over HTTP"),
+    ("mesh [FILE] [OPTIONS]", "partitions between the nodes of a cluster"),
     ("check FILE [OPTIONS]", "what a start would refuse, ports included"),
     ("ca [OPTIONS]", "a certificate authority, for TLS"),
     ("schema", "the JSON Schema of TOML files, for editors"),

@@ -61,6 +61,7 @@ class Control:
             token=self._token,
             metrics=page(self._figures, runtime=True),
             seed=options.proxies[0].seed,
+            mesh=options.mesh,
         )
         if self._settled is not None:
             served = KeepBeforeAnswer(served, self._settled)

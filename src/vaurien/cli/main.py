@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "run": "vaurien.cli.scenario",
     "replay": "vaurien.cli.replay",
     "serve": "vaurien.cli.serve.daemon",
+    "mesh": "vaurien.cli.mesh",
     "ca": "vaurien.cli.ca",
     "check": "vaurien.cli.check_file",
     "schema": "vaurien.cli.schema",

@@ -38,6 +38,7 @@ def schema() -> Schema:
     kinds: tuple[plugins.Kind, ...] = ("behavior", "protocol", "handler")
     own = [option for group in declared.GROUPS if group.section == "vaurien" for option in describe(group.struct)]
     text = {"type": "string"}
+    nodes = {"anyOf": [{"type": "object", "additionalProperties": text}, _list(text), text]}
     faults = {"anyOf": [text, _list({"anyOf": [text, {"$ref": "#/$defs/fault"}]})]}
     proxy = {name: _value(option) for name, option in _of_proxy(own).items()}
     proxy |= {"enabled": {"type": "boolean", "default": True}, "fault": faults}
@@ -49,6 +50,7 @@ def schema() -> Schema:
             "DEFAULT": _table({"extends": {"anyOf": [{"type": "string"}, _list({"type": "string"})]}}),
             "vaurien": _table({**_options(own), "fault": faults}),
             "statsd": _table(_options(describe(declared.Statsd))),
+            "mesh": _table({**_options(describe(declared.Mesh)), "nodes": nodes}),
             "schedule": _table(_options(describe(declared.Schedule))),
             "environment": {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
             **{kind: _plugins(catalogue, kind) for kind in kinds},

@@ -100,6 +100,18 @@ class Calls:
         f"{_CONNECTION}/reset",
         "End a connection at once: both sides see a reset (RST), and what was not delivered yet is lost.",
     )
+    get_mesh = Call(
+        "GET",
+        "/api/v1/mesh",
+        "The nodes of the mesh, how each reaches each other, and the topologies in force. 404 where there is no mesh.",
+    )
+    add_topology = Call(
+        "POST",
+        "/api/v1/mesh/topologies",
+        "Put a topology in force, on all its edges or on none. One of the same kind and groups is replaced.",
+    )
+    remove_topology = Call("DELETE", "/api/v1/mesh/topologies/{topology}", "End a topology: its edges are whole again.")
+    heal_mesh = Call("POST", "/api/v1/mesh/heal", "End all topologies.")
     describe_behaviors = Call(
         "GET",
         "/api/v1/behaviors",

@@ -12,6 +12,7 @@ from vaurien import options, plugins
 from vaurien.config import declared, fault, policy
 from vaurien.config.catalogue import Catalogue
 from vaurien.config.layers import Given, Layer, Section, converted
+from vaurien.config.mesh import Mesh, with_edges
 from vaurien.config.proxies import ProxyTable
 from vaurien.config.schedule import Schedule, check_schedule, step_text
 from vaurien.config.selection import Options, Selection
@@ -41,7 +42,8 @@ class Configuration(msgspec.Struct, frozen=True):
 
     *plugins* are the options given to each plugin, in use or not, by the section that stands for it. *settings* are the
     options of ``vaurien`` itself and of these plugins, those left at their default included. *schedule* is what is to
-    change over time, *environment* the variables for the command that ``vaurien run`` starts.
+    change over time, *environment* the variables for the command that ``vaurien run`` starts. *mesh* is the cluster
+    whose edges are among the proxies, if there is one.
     """
 
     proxies: tuple[ProxyConfig, ...]
@@ -54,6 +56,7 @@ class Configuration(msgspec.Struct, frozen=True):
     schedule: Schedule = Schedule()
     environment: Mapping[str, Given] = {}
     warnings: tuple[str, ...] = ()
+    mesh: Mesh | None = None
 
     def source(self, section: str, name: str) -> str:
         """Where the value of option *name* in *section* came from."""
@@ -72,6 +75,7 @@ def assemble(
     warnings: tuple[str, ...],
     proxy_tables: Sequence[ProxyTable] = (),
     schedule: Section | None = None,
+    mesh: Mesh | None = None,
 ) -> Configuration:
     """Everything that *layer* holds, its plugin sections being those that stand for a plugin. Raises `VaurienError`.
 
@@ -82,7 +86,9 @@ def assemble(
     own = _OwnOptions.read(layer)
     shares = mix(own.traffic.behavior, _source(layer, "behavior"))
     selection = Selection(catalogue, own.traffic.protocol, shares, layer)
-    faults = policy.with_sections(policy.read(layer, schedule), catalogue, selection.options)
+    read = policy.read(layer, schedule)
+    read = msgspec.structs.replace(read, schedule=with_edges(read.schedule, mesh))
+    faults = policy.with_sections(read, catalogue, selection.options)
     tables = [_of_table(catalogue, one, faults, layer) for one in proxy_tables]
     proxies = tuple(config for config, _ in tables) or (_proxy(own.traffic, own.connections, selection, faults, layer),)
     _check_listens(proxies, proxy_tables)
@@ -110,6 +116,7 @@ def assemble(
         ),
         schedule=faults.schedule,
         warnings=(*warnings, *_without_effect(selection, own.process, layer)),
+        mesh=mesh,
     )
 
 

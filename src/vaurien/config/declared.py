@@ -126,6 +126,23 @@ class Statsd(msgspec.Struct, frozen=True):
     sample_rate: Annotated[Ratio, Option("The share of the counters that is sent")] = 1.0
 
 
+class Mesh(msgspec.Struct, frozen=True):
+    """A cluster whose nodes reach each other through proxies."""
+
+    nodes: Annotated[
+        tuple[str, ...], Option("The nodes and where they listen: a table, or a list such as a=host:port,b=host:port")
+    ] = ()
+    edges: Annotated[
+        Literal["ports", "hosts"],
+        Option("What tells edges apart: a port of its own for each, or an address of its own with its node's port"),
+    ] = "ports"
+    listen: Annotated[
+        str, Option("The host on which edges listen; with edges = hosts the first address of their network of /16")
+    ] = "127.0.0.1"
+    first_port: Annotated[Port, Option("The port of the first edge, the others follow; 0: any that is free")] = 21000
+    topology: Annotated[tuple[str, ...], Option("Topologies that act from the start, such as 'isolate a ttl=30s'")] = ()
+
+
 class Schedule(msgspec.Struct, frozen=True):
     """How the steps of a schedule are played."""
 
@@ -141,6 +158,12 @@ class Step(msgspec.Struct, frozen=True):
     remove: Annotated[tuple[str, ...], Option("Names of faults that end")] = ()
     change: Annotated[tuple[str, ...], Option("Faults that take the place of the ones of their names")] = ()
     add: Annotated[tuple[str, ...], Option("Faults that begin")] = ()
+    heal: Annotated[
+        tuple[str, ...], Option("Names of topologies of the mesh that end, such as 'isolate a'; or all")
+    ] = ()
+    topology: Annotated[
+        tuple[str, ...], Option("Topologies of the mesh that begin, such as 'isolate a how=reset'")
+    ] = ()
     mix: Annotated[str | None, Option("The mix from here on, as for --behavior; an empty one ends it")] = None
 
 
@@ -154,6 +177,15 @@ class Command(msgspec.Struct, frozen=True):
     json: Annotated[bool, Option("With --show-config: print it as JSON")] = False
     version: Annotated[bool, Option("Print the version and exit; -V too")] = False
     help: Annotated[bool, Option("Print this and exit")] = False
+
+
+class MeshRun(msgspec.Struct, frozen=True):
+    """What ``vaurien mesh`` can be told besides."""
+
+    print_addresses: Annotated[bool, Option("Print, as JSON, where each node reaches each other one, and exit")] = False
+    print_hosts: Annotated[
+        str | None, Option("Print the lines of /etc/hosts for this node, and exit; for edges = hosts")
+    ] = None
 
 
 class Run(msgspec.Struct, frozen=True):

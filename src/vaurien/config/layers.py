@@ -57,7 +57,7 @@ def is_plugin(section: str) -> bool:
 
 def flag(section: str, option: str) -> str:
     """How the command line spells *option* of *section*: ``--proxy``, ``--statsd.host``, ``--behavior-delay-sleep``."""
-    if section in ("vaurien", "command"):
+    if section in ("vaurien", "command", "mesh"):
         return f"--{option}".replace("_", "-")
     if section == "statsd":
         return f"--statsd.{option}".replace("_", "-")

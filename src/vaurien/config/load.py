@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from vaurien.config import declared, early_spellings, environment, files, proxies
+from vaurien.config import declared, early_spellings, environment, files, mesh, proxies
 from vaurien.config.assemble import Configuration, assemble, mix
 from vaurien.config.catalogue import Catalogue, Entry
 from vaurien.config.layers import Given, Key, Layer, Section, Tables, is_plugin
@@ -33,8 +33,10 @@ def collect(arguments: Layer, variables: Mapping[str, str], config: Given | None
         files.read(str(config.value), variables, config.source) if config else {}
     )
     proxy_tables = proxies.take(tables)
+    cluster, edges = mesh.take(tables, arguments)
+    proxy_tables += edges
     own = (dict(_own(tables)), *(one.layer for one in proxy_tables), environment.own(variables), arguments)
-    return Sources(tables, proxy_tables, variables, _catalogue(tables, own), spellings)
+    return Sources(tables, proxy_tables, variables, _catalogue(tables, own), spellings, cluster)
 
 
 def _catalogue(tables: Tables, own: Iterable[Layer]) -> Catalogue:
@@ -96,8 +98,9 @@ class Sources:
         variables: Mapping[str, str],
         catalogue: Catalogue,
         warnings: Iterable[str] = (),
+        cluster: mesh.Mesh | None = None,
     ) -> None:
-        self.catalogue = catalogue
+        self.catalogue, self._mesh = catalogue, cluster
         self._warnings = tuple(warnings)
         self._schedule = tables.pop("schedule", None)
         self._environment = tables.pop("environment", Section("", {})).values
@@ -115,7 +118,7 @@ class Sources:
             msgspec.structs.replace(one, layer=self._merged(from_file, one.layer, *above)) for one in self._proxy_tables
         ]
         merged = self._merged(from_file, *above)
-        made = assemble(self.catalogue, merged, (*warnings, *misspelled), proxy_tables, self._schedule)
+        made = assemble(self.catalogue, merged, (*warnings, *misspelled), proxy_tables, self._schedule, self._mesh)
         return msgspec.structs.replace(made, environment=self._environment)
 
     def _merged(self, *layers: Layer) -> Layer:

@@ -20,7 +20,8 @@ from vaurien.options import describe
 class Step(msgspec.Struct, frozen=True):
     """What changes *at* seconds after a round began: first *remove*, then *change*, *add* and *mix*.
 
-    *proxy* is the one that it is about, ``None`` all of them; *source* is where it stands.
+    *proxy* is the one that it is about, ``None`` all of them; *source* is where it stands. *heal* and *topology* are of
+    a mesh; `vaurien.config.mesh` makes steps of its edges of them.
     """
 
     at: float
@@ -29,6 +30,8 @@ class Step(msgspec.Struct, frozen=True):
     change: tuple[Fault, ...] = ()
     add: tuple[Fault, ...] = ()
     mix: Mix | None = None
+    heal: tuple[str, ...] = ()
+    topology: tuple[str, ...] = ()
     source: str = ""
 
 
@@ -78,14 +81,18 @@ def _converted(struct: type[msgspec.Struct], owner: str, values: Mapping[str, Gi
     return {name: converted(known[name], given, owner) for name, given in values.items()}
 
 
+_LISTS = ("add", "change", "remove", "heal", "topology")
+
+
 def _step(section: Section) -> Step:
-    plain = {name: given for name, given in section.values.items() if name not in ("add", "change", "remove")}
+    plain = {name: given for name, given in section.values.items() if name not in _LISTS}
     values = _converted(declared.Step, "step", plain)
     listed = {name: section.values[name] for name in section.values if name not in plain}
     if "mix" in values:
         values["mix"] = _mix(values["mix"], plain["mix"].source)
-    if "remove" in listed:
-        values["remove"] = tuple(_names(listed.pop("remove")))
+    for name in ("remove", "heal", "topology"):
+        if name in listed:
+            values[name] = tuple(_texts(name, listed.pop(name)))
     faults = {name: tuple(one for one, _ in listed_faults(given)) for name, given in listed.items()}
     return Step(**{"at": 0.0, **values, **faults}, source=section.source)
 
@@ -97,11 +104,14 @@ def _mix(text: str, source: str) -> Mix:
     return mix
 
 
-def _names(given: Given) -> Iterator[str]:
-    for name in given.value if isinstance(given.value, list) else [given.value]:
-        if not isinstance(name, str):
-            raise OptionError("step option remove", name, "names of faults", given.source)
-        yield name
+def _texts(option: str, given: Given) -> Iterator[str]:
+    for text in given.value if isinstance(given.value, list) else [given.value]:
+        if not isinstance(text, str):
+            wanted = (
+                "topologies" if option == "topology" else f"names of {'topologies' if option == 'heal' else 'faults'}"
+            )
+            raise OptionError(f"step option {option}", text, wanted, given.source)
+        yield text
 
 
 def listed_faults(given: Given) -> Iterator[tuple[Fault, str]]:

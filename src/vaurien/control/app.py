@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from vaurien.config.mesh import Mesh
 from vaurien.control import openapi, original, responses, routes, security, v1
 from vaurien.control.asgi import ASGIApp, InternalErrors, Request, Response, Route, Router, responding
 from vaurien.control.events import RecentEvents
@@ -25,16 +26,18 @@ def app(
     seed: str = "0",
     strict: bool = False,
     dial_failure: DialFailure = "reset",
+    mesh: Mesh | None = None,
 ) -> ASGIApp:
     """The application at *listen* that steers *hub*. *recent* observes the hub.
 
     *options* are those that the configuration gave to plugins, by section; *names* and *token* are for the `Guard`;
     *metrics* makes the page of ``/metrics``; *seed* is for new proxies, *strict* and *dial_failure* are for
-    `toxiproxy.router`. A path that no interface has is answered as Toxiproxy does: its clients know that answer.
+    `toxiproxy.router`; *mesh* is the cluster whose edges are among the proxies. A path that no interface has is
+    answered as Toxiproxy does: its clients know that answer.
     """
     served = Router(
         [
-            *routes.endpoints((*v1.ROUTES, _DOCUMENT), hub, recent, seed),
+            *routes.endpoints((*v1.ROUTES, _DOCUMENT), hub, recent, seed, mesh),
             Route("/api/{rest:path}", responding(_nothing_here)),
             *original.routes(hub, options or {}),
         ],

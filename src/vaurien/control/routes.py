@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from vaurien.config.mesh import Mesh
 from vaurien.control import asgi, bodies, checks, responses
 from vaurien.control.asgi import Receive, Request, Response, Scope, Send
 from vaurien.control.events import RecentEvents
@@ -19,7 +20,7 @@ from vaurien.proxies.hub import Hub, OutdatedRevision
 class Call(msgspec.Struct, frozen=True):
     """A request, read: *path* and *query* by name, and the *body* as its route wants it.
 
-    *seed* is that of a new proxy which is given none.
+    *seed* is that of a new proxy which is given none, *mesh* the cluster whose edges are among the proxies.
     """
 
     hub: Hub
@@ -29,6 +30,7 @@ class Call(msgspec.Struct, frozen=True):
     body: Any
     headers: Mapping[str, str]
     seed: str
+    mesh: Mesh | None = None
 
     @property
     def revision(self) -> int | None:
@@ -80,19 +82,23 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return inspect.getdoc(self.handler) or ""
 
 
-def endpoints(routes: Iterable[Route], hub: Hub, recent: RecentEvents, seed: str) -> list[asgi.Route]:
-    """One route of the server for each path of *routes*, with all its methods. *seed* is for new proxies."""
+def endpoints(
+    routes: Iterable[Route], hub: Hub, recent: RecentEvents, seed: str, mesh: Mesh | None = None
+) -> list[asgi.Route]:
+    """One route of the server for each path of *routes*, with all its methods. *seed* and *mesh* are for `Call`."""
     paths: dict[str, dict[str, Route]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method] = route
-    return [asgi.Route(path, _Endpoint(methods, hub, recent, seed)) for path, methods in paths.items()]
+    return [asgi.Route(path, _Endpoint(methods, hub, recent, seed, mesh)) for path, methods in paths.items()]
 
 
 class _Endpoint:
     """All methods of one path."""
 
-    def __init__(self, methods: Mapping[str, Route], hub: Hub, recent: RecentEvents, seed: str) -> None:
-        self._methods, self._hub, self._recent, self._seed = methods, hub, recent, seed
+    def __init__(
+        self, methods: Mapping[str, Route], hub: Hub, recent: RecentEvents, seed: str, mesh: Mesh | None
+    ) -> None:
+        self._methods, self._hub, self._recent, self._seed, self._mesh = methods, hub, recent, seed, mesh
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -122,9 +128,8 @@ class _Endpoint:
     async def _read(self, route: Route, request: Request) -> Call:
         sent = b"" if route.method == "GET" else await responses.body(request)
         body = None if route.body is None else checks.decode(sent, route.body)
-        return Call(
-            self._hub, self._recent, request.path_params, request.query_params, body, request.headers, self._seed
-        )
+        path, query, headers = request.path_params, request.query_params, request.headers
+        return Call(self._hub, self._recent, path, query, body, headers, self._seed, self._mesh)
 
 
 def _check_query(route: Route, given: Mapping[str, str]) -> None:
@@ -135,7 +140,7 @@ def _check_query(route: Route, given: Mapping[str, str]) -> None:
 
 def _status(error: VaurienError) -> int:
     if isinstance(error, UnknownName):
-        return 404 if error.kind in ("proxy", "fault", "connection") else 400
+        return 404 if error.kind in ("proxy", "fault", "connection", "topology") else 400
     if isinstance(error, Conflict | BindError):
         return 409
     return 400 if isinstance(error, OptionError) else 422

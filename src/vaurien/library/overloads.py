@@ -147,6 +147,18 @@ class AddFault(Protocol):
     @overload
     def __call__(
         self,
+        behavior: Literal["flap"],
+        /,
+        *,
+        up: float | str = ...,
+        down: float | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
         behavior: Literal["freeze"],
         /,
         **fault: Unpack[FaultFields],

@@ -17,6 +17,7 @@ import click
 from vaurien import __version__
 from vaurien.cli.ctl.context import Commands, Control, examples, pairs, pass_control
 from vaurien.cli.ctl.faults import fault
+from vaurien.cli.ctl.mesh import mesh
 from vaurien.client import Refused, Unreachable
 from vaurien.errors import VaurienError
 
@@ -198,6 +199,7 @@ def why(control: Control, proxy: str, fault: str | None) -> None:
 
 
 command.add_command(fault)
+command.add_command(mesh)
 
 # The whole.
 

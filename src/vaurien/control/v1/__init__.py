@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vaurien.control import bodies
 from vaurien.control.routes import Parameter, Route
-from vaurien.control.v1 import catalogue, connections, faults, process, proxies
+from vaurien.control.v1 import catalogue, connections, faults, mesh, process, proxies
 from vaurien.engine.relay.traffic import ConnectionInfo
 from vaurien.proxies.diagnosis import Diagnosis
 
@@ -12,6 +12,7 @@ _API = "/api/v1"
 _PROXY = f"{_API}/proxies/{{proxy}}"
 _FAULT = f"{_PROXY}/faults/{{fault}}"
 _CONNECTION = f"{_PROXY}/connections/{{connection}}"
+_MESH = f"{_API}/mesh"
 
 _FOLLOW = {
     "proxy": Parameter("Only the events of this proxy"),
@@ -97,6 +98,24 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path=_CONNECTION, handler=connections.get_connection, answer=ConnectionInfo),
     Route(method="DELETE", path=_CONNECTION, handler=connections.close_connection, status=204),
     Route(method="POST", path=f"{_CONNECTION}/reset", handler=connections.reset_connection, status=204),
+    Route(method="GET", path=_MESH, handler=mesh.get_mesh, answer=mesh.MeshAnswer),
+    Route(
+        method="POST",
+        path=f"{_MESH}/topologies",
+        handler=mesh.add_topology,
+        body=mesh.TopologyBody,
+        answer=mesh.TopologyAnswer,
+        status=201,
+        query=_EDIT,
+    ),
+    Route(
+        method="DELETE",
+        path=f"{_MESH}/topologies/{{topology}}",
+        handler=mesh.remove_topology,
+        status=204,
+        query=_EDIT,
+    ),
+    Route(method="POST", path=f"{_MESH}/heal", handler=mesh.heal_mesh, status=204),
     Route(method="GET", path=f"{_API}/behaviors", handler=catalogue.list_behaviors, answer=catalogue.BehaviorList),
     Route(
         method="GET",
