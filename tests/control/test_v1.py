@@ -94,6 +94,7 @@ OTHER = {
     "pool_timeout": 2.5,
     "delay_line": 1024,
     "dial_failure": "close",
+    "route": ["*.example.test=127.0.0.1:1"],
     "enabled": False,
     "backend": "localhost:7",
 }
