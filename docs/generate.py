@@ -386,7 +386,7 @@ _IN_A_PROGRAM = {"seed": "Makes chance repeatable; if not given one is drawn, an
 
 
 def _arguments() -> str:
-    groups = (declared.Traffic, declared.Faults, declared.Connections)
+    groups = (declared.Traffic, declared.Faults, declared.Connections, declared.Tls)
     known = {option.name: option for group in groups for option in options.describe(group)}
     rows = [f"| `backend` | needed | {known['backend'].expected} | {known['backend'].help} |"]
     for name in settings.Settings.__annotations__:

@@ -19,7 +19,9 @@ from vaurien.framing import Head, Reply
 if TYPE_CHECKING:
     from vaurien.chance import Random
     from vaurien.framing import Protocol as WireProtocol
-    from vaurien.model import Address
+    from vaurien.model import Address, ClientTls
+    from vaurien.tls.authority import Flaw
+    from vaurien.tls.client_hello import ClientHello
 
 S = TypeVar("S")
 
@@ -97,6 +99,19 @@ class Connection(FaultContext, Protocol):
 
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead; only in `Behavior.on_connect`."""
+
+
+class Handshake(Protocol):
+    """A client's TLS handshake, of which nothing is answered yet: how it will be is a hook's to change."""
+
+    hello: ClientHello
+    """The server name that the client asks for, its application protocols, its versions."""
+    tls: ClientTls
+    """The settings of the answer (`msgspec.structs.replace` makes others): versions, ciphers, ALPN…"""
+    flaw: Flaw | None
+    """What is wrong with the certificate that the client is shown."""
+    resumes: bool
+    """The client gets tickets by which it can resume its session."""
 
 
 class Link(FaultContext, Protocol):
@@ -240,6 +255,9 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """
         return ""
 
+    async def on_client_hello(self, connection: Connection, handshake: Handshake) -> None:
+        """A client has begun TLS, and nothing is answered yet. May sleep, close, reset, change the *handshake*."""
+
     async def on_connect(self, connection: Connection) -> None:
         """A client was accepted and its backend is not dialled yet. May sleep, close, reset, redirect."""
 
@@ -279,7 +297,18 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """
 
 
-HOOKS = ("on_connect", "on_start", "on_request", "on_response", "on_done", "on_data", "on_alarm", "on_eof", "on_stop")
+HOOKS = (
+    "on_client_hello",
+    "on_connect",
+    "on_start",
+    "on_request",
+    "on_response",
+    "on_done",
+    "on_data",
+    "on_alarm",
+    "on_eof",
+    "on_stop",
+)
 
 
 def overridden(behavior: type[Behavior]) -> frozenset[str]:

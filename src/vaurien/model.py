@@ -63,6 +63,32 @@ class BackendTls(msgspec.Struct, frozen=True):
         return urllib.parse.urlencode({name: value for name, value in told.items() if value}, safe="/,:")
 
 
+TlsVersion: TypeAlias = Literal["1.0", "1.1", "1.2", "1.3"]
+
+AUTO = "auto"
+"""In the place of a certificate's file: one is made for each name that a client asks for."""
+
+
+class ClientTls(msgspec.Struct, frozen=True):
+    """How TLS is spoken to clients: the options of a proxy that begin with ``tls``.
+
+    *certificates* are PEM files, or `AUTO`; *keys* are the files of their keys, in the same order, for those that do
+    not hold them too. *authority* is the folder of the authority that signs for `AUTO`. Clients are asked for a
+    certificate that *client_ca* has signed, if that is given.
+    """
+
+    certificates: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+    passphrase_file: str | None = None
+    authority: str | None = None
+    client_ca: str | None = None
+    client_certificate: Literal["required", "optional"] = "required"
+    min_version: TlsVersion = "1.2"
+    max_version: TlsVersion = "1.3"
+    ciphers: str | None = None
+    alpn: tuple[str, ...] = ()
+
+
 _TLS_SCHEMES = {"tls": "", "https": "443"}
 """What an address of a backend that speaks TLS begins with, and the port that it has if none is given."""
 
@@ -393,11 +419,39 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
         DialFailure, msgspec.Meta(description="How a client ends whose backend is not reached: RST, or FIN")
     ] = "reset"
     route: tuple[str, ...] = ()
+    tls: tuple[str, ...] = ()
+    tls_key: tuple[str, ...] = ()
+    tls_passphrase_file: str | None = None
+    tls_authority: str | None = None
+    tls_client_ca: str | None = None
+    tls_client_certificate: Literal["required", "optional"] = "required"
+    tls_min_version: TlsVersion = "1.2"
+    tls_max_version: TlsVersion = "1.3"
+    tls_ciphers: str | None = None
+    tls_alpn: tuple[str, ...] = ()
     enabled: bool = True
 
     def __post_init__(self) -> None:
         """Turn tuples into lists."""
         _with_lists(self, "protocol_options")
+
+    @property
+    def client_tls(self) -> ClientTls | None:
+        """How TLS is spoken to clients; ``None`` where it is not."""
+        if not self.tls:
+            return None
+        return ClientTls(
+            certificates=self.tls,
+            keys=self.tls_key,
+            passphrase_file=self.tls_passphrase_file,
+            authority=self.tls_authority,
+            client_ca=self.tls_client_ca,
+            client_certificate=self.tls_client_certificate,
+            min_version=self.tls_min_version,
+            max_version=self.tls_max_version,
+            ciphers=self.tls_ciphers,
+            alpn=self.tls_alpn,
+        )
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     from vaurien.library import Proxy
+    from vaurien.library.session_authority import SessionAuthority
     from vaurien.library.settings import MarkerSettings
     from vaurien.library.suite import Proxies
 
@@ -104,6 +105,18 @@ def vaurien(request: pytest.FixtureRequest) -> Iterator[Proxies]:
         yield proxies
     finally:
         proxies.close()
+
+
+@pytest.fixture(scope="session")
+def vaurien_ca() -> SessionAuthority:
+    """The certificate authority of this session, in memory: what proxies with ``tls="auto"`` sign by.
+
+    Its `file` is what clients have to trust, and `ssl_context()` does; `server_context("localhost")` is for a backend
+    of the test's own.
+    """
+    from vaurien.library.session_authority import session_authority
+
+    return session_authority()
 
 
 @pytest.fixture

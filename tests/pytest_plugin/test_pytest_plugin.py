@@ -37,7 +37,8 @@ def test_the_fixtures_the_marker_and_the_option_explain_themselves(suite):
     result = suite("", "--fixtures", "--markers")
     result.stdout.fnmatch_lines(["@pytest.mark.vaurien(backend, faults=(), mix='', protocol='tcp', …): *"])
     result = suite("", "--fixtures")
-    result.stdout.fnmatch_lines_random(["vaurien -- *", "*Make a proxy: *", "vaurien_proxy -- *"])
+    wanted = ["vaurien -- *", "*Make a proxy: *", "vaurien_proxy -- *", "vaurien_ca *session scope* -- *"]
+    result.stdout.fnmatch_lines_random(wanted)
     suite("", "--help").stdout.fnmatch_lines(["faults on connections:", "*--vaurien-seed=SEED*"])
 
 

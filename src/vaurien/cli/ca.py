@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,14 +29,6 @@ Or on this machine, for everything (think twice: with the key one can then pose 
 """
 
 
-def default_folder(variables: Mapping[str, str]) -> Path:
-    """Where the authority is if nothing else is said (the XDG base directory specification)."""
-    home = variables.get("XDG_DATA_HOME") or os.path.join(
-        variables.get("HOME") or os.path.expanduser("~"), ".local/share"
-    )
-    return Path(home) / "vaurien"
-
-
 @click.command(
     "ca",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -61,7 +52,7 @@ def _command(context: click.Context, folder: Path | None, permitted: tuple[str, 
     tls.require()
     from vaurien.tls.authority import CERTIFICATE, Authority
 
-    place = folder or default_folder(context.obj)
+    place = folder or tls.default_folder(context.obj)
     if (place / CERTIFICATE).exists() and not force:
         if permitted:
             raise ConfigError(

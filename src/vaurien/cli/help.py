@@ -61,13 +61,25 @@ _FIRST = {"vaurien": (declared.Traffic, declared.Faults), "command": (declared.C
 
 _GROUPS: Mapping[str, type[msgspec.Struct]] = {
     "connections": declared.Connections,
+    "tls": declared.Tls,
     "process": declared.Process,
     "http": declared.Http,
     "statsd": declared.Statsd,
 }
 """The groups of options with a page of their own."""
 
-TOPICS = ("connections", "process", "http", "statsd", "behaviors", "protocols", "behavior NAME", "protocol NAME", "all")
+TOPICS = (
+    "connections",
+    "tls",
+    "process",
+    "http",
+    "statsd",
+    "behaviors",
+    "protocols",
+    "behavior NAME",
+    "protocol NAME",
+    "all",
+)
 """What may stand behind ``--help``."""
 
 _METAVARS = {
@@ -79,6 +91,9 @@ _METAVARS = {
     "fault": "FAULT",
     "preset": "NAME",
     "config": "FILE",
+    "tls_passphrase_file": "FILE",
+    "tls_authority": "FOLDER",
+    "tls_client_ca": "FILE",
 }
 _KINDS: Mapping[type, str] = {int: "NUMBER", float: "NUMBER", list: "LIST"}
 _COLUMN = 32  # a longer flag has its explanation below it

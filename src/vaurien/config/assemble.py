@@ -90,7 +90,9 @@ def assemble(
     read = msgspec.structs.replace(read, schedule=with_edges(read.schedule, mesh))
     faults = policy.with_sections(read, catalogue, selection.options)
     tables = [_of_table(catalogue, one, faults, layer) for one in proxy_tables]
-    proxies = tuple(config for config, _ in tables) or (_proxy(own.traffic, own.connections, selection, faults, layer),)
+    proxies = tuple(config for config, _ in tables) or (
+        _proxy(own.traffic, own.connections, own.tls, selection, faults, layer),
+    )
     _check_listens(proxies, proxy_tables)
     check_schedule(faults.schedule, {config.name: config.policy.faults for config in proxies})
     warnings += (*_counting(proxies, faults.schedule), *_idle(proxies, faults.schedule))
@@ -136,6 +138,7 @@ class _OwnOptions(msgspec.Struct, frozen=True):
 
     traffic: declared.Traffic
     connections: declared.Connections
+    tls: declared.Tls
     process: declared.Process
     http: declared.Http
     statsd: declared.Statsd
@@ -146,6 +149,7 @@ class _OwnOptions(msgspec.Struct, frozen=True):
         return cls(
             _own(declared.Traffic, "vaurien", layer),
             _own(declared.Connections, "vaurien", layer),
+            _own(declared.Tls, "vaurien", layer),
             _own(declared.Process, "vaurien", layer),
             _own(declared.Http, "vaurien", layer),
             _own(declared.Statsd, "statsd", layer),
@@ -153,7 +157,7 @@ class _OwnOptions(msgspec.Struct, frozen=True):
 
     def groups(self, faults: declared.Faults) -> list[tuple[str, Any]]:
         """Each group and its section, in the order of `declared.GROUPS`."""
-        vaurien = (self.traffic, faults, self.connections, self.process, self.http)
+        vaurien = (self.traffic, faults, self.connections, self.tls, self.process, self.http)
         return [*(("vaurien", group) for group in vaurien), ("statsd", self.statsd)]
 
 
@@ -209,6 +213,7 @@ def _counting(proxies: Iterable[ProxyConfig], schedule: Schedule) -> Iterator[st
 def _proxy(
     traffic: declared.Traffic,
     connections: declared.Connections,
+    tls: declared.Tls,
     selection: Selection,
     faults: policy.Faults,
     layer: Layer,
@@ -231,6 +236,7 @@ def _proxy(
         max_connections=connections.max_connections,
         pool_max_size=connections.pool_max_size,
         pool_timeout=connections.pool_timeout,
+        **msgspec.structs.asdict(tls),
     )
 
 
@@ -240,13 +246,14 @@ def _of_table(
     """A ``[[proxy]]``, and its settings; it has a mix only if it is given one, and the faults and the seed of all."""
     layer = {("vaurien", "behavior"): Given("", DEFAULT), ("vaurien", "seed"): base["vaurien", "seed"], **one.layer}
     traffic, connections = _own(declared.Traffic, "vaurien", layer), _own(declared.Connections, "vaurien", layer)
+    tls = _own(declared.Tls, "vaurien", layer)
     selection = Selection(catalogue, traffic.protocol, mix(traffic.behavior, _source(layer, "behavior")), layer)
-    config = _proxy(traffic, connections, selection, faults, layer)
+    config = _proxy(traffic, connections, tls, selection, faults, layer)
     given = policy.completed(one.faults, catalogue, selection.options)
     names = {fault.name for fault, _ in given}
     shared = tuple(fault for fault in faults.faults if fault.name not in names)
     whole = msgspec.structs.replace(config.policy, faults=(*shared, *(fault for fault, _ in given)))
-    settings = _own_settings([("vaurien", traffic), ("vaurien", connections)], layer)
+    settings = _own_settings([("vaurien", traffic), ("vaurien", connections), ("vaurien", tls)], layer)
     shown = [msgspec.structs.replace(setting, section=f"proxy {config.name}") for setting in settings]
     shown += _fault_settings(f"proxy {config.name} fault", given)
     return msgspec.structs.replace(config, policy=whole, enabled=one.enabled), shown

@@ -8,6 +8,7 @@ import msgspec
 
 from vaurien import platform
 from vaurien.config import presets
+from vaurien.model import TlsVersion
 from vaurien.options import BufferSize, CInt, Count, Duration, Option, Ratio, SocketTimeout, Unit
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -76,6 +77,34 @@ class Connections(msgspec.Struct, frozen=True):
     pool_max_size: Annotated[CInt, Option("Backend sockets that are kept for the next client")] = 100
     pool_timeout: Annotated[Duration, Option("Seconds that an idle backend socket is kept for the next client")] = 30.0
     grace: Annotated[Duration, Option("Seconds that live connections may take to end when the proxy is stopped")] = 10.0
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """TLS with the clients. To the backend it is spoken where its address says so, tls://host:port."""
+
+    tls: Annotated[
+        tuple[str, ...],
+        Option("Speak TLS with clients: auto, or PEM files, each with a certificate and its key, for several names"),
+    ] = ()
+    tls_key: Annotated[
+        tuple[str, ...], Option("The files of their keys, in the same order, where these are apart")
+    ] = ()
+    tls_passphrase_file: Annotated[str | None, Option("A file with the passphrase of these keys")] = None
+    tls_authority: Annotated[
+        str | None, Option("The folder of the authority that signs for tls=auto; without it, that of `vaurien ca`")
+    ] = None
+    tls_client_ca: Annotated[
+        str | None, Option("Ask clients for a certificate that one of this PEM file has signed")
+    ] = None
+    tls_client_certificate: Annotated[
+        Literal["required", "optional"], Option("Whether a client without one is refused")
+    ] = "required"
+    tls_min_version: Annotated[TlsVersion, Option("The oldest version of TLS")] = "1.2"
+    tls_max_version: Annotated[TlsVersion, Option("The newest version of TLS")] = "1.3"
+    tls_ciphers: Annotated[str | None, Option("Ciphers up to TLS 1.2, as openssl-ciphers(1) takes them")] = None
+    tls_alpn: Annotated[
+        tuple[str, ...], Option("Application protocols, such as h2,http/1.1; the first that a client has is taken")
+    ] = ()
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -216,6 +245,7 @@ GROUPS = (
     Group("vaurien", Traffic),
     Group("vaurien", Faults, repeated=True),
     Group("vaurien", Connections),
+    Group("vaurien", Tls),
     Group("vaurien", Process),
     Group("vaurien", Http),
     Group("statsd", Statsd),

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from vaurien.config.declared import Connections
+from vaurien.config.declared import Connections, Tls
 from vaurien.config.fault import without_effect
 from vaurien.control import checks
 from vaurien.control.responses import BadRequest
@@ -40,7 +40,11 @@ def _body(
 ) -> Any:
     """A struct called *name* with the fields of *model*, but for *changes*: types, with defaults, of other fields."""
     hints = typing.get_type_hints(model, include_extras=True)
-    described = typing.get_type_hints(Connections, include_extras=True)
+    described = {
+        name: hint
+        for group in (Connections, Tls)
+        for name, hint in typing.get_type_hints(group, include_extras=True).items()
+    }
     fields: dict[str, tuple[Any, ...]] = {}
     for field in msgspec.structs.fields(model):
         hint = _described(described.get(field.name, hints[field.name]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast, overload
 
 import msgspec
@@ -17,10 +18,12 @@ from vaurien.library.errors_at_caller import errors_at_caller
 from vaurien.library.hits import Hits, NotHit
 from vaurien.library.proxy_host import ProxyHost
 from vaurien.library.settings import AddressLike, Settings, configure
-from vaurien.model import Address, Fault, HitRange, Mix, Policy, PolicyEdit, Scope, Stream, Window
+from vaurien.model import AUTO, Address, Fault, HitRange, Mix, Policy, PolicyEdit, Scope, Stream, Window
 from vaurien.proxies.diagnosis import Diagnosis, diagnose, reasons
 
 if TYPE_CHECKING:
+    import ssl
+
     from vaurien.library.overloads import AddFault
 
 TIMEOUT = 10.0
@@ -96,6 +99,29 @@ class BaseProxy:
                 f"{self._proxy_host.label} listens on {address}, which has no URL; expected a host and a port"
             )
         return f"{scheme}://{address}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate that clients have to trust, as a PEM file; for ``tls="auto"`` alone.
+
+        Raises `VaurienError` for a proxy with other certificates, or without TLS.
+        """
+        settings = self._proxy_host.proxy.config.client_tls
+        if settings is None or settings.certificates != (AUTO,):
+            raise VaurienError(f"{self._proxy_host.label} makes no certificates; expected tls='auto'")
+        if settings.authority is not None:
+            from vaurien.tls.authority import CERTIFICATE  # cryptography is for those who need it
+
+            return Path(settings.authority) / CERTIFICATE
+        from vaurien.library.session_authority import session_authority  # and so is the module ssl
+
+        return session_authority().file
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """A context for clients of this proxy: it trusts `ca_file`, and nothing else. Raises `VaurienError`."""
+        import ssl  # for those who need it
+
+        return ssl.create_default_context(cafile=str(self.ca_file))
 
     # What happened.
 

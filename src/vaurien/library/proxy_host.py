@@ -16,15 +16,18 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from vaurien.config.schedule import Schedule
 from vaurien.engine.loop.clock import Clock
 from vaurien.errors import VaurienError
 from vaurien.library.record import Record
-from vaurien.model import Mix, ProxyConfig
+from vaurien.model import AUTO, Mix, ProxyConfig
 from vaurien.proxies.proxy import Proxy
 from vaurien.scenario.player import Player
+
+if TYPE_CHECKING:
+    from vaurien.tls.authority import Authority
 
 T = TypeVar("T")
 
@@ -44,7 +47,8 @@ class ProxyHost:
         self.record.expect(config.policy.mix, *config.policy.faults)
         for step in schedule.steps:
             self.record.expect(step.mix or Mix(), *step.add)
-        self.proxy = Proxy(config, observers=[self.record])
+        own = config.tls == (AUTO,) and config.tls_authority is None
+        self.proxy = Proxy(config, observers=[self.record], authority=_session_authority if own else None)
         self.closed = self._starting = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = self._process = 0
@@ -192,6 +196,12 @@ class ProxyHost:
             timeout,
             lambda: f"fault {fault!r} has acted {record.hits(fault)} times, not {count},",
         )
+
+
+def _session_authority() -> Authority:
+    from vaurien.library.session_authority import session_authority  # the module ssl is for those who need it
+
+    return session_authority().authority
 
 
 _started: weakref.WeakSet[ProxyHost] = weakref.WeakSet()

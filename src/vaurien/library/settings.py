@@ -9,12 +9,12 @@ for ``--proxy``, *mix* for ``--behavior``. No file is read, and no variable of t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol, TypeAlias, TypedDict
+from typing import Literal, Protocol, TypeAlias, TypedDict
 
 from vaurien import config
 from vaurien.config import Configuration, Given, Key
 from vaurien.errors import OptionError, UnknownName
-from vaurien.model import Address
+from vaurien.model import Address, TlsVersion
 
 
 class HasHostAndPort(Protocol):
@@ -54,6 +54,16 @@ class Settings(TypedDict, total=False):
     bufsize: int
     pool_max_size: int
     pool_timeout: float | str
+    tls: str | Sequence[str]
+    tls_key: str | Sequence[str]
+    tls_passphrase_file: str
+    tls_authority: str | None
+    tls_client_ca: str
+    tls_client_certificate: Literal["required", "optional"]
+    tls_min_version: TlsVersion
+    tls_max_version: TlsVersion
+    tls_ciphers: str
+    tls_alpn: str | Sequence[str]
 
 
 class MarkerSettings(Settings, total=False):

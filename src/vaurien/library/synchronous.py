@@ -25,7 +25,9 @@ class Proxy(BaseProxy):
 
     *settings* are the options of the command line, as keywords: *listen*, *protocol*, *protocol_options*, *mix*,
     *mix_options*, *faults*, *preset*, *seed*, *name*, *timeout*, *stay_connected*, *drain_timeout*,
-    *max_connections*, *backlog*, *bufsize*, *pool_max_size*, *pool_timeout*.
+    *max_connections*, *backlog*, *bufsize*, *pool_max_size*, *pool_timeout*, and those of TLS with clients: *tls*,
+    *tls_key*, *tls_passphrase_file*, *tls_authority*, *tls_client_ca*, *tls_client_certificate*, *tls_min_version*,
+    *tls_max_version*, *tls_ciphers*, *tls_alpn*. With ``tls="auto"`` clients have to trust `ca_file`.
 
     It listens on a free port of 127.0.0.1 if not told otherwise. All proxies of a process share the thread, which is
     there while one of them is. After a fork the proxies are the parent's: in the child their sockets are closed, calls

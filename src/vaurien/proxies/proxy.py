@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from vaurien import events, options, plugins
+from vaurien import events, options, plugins, tls
 from vaurien.engine.connection.proxy_state import OpenConnection, ProxyState
 from vaurien.engine.loop import hook_task
 from vaurien.engine.loop.clock import Clock
@@ -28,6 +31,10 @@ from vaurien.legacy.protocol import Transparent, Unframed
 from vaurien.model import Address, Fault, Policy, PolicyEdit, ProxyConfig
 from vaurien.proxies.proxy_server import ProxyServer
 
+if TYPE_CHECKING:
+    from vaurien.engine.net.server_contexts import LoadAuthority, ServerContexts
+    from vaurien.tls.authority import Authority
+
 REBIND_INTERVAL = 1.0
 """Seconds until a port that could not be opened is tried again."""
 
@@ -38,7 +45,8 @@ class Proxy:
     It is not safe from other threads. Making one checks the whole *config* and raises what is wrong with it; nothing is
     opened before `start`. *observers* are called with every event, in the loop's thread. The decisions of *recorded*
     take the place of chance. *bind* makes its listening sockets, *ordinals* are the numbers of its connections, and
-    *page* has the counters that it shares with other processes.
+    *page* has the counters that it shares with other processes. *authority* gives what signs certificates; without it
+    that is the one in a folder, see `ProxyConfig.tls_authority`.
     """
 
     def __init__(
@@ -50,6 +58,7 @@ class Proxy:
         bind: Bind = binding.bind,
         ordinals: Sequence[int] = ALL,
         page: ProxyCounters | None = None,
+        authority: LoadAuthority | None = None,
     ) -> None:
         self.config = config
         """The configuration it runs with now; the port is the real one once it has started."""
@@ -59,6 +68,7 @@ class Proxy:
         self._plan = CompiledPolicy(config.policy, self._protocol, self._instantiate)
         self._check_tls(config.backend, self._plan)
         Routes(config.route)
+        self._client_tls = _client_tls(config, authority)
         self._given = self._address = config.listen
         self._traffic = Traffic(ordinals)
         self._bind = bind
@@ -165,6 +175,7 @@ class Proxy:
             self._recorded,
             self._page,
         )
+        state.client_tls = self._client_tls
         return ProxyServer(state, self._bind, self.config.max_connections, self._expire)
 
     def _listens(self, server: ProxyServer) -> None:
@@ -172,6 +183,8 @@ class Proxy:
         self.config = msgspec.structs.replace(self.config, listen=listen, enabled=True)
         server.follow_expiries(Policy())
         server.announce(self._address)
+        for text in self._client_tls.warnings if self._client_tls is not None else ():
+            server.state.events.emit(events.Failed, connection=0, where="tls", error=text)
 
     async def serves(self, listen: Address) -> bool:
         """Whether *listen* is the address it listens on: the same text, or another name of it."""
@@ -291,14 +304,16 @@ class Proxy:
 
     def _check_tls(self, backend: Address, plan: CompiledPolicy) -> None:
         """Raise `OptionError` for TLS to *backend* by files that are not there, or beside a legacy plugin of *plan*."""
-        if backend.tls is None:
-            return
         if plan.blocking or not isinstance(self._legacy_protocol, Transparent):
-            wanted = "one without TLS: a legacy plugin reads and writes the sockets itself"
-            raise OptionError("backend", str(backend), wanted)
-        from vaurien.engine.net.tls_context import client_context  # the module ssl is for those who need it
+            reason = "a legacy plugin reads and writes the sockets itself"
+            if backend.tls is not None:
+                raise OptionError("backend", str(backend), f"one without TLS: {reason}")
+            if self.config.tls:
+                raise OptionError("tls", list(self.config.tls), f"no TLS with clients: {reason}")
+        if backend.tls is not None:
+            from vaurien.engine.net.tls_context import client_context  # the module ssl is for those who need it
 
-        client_context(backend.tls)
+            client_context(backend.tls)
 
     def _instantiate(self, plugin: plugins.Plugin, values: Mapping[str, Any]) -> Any:
         return instantiate(plugin, values, self._view)
@@ -309,6 +324,21 @@ class Proxy:
         if plugin.legacy:
             return Unframed(), self._instantiate(plugin, config.protocol_options)
         return protocol_of(config), Transparent(config.protocol, {"buffer": config.bufsize}, self._view)
+
+
+def _client_tls(config: ProxyConfig, authority: LoadAuthority | None) -> ServerContexts | None:
+    """What TLS with the clients of *config* needs, its files read. Raises `OptionError`, `ConfigError`."""
+    settings = config.client_tls
+    if settings is None:
+        return None
+    from vaurien.engine.net.server_contexts import ServerContexts  # the module ssl is for those who need it
+
+    def load() -> Authority:
+        from vaurien.tls.authority import Authority  # and so is cryptography
+
+        return Authority.load(Path(settings.authority or tls.default_folder(os.environ)))
+
+    return ServerContexts(settings, authority or functools.cache(load))
 
 
 def protocol_of(config: ProxyConfig) -> Protocol:

@@ -4,18 +4,20 @@
   authority       a certificate authority: in a folder (`vaurien ca`), or in memory for a test session
       │ issue(names, flaw)
       ▼
-  leaf            a key and a chain for one server name, right or with one flaw; contexts are cached by name
+  certificates    a key and a chain, from an authority or from files, and the names that they are for
   client_hello    server name, ALPN and versions of a ClientHello, from its bytes
-  records         alerts and records as bytes, for faults that need no key
 ```
 
-The keys are made by `cryptography` (the extra ``tls``), which is imported when the first one is needed; what reads or
-writes records needs the standard library alone. Sockets and connections are the engine's.
+The keys are made by `cryptography` (the extra ``tls``), which is imported when the first one is needed; what reads
+records needs the standard library alone. Sockets and connections are the engine's.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
 
 from vaurien.errors import VaurienError
 
@@ -24,3 +26,11 @@ def require() -> None:
     """Raise `VaurienError` where the extra ``tls`` is not installed: before `authority` is imported."""
     if importlib.util.find_spec("cryptography") is None:
         raise VaurienError("certificates need the package cryptography; expected: pip install 'vaurien[tls]'")
+
+
+def default_folder(variables: Mapping[str, str]) -> Path:
+    """Where the authority is if nothing else is said (the XDG base directory specification)."""
+    home = variables.get("XDG_DATA_HOME") or os.path.join(
+        variables.get("HOME") or os.path.expanduser("~"), ".local/share"
+    )
+    return Path(home) / "vaurien"

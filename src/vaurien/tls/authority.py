@@ -105,7 +105,7 @@ class Authority:
         """Write the certificate and, readable for its owner alone, the key. Raises `ConfigError`."""
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _write(folder / KEY, _pem_of_key(self._key), 0o600)
+            _write(folder / KEY, pem_of_key(self._key), 0o600)
             _write(folder / CERTIFICATE, self.certificate, 0o644)
         except OSError as error:
             raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}") from None
@@ -145,7 +145,7 @@ class Authority:
         usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         builder = builder.add_extension(usages, critical=False)
         certificate = _signed(builder, key if flaw is Flaw.SELF_SIGNED else signer._key)
-        return Pair(_pem(certificate), _pem_of_key(key))
+        return Pair(_pem(certificate), pem_of_key(key))
 
     def _intermediate(self) -> Authority:
         """An authority that this one has signed, and that no client knows."""
@@ -223,7 +223,8 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def _pem_of_key(key: Key) -> bytes:
+def pem_of_key(key: Key) -> bytes:
+    """*key* as PEM, without a passphrase."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

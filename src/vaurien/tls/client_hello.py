@@ -38,9 +38,49 @@ class ClientHello(msgspec.Struct, frozen=True):
     versions: tuple[str, ...] = ()
 
 
-def is_tls(data: bytes) -> bool:
+def is_tls(data: bytes | bytearray) -> bool:
     """Whether *data*, the first bytes of a client, can be the beginning of TLS."""
     return data[:1] == bytes([HANDSHAKE]) and data[1:2] in (b"", b"\x03")
+
+
+class HelloReader:
+    """Reads a ClientHello that comes in pieces, each byte once."""
+
+    def __init__(self) -> None:
+        self.received = bytearray()
+        """Everything that came: what the server is to be given."""
+        self._at = 0  # of the next record
+        self._message = bytearray()
+
+    def feed(self, data: bytes | memoryview) -> ClientHello | None:
+        """Take *data*; the ClientHello once it is complete. Raises `ParseError`, as `parse`."""
+        self.received += data
+        while not self._complete:
+            header = self.received[self._at : self._at + 5]
+            if header and not is_tls(header):
+                raise ParseError("the bytes are no handshake record of TLS")
+            if len(header) < 5:
+                return None
+            length = int.from_bytes(header[3:5])
+            if not 0 < length <= _LONGEST_RECORD:
+                raise ParseError(f"a record of {length} bytes; the most are {_LONGEST_RECORD}")
+            self._check_message((self._message[:4] + self.received[self._at + 5 : self._at + 5 + min(length, 4)])[:4])
+            if len(self.received) < self._at + 5 + length:
+                return None
+            self._message += self.received[self._at + 5 : self._at + 5 + length]
+            self._at += 5 + length
+        return _fields(bytes(self._message[4 : 4 + int.from_bytes(self._message[1:4])]))
+
+    @property
+    def _complete(self) -> bool:
+        return len(self._message) >= 4 and len(self._message) >= 4 + int.from_bytes(self._message[1:4])
+
+    def _check_message(self, begun: bytearray) -> None:
+        if begun and begun[0] != _CLIENT_HELLO:
+            raise ParseError(f"handshake message {begun[0]}, not a ClientHello")
+        size = int.from_bytes(begun[1:4]) if len(begun) == 4 else 0
+        if size > MOST:
+            raise ParseError(f"a ClientHello of {size} bytes; the most are {MOST}")
 
 
 def parse(data: bytes) -> ClientHello | None:
@@ -48,9 +88,10 @@ def parse(data: bytes) -> ClientHello | None:
 
     Raises `ParseError` for bytes that are none, and for one of over 64 KiB.
     """
-    message = _message(data)
-    if message is None:
-        return None
+    return HelloReader().feed(data)
+
+
+def _fields(message: bytes) -> ClientHello:
     fields = _Fields(message)
     legacy = fields.number(2)
     fields.take(32)  # random
@@ -73,32 +114,6 @@ def parse(data: bytes) -> ClientHello | None:
                 versions = tuple(int.from_bytes(listed[at : at + 2]) for at in range(0, len(listed) - 1, 2))
     named = tuple(name.decode("latin-1") for name in alpn if not _is_grease(name))
     return ClientHello(sni, named, tuple(VERSIONS[one] for one in versions if one in VERSIONS))
-
-
-def _message(data: bytes) -> bytes | None:
-    """The body of the handshake message in the records of *data*."""
-    message, at = b"", 0
-    while True:
-        header = data[at : at + 5]
-        if header and not is_tls(header):
-            raise ParseError("the bytes are no handshake record of TLS")
-        if len(header) < 5:
-            break
-        length = int.from_bytes(header[3:5])
-        if not 0 < length <= _LONGEST_RECORD:
-            raise ParseError(f"a record of {length} bytes; the most are {_LONGEST_RECORD}")
-        message += data[at + 5 : at + 5 + length]
-        at += 5 + length
-        if message and message[0] != _CLIENT_HELLO:
-            raise ParseError(f"handshake message {message[0]}, not a ClientHello")
-        size = int.from_bytes(message[1:4]) if len(message) >= 4 else 0
-        if size > MOST:
-            raise ParseError(f"a ClientHello of {size} bytes; the most are {MOST}")
-        if len(message) >= 4 + size and len(message) >= 4:
-            return message[4 : 4 + size]
-        if at >= len(data):
-            break
-    return None
 
 
 class _Fields:

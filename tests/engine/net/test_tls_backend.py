@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.server
 import random
@@ -14,6 +13,7 @@ import threading
 import pytest
 
 import vaurien
+from tests.tls_peers import echo, read_all, server_context, serving
 from tests.waiting import PATIENCE, until
 from vaurien.errors import OptionError, UnknownName
 from vaurien.events import Closed, Failed
@@ -33,62 +33,10 @@ def ca(authority, tmp_path_factory):
     return folder / "ca.pem"
 
 
-def server_context(pair, **settings):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_ciphers("DEFAULT@SECLEVEL=0")
-    pair.load(context)
-    for name, value in settings.items():
-        setattr(context, name, value)
-    return context
-
-
-@contextlib.contextmanager
-def serving(context, talk):
-    """A TLS server that has *talk* with each client, in a thread; its address."""
-    threads = []
-
-    def one(raw):
-        with contextlib.suppress(OSError), context.wrap_socket(raw, server_side=True) as secure:
-            secure.settimeout(PATIENCE)
-            talk(secure)
-
-    def accept():
-        with contextlib.suppress(OSError):
-            while True:
-                raw, _ = listening.accept()
-                threads.append(threading.Thread(target=one, args=(raw,)))
-                threads[-1].start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        accepting = threading.Thread(target=accept)
-        accepting.start()
-        try:
-            yield listening.getsockname()
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            for thread in [accepting, *threads]:
-                thread.join(PATIENCE)
-
-
-def echo(secure):
-    """Send back what comes, up to close_notify, and answer that."""
-    while data := secure.recv(65536):
-        secure.sendall(data)
-    with contextlib.suppress(OSError):
-        secure.unwrap()
-
-
 def url(address, **options):
     return f"tls://{address[0]}:{address[1]}" + (
         "?" + "&".join(f"{k}={v}" for k, v in options.items()) if options else ""
     )
-
-
-def read_all(client):
-    received = bytearray()
-    while data := client.recv(1 << 16):
-        received += data
-    return bytes(received)
 
 
 @pytest.mark.parametrize("faults", [[], ["latency latency=1"], ["slicer average_size=7000"]], ids=str)

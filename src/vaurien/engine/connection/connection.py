@@ -10,6 +10,8 @@ import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from vaurien import hooks
 from vaurien.engine.blocking.lane_switch import LaneSwitch
 from vaurien.engine.blocking.lane_thread import LaneResult
@@ -21,6 +23,7 @@ from vaurien.engine.filters.bound_fault import BoundFault, reconcile_faults
 from vaurien.engine.filters.filter import Filter
 from vaurien.engine.filters.filter_chain import FilterChain
 from vaurien.engine.loop.background_hooks import Background
+from vaurien.engine.loop.clock import Timer
 from vaurien.engine.loop.hook_task import HookRunner
 from vaurien.engine.net import dial
 from vaurien.engine.net.closing import Delivery, StallWatch
@@ -29,18 +32,20 @@ from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
 from vaurien.engine.net.listener import peer_name
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
-from vaurien.engine.policy.matching import NO_FACTS, Facts
+from vaurien.engine.policy.matching import NO_FACTS, Facts, facts_of
 from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import Link
 from vaurien.engine.relay.traffic import ConnectionInfo, Meter
-from vaurien.errors import DialError, OptionError
+from vaurien.errors import DialError, OptionError, VaurienError
 from vaurien.events import Accepted, Closed
 from vaurien.framing import Protocol
 from vaurien.model import Address, BackendTls, Direction
 
 if TYPE_CHECKING:
     from vaurien.engine.connection.opening import Opening
+    from vaurien.engine.net.tls_accept import Handshake, TlsAccept
+    from vaurien.tls.client_hello import ClientHello
 
 # A member of an enum costs a look-up in its class each time, and every connection comes here.
 _CONNECTING, _RELAYING, _WITHOUT_BACKEND = State.CONNECTING, State.RELAYING, State.WITHOUT_BACKEND
@@ -52,6 +57,8 @@ class Connection:
     """One connection of a proxy. All methods run in the loop's thread; none of them waits."""
 
     __slots__ = (
+        "_accept",
+        "_accept_timer",
         "_background",
         "_client_watched",
         "_delivery",
@@ -120,6 +127,8 @@ class Connection:
         self._journal: ConnectionEvents | None = None
         self._background: Background | None = None
         self._dial: Dial | None = None
+        self._accept: TlsAccept | None = None
+        self._accept_timer: Timer | None = None
         self._client_watched = False  # without links, for its next word
         self._delivery: Delivery | None = None
         self._stall_watch: StallWatch | None = None
@@ -142,10 +151,13 @@ class Connection:
         """Begin: the client was just accepted."""
         if self.service.events.subscribers[Accepted]:
             self.journal.accepted()
-        if self.service.reads_hello:
+        if self.service.client_tls is not None:
+            self._accept_tls()
+        elif self.service.reads_hello:
             self._read_opening()
         else:
-            self._connect()
+            self._choose_faults()
+            self.connect()
 
     def _read_opening(self) -> None:
         """Read what the client says first, for what depends on it."""
@@ -162,16 +174,22 @@ class Connection:
             self.reset(Ending.CLIENT_RESET)
             return
         self._opening = None
-        self.facts = opened.facts
-        self.backend_address = self.service.routes.find(opened.name) or self.service.backend
-        self._connect()
+        self._take_facts(opened.facts, opened.name)
+        self.connect()
 
-    def _connect(self) -> None:
-        """Choose the faults of this connection, call their hooks before the dial, and dial."""
-        plan = self.service.plan
-        if plan.relevant:
+    def _take_facts(self, facts: Facts, name: str) -> None:
+        """The client asks for the server *name*: choose its faults and its backend by that."""
+        self.facts = facts
+        self.backend_address = self.service.routes.find(name) or self.service.backend
+        self._choose_faults()
+
+    def _choose_faults(self) -> None:
+        if self.service.plan.relevant:
             reconcile_faults(self, begun=False)
-        if plan.connects:
+
+    def connect(self) -> None:
+        """Call the hooks before the dial, and dial."""
+        if self.service.plan.connects:
             self.background.run(self._run_connect_hooks(), "on_connect")
         else:
             self._dial_backend()
@@ -185,6 +203,102 @@ class Connection:
                     active.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
         if not self.ending:
             self._dial_backend()
+
+    # TLS with the client (`AcceptOwner`).
+
+    def _accept_tls(self) -> None:
+        """Speak TLS with the client, before anything else."""
+        from vaurien.engine.net.tls_accept import TlsAccept  # the module ssl is for those who need it
+
+        assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - it was just accepted
+        self.state = State.HANDSHAKING
+        self._accept = TlsAccept(self.loop, self.client, self.buffer, self)
+        if patience := self.service.config.timeout:
+            self._accept_timer = self.clock.call_later(patience, self._client_late)
+
+    def client_hello(self, hello: ClientHello) -> None:
+        """Answer the client's *hello*: now, or when the hooks on it are through."""
+        from vaurien.engine.net.tls_accept import Handshake
+
+        assert self.service.client_tls is not None  # noqa: S101 - the client is accepted with TLS
+        self._take_facts(facts_of(hello), hello.sni)
+        handshake = Handshake(hello, self.service.client_tls.settings)
+        if self.service.plan.shakes:
+            self.background.run(self._run_hello_hooks(handshake), "on_client_hello")
+        else:
+            self._answer(handshake)
+
+    async def _run_hello_hooks(self, handshake: Handshake) -> None:
+        for active in list(self.actives.values()):
+            if active.hit and "on_client_hello" in active.entry.hooks and not self.ending:
+                try:
+                    await active.behavior.on_client_hello(active, handshake)
+                except BaseException as error:  # the plugin's own code may raise anything
+                    active.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
+        if not self.ending:
+            self._answer(handshake)
+
+    def _answer(self, handshake: Handshake) -> None:
+        contexts = self.service.client_tls
+        assert contexts is not None and self._accept is not None  # noqa: S101, PT018 - the client is accepted with TLS
+        try:
+            context = contexts.find(
+                handshake.hello.sni, self._here, handshake.tls, handshake.flaw, resumes=handshake.resumes
+            )
+        except VaurienError as error:  # settings of a fault that OpenSSL cannot have
+            self.client_refused(OSError(0, str(error)))
+        else:
+            self._accept.answer(context, handshake.below)
+
+    @property
+    def _here(self) -> str:
+        """The address that the client has connected to."""
+        assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - TLS is not spoken yet
+        name = self.client.getsockname()
+        return str(name[0]).removeprefix("::ffff:") if isinstance(name, tuple) else "localhost"
+
+    def client_shaken(self, client: Endpoint) -> None:
+        """Go on with plain text of the client."""
+        self._end_accept()
+        self.client = client
+        self.on(Event.CLIENT_SHAKEN)
+
+    def client_not_tls(self, http: bool) -> None:
+        """Say so to a client that speaks no TLS, if it has sent a request of HTTP, and end."""
+        from vaurien.engine.net.tls_accept import PLAIN_HTTP
+
+        if http:
+            with contextlib.suppress(OSError):
+                self.client.send(PLAIN_HTTP)
+        if not self.service.traffic.without_tls:
+            what = "a request of plain HTTP" if http else "bytes that are not TLS"
+            self.journal.failed("tls", f"{self.peer} sent {what}; further clients of this kind are only counted")
+        self.service.traffic.without_tls += 1
+        self.close(Ending.NOT_TLS)
+
+    def client_refused(self, error: OSError) -> None:
+        """End: the handshake came to nothing."""
+        self.journal.failed("tls", f"handshake with {self.peer}: {error.strerror or error}")
+        self.close(Ending.HANDSHAKE_FAILED)
+
+    def client_lost(self, *, reset: bool) -> None:
+        """End: the client is gone before it had a backend."""
+        self.reset(Ending.CLIENT_RESET) if reset else self.close(Ending.CLIENT_CLOSED)
+
+    def _client_late(self) -> None:
+        self._accept_timer = None
+        self.journal.failed("tls", f"handshake with {self.peer}: not done after {self.service.config.timeout:g} s")
+        self.reset(Ending.HANDSHAKE_FAILED, side="neither")
+
+    def _end_accept(self) -> None:
+        if self._accept is not None:
+            self._accept.cancel()
+            self._accept = None
+        if self._accept_timer is not None:
+            self._accept_timer.cancel()
+            self._accept_timer = None
+
+    # The backend.
 
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead."""
@@ -225,6 +339,12 @@ class Connection:
         from vaurien.engine.net.tls_context import client_context  # the module ssl is for those who need it
         from vaurien.engine.net.tls_endpoint import TlsEndpoint
 
+        if (
+            isinstance(self.client, TlsEndpoint)
+            and not tls.alpn
+            and (chosen := self.client.object.selected_alpn_protocol())
+        ):
+            tls = msgspec.structs.replace(tls, alpn=(chosen,))  # both sides have to speak the same
         try:
             context = client_context(tls)
         except OptionError as error:  # a file that was there when the proxy was made
@@ -681,6 +801,8 @@ class Connection:
         if self._opening is not None:
             self._opening.cancel()
             self._opening = None
+        if self._accept is not None:
+            self._end_accept()
         if self._dial is not None:
             self._dial.cancel()
             self._dial = None

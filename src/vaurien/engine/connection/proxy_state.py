@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from vaurien import framing, hooks
 from vaurien.engine.connection.event_bus import EventBus
@@ -25,6 +25,9 @@ from vaurien.engine.relay.traffic import ConnectionInfo, Meter, Traffic
 from vaurien.events import Failed, Observer
 from vaurien.legacy.protocol import Transparent
 from vaurien.model import Address, ProxyConfig
+
+if TYPE_CHECKING:
+    from vaurien.engine.net.server_contexts import ServerContexts
 
 _OF_EACH = "shared() is per worker process; use shared_number(), or run with --workers 1"
 _GIVE_WAY = "expected `await`, as in `await link.sleep(1)` or `await asyncio.to_thread(function)`"
@@ -115,6 +118,8 @@ class ProxyState:
         self.pool = Pool(clock, config.pool_max_size, config.pool_timeout)
         self.wrap_backend: Callable[[PlainEndpoint], Endpoint] | None = None
         """Makes the endpoint of a backend's socket that was just dialled; ``None``: the socket is its own."""
+        self.client_tls: ServerContexts | None = None
+        """What TLS with clients needs; ``None``: they speak plain text."""
         self.connections: dict[int, OpenConnection] = {}
         self.on_connection_closed: Callable[[], None] = lambda: None
         """Called when a connection is over."""

@@ -2,7 +2,9 @@
 
 ::
 
-         accepted
+         accepted ── with TLS: HANDSHAKING
+            │                       │ CLIENT_SHAKEN
+            │◄──────────────────────┘
             │            DIALLED                                    END of one side
             ▼    ┌─────────────────────┐                              ┌───────┐
         CONNECTING                     ├──────────────────────► RELAYING ◄────┘
@@ -18,8 +20,8 @@
                       ── SOURCE_RESET ─► RESETTING ── DELIVERED, then RST ───────► CLOSED
                       ── RESET, DROP ────────────────────────────────────────────► CLOSED
 
-A connection without bytes of its own (CONNECTING, WITHOUT_BACKEND, RECONNECTING) skips DRAINING, and the client's end
-there is the end of all.
+A connection without bytes of its own (HANDSHAKING, CONNECTING, WITHOUT_BACKEND, RECONNECTING) skips DRAINING, and
+the client's end there is the end of all.
 """
 
 from __future__ import annotations
@@ -33,59 +35,63 @@ from typing import TypeAlias
 class State(enum.IntEnum):
     """Where a connection is. From DRAINING on it is ending: no hook acts, and nothing new is read."""
 
-    CONNECTING = 0
+    HANDSHAKING = 0
+    """The client's ClientHello is read and answered; there is no backend yet."""
+    CONNECTING = 1
     """`on_connect` hooks run, or the backend is dialled."""
-    RELAYING = 1
+    RELAYING = 2
     """Links move bytes, in the loop."""
-    IN_THREAD = 2
+    IN_THREAD = 3
     """The blocking lane has the sockets."""
-    WITHOUT_BACKEND = 3
+    WITHOUT_BACKEND = 4
     """The backend is gone and the client stays (``stay_connected``)."""
-    RECONNECTING = 4
+    RECONNECTING = 5
     """There is something to send again: another backend is dialled."""
-    DRAINING = 5
+    DRAINING = 6
     """Nothing is read any more; the proxy still holds bytes, or a thread that is told to end has the sockets."""
-    LINGERING = 6
+    LINGERING = 7
     """FIN was sent; the operating system holds the last bytes, until the peers have them."""
-    RESETTING = 7
+    RESETTING = 8
     """The same for the bytes before a reset: RST follows."""
-    CLOSED = 8
+    CLOSED = 9
 
 
 class Event(enum.IntEnum):
     """What can happen to a connection, apart from bytes."""
 
-    DIALLED = 0
-    END = 1
+    CLIENT_SHAKEN = 0
+    """The handshake with the client is done."""
+    DIALLED = 1
+    END = 2
     """One direction has delivered the end of its stream."""
-    LAST_END = 2
+    LAST_END = 3
     """And so has the other."""
-    SOURCE_RESET = 3
+    SOURCE_RESET = 4
     """One side was reset, and what it sent before is written to the other side."""
-    BACKEND_LOST = 4
+    BACKEND_LOST = 5
     """The backend has ended, or was reset, and the client stays."""
-    BACKEND_SPARED = 5
+    BACKEND_SPARED = 6
     """The client has ended, and the backend's socket may serve another one."""
-    NEED_BACKEND = 6
-    THREAD_READY = 7
+    NEED_BACKEND = 7
+    THREAD_READY = 8
     """The blocking lane is to have the sockets, and nothing is under way."""
-    THREAD_DONE = 8
+    THREAD_DONE = 9
     """It has given both sockets back, and the connection goes on."""
-    THREAD_ENDED = 9
+    THREAD_ENDED = 10
     """It has given them back, and the connection ends."""
-    CLOSE = 10
+    CLOSE = 11
     """End in order: everything that was sent is delivered."""
-    RESET = 11
+    RESET = 12
     """End at once, with RST to both sides."""
-    RESET_ONE = 12
+    RESET_ONE = 13
     """End at once, with RST to one side and FIN to the other."""
-    DROP = 13
+    DROP = 14
     """End at once, by closing the sockets."""
-    DRAINED = 14
+    DRAINED = 15
     """Everything that was read is in the hands of the operating system."""
-    DELIVERED = 15
+    DELIVERED = 16
     """The peers have everything, and have ended too, or had the time for it."""
-    STALLED = 16
+    STALLED = 17
     """A peer takes nothing any more."""
 
 
@@ -100,6 +106,11 @@ _ENDS_AT_ONCE: dict[Event, Transition] = {
 
 TRANSITIONS: Mapping[State, Mapping[Event, Transition]] = MappingProxyType(
     {
+        State.HANDSHAKING: {
+            Event.CLIENT_SHAKEN: ("connect", State.CONNECTING),
+            Event.CLOSE: ("say_farewell", State.LINGERING),
+            **_ENDS_AT_ONCE,
+        },
         State.CONNECTING: {
             Event.DIALLED: ("begin_relay", State.RELAYING),
             Event.CLOSE: ("say_farewell", State.LINGERING),

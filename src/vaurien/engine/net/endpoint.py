@@ -48,6 +48,13 @@ class Endpoint(Protocol):
     def unsent(self) -> int:
         """Bytes of its layer that the socket has not taken. `send`, also of nothing, goes on with them first."""
 
+    @property
+    def truncated(self) -> bool:
+        """The stream that is read has ended below its layer, without the end that the layer has (close_notify)."""
+
+    def truncate(self) -> None:
+        """Let what is sent end in the same way."""
+
     def recv_into(self, buffer: memoryview, /) -> int:
         """Read into *buffer*; how many bytes, 0 at the end of the stream."""
 
@@ -82,6 +89,7 @@ class PlainEndpoint(socket.SocketType):
 
     buffers = False
     unsent = 0
+    truncated = False
 
     @classmethod
     def of(cls, one: socket.SocketType) -> PlainEndpoint:
@@ -94,6 +102,9 @@ class PlainEndpoint(socket.SocketType):
     def as_reset(self) -> ResetEndpoint:
         """The same socket, of which the system has told already that it was reset, which it does once."""
         return ResetEndpoint(self.family, self.type, self.proto, self.detach())
+
+    def truncate(self) -> None:
+        """Nothing is below it."""
 
     def end_stream(self) -> None:
         """Send FIN."""

@@ -1,4 +1,4 @@
-"""A TLS endpoint: `ssl.SSLObject` between two memory buffers, over a plain endpoint.
+"""A TLS endpoint: `ssl.SSLObject` between two memory buffers, over another endpoint.
 
 ::
 
@@ -11,7 +11,8 @@ be read or written yet, and each call moves it on. close_notify is the end of a 
 section 6.1); where a peer closes its socket without one, that is its end too, and `truncated` says so. What OpenSSL
 finds wrong is an OSError, so the link takes it for a failure of the stream.
 
-What this does not do: it knows no certificates, and makes no faults.
+What this does not do: it knows no certificates, and makes no faults. A fault of records stands between it and the
+socket: *plain* may be any endpoint.
 """
 
 from __future__ import annotations
@@ -19,30 +20,32 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 
-from vaurien.engine.net.endpoint import Data, PlainEndpoint
+from vaurien.engine.net.endpoint import Data, Endpoint
 
-_RECORDS = 64 * 1024
-"""Bytes of records read from the socket at once: four full ones."""
+_RECORD = 16 * 1024
+"""Bytes of plain text in a record at most (RFC 8446, section 5.1)."""
 
-_WAITING = 256 * 1024
-"""Bytes of records that wait for the socket, above which nothing more is encrypted."""
+_NOTHING = -1
+"""Instead of a number of bytes: there is no whole record."""
 
 
 class TlsEndpoint:
     """*plain* with TLS by *context*; *server_side* it answers handshakes, otherwise it asks for *server_hostname*.
 
-    *handshaken* is called once: with ``None`` when the handshake is done, or with the error that ended it.
+    *received* is what was read from *plain* already. *handshaken* is called once: with ``None`` when the handshake is
+    done, or with the error that ended it.
     """
 
     buffers = True
 
     def __init__(
         self,
-        plain: PlainEndpoint,
+        plain: Endpoint,
         context: ssl.SSLContext,
         *,
         server_side: bool,
         server_hostname: str | None = None,
+        received: Data = b"",
         handshaken: Callable[[OSError | None], None] = lambda _: None,
     ) -> None:
         self.plain = plain
@@ -50,17 +53,21 @@ class TlsEndpoint:
         self._object = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
-        self._read_into: Callable[[int, memoryview], int] = self._object.read  # type: ignore[assignment]
+        self._read: Callable[[int, memoryview], int] = self._object.read  # type: ignore[assignment]
         self._handshaken: Callable[[OSError | None], None] | None = handshaken
-        self._scratch = memoryview(bytearray(_RECORDS))
         self._decoded = bytearray()
         self._unsent = bytearray()
         self._eof = False  # of the socket, behind which the last records may still be in `_incoming`
         self._failed: OSError | None = None
         self._ending = False  # the end is to be sent, as soon as there was a handshake
         self._end_sent = False
+        self.handshake_failure: HandshakeError | None = None
+        """What ended the handshake."""
         self.truncated = False
         """The peer has closed its socket without close_notify."""
+        self._notifies = True
+        if received:
+            self._incoming.write(received)
         self._drive()
 
     @property
@@ -78,54 +85,84 @@ class TlsEndpoint:
         """Bytes of records that the socket has not taken."""
         return len(self._unsent)
 
+    def shake(self, scratch: memoryview) -> None:
+        """Go on with the handshake by what the socket has, read into *scratch*. Raises OSError."""
+        self._read_records(scratch)
+        self._drive()
+        self._raise_failure()
+
     def recv_into(self, buffer: memoryview, /) -> int:
         """Read plain text; 0 after close_notify, or the end of the socket. Raises OSError."""
+        if self._decoded:
+            size = min(len(buffer), len(self._decoded))
+            buffer[:size] = self._decoded[:size]
+            del self._decoded[:size]
+            return size
+        if self._failed is not None:
+            raise self._failed
         while True:
-            if self._decoded:
-                size = min(len(buffer), len(self._decoded))
-                buffer[:size] = self._decoded[:size]
-                del self._decoded[:size]
-                return size
-            self._raise_failure()
-            if not self.shaking:
-                try:
-                    return self._read_into(len(buffer), buffer)
-                except ssl.SSLWantReadError:
-                    pass
-                except ssl.SSLZeroReturnError:
-                    return 0
-                except ssl.SSLEOFError:
-                    self.truncated = True
-                    return 0
-                except ssl.SSLError as error:
-                    self._fail(error)
-            self._read_records()
-            self._drive()
+            if self._handshaken is None and (self._incoming.pending or self._eof or self._object.pending()):
+                size = self._decrypt(buffer)
+                if size != _NOTHING:
+                    return size
+            self._read_records(buffer)  # its records are encrypted, and decrypted in the same place
+            if self._handshaken is not None or self._outgoing.pending:
+                self._drive()
+                self._raise_failure()
 
-    def _read_records(self) -> None:
+    def _decrypt(self, buffer: memoryview) -> int:
+        """Fill *buffer* with the plain text of what was received."""
+        filled, room = 0, len(buffer)
+        try:
+            while True:
+                size = self._read(room - filled, buffer[filled:])
+                if not size:
+                    self._eof = True
+                    return filled  # what comes next is the end, again
+                filled += size
+                if not self._incoming.pending or room - filled < _RECORD:
+                    return filled
+        except ssl.SSLWantReadError:
+            return filled or _NOTHING
+        except ssl.SSLZeroReturnError:
+            self._eof = True
+            return filled
+        except ssl.SSLEOFError:
+            self.truncated = True
+            return filled
+        except ssl.SSLError as error:
+            self._fail(error)
+            if not filled:
+                raise
+            return filled
+
+    def _read_records(self, scratch: memoryview) -> None:
         """Read once from the socket. Raises BlockingIOError when there is nothing, OSError when it has failed."""
         if self._eof:  # everything was given to the object, which wants more
             self._incoming.write_eof()
             if self.shaking:
                 self._fail(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the peer has closed during the handshake"))
+                self._raise_failure()
             return
-        size = self.plain.recv_into(self._scratch)
+        size = self.plain.recv_into(scratch)
         if size:
-            self._incoming.write(self._scratch[:size])
+            self._incoming.write(scratch[:size])
         else:
             self._eof = True
             self._incoming.write_eof()
 
     def send(self, data: Data, /) -> int:
-        """Encrypt *data*, if records do not wait already; how many bytes were taken. Raises OSError."""
-        self._raise_failure()
-        self._flush()
-        if self.shaking:
+        """Encrypt *data*, unless records wait already; how many bytes were taken. Raises OSError."""
+        if self._failed is not None:
+            raise self._failed
+        if self._unsent or self._outgoing.pending:
+            self._flush()
+        if self._handshaken is not None:
             self._drive()
             self._raise_failure()
         if not data:
             return 0
-        if self.shaking or len(self._unsent) >= _WAITING:
+        if self._handshaken is not None or self._unsent:
             raise BlockingIOError
         try:
             taken = self._object.write(data)
@@ -133,8 +170,18 @@ class TlsEndpoint:
             raise BlockingIOError from None
         except ssl.SSLError as error:
             raise self._fail(error) from None
-        self._flush()
+        records = self._outgoing.read()
+        try:
+            sent = self.plain.send(records)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(records):
+            self._unsent += memoryview(records)[sent:]
         return taken
+
+    def truncate(self) -> None:
+        """Let the end of what is sent have no close_notify."""
+        self._notifies = False
 
     def end_stream(self) -> None:
         """Send close_notify, behind what waits, and FIN once that is gone."""
@@ -149,20 +196,23 @@ class TlsEndpoint:
             except ssl.SSLWantReadError:
                 pass
             except ssl.SSLError as error:
-                self._flush_quietly()  # the alert that tells the peer
                 self._fail(error)
             else:
                 self._report(None)
         if self._ending and not self._end_sent and not self.shaking:
             self._end_sent = True
-            self._decode_all()
-            try:
-                self._object.unwrap()
-            except ssl.SSLError:
-                pass  # the peer's own close_notify has not come, which it need not
-            except ValueError:
-                pass  # it has come, and was answered
+            if self._notifies:
+                self._notify()
         self._flush_quietly()
+
+    def _notify(self) -> None:
+        self._decode_all()
+        try:
+            self._object.unwrap()
+        except ssl.SSLError:
+            pass  # the peer's own close_notify has not come, which it need not
+        except ValueError:
+            pass  # it has come, and was answered
 
     def _decode_all(self) -> None:
         """Take what was received out of the object: behind close_notify it would throw the bytes of a record away.
@@ -170,9 +220,12 @@ class TlsEndpoint:
         `unwrap` calls SSL_shutdown(3) a second time, which reads, and fails where it finds anything but close_notify.
         """
         try:
-            while data := self._object.read(_RECORDS):
+            while data := self._object.read(_RECORD):
                 self._decoded += data
-        except ssl.SSLError:  # nothing more, or the end: `recv_into` will find the same
+            self._eof = True
+        except ssl.SSLZeroReturnError:
+            self._eof = True
+        except ssl.SSLError:  # nothing more, or a failure: `recv_into` will find the same
             return
 
     def _flush_quietly(self) -> None:
@@ -196,8 +249,10 @@ class TlsEndpoint:
 
     def _fail(self, error: OSError) -> OSError:
         self._failed = error
+        self._flush_quietly()  # the alert that tells the peer
         if self.shaking:
-            self._report(HandshakeError(error))
+            self.handshake_failure = HandshakeError(error)
+            self._report(self.handshake_failure)
         return error
 
     def _report(self, result: OSError | None) -> None:

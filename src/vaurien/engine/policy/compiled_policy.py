@@ -128,6 +128,7 @@ class CompiledPolicy:
         self.entries: tuple[CompiledFault, ...] = self.mix + self.faults
         self.blocking = any(entry.blocking for entry in self.entries)
         self.connects = any(entry.handles("on_connect") for entry in self.faults)
+        self.shakes = any(entry.handles("on_client_hello") for entry in self.faults)
         self._limits = tuple(itertools.accumulate(share.percent for share in shares))
         self.has_live_mix = any(entry.hooks or entry.blocking for entry in self.mix)
         self.relevant = self.entries if self.has_live_mix else self.faults
@@ -221,7 +222,7 @@ def _check_scope(entry: CompiledFault) -> None:
 
 def _acts_on_chunks(entry: CompiledFault) -> bool:
     """Whether its acts are for chunks alone; what does nothing may be for anything."""
-    whole = entry.handles("on_connect", "on_start", *EXCHANGE_HOOKS)
+    whole = entry.handles("on_client_hello", "on_connect", "on_start", *EXCHANGE_HOOKS)
     return not entry.blocking and (not entry.hooks or (entry.handles("on_data") and not whole))
 
 

@@ -521,6 +521,8 @@ class Link:
             self._sending = _END_PENDING
         else:
             self._sending = _END_PASSED
+            if self.source.truncated and self.destination is not None:
+                self.destination.truncate()
             self.owner.end_passed(self)
 
     def _keep(self, rest: memoryview) -> None:

@@ -145,6 +145,8 @@ class Traffic:
         self._ordinals = ordinals
         self.accepted = 0
         self.exchanges = self.lost = 0
+        self.without_tls = 0
+        """Clients that spoke no TLS where they had to."""
         self.lost_because = ""
         self._over = _NOTHING
 

@@ -1,0 +1,157 @@
+"""The contexts of TLS towards clients: for each server name, and for each way of answering, made once.
+
+A context holds one certificate. Which one a client gets follows from its ClientHello, which is read before OpenSSL sees
+it (`tls_accept`): so a fault can choose another certificate, or other versions, for one client alone.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from vaurien import tls
+from vaurien.errors import OptionError, VaurienError
+from vaurien.model import AUTO, ClientTls
+
+if TYPE_CHECKING:
+    from vaurien.tls.authority import Authority, Flaw, Pair
+    from vaurien.tls.certificates import Certificate
+
+_MOST = 256
+"""Contexts that are kept: a client that asks for ever new names does not fill the memory."""
+
+_FRESH = 30 * 86400.0
+"""Seconds after which a certificate that was made is made anew, long before it expires."""
+
+_VERSIONS = {
+    "1.0": ssl.TLSVersion.TLSv1,
+    "1.1": ssl.TLSVersion.TLSv1_1,
+    "1.2": ssl.TLSVersion.TLSv1_2,
+    "1.3": ssl.TLSVersion.TLSv1_3,
+}
+
+LoadAuthority: TypeAlias = "Callable[[], Authority]"
+
+
+class ServerContexts:
+    """Makes the contexts for *settings*; *authority* gives what signs certificates, when the first one is made.
+
+    Making it reads all files. Raises `OptionError` for one that cannot be used, and `VaurienError` without the extra
+    ``tls``.
+    """
+
+    def __init__(self, settings: ClientTls, authority: LoadAuthority) -> None:
+        tls.require()
+        self.settings = settings
+        self._authority = authority
+        self._auto = settings.certificates == (AUTO,)
+        self._own: tuple[Certificate, ...] = ()
+        self._contexts: OrderedDict[Hashable, ssl.SSLContext] = OrderedDict()
+        if self._auto:
+            authority()
+            if settings.keys:
+                raise OptionError("tls_key", list(settings.keys), f"no key beside tls = {AUTO}, which makes its own")
+        else:
+            self._own = _read(settings)
+        self.find("", "127.0.0.1")  # what is wrong with versions, ciphers or the clients' authority is said now
+
+    @property
+    def warnings(self) -> list[str]:
+        """What clients will not like."""
+        files = zip(self.settings.certificates, self._own, strict=False)
+        return [
+            f"tls: the certificate in {file} expired on {one.expired:%Y-%m-%d}: clients refuse it"
+            for file, one in files
+            if one.expired is not None
+        ]
+
+    def find(
+        self, name: str, here: str, settings: ClientTls | None = None, flaw: Flaw | None = None, *, resumes: bool = True
+    ) -> ssl.SSLContext:
+        """The context for a client that asks for the server *name*, or that has only come to the address *here*.
+
+        *settings* instead of its own, a certificate with a *flaw*, and no session that can be resumed are for faults.
+        """
+        settings = settings or self.settings
+        signs = self._auto or flaw is not None
+        wanted = (name or here) if signs else name
+        key = (wanted, settings, flaw, resumes, time.monotonic() // _FRESH if signs else 0)
+        context = self._contexts.get(key)
+        if context is None:
+            context = _context(settings, self._pair(wanted, here, flaw) if signs else self._chosen(wanted))
+            if not resumes:
+                context.num_tickets = 0
+                context.options |= ssl.OP_NO_TICKET
+            self._contexts[key] = context
+            if len(self._contexts) > _MOST:
+                self._contexts.popitem(last=False)
+        else:
+            self._contexts.move_to_end(key)
+        return context
+
+    def _pair(self, name: str, here: str, flaw: Flaw | None) -> Pair:
+        names = [name] if name != here else [here, "localhost"]
+        authority = self._authority()
+        try:
+            return authority.issue(names, flaw)
+        except VaurienError:  # no server can have the name that was asked for
+            return authority.issue([here, "localhost"], flaw)
+
+    def _chosen(self, name: str) -> Pair:
+        """That of the first own certificate for *name*, or of the first one."""
+        return next((one for one in self._own if one.serves(name)), self._own[0]).pair
+
+
+def _read(settings: ClientTls) -> tuple[Certificate, ...]:
+    from vaurien.tls import certificates  # cryptography is for those who need it
+
+    files, keys = settings.certificates, settings.keys
+    if AUTO in files:
+        raise OptionError("tls", list(files), f"{AUTO} alone, or files alone")
+    if keys and len(keys) != len(files):
+        raise OptionError("tls_key", list(keys), f"as many keys as certificates ({len(files)}), or none")
+    passphrase = _passphrase(settings.passphrase_file)
+    pairs = zip(files, keys or [None] * len(files), strict=True)
+    return tuple(certificates.read(file, key, passphrase) for file, key in pairs)
+
+
+def _passphrase(path: str | None) -> bytes | None:
+    try:
+        return Path(path).read_bytes().rstrip(b"\r\n") if path is not None else None
+    except OSError as error:
+        raise OptionError("tls_passphrase_file", path, f"a file that can be read ({error.strerror})") from None
+
+
+def _context(settings: ClientTls, pair: Pair) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    lowest, highest = settings.min_version, settings.max_version
+    if lowest > highest:
+        raise OptionError("tls_min_version", lowest, f"at most tls_max_version ({highest})")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # old versions are asked for on purpose
+        context.minimum_version, context.maximum_version = _VERSIONS[lowest], _VERSIONS[highest]
+    ciphers = settings.ciphers
+    if lowest < "1.2" and ciphers is None:
+        ciphers = "DEFAULT@SECLEVEL=0"  # OpenSSL has no older version at its usual level
+    if ciphers is not None:
+        try:
+            context.set_ciphers(ciphers)
+        except ssl.SSLError:
+            raise OptionError("tls_ciphers", ciphers, "ciphers as `openssl ciphers` takes them") from None
+    if settings.alpn:
+        context.set_alpn_protocols(list(settings.alpn))
+    if settings.client_ca is not None:
+        try:
+            context.load_verify_locations(settings.client_ca)
+        except OSError as error:
+            reason = getattr(error, "reason", None) or error.strerror
+            raise OptionError("tls_client_ca", settings.client_ca, f"a PEM file with certificates ({reason})") from None
+        optional = settings.client_certificate == "optional"
+        context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
+    pair.load(context)
+    return context
