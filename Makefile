@@ -30,7 +30,7 @@ $(VENV)/.fast: pyproject.toml | $(VENV)/.installed
 $(VENV)/.developer: pyproject.toml | $(VENV)/.installed
 	@echo "Installing the tools and the clients of the tests into $(VENV) (some minutes the first time)…"
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group test --group pytest --group clients --group matrix --group lint --group docs --group bench
+	$(BIN)/python -m pip install --quiet --group test --group pytest --group clients --group dashboard --group matrix --group lint --group docs --group bench
 	@touch $@
 
 install: $(VENV)/.installed ## Make .venv and install Vaurien into it, from this folder

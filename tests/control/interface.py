@@ -15,6 +15,7 @@ from tests.running import PATIENCE, looping
 from vaurien.cli import hubs
 from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
+from vaurien.control.history import History
 from vaurien.control.server import Server
 from vaurien.model import Address
 from vaurien.observers.hits import HitCounter
@@ -78,9 +79,9 @@ def interface(listen: str = "127.0.0.1:0", workers: int = 1, **settings: Any) ->
         opening = contextlib.AsyncExitStack()
 
         async def start() -> tuple[Interface, Server]:
-            recent, hits = RecentEvents(), HitCounter()
-            hub = await opening.enter_async_context(hubs.open_hub(workers, [recent, hits], hits=hits))
-            server = Server(app(hub, recent, where, **settings), where)
+            recent, hits, history = RecentEvents(), HitCounter(), History()
+            hub = await opening.enter_async_context(hubs.open_hub(workers, [recent, hits, history], hits=hits))
+            server = Server(app(hub, recent, where, history=history, **settings), where)
             made = Interface(loop, hub, recent, workers)
             made.address = await server.start()
             return made, server

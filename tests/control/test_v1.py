@@ -129,7 +129,21 @@ def test_mix_and_faults_are_changed_under_live_connections(served, echo):
             "connections": 1,
             "accepted": 1,
             "faults": [],
+            "fault_states": {},
         }
+
+
+def test_a_proxy_tells_what_its_faults_have_done_and_how_long_they_stay(served, echo):
+    faults = [{"behavior": "noop", "name": "stays"}, {"behavior": "latency", "name": "leaves", "ttl": 600}]
+    made = served.proxy("web", echo, faults=faults)
+    assert made["fault_states"]["stays"]["seconds_left"] is None
+    assert 0 < made["fault_states"]["leaves"]["seconds_left"] <= 600
+    with client(made):
+        until(lambda: served.get("/api/v1/proxies/web")["fault_states"]["leaves"]["hits"])
+        states = served.get("/api/v1/proxies/web")["fault_states"]
+        assert (states["leaves"]["connections_hit"], states["stays"]["hits"]) == (1, 0)
+    off = served.ask("PATCH", "/api/v1/proxies/web", {"enabled": False}).json
+    assert off["fault_states"]["leaves"]["seconds_left"] is None
 
 
 def test_another_protocol_begins_with_its_own_options(served):

@@ -10,6 +10,7 @@ from vaurien.config import Configuration
 from vaurien.control import security
 from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
+from vaurien.control.history import History
 from vaurien.control.kept import KeepBeforeAnswer, Settled
 from vaurien.control.server import Server
 from vaurien.errors import BindError
@@ -33,7 +34,7 @@ class Control:
         self._listen = _listen(configuration)
         self._token = _token(configuration)
         self._server: Server | None = None
-        self._recent = RecentEvents()
+        self._recent, self._history = RecentEvents(), History()
         self.hits = HitCounter()
         """The hits of each fault, for the hub that it steers."""
         self._lag: LoopLag | None = None
@@ -43,6 +44,7 @@ class Control:
         """Observe the proxies."""
         self._recent(event)
         self.hits(event)
+        self._history(event)
         if self._figures is not None:
             self._figures(event)
 
@@ -62,6 +64,8 @@ class Control:
             metrics=page(self._figures, runtime=True),
             seed=options.proxies[0].seed,
             mesh=options.mesh,
+            history=self._history,
+            dashboard=options.http.dashboard,
         )
         if self._settled is not None:
             served = KeepBeforeAnswer(served, self._settled)

@@ -61,6 +61,12 @@ class Calls:
     get_config = Call("GET", "/api/v1/config", "All proxies with their mixes and faults: what can be put back later.")
     set_config = Call("PUT", "/api/v1/config", "Have exactly these proxies.")
     reset = Call("POST", "/api/v1/reset", "Switch all proxies on, and take all mixes and faults away.")
+    get_figures = Call(
+        "GET",
+        "/api/v1/figures",
+        "Figures over time, in steps of a second: at most those of the last 15 minutes.",
+        "steps",
+    )
     list_proxies = Call("GET", "/api/v1/proxies", "All proxies, in order of creation.", "proxies")
     create_proxy = Call("POST", "/api/v1/proxies", "Add a proxy, with its mix and its faults.")
     get_proxy = Call("GET", _PROXY, "One proxy, and whether it runs as it is configured.")

@@ -139,6 +139,9 @@ class Http(msgspec.Struct, frozen=True):
     token_file: Annotated[
         str | None, Option("A file with the token that requests must bear (Authorization: Bearer TOKEN)")
     ] = None
+    dashboard: Annotated[
+        Literal["on", "read-only", "off"], Option("The page for people at / of the interface, and what it may do")
+    ] = "on"
     allow_plugin: Annotated[
         tuple[str, ...],
         Option("Import paths of plugins that its callers may use besides those given here, such as pkg.faults.*"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from vaurien.config.mesh import Mesh
-from vaurien.control import openapi, original, responses, routes, security, v1
+from vaurien.control import openapi, original, pages, responses, routes, security, v1
 from vaurien.control.asgi import ASGIApp, InternalErrors, Request, Response, Route, Router, responding
 from vaurien.control.events import RecentEvents
+from vaurien.control.history import History
 from vaurien.control.toxiproxy import app as toxiproxy
 from vaurien.model import Address, DialFailure
 from vaurien.proxies.hub import Hub
@@ -27,23 +28,40 @@ def app(
     strict: bool = False,
     dial_failure: DialFailure = "reset",
     mesh: Mesh | None = None,
+    history: History | None = None,
+    dashboard: Dashboard = "on",
 ) -> ASGIApp:
     """The application at *listen* that steers *hub*. *recent* observes the hub.
 
     *options* are those that the configuration gave to plugins, by section; *names* and *token* are for the `Guard`;
     *metrics* makes the page of ``/metrics``; *seed* is for new proxies, *strict* and *dial_failure* are for
-    `toxiproxy.router`; *mesh* is the cluster whose edges are among the proxies. A path that no interface has is
-    answered as Toxiproxy does: its clients know that answer.
+    `toxiproxy.router`; *mesh* is the cluster whose edges are among the proxies. *history* observes the hub too. With a
+    *dashboard* there is a page for people at ``/``; where it is ``read-only`` no page of a browser may change anything.
+    A path that no interface has is answered as Toxiproxy does: its clients know that answer.
     """
+    program = routes.Program(hub, recent, history or History(), seed, mesh)
     served = Router(
         [
-            *routes.endpoints((*v1.ROUTES, _DOCUMENT), hub, recent, seed, mesh),
+            *(pages.routes(dashboard) if dashboard != "off" else ()),
+            *routes.endpoints((*v1.ROUTES, _DOCUMENT), program),
             Route("/api/{rest:path}", responding(_nothing_here)),
             *original.routes(hub, options or {}),
         ],
         default=toxiproxy.router(hub, seed=seed, strict=strict, dial_failure=dial_failure, metrics=metrics),
     )
-    return security.Guard(InternalErrors(served, _internal_error), listen, names=names, token=token, refused=_refused)
+    return security.Guard(
+        InternalErrors(served, _internal_error),
+        listen,
+        names=names,
+        token=token,
+        refused=_refused,
+        open_paths=security.OPEN_PATHS | (pages.paths() if dashboard != "off" else frozenset()),
+        read_only_pages=dashboard == "read-only",
+    )
+
+
+Dashboard: TypeAlias = Literal["on", "read-only", "off"]
+"""Whether there is a page for people, and whether it may change anything."""
 
 
 def _refused(path: str, status: int, message: str) -> Response:

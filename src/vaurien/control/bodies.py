@@ -23,6 +23,7 @@ from vaurien.model import Address, Config, Fault, Mix, Policy, ProxyConfig, Shar
 from vaurien.observers.hits import FaultHits
 from vaurien.options import Option
 from vaurien.proxies.hub import Hub
+from vaurien.proxies.managed_proxy import ManagedProxy
 
 _NAMEABLE = Meta(description="1 to 200 characters without slashes and control characters")
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^/\x00-\x1f\x7f]+$"), _NAMEABLE]
@@ -30,6 +31,10 @@ Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[
 
 KeptName: TypeAlias = Annotated[str, Meta(min_length=1)]
 """Any name: a proxy of Toxiproxy's interface, or of a file, may have one that no path can hold."""
+
+Revision: TypeAlias = Annotated[
+    int, Meta(ge=0, le=2**53 - 1, description="Counts the edits of the configuration; passed over when sent")
+]
 
 JsonObject: TypeAlias = dict[str, Any]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
@@ -122,6 +127,14 @@ KeptBody = _body("KeptProxyConfig", ProxyConfig, {**_FLAT, **_KEPT}, without=["p
 """A proxy as a configuration has it: whatever was made in any way can be put back."""
 
 _DIFFERS = Annotated[str, Meta(description="Why it does not run as it is configured; null when it does")] | None
+_LEFT = Annotated[float, Meta(description="Seconds until it removes itself; null: it does not")] | None
+FaultState = msgspec.defstruct(
+    "FaultState",
+    [(name, *declared) for name, declared in _HITS.items()] + [("seconds_left", _LEFT, None)],
+    kw_only=True,
+)
+"""What a fault has done since it was added, and how long it will stay."""
+
 _STATE: Mapping[str, tuple[Any, ...]] = {
     "address": (str,),
     "connections": (Count,),
@@ -131,6 +144,7 @@ _STATE: Mapping[str, tuple[Any, ...]] = {
         Annotated[dict[str, FaultHits], Meta(description="Hits of the mix, by behavior, since the proxy has it")],
         msgspec.field(default_factory=dict),
     ),
+    "fault_states": (GenericAlias(dict, (str, FaultState)), msgspec.field(default_factory=dict)),
 }
 ProxyAnswer = _body("Proxy", ProxyConfig, {**_FLAT, **_STATE}, without=["policy"])
 """A proxy as it is shown: with the *address* it listens on, and how many *connections* are open and were *accepted*."""
@@ -268,6 +282,10 @@ def shown_fault(hub: Hub, proxy: str, fault: Fault) -> JsonObject:
     return msgspec.structs.asdict(fault) | done | {"warning": without_effect(fault) or None}
 
 
+def _fault_state(hub: Hub, proxy: ManagedProxy, name: str, fault: str) -> JsonObject:
+    return msgspec.structs.asdict(hub.hits.of(name, fault)) | {"seconds_left": proxy.seconds_left(fault)}
+
+
 def all_proxies(config: Config) -> JsonObject:
     """*config* as the interface shows it."""
     return {"proxies": [flat(proxy) for proxy in config.proxies], "revision": config.revision}
@@ -283,5 +301,6 @@ async def shown(hub: Hub, name: str) -> JsonObject:
         "accepted": figures.accepted,
         "differs": None if reason is None else str(reason),
         "mix_hits": {share.behavior: hub.hits.of(name, share.behavior) for share in config.policy.mix.shares},
+        "fault_states": {fault.name: _fault_state(hub, proxy, name, fault.name) for fault in config.policy.faults},
     }
     return flat(config) | state

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import secrets
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import msgspec
 
@@ -41,8 +43,10 @@ class RecentEvents:
         self._events: deque[Event] = deque(maxlen=capacity)
         self._last = 0
         self._size = 0
-        self._news: set[asyncio.Event] = set()
+        self._news: set[Callable[[], None]] = set()
         self._closed = False
+        self.run = secrets.token_hex(8)
+        """Tells this run of the program from others: numbers of events begin anew with each."""
 
     def __call__(self, event: Event) -> None:
         """Remember *event*."""
@@ -65,7 +69,30 @@ class RecentEvents:
 
     def _wake(self) -> None:
         for news in self._news:
-            news.set()
+            news()
+
+    @property
+    def last(self) -> int:
+        """The number of the last event."""
+        return self._last
+
+    @property
+    def closed(self) -> bool:
+        """Whether there will be no more."""
+        return self._closed
+
+    @contextlib.contextmanager
+    def waking(self, news: Callable[[], None]) -> Iterator[None]:
+        """Call *news* meanwhile for each event, and for the end."""
+        self._news.add(news)
+        try:
+            yield
+        finally:
+            self._news.discard(news)
+
+    def known(self, number: int) -> int:
+        """*number*, or 0 if there was no such event yet: it is of an earlier run, of which nothing is known."""
+        return 0 if number > self._last else number
 
     def since(self, number: int) -> list[tuple[int, Event]]:
         """The events after event *number* that are remembered, each with its own number."""
@@ -80,24 +107,22 @@ class RecentEvents:
 
         A number that there was not yet is of an earlier run of the program, of which nothing is known: all come.
         """
-        number = 0 if number > self._last else number
+        number = self.known(number)
         news = asyncio.Event()
-        self._news.add(news)
-        try:
+        with self.waking(news.set):
             while not self._closed:
                 news.clear()
                 for one, event in self.since(number):
                     number = one
                     if proxy in (None, event.proxy):
-                        yield _message(one, event)
+                        yield message(one, event)
                 try:
                     await asyncio.wait_for(news.wait(), heartbeat)
                 except TimeoutError:
                     yield b":\n\n"
-        finally:
-            self._news.discard(news)
 
 
-def _message(number: int, event: Event) -> bytes:
+def message(number: int, event: Event) -> bytes:
+    """*event*, which has this *number*, as a server-sent event."""
     kind = str(event.__struct_config__.tag)
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, kind.encode(), msgspec.json.encode(event))

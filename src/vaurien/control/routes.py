@@ -12,25 +12,48 @@ from vaurien.config.mesh import Mesh
 from vaurien.control import asgi, bodies, checks, responses
 from vaurien.control.asgi import Receive, Request, Response, Scope, Send
 from vaurien.control.events import RecentEvents
+from vaurien.control.history import History
 from vaurien.control.responses import BadRequest
 from vaurien.errors import BindError, Conflict, OptionError, UnknownName, VaurienError
 from vaurien.proxies.hub import Hub, OutdatedRevision
 
 
-class Call(msgspec.Struct, frozen=True):
-    """A request, read: *path* and *query* by name, and the *body* as its route wants it.
+class Program(msgspec.Struct, frozen=True):
+    """The program that the routes are about: its proxies, what observes them, and how it was started.
 
     *seed* is that of a new proxy which is given none, *mesh* the cluster whose edges are among the proxies.
     """
 
     hub: Hub
     recent: RecentEvents
+    history: History
+    seed: str
+    mesh: Mesh | None = None
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A request to *program*, read: *path* and *query* by name, and the *body* as its route wants it."""
+
+    program: Program
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Any
     headers: Mapping[str, str]
-    seed: str
-    mesh: Mesh | None = None
+
+    @property
+    def hub(self) -> Hub:
+        """The proxies."""
+        return self.program.hub
+
+    @property
+    def seed(self) -> str:
+        """The seed of a new proxy which is given none."""
+        return self.program.seed
+
+    @property
+    def mesh(self) -> Mesh | None:
+        """The cluster whose edges are among the proxies."""
+        return self.program.mesh
 
     @property
     def revision(self) -> int | None:
@@ -82,23 +105,19 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return inspect.getdoc(self.handler) or ""
 
 
-def endpoints(
-    routes: Iterable[Route], hub: Hub, recent: RecentEvents, seed: str, mesh: Mesh | None = None
-) -> list[asgi.Route]:
-    """One route of the server for each path of *routes*, with all its methods. *seed* and *mesh* are for `Call`."""
+def endpoints(routes: Iterable[Route], program: Program) -> list[asgi.Route]:
+    """One route of the server for each path of *routes*, with all its methods, about *program*."""
     paths: dict[str, dict[str, Route]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method] = route
-    return [asgi.Route(path, _Endpoint(methods, hub, recent, seed, mesh)) for path, methods in paths.items()]
+    return [asgi.Route(path, _Endpoint(methods, program)) for path, methods in paths.items()]
 
 
 class _Endpoint:
     """All methods of one path."""
 
-    def __init__(
-        self, methods: Mapping[str, Route], hub: Hub, recent: RecentEvents, seed: str, mesh: Mesh | None
-    ) -> None:
-        self._methods, self._hub, self._recent, self._seed, self._mesh = methods, hub, recent, seed, mesh
+    def __init__(self, methods: Mapping[str, Route], program: Program) -> None:
+        self._methods, self._program = methods, program
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -128,8 +147,7 @@ class _Endpoint:
     async def _read(self, route: Route, request: Request) -> Call:
         sent = b"" if route.method == "GET" else await responses.body(request)
         body = None if route.body is None else checks.decode(sent, route.body)
-        path, query, headers = request.path_params, request.query_params, request.headers
-        return Call(self._hub, self._recent, path, query, body, headers, self._seed, self._mesh)
+        return Call(self._program, request.path_params, request.query_params, body, request.headers)
 
 
 def _check_query(route: Route, given: Mapping[str, str]) -> None:

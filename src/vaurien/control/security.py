@@ -47,7 +47,7 @@ class Guard:
 
     *listen* is where requests arrive; *names* are further names by which the interface may be called, or ``None`` for
     all there are. With a *token* every request must bear it (RFC 6750, section 2.1). *refused* makes the answer to a
-    refused request.
+    refused request, *open_paths* need no token. With *read_only_pages* a page of this interface itself may read only.
     """
 
     def __init__(
@@ -58,8 +58,11 @@ class Guard:
         names: Collection[str] | None = (),
         token: str | None = None,
         refused: Refused = _default_refusal,
+        open_paths: Collection[str] = OPEN_PATHS,
+        read_only_pages: bool = False,
     ) -> None:
         self._app, self._refused = app, refused
+        self._open_paths, self._read_only_pages = open_paths, read_only_pages
         self._listen = listen
         self._any_name = names is None
         self._names = frozenset(name.lower() for name in (*(names or ()), *_own_names(listen)))
@@ -69,7 +72,7 @@ class Guard:
         if scope["type"] == "http":
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
             try:
-                self.check(headers, scope["path"])
+                self.check(headers, scope["path"], scope["method"])
             except Refusal as refusal:
                 response = self._refused(scope["path"], refusal.status, str(refusal))
                 if refusal.status == 401:
@@ -78,15 +81,17 @@ class Guard:
                 return
         await self._app(scope, receive, send)
 
-    def check(self, headers: Mapping[str, str], path: str) -> None:
-        """Raise `Refusal` for a request to *path* with *headers*, their names in lower case."""
+    def check(self, headers: Mapping[str, str], path: str, method: str = "GET") -> None:
+        """Raise `Refusal` for a request of *method* to *path* with *headers*, their names in lower case."""
         host = headers.get("host", "")
         if self._any_name:
             _check_no_origin(headers)
         elif self._listen.path is None:
             self._check_host(host)
         _check_origin(headers.get("origin"), host)
-        if self._token is not None and path not in OPEN_PATHS:
+        if self._read_only_pages and method not in ("GET", "HEAD") and "origin" in headers:
+            raise Refusal(403, "pages may only read here: the program was started with --dashboard read-only")
+        if self._token is not None and path not in self._open_paths:
             _check_token(headers.get("authorization", ""), self._token)
         try:
             check_length(headers)

@@ -50,6 +50,10 @@ class HitCounter:
         faults = self._proxies.get(proxy)
         return FaultHits() if faults is None else faults.get(fault) or FaultHits()
 
+    def counts(self, proxy: str) -> dict[str, int]:
+        """The hits of all faults of *proxy* that hit anything, by name; of the shares of its mix too."""
+        return {name: fault.hits for name, fault in self._proxies.get(proxy, {}).items()}
+
     def keep(self, proxy: str, faults: set[str]) -> None:
         """Forget all faults of *proxy* but *faults*. A later fault of the same name counts from 0."""
         if proxy in self._proxies:

@@ -95,6 +95,8 @@ class Hub:
         self._differences: dict[str, VaurienError] = {}
         self._checked: dict[str, ManagedProxy] = {}
         """Proxies that an edit which is under way has made, to check its result."""
+        self._set_at: dict[str, dict[Fault, float]] = {}
+        """When each fault of each proxy was set, by the clock that never jumps."""
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     @property

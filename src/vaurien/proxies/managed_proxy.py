@@ -42,6 +42,9 @@ class ManagedProxy(Protocol):
     def policy(self) -> Policy:
         """Its current mix and faults."""
 
+    def seconds_left(self, fault: str) -> float | None:
+        """Seconds until the fault called *fault* removes itself; ``None`` when it does not."""
+
     async def start(self) -> None:
         """Listen, and accept clients. Idempotent. Raises `BindError`."""
 
@@ -120,6 +123,10 @@ class LocalProxy:
     def policy(self) -> Policy:
         """Its current mix and faults."""
         return self.proxy.policy
+
+    def seconds_left(self, fault: str) -> float | None:
+        """Seconds until the fault called *fault* removes itself."""
+        return self.proxy.seconds_left(fault)
 
     async def drop_connections(self) -> None:
         """End every connection at once."""

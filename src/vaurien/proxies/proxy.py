@@ -124,6 +124,10 @@ class Proxy:
             self.state.chance.near_misses if self.state is not None else {},
         )
 
+    def seconds_left(self, fault: str) -> float | None:
+        """Seconds until the fault called *fault* removes itself; ``None`` when it does not, or the proxy is off."""
+        return self._server.seconds_left(fault) if self._server is not None else None
+
     def traffic(self, to_backend: bool) -> Bytes:
         """The bytes that went in a direction since the proxy was made, those of open connections included."""
         return self._traffic.with_open(to_backend, (one.meter for one in self.live))

@@ -113,6 +113,10 @@ class ProxyServer:
         """Let the time of *fault* be over in *seconds*."""
         self._expiries.later(self.state.clock, fault, seconds)
 
+    def seconds_left(self, fault: str) -> float | None:
+        """Seconds until the time of *fault* is over; ``None`` when no time runs for it."""
+        return self._expiries.left(self.state.clock, fault)
+
     def dial(self, backend: Address) -> None:
         """Dial *backend* for each later connection."""
         self.state.backend = backend

@@ -220,6 +220,10 @@ class WorkersProxy:
     async def _remove(self, fault: Fault) -> None:
         await self.set_policy(self.policy.without_fault(fault.name))
 
+    def seconds_left(self, fault: str) -> float | None:
+        """Seconds until the fault called *fault* removes itself; ``None`` when it does not."""
+        return self._expiries.left(self._workers.clock, fault)
+
     async def set_backend(self, backend: Address) -> None:
         """Dial *backend* from now on."""
         self._model.set_backend(backend)

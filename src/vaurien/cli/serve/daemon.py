@@ -26,9 +26,10 @@ from vaurien.cli.serve.toxiproxy_log import AccessLog, ToxiproxyLog
 from vaurien.config import declared
 from vaurien.config.layers import variable
 from vaurien.control import security
-from vaurien.control.app import app
+from vaurien.control.app import Dashboard, app
 from vaurien.control.asgi import ASGIApp
 from vaurien.control.events import RecentEvents
+from vaurien.control.history import History
 from vaurien.control.kept import KeepBeforeAnswer
 from vaurien.control.server import Server
 from vaurien.control.toxiproxy import VERSION
@@ -64,6 +65,7 @@ OUR_FLAGS: Mapping[str, GoFlag] = {
     **FLAGS,
     "strict": GoFlag("Refuse what Toxiproxy passes over in silence: unknown names, impossible upstreams", False),
     "state": GoFlag("File to keep the proxies in, so that they survive a restart", ""),
+    "dashboard": GoFlag("The page for people at / of the interface: on, read-only or off", "on"),
     "http-names": GoFlag("Further names by which the interface may be called, separated by commas", ""),
     "token-file": GoFlag("A file with the token that requests must bear (Authorization: Bearer TOKEN)", ""),
 }
@@ -122,6 +124,7 @@ class Daemon:
         self._listen = Address.parse(f"{_bracketed(str(values['host']))}:{values['port']}", option="host and port")
         self._seed = str(values["seed"] or secrets.randbits(32))
         self._strict = bool(values.get("strict"))
+        self._dashboard = _dashboard(str(values.get("dashboard", "off")))
         self._token = _token(str(values.get("token-file", "")))
         plugins.allow(_listed(str(values["allow-plugin"] or os.environ.get(variable("vaurien", "allow_plugin"), ""))))
         level = os.environ.get("LOG_LEVEL", "")
@@ -132,10 +135,10 @@ class Daemon:
             self._log.starting()
         else:
             self._log, self._report = Log(_LEVELS.get(level.lower(), "info")), TextReport(program)
-        self._recent = RecentEvents()
+        self._recent, self._history = RecentEvents(), History()
         self._state = StateFile(str(values["state"])) if values.get("state") else None
         self._hits = HitCounter()
-        self._observers: list[Observer] = [self._log, self._recent, self._hits]
+        self._observers: list[Observer] = [self._log, self._recent, self._hits, self._history]
         self._workers = _workers(str(values["workers"]))
         self._dial_failure: DialFailure = "close" if values["strict-toxiproxy"] else "reset"
         reader = toxiproxy.Reader(self._seed, strict=self._strict, dial_failure=self._dial_failure)
@@ -191,6 +194,8 @@ class Daemon:
                 seed=self._seed,
                 strict=self._strict,
                 dial_failure=self._dial_failure,
+                history=self._history,
+                dashboard=self._dashboard,
             )
         own = toxiproxy.router(self._hub, seed=self._seed, dial_failure=self._dial_failure, metrics=metrics)
         names = None if security.exposed(self._listen, None) else ()  # a container has names that it does not know
@@ -264,6 +269,13 @@ def _workers(text: str) -> int:
     [declaration] = [option for option in describe(declared.Process) if option.name == "workers"]
     count: int = declaration.convert(text, source="-workers")
     return count
+
+
+def _dashboard(text: str) -> Dashboard:
+    """What *text* stands for. Raises `OptionError`."""
+    [declaration] = [option for option in describe(declared.Http) if option.name == "dashboard"]
+    mode: Dashboard = declaration.convert(text, source="-dashboard")
+    return mode
 
 
 def _token(path: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vaurien.control import bodies
+from vaurien.control.history import FiguresOverTime
 from vaurien.control.routes import Parameter, Route
 from vaurien.control.v1 import catalogue, connections, faults, mesh, process, proxies
 from vaurien.engine.relay.traffic import ConnectionInfo
@@ -17,6 +18,11 @@ _MESH = f"{_API}/mesh"
 _FOLLOW = {
     "proxy": Parameter("Only the events of this proxy"),
     "since": Parameter("Only the events after the one of this number", number=True),
+}
+
+_FIGURES = {
+    "proxy": Parameter("Only this proxy"),
+    "last": Parameter("Only the steps of so many seconds before now", number=True),
 }
 
 _EDIT = {
@@ -39,6 +45,19 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(method="POST", path=f"{_API}/reset", handler=process.reset, status=204),
     Route(method="GET", path=f"{_API}/events", handler=process.follow_events, query=_FOLLOW),
+    Route(
+        method="GET",
+        path=f"{_API}/live",
+        handler=process.follow_live,
+        query={"since": _FOLLOW["since"]},
+    ),
+    Route(
+        method="GET",
+        path=f"{_API}/figures",
+        handler=process.get_figures,
+        answer=FiguresOverTime,
+        query=_FIGURES,
+    ),
     Route(method="GET", path=f"{_API}/proxies", handler=proxies.list_proxies, answer=proxies.ProxyList),
     Route(
         method="POST",

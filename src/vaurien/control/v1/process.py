@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from types import GenericAlias
-from typing import Annotated
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
-from vaurien.control import bodies
+from vaurien.control import bodies, history, live
 from vaurien.control.asgi import StreamingResponse
 from vaurien.control.routes import Call, number
 from vaurien.version import __version__
 
-_REVISION = Annotated[
-    int, Meta(ge=0, le=2**53 - 1, description="Counts the edits of the configuration; passed over when sent")
-]
 ConfigBody = msgspec.defstruct(
     "Config",
-    [("proxies", GenericAlias(list, (bodies.KeptBody,))), ("revision", _REVISION | UnsetType, UNSET)],
+    [("proxies", GenericAlias(list, (bodies.KeptBody,))), ("revision", bodies.Revision | UnsetType, UNSET)],
     forbid_unknown_fields=True,
 )
 """All proxies, as they are sent and shown."""
@@ -79,5 +76,43 @@ async def follow_events(call: Call) -> object:
     if proxy is not None:
         call.hub.get(proxy)
     since = call.query.get("since", call.headers.get("last-event-id", "0"))
-    stream = call.recent.follow(number("since", since), proxy=proxy)
-    return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return _stream(call.program.recent.follow(number("since", since), proxy=proxy))
+
+
+async def follow_live(call: Call) -> object:
+    """Events and figures in one stream of server-sent events, for pages that people look at.
+
+    It begins with a `Hello`; its `run` is another one after each start of the program, which numbers its events anew. A
+    `Figures` comes each second, with what `get_figures` calls a step. Of more than 50 events in a fifth of a second
+    only the last come, behind a `Skipped` with the count of the others.
+    """
+    program = call.program
+    since = call.query.get("since", call.headers.get("last-event-id", "0"))
+    return _stream(live.follow(program.hub, program.recent, program.history, number("since", since)))
+
+
+async def get_figures(call: Call) -> object:
+    """Figures over time, in steps of a second: at most those of the last 15 minutes.
+
+    They are taken while anyone follows the live stream, and not otherwise. What is 0 is left out of a step, and so is a
+    proxy of which nothing is to be told.
+    """
+    proxy = call.query.get("proxy")
+    if proxy is not None:
+        call.hub.get(proxy)
+    last = number("last", call.query["last"]) if "last" in call.query else history.CAPACITY
+    ticks = call.program.history.last(last)
+    if proxy is not None:
+        ticks = [_only(tick, proxy) for tick in ticks]
+    return history.FiguresOverTime(history.INTERVAL, ticks)
+
+
+def _only(tick: history.Tick, proxy: str) -> history.Tick:
+    """*tick* with nothing in it but what is about *proxy*."""
+    steps = {name: step for name, step in tick.proxies.items() if name == proxy}
+    changes = [change for change in tick.changes if change.proxy == proxy]
+    return msgspec.structs.replace(tick, proxies=steps, changes=changes)
+
+
+def _stream(events: AsyncIterator[bytes]) -> StreamingResponse:
+    return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})

@@ -10,7 +10,9 @@ import msgspec
 from vaurien.control import bodies
 from vaurien.control.routes import Call
 
-ProxyList = msgspec.defstruct("ProxyList", [("proxies", GenericAlias(list, (bodies.ProxyAnswer,)))])
+ProxyList = msgspec.defstruct(
+    "ProxyList", [("proxies", GenericAlias(list, (bodies.ProxyAnswer,))), ("revision", bodies.Revision)]
+)
 
 
 class MixChange(msgspec.Struct, forbid_unknown_fields=True):
@@ -27,8 +29,10 @@ class MixAnswer(msgspec.Struct):
 
 
 async def list_proxies(call: Call) -> object:
-    """All proxies, in order of creation."""
-    return {"proxies": await asyncio.gather(*(bodies.shown(call.hub, name) for name in call.hub.proxies))}
+    """All proxies, in order of creation, and the revision of the configuration that they are of."""
+    revision = call.hub.config.revision
+    shown = await asyncio.gather(*(bodies.shown(call.hub, name) for name in call.hub.proxies))
+    return {"proxies": shown, "revision": revision}
 
 
 async def create_proxy(call: Call) -> object:

@@ -1,0 +1,191 @@
+"""Figures over time: what passed through each proxy in each of the last seconds, for charts.
+
+The figures are differences of the counters that the metrics read. They are taken once a second, once for all readers,
+and only while there is a reader: without one the proxies pay nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from vaurien.engine.relay.traffic import Figures
+from vaurien.events import Event, Failed, PolicyChanged
+from vaurien.proxies.hub import Hub
+
+INTERVAL = 1.0
+"""Seconds from one step to the next."""
+
+CAPACITY = 900
+"""Steps that are remembered: 15 minutes."""
+
+_CHANGES = 200
+"""Changes of faults that wait for the next step; they come from callers, seldom."""
+
+
+class Step(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One proxy in one step. What is 0 is left out.
+
+    *sent* and *received* are bytes read from the client and from the backend, *accepted* connections, *exchanges*
+    requests, *failed_dials* backends that were not reached, *hits* the hits of each fault: all within the step. *open*
+    connections and *waiting* bytes are those at its end.
+    """
+
+    sent: int = 0
+    received: int = 0
+    accepted: int = 0
+    open: int = 0
+    waiting: int = 0
+    exchanges: int = 0
+    failed_dials: int = 0
+    hits: Mapping[str, int] = {}
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """All proxies in one step that ended *at* (seconds since the epoch) and took *seconds*.
+
+    *uptime* is when it ended on a clock that never jumps, in seconds since the program began. *proxies* has those of
+    which anything is to be told. *changes* are the changes of faults within the step, and *revision* is that of the
+    configuration at its end.
+    """
+
+    at: float
+    uptime: float
+    seconds: float
+    revision: int
+    proxies: Mapping[str, Step]
+    changes: Sequence[PolicyChanged] = ()
+
+
+class FiguresOverTime(msgspec.Struct, frozen=True):
+    """Steps of *interval* seconds, the oldest first; one that is missing was not taken, as nothing followed it."""
+
+    interval: float
+    steps: Sequence[Tick]
+
+
+class _Counts(msgspec.Struct, frozen=True):
+    """The counters of *proxy* at one moment."""
+
+    proxy: object
+    figures: Figures
+    hits: Mapping[str, int]
+    failed_dials: int
+
+
+_NONE = _Counts(None, Figures(), {}, 0)
+
+
+class History:
+    """Takes a `Tick` each second while it is watched, and remembers those of the last 15 minutes.
+
+    It is an observer of the proxies too, for what their figures do not say.
+    """
+
+    ignores = frozenset(Event.__subclasses__()) - {Failed, PolicyChanged}
+
+    def __init__(self) -> None:
+        self._failed_dials: Counter[str] = Counter()
+        self._changes: deque[PolicyChanged] = deque(maxlen=_CHANGES)
+        self._ticks: deque[Tick] = deque(maxlen=CAPACITY)
+        self._news: set[Callable[[], None]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._began = time.monotonic()
+        self.number = 0
+        """How many ticks there were."""
+        self.latest = b""
+        """The last one, as JSON."""
+
+    def __call__(self, event: Event) -> None:
+        """Count *event*."""
+        if isinstance(event, PolicyChanged):
+            self._changes.append(event)
+        elif isinstance(event, Failed) and event.where == "dial":
+            self._failed_dials[event.proxy] += 1
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the program began."""
+        return time.monotonic() - self._began
+
+    def last(self, seconds: float) -> list[Tick]:
+        """The ticks of so many seconds before now."""
+        since = self.uptime - seconds
+        return [tick for tick in self._ticks if tick.uptime > since]
+
+    @contextlib.contextmanager
+    def watched(self, hub: Hub, news: Callable[[], None]) -> Iterator[None]:
+        """Take figures of *hub* meanwhile; *news* is called after each tick."""
+        self._news.add(news)
+        if self._task is None:
+            self._changes.clear()
+            self._task = asyncio.get_running_loop().create_task(self._collect(hub))
+        try:
+            yield
+        finally:
+            self._news.discard(news)
+            if not self._news and self._task is not None:
+                self._task.cancel()
+                self._task = None
+
+    async def _collect(self, hub: Hub) -> None:
+        loop = asyncio.get_running_loop()
+        began, before = loop.time(), await self._look(hub)
+        due = began + INTERVAL
+        while True:
+            await asyncio.sleep(due - loop.time())
+            now, counts = loop.time(), await self._look(hub)
+            self._take(now - began, before, counts, hub.config.revision)
+            began, before = now, counts
+            due = max(due + INTERVAL, loop.time())
+
+    async def _look(self, hub: Hub) -> dict[str, _Counts]:
+        proxies = dict(hub.proxies)
+        figures = await asyncio.gather(*(proxy.figures() for proxy in proxies.values()))
+        for name in [name for name in self._failed_dials if name not in proxies]:
+            del self._failed_dials[name]
+        return {
+            name: _Counts(proxy, seen, hub.hits.counts(name), self._failed_dials[name])
+            for (name, proxy), seen in zip(proxies.items(), figures, strict=True)
+        }
+
+    def _take(
+        self, seconds: float, before: Mapping[str, _Counts], counts: Mapping[str, _Counts], revision: int
+    ) -> None:
+        steps = {name: _step(before.get(name, _NONE), now) for name, now in counts.items()}
+        told = {name: step for name, step in steps.items() if step != _IDLE}
+        changes, self._changes = tuple(self._changes), deque(maxlen=_CHANGES)
+        tick = Tick(time.time(), self.uptime, seconds, revision, told, changes)
+        self._ticks.append(tick)
+        self.number += 1
+        self.latest = msgspec.json.encode(tick)
+        for news in self._news:
+            news()
+
+
+_IDLE = Step()
+
+
+def _step(before: _Counts, now: _Counts) -> Step:
+    """What happened between two moments."""
+    old, new = before.figures if before.proxy is now.proxy else Figures(), now.figures
+    return Step(
+        sent=new.to_backend.read - old.to_backend.read,
+        received=new.to_client.read - old.to_client.read,
+        accepted=new.accepted - old.accepted,
+        open=new.open,
+        waiting=new.waiting,
+        exchanges=new.exchanges - old.exchanges,
+        failed_dials=_more(before.failed_dials, now.failed_dials),
+        hits={name: more for name, hits in now.hits.items() if (more := _more(before.hits.get(name, 0), hits))},
+    )
+
+
+def _more(before: int, now: int) -> int:
+    """How much was added. A counter that is smaller than before began anew, with a new fault of the same name."""
+    return now - before if now >= before else now

@@ -1,0 +1,58 @@
+"""Events and figures in one stream, for pages that people look at.
+
+Unlike the stream of events alone it is thinned: nobody reads ten thousand lines a second, and to write them to each
+page would cost the proxies more than their own work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from vaurien.control.events import HEARTBEAT, RecentEvents, message
+from vaurien.control.history import History
+from vaurien.proxies.hub import Hub
+
+PACE = 0.2
+"""Seconds from one write of events to the next; the first of them goes out at once."""
+
+MOST = 50
+"""Events in one write."""
+
+
+async def follow(
+    hub: Hub, recent: RecentEvents, history: History, number: int, *, heartbeat: float = HEARTBEAT
+) -> AsyncIterator[bytes]:
+    """The events after event *number*, and a ``Figures`` each second, as server-sent events, until *recent* is closed.
+
+    Of more than `MOST` events at once the last come, behind a ``Skipped`` that says how many were left out.
+    """
+    news = asyncio.Event()
+    ticks = history.number
+    number = recent.known(number)
+    loop = asyncio.get_running_loop()
+    next_write = loop.time()
+    with recent.waking(news.set), history.watched(hub, news.set):
+        yield b"event: Hello\ndata: %s\n\n" % msgspec.json.encode({"run": recent.run})
+        while not recent.closed:
+            news.clear()
+            pieces = []
+            if history.number > ticks:
+                ticks = history.number
+                pieces.append(b"event: Figures\ndata: %s\n\n" % history.latest)
+            if recent.last > number and loop.time() >= next_write:
+                fresh = recent.since(number)[-MOST:]
+                if skipped := recent.last - number - len(fresh):
+                    pieces.append(b'event: Skipped\ndata: {"count":%d}\n\n' % skipped)
+                pieces += [message(one, event) for one, event in fresh]
+                number, next_write = recent.last, loop.time() + PACE
+            if pieces:
+                yield b"".join(pieces)
+            behind = recent.last > number
+            try:
+                await asyncio.wait_for(news.wait(), next_write - loop.time() if behind else heartbeat)
+            except TimeoutError:
+                if not behind:
+                    yield b":\n\n"

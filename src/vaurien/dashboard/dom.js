@@ -1,0 +1,102 @@
+// Makes and updates elements. Text is always set as text: nothing in this folder turns a string into markup.
+
+/** @typedef {Node | string | number | null | undefined | false} Child */
+/** @typedef {Record<string, any>} Attributes */
+
+/**
+ * An element. An attribute `onclick` is a listener; `true` stands for an attribute without a value, and `false`, `null`
+ * and `undefined` for none.
+ * @param {string} tag
+ * @param {Attributes} [attributes]
+ * @param {...Child} children
+ * @returns {any}
+ */
+export function h(tag, attributes = {}, ...children) {
+  return filled(document.createElement(tag), attributes, children);
+}
+
+/**
+ * An element of SVG.
+ * @param {string} tag
+ * @param {Attributes} [attributes]
+ * @param {...Child} children
+ * @returns {any}
+ */
+export function svg(tag, attributes = {}, ...children) {
+  return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+/**
+ * @param {Element} element
+ * @param {Attributes} attributes
+ * @param {Child[]} children
+ */
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else setAttribute(element, name, value);
+  }
+  element.append(...present(children));
+  return element;
+}
+
+/**
+ * @param {Child[]} children
+ * @returns {(Node | string)[]}
+ */
+function present(children) {
+  return children.filter((one) => one !== null && one !== undefined && one !== false).map((one) => (one instanceof Node ? one : String(one)));
+}
+
+/**
+ * Give *element* an attribute, only if that changes anything.
+ * @param {Element} element
+ * @param {string} name
+ * @param {any} value
+ */
+export function setAttribute(element, name, value) {
+  if (value === false || value === null || value === undefined) {
+    if (element.hasAttribute(name)) element.removeAttribute(name);
+  } else {
+    const text = value === true ? "" : String(value);
+    if (element.getAttribute(name) !== text) element.setAttribute(name, text);
+  }
+}
+
+/**
+ * Give *element* a text, only if it has another: an element that is selected or spoken stays as it is.
+ * @param {Element} element
+ * @param {string | number} text
+ */
+export function setText(element, text) {
+  if (element.textContent !== String(text)) element.textContent = String(text);
+}
+
+/**
+ * Have in *parent* one element for each of *items*, in their order. An element stays, with its focus, as long as there
+ * is an item with its key.
+ * @template T
+ * @param {Element} parent
+ * @param {Iterable<T>} items
+ * @param {(item: T) => string} keyOf
+ * @param {(item: T) => any} make
+ * @param {(element: any, item: T) => void} [update]
+ */
+export function sync(parent, items, keyOf, make, update = () => {}) {
+  const list = [...items];
+  const keys = new Set(list.map(keyOf));
+  const known = new Map();
+  for (const element of /** @type {any[]} */ ([...parent.children])) {
+    if (keys.has(element.syncKey)) known.set(element.syncKey, element);
+    else element.remove();
+  }
+  let place = parent.firstElementChild;
+  for (const item of list) {
+    const key = keyOf(item);
+    const element = known.get(key) ?? make(item);
+    element.syncKey = key;
+    update(element, item);
+    if (element === place) place = place?.nextElementSibling ?? null;
+    else parent.insertBefore(element, place);
+  }
+}
