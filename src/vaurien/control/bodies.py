@@ -102,12 +102,14 @@ FaultAnswer = _body("FaultAnswer", Fault, {"behavior": (str,), "options": _OPTIO
 """A fault as it is shown: with its counts since it was added."""
 
 _ADDRESS = Annotated[str, Meta(description="host:port, :port, [ipv6]:port or unix:/path")]
+_TLS = Annotated[str | list[str], Meta(description="Speak TLS with clients: auto, or PEM files with certificates")]
 _FAULTS = GenericAlias(list, (FaultBody,))
 _FLAT: Mapping[str, tuple[Any, ...]] = {
     "name": (Name,),
     "listen": (_ADDRESS, "127.0.0.1:0"),
     "backend": (_ADDRESS,),
     "protocol_options": _OPTIONS,
+    "tls": (_TLS, msgspec.field(default_factory=list)),
     "seed": (Annotated[str, Meta(description="Makes chance repeatable")] | UnsetType, UNSET),
     "mix": (MixBody, ""),
     "faults": (_FAULTS, msgspec.field(default_factory=list)),
@@ -206,6 +208,7 @@ def config(body: Any, seed: str, pointer: str = "") -> ProxyConfig:
     """
     fields = msgspec.structs.asdict(body)
     fields["seed"] = seed if body.seed is UNSET else body.seed
+    fields["tls"] = (body.tls,) if isinstance(body.tls, str) else tuple(body.tls)
     kept = isinstance(body, KeptBody)
     checked = body.enabled or not kept  # Toxiproxy looks at the address of a proxy when it is enabled
     fields["listen"] = checks.address(body.listen, f"{pointer}/listen", host=checked)

@@ -1,0 +1,92 @@
+"""The settings of TLS with clients that cannot be, and the contexts that are kept."""
+
+from __future__ import annotations
+
+import functools
+
+import msgspec
+import pytest
+
+from vaurien.engine.net import server_contexts
+from vaurien.engine.net.server_contexts import ServerContexts
+from vaurien.errors import ConfigError, OptionError
+from vaurien.model import ClientTls
+from vaurien.tls.authority import Authority, Flaw
+
+AUTO = ClientTls(("auto",))
+authority = functools.cache(Authority.create)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ciphers": "NOPE"}, "tls_ciphers: 'NOPE' is not valid; expected ciphers as `openssl ciphers` takes them"),
+        ({"min_version": "1.3", "max_version": "1.2"}, "tls_min_version: '1.3' is not valid; expected at most tls_max"),
+        (
+            {"client_ca": "/nowhere"},
+            "tls_client_ca: '/nowhere' is not valid; expected a PEM file with certificates (No",
+        ),
+        ({"client_ca": __file__}, "expected a PEM file with certificates (NO_CERTIFICATE_OR_CRL_FOUND)"),
+        (
+            {"keys": ("a.pem",)},
+            "tls_key: ['a.pem'] is not valid; expected no key beside tls = auto, which makes its own",
+        ),
+        ({"certificates": ("auto", "a.pem")}, "tls: ['auto', 'a.pem'] is not valid; expected auto alone, or files"),
+        (
+            {"certificates": ("a.pem", "b.pem"), "keys": ("a.key",)},
+            "tls_key: ['a.key'] is not valid; expected as many keys as certificates (2), or none",
+        ),
+        (
+            {"certificates": ("a.pem",), "passphrase_file": "/nowhere"},
+            "tls_passphrase_file: '/nowhere' is not valid; expected a file that can be read (No such file",
+        ),
+    ],
+)
+def test_settings_that_cannot_be(changes, message):
+    with pytest.raises(OptionError) as raised:
+        ServerContexts(msgspec.structs.replace(AUTO, **changes), authority)
+    assert message in str(raised.value)
+
+
+def test_without_an_authority(tmp_path):
+    with pytest.raises(ConfigError, match=r"ca.pem: cannot be read: No such file or directory; run `vaurien ca`"):
+        ServerContexts(AUTO, lambda: Authority.load(tmp_path))
+
+
+def test_contexts_are_made_once_and_not_kept_without_a_bound(monkeypatch):
+    monkeypatch.setattr(server_contexts, "_MOST", 3)
+    contexts = ServerContexts(AUTO, authority)
+    first = contexts.find("a.test", "127.0.0.1")
+    assert contexts.find("a.test", "127.0.0.2") is first
+    for name in ("b.test", "c.test"):
+        contexts.find(name, "127.0.0.1")
+    assert contexts.find("a.test", "127.0.0.1") is first
+    for name in ("d.test", "e.test", "f.test"):
+        contexts.find(name, "127.0.0.1")
+    assert contexts.find("a.test", "127.0.0.1") is not first
+
+
+def test_an_answer_of_a_fault_has_a_context_of_its_own():
+    contexts = ServerContexts(AUTO, authority)
+    usual = contexts.find("a.test", "127.0.0.1")
+    old = msgspec.structs.replace(AUTO, max_version="1.2")
+    assert contexts.find("a.test", "127.0.0.1", old).maximum_version < usual.maximum_version
+    assert contexts.find("a.test", "127.0.0.1", None, Flaw.EXPIRED) is not usual
+    assert contexts.find("a.test", "127.0.0.1", None, Flaw.WEAK_KEY) is not usual
+    assert contexts.find("a.test", "127.0.0.1", resumes=False).num_tickets == 0
+    assert contexts.find("a.test", "127.0.0.1") is usual
+
+
+def test_leafs_are_renewed(monkeypatch):
+    contexts = ServerContexts(AUTO, authority)
+    first = contexts.find("a.test", "127.0.0.1")
+    monkeypatch.setattr(server_contexts.time, "monotonic", lambda: 1e9)
+    assert contexts.find("a.test", "127.0.0.1") is not first
+
+
+def test_a_certificate_that_has_expired_is_warned_of(tmp_path):
+    pair = authority().issue(["db.test"], Flaw.EXPIRED)
+    (tmp_path / "own.pem").write_bytes(pair.chain + pair.key)
+    [warning] = ServerContexts(ClientTls((str(tmp_path / "own.pem"),)), authority).warnings
+    assert warning.startswith(f"tls: the certificate in {tmp_path / 'own.pem'} expired on 20")
+    assert warning.endswith(": clients refuse it")
