@@ -62,9 +62,15 @@ _SCENARIO = """A scenario is a configuration file in TOML, with everything that 
 checked as a whole before anything starts, and what is wrong is said with its line."""
 
 _PRESETS = """`--preset NAME`, or `preset = "NAME"` in a file, adds the faults of a network or a backend, and plays its
-schedule if it has one. A preset is a file like those that you write; copy it to begin with figures of your own."""
+schedule if it has one. `--preset NAME:0.1` multiplies the probabilities of its faults by that. A preset whose name
+begins with a protocol is a *cause*: what a server of that protocol answers when it is in such a state. It asks for a
+proxy that speaks the protocol. Its faults have its name, in hits and in `expect_hits`.
 
-_REPORTS = (report.RunReport, report.ProxyReport, report.FaultReport, report.Delays, report.FailedStep)
+On a running proxy it is added by `vaurienctl preset add PROXY NAME`, `POST /api/v1/proxies/PROXY/presets` or
+`proxy.preset("NAME")`; in a test by `@pytest.mark.vaurien(preset="NAME")`. A preset is a file like those that you
+write; copy it to begin with figures of your own."""
+
+_REPORTS = (report.RunReport, report.ProxyReport, report.FaultReport, report.Delays, report.FailedStep, report.Unmet)
 
 
 _FRAMING = """[Write a protocol](../how-to/write-a-protocol.md) shows how the parts fit together. A generator of a
@@ -276,9 +282,9 @@ def _topologies() -> str:
 def _presets() -> str:
     parts = ["# Presets", _PRESETS]
     for name in presets.names():
-        file = Path(presets.FOLDER, f"{name}.toml").read_text(encoding="utf-8")
+        file = Path(presets.path(name)).read_text(encoding="utf-8")
         tables = file.partition("\n\n")[2]  # behind [preset]
-        words = f"{presets.about(name)}\n\n*Where the figures come from.* {presets.source(name)}"
+        words = f"{presets.about(name)}\n\n*Where it comes from.* {presets.source(name)}"
         parts.append(f"## {name}\n\n{words}\n\n```toml\n{tables}```")
     return "\n\n".join(parts) + "\n"
 

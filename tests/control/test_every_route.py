@@ -45,6 +45,7 @@ FAULT = {
     "window": {"count": 1},
     "match": {},
     "ttl": 5,
+    "expect_hits": "1..",
 }
 TOXIC = {"name": "u", "type": "latency", "stream": "upstream", "toxicity": 1, "attributes": {"latency": 1}}
 UPSTREAM = {"name": "new", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9", "enabled": True}
@@ -69,6 +70,7 @@ V1_BODIES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "set_mix": ({"mix": "20:delay"}, ("mix",)),
     "add_fault": (FAULT, ("behavior",)),
     "add_topology": ({"topology": "isolate a"}, ("topology",)),
+    "add_preset": ({"preset": "3g"}, ("preset",)),
     "change_fault": ({**FAULT, "name": "fault"}, ()),
 }
 OURS = [

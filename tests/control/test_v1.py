@@ -302,6 +302,23 @@ def test_a_proxy_says_what_its_mix_has_done(served, echo):
     assert served.get("/api/v1/proxies/web")["mix_hits"] == {}
 
 
+def test_presets_are_listed_and_added(served, echo):
+    listed = {one["name"]: one for one in served.get("/api/v1/presets")["presets"]}
+    assert listed["redis.loading"]["protocols"] == ["redis"]
+    assert listed["redis.loading"]["faults"] == ["error name=redis.loading scope=exchange code=LOADING"]
+    assert listed["brown-out"]["schedule"]
+    served.proxy("web", echo, protocol="redis")
+    path = "/api/v1/proxies/web/presets"
+    added = served.ask("POST", path, {"preset": "redis.loading:0.25"})
+    assert added.status == 201
+    assert [(one["name"], one["probability"], one["hits"]) for one in added.json["faults"]] == [
+        ("redis.loading", 0.25, 0)
+    ]
+    assert served.ask("POST", path, {"preset": "redis.loading"}).status == 409
+    for wrong in ("smtp.greylisting", "brown-out", "nothing", "redis.loading:2"):
+        assert served.ask("POST", path, {"preset": wrong}).json["error"]["pointer"] == "/preset"
+
+
 def test_a_new_proxy_of_an_old_name_has_no_hits(served, echo):
     fault = {"behavior": "noop", "name": "f"}
     for _ in range(2):

@@ -84,6 +84,22 @@ def test_the_asynchronous_one_fails_too(backend):
         asyncio.run(run())
 
 
+def test_a_preset_is_added_and_taken_back(backend, connect):
+    with vaurien.Proxy(backend, protocol="http") as proxy:
+        with proxy.preset("http.maintenance") as change:
+            assert [fault.name for fault in change.value] == ["http.maintenance"]
+            answer = says(connect(proxy), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert proxy.expect("http.maintenance").exchanges_hit == 1
+        assert proxy.faults() == ()
+        with pytest.raises(OptionError, match="a proxy whose protocol is postgres, not http"):
+            proxy.preset("postgres.deadlock")
+        with pytest.raises(OptionError, match="one without a schedule"):
+            proxy.preset("brown-out")
+        with pytest.raises(UnknownName, match=r"did you mean 'http\.maintenance'"):
+            proxy.preset("http.maintenence")
+
+
 @pytest.mark.parametrize("text", ["", "..", "x", "1-2", "-1..", "5..2", "1...2", "9" * 19])
 def test_what_is_no_range(backend, text):
     with pytest.raises(OptionError, match="expect_hits"):

@@ -81,6 +81,7 @@ class Calls:
         "faults",
     )
     add_fault = Call("POST", f"{_PROXY}/faults", "Put a behavior in use on a proxy, behind its other faults.")
+    add_preset = Call("POST", f"{_PROXY}/presets", "Add the faults of a preset, behind the others.", "faults")
     get_fault = Call("GET", _FAULT, "One fault, and what it has done since it was added.")
     diagnose_fault = Call(
         "GET",
@@ -125,6 +126,12 @@ class Calls:
         "behaviors",
     )
     describe_behavior = Call("GET", "/api/v1/behaviors/{behavior}", "One behavior.")
+    list_presets = Call(
+        "GET",
+        "/api/v1/presets",
+        "All presets: faults of a network or a backend, and causes such as postgres.deadlock.",
+        "presets",
+    )
     describe_protocols = Call(
         "GET",
         "/api/v1/protocols",

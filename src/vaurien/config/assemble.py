@@ -94,6 +94,9 @@ def assemble(
         _proxy(own.traffic, own.connections, own.tls, selection, faults, layer),
     )
     _check_listens(proxies, proxy_tables)
+    for preset in faults.presets:
+        for config in proxies:
+            preset.check(config.protocol)
     check_schedule(faults.schedule, {config.name: config.policy.faults for config in proxies})
     warnings += (*_counting(proxies, faults.schedule), *_idle(proxies, faults.schedule))
     warnings += tuple(

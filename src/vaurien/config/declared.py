@@ -52,7 +52,11 @@ class Faults(msgspec.Struct, frozen=True):
         tuple[str, ...], Option("A fault, such as 'latency latency=100 jitter=20 stream=downstream probability=0.3'")
     ] = ()
     preset: Annotated[
-        tuple[str, ...], Option("The faults of a network or a backend: " + ", ".join(presets.names()))
+        tuple[str, ...],
+        Option(
+            "The faults of a network or a backend, or a cause such as postgres.deadlock:0.1; names are "
+            + ", ".join(presets.names())
+        ),
     ] = ()
 
 

@@ -13,6 +13,54 @@ from vaurien.config.layers import Given, Layer, Section
 from vaurien.config.schedule import Schedule, Step, listed_faults, read_schedule
 from vaurien.errors import OptionError
 from vaurien.model import Fault, Mix, Share
+from vaurien.options import Ratio
+
+
+class Preset(msgspec.Struct, frozen=True):
+    """A preset as it was asked for, ``postgres.deadlock:0.1``: its *faults*, by where each stands, and its *schedule*.
+
+    *source* is where it was asked for; a proxy with it speaks one of *protocols*, or anything where there are none.
+    """
+
+    name: str
+    faults: tuple[tuple[Fault, str], ...]
+    schedule: Section | None = None
+    protocols: tuple[str, ...] = ()
+    source: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, source: str | None = None) -> Preset:
+        """The preset that *text* asks for. Behind a colon is a number that all of its probabilities are multiplied by.
+
+        Raises `UnknownName` and `OptionError`, which name *source*.
+        """
+        name, colon, ratio = text.partition(":")
+        tables = presets.tables(name.strip(), source)
+        section = tables.get("vaurien")
+        faults = tuple(listed_faults(section.values["fault"])) if section else ()
+        if colon:
+            factor = _ratio(ratio, text, source)
+            if "schedule" in tables:
+                raise OptionError("option preset", text, "no probability: its faults come by a schedule", source)
+            faults = tuple((_less(one, factor), stands) for one, stands in faults)
+        return cls(name.strip(), faults, tables.get("schedule"), presets.protocols(name.strip()), source)
+
+    def check(self, protocol: str) -> None:
+        """Raise `OptionError` if it is not for a proxy of *protocol*."""
+        if self.protocols and protocol not in self.protocols:
+            wanted = f"a proxy whose protocol is {' or '.join(self.protocols)}, not {protocol}"
+            raise OptionError("option preset", self.name, wanted, self.source)
+
+
+def _ratio(text: str, whole: str, source: str | None) -> float:
+    try:
+        return msgspec.convert(text.strip(), Ratio, strict=False)
+    except msgspec.ValidationError:
+        raise OptionError("option preset", whole, "NAME:PROBABILITY, from 0 to 1", source) from None
+
+
+def _less(fault: Fault, factor: float) -> Fault:
+    return msgspec.structs.replace(fault, probability=fault.probability * factor)
 
 
 class Faults(msgspec.Struct, frozen=True):
@@ -24,6 +72,7 @@ class Faults(msgspec.Struct, frozen=True):
     """What was given as options of ``vaurien``."""
     played: Mapping[str, str] = {}
     """Where it was said how the schedule is played, by option."""
+    presets: tuple[Preset, ...] = ()
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -41,18 +90,17 @@ def read(layer: Layer, schedule: Section | None) -> Faults:
     asked = layer.get(("vaurien", "preset"))
     names = _names(asked) if asked else ()
     own = declared.Faults(tuple(fault.text(one) for one, _ in given), names)
-    for name in names:
-        tables = presets.tables(name, asked.source if asked else None)
-        if section := tables.get("vaurien"):
-            given += listed_faults(section.values["fault"])
-        if "schedule" in tables:
-            plans.append((tables["schedule"], f"preset {name}"))
+    wanted = tuple(Preset.parse(name, asked.source if asked else None) for name in names)
+    for preset in wanted:
+        given += preset.faults
+        if preset.schedule is not None:
+            plans.append((preset.schedule, f"preset {preset.name}"))
     if len(plans) > 1:
         raise OptionError("schedule", plans[1][1], f"one schedule, there is that of {plans[0][1]} already")
     check_names(given)
     section = plans[0][0] if plans else None
     played = {name: given.source for name, given in section.values.items()} if section else {}
-    return Faults(tuple(given), read_schedule(section), own, played)
+    return Faults(tuple(given), read_schedule(section), own, played, wanted)
 
 
 def _names(given: Given) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast, overload
 
 import msgspec
 
+from vaurien.config.policy import Preset
 from vaurien.engine.relay.traffic import ConnectionInfo
-from vaurien.errors import VaurienError
+from vaurien.errors import OptionError, VaurienError
 from vaurien.events import Event
 from vaurien.library import faults
 from vaurien.library.changes import Change
@@ -255,6 +256,35 @@ class BaseProxy:
         self._proxy_host.call(lambda: self._edit(lambda policy: policy.with_fault(made)))
         self._proxy_host.record.expect(Mix(), made)
         return Change(made, self._remove)
+
+    @errors_at_caller
+    def preset(self, name: str) -> Change[tuple[Fault, ...]]:
+        """Add the faults of the preset *name*, such as ``postgres.deadlock:0.1``, behind the others.
+
+        They are called as the preset says. Raises `UnknownName`, `Conflict` where one of that name is there, and
+        `OptionError` for a preset of another protocol, and for one that has a schedule, which is for the arguments of
+        `Proxy`.
+        """
+        made = Preset.parse(name)
+        made.check(self._proxy_host.proxy.config.protocol)
+        if made.schedule is not None:
+            wanted = "one without a schedule; a proxy with that is made by Proxy(…, preset=…)"
+            raise OptionError("preset", made.name, wanted)
+        faults = tuple(msgspec.structs.replace(one) for one, _ in made.faults)
+
+        def add(policy: Policy) -> Policy:
+            for one in faults:
+                policy = policy.with_fault(one)
+            return policy
+
+        self._proxy_host.call(lambda: self._edit(add))
+        self._proxy_host.record.expect(Mix(), *faults)
+
+        def remove(_: Change[tuple[Fault, ...]]) -> None:
+            for one in faults:
+                self._remove(Change(one, self._remove))
+
+        return Change(faults, remove)
 
     def _remove(self, change: Change[Fault]) -> None:
         """Remove a fault, but not another one that was given its name since."""

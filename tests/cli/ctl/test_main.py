@@ -156,6 +156,13 @@ def test_faults_are_listed_with_their_hits(run, served, capsys):
     assert "at least the first, 5" in run("fault", "add", "first", "noop", "--expect-hits", "5..2", status=1)
 
 
+def test_presets(run, served):
+    assert ["smtp.greylisting", "smtp"] in [line[:2] for line in run("preset", "list")]
+    served.proxy("mail", protocol="smtp")
+    assert run("preset", "add", "mail", "smtp.greylisting:0.5")[0][4:] == ["0.5", "exchange"]
+    assert "whose protocol is redis" in run("preset", "add", "mail", "redis.loading", status=1)
+
+
 def test_when_a_fault_acts(run, served):
     run("fault", "add", "first", "delay", "--skip", "2", "--every", "3", "--match", "client=10.0.0.0/8", "--ttl", "60")
     fault = served.get("/api/v1/proxies/first/faults/delay")

@@ -18,6 +18,7 @@ from vaurien import __version__
 from vaurien.cli.ctl.context import Commands, Control, examples, pairs, pass_control
 from vaurien.cli.ctl.faults import fault
 from vaurien.cli.ctl.mesh import mesh
+from vaurien.cli.ctl.presets import preset
 from vaurien.client import Refused, Unreachable
 from vaurien.errors import VaurienError
 
@@ -200,6 +201,7 @@ def why(control: Control, proxy: str, fault: str | None) -> None:
 
 command.add_command(fault)
 command.add_command(mesh)
+command.add_command(preset)
 
 # The whole.
 

@@ -97,6 +97,15 @@ ROUTES: tuple[Route, ...] = (
         status=201,
         query=_EDIT,
     ),
+    Route(
+        method="POST",
+        path=f"{_PROXY}/presets",
+        handler=faults.add_preset,
+        body=faults.PresetBody,
+        answer=faults.FaultList,
+        status=201,
+        query=_EDIT,
+    ),
     Route(method="GET", path=_FAULT, handler=faults.get_fault, answer=bodies.FaultAnswer),
     Route(method="GET", path=f"{_FAULT}/diagnosis", handler=faults.diagnose_fault, answer=Diagnosis),
     Route(
@@ -142,6 +151,7 @@ ROUTES: tuple[Route, ...] = (
         handler=catalogue.get_behavior,
         answer=catalogue.PluginAnswer,
     ),
+    Route(method="GET", path=f"{_API}/presets", handler=catalogue.list_presets, answer=catalogue.PresetList),
     Route(method="GET", path=f"{_API}/protocols", handler=catalogue.list_protocols, answer=catalogue.ProtocolList),
     Route(
         method="GET",

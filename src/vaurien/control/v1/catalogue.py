@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from vaurien import plugins
+from vaurien.config import fault, presets
+from vaurien.config.policy import Preset
 from vaurien.control.responses import BadRequest
 from vaurien.control.routes import Call
 from vaurien.errors import VaurienError
@@ -39,6 +41,39 @@ class ProtocolList(msgspec.Struct):
     """Protocols."""
 
     protocols: list[PluginAnswer]
+
+
+class PresetAnswer(msgspec.Struct):
+    """A preset: what it stands for, where that comes from, and the faults that it adds, as ``--fault`` takes them.
+
+    A proxy with it speaks one of *protocols*, or anything where there are none. One with a *schedule* is for
+    ``vaurien --preset``, and cannot be added to a running proxy.
+    """
+
+    name: str
+    about: str
+    source: str
+    protocols: list[str]
+    faults: list[str]
+    schedule: bool
+
+
+class PresetList(msgspec.Struct):
+    """Presets."""
+
+    presets: list[PresetAnswer]
+
+
+async def list_presets(_: Call) -> object:
+    """All presets: faults of a network or a backend, and causes such as ``postgres.deadlock``."""
+    return PresetList([_preset(name) for name in presets.names()])
+
+
+def _preset(name: str) -> PresetAnswer:
+    made = Preset.parse(name)
+    faults = [fault.text(one) for one, _ in made.faults]
+    scheduled = made.schedule is not None
+    return PresetAnswer(name, presets.about(name), presets.source(name), list(made.protocols), faults, scheduled)
 
 
 async def list_behaviors(_: Call) -> object:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from types import GenericAlias
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from vaurien.config.policy import Preset
 from vaurien.control import bodies, checks
 from vaurien.control.responses import BadRequest
 from vaurien.control.routes import Call
-from vaurien.model import Fault
+from vaurien.errors import OptionError
+from vaurien.model import Fault, Policy
 from vaurien.proxies.diagnosis import diagnose
 
 FaultList = msgspec.defstruct("FaultList", [("faults", GenericAlias(list, (bodies.FaultAnswer,)))])
@@ -28,6 +30,31 @@ async def add_fault(call: Call) -> object:
     fault = bodies.fault(call.body)
     await call.hub.update_policy(call.path["proxy"], lambda policy: policy.with_fault(fault), revision=call.revision)
     return bodies.shown_fault(call.hub, call.path["proxy"], fault)
+
+
+class PresetBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A preset to add: its name, and a number behind a colon that its probabilities are multiplied by."""
+
+    preset: Annotated[str, msgspec.Meta(description="Such as postgres.deadlock:0.1")]
+
+
+async def add_preset(call: Call) -> object:
+    """Add the faults of a preset to a proxy, behind its other faults. They are called as the preset says."""
+    name = call.path["proxy"]
+    config = call.hub.config.proxy(name)
+    with checks.at("/preset"):
+        preset = Preset.parse(call.body.preset)
+        preset.check(config.protocol)
+        if preset.schedule is not None:
+            raise OptionError("preset", preset.name, "one without a schedule, which is for vaurien --preset")
+
+    def edit(policy: Policy) -> Policy:
+        for one, _ in preset.faults:
+            policy = policy.with_fault(one)
+        return policy
+
+    await call.hub.update_policy(name, edit, revision=call.revision)
+    return {"faults": [bodies.shown_fault(call.hub, name, one) for one, _ in preset.faults]}
 
 
 async def get_fault(call: Call) -> object:

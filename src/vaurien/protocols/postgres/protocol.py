@@ -16,8 +16,10 @@ _REFUSALS = {
     "57P03": "the database system is starting up",
 }
 _FAILURES = {
+    "25006": "cannot execute this statement in a read-only transaction",
     "40001": "could not serialize access due to concurrent update",
     "40P01": "deadlock detected",
+    "53100": "could not extend file: No space left on device",
     "53200": "out of memory",
     "55P03": "could not obtain lock on row in relation",
     "57014": "canceling statement due to statement timeout",
