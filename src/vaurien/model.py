@@ -179,21 +179,23 @@ class Stream(enum.StrEnum):
     DOWNSTREAM = "downstream"
     BOTH = "both"
 
-    def includes(self, to_backend: bool) -> bool:
-        """Whether the link in direction *to_backend* is meant."""
-        return self is Stream.BOTH or (self is Stream.UPSTREAM) == to_backend
+    def includes(self, direction: Direction) -> bool:
+        """Whether the link in *direction* is meant."""
+        return self is Stream.BOTH or (self is Stream.UPSTREAM) == (direction is Direction.TO_BACKEND)
 
 
 class Direction(enum.IntEnum):
-    """The way that bytes go through a connection. Its truth says whether that is to the backend."""
+    """The way that bytes go through a connection. It is an index of pairs that have something for each direction."""
 
     TO_CLIENT = 0
     TO_BACKEND = 1
 
-    @property
-    def back(self) -> Direction:
-        """The other direction."""
-        return Direction(1 - self)
+    back: Direction
+    """The other direction."""
+
+
+TO_CLIENT, TO_BACKEND = Direction.TO_CLIENT, Direction.TO_BACKEND
+TO_CLIENT.back, TO_BACKEND.back = TO_BACKEND, TO_CLIENT
 
 
 class Scope(enum.StrEnum):

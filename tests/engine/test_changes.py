@@ -9,7 +9,7 @@ import pytest
 
 from tests.running import Running, backend, pair, read, read_all, running
 from vaurien.events import Closed, Injected
-from vaurien.model import Fault, Stream
+from vaurien.model import TO_BACKEND, TO_CLIENT, Fault, Stream
 
 KEEPS = "tests.plugins.Keeps"
 
@@ -22,7 +22,7 @@ def kept(proxy: Running, size: int) -> None:
     """Until the behavior *Keeps* has so many bytes, of both directions."""
 
     def unwritten() -> int:
-        ways = [proxy.proxy.traffic(to_backend) for to_backend in (True, False)]
+        ways = [proxy.proxy.traffic(direction) for direction in (TO_BACKEND, TO_CLIENT)]
         return sum(way.read - way.written for way in ways)
 
     proxy.until(lambda: unwritten() == size)

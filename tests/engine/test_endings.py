@@ -17,7 +17,7 @@ from vaurien import platform
 from vaurien.engine.net import closing
 from vaurien.events import Closed, Failed, Injected
 from vaurien.handlers import Handler
-from vaurien.model import Fault, Mix, Policy, Share, Stream
+from vaurien.model import Direction, Fault, Mix, Policy, Share, Stream
 
 KNOWN = pytest.mark.skipif(
     not platform.UNACKNOWLEDGED_KNOWN, reason="elsewhere the system does not say what it has not delivered"
@@ -57,11 +57,11 @@ def settled(proxy: Running) -> None:
 
 
 def written(proxy: Running, to_backend: bool) -> int:
-    return proxy.call(lambda: proxy.proxy.traffic(to_backend).written)
+    return proxy.call(lambda: proxy.proxy.traffic(Direction(to_backend)).written)
 
 
 def taken(proxy: Running, to_backend: bool) -> int:
-    return proxy.call(lambda: proxy.proxy.traffic(to_backend).read)
+    return proxy.call(lambda: proxy.proxy.traffic(Direction(to_backend)).read)
 
 
 @pytest.mark.skipif(not platform.EPOLL, reason="elsewhere it shows at the next write")

@@ -7,6 +7,7 @@ import pytest
 from tests.protocols.conversations import CONVERSATIONS
 from vaurien import plugins
 from vaurien.framing import Framing, Head, Mark, Piece
+from vaurien.model import TO_BACKEND, Direction
 
 CASES = [
     pytest.param(name, conversation, id=f"{name}-{number}")
@@ -16,8 +17,8 @@ CASES = [
 
 
 def fed(framing: Framing, to_backend: bool, data: bytes) -> list[Piece]:
-    pieces = framing.feed(to_backend, data)
-    return [*pieces, (Mark.BODY, framing.release(to_backend))]
+    pieces = framing.feed(Direction(to_backend), data)
+    return [*pieces, (Mark.BODY, framing.release(Direction(to_backend)))]
 
 
 def marks(pieces: list[Piece]) -> list[object]:
@@ -35,7 +36,7 @@ def test_nothing_is_held_and_every_message_is_marked(name: str, conversation: li
     whole, released = protocol.framer(), protocol.framer()
     for number, data in enumerate(conversation):
         to_backend = number % 2 == 0
-        expected = whole.feed(to_backend, data)
+        expected = whole.feed(Direction(to_backend), data)
         pieces: list[Piece] = []
         for start in range(0, len(data), size):
             some = data[start : start + size]
@@ -44,7 +45,7 @@ def test_nothing_is_held_and_every_message_is_marked(name: str, conversation: li
                 assert b"".join(piece for _, piece in given) == some
             pieces += given
         assert b"".join(piece for _, piece in pieces) == data
-        assert released.held(to_backend) == 0
+        assert released.held(Direction(to_backend)) == 0
         if name != "tcp":  # a turn begins with whatever came at once
             assert marks(pieces) == marks(expected)
     assert released.lost == whole.lost
@@ -54,13 +55,13 @@ def test_nothing_is_held_and_every_message_is_marked(name: str, conversation: li
 def test_a_head_says_that_some_of_it_was_released() -> None:
     framing = plugins.find("redis", "protocol").target().framer()
     assert fed(framing, True, b"*2\r\n$3\r\nGE") == [(Mark.BODY, b"*2\r\n$3\r\nGE")]
-    assert framing.is_released(True)
+    assert framing.is_released(TO_BACKEND)
     assert not framing.idle
-    assert framing.try_whole(True, b"*1\r\n$4\r\nPING\r\n") is None
-    (head, data), *_ = framing.feed(True, b"T\r\n$1\r\nk\r\n*1\r\n$4\r\nPING\r\n")
+    assert framing.try_whole(TO_BACKEND, b"*1\r\n$4\r\nPING\r\n") is None
+    (head, data), *_ = framing.feed(TO_BACKEND, b"T\r\n$1\r\nk\r\n*1\r\n$4\r\nPING\r\n")
     assert isinstance(head, Head)
     assert head.released
     assert head.data == data == b"T\r\n$1\r\nk\r\n"
     assert head.fields["key"] == "k"
-    assert not framing.is_released(True)
+    assert not framing.is_released(TO_BACKEND)
     assert not framing.waiting[1].released

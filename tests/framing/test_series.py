@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from vaurien.model import TO_BACKEND, TO_CLIENT
 from vaurien.protocols.http.framer import HttpFramer
 from vaurien.protocols.redis.framer import RedisFramer
 
@@ -17,10 +18,10 @@ PAGES = b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in r
 def test_requests_are_recognized_the_second_time(framer, chunk: bytes, count: int) -> None:
     framer = type("Framer", (framer,), {})  # what the others have seen, it has not
     first = framer()
-    assert first.try_series(True, chunk) is None
-    first.feed(True, chunk)
+    assert first.try_series(TO_BACKEND, chunk) is None
+    first.feed(TO_BACKEND, chunk)
     assert len(first.waiting) == count
-    series = framer().try_series(True, chunk)
+    series = framer().try_series(TO_BACKEND, chunk)
     assert series is not None
     assert b"".join(whole for _, whole in series) == chunk
     assert [dict(head.fields) for head, _ in series] == [dict(head.fields) for head in first.waiting]
@@ -30,25 +31,25 @@ def test_requests_are_recognized_the_second_time(framer, chunk: bytes, count: in
 def test_responses_are_recognized_where_all_their_requests_wait() -> None:
     asked = GETS.replace(b"GET", b"TTL")
     one, other = RedisFramer(), RedisFramer()
-    one.feed(True, asked)
-    one.feed(False, VALUES)
-    assert other.try_series(False, VALUES) is None
-    other.feed(True, asked)
-    series = other.try_series(False, VALUES)
+    one.feed(TO_BACKEND, asked)
+    one.feed(TO_CLIENT, VALUES)
+    assert other.try_series(TO_CLIENT, VALUES) is None
+    other.feed(TO_BACKEND, asked)
+    series = other.try_series(TO_CLIENT, VALUES)
     assert series is not None
-    other.take_series(False, [head for head, _ in series])
+    other.take_series(TO_CLIENT, [head for head, _ in series])
     assert not other.waiting
 
 
 def test_what_changes_the_connection_is_not_recognized() -> None:
     chunk = GETS + b"*1\r\n$5\r\nMULTI\r\n"
-    RedisFramer().feed(True, chunk)
-    assert RedisFramer().try_series(True, chunk) is None
+    RedisFramer().feed(TO_BACKEND, chunk)
+    assert RedisFramer().try_series(TO_BACKEND, chunk) is None
     busy = RedisFramer()
     gets = GETS.replace(b"GET", b"DEL")
-    RedisFramer().feed(True, gets)
-    busy.feed(True, b"*2\r\n$3\r\nGET")
-    assert busy.try_series(True, gets) is None
+    RedisFramer().feed(TO_BACKEND, gets)
+    busy.feed(TO_BACKEND, b"*2\r\n$3\r\nGET")
+    assert busy.try_series(TO_BACKEND, gets) is None
 
 
 def test_traffic_that_never_repeats_itself_is_mostly_not_learned() -> None:
@@ -57,10 +58,10 @@ def test_traffic_that_never_repeats_itself_is_mostly_not_learned() -> None:
         b"".join(b"*2\r\n$3\r\nGET\r\n$7\r\n%07d\r\n" % (9 * number + n) for n in range(2)) for number in range(200)
     ]
     for chunk in chunks:
-        framer.feed(True, chunk)
-        framer.feed(False, b"$-1\r\n" * 2)
-    known = [RedisFramer().try_series(True, chunk) is not None for chunk in chunks]
+        framer.feed(TO_BACKEND, chunk)
+        framer.feed(TO_CLIENT, b"$-1\r\n" * 2)
+    known = [RedisFramer().try_series(TO_BACKEND, chunk) is not None for chunk in chunks]
     assert all(known[:30])
     assert not any(known[100:120])
     again = RedisFramer()
-    assert again.try_series(True, chunks[0]) is not None
+    assert again.try_series(TO_BACKEND, chunks[0]) is not None

@@ -9,8 +9,10 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from vaurien.framing import Framing, Head, Mark, Piece, Protocol
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 
 Refuse = Callable[[Head], bool]
 
@@ -23,8 +25,8 @@ class Dialogue:
     requests: list[Head] = field(default_factory=list)
     refused: list[Head] = field(default_factory=list)
     answered: int = 0
-    fed: dict[bool, hashlib._Hash] = field(default_factory=lambda: {True: hashlib.sha256(), False: hashlib.sha256()})
-    given: dict[bool, hashlib._Hash] = field(default_factory=lambda: {True: hashlib.sha256(), False: hashlib.sha256()})
+    fed: dict[Direction, Any] = field(default_factory=lambda: {each: hashlib.sha256() for each in Direction})
+    given: dict[Direction, Any] = field(default_factory=lambda: {each: hashlib.sha256() for each in Direction})
     closed: threading.Event = field(default_factory=threading.Event)
     """The backend has ended, and the client was told."""
     ended: threading.Event = field(default_factory=threading.Event)
@@ -43,8 +45,8 @@ class Dialogue:
         assert self.framing.lost is None
         assert not self.framing.waiting
         assert self.answered == sum(head.answered for head in self.requests) - len(self.refused)
-        for to_backend in (True, False):
-            assert self.given[to_backend].digest() == self.fed[to_backend].digest()
+        for direction in Direction:
+            assert self.given[direction].digest() == self.fed[direction].digest()
 
 
 class Relay:
@@ -95,7 +97,7 @@ class Relay:
                 self._sockets += [client, backend]
                 link = _Connection(self, client, backend)
                 self.dialogues.append(link.dialogue)
-                self._threads += [link.start(True), link.start(False)]
+                self._threads += [link.start(TO_BACKEND), link.start(TO_CLIENT)]
 
 
 class _Connection:
@@ -107,19 +109,19 @@ class _Connection:
         self._refusing: Head | None = None
         self._ends = 0
 
-    def start(self, to_backend: bool) -> threading.Thread:
-        thread = threading.Thread(target=self._run, args=[to_backend])
+    def start(self, direction: Direction) -> threading.Thread:
+        thread = threading.Thread(target=self._run, args=[direction])
         thread.start()
         return thread
 
-    def _run(self, to_backend: bool) -> None:
-        source, target = (self.client, self.backend) if to_backend else (self.backend, self.client)
+    def _run(self, direction: Direction) -> None:
+        source, target = (self.client, self.backend) if direction is TO_BACKEND else (self.backend, self.client)
         with contextlib.suppress(OSError):  # a reset is a peer's right
             while data := source.recv(65536):
                 for at in range(0, len(data), self.relay.cut):
-                    self._pass(to_backend, data[at : at + self.relay.cut])
+                    self._pass(direction, data[at : at + self.relay.cut])
         with self._lock:
-            self._take(to_backend, self.dialogue.framing.end(to_backend))
+            self._take(direction, self.dialogue.framing.end(direction))
             self._ends += 1
             out, self._out = self._out, []
             if self._ends == 2:
@@ -128,34 +130,34 @@ class _Connection:
             for sink, data in out:
                 sink.sendall(data)
             target.shutdown(socket.SHUT_WR)
-        if not to_backend:
+        if direction is TO_CLIENT:
             self.dialogue.closed.set()
 
-    def _pass(self, to_backend: bool, data: bytes) -> None:
+    def _pass(self, direction: Direction, data: bytes) -> None:
         with self._lock:
             framing = self.dialogue.framing
-            self.dialogue.fed[to_backend].update(data)
-            self._take(to_backend, framing.feed(to_backend, data))
+            self.dialogue.fed[direction].update(data)
+            self._take(direction, framing.feed(direction, data))
             if framing.other_direction_ready:
-                self._take(not to_backend, framing.feed(not to_backend, b""))
+                self._take(direction.back, framing.feed(direction.back, b""))
             out, self._out = self._out, []
         for target, part in out:
             target.sendall(part)
 
-    def _take(self, to_backend: bool, pieces: list[Piece]) -> None:
+    def _take(self, direction: Direction, pieces: list[Piece]) -> None:
         for what, data in pieces:
-            self.dialogue.given[to_backend].update(data)
-            self._watch(to_backend, what, data)
+            self.dialogue.given[direction].update(data)
+            self._watch(direction, what, data)
 
-    def _watch(self, to_backend: bool, what: Head | Mark, data: bytes) -> None:
+    def _watch(self, direction: Direction, what: Head | Mark, data: bytes) -> None:
         if isinstance(what, Head) and what.request:
             self.dialogue.requests.append(what)
             if self.relay.refuse(what):
                 self._refusing = what
         if what is Mark.RESPONSE_END:
             self.dialogue.answered += 1
-        if self._refusing is None or not to_backend:
-            self._out.append((self.backend if to_backend else self.client, data))
+        if self._refusing is None or direction is TO_CLIENT:
+            self._out.append((self.backend if direction is TO_BACKEND else self.client, data))
         elif what is Mark.REQUEST_END:
             self._answer(self._refusing)
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 
 from vaurien.framing import HEAD_LIMIT, Head, Mark, Piece, Protocol
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 
 
 class Watched:
@@ -16,45 +17,45 @@ class Watched:
 
     def __init__(self, protocol: Protocol, client: socket.socket, backend: socket.socket) -> None:
         self.framing = protocol.framer()
-        self.heads: dict[bool, list[Head]] = {True: [], False: []}
+        self.heads: dict[Direction, list[Head]] = {each: [] for each in Direction}
         self.ends = {Mark.REQUEST_END: 0, Mark.RESPONSE_END: 0}
-        self.sockets = {True: backend, False: client}  # by the direction that writes to it
-        self._fed = {True: hashlib.md5(), False: hashlib.md5()}
-        self._given = {True: hashlib.md5(), False: hashlib.md5()}
+        self.sockets = {TO_BACKEND: backend, TO_CLIENT: client}  # by the direction that writes to it
+        self._fed = {each: hashlib.md5() for each in Direction}
+        self._given = {each: hashlib.md5() for each in Direction}
         self._lock = threading.Lock()
-        self.threads = [threading.Thread(target=self._run, args=(side,)) for side in (True, False)]
+        self.threads = [threading.Thread(target=self._run, args=(side,)) for side in Direction]
 
     def check(self) -> list[tuple[dict[str, str], dict[str, str]]]:
         """Everything was understood and every request answered; the fields of the exchanges, in order."""
         assert self.framing.lost is None
         assert not self.framing.waiting
-        for side in (True, False):
+        for side in Direction:
             assert self._fed[side].digest() == self._given[side].digest()
-        asked = [head for head in self.heads[True] if head.answered]
-        assert self.ends == {Mark.REQUEST_END: len(self.heads[True]), Mark.RESPONSE_END: len(asked)}
-        return [(dict(a.fields), dict(b.fields)) for a, b in zip(asked, self.heads[False], strict=True)]
+        asked = [head for head in self.heads[TO_BACKEND] if head.answered]
+        assert self.ends == {Mark.REQUEST_END: len(self.heads[TO_BACKEND]), Mark.RESPONSE_END: len(asked)}
+        return [(dict(a.fields), dict(b.fields)) for a, b in zip(asked, self.heads[TO_CLIENT], strict=True)]
 
-    def _run(self, to_backend: bool) -> None:
-        source, target = self.sockets[not to_backend], self.sockets[to_backend]
+    def _run(self, direction: Direction) -> None:
+        source, target = self.sockets[direction.back], self.sockets[direction]
         with contextlib.suppress(OSError):  # a reset is a peer's right
             while data := source.recv(65536):
                 with self._lock:
-                    self._fed[to_backend].update(data)
-                    self._note(to_backend, self.framing.feed(to_backend, data))
+                    self._fed[direction].update(data)
+                    self._note(direction, self.framing.feed(direction, data))
                     if self.framing.other_direction_ready:
-                        self._note(not to_backend, self.framing.feed(not to_backend, b""))
-                    assert self.framing.held(to_backend) <= HEAD_LIMIT
+                        self._note(direction.back, self.framing.feed(direction.back, b""))
+                    assert self.framing.held(direction) <= HEAD_LIMIT
                 target.sendall(data)
         with self._lock:
-            self._note(to_backend, self.framing.end(to_backend))
+            self._note(direction, self.framing.end(direction))
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
 
-    def _note(self, to_backend: bool, pieces: list[Piece]) -> None:
+    def _note(self, direction: Direction, pieces: list[Piece]) -> None:
         for what, data in pieces:
-            self._given[to_backend].update(data)
+            self._given[direction].update(data)
             if isinstance(what, Head):
-                self.heads[to_backend].append(what)
+                self.heads[direction].append(what)
             elif what is not Mark.BODY:
                 self.ends[what] += 1
 

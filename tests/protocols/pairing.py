@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from vaurien.framing import Framing, Head, Mark
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 
 Words = tuple[str, ...]
 Pair = tuple[Words, Words]
@@ -18,32 +19,32 @@ class Pairing:
         self.framing = framing
         self.pairs: list[Pair] = []
         self.unanswered: list[Words] = []
-        self.aside = {True: b"", False: b""}
-        self.given = {True: 0, False: 0}
-        self.fed = {True: 0, False: 0}
+        self.aside = dict.fromkeys(Direction, b"")
+        self.given = dict.fromkeys(Direction, 0)
+        self.fed = dict.fromkeys(Direction, 0)
         self._asked: deque[Head] = deque()
-        self._open = {True: False, False: False}
+        self._open = dict.fromkeys(Direction, False)
 
-    def feed(self, to_backend: bool, data: bytes) -> bytes:
+    def feed(self, direction: Direction, data: bytes) -> bytes:
         """The bytes given back for *data*."""
-        self.fed[to_backend] += len(data)
+        self.fed[direction] += len(data)
         given = b""
-        for what, piece in self.framing.feed(to_backend, data):
+        for what, piece in self.framing.feed(direction, data):
             given += piece
-            self._note(to_backend, what, piece)
-        self.given[to_backend] += len(given)
-        assert self.given[to_backend] + self.framing.held(to_backend) == self.fed[to_backend]
+            self._note(direction, what, piece)
+        self.given[direction] += len(given)
+        assert self.given[direction] + self.framing.held(direction) == self.fed[direction]
         return given
 
-    def _note(self, to_backend: bool, what: Head | Mark, piece: bytes) -> None:
+    def _note(self, direction: Direction, what: Head | Mark, piece: bytes) -> None:
         if isinstance(what, Head):
-            assert not self._open[to_backend]
-            self._open[to_backend] = True
-            (self._request if to_backend else self._response)(what)
+            assert not self._open[direction]
+            self._open[direction] = True
+            (self._request if direction is TO_BACKEND else self._response)(what)
         elif what is not Mark.BODY:
-            self._open[what is Mark.REQUEST_END] = False
-        elif not self._open[to_backend]:
-            self.aside[to_backend] += piece
+            self._open[TO_BACKEND if what is Mark.REQUEST_END else TO_CLIENT] = False
+        elif not self._open[direction]:
+            self.aside[direction] += piece
 
     def _request(self, head: Head) -> None:
         if head.answered:
@@ -65,5 +66,5 @@ def pair(framing: Framing, dialogue: Iterable[bytes]) -> Pairing:
     """Feed *dialogue*: request, response, request…"""
     pairing = Pairing(framing)
     for number, data in enumerate(dialogue):
-        pairing.feed(not number % 2, data)
+        pairing.feed(TO_CLIENT if number % 2 else TO_BACKEND, data)
     return pairing

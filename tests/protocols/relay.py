@@ -11,6 +11,7 @@ from types import TracebackType
 from tests.protocols.pairing import Pairing
 from tests.protocols.servers import PATIENCE
 from vaurien.framing import Framing
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 
 
 class Relay:
@@ -64,19 +65,19 @@ class Relay:
 
     def _serve(self, client: socket.socket, backend: socket.socket, pairing: Pairing) -> None:
         lock = threading.Lock()
-        up = threading.Thread(target=self._pump, args=(True, client, backend, pairing, lock), daemon=True)
+        up = threading.Thread(target=self._pump, args=(TO_BACKEND, client, backend, pairing, lock), daemon=True)
         with client, backend:
             up.start()
-            self._pump(False, backend, client, pairing, lock)
+            self._pump(TO_CLIENT, backend, client, pairing, lock)
             up.join(PATIENCE)
 
     def _pump(
-        self, to_backend: bool, source: socket.socket, target: socket.socket, pairing: Pairing, lock: threading.Lock
+        self, direction: Direction, source: socket.socket, target: socket.socket, pairing: Pairing, lock: threading.Lock
     ) -> None:
         try:
             while data := source.recv(65536):
                 with lock:
-                    given = pairing.feed(to_backend, data)  # fed before it is sent: an answer is fed after it
+                    given = pairing.feed(direction, data)  # fed before it is sent: an answer is fed after it
                 target.sendall(given)
         except ConnectionError:
             pass  # a client that leaves without a word

@@ -4,14 +4,14 @@ import pytest
 
 from vaurien.errors import OptionError
 from vaurien.framing import HEAD_LIMIT, Head, Mark, Piece
-from vaurien.model import Address
+from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction
 from vaurien.protocols.http import HttpProtocol
 from vaurien.testing.framing import Segment, Transcript, check_framing
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NONE = b"HTTP/1.1 204 No Content\r\n\r\n"
-UP, DOWN = True, False
+UP, DOWN = TO_BACKEND, TO_CLIENT
 
 
 def played(*segments: Segment) -> Transcript:
@@ -24,7 +24,7 @@ def shape(transcript: Transcript, side: bool) -> list[str]:
 
 
 def request_of(data: bytes) -> Head:
-    pieces = HttpProtocol().framer().feed(True, data)
+    pieces = HttpProtocol().framer().feed(TO_BACKEND, data)
     head = pieces[0][0]
     assert isinstance(head, Head)
     return head
@@ -196,7 +196,7 @@ def test_bad_chunks_end_the_message(data: bytes, reason: str) -> None:
 @pytest.mark.parametrize("greeting", [b"SSH-2.0-x\r\n", b"\x4a\0\0\0\x0a8.0", b"220 mail ESMTP\r\n", b"HELLO\r\n"])
 def test_what_is_not_a_response_is_passed_on_before_the_client_speaks(greeting: bytes) -> None:
     framing = HttpProtocol().framer()
-    assert names(framing.feed(False, greeting)) == [("body", greeting)]
+    assert names(framing.feed(TO_CLIENT, greeting)) == [("body", greeting)]
     assert framing.lost is not None
 
 
@@ -242,13 +242,13 @@ def test_a_client_that_does_not_await_the_tunnel_is_not_lost() -> None:
 
 def test_a_large_body_is_not_held() -> None:
     framing = HttpProtocol().framer()
-    framing.feed(True, b"PUT / HTTP/1.1\r\nContent-Length: 9000000000000000000\r\n\r\n")
+    framing.feed(TO_BACKEND, b"PUT / HTTP/1.1\r\nContent-Length: 9000000000000000000\r\n\r\n")
     chunk = b"x" * 65536
     for _ in range(10):
-        (piece,) = framing.feed(True, chunk)
+        (piece,) = framing.feed(TO_BACKEND, chunk)
         assert piece[0] is Mark.BODY
         assert piece[1] is chunk  # not even copied
-    assert framing.held(True) == 0
+    assert framing.held(TO_BACKEND) == 0
 
 
 EXPECT = b"POST / HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n"
@@ -298,8 +298,8 @@ def test_an_absolute_target_overrides_the_host(target: bytes, host: str, path: s
 def test_fields_of_connect_and_of_a_response() -> None:
     assert {"host": "db:443", "path": ""}.items() <= fields(CONNECT).items()
     framing = HttpProtocol().framer()
-    framing.feed(True, GET)
-    head = framing.feed(False, b"HTTP/1.1 503 No\r\nRetry-After: 1\r\n\r\n")[0][0]
+    framing.feed(TO_BACKEND, GET)
+    head = framing.feed(TO_CLIENT, b"HTTP/1.1 503 No\r\nRetry-After: 1\r\n\r\n")[0][0]
     assert isinstance(head, Head)
     assert dict(head.fields) == {"status": "503", "header.retry-after": "1"}
 
@@ -431,8 +431,8 @@ def test_the_backends_connection_is_reusable_while_it_persists(asked: bytes, ans
     for whole in (False, True):
         framer = HttpProtocol().framer()
         for to_backend, data in ((UP, asked), (DOWN, answer)):
-            if not (whole and framer.try_whole(to_backend, data)):
-                framer.feed(to_backend, data)
+            if not (whole and framer.try_whole(Direction(to_backend), data)):
+                framer.feed(Direction(to_backend), data)
         assert framer.reusable is reusable
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.protocols.pairing import pair
 from vaurien.framing import Head
+from vaurien.model import TO_BACKEND, TO_CLIENT
 from vaurien.protocols.memcache import MemcacheProtocol
 from vaurien.testing.framing import check_framing
 
@@ -156,9 +157,9 @@ def test_a_long_get_is_framed_without_being_held() -> None:
     keys = b" ".join(b"key%06d" % number for number in range(20_000))
     framer = MEMCACHE.framer()
     pairing = pair(framer, [b"get " + keys[:100_000]])
-    assert framer.held(True) == 0
-    pairing.feed(True, keys[100_000:] + b"\r\nversion\r\n")
-    pairing.feed(False, b"END\r\nVERSION 1\r\n")
+    assert framer.held(TO_BACKEND) == 0
+    pairing.feed(TO_BACKEND, keys[100_000:] + b"\r\nversion\r\n")
+    pairing.feed(TO_CLIENT, b"END\r\nVERSION 1\r\n")
     assert [request[0] for request, _ in pairing.pairs] == ["get", "version"]
     assert framer.lost is None
 
@@ -167,10 +168,10 @@ def test_a_large_value_passes_through() -> None:
     framer = MEMCACHE.framer()
     pairing = pair(framer, [b"set k 0 0 2000000\r\n"])
     for _ in range(20):
-        assert len(pairing.feed(True, bytes(100_000))) == 100_000
-        assert framer.held(True) == 0
-    pairing.feed(True, b"\r\n")
-    pairing.feed(False, b"SERVER_ERROR object too large for cache\r\n")
+        assert len(pairing.feed(TO_BACKEND, bytes(100_000))) == 100_000
+        assert framer.held(TO_BACKEND) == 0
+    pairing.feed(TO_BACKEND, b"\r\n")
+    pairing.feed(TO_CLIENT, b"SERVER_ERROR object too large for cache\r\n")
     assert pairing.complete
 
 
@@ -255,7 +256,7 @@ def test_the_failure_of_a_command_that_is_not_answered_belongs_to_no_exchange(
     ],
 )
 def test_what_ends_a_series_of_quiet_retrievals_is_needed(series: bytes, needed: list[bool]) -> None:
-    heads = [what for what, _ in MEMCACHE.framer().feed(True, series) if isinstance(what, Head)]
+    heads = [what for what, _ in MEMCACHE.framer().feed(TO_BACKEND, series) if isinstance(what, Head)]
     assert [head.needed for head in heads] == needed
 
 
@@ -320,7 +321,7 @@ ERRORS = {
 @pytest.mark.parametrize(("case", "expected"), ERRORS.items(), ids=str)
 def test_an_error_is_in_the_language_of_the_request(case: tuple[bytes, str], expected: bytes) -> None:
     request, code = case
-    pieces = MEMCACHE.framer().feed(True, request)
+    pieces = MEMCACHE.framer().feed(TO_BACKEND, request)
     head = pieces[0][0]
     assert isinstance(head, Head)
     reply = MEMCACHE.error_reply(head, Random(1), code)
@@ -330,7 +331,7 @@ def test_an_error_is_in_the_language_of_the_request(case: tuple[bytes, str], exp
 
 @pytest.mark.parametrize("request_", [b"version\r\n", packet(0x0A)])
 def test_without_a_code_one_is_drawn(request_: bytes) -> None:
-    head = MEMCACHE.framer().feed(True, request_)[0][0]
+    head = MEMCACHE.framer().feed(TO_BACKEND, request_)[0][0]
     assert isinstance(head, Head)
     drawn = {MEMCACHE.error_reply(head, Random(seed)).data for seed in range(50)}
     assert len(drawn) == len(MEMCACHE.error_codes)
@@ -345,7 +346,7 @@ def test_a_withdrawn_request_leaves_no_trace() -> None:
     framer = MEMCACHE.framer()
     pairing = pair(framer, [b"get a\r\nget b\r\n"])
     framer.withdraw(framer.waiting[0])
-    pairing.feed(False, b"END\r\n")
+    pairing.feed(TO_CLIENT, b"END\r\n")
     assert not framer.waiting
     assert framer.lost is None
 

@@ -12,6 +12,7 @@ import pytest
 from tests.protocols.relay import Relay
 from tests.protocols.servers import Address, free_port, running
 from vaurien.framing import Mark
+from vaurien.model import TO_BACKEND
 from vaurien.protocols.memcache import MemcacheFramer
 
 pytestmark = [
@@ -142,7 +143,7 @@ def test_what_ends_in_noreply_is_silent_as_it_is_at_the_server(memcached: Addres
         words = name.split(b"+") + [b"k", b"1", b"2", b"3", b"4", b"5", b"6"][:count]
         line = b" ".join(words) + b" noreply\r\n"
         framer = MemcacheFramer()
-        ended = framer.feed(True, line)[-1][0] is Mark.REQUEST_END
+        ended = framer.feed(TO_BACKEND, line)[-1][0] is Mark.REQUEST_END
         answered = bool(framer.waiting)
         with socket.create_connection(memcached) as client:
             client.settimeout(20)

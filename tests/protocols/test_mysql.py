@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import pytest
 
 from vaurien.framing import HEAD_LIMIT, Head
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 from vaurien.protocols import mysql
 from vaurien.protocols.mysql.packets import Can
 from vaurien.testing.framing import Segment, Transcript, check_framing
 
-C, S = True, False
+C, S = TO_BACKEND, TO_CLIENT
 BASE = Can.LONG_PASSWORD | Can.PROTOCOL_41
 
 
@@ -114,7 +115,7 @@ def test_where_an_answer_ends(name: str) -> None:
 def test_a_row_of_two_packets() -> None:
     framer = mysql.Mysql().framer()
     for to_backend, data in [*begun(), (C, command(3, b"x")), (S, packets(b"\1", COLUMN, EOF))]:
-        framer.feed(to_backend, data)
+        framer.feed(Direction(to_backend), data)
     framer.feed(S, packet(4, b"\xfe" + b"x" * (LONG - 1)))
     assert framer.held(S) == 0
     assert framer.waiting
@@ -288,7 +289,7 @@ def test_of_a_long_query_only_the_start_is_known() -> None:
 def test_statements_are_forgotten_when_there_are_many() -> None:
     framer = mysql.Mysql().framer()
     for to_backend, data in begun():
-        framer.feed(to_backend, data)
+        framer.feed(Direction(to_backend), data)
     for number in range(300):
         framer.feed(C, command(0x16, b"SELECT %d" % number))
         framer.feed(S, packets(b"\0" + number.to_bytes(4, "little") + b"\0" * 7))
@@ -301,7 +302,7 @@ def test_statements_are_forgotten_when_there_are_many() -> None:
 def test_error_packets(code: str) -> None:
     framer = mysql.Mysql().framer()
     for to_backend, data in [*begun(), (C, command(3, b"SELECT 1"))]:
-        framer.feed(to_backend, data)
+        framer.feed(Direction(to_backend), data)
     reply = mysql.Mysql().error_reply(framer.waiting[0], random.Random(1), code)
     length, number = int.from_bytes(reply.data[:3], "little"), int.from_bytes(reply.data[5:7], "little")
     assert (length, reply.data[3], reply.data[4], number) == (len(reply.data) - 4, 1, 0xFF, int(code))
@@ -318,7 +319,7 @@ def test_error_packets(code: str) -> None:
 def test_errors_without_an_answer_and_without_a_language() -> None:
     protocol, framer = mysql.Mysql(), mysql.Mysql().framer()
     for to_backend, data in begun():
-        framer.feed(to_backend, data)
+        framer.feed(Direction(to_backend), data)
     head = framer.feed(C, command(0x19, b"\1\0\0\0"))[0][0]
     assert isinstance(head, Head)
     assert protocol.error_reply(head, random.Random(1)).data == b""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import pytest
 
 from vaurien.framing import HEAD_LIMIT, Head
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 from vaurien.protocols import postgres
 from vaurien.testing.framing import Segment, Transcript, check_framing
 
-C, S = True, False
+C, S = TO_BACKEND, TO_CLIENT
 
 
 def message(kind: str, body: bytes = b"") -> bytes:
@@ -206,7 +207,7 @@ def test_a_flush_after_everything_was_answered_ends_nothing() -> None:
 def asked(segments: Sequence[Segment], question: bytes) -> Head:
     framer = postgres.Postgres().framer()
     for to_backend, data in segments:
-        framer.feed(to_backend, data)
+        framer.feed(Direction(to_backend), data)
     head = framer.feed(C, question)[0][0]
     assert isinstance(head, Head)
     return head
@@ -234,7 +235,7 @@ def test_the_transaction_of_a_pipelined_query() -> None:
     assert head.status == "I"  # type: ignore[attr-defined]
     framer = postgres.Postgres().framer()
     for to_backend, data in [*BEGUN, c("QQ"), (S, messages("C") + message("Z", b"T"))]:
-        framer.feed(to_backend, data)
+        framer.feed(Direction(to_backend), data)
     assert framer.waiting[0].status == "T"  # type: ignore[attr-defined]
 
 

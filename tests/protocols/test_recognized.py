@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vaurien.framing import Protocol
-from vaurien.model import Address
+from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction
 from vaurien.protocols.http import HttpProtocol
 from vaurien.protocols.http.head import Request
 from vaurien.protocols.redis import RedisProtocol
@@ -40,8 +40,8 @@ WHOLE += [(HttpProtocol(), said, answer) for said in (ASK, POST) for answer in A
 def test_the_usual_messages_are_recognized_as_what_they_are(protocol: Protocol, said: bytes, answer: bytes) -> None:
     framer = protocol.framer()
     for _ in range(2):
-        assert framer.try_whole(True, said) is not None
-        assert framer.try_whole(False, answer) is not None
+        assert framer.try_whole(TO_BACKEND, said) is not None
+        assert framer.try_whole(TO_CLIENT, answer) is not None
         assert framer.idle
     check_framing(protocol, [(True, said), (False, answer)] * 2)
 
@@ -51,8 +51,8 @@ def test_what_is_not_exactly_one_message_is_not_recognized(protocol: Protocol, s
     for to_backend, data in ((True, said), (False, answer)):
         for other in (*(data[:size] for size in range(len(data))), data + b"\n", data + data):
             framer = protocol.framer()
-            framer.feed(True, said)
-            assert framer.try_whole(to_backend, other) is None, other
+            framer.feed(TO_BACKEND, said)
+            assert framer.try_whole(Direction(to_backend), other) is None, other
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_what_is_not_exactly_one_message_is_not_recognized(protocol: Protocol, s
 )
 def test_a_redis_connection_in_a_state_of_its_own_is_read(before: bytes) -> None:
     framer = RedisProtocol().framer()
-    assert framer.try_whole(True, before) is None
-    framer.feed(True, before)
-    assert framer.try_whole(True, GET) is None
-    assert framer.try_whole(False, b"+OK\r\n") is None
+    assert framer.try_whole(TO_BACKEND, before) is None
+    framer.feed(TO_BACKEND, before)
+    assert framer.try_whole(TO_BACKEND, GET) is None
+    assert framer.try_whole(TO_CLIENT, b"+OK\r\n") is None
     check_framing(
         RedisProtocol(),
         [(True, GET), (True, before), (False, b"+OK\r\n" * 2), (True, GET), (False, b"$1\r\nx\r\n"), (True, GET)],
@@ -82,16 +82,16 @@ def test_a_redis_connection_in_a_state_of_its_own_is_read(before: bytes) -> None
 @pytest.mark.parametrize("after", [b"EXEC\r\n", b"DISCARD\r\n", b"RESET\r\n"])
 def test_after_a_transaction_commands_are_recognized_again(after: bytes) -> None:
     framer = RedisProtocol().framer()
-    framer.feed(True, b"MULTI\r\n")
-    framer.feed(True, after)
-    assert framer.try_whole(True, GET) is not None
+    framer.feed(TO_BACKEND, b"MULTI\r\n")
+    framer.feed(TO_BACKEND, after)
+    assert framer.try_whole(TO_BACKEND, GET) is not None
 
 
 def test_commands_are_recognized_again_when_multi_does_not_reach_the_backend() -> None:
     framer = RedisProtocol().framer()
-    ((multi, _), _end) = framer.feed(True, b"MULTI\r\n")
+    ((multi, _), _end) = framer.feed(TO_BACKEND, b"MULTI\r\n")
     framer.withdraw(multi)
-    assert framer.try_whole(True, GET) is not None
+    assert framer.try_whole(TO_BACKEND, GET) is not None
 
 
 ODD_ASKED: list[Segment] = [
@@ -113,8 +113,8 @@ ODD_ANSWERED: list[Segment] = [
 def test_an_unusual_message_of_http_is_read(odd: Segment) -> None:
     framer = HttpProtocol().framer()
     if not odd[0]:
-        framer.feed(True, ASK)
-    assert framer.try_whole(*odd) is None
+        framer.feed(TO_BACKEND, ASK)
+    assert framer.try_whole(Direction(odd[0]), odd[1]) is None
     check_framing(HttpProtocol(), [(True, ASK), odd, (False, ANSWERS[0]), (True, ASK), (False, ANSWERS[1])])
 
 
@@ -123,15 +123,15 @@ def test_a_response_without_the_body_that_it_announces_is_read(said: bytes) -> N
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
     transcribe(HttpProtocol(), [(True, ASK), (False, answer)], recognizing=True)
     framer = HttpProtocol().framer()
-    framer.feed(True, said)
-    assert framer.try_whole(False, answer) is None
+    framer.feed(TO_BACKEND, said)
+    assert framer.try_whole(TO_CLIENT, answer) is None
 
 
 def test_fields_that_were_seen_before_mean_what_they_meant_in_their_own_version() -> None:
     fields = b"Host: seen\r\nContent-Length: 2\r\n\r\nab"
     for _ in range(2):
         for version, persistent in ((b"1.1", True), (b"1.0", False)):
-            head = HttpProtocol().framer().try_whole(True, b"PUT / HTTP/" + version + b"\r\n" + fields)
+            head = HttpProtocol().framer().try_whole(TO_BACKEND, b"PUT / HTTP/" + version + b"\r\n" + fields)
             assert isinstance(head, Request)
             assert head.persistent is persistent
 
@@ -140,7 +140,7 @@ def test_the_same_fields_are_rewritten_for_each_backend() -> None:
     for _ in range(2):
         for path in (b"/", b"/b"):
             for backend, host in (("a:81", b"a:81"), ("b:80", b"b")):
-                head = HttpProtocol().framer().try_whole(True, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+                head = HttpProtocol().framer().try_whole(TO_BACKEND, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert head is not None
                 sent = HttpProtocol().rewrite(head, Address.parse(backend))
                 assert sent == b"GET " + path + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"

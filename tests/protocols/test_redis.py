@@ -4,11 +4,12 @@ import pytest
 
 from vaurien.errors import OptionError
 from vaurien.framing import HEAD_LIMIT, Head, Mark
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 from vaurien.protocols.redis import RedisProtocol
 from vaurien.protocols.redis.command import Command, split
 from vaurien.testing.framing import Segment, Transcript, check_framing
 
-UP, DOWN = True, False
+UP, DOWN = TO_BACKEND, TO_CLIENT
 GET = b"*2\r\n$3\r\nget\r\n$1\r\nk\r\n"
 VALUE = b"$5\r\nvalue\r\n"
 OK = b"+OK\r\n"
@@ -31,7 +32,7 @@ def shape(transcript: Transcript, side: bool) -> list[str]:
 
 
 def head_of(data: bytes) -> Head:
-    head = RedisProtocol().framer().feed(True, data)[0][0]
+    head = RedisProtocol().framer().feed(TO_BACKEND, data)[0][0]
     assert isinstance(head, Head)
     return head
 
@@ -150,18 +151,18 @@ def test_what_is_not_redis_goes_on_as_turns(data: bytes, reply: bytes, reason: s
 @pytest.mark.parametrize("greeting", [b"SSH-2.0-x\r\n", b"HTTP/1.1 400\r\n", b"\x4a\0\0\0\x0a8.0\r\n", b"?"])
 def test_a_greeting_of_another_protocol_is_passed_on(greeting: bytes) -> None:
     framing = RedisProtocol().framer()
-    assert framing.feed(False, greeting) == [(Mark.BODY, greeting)]
+    assert framing.feed(TO_CLIENT, greeting) == [(Mark.BODY, greeting)]
     assert framing.lost is not None
 
 
 def test_a_large_value_is_not_held() -> None:
     framing = RedisProtocol().framer()
-    framing.feed(True, b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\n")
+    framing.feed(TO_BACKEND, b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\n")
     chunk = b"x" * 65536
     for _ in range(10):
-        (piece,) = framing.feed(True, chunk)
+        (piece,) = framing.feed(TO_BACKEND, chunk)
         assert piece[1] is chunk
-    assert framing.held(True) == 0
+    assert framing.held(TO_BACKEND) == 0
 
 
 KEYS = [
@@ -290,7 +291,7 @@ def test_reset_ends_subscriptions() -> None:
 
 
 def answered(*requests: bytes) -> list[bool]:
-    pieces = RedisProtocol().framer().feed(True, b"".join(requests))
+    pieces = RedisProtocol().framer().feed(TO_BACKEND, b"".join(requests))
     return [what.answered for what, _ in pieces if isinstance(what, Head)]
 
 
@@ -355,7 +356,7 @@ def test_moved_names_the_slot_of_the_key(key: bytes, slot: int) -> None:
 
 def test_an_error_inside_a_transaction_ends_it() -> None:
     framing = RedisProtocol().framer()
-    pieces = framing.feed(True, command(b"MULTI") + GET + command(b"EXEC") + GET)
+    pieces = framing.feed(TO_BACKEND, command(b"MULTI") + GET + command(b"EXEC") + GET)
     heads = [what for what, _ in pieces if isinstance(what, Head)]
     closes = [RedisProtocol().error_reply(head, random.Random(3)).close for head in heads]
     assert closes == [False, True, True, False]
@@ -363,9 +364,9 @@ def test_an_error_inside_a_transaction_ends_it() -> None:
 
 def test_a_multi_that_does_not_reach_the_backend_begins_nothing() -> None:
     framing = RedisProtocol().framer()
-    framing.feed(True, command(b"MULTI"))
+    framing.feed(TO_BACKEND, command(b"MULTI"))
     framing.withdraw(framing.waiting[0])
-    framing.feed(True, GET)
+    framing.feed(TO_BACKEND, GET)
     assert not RedisProtocol().error_reply(framing.waiting[0], random.Random(3)).close
 
 
@@ -381,12 +382,12 @@ def test_a_multi_that_does_not_reach_the_backend_begins_nothing() -> None:
 )
 def test_a_connection_in_a_state_of_its_own_is_not_quiet(asked: bytes, answer: bytes) -> None:
     framing = RedisProtocol().framer()
-    framing.feed(True, GET)
+    framing.feed(TO_BACKEND, GET)
     assert not framing.idle
-    framing.feed(False, VALUE)
+    framing.feed(TO_CLIENT, VALUE)
     assert framing.idle
-    framing.feed(True, asked)
-    framing.feed(False, answer)
+    framing.feed(TO_BACKEND, asked)
+    framing.feed(TO_CLIENT, answer)
     assert not framing.idle
 
 
@@ -443,7 +444,7 @@ def test_what_is_refused_leaves_the_connection_as_it_was(segments: list[Segment]
     played(*segments, (UP, GET), (DOWN, b"+1\r\n"))
     framer = RedisProtocol().framer()
     for to_backend, data in [*segments, (UP, GET), (DOWN, b"+1\r\n")]:
-        framer.feed(to_backend, data)
+        framer.feed(Direction(to_backend), data)
     assert not framer.waiting
     assert framer.idle
     (head, _), _ = framer.feed(UP, GET)
@@ -474,7 +475,7 @@ def test_a_silenced_server_is_followed(segments: list[Segment]) -> None:
     played(*segments, (UP, GET), (DOWN, b"+1\r\n"))
     framer = RedisProtocol().framer()
     for to_backend, data in [*segments, (UP, GET), (DOWN, b"+1\r\n")]:
-        framer.feed(to_backend, data)
+        framer.feed(Direction(to_backend), data)
     assert not framer.waiting
     (head, _), _ = framer.feed(UP, GET)
     assert isinstance(head, Command)

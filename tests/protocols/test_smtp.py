@@ -6,6 +6,7 @@ import pytest
 
 from tests.protocols.pairing import pair
 from vaurien.framing import Head
+from vaurien.model import TO_BACKEND, TO_CLIENT
 from vaurien.protocols.smtp import Smtp
 from vaurien.testing.framing import check_framing
 
@@ -178,18 +179,18 @@ def test_greeting_and_giving_up_belong_to_no_exchange() -> None:
 def test_of_a_mail_only_what_may_be_its_end_is_looked_at(line: bytes) -> None:
     framer = SMTP.framer()
     pairing = pair(framer, [*HELLO, *SENT])
-    pairing.feed(True, line)
-    assert framer.held(True) == 0
-    pairing.feed(True, b"\r\n.\r\n")
-    assert pairing.feed(False, b"250 ok\r\n") == b"250 ok\r\n"
+    pairing.feed(TO_BACKEND, line)
+    assert framer.held(TO_BACKEND) == 0
+    pairing.feed(TO_BACKEND, b"\r\n.\r\n")
+    assert pairing.feed(TO_CLIENT, b"250 ok\r\n") == b"250 ok\r\n"
     assert pairing.complete
 
 
 def test_a_chunk_is_never_held() -> None:
     framer = SMTP.framer()
     pairing = pair(framer, [*HELLO, b"BDAT 999999999999999999 LAST\r\n" + bytes(1000)])
-    assert framer.held(True) == 0
-    assert len(pairing.feed(True, bytes(100_000))) == 100_000
+    assert framer.held(TO_BACKEND) == 0
+    assert len(pairing.feed(TO_BACKEND, bytes(100_000))) == 100_000
 
 
 LOST = {
@@ -217,7 +218,7 @@ def test_what_is_not_smtp_is_lost_with_a_reason(dialogue: list[bytes], reason: s
 def head_of(dialogue: list[bytes], request: bytes) -> Head:
     framer = SMTP.framer()
     pair(framer, dialogue)
-    head = framer.feed(True, request)[0][0]
+    head = framer.feed(TO_BACKEND, request)[0][0]
     assert isinstance(head, Head)
     return head
 
@@ -278,7 +279,7 @@ def test_what_the_proxy_answers_itself_the_backend_does_not_know(
 ) -> None:
     framer = SMTP.framer()
     pair(framer, before)
-    head = framer.feed(True, withdrawn)[0][0]
+    head = framer.feed(TO_BACKEND, withdrawn)[0][0]
     assert isinstance(head, Head)
     framer.withdraw(head)
     pairs = pair(framer, after).pairs

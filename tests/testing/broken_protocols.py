@@ -26,6 +26,7 @@ from vaurien.framing import (
     Reply,
     Step,
 )
+from vaurien.model import TO_BACKEND, Direction
 from vaurien.options import Option
 
 CONVERSATIONS = [
@@ -58,8 +59,8 @@ class Lines(Framer):
                 yield from read.skip(int(size[:18]))
             yield Step.END
 
-    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
-        whole = to_backend and data.startswith(b"get ") and data.find(b"\n") == len(data) - 1
+    def parse_whole(self, direction: Direction, data: bytes) -> Head | None:
+        whole = direction and data.startswith(b"get ") and data.find(b"\n") == len(data) - 1
         head = self.head(data) if whole and len(data) <= 1000 else None
         if head is not None:
             head.data = data
@@ -147,18 +148,18 @@ class Whole(Lines):
         super().__init__()
         self.kept = {True: b"", False: b""}
 
-    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        lines, newline, self.kept[to_backend] = (self.kept[to_backend] + data).rpartition(b"\n")
-        return super().feed(to_backend, lines + newline)
+    def feed(self, direction: Direction, data: bytes) -> list[Piece]:
+        lines, newline, self.kept[direction] = (self.kept[direction] + data).rpartition(b"\n")
+        return super().feed(direction, lines + newline)
 
-    def end(self, to_backend: bool) -> list[Piece]:
-        rest, self.kept[to_backend] = self.kept[to_backend], b""
-        return super().feed(to_backend, rest) + super().end(to_backend)
+    def end(self, direction: Direction) -> list[Piece]:
+        rest, self.kept[direction] = self.kept[direction], b""
+        return super().feed(direction, rest) + super().end(direction)
 
-    def held(self, to_backend: bool) -> int:
-        return super().held(to_backend) + len(self.kept[to_backend])
+    def held(self, direction: Direction) -> int:
+        return super().held(direction) + len(self.kept[direction])
 
-    def try_whole(self, to_backend: bool, data: bytes) -> Head | None:
+    def try_whole(self, direction: Direction, data: bytes) -> Head | None:
         return None
 
 
@@ -171,7 +172,7 @@ class Hoards(Whole):
 class Forgets(Whole):
     """Keeps what it held at the end."""
 
-    def end(self, to_backend: bool) -> list[Piece]:
+    def end(self, direction: Direction) -> list[Piece]:
         return []
 
 
@@ -179,16 +180,16 @@ class Forgets(Whole):
 class Swallows(Lines):
     """Drops the second request of a chunk."""
 
-    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        return super().feed(to_backend, data[:6] if to_backend else data)
+    def feed(self, direction: Direction, data: bytes) -> list[Piece]:
+        return super().feed(direction, data[:6] if direction is TO_BACKEND else data)
 
 
 @framed("Shouts: law 2: b'GET A.n' is given back for b'get a.n'|Shouts: the `data` of a head")
 class Shouts(Lines):
     """Changes bytes."""
 
-    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        return [(what, piece.upper()) for what, piece in super().feed(to_backend, data)]
+    def feed(self, direction: Direction, data: bytes) -> list[Piece]:
+        return [(what, piece.upper()) for what, piece in super().feed(direction, data)]
 
 
 @framed("Reversed: a head says that it is of the other direction")
@@ -203,16 +204,16 @@ class Reversed(Lines):
 class Airy(Lines):
     """Gives back pieces with nothing in them."""
 
-    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        return [*super().feed(to_backend, data), (Mark.BODY, b"")]
+    def feed(self, direction: Direction, data: bytes) -> list[Piece]:
+        return [*super().feed(direction, data), (Mark.BODY, b"")]
 
 
 @framed("Hurried: law 4: an end mark comes outside a message")
 class Hurried(Lines):
     """Ends twice."""
 
-    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        return [*super().feed(to_backend, data), (Mark.REQUEST_END, b"")]
+    def feed(self, direction: Direction, data: bytes) -> list[Piece]:
+        return [*super().feed(direction, data), (Mark.REQUEST_END, b"")]
 
 
 @framed("Owing: `other_direction_ready` is not settled by feeding the other direction")
@@ -226,8 +227,8 @@ class Owing(Lines):
 class Crowd(Lines):
     """Has no bound for requests that wait."""
 
-    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        pieces = super().feed(to_backend, data)
+    def feed(self, direction: Direction, data: bytes) -> list[Piece]:
+        pieces = super().feed(direction, data)
         if len(data) > 4000:
             self.waiting.extend([Head(True)] * (WAITING_LIMIT + 1))
         return pieces
@@ -239,9 +240,9 @@ class Vague(Lines):
 
     size = 0
 
-    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
+    def feed(self, direction: Direction, data: bytes) -> list[Piece]:
         self.size = len(data)
-        return super().feed(to_backend, data)
+        return super().feed(direction, data)
 
     def _lose(self, reason: str) -> None:
         super()._lose(f"no request in {self.size} bytes")
@@ -251,17 +252,17 @@ class Vague(Lines):
 class Careless(Lines):
     """Forgets who waits when a single byte comes."""
 
-    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        if to_backend and data == b"\n" and len(self.waiting) > 1:
+    def feed(self, direction: Direction, data: bytes) -> list[Piece]:
+        if direction is TO_BACKEND and data == b"\n" and len(self.waiting) > 1:
             self.waiting.clear()
-        return super().feed(to_backend, data)
+        return super().feed(direction, data)
 
 
 @framed("Blind: no request is found in any conversation")
 class Blind(Lines):
     """Takes all requests for something that belongs to no exchange."""
 
-    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
+    def parse_whole(self, direction: Direction, data: bytes) -> Head | None:
         return None
 
     def requests(self, read: Reader) -> Frames:
@@ -304,8 +305,8 @@ class Endless(Lines):
 class Mistakes(Lines):
     """Sees something else in a whole message than when it reads."""
 
-    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
-        head = super().parse_whole(to_backend, data)
+    def parse_whole(self, direction: Direction, data: bytes) -> Head | None:
+        head = super().parse_whole(direction, data)
         return Head(True, {"key": "?"}, self_contained=True, data=data) if head else None
 
 
@@ -313,8 +314,8 @@ class Mistakes(Lines):
 class Stumbles(Lines):
     """Raises where it should say that it does not know."""
 
-    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
-        return super().parse_whole(to_backend, data) if data.decode("ascii") else None
+    def parse_whole(self, direction: Direction, data: bytes) -> Head | None:
+        return super().parse_whole(direction, data) if data.decode("ascii") else None
 
 
 @framed("Shares: connections share no state: .*on connection 1 of two at a time")
@@ -331,7 +332,7 @@ class Shares(Lines):
         head = super().head(line)
         return Head(True, {"key": f"{next(self.count)}"}, answered=head.answered)
 
-    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
+    def parse_whole(self, direction: Direction, data: bytes) -> Head | None:
         return None
 
 

@@ -18,6 +18,7 @@ from vaurien.framing.cache import SIZE_LIMIT, BoundedCache
 from vaurien.framing.head import Head, Mark, Piece, Series
 from vaurien.framing.reader import Reader, Step
 from vaurien.framing.turns import Framing, Turns
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 
 WAITING_LIMIT = 100_000
 """Requests that may wait for their response: ten times the pipeline that the page *Redis pipelining* advises (10k)."""
@@ -75,8 +76,8 @@ class Framer(Framing):
         """Read the backend's bytes."""
         raise NotImplementedError
 
-    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        side = self._sides[to_backend]
+    def feed(self, direction: Direction, data: bytes) -> list[Piece]:
+        side = self._sides[direction]
         pieces: list[Piece] = []
         learns = side.ready and self.stateless and len(data) <= SIZE_LIMIT
         if side.unframed:
@@ -90,13 +91,13 @@ class Framer(Framing):
                 self._lose(str(error))
         if not framed:
             self._pass(side, b"", pieces)
-            other = self._sides[not to_backend]
+            other = self._sides[direction.back]
             self.other_direction_ready = other.unframed and other.read.held > 0
         if learns and side.ready and self.stateless and len(pieces) > _ONE_MESSAGE:
-            self._learn(to_backend, data, pieces)
+            self._learn(direction, data, pieces)
         return pieces
 
-    def _learn(self, to_backend: bool, data: bytes, pieces: list[Piece]) -> None:
+    def _learn(self, direction: Direction, data: bytes, pieces: list[Piece]) -> None:
         """Remember the messages of *data*, if each of them means the same wherever it begins."""
         self._vain += 1
         if self._vain > VAIN_LIMIT and self._vain % VAIN_LIMIT:
@@ -107,7 +108,7 @@ class Framer(Framing):
             if isinstance(mark, Head):
                 if not mark.self_contained or mark.closes:
                     return
-                if to_backend and (mark.waits or mark.needed or not mark.answered):
+                if direction is TO_BACKEND and (mark.waits or mark.needed or not mark.answered):
                     return
                 series.append((copy.copy(mark), piece))  # the head at hand belongs to its exchange
                 inside = True
@@ -118,36 +119,36 @@ class Framer(Framing):
             else:
                 head, before = series[-1]
                 series[-1] = head, before + piece
-        self._series[to_backend].add(data, tuple(series))
+        self._series[direction].add(data, tuple(series))
 
-    def try_series(self, to_backend: bool, data: bytes) -> Series | None:
-        if not self.stateless or not self._sides[to_backend].ready:
+    def try_series(self, direction: Direction, data: bytes) -> Series | None:
+        if not self.stateless or not self._sides[direction].ready:
             return None
-        series = self._series[to_backend].get(data)
+        series = self._series[direction].get(data)
         if series is None:
             return None
         self._vain = 0
         waiting, count = self.waiting, len(series)
-        if to_backend:
+        if direction is TO_BACKEND:
             return series if len(waiting) + count <= WAITING_LIMIT else None
         if len(waiting) < count or not all(head.self_contained for head in itertools.islice(waiting, count)):
             return None
         return series
 
-    def try_whole(self, to_backend: bool, data: bytes) -> Head | None:
-        waiting, side = self.waiting, self._sides[to_backend]
+    def try_whole(self, direction: Direction, data: bytes) -> Head | None:
+        waiting, side = self.waiting, self._sides[direction]
         if not self.stateless or not side.ready or len(data) > SIZE_LIMIT:
             return None
-        if len(waiting) >= WAITING_LIMIT if to_backend else not (waiting and waiting[0].self_contained):
+        if len(waiting) >= WAITING_LIMIT if direction is TO_BACKEND else not (waiting and waiting[0].self_contained):
             return None
-        known = self._known[to_backend]
+        known = self._known[direction]
         head = known.get(data)
         if head is None:
-            head = self.parse_whole(to_backend, data)
+            head = self.parse_whole(direction, data)
             if head is None:
                 return None
             known.add(data, head)
-        if to_backend:
+        if direction is TO_BACKEND:
             waiting.append(head)
         else:
             waiting.popleft()
@@ -155,7 +156,7 @@ class Framer(Framing):
             side.closing = True
         return head
 
-    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
+    def parse_whole(self, direction: Direction, data: bytes) -> Head | None:
         """The head of *data*, with its `data`, if that is easily seen to be one whole and *self_contained* message.
 
         A short cut for what most chunks are: it must say what the generator would say, and may always say ``None``.
@@ -163,34 +164,34 @@ class Framer(Framing):
         """
         return None
 
-    def end(self, to_backend: bool) -> list[Piece]:
-        side = self._sides[to_backend]
+    def end(self, direction: Direction) -> list[Piece]:
+        side = self._sides[direction]
         between = side.between
         side.read.ended = True
-        pieces = self.feed(to_backend, b"")
+        pieces = self.feed(direction, b"")
         side.unframed = not between  # an end inside a message leaves the other side with something that is no message
         rest = side.read.take_all()
         if rest:
             pieces.append((Mark.BODY, rest))
         if self._fallback is not None:
-            pieces.extend(self._fallback.end(to_backend))
+            pieces.extend(self._fallback.end(direction))
         return pieces
 
-    def release(self, to_backend: bool) -> bytes:
-        side = self._sides[to_backend]
+    def release(self, direction: Direction) -> bytes:
+        side = self._sides[direction]
         return b"" if side.unframed else side.release()
 
-    def is_released(self, to_backend: bool) -> bool:
-        return self._sides[to_backend].released
+    def is_released(self, direction: Direction) -> bool:
+        return self._sides[direction].released
 
     def backend_replaced(self) -> None:
         side = _Side(self.responses, Mark.RESPONSE_END, self.waiting)
-        side.unframed = self._sides[True].unframed
+        side.unframed = self._sides[TO_BACKEND].unframed
         side.ready = not side.unframed
-        self._sides = (side, self._sides[True])
+        self._sides = (side, self._sides[TO_BACKEND])
 
-    def held(self, to_backend: bool) -> int:
-        return self._sides[to_backend].read.held
+    def held(self, direction: Direction) -> int:
+        return self._sides[direction].read.held
 
     def withdraw(self, head: Head) -> None:
         if self._fallback is not None:
@@ -227,7 +228,7 @@ class Framer(Framing):
             self.other_direction_ready = False
             data = held + data
         if self._fallback is not None:
-            pieces.extend(self._fallback.feed(side is self._sides[True], data))
+            pieces.extend(self._fallback.feed(TO_BACKEND if side is self._sides[TO_BACKEND] else TO_CLIENT, data))
         elif data:
             pieces.append((Mark.BODY, data))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from vaurien.framing.head import Head, Mark, Part, Piece, Reply, Series
+from vaurien.model import TO_BACKEND, Direction
 
 
 class Framing:
@@ -30,48 +31,48 @@ class Framing:
     def __init__(self) -> None:
         self.waiting: deque[Head] = deque()
 
-    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        """Pieces of *data*, which arrived in the direction *to_backend*. Raises nothing, whatever the bytes."""
+    def feed(self, direction: Direction, data: bytes) -> list[Piece]:
+        """Pieces of *data*, which arrived in the direction *direction*. Raises nothing, whatever the bytes."""
         raise NotImplementedError
 
-    def try_whole(self, to_backend: bool, data: bytes) -> Head | None:
+    def try_whole(self, direction: Direction, data: bytes) -> Head | None:
         """The head of *data*, if that is seen to be one whole message; then it is taken, and not to be fed any more.
 
         It is the head of every such message: nobody may change it, and only exchanges without a fault may have it.
         """
         return None
 
-    def try_series(self, to_backend: bool, data: bytes) -> Series | None:
+    def try_series(self, direction: Direction, data: bytes) -> Series | None:
         """The messages of *data*, if it is seen to be several whole ones.
 
         They are not taken yet: that is for `take_series`, or *data* is fed. Their heads are as those of `try_whole`.
         """
         return None
 
-    def take_series(self, to_backend: bool, heads: Iterable[Head]) -> None:
+    def take_series(self, direction: Direction, heads: Iterable[Head]) -> None:
         """Take the messages that *heads* begin, which `try_series` gave."""
-        if to_backend:
+        if direction is TO_BACKEND:
             self.waiting.extend(heads)
         else:
             for _ in heads:
                 self.waiting.popleft()
 
-    def end(self, to_backend: bool) -> list[Piece]:
+    def end(self, direction: Direction) -> list[Piece]:
         """The last pieces of a direction whose source has ended."""
         raise NotImplementedError
 
-    def held(self, to_backend: bool) -> int:
-        """How many bytes of the direction *to_backend* were fed and not given back yet."""
+    def held(self, direction: Direction) -> int:
+        """How many bytes of the direction *direction* were fed and not given back yet."""
         return 0
 
-    def release(self, to_backend: bool) -> bytes:
+    def release(self, direction: Direction) -> bytes:
         """Give back the bytes of a head that is not complete, while no fault needs it whole.
 
         Its `Head` follows once it is complete, with what is left of it as its data.
         """
         return b""
 
-    def is_released(self, to_backend: bool) -> bool:
+    def is_released(self, direction: Direction) -> bool:
         """Whether bytes of a head were released that is not complete yet."""
         return False
 
@@ -112,7 +113,7 @@ class Framing:
         """What tells the client, and what the backend, that the exchange of *head* ends here; only with streams."""
         raise NotImplementedError
 
-    def swallowed(self, to_backend: bool, mark: Head | Part, data: bytes) -> tuple[bytes, bytes]:
+    def swallowed(self, direction: Direction, mark: Head | Part, data: bytes) -> tuple[bytes, bytes]:
         """What the client, and what the backend, is sent for a piece that goes nowhere; only with streams.
 
         A protocol keeps right here what peers share by connection: credit of the sender, tables of the receiver.
@@ -133,10 +134,10 @@ class Turns(Framing):
     What a backend sends before the client has said anything (a greeting) belongs to no exchange.
     """
 
-    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
+    def feed(self, direction: Direction, data: bytes) -> list[Piece]:
         if not data:
             return []
-        return self._request(data) if to_backend else self._response(data)
+        return self._request(data) if direction is TO_BACKEND else self._response(data)
 
     _asked = _answering = False
 
@@ -167,8 +168,8 @@ class Turns(Framing):
         self.waiting.popleft()
         return [(Mark.RESPONSE_END, b"")]
 
-    def end(self, to_backend: bool) -> list[Piece]:
-        return [] if to_backend else self._finish()
+    def end(self, direction: Direction) -> list[Piece]:
+        return [] if direction is TO_BACKEND else self._finish()
 
     def withdraw(self, head: Head) -> None:
         super().withdraw(head)

@@ -28,7 +28,7 @@ from vaurien.events import Observer
 from vaurien.framing import Protocol
 from vaurien.legacy.instances import ProxyView, instantiate
 from vaurien.legacy.protocol import Transparent, Unframed
-from vaurien.model import Address, Fault, Policy, PolicyEdit, ProxyConfig
+from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction, Fault, Policy, PolicyEdit, ProxyConfig
 from vaurien.proxies.proxy_server import ProxyServer
 
 if TYPE_CHECKING:
@@ -116,8 +116,8 @@ class Proxy:
             self.accepted,
             len(opened),
             sum(one.meter.held for one in opened),
-            self.traffic(True),
-            self.traffic(False),
+            self.traffic(TO_BACKEND),
+            self.traffic(TO_CLIENT),
             self._traffic.exchanges + sum(one.exchanges for one in opened),
             self._traffic.lost,
             self._traffic.lost_because,
@@ -128,9 +128,9 @@ class Proxy:
         """Seconds until the fault called *fault* removes itself; ``None`` when it does not, or the proxy is off."""
         return self._server.seconds_left(fault) if self._server is not None else None
 
-    def traffic(self, to_backend: bool) -> Bytes:
+    def traffic(self, direction: Direction) -> Bytes:
         """The bytes that went in a direction since the proxy was made, those of open connections included."""
-        return self._traffic.with_open(to_backend, (one.meter for one in self.live))
+        return self._traffic.with_open(direction, (one.meter for one in self.live))
 
     @property
     def plan(self) -> CompiledPolicy:

@@ -8,7 +8,7 @@ from random import Random
 import msgspec
 
 from vaurien.framing import Framing, Head, Mark, Piece, Protocol, Turns
-from vaurien.model import Address
+from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction
 from vaurien.testing.framing import Segment, Transcript
 
 ELSEWHERE = Address("192.0.2.1", 7)
@@ -27,9 +27,9 @@ class _Request(msgspec.Struct, frozen=True):
         framing = protocol.framer()
         silent = []
         for to_backend, data in self.before:
-            pieces = framing.feed(to_backend, data)
+            pieces = framing.feed(Direction(to_backend), data)
             silent += [what for what, _ in pieces if isinstance(what, Head) and what.request and not what.answered]
-        begun = framing.feed(True, self.data)
+        begun = framing.feed(TO_BACKEND, self.data)
         for head in silent:  # whether a server has obeyed them may not be known yet
             framing.withdraw(head)
         return framing, begun
@@ -47,7 +47,7 @@ def check_answers(whole: Transcript, segments: Sequence[Segment]) -> None:
 
 def _requests(whole: Transcript, segments: Sequence[Segment]) -> Iterator[_Request]:
     starts = [start for _, start in whole.requests]
-    ends = [*starts, len(whole.given[True])][1:]
+    ends = [*starts, len(whole.given[TO_BACKEND])][1:]
     for (head, start), after in zip(whole.requests, ends, strict=True):
         passed = 0
         for number, (to_backend, data) in enumerate(segments):
@@ -70,15 +70,15 @@ def _check_error(whole: Transcript, request: _Request, code: str | None) -> None
     for other in list(framing.waiting):
         if other is not head:  # earlier ones are answered before
             framing.withdraw(other)
-    read = framing.feed(False, reply.data)
+    read = framing.feed(TO_CLIENT, reply.data)
     if isinstance(framing, Turns):  # a turn is over when the next one begins
-        read += framing.end(False)
+        read += framing.end(TO_CLIENT)
     if framing.lost is not None:
         whole.fail(f"{what} is {reply.data!r}, which its own framer cannot read: {framing.lost}")
     heads = sum(isinstance(part, Head) for part, _ in read)
     ends = sum(part is Mark.RESPONSE_END for part, _ in read)
     expected = int(head.answered)  # an answer that is not awaited may be sent all the same
-    if heads != expected or framing.held(False) or not (ends == expected or reply.close):
+    if heads != expected or framing.held(TO_CLIENT) or not (ends == expected or reply.close):
         wanted = "one whole response" if expected else "no response, Reply(b''), to what has answered=False"
         whole.fail(f"{what} is {reply.data!r}: heads {heads}, ends {ends}; expected {wanted}")
 

@@ -30,8 +30,9 @@ from vaurien.framing import (
     Step,
     Turns,
 )
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 
-Segment: TypeAlias = tuple[bool, bytes]
+Segment: TypeAlias = tuple[bool | Direction, bytes]
 """Bytes and their direction: true is towards the backend."""
 
 Event: TypeAlias = tuple[Any, ...]
@@ -51,40 +52,40 @@ class Transcript:
     def __init__(self, protocol: Protocol, cut: str = "not cut", *, recognizing: bool = False) -> None:
         self.framing = _watched(protocol.framer())
         self.protocol, self.cut = protocol, cut
-        self.events: dict[bool, list[Event]] = {True: [], False: []}
+        self.events: dict[Direction, list[Event]] = {direction: [] for direction in Direction}
         self.heads: list[object] = []
         """Whatever a protocol remembers of each head; it may depend on cuts."""
         self.requests: list[tuple[Head, int]] = []
         """Each request's head, and how many bytes went to the backend before it."""
-        self.fed = {True: bytearray(), False: bytearray()}
-        self.given = {True: bytearray(), False: bytearray()}
+        self.fed = {direction: bytearray() for direction in Direction}
+        self.given = {direction: bytearray() for direction in Direction}
         self._recognizing = recognizing
         self._turns = isinstance(self.framing, Turns)  # whose heads are whatever came at once
-        self._open = {True: False, False: False}
+        self._open = dict.fromkeys(Direction, False)
 
-    def feed(self, to_backend: bool, data: bytes) -> None:
+    def feed(self, direction: Direction, data: bytes) -> None:
         """Feed *data*, and check laws 1 to 4."""
-        self.fed[to_backend] += data
+        self.fed[direction] += data
         lost = self.framing.lost
-        self._add(to_backend, self._pieces(to_backend, data), just_lost=lost != self.framing.lost)
+        self._add(direction, self._pieces(direction, data), just_lost=lost != self.framing.lost)
         if self.framing.other_direction_ready:
-            self._add(not to_backend, self._pieces(not to_backend, b""), just_lost=False)
+            self._add(direction.back, self._pieces(direction.back, b""), just_lost=False)
             if self.framing.other_direction_ready:
                 self.fail("`other_direction_ready` is not settled by feeding the other direction")
-        held, waiting = self.framing.held(to_backend), len(self.framing.waiting)
+        held, waiting = self.framing.held(direction), len(self.framing.waiting)
         if held > HEAD_LIMIT:
             self.fail(f"law 3: {held} bytes are held; at most {HEAD_LIMIT} may be")
         if waiting > WAITING_LIMIT:
             self.fail(f"law 3: {waiting} requests wait; at most {WAITING_LIMIT} may")
-        given, fed = len(self.given[to_backend]), len(self.fed[to_backend])
+        given, fed = len(self.given[direction]), len(self.fed[direction])
         if given + held != fed:
             self.fail(f"law 2: {given} bytes given back and {held} held are not {fed} fed")
 
-    def end(self, to_backend: bool) -> None:
+    def end(self, direction: Direction) -> None:
         """The stream of a direction ends: everything is given back."""
-        self._add(to_backend, self._pieces(to_backend, None), just_lost=False)
-        missing = bytes(self.fed[to_backend][len(self.given[to_backend]) :])
-        if missing or self.framing.held(to_backend):
+        self._add(direction, self._pieces(direction, None), just_lost=False)
+        missing = bytes(self.fed[direction][len(self.given[direction]) :])
+        if missing or self.framing.held(direction):
             self.fail(f"law 2: {short(missing)} was not given back at the end of the stream")
 
     def fail(self, what: str) -> NoReturn:
@@ -92,7 +93,7 @@ class Transcript:
         __tracebackhide__ = True
         raise AssertionError(f"{type(self.protocol).__name__}: {what} ({self.cut})")
 
-    def framed(self) -> dict[bool, list[Event]]:
+    def framed(self) -> dict[Direction, list[Event]]:
         """The events that must not depend on cuts: all; of a lost connection heads and ends until then."""
         if self.framing.lost is None:
             return self.events
@@ -108,7 +109,7 @@ class Transcript:
         """Raise AssertionError, naming *law*, unless *other* found the same."""
         if self._found() == other._found():
             return
-        for side, word in ((True, "to the backend"), (False, "to the client")):
+        for side, word in ((TO_BACKEND, "to the backend"), (TO_CLIENT, "to the client")):
             for number, (mine, others) in enumerate(_pairs(self.framed()[side], other.framed()[side]), 1):
                 if mine != others:
                     other.fail(f"{law}: event {number} {word} is {short(others)}; {self.cut}, it is {short(mine)}")
@@ -119,72 +120,72 @@ class Transcript:
     def _found(self) -> tuple[object, ...]:
         return self.framing.lost, self.framed(), self.waiting()
 
-    def _pieces(self, to_backend: bool, data: bytes | None) -> list[Piece]:
+    def _pieces(self, direction: Direction, data: bytes | None) -> list[Piece]:
         """The pieces of *data*, or those of the end of the stream."""
         try:
             if data is None:
-                return self.framing.end(to_backend)
-            recognized = self._recognized(to_backend, data) if self._recognizing and data else []
-            return recognized or self.framing.feed(to_backend, data)
+                return self.framing.end(direction)
+            recognized = self._recognized(direction, data) if self._recognizing and data else []
+            return recognized or self.framing.feed(direction, data)
         except Exception as error:  # law 1: whatever a framer raises is wrong
             shown = "the end of the stream" if data is None else short(data)
             what = f"law 1: {type(error).__name__} was raised at {shown}: {error} ({self.cut})"
             raise AssertionError(f"{type(self.protocol).__name__}: {what}") from error
 
-    def _recognized(self, to_backend: bool, data: bytes) -> list[Piece]:
+    def _recognized(self, direction: Direction, data: bytes) -> list[Piece]:
         """What the engine does while no fault is in play; nothing, where it has to read."""
-        head = self.framing.try_whole(to_backend, data)
+        head = self.framing.try_whole(direction, data)
         if head is None:
             return []
         body = data[len(head.data) :]
-        end = Mark.REQUEST_END if to_backend else Mark.RESPONSE_END
+        end = Mark.REQUEST_END if direction is TO_BACKEND else Mark.RESPONSE_END
         return [(head, head.data), *([(Mark.BODY, body)] if body else []), (end, b"")]
 
-    def _add(self, to_backend: bool, pieces: list[Piece], *, just_lost: bool) -> None:
+    def _add(self, direction: Direction, pieces: list[Piece], *, just_lost: bool) -> None:
         for what, data in pieces:
-            self._note(to_backend, what, data, framed=self.framing.lost is None or just_lost)
-            at = len(self.given[to_backend])
-            self.given[to_backend] += data
-            fed = self.fed[to_backend][at : at + len(data)]
+            self._note(direction, what, data, framed=self.framing.lost is None or just_lost)
+            at = len(self.given[direction])
+            self.given[direction] += data
+            fed = self.fed[direction][at : at + len(data)]
             if fed != data:
                 self.fail(f"law 2: {short(data)} is given back for {short(bytes(fed))}")
 
-    def _note(self, to_backend: bool, what: Head | Mark | Part, data: bytes, *, framed: bool) -> None:
+    def _note(self, direction: Direction, what: Head | Mark | Part, data: bytes, *, framed: bool) -> None:
         what = what.mark if isinstance(what, Part) else what
         if isinstance(what, Head):
-            self._note_head(to_backend, what, data, framed)
+            self._note_head(direction, what, data, framed)
         elif what is Mark.BODY:
             if not data:
                 self.fail("a piece of a body is empty")
-            self._note_body(to_backend, data)
+            self._note_body(direction, data)
         else:
-            side = what is Mark.REQUEST_END  # of turns it comes with the response
+            side = TO_BACKEND if what is Mark.REQUEST_END else TO_CLIENT  # of turns it comes with the response
             if not self._open[side]:
                 self.fail("law 4: an end mark comes outside a message")
             self._open[side] = False
             if framed:
                 self.events[side].append(("end",))
 
-    def _note_head(self, to_backend: bool, head: Head, data: bytes, framed: bool) -> None:
-        if head.request != to_backend:
+    def _note_head(self, direction: Direction, head: Head, data: bytes, framed: bool) -> None:
+        if bool(head.request) is not (direction is TO_BACKEND):
             self.fail("a head says that it is of the other direction")
         if head.data != data:
             self.fail(f"the `data` of a head, {short(head.data)}, is not its bytes, {short(data)}")
-        if self._open[to_backend]:
+        if self._open[direction]:
             self.fail(f"law 4: a head, {short(data)}, comes before the end of a message")
-        self._open[to_backend] = True
+        self._open[direction] = True
         if not framed or (self.framing.lost and head in self.framing.waiting):  # it is the fallback's
             return
-        if to_backend:
-            self.requests.append((head, len(self.given[True])))
+        if direction is TO_BACKEND:
+            self.requests.append((head, len(self.given[TO_BACKEND])))
         shown = b"" if self._turns else data
-        self.events[to_backend].append(("head", shown, dict(head.fields), head.answered, head.waits))
+        self.events[direction].append(("head", shown, dict(head.fields), head.answered, head.waits))
         self.heads.append((type(head), {**msgspec.structs.asdict(head), "fields": None}))
         if self._turns:
-            self._note_body(to_backend, data)
+            self._note_body(direction, data)
 
-    def _note_body(self, to_backend: bool, data: bytes) -> None:
-        events = self.events[to_backend]
+    def _note_body(self, direction: Direction, data: bytes) -> None:
+        events = self.events[direction]
         if events and events[-1][0] == "body":
             data = events.pop()[1] + data
         events.append(("body", data))
@@ -196,9 +197,9 @@ def transcribe(
     """Feed *segments*, then end both directions, and check laws 1 to 4."""
     transcript = Transcript(protocol, cut, recognizing=recognizing)
     for to_backend, data in segments:
-        transcript.feed(to_backend, data)
-    transcript.end(True)
-    transcript.end(False)
+        transcript.feed(Direction(to_backend), data)
+    transcript.end(TO_BACKEND)
+    transcript.end(TO_CLIENT)
     return transcript
 
 

@@ -8,6 +8,7 @@ import types
 from collections.abc import Sequence
 
 from vaurien.framing import Framing, Protocol
+from vaurien.model import Direction
 from vaurien.testing.declaration import must
 from vaurien.testing.framing import Segment
 
@@ -35,9 +36,10 @@ def check_memory(protocol: Protocol, segments: Sequence[Segment]) -> None:
 def _feed(framing: Framing, segments: Sequence[Segment], times: int) -> None:
     for _ in range(times):
         for to_backend, data in segments:
-            framing.feed(to_backend, data)
+            direction = Direction(to_backend)
+            framing.feed(direction, data)
             if framing.other_direction_ready:
-                framing.feed(not to_backend, b"")
+                framing.feed(direction.back, b"")
 
 
 def size(start: object) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from vaurien import options as declared
 from vaurien.framing import Protocol
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 from vaurien.testing import mutations
 from vaurien.testing.answers import check_answers
 from vaurien.testing.declaration import check_options, must
@@ -128,8 +129,8 @@ def _shares_nothing(whole: Transcript, segments: Sequence[Segment]) -> None:
     both = [Transcript(whole.protocol, f"on connection {number} of two at a time") for number in (1, 2)]
     for side, data in recut(segments, 16):
         for one in both:
-            one.feed(side, data)
+            one.feed(Direction(side), data)
     for one in both:
-        one.end(True)
-        one.end(False)
+        one.end(TO_BACKEND)
+        one.end(TO_CLIENT)
         whole.agree(one, "connections share no state")

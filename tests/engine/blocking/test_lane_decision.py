@@ -7,9 +7,9 @@ import pytest
 from tests.engine.blocking.fakes import FakeOwner, FakeProxy, compiled
 from vaurien.engine.blocking.lane_decision import LaneDecision
 from vaurien.events import Injected, MixHit
-from vaurien.model import Fault, Stream
+from vaurien.model import TO_BACKEND, TO_CLIENT, Fault, Stream
 
-UP, DOWN = True, False
+UP, DOWN = TO_BACKEND, TO_CLIENT
 
 
 def decision(*drawn, mix="50:forward", faults=(), **owner):
@@ -20,8 +20,8 @@ def decision(*drawn, mix="50:forward", faults=(), **owner):
 class Deciding(LaneDecision):
     """Gives the entry alone, which is what most tests ask about."""
 
-    def decide(self, to_backend, at_end=False):
-        return super().decide(to_backend, at_end).entry
+    def decide(self, direction, at_end=False):
+        return super().decide(direction, at_end).entry
 
 
 def told(decision, owner):

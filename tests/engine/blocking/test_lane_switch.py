@@ -11,8 +11,9 @@ from tests.running import read
 from tests.waiting import until
 from vaurien.engine.blocking.lane_switch import LaneSwitch
 from vaurien.engine.relay.ending import Ending
+from vaurien.model import TO_BACKEND, TO_CLIENT
 
-UP, DOWN = True, False
+UP, DOWN = TO_BACKEND, TO_CLIENT
 
 
 class Switched:
@@ -24,8 +25,8 @@ class Switched:
         self.client, self.client_end = endpoints(stack)
         self.server, self.backend_end = endpoints(stack)
 
-    def decide(self, to_backend):
-        return self.switch.decide(to_backend, self.client_end if to_backend else self.backend_end)
+    def decide(self, direction):
+        return self.switch.decide(direction, self.client_end if direction is TO_BACKEND else self.backend_end)
 
     def enter(self):
         self.switch.to_thread(self.client_end, self.backend_end, frozenset())

@@ -13,7 +13,7 @@ from tests.running import backend, pair, read, running, until
 from vaurien import events, plugins
 from vaurien.framing import Framer, Head, Protocol, Reply, Step
 from vaurien.hooks import Behavior
-from vaurien.model import Fault, Mix, Policy, Share
+from vaurien.model import TO_BACKEND, Fault, Mix, Policy, Share
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def test_a_head_that_is_held_goes_where_the_rest_of_it_goes():
     with backend() as listening, running(listening.getsockname(), protocol="http") as proxy:
         with pair(proxy, listening) as (client, server):
             client.sendall(b"GET /one HT")
-            until(lambda: proxy.call(lambda: proxy.proxy.traffic(True).read) == 11)
+            until(lambda: proxy.call(lambda: proxy.proxy.traffic(TO_BACKEND).read) == 11)
             proxy.set_policy("100:forward")
             client.sendall(b"TP/1.1\r\n\r\n")
             assert read(server, 21) == b"GET /one HTTP/1.1\r\n\r\n"

@@ -13,7 +13,7 @@ from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.matching import NO_FACTS
 from vaurien.engine.policy.shared_state import SharedState
 from vaurien.framing import Protocol
-from vaurien.model import Address, Fault
+from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction, Fault
 from vaurien.testing import VirtualClock
 
 
@@ -39,8 +39,8 @@ class Clock:
 class Link:
     """Remembers what was written; coroutines run at once, and must not wait."""
 
-    def __init__(self, to_backend: bool, clock: Clock) -> None:
-        self.to_backend, self.clock = to_backend, clock
+    def __init__(self, direction: Direction, clock: Clock) -> None:
+        self.direction, self.clock = direction, clock
         self.loop: Any = None
         self.written: list[bytes] = []
         self.ended = self.full = self.hook_running = False
@@ -65,7 +65,7 @@ class Link:
         assert not self.full
 
 
-class Direction:
+class Side:
     """One direction without filters."""
 
     may_be_passive, filters = True, ()
@@ -90,7 +90,7 @@ class Connection:
         self.actives: dict[str, BoundFault] = {}
         self.told: list[tuple[Any, ...]] = []
         self.journal = self
-        self.up, self.down = (Direction(Link(side, self.clock)) for side in (True, False))
+        self.up, self.down = (Side(Link(each, self.clock)) for each in (TO_BACKEND, TO_CLIENT))
         reconcile_faults(self, begun=False)  # type: ignore[arg-type] # it has what is needed here
         made = (self, protocol, protocol.framer(), self.up, self.down)
         self.tracker = ExchangeTracker(*made)  # type: ignore[arg-type] # as above

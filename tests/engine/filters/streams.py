@@ -10,6 +10,7 @@ import struct
 from random import Random
 
 from vaurien.framing import Framing, Head, Mark, Part, Piece, Protocol, Reply
+from vaurien.model import TO_BACKEND, Direction
 
 
 def frame(kind: str, stream: int, data: bytes = b"") -> bytes:
@@ -37,38 +38,38 @@ class StreamsFraming(Framing):
         super().__init__()
         self._data = [b"", b""]
 
-    def feed(self, to_backend: bool, data: bytes) -> list[Piece]:
-        data = self._data[to_backend] + data
+    def feed(self, direction: Direction, data: bytes) -> list[Piece]:
+        data = self._data[direction] + data
         pieces: list[Piece] = []
         while len(data) >= 4:
             kind, stream, size = struct.unpack_from("!cBH", data)
             if len(data) < 4 + size:
                 break
             whole, data = data[: 4 + size], data[4 + size :]
-            pieces.append((self._mark(to_backend, kind.decode(), stream, whole), whole))
-        self._data[to_backend] = data
+            pieces.append((self._mark(direction, kind.decode(), stream, whole), whole))
+        self._data[direction] = data
         return pieces
 
-    def _mark(self, to_backend: bool, kind: str, stream: int, whole: bytes) -> Head | Part:
+    def _mark(self, direction: Direction, kind: str, stream: int, whole: bytes) -> Head | Part:
         if kind in "QA":
             name = "path" if kind == "Q" else "status"
             return Head(request=kind == "Q", fields={name: whole[4:].decode()}, data=whole, stream=stream)
-        end = Mark.REQUEST_END if to_backend else Mark.RESPONSE_END
+        end = Mark.REQUEST_END if direction is TO_BACKEND else Mark.RESPONSE_END
         return Part({"E": end, "R": Mark.ABORTED}.get(kind, Mark.BODY), stream)
 
-    def end(self, to_backend: bool) -> list[Piece]:
-        rest, self._data[to_backend] = self._data[to_backend], b""
+    def end(self, direction: Direction) -> list[Piece]:
+        rest, self._data[direction] = self._data[direction], b""
         return [(Part(Mark.BODY), rest)] if rest else []
 
-    def held(self, to_backend: bool) -> int:
-        return len(self._data[to_backend])
+    def held(self, direction: Direction) -> int:
+        return len(self._data[direction])
 
     def abort(self, head: Head) -> tuple[bytes, bytes]:
         return frame("R", head.stream), frame("R", head.stream)
 
-    def swallowed(self, to_backend: bool, mark: Head | Part, data: bytes) -> tuple[bytes, bytes]:
+    def swallowed(self, direction: Direction, mark: Head | Part, data: bytes) -> tuple[bytes, bytes]:
         """Data that the receiver does not see must be paid for here, or its sender waits for credit."""
         credit = b""
         if isinstance(mark, Part) and mark.mark is Mark.BODY:
             credit = frame("W", mark.stream, b"%d" % (len(data) - 4))
-        return (credit, b"") if to_backend else (b"", credit)
+        return (credit, b"") if direction is TO_BACKEND else (b"", credit)

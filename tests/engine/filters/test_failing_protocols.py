@@ -10,6 +10,7 @@ from tests.running import Echo, read, read_all, running
 from vaurien import plugins
 from vaurien.events import Closed, Failed
 from vaurien.framing import Framer, Frames, Framing, Head, Protocol, Reader, Step
+from vaurien.model import Direction
 from vaurien.options import Option
 
 
@@ -31,7 +32,7 @@ class BrokenFramer(Framer):
         super().__init__()
         self.where = where
 
-    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
+    def parse_whole(self, direction: Direction, data: bytes) -> Head | None:
         fail("whole", self.where)
         return None
 

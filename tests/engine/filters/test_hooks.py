@@ -14,7 +14,7 @@ from tests.running import PATIENCE, Echo, Running, backend, pair, pour, read, re
 from vaurien.engine.loop.clock import SLACK
 from vaurien.errors import OptionError, UnknownName
 from vaurien.events import Closed, Failed, Injected, MixHit, PolicyChanged
-from vaurien.model import Fault, Mix, Policy, Scope, Share, Stream
+from vaurien.model import TO_BACKEND, Fault, Mix, Policy, Scope, Share, Stream
 
 NOOP = Fault(name="noop", behavior="tests.plugins.Noop")
 
@@ -73,7 +73,7 @@ def test_removing_a_fault_releases_what_it_held_in_order() -> None:
 
 def _held_back(proxy: Running) -> bool:
     """Whether the client is not read, for the moment."""
-    return [one.link(True).reading for one in proxy.proxy.live if one.links] == [False]
+    return [one.link(TO_BACKEND).reading for one in proxy.proxy.live if one.links] == [False]
 
 
 def _held(proxy: Running) -> int:

@@ -11,6 +11,7 @@ from vaurien.engine.blocking.lane_events import Fact
 from vaurien.engine.blocking.lane_owner import LaneOwner
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
 from vaurien.events import Injected, MixHit
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 
 
 class Decision(NamedTuple):
@@ -46,7 +47,7 @@ class LaneDecision:
         self._in_turn = self._answered = owner.spoke
         self._whole_turn: Decision | None = _UNDISTURBED if owner.spoke else None  # else it depends on the direction
         self._known: dict[CompiledFault | None, Decision] = {}
-        self._unread: bool | None = None  # the direction that a turn was drawn for, in the other lane
+        self._unread: Direction | None = None  # the direction that a turn was drawn for, in the other lane
         self._randoms: dict[str, Random] = {}
         self._hit: dict[str, bool] = {}  # whether a fault was drawn for the connection
         self._acting: CompiledFault | None = None  # a fault that acts in this turn, and was noted
@@ -58,31 +59,31 @@ class LaneDecision:
         self.turns = 0
         """Turns so far: the ordinal of the turn at hand."""
 
-    def may_begin(self, to_backend: bool) -> bool:
+    def may_begin(self, direction: Direction) -> bool:
         """Whether bytes in this direction begin a turn. An end of the stream never does, unless it is all there is."""
-        return self._unread is None and (not self._in_turn or (to_backend and self._answered))
+        return self._unread is None and (not self._in_turn or (direction is TO_BACKEND and self._answered))
 
-    def decide(self, to_backend: bool, at_end: bool = False) -> Decision:
+    def decide(self, direction: Direction, at_end: bool = False) -> Decision:
         """What gets the bytes, or the end, that can be read in this direction."""
         plan = self._service.plan
         if plan is not self._plan:
             self._adopt(plan)
         if self._unread is not None:
-            if to_backend == self._unread:
+            if direction is self._unread:
                 self._unread = None
-        elif not self._in_turn or (to_backend and self._answered and not at_end):
-            self._begin(plan, to_backend)
-        elif not to_backend:
+        elif not self._in_turn or (direction is TO_BACKEND and self._answered and not at_end):
+            self._begin(plan, direction)
+        elif direction is TO_CLIENT:
             self._answered = True
-        return self._whole_turn or self._of_direction(plan, to_backend)
+        return self._whole_turn or self._of_direction(plan, direction)
 
-    def passed(self, to_backend: bool) -> None:
+    def passed(self, direction: Direction) -> None:
         """Bytes passed in this direction that nothing was decided on."""
-        self._answered = self._answered or not to_backend
+        self._answered = self._answered or direction is TO_CLIENT
 
-    def hand_over(self, to_backend: bool) -> None:
+    def hand_over(self, direction: Direction) -> None:
         """The bytes that were decided on last are still unread, and the other lane will ask for the same decision."""
-        self._unread = to_backend
+        self._unread = direction
 
     def interrupt(self) -> None:
         """No legacy plugin is in play for a while: what is under way when one is again passes undisturbed."""
@@ -101,9 +102,9 @@ class LaneDecision:
         for name, hits in counts.items():
             self._journal.count(name, hits)
 
-    def _begin(self, plan: CompiledPolicy, to_backend: bool) -> None:
+    def _begin(self, plan: CompiledPolicy, direction: Direction) -> None:
         self.turns += 1
-        self._in_turn, self._answered = True, not to_backend
+        self._in_turn, self._answered = True, direction is TO_CLIENT
         self._share = self._acting = None
         if plan.mix:
             share = self._service.chance.draw(self._number, plan, self._random("mix"))
@@ -114,8 +115,8 @@ class LaneDecision:
             self._share = share if share is not None and (share.blocking or share.hooks) else None  # dummy is nothing
         self._whole_turn = None if self._share is None else self._of(self._share, plan)
 
-    def _of_direction(self, plan: CompiledPolicy, to_backend: bool) -> Decision:
-        return self._of(self._fault(plan, to_backend), plan)
+    def _of_direction(self, plan: CompiledPolicy, direction: Direction) -> Decision:
+        return self._of(self._fault(plan, direction), plan)
 
     def _of(self, entry: CompiledFault | None, plan: CompiledPolicy) -> Decision:
         known = self._known.get(entry)
@@ -125,9 +126,9 @@ class LaneDecision:
             self._known[entry] = known
         return known
 
-    def _fault(self, plan: CompiledPolicy, to_backend: bool) -> CompiledFault | None:
+    def _fault(self, plan: CompiledPolicy, direction: Direction) -> CompiledFault | None:
         for entry in plan.faults:
-            if entry.blocking and entry.fault.stream.includes(to_backend) and self._is_hit(entry):
+            if entry.blocking and entry.fault.stream.includes(direction) and self._is_hit(entry):
                 if entry is not self._acting:
                     self._acting = entry
                     self._hits(entry.name, self._journal.hit)

@@ -11,6 +11,7 @@ from vaurien.engine.blocking.lane_thread import BlockingLane, LaneSettings, dial
 from vaurien.engine.net.closing import nothing_unread
 from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
 from vaurien.engine.policy.compiled_policy import CompiledFault
+from vaurien.model import TO_BACKEND, Direction
 
 
 class LaneSwitch:
@@ -28,7 +29,7 @@ class LaneSwitch:
         self._decision = LaneDecision(owner)
         self._events = LaneEvents(owner.clock, owner.call_soon)
         self._lane: BlockingLane | None = None
-        self._wanted_by: bool | None = None  # the direction whose bytes are for the thread
+        self._wanted_by: Direction | None = None  # the direction whose bytes are for the thread
         self.pending_share: CompiledFault | None = None
         """The share of the mix that was drawn for the exchange that begins now."""
 
@@ -42,17 +43,17 @@ class LaneSwitch:
         """Whether the thread has the sockets."""
         return self._lane is not None
 
-    def decide(self, to_backend: bool, source: Endpoint) -> bool:
+    def decide(self, direction: Direction, source: Endpoint) -> bool:
         """Whether what can be read of *source* is for the thread."""
         decision = self._decision
-        entry = decision.decide(to_backend, decision.may_begin(to_backend) and nothing_unread(source)).entry
+        entry = decision.decide(direction, decision.may_begin(direction) and nothing_unread(source)).entry
         for tell in decision.take_facts():
             tell()
         decision.count()
         if self._owner.service.needs_thread(entry):
-            self._wanted_by = to_backend
+            self._wanted_by = direction
             return True
-        if to_backend:
+        if direction is TO_BACKEND:
             self.pending_share = entry
         return False
 
@@ -71,7 +72,7 @@ class LaneSwitch:
             self._wanted_by = None
         self._interrupt()
 
-    def to_thread(self, client: PlainEndpoint, backend: PlainEndpoint, ended: frozenset[bool]) -> None:
+    def to_thread(self, client: PlainEndpoint, backend: PlainEndpoint, ended: frozenset[Direction]) -> None:
         """Hand the sockets over; *ended* are the directions whose source has ended."""
         assert self._wanted_by is not None  # noqa: S101 - that is why
         owner, service = self._owner, self._owner.service
@@ -96,9 +97,9 @@ class LaneSwitch:
         self._told()
         self._interrupt()
 
-    def passed(self, to_backend: bool) -> None:
+    def passed(self, direction: Direction) -> None:
         """Bytes of a message that had begun moved in the loop, without a decision."""
-        self._decision.passed(to_backend)
+        self._decision.passed(direction)
 
     def _interrupt(self) -> None:
         if not self._owner.service.blocking:

@@ -22,7 +22,7 @@ from vaurien.errors import DialError
 from vaurien.legacy import bridge
 from vaurien.legacy.protocol import Transparent
 from vaurien.legacy.sockets import PluginSocket, at_end, end_sending, is_closed, reset, take_over
-from vaurien.model import Address
+from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction
 
 IDLE_CALLS = (0.0, 0.001, 0.01, 0.1, 0.5)
 """Seconds to wait after a call that neither read nor sent anything, the next such call, and so on; then the last again.
@@ -102,8 +102,8 @@ class BlockingLane:
         client: PlainEndpoint,
         backend: PlainEndpoint,
         decision: LaneDecision,
-        first: bool,
-        ended: frozenset[bool],
+        first: Direction,
+        ended: frozenset[Direction],
         returned: Callable[[LaneResult], None],
         note: Callable[[Fact], None],
     ) -> None:
@@ -123,7 +123,7 @@ class BlockingLane:
         self._plugin = ""  # what ended the connection
         self._wakeup = Wakeup()
         self._poll, self._masks = polling.new(), polling.masks()
-        self._polled: dict[int, bool] = {}  # whether a descriptor is the client's
+        self._polled: dict[int, Direction] = {}  # which way the bytes of a descriptor go
         self._thread = threading.Thread(target=self._run, name=settings.name, daemon=True)
 
     # For the loop's thread.
@@ -201,12 +201,12 @@ class BlockingLane:
         self._poll.register(self._wakeup.fileno(), self._masks.read)
         assert self._backend is not None  # noqa: S101 - it begins with one
         for sock in (self._client, self._backend):
-            if (sock is self._client) not in self._ended:
+            if self._direction_of(sock) not in self._ended:
                 self._watch(sock)
-        to_backend, event = self._first, self._masks.unknown
+        direction, event = self._first, self._masks.unknown
         while polled:
             self._calling = True
-            end, goes_on = self._call(to_backend, event)
+            end, goes_on = self._call(direction, event)
             self._calling = False
             if not goes_on:
                 return end
@@ -216,12 +216,12 @@ class BlockingLane:
             if self._order is not _RUN:  # which is why the lane was woken
                 return None
             if len(readable) > 1:  # one of them, in turns: a plugin may read the other side as well
-                readable = [one for one in readable if polled.get(one[0]) is (not to_backend)] or readable
+                readable = [one for one in readable if polled.get(one[0]) is direction.back] or readable
             descriptor, event = readable[0]
-            to_backend = polled[descriptor]
+            direction = polled[descriptor]
         return Ending.CLIENT_CLOSED if is_closed(self._client) or at_end(self._client) else Ending.BACKEND_CLOSED
 
-    def _call(self, to_backend: bool, event: int) -> tuple[Ending | None, bool]:
+    def _call(self, direction: Direction, event: int) -> tuple[Ending | None, bool]:
         """One call, because one side can be read. Why the connection ends, and whether it goes on in this lane."""
         client = self._client
         if self._order is not _RUN:
@@ -232,31 +232,31 @@ class BlockingLane:
             self._redial()
         backend = self._backend
         assert backend is not None  # noqa: S101 - it was there, or was just dialled
-        source, other = (client, backend) if to_backend else (backend, client)
+        source, other = (client, backend) if direction is TO_BACKEND else (backend, client)
         ended = bool(event & self._masks.ending) and at_end(source)
         was_reset = source.error is not None
-        entry, needs_loop = self._decision.decide(to_backend, ended or was_reset)
+        entry, needs_loop = self._decision.decide(direction, ended or was_reset)
         if self._decision.facts and not self._note_facts():
             return None, False
         if needs_loop:
-            self._decision.hand_over(to_backend)
-            return (_reset_by(to_backend) if was_reset else None), False  # the loop would read an end instead
+            self._decision.hand_over(direction)
+            return (_reset_by(direction) if was_reset else None), False  # the loop would read an end instead
         reads, other_sent = source.reads, other.sent
         try:
             if entry is None:
-                kept = self._undisturbed(source, other, to_backend)
+                kept = self._undisturbed(source, other, direction)
             elif entry.plugin.kind == "handler":
-                kept = entry.instance(client, backend, to_backend)
+                kept = entry.instance(client, backend, direction is TO_BACKEND)
             else:
-                kept = bridge.call(self._protocol, entry.instance, source, other, to_backend)
+                kept = bridge.call(self._protocol, entry.instance, source, other, direction is TO_BACKEND)
         except BaseException as error:  # a plugin may raise anything; in a thread even KeyboardInterrupt is its own
             kind = entry.plugin.kind if entry is not None else "protocol"
             raise Failure(f"{kind} {self._name(entry)}") from error
         if not kept or ended or is_closed(client) or is_closed(backend):
             stays = self._settings.stay_connected
-            if was_reset and not kept and other.sent == other_sent and (to_backend or not stays):
-                return _reset_by(to_backend), False  # it read the reset, and left it at that
-            return self._after(entry, source, to_backend, ended, bool(kept))
+            if was_reset and not kept and other.sent == other_sent and (direction is TO_BACKEND or not stays):
+                return _reset_by(direction), False  # it read the reset, and left it at that
+            return self._after(entry, source, direction, ended, bool(kept))
         if source.reads != reads:
             self._idle_calls = 0
             return None, True
@@ -271,10 +271,10 @@ class BlockingLane:
                 self._note(fact)
             return True
 
-    def _undisturbed(self, source: PluginSocket, dest: PluginSocket, to_backend: bool) -> bool:
+    def _undisturbed(self, source: PluginSocket, dest: PluginSocket, direction: Direction) -> bool:
         """Move what is there. However slow the other side reads, nothing that was read is given up."""
         if not self._transparent:
-            return bridge.call(self._protocol, None, source, dest, to_backend)
+            return bridge.call(self._protocol, None, source, dest, direction is TO_BACKEND)
         data = source.recv(READ_SIZE)
         if not data:
             end_sending(dest)
@@ -289,15 +289,15 @@ class BlockingLane:
         return True
 
     def _after(
-        self, entry: CompiledFault | None, source: PluginSocket, to_backend: bool, ended: bool, kept: bool
+        self, entry: CompiledFault | None, source: PluginSocket, direction: Direction, ended: bool, kept: bool
     ) -> tuple[Ending | None, bool]:
         """What follows from a call that does not want the connection any more, closed a socket, or met an end."""
         backend = self._backend
         assert backend is not None  # noqa: S101 - see _call
-        if is_closed(self._client) or (to_backend and ended and not kept):
-            return Ending.CLIENT_CLOSED if ended and to_backend else self._closed_by(entry), False
+        if is_closed(self._client) or (direction is TO_BACKEND and ended and not kept):
+            return Ending.CLIENT_CLOSED if ended and direction is TO_BACKEND else self._closed_by(entry), False
         stays = self._settings.stay_connected
-        if not kept or is_closed(backend) or (ended and not to_backend and stays):
+        if not kept or is_closed(backend) or (ended and direction is TO_CLIENT and stays):
             if stays and self._order is _RUN:
                 self._drop_backend()
                 return None, True
@@ -307,9 +307,9 @@ class BlockingLane:
 
     def _reset_seen(self, error: BaseException | None) -> Ending | None:
         """Whose reset *error* is, when a plugin ran into one and let it pass: that is no failure of the plugin's."""
-        for to_backend, one in ((True, self._client), (False, self._backend)):
+        for direction, one in ((TO_BACKEND, self._client), (TO_CLIENT, self._backend)):
             if one is not None and one.broken is not None and one.broken is error:
-                return _reset_by(to_backend)
+                return _reset_by(direction)
         return None
 
     def _closed_by(self, entry: CompiledFault | None) -> Ending:
@@ -334,13 +334,17 @@ class BlockingLane:
         self._wakeup.wait(seconds)
         return None, True
 
+    def _direction_of(self, source: PluginSocket) -> Direction:
+        return TO_BACKEND if source is self._client else TO_CLIENT
+
     def _watch(self, sock: PluginSocket) -> None:
         self._poll.register(sock.fileno(), self._masks.read)
-        self._polled[sock.fileno()] = sock is self._client
+        self._polled[sock.fileno()] = self._direction_of(sock)
 
     def _unwatch(self, sock: PluginSocket) -> None:
-        for descriptor, is_client in list(self._polled.items()):  # a socket that is closed has no descriptor any more
-            if is_client is (sock is self._client):
+        direction = self._direction_of(sock)
+        for descriptor, each in list(self._polled.items()):  # a socket that is closed has no descriptor any more
+            if each is direction:
                 self._poll.unregister(descriptor)
                 del self._polled[descriptor]
 
@@ -385,8 +389,8 @@ def end_reading(one: socket.socket) -> None:
         return
 
 
-def _reset_by(client: bool) -> Ending:
-    return Ending.CLIENT_RESET if client else Ending.BACKEND_RESET
+def _reset_by(source: Direction) -> Ending:
+    return Ending.CLIENT_RESET if source is TO_BACKEND else Ending.BACKEND_RESET
 
 
 def _hand_over(sock: PluginSocket | None) -> PlainEndpoint | None:

@@ -40,7 +40,7 @@ from vaurien.engine.relay.traffic import ConnectionInfo, Meter
 from vaurien.errors import DialError, OptionError, VaurienError
 from vaurien.events import Accepted, Closed
 from vaurien.framing import Protocol
-from vaurien.model import Address, BackendTls, Direction
+from vaurien.model import TO_BACKEND, TO_CLIENT, Address, BackendTls, Direction
 
 if TYPE_CHECKING:
     from vaurien.engine.connection.opening import Opening
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 # A member of an enum costs a look-up in its class each time, and every connection comes here.
 _CONNECTING, _RELAYING, _WITHOUT_BACKEND = State.CONNECTING, State.RELAYING, State.WITHOUT_BACKEND
 _DRAINING, _CLOSED = State.DRAINING, State.CLOSED
-_TO_CLIENT, _TO_BACKEND = Direction.TO_CLIENT, Direction.TO_BACKEND
 
 
 class Connection:
@@ -373,7 +372,7 @@ class Connection:
     def begin_relay(self, backend: Endpoint) -> None:
         """Move bytes between the client and *backend*."""
         self.backend = backend
-        down, up = Link(self, backend, self.client, _TO_CLIENT), Link(self, self.client, backend, _TO_BACKEND)
+        down, up = Link(self, backend, self.client, TO_CLIENT), Link(self, self.client, backend, TO_BACKEND)
         self.links = self.meter.links = (down, up)
         self._follow_plan()
         if self.actives:
@@ -386,7 +385,7 @@ class Connection:
             return
         self.backend = backend
         before, up = self.links
-        down = Link(self, backend, self.client, _TO_CLIENT)
+        down = Link(self, backend, self.client, TO_CLIENT)
         down.moved, down.withheld = before.moved, before.withheld
         self.links = self.meter.links = (down, up)
         self._follow_plan()
@@ -501,9 +500,9 @@ class Connection:
             self._outcome = Ending.CLIENT_CLOSED if direction else Ending.BACKEND_CLOSED
         if self.state is not _RELAYING:
             self.on(Event.END, link)
-        elif direction is _TO_CLIENT and self.service.config.stay_connected and self._client_stays:
+        elif direction is TO_CLIENT and self.service.config.stay_connected and self._client_stays:
             self.on(Event.BACKEND_LOST)
-        elif direction is _TO_BACKEND and self.service.reuse_socket and self._backend_is_clean:
+        elif direction is TO_BACKEND and self.service.reuse_socket and self._backend_is_clean:
             self.on(Event.BACKEND_SPARED)
         elif not self.links[not direction].finished:
             self.on(Event.END, link)
@@ -525,7 +524,7 @@ class Connection:
             self._source_reset(direction)
 
     def _source_reset(self, direction: Direction) -> None:
-        if direction is _TO_CLIENT and self._client_stays:
+        if direction is TO_CLIENT and self._client_stays:
             self.on(Event.BACKEND_LOST)
         else:
             self._outcome = Ending.CLIENT_RESET if direction else Ending.BACKEND_RESET
@@ -541,7 +540,7 @@ class Connection:
         """Whether the client stays when the backend goes: not once it has ended, nor with half of something sent."""
         if not self.service.config.stay_connected or self.state is not _RELAYING:
             return False
-        up, chain = self.links[_TO_BACKEND], self._filter_chain
+        up, chain = self.links[TO_BACKEND], self._filter_chain
         torn = (up.pending is not None and up.pending.size) or (chain is not None and chain.half_sent_request)
         return not (up.ended or torn)
 
@@ -555,9 +554,9 @@ class Connection:
         """Let go of the backend, and keep the client, with what it has sent and no backend has had."""
         chain = self._filter_chain
         if chain is not None and chain.has_client_data:
-            self.links[_TO_CLIENT].discard()
+            self.links[TO_CLIENT].discard()
             chain.backend_replaced()
-            self.links[_TO_BACKEND].detach_destination()
+            self.links[TO_BACKEND].detach_destination()
         else:
             self._forget_links()
             self._client_watched = True
@@ -613,9 +612,9 @@ class Connection:
         """Draw for what can be read in a direction; whether that takes the connection to the blocking lane."""
         self.lane_switch = self.lane_switch or LaneSwitch(self)
         if self._filter_chain is not None and not self._filter_chain.releasable:
-            self.lane_switch.passed(bool(direction))
+            self.lane_switch.passed(direction)
             return False  # these bytes belong to a message that has begun
-        if not self.lane_switch.decide(bool(direction), self.links[direction].source):
+        if not self.lane_switch.decide(direction, self.links[direction].source):
             return False
         for link in self.links:
             link.update()
@@ -627,7 +626,7 @@ class Connection:
         assert self.lane_switch is not None  # noqa: S101 - it wants them
         client, backend = self.client, self.backend
         assert isinstance(client, PlainEndpoint) and isinstance(backend, PlainEndpoint)  # noqa: S101, PT018
-        ended = frozenset(link.to_backend for link in self.links if link.ended)
+        ended = frozenset(link.direction for link in self.links if link.ended)
         self._forget_links()
         self.lane_switch.to_thread(client, backend, ended)
 
@@ -646,9 +645,9 @@ class Connection:
         else:
             self._outcome, self._outcome_by = result.end or Ending.CLIENT_CLOSED, result.plugin
             if self._outcome is Ending.CLIENT_RESET:
-                self.on(Event.SOURCE_RESET, _TO_BACKEND)
+                self.on(Event.SOURCE_RESET, TO_BACKEND)
             elif self._outcome is Ending.BACKEND_RESET:
-                self.on(Event.SOURCE_RESET, _TO_CLIENT)
+                self.on(Event.SOURCE_RESET, TO_CLIENT)
             else:
                 self.on(Event.THREAD_ENDED)
 
@@ -752,7 +751,7 @@ class Connection:
         return (pending.size if pending is not None else 0) + (endpoint.undelivered() if endpoint is not None else 0)
 
     def _stalled(self) -> None:
-        for direction, side in ((_TO_CLIENT, "client"), (_TO_BACKEND, "backend")):
+        for direction, side in ((TO_CLIENT, "client"), (TO_BACKEND, "backend")):
             if amount := self._undelivered_to(direction):
                 patience = self.service.config.drain_timeout
                 self.journal.failed("drain", f"the {side} took nothing for {patience:g} s: {amount} bytes are lost")
@@ -828,9 +827,9 @@ class Connection:
 
     # What filters and observers ask for.
 
-    def last_filter(self, active: BoundFault, to_backend: bool) -> Filter:
+    def last_filter(self, active: BoundFault, direction: Direction) -> Filter:
         """A place behind all faults, for one without a hook on these bytes that sends some of its own."""
-        return Filter(active, self.links[to_backend])
+        return Filter(active, self.links[direction])
 
     @property
     def peer(self) -> str:
@@ -844,8 +843,8 @@ class Connection:
             number=self.number,
             peer=self.peer,
             age=self.clock.now() - self.began,
-            sent=self.meter.bytes(True).written,
-            received=self.meter.bytes(False).written,
+            sent=self.meter.bytes(TO_BACKEND).written,
+            received=self.meter.bytes(TO_CLIENT).written,
             waiting=self.meter.held,
             faults=tuple(active.name for active in self.actives.values() if active.hit),
         )

@@ -9,6 +9,7 @@ from vaurien.engine.connection.proxy_state import ProxyState
 from vaurien.engine.policy.place import NOWHERE, Place
 from vaurien.engine.policy.replay import Drawn
 from vaurien.engine.relay.traffic import Meter
+from vaurien.model import TO_BACKEND, TO_CLIENT
 
 
 class ConnectionEvents:
@@ -112,8 +113,8 @@ class ConnectionEvents:
                 at=time.time(),
                 connection=self._number,
                 peer=self._peer,
-                sent=meter.bytes(True).written,
-                received=meter.bytes(False).written,
+                sent=meter.bytes(TO_BACKEND).written,
+                received=meter.bytes(TO_CLIENT).written,
                 end=end,
                 duration=self._age,
                 hits=self._hits,

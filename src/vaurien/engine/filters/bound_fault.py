@@ -20,7 +20,7 @@ from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.policy.place import NOWHERE, Place
 from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.ending import Ending
-from vaurien.model import Address, Scope
+from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction, Scope
 
 S = TypeVar("S")
 
@@ -94,7 +94,7 @@ class FilteredConnection(Protocol):
     def journal(self) -> FaultEvents:
         """Tells the observers."""
 
-    def last_filter(self, active: BoundFault, to_backend: bool) -> hooks.Link:
+    def last_filter(self, active: BoundFault, direction: Direction) -> hooks.Link:
         """A place behind all filters, for a fault without one that sends something."""
 
     def close(self, outcome: Ending, by: str = "") -> None:
@@ -144,7 +144,7 @@ class BoundFault:
         self._interrupted = False  # something that waited, and its hook has not ended yet
         self._begun = False
         self._task: asyncio.Task[None] | None = None  # what is left of `on_start` after its first wait
-        self.filters: dict[bool, FaultFilter] = {}
+        self.filters: dict[Direction, FaultFilter] = {}
         self.stopped = False
         meant = entry.matcher.connection(connection.peer, connection.facts)
         if before is None:
@@ -216,15 +216,15 @@ class BoundFault:
     @property
     def upstream(self) -> hooks.Link:
         """This fault's place in the direction to the backend."""
-        return self._filter(True)
+        return self._filter(TO_BACKEND)
 
     @property
     def downstream(self) -> hooks.Link:
         """This fault's place in the direction to the client."""
-        return self._filter(False)
+        return self._filter(TO_CLIENT)
 
-    def _filter(self, to_backend: bool) -> hooks.Link:
-        return self.filters.get(to_backend) or self._connection.last_filter(self, to_backend)
+    def _filter(self, direction: Direction) -> hooks.Link:
+        return self.filters.get(direction) or self._connection.last_filter(self, direction)
 
     def now(self) -> float:
         """Seconds on the engine's clock."""
@@ -242,9 +242,9 @@ class BoundFault:
         """This fault's state on this connection; it survives a change of the fault's options."""
         return self._stored(_CONNECTION, factory)
 
-    def link_state(self, to_backend: bool, factory: Callable[[], S]) -> S:
+    def link_state(self, direction: Direction, factory: Callable[[], S]) -> S:
         """This fault's state in one direction of this connection; it survives a change of the fault's options."""
-        return self._stored(to_backend, factory)
+        return self._stored(direction, factory)
 
     def _stored(self, place: int, factory: Callable[[], S]) -> S:
         state: S | None = self._states[place]

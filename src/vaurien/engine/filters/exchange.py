@@ -12,6 +12,7 @@ from vaurien.engine.filters.fault_context import FaultView
 from vaurien.engine.policy.place import Place, place
 from vaurien.framing import Head, Reply
 from vaurien.framing import Protocol as WireProtocol
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 
 REPEAT_LIMIT = 2**20
 """Bytes of a request that are kept to be sent again."""
@@ -19,8 +20,8 @@ REPEAT_LIMIT = 2**20
 
 # Most exchanges are hit by nothing; they share what is empty.
 _NO_FAULT: frozenset[str] = frozenset()
-_NO_DIRECTION: frozenset[bool] = frozenset()
-_BOTH = frozenset((False, True))
+_NO_DIRECTION: frozenset[Direction] = frozenset()
+_BOTH = frozenset(Direction)
 
 
 class Exchange:
@@ -65,7 +66,7 @@ class Exchange:
         self.reply: Reply | None = None
         """The answer of our own."""
         self.hits: frozenset[str] = _NO_FAULT
-        self._swallowed: frozenset[bool] = _NO_DIRECTION
+        self._swallowed: frozenset[Direction] = _NO_DIRECTION
         self._injected: bytes = b""
         self._copy: bytearray | None = None  # of the request, when it is to be sent twice
 
@@ -85,21 +86,21 @@ class Exchange:
     @property
     def place(self) -> Place:
         """Where it is, for the observers."""
-        return place(True, self.offset)
+        return place(TO_BACKEND, self.offset)
 
     @property
     def answerable(self) -> bool:
         """Whether it ends without the backend, and the client is ready for that."""
-        return self.swallows(True) and (self.asked or self.request.waits)
+        return self.swallows(TO_BACKEND) and (self.asked or self.request.waits)
 
     @property
     def disturbed(self) -> bool:
         """Whether some of it is still to be swallowed."""
         return bool(self._swallowed) and not self.done
 
-    def swallows(self, to_backend: bool) -> bool:
+    def swallows(self, direction: Direction) -> bool:
         """Whether the message of this direction goes nowhere."""
-        return to_backend in self._swallowed
+        return direction in self._swallowed
 
     def swallow_all(self) -> None:
         """Let both messages go nowhere."""
@@ -107,11 +108,11 @@ class Exchange:
 
     def swallow(self) -> None:
         """Let the message at hand go nowhere; of a request that is needed, its response instead."""
-        self._swallowed |= {self.response is None and not self.request.needed}
+        self._swallowed |= {TO_BACKEND if self.response is None and not self.request.needed else TO_CLIENT}
 
     def answers(self, response: Head) -> None:
         """*response* is the head of its response."""
-        self.response, self.heads[False] = response, response.data
+        self.response, self.heads[TO_CLIENT] = response, response.data
 
     def repeat(self) -> None:
         """Send the request twice."""
@@ -131,20 +132,20 @@ class Exchange:
         """The same request, sent again: its response goes nowhere."""
         twin = Exchange(self.number, self.request, self.offset)
         twin.asked = True
-        twin._swallowed |= {False}
+        twin._swallowed |= {TO_CLIENT}
         return twin
 
     def inject(self, data: bytes) -> None:
         """Put *data* into the middle of the head at hand."""
         self._injected = data
 
-    def take_head(self, to_backend: bool) -> bytes:
+    def take_head(self, direction: Direction) -> bytes:
         """The bytes to send as the head of this direction."""
-        if self._injected and not to_backend:
-            head, middle = self.heads[False], len(self.heads[False]) // 2
-            self.heads[False] = head[:middle] + self._injected + head[middle:]
+        if self._injected and direction is TO_CLIENT:
+            head, middle = self.heads[TO_CLIENT], len(self.heads[TO_CLIENT]) // 2
+            self.heads[TO_CLIENT] = head[:middle] + self._injected + head[middle:]
             self._injected = b""
-        return self.heads[to_backend]
+        return self.heads[direction]
 
 
 class ExchangeOwner(Protocol):
@@ -164,10 +165,10 @@ class ExchangeOwner(Protocol):
 class Message:
     """A message of an exchange, on its way in one direction: filters are told of it before its bytes."""
 
-    __slots__ = ("_exchange", "_owner", "_to_backend", "number")
+    __slots__ = ("_direction", "_exchange", "_owner", "number")
 
-    def __init__(self, owner: ExchangeOwner, exchange: Exchange, to_backend: bool) -> None:
-        self._owner, self._exchange, self._to_backend = owner, exchange, to_backend
+    def __init__(self, owner: ExchangeOwner, exchange: Exchange, direction: Direction) -> None:
+        self._owner, self._exchange, self._direction = owner, exchange, direction
         self.number = exchange.number
 
     def drawn_for(self, fault: BoundFault) -> bool:
@@ -176,7 +177,7 @@ class Message:
 
     def seen_by(self, fault: BoundFault) -> ExchangeContext | None:
         """The exchange, as *fault* sees it."""
-        return ExchangeContext(fault, self._exchange, self._owner, self._to_backend)
+        return ExchangeContext(fault, self._exchange, self._owner, self._direction)
 
 
 class _NoMessage(Message):
@@ -198,13 +199,13 @@ NO_MESSAGE: Message = _NoMessage()
 
 
 class ExchangeContext(FaultView):
-    """`hooks.Exchange`: an exchange as *fault* sees it, with the message *to_backend*, or back, at hand."""
+    """`hooks.Exchange`: an exchange as *fault* sees it, with the message *direction*, or back, at hand."""
 
-    __slots__ = ("_exchange", "_owner", "_to_backend", "fault")
+    __slots__ = ("_direction", "_exchange", "_owner", "fault")
 
-    def __init__(self, fault: BoundFault, exchange: Exchange, owner: ExchangeOwner, to_backend: bool) -> None:
+    def __init__(self, fault: BoundFault, exchange: Exchange, owner: ExchangeOwner, direction: Direction) -> None:
         self.fault: BoundFault = fault
-        self._exchange, self._owner, self._to_backend = exchange, owner, to_backend
+        self._exchange, self._owner, self._direction = exchange, owner, direction
 
     @property
     def connection(self) -> hooks.Connection:
@@ -239,7 +240,7 @@ class ExchangeContext(FaultView):
     @property
     def head(self) -> bytes:
         """The head at hand, as it is sent."""
-        return self._exchange.heads[self._to_backend]
+        return self._exchange.heads[self._direction]
 
     async def client_gone(self) -> None:
         """Wait until the client has ended its stream."""
@@ -266,7 +267,7 @@ class ExchangeContext(FaultView):
     def change(self, head: bytes) -> None:
         """Send another head."""
         self.mark_hit()
-        self._exchange.heads[self._to_backend] = head
+        self._exchange.heads[self._direction] = head
 
     def inject(self, data: bytes) -> None:
         """Put bytes into the message's head."""

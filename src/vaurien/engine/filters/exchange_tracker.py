@@ -38,7 +38,7 @@ from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import Link
 from vaurien.framing import Framing, Head, Mark, Part, Piece, Reply, Series, Turns
 from vaurien.framing import Protocol as WireProtocol
-from vaurien.model import Address, Scope
+from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction, Scope
 
 # A member of an enum costs a look-up in its class each time; these are asked for at every piece.
 _BODY, _REQUEST_END, _RESPONSE_END = Mark.BODY, Mark.REQUEST_END, Mark.RESPONSE_END
@@ -79,7 +79,7 @@ class TrackedConnection(FilteredConnection, Protocol):
 
 
 class TrackedDirection(Protocol):
-    """One direction of the connection, behind the tracker."""
+    """One side of the connection, behind the tracker."""
 
     @property
     def link(self) -> Link:
@@ -169,19 +169,19 @@ class ExchangeTracker:
         current = (self._asking, self._answering, *self._open)
         return not any(exchange is not None and exchange.disturbed for exchange in current)
 
-    def waits(self, to_backend: bool) -> bool:
-        """Pieces of a direction wait here, while its link reads on."""
+    def waits(self, direction: Direction) -> bool:
+        """Pieces of a side wait here, while its link reads on."""
         return False
 
-    def held(self, to_backend: bool) -> int:
-        """Bytes of a direction that wait here, while its link reads on."""
+    def held(self, direction: Direction) -> int:
+        """Bytes of a side that wait here, while its link reads on."""
         return 0
 
     @property
     def releasable(self) -> bool:
         """Whether this tracker can go now, in the middle of the connection: it holds no bytes back either."""
         framing = self.framing
-        return self.drained and not any(framing.held(way) or framing.is_released(way) for way in (True, False))
+        return self.drained and not any(framing.held(way) or framing.is_released(way) for way in Direction)
 
     @property
     def backend_clean(self) -> bool:
@@ -191,14 +191,14 @@ class ExchangeTracker:
     @property
     def has_client_data(self) -> bool:
         """A request is half read, or waits for a hook."""
-        begun = self.framing.held(True) > 0 or self.framing.is_released(True)
+        begun = self.framing.held(TO_BACKEND) > 0 or self.framing.is_released(TO_BACKEND)
         return begun or (self._asking is not None and not isinstance(self.framing, Turns))
 
     @property
     def half_sent_request(self) -> bool:
         """The backend received part of a request it has not fully answered."""
-        due = next((exchange for exchange in self._open if not exchange.swallows(True)), self._asking)
-        if due is SPARED or self.framing.is_released(True):
+        due = next((exchange for exchange in self._open if not exchange.swallows(TO_BACKEND)), self._asking)
+        if due is SPARED or self.framing.is_released(TO_BACKEND):
             return True
         if due is None:
             return False
@@ -212,7 +212,7 @@ class ExchangeTracker:
     def take_requests(self, data: bytes) -> bytes:
         """Take *data* of the client; returns what is to be sent of it now. Hooks may be left running."""
         passes = self._passes(self.up)
-        head = self._recognize(True, data)
+        head = self._recognize(TO_BACKEND, data)
         if head is not None:
             self._offset = self._fed
             self._fed += len(data)
@@ -230,11 +230,11 @@ class ExchangeTracker:
             self.framing.take_back()
             self.up.link.run(self._process_series(((head, data),), [drawn or _UNTOUCHED]))
             return b""
-        series = self.framing.try_series(True, data) if passes and not self._faults else None
+        series = self.framing.try_series(TO_BACKEND, data) if passes and not self._faults else None
         if series is not None:
             return self._take_series(series, data)
-        self._offset = self._fed - self.framing.held(True)
-        return self._pass(True, self._framed(True, data))
+        self._offset = self._fed - self.framing.held(TO_BACKEND)
+        return self._pass(TO_BACKEND, self._framed(TO_BACKEND, data))
 
     def _take_series(self, series: Series, data: bytes) -> bytes:
         """Take the requests of *data*; what is to be sent of it now. The mix alone is drawn for them."""
@@ -247,7 +247,7 @@ class ExchangeTracker:
                 self._offset = start
                 self.up.link.run(self._process_series(series, drawn))
                 return b""
-        self.framing.take_series(True, (head for head, _ in series))
+        self.framing.take_series(TO_BACKEND, (head for head, _ in series))
         self._count += len(series)
         self._open.extend((SPARED,) * len(series))
         if self.up.filters:
@@ -266,18 +266,18 @@ class ExchangeTracker:
 
     async def _process_series(self, series: Series, drawn: Sequence[Drawn | None]) -> None:
         """Take the requests of *series*, which were *drawn* for; returns when what became of them is sent."""
-        unsent, waiting = self._unsent[True], self._open
+        unsent, waiting = self._unsent[TO_BACKEND], self._open
         for (head, whole), one in zip(series, drawn, strict=True):
             if self.connection.ending:
                 break
             if one is None:
-                self.framing.take_series(True, (head,))
+                self.framing.take_series(TO_BACKEND, (head,))
                 self._count += 1
                 waiting.append(SPARED)
                 unsent.append(self._rewritten(head) + whole[len(head.data) :] if self._rewrites else whole)
             else:
                 own = copy.copy(head)  # the one that was recognized stands for many exchanges
-                self.framing.take_series(True, (own,))
+                self.framing.take_series(TO_BACKEND, (own,))
                 self._decided.append((own, one))
                 steps = self._whole_request(own, whole).__await__()
                 waits_for = next(steps, DONE)
@@ -291,54 +291,54 @@ class ExchangeTracker:
         at = self.up.link.clock.now()
         await self._request(head, at)
         if len(whole) > len(head.data):
-            await self._body(True, whole[len(head.data) :], at)
-        await self._request_end(True)
+            await self._body(TO_BACKEND, whole[len(head.data) :], at)
+        await self._request_end(TO_BACKEND)
 
     def take_responses(self, data: bytes) -> bytes:
         """Take *data* of the backend; returns what is to be sent of it now. Hooks may be left running."""
         waiting = self._open
         passes = self._passes(self.down)
-        if self.framing.lost is None and (head := self._recognize(False, data)) is not None:
+        if self.framing.lost is None and (head := self._recognize(TO_CLIENT, data)) is not None:
             if not (passes and waiting and waiting[0] is SPARED) or self._answers_behind:
-                return self._pass(False, _pieces(copy.copy(head), data, _RESPONSE_END))
+                return self._pass(TO_CLIENT, _pieces(copy.copy(head), data, _RESPONSE_END))
             waiting.popleft()
             if self.down.filters:
                 self.down.pass_by(len(data))
             return data
         if passes and not self.down.filters and self.keep_alive:
-            series = self.framing.try_series(False, data)
+            series = self.framing.try_series(TO_CLIENT, data)
             if series is not None:
                 return self._answer_series(series)
-        return self._pass(False, self._framed(False, data))
+        return self._pass(TO_CLIENT, self._framed(TO_CLIENT, data))
 
-    def _passes(self, direction: TrackedDirection) -> bool:
-        """Whether bytes of a direction may go past its filters now."""
-        return not direction.filters or (direction.may_be_passive and direction.passive)
+    def _passes(self, side: TrackedDirection) -> bool:
+        """Whether bytes of a side may go past its filters now."""
+        return not side.filters or (side.may_be_passive and side.passive)
 
     def _answer_series(self, series: Series) -> bytes:
         """Take the responses of *series*; what is to be sent now, answers of our own among them."""
         waiting = self._open
-        self.framing.take_series(False, (head for head, _ in series))
+        self.framing.take_series(TO_CLIENT, (head for head, _ in series))
         at_once: list[bytes] = []
         for index, (_, whole) in enumerate(series):
             if not waiting or waiting[0] is not SPARED:
                 pieces: list[Piece] = []
                 for head, other in series[index:]:
                     pieces += _pieces(head, other, _RESPONSE_END)
-                self._unsent[False].extend(at_once)
-                return self._pass(False, pieces)
+                self._unsent[TO_CLIENT].extend(at_once)
+                return self._pass(TO_CLIENT, pieces)
             waiting.popleft()
             at_once.append(whole)
             while waiting and waiting[0] is not SPARED and waiting[0].answerable and waiting[0].simple_answer:
                 self._answer_at_once(waiting.popleft(), at_once)
             if waiting and waiting[0] is not SPARED and waiting[0].answerable:
-                self._unsent[False].extend(at_once)
+                self._unsent[TO_CLIENT].extend(at_once)
                 self.down.link.run(self._answer_late())
                 if index + 1 < len(series):
                     pieces = []
                     for head, other in series[index + 1 :]:
                         pieces += _pieces(head, other, _RESPONSE_END)
-                    self.down.link.run(self._process(False, pieces, 0))
+                    self.down.link.run(self._process(TO_CLIENT, pieces, 0))
                 return b""
         return at_once[0] if len(at_once) == 1 else b"".join(at_once)
 
@@ -352,121 +352,121 @@ class ExchangeTracker:
         """Behind the oldest open exchange an answer of the proxy's own waits; or the connection ends there."""
         return not self.keep_alive or (len(self._open) > 1 and self._open[1].answerable)
 
-    def _recognize(self, to_backend: bool, data: bytes) -> Head | None:
+    def _recognize(self, direction: Direction, data: bytes) -> Head | None:
         try:
-            return self.framing.try_whole(to_backend, data)
+            return self.framing.try_whole(direction, data)
         except Exception as error:  # the protocol's own code may raise anything
             self.connection.protocol_failed(error)
             return None
 
-    def _framed(self, to_backend: bool, data: bytes) -> list[Piece]:
+    def _framed(self, direction: Direction, data: bytes) -> list[Piece]:
         if self.connection.ending:
             return []
         try:
-            pieces = self.framing.feed(to_backend, data)
+            pieces = self.framing.feed(direction, data)
         except Exception as error:  # the protocol's own code may raise anything
             self.connection.protocol_failed(error)
             return []
-        if to_backend:
+        if direction is TO_BACKEND:
             self._fed += len(data)
         if self.framing.lost is not None and not self._lost:
             self._lose(self.framing.lost)
         return pieces
 
-    def _pass(self, to_backend: bool, pieces: list[Piece]) -> bytes:
+    def _pass(self, direction: Direction, pieces: list[Piece]) -> bytes:
         """What is to be sent of *pieces*, if no hook has to see them; otherwise a coroutine goes on with the rest."""
-        direction = self.up if to_backend else self.down
-        unsent = self._unsent[to_backend]
+        side = self.up if direction is TO_BACKEND else self.down
+        unsent = self._unsent[direction]
         for index, (mark, piece) in enumerate(pieces):
-            if not (self._passes(direction) and self._at_once(to_backend, mark, piece, unsent)):
-                direction.link.run(self._process(to_backend, pieces, index))
+            if not (self._passes(side) and self._at_once(direction, mark, piece, unsent)):
+                side.link.run(self._process(direction, pieces, index))
                 return b""
-            if to_backend:
+            if direction is TO_BACKEND:
                 self._offset += len(piece)
         if self.framing.other_direction_ready:
             self._flush()
-            self._flush_other(to_backend)
+            self._flush_other(direction)
             return b""
-        if not self._draws and self.framing.held(to_backend):
-            self._release(to_backend, direction, unsent)
+        if not self._draws and self.framing.held(direction):
+            self._release(direction, side, unsent)
         sent = unsent[0] if len(unsent) == 1 else b"".join(unsent)
         unsent.clear()
-        if direction.filters:
-            direction.pass_by(len(sent))
+        if side.filters:
+            side.pass_by(len(sent))
         return sent
 
-    def _release(self, to_backend: bool, direction: TrackedDirection, out: list[bytes]) -> None:
+    def _release(self, direction: Direction, side: TrackedDirection, out: list[bytes]) -> None:
         """Send what the framing holds of a head as it comes, while nothing here needs the head whole."""
-        if direction.filters and not direction.passive:
+        if side.filters and not side.passive:
             return
-        if to_backend:
+        if direction is TO_BACKEND:
             if self._rewrites or self.connection.may_change_backend:
                 return
         elif self._open and self._open[0] is not SPARED:
             return
-        out.append(self.framing.release(to_backend))
+        out.append(self.framing.release(direction))
 
     def _flush(self) -> None:
         """Send what goes past the filters, and answers of our own, as few times as possible."""
-        for direction, unsent in zip((self.down, self.up), self._unsent, strict=True):
+        for side, unsent in zip((self.down, self.up), self._unsent, strict=True):
             if unsent:
                 data = unsent[0] if len(unsent) == 1 else b"".join(unsent)
                 unsent.clear()
-                if direction.filters:
-                    direction.pass_by(len(data))
-                direction.link.write(data)
+                if side.filters:
+                    side.pass_by(len(data))
+                side.link.write(data)
 
-    async def _process(self, to_backend: bool, pieces: list[Piece], first: int) -> None:
+    async def _process(self, direction: Direction, pieces: list[Piece], first: int) -> None:
         """Take *pieces* from the one numbered *first* on; returns when what became of them is sent."""
-        direction = self.up if to_backend else self.down
-        at = direction.link.clock.now()
-        unsent = self._unsent[to_backend]
+        side = self.up if direction is TO_BACKEND else self.down
+        at = side.link.clock.now()
+        unsent = self._unsent[direction]
         for index in range(first, len(pieces)):
             if self.connection.ending:
                 break
             mark, piece = pieces[index]
-            if not (self._passes(direction) and self._at_once(to_backend, mark, piece, unsent)):
-                steps = self._take(to_backend, mark, piece, at).__await__()
+            if not (self._passes(side) and self._at_once(direction, mark, piece, unsent)):
+                steps = self._take(direction, mark, piece, at).__await__()
                 waits_for = next(steps, DONE)
                 if waits_for is not DONE:
                     self._flush()
                     await finish(steps, waits_for)
-            if to_backend:
+            if direction is TO_BACKEND:
                 self._offset += len(piece)
         self._flush()
-        self._flush_other(to_backend)
+        self._flush_other(direction)
 
-    async def feed(self, to_backend: bool, data: bytes) -> None:
-        """Take *data* of one direction; returns when what became of it is sent."""
-        if to_backend:
-            self._offset = self._fed - self.framing.held(True)
-        await self._process(to_backend, self._framed(to_backend, data), 0)
+    async def feed(self, direction: Direction, data: bytes) -> None:
+        """Take *data* of one side; returns when what became of it is sent."""
+        if direction is TO_BACKEND:
+            self._offset = self._fed - self.framing.held(TO_BACKEND)
+        await self._process(direction, self._framed(direction, data), 0)
 
-    async def feed_end(self, to_backend: bool) -> None:
-        """The source of one direction has ended; returns when the end was passed on."""
+    async def feed_end(self, direction: Direction) -> None:
+        """The source of one side has ended; returns when the end was passed on."""
         try:
-            pieces = self.framing.end(to_backend)
+            pieces = self.framing.end(direction)
         except Exception as error:  # the protocol's own code may raise anything
             self.connection.protocol_failed(error)
             return
-        await self._process(to_backend, pieces, 0)
+        await self._process(direction, pieces, 0)
         if not self.connection.ending:  # the last bytes may have found that the other side is gone
-            direction = self.up if to_backend else self.down
-            await direction.first.receive_end(direction.link.clock.now())
+            side = self.up if direction is TO_BACKEND else self.down
+            await side.first.receive_end(side.link.clock.now())
 
-    def _flush_other(self, to_backend: bool) -> None:
-        """Send the bytes of the other direction that were held back, if they are free now."""
+    def _flush_other(self, direction: Direction) -> None:
+        """Send the bytes of the other side that were held back, if they are free now."""
         if self.framing.other_direction_ready:
-            self.connection_direction(not to_backend).link.run(self.feed(not to_backend, b""))
+            self.connection_direction(direction.back).link.run(self.feed(direction.back, b""))
 
-    def connection_direction(self, to_backend: bool) -> TrackedDirection:
-        """The direction."""
-        return self.up if to_backend else self.down
+    def connection_direction(self, direction: Direction) -> TrackedDirection:
+        """The side."""
+        return self.up if direction is TO_BACKEND else self.down
 
     def _lose(self, reason: str) -> None:
         """What was open is not marked any more; only answers of our own are still due."""
         self._lost, self._recognized_until = True, self._count
-        self._open = deque(exchange for exchange in self._open if exchange.swallows(True))
+        self._open = deque(exchange for exchange in self._open if exchange.swallows(TO_BACKEND))
         for exchange in self._open:
             exchange.asked = True  # its end is not marked any more
         self._asking = self._answering = None
@@ -476,12 +476,17 @@ class ExchangeTracker:
 
     # Pieces that no hook has to see.
 
-    def _at_once(self, to_backend: bool, mark: Head | Mark | Part, piece: bytes, out: list[bytes]) -> bool:
+    def _at_once(self, direction: Direction, mark: Head | Mark | Part, piece: bytes, out: list[bytes]) -> bool:
         """Take a piece, if that needs no waiting, and add what is to be sent to *out*; false: it was not taken."""
         if mark is _BODY:
-            exchange = self._asking if to_backend else self._answering
+            exchange = self._asking if direction is TO_BACKEND else self._answering
             if exchange is None:
-                if not to_backend and self._open and self.framing.asides_answer and self._open[0].swallows(False):
+                if (
+                    direction is TO_CLIENT
+                    and self._open
+                    and self.framing.asides_answer
+                    and self._open[0].swallows(TO_CLIENT)
+                ):
                     return False
             elif not (exchange is SPARED or exchange.passive):
                 return False
@@ -493,7 +498,7 @@ class ExchangeTracker:
                 return True
             return False
         if mark is _RESPONSE_END:
-            return self._response_end_at_once(to_backend, out)
+            return self._response_end_at_once(direction, out)
         assert isinstance(mark, Head)  # noqa: S101 - there are no other marks
         return self._request_at_once(mark, out) if mark.request else self._response_at_once(mark, out)
 
@@ -527,7 +532,7 @@ class ExchangeTracker:
         out.append(head.data)
         return True
 
-    def _response_end_at_once(self, to_backend: bool, out: list[bytes]) -> bool:
+    def _response_end_at_once(self, direction: Direction, out: list[bytes]) -> bool:
         exchange, waiting = self._answering, self._open
         if exchange is None:
             return True
@@ -538,7 +543,7 @@ class ExchangeTracker:
         for other in itertools.islice(waiting, behind, None):
             if other is SPARED or not other.answerable:
                 break
-            if to_backend or not other.simple_answer:
+            if direction is TO_BACKEND or not other.simple_answer:
                 return False
             ready += 1
         self._answering = None
@@ -587,7 +592,7 @@ class ExchangeTracker:
         return (tuple(drawn), tuple(undecided)) if drawn or undecided else None
 
     def _roll(self, fault: BoundFault, number: int, offset: int) -> bool:
-        return fault.entry.fault.scope is not Scope.EXCHANGE or fault.roll(number, place(True, offset))
+        return fault.entry.fault.scope is not Scope.EXCHANGE or fault.roll(number, place(TO_BACKEND, offset))
 
     def _decide(self, exchange: Exchange, head: Head) -> None:
         """Of the faults that ask about the response, those that mean this one are in play from here on."""
@@ -610,22 +615,22 @@ class ExchangeTracker:
             share = self._chance.draw(connection.number, self._policy, self._mix_random)
             if self._detailed:
                 label = share.label if share is not None else None
-                connection.journal.decided("mix", label, number, place(True, self._offset))
+                connection.journal.decided("mix", label, number, place(TO_BACKEND, self._offset))
         return self.connection.actives.get(share.key) if share is not None else None
 
     # Pieces of exchanges that faults act on.
 
-    async def _take(self, to_backend: bool, mark: Head | Mark | Part, piece: bytes, at: float) -> None:
+    async def _take(self, direction: Direction, mark: Head | Mark | Part, piece: bytes, at: float) -> None:
         if self.connection.ending:
             return
         if isinstance(mark, Head):
             await (self._request(mark, at) if mark.request else self._response(mark, at))
         elif mark is _BODY:
-            await self._body(to_backend, piece, at)
+            await self._body(direction, piece, at)
         elif mark is _REQUEST_END:
-            await self._request_end(to_backend)
+            await self._request_end(direction)
         else:
-            await self._response_end(to_backend)
+            await self._response_end(direction)
 
     def _begin(self, head: Head) -> Exchange:
         if self._decided and self._decided[0][0] is head:
@@ -637,7 +642,7 @@ class ExchangeTracker:
         if drawn is not None:
             exchange.drawn, exchange.undecided = drawn
         if self._rewrites:
-            exchange.heads[True] = self._rewritten(head)
+            exchange.heads[TO_BACKEND] = self._rewritten(head)
         return exchange
 
     async def _request(self, head: Head, at: float) -> None:
@@ -648,26 +653,26 @@ class ExchangeTracker:
         if self._skip_reply is not None:
             exchange.reply, self._skip_reply = self._skip_reply, None
             exchange.swallow()
-        self._announce(True, exchange)
+        self._announce(TO_BACKEND, exchange)
         for fault in exchange.drawn:
-            if exchange.swallows(True):
+            if exchange.swallows(TO_BACKEND):
                 break
             await self._hook(fault, "on_request", exchange)
-        if exchange.swallows(True):
+        if exchange.swallows(TO_BACKEND):
             self.framing.withdraw(head)
-            await self._answer(True)
+            await self._answer(TO_BACKEND)
         else:
-            sent = exchange.take_head(True)
+            sent = exchange.take_head(TO_BACKEND)
             exchange.record(sent)
             exchange.forwarded = True
-            await self._forward(True, sent, at)
+            await self._forward(TO_BACKEND, sent, at)
 
-    def _announce(self, to_backend: bool, exchange: Exchange | None) -> None:
+    def _announce(self, direction: Direction, exchange: Exchange | None) -> None:
         """Tell the filters whose bytes come next: those that are drawn per exchange act on their own ones only."""
-        direction = self.up if to_backend else self.down
-        if direction.filters:
+        side = self.up if direction is TO_BACKEND else self.down
+        if side.filters:
             known = exchange is not None and exchange is not SPARED
-            direction.first.begin(Message(self, exchange, to_backend) if known and exchange else NO_MESSAGE)
+            side.first.begin(Message(self, exchange, direction) if known and exchange else NO_MESSAGE)
 
     async def _hook(self, fault: BoundFault, name: str, exchange: Exchange) -> None:
         if name not in fault.entry.hooks or fault.stopped or self.connection.ending:
@@ -676,55 +681,57 @@ class ExchangeTracker:
             self._flush()
         hook: Callable[[ExchangeContext], Awaitable[None]] = getattr(fault.entry.instance, name)
         try:
-            await hook(ExchangeContext(fault, exchange, self, name == "on_request"))
+            await hook(ExchangeContext(fault, exchange, self, TO_BACKEND if name == "on_request" else TO_CLIENT))
         except BaseException as error:  # the plugin's own code may raise anything
             fault.handle_hook_error(error)  # interrupted: the exchange goes on undisturbed
 
     async def _response(self, head: Head, at: float) -> None:
         self._answering = exchange = self._open[0] if self._open else None
         if exchange is None or exchange is SPARED:  # the framing may know of a request that this has not seen
-            self._announce(False, None)
-            await self._forward(False, head.data, at)
+            self._announce(TO_CLIENT, None)
+            await self._forward(TO_CLIENT, head.data, at)
             return
         exchange.answers(head)
         self._decide(exchange, head)
-        self._announce(False, exchange)
+        self._announce(TO_CLIENT, exchange)
         for fault in exchange.drawn:
-            if exchange.swallows(False):
+            if exchange.swallows(TO_CLIENT):
                 break
             await self._hook(fault, "on_response", exchange)
-        if exchange.swallows(False):  # the end of what is swallowed may be far away, in plain tcp at the next request
-            await self._reply(False, exchange)
+        if exchange.swallows(
+            TO_CLIENT
+        ):  # the end of what is swallowed may be far away, in plain tcp at the next request
+            await self._reply(TO_CLIENT, exchange)
         else:
-            await self._forward(False, exchange.take_head(False), at)
+            await self._forward(TO_CLIENT, exchange.take_head(TO_CLIENT), at)
 
-    async def _body(self, to_backend: bool, piece: bytes, at: float) -> None:
-        exchange = self._asking if to_backend else self._answering
-        if not to_backend and exchange is None and self._open and self.framing.asides_answer:
+    async def _body(self, direction: Direction, piece: bytes, at: float) -> None:
+        exchange = self._asking if direction is TO_BACKEND else self._answering
+        if direction is TO_CLIENT and exchange is None and self._open and self.framing.asides_answer:
             exchange = self._open[0]
-        if exchange is not None and to_backend and exchange is not SPARED:
+        if exchange is not None and direction is TO_BACKEND and exchange is not SPARED:
             exchange.record(piece)
-        if exchange is None or not exchange.swallows(to_backend):
-            await self._forward(to_backend, piece, at)
+        if exchange is None or not exchange.swallows(direction):
+            await self._forward(direction, piece, at)
 
-    async def _forward(self, to_backend: bool, data: bytes, at: float) -> None:
+    async def _forward(self, direction: Direction, data: bytes, at: float) -> None:
         if data and not self.connection.ending:
-            if self._unsent[to_backend]:
+            if self._unsent[direction]:
                 self._flush()
-            await (self.up if to_backend else self.down).first.receive(data, at)
+            await (self.up if direction is TO_BACKEND else self.down).first.receive(data, at)
 
-    async def _request_end(self, to_backend: bool) -> None:
+    async def _request_end(self, direction: Direction) -> None:
         exchange, self._asking = self._asking, None
-        self._announce(True, None)
+        self._announce(TO_BACKEND, None)
         if exchange is None or exchange is SPARED:
             return
         exchange.asked = True
-        if not (exchange.request.answered or exchange.swallows(True)):
+        if not (exchange.request.answered or exchange.swallows(TO_BACKEND)):
             self._open.remove(exchange)
-        if exchange.swallows(True):
+        if exchange.swallows(TO_BACKEND):
             if exchange.reply is not None:
                 await self._send_instead(exchange)
-            await self._answer(to_backend)
+            await self._answer(direction)
             return
         if exchange.copy:
             await self._repeat(exchange)
@@ -736,7 +743,7 @@ class ExchangeTracker:
         data, answered = self.framing.refused(exchange.request)
         if answered:
             self._open.insert(self._open.index(exchange) + 1, exchange.twin())
-        await self._forward(True, data, self.up.link.clock.now())
+        await self._forward(TO_BACKEND, data, self.up.link.clock.now())
 
     async def _repeat(self, exchange: Exchange) -> None:
         """Send the request again; its second answer will go nowhere."""
@@ -744,45 +751,45 @@ class ExchangeTracker:
             if exchange not in self._open or not self.framing.repeat(exchange.request):
                 return
             self._open.insert(self._open.index(exchange) + 1, exchange.twin())
-        await self._forward(True, exchange.copy, self.up.link.clock.now())
+        await self._forward(TO_BACKEND, exchange.copy, self.up.link.clock.now())
 
-    async def _response_end(self, to_backend: bool) -> None:
+    async def _response_end(self, direction: Direction) -> None:
         exchange, self._answering = self._answering, None
         if exchange is not None and self._open and self._open[0] is exchange:
             self._open.popleft()
-        self._announce(False, None)
+        self._announce(TO_CLIENT, None)
         if exchange is not None:
             await self._done(exchange)
-            await self._answer(to_backend)
+            await self._answer(direction)
 
-    async def _answer(self, to_backend: bool) -> None:
+    async def _answer(self, direction: Direction) -> None:
         """Send the answers of our own whose turn it is."""
         while self._open and self._open[0].answerable:
             exchange = self._open.popleft()
-            await self._reply(to_backend, exchange)
+            await self._reply(direction, exchange)
             await self._done(exchange)
 
     async def _answer_late(self) -> None:
-        await self._answer(False)
+        await self._answer(TO_CLIENT)
         self._flush()
 
-    async def _reply(self, to_backend: bool, exchange: Exchange) -> None:
-        """Send our own answer to the client; *to_backend* says on which link's bytes this runs.
+    async def _reply(self, direction: Direction, exchange: Exchange) -> None:
+        """Send our own answer to the client; *direction* says on which link's bytes this runs.
 
-        On the client's own, the answer has to queue up behind what the other direction is about to send.
+        On the client's own, the answer has to queue up behind what the other side is about to send.
         """
         reply = exchange.reply
         if reply is None or self.connection.ending:
             return
         data = reply.data if reply.at_end is None else reply.data + reply.at_end()
         down = self.down
-        if not down.filters and (not to_backend or not down.link.hook_running):
-            self._unsent[False].append(data)
+        if not down.filters and (direction is TO_CLIENT or not down.link.hook_running):
+            self._unsent[TO_CLIENT].append(data)
             if down.link.full:
                 self._flush()
                 await down.link.wait_turn()
-        elif not to_backend:
-            await self._forward(False, data, down.link.clock.now())
+        elif direction is TO_CLIENT:
+            await self._forward(TO_CLIENT, data, down.link.clock.now())
         else:
             down.link.run(down.first.receive(data, down.link.clock.now()))
             await down.link.wait_turn()
@@ -821,17 +828,17 @@ def _pieces(head: Head, whole: bytes, end: Mark) -> list[Piece]:
 
 
 class TrackerIntake:
-    """Takes the bytes of one direction where its link runs a coroutine for them."""
+    """Takes the bytes of one side where its link runs a coroutine for them."""
 
-    __slots__ = ("_to_backend", "_tracker")
+    __slots__ = ("_direction", "_tracker")
 
-    def __init__(self, tracker: ExchangeTracker, to_backend: bool) -> None:
-        self._tracker, self._to_backend = tracker, to_backend
+    def __init__(self, tracker: ExchangeTracker, direction: Direction) -> None:
+        self._tracker, self._direction = tracker, direction
 
     async def receive(self, data: bytes, at: float) -> None:
         """Take *data*."""
-        await self._tracker.feed(self._to_backend, data)
+        await self._tracker.feed(self._direction, data)
 
     async def receive_end(self, at: float) -> None:
         """The source has ended."""
-        await self._tracker.feed_end(self._to_backend)
+        await self._tracker.feed_end(self._direction)

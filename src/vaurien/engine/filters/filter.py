@@ -19,7 +19,7 @@ from vaurien.engine.filters.fault_context import FaultView
 from vaurien.engine.loop.clock import Timer
 from vaurien.engine.policy.place import Place, place
 from vaurien.engine.relay.link import Intake, Link
-from vaurien.model import Scope
+from vaurien.model import TO_BACKEND, Scope
 
 S = TypeVar("S")
 OnData: TypeAlias = Callable[[hooks.Link, bytes], Awaitable[None]]
@@ -125,7 +125,7 @@ class Filter(FaultView):
         self._offset = 0  # of the chunk at hand
         self._hit = False
         self._spared = False  # the fault was not drawn for the end of the stream
-        fault.filters[link.to_backend] = self
+        fault.filters[link.direction] = self
         self.refresh()
 
     # What the behavior sees (hooks.Link).
@@ -133,7 +133,7 @@ class Filter(FaultView):
     @property
     def to_backend(self) -> bool:
         """The direction."""
-        return self._link.to_backend
+        return self._link.direction is TO_BACKEND
 
     @property
     def connection(self) -> hooks.Connection:
@@ -202,7 +202,7 @@ class Filter(FaultView):
 
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """The fault's state in this direction of the connection."""
-        return self.fault.link_state(self._link.to_backend, factory)
+        return self.fault.link_state(self._link.direction, factory)
 
     def mark_hit(self) -> None:
         """Count a hit, once a chunk."""
@@ -449,7 +449,7 @@ class Filter(FaultView):
     @property
     def _place(self) -> Place:
         """Where in the stream the chunk at hand begins, as far as this fault has seen it."""
-        return place(self.to_backend, self._offset)
+        return place(self._link.direction, self._offset)
 
     def _let_go(self) -> None:
         """What was passed on is through: so may be what came meanwhile."""

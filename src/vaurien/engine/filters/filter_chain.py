@@ -10,7 +10,7 @@ from vaurien.engine.filters.filter import Filter, Receiver, Sink
 from vaurien.engine.filters.stream_tracker import StreamTracker
 from vaurien.engine.relay.link import Intake, Link
 from vaurien.framing import Protocol as WireProtocol
-from vaurien.model import Direction
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 
 
 class ChainedConnection(TrackedConnection, Protocol):
@@ -62,22 +62,22 @@ class DirectionFilters:
         if tracker is None:
             self.intake, self.fast_path = receiver, None
         else:
-            to_backend = self.link.to_backend
-            self.intake = TrackerIntake(tracker, to_backend)
-            self.fast_path = tracker.take_requests if to_backend else tracker.take_responses
+            direction = self.link.direction
+            self.intake = TrackerIntake(tracker, direction)
+            self.fast_path = tracker.take_requests if direction is TO_BACKEND else tracker.take_responses
         self.link.filters = self if filters or tracker is not None else None
         self.link.update()
 
     @property
     def held(self) -> int:
         """Bytes on delay lines, and of exchanges whose hooks wait beside the link."""
-        waiting = self.tracker.held(self.link.to_backend) if self.tracker is not None else 0
+        waiting = self.tracker.held(self.link.direction) if self.tracker is not None else 0
         return waiting + sum(each.held for each in self.filters)
 
     @property
     def idle(self) -> bool:
         """Nothing of what was read is on its way."""
-        waits = self.tracker is not None and self.tracker.waits(self.link.to_backend)
+        waits = self.tracker is not None and self.tracker.waits(self.link.direction)
         return not waits and all(each.idle for each in self.filters)
 
     @property
@@ -134,13 +134,13 @@ class FilterChain:
     @property
     def backend_clean(self) -> bool:
         """No exchange is open and nothing is on its way to the client, so the backend may serve another client."""
-        down = self._connection.link(Direction.TO_CLIENT)
+        down = self._connection.link(TO_CLIENT)
         return (self._tracker is None or self._tracker.backend_clean) and down.idle and down.pending is None
 
     @property
     def has_client_data(self) -> bool:
         """Some of what the client has sent is here, and the backend has not had it."""
-        up = self._directions[Direction.TO_BACKEND]
+        up = self._directions[TO_BACKEND]
         return up.occupied or (not up.link.closed and self._tracker is not None and self._tracker.has_client_data)
 
     @property
@@ -170,7 +170,7 @@ class FilterChain:
         left, pauses = [], []
         self._misplaced.clear()
         for direction, filters in zip(Direction, directions, strict=True):
-            keys = [fault.key for fault in connection.plan.on_data(filters.link.to_backend)]
+            keys = [fault.key for fault in connection.plan.on_data(filters.link.direction)]
             wanted = [self._filter(filters, key) for key in keys if connection.actives[key].eligible]
             left += [each for each in filters.filters if each not in wanted and not each.leaving]
             placed = _in_place(wanted, filters.filters) if filters.occupied else wanted

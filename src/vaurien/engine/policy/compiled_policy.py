@@ -17,7 +17,7 @@ from vaurien.errors import OptionError
 from vaurien.framing import Protocol, Turns
 from vaurien.legacy import behaviors
 from vaurien.legacy.protocol import Unframed
-from vaurien.model import Fault, Policy, Scope, Share, Stream, Window
+from vaurien.model import Direction, Fault, Policy, Scope, Share, Stream, Window
 
 EXCHANGE_HOOKS = frozenset({"on_request", "on_response", "on_done"})
 """The hooks that are called for exchanges."""
@@ -139,7 +139,7 @@ class CompiledPolicy:
         self.reads_hello = any(entry.matcher.reads_hello for entry in self.faults)
         """Whether a client's ClientHello is to be read before the connection's faults are chosen."""
         self.framed = self._needs_framing()
-        self._on_data = tuple(tuple(self._with_hooks_on(to_backend)) for to_backend in (False, True))
+        self._on_data = tuple(tuple(self._with_hooks_on(direction)) for direction in Direction)
         self.on_any_data = tuple(dict.fromkeys(entry for entries in self._on_data for entry in entries))
         """The entries with a hook on the bytes of a direction."""
         self.direct = not (self.framed or self.on_any_data)
@@ -190,15 +190,15 @@ class CompiledPolicy:
         place = bisect.bisect_right(self._limits, random.random() * 100)
         return self.mix[place] if place < len(self.mix) else None
 
-    def on_data(self, to_backend: bool) -> tuple[CompiledFault, ...]:
+    def on_data(self, direction: Direction) -> tuple[CompiledFault, ...]:
         """The entries with a hook on the bytes of this direction, in the order they act."""
-        return self._on_data[to_backend]
+        return self._on_data[direction]
 
-    def _with_hooks_on(self, to_backend: bool) -> Iterator[CompiledFault]:
+    def _with_hooks_on(self, direction: Direction) -> Iterator[CompiledFault]:
         for entry in self.entries:
             if entry.hooks.isdisjoint(_DATA_HOOKS):
                 continue
-            if entry.fault.stream.includes(to_backend) or entry.plugin.target.both_ways:
+            if entry.fault.stream.includes(direction) or entry.plugin.target.both_ways:
                 yield entry
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from vaurien.model import Stream
+from vaurien.model import TO_BACKEND, Direction, Stream
 
 Place: TypeAlias = tuple[Stream | None, int | None]
 """A stream, and how many of its bytes came before."""
@@ -13,6 +13,6 @@ NOWHERE: Place = (None, None)
 """The connection as a whole."""
 
 
-def place(to_backend: bool, offset: int) -> Place:
+def place(direction: Direction, offset: int) -> Place:
     """The byte *offset* of a direction."""
-    return Stream.UPSTREAM if to_backend else Stream.DOWNSTREAM, offset
+    return Stream.UPSTREAM if direction is TO_BACKEND else Stream.DOWNSTREAM, offset

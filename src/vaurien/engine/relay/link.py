@@ -20,7 +20,7 @@ from vaurien.engine.net.endpoint import Data, Endpoint
 from vaurien.engine.net.reset_watch import ResetWatcher, nothing_readable
 from vaurien.engine.relay.hook_queue import QUEUE_LIMIT, HookQueue, WaitFor
 from vaurien.engine.relay.write_buffer import Send, WriteBuffer
-from vaurien.model import Direction
+from vaurien.model import TO_BACKEND, Direction
 
 FULL = 256 * 1024
 """Bytes waiting for the destination above which a sender has to wait."""
@@ -135,10 +135,7 @@ _OPEN, _END_PENDING, _END_PASSED, _CLOSED = Sending
 
 
 class Link:
-    """Forwards the bytes of one direction. All methods run in the loop's thread.
-
-    A plugin sees the direction as `to_backend`.
-    """
+    """Forwards the bytes of one direction. All methods run in the loop's thread."""
 
     __slots__ = (
         "_buffer",
@@ -163,7 +160,6 @@ class Link:
         "pending",
         "source",
         "source_reset",
-        "to_backend",
         "withheld",
     )
 
@@ -173,7 +169,7 @@ class Link:
         self.destination: Endpoint | None = destination
         """``None`` while there is no backend."""
         self._send: Send = destination.send if not destination.buffers else self._send_buffered
-        self.direction, self.to_backend = direction, direction is Direction.TO_BACKEND
+        self.direction = direction
         self.loop, self.clock, self._buffer = owner.loop, owner.clock, owner.buffer
         self.moved = 0
         """Bytes forwarded."""
@@ -200,7 +196,7 @@ class Link:
 
     def __repr__(self) -> str:
         lane = "direct" if self.filters is None else "hooked"
-        return f"<Link {'up' if self.to_backend else 'down'} {lane} moved={self.moved} ended={self.ended}>"
+        return f"<Link {'up' if self.direction is TO_BACKEND else 'down'} {lane} moved={self.moved} ended={self.ended}>"
 
     @property
     def hook_queue(self) -> HookQueue:

@@ -10,6 +10,7 @@ import msgspec
 
 from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.relay.link import Link
+from vaurien.model import TO_BACKEND, Direction
 
 ALL: Sequence[int] = range(1, sys.maxsize)
 """The ordinals of connections where all are in one process."""
@@ -120,9 +121,9 @@ class Meter:
             received, sent = received + self.lane.received, sent + self.lane.sent
         return received, from_backend, sent, from_client
 
-    def bytes(self, to_backend: bool) -> Bytes:
+    def bytes(self, direction: Direction) -> Bytes:
         """What went in a direction so far."""
-        return _bytes(self.counts, to_backend)
+        return _bytes(self.counts, direction)
 
     @property
     def held(self) -> int:
@@ -167,11 +168,11 @@ class Traffic:
         before = self._over
         self._over = (before[0] + received, before[1] + from_backend, before[2] + sent, before[3] + from_client)
 
-    def with_open(self, to_backend: bool, meters: Iterable[Meter]) -> Bytes:
+    def with_open(self, direction: Direction, meters: Iterable[Meter]) -> Bytes:
         """The totals of a direction, those of open connections included."""
-        return sum((meter.bytes(to_backend) for meter in meters), _bytes(self._over, to_backend))
+        return sum((meter.bytes(direction) for meter in meters), _bytes(self._over, direction))
 
 
-def _bytes(counts: Counts, to_backend: bool) -> Bytes:
-    written, withheld = counts[2:] if to_backend else counts[:2]
+def _bytes(counts: Counts, direction: Direction) -> Bytes:
+    written, withheld = counts[2:] if direction is TO_BACKEND else counts[:2]
     return Bytes(written + withheld, written)

@@ -7,6 +7,7 @@ from collections.abc import Generator
 
 from vaurien.errors import ParseError
 from vaurien.framing import HEAD_LIMIT, Framer, Frames, Head, Reader, Step
+from vaurien.model import TO_BACKEND, Direction
 from vaurien.protocols.http import head as heads
 from vaurien.protocols.http.head import Body, Length
 
@@ -23,8 +24,8 @@ class HttpFramer(Framer):
         super().__init__()
         self._connect: Head | None = None
 
-    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
-        line = (heads.REQUEST_LINE if to_backend else heads.STATUS_LINE).match(data)
+    def parse_whole(self, direction: Direction, data: bytes) -> Head | None:
+        line = (heads.REQUEST_LINE if direction is TO_BACKEND else heads.STATUS_LINE).match(data)
         end = data.find(b"\n\r\n", line.end() - 1) + 3 if line else 0
         if line is None or end < line.end():
             return None

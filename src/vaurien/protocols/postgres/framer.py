@@ -32,6 +32,7 @@ import msgspec
 
 from vaurien.errors import ParseError
 from vaurien.framing import WAITING_LIMIT, Framer, Frames, Head, Reader, Reply, Step
+from vaurien.model import Direction
 from vaurien.protocols._statements import QUERY_START, STATEMENTS_KEPT, Statements, command
 
 _CANCEL, _SSL, _GSS = 80877102, 80877103, 80877104
@@ -142,9 +143,9 @@ class PostgresFramer(Framer):
             if head.unit is not None and not head.unit.refused:
                 head.unit.reached, head.unit.refused = not head.leads, head.extended
 
-    def release(self, to_backend: bool) -> bytes:
-        skips = to_backend and self._unit is not None and self._unit.refused
-        return b"" if skips else super().release(to_backend)
+    def release(self, direction: Direction) -> bytes:
+        skips = direction and self._unit is not None and self._unit.refused
+        return b"" if skips else super().release(direction)
 
     def skips(self, head: Head) -> Reply | None:
         if not isinstance(head, Request) or head.unit is None or not head.unit.refused:

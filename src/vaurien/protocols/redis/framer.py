@@ -25,6 +25,7 @@ import msgspec
 
 from vaurien.errors import ParseError
 from vaurien.framing import Framer, Frames, Head, Reader, Step
+from vaurien.model import TO_BACKEND, Direction
 from vaurien.protocols.redis import command as commands
 from vaurien.protocols.redis import reply as replies
 from vaurien.protocols.redis.command import Command
@@ -124,8 +125,8 @@ class RedisFramer(Framer):
         self._lasting += repeated and isinstance(head, Command) and head.name in _LASTING
         return repeated
 
-    def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
-        if to_backend:
+    def parse_whole(self, direction: Direction, data: bytes) -> Head | None:
+        if direction is TO_BACKEND:
             head = commands.whole(data)
             if head is None or head.name in _SPECIAL:
                 return None
