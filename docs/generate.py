@@ -47,7 +47,8 @@ where it came from. Flags take `.`, `_` and `-` for the same, and what is on or 
 _MATCH = """`match.FIELD=PATTERN` says which clients or exchanges are meant; all that are given have to match.
 `match.client` is a network or several, separated by commas. `match.sni`, `match.alpn` and `match.tls_version` (`1.3`)
 are what the client offers in its ClientHello, and work on TLS that passes through; a server name may be a glob
-(`match.sni=*.example.test`). The other fields are those of the
+(`match.sni=*.example.test`). On a forward proxy `match.host`, a glob too, and `match.port` are the server that the
+client names. The other fields are those of the
 [protocol](protocols/index.md). A pattern is the text itself, or `exact:…`, `prefix:…`, `glob:…`, `regex:…`. It
 tells upper and lower case apart. An expression may match anywhere, and begins with `(?i)` to take both cases. A search
 that takes more than a few milliseconds, as of `(a+)+$`, ends the connection, and the log says so.

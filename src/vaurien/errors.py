@@ -125,7 +125,11 @@ class BindError(VaurienError):
 
 
 class DialError(VaurienError):
-    """A backend that cannot be reached: refused, unreachable, not resolvable, or too slow to answer."""
+    """A backend that cannot be reached: it has *refused*, is *unreachable* or has no address, or is too *late*."""
+
+    def __init__(self, message: str, kind: Literal["refused", "unreachable", "late"] = "unreachable") -> None:
+        super().__init__(message)
+        self.kind: Literal["refused", "unreachable", "late"] = kind
 
 
 class ParseError(VaurienError):

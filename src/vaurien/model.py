@@ -63,6 +63,8 @@ class BackendTls(msgspec.Struct, frozen=True):
         return urllib.parse.urlencode({name: value for name, value in told.items() if value}, safe="/,:")
 
 
+_FORWARD = "forward"
+
 TlsVersion: TypeAlias = Literal["1.0", "1.1", "1.2", "1.3"]
 
 AUTO = "auto"
@@ -98,12 +100,16 @@ class Address(msgspec.Struct, frozen=True):
 
     An empty host means every interface when listening and the local machine when dialling. *path* is set for Unix
     sockets only. *tls* is set for a backend to which TLS is spoken, ``tls://host:port`` or ``https://host``.
+
+    *forward* is set for ``forward``: each client names its own backend, as the clients of a forward proxy do. What may
+    stand behind a ``?`` there is about servers to which TLS is spoken.
     """
 
     host: str = ""
     port: int = 0
     path: str | None = None
     tls: BackendTls | None = None
+    forward: bool = False
 
     @classmethod
     def parse(cls, text: str, *, option: str = "address", source: str | None = None) -> Address:
@@ -112,6 +118,10 @@ class Address(msgspec.Struct, frozen=True):
             if len(text) == len("unix:"):
                 raise OptionError(option, text, "a path after unix:, such as unix:/run/app.sock", source)
             return cls(path=text.removeprefix("unix:"))
+        word, _, query = text.partition("?")
+        if word == _FORWARD:
+            tls = BackendTls.parse(query, text, option=option, source=source)
+            return cls(forward=True, tls=tls if query else None)
         scheme, separator, rest = text.partition("://")
         if separator:
             return cls._parse_tls(scheme, rest, text, option=option, source=source)
@@ -136,6 +146,10 @@ class Address(msgspec.Struct, frozen=True):
 
     def check(self, text: str, *, option: str = "address", source: str | None = None, dialled: bool = False) -> None:
         """Raise `OptionError`, as `parse` of *text* does, for an address that cannot be; *dialled* it needs a port."""
+        if self.forward:
+            if not dialled:
+                raise OptionError(option, text, "an address; 'forward' is for a backend", source)
+            return
         if self.tls is not None and not dialled:
             raise OptionError(option, text, "an address without tls://, which is for backends", source)
         if dialled and self.path is None and not self.port:
@@ -152,6 +166,8 @@ class Address(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         if self.path is not None:
             return f"unix:{self.path}"
+        if self.forward:
+            return _FORWARD + (f"?{self.tls}" if self.tls is not None else "")
         host = f"[{self.host}]" if ":" in self.host else self.host
         if self.tls is None:
             return f"{host}:{self.port}"
@@ -170,6 +186,16 @@ def parse_route(text: str, *, option: str = "route", source: str | None = None) 
     address = Address.parse(where, option=option, source=source)
     address.check(where, option=option, source=source, dialled=True)
     return pattern, address
+
+
+def parse_upstream(text: str, *, option: str = "upstream_proxy", source: str | None = None) -> Address:
+    """The address of another proxy, ``host:port`` or ``http://host:port``. Raises `OptionError`."""
+    where = text.removeprefix("http://").removesuffix("/")
+    address = Address.parse(where, option=option, source=source)
+    if address.forward or address.tls is not None:
+        raise OptionError(option, text, "host:port of a proxy that speaks HTTP", source)
+    address.check(where, option=option, source=source, dialled=True)
+    return address
 
 
 class Stream(enum.StrEnum):
@@ -398,6 +424,10 @@ DialFailure: TypeAlias = Literal["reset", "close"]
 """How a client's connection ends when its backend cannot be reached: with RST, or with FIN."""
 
 
+ProxyProtocol: TypeAlias = Literal["no", "v1", "v2"]
+"""Which version of the PROXY protocol a backend gets."""
+
+
 class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that defines one proxy. Durations are seconds, sizes bytes."""
 
@@ -421,6 +451,9 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
         DialFailure, msgspec.Meta(description="How a client ends whose backend is not reached: RST, or FIN")
     ] = "reset"
     route: tuple[str, ...] = ()
+    upstream_proxy: str | None = None
+    accept_proxy_protocol: bool = False
+    send_proxy_protocol: ProxyProtocol = "no"
     tls: tuple[str, ...] = ()
     tls_key: tuple[str, ...] = ()
     tls_passphrase_file: str | None = None
@@ -454,6 +487,11 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
             ciphers=self.tls_ciphers,
             alpn=self.tls_alpn,
         )
+
+    @property
+    def upstream(self) -> Address | None:
+        """The proxy that a forward proxy asks for its servers."""
+        return None if self.upstream_proxy is None else parse_upstream(self.upstream_proxy)
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -95,6 +95,9 @@ OTHER = {
     "delay_line": 1024,
     "dial_failure": "close",
     "route": ["*.example.test=127.0.0.1:1"],
+    "upstream_proxy": None,
+    "accept_proxy_protocol": True,
+    "send_proxy_protocol": "v2",
     "enabled": False,
     "backend": "localhost:7",
 }

@@ -19,7 +19,7 @@ def policies(configuration: Configuration) -> None:
         protocol = protocol_of(proxy)
         for policy, source in _policies(configuration, proxy):
             try:
-                CompiledPolicy(policy, protocol, _as_it_is)
+                CompiledPolicy(policy, protocol, _as_it_is, forward=proxy.backend.forward)
             except OptionError as error:
                 raise OptionError(error.option, error.value, error.expected, source) from None
             except UnknownName as error:

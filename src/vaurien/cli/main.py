@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "replay": "vaurien.cli.replay",
     "serve": "vaurien.cli.serve.daemon",
     "mesh": "vaurien.cli.mesh",
+    "forward": "vaurien.cli.forward",
     "ca": "vaurien.cli.ca",
     "check": "vaurien.cli.check_file",
     "schema": "vaurien.cli.schema",
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             now, spellings = early_spellings.of_arguments(given)
             for line in spellings:
                 say(f"warning: {line}")
-            status = _run(now, os.environ)
+            status = run(now, os.environ)
         sys.stdout.flush()
         return status
     except VaurienError as error:
@@ -66,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return BAD_INPUT
 
 
-def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
+def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Serve as *arguments* say; returns the exit status. Raises a `VaurienError` or a `click.UsageError`."""
     if arguments and not arguments[0].startswith("-"):
         raise flags.unknown_argument(arguments[0], flags.own(), COMMANDS)
     own = flags.parse(arguments, flags.own(), others=True)

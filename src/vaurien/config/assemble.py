@@ -18,7 +18,7 @@ from vaurien.config.schedule import Schedule, check_schedule, step_text
 from vaurien.config.selection import Options, Selection
 from vaurien.errors import OptionError
 from vaurien.hooks import overridden
-from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Scope, parse_route
+from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Scope, parse_route, parse_upstream
 
 DEFAULT = "default"
 DRAWN = "drawn at random"
@@ -231,6 +231,9 @@ def _proxy(
         protocol_options=protocol_options,
         policy=Policy(selection.policy.mix, faults.faults),
         seed=str(traffic.seed),
+        upstream_proxy=_upstream(connections, layer),
+        accept_proxy_protocol=connections.accept_proxy_protocol,
+        send_proxy_protocol=connections.send_proxy_protocol,
         timeout=connections.timeout,
         stay_connected=connections.stay_connected,
         drain_timeout=connections.drain_timeout,
@@ -296,6 +299,14 @@ def _routes(traffic: declared.Traffic, layer: Layer) -> tuple[str, ...]:
     for text in traffic.route:
         parse_route(text, option="option route", source=_source(layer, "route"))
     return traffic.route
+
+
+def _upstream(connections: declared.Connections, layer: Layer) -> str | None:
+    if connections.upstream_proxy is not None:
+        parse_upstream(
+            connections.upstream_proxy, option="option upstream_proxy", source=_source(layer, "upstream_proxy")
+        )
+    return connections.upstream_proxy
 
 
 def _own_settings(groups: list[tuple[str, Any]], layer: Layer) -> Iterator[Setting]:

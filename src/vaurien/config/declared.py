@@ -8,7 +8,7 @@ import msgspec
 
 from vaurien import platform
 from vaurien.config import presets
-from vaurien.model import TlsVersion
+from vaurien.model import ProxyProtocol, TlsVersion
 from vaurien.options import BufferSize, CInt, Count, Duration, Option, Ratio, SocketTimeout, Unit
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -28,9 +28,10 @@ class Traffic(msgspec.Struct, frozen=True):
     proxy: Annotated[str, Option("Where clients connect: host:port, :port, [ipv6]:port or unix:/path")] = (
         "localhost:8000"
     )
-    backend: Annotated[str, Option("The server behind the proxy, written in the same ways, or as tls://host:port")] = (
-        "localhost:80"
-    )
+    backend: Annotated[
+        str,
+        Option("The server behind it, written in the same ways or as tls://host:port; forward: clients name theirs"),
+    ] = "localhost:80"
     route: Annotated[
         tuple[str, ...],
         Option("Another backend for clients whose TLS asks for a server name: *.example.test=10.0.0.1:443"),
@@ -64,6 +65,15 @@ class Connections(msgspec.Struct, frozen=True):
     """How connections are kept."""
 
     timeout: Annotated[SocketTimeout, Option("Seconds that reaching the backend, or a blocked socket, may take")] = 30.0
+    upstream_proxy: Annotated[
+        str | None, Option("The HTTP proxy that a forward proxy asks for its servers: host:port")
+    ] = None
+    accept_proxy_protocol: Annotated[
+        bool, Option("Each client begins with a header of the PROXY protocol, version 1 or 2")
+    ] = False
+    send_proxy_protocol: Annotated[
+        ProxyProtocol, Option("Begin each connection to a backend with a header of the PROXY protocol")
+    ] = "no"
     stay_connected: Annotated[bool, Option("Keep the client when the backend went away")] = False
     drain_timeout: Annotated[
         Duration,

@@ -260,7 +260,7 @@ def _undialled(text: str) -> Address | None:
 
 
 def _backend(address: Address) -> str:
-    return str(address) if address.port or address.path else f"[{address.host}]:0"
+    return str(address) if address.port or address.path or address.forward else f"[{address.host}]:0"
 
 
 def _check_names(names: list[str], pointer: str) -> None:

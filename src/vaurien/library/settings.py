@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeAlias, TypedDict
 from vaurien import config
 from vaurien.config import Configuration, Given, Key
 from vaurien.errors import OptionError, UnknownName
-from vaurien.model import Address, TlsVersion
+from vaurien.model import Address, ProxyProtocol, TlsVersion
 
 
 class HasHostAndPort(Protocol):
@@ -47,6 +47,9 @@ class Settings(TypedDict, total=False):
     seed: int | str | None
     name: str
     timeout: float | str
+    upstream_proxy: str | None
+    accept_proxy_protocol: bool
+    send_proxy_protocol: ProxyProtocol
     stay_connected: bool
     drain_timeout: float | str
     max_connections: int | None

@@ -25,7 +25,8 @@ class Proxy(BaseProxy):
 
     *settings* are the options of the command line, as keywords: *listen*, *protocol*, *protocol_options*, *mix*,
     *mix_options*, *faults*, *preset*, *seed*, *name*, *timeout*, *stay_connected*, *drain_timeout*,
-    *max_connections*, *backlog*, *bufsize*, *pool_max_size*, *pool_timeout*, and those of TLS with clients: *tls*,
+    *max_connections*, *backlog*, *bufsize*, *pool_max_size*, *pool_timeout*, *route*, *upstream_proxy*,
+    *accept_proxy_protocol*, *send_proxy_protocol*, and those of TLS with clients: *tls*,
     *tls_key*, *tls_passphrase_file*, *tls_authority*, *tls_client_ca*, *tls_client_certificate*, *tls_min_version*,
     *tls_max_version*, *tls_ciphers*, *tls_alpn*. With ``tls="auto"`` clients have to trust `ca_file`.
 

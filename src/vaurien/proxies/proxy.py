@@ -65,9 +65,9 @@ class Proxy:
         self._observers, self._recorded, self._page = observers, recorded, page
         self._view = ProxyView(lambda: self.config)
         self._protocol, self._legacy_protocol = self._protocols(config)
-        self._plan = CompiledPolicy(config.policy, self._protocol, self._instantiate)
+        self._plan = CompiledPolicy(config.policy, self._protocol, self._instantiate, forward=config.backend.forward)
         self._check_tls(config.backend, self._plan)
-        Routes(config.route)
+        _check_forwarding(config)
         self._client_tls = _client_tls(config, authority)
         self._given = self._address = config.listen
         self._traffic = Traffic(ordinals)
@@ -265,7 +265,7 @@ class Proxy:
         opened, and then nothing has changed.
         """
         before = self.policy
-        plan = CompiledPolicy(policy, self._protocol, self._instantiate, self._plan)
+        plan = CompiledPolicy(policy, self._protocol, self._instantiate, self._plan, forward=self.backend.forward)
         self._check_tls(self.backend, plan)
         if self._server is not None:
             self._server.check_port(plan)
@@ -310,6 +310,8 @@ class Proxy:
         """Raise `OptionError` for TLS to *backend* by files that are not there, or beside a legacy plugin of *plan*."""
         if plan.blocking or not isinstance(self._legacy_protocol, Transparent):
             reason = "a legacy plugin reads and writes the sockets itself"
+            if backend.forward:
+                raise OptionError("backend", str(backend), f"an address: {reason}")
             if backend.tls is not None:
                 raise OptionError("backend", str(backend), f"one without TLS: {reason}")
             if self.config.tls:
@@ -343,6 +345,15 @@ def _client_tls(config: ProxyConfig, authority: LoadAuthority | None) -> ServerC
         return Authority.load(Path(settings.authority or tls.default_folder(os.environ)))
 
     return ServerContexts(settings, authority or functools.cache(load))
+
+
+def _check_forwarding(config: ProxyConfig) -> None:
+    """Raise `OptionError` for options of a forward proxy on another one, and for those that cannot be read."""
+    Routes(config.route)
+    if config.upstream is not None and not config.backend.forward:
+        raise OptionError("upstream_proxy", config.upstream_proxy, "none unless the backend is 'forward'")
+    if config.route and config.backend.forward:
+        raise OptionError("route", list(config.route), "none where clients name their backends")
 
 
 def protocol_of(config: ProxyConfig) -> Protocol:

@@ -37,13 +37,13 @@ from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import Link
 from vaurien.engine.relay.traffic import ConnectionInfo, Meter
-from vaurien.errors import DialError, OptionError, VaurienError
+from vaurien.errors import DialError, OptionError, ParseError, VaurienError
 from vaurien.events import Accepted, Closed
 from vaurien.framing import Protocol
 from vaurien.model import TO_BACKEND, TO_CLIENT, Address, BackendTls, Direction
 
 if TYPE_CHECKING:
-    from vaurien.engine.connection.opening import Opening
+    from vaurien.engine.connection.opening import Opened, Opening
     from vaurien.engine.net.tls_accept import Handshake, TlsAccept
     from vaurien.tls.client_hello import ClientHello
 
@@ -63,7 +63,9 @@ class Connection:
         "_delivery",
         "_dial",
         "_filter_chain",
+        "_first_data",
         "_journal",
+        "_local",
         "_opening",
         "_outcome",
         "_outcome_by",
@@ -105,6 +107,8 @@ class Connection:
         """The state is DRAINING or a later one: no hook acts any more, nothing new is read."""
         self.facts: Facts = NO_FACTS
         """What the client has said before anything was relayed."""
+        self._local: Any = None  # the address that the client has connected to, where the backend is told of it
+        self._first_data = b""  # what the backend is to get first, in the place of what the client has said
         self._opening: Opening | None = None
         self._outcome: Ending | None = None
         self._outcome_by = ""  # the fault that brought it about
@@ -150,10 +154,12 @@ class Connection:
         """Begin: the client was just accepted."""
         if self.service.events.subscribers[Accepted]:
             self.journal.accepted()
-        if self.service.client_tls is not None:
-            self._accept_tls()
-        elif self.service.reads_hello:
+        if self.service.config.send_proxy_protocol != "no" and isinstance(self.client, PlainEndpoint):
+            self._local = self.client.getsockname()
+        if self.service.reads_opening:
             self._read_opening()
+        elif self.service.client_tls is not None:
+            self._accept_tls()
         else:
             self._choose_faults()
             self.connect()
@@ -163,23 +169,48 @@ class Connection:
         from vaurien.engine.connection.opening import Opening  # for those who need it
 
         assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - it was just accepted
-        self._opening = Opening(self.loop, self.clock, self.client, self.service.config.timeout)
+        self._opening = Opening(self.loop, self.clock, self.client, self.service.config)
         self.background.run(self._open(self._opening), "opening", at_once=True)
 
     async def _open(self, opening: Opening) -> None:
+        from vaurien.engine.connection.opening import refusal_text
+        from vaurien.engine.net.forward_request import NotForwarded
+
         try:
-            opened = await opening.read()
+            opened = await opening.read(hello=self.service.reads_hello, tls=self.service.client_tls is not None)
+        except NotForwarded as refused:
+            self.journal.failed("forward", refused.reason)
+            with contextlib.suppress(OSError):
+                self.client.send(refused.reply)
+            self.close(Ending.DIAL_FAILED)
+        except (ParseError, EOFError, TimeoutError) as error:
+            if not isinstance(error, EOFError):
+                self.journal.failed("opening", refusal_text(error))
+            self.close(Ending.CLIENT_CLOSED)
         except OSError:
             self.reset(Ending.CLIENT_RESET)
-            return
-        self._opening = None
-        self._take_facts(opened.facts, opened.name)
-        self.connect()
+        else:
+            self._opened(opened)
 
-    def _take_facts(self, facts: Facts, name: str) -> None:
+    def _opened(self, opened: Opened) -> None:
+        """Go on with what the client has said."""
+        self._opening = None
+        self._first_data = opened.data
+        if opened.peer is not None:
+            self._peer, self._journal = opened.peer, None
+        if opened.server is not None:
+            self.backend, self.backend_address = opened.backend, opened.server
+        self.facts = opened.facts
+        if self.service.client_tls is not None and (opened.server is None or opened.speaks_tls):
+            self._accept_tls()
+        else:
+            self._take_name(opened.name)
+            self.connect()
+
+    def _take_name(self, name: str) -> None:
         """The client asks for the server *name*: choose its faults and its backend by that."""
-        self.facts = facts
-        self.backend_address = self.service.routes.find(name) or self.service.backend
+        if self.service.routes:
+            self.backend_address = self.service.routes.find(name) or self.service.backend
         self._choose_faults()
 
     def _choose_faults(self) -> None:
@@ -220,12 +251,22 @@ class Connection:
         from vaurien.engine.net.tls_accept import Handshake
 
         assert self.service.client_tls is not None  # noqa: S101 - the client is accepted with TLS
-        self._take_facts(facts_of(hello), hello.sni)
+        self.facts = {**self.facts, **facts_of(hello)}
+        if self.service.backend.forward:
+            self._speak_tls_to_server(hello.sni)
+        self._take_name(hello.sni)
         handshake = Handshake(hello, self.service.client_tls.settings)
         if self.service.plan.shakes:
             self.background.run(self._run_hello_hooks(handshake), "on_client_hello")
         else:
             self._answer(handshake)
+
+    def _speak_tls_to_server(self, name: str) -> None:
+        """What the client of a forward proxy says inside TLS goes to its server by TLS too."""
+        tls = self.service.backend.tls or BackendTls()
+        if name and not tls.server_name:
+            tls = msgspec.structs.replace(tls, server_name=name)
+        self.backend_address = msgspec.structs.replace(self.backend_address, tls=tls)
 
     async def _run_hello_hooks(self, handshake: Handshake) -> None:
         for active in list(self.actives.values()):
@@ -251,7 +292,9 @@ class Connection:
 
     @property
     def _here(self) -> str:
-        """The address that the client has connected to."""
+        """The address that the client has connected to, or has asked a forward proxy for."""
+        if self.service.backend.forward:
+            return self.backend_address.host
         assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - TLS is not spoken yet
         name = self.client.getsockname()
         return str(name[0]).removeprefix("::ffff:") if isinstance(name, tuple) else "localhost"
@@ -302,9 +345,16 @@ class Connection:
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead."""
         self.backend_address = backend
+        if self.backend is not None:  # that of a forward proxy's client
+            self.backend.close()
+            self.backend = None
 
     def _dial_backend(self) -> None:
-        """Get a backend: one from the pool, or a new one."""
+        """Get a backend: that of a forward proxy's client, one from the pool, or a new one."""
+        early, self.backend = self.backend, None
+        if isinstance(early, PlainEndpoint):
+            self._connected(early)
+            return
         pooled = self.service.pool.take() if self.service.reuse_socket and self._may_pool else None
         if pooled is not None:
             self.on(Event.DIALLED, pooled)
@@ -325,6 +375,8 @@ class Connection:
             self._connected(result)
 
     def _connected(self, backend: PlainEndpoint) -> None:
+        if self.service.config.send_proxy_protocol != "no":
+            self._introduce(backend)
         wrap = self.service.wrap_backend
         if wrap is not None:
             self.on(Event.DIALLED, wrap(backend))
@@ -332,6 +384,14 @@ class Connection:
             self._begin_tls(backend, self.backend_address.tls)
         else:
             self.on(Event.DIALLED, backend)
+
+    def _introduce(self, backend: PlainEndpoint) -> None:
+        """Tell *backend* by the PROXY protocol whose connection it is; its empty buffer takes all of that."""
+        from vaurien.engine.net import proxy_protocol  # for those who need it
+
+        version = 1 if self.service.config.send_proxy_protocol == "v1" else 2
+        with contextlib.suppress(OSError):  # the link will find that it has failed
+            backend.send(proxy_protocol.header(version, self._peer, self._local))
 
     def _begin_tls(self, backend: PlainEndpoint, tls: BackendTls) -> None:
         """Speak TLS to *backend*. The handshake goes on as bytes do, for as long as a dial may take."""
@@ -377,6 +437,9 @@ class Connection:
         self._follow_plan()
         if self.actives:
             self._begin_faults()
+        if self._first_data and self.links:
+            data, self._first_data = self._first_data, b""
+            up.begin_with(data)
 
     def relay_again(self, backend: Endpoint) -> None:
         """Go on with *backend*, and with the link that holds what the client has sent, if there is one."""
@@ -410,8 +473,8 @@ class Connection:
     def adopt(self) -> None:
         """The proxy has another plan: from the next byte on it is this connection's too."""
         self.decides_lane = self.service.blocking
-        if self._opening is not None:  # its faults are chosen when that is over
-            return
+        if self._opening is not None or (self.state is State.HANDSHAKING and "sni" not in self.facts):
+            return  # its faults are chosen when that is over
         if self.ending:
             if self._filter_chain is not None:
                 self._filter_chain.release()
@@ -577,7 +640,8 @@ class Connection:
 
     def _redial(self) -> None:
         if self.state is State.RECONNECTING:
-            self.backend_address = self.service.backend
+            if not self.service.backend.forward:
+                self.backend_address = self.service.backend
             self._dial_backend()
 
     def _client_speaks(self) -> None:

@@ -1,57 +1,203 @@
-"""What a client says before its connection is relayed: read, at most, and never changed.
+"""What a client says before its connection is relayed.
 
-A ClientHello is read where something depends on it: a fault that matches the server name, or a route. It is passed on
-as it came, in the pieces that the system gives.
+::
+
+    PROXY header          where the proxy is told to expect one: the client's own address
+         ▼
+    request for a server  on a forward proxy: CONNECT, an absolute URI, SOCKS; the server is dialled, and then granted
+         ▼
+    ClientHello           where a fault matches it, or a route asks for it; it is read where it is, and passed on
+
+A client that says something else than a ClientHello, or nothing, is one of which nothing is known.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import os
+from typing import Any
 
 import msgspec
 
 from vaurien.engine.loop.clock import Clock
+from vaurien.engine.net import dial, forward_request, proxy_protocol
+from vaurien.engine.net.dial import Dial
 from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.engine.net.first_bytes import FirstBytes
+from vaurien.engine.net.forward_request import ForwardRequest
 from vaurien.engine.policy.matching import NO_FACTS, Facts, facts_of
-from vaurien.errors import ParseError
+from vaurien.errors import DialError, ParseError
+from vaurien.model import Address, ProxyConfig
 from vaurien.tls import client_hello
 from vaurien.tls.client_hello import ClientHello
 
+_ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - nothing is bound here
+
 
 class Opened(msgspec.Struct):
-    """What was read."""
+    """What was read, and what came of it."""
 
     facts: Facts = NO_FACTS
     name: str = ""
     """The server name of a ClientHello."""
+    peer: proxy_protocol.Name | None = None
+    """The client's own address, behind another proxy."""
+    server: Address | None = None
+    """The server that a client of a forward proxy has named."""
+    backend: PlainEndpoint | None = None
+    """Its connection, which is there already."""
+    data: bytes = b""
+    """What it is to get first."""
+    speaks_tls: bool = False
+    """Its client begins with TLS."""
 
 
 class Opening:
-    """Reads what *client* says first, for *patience* seconds at most (0: without a limit)."""
+    """Reads what *client* says first, for *config*'s time-out at most."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, client: PlainEndpoint, patience: float) -> None:
-        self._bytes = FirstBytes(loop, clock, client, clock.now() + patience if patience else 0.0)
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Clock, client: PlainEndpoint, config: ProxyConfig
+    ) -> None:
+        self._loop, self._clock, self._client, self._config = loop, clock, client, config
+        self._first = self._first_bytes(client)
+        self._others: FirstBytes | None = None  # of another proxy
+        self._dial: Dial | None = None
+        self._backend: PlainEndpoint | None = None
+
+    def _first_bytes(self, endpoint: PlainEndpoint) -> FirstBytes:
+        patience = self._config.timeout
+        return FirstBytes(self._loop, self._clock, endpoint, self._clock.now() + patience if patience else 0.0)
 
     def cancel(self) -> None:
-        """Leave the socket alone from now on."""
-        self._bytes.cancel()
+        """Leave the client's socket alone from now on, and close what was dialled."""
+        self._first.cancel()
+        if self._others is not None:
+            self._others.cancel()
+        if self._dial is not None:
+            self._dial.cancel()
+        if self._backend is not None:
+            self._backend.close()
 
-    async def read(self) -> Opened:
-        """What the client says. Raises OSError when it has reset.
+    async def read(self, *, hello: bool, tls: bool) -> Opened:
+        """What the client says; its *hello* only if that is asked for, and not read later, to speak *tls* with it.
 
-        A client that says something else, or nothing, is one of which nothing is known.
+        Raises OSError when it has reset, `ParseError` without the PROXY header that is expected, `NotForwarded` for a
+        request that cannot be followed, EOFError and TimeoutError when one of the two does not come.
         """
-        hello = await self._hello()
-        return Opened() if hello is None else Opened(facts_of(hello), hello.sni)
+        opened = Opened()
+        if self._config.accept_proxy_protocol:
+            opened.peer = await proxy_protocol.read(self._first)
+        if self._config.backend.forward:
+            await self._forward(opened)
+        if tls and opened.server is not None and not opened.data:
+            opened.speaks_tls = await self._begins_with_tls()
+        found = await self._hello() if hello and not tls and not opened.data else None
+        if found is not None:
+            opened.name, opened.facts = found.sni, {**opened.facts, **facts_of(found)}
+        self._backend = None
+        return opened
+
+    async def _begins_with_tls(self) -> bool:
+        data = b""
+        try:
+            while len(data) < 2 and client_hello.is_tls(data or b"\x16"):  # two bytes tell it
+                data = await self._first.more(len(data))
+        except (EOFError, TimeoutError):  # a server that speaks first, or an end
+            return False
+        return client_hello.is_tls(data)
 
     async def _hello(self) -> ClientHello | None:
         data = b""
         try:
             while True:
-                data = await self._bytes.more(len(data))
+                data = await self._first.more(len(data))
                 hello = client_hello.parse(data)
                 if hello is not None:
                     return hello
         except (ParseError, EOFError, TimeoutError):
             return None
+
+    async def _forward(self, opened: Opened) -> None:
+        request = await forward_request.read(self._first)
+        server = msgspec.structs.replace(request.server, tls=None)
+        opened.server, opened.data = request.server, request.data
+        opened.facts = {"host": (server.host,), "port": (str(server.port),)}
+        upstream = self._config.upstream
+        try:
+            self._backend = opened.backend = await self._dialled(upstream or server)
+        except DialError as error:
+            reason = str(error).removeprefix(f"backend {server}: ").replace("backend", "the proxy", 1)
+            raise request.refused(error.kind, reason) from None
+        if self._is_self(opened.backend):
+            raise request.refused("loop", "this is the proxy itself")
+        if upstream is not None and request.whole is not None:
+            opened.data = _authorized(request)
+        elif upstream is not None:
+            await self._ask(opened.backend, upstream, request)
+        if request.accepted:
+            self._first.send(request.accepted)
+
+    async def _dialled(self, server: Address) -> PlainEndpoint:
+        plain = msgspec.structs.replace(server, tls=None)
+        begun = dial.begin(plain)
+        done: asyncio.Future[PlainEndpoint | DialError] = self._loop.create_future()
+        self._dial = Dial(self._loop, self._clock, plain, self._config.timeout, done.set_result)
+        self._dial.start(begun)
+        result = await done
+        self._dial = None
+        if isinstance(result, DialError):
+            raise result
+        return result
+
+    def _is_self(self, backend: PlainEndpoint) -> bool:
+        """Whether *backend* is a connection to this proxy."""
+        peer, here = _internet(backend.getpeername()), _internet(self._client.getsockname())
+        if peer is None or here is None or peer[1] != here[1]:
+            return False
+        if peer[0] == here[0]:
+            return True
+        source = _internet(backend.getsockname())
+        local = peer[0].is_loopback or (source is not None and source[0] == peer[0])
+        return local and (self._config.listen.host in _ANY or not _is_numeric(self._config.listen.host))
+
+    async def _ask(self, backend: PlainEndpoint, upstream: Address, request: ForwardRequest) -> None:
+        """Ask another proxy for the server of *request*."""
+        self._others = self._first_bytes(backend)
+        try:
+            self._others.send(forward_request.connect(request.server, request.authorization))
+            refusal = await forward_request.connected(self._others)
+        except (OSError, EOFError) as error:
+            refusal = "no answer in time" if isinstance(error, TimeoutError) else "it has closed the connection"
+        self._others = None
+        if refusal:
+            raise request.refused("unreachable", f"the proxy {upstream} refused it: {refusal}")
+
+
+def _authorized(request: ForwardRequest) -> bytes:
+    """The request for another proxy, with what its client tells a proxy."""
+    whole = request.whole or b""
+    if not request.authorization:
+        return whole
+    line, lf, fields = whole.partition(b"\n")
+    return line + lf + b"Proxy-Authorization: " + request.authorization.encode("latin-1") + b"\r\n" + fields
+
+
+def _internet(name: Any) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int] | None:
+    if not isinstance(name, tuple):
+        return None
+    address = ipaddress.ip_address(str(name[0]).partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address, int(name[1])
+
+
+def _is_numeric(host: str) -> bool:
+    return dial.numeric(Address(host)) is not None
+
+
+def refusal_text(error: Exception) -> str:
+    """*error*, of `Opening.read`, as the log has it."""
+    if isinstance(error, TimeoutError):
+        return "it says nothing in time"
+    if isinstance(error, EOFError):
+        return "it has ended before it said what it wants"
+    return str(error) or os.strerror(getattr(error, "errno", 0) or 0)

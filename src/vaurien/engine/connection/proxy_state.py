@@ -147,6 +147,13 @@ class ProxyState:
         return plan.blocking or not isinstance(self.legacy_protocol, Transparent)
 
     @property
+    def reads_opening(self) -> bool:
+        """Whether a client says something that is for the proxy, or that something depends on."""
+        if self.backend.forward or self.config.accept_proxy_protocol:
+            return True
+        return self.client_tls is None and self.reads_hello
+
+    @property
     def reads_hello(self) -> bool:
         """Whether something depends on a client's ClientHello."""
         return self.plan.reads_hello or bool(self.routes)

@@ -121,7 +121,7 @@ class ExchangeTracker:
         self.up, self.down = up, down
         self.framing = framing
         self.keep_alive = protocol.keep_alive
-        self._rewrites = protocol.rewrites
+        self._rewrites = protocol.rewrites and "host" not in connection.facts  # a server that the client has named
         self._skips = type(self.framing).skips is not Framing.skips
         self._mix_random: Random | None = None
         self._faults: tuple[BoundFault, ...] = ()  # those that may be drawn for an exchange

@@ -8,7 +8,7 @@ import functools
 import os
 import socket
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from vaurien import platform
 from vaurien.engine.loop.clock import Clock, Timer
@@ -53,6 +53,7 @@ class Dial:
         "_clock",
         "_done",
         "_error",
+        "_kind",
         "_loop",
         "_resolving",
         "_socket",
@@ -74,6 +75,7 @@ class Dial:
         self._resolving: asyncio.Task[None] | None = None
         self._timer: Timer | None = None
         self._error = "no address"
+        self._kind: Literal["refused", "unreachable", "late"] = "unreachable"
 
     def start(self, begun: Attempt | None = None) -> None:
         """Go on with what `begin` has *begun*, or begin."""
@@ -102,6 +104,7 @@ class Dial:
             self._timer = self._clock.call_later(self._timeout, self._late)
 
     def _late(self) -> None:
+        self._kind = "late"
         self._fail(f"no answer within {self._timeout:g} s")
 
     async def _resolve(self) -> None:
@@ -161,11 +164,12 @@ class Dial:
 
     def _note(self, error: OSError) -> None:
         self._error = error.strerror or str(error)
+        self._kind = "refused" if error.errno == errno.ECONNREFUSED else "unreachable"
         self._drop()
 
     def _fail(self, reason: str) -> None:
         self.cancel()
-        self._done(DialError(f"backend {self._backend}: {reason}"))
+        self._done(DialError(f"backend {self._backend}: {reason}", self._kind))
 
     def _drop(self) -> None:
         if self._socket is not None:

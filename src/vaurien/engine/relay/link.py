@@ -419,6 +419,11 @@ class Link:
 
     # What hooks need, see `HookQueue`.
 
+    def begin_with(self, data: bytes) -> None:
+        """Take *data* as the first that the source has sent."""
+        self.withheld += len(data)
+        self.hook_queue.run(self.receive_ahead(data, end=False))
+
     async def receive_ahead(self, data: bytes, *, end: bool) -> None:
         """Let *data*, which was read ahead, go where it would have gone, and the end of the stream behind it."""
         if data:

@@ -1,0 +1,40 @@
+"""``vaurien forward``: a forward proxy, for programs that are told of it by ``HTTP_PROXY`` and its like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vaurien.cli import main as vaurien
+from vaurien.cli.configure import HELP, OK
+
+USAGE = """Usage: vaurien forward [--listen ADDRESS] [OPTIONS]
+
+  A forward proxy: HTTP (CONNECT and absolute URIs), SOCKS5 and SOCKS4a on one port. Programs are told of it by
+  HTTP_PROXY, HTTPS_PROXY and ALL_PROXY. OPTIONS are those of vaurien; the backend is the one that the client names.
+
+    --listen ADDRESS            where it listens [default: localhost:3128]
+    --upstream-proxy ADDRESS    the HTTP proxy that is asked for all servers
+
+  Faults match the server by match.host and match.port, besides everything else. The protocol is http if nothing else is
+  said. TLS of the clients passes through, where faults of TLS act on it.
+
+  For example:
+    vaurien forward --fault 'http_status status=503 match.host=api.test probability=0.2'
+    HTTP_PROXY=http://localhost:3128 curl http://api.test/
+"""
+
+LISTEN = "localhost:3128"
+"""Where it listens if nothing is said: the port that squid has made usual."""
+
+
+def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Run with *arguments*, those behind ``forward``; returns the exit status."""
+    if HELP.intersection(arguments):
+        print(USAGE, end="")
+        return OK
+    words = ["--proxy" + word.removeprefix("--listen") if _is_listen(word) else word for word in arguments]
+    return vaurien.run(["--proxy", LISTEN, "--protocol", "http", *words, "--backend", "forward"], variables)
+
+
+def _is_listen(word: str) -> bool:
+    return word == "--listen" or word.startswith("--listen=")
