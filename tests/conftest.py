@@ -25,7 +25,7 @@ for _name in [_name for _name in os.environ if _name.startswith("VAURIEN_")]:  #
     if _name not in ("VAURIEN_REQUIRE_SERVERS", "VAURIEN_TEST_DIALOGUES", "VAURIEN_TEST_LOOP", platform.SWITCH):
         del os.environ[_name]
 
-pytest_plugins = ["pytester", "tests.servers", "tests.mail_servers"]
+pytest_plugins = ["pytester", "tests.servers", "tests.tls_servers", "tests.mail_servers"]
 
 
 @pytest.fixture(autouse=True)

@@ -164,7 +164,7 @@ def _end(process: subprocess.Popen[bytes], stop: signal.Signals) -> None:
         process.wait()
 
 
-def _run(command: Sequence[str | Path], folder: Path, user: str) -> None:
+def run(command: Sequence[str | Path], folder: Path, user: str) -> None:
     """Run a program that prepares *folder* to its end."""
     done = subprocess.run(
         command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, **_as(user, folder)
@@ -246,7 +246,7 @@ def mariadb_server() -> Iterator[Server]:
 
     def command(port: int, folder: Path) -> list[str | Path]:
         if not (folder / "data").exists():
-            _run([install, "--no-defaults", f"--datadir={folder}/data", "--skip-test-db"], folder, "mysql")
+            run([install, "--no-defaults", f"--datadir={folder}/data", "--skip-test-db"], folder, "mysql")
             (folder / "init.sql").write_text("".join(line + "\n" for line in MARIADB.splitlines() if line))
         paths = [f"--datadir={folder}/data", f"--socket={folder}/socket", f"--pid-file={folder}/pid"]
         network = ["--bind-address=127.0.0.1", f"--port={port}", "--skip-name-resolve"]
@@ -266,7 +266,7 @@ def postgres_server() -> Iterator[Server]:
         if not (folder / "data").exists():
             (folder / "password").write_text("secret")
             login = ["--username=vaurien", f"--pwfile={folder}/password", "--auth=scram-sha-256"]
-            _run(
+            run(
                 [initdb, f"--pgdata={folder}/data", "--no-sync", "--locale=C", "--encoding=UTF8", *login],
                 folder,
                 "postgres",

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from vaurien.framing.framer import WAITING_LIMIT, Framer, Frames
 from vaurien.framing.head import Head, Mark, Part, Piece, Reply, Series
-from vaurien.framing.protocol import Protocol
+from vaurien.framing.protocol import Protocol, TlsStep
 from vaurien.framing.reader import HEAD_LIMIT, Reader, Step
 from vaurien.framing.turns import Framing, Turns
 
@@ -50,5 +50,6 @@ __all__ = [
     "Reply",
     "Series",
     "Step",
+    "TlsStep",
     "Turns",
 ]

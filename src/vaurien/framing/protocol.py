@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
 
@@ -13,6 +13,17 @@ from vaurien.framing.turns import Framing, Turns
 if TYPE_CHECKING:
     from vaurien.chance import Random
     from vaurien.model import Address
+
+
+class TlsStep(msgspec.Struct, frozen=True):
+    """What the first bytes of a client say about TLS: *size* of them say it, and are answered by *reply*.
+
+    *then* is what comes behind them: ``tls``, the protocol in ``plain`` text, or ``more`` of this kind.
+    """
+
+    then: Literal["tls", "plain", "more"]
+    size: int = 0
+    reply: bytes = b""
 
 
 class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True):
@@ -30,6 +41,18 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
 
     response_fields: ClassVar[tuple[str, ...]] = ()
     """Those of `fields` that only a response has."""
+
+    alpn: ClassVar[tuple[str, ...]] = ()
+    """What a server of the protocol is called in TLS (RFC 7301), where clients insist on it."""
+
+    tls_request: ClassVar[bytes] = b""
+    """What a client sends before it begins TLS, if the protocol has that; `tls_consent` is the answer of a server."""
+
+    tls_consent: ClassVar[bytes] = b""
+
+    def negotiate_tls(self, data: bytes) -> TlsStep | None:
+        """What *data*, the first bytes of a client, say about TLS; ``None`` while there are too few of them."""
+        return TlsStep("tls")
 
     @property
     def keep_alive(self) -> bool:

@@ -68,7 +68,7 @@ class Proxy:
         self._plan = CompiledPolicy(config.policy, self._protocol, self._instantiate, forward=config.backend.forward)
         self._check_tls(config.backend, self._plan)
         _check_forwarding(config)
-        self._client_tls = _client_tls(config, authority)
+        self._client_tls = _client_tls(config, self._protocol, authority)
         self._given = self._address = config.listen
         self._traffic = Traffic(ordinals)
         self._bind = bind
@@ -332,11 +332,13 @@ class Proxy:
         return protocol_of(config), Transparent(config.protocol, {"buffer": config.bufsize}, self._view)
 
 
-def _client_tls(config: ProxyConfig, authority: LoadAuthority | None) -> ServerContexts | None:
+def _client_tls(config: ProxyConfig, protocol: Protocol, authority: LoadAuthority | None) -> ServerContexts | None:
     """What TLS with the clients of *config* needs, its files read. Raises `OptionError`, `ConfigError`."""
     settings = config.client_tls
     if settings is None:
         return None
+    if not settings.alpn:
+        settings = msgspec.structs.replace(settings, alpn=protocol.alpn)
     from vaurien.engine.net.server_contexts import ServerContexts  # the module ssl is for those who need it
 
     def load() -> Authority:

@@ -29,6 +29,7 @@ from vaurien.engine.net import dial
 from vaurien.engine.net.closing import Delivery, StallWatch
 from vaurien.engine.net.dial import Dial
 from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
+from vaurien.engine.net.first_bytes import FirstBytes
 from vaurien.engine.net.listener import peer_name
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
@@ -63,6 +64,7 @@ class Connection:
         "_delivery",
         "_dial",
         "_filter_chain",
+        "_first_bytes",
         "_first_data",
         "_journal",
         "_local",
@@ -131,6 +133,7 @@ class Connection:
         self._background: Background | None = None
         self._dial: Dial | None = None
         self._accept: TlsAccept | None = None
+        self._first_bytes: FirstBytes | None = None  # of a peer with which TLS is negotiated
         self._accept_timer: Timer | None = None
         self._client_watched = False  # without links, for its next word
         self._delivery: Delivery | None = None
@@ -159,7 +162,7 @@ class Connection:
         if self.service.reads_opening:
             self._read_opening()
         elif self.service.client_tls is not None:
-            self._accept_tls()
+            self._await_tls()
         else:
             self._choose_faults()
             self.connect()
@@ -202,7 +205,7 @@ class Connection:
             self.backend, self.backend_address = opened.backend, opened.server
         self.facts = opened.facts
         if self.service.client_tls is not None and (opened.server is None or opened.speaks_tls):
-            self._accept_tls()
+            self._await_tls()
         else:
             self._take_name(opened.name)
             self.connect()
@@ -236,15 +239,50 @@ class Connection:
 
     # TLS with the client (`AcceptOwner`).
 
-    def _accept_tls(self) -> None:
-        """Speak TLS with the client, before anything else."""
-        from vaurien.engine.net.tls_accept import TlsAccept  # the module ssl is for those who need it
-
-        assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - it was just accepted
+    def _await_tls(self) -> None:
+        """Speak TLS with the client, before anything else, but for what the protocol has to say about TLS."""
         self.state = State.HANDSHAKING
-        self._accept = TlsAccept(self.loop, self.client, self.buffer, self)
         if patience := self.service.config.timeout:
             self._accept_timer = self.clock.call_later(patience, self._client_late)
+        if self.protocol.tls_request:
+            self.background.run(self._negotiate_tls(), "TLS", at_once=True)
+        else:
+            self._accept_tls()
+
+    def _accept_tls(self) -> None:
+        from vaurien.engine.net.tls_accept import TlsAccept  # the module ssl is for those who need it
+
+        assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - TLS is not spoken yet
+        self._accept = TlsAccept(self.loop, self.client, self.buffer, self)
+
+    async def _negotiate_tls(self) -> None:
+        """Answer what the client asks about TLS in the words of the protocol. Some clients want none."""
+        assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - it was just accepted
+        self._first_bytes = first = FirstBytes(self.loop, self.clock, self.client, 0.0)
+        seen = 0
+        try:
+            while True:
+                data = await first.more(seen)
+                step = self.protocol.negotiate_tls(data)
+                seen = len(data) if step is None else 0
+                if step is not None:
+                    first.take(step.size)
+                    first.send(step.reply)
+                    if step.then != "more":
+                        break
+        except EOFError:
+            self.client_lost(reset=False)
+            return
+        except OSError:
+            self.client_lost(reset=True)
+            return
+        self._first_bytes = None
+        if step.then == "tls":
+            self._accept_tls()
+        else:
+            self._end_accept()
+            self._choose_faults()
+            self.on(Event.CLIENT_SHAKEN)
 
     def client_hello(self, hello: ClientHello) -> None:
         """Answer the client's *hello*: now, or when the hooks on it are through."""
@@ -333,6 +371,9 @@ class Connection:
         self.reset(Ending.HANDSHAKE_FAILED, side="neither")
 
     def _end_accept(self) -> None:
+        if self._first_bytes is not None:
+            self._first_bytes.cancel()
+            self._first_bytes = None
         if self._accept is not None:
             self._accept.cancel()
             self._accept = None
@@ -380,8 +421,11 @@ class Connection:
         wrap = self.service.wrap_backend
         if wrap is not None:
             self.on(Event.DIALLED, wrap(backend))
-        elif self.backend_address.tls is not None:
-            self._begin_tls(backend, self.backend_address.tls)
+        elif (tls := self.backend_address.tls) is not None:
+            if self.protocol.tls_request and not tls.alpn:
+                self.background.run(self._request_tls(backend, tls), "TLS", at_once=True)
+            else:
+                self._begin_tls(backend, tls)
         else:
             self.on(Event.DIALLED, backend)
 
@@ -392,6 +436,36 @@ class Connection:
         version = 1 if self.service.config.send_proxy_protocol == "v1" else 2
         with contextlib.suppress(OSError):  # the link will find that it has failed
             backend.send(proxy_protocol.header(version, self._peer, self._local))
+
+    async def _request_tls(self, backend: PlainEndpoint, tls: BackendTls) -> None:
+        """Ask *backend* for TLS in the words of the protocol, and begin it."""
+        patience = self.service.config.timeout
+        self._first_bytes = first = FirstBytes(
+            self.loop, self.clock, backend, self.clock.now() + patience if patience else 0.0
+        )
+        consent, reason = self.protocol.tls_consent, ""
+        try:
+            first.send(self.protocol.tls_request)
+            answer = await first.more(len(consent) - 1)
+            first.take(len(consent))
+            if not answer.startswith(consent):
+                reason = f"it answers {answer[: len(consent)]!r} to the request for TLS; expected {consent!r}"
+        except EOFError:
+            reason = "it closes the connection instead of an answer to the request for TLS"
+        except TimeoutError:
+            reason = f"no answer to the request for TLS after {patience:g} s"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        except BaseException:  # the connection has ended
+            backend.close()
+            raise
+        self._first_bytes = None
+        if reason:
+            backend.close()
+            self.journal.failed("tls", f"backend {self.backend_address}: {reason}")
+            self.reset(Ending.DIAL_FAILED)
+        else:
+            self._begin_tls(backend, tls)
 
     def _begin_tls(self, backend: PlainEndpoint, tls: BackendTls) -> None:
         """Speak TLS to *backend*. The handshake goes on as bytes do, for as long as a dial may take."""
@@ -864,7 +938,7 @@ class Connection:
         if self._opening is not None:
             self._opening.cancel()
             self._opening = None
-        if self._accept is not None:
+        if self._accept is not None or self._first_bytes is not None or self._accept_timer is not None:
             self._end_accept()
         if self._dial is not None:
             self._dial.cancel()

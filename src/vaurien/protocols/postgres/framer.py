@@ -31,11 +31,13 @@ from collections.abc import Generator
 import msgspec
 
 from vaurien.errors import ParseError
-from vaurien.framing import WAITING_LIMIT, Framer, Frames, Head, Reader, Reply, Step
+from vaurien.framing import WAITING_LIMIT, Framer, Frames, Head, Reader, Reply, Step, TlsStep
 from vaurien.model import Direction
 from vaurien.protocols._statements import QUERY_START, STATEMENTS_KEPT, Statements, command
 
 _CANCEL, _SSL, _GSS = 80877102, 80877103, 80877104
+
+SSL_REQUEST, SSL_CONSENT = b"\0\0\0\x08\x04\xd2\x16\x2f", b"S"
 
 _STARTUP_LIMIT = 10_000
 """Longest start-up message: the server's own limit (MAX_STARTUP_PACKET_LENGTH)."""
@@ -59,6 +61,19 @@ _UNASKED = frozenset("NSE")  # a notice, a setting's new value, the error that e
 _PASSING = frozenset("dcfH")  # outside a batch: they have no answer of their own
 _CHANGES = frozenset(("BASE_BACKUP", "COPY", "START_REPLICATION"))  # data of the client, or a stream, follows
 _NAMES = {"P": "prepare", "B": "execute", "D": "describe", "E": "execute", "C": "close"}
+
+
+def negotiate_tls(data: bytes) -> TlsStep | None:
+    """What *data*, the first bytes of a client, say about encryption (*Protocol Flow*, 55.2.10 and 55.2.11)."""
+    if data[:1] == b"\x16":  # TLS without being asked for, as of PostgreSQL 17: the length of a start-up begins with 0
+        return TlsStep("tls")
+    if len(data) < len(SSL_REQUEST):
+        return None
+    if data.startswith(SSL_REQUEST):
+        return TlsStep("tls", len(SSL_REQUEST), SSL_CONSENT)
+    if data[:8] == b"\0\0\0\x08" + _GSS.to_bytes(4):
+        return TlsStep("more", 8, b"N")
+    return TlsStep("plain")
 
 
 class _Effect(msgspec.Struct, frozen=True):

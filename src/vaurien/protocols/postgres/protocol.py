@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from vaurien.framing import Framer, Head, Protocol, Reply
-from vaurien.protocols.postgres.framer import PostgresFramer, Request, ready
+from vaurien.framing import Framer, Head, Protocol, Reply, TlsStep
+from vaurien.protocols.postgres.framer import SSL_CONSENT, SSL_REQUEST, PostgresFramer, Request, negotiate_tls, ready
 
 if TYPE_CHECKING:
     from vaurien.chance import Random
@@ -36,11 +36,19 @@ class Postgres(Protocol, frozen=True):
     """PostgreSQL. An exchange is a simple query, or extended messages up to Sync or Flush, and the answer.
 
     Starting up, with all rounds of authentication, is the first exchange. A connection that changes to TLS, to GSSAPI
-    encryption or to a replication stream passes on unmarked from there.
+    encryption or to a replication stream passes on unmarked from there. But where the proxy speaks TLS with clients,
+    it answers their request for it itself, and marks what they say inside; and of a ``tls://`` backend it asks for TLS.
     """
 
     error_codes: ClassVar[tuple[str, ...]] = tuple(_ERRORS)
     fields: ClassVar[tuple[str, ...]] = ("command", "query")
+
+    alpn: ClassVar[tuple[str, ...]] = ("postgresql",)
+    tls_request: ClassVar[bytes] = SSL_REQUEST
+    tls_consent: ClassVar[bytes] = SSL_CONSENT
+
+    def negotiate_tls(self, data: bytes) -> TlsStep | None:
+        return negotiate_tls(data)
 
     def framer(self) -> Framer:
         """A framer of PostgreSQL, for one connection."""
