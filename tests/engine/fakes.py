@@ -86,6 +86,7 @@ class FakeEndpoint:
 
     buffers = False
     unsent = 0
+    truncated = False
 
     def __init__(self, *incoming: bytes | Exception, room: int = 1 << 30) -> None:
         self.incoming = deque(incoming)

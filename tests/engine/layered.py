@@ -51,6 +51,7 @@ class LayeredEndpoint:
     """Speaks records over *under*. One `recv_into` gives one record's worth at most; the others wait inside."""
 
     buffers = True
+    truncated = False
 
     def __init__(self, under: PlainEndpoint) -> None:
         self._under = under

@@ -211,15 +211,20 @@ class ExchangeTracker:
 
     def take_requests(self, data: bytes) -> bytes:
         """Take *data* of the client; returns what is to be sent of it now. Hooks may be left running."""
-        passes = self._passes(self.up)
-        head = self._recognize(TO_BACKEND, data)
+        up = self.up
+        passes = not up.filters or (up.may_be_passive and up.passive)
+        try:
+            head = self.framing.try_whole(TO_BACKEND, data)
+        except Exception as error:  # the protocol's own code may raise anything
+            self.connection.protocol_failed(error)
+            head = None
         if head is not None:
             self._offset = self._fed
             self._fed += len(data)
             drawn = self._draw(head, self._count + 1) if self._draws else None
             if drawn is None and passes:
-                if self.up.filters:
-                    self.up.pass_by(len(data))
+                if up.filters:
+                    up.pass_by(len(data))
                 self._count += 1
                 self._open.append(SPARED)
                 if not self._rewrites:
@@ -296,16 +301,24 @@ class ExchangeTracker:
 
     def take_responses(self, data: bytes) -> bytes:
         """Take *data* of the backend; returns what is to be sent of it now. Hooks may be left running."""
-        waiting = self._open
-        passes = self._passes(self.down)
-        if self.framing.lost is None and (head := self._recognize(TO_CLIENT, data)) is not None:
-            if not (passes and waiting and waiting[0] is SPARED) or self._answers_behind:
+        waiting, down, framing = self._open, self.down, self.framing
+        passes = not down.filters or (down.may_be_passive and down.passive)
+        head = None
+        if framing.lost is None:
+            try:
+                head = framing.try_whole(TO_CLIENT, data)
+            except Exception as error:  # the protocol's own code may raise anything
+                self.connection.protocol_failed(error)
+        if head is not None:
+            # Behind the oldest open exchange an answer of the proxy's own may wait; or the connection ends there.
+            goes_on = self.keep_alive and (len(waiting) < 2 or not waiting[1].answerable)
+            if not (goes_on and passes and waiting and waiting[0] is SPARED):
                 return self._pass(TO_CLIENT, _pieces(copy.copy(head), data, _RESPONSE_END))
             waiting.popleft()
-            if self.down.filters:
-                self.down.pass_by(len(data))
+            if down.filters:
+                down.pass_by(len(data))
             return data
-        if passes and not self.down.filters and self.keep_alive:
+        if passes and not down.filters and self.keep_alive:
             series = self.framing.try_series(TO_CLIENT, data)
             if series is not None:
                 return self._answer_series(series)
@@ -346,18 +359,6 @@ class ExchangeTracker:
         exchange.done = True
         if exchange.reply is not None:
             out.append(exchange.reply.data)
-
-    @property
-    def _answers_behind(self) -> bool:
-        """Behind the oldest open exchange an answer of the proxy's own waits; or the connection ends there."""
-        return not self.keep_alive or (len(self._open) > 1 and self._open[1].answerable)
-
-    def _recognize(self, direction: Direction, data: bytes) -> Head | None:
-        try:
-            return self.framing.try_whole(direction, data)
-        except Exception as error:  # the protocol's own code may raise anything
-            self.connection.protocol_failed(error)
-            return None
 
     def _framed(self, direction: Direction, data: bytes) -> list[Piece]:
         if self.connection.ending:
@@ -660,7 +661,8 @@ class ExchangeTracker:
             await self._hook(fault, "on_request", exchange)
         if exchange.swallows(TO_BACKEND):
             self.framing.withdraw(head)
-            await self._answer(TO_BACKEND)
+            if head.waits:  # otherwise the client is not ready for it before the end of its request
+                await self._answer(TO_BACKEND)
         else:
             sent = exchange.take_head(TO_BACKEND)
             exchange.record(sent)
@@ -730,20 +732,17 @@ class ExchangeTracker:
             self._open.remove(exchange)
         if exchange.swallows(TO_BACKEND):
             if exchange.reply is not None:
-                await self._send_instead(exchange)
+                data, answered = self.framing.refused(exchange.request)
+                if answered:
+                    self._open.insert(self._open.index(exchange) + 1, exchange.twin())
+                if data:
+                    await self._forward(TO_BACKEND, data, self.up.link.clock.now())
             await self._answer(direction)
             return
         if exchange.copy:
             await self._repeat(exchange)
         if not exchange.request.answered:
             await self._done(exchange)
-
-    async def _send_instead(self, exchange: Exchange) -> None:
-        """Send the backend what keeps it in step without a request that was refused; its answer will go nowhere."""
-        data, answered = self.framing.refused(exchange.request)
-        if answered:
-            self._open.insert(self._open.index(exchange) + 1, exchange.twin())
-        await self._forward(TO_BACKEND, data, self.up.link.clock.now())
 
     async def _repeat(self, exchange: Exchange) -> None:
         """Send the request again; its second answer will go nowhere."""
@@ -801,7 +800,8 @@ class ExchangeTracker:
         if exchange is not SPARED:
             exchange.done = True
             for fault in exchange.drawn:
-                await self._hook(fault, "on_done", exchange)
+                if "on_done" in fault.entry.hooks:
+                    await self._hook(fault, "on_done", exchange)
         if not self.keep_alive:
             self._flush()
             self.connection.close(Ending.ONE_EXCHANGE)

@@ -111,19 +111,25 @@ class HookQueue:
             self._run_all(coroutine)
 
     def _run_all(self, coroutine: Coroutine[Any, Any, None] | None, *, waited: bool = False) -> None:
-        owner = self._link.owner
+        link, owner = self._link, self._link.owner
         while coroutine is not None:
-            ending = owner.ending
-            self._task = task = self.spawn(coroutine)
+            ending, runner = owner.ending, owner.hook_runner
+            try:  # as `spawn` does: it would be one more call for each chunk
+                task = runner.start(coroutine) if runner is not None else hook_task.start(link.loop, coroutine)
+            except Exception as error:  # not a plugin's, those are caught where they are called
+                link.crashed(error)
+                task = None
+            self._task = task
             if task is not None:
+                self._adopt(task)
                 if owner.ending and not ending:  # the hook ended the connection, and has no more to say
                     task.cancel()
-                self._link.update()
+                link.update()
                 task.add_done_callback(lambda _: self._run_all(self._next(), waited=True))
                 return
             coroutine = self._next() if self._queue or self._ahead or self._end_owed else None
         self.running = False
-        self._link.hooks_done(waited=waited)
+        link.hooks_done(waited=waited)
 
     def _next(self) -> Coroutine[Any, Any, None] | None:
         if self._closed:
@@ -147,11 +153,14 @@ class HookQueue:
             self._link.crashed(error)
             return None
         if task is not None:
-            self._tasks = self._tasks or Tasks()
-            self._tasks.add(task, self._link.crashed)
-            if self._closed:  # by the coroutine itself
-                task.cancel()
+            self._adopt(task)
         return task
+
+    def _adopt(self, task: asyncio.Task[None]) -> None:
+        self._tasks = self._tasks or Tasks()
+        self._tasks.add(task, self._link.crashed)
+        if self._closed:  # by the coroutine itself
+            task.cancel()
 
     # The end of the stream, which a hook may wait for.
 

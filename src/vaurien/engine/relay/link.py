@@ -339,18 +339,27 @@ class Link:
             self._keep(view[sent:size])
 
     def _read_fast(self) -> None:
-        data = self._read()
-        if data:
-            assert self.filters is not None and self.filters.fast_path is not None  # noqa: S101, PT018 - see _wanted
-            try:
-                passed = self.filters.fast_path(data)
-            except Exception as error:  # the protocol's own code runs here and may raise anything
-                self.owner.crashed(error)
-                return
-            if passed:
-                self.write(passed)
-        elif data is not None:
+        view, receive = self._buffer, self._receive  # not `_read`: the most frequent way beside the direct one
+        try:
+            size = receive(view)
+        except BlockingIOError:
+            self._dry = True
+            return
+        except OSError:
+            self._source_failed()
+            return
+        if not size:
             self._source_ended()
+            return
+        self.withheld += size
+        assert self.filters is not None and self.filters.fast_path is not None  # noqa: S101, PT018 - see _wanted
+        try:
+            passed = self.filters.fast_path(view[:size].tobytes())
+        except Exception as error:  # the protocol's own code runs here and may raise anything
+            self.owner.crashed(error)
+            return
+        if passed:
+            self.write(passed)
 
     def _read_hooked(self) -> None:
         data = self._read()
@@ -498,8 +507,9 @@ class Link:
         """Send *data*, keeping what the destination does not take now."""
         if self._sending >= _END_PASSED:  # after the end of the stream nothing can be said
             return
-        self.moved += len(data)
-        self.withheld -= len(data)
+        size = len(data)
+        self.moved += size
+        self.withheld -= size
         if self.pending is not None:
             self.pending.add(data)
             return
@@ -511,7 +521,7 @@ class Link:
         except OSError:
             self.destination_failed()
             return
-        if sent < len(data):
+        if sent < size:
             self._keep(memoryview(data)[sent:])
 
     def pass_end(self) -> None:

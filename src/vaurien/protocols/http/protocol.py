@@ -52,17 +52,8 @@ class HttpProtocol(Protocol, frozen=True):
         """A response with the status *code*, by chance a 50x. Raises `OptionError` for another code than these."""
         code = random.choice(_BY_CHANCE) if code is None else code
         self.check_code(code)
-        status = f"{code} {_REASONS[code]}"
-        body = f"{status if message is None else message}\n".encode()
         close = not (self.keep_alive and isinstance(head, Request) and head.persistent) or head.waits
-        lines = (
-            f"HTTP/1.1 {status}",
-            "Content-Type: text/plain",
-            f"Content-Length: {len(body)}",
-            f"Connection: {'close' if close else 'keep-alive'}",
-        )
-        sent = b"" if isinstance(head, Request) and head.method == "HEAD" else body
-        return Reply("\r\n".join([*lines, "", ""]).encode() + sent, close)
+        return _error(code, message, close, not (isinstance(head, Request) and head.method == "HEAD"))
 
     @property
     def rewrites(self) -> bool:
@@ -80,6 +71,19 @@ class HttpProtocol(Protocol, frozen=True):
             line = absolute[1] + host + line[absolute.end() :]
         data = line + _hosted(lf + fields, host)
         return None if data == head.data else data
+
+
+@functools.lru_cache  # a mix of errors says few things, and each very often
+def _error(code: str, message: str | None, close: bool, with_body: bool) -> Reply:
+    status = f"{code} {_REASONS[code]}"
+    body = f"{status if message is None else message}\n".encode()
+    lines = (
+        f"HTTP/1.1 {status}",
+        "Content-Type: text/plain",
+        f"Content-Length: {len(body)}",
+        f"Connection: {'close' if close else 'keep-alive'}",
+    )
+    return Reply("\r\n".join([*lines, "", ""]).encode() + (body if with_body else b""), close)
 
 
 _HOSTED: BoundedCache[bytes] = BoundedCache()  # a client's fields are mostly the same, whatever it asks for
