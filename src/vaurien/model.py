@@ -306,6 +306,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[str, msgspec.Meta(pattern=f"^{HIT_RANGE}$", examples=["1..", "2..5", "3"])] | None,
         Option("How often it is to hit, such as 1.., 2..5 or 3; a run, or a test, in which it does not, fails"),
     ] = None
+    enabled: Annotated[bool, Option("Whether it acts; one that is switched off keeps its place and its options")] = True
 
     def __post_init__(self) -> None:
         """Turn tuples into lists. Raises `OptionError` for hits to expect that cannot be."""

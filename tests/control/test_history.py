@@ -139,3 +139,24 @@ def test_changes_do_not_pile_up_while_nothing_watches(quick):
             assert "gone" not in history.last(60)[-1].proxies
 
     watching(play)
+
+
+def test_what_faults_make_late_is_known_while_it_is_watched(quick, echo):
+    async def play(hub, history):
+        fault = Fault(name="slow", behavior="latency", options={"latency": 5}, stream=Stream.UPSTREAM)
+        proxy = await hub.create(config(backend=Address.parse(echo), policy=Policy(faults=(fault,))))
+        assert not history.detailed
+        with history.watched(hub, lambda: None):
+            assert history.detailed
+            reader, writer = await connect(proxy)
+            writer.write(b"hello")
+            assert await reader.readexactly(5) == b"hello"
+            await eventually(lambda: summed(history, "a", "delay_p50"))
+            [step] = [
+                tick.proxies["a"] for tick in history.last(60) if "a" in tick.proxies and tick.proxies["a"].delay_p50
+            ]
+            assert step.delay_p50 == step.delay_p99 == pytest.approx(0.005)
+            writer.close()
+            await writer.wait_closed()
+
+    watching(play)

@@ -536,3 +536,21 @@ def test_why_a_fault_has_not_hit(served, echo):
     assert served.get(f"{path}/hang/diagnosis")["connections"] == 1
     assert served.get(f"{path}/latency/diagnosis")["cause"] == "without_effect"
     assert served.ask("GET", f"{path}/nope/diagnosis").status == 404
+
+
+def test_behaviors_are_listed_that_suit_a_protocol(served):
+    def names(query):
+        return {one["name"] for one in served.get(f"/api/v1/behaviors{query}")["behaviors"]}
+
+    assert names("") - names("?protocol=tcp") >= {"http_status", "http_headers"}
+    assert names("?protocol=http") >= {"http_status", "latency"}
+    assert served.ask("GET", "/api/v1/behaviors?protocol=none").status == 404
+    assert "path" in served.get("/api/v1/protocols/http")["fields"]
+
+
+def test_the_faults_of_a_preset_can_be_sent_as_they_are_listed(served):
+    served.proxy("web")
+    [preset] = [one for one in served.get("/api/v1/presets")["presets"] if one["name"] == "3g"]
+    assert len(preset["fault_bodies"]) == len(preset["faults"])
+    changed = served.ask("PATCH", "/api/v1/proxies/web", {"faults": preset["fault_bodies"]}).json
+    assert [one["name"] for one in changed["faults"]] == [one["name"] for one in preset["fault_bodies"]]

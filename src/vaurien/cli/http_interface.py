@@ -34,7 +34,9 @@ class Control:
         self._listen = _listen(configuration)
         self._token = _token(configuration)
         self._server: Server | None = None
-        self._recent, self._history = RecentEvents(), History()
+        self._recent = RecentEvents()
+        self.history = History()
+        """Observes the proxies by itself: it wants details, but only while a page is open."""
         self.hits = HitCounter()
         """The hits of each fault, for the hub that it steers."""
         self._lag: LoopLag | None = None
@@ -44,7 +46,6 @@ class Control:
         """Observe the proxies."""
         self._recent(event)
         self.hits(event)
-        self._history(event)
         if self._figures is not None:
             self._figures(event)
 
@@ -64,7 +65,7 @@ class Control:
             metrics=page(self._figures, runtime=True),
             seed=options.proxies[0].seed,
             mesh=options.mesh,
-            history=self._history,
+            history=self.history,
             dashboard=options.http.dashboard,
         )
         if self._settled is not None:

@@ -66,7 +66,7 @@ def run(
         path = configuration.process.state
         state = None if path is None else StateFile(path)
         control = _control(configuration, state)
-        observing: list[Observer] = [*told] if control is None else [*told, control]
+        observing: list[Observer] = [*told] if control is None else [*told, control, control.history]
         opening = hubs.open_hub(
             configuration.process.workers,
             observing,

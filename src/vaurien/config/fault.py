@@ -1,10 +1,10 @@
 """A fault as text, and as a table: ``latency latency=100 jitter=20 stream=downstream probability=0.3 ttl=30s``.
 
 The behavior's name comes first, then what it is told, each as ``name=value``: its own options, the fields of a fault
-(``name``, ``stream``, ``probability``, ``scope``, ``ttl``, ``expect_hits``), those of its window (``skip``, ``count``,
-``every``, ``for``), and ``match.FIELD=PATTERN``. A value with spaces is quoted. A table in TOML has the same names, so
-``match.path=glob:/api/*`` is ``match.path = "glob:/api/*"`` there, and the behavior's name is its key ``behavior``.
-In the environment and in ini files each line is a fault.
+(``name``, ``stream``, ``probability``, ``scope``, ``ttl``, ``expect_hits``, ``enabled``), those of its window
+(``skip``, ``count``, ``every``, ``for``), and ``match.FIELD=PATTERN``. A value with spaces is quoted. A table in TOML
+has the same names, so ``match.path=glob:/api/*`` is ``match.path = "glob:/api/*"`` there, and the behavior's name is
+its key ``behavior``. In the environment and in ini files each line is a fault.
 
 An option of a plugin that is called as a field is written with ``options.`` before its name.
 """
@@ -26,7 +26,7 @@ from vaurien.options import Declaration
 
 BEHAVIOR = "behavior"
 
-_FIELDS = ("name", "stream", "probability", "scope", "ttl", "expect_hits")
+_FIELDS = ("name", "stream", "probability", "scope", "ttl", "expect_hits", "enabled")
 _OF_FAULT: Mapping[str, Declaration] = {
     declaration.name: declaration for declaration in options.describe(Fault) if declaration.name in _FIELDS
 }
@@ -92,6 +92,8 @@ _SUFFIX = {"seconds": "s", "milliseconds": "ms", "microseconds": "us", "bytes": 
 def without_effect(fault: Fault) -> str:
     """Why *fault* changes nothing, whatever passes; empty if it may."""
     plugin = plugins.find(fault.behavior, "behavior", "handler")
+    if not fault.enabled:
+        return "it is switched off"
     if fault.probability == 0:
         return "its probability is 0"
     if fault.window.count == 0:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from vaurien.engine.relay.traffic import Figures
-from vaurien.events import Event, Failed, PolicyChanged
+from vaurien.events import Delayed, Event, Failed, PolicyChanged
 from vaurien.proxies.hub import Hub
 
 INTERVAL = 1.0
@@ -28,12 +28,17 @@ _CHANGES = 200
 """Changes of faults that wait for the next step; they come from callers, seldom."""
 
 
+_DELAYS = 1000
+"""The last delays of a step, of which quantiles are taken."""
+
+
 class Step(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One proxy in one step. What is 0 is left out.
 
     *sent* and *received* are bytes read from the client and from the backend, *accepted* connections, *exchanges*
-    requests, *failed_dials* backends that were not reached, *hits* the hits of each fault: all within the step. *open*
-    connections and *waiting* bytes are those at its end.
+    requests, *failed_dials* backends that were not reached, *hits* the hits of each fault: all within the step. Half of
+    what faults made late in it was late by *delay_p50* seconds at most, and 99 of 100 by *delay_p99*; with workers
+    these are not known. *open* connections and *waiting* bytes are those at its end.
     """
 
     sent: int = 0
@@ -44,6 +49,8 @@ class Step(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     exchanges: int = 0
     failed_dials: int = 0
     hits: Mapping[str, int] = {}
+    delay_p50: float = 0.0
+    delay_p99: float = 0.0
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -87,11 +94,12 @@ class History:
     It is an observer of the proxies too, for what their figures do not say.
     """
 
-    ignores = frozenset(Event.__subclasses__()) - {Failed, PolicyChanged}
+    ignores = frozenset(Event.__subclasses__()) - {Delayed, Failed, PolicyChanged}
 
     def __init__(self) -> None:
         self._failed_dials: Counter[str] = Counter()
         self._changes: deque[PolicyChanged] = deque(maxlen=_CHANGES)
+        self._delays: defaultdict[str, deque[float]] = defaultdict(_delays)
         self._ticks: deque[Tick] = deque(maxlen=CAPACITY)
         self._news: set[Callable[[], None]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -103,10 +111,17 @@ class History:
 
     def __call__(self, event: Event) -> None:
         """Count *event*."""
-        if isinstance(event, PolicyChanged):
+        if isinstance(event, Delayed):
+            self._delays[event.proxy].append(event.seconds)
+        elif isinstance(event, PolicyChanged):
             self._changes.append(event)
         elif isinstance(event, Failed) and event.where == "dial":
             self._failed_dials[event.proxy] += 1
+
+    @property
+    def detailed(self) -> bool:
+        """Whether it wants to know delays: while it is watched."""
+        return bool(self._news)
 
     @property
     def uptime(self) -> float:
@@ -124,6 +139,7 @@ class History:
         self._news.add(news)
         if self._task is None:
             self._changes.clear()
+            self._delays.clear()
             self._task = asyncio.get_running_loop().create_task(self._collect(hub))
         try:
             yield
@@ -157,7 +173,8 @@ class History:
     def _take(
         self, seconds: float, before: Mapping[str, _Counts], counts: Mapping[str, _Counts], revision: int
     ) -> None:
-        steps = {name: _step(before.get(name, _NONE), now) for name, now in counts.items()}
+        delays, self._delays = self._delays, defaultdict(_delays)
+        steps = {name: _step(before.get(name, _NONE), now, delays.get(name, ())) for name, now in counts.items()}
         told = {name: step for name, step in steps.items() if step != _IDLE}
         changes, self._changes = tuple(self._changes), deque(maxlen=_CHANGES)
         tick = Tick(time.time(), self.uptime, seconds, revision, told, changes)
@@ -171,8 +188,13 @@ class History:
 _IDLE = Step()
 
 
-def _step(before: _Counts, now: _Counts) -> Step:
-    """What happened between two moments."""
+def _delays() -> deque[float]:
+    return deque(maxlen=_DELAYS)
+
+
+def _step(before: _Counts, now: _Counts, delays: Iterable[float]) -> Step:
+    """What happened between two moments, with what was late by *delays*."""
+    late = sorted(delays) or [0.0]
     old, new = before.figures if before.proxy is now.proxy else Figures(), now.figures
     return Step(
         sent=new.to_backend.read - old.to_backend.read,
@@ -183,6 +205,8 @@ def _step(before: _Counts, now: _Counts) -> Step:
         exchanges=new.exchanges - old.exchanges,
         failed_dials=_more(before.failed_dials, now.failed_dials),
         hits={name: more for name, hits in now.hits.items() if (more := _more(before.hits.get(name, 0), hits))},
+        delay_p50=late[(len(late) - 1) // 2],
+        delay_p99=late[(len(late) - 1) * 99 // 100],
     )
 
 

@@ -4,10 +4,17 @@ import { session, takeTokenFromAddress } from "./api.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { tokenDialog } from "./messages.js";
 import "./overview.js";
+import "./fault-form.js";
+import "./proxy.js";
 import { store } from "./store.js";
 
 /** @type {[RegExp, string, string, string][]} The address, the element that shows it, its name, and its place in the navigation. */
-const SCREENS = [[/^#?\/?$/, "overview-screen", "Overview", "#/"]];
+const SCREENS = [
+  [/^#?\/?$/, "overview-screen", "Overview", "#/"],
+  [/^#\/proxy\/([^/]+)$/, "proxy-screen", "Proxy", ""],
+  [/^#\/proxy\/([^/]+)\/add$/, "fault-screen", "Add a fault", ""],
+  [/^#\/proxy\/([^/]+)\/fault\/([^/]+)$/, "fault-screen", "Change a fault", ""],
+];
 
 const nav = /** @type {HTMLElement} */ (document.querySelector("nav"));
 const main = /** @type {HTMLElement} */ (document.querySelector("main"));

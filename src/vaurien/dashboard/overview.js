@@ -284,7 +284,7 @@ export async function removeFault(proxy, fault) {
   });
 }
 
-const SENT = ["name", "behavior", "options", "stream", "probability", "scope", "window", "match", "ttl"];
+const SENT = ["name", "behavior", "options", "stream", "probability", "scope", "window", "match", "ttl", "expect_hits", "enabled"];
 
 /** What is configured of a fault, without what it has done. @param {any} fault */
 export function asSent(fault) {

@@ -144,7 +144,13 @@ ROUTES: tuple[Route, ...] = (
         query=_EDIT,
     ),
     Route(method="POST", path=f"{_MESH}/heal", handler=mesh.heal_mesh, status=204),
-    Route(method="GET", path=f"{_API}/behaviors", handler=catalogue.list_behaviors, answer=catalogue.BehaviorList),
+    Route(
+        method="GET",
+        path=f"{_API}/behaviors",
+        handler=catalogue.list_behaviors,
+        answer=catalogue.BehaviorList,
+        query={"protocol": Parameter("Only those that act on this protocol")},
+    ),
     Route(
         method="GET",
         path=f"{_API}/behaviors/{{behavior}}",

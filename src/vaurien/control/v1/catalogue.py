@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
-from vaurien import plugins
+from vaurien import options, plugins
 from vaurien.config import fault, presets
 from vaurien.config.policy import Preset
 from vaurien.control.responses import BadRequest
@@ -29,6 +29,8 @@ class PluginAnswer(msgspec.Struct):
     summary: str
     description: str
     options: dict[str, Any]
+    fields: list[str] = []
+    """What a match may name, of a protocol; a name that ends in a dot is the beginning of one."""
 
 
 class BehaviorList(msgspec.Struct):
@@ -56,6 +58,8 @@ class PresetAnswer(msgspec.Struct):
     protocols: list[str]
     faults: list[str]
     schedule: bool
+    fault_bodies: list[dict[str, Any]]
+    """The same faults as requests take them."""
 
 
 class PresetList(msgspec.Struct):
@@ -72,13 +76,20 @@ async def list_presets(_: Call) -> object:
 def _preset(name: str) -> PresetAnswer:
     made = Preset.parse(name)
     faults = [fault.text(one) for one, _ in made.faults]
-    scheduled = made.schedule is not None
-    return PresetAnswer(name, presets.about(name), presets.source(name), list(made.protocols), faults, scheduled)
+    scheduled, bodies = made.schedule is not None, [msgspec.to_builtins(one) for one, _ in made.faults]
+    return PresetAnswer(
+        name, presets.about(name), presets.source(name), list(made.protocols), faults, scheduled, bodies
+    )
 
 
-async def list_behaviors(_: Call) -> object:
-    """All behaviors that a fault or a mix can name, with a JSON Schema of the options of each."""
-    return BehaviorList(list(_all("behavior", "handler")))
+async def list_behaviors(call: Call) -> object:
+    """All behaviors that a fault or a mix can name, with a JSON Schema of the options of each.
+
+    With `protocol` only those that act on a proxy of that protocol.
+    """
+    found = _all("behavior", "handler")
+    name = call.query.get("protocol")
+    return BehaviorList(list(found if name is None else _suiting(_find(name, "protocol"), found)))
 
 
 async def list_protocols(_: Call) -> object:
@@ -109,9 +120,26 @@ def _all(*kinds: Kind) -> Iterator[PluginAnswer]:
             yield _answer(plugins.find_for_caller(name, *kinds))
 
 
+def _suiting(protocol: Plugin, behaviors: Iterable[PluginAnswer]) -> Iterator[PluginAnswer]:
+    """Those of *behaviors* that have nothing against *protocol*."""
+    spoken = options.build(protocol.target, {}, owner=f"protocol {protocol.name!r}")
+    for answer in behaviors:
+        plugin = plugins.find_for_caller(answer.name, "behavior", "handler")
+        with contextlib.suppress(VaurienError):
+            if not plugin.legacy:
+                options.build(plugin.target, {}, owner=f"behavior {plugin.name!r}").check(spoken)
+            yield answer
+
+
 def _answer(plugin: Plugin) -> PluginAnswer:
     text = inspect.getdoc(plugin.target) or ""
-    return PluginAnswer(plugin.name, plugin.kind, " ".join(text.partition("\n\n")[0].split()), text, _schema(plugin))
+    return PluginAnswer(
+        plugin.name, plugin.kind, " ".join(text.partition("\n\n")[0].split()), text, _schema(plugin), _fields(plugin)
+    )
+
+
+def _fields(plugin: Plugin) -> list[str]:
+    return ["client", *plugin.target.fields] if plugin.kind == "protocol" and not plugin.legacy else []
 
 
 def _schema(plugin: Plugin) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class Connection:
         "_opening",
         "_outcome",
         "_outcome_by",
+        "_past_exchanges",
         "_peer",
         "_rebuilding",
         "_stall_watch",
@@ -119,6 +120,7 @@ class Connection:
         self.links: tuple[Link, ...] = ()
         """To the client, to the backend: indexed by `Direction`. None unless it is in the loop, with a backend."""
         self._filter_chain: FilterChain | None = None
+        self._past_exchanges = 0  # of links that are gone
         self._rebuilding = False  # the filters; what they let go meanwhile is looked at afterwards
         self.reconfigure_pending = False
         """A change waits until something on the links is done: `reconfigure` is to be called then."""
@@ -537,7 +539,8 @@ class Connection:
     @property
     def exchanges(self) -> int:
         """How many requests were recognized so far."""
-        return self._filter_chain.exchanges if self._filter_chain is not None else 0
+        now = self._filter_chain.exchanges if self._filter_chain is not None else 0
+        return self._past_exchanges + now
 
     @property
     def plan(self) -> CompiledPolicy:
@@ -953,6 +956,7 @@ class Connection:
             active.filters.clear()  # so that none tries to send what it held when it stops
         self.meter.forget()
         self.links = ()
+        self._past_exchanges = self.exchanges
         self._filter_chain = None
 
     @property

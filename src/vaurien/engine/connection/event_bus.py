@@ -20,8 +20,12 @@ class EventBus:
         self._loop, self._proxy = loop, proxy
         self.subscribers = _Subscribers(observers)
         """For each kind of event the observers that do not ignore it."""
-        self.detailed = tuple(observer for observer in observers if getattr(observer, "detailed", False))
-        """The observers that want to know every decision and every delay."""
+        self._may_be_detailed = tuple(observer for observer in observers if hasattr(observer, "detailed"))
+
+    @property
+    def detailed(self) -> bool:
+        """Whether an observer wants to know decisions and delays now."""
+        return any(observer.detailed for observer in self._may_be_detailed)
 
     def emit(self, kind: type[Event], **facts: Any) -> None:
         """Make an event of *kind*, if there is an observer for it."""
@@ -30,8 +34,9 @@ class EventBus:
 
     def detail(self, kind: type[Event], **facts: Any) -> None:
         """Make an event of *kind* for those observers alone that want details."""
-        if self.detailed:
-            self._tell(self.detailed, self._make(kind, facts))
+        wanting = [one for one in self._may_be_detailed if one.detailed and kind not in getattr(one, "ignores", ())]
+        if wanting:
+            self._tell(wanting, self._make(kind, facts))
 
     def tell(self, event: Event) -> None:
         """Pass *event* on."""

@@ -121,10 +121,11 @@ class CompiledPolicy:
             self._entry(key, _as_fault(share), known, instantiate, of_mix=True)
             for key, share in zip(_keys(shares), shares, strict=True)
         )
-        self.faults: tuple[CompiledFault, ...] = tuple(
+        checked = [
             self._entry(f"fault {fault.name} {fault.behavior}", fault, known, instantiate, of_mix=False)
             for fault in policy.faults
-        )
+        ]
+        self.faults: tuple[CompiledFault, ...] = tuple(entry for entry in checked if entry.fault.enabled)
         self.entries: tuple[CompiledFault, ...] = self.mix + self.faults
         self.blocking = any(entry.blocking for entry in self.entries)
         self.connects = any(entry.handles("on_connect") for entry in self.faults)
