@@ -232,6 +232,22 @@ def nginx_server() -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def nghttpd_server() -> Iterator[Server]:
+    """HTTP/2 by prior knowledge, for the files in its folder's ``www``: ``/hello`` and ``/4MB`` are there."""
+    program = require("nghttpd")
+
+    def command(port: int, folder: Path) -> list[str | Path]:
+        (folder / "www").mkdir(exist_ok=True)
+        (folder / "www" / "hello").write_bytes(b"hello\n")
+        (folder / "www" / "4MB").write_bytes(random.Random(1).randbytes(4_000_000))
+        options: list[str | Path] = ["--no-tls", "--echo-upload", "-a", "127.0.0.1", "-d", folder / "www"]
+        return [program, *options, "--mime-types-file=/dev/null", str(port)]
+
+    with started(command) as server:
+        yield server
+
+
 MARIADB = """
 CREATE DATABASE test;
 CREATE USER 'vaurien'@'%' IDENTIFIED BY 'secret';

@@ -206,11 +206,15 @@ class Exchange(FaultContext, Protocol):
     def change(self, head: bytes) -> None:
         """Send *head* instead of the head at hand."""
 
-    def abort(self) -> None:
+    def abort(self, code: str | None = None) -> None:
         """End the exchange without an answer, by the protocol's own means where it has streams (RST_STREAM).
 
-        Elsewhere the connection ends in order, as with `close`.
+        *code* is one of the protocol's `abort_codes`: what the client is told. Elsewhere the connection ends in order,
+        as with `close`.
         """
+
+    def say(self, data: bytes, side: Literal["client", "backend"] = "client") -> None:
+        """Send *data*, which is of the connection and not of the exchange, to a side; only with streams."""
 
     def inject(self, data: bytes) -> None:
         """In `on_response`: put *data* into the middle of the response's first bytes."""
@@ -288,7 +292,17 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """The time that ``link.alarm`` was given is over; no chunk is at hand, and none comes before this returns."""
 
     async def on_eof(self, link: Link) -> None:
-        """The source ended. The end is passed on when this returns. May sleep, send what it holds."""
+        """The source ended. The end is passed on when this returns. May sleep, send what it holds.
+
+        Where the protocol has streams, and the fault is for single exchanges, it is the end of the message.
+        """
+
+    async def on_control(self, link: Link, data: bytes) -> None:
+        """A piece arrived that is of the connection, or of a stream without being of its messages: HTTP/2's SETTINGS.
+
+        It is whole. Only where the protocol has streams. Whatever is not passed on by ``link.send`` is swallowed.
+        """
+        await link.send(data)
 
     async def on_stop(self, connection: Connection) -> None:
         """The fault stops applying while the connection goes on. May send what it holds, or close.
@@ -307,6 +321,7 @@ HOOKS = (
     "on_data",
     "on_alarm",
     "on_eof",
+    "on_control",
     "on_stop",
 )
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import struct
 
+import hpack
+
+from vaurien.framing import http2 as h2
+
 
 def command(*words: bytes) -> bytes:
     """A command of Redis."""
@@ -126,8 +130,49 @@ SMTP = [
     [*HELLO, b"DATA\r\n", b"503 MAIL first\r\n", b"", b"421 timeout\r\n"],
 ]
 
+
+def asks(stream: int, *fields: tuple[str, str], end: bool = True) -> bytes:
+    """A request of HTTP/2, whose sender has no table."""
+    return h2.headers(stream, h2_block((":method", "GET"), (":path", "/a?b"), *fields), end=end)
+
+
+def h2_block(*fields: tuple[str, str]) -> bytes:
+    encoder = hpack.Encoder()
+    encoder.header_table_size = 0
+    return encoder.encode(fields)
+
+
+SETTINGS, SETTLED = h2.settings([(h2.Setting.MAX_CONCURRENT_STREAMS, 100)]), h2.frame(h2.SETTINGS, h2.ACK, 0)
+GREETED = h2.PREFACE + h2.settings([(h2.Setting.ENABLE_PUSH, 0), (h2.Setting.INITIAL_WINDOW_SIZE, 70_000)])
+STATUS, TRAILERS = h2_block((":status", "200"), ("server", "x")), h2_block(("grpc-status", "0"))
+HTTP2 = [
+    [
+        b"",
+        SETTINGS,
+        GREETED + SETTLED + asks(1),
+        SETTLED + h2.headers(1, STATUS, end=False) + h2.data(1, b"ok", end=True),
+    ],
+    [
+        b"",
+        SETTINGS,
+        GREETED + asks(1, end=False) + asks(3) + h2.data(1, b"more", end=False),
+        SETTLED + h2.headers(3, STATUS, end=True) + h2.headers(1, h2_block((":status", "103")), end=False),
+        SETTLED + h2.frame(h2.DATA, h2.PADDED | h2.END_STREAM, 1, b"\2abcc") + h2.window_update(1, 5),
+        h2.headers(1, STATUS, end=False) + h2.data(1, b"body", end=False) + h2.headers(1, TRAILERS, end=True),
+    ],
+    [
+        b"",
+        SETTINGS + h2.window_update(0, 1000),
+        GREETED + h2.frame(h2.HEADERS, 0x21, 1, b"\0\0\0\0\x10" + STATUS[:3]) + h2.frame(9, 4, 1, STATUS[3:]),
+        h2.headers(1, STATUS, end=True) + h2.frame(h2.PING, 0, 0, bytes(8)),
+        asks(3) + asks(5) + h2.rst_stream(1, 8) + h2.frame(h2.PRIORITY, 0, 9, bytes(5)),
+        h2.headers(5, STATUS, end=True) + h2.headers(3, STATUS, end=True) + h2.goaway(5, 0, b"bye"),
+    ],
+]
+
 CONVERSATIONS = {
     "http": HTTP,
+    "http2": HTTP2,
     "memcache": MEMCACHE,
     "mysql": MYSQL,
     "postgres": POSTGRES,

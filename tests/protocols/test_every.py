@@ -10,6 +10,7 @@ from tests.protocols.conversations import CONVERSATIONS
 from vaurien import plugins
 from vaurien.errors import OptionError
 from vaurien.framing import Head, Protocol
+from vaurien.model import Direction
 from vaurien.testing import check_protocol
 
 NAMES = plugins.names("protocol")
@@ -24,9 +25,9 @@ def first_request(protocol: Protocol, conversation: list[bytes]) -> Head:
     """The first request of *conversation* that is answered."""
     framer = protocol.framer()
     for number, data in enumerate(conversation):
-        framer.feed(number % 2 == 0, data)
-        if framer.waiting:
-            return framer.waiting[0]
+        for mark, _ in framer.feed(Direction(number % 2 == 0), data):
+            if isinstance(mark, Head) and mark.request and mark.answered:
+                return mark
     raise AssertionError("there is no request in it")
 
 

@@ -20,7 +20,7 @@ FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
 def check_protocol(behavior: str, protocol: Protocol) -> None:
     """Refuse a *protocol* without statuses. Raises `OptionError`."""
     if "status" not in protocol.fields:
-        raise OptionError("behavior", behavior, "a proxy whose protocol is http")
+        raise OptionError("behavior", behavior, "a proxy whose protocol is http, http2 or grpc")
 
 
 def check_headers(option: str, headers: Iterable[str], refused: frozenset[str] = FRAMING) -> None:
@@ -28,3 +28,9 @@ def check_headers(option: str, headers: Iterable[str], refused: frozenset[str] =
     for header in headers:
         if not _HEADER.fullmatch(header) or header.partition(":")[0].lower() in refused:
             raise ValueError(f"{option} as NAME: VALUE, without {', '.join(sorted(refused))}, not {header!r}")
+
+
+def parsed(header: str) -> tuple[str, str]:
+    """Name and value of *header*."""
+    name, _, value = header.partition(":")
+    return name, value.strip(" \t")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, ClassVar
 
-from vaurien.behaviors._http import FRAMING, NAME, check_headers, check_protocol
+from vaurien.behaviors._http import FRAMING, NAME, check_headers, check_protocol, parsed
 from vaurien.framing import Protocol
 from vaurien.hooks import Behavior, Exchange
 from vaurien.options import Option
 
 # Who changed one of these would change how the proxy, and the peer, understand the message (RFC 9110 §7.6.1 and §10.1).
 _REFUSED = FRAMING | {"expect", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"}
-
-_FIELD = re.compile(rb"([^\x00-\x20:\x7f]+):[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*\r?\n")
 
 
 class HttpHeaders(Behavior, frozen=True):
@@ -57,14 +54,9 @@ class HttpHeaders(Behavior, frozen=True):
             self._change(exchange)
 
     def _change(self, exchange: Exchange) -> None:
-        changed = self._changed(exchange.head)
+        head = exchange.response or exchange.request
+        gone = {name.partition(":")[0].lower() for name in (*self.remove, *self.set)}
+        added = [parsed(header) for header in self.set]
+        changed = exchange.protocol.changed_head(head, exchange.head, gone, added)
         if changed != exchange.head:
             exchange.change(changed)
-
-    def _changed(self, head: bytes) -> bytes:
-        gone = {name.partition(":")[0].lower().encode() for name in (*self.remove, *self.set)}
-        line, end, fields = head.partition(b"\n")
-        kept = _FIELD.sub(lambda field: b"" if field[1].lower() in gone else field[0], fields)
-        blank = b"\r\n" if kept.endswith(b"\r\n") else b"\n"
-        added = b"".join(header.encode() + b"\r\n" for header in self.set)
-        return line + end + kept.removesuffix(blank) + added + blank

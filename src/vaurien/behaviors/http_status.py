@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import http
 from typing import Annotated
 
 import msgspec
 
-from vaurien.behaviors._http import check_headers, check_protocol
-from vaurien.framing import Protocol, Reply
+from vaurien.behaviors._http import check_headers, check_protocol, parsed
+from vaurien.framing import Protocol
 from vaurien.hooks import Behavior, Exchange
 from vaurien.options import Option, unescaped
 
@@ -40,20 +39,5 @@ class HttpStatus(Behavior, frozen=True):
 
     async def on_request(self, exchange: Exchange) -> None:
         """Answer in place of the backend."""
-        request = exchange.request
-        close = request.waits or not getattr(request, "persistent", False)
-        body = unescaped(self.body)
-        lines = [f"HTTP/1.1 {self.status} {_reason(self.status)}", *self.headers]
-        if self.status not in _WITHOUT_BODY:
-            lines.append(f"Content-Length: {len(body)}")
-        lines.append(f"Connection: {'close' if close else 'keep-alive'}")
-        head = "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
-        exchange.reply(Reply(head if request.fields.get("method") == "HEAD" else head + body, close))
-
-
-def _reason(status: int) -> str:
-    """The reason phrase, which may be empty (RFC 9112 §4)."""
-    try:
-        return http.HTTPStatus(status).phrase
-    except ValueError:
-        return ""
+        headers = [parsed(header) for header in self.headers]
+        exchange.reply(exchange.protocol.response(exchange.request, self.status, headers, unescaped(self.body)))

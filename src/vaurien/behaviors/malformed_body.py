@@ -6,7 +6,7 @@ import re
 from typing import Annotated
 
 from vaurien.behaviors._http import check_protocol
-from vaurien.framing import Protocol
+from vaurien.framing import Head, Protocol
 from vaurien.hooks import Behavior, Link
 from vaurien.options import Option, Size
 
@@ -23,12 +23,16 @@ _NO_SIZE = b"malformed "
 class _Body:
     """Where a response is: in its head, in a chunk, or in the line with the size of the next one."""
 
-    def __init__(self, head: bytes) -> None:
+    def __init__(self, head: bytes, response: Head | None = None) -> None:
         self._left = len(head)  # up to the next size, or the end of the head
         self._chunked = _CHUNKED.search(head) is not None
         self._passed = -len(head)  # of the body; below 0: in the head
         self._size = b""  # as far as it has come
-        self.done = not self._chunked and _LENGTH.search(head) is None
+        if response is not None and response.stream:  # HTTP/2 has no chunks, and its heads are no lines
+            announced = "header.content-length" in response.fields
+        else:
+            announced = self._chunked or _LENGTH.search(head) is not None
+        self.done = not announced
         """Nothing is left to be done to it."""
 
     def broken(self, data: bytes, after: int) -> bytes:
@@ -103,7 +107,7 @@ class MalformedBody(Behavior, frozen=True):
         bodies: dict[int, _Body] = link.state(self, dict)
         if exchange.number not in bodies:
             bodies.clear()
-            bodies[exchange.number] = _Body(exchange.head)
+            bodies[exchange.number] = _Body(exchange.head, exchange.response)
         body = bodies[exchange.number]
         broken = data if body.done else body.broken(data, self.after)
         await link.send(data if broken == data else broken)

@@ -27,6 +27,9 @@ class Head(msgspec.Struct, eq=False):
     One of which bytes were sent before it was complete (`Framing.release`) has *released* true: no fault acts on it.
     *data* is set by the framer: the head's bytes, without those. A protocol may subclass it to remember more for its
     error reply.
+
+    *instead* is what leaves in place of *data*, where peers share state that the proxy keeps right (HTTP/2's tables);
+    `outgoing` is the one that leaves.
     """
 
     request: bool
@@ -41,6 +44,12 @@ class Head(msgspec.Struct, eq=False):
     stream: int = 0
     closes: bool = False
     released: bool = False
+    instead: bytes | None = None
+
+    @property
+    def outgoing(self) -> bytes:
+        """The bytes that leave, while no fault changes them."""
+        return self.data if self.instead is None else self.instead
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -67,10 +76,16 @@ class Mark(enum.Enum):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What a piece is where the protocol has streams: *mark*, on *stream*; on 0 it is of the connection itself."""
+    """What a piece is where the protocol has streams: *mark*, on *stream*; on 0 it is of the connection itself.
+
+    The mark of an end has the bytes that end the message. *instead* is what leaves in place of the piece's bytes. A
+    piece without a *payload* is no part of the message's text, whatever it does for its stream.
+    """
 
     mark: Mark
     stream: int = 0
+    instead: bytes | None = None
+    payload: bool = False
 
 
 Piece: TypeAlias = tuple[Head | Mark | Part, bytes]

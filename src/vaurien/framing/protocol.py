@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
@@ -35,6 +36,9 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
 
     error_codes: ClassVar[tuple[str, ...]] = ()
     """What `error_reply` takes as *code*; empty for a protocol without a language of errors."""
+
+    abort_codes: ClassVar[tuple[str, ...]] = ()
+    """Why an exchange may end (`hooks.Exchange.abort`), where the protocol has streams."""
 
     fields: ClassVar[tuple[str, ...]] = ()
     """The names in `Head.fields` that a match may use; one that ends in a dot is a prefix (``header.``)."""
@@ -76,6 +80,21 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         Mozilla's Vaurien did.
         """
         return Reply(random.randbytes(1000))
+
+    def response(self, head: Head, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Reply:
+        """The response of HTTP to the request *head*; for protocols with the field ``status``, which are HTTP's.
+
+        *headers* do not say where the response ends: that is for the protocol, which leaves *body* out where the
+        response may have none.
+        """
+        raise NotImplementedError
+
+    def changed_head(self, head: Head, data: bytes, gone: Set[str], added: Sequence[tuple[str, str]]) -> bytes:
+        """*data*, the bytes of *head* as they are sent, without the headers *gone* and with those *added* at the end.
+
+        For protocols with the field ``status``. Names in *gone* are in lower case.
+        """
+        raise NotImplementedError
 
     def may_refuse(self, head: Head, code: str | None) -> bool:
         """Whether a server may refuse the request *head*, with the error *code* where one is given.

@@ -109,15 +109,54 @@ class Framing:
         """The request that `try_whole` gave last is not taken after all."""
         self.waiting.pop()
 
-    def abort(self, head: Head) -> tuple[bytes, bytes]:
-        """What tells the client, and what the backend, that the exchange of *head* ends here; only with streams."""
+    # Only with streams.
+
+    ended_by_protocol: bool = False
+    """What came cannot be passed: the connection ends once what the framing `says` is sent."""
+
+    says: bool = False
+    """There is something to send that the framing itself says: see `take_said`."""
+
+    def take_said(self) -> tuple[bytes, bytes]:
+        """What the framing itself says to the client, and to the backend; once."""
+        return b"", b""
+
+    def own(self, direction: Direction, data: bytes) -> bytes:
+        """What may be sent now of *data*, which the proxy sends by itself; the rest comes with `take_said`."""
+        return data
+
+    def injected(self, head: Head, sent: bytes, data: bytes) -> bytes:
+        """*sent*, the bytes of *head*, a response's, with *data* in the message's first bytes."""
+        return sent + data
+
+    def answer(self, head: Head, data: bytes) -> bytes:
+        """What is sent of *data*, the proxy's own answer to *head*, where the client can take no more."""
+        return data
+
+    def abort(self, head: Head, code: str | None = None) -> tuple[bytes, bytes]:
+        """What tells the client, and what the backend, that the exchange of *head* ends here.
+
+        *code* is one of `Protocol.abort_codes`: what the client is told.
+        """
         raise NotImplementedError
 
     def swallowed(self, direction: Direction, mark: Head | Part, data: bytes) -> tuple[bytes, bytes]:
-        """What the client, and what the backend, is sent for a piece that goes nowhere; only with streams.
+        """What the client, and what the backend, is sent for a piece that goes nowhere.
 
         A protocol keeps right here what peers share by connection: credit of the sender, tables of the receiver.
         """
+        return b"", b""
+
+    def text(self, mark: Part, data: bytes) -> bytes:
+        """The bytes of a message's body in a piece whose mark says that it has a *payload*."""
+        return data
+
+    def body(self, stream: int, text: bytes, *, end: bool = False) -> bytes:
+        """What is sent for *text*, in the body of a message; with *end* the message ends behind it."""
+        return text
+
+    def replaced(self, direction: Direction, mark: Part, data: bytes, sent: int) -> tuple[bytes, bytes]:
+        """As `swallowed`, for a piece in whose place *sent* bytes of text were sent."""
         return b"", b""
 
     def repeat(self, head: Head) -> bool:

@@ -7,7 +7,7 @@ from random import Random
 
 import msgspec
 
-from vaurien.framing import Framing, Head, Mark, Piece, Protocol, Turns
+from vaurien.framing import Framing, Head, Mark, Part, Piece, Protocol, Turns
 from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction
 from vaurien.testing.framing import Segment, Transcript
 
@@ -76,7 +76,7 @@ def _check_error(whole: Transcript, request: _Request, code: str | None) -> None
     if framing.lost is not None:
         whole.fail(f"{what} is {reply.data!r}, which its own framer cannot read: {framing.lost}")
     heads = sum(isinstance(part, Head) for part, _ in read)
-    ends = sum(part is Mark.RESPONSE_END for part, _ in read)
+    ends = sum((part.mark if isinstance(part, Part) else part) is Mark.RESPONSE_END for part, _ in read)
     expected = int(head.answered)  # an answer that is not awaited may be sent all the same
     if heads != expected or framing.held(TO_CLIENT) or not (ends == expected or reply.close):
         wanted = "one whole response" if expected else "no response, Reply(b''), to what has answered=False"

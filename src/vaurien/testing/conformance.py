@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import msgspec
 
 from vaurien import options as declared
-from vaurien.framing import Head
+from vaurien import plugins
+from vaurien.errors import OptionError
+from vaurien.framing import Head, Protocol
 from vaurien.hooks import HOOKS, Behavior, Exchange, overridden
 from vaurien.testing.declaration import check_options, must
 from vaurien.testing.fakes import FakeConnection, FakeExchange
@@ -73,8 +76,9 @@ def _survives_an_update(behavior: Behavior) -> None:
 def _acts_on_exchanges(behavior: Behavior) -> None:
     """Hooks on exchanges act and return nothing, and end when the client does."""
     request = Head(request=True, data=b"request")
+    protocol = _suitable(behavior)
     for hook, response in (("on_request", None), ("on_response", Head(request=False, data=b"response"))):
-        exchange = FakeExchange(FakeConnection(), request=request, response=response)
+        exchange = FakeExchange(FakeConnection(), request=request, response=response, protocol=protocol)
         act: Callable[[Exchange], Any] = getattr(behavior, hook)
         run = exchange.connection.clock.start(act(exchange))
         exchange.connection.clock.advance(3600.0)
@@ -82,6 +86,16 @@ def _acts_on_exchanges(behavior: Behavior) -> None:
         if run.error is not None:
             raise run.error
         must(run.done, f"{_name(behavior)}.{hook} still waits after an hour, though the client has left")
+
+
+def _suitable(behavior: Behavior) -> Protocol:
+    """A protocol that *behavior* works with: plain tcp, or one that is built in."""
+    built_in: list[Protocol] = [plugins.find(name, "protocol").target() for name in plugins.names("protocol")]
+    for made in (Protocol(), *built_in):
+        with contextlib.suppress(OptionError):
+            behavior.check(made)
+            return made
+    return Protocol()
 
 
 def _traffic() -> Sequence[Step]:

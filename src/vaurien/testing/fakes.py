@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -267,6 +267,10 @@ class FakeExchange(_Part):
         self.repeated = False
         self.changed: bytes | None = None
         self.injected = b""
+        self.aborted: str | None = None
+        """Why `abort` was called."""
+        self.said: list[tuple[str, bytes]] = []
+        """To which side, and what."""
         self._client = Wait(math.inf)
 
     @property
@@ -294,9 +298,15 @@ class FakeExchange(_Part):
         self.mark_hit()
         self.repeated = True
 
-    def abort(self) -> None:
-        """End the connection in order, as for a protocol without streams."""
+    def abort(self, code: str | None = None) -> None:
+        """Remember *code*, and end the connection in order, as for a protocol without streams."""
+        self.aborted = code
         self.close()
+
+    def say(self, data: bytes, side: Literal["client", "backend"] = "client") -> None:
+        """Remember *data*."""
+        self.mark_hit()
+        self.said.append((side, data))
 
     def change(self, head: bytes) -> None:
         """Remember *head*."""

@@ -3,7 +3,7 @@
 1. Whatever the bytes, nothing is raised, and nothing is yielded without reading.
 2. What is given back and what is held, joined, is what was fed; after the end of the stream nothing is held.
 3. What is held, and what waits, is bounded.
-4. In each direction a head comes before its end mark, and both before the next head.
+4. In each direction, on each stream, a head comes before its end mark, and both before the next head.
 5. Heads, bodies, end marks and what waits do not depend on how the bytes were cut.
 6. Nor on whether a message is recognized (`Framer.parse_whole`) or read.
 """
@@ -19,6 +19,7 @@ import msgspec
 from vaurien.framing import (
     HEAD_LIMIT,
     WAITING_LIMIT,
+    Framer,
     Frames,
     Framing,
     Head,
@@ -61,7 +62,7 @@ class Transcript:
         self.given = {direction: bytearray() for direction in Direction}
         self._recognizing = recognizing
         self._turns = isinstance(self.framing, Turns)  # whose heads are whatever came at once
-        self._open = dict.fromkeys(Direction, False)
+        self._open: set[tuple[Direction, int]] = set()  # directions and streams in which a message has begun
 
     def feed(self, direction: Direction, data: bytes) -> None:
         """Feed *data*, and check laws 1 to 4."""
@@ -151,35 +152,46 @@ class Transcript:
                 self.fail(f"law 2: {short(data)} is given back for {short(bytes(fed))}")
 
     def _note(self, direction: Direction, what: Head | Mark | Part, data: bytes, *, framed: bool) -> None:
-        what = what.mark if isinstance(what, Part) else what
-        if isinstance(what, Head):
-            self._note_head(direction, what, data, framed)
-        elif what is Mark.BODY:
+        stream = 0 if isinstance(what, Mark) else what.stream
+        mark = what.mark if isinstance(what, Part) else what
+        if isinstance(mark, Head):
+            self._note_head(direction, mark, data, framed)
+        elif mark is Mark.BODY:
             if not data:
                 self.fail("a piece of a body is empty")
             self._note_body(direction, data)
         else:
-            side = TO_BACKEND if what is Mark.REQUEST_END else TO_CLIENT  # of turns it comes with the response
-            if not self._open[side]:
-                self.fail("law 4: an end mark comes outside a message")
-            self._open[side] = False
-            if framed:
-                self.events[side].append(("end",))
+            if data:  # with streams
+                self._note_body(direction, data)
+            self._note_end(direction, mark, stream, framed)
+
+    def _note_end(self, direction: Direction, mark: Mark, stream: int, framed: bool) -> None:
+        if mark is Mark.ABORTED:
+            self._open -= {(side, stream) for side in Direction}
+            self.events[direction].append(("aborted", stream))
+            return
+        side = TO_BACKEND if mark is Mark.REQUEST_END else TO_CLIENT  # of turns it comes with the response
+        if (side, stream) not in self._open:
+            self.fail("law 4: an end mark comes outside a message")
+        self._open.remove((side, stream))
+        if framed:
+            self.events[side].append(("end", stream))
 
     def _note_head(self, direction: Direction, head: Head, data: bytes, framed: bool) -> None:
         if bool(head.request) is not (direction is TO_BACKEND):
             self.fail("a head says that it is of the other direction")
         if head.data != data:
             self.fail(f"the `data` of a head, {short(head.data)}, is not its bytes, {short(data)}")
-        if self._open[direction]:
+        if (direction, head.stream) in self._open:
             self.fail(f"law 4: a head, {short(data)}, comes before the end of a message")
-        self._open[direction] = True
+        self._open.add((direction, head.stream))
         if not framed or (self.framing.lost and head in self.framing.waiting):  # it is the fallback's
             return
         if direction is TO_BACKEND:
             self.requests.append((head, len(self.given[TO_BACKEND])))
         shown = b"" if self._turns else data
-        self.events[direction].append(("head", shown, dict(head.fields), head.answered, head.waits))
+        leaves = b"" if self._turns else head.outgoing
+        self.events[direction].append(("head", shown, leaves, dict(head.fields), head.answered, head.waits))
         self.heads.append((type(head), {**msgspec.structs.asdict(head), "fields": None}))
         if self._turns:
             self._note_body(direction, data)
@@ -239,7 +251,7 @@ def short(value: object) -> str:
 
 def _watched(framing: Framing) -> Framing:
     """*framing*, whose generators may not yield for ever without reading: that would hang a test, and a proxy."""
-    for side in getattr(framing, "_sides", ()):
+    for side in framing._sides if isinstance(framing, Framer) else ():
         side._frames = _stepping(side._frames, side.read)
     return framing
 

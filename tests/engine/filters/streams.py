@@ -55,7 +55,7 @@ class StreamsFraming(Framing):
             name = "path" if kind == "Q" else "status"
             return Head(request=kind == "Q", fields={name: whole[4:].decode()}, data=whole, stream=stream)
         end = Mark.REQUEST_END if direction is TO_BACKEND else Mark.RESPONSE_END
-        return Part({"E": end, "R": Mark.ABORTED}.get(kind, Mark.BODY), stream)
+        return Part({"E": end, "R": Mark.ABORTED}.get(kind, Mark.BODY), stream, payload=kind == "D")
 
     def end(self, direction: Direction) -> list[Piece]:
         rest, self._data[direction] = self._data[direction], b""
@@ -64,12 +64,12 @@ class StreamsFraming(Framing):
     def held(self, direction: Direction) -> int:
         return len(self._data[direction])
 
-    def abort(self, head: Head) -> tuple[bytes, bytes]:
+    def abort(self, head: Head, code: str | None = None) -> tuple[bytes, bytes]:
         return frame("R", head.stream), frame("R", head.stream)
 
     def swallowed(self, direction: Direction, mark: Head | Part, data: bytes) -> tuple[bytes, bytes]:
         """Data that the receiver does not see must be paid for here, or its sender waits for credit."""
         credit = b""
-        if isinstance(mark, Part) and mark.mark is Mark.BODY:
+        if isinstance(mark, Part) and mark.payload:
             credit = frame("W", mark.stream, b"%d" % (len(data) - 4))
         return (credit, b"") if direction is TO_BACKEND else (b"", credit)

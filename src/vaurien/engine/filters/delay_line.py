@@ -61,7 +61,7 @@ class DelayedLink(Protocol):
     loop: asyncio.AbstractEventLoop
     clock: Clock
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> object:
         """Run *coroutine* beside everything else."""
 
     def progressed(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
@@ -51,7 +51,7 @@ class Exchange:
         """Where the request begins in the client's stream."""
         self.request = request
         self.response: Head | None = None
-        self.heads = [b"", request.data]
+        self.heads = [b"", request.outgoing]
         """The heads of the response and of the request, as they are sent."""
         self.drawn: tuple[BoundFault, ...] = ()
         """The faults in play for it, in the order they act."""
@@ -112,7 +112,7 @@ class Exchange:
 
     def answers(self, response: Head) -> None:
         """*response* is the head of its response."""
-        self.response, self.heads[TO_CLIENT] = response, response.data
+        self.response, self.heads[TO_CLIENT] = response, response.outgoing
 
     def repeat(self) -> None:
         """Send the request twice."""
@@ -139,6 +139,11 @@ class Exchange:
         """Put *data* into the middle of the head at hand."""
         self._injected = data
 
+    def take_injected(self) -> bytes:
+        """The bytes to put into the message at hand; once."""
+        data, self._injected = self._injected, b""
+        return data
+
     def take_head(self, direction: Direction) -> bytes:
         """The bytes to send as the head of this direction."""
         if self._injected and direction is TO_CLIENT:
@@ -158,8 +163,11 @@ class ExchangeOwner(Protocol):
     ) -> None:
         """Wait, by *wait_for*, until the client has ended its stream, or *exchange*."""
 
-    def abort(self, exchange: Exchange, fault: BoundFault) -> None:
+    def abort(self, exchange: Exchange, fault: BoundFault, code: str | None) -> None:
         """End *exchange* by the protocol's own means, or the connection, because of *fault*."""
+
+    def say(self, data: bytes, direction: Direction) -> None:
+        """Send *data* of the connection itself."""
 
 
 class Message:
@@ -274,10 +282,15 @@ class ExchangeContext(FaultView):
         self.mark_hit()
         self._exchange.inject(data)
 
-    def abort(self) -> None:
+    def abort(self, code: str | None = None) -> None:
         """End the exchange by the protocol's own means, or the connection."""
         self.mark_hit()
-        self._owner.abort(self._exchange, self.fault)
+        self._owner.abort(self._exchange, self.fault, code)
+
+    def say(self, data: bytes, side: Literal["client", "backend"] = "client") -> None:
+        """Send *data* of the connection itself to a side."""
+        self.mark_hit()
+        self._owner.say(data, TO_BACKEND if side == "backend" else TO_CLIENT)
 
     def mark_hit(self) -> None:
         """Count a hit, once for each exchange and fault."""

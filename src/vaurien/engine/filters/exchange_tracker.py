@@ -566,8 +566,8 @@ class ExchangeTracker:
             changed = self.protocol.rewrite(head, self.connection.backend_address)
         except Exception as error:  # the protocol's own code may raise anything
             self.connection.protocol_failed(error)
-            return head.data
-        return head.data if changed is None else changed
+            return head.outgoing
+        return head.outgoing if changed is None else changed
 
     # Draws.
 
@@ -814,7 +814,11 @@ class ExchangeTracker:
         """Wait until the client has ended its stream."""
         await self.up.link.source_gone(wait_for)
 
-    def abort(self, exchange: Exchange, fault: BoundFault) -> None:
+    def say(self, data: bytes, direction: Direction) -> None:
+        """Send *data* of the connection itself; only with streams."""
+        raise NotImplementedError
+
+    def abort(self, exchange: Exchange, fault: BoundFault, code: str | None) -> None:
         """End the exchange, which is the connection's end here, without an answer."""
         exchange.swallow_all()
         self._flush()

@@ -1,50 +1,79 @@
 """Exchanges of protocols with streams: several at once, none of which waits for another.
 
-Each piece names its stream. The pieces of one stream and side are a lane::
+Each piece names its stream. The pieces of one stream and direction are a lane::
 
     link ──► framing ──► piece ──┬─ of the connection (stream 0) ────────────────────────► sent at once
                                  ├─ of an exchange that no fault acts on ────────────────► sent at once
                                  └─ of one that is hit ──► lane: hooks, one piece after
                                                            the other; the link reads on ─► sent when its turn comes
 
-So a hook that waits holds the pieces of its own exchange. What lanes hold is bounded: with more than `HELD_LIMIT` bytes
-in a side its link reads no more until a lane goes on.
+So a hook that waits holds the pieces of its own exchange. Faults on bytes that are for single exchanges act on the text
+of their messages, in their lane (`message_filter`); pieces of the connection itself have a lane too while a fault acts
+on them (`Behavior.on_control`). What lanes hold is bounded: with more than `HELD_LIMIT` bytes, or `LANE_LIMIT` lanes,
+in a direction its link reads no more until a lane goes on. A client that gives an exchange up ends its lanes.
 
 Answers of the proxy's own need not wait for other exchanges. The framing says how an exchange is aborted, and what is
 sent in place of pieces that go nowhere.
 
-What this does not do: faults on bytes (`Behavior.on_data`) act on the stream of bytes of the whole side, as they
-do everywhere; one that waits holds the side. A request is not repeated.
+What this does not do: faults on bytes that are for the connection act on the stream of bytes of the whole direction, as
+they do everywhere; one that waits holds the direction. A request is not repeated.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.exchange import NO_MESSAGE, Exchange, Message
 from vaurien.engine.filters.exchange_tracker import SPARED, ExchangeTracker, TrackedConnection, TrackedDirection
+from vaurien.engine.filters.message_filter import MessageFilter, MessageFilters, Taker, acts_on_messages, is_control
+from vaurien.engine.relay.ending import Ending
 from vaurien.framing import Framing, Head, Mark, Part, Piece
 from vaurien.framing import Protocol as WireProtocol
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 
 HELD_LIMIT = 256 * 1024
-"""Bytes that may wait in the lanes of a side while its link reads on."""
+"""Bytes that may wait in the lanes of a direction while its link reads on."""
 
+LANE_LIMIT = 10_000
+"""Streams of a direction on which hooks may wait while its link reads on: a hundred times what servers allow."""
 
 ENDED_LIMIT = 1000
-"""Exchanges that are remembered after they were aborted, or answered here, for pieces that may still come for them."""
+"""Exchanges that are remembered after they were aborted or answered here, for pieces that may still come."""
 
 
 class Lane:
-    """The pieces of one stream, in one side, that wait for a hook."""
+    """The pieces of one stream, in one direction, that wait for a hook, and when they came."""
 
-    __slots__ = ("pieces",)
+    __slots__ = ("pieces", "task")
 
     def __init__(self) -> None:
-        self.pieces: deque[Piece] = deque()
+        self.pieces: deque[tuple[Head | Part, bytes, float]] = deque()
+        self.task: asyncio.Task[None] | None = None
+
+
+class _Out:
+    """Behind the faults on pieces of the connection, and of streams, that are no text."""
+
+    __slots__ = ("_direction", "_exchange", "_tracker")
+
+    def __init__(self, tracker: StreamTracker, direction: Direction, exchange: Exchange | None) -> None:
+        self._tracker, self._direction, self._exchange = tracker, direction, exchange
+
+    async def receive(self, data: bytes, at: float) -> None:
+        """Send *data*."""
+        await self._tracker.send_message(self._direction, data, self._exchange)
+
+
+class _OfStream(Message):
+    """A message whose faults on text have acted already."""
+
+    __slots__ = ()
+
+    def drawn_for(self, fault: BoundFault) -> bool:
+        return super().drawn_for(fault) and not acts_on_messages(fault)
 
 
 class StreamTracker(ExchangeTracker):
@@ -63,7 +92,16 @@ class StreamTracker(ExchangeTracker):
         self._held = [0, 0]
         self._room: list[asyncio.Future[None] | None] = [None, None]
         self._exchanges: dict[int, Exchange] = {}
+        self._messages: tuple[dict[int, MessageFilters], dict[int, MessageFilters]] = ({}, {})
         self._gone: dict[int, asyncio.Future[None]] = {}  # done once the client has given the exchange up
+        self._controls: tuple[BoundFault, ...] = ()  # faults on what is of the connection itself
+
+    def follow_policy(self, down: TrackedDirection, up: TrackedDirection) -> None:
+        super().follow_policy(down, up)
+        faults = self.connection.actives.values()
+        self._controls = tuple(
+            fault for fault in faults if fault.hit and not fault.entry.of_mix and fault.entry.handles("on_control")
+        )
 
     # What others want to know.
 
@@ -83,27 +121,36 @@ class StreamTracker(ExchangeTracker):
         return any(one is SPARED or (one.forwarded and not one.done) for one in self._exchanges.values())
 
     def waits(self, direction: Direction) -> bool:
-        """Pieces of a side wait here, while its link reads on."""
+        """Pieces of a direction wait here, while its link reads on."""
         return bool(self._lanes[direction])
 
     def held(self, direction: Direction) -> int:
-        """Bytes of a side that wait here, while its link reads on."""
+        """Bytes of a direction that wait here, while its link reads on."""
         return self._held[direction]
 
     # Pieces.
 
+    def take_requests(self, data: bytes) -> bytes:
+        self._offset = self._fed - self.framing.held(TO_BACKEND)
+        return self._pass(TO_BACKEND, self._framed(TO_BACKEND, data))
+
+    def take_responses(self, data: bytes) -> bytes:
+        return self._pass(TO_CLIENT, self._framed(TO_CLIENT, data))
+
     def _pass(self, direction: Direction, pieces: list[Piece]) -> bytes:
         self._route(direction, pieces)
         self._flush()
+        self._flush_other(direction)
         return b""
 
     async def _process(self, direction: Direction, pieces: list[Piece], first: int) -> None:
         self._route(direction, pieces[first:])
         self._flush()
+        self._flush_other(direction)
         await self._until_room(direction)
 
     async def feed_end(self, direction: Direction) -> None:
-        """The source of one side has ended; its end follows what waits in the lanes."""
+        """The source of one direction has ended; its end follows what waits in the lanes."""
         if direction is TO_BACKEND:
             for gone in self._gone.values():
                 if not gone.done():
@@ -112,6 +159,10 @@ class StreamTracker(ExchangeTracker):
             await self._progress(direction)
         await super().feed_end(direction)
 
+    def _lose(self, reason: str) -> None:
+        self._lost, self._recognized_until = True, self._count
+        self.connection.journal.lost(reason)
+
     def _route(self, direction: Direction, pieces: list[Piece]) -> None:
         lanes = self._lanes[direction]
         for mark, piece in pieces:
@@ -119,45 +170,73 @@ class StreamTracker(ExchangeTracker):
                 return
             assert not isinstance(mark, Mark)  # noqa: S101 - a framing with streams names them
             stream = mark.stream
-            if not stream:
-                self._emit(direction, piece, None)
-                continue
-            if (
-                direction is TO_BACKEND
-                and stream in self._gone
-                and isinstance(mark, Part)
-                and mark.mark is Mark.ABORTED
-            ):
-                self._leave(stream)
-            lane = lanes.get(stream)
+            lane = lanes.get(stream) if lanes else None
+            if direction is TO_BACKEND and isinstance(mark, Part) and mark.mark is Mark.ABORTED:
+                if stream in self._gone:
+                    self._leave(stream)
+                elif stream in self._lanes[TO_CLIENT] or lane is not None:
+                    self._give_up(stream)
+                    lane = None
             if lane is not None:
-                lane.pieces.append((mark, piece))
-                self._held[direction] += len(piece)
+                self._queue(direction, lane, mark, piece)
             elif not self._spared(direction, mark, piece):
                 lanes[stream] = lane = Lane()
-                lane.pieces.append((mark, piece))
-                self._held[direction] += len(piece)
-                self.connection_direction(direction).link.spawn(self._run(direction, stream, lane))
-        if self._held[direction] > HELD_LIMIT:
+                self._queue(direction, lane, mark, piece)
+                lane.task = self.connection_direction(direction).link.spawn(self._run(direction, stream, lane))
+            if direction is TO_BACKEND:
+                self._offset += len(piece)
+        if self.framing.says:
+            for side, said in zip(Direction, self.framing.take_said(), strict=True):
+                self._emit(side, said, None)
+        if self.framing.ended_by_protocol:
+            self._flush()
+            self.connection.close(Ending.PROTOCOL_ERROR)
+        elif self._is_full(direction):
             self.connection_direction(direction).link.run(self._until_room(direction))
+
+    def _queue(self, direction: Direction, lane: Lane, mark: Head | Part, piece: bytes) -> None:
+        lane.pieces.append((mark, piece, self.connection_direction(direction).link.clock.now()))
+        self._held[direction] += len(piece)
 
     async def _run(self, direction: Direction, stream: int, lane: Lane) -> None:
         """Take the pieces of a lane, until none is left."""
         try:
             while lane.pieces and not self.connection.ending:
-                mark, piece = lane.pieces.popleft()
+                mark, piece, at = lane.pieces.popleft()
                 self._held[direction] -= len(piece)
-                await self._take_piece(direction, stream, mark, piece)
+                await self._take_piece(direction, stream, mark, piece, at)
         finally:
-            self._lanes[direction].pop(stream, None)
+            if self._lanes[direction].get(stream) is lane:
+                del self._lanes[direction][stream]
             room, self._room[direction] = self._room[direction], None
             if room is not None and not room.done():
                 room.set_result(None)
         self._flush()
         self.connection_direction(direction).link.progressed()
 
+    def _give_up(self, stream: int) -> None:
+        """The client has given the exchange of *stream* up: hooks that wait for it have nothing to wait for."""
+        exchange = self._exchanges.get(stream)
+        for direction in Direction:
+            lane = self._lanes[direction].pop(stream, None)
+            self._messages[direction].pop(stream, None)
+            if lane is None:
+                continue
+            for mark, piece, _ in lane.pieces:
+                self._held[direction] -= len(piece)
+                self._drop(direction, mark, piece)
+            lane.pieces.clear()
+            if lane.task is not None:
+                lane.task.cancel()
+        if exchange is not None and exchange is not SPARED and not exchange.forwarded:
+            exchange.swallow_all()
+            exchange.done = True
+
+    def _is_full(self, direction: Direction) -> bool:
+        return self._held[direction] > HELD_LIMIT or len(self._lanes[direction]) > LANE_LIMIT
+
     async def _until_room(self, direction: Direction) -> None:
-        while self._held[direction] > HELD_LIMIT:
+        while self._is_full(direction):
             await self._progress(direction)
 
     async def _progress(self, direction: Direction) -> None:
@@ -167,64 +246,85 @@ class StreamTracker(ExchangeTracker):
         await asyncio.shield(room)
 
     def _emit(self, direction: Direction, data: bytes, exchange: Exchange | None) -> None:
-        """Send *data*, of *exchange*, or of the connection; it is behind what was sent before in its side."""
+        """Send *data*, of *exchange*, or of the connection; it is behind what was sent before in its direction."""
         if not data or self.connection.ending:
             return
-        side = self.connection_direction(direction)
-        if side.filters:
-            self._flush()
-            side.link.run(self._through_filters(direction, data, exchange))
-        else:
+        way = self.connection_direction(direction)
+        if not way.filters or self._goes_past(way, exchange):
             self._unsent[direction].append(data)
+        else:
+            self._flush()
+            way.link.run(self._through_filters(direction, data, exchange))
+
+    def _goes_past(self, way: TrackedDirection, exchange: Exchange | None) -> bool:
+        """Whether no filter of *way* acts on bytes of *exchange*."""
+        if way.link.hook_running or not self._passes(way):
+            return False
+        return exchange is None or exchange is SPARED or all(map(acts_on_messages, exchange.drawn))
 
     async def _through_filters(self, direction: Direction, data: bytes, exchange: Exchange | None) -> None:
         first, link = self.connection_direction(direction).first, self.connection_direction(direction).link
         known = exchange is not None and exchange is not SPARED
-        first.begin(Message(self, exchange, direction) if known and exchange is not None else NO_MESSAGE)
+        first.begin(_OfStream(self, exchange, direction) if known and exchange is not None else NO_MESSAGE)
         await first.receive(data, link.clock.now())
 
     def _drop(self, direction: Direction, mark: Head | Part, data: bytes) -> None:
         """A piece goes nowhere."""
-        for way, instead in zip(Direction, self.framing.swallowed(direction, mark, data), strict=True):
-            self._emit(way, instead, None)
+        for side, instead in zip(Direction, self.framing.swallowed(direction, mark, data), strict=True):
+            self._say(side, instead)
+
+    def _say(self, direction: Direction, data: bytes) -> None:
+        """Send *data*, which neither side has sent."""
+        if data:
+            self._emit(direction, self.framing.own(direction, data), None)
 
     # Exchanges.
 
     def _spared(self, direction: Direction, mark: Head | Part, piece: bytes) -> bool:
         """Take a piece of an exchange that no fault acts on; false: hooks have to see it."""
+        stream = mark.stream
+        if self._controls and isinstance(mark, Part) and is_control(mark):
+            return False
+        if not stream:
+            self._emit(direction, piece if mark.instead is None else mark.instead, None)
+            return True
         if isinstance(mark, Head) and mark.request:
             drawn = self._draw(mark, self._count + 1) if self._draws else None
             if drawn is not None:
                 self._decided.append((mark, drawn))
                 return False
             self._count += 1
-            self._exchanges[mark.stream] = SPARED
-            self._emit(TO_BACKEND, self._rewritten(mark) if self._rewrites else piece, SPARED)
+            self._exchanges[stream] = SPARED
+            self._emit(TO_BACKEND, self._rewritten(mark) if self._rewrites else mark.outgoing, SPARED)
             return True
-        exchange = self._exchanges.get(mark.stream)
+        exchange = self._exchanges.get(stream)
         if exchange is not None and exchange is not SPARED:
             return False
-        self._emit(direction, piece, exchange)
+        self._emit(direction, piece if mark.instead is None else mark.instead, exchange)
         if isinstance(mark, Part) and mark.mark in (Mark.RESPONSE_END, Mark.ABORTED):
-            self._exchanges.pop(mark.stream, None)
+            self._exchanges.pop(stream, None)
         return True
 
-    async def _take_piece(self, direction: Direction, stream: int, mark: Head | Mark | Part, piece: bytes) -> None:
-        assert not isinstance(mark, Mark)  # noqa: S101 - a framing with streams names them
+    async def _take_piece(self, direction: Direction, stream: int, mark: Head | Part, piece: bytes, at: float) -> None:
         if isinstance(mark, Head):
-            await (self._request_head(mark) if mark.request else self._response_head(mark, piece))
+            await (self._request_head(mark, at) if mark.request else self._response_head(mark, piece, at))
             return
         exchange = self._exchanges.get(stream)
-        if exchange is None or not exchange.swallows(direction):
-            self._emit(direction, piece, exchange)
-        else:
+        if exchange is not None and exchange.swallows(direction):
             self._drop(direction, mark, piece)
-        if exchange is None or mark.mark is Mark.BODY:
+        elif is_control(mark):
+            await self._control(direction, piece if mark.instead is None else mark.instead, exchange)
+        elif exchange is not None and stream in self._messages[direction] and mark.mark is not Mark.ABORTED:
+            await self._text(direction, exchange, mark, piece, at)
+        else:
+            self._emit(direction, piece if mark.instead is None else mark.instead, exchange)
+        if exchange is None or exchange is SPARED or mark.mark is Mark.BODY:
             return
+        self._messages[direction].pop(stream, None)
         if mark.mark is Mark.REQUEST_END:
             exchange.asked = True
             if exchange.answerable and not exchange.done:
-                self._emit(TO_CLIENT, exchange.reply.data if exchange.reply is not None else b"", None)
+                self._answer_here(exchange)
                 await self._done(exchange)
             elif not exchange.request.answered:
                 await self._done(exchange)
@@ -236,6 +336,37 @@ class StreamTracker(ExchangeTracker):
             self._gone.pop(stream, None)
             self._forget_ended()
 
+    async def _control(self, direction: Direction, data: bytes, exchange: Exchange | None) -> None:
+        """Let the faults on pieces that are no text act on one."""
+        of_exchange: Iterable[BoundFault] = ()
+        if exchange is not None and exchange is not SPARED:
+            of_exchange = (fault for fault in exchange.drawn if fault.entry.handles("on_control"))
+        faults = dict.fromkeys((*self._controls, *of_exchange))
+        behind: Taker = _Out(self, direction, exchange)
+        for fault in reversed([fault for fault in faults if fault.entry.fault.stream.includes(direction)]):
+            mine = exchange if fault.entry.per_exchange else None
+            behind = MessageFilter(fault, mine, self, direction, behind, "on_control")
+        await behind.receive(data, self.connection_direction(direction).link.clock.now())
+
+    async def _text(self, direction: Direction, exchange: Exchange, mark: Part, piece: bytes, at: float) -> None:
+        """Let the faults on the text of a message act on a piece of it, and on its end."""
+        filters = self._messages[direction][mark.stream]
+        sent = 0
+        if mark.payload:
+            sent = await filters.text(self.framing.text(mark, piece), at)
+        if mark.mark is not Mark.BODY:
+            sent += await filters.finish(at)
+        for side, back in zip(Direction, self.framing.replaced(direction, mark, piece, sent), strict=True):
+            self._say(side, back)
+        if mark.mark is Mark.BODY or exchange.swallows(direction):
+            return
+        end = self.framing.body(mark.stream, b"", end=True) if mark.payload else piece
+        if not mark.payload and mark.instead is not None:
+            end = mark.instead
+        if not end:  # the head was the end
+            return
+        self._emit(direction, end, exchange)
+
     def _forget_ended(self) -> None:
         """Forget the oldest exchanges that have ended without the backend's knowledge, if they are many."""
         if len(self._exchanges) <= 2 * ENDED_LIMIT:
@@ -244,26 +375,46 @@ class StreamTracker(ExchangeTracker):
         for stream in ended[:-ENDED_LIMIT]:
             del self._exchanges[stream]
 
-    async def _request_head(self, head: Head) -> None:
+    async def _request_head(self, head: Head, at: float) -> None:
         exchange = self._exchanges[head.stream] = self._begin(head)
         for fault in exchange.drawn:
             if exchange.swallows(TO_BACKEND):
                 break
             await self._hook(fault, "on_request", exchange)
+        if exchange.done:
+            return
         if exchange.swallows(TO_BACKEND):
             self.framing.withdraw(head)
             self._drop(TO_BACKEND, head, head.data)
             if exchange.answerable:  # before its end, for which it waits
-                self._emit(TO_CLIENT, exchange.reply.data if exchange.reply is not None else b"", None)
+                self._answer_here(exchange)
                 await self._done(exchange)
         else:
             exchange.forwarded = True
-            self._emit(TO_BACKEND, exchange.take_head(TO_BACKEND), exchange)
+            await self._send_head(TO_BACKEND, exchange, at)
 
-    async def _response_head(self, head: Head, piece: bytes) -> None:
+    def _answer_here(self, exchange: Exchange) -> None:
+        if exchange.reply is not None:
+            self._say(TO_CLIENT, self.framing.answer(exchange.request, exchange.reply.data))
+
+    async def _send_head(self, direction: Direction, exchange: Exchange, at: float) -> None:
+        """Send the head, through the faults on its message if there are any."""
+        faults = [
+            fault
+            for fault in exchange.drawn
+            if acts_on_messages(fault) and fault.entry.fault.stream.includes(direction) and not fault.stopped
+        ]
+        if not faults:
+            self._emit(direction, exchange.take_head(direction), exchange)
+            return
+        filters = MessageFilters(self, exchange, direction, faults)
+        self._messages[direction][exchange.request.stream] = filters
+        await filters.head(exchange.heads[direction], at)
+
+    async def _response_head(self, head: Head, piece: bytes, at: float) -> None:
         exchange = self._exchanges.get(head.stream)
         if exchange is None or exchange is SPARED:
-            self._emit(TO_CLIENT, piece, exchange)
+            self._emit(TO_CLIENT, head.outgoing, exchange)
             return
         if exchange.swallows(TO_CLIENT):
             self._drop(TO_CLIENT, head, piece)
@@ -275,11 +426,13 @@ class StreamTracker(ExchangeTracker):
                 break
             await self._hook(fault, "on_response", exchange)
         if not exchange.swallows(TO_CLIENT):
-            self._emit(TO_CLIENT, exchange.take_head(TO_CLIENT), exchange)
+            if injected := exchange.take_injected():
+                exchange.heads[TO_CLIENT] = self.framing.injected(head, exchange.heads[TO_CLIENT], injected)
+            await self._send_head(TO_CLIENT, exchange, at)
             return
         self._drop(TO_CLIENT, head, piece)
-        if exchange.reply is not None:
-            self._emit(TO_CLIENT, exchange.reply.data, None)
+        if exchange.reply is not None and not exchange.done:
+            self._answer_here(exchange)
 
     def _leave(self, stream: int) -> None:
         """The client has given the exchange of *stream* up."""
@@ -299,17 +452,36 @@ class StreamTracker(ExchangeTracker):
             gone.set_result(None)
         await wait_for(gone)
 
-    def abort(self, exchange: Exchange, fault: BoundFault) -> None:
+    def say(self, data: bytes, direction: Direction) -> None:
+        """Send *data* of the connection itself."""
+        self._say(direction, data)
+        self._flush()
+
+    def abort(self, exchange: Exchange, fault: BoundFault, code: str | None) -> None:
         """End *exchange* by the protocol's own means; the others go on."""
         if exchange.done:
             return
-        to_client, to_backend = self.framing.abort(exchange.request)
+        client_told, backend_told = self.framing.abort(exchange.request, code)
         if not exchange.forwarded:
             self.framing.withdraw(exchange.request)
         else:
-            self._emit(TO_BACKEND, to_backend, None)
-        self._emit(TO_CLIENT, to_client, None)
+            self._say(TO_BACKEND, backend_told)
+        self._say(TO_CLIENT, client_told)
         exchange.swallow_all()
         exchange.done = True
         self._flush()
         self._forget_ended()
+
+    # For faults on messages.
+
+    async def send_message(self, direction: Direction, data: bytes, exchange: Exchange | None) -> None:
+        """Send *data*; returns when the destination takes more."""
+        self._emit(direction, data, exchange)
+        link = self.connection_direction(direction).link
+        self._flush()
+        if link.full:
+            await link.room()
+
+    def body(self, exchange: Exchange, text: bytes, *, end: bool = False) -> bytes:
+        """*text* as the protocol sends it."""
+        return self.framing.body(exchange.request.stream, text, end=end)

@@ -24,7 +24,7 @@ EXCHANGE_HOOKS = frozenset({"on_request", "on_response", "on_done"})
 
 _ALWAYS = Window()
 _DATA_HOOKS = frozenset({"on_data", "on_eof"})
-_RESPONSE_HOOKS = frozenset({"on_response", "on_done"}) | _DATA_HOOKS
+_RESPONSE_HOOKS = frozenset({"on_response", "on_done", "on_control"}) | _DATA_HOOKS
 
 
 class CompiledFault:
@@ -228,7 +228,7 @@ def _acts_on_chunks(entry: CompiledFault) -> bool:
 
 
 def _acts_on_exchanges(entry: CompiledFault) -> bool:
-    acts = entry.handles(*EXCHANGE_HOOKS, *_DATA_HOOKS) and not entry.handles("on_start")
+    acts = entry.handles(*EXCHANGE_HOOKS, *_DATA_HOOKS, "on_control") and not entry.handles("on_start")
     return not entry.blocking and (not entry.hooks or acts)
 
 

@@ -21,6 +21,8 @@ class Ending(enum.Enum):
     CLOSED_AFTER_REPLY = "closed after an error reply"
     ONE_EXCHANGE = "one exchange"
     """The protocol closes after each exchange."""
+    PROTOCOL_ERROR = "closed after a protocol error"
+    """What came could not be passed, and its sender was told."""
     CLOSED_BY_CONTROL = "closed by control"
     RESET_BY_CONTROL = "reset by control"
     STOPPED = "stopped"

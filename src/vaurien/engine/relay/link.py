@@ -455,9 +455,12 @@ class Link:
         """Let *coroutine* act on this link's bytes: now, or behind what came before."""
         self.hook_queue.run(coroutine)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run *coroutine* beside everything else; the end of the link cancels it."""
-        self.hook_queue.spawn(coroutine)
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Run *coroutine* beside everything else; the end of the link cancels it.
+
+        Returns the task that goes on with it, or ``None`` when it is done already.
+        """
+        return self.hook_queue.spawn(coroutine)
 
     def hooks_done(self, *, waited: bool) -> None:
         """No hook runs any more; *waited*: one did not finish at once, and the source was watched by other rules."""

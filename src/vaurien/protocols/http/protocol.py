@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http
 import re
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Annotated
 
 from vaurien.framing import Framing, Head, Protocol, Reply
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
     from vaurien.chance import Random
     from vaurien.model import Address
 
-_REASONS = {str(status.value): status.phrase for status in http.HTTPStatus if status >= 400}
-_BY_CHANCE = ("500", "501", "502", "503", "504")
+REASONS = {str(status.value): status.phrase for status in http.HTTPStatus if status >= 400}
+BY_CHANCE = ("500", "501", "502", "503", "504")
 """Those that any request may meet; the others are for who asks for them."""
 
+WITHOUT_BODY = frozenset({204, 304})
+"""Statuses of responses that have no body, and do not say how long it is."""
+
+_FIELD = re.compile(rb"([^\x00-\x20:\x7f]+):[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*\r?\n")
 _HOST = re.compile(rb"(\nhost:[ \t]*)(?:[^\r\n]|\r?\n[ \t])*", re.IGNORECASE)
 _TARGET = re.compile(rb"(\S+ https?://(?:[^@/?#\s]*@)?)[^/?#\s]*", re.IGNORECASE)
 
@@ -33,7 +38,7 @@ class HttpProtocol(Protocol, frozen=True):
     the client asked for that, or when a body it announced (``Expect: 100-continue``) was not read.
     """
 
-    error_codes = tuple(_REASONS)
+    error_codes = tuple(REASONS)
     fields = ("method", "path", "host", "header.", "status")
     response_fields = ("status",)
 
@@ -50,10 +55,22 @@ class HttpProtocol(Protocol, frozen=True):
 
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """A response with the status *code*, by chance a 50x. Raises `OptionError` for another code than these."""
-        code = random.choice(_BY_CHANCE) if code is None else code
+        code = random.choice(BY_CHANCE) if code is None else code
         self.check_code(code)
         close = not (self.keep_alive and isinstance(head, Request) and head.persistent) or head.waits
         return _error(code, message, close, not (isinstance(head, Request) and head.method == "HEAD"))
+
+    def response(self, head: Head, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Reply:
+        """A complete response, after which the connection ends where the client could not use it any more."""
+        close = not (self.keep_alive and isinstance(head, Request) and head.persistent) or head.waits
+        return _response(status, headers, body, close, not (isinstance(head, Request) and head.method == "HEAD"))
+
+    def changed_head(self, head: Head, data: bytes, gone: Set[str], added: Sequence[tuple[str, str]]) -> bytes:
+        line, end, fields = data.partition(b"\n")
+        kept = _FIELD.sub(lambda field: b"" if field[1].lower().decode("latin-1") in gone else field[0], fields)
+        blank = b"\r\n" if kept.endswith(b"\r\n") else b"\n"
+        new = b"".join(f"{name}: {value}\r\n".encode() for name, value in added)
+        return line + end + kept.removesuffix(blank) + new + blank
 
     @property
     def rewrites(self) -> bool:
@@ -64,7 +81,7 @@ class HttpProtocol(Protocol, frozen=True):
         """The request with *backend* as its Host, and as the host of an absolute URI, unless that is switched off."""
         if not (self.overwrite_host_header and isinstance(head, Request)) or head.method == "CONNECT" or backend.path:
             return None
-        host = _authority(backend)
+        host = authority(backend)
         line, lf, fields = head.data.partition(b"\n")
         absolute = _TARGET.match(line)
         if absolute is not None:
@@ -75,15 +92,24 @@ class HttpProtocol(Protocol, frozen=True):
 
 @functools.lru_cache  # a mix of errors says few things, and each very often
 def _error(code: str, message: str | None, close: bool, with_body: bool) -> Reply:
-    status = f"{code} {_REASONS[code]}"
-    body = f"{status if message is None else message}\n".encode()
-    lines = (
-        f"HTTP/1.1 {status}",
-        "Content-Type: text/plain",
-        f"Content-Length: {len(body)}",
-        f"Connection: {'close' if close else 'keep-alive'}",
-    )
+    text = f"{code} {REASONS[code]}" if message is None else message
+    return _response(int(code), [("Content-Type", "text/plain")], f"{text}\n".encode(), close, with_body)
+
+
+def _response(status: int, headers: Sequence[tuple[str, str]], body: bytes, close: bool, with_body: bool) -> Reply:
+    lines = [f"HTTP/1.1 {status} {_reason(status)}", *(f"{name}: {value}" for name, value in headers)]
+    if status not in WITHOUT_BODY:
+        lines.append(f"Content-Length: {len(body)}")
+    lines.append(f"Connection: {'close' if close else 'keep-alive'}")
     return Reply("\r\n".join([*lines, "", ""]).encode() + (body if with_body else b""), close)
+
+
+def _reason(status: int) -> str:
+    """The reason phrase, which may be empty (RFC 9112, section 4)."""
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return ""
 
 
 _HOSTED: BoundedCache[bytes] = BoundedCache()  # a client's fields are mostly the same, whatever it asks for
@@ -100,7 +126,7 @@ def _hosted(fields: bytes, host: bytes) -> bytes:
 
 
 @functools.lru_cache  # asked at every request, and there are few backends
-def _authority(address: Address) -> bytes:
+def authority(address: Address) -> bytes:
     """*address* as in a URI: without the port that is the scheme's own (RFC 9110, section 4.2.3)."""
     host, _, port = str(address).rpartition(":")
     host = host or "localhost"

@@ -1,0 +1,274 @@
+"""Faults on the body of one message, where the protocol has streams.
+
+The bytes of a direction are frames of many streams there, and cutting them anywhere would break the connection for all
+of them. So a fault that is for single exchanges gets the text of a message, without frames, and what it sends is put
+into frames again::
+
+    lane of a stream ──► head ──► hooks ──► the head, whole, once as many bytes were sent
+                    ──► text ──► hooks ──► frames of what was sent
+                    ──► end  ──► on_eof ─► the end, with its trailers
+
+A hook that waits holds its lane: the message, and no other. Closing the link ends the exchange, not the connection.
+
+What this does not do: `Link.alarm`. A behavior that needs it acts on the bytes of the direction (`Filter`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from vaurien import hooks
+from vaurien.engine.filters.bound_fault import BoundFault
+from vaurien.engine.filters.exchange import Exchange, ExchangeContext, ExchangeOwner
+from vaurien.engine.filters.fault_context import FaultView
+from vaurien.engine.policy.place import place
+from vaurien.framing import Mark, Part
+from vaurien.model import TO_BACKEND, Direction
+
+S = TypeVar("S")
+
+
+def acts_on_messages(fault: BoundFault) -> bool:
+    """Whether *fault* acts on the text of single messages."""
+    entry = fault.entry
+    return entry.per_exchange and entry.handles("on_data") and not entry.handles("on_alarm")
+
+
+class MessageOwner(ExchangeOwner, Protocol):
+    """The tracker, as a message's filters see it."""
+
+    async def send_message(self, direction: Direction, data: bytes, exchange: Exchange | None) -> None:
+        """Send *data* of *exchange*; returns when the destination takes more."""
+
+    def body(self, exchange: Exchange, text: bytes, *, end: bool = False) -> bytes:
+        """*text* as it is sent in the body of a message; with *end* the message ends behind it."""
+
+
+class Taker(Protocol):
+    """A filter, or what is behind the last one."""
+
+    async def receive(self, data: bytes, at: float) -> None:
+        """Take *data*, which arrived at the time *at*."""
+
+
+class MessageFilter(FaultView):
+    """One fault's place on one message, or (without an exchange) on what is of the connection."""
+
+    __slots__ = (
+        "_behind",
+        "_chunk",
+        "_exchange",
+        "_hit",
+        "_hook",
+        "_owner",
+        "_sent",
+        "_states",
+        "at",
+        "direction",
+        "fault",
+    )
+
+    def __init__(
+        self,
+        fault: BoundFault,
+        exchange: Exchange | None,
+        owner: MessageOwner,
+        direction: Direction,
+        behind: Taker,
+        hook: str,
+    ) -> None:
+        self.fault: BoundFault = fault
+        self._exchange, self._owner, self.direction, self._behind, self._hook = exchange, owner, direction, behind, hook
+        self._chunk: bytes | None = None
+        self._sent = 0
+        self._hit = False
+        self._states: list[object] = []
+        self.at = 0.0
+
+    # What the behavior sees (hooks.Link).
+
+    @property
+    def to_backend(self) -> bool:
+        """The direction."""
+        return self.direction is TO_BACKEND
+
+    @property
+    def connection(self) -> hooks.Connection:
+        """The connection, as this fault sees it."""
+        return self.fault
+
+    @property
+    def exchange(self) -> hooks.Exchange | None:
+        """The exchange that the message is of."""
+        if self._exchange is None:
+            return None
+        return ExchangeContext(self.fault, self._exchange, self._owner, self.direction)
+
+    @property
+    def arrived_at(self) -> float:
+        """When the chunk at hand arrived."""
+        return self.at
+
+    async def send(self, data: bytes, after: float = 0.0) -> None:
+        """Pass *data* on, now or *after* seconds from its arrival; what comes behind it waits."""
+        if data is not self._chunk or after > 0.0:
+            self.mark_hit()
+        if after > 0.0:
+            due = self.at + after
+            self.fault.delayed(max(0.0, due - self.now()))
+            await self.fault.wait_until(due)
+        self._sent += len(data)
+        await self._behind.receive(data, self.at)
+
+    def alarm(self, seconds: float) -> None:
+        """Not for messages."""
+        raise NotImplementedError("a behavior with an alarm acts on the bytes of a direction")
+
+    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on this message; of the connection's own pieces, in this direction."""
+        if self._exchange is None:
+            return self.fault.link_state(self.direction, factory)
+        if not self._states:
+            self._states.append(factory())
+        state: S = self._states[0]  # type: ignore[assignment]
+        return state
+
+    def close(self) -> None:
+        """End the exchange."""
+        self._end()
+
+    def reset(self, side: hooks.Side = "both") -> None:
+        """End the exchange: its end is at once anyway."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._exchange is None:
+            self.mark_hit()
+            self.fault.close_connection()
+        else:
+            self.mark_hit()
+            self._owner.abort(self._exchange, self.fault, None)
+
+    def mark_hit(self) -> None:
+        """Count a hit, once for each exchange, or piece of the connection."""
+        if self._exchange is not None:
+            ExchangeContext(self.fault, self._exchange, self._owner, self.direction).mark_hit()
+        elif not self._hit and not self.fault.stopped:
+            self._hit = True
+            self.fault.count_hit(None, place(self.direction, 0))
+
+    # What the engine does with it.
+
+    async def receive(self, data: bytes, at: float) -> None:
+        """Let the behavior act on *data*, in pieces of the length that it asks for."""
+        limit = self.fault.entry.chunk_limit if self._hook == "on_data" else None
+        if limit is None or len(data) <= limit:
+            await self._receive(data, at)
+        else:
+            for start in range(0, len(data), limit):
+                await self._receive(data[start : start + limit], at)
+
+    async def _receive(self, data: bytes, at: float) -> None:
+        self.at, self._hit = at, False
+        while data and not self._ended:
+            if self.fault.stopped:
+                await self._behind.receive(data, at)
+                return
+            self._chunk, self._sent = data, 0
+            try:
+                await getattr(self.fault.behavior, self._hook)(self, data)
+                if not self._sent:
+                    self.mark_hit()  # it was swallowed
+            except BaseException as error:  # the plugin's own code may raise anything
+                if not self.fault.handle_hook_error(error):
+                    return
+                data = data[self._sent :]  # the fault was changed or removed: what is left meets it again
+            else:
+                return
+            finally:
+                self._chunk = None
+
+    async def finish(self, at: float) -> None:
+        """The message ends: let the behavior act on that."""
+        self.at = at
+        again = "on_eof" in self.fault.entry.hooks
+        while again and not self.fault.stopped and not self._ended:
+            try:
+                await self.fault.behavior.on_eof(self)
+                again = False
+            except BaseException as error:  # the plugin's own code may raise anything
+                again = self.fault.handle_hook_error(error)
+
+    @property
+    def _ended(self) -> bool:
+        return self._exchange is not None and self._exchange.swallows(self.direction)
+
+
+class _Frames:
+    """Behind the last filter: puts what it is sent into frames."""
+
+    __slots__ = ("_direction", "_exchange", "_owner", "head", "sent")
+
+    def __init__(self, owner: MessageOwner, exchange: Exchange, direction: Direction) -> None:
+        self._owner, self._exchange, self._direction = owner, exchange, direction
+        self.head = 0
+        """Bytes of the head that were not sent yet."""
+        self.sent = 0
+        """Bytes of text that were sent."""
+
+    async def receive(self, data: bytes, at: float) -> None:
+        """Send *data*: text, but for the bytes of a head that is not sent yet, which leaves whole."""
+        if self._exchange.swallows(self._direction):
+            return
+        if self.head:
+            here = min(self.head, len(data))
+            self.head -= here
+            data = data[here:]
+            if not self.head:
+                await self._owner.send_message(
+                    self._direction, self._exchange.take_head(self._direction), self._exchange
+                )
+        if data:
+            self.sent += len(data)
+            await self._owner.send_message(self._direction, self._owner.body(self._exchange, data), self._exchange)
+
+
+class MessageFilters:
+    """The filters on one message of *exchange*, in order of the *faults*."""
+
+    __slots__ = ("_filters", "_first", "_frames")
+
+    def __init__(
+        self, owner: MessageOwner, exchange: Exchange, direction: Direction, faults: Sequence[BoundFault]
+    ) -> None:
+        self._frames = _Frames(owner, exchange, direction)
+        behind: Taker = self._frames
+        self._filters: list[MessageFilter] = []
+        for fault in reversed(faults):
+            behind = MessageFilter(fault, exchange, owner, direction, behind, "on_data")
+            self._filters.insert(0, behind)
+        self._first = behind
+
+    async def head(self, data: bytes, at: float) -> None:
+        """Take the head."""
+        self._frames.head = len(data)
+        await self._first.receive(data, at)
+
+    async def text(self, data: bytes, at: float) -> int:
+        """Take text of the body; returns how much was sent meanwhile."""
+        before = self._frames.sent
+        await self._first.receive(data, at)
+        return self._frames.sent - before
+
+    async def finish(self, at: float) -> int:
+        """The message ends; returns how much was sent meanwhile."""
+        before = self._frames.sent
+        for each in self._filters:
+            await each.finish(at)
+        return self._frames.sent - before
+
+
+def is_control(mark: Part) -> bool:
+    """Whether a piece is neither text of a message nor an end."""
+    return mark.mark is Mark.BODY and not mark.payload

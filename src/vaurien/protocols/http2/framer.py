@@ -1,0 +1,589 @@
+"""Where the messages of HTTP/2 start and end, and what keeps both peers in step (RFC 9113).
+
+Strategy: one pass over the frames of a chunk. Each whole frame is a piece; the frames of one header block are one piece
+together. Frames pass as they are, but for two things that the peers share by connection:
+
+* **Tables.** Both sides are told SETTINGS_HEADER_TABLE_SIZE=0; see `blocks`.
+* **Windows.** Bytes that go nowhere are given back to their sender, with WINDOW_UPDATE. Bytes that the proxy makes up
+  are taken from the receiver's window: its next updates are kept from the other side by so much, whose bytes wait here
+  while they would not fit any more.
+
+Frames that are wrong, but mean nothing here (a PING of 7 bytes, DATA on stream 0), pass for the peer to judge. Where
+passing is impossible, because blocks are out of step or too much would be held, the sender is told GOAWAY with the
+RFC's code, and the connection ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from vaurien.framing import HEAD_LIMIT, Framing, Head, Mark, Part, Piece
+from vaurien.framing import http2 as h2
+from vaurien.framing.http2 import Code, Setting
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
+from vaurien.protocols.http2.blocks import EMPTY_TABLE, Block, Undecodable, decode_stateless, decoder, encode
+
+_PLAIN = h2.END_HEADERS | h2.END_STREAM
+"""Flags of a header block in one frame that has neither padding nor priority, if END_HEADERS is set."""
+
+# A member of an enum costs a look-up in its class each time; these are asked for at every frame.
+_BODY, _REQUEST_END, _RESPONSE_END, _ABORTED = Mark.BODY, Mark.REQUEST_END, Mark.RESPONSE_END, Mark.ABORTED
+_OF_CONNECTION = Part(_BODY)
+_NOTHING = Part(_BODY, instead=b"")
+
+_USUAL_TABLE = 4096
+"""Bytes of a table before anything changes it (RFC 9113, section 6.5.2)."""
+
+_GATE_LIMIT = 1024 * 1024
+"""Bytes of a side that are held while they do not fit into the other side's window, because of bytes made up here."""
+
+_CONTINUATIONS = 32
+"""Frames that a header block may go on in: 64 KiB need four, nghttp2 takes eight."""
+
+# What a stream has seen.
+_ASKED, _ANSWERING = 1, 2
+
+
+class Request(Head, eq=False):
+    """The head of a request. *ends*: nothing follows it."""
+
+    method: str = ""
+    ends: bool = False
+
+
+class _Refused(Exception):
+    """Frames that cannot be passed, and the code that says so to their sender."""
+
+    def __init__(self, code: Code, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class _Side:
+    """What one side sends."""
+
+    __slots__ = (
+        "begun",
+        "borrowed",
+        "buffer",
+        "decode",
+        "gated",
+        "padding",
+        "split",
+        "stream_window",
+        "table_pending",
+        "tables",
+        "window",
+    )
+
+    def __init__(self) -> None:
+        self.buffer = b""
+        """Not given back yet: no whole frame, or no whole header block."""
+        self.begun = False
+        """Its first bytes were those of HTTP/2."""
+        self.decode: Callable[[bytes], Block] | None = decoder()
+        """Decodes its blocks while they may carry state; ``None``: they do not."""
+        self.table_pending = False
+        """It was told the size of its table, and has not acknowledged that."""
+        self.tables = True
+        """Its own table has the usual size, so that no block for it has to begin with the size of 0."""
+        self.split: tuple[int, int, int] | None = None
+        """Flags, stream and bytes yet to come of a frame DATA that is passed in parts."""
+        self.padding = 0
+        """Of that frame, with the byte that says so."""
+        self.window = h2.WINDOW
+        """What the other side still takes of it on the connection; 2**31 or more is for the peers to judge."""
+        self.stream_window = h2.WINDOW
+        """What the other side takes of it on a new stream."""
+        self.borrowed = 0
+        """Bytes that the proxy sent in its place, for which the other side has not made room again yet."""
+        self.gated = False
+        """Its next bytes wait for such room."""
+
+
+class Http2Framer(Framing):
+    """The framing of one connection of HTTP/2."""
+
+    streams = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sides = (_Side(), _Side())  # the backend, the client
+        self._unframed = False
+        self._streams: dict[int, int] = {}
+        self._last = 0  # the highest stream that the client opened
+        self._refused: set[int] = set()  # streams that the backend promised on a stream that the client does not see
+        self._said: list[list[bytes]] = [[], []]
+        self._early: list[bytes] = []  # for the client, which wants to hear the backend's settings first (section 3.4)
+
+    # Bytes in.
+
+    def feed(self, direction: Direction, data: bytes) -> list[Piece]:
+        side = self._sides[direction]
+        self.other_direction_ready = False
+        if side.buffer:
+            data = side.buffer + data
+            side.buffer = b""
+        if self._unframed:
+            return [(_OF_CONNECTION, data)] if data else []
+        if self.ended_by_protocol:
+            return [(_NOTHING, data)] if data else []
+        pieces: list[Piece] = []
+        at = 0
+        if not side.begun:
+            begins = self._begins(direction, data)
+            if begins is None:
+                side.buffer = data
+                return pieces
+            if not begins:
+                return self._lose(direction, data)
+            side.begun = True
+            if direction is TO_CLIENT and self._early:
+                self._say(TO_CLIENT, b"".join(self._early))
+            if direction is TO_BACKEND:
+                at = len(h2.PREFACE)
+                pieces.append((_OF_CONNECTION, h2.PREFACE))
+        try:
+            at = self._frames(direction, side, data, at, pieces)
+            if len(data) - at > _GATE_LIMIT:
+                raise _Refused(Code.FLOW_CONTROL_ERROR, f"more than {_GATE_LIMIT} bytes beyond the window")
+        except _Refused as refused:
+            given = sum(len(piece) for _, piece in pieces)
+            pieces.append((_NOTHING, data[given:]))
+            self._refuse(direction, refused)
+            return pieces
+        side.buffer = data[at:] if at else data
+        return pieces
+
+    def _begins(self, direction: Direction, data: bytes) -> bool | None:
+        """Whether *data* begins HTTP/2; ``None``: that is not known yet."""
+        if direction is TO_BACKEND:
+            if data.startswith(h2.PREFACE):
+                return True
+            return None if h2.PREFACE.startswith(data) else False
+        if len(data) < h2.HEADER_SIZE:
+            return None if data[3:4] in (b"", bytes((h2.SETTINGS,))) else False
+        _, _, kind, _, stream = h2.HEADER.unpack_from(data)
+        return bool(kind == h2.SETTINGS and not stream)
+
+    def _lose(self, direction: Direction, data: bytes) -> list[Piece]:
+        expected = "the client's preface" if direction is TO_BACKEND else "SETTINGS"
+        self.lost = f"not HTTP/2: it begins with {data[:1]!r}, not with {expected}"
+        self._unframed = True
+        self.other_direction_ready = bool(self._sides[direction.back].buffer)
+        return [(_OF_CONNECTION, data)] if data else []
+
+    def _refuse(self, direction: Direction, refused: _Refused) -> None:
+        """Tell the sender of *direction* why the connection ends; nothing of it is passed any more."""
+        self.lost = str(refused)
+        self.ended_by_protocol = True
+        last = self._last if direction is TO_BACKEND else h2.MOST - 1
+        first = b"" if self._sides[TO_CLIENT].begun or direction.back else h2.settings([])
+        self._say(direction.back, first + h2.goaway(last, refused.code, str(refused).encode()))
+
+    def _frames(self, direction: Direction, side: _Side, data: bytes, at: int, pieces: list[Piece]) -> int:
+        """Add the pieces of the frames of *data* from *at* on; returns where the first one begins that is not whole."""
+        unpack, total = h2.HEADER.unpack_from, len(data)
+        append = pieces.append
+        end_mark = _REQUEST_END if direction is TO_BACKEND else _RESPONSE_END
+        if side.split is not None:
+            at = self._go_on_splitting(direction, side, data, at, pieces)
+        while total - at >= 9:
+            high, low, kind, flags, stream = unpack(data, at)
+            end = at + 9 + (high << 8 | low)
+            stream &= 0x7FFFFFFF
+            if end > total or end - at > HEAD_LIMIT:
+                if end - at <= HEAD_LIMIT:
+                    return at
+                if kind or not stream or stream in self._refused:
+                    raise _Refused(Code.FRAME_SIZE_ERROR, f"a frame of {end - at - 9} bytes that is not DATA")
+                at = self._split(direction, side, data, at, pieces)
+                if side.split is not None or at < end:
+                    return at
+                continue
+            if kind == 0 and stream:
+                if side.borrowed and end - at - 9 > side.window:
+                    side.gated = True
+                    return at
+                frame = data[at:end]
+                if stream in self._refused:
+                    append((_NOTHING, frame))
+                    self._say(TO_BACKEND, h2.window_update(0, end - at - 9))
+                    at = end
+                    continue
+                side.window -= end - at - 9
+                if flags & 1 and self._ends(direction, stream):
+                    append((Part(end_mark, stream, payload=True), frame))
+                else:
+                    append((Part(_BODY, stream, payload=True), frame))
+            elif kind == 1 or kind == 5:
+                whole = self._block_end(data, at, end, flags, stream)
+                if not whole:
+                    if total - at > HEAD_LIMIT:
+                        raise _Refused(Code.ENHANCE_YOUR_CALM, f"a header block of more than {HEAD_LIMIT} bytes")
+                    return at
+                end = whole
+                self._head(direction, side, kind, flags, stream, data[at:end], pieces)
+            elif kind == 8:
+                append(self._window_update(direction, stream, data[at:end]))
+            elif kind == 3 and stream:
+                if stream in self._refused:
+                    append((_NOTHING, data[at:end]))
+                    at = end
+                    continue
+                append((Part(_ABORTED, stream), data[at:end]))
+                self._streams.pop(stream, None)
+            elif kind == 4 and not stream:
+                append(self._settings(direction, side, flags, data[at:end]))
+            elif kind == 9:
+                raise _Refused(Code.PROTOCOL_ERROR, "CONTINUATION without a header block to continue")
+            elif kind < 9 or not stream:  # PRIORITY may come for any stream, before it begins and after it has ended
+                append((_OF_CONNECTION, data[at:end]))
+            else:
+                append((Part(_BODY, stream), data[at:end]))
+            at = end
+        return at
+
+    def _block_end(self, data: bytes, start: int, end: int, flags: int, stream: int) -> int:
+        """Where the header block ends whose first frame is *data* from *start* to *end*; 0: it is not whole."""
+        unpack, total, count = h2.HEADER.unpack_from, len(data), 0
+        while not flags & h2.END_HEADERS:
+            if total - end < 9:
+                return 0
+            high, low, kind, flags, number = unpack(data, end)
+            if kind != h2.CONTINUATION or number & h2.MOST != stream:
+                raise _Refused(Code.PROTOCOL_ERROR, "a header block that another frame interrupts")
+            end += 9 + (high << 8 | low)
+            count += 1
+            if end - start > HEAD_LIMIT or count > _CONTINUATIONS:
+                most = f"{HEAD_LIMIT} bytes, or {_CONTINUATIONS} frames CONTINUATION"
+                raise _Refused(Code.ENHANCE_YOUR_CALM, f"a header block of more than {most}")
+            if end > total:
+                return 0
+        return end
+
+    # Header blocks.
+
+    def _head(
+        self, direction: Direction, side: _Side, kind: int, flags: int, stream: int, whole: bytes, pieces: list[Piece]
+    ) -> None:
+        """Add the piece of a header block, which is *whole*."""
+        before, text = (b"", whole[9:]) if kind == h2.HEADERS and flags | 1 == _PLAIN else parts(whole, kind, flags)
+        try:
+            block = decode_stateless(text) if side.decode is None else side.decode(text)
+        except Undecodable as error:
+            code = Code.ENHANCE_YOUR_CALM if error.too_long else Code.COMPRESSION_ERROR
+            raise _Refused(code, str(error)) from None
+        instead = None
+        if side.decode is not None:
+            instead = rebuilt(kind, flags, stream, before, encode(block.headers))
+        elif not self._sides[direction.back].tables and not text.startswith(EMPTY_TABLE):
+            instead = rebuilt(kind, flags, stream, before, EMPTY_TABLE + text)
+        if kind == h2.PUSH_PROMISE:
+            pieces.append((Part(_BODY, stream, instead), whole))
+        elif direction is TO_BACKEND:
+            self._client_head(flags, stream, block, whole, instead, pieces)
+        else:
+            self._backend_head(flags, stream, block, whole, instead, pieces)
+
+    def _client_head(
+        self, flags: int, stream: int, block: Block, whole: bytes, instead: bytes | None, pieces: list[Piece]
+    ) -> None:
+        ends = flags & h2.END_STREAM
+        if stream <= self._last or not stream % 2:  # trailers, or of a stream that has ended
+            ended = ends and self._ends(TO_BACKEND, stream)
+            pieces.append((Part(_REQUEST_END if ended else _BODY, stream, instead), whole))
+            return
+        self._last = stream
+        self._streams[stream] = _ASKED if ends else 0
+        method = block.pseudo.get(b":method", b"").decode("latin-1")
+        head = Request(
+            request=True,
+            fields=self._fields(block, self.request_fields),
+            waits=True,
+            data=whole,
+            stream=stream,
+            repeatable=method != "CONNECT",
+            method=method,
+            ends=bool(ends),
+            instead=instead,
+        )
+        pieces.append((head, whole))
+        if ends:
+            pieces.append((Part(_REQUEST_END, stream), b""))
+
+    def _backend_head(
+        self, flags: int, stream: int, block: Block, whole: bytes, instead: bytes | None, pieces: list[Piece]
+    ) -> None:
+        ends, state = flags & h2.END_STREAM, self._streams.get(stream)
+        if stream in self._refused:
+            pieces.append((_NOTHING, whole))
+            return
+        interim = block.pseudo.get(b":status", b"").startswith(b"1")
+        if state is None or state & _ANSWERING or interim:
+            ended = ends and self._ends(TO_CLIENT, stream)
+            pieces.append((Part(_RESPONSE_END if ended else _BODY, stream, instead), whole))
+        else:
+            self._streams[stream] = state | _ANSWERING
+            fields = self._fields(block, self.response_fields)
+            head = Head(request=False, fields=fields, data=whole, stream=stream, instead=instead)
+            pieces.append((head, whole))
+            if ends and self._ends(TO_CLIENT, stream):
+                pieces.append((Part(_RESPONSE_END, stream), b""))
+
+    def _fields(self, block: Block, made: Callable[[Block], Mapping[str, str]]) -> Mapping[str, str]:
+        """The fields of *block*, which may be known from another stream."""
+        fields = block.views.get(type(self))
+        if fields is None:
+            fields = block.views[type(self)] = made(block)
+        return fields
+
+    def request_fields(self, block: Block) -> Mapping[str, str]:
+        """What a match may ask of a request."""
+        fields, pseudo = dict(block.fields), block.pseudo
+        authority = pseudo.get(b":authority")
+        host = authority.decode("latin-1") if authority is not None else fields.get("header.host", "")
+        path = pseudo.get(b":path", b"").decode("latin-1")
+        fields["method"] = pseudo.get(b":method", b"").decode("latin-1")
+        fields["path"] = path.partition("?")[0]
+        fields["authority"] = fields["host"] = host
+        return fields
+
+    def response_fields(self, block: Block) -> Mapping[str, str]:
+        """What a match may ask of a response."""
+        return {**block.fields, "status": block.pseudo.get(b":status", b"").decode("latin-1")}
+
+    def _ends(self, direction: Direction, stream: int) -> bool:
+        """A side ends its part of *stream*: whether that is the end of a message of an exchange."""
+        state = self._streams.get(stream)
+        if state is None or (state & _ASKED if direction is TO_BACKEND else not state & _ANSWERING):
+            return False
+        if direction is TO_BACKEND:
+            self._streams[stream] = state | _ASKED
+        else:
+            del self._streams[stream]  # the rest of the request, if any, is about no answer any more
+        return True
+
+    # What is of the connection.
+
+    def _settings(self, direction: Direction, side: _Side, flags: int, whole: bytes) -> Piece:
+        if flags & h2.ACK:
+            if side.table_pending:
+                side.table_pending, side.decode = False, None
+            return _OF_CONNECTION, whole
+        pairs = h2.pairs(whole[9:])
+        other = self._sides[direction.back]
+        sizes = dict(pairs)
+        if sizes.get(Setting.HEADER_TABLE_SIZE, _USUAL_TABLE) < _USUAL_TABLE:
+            side.tables = False  # it expects that blocks for it begin with a size
+        other.stream_window = sizes.get(Setting.INITIAL_WINDOW_SIZE, other.stream_window)
+        if (len(whole) - 9) % 6 or len(whole) > h2.FRAME_LIMIT - 6:  # wrong: for the peer to judge
+            return _OF_CONNECTION, whole
+        first = other.decode is not None and not other.table_pending
+        if not first and Setting.HEADER_TABLE_SIZE not in sizes:
+            return _OF_CONNECTION, whole
+        other.table_pending = other.table_pending or first
+        kept = [pair for pair in pairs if pair[0] != Setting.HEADER_TABLE_SIZE]
+        told = h2.settings([(Setting.HEADER_TABLE_SIZE, 0), *kept])
+        return Part(_BODY, instead=told), whole
+
+    def _window_update(self, direction: Direction, stream: int, whole: bytes) -> Piece:
+        if stream:
+            return Part(_BODY, stream), whole
+        if len(whole) != 13:
+            return _OF_CONNECTION, whole
+        size = int.from_bytes(whole[9:13], "big") & h2.MOST
+        other = self._sides[direction.back]
+        other.window += size
+        if other.gated:
+            other.gated, self.other_direction_ready = False, True
+        if not other.borrowed:
+            return _OF_CONNECTION, whole
+        kept = min(other.borrowed, size)
+        other.borrowed -= kept
+        return Part(_BODY, instead=h2.window_update(0, size - kept)), whole
+
+    # Long frames.
+
+    def _split(self, direction: Direction, side: _Side, data: bytes, at: int, pieces: list[Piece]) -> int:
+        """Begin to pass a long frame DATA in parts; returns where what is not passed yet begins."""
+        high, low, _, flags, stream = h2.HEADER.unpack_from(data, at)
+        size, at = high << 8 | low, at + h2.HEADER_SIZE
+        side.padding = 0
+        if flags & h2.PADDED:
+            if len(data) == at:
+                return at - h2.HEADER_SIZE
+            side.padding, at, size = data[at] + 1, at + 1, size - 1
+        head = h2.HEADER_SIZE + (1 if side.padding else 0)
+        pieces.append((Part(_BODY, stream & h2.MOST, b""), data[at - head : at]))
+        side.split = (flags & h2.END_STREAM, stream & h2.MOST, size)
+        return self._go_on_splitting(direction, side, data, at, pieces)
+
+    def _go_on_splitting(self, direction: Direction, side: _Side, data: bytes, at: int, pieces: list[Piece]) -> int:
+        """Pass what there is of a long frame as frames of its own; returns where what is not passed yet begins."""
+        assert side.split is not None  # noqa: S101 - the caller has asked
+        flags, stream, left = side.split
+        while left and at < len(data):
+            trailing = max(side.padding - 1, 0)
+            here = min(left, len(data) - at, h2.FRAME_LIMIT)
+            whole = here == left
+            if not whole and left - here <= trailing:  # what is padding comes with the last bytes, in one frame
+                here = left - trailing - 1
+                if here <= 0:
+                    break
+            if side.borrowed and here + side.padding > side.window:
+                side.gated = True
+                break
+            side.window -= here + (1 if whole and side.padding else 0)
+            payload = data[at : at + here]
+            if whole and side.padding:
+                instead = h2.frame(h2.DATA, flags | h2.PADDED, stream, bytes((trailing,)) + payload)
+            else:
+                instead = h2.frame(h2.DATA, flags if whole else 0, stream, payload)
+            ends = whole and flags & h2.END_STREAM and self._ends(direction, stream)
+            mark = (_REQUEST_END if direction is TO_BACKEND else _RESPONSE_END) if ends else _BODY
+            pieces.append((Part(mark, stream, instead, payload=True), payload))
+            at, left = at + here, left - here
+        side.split = (flags, stream, left) if left else None
+        return at
+
+    # What the engine asks.
+
+    def end(self, direction: Direction) -> list[Piece]:
+        side = self._sides[direction]
+        rest, side.buffer = side.buffer, b""
+        if rest and not side.begun and not self._unframed:
+            return self._lose(direction, rest)
+        return [(_OF_CONNECTION, rest)] if rest else []
+
+    def held(self, direction: Direction) -> int:
+        return len(self._sides[direction].buffer)
+
+    @property
+    def idle(self) -> bool:
+        return not self._streams
+
+    @property
+    def reusable(self) -> bool:
+        return False  # a connection's tables, windows and streams are its client's
+
+    def withdraw(self, head: Head) -> None:
+        """The stream stays the client's until it is answered."""
+
+    def backend_replaced(self) -> None:
+        self._refuse(TO_BACKEND, _Refused(Code.NO_ERROR, "another backend cannot go on with a connection of HTTP/2"))
+
+    def abort(self, head: Head, code: str | None = None) -> tuple[bytes, bytes]:
+        self._streams.pop(head.stream, None)
+        reset = Code.INTERNAL_ERROR if code is None else Code[code]
+        return h2.rst_stream(head.stream, reset), h2.rst_stream(head.stream, Code.CANCEL)
+
+    def own(self, direction: Direction, data: bytes) -> bytes:
+        if direction is TO_BACKEND or self._sides[TO_CLIENT].begun:
+            return data
+        self._early.append(data)
+        return b""
+
+    def injected(self, head: Head, sent: bytes, data: bytes) -> bytes:
+        """*data* is the first of the body, since it can be nothing of the head; a response without a body gets one."""
+        flags, stream, before, block = split_head(sent)
+        made = rebuilt(h2.HEADERS, flags & ~h2.END_STREAM, stream, before, block)
+        self._give_back(TO_CLIENT, _OF_CONNECTION, -len(data))
+        return made + h2.data(stream, data, end=bool(flags & h2.END_STREAM))
+
+    def answer(self, head: Head, data: bytes) -> bytes:
+        """The frames *data* that answer *head*: what the client's windows do not take of them is cut off."""
+        asked = self._streams.pop(head.stream, _ASKED) & _ASKED
+        backend = self._sides[TO_CLIENT]
+        room = min(backend.stream_window, backend.window)
+        answer = []
+        for kind, flags, stream, payload in h2.frames(data):
+            if kind == h2.DATA and len(payload) > room:
+                answer.append(h2.rst_stream(stream, Code.FLOW_CONTROL_ERROR))
+                return b"".join(answer)
+            if kind == h2.DATA:
+                room -= len(payload)
+                backend.window -= len(payload)
+                backend.borrowed += len(payload)
+            answer.append(h2.frame(kind, flags, stream, payload))
+        if not asked:
+            answer.append(h2.rst_stream(head.stream, Code.NO_ERROR))  # section 8.1: the rest is not needed
+        return b"".join(answer)
+
+    def text(self, mark: Part, data: bytes) -> bytes:
+        size = h2.HEADER_SIZE
+        whole = data if mark.instead is None else mark.instead
+        try:
+            return h2.unpadded(whole[4], whole[size:])
+        except ValueError:  # for the receiver to judge, as long as it gets the frame
+            return b""
+
+    def body(self, stream: int, text: bytes, *, end: bool = False) -> bytes:
+        return h2.data(stream, text, end=end)
+
+    def replaced(self, direction: Direction, mark: Part, data: bytes, sent: int) -> tuple[bytes, bytes]:
+        size = len(data if mark.instead is None else mark.instead) - h2.HEADER_SIZE if mark.payload else 0
+        return self._give_back(direction, mark, size - sent)
+
+    def _give_back(self, direction: Direction, mark: Part, size: int) -> tuple[bytes, bytes]:
+        """Let the sender of a piece have *size* bytes back; less than 0: so many more than its own were sent."""
+        self._sides[direction].window += size
+        if size < 0:
+            self._sides[direction].borrowed -= size
+        back = h2.window_update(0, size)
+        if mark.mark is _BODY and mark.stream in self._streams:
+            back += h2.window_update(mark.stream, size)
+        return (back, b"") if direction is TO_BACKEND else (b"", back)
+
+    def swallowed(self, direction: Direction, mark: Head | Part, data: bytes) -> tuple[bytes, bytes]:
+        """The sender of DATA gets its bytes back, on the connection and, if that goes on, on the stream.
+
+        The streams that a promise announces are refused with it: the client could not know of them.
+        """
+        if isinstance(mark, Part) and mark.payload:
+            return self.replaced(direction, mark, data, 0)
+        if direction is TO_BACKEND or data[3:4] != bytes((h2.PUSH_PROMISE,)):
+            return b"", b""
+        promised = int.from_bytes(parts(data, h2.PUSH_PROMISE, data[4])[0], "big") & h2.MOST
+        self._refused.add(promised)
+        return b"", h2.rst_stream(promised, Code.CANCEL)
+
+    def _say(self, direction: Direction, data: bytes) -> None:
+        self._said[direction].append(data)
+        self.says = True
+
+    def take_said(self) -> tuple[bytes, bytes]:
+        client_told, backend_told = (b"".join(parts) for parts in self._said)
+        self._said, self.says = [[], []], False
+        return client_told, backend_told
+
+
+def parts(whole: bytes, kind: int, flags: int) -> tuple[bytes, bytes]:
+    """What comes before the block (priority, or the promised stream), and the block, of all its frames."""
+    frames = h2.frames(whole)
+    payload = next(frames)[3]
+    try:
+        payload = h2.unpadded(flags, payload)
+    except ValueError as error:
+        raise _Refused(Code.PROTOCOL_ERROR, str(error)) from None
+    size = 4 if kind == h2.PUSH_PROMISE else 5 if flags & h2.HAS_PRIORITY else 0
+    if len(payload) < size:
+        raise _Refused(Code.FRAME_SIZE_ERROR, "a header block without room for its fields")
+    block = payload[size:] + b"".join(part[3] for part in frames)
+    return payload[:size], block
+
+
+def split_head(data: bytes) -> tuple[int, int, bytes, bytes]:
+    """Flags, stream, fields of priority and block of *data*, the frames of a head."""
+    _, _, kind, flags, stream = h2.HEADER.unpack_from(data)
+    if kind == h2.HEADERS and flags | 1 == _PLAIN:
+        return flags, stream & h2.MOST, b"", data[h2.HEADER_SIZE :]
+    return flags, stream & h2.MOST, *parts(data, kind, flags)
+
+
+def rebuilt(kind: int, flags: int, stream: int, before: bytes, block: bytes) -> bytes:
+    """The frames of another *block* in place of one, without padding."""
+    made = h2.headers(stream, block, end=bool(flags & h2.END_STREAM), flags=flags & h2.HAS_PRIORITY, before=before)
+    if kind == h2.PUSH_PROMISE:
+        made = made[:3] + bytes((kind, made[4] & h2.END_HEADERS)) + made[5:]
+    return made

@@ -1,0 +1,88 @@
+"""HTTP/2 (RFC 9113) without TLS, by prior knowledge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from typing import TYPE_CHECKING, Annotated
+
+from vaurien.framing import Framing, Head, Protocol, Reply
+from vaurien.framing import http2 as h2
+from vaurien.framing.cache import BoundedCache
+from vaurien.options import Option
+from vaurien.protocols.http.protocol import BY_CHANCE, REASONS, WITHOUT_BODY, authority
+from vaurien.protocols.http2.blocks import Field, decode_stateless, encode
+from vaurien.protocols.http2.framer import Http2Framer, Request, rebuilt, split_head
+
+if TYPE_CHECKING:
+    from vaurien.chance import Random
+    from vaurien.model import Address
+
+
+class Http2Protocol(Protocol, frozen=True):
+    """HTTP/2, by prior knowledge. An exchange is a stream: its request and its final response.
+
+    A fault that waits holds its own stream, and no other. An error is a complete response on its stream; whatever the
+    client has not sent of the request is not needed any more (RST_STREAM with NO_ERROR). ``abort`` ends the stream
+    (RST_STREAM), not the connection. Streams that the backend pushes belong to no exchange.
+    """
+
+    error_codes = tuple(REASONS)
+    abort_codes = tuple(h2.Code.__members__)
+    fields = ("method", "path", "host", "authority", "header.", "status")
+    response_fields = ("status",)
+
+    overwrite_host_header: Annotated[
+        bool, Option("Send the backend's address as :authority, not what the client sent")
+    ] = True
+
+    def framer(self) -> Framing:
+        """A framing of HTTP/2."""
+        return Http2Framer()
+
+    def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
+        """A response with the status *code*, by chance a 50x. Raises `OptionError` for another code than these."""
+        code = random.choice(BY_CHANCE) if code is None else code
+        self.check_code(code)
+        text = f"{code} {REASONS[code]}" if message is None else message
+        return self.response(head, int(code), [("content-type", "text/plain")], f"{text}\n".encode())
+
+    def response(self, head: Head, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Reply:
+        """A response on the stream of *head*."""
+        fields: list[Field] = [(b":status", b"%d" % status)]
+        fields += ((name.lower().encode(), value.encode()) for name, value in headers)
+        if status not in WITHOUT_BODY:
+            fields.append((b"content-length", b"%d" % len(body)))
+        if isinstance(head, Request) and head.method == "HEAD":
+            body = b""
+        answer = h2.headers(head.stream, encode(fields), end=not body)
+        return Reply(answer + h2.data(head.stream, body, end=True) if body else answer)
+
+    def changed_head(self, head: Head, data: bytes, gone: Set[str], added: Sequence[tuple[str, str]]) -> bytes:
+        flags, stream, before, block = split_head(data)
+        headers = decode_stateless(block).headers
+        kept = [field for field in headers if field[0].decode("latin-1").lower() not in gone]
+        kept += ((name.lower().encode(), value.encode()) for name, value in added)
+        return data if tuple(kept) == headers else rebuilt(h2.HEADERS, flags, stream, before, encode(kept))
+
+    @property
+    def rewrites(self) -> bool:
+        """Only to overwrite the authority."""
+        return self.overwrite_host_header
+
+    def rewrite(self, head: Head, backend: Address) -> bytes | None:
+        """The request with *backend* as its authority, and as its host if it has one."""
+        if not (self.overwrite_host_header and isinstance(head, Request)) or head.method == "CONNECT" or backend.path:
+            return None
+        flags, stream, before, block = split_head(head.outgoing)
+        name = authority(backend)
+        key = name + block
+        changed = _REWRITTEN.get(key)
+        if changed is None:
+            headers = decode_stateless(block).headers
+            changed = encode((name_, name if name_ in _AUTHORITIES else value) for name_, value in headers)
+            _REWRITTEN.add(key, changed)
+        return rebuilt(h2.HEADERS, flags, stream, before, changed)
+
+
+_AUTHORITIES = (b":authority", b"host")
+_REWRITTEN: BoundedCache[bytes] = BoundedCache()  # a client's fields are mostly the same, whatever it asks for

@@ -1,0 +1,527 @@
+"""HTTP/2: what each side sees of the other's frames, with and without faults on single streams."""
+
+from __future__ import annotations
+
+import socket
+
+import hpack
+import pytest
+
+from tests.http2 import ASKED, FAST, OK, Side, fault, greet, sides
+from tests.running import backend, pair, read, read_all, running
+from vaurien.events import Closed, Failed, Injected, MixHit, ProtocolLost
+from vaurien.framing import http2 as h2
+from vaurien.framing.http2 import Code, Setting
+from vaurien.model import Fault, Scope
+
+CONTENT = [("content-type", "text/plain")]
+
+
+def test_frames_pass_as_they_are() -> None:
+    with sides() as (_, client, server):
+        client.ask(1)
+        assert server.hears_head(1) == ASKED
+        server.head(1)
+        server.data(1, b"abc")
+        server.send(h2.DATA, h2.PADDED | h2.END_STREAM, 1, b"\x03abcdef")
+        assert client.hears_head(1) == OK
+        assert client.hears(h2.DATA, 1).payload == b"abc"
+        assert client.frame() == (h2.DATA, h2.PADDED | h2.END_STREAM, 1, b"\x03abcdef")
+        for kind, flags, stream, payload in (
+            (h2.PING, 0, 0, b"12345678"),
+            (h2.PRIORITY, 0, 7, b"\0\0\0\0\x10"),
+            (h2.WINDOW_UPDATE, 0, 0, b"\0\0\1\0"),
+            (h2.GOAWAY, 0, 0, bytes(8) + b"text"),
+            (0xBE, 0x55, 9, b"unknown"),
+            (0x10, 0, 0, b"\0\0\0\1u=1"),
+            (h2.PING, 0, 3, b"wrong"),
+        ):
+            for one, other in ((client, server), (server, client)):
+                one.send(kind, flags, stream, payload)
+                assert other.frame() == (kind, flags, stream, payload)
+
+
+def test_bytes_cut_anywhere_are_the_same_frames() -> None:
+    with sides() as (_, client, server):
+        whole = h2.headers(1, client.encoder.encode(ASKED), end=False) + h2.data(1, b"x" * 30, end=True)
+        for at in range(len(whole)):
+            client.sock.sendall(whole[at : at + 1])
+        assert server.hears_head(1) == ASKED
+        assert server.hears(h2.DATA, 1, b"x" * 30).flags == h2.END_STREAM
+
+
+def test_blocks_before_the_acknowledgement_carry_no_state() -> None:
+    with sides(greeted=False) as (_, client, server):
+        client.sock.sendall(h2.PREFACE + h2.settings([(Setting.INITIAL_WINDOW_SIZE, 1000)]))
+        for stream in (1, 3, 5):  # the encoder refers to its table from the second on
+            client.ask(stream, [*ASKED, ("cookie", "a=b"), ("x", "y" * 200)])
+        assert read(server.sock, 24) == h2.PREFACE
+        told = h2.pairs(server.hears(h2.SETTINGS, 0).payload)
+        assert told == [(Setting.HEADER_TABLE_SIZE, 0), (Setting.INITIAL_WINDOW_SIZE, 1000)]
+        for stream in (1, 3, 5):
+            block = server.hears(h2.HEADERS, stream).payload
+            fresh = hpack.Decoder().decode(block)
+            assert [*map(tuple, fresh)] == [*ASKED, ("cookie", "a=b"), ("x", "y" * 200)]
+
+
+def test_what_is_never_to_be_indexed_stays_so() -> None:
+    with sides(greeted=False) as (_, client, server):
+        client.sock.sendall(h2.PREFACE + h2.settings([]))
+        client.ask(1, [*ASKED, hpack.NeverIndexedHeaderTuple("authorization", "secret")])
+        read(server.sock, 24)
+        server.frame()
+        decoded = hpack.Decoder().decode(server.hears(h2.HEADERS, 1).payload)
+        assert decoded[-1] == ("authorization", "secret")
+        assert not decoded[-1].indexable
+
+
+def test_a_side_with_a_small_table_of_its_own_sees_blocks_begin_with_its_size() -> None:
+    """RFC 7541, section 4.2: a decoder that made its table smaller wants to be told so, whichever block comes first."""
+    with sides(fault("delay", sleep=3600)) as (_, client, server):
+        client.sock.sendall(h2.settings([(Setting.HEADER_TABLE_SIZE, 0)]))
+        assert h2.pairs(server.hears(h2.SETTINGS, 0).payload) == [(Setting.HEADER_TABLE_SIZE, 0)]
+        client.decoder.max_allowed_table_size = 0
+        client.ask(1, FAST)
+        server.hears_head(1)
+        server.encoder = hpack.Encoder()
+        server.encoder.header_table_size = 0
+        server.encoder.encode(OK)  # says the size; the next block does not
+        server.head(1)
+        assert client.hears_head(1) == OK
+
+
+def test_a_stream_that_waits_delays_no_other() -> None:
+    with sides(fault("delay", sleep=3600)) as (proxy, client, server):
+        for stream in range(1, 201, 2):
+            client.ask(stream, ASKED if stream % 20 == 1 else FAST)
+        for stream in range(1, 201, 2):
+            if stream % 20 != 1:
+                assert server.hears_head(stream) == FAST
+        client.send(h2.PING, 0, 0, b"87654321")
+        assert server.hears(h2.PING, 0).payload == b"87654321"
+        proxy.set_policy("")
+        assert {server.frame().stream for _ in range(10)} == {1 + 20 * number for number in range(10)}
+
+
+def test_an_error_is_a_response_on_its_stream() -> None:
+    with sides(fault("error", code="503")) as (proxy, client, server):
+        client.ask(1)
+        assert client.hears_head(1) == [(":status", "503"), *CONTENT, ("content-length", "24")]
+        assert client.frame() == (h2.DATA, h2.END_STREAM, 1, b"503 Service Unavailable\n")
+        client.ask(3, FAST)
+        assert server.hears_head(3) == FAST
+        assert [event.exchange for event in proxy.events.of(Injected)] == [1]
+
+
+def test_the_client_hears_the_settings_of_the_backend_first() -> None:
+    """RFC 9113, section 3.4: a server's first frame is SETTINGS, also where the proxy is faster than the backend."""
+    with sides(fault("error", code="503"), greeted=False) as (proxy, client, server):
+        client.sock.sendall(h2.PREFACE + h2.settings([]))
+        client.ask(1, end=False)
+        client.data(1, b"abc", end=True)
+        proxy.events.wait(Injected)
+        server.sock.sendall(h2.settings([]))
+        assert client.frame().kind == h2.SETTINGS
+        assert client.hears_head(1)[0] == (":status", "503")
+
+
+def test_the_rest_of_a_request_that_is_answered_is_not_needed() -> None:
+    with sides(fault("error", code="500")) as (_, client, server):
+        client.ask(1, end=False)
+        client.hears_head(1)
+        client.hears(h2.DATA, 1)
+        assert client.hears(h2.RST_STREAM, 1).payload == Code.NO_ERROR.to_bytes(4, "big")
+        client.data(1, b"x" * 1000)
+        client.send(h2.DATA, h2.PADDED, 1, b"\x02abcc")
+        assert client.hears(h2.WINDOW_UPDATE, 0).payload == (1000).to_bytes(4, "big")
+        assert client.hears(h2.WINDOW_UPDATE, 0).payload == (5).to_bytes(4, "big")
+        client.send(h2.RST_STREAM, 0, 1, bytes(4))
+        client.ask(3, FAST)
+        assert server.hears_head(3) == FAST
+
+
+def test_the_windows_are_right_after_an_answer_that_the_proxy_made() -> None:
+    """The client makes room for bytes that the backend did not send: the backend must not hear of it."""
+    with sides(fault("error", code="503")) as (_, client, server):
+        client.ask(1)
+        client.hears_head(1)
+        client.hears(h2.DATA, 1)  # 24 bytes
+        client.ask(3, FAST)
+        server.hears_head(3)
+        server.head(3)
+        for _ in range(3):
+            server.data(3, bytes(16_384))
+        server.data(3, bytes(16_383))  # all of the window, as the backend knows it
+        assert client.hears_head(3) == OK
+        for _ in range(3):
+            client.hears(h2.DATA, 3)
+        client.send(h2.WINDOW_UPDATE, 0, 0, (20).to_bytes(4, "big"))
+        client.send(h2.PING, 0, 0, b"the next")
+        server.hears(h2.PING, 0)
+        client.send(h2.WINDOW_UPDATE, 0, 0, (104).to_bytes(4, "big"))
+        assert len(client.hears(h2.DATA, 3).payload) == 16_383
+        assert server.hears(h2.WINDOW_UPDATE, 0).payload == (100).to_bytes(4, "big")
+
+
+def test_an_answer_that_the_window_does_not_take_is_cut_off() -> None:
+    slow = fault("http_status", status=200, body="x" * 100)
+    with sides(slow, greeted=False) as (_, client, server):
+        greet(client, server, of_client=[(Setting.INITIAL_WINDOW_SIZE, 99)])
+        client.ask(1)
+        client.hears_head(1)
+        assert client.hears(h2.RST_STREAM, 1).payload == Code.FLOW_CONTROL_ERROR.to_bytes(4, "big")
+
+
+def test_abort_ends_the_stream() -> None:
+    with sides(fault("abort")) as (_, client, server):
+        client.ask(1)
+        client.ask(3, FAST)
+        server.hears_head(1)
+        server.hears_head(3)
+        server.head(1)
+        assert client.hears(h2.RST_STREAM, 1).payload == Code.INTERNAL_ERROR.to_bytes(4, "big")
+        assert server.hears(h2.RST_STREAM, 1).payload == Code.CANCEL.to_bytes(4, "big")
+        server.data(1, b"late", end=True)
+        assert server.hears(h2.WINDOW_UPDATE, 0).payload == (4).to_bytes(4, "big")
+        server.head(3, end=True)
+        assert client.hears_head(3) == OK
+
+
+def test_a_dropped_response_gives_its_bytes_back() -> None:
+    with sides(fault("drop_response")) as (_, client, server):
+        client.ask(1)
+        client.ask(3, FAST)
+        server.hears_head(1)
+        server.hears_head(3)
+        server.head(1)
+        server.data(1, b"abc")
+        assert server.hears(h2.WINDOW_UPDATE, 0).payload == (3).to_bytes(4, "big")
+        assert server.hears(h2.WINDOW_UPDATE, 1).payload == (3).to_bytes(4, "big")
+        server.data(1, b"de", end=True)
+        assert server.hears(h2.WINDOW_UPDATE, 0).payload == (2).to_bytes(4, "big")
+        server.head(3, end=True)
+        assert client.hears_head(3) == OK
+
+
+def test_a_hang_ends_when_the_client_gives_the_stream_up() -> None:
+    with sides(fault("hang")) as (_, client, server):
+        client.ask(1)
+        client.ask(3, FAST)
+        server.hears_head(3)
+        client.send(h2.RST_STREAM, 0, 1, Code.CANCEL.to_bytes(4, "big"))
+        client.ask(5, FAST)
+        assert server.hears_head(5) == FAST
+
+
+def test_a_delay_ends_when_the_client_gives_the_stream_up() -> None:
+    with sides(fault("delay", sleep=3600)) as (_, client, server):
+        client.ask(1, end=False)
+        client.data(1, b"12345")
+        client.send(h2.RST_STREAM, 0, 1, Code.CANCEL.to_bytes(4, "big"))
+        assert client.hears(h2.WINDOW_UPDATE, 0).payload == (5).to_bytes(4, "big")
+        client.ask(3, FAST)
+        assert server.hears_head(3) == FAST  # of the other one the backend hears nothing
+
+
+def test_giving_up_a_response_that_waits_reaches_the_backend() -> None:
+    with sides(fault("delay", sleep=3600, before=False)) as (_, client, server):
+        client.ask(1)
+        server.hears_head(1)
+        server.head(1)
+        server.data(1, b"123")
+        client.ask(3, FAST)
+        server.hears_head(3)
+        server.head(3, end=True)
+        client.hears_head(3)
+        client.send(h2.RST_STREAM, 0, 1, Code.CANCEL.to_bytes(4, "big"))
+        heard = {server.frame()[:3] for _ in range(2)}
+        assert heard == {(h2.RST_STREAM, 0, 1), (h2.WINDOW_UPDATE, 0, 0)}
+
+
+def test_headers_are_changed_on_their_stream() -> None:
+    with sides(fault("http_headers", set=["X-New: 1"], remove=["content-type"])) as (_, client, server):
+        client.ask(1)
+        assert server.hears_head(1) == [*ASKED, ("x-new", "1")]
+        server.head(1, end=True)
+        head = client.hears(h2.HEADERS, 1)
+        assert head.flags & h2.END_STREAM
+        assert client.fields(head) == [(":status", "200"), ("x-new", "1")]
+
+
+def test_an_error_that_is_injected_comes_first_in_the_body() -> None:
+    with sides(fault("error", inject=True)) as (_, client, server):
+        client.ask(1)
+        server.hears_head(1)
+        server.head(1)
+        server.data(1, b"abc", end=True)
+        client.hears_head(1)
+        assert len(client.hears(h2.DATA, 1).payload) == 100
+        assert client.hears(h2.DATA, 1).payload == b"abc"
+
+
+def test_a_body_is_cut_off_by_the_end_of_its_stream() -> None:
+    with sides(fault("truncate_body", after=5)) as (_, client, server):
+        client.ask(1)
+        client.ask(3, FAST)
+        server.hears_head(1)
+        server.hears_head(3)
+        server.head(1)
+        server.data(1, b"abc")
+        server.data(1, b"defgh")
+        assert client.hears_head(1) == OK
+        assert client.hears(h2.DATA, 1).payload == b"abc"
+        assert client.hears(h2.DATA, 1).payload == b"de"
+        assert client.hears(h2.RST_STREAM, 1).payload == Code.INTERNAL_ERROR.to_bytes(4, "big")
+        assert server.hears(h2.RST_STREAM, 1).payload == Code.CANCEL.to_bytes(4, "big")
+        assert server.hears(h2.WINDOW_UPDATE, 0).payload == (3).to_bytes(4, "big")
+        server.head(3, end=True)
+        assert client.hears_head(3) == OK
+
+
+def test_a_body_that_is_shorter_than_it_says_is_malformed() -> None:
+    with sides(fault("malformed_body", after=1)) as (_, client, server):
+        client.ask(1)
+        server.hears_head(1)
+        server.head(1, [*OK, ("content-length", "4")])
+        server.data(1, b"abcd", end=True)
+        client.hears_head(1)
+        assert client.frame() == (h2.DATA, 0, 1, b"acd")
+        assert client.frame() == (h2.DATA, h2.END_STREAM, 1, b"")
+        assert server.hears(h2.WINDOW_UPDATE, 0).payload == (1).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("behavior", ["bandwidth", "latency"])
+def test_a_slow_stream_delays_no_other(behavior: str) -> None:
+    options = {"rate": 0} if behavior == "bandwidth" else {"latency": 3_600_000}
+    with sides(fault(behavior, **options)) as (proxy, client, server):
+        client.ask(1)
+        client.ask(3, FAST)
+        assert server.hears_head(3) == FAST
+        proxy.set_policy("")
+        assert server.hears_head(1) == ASKED
+        server.head(3, end=True)
+        assert client.hears_head(3) == OK
+
+
+def test_bytes_that_are_slow_stay_in_order() -> None:
+    with sides(Fault("it", "latency", {"latency": 5}, scope=Scope.EXCHANGE)) as (_, client, server):
+        client.ask(1, end=False)
+        client.data(1, b"one")
+        client.data(1, b"two", end=True)
+        assert server.hears_head(1) == ASKED
+        assert server.hears(h2.DATA, 1).payload == b"one"
+        assert server.hears(h2.DATA, 1).payload == b"two"
+        assert server.frame() == (h2.DATA, h2.END_STREAM, 1, b"")
+        server.head(1)
+        server.head(1, [("grpc-status", "0")], end=True)
+        assert client.hears_head(1) == OK
+        assert client.hears_head(1) == [("grpc-status", "0")]
+
+
+def test_trailers_and_interim_responses_pass() -> None:
+    with sides() as (_, client, server):
+        client.ask(1, end=False)
+        server.hears_head(1)
+        server.head(1, [(":status", "100")])
+        server.head(1, [(":status", "103"), ("link", "</a>")])
+        server.head(1)
+        server.head(1, [("x-trailer", "1")], end=True)
+        for fields in ([(":status", "100")], [(":status", "103"), ("link", "</a>")], OK, [("x-trailer", "1")]):
+            assert client.hears_head(1) == fields
+        client.head(1, [("x-late", "2")], end=True)
+        assert server.hears_head(1) == [("x-late", "2")]
+
+
+def test_extended_connect_passes() -> None:
+    """RFC 8441: a WebSocket on a stream."""
+    asked = [(":method", "CONNECT"), (":protocol", "websocket"), *ASKED[1:]]
+    with sides(greeted=False) as (_, client, server):
+        greet(client, server, of_server=[(8, 1)])
+        client.ask(1, asked, end=False)
+        assert server.hears_head(1) == asked
+        server.head(1)
+        client.hears_head(1)
+        client.data(1, b"up")
+        server.data(1, b"down")
+        assert (server.frame().payload, client.frame().payload) == (b"up", b"down")
+
+
+def test_a_pushed_stream_passes() -> None:
+    with sides() as (_, client, server):
+        client.ask(1)
+        server.hears_head(1)
+        promise = (2).to_bytes(4, "big") + server.encoder.encode(FAST)
+        server.send(h2.PUSH_PROMISE, h2.END_HEADERS, 1, promise)
+        server.head(2)
+        server.data(2, b"pushed", end=True)
+        assert client.hears(h2.PUSH_PROMISE, 1).payload == promise
+        assert client.hears_head(2) == OK
+        assert client.hears(h2.DATA, 2).payload == b"pushed"
+
+
+def test_a_promise_on_a_dropped_response_is_refused() -> None:
+    with sides(fault("drop_response")) as (_, client, server):
+        client.ask(1)
+        server.hears_head(1)
+        server.head(1)
+        server.send(h2.PUSH_PROMISE, h2.END_HEADERS, 1, (2).to_bytes(4, "big") + server.encoder.encode(FAST))
+        assert server.hears(h2.RST_STREAM, 2).payload == Code.CANCEL.to_bytes(4, "big")
+        server.head(2)
+        server.data(2, b"pushed", end=True)
+        assert server.hears(h2.WINDOW_UPDATE, 0).payload == (6).to_bytes(4, "big")
+        server.send(h2.PING, 0, 0, b"the next")
+        assert client.hears(h2.PING, 0).payload == b"the next"
+
+
+def test_the_authority_is_the_backends() -> None:
+    with sides(protocol_options={}) as (proxy, client, server):
+        for stream in (1, 3):
+            client.ask(stream, [*ASKED, ("host", "test")])
+            fields = dict(server.hears_head(stream))
+            assert fields[":authority"] == fields["host"] == str(proxy.proxy.config.backend)
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        {"method": "GET", "path": "/slow", "authority": "test", "host": "test"},
+        {"header.x-id": "7"},
+        {"status": "404"},
+    ],
+)
+def test_a_match_asks_requests_and_responses(match) -> None:
+    with sides(Fault("it", "drop_response", match=match)) as (_, client, server):
+        client.ask(1, [*ASKED, ("x-id", "7")])
+        server.hears_head(1)
+        client.ask(3, [*FAST[:-1]])
+        server.hears_head(3)
+        server.head(1, [(":status", "404")], end=True)
+        server.head(3, end=True)
+        assert client.hears_head(3) == OK
+
+
+def test_draws_are_for_streams_and_the_same_for_the_same_seed() -> None:
+    def hits() -> list[int]:
+        with sides(mix="20:error", seed="5") as (proxy, client, server):
+            for stream in range(1, 201, 2):
+                client.ask(stream)
+            client.sock.shutdown(socket.SHUT_WR)
+            read_all(server.sock)
+            server.sock.close()
+            read_all(client.sock)
+            return [event.exchange for event in proxy.events.of(MixHit)]
+
+    first = hits()
+    assert 8 < len(first) < 35
+    assert first == hits()
+
+
+def test_what_is_not_http2_passes_unframed() -> None:
+    with backend() as listening, running(listening.getsockname(), "100:error", protocol="http2") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"PRI * HTTP/1.1\r\n")
+            assert read(server, 16) == b"PRI * HTTP/1.1\r\n"
+            server.sendall(b"HTTP/1.1 400 No\r\n")
+            assert read(client, 17) == b"HTTP/1.1 400 No\r\n"
+        proxy.events.wait(Closed)
+        (lost,) = proxy.events.of(ProtocolLost)
+        assert lost.reason == "not HTTP/2: it begins with b'P', not with the client's preface"
+
+
+def test_a_long_frame_passes_in_parts() -> None:
+    size = 300_000
+    with sides() as (_, client, server):
+        payload = bytes(range(256)) * (size // 256)
+        client.ask(1, end=False)
+        server.hears_head(1)
+        client.send(h2.DATA, h2.PADDED | h2.END_STREAM, 1, b"\x0a" + payload + bytes(10))
+        got, windows = b"", 0
+        while True:
+            frame = server.hears(h2.DATA, 1)
+            windows += len(frame.payload)
+            got += h2.unpadded(frame.flags, frame.payload)
+            if frame.flags & h2.END_STREAM:
+                break
+        assert got == payload
+        assert windows == len(payload) + 11
+
+
+BAD = {
+    "a block that is no HPACK": (h2.frame(h2.HEADERS, 5, 1, b"\xff\xff\xff\xff\xff"), Code.COMPRESSION_ERROR),
+    "an index of a table that there is not": (h2.frame(h2.HEADERS, 5, 1, b"\xbf"), Code.COMPRESSION_ERROR),
+    "CONTINUATION of nothing": (h2.frame(h2.CONTINUATION, 4, 1, b"\x82"), Code.PROTOCOL_ERROR),
+    "a block that is interrupted": (
+        h2.frame(h2.HEADERS, 0, 1, b"\x82") + h2.frame(h2.PING, 0, 0, bytes(8)),
+        Code.PROTOCOL_ERROR,
+    ),
+    "a block that goes on on another stream": (
+        h2.frame(h2.HEADERS, 0, 1, b"\x82") + h2.frame(h2.CONTINUATION, 4, 3, b"\x84"),
+        Code.PROTOCOL_ERROR,
+    ),
+    "more padding than bytes": (h2.frame(h2.HEADERS, 13, 1, b"\x09\x82"), Code.PROTOCOL_ERROR),
+    "no room for priority": (h2.frame(h2.HEADERS, 0x25, 1, b"\x82"), Code.FRAME_SIZE_ERROR),
+    "a flood of CONTINUATION": (
+        h2.frame(h2.HEADERS, 0, 1) + h2.frame(h2.CONTINUATION, 0, 1) * 10_000,
+        Code.ENHANCE_YOUR_CALM,
+    ),
+    "a long block": (
+        h2.frame(h2.HEADERS, 0, 1, bytes(16_384)) + h2.frame(h2.CONTINUATION, 0, 1, bytes(16_384)) * 5,
+        Code.ENHANCE_YOUR_CALM,
+    ),
+    "an HPACK bomb": (
+        h2.frame(h2.HEADERS, 5, 1, b"\x40\x01a\x7f\xa1\x1e" + b"b" * 4000 + b"\xbe" * 10_000),
+        Code.ENHANCE_YOUR_CALM,
+    ),
+    "a long frame that is not DATA": (
+        h2.HEADER.pack(0x100, 0, h2.SETTINGS, 0, 0) + bytes(70_000),
+        Code.FRAME_SIZE_ERROR,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_cannot_be_passed_is_refused(what: str) -> None:
+    data, code = BAD[what]
+    with backend() as listening, running(listening.getsockname(), protocol="http2") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(h2.PREFACE + h2.settings([]) + data)
+            side = Side(client)
+            side.hears(h2.SETTINGS, 0)
+            frame = side.hears(h2.GOAWAY, 0)
+            assert int.from_bytes(frame.payload[4:8], "big") == code
+            assert read_all(client) == b""
+            assert read_all(server).startswith(h2.PREFACE)
+        proxy.events.wait(Closed)
+        assert len(proxy.events.of(ProtocolLost)) == 1
+        assert not proxy.events.of(Failed)
+
+
+def test_a_thousand_streams_reset_at_once() -> None:
+    """CVE-2023-44487: streams that are opened and reset at once, while a hook would wait on each."""
+    count = 1000
+    with sides(fault("delay", sleep=3600)) as (proxy, client, server):
+        block = client.encoder.encode(ASKED)
+        client.sock.sendall(
+            b"".join(
+                h2.headers(stream, block, end=True) + h2.rst_stream(stream, Code.CANCEL)
+                for stream in range(1, 2 * count, 2)
+            )
+        )
+        client.ask(2 * count + 1, FAST)
+        assert server.hears_head(2 * count + 1) == FAST
+        (connection,) = proxy.call(lambda: proxy.proxy.connections)
+        assert proxy.call(lambda: connection.waiting) == 0
+
+
+def test_many_requests_on_one_connection() -> None:
+    """Nothing is kept of a stream that has ended."""
+    with sides(Fault("it", "noop")) as (_, client, server):
+        block, answer = client.encoder.encode(FAST), server.encoder.encode(OK)
+        for start in range(1, 2001, 200):
+            streams = range(start, start + 200, 2)
+            client.sock.sendall(b"".join(h2.headers(stream, block, end=True) for stream in streams))
+            for stream in streams:
+                server.hears(h2.HEADERS, stream)
+            server.sock.sendall(b"".join(h2.headers(stream, answer, end=True) for stream in streams))
+            for stream in streams:
+                client.hears(h2.HEADERS, stream)
