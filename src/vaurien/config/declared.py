@@ -30,12 +30,8 @@ class Traffic(msgspec.Struct, frozen=True):
     )
     backend: Annotated[
         str,
-        Option("The server behind it, written in the same ways or as tls://host:port; forward: clients name theirs"),
+        Option("The server behind it: likewise, tls://host:port, or forward"),
     ] = "localhost:80"
-    route: Annotated[
-        tuple[str, ...],
-        Option("Another backend for clients whose TLS asks for a server name: *.example.test=10.0.0.1:443"),
-    ] = ()
     protocol: Annotated[str, Option("What the two speak: a name or a dotted path")] = "tcp"
     behavior: Annotated[
         tuple[str, ...], Option("Percent and name (or dotted path) of each behavior; the rest up to 100 is undisturbed")
@@ -65,6 +61,10 @@ class Connections(msgspec.Struct, frozen=True):
     """How connections are kept."""
 
     timeout: Annotated[SocketTimeout, Option("Seconds that reaching the backend, or a blocked socket, may take")] = 30.0
+    route: Annotated[
+        tuple[str, ...],
+        Option("Another backend for clients whose TLS asks for a server name: *.example.test=10.0.0.1:443"),
+    ] = ()
     upstream_proxy: Annotated[
         str | None, Option("The HTTP proxy that a forward proxy asks for its servers: host:port")
     ] = None
