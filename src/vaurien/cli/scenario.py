@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 import click
 
 from vaurien.cli import flags
-from vaurien.cli.configure import HELP, OK, configure, say
+from vaurien.cli.configure import HELP, OK, configure, fail
 from vaurien.config import Configuration, Given, Key, declared
+from vaurien.console import user_stream
 from vaurien.errors import OptionError, VaurienError
 from vaurien.model import AUTO
 from vaurien.options import describe
@@ -64,12 +64,12 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     try:
         return _main(arguments, variables)
     except CommandError as error:
-        say(str(error))
+        fail(str(error))
         return error.status
     except VaurienError as error:
-        say(str(error))
+        fail(str(error))
     except click.UsageError as error:
-        say(error.format_message())
+        fail(error.format_message())
     return CANNOT_BEGIN
 
 
@@ -122,7 +122,7 @@ def _run(
         told = observers.observers(configuration, closing, QUIET)
         with asyncio.Runner(loop_factory=loop_factory(configuration.process.uvloop)) as runner:
             asked = {name: ("command", name) in given for name in ("quiet", "require_hits")}
-            report = runner.run(play(configuration, command, variables, told, sys.stderr, **asked))
+            report = runner.run(play(configuration, command, variables, told, user_stream(), **asked))
         for file, written in reports:
             file.write(written(report))
     return _exit_status(report, given)

@@ -135,8 +135,12 @@ class Process(msgspec.Struct, frozen=True):
     ] = 1
     uvloop: Annotated[bool, Option("Use uvloop where it is installed (the extra 'fast')")] = False
     state: Annotated[
-        str | None, Option("Keep the proxies in this file; once it is there, they come from it instead of the options")
+        str | None, Option("Keep the proxies in this file, with the changes that are made live, over a restart")
     ] = None
+    state_wins: Annotated[
+        bool, Option("Where the state file and the configuration contradict each other, take the proxies of the file")
+    ] = False
+    config_wins: Annotated[bool, Option("Where they contradict each other, take the configured proxies")] = False
     sync: Annotated[bool, Option("Accepted for old command lines; has no effect")] = False
 
 
@@ -272,3 +276,11 @@ GROUPS = (
 def known(section: str) -> list[str]:
     """The names of the options that *section* (``vaurien`` or ``statsd``) may hold."""
     return [name for group in GROUPS if group.section == section for name in group.struct.__struct_fields__]
+
+
+def of_program() -> frozenset[tuple[str, str]]:
+    """The options, each with its section, that are about the program and not about its proxies."""
+    structs = (Process, Http, Statsd)
+    return frozenset(
+        (group.section, name) for group in GROUPS if group.struct in structs for name in group.struct.__struct_fields__
+    )
