@@ -462,9 +462,9 @@ def test_handshakes_are_not_to_be_repeated(data: bytes, repeatable: bool) -> Non
 def chunked(data: bytes) -> str | None:
     """Why a response with the chunks *data* is none of HTTP, if it is."""
     framer = HttpProtocol().framer()
-    framer.feed(True, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    framer.feed(TO_BACKEND, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     whole = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data
-    assert b"".join(piece for _, piece in framer.feed(False, whole)) == whole
+    assert b"".join(piece for _, piece in framer.feed(TO_CLIENT, whole)) == whole
     return framer.lost
 
 

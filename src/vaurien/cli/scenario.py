@@ -11,7 +11,7 @@ from typing import IO
 import click
 
 from vaurien.cli import flags
-from vaurien.cli.configure import HELP, OK, configure, fail
+from vaurien.cli.configure import HELP, OK, configure, fail, say
 from vaurien.config import Configuration, Given, Key, declared
 from vaurien.console import user_stream
 from vaurien.errors import OptionError, VaurienError
