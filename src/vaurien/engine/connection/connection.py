@@ -7,7 +7,7 @@ other one place is `Connection.reconfigure`: it decides what changes next once s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -83,6 +83,7 @@ class Connection:
         "client",
         "clock",
         "decides_lane",
+        "deferred",
         "edge_triggered",
         "ending",
         "facts",
@@ -103,6 +104,8 @@ class Connection:
         self.loop, self.clock = service.loop, service.clock
         self.buffer, self.reset_watch = service.buffer, service.reset_watch
         self.edge_triggered, self.decides_lane = service.edge_triggered, service.blocking
+        self.deferred = False
+        """It has put off the plan, of which it knows no fault, until there are bytes."""
         self.number = service.traffic.number()
         self.began = service.clock.now()
         self.state = _CONNECTING
@@ -549,6 +552,7 @@ class Connection:
 
     def adopt(self) -> None:
         """The proxy has another plan: from the next byte on it is this connection's too."""
+        self._defer_no_more()
         self.decides_lane = self.service.blocking
         if self._opening is not None or (self.state is State.HANDSHAKING and "sni" not in self.facts):
             return  # its faults are chosen when that is over
@@ -563,6 +567,33 @@ class Connection:
                 self.lane_switch.withdraw()
         if self.links and not self.ending:
             self._follow_plan()
+
+    def adopt_later(self) -> None:
+        """The proxy has another plan, which may wait: with the next bytes it is this connection's too.
+
+        So a change costs idle connections next to nothing, however many there are. Where a fault is known already, or
+        anything is under way, it does not wait.
+        """
+        if self.deferred:
+            return
+        knows = self.actives or self._filter_chain is not None or self.lane_switch is not None or self.decides_lane
+        if (
+            knows
+            or self.state is not _RELAYING
+            or self.may_change_backend
+            or not all(link.direct for link in self.links)
+        ):
+            self.adopt()
+            return
+        self.deferred = True
+        self.service.deferred += 1
+        for link in self.links:
+            link.update()
+
+    def _defer_no_more(self) -> None:
+        if self.deferred:
+            self.deferred = False
+            self.service.deferred -= 1
 
     def _follow_plan(self) -> None:
         """Put what the plan asks for between the sockets; as long as that is nothing, bytes pass by themselves."""
@@ -907,6 +938,9 @@ class Connection:
 
     def finish(self) -> None:
         """Close the sockets that are open, and report."""
+        if self.deferred:
+            self._defer_no_more()
+            self.service.count_for_faults()
         self._leave_loop()
         if self.lane_switch is not None and self.lane_switch.in_thread:
             self.lane_switch.abandon()
@@ -988,8 +1022,14 @@ class Connection:
             sent=self.meter.bytes(TO_BACKEND).written,
             received=self.meter.bytes(TO_CLIENT).written,
             waiting=self.meter.held,
-            faults=tuple(active.name for active in self.actives.values() if active.hit),
+            faults=tuple(self._faults_in_play()),
         )
+
+    def _faults_in_play(self) -> Iterator[str]:
+        """The names of those that act on all of it."""
+        if self.deferred:
+            return (one.name for one in self.service.plan.relevant if not (one.per_exchange or one.blocking))
+        return (active.name for active in self.actives.values() if active.hit)
 
     @property
     def journal(self) -> ConnectionEvents:
