@@ -299,10 +299,20 @@ class Connection:
             self._speak_tls_to_server(hello.sni)
         self._take_name(hello.sni)
         handshake = Handshake(hello, self.service.client_tls.settings)
-        if self.service.plan.shakes:
+        if any(active.hit and active.entry.below_tls for active in self.actives.values()):
+            self._pass_through()
+        elif self.service.plan.shakes:
             self.background.run(self._run_hello_hooks(handshake), "on_client_hello")
         else:
             self._answer(handshake)
+
+    def _pass_through(self) -> None:
+        """Let TLS pass between client and backend: a fault acts on its records."""
+        assert self._accept is not None  # noqa: S101 - the ClientHello was read there
+        self._first_data = self._accept.received
+        self._end_accept()
+        self.backend_address = msgspec.structs.replace(self.backend_address, tls=None)
+        self.on(Event.CLIENT_SHAKEN)
 
     def _speak_tls_to_server(self, name: str) -> None:
         """What the client of a forward proxy says inside TLS goes to its server by TLS too."""
@@ -314,8 +324,11 @@ class Connection:
     async def _run_hello_hooks(self, handshake: Handshake) -> None:
         for active in list(self.actives.values()):
             if active.hit and "on_client_hello" in active.entry.hooks and not self.ending:
+                before, hits = handshake.answer, self.journal.hits(active.name)
                 try:
                     await active.behavior.on_client_hello(active, handshake)
+                    if handshake.answer != before and self.journal.hits(active.name) == hits:
+                        active.count_hit()
                 except BaseException as error:  # the plugin's own code may raise anything
                     active.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
         if not self.ending:
@@ -324,6 +337,11 @@ class Connection:
     def _answer(self, handshake: Handshake) -> None:
         contexts = self.service.client_tls
         assert contexts is not None and self._accept is not None  # noqa: S101, PT018 - the client is accepted with TLS
+        if handshake.instead:
+            with contextlib.suppress(OSError):
+                self.client.send(handshake.instead)
+            self.close(Ending.HANDSHAKE_FAILED)
+            return
         try:
             context = contexts.find(
                 handshake.hello.sni, self._here, handshake.tls, handshake.flaw, resumes=handshake.resumes

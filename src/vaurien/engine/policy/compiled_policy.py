@@ -89,6 +89,11 @@ class CompiledFault:
         return not self.plugin.legacy and self.plugin.target.closes_port
 
     @property
+    def below_tls(self) -> bool:
+        """Whether it acts on records of TLS."""
+        return not self.plugin.legacy and self.plugin.target.below_tls
+
+    @property
     def halts(self) -> bool:
         """Whether nothing moves on a connection that is hit."""
         return not self.plugin.legacy and self.plugin.target.halts
