@@ -5,10 +5,10 @@ steer those that run elsewhere. `Behavior`, `Protocol` and `Option` are for plug
 
 Inside, values (`errors`, `options`, `model`) lie below what a plugin sees (`framing`, `hooks`, `events`), and plugins
 below the engine, the only place with sockets, threads, clocks and chance. A connection is accepted as a raw socket and
-travels in one of three lanes: *direct* (nobody looks at the bytes), *hooked* (a protocol marks messages, behaviors act
+travels in one of three lanes: *direct* (no hook sees the bytes), *hooked* (a protocol marks messages, behaviors act
 on them) or *blocking* (a thread with real blocking sockets, for legacy plugins). The policy of a proxy, its
 mix and its faults, is one immutable value; replacing it reaches the next byte of every connection and waits for
-nothing. Built-in behaviors, protocols and handlers are one file each, found through the same door as everybody's own.
+nothing. Built-in behaviors, protocols and handlers are one file each, found in the same way as plugins.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class Closed(Event, frozen=True):
 
     *sent* and *received* are bytes forwarded to the backend and to the client; *end* is how: ``client closed``,
     ``backend closed``, ``client reset``, ``backend reset``, ``closed by NAME``, ``reset by NAME``, ``dial failed``,
-    ``stopped``, ``error``, or ``worker died``, and then nobody knows the bytes. *hits* counts what each fault did on
+    ``stopped``, ``error``, or ``worker died``, and then the bytes are not known. *hits* counts what each fault did on
     it; *duration* is in seconds.
     """
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 Side: TypeAlias = Literal["both", "client", "backend"]
-"""Who is meant."""
+"""The sides that are meant."""
 
 
 class FaultContext(Protocol):

@@ -37,7 +37,7 @@ def compile(text: AnyStr) -> re.Pattern[AnyStr]:  # noqa: A001 - it takes the pl
     if len(text) > LONGEST:
         raise ValueError(f"it has {len(text)} characters; at most {LONGEST} are possible")
     try:
-        with warnings.catch_warnings():  # "[[" means something else in a later Python, maybe: no matter for who runs us
+        with warnings.catch_warnings():  # "[[" may mean something else in a later Python, but this one runs it
             warnings.simplefilter("ignore", FutureWarning)
             return re.compile(text)
     except re.error as error:

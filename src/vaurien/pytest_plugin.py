@@ -50,7 +50,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """The seed, for whoever wants to run all of it again."""
+    """The seed, which repeats the whole run."""
     return f"vaurien: --vaurien-seed={config.stash[_seed]}"
 
 

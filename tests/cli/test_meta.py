@@ -66,7 +66,7 @@ def test_nobody_answers_there(ask):
         port = taken.getsockname()[1]
     status, text = ask("GET", f"/{port}/behavior")
     assert status == 503
-    assert text.startswith(b"nobody answers on 127.0.0.1:%d" % port)
+    assert text.startswith(b"no answer on 127.0.0.1:%d" % port)
 
 
 def test_what_answers_is_no_http(ask):
@@ -126,7 +126,7 @@ def test_it_says_where_it_is_and_warns(monkeypatch, capsys, host, warned):
     assert meta.main(["--host", host, "--port", "0"]) == 0
     out, err = capsys.readouterr()
     assert f"http://{host}:" in out
-    assert ("warning: who reaches 0.0.0.0 reaches all ports" in err) is warned
+    assert ("warning: clients of 0.0.0.0 reach all ports" in err) is warned
 
 
 @pytest.mark.parametrize(

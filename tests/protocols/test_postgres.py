@@ -164,7 +164,7 @@ LOST: dict[str, tuple[Sequence[Segment], str]] = {
     "no type": ([*BEGUN, (C, b"!\0\0\0\4")], "2100000004 where a message begins"),
     "negative": ([*BEGUN, (C, b"Q\xff\xff\xff\xff")], "51ffffffff where a message begins"),
     "too short": ([*BEGUN, (C, b"Q\0\0\0\3")], "5100000003 where"),
-    "a password": ([*BEGUN, c("p")], "a password that nobody asked for"),
+    "a password": ([*BEGUN, c("p")], "a password that was not asked for"),
     "an answer": ([*BEGUN, s("Z")], "of type Z that nothing asked for"),
     "another server": ([(S, b"SSH-2.0-OpenSSH_9.2")], "where a message begins"),
     "an odd answer": ([(C, SSL), (S, b"X")], "answers b'X'"),

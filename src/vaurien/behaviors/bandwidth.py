@@ -57,19 +57,19 @@ def _flow(free_at: float, *, size: int, rate: float, burst: float, now: float) -
 class Bandwidth(Behavior, frozen=True):
     """Let *rate* kilobytes pass a second, and no more, in each direction.
 
-    Both peers see a slow line: bytes come steadily, in small steps, and who sends more than passes is held back by TCP,
-    its window closing. Nothing is lost. With a *rate* of 0 nothing passes at all, as if the line were cut, until the
-    rate is changed or the fault removed.
+    Both peers see a slow line: bytes come steadily, in small steps, and a faster sender is held back by TCP, its window
+    closing. Nothing is lost. With a *rate* of 0 nothing passes at all, as if the line were cut, until the rate is
+    changed or the fault removed.
 
-    *shared* says who shares the line: with ``connection`` each connection has one of its own, with ``client`` all
-    connections from one address have one, with ``proxy`` all of them.
+    *shared* says which connections share a line: with ``connection`` each has one of its own, with ``client`` those
+    from one address share one, with ``proxy`` all do.
     """
 
     rate: Annotated[
         float, msgspec.Meta(ge=0, le=MOST), Option("Kilobytes (1000 bytes) a second; 0: nothing passes")
     ] = 0.0
     burst: Annotated[_Kilobytes, Option("Kilobytes that pass at once after a rest")] = 0.0
-    shared: Annotated[Literal["connection", "client", "proxy"], Option("Who shares the line")] = "connection"
+    shared: Annotated[Literal["connection", "client", "proxy"], Option("Connections that share a line")] = "connection"
 
     @property
     def chunk_limit(self) -> int:

@@ -9,7 +9,7 @@ from vaurien.framing import Protocol
 from vaurien.hooks import Behavior, Exchange
 from vaurien.options import Option
 
-# Who changed one of these would change how the proxy, and the peer, understand the message (RFC 9110 §7.6.1 and §10.1).
+# A change of one of these would change how the proxy, and the peer, understand the message (RFC 9110 §7.6.1 and §10.1).
 _REFUSED = FRAMING | {"expect", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"}
 
 

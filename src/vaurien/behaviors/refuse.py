@@ -8,7 +8,7 @@ from vaurien.hooks import Behavior
 
 
 class Refuse(Behavior, frozen=True):
-    """Close the proxy's port: who connects is refused.
+    """Close the proxy's port: clients are refused.
 
     The client gets ``ECONNREFUSED``, at once, as if the server had not been started; the backend sees nothing. It
     concerns the whole proxy: nothing chooses among clients, and a mix cannot have it. Connections that are open go on.

@@ -31,7 +31,7 @@ class ResetPeer(Behavior, frozen=True):
 
     timeout: Annotated[Milliseconds, Option("The time from the first chunk, or the last byte, to the reset")] = 0.0
     after_bytes: Annotated[Size, Option("How many bytes pass before; 0: none are counted")] = 0
-    side: Annotated[Side, Option("Who gets the reset")] = "both"
+    side: Annotated[Side, Option("The side that gets the reset")] = "both"
 
     async def on_start(self, connection: Connection) -> None:
         """Reset at once, if nothing says when."""

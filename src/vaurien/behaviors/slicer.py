@@ -14,7 +14,7 @@ _PIECES = 64
 class Slicer(Behavior, frozen=True):
     """Cut what is sent into small pieces, written one by one.
 
-    The peer that receives gets the same bytes in more, smaller reads; who takes one read for one message is in trouble.
+    The peer that receives gets the same bytes in more, smaller reads; taking one read for one message fails.
     A piece is *average_size* bytes long, give or take *size_variation*, at least one byte, and the next one follows
     *delay* microseconds later. Without a *delay* the receiving system may join pieces before they are read.
     """

@@ -158,7 +158,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(backend.getresponse())
         except (OSError, http.client.HTTPException) as error:
             where = Address(self.server.host, port)
-            self._say(503, f"nobody answers on {where}: {str(error) or type(error).__name__}")
+            self._say(503, f"no answer on {where}: {str(error) or type(error).__name__}")
         finally:
             backend.close()
 
@@ -198,7 +198,7 @@ def command(host: str, port: int) -> None:
     """One HTTP address for many proxies: /8001/path goes to port 8001 as /path."""
     with Front(host, port) as front:
         if exposed(Address(host, port), None):
-            print(f"meta-vaurien: warning: who reaches {host or 'it'} reaches all ports behind it", file=sys.stderr)
+            print(f"meta-vaurien: warning: clients of {host or 'it'} reach all ports behind it", file=sys.stderr)
         print(f"meta-vaurien {__version__}: http://{Address(host, front.server_port)}", flush=True)
         front.serve_forever()
 

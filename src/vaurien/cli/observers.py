@@ -14,7 +14,7 @@ from vaurien.observers.trace import Trace
 
 
 def observers(configuration: Configuration, closing: contextlib.ExitStack, level: str | None = None) -> list[Observer]:
-    """Those of *configuration*, closed by *closing*; *level* is that of the log, if nobody has chosen one.
+    """Those of *configuration*, closed by *closing*; *level* is that of the log unless one is chosen.
 
     Raises `OptionError`, which says where the value came from, for a file or a server that cannot be had.
     """

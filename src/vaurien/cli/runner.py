@@ -83,7 +83,7 @@ def run(
 
 
 def _control(configuration: Configuration, state: StateFile | None) -> Control | None:
-    """The HTTP interface, when it is wanted; who does not want it does not pay for its imports."""
+    """The HTTP interface, when it is wanted; without it, its modules are not imported."""
     if not (configuration.http.http or configuration.http.api):
         return None
     from vaurien.cli.http_interface import Control
@@ -238,7 +238,7 @@ def on_signals(stop: asyncio.Event) -> None:
 
 
 def _end_now() -> None:
-    """Leave without waiting: the thread of somebody's handler may be in a call that never returns."""
+    """Leave without waiting: the thread of a handler may be in a call that never returns."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

@@ -53,7 +53,7 @@ CANNOT_BEGIN = 125
 """The exit status of a run that could not begin, as of env(1) and docker-run(1)."""
 
 QUIET = "warning"
-"""What is logged if nobody says: the command has its own output."""
+"""The level of the log unless one is given: the command has its own output."""
 
 
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:

@@ -93,7 +93,7 @@ class Calls:
     list_connections = Call(
         "GET",
         f"{_PROXY}/connections",
-        "A proxy's open connections: who, since when, how many bytes, and the faults drawn for each.",
+        "A proxy's open connections: peer, age, bytes, and the faults drawn for each.",
         "connections",
     )
     get_connection = Call("GET", _CONNECTION, "One open connection.")

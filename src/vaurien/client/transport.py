@@ -34,7 +34,7 @@ class Refused(VaurienError):
 
 
 class Unreachable(VaurienError):
-    """Nobody answers where the interface should be, or somebody else does."""
+    """No interface answers at the address, or another program does."""
 
 
 class Transport:

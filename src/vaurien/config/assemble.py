@@ -204,7 +204,7 @@ def _unused(selection: Selection, proxies: Iterable[ProxyConfig], schedule: Sche
 
 
 def _counting(proxies: Iterable[ProxyConfig], schedule: Schedule) -> Iterator[str]:
-    """Who wants one request to fail is surprised when all those of one connection do."""
+    """Warn that one draw for a connection makes all its requests fail, or none."""
     for one in _faults_of(proxies, schedule):
         plugin = plugins.find(one.behavior, "behavior", "handler")
         on_exchanges = not plugin.legacy and overridden(plugin.target) & {"on_request", "on_response"}

@@ -1,6 +1,6 @@
 """Events and figures in one stream, for pages that people look at.
 
-Unlike the stream of events alone it is thinned: nobody reads ten thousand lines a second, and to write them to each
+Unlike the stream of events alone it is thinned: no person reads ten thousand lines a second, and to write them to each
 page would cost the proxies more than their own work.
 """
 

@@ -39,7 +39,7 @@ class Reader:
         self._data = b""
         self._at = 0  # read up to here
         self._given = 0  # given back up to here; past what is read only inside a message
-        self._skip = 0  # bytes yet to come that nobody will look at
+        self._skip = 0  # bytes to come that no framer looks at
         self.ended = False
 
     def line(self, limit: int = HEAD_LIMIT) -> Generator[More, None, bytes]:
@@ -98,7 +98,7 @@ class Reader:
         return match
 
     def skip(self, count: int) -> Generator[More, None, None]:
-        """Read *count* bytes that nobody looks at, however many: inside a message they are never held."""
+        """Skip *count* bytes, however many: inside a message they are never held."""
         if count < 0:
             raise ParseError(f"a length of {count} bytes")
         here = min(count, len(self._data) - self._at)

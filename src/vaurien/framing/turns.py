@@ -38,7 +38,7 @@ class Framing:
     def try_whole(self, direction: Direction, data: bytes) -> Head | None:
         """The head of *data*, if that is seen to be one whole message; then it is taken, and not to be fed any more.
 
-        It is the head of every such message: nobody may change it, and only exchanges without a fault may have it.
+        It is the head of every such message: no caller may change it, and only exchanges without a fault may have it.
         """
         return None
 

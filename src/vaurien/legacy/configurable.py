@@ -34,7 +34,7 @@ class Configurable:
         """The value of option *name* as the type it declares; its default when it is not set.
 
         Booleans may be set as text: y, yes, 1, on, true. A subclass that declares *options* of its own keeps those of
-        its bases. An option that nobody declares is returned as it was set. Raises KeyError when it was not set, and
+        its bases. An option that is not declared is returned as it was set. Raises KeyError when it was not set, and
         `OptionError` when its value does not fit.
         """
         entry = self._declared(name)

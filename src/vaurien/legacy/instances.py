@@ -59,7 +59,7 @@ def instantiate(
     """A new instance of *plugin*, a legacy plugin, for one proxy.
 
     Its class is called without arguments; then it has `settings`, with every declared option converted or else its
-    default, and *options* that nobody declares as they are, and `proxy`. A handler that is a function, or an object, is
+    default, and undeclared *options* as they are, and `proxy`. A handler that is a function, or an object, is
     called as it is, shared by all proxies. *sources* says where an option's value came from.
 
     Raises `OptionError` for an option's value that does not fit, and `PluginError` when the class cannot be called

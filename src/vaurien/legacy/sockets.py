@@ -108,7 +108,7 @@ class PluginSocket(socket.socket):
         self.sent += len(data) if isinstance(data, bytes) else memoryview(data).nbytes
 
     def gettimeout(self) -> float | None:
-        """The seconds that a call waits, whoever keeps the time."""
+        """The seconds that a call waits, kept by the kernel or here."""
         own = _timeout(self)
         return self.kernel_timeout if own is None else own
 

@@ -111,7 +111,7 @@ class BaseProxy:
         if settings is None or settings.certificates != (AUTO,):
             raise VaurienError(f"{self._proxy_host.label} makes no certificates; expected tls='auto'")
         if settings.authority is not None:
-            from vaurien.tls.authority import CERTIFICATE  # cryptography is for those who need it
+            from vaurien.tls.authority import CERTIFICATE  # imported only where TLS is used
 
             return Path(settings.authority) / CERTIFICATE
         from vaurien.library.session_authority import session_authority  # and so is the module ssl
@@ -120,7 +120,7 @@ class BaseProxy:
 
     def ssl_context(self) -> ssl.SSLContext:
         """A context for clients of this proxy: it trusts `ca_file`, and nothing else. Raises `VaurienError`."""
-        import ssl  # for those who need it
+        import ssl  # imported only where TLS is used
 
         return ssl.create_default_context(cafile=str(self.ca_file))
 

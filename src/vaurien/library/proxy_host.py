@@ -199,7 +199,7 @@ class ProxyHost:
 
 
 def _session_authority() -> Authority:
-    from vaurien.library.session_authority import session_authority  # the module ssl is for those who need it
+    from vaurien.library.session_authority import session_authority  # imported only where TLS is used
 
     return session_authority().authority
 

@@ -21,7 +21,7 @@ class SessionAuthority:
     """An authority that lives as long as the process. Clients trust `file`, or use `ssl_context`."""
 
     def __init__(self) -> None:
-        from vaurien.tls.authority import Authority  # cryptography is for those who need it
+        from vaurien.tls.authority import Authority  # imported only where TLS is used
 
         self.authority = Authority.create("Vaurien session CA")
         descriptor, path = tempfile.mkstemp(prefix="vaurien-ca-", suffix=".pem")

@@ -317,7 +317,7 @@ class Proxy:
             if self.config.tls:
                 raise OptionError("tls", list(self.config.tls), f"no TLS with clients: {reason}")
         if backend.tls is not None:
-            from vaurien.engine.net.tls_context import client_context  # the module ssl is for those who need it
+            from vaurien.engine.net.tls_context import client_context  # imported only where TLS is used
 
             client_context(backend.tls)
 
@@ -339,7 +339,7 @@ def _client_tls(config: ProxyConfig, protocol: Protocol, authority: LoadAuthorit
         return None
     if not settings.alpn:
         settings = msgspec.structs.replace(settings, alpn=protocol.alpn)
-    from vaurien.engine.net.server_contexts import ServerContexts  # the module ssl is for those who need it
+    from vaurien.engine.net.server_contexts import ServerContexts  # imported only where TLS is used
 
     def load() -> Authority:
         from vaurien.tls.authority import Authority  # and so is cryptography

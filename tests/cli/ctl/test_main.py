@@ -330,7 +330,7 @@ def test_help_says_what_exit_statuses_mean(capsys):
     assert ctl.main(["-h"]) == ctl.OK
     text = " ".join(capsys.readouterr().out.split())
     assert f"{ctl.OK} when it is done, {ctl.REFUSED} when the interface refused it" in text
-    assert f"{ctl.BAD_INPUT} when the command line is not understood, {ctl.UNREACHABLE} when nobody answers" in text
+    assert f"{ctl.BAD_INPUT} when the command line is not understood, {ctl.UNREACHABLE} when no server answers" in text
 
 
 def test_options_of_the_program_may_stand_behind_the_command(served, capsys, monkeypatch):

@@ -24,7 +24,7 @@ from vaurien.client import Refused, Unreachable
 from vaurien.errors import VaurienError
 
 OK, REFUSED, BAD_INPUT, UNREACHABLE = 0, 1, 2, 3
-"""Exit statuses: done, refused by the interface, not understood, nobody answers."""
+"""Exit statuses: done, refused by the interface, not understood, no answer."""
 
 
 _EXAMPLES = examples(
@@ -37,7 +37,7 @@ _EXAMPLES = examples(
 )
 _STATUSES = (
     "Exit status: 0 when it is done, 1 when the interface refused it, 2 when the command line is not understood, "
-    "3 when nobody answers."
+    "3 when no server answers."
 )
 
 
@@ -272,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(REFUSED, str(error))
     except (KeyboardInterrupt, click.Abort):  # how one stops following events
         return OK
-    except SystemExit:  # another way, `| head`: what click makes of a pipe that nobody reads
+    except SystemExit:  # another way, `| head`: what click makes of a pipe that has no reader
         return OK
     return OK
 

@@ -55,7 +55,7 @@ class LaneDecision:
         self._observed = bool(bus.subscribers[MixHit] or bus.subscribers[Injected])
         self._counts: dict[str, int] = {}  # hits that no observer is told of
         self.facts: list[Fact] = []
-        """What the observers are to be told; whoever decides takes them away."""
+        """Facts for the observers; the caller of `decide` takes them away."""
         self.turns = 0
         """Turns so far: the ordinal of the turn at hand."""
 

@@ -306,7 +306,7 @@ class BlockingLane:
         return None, True
 
     def _reset_seen(self, error: BaseException | None) -> Ending | None:
-        """Whose reset *error* is, when a plugin ran into one and let it pass: that is no failure of the plugin's."""
+        """The side that sent the reset *error*, which a plugin has let pass: that is no failure of the plugin."""
         for direction, one in ((TO_BACKEND, self._client), (TO_CLIENT, self._backend)):
             if one is not None and one.broken is not None and one.broken is error:
                 return _reset_by(direction)
@@ -382,7 +382,7 @@ def dial(backend: Address, timeout: float) -> socket.socket:
 
 
 def end_reading(one: socket.socket) -> None:
-    """Whoever reads *one*, or will, gets the end of the stream once everything that has come is read."""
+    """A reader of *one* gets the end of the stream once it has read everything that has come."""
     try:
         one.shutdown(socket.SHUT_RD)
     except OSError:  # it is gone already

@@ -174,7 +174,7 @@ class Connection:
 
     def _read_opening(self) -> None:
         """Read what the client says first, for what depends on it."""
-        from vaurien.engine.connection.opening import Opening  # for those who need it
+        from vaurien.engine.connection.opening import Opening  # imported only where it is used
 
         assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - it was just accepted
         self._opening = Opening(self.loop, self.clock, self.client, self.service.config)
@@ -255,7 +255,7 @@ class Connection:
             self._accept_tls()
 
     def _accept_tls(self) -> None:
-        from vaurien.engine.net.tls_accept import TlsAccept  # the module ssl is for those who need it
+        from vaurien.engine.net.tls_accept import TlsAccept  # imported only where TLS is used
 
         assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - TLS is not spoken yet
         self._accept = TlsAccept(self.loop, self.client, self.buffer, self)
@@ -454,7 +454,7 @@ class Connection:
 
     def _introduce(self, backend: PlainEndpoint) -> None:
         """Tell *backend* by the PROXY protocol whose connection it is; its empty buffer takes all of that."""
-        from vaurien.engine.net import proxy_protocol  # for those who need it
+        from vaurien.engine.net import proxy_protocol  # imported only where it is used
 
         version = 1 if self.service.config.send_proxy_protocol == "v1" else 2
         with contextlib.suppress(OSError):  # the link will find that it has failed
@@ -492,7 +492,7 @@ class Connection:
 
     def _begin_tls(self, backend: PlainEndpoint, tls: BackendTls) -> None:
         """Speak TLS to *backend*. The handshake goes on as bytes do, for as long as a dial may take."""
-        from vaurien.engine.net.tls_context import client_context  # the module ssl is for those who need it
+        from vaurien.engine.net.tls_context import client_context  # imported only where TLS is used
         from vaurien.engine.net.tls_endpoint import TlsEndpoint
 
         if (

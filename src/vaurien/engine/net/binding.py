@@ -32,7 +32,7 @@ async def bind(address: Address, backlog: int) -> list[socket.socket]:
 async def bind_for(takers: int, address: Address, backlog: int, *, beside: bool = False) -> list[list[socket.socket]]:
     """For each of *takers* sockets that listen on *address*; the system shares clients out among them.
 
-    Nobody else may listen there, but with *beside* others that this function has made. Raises `BindError`, and then
+    No other socket may listen there; with *beside* those may that this function has made. Raises `BindError`, and then
     there are none.
     """
     return await _bind(_Group(takers, backlog, shared=True, beside=beside), address)

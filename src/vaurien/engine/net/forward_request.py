@@ -142,7 +142,7 @@ def _socks5_reply(code: int) -> bytes:
 async def _socks4(first: FirstBytes) -> ForwardRequest:
     _, command, port = struct.unpack("!BBH", await _taken(first, 4))
     address = await _taken(first, 4)
-    await _text(first)  # the user, whom nobody asks
+    await _text(first)  # the user's name, which is not used
     by_name = address[:3] == bytes(3) and address[3]
     host = await _text(first) if by_name else str(ipaddress.ip_address(address))
     if command != _CONNECT:

@@ -108,7 +108,7 @@ class ServerContexts:
 
 
 def _read(settings: ClientTls) -> tuple[Certificate, ...]:
-    from vaurien.tls import certificates  # cryptography is for those who need it
+    from vaurien.tls import certificates  # imported only where TLS is used
 
     files, keys = settings.certificates, settings.keys
     if AUTO in files:

@@ -248,7 +248,7 @@ def _acts_on_exchanges(entry: CompiledFault) -> bool:
 
 
 def _check_choices(entry: CompiledFault) -> None:
-    """Refuse a fault that closes the port, which is closed for everybody, if it is to choose. Raises `OptionError`."""
+    """Refuse a choice for a fault that closes the port, which it does for every client. Raises `OptionError`."""
     fault, plain = entry.fault, Fault(name="", behavior="")
     if entry.of_mix:
         wanted = f"a fault of its own: {fault.behavior!r} closes the port for everybody, not for a share of exchanges"

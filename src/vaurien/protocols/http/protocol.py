@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 REASONS = {str(status.value): status.phrase for status in http.HTTPStatus if status >= 400}
 BY_CHANCE = ("500", "501", "502", "503", "504")
-"""Those that any request may meet; the others are for who asks for them."""
+"""Those that any request may meet; the others are drawn only where they are named."""
 
 WITHOUT_BODY = frozenset({204, 304})
 """Statuses of responses that have no body, and do not say how long it is."""

@@ -232,7 +232,7 @@ class PostgresFramer(Framer):
         """Whether a message outside a batch belongs to no exchange of its own."""
         if kind == "p":
             if not self.waiting or self.waiting[0].fields.get("command") != "startup":
-                raise ParseError("a password that nobody asked for")
+                raise ParseError("a password that was not asked for")
             return True
         if kind in "cf":
             self._end_copy()

@@ -452,7 +452,7 @@ def _is_refusal(mode: bytes, line: bytes, *, alone: bool = False) -> bool:
     """Whether the reply that *line* opens refuses CLIENT REPLY *mode*.
 
     After OFF nothing else could be an error. After SKIP the error may answer a command sent later, unless *alone*, none
-    was; it tells by naming what is refused, or by who is.
+    was; it tells by naming what is refused, or the user.
     """
     if line[:1] != b"-":
         return False
