@@ -76,6 +76,10 @@ class Conflict(VaurienError):
         return type(self), (self.kind, self.name)
 
 
+class Unavailable(VaurienError):
+    """What is needed does not answer now, and may later; the message says what and why."""
+
+
 class PartlyDone(VaurienError):
     """A change of several things stopped on the way: *done* are those that succeeded, *error* is why it stopped."""
 

@@ -112,8 +112,6 @@ class Handshake(Protocol):
     """What is wrong with the certificate that the client is shown."""
     resumes: bool
     """The client gets tickets by which it can resume its session."""
-    instead: bytes
-    """What the client gets instead of an answer, before the connection ends: an alert, for example."""
 
 
 class Link(FaultContext, Protocol):
@@ -229,16 +227,14 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     `FaultContext.state` or `FaultContext.shared`. A hook that raises ends its own connection, with an event that names
     the behavior.
 
-    Five class attributes say what no hook can. With ``closes_port`` the proxy listens no more while a fault of it is
+    Four class attributes say what no hook can. With ``closes_port`` the proxy listens no more while a fault of it is
     set, and connections that are open go on. With ``by_stream`` the fault's stream also chooses between `on_request`
     (upstream) and `on_response` (downstream); otherwise it is about bytes, `on_data` and `on_eof`, alone. With
     ``both_ways`` these two see the bytes of both directions, whatever the stream. With ``halts`` nothing is read or
     written in the fault's directions of a connection that all of it is in play for: its `on_data` sees what was read
-    before, and nothing else. Where it is for exchanges, or chunks, `halts` has no say. With ``below_tls`` its bytes are
-    records: a connection that it hits is passed through, where the proxy would speak TLS with the client itself.
+    before, and nothing else. Where it is for exchanges, or chunks, `halts` has no say.
     """
 
-    below_tls: ClassVar[bool] = False
     both_ways: ClassVar[bool] = False
     by_stream: ClassVar[bool] = False
     closes_port: ClassVar[bool] = False

@@ -93,7 +93,7 @@ def test_it_runs_and_its_schedule_is_played(tmp_path, backend):
 
 def _answer(program):
     """What the edge answers a new client; nothing: it resets."""
-    with program.connect() as client, contextlib.suppress(ConnectionError):
+    with contextlib.suppress(ConnectionError), program.connect() as client:
         client.sendall(b"hello")
         return client.recv(5)
     return b""

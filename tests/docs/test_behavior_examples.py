@@ -64,18 +64,15 @@ def backend():
 
 
 @pytest.fixture(scope="module")
-def backend_with_tls(tmp_path_factory):
+def backend_with_tls():
     authority = pytest.importorskip("vaurien.tls.authority")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made = authority.Authority.create()
-    made.issue(["127.0.0.1"]).load(context)
-    folder = tmp_path_factory.mktemp("ca")
-    made.save(folder)
+    authority.Authority.create().issue(["127.0.0.1"]).load(context)
     with Server(("127.0.0.1", 0), Greeter) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, args=[0.02])
         thread.start()
-        yield f"127.0.0.1:{server.server_port}", folder / "ca.pem"
+        yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
 
@@ -110,7 +107,6 @@ def test_an_example_acts_on_tls(behavior, backend_with_tls):
     def ask():
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        context.set_alpn_protocols(["http/1.1"])
         with contextlib.suppress(OSError), socket.create_connection((proxy.host, proxy.port), PATIENCE) as plain:
             with context.wrap_socket(plain) as client:
                 client.sendall(REQUEST)
@@ -118,10 +114,7 @@ def test_an_example_acts_on_tls(behavior, backend_with_tls):
                     pass
 
     client = threading.Thread(target=ask)
-    opens = "on_client_hello" in hooks.overridden(behavior.target)
-    address, ca = backend_with_tls
-    backend, tls = (f"tls://{address}?ca={ca}", "auto") if opens else (address, ())
-    with vaurien.Proxy(backend=backend, tls=tls) as proxy:
+    with vaurien.Proxy(backend=backend_with_tls) as proxy:
         with proxy.fault(f"{generate.EXAMPLES[behavior.name]} name=example"):
             client.start()
             proxy.wait_for_hits("example", timeout=PATIENCE)

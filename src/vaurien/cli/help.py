@@ -42,11 +42,12 @@ MORE_EXAMPLES = (
 """On the page with everything."""
 
 COMMANDS = (
-    ("run [SCENARIO.toml] [OPTIONS] -- COMMAND", "play faults while a command runs"),
+    ("run SCENARIO.toml [OPTIONS] -- COMMAND", "play faults while a command runs"),
     ("replay TRACE [OPTIONS]", "repeat the faults of an earlier run"),
     ("serve [FLAGS]", "many proxies, steered over HTTP"),
     ("mesh [FILE] [OPTIONS]", "partitions between the nodes of a cluster"),
     ("forward [OPTIONS]", "a forward proxy: HTTP and SOCKS"),
+    ("fleet --dev", "a NATS server, to try a fleet of many nodes with"),
     ("check FILE [OPTIONS]", "what a start would refuse, ports included"),
     ("ca [OPTIONS]", "a certificate authority, for TLS"),
     ("schema", "the JSON Schema of TOML files, for editors"),

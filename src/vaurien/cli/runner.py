@@ -15,7 +15,6 @@ from vaurien import __version__
 from vaurien.cli import descriptors, hubs
 from vaurien.cli.configure import say
 from vaurien.cli.observers import observers
-from vaurien.cli.serve import precedence
 from vaurien.cli.serve.reloading import at_hangup
 from vaurien.cli.serve.report import TextReport
 from vaurien.cli.serve.state import StateFile
@@ -65,10 +64,7 @@ def run(
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
         path = configuration.process.state
-        winner = precedence.winner(
-            path, state=configuration.process.state_wins, config=configuration.process.config_wins
-        )
-        state = None if path is None else StateFile(path, winner)
+        state = None if path is None else StateFile(path)
         control = _control(configuration, state)
         observing: list[Observer] = [*told] if control is None else [*told, control, control.history]
         opening = hubs.open_hub(
@@ -110,7 +106,7 @@ async def _serve(
             with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
                 playback = Playback(hub, clock, observing)
                 playback.begin(configuration)
-                with at_hangup(TextReport("vaurien"), _reload(hub, playback, again, state)):
+                with at_hangup(TextReport("vaurien"), _reload(hub, playback, again)):
                     await stop.wait()
         finally:
             if control:
@@ -143,7 +139,7 @@ async def _start(hub: Hub, configuration: Configuration, state: StateFile | None
         if state is None:
             await hub.replace(configuration.proxies)
         else:
-            say(await state.restore(hub, configuration.proxies, precedence.configured(configuration)))
+            await state.restore(hub, configuration.proxies)
     except BindError as error:
         if len(configuration.proxies) > 1:
             raise
@@ -201,9 +197,7 @@ class Playback:
             self._player.stop()
 
 
-def _reload(
-    hub: Hub, playback: Playback, again: Callable[[], Configuration], state: StateFile | None
-) -> Callable[[], Awaitable[int]]:
+def _reload(hub: Hub, playback: Playback, again: Callable[[], Configuration]) -> Callable[[], Awaitable[int]]:
     """What has the proxies of *again*, and begins its schedule: they have the faults then of its beginning.
 
     A configuration that is wrong changes nothing.
@@ -214,8 +208,6 @@ def _reload(
         playback.end()
         try:
             await hub.replace(configuration.proxies)
-            if state is not None:
-                state.configured_anew(precedence.configured(configuration))
         finally:
             playback.begin(configuration)
         return len(hub.proxies)

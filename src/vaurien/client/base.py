@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from vaurien.client.calls import Calls
@@ -22,14 +23,16 @@ class Base(Calls):
         path: str | None = None,
         token: str | None = None,
         timeout: float = 30.0,
+        query: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Ask at *host* and *port*, or at the Unix socket *path*.
 
         *token* is what ``--token-file`` holds; without one it is that of ``TOXIPROXY_AUTH_TOKEN`` in the environment,
         if there is one. *timeout* is how many seconds an answer may take. Raises ValueError for a token that cannot
-        be one, without showing it.
+        be one, without showing it. *query* goes with each call about proxies and faults: ``{"scope": "fleet"}``, and
+        perhaps *nodes*, *share* and *max_nodes*.
         """
-        self._transport = Transport(host, port, scheme, path, token, timeout)
+        self._transport = Transport(host, port, scheme, path, token, timeout, query)
 
     @property
     def url(self) -> str:

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from typing import Any, overload
 from urllib.parse import quote
 
+_SCOPED = re.compile(r"/api/v1/(proxies(?!.*/(connections|diagnosis))|config|reset)")
+
 
 class Call:
     """An operation: *method* and *path*, and *about*, what it does. Of its answer the caller gets the field *key*."""
 
     def __init__(self, method: str, path: str, about: str, key: str | None = None) -> None:
         self.method, self.path, self.about, self.key = method, path, about, key
+        self.scoped = bool(_SCOPED.match(path))
+        """Whether it can be about a fleet instead of one program."""
         self.name = ""
         self._positional = re.findall(r"{(\w+)}", path)
         self.__doc__ = f"{about}\n\nThis is ``{method} {path}``."
@@ -119,6 +123,44 @@ class Calls:
     )
     remove_topology = Call("DELETE", "/api/v1/mesh/topologies/{topology}", "End a topology: its edges are whole again.")
     heal_mesh = Call("POST", "/api/v1/mesh/heal", "End all topologies.")
+    get_fleet = Call(
+        "GET",
+        "/api/v1/fleet",
+        "The nodes, what each runs, what differs from the desired state and why, hits on each, and what is desired.",
+    )
+    get_audit = Call(
+        "GET",
+        "/api/v1/fleet/audit",
+        "The last changes of the fleet, oldest first: who, when, through which node, and what.",
+        "changes",
+    )
+    stop_fleet = Call(
+        "POST",
+        "/api/v1/fleet/stop",
+        "Stop everything: all faults and mixes of all nodes end, those of their own too, and none of the fleet begins.",
+    )
+    resume_fleet = Call("POST", "/api/v1/fleet/resume", "Let the faults of the fleet act again.")
+    send_heartbeat = Call(
+        "POST",
+        "/api/v1/fleet/heartbeat",
+        "Say that a controller lives: with a limit `heartbeat` all faults end when this has not been said for so long.",
+    )
+    get_limits = Call("GET", "/api/v1/fleet/limits", "The limits of the fleet.")
+    set_fleet_limits = Call(
+        "PUT", "/api/v1/fleet/limits", "Replace the limits of the fleet; what is there already stays."
+    )
+    get_schedule = Call(
+        "GET",
+        "/api/v1/fleet/schedule",
+        "The schedule of the fleet, and how far its leader is; null: there is none.",
+        "schedule",
+    )
+    set_schedule = Call(
+        "PUT",
+        "/api/v1/fleet/schedule",
+        "Have the leader play a schedule, from now on. Its steps are edits of the fleet.",
+    )
+    end_schedule = Call("DELETE", "/api/v1/fleet/schedule", "Play the schedule no longer; the faults of now stay.")
     describe_behaviors = Call(
         "GET",
         "/api/v1/behaviors",

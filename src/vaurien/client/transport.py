@@ -40,11 +40,21 @@ class Unreachable(VaurienError):
 class Transport:
     """Where to ask: *host* and *port*, or the Unix socket *path*; with which *token*, and for how long."""
 
-    def __init__(self, host: str, port: int, scheme: str, path: str | None, token: str | None, timeout: float) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        scheme: str,
+        path: str | None,
+        token: str | None,
+        timeout: float,
+        query: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         if scheme not in ("http", "https"):
             raise ValueError(f"scheme: {scheme!r} is not valid; expected http or https")
         self.host, self.port, self.scheme, self.path, self.timeout = host, port, scheme, path, timeout
         self.headers = _authorization(token)
+        self._query = urlencode(query)
 
     @property
     def url(self) -> str:
@@ -60,7 +70,8 @@ class Transport:
     def ask(self, call: Call, names: tuple[object, ...], fields: dict[str, Any]) -> Any:
         """The answer to *call*. Raises `Refused` and `Unreachable`."""
         with_body = call.method in ("POST", "PUT", "PATCH") and (fields or call.name != "reset")
-        with self.answer(call.method, call.target(names), json.dumps(fields) if with_body else None) as response:
+        target = call.target(names) + (f"?{self._query}" if self._query and call.scoped else "")
+        with self.answer(call.method, target, json.dumps(fields) if with_body else None) as response:
             text = response.read()
         try:
             answer: Any = json.loads(text) if text else None

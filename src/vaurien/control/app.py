@@ -9,6 +9,7 @@ from vaurien.config.mesh import Mesh
 from vaurien.control import openapi, original, pages, responses, routes, security, v1
 from vaurien.control.asgi import ASGIApp, InternalErrors, Request, Response, Route, Router, responding
 from vaurien.control.events import RecentEvents
+from vaurien.control.fleet import FleetDoor, FleetScope
 from vaurien.control.history import History
 from vaurien.control.toxiproxy import app as toxiproxy
 from vaurien.model import Address, DialFailure
@@ -30,6 +31,7 @@ def app(
     mesh: Mesh | None = None,
     history: History | None = None,
     dashboard: Dashboard = "on",
+    fleet: FleetDoor | None = None,
 ) -> ASGIApp:
     """The application at *listen* that steers *hub*. *recent* observes the hub.
 
@@ -37,18 +39,25 @@ def app(
     *metrics* makes the page of ``/metrics``; *seed* is for new proxies, *strict* and *dial_failure* are for
     `toxiproxy.router`; *mesh* is the cluster whose edges are among the proxies. *history* observes the hub too. With a
     *dashboard* there is a page for people at ``/``; where it is ``read-only`` no page of a browser may change anything.
-    A path that no interface has is answered as Toxiproxy does: its clients know that answer.
+    Requests that say so are for the *fleet* that the program is a node of. A path that no interface has is answered as
+    Toxiproxy does: its clients know that answer.
     """
-    program = routes.Program(hub, recent, history or History(), seed, mesh)
-    served = Router(
-        [
-            *(pages.routes(dashboard) if dashboard != "off" else ()),
-            *routes.endpoints((*v1.ROUTES, _DOCUMENT), program),
-            Route("/api/{rest:path}", responding(_nothing_here)),
-            *original.routes(hub, options or {}),
-        ],
-        default=toxiproxy.router(hub, seed=seed, strict=strict, dial_failure=dial_failure, metrics=metrics),
-    )
+    remembered = history or History()
+
+    def interfaces(hub: Hub) -> Router:
+        program = routes.Program(hub, recent, remembered, seed, mesh, fleet)
+        return Router(
+            [
+                *(pages.routes(dashboard) if dashboard != "off" else ()),
+                *routes.endpoints((*v1.ROUTES, _DOCUMENT), program),
+                Route("/api/{rest:path}", responding(_nothing_here)),
+                *original.routes(hub, options or {}),
+            ],
+            default=toxiproxy.router(hub, seed=seed, strict=strict, dial_failure=dial_failure, metrics=metrics),
+        )
+
+    own = interfaces(hub)
+    served = FleetScope(own, interfaces(fleet.desired) if fleet is not None else own, fleet, _refused)
     return security.Guard(
         InternalErrors(served, _internal_error),
         listen,

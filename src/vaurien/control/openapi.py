@@ -76,7 +76,8 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
 
 
 def _query_parameters(route: Route) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "in": "query", "description": one.about, "schema": _NUMBER if one.number else {"type": "string"}}
-        for name, one in route.query.items()
-    ]
+    found = []
+    for name, one in route.query.items():
+        schema = _NUMBER if one.number else one.schema or {"type": "string"}
+        found.append({"name": name, "in": "query", "description": one.about, "schema": schema})
+    return found

@@ -12,16 +12,18 @@ from vaurien.config.mesh import Mesh
 from vaurien.control import asgi, bodies, checks, responses
 from vaurien.control.asgi import Receive, Request, Response, Scope, Send
 from vaurien.control.events import RecentEvents
+from vaurien.control.fleet import FleetDoor
 from vaurien.control.history import History
 from vaurien.control.responses import BadRequest
-from vaurien.errors import BindError, Conflict, OptionError, UnknownName, VaurienError
+from vaurien.errors import BindError, Conflict, OptionError, Unavailable, UnknownName, VaurienError
 from vaurien.proxies.hub import Hub, OutdatedRevision
 
 
 class Program(msgspec.Struct, frozen=True):
     """The program that the routes are about: its proxies, what observes them, and how it was started.
 
-    *seed* is that of a new proxy which is given none, *mesh* the cluster whose edges are among the proxies.
+    *seed* is that of a new proxy which is given none, *mesh* the cluster whose edges are among the proxies, *fleet* the
+    one that the program is a node of.
     """
 
     hub: Hub
@@ -29,6 +31,7 @@ class Program(msgspec.Struct, frozen=True):
     history: History
     seed: str
     mesh: Mesh | None = None
+    fleet: FleetDoor | None = None
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -73,10 +76,31 @@ Handler: TypeAlias = Callable[[Call], Awaitable[object]]
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A parameter of the query: what it is for, and whether it is a *number*, from 0 to 999999999999999999."""
+    """A parameter of the query: what it is for, and its *schema*, a JSON Schema: text if there is none.
+
+    *number* is one from 0 to 999999999999999999.
+    """
 
     about: str
+    schema: Mapping[str, Any] | None = None
     number: bool = False
+
+    def check(self, name: str, text: str) -> None:
+        """Raise `BadRequest` for a *text* of the parameter *name* that its schema does not allow."""
+        schema = self.schema or {}
+        if self.number:
+            number(name, text)
+        elif "enum" in schema and text not in schema["enum"]:
+            raise BadRequest(400, f"{name}: {text!r} is not valid; expected {' or '.join(schema['enum'])}")
+        elif schema.get("type") == "number" and not _is_ratio(text):
+            raise BadRequest(400, f"{name}: {text!r} is not valid; expected a number from 0 to 1")
+
+
+def _is_ratio(text: str) -> bool:
+    try:
+        return 0.0 <= float(text) <= 1.0 and text.isascii() and "_" not in text
+    except ValueError:
+        return False
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,9 +175,10 @@ class _Endpoint:
 
 
 def _check_query(route: Route, given: Mapping[str, str]) -> None:
-    for name in given:
+    for name, text in given.items():
         if name not in route.query:
             raise BadRequest(400, str(UnknownName("parameter of the query", name, route.query)))
+        route.query[name].check(name, text)
 
 
 def _status(error: VaurienError) -> int:
@@ -161,4 +186,6 @@ def _status(error: VaurienError) -> int:
         return 404 if error.kind in ("proxy", "fault", "connection", "topology") else 400
     if isinstance(error, Conflict | BindError):
         return 409
+    if isinstance(error, Unavailable):
+        return 503
     return 400 if isinstance(error, OptionError) else 422

@@ -13,7 +13,6 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from vaurien import patterns
 from vaurien.engine.loop import event_loop as loop
 
 T = TypeVar("T")
@@ -60,7 +59,6 @@ class LoopThread:
             self.loop.run_until_complete(_end_tasks())
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self._end_resolver()
-            patterns.close()
             self.loop.close()
 
     def _end_resolver(self) -> None:

@@ -17,7 +17,12 @@ import sys
 from collections.abc import Callable
 from typing import Literal, Protocol, TextIO
 
-from vaurien.console import to_user
+
+def to_user(message: str) -> None:
+    """Tell the user of the program something about an observer, on standard error."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
+        sys.stderr.write(f"vaurien: {message}\n")
+        sys.stderr.flush()
 
 
 class RawFile(Protocol):

@@ -119,6 +119,10 @@ class Hub:
         """Why the proxy *name* does not run as `config` says; ``None`` when it does."""
         return self._differences.get(name)
 
+    def check(self, config: ProxyConfig) -> None:
+        """Raise what is wrong with *config*, as an edit would, and change nothing."""
+        self._make_proxy(config)
+
     # Edits.
 
     async def edit(self, change: Edit, *, revision: int | None = None) -> None:

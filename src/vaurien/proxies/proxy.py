@@ -121,7 +121,7 @@ class Proxy:
             self._traffic.exchanges + sum(one.exchanges for one in opened),
             self._traffic.lost,
             self._traffic.lost_because,
-            self.state.near_misses if self.state is not None else {},
+            self.state.chance.near_misses if self.state is not None else {},
         )
 
     def seconds_left(self, fault: str) -> float | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -62,8 +63,10 @@ def examples(*lines: str) -> str:
 class Control:
     """Where to ask, and how answers are printed."""
 
-    def __init__(self, url: str, token: str | None, as_json: bool) -> None:
-        self.url, self._token, self.as_json = url, token, as_json
+    def __init__(
+        self, url: str, token: str | None, as_json: bool, query: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.url, self._token, self.as_json, self._query = url, token, as_json, query
 
     @property
     def client(self) -> Client:
@@ -73,7 +76,7 @@ class Control:
         except ValueError as error:
             raise click.UsageError(f"--host: {error}") from None
         try:
-            return Client(**where, token=self._token)
+            return Client(**where, token=self._token, query=self._query)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
 

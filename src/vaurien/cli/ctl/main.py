@@ -17,14 +17,17 @@ import click
 from vaurien import __version__
 from vaurien.cli.ctl.context import Commands, Control, examples, pairs, pass_control
 from vaurien.cli.ctl.faults import fault
+from vaurien.cli.ctl.fleet import fleet as fleet_commands
 from vaurien.cli.ctl.mesh import mesh
-from vaurien.cli.ctl.names import URL, a_proxy, behaviors, faults_of_proxy, protocols, proxies
 from vaurien.cli.ctl.presets import preset
 from vaurien.client import Refused, Unreachable
 from vaurien.errors import VaurienError
 
 OK, REFUSED, BAD_INPUT, UNREACHABLE = 0, 1, 2, 3
 """Exit statuses: done, refused by the interface, not understood, no answer."""
+
+URL = "http://localhost:8080"
+"""Where ``vaurien --http`` offers its interface."""
 
 
 _EXAMPLES = examples(
@@ -52,16 +55,30 @@ _STATUSES = (
     "--host", metavar="URL", help=f"Where the interface is: http://host:port, host:port or unix:/path [default: {URL}]"
 )
 @click.option("--token-file", type=click.File(), envvar="VAURIEN_TOKEN_FILE", help="A file with the interface's token.")
+@click.option("--fleet", is_flag=True, help="Steer what the fleet wants, instead of that program alone.")
+@click.option(
+    "--nodes", metavar="LABELS", help="With --fleet: on nodes whose labels fit, such as role=payments,zone!=b."
+)
+@click.option("--share", metavar="RATIO", help="With --fleet: on this share of these nodes, from 0 to 1.")
+@click.option("--max-nodes", metavar="COUNT", help="With --fleet: on at most so many of these nodes.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the interface says, as JSON.")
 @click.version_option(__version__, prog_name="vaurienctl")
 @click.pass_context
-def command(context: click.Context, host: str | None, token_file: Any, as_json: bool) -> None:
+def command(
+    context: click.Context, /, host: str | None, token_file: Any, as_json: bool, fleet: bool, **selecting: str | None
+) -> None:
     """Steer running proxies.
 
     Environment: VAURIEN_URL may stand for --host, VAURIEN_TOKEN_FILE or TOXIPROXY_AUTH_TOKEN for --token-file.
     """
     url = host or os.environ.get("VAURIEN_URL", URL)
-    context.obj = Control(url, token_file.read().strip() if token_file else None, as_json)
+    query = {name: value for name, value in selecting.items() if value is not None}
+    if query and not fleet:
+        raise click.UsageError(
+            f"--{next(iter(query)).replace('_', '-')} selects nodes of a fleet; expected --fleet beside it"
+        )
+    query |= {"scope": "fleet"} if fleet else {}
+    context.obj = Control(url, token_file.read().strip() if token_file else None, as_json, query)
 
 
 # The three of Mozilla's Vaurien.
@@ -83,7 +100,7 @@ def get_behavior(control: Control) -> None:
 
 
 @command.command("set-behavior")
-@click.argument("name", shell_complete=behaviors)
+@click.argument("name")
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @pass_control
 def set_behavior(control: Control, name: str, options: tuple[str, ...]) -> None:
@@ -113,16 +130,15 @@ _early("set-handler", set_behavior)
 @pass_control
 def list_proxies(control: Control) -> None:
     """List the proxies; those that do not run as they are configured are named on standard error, with the reason."""
-    found = control.client.list_proxies()
-    names = ("name", "address", "backend", "protocol", "enabled", "connections", "mix", "faults", "hits", "last_hit")
-    control.show(found, *names)
-    for proxy in found:
+    proxies = control.client.list_proxies()
+    control.show(proxies, "name", "address", "backend", "protocol", "enabled", "connections", "mix", "faults")
+    for proxy in proxies:
         if proxy.get("differs"):
             click.echo(f"vaurienctl: proxy {proxy['name']!r} differs: {proxy['differs']}", err=True)
 
 
 @command.command("inspect")
-@a_proxy
+@click.argument("proxy")
 @pass_control
 def inspect(control: Control, proxy: str) -> None:
     """Show everything about a proxy."""
@@ -133,7 +149,7 @@ def inspect(control: Control, proxy: str) -> None:
 @click.argument("name")
 @click.option("--listen", help="Where clients connect [default: a free port of 127.0.0.1]")
 @click.option("--backend", required=True, help="The server behind it, host:port.")
-@click.option("--protocol", help="What the two speak [default: tcp]", shell_complete=protocols)
+@click.option("--protocol", help="What the two speak [default: tcp]")
 @click.option("--mix", help="Percent and name of each behavior, such as 20:delay,10:error.")
 @pass_control
 def create(control: Control, /, **given: Any) -> None:
@@ -150,7 +166,7 @@ def create(control: Control, /, **given: Any) -> None:
         "vaurienctl update redis 'protocol_options={\"keep_alive\": true}'",
     ),
 )
-@a_proxy
+@click.argument("proxy")
 @click.argument("fields", nargs=-1, required=True, metavar="FIELD=VALUE...")
 @pass_control
 def update(control: Control, proxy: str, fields: tuple[str, ...]) -> None:
@@ -162,37 +178,16 @@ def update(control: Control, proxy: str, fields: tuple[str, ...]) -> None:
 
 
 @command.command("toggle")
-@a_proxy
+@click.argument("proxy")
 @pass_control
 def toggle(control: Control, proxy: str) -> None:
     """Switch a proxy off, or on again."""
     enabled = control.client.get_proxy(proxy)["enabled"]
-    changed = control.client.change_proxy(proxy, enabled=not enabled)
-    if control.as_json:
-        control.show([changed])
-    else:
-        click.echo(f"{changed['name']} is {'on' if changed['enabled'] else 'off'}")
-
-
-@command.command(
-    "mix",
-    short_help="Show the mix of a proxy, or set another one.",
-    epilog=examples("vaurienctl mix redis", "vaurienctl mix redis 20:delay,10:error", "vaurienctl mix redis ''"),
-)
-@a_proxy
-@click.argument("mix", required=False)
-@pass_control
-def mix(control: Control, proxy: str, mix: str | None) -> None:
-    """Show the mix of PROXY: percent and name of each behavior; or have it be MIX, and an empty one ends it."""
-    answer = control.client.get_mix(proxy) if mix is None else control.client.set_mix(proxy, mix=mix)
-    if control.as_json:
-        control.show(answer)
-    else:
-        click.echo(answer["text"] or "-")
+    control.show([control.client.change_proxy(proxy, enabled=not enabled)], "name", "enabled")
 
 
 @command.command("delete")
-@a_proxy
+@click.argument("proxy")
 @pass_control
 def delete(control: Control, proxy: str) -> None:
     """Delete a proxy."""
@@ -200,7 +195,7 @@ def delete(control: Control, proxy: str) -> None:
 
 
 @command.command("connections")
-@a_proxy
+@click.argument("proxy")
 @pass_control
 def connections(control: Control, proxy: str) -> None:
     """List a proxy's open connections."""
@@ -209,8 +204,8 @@ def connections(control: Control, proxy: str) -> None:
 
 
 @command.command("why", epilog=examples("vaurienctl why redis", "vaurienctl why redis latency"))
-@a_proxy
-@click.argument("fault", required=False, shell_complete=faults_of_proxy)
+@click.argument("proxy")
+@click.argument("fault", required=False)
 @pass_control
 def why(control: Control, proxy: str, fault: str | None) -> None:
     """Say why the faults of a proxy, or one of them, have not hit: what they saw, and what kept them from acting."""
@@ -221,6 +216,7 @@ def why(control: Control, proxy: str, fault: str | None) -> None:
 
 command.add_command(fault)
 command.add_command(mesh)
+command.add_command(fleet_commands)
 command.add_command(preset)
 
 # The whole.
@@ -234,7 +230,7 @@ def reset(control: Control) -> None:
 
 
 @command.command("events", short_help="Follow events, one JSON object a line.")
-@click.option("--proxy", help="Only of this proxy.", shell_complete=proxies)
+@click.option("--proxy", help="Only of this proxy.")
 @click.option("--since", type=int, help="Only after the event of this number.")
 @pass_control
 def events(control: Control, proxy: str | None, since: int | None) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from vaurien.control import bodies
+from vaurien.control.fleet import LimitsBody
 from vaurien.control.history import FiguresOverTime
 from vaurien.control.routes import Parameter, Route
-from vaurien.control.v1 import catalogue, connections, faults, mesh, process, proxies
+from vaurien.control.v1 import catalogue, connections, faults, fleet, mesh, process, proxies
 from vaurien.engine.relay.traffic import ConnectionInfo
 from vaurien.proxies.diagnosis import Diagnosis
 
@@ -25,16 +26,30 @@ _FIGURES = {
     "last": Parameter("Only the steps of so many seconds before now", number=True),
 }
 
+_SCOPE = {
+    "scope": Parameter(
+        "`fleet`: the configuration that the fleet wants; `node`: that of this program alone",
+        {"enum": ["fleet", "node"]},
+    ),
+}
 _EDIT = {
     "revision": Parameter(
         "Only if this is still the revision of the configuration; else the answer is 409, and shows it", number=True
-    )
+    ),
+    **_SCOPE,
+    "nodes": Parameter("With scope=fleet: on nodes whose labels fit, such as `role=payments,zone!=b`"),
+    "share": Parameter(
+        "With scope=fleet: on this share of these nodes, by hash", {"type": "number", "minimum": 0, "maximum": 1}
+    ),
+    "max_nodes": Parameter("With scope=fleet: on at most so many of these nodes", number=True),
 }
+_FLEET = f"{_API}/fleet"
+_COUNT = {"count": Parameter("At most so many; 100 if not given", number=True)}
 
 ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/healthz", handler=process.get_health, answer=process.Health),
     Route(method="GET", path=f"{_API}/version", handler=process.get_version, answer=process.Version),
-    Route(method="GET", path=f"{_API}/config", handler=process.get_config, answer=process.ConfigBody),
+    Route(method="GET", path=f"{_API}/config", handler=process.get_config, answer=process.ConfigBody, query=_SCOPE),
     Route(
         method="PUT",
         path=f"{_API}/config",
@@ -43,7 +58,7 @@ ROUTES: tuple[Route, ...] = (
         answer=process.ConfigBody,
         query=_EDIT,
     ),
-    Route(method="POST", path=f"{_API}/reset", handler=process.reset, status=204),
+    Route(method="POST", path=f"{_API}/reset", handler=process.reset, status=204, query=_SCOPE),
     Route(method="GET", path=f"{_API}/events", handler=process.follow_events, query=_FOLLOW),
     Route(
         method="GET",
@@ -58,7 +73,7 @@ ROUTES: tuple[Route, ...] = (
         answer=FiguresOverTime,
         query=_FIGURES,
     ),
-    Route(method="GET", path=f"{_API}/proxies", handler=proxies.list_proxies, answer=proxies.ProxyList),
+    Route(method="GET", path=f"{_API}/proxies", handler=proxies.list_proxies, answer=proxies.ProxyList, query=_SCOPE),
     Route(
         method="POST",
         path=f"{_API}/proxies",
@@ -68,7 +83,7 @@ ROUTES: tuple[Route, ...] = (
         status=201,
         query=_EDIT,
     ),
-    Route(method="GET", path=_PROXY, handler=proxies.get_proxy, answer=bodies.ProxyAnswer),
+    Route(method="GET", path=_PROXY, handler=proxies.get_proxy, answer=bodies.ProxyAnswer, query=_SCOPE),
     Route(
         method="PATCH",
         path=_PROXY,
@@ -78,7 +93,7 @@ ROUTES: tuple[Route, ...] = (
         query=_EDIT,
     ),
     Route(method="DELETE", path=_PROXY, handler=proxies.delete_proxy, status=204, query=_EDIT),
-    Route(method="GET", path=f"{_PROXY}/mix", handler=proxies.get_mix, answer=proxies.MixAnswer),
+    Route(method="GET", path=f"{_PROXY}/mix", handler=proxies.get_mix, answer=proxies.MixAnswer, query=_SCOPE),
     Route(
         method="PUT",
         path=f"{_PROXY}/mix",
@@ -87,7 +102,7 @@ ROUTES: tuple[Route, ...] = (
         answer=proxies.MixAnswer,
         query=_EDIT,
     ),
-    Route(method="GET", path=f"{_PROXY}/faults", handler=faults.list_faults, answer=faults.FaultList),
+    Route(method="GET", path=f"{_PROXY}/faults", handler=faults.list_faults, answer=faults.FaultList, query=_SCOPE),
     Route(
         method="POST",
         path=f"{_PROXY}/faults",
@@ -106,7 +121,7 @@ ROUTES: tuple[Route, ...] = (
         status=201,
         query=_EDIT,
     ),
-    Route(method="GET", path=_FAULT, handler=faults.get_fault, answer=bodies.FaultAnswer),
+    Route(method="GET", path=_FAULT, handler=faults.get_fault, answer=bodies.FaultAnswer, query=_SCOPE),
     Route(method="GET", path=f"{_FAULT}/diagnosis", handler=faults.diagnose_fault, answer=Diagnosis),
     Route(
         method="PATCH",
@@ -144,6 +159,22 @@ ROUTES: tuple[Route, ...] = (
         query=_EDIT,
     ),
     Route(method="POST", path=f"{_MESH}/heal", handler=mesh.heal_mesh, status=204),
+    Route(method="GET", path=_FLEET, handler=fleet.get_fleet, answer=fleet.FleetAnswer),
+    Route(method="GET", path=f"{_FLEET}/audit", handler=fleet.get_audit, answer=fleet.AuditAnswer, query=_COUNT),
+    Route(method="POST", path=f"{_FLEET}/stop", handler=fleet.stop_fleet, body=fleet.StopBody, status=204),
+    Route(method="POST", path=f"{_FLEET}/resume", handler=fleet.resume_fleet, status=204),
+    Route(method="POST", path=f"{_FLEET}/heartbeat", handler=fleet.send_heartbeat, status=204),
+    Route(method="GET", path=f"{_FLEET}/limits", handler=fleet.get_limits, answer=LimitsBody),
+    Route(
+        method="PUT",
+        path=f"{_FLEET}/limits",
+        handler=fleet.set_fleet_limits,
+        body=LimitsBody,
+        answer=LimitsBody,
+    ),
+    Route(method="GET", path=f"{_FLEET}/schedule", handler=fleet.get_schedule, answer=fleet.ScheduleAnswer),
+    Route(method="PUT", path=f"{_FLEET}/schedule", handler=fleet.set_schedule, body=fleet.ScheduleBody, status=204),
+    Route(method="DELETE", path=f"{_FLEET}/schedule", handler=fleet.end_schedule, status=204),
     Route(
         method="GET",
         path=f"{_API}/behaviors",

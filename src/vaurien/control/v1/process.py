@@ -27,15 +27,17 @@ class Version(msgspec.Struct):
     version: str
 
 
-class Health(msgspec.Struct):
-    """The answer to a health check."""
+class Health(msgspec.Struct, omit_defaults=True):
+    """The answer to a health check; *fleet* says what is wrong between a node and its fleet, if something is."""
 
     status: str
+    fleet: str | None = None
 
 
-async def get_health(_: Call) -> object:
-    """Whether the program answers. Wants no token."""
-    return Health("ok")
+async def get_health(call: Call) -> object:
+    """Whether the program answers. Wants no token. A node whose store is away goes on, and says so here."""
+    fleet = call.program.fleet
+    return Health("ok", fleet.trouble if fleet is not None else None)
 
 
 async def get_version(_: Call) -> object:

@@ -1,0 +1,135 @@
+"""The fleet for the interfaces of a node: `vaurien.control.fleet.FleetDoor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from vaurien.control.fleet import LimitsBody
+from vaurien.errors import OptionError
+from vaurien.fleet.desired import Desired, DesiredHub, EditScope, edit_scope
+from vaurien.fleet.entries import Alive, Author, Keys, Selector, Stop, encode
+from vaurien.fleet.leader import Leader, ScheduleEntry, read_steps
+from vaurien.fleet.limits import Limits
+from vaurien.fleet.node import Node
+from vaurien.fleet.store import StoreAway
+
+
+class Door:
+    """The fleet of *node*; with *by_default* requests that name no scope are for it."""
+
+    def __init__(self, node: Node, leader: Leader, *, by_default: bool = False, require_ttl: bool = False) -> None:
+        self._node, self._leader, self.by_default = node, leader, by_default
+        node.desired.require_ttl = require_ttl
+
+    @property
+    def desired(self) -> DesiredHub:
+        """The configuration that the fleet wants."""
+        return self._node.desired
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong between the node and its fleet."""
+        return self._node.trouble
+
+    async def enter(self, query: Mapping[str, str], author: str) -> None:
+        """Have the edits of this task be those of *author*, on the nodes that *query* selects.
+
+        Raises `OptionError`, and `StoreAway`.
+        """
+        edit_scope.set(EditScope(_selector(query), author))
+        if self._node.store.trouble is not None:
+            raise StoreAway(self._node.store.trouble)
+        await self._node.refresh()
+
+    async def status(self) -> Mapping[str, Any]:
+        """Nodes, what each runs, and what is desired. Of a store that is away: what is known here."""
+        trouble = self._node.trouble
+        try:
+            reports = list((await self._node.reports()).values())
+        except StoreAway as error:
+            reports, trouble = [self._node.report()], str(error)
+        entries = self._node.store.entries
+        desired = Desired.of(entries)
+        return {
+            "node": self._node.name,
+            "trouble": trouble,
+            "stopped": desired.stop is not None,
+            "revision": self._node.store.revision,
+            "leader": await self._leader.name(),
+            "nodes": [msgspec.to_builtins(one) for one in sorted(reports, key=lambda report: report.name)],
+            "desired": list(_shown(desired)),
+        }
+
+    async def audit(self, count: int) -> list[Any]:
+        """The last *count* changes, oldest first. Raises `StoreAway`."""
+        return [msgspec.json.decode(line) for line in await self._node.store.records(count)]
+
+    async def stop_everything(self, reason: str) -> None:
+        """End all faults of all nodes. Raises `StoreAway`."""
+        author = Author(edit_scope.get().by, self._node.name)
+        await self.desired.write(Keys.STOP, encode(Stop(reason, author)))
+
+    async def resume(self) -> None:
+        """Let faults act again. Raises `StoreAway`."""
+        await self.desired.write(Keys.STOP, None)
+
+    async def heartbeat(self) -> None:
+        """Say that the controller lives. Raises `StoreAway`."""
+        await self.desired.write(Keys.ALIVE, encode(Alive()), audited=False)
+
+    async def limits(self) -> LimitsBody:
+        """The limits."""
+        return Desired.of(self._node.store.entries).limits
+
+    async def set_limits(self, limits: LimitsBody) -> None:
+        """Replace the limits. Raises `OptionError` and `StoreAway`."""
+        wanted = msgspec.convert(msgspec.to_builtins(limits), Limits)
+        wanted.check()
+        if wanted.heartbeat is not None:
+            await self.heartbeat()
+        await self.desired.write(Keys.LIMITS, encode(wanted))
+
+    async def schedule(self) -> Mapping[str, Any] | None:
+        """The schedule, and how far its leader is."""
+        return self._leader.schedule()
+
+    async def set_schedule(self, text: str | None) -> None:
+        """Have the leader play the steps of *text*, TOML. Raises what is wrong with it, and `StoreAway`."""
+        if text is None:
+            await self.desired.write(Keys.SCHEDULE, None)
+            await self.desired.write(Keys.PLAYED, None)
+            return
+        read_steps(text)
+        await self.desired.write(Keys.PLAYED, None)
+        await self.desired.write(
+            Keys.SCHEDULE, encode(ScheduleEntry(text, Author(edit_scope.get().by, self._node.name)))
+        )
+
+
+def _selector(query: Mapping[str, str]) -> Selector | None:
+    """What *query* selects; ``None``: it does not say. Raises `OptionError`."""
+    given: dict[str, Any] = {name: query[name] for name in ("nodes", "share", "max_nodes") if name in query}
+    if not given:
+        return None
+    try:
+        selector = msgspec.convert(given, Selector, strict=False)
+    except msgspec.ValidationError as error:
+        raise OptionError("nodes", given, f"nodes=LABEL=VALUE,… share=0.1 max_nodes=3: {error}") from None
+    selector.check()
+    return selector
+
+
+def _shown(desired: Desired) -> Iterable[dict[str, Any]]:
+    """Every entry: what, on which nodes, and who has set it."""
+    for name, proxy in desired.proxies.items():
+        yield {"proxy": name, "on": msgspec.to_builtins(proxy.on), "author": msgspec.to_builtins(proxy.author)}
+    for name, mix in desired.mixes.items():
+        on, author = msgspec.to_builtins(mix.on), msgspec.to_builtins(mix.author)
+        yield {"proxy": name, "mix": str(mix.mix), "on": on, "author": author}
+    for name, faults in desired.faults.items():
+        for one in faults:
+            on, author = msgspec.to_builtins(one.on), msgspec.to_builtins(one.author)
+            yield {"proxy": name, "fault": one.fault.name, "ttl": one.fault.ttl, "on": on, "author": author}

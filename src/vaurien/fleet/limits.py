@@ -1,0 +1,108 @@
+"""Limits that protect people: what an edit of the fleet may do, and what ends its faults."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+import urllib.request
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import msgspec
+
+from vaurien.control.fleet import LimitsBody, ProbeBody
+from vaurien.errors import OptionError
+from vaurien.fleet.entries import FaultEntry, MixEntry, Selector, rank
+from vaurien.model import Address, Fault
+
+
+class Probe(ProbeBody, frozen=True, forbid_unknown_fields=True):
+    """A probe that can be asked."""
+
+    def check(self) -> None:
+        """Raise `OptionError` for a URL that cannot be asked."""
+        parts = urllib.parse.urlsplit(self.url)
+        good = parts.scheme in ("http", "https") or (parts.scheme == "tcp" and parts.port and not self.query)
+        if not good or not parts.hostname or self.every < 0.1:
+            raise OptionError("probe", self.url, "http://…, https://… or tcp://host:port, at most ten times a second")
+
+
+class Limits(LimitsBody, frozen=True, forbid_unknown_fields=True):
+    """Limits that edits are checked by."""
+
+    probe: Probe | None = None
+
+    def check(self) -> None:
+        """Raise `OptionError` for a probe that cannot be."""
+        if self.probe is not None:
+            self.probe.check()
+
+    def check_fault(self, proxy: str, fault: Fault, others: Iterable[FaultEntry], mix: MixEntry | None) -> None:
+        """Raise `OptionError` if *fault* of *proxy* breaks a limit, together with its *others* and its *mix*."""
+        if self.require_ttl and fault.ttl is None:
+            raise OptionError(f"fault {fault.name!r} option ttl", None, "a time to live: the fleet requires one")
+        share = fault.probability + sum(one.fault.probability for one in others) + _share(mix)
+        self._check_share(f"fault {fault.name!r} option probability", fault.probability, proxy, share)
+
+    def check_mix(self, mix: MixEntry, faults: Iterable[FaultEntry]) -> None:
+        """Raise `OptionError` if *mix* breaks a limit, together with *faults* of its proxy."""
+        if self.require_ttl and mix.mix.shares:
+            raise OptionError("mix", str(mix.mix), "faults with a ttl in its place: the fleet requires a time to live")
+        self._check_share("mix", str(mix.mix), mix.proxy, _share(mix) + sum(one.fault.probability for one in faults))
+
+    def _check_share(self, option: str, value: object, proxy: str, share: float) -> None:
+        if self.max_share < 1.0 and share > self.max_share + 1e-9:
+            wanted = f"at most {self.max_share:g} of the exchanges of proxy {proxy!r} in total, these make {share:g}"
+            raise OptionError(option, value, wanted)
+
+
+def _share(mix: MixEntry | None) -> float:
+    return sum(share.percent for share in mix.mix.shares) / 100 if mix is not None else 0.0
+
+
+def chosen(selector: Selector, fitting: Collection[str], key: str, limits: Limits, hit: Collection[str]) -> Selector:
+    """*selector* with the names of the nodes that its own limit, and that of the fleet, leave of those *fitting*.
+
+    *hit* are the nodes that have faults already: they come first where the fleet's limit counts.
+    """
+    names = sorted(fitting, key=lambda name: rank(name, key))
+    if selector.max_nodes is not None:
+        names = names[: selector.max_nodes]
+    if limits.max_nodes is not None:
+        free = max(0, limits.max_nodes - len(set(hit)))
+        fresh = [name for name in names if name not in hit][:free]
+        names = [name for name in names if name in hit or name in fresh]
+    elif selector.max_nodes is None:
+        return selector
+    return msgspec.structs.replace(selector, chosen=tuple(names))
+
+
+async def succeeds(probe: Probe) -> bool:
+    """Whether *probe* finds that all is well."""
+    try:
+        async with asyncio.timeout(probe.timeout):
+            if probe.url.startswith("tcp:"):
+                address = Address.parse(urllib.parse.urlsplit(probe.url).netloc)
+                _, writer = await asyncio.open_connection(address.host, address.port)
+                writer.close()
+                return True
+            return await asyncio.get_running_loop().run_in_executor(None, _asked, probe)
+    except (OSError, ValueError):
+        return False
+
+
+def _asked(probe: Probe) -> bool:
+    url = probe.url
+    if probe.query:
+        url = f"{url.rstrip('/')}/api/v1/query?{urllib.parse.urlencode({'query': probe.query})}"
+    with urllib.request.urlopen(url, timeout=probe.timeout or None) as answer:  # noqa: S310 - its scheme is checked
+        return _holds(answer.read()) if probe.query else True
+
+
+def _holds(answer: bytes) -> bool:
+    """Whether the result of a Prometheus query says that all is well (its HTTP API, "Expression queries")."""
+    data: Any = msgspec.json.decode(answer)
+    result = data["data"]["result"]
+    if data["data"]["resultType"] == "scalar":
+        return float(result[1]) != 0
+    return bool(result) and all(float(one["value"][1]) != 0 for one in result)

@@ -1,0 +1,206 @@
+"""The port to what all nodes share, and one in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+import msgspec
+
+from vaurien.errors import Unavailable, VaurienError
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A value in the store. *revision* grows with each write of any key; *at* is when it was, by the store's clock."""
+
+    value: bytes
+    revision: int
+    at: float
+
+
+class StoreAway(Unavailable):
+    """The store does not answer, or is not the one that is needed; the message says why."""
+
+
+class Outdated(VaurienError):
+    """A compare-and-set met another revision than the one it was meant for."""
+
+    def __init__(self, key: str, revision: int) -> None:
+        self.key, self.revision = key, revision
+        super().__init__(f"{key!r} was changed by another edit (it is not of revision {revision} any more)")
+
+
+class Store(Protocol):
+    """Entries that all nodes see, and *claims*, which end with the process that holds them.
+
+    `entries` follows the store by itself; `on_change` is called after each change of it, in the loop's thread, and when
+    the store goes away or comes back.
+    """
+
+    on_change: Callable[[], None]
+
+    @property
+    def entries(self) -> Mapping[str, Stored]:
+        """What is in the store, as far as it is known here."""
+
+    @property
+    def revision(self) -> int:
+        """The revision of the newest write that is known here."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why `entries` may be old; ``None`` when they are not."""
+
+    @property
+    def offset(self) -> float:
+        """Seconds by which the store's time of day is ahead of this machine's."""
+
+    async def open(self) -> None:
+        """Connect, and know all entries. Raises `StoreAway`."""
+
+    async def close(self) -> None:
+        """Let go of the store."""
+
+    async def put(self, key: str, value: bytes, *, revision: int, ttl: float | None = None) -> int:
+        """Write *key* if it has *revision*, 0: if it does not exist; returns the new one.
+
+        It is removed *ttl* seconds later, whatever happens to its writer. Raises `Outdated` and `StoreAway`.
+        """
+
+    async def delete(self, key: str, *, revision: int) -> None:
+        """Remove *key* if it has *revision*. Raises `Outdated` and `StoreAway`."""
+
+    async def claim(self, key: str, value: bytes, *, revision: int) -> int:
+        """Write the claim *key* as `put` does; without another write it ends after `CLAIM_TTL` seconds."""
+
+    async def release(self, key: str, *, revision: int) -> None:
+        """End a claim at once."""
+
+    async def claims(self) -> Mapping[str, Stored]:
+        """All claims of now. Raises `StoreAway`."""
+
+    async def record(self, value: bytes) -> None:
+        """Add *value* to the audit trail. Raises `StoreAway`."""
+
+    async def records(self, count: int) -> list[bytes]:
+        """The last *count* of the audit trail, oldest first. Raises `StoreAway`."""
+
+    def tell(self, subject: str, value: bytes) -> None:
+        """Say *value* about *subject* to listeners of now, if the store is there; it is not kept."""
+
+
+CLAIM_TTL = 6.0
+"""Seconds that a claim lasts without being renewed: three renewals may be lost."""
+
+RENEW = 2.0
+"""Seconds between two renewals of a claim."""
+
+
+def nothing() -> None:
+    """Nobody wants to know."""
+
+
+class SharedMemory:
+    """What several `MemoryStore` of one process share."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Stored] = {}
+        self.claims: dict[str, Stored] = {}
+        self.records: list[bytes] = []
+        self.revision = 0
+        self.stores: list[MemoryStore] = []
+
+    def write(self, table: dict[str, Stored], key: str, value: bytes, revision: int, ttl: float | None) -> int:
+        """Compare and set."""
+        there = table.get(key)
+        if (there.revision if there else 0) != revision:
+            raise Outdated(key, revision)
+        self.revision += 1
+        mine = table[key] = Stored(value, self.revision, time.time())
+        if ttl is not None:
+            asyncio.get_running_loop().call_later(ttl, self._expire, table, key, mine)
+        self._tell(table)
+        return self.revision
+
+    def remove(self, table: dict[str, Stored], key: str, revision: int) -> None:
+        """Compare and delete."""
+        there = table.get(key)
+        if there is None or there.revision != revision:
+            raise Outdated(key, revision)
+        self.revision += 1
+        del table[key]
+        self._tell(table)
+
+    def _expire(self, table: dict[str, Stored], key: str, mine: Stored) -> None:
+        if table.get(key) is mine:
+            self.revision += 1
+            del table[key]
+            self._tell(table)
+
+    def _tell(self, table: dict[str, Stored]) -> None:
+        if table is self.entries:
+            for store in self.stores:
+                store.on_change()
+
+
+class MemoryStore:
+    """A store for one process: those with the same *shared* see the same."""
+
+    def __init__(self, shared: SharedMemory | None = None) -> None:
+        self._shared = shared or SharedMemory()
+        self.on_change: Callable[[], None] = nothing
+        self.trouble: str | None = None
+        self.offset = 0.0
+
+    @property
+    def entries(self) -> Mapping[str, Stored]:
+        """What is in the store."""
+        return MappingProxyType(self._shared.entries)
+
+    @property
+    def revision(self) -> int:
+        """The revision of the newest write."""
+        return self._shared.revision
+
+    async def open(self) -> None:
+        """Be told of changes from now on."""
+        self._shared.stores.append(self)
+
+    async def close(self) -> None:
+        """Be told no more."""
+        if self in self._shared.stores:
+            self._shared.stores.remove(self)
+
+    async def put(self, key: str, value: bytes, *, revision: int, ttl: float | None = None) -> int:
+        """Write. Raises `Outdated`."""
+        return self._shared.write(self._shared.entries, key, value, revision, ttl)
+
+    async def delete(self, key: str, *, revision: int) -> None:
+        """Remove. Raises `Outdated`."""
+        self._shared.remove(self._shared.entries, key, revision)
+
+    async def claim(self, key: str, value: bytes, *, revision: int) -> int:
+        """Write a claim. Raises `Outdated`."""
+        return self._shared.write(self._shared.claims, key, value, revision, CLAIM_TTL)
+
+    async def release(self, key: str, *, revision: int) -> None:
+        """End a claim. Raises `Outdated`."""
+        self._shared.remove(self._shared.claims, key, revision)
+
+    async def claims(self) -> Mapping[str, Stored]:
+        """All claims."""
+        return dict(self._shared.claims)
+
+    async def record(self, value: bytes) -> None:
+        """Add to the audit trail."""
+        self._shared.records.append(value)
+
+    async def records(self, count: int) -> list[bytes]:
+        """The end of the audit trail."""
+        return self._shared.records[-count:]
+
+    def tell(self, subject: str, value: bytes) -> None:
+        """Nobody listens."""

@@ -1,0 +1,173 @@
+"""The leader: what it plays, what it asks, and the one that takes over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import msgspec
+import pytest
+
+from tests.fleet.test_node import ICE, Fleet
+from tests.waiting import eventually
+from vaurien.control.fleet import LimitsBody
+from vaurien.errors import VaurienError
+from vaurien.fleet import leader as leading
+from vaurien.fleet.door import Door
+from vaurien.fleet.leader import Leader, read_steps
+from vaurien.fleet.limits import Limits, Probe, _holds
+
+STEPS = """
+[schedule]
+length = 0.6
+repeat = 2
+
+[[step]]
+proxy = "own"
+add = ["freeze name=ice"]
+
+[[step]]
+at = 0.3
+proxy = "own"
+remove = ["ice"]
+"""
+
+
+@pytest.fixture
+def play(monkeypatch):
+    """Run a coroutine function with a fleet, and a door for each node."""
+    monkeypatch.setattr(leading, "RENEW", 0.05)
+    monkeypatch.setattr("vaurien.fleet.store.CLAIM_TTL", 0.5)
+
+    def run(whole):
+        async def inside():
+            fleet, doors, leaders = Fleet(), [], []
+            async with contextlib.AsyncExitStack() as closing:
+                for name in "abc":
+                    node = await fleet.join(name)
+                    leader = Leader(node)
+                    leader.start()
+                    leaders.append(leader)
+                    doors.append(Door(node, leader))
+                    closing.push_async_callback(fleet.hubs[name].stop)
+                    closing.push_async_callback(node.stop)
+                    closing.push_async_callback(leader.stop)
+                await asyncio.wait_for(whole(fleet, doors, leaders), 60)
+
+        asyncio.run(inside())
+
+    return run
+
+
+def test_a_schedule_is_played_by_one_node_for_all(play):
+    async def whole(fleet, doors, leaders):
+        assert await doors[1].schedule() is None
+        await doors[0].enter({}, "me")
+        await doors[0].set_schedule(STEPS)
+        seen = []
+
+        async def done():
+            state = tuple(sorted(name for name, some in fleet.faults().items() if some))
+            if seen[-1:] != [state]:
+                seen.append(state)
+            return (await doors[1].schedule())["played"] == 4
+
+        await eventually(done)
+        await fleet.have()
+        full = [state for state in seen if state in ((), ("a", "b", "c"))]
+        assert full[-5:] in ([(), ("a", "b", "c"), (), ("a", "b", "c"), ()], [(), ("a", "b", "c"), (), ("a", "b", "c")])
+        assert await leaders[0].name() in "abc"
+        assert (await doors[2].schedule())["failed"] == ""
+
+    play(whole)
+
+
+def test_another_node_takes_over_where_the_leader_was(play):
+    async def whole(fleet, doors, leaders):
+        await doors[0].enter({}, "me")
+        await doors[0].set_schedule(STEPS.replace("0.6", "1.2").replace("at = 0.3", "at = 1.0"))
+        await fleet.have("a", "b", "c")
+        first = await leaders[0].name()
+        await leaders["abc".index(first)].stop()
+        await fleet.have()
+        assert await leaders[0].name() not in (first, None)
+
+    play(whole)
+
+
+def test_a_step_that_cannot_be_played_is_said_and_the_next_is_played(play):
+    async def whole(fleet, doors, _):
+        await doors[0].enter({}, "me")
+        await doors[0].set_schedule(STEPS + '[[step]]\nproxy = "no"\n')
+        await eventually(lambda: _failed(doors[0]))
+        assert "unknown proxy 'no'" in (await doors[0].schedule())["failed"]
+        await eventually(lambda: _played(doors[0], 6))
+        await doors[0].set_schedule(None)
+        assert await doors[0].schedule() is None
+
+    play(whole)
+
+
+async def _failed(door):
+    return (await door.schedule())["failed"]
+
+
+async def _played(door, count):
+    return (await door.schedule())["played"] == count
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[step]]\nadd = ['freeze']\n", "a step of the fleet has one proxy"),
+        ("[[step]]\nproxy = 'own'\ntopology = 'isolate a'\n", "a step of the fleet has one proxy"),
+        ("[vaurien]\nproxy = ':1'\n", "unknown table of a schedule 'vaurien'"),
+        ("[[step]]\nproxy = 'own'\nadd = ['freez']\n", "unknown behavior or handler 'freez'"),
+        ("[[step", "not valid TOML"),
+    ],
+)
+def test_what_is_no_schedule_of_a_fleet(text, message):
+    with pytest.raises(VaurienError, match=message.replace("[", r"\[")):
+        read_steps(text)
+
+
+def test_a_probe_that_fails_stops_everything(play):
+    async def whole(fleet, doors, _):
+        async def answer(reader, writer):
+            writer.close()
+
+        healthy = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = healthy.sockets[0].getsockname()[1]
+        await doors[0].enter({}, "me")
+        probe = {"url": f"tcp://127.0.0.1:{port}", "every": 0.1, "failures": 3}
+        await doors[0].set_limits(msgspec.convert({"probe": probe}, LimitsBody))
+        await fleet.add(ICE)
+        await fleet.have("a", "b", "c")
+        assert not (await doors[0].status())["stopped"]
+        healthy.close()
+        await fleet.have()
+        status = await doors[2].status()
+        assert status["stopped"]
+        assert any("failed 3 times" in str(line) for line in await doors[1].audit(10))
+
+    play(whole)
+
+
+@pytest.mark.parametrize(
+    ("answer", "holds"),
+    [
+        (b'{"data":{"resultType":"vector","result":[{"value":[1,"1"]}]}}', True),
+        (b'{"data":{"resultType":"vector","result":[{"value":[1,"1"]},{"value":[1,"0"]}]}}', False),
+        (b'{"data":{"resultType":"vector","result":[]}}', False),
+        (b'{"data":{"resultType":"scalar","result":[1,"3"]}}', True),
+        (b'{"data":{"resultType":"scalar","result":[1,"0"]}}', False),
+    ],
+)
+def test_what_a_prometheus_expression_says(answer, holds):
+    assert _holds(answer) is holds
+
+
+@pytest.mark.parametrize("url", ["ftp://h", "tcp://h", "http://", "h:80"])
+def test_what_cannot_be_asked(url):
+    with pytest.raises(VaurienError, match="expected http://"):
+        Limits(probe=Probe(url)).check()

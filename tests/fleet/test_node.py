@@ -1,0 +1,382 @@
+"""Nodes over a store in memory: what each has to run, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+
+from tests.hubs import config
+from tests.waiting import eventually
+from vaurien.errors import Conflict, OptionError, UnknownName, VaurienError
+from vaurien.fleet import store as stores
+from vaurien.fleet.desired import EditScope, edit_scope
+from vaurien.fleet.entries import Alive, Keys, MixEntry, Selector, Stop, encode
+from vaurien.fleet.limits import Limits
+from vaurien.fleet.node import Node
+from vaurien.fleet.store import MemoryStore, SharedMemory
+from vaurien.model import Address, Fault, Mix, Policy
+from vaurien.proxies.hub import Hub, OutdatedRevision
+
+OTHER = Address("127.0.0.1", 9)
+
+
+class Fleet:
+    """Nodes *a*, *b* and *c*, each with a proxy *own*; *a* and *b* are of zone 1."""
+
+    def __init__(self) -> None:
+        self.shared = SharedMemory()
+        self.hubs: dict[str, Hub] = {}
+        self.nodes: dict[str, Node] = {}
+
+    async def join(self, name: str, zone: str = "1") -> Node:
+        hub = Hub()
+        await hub.create(config("own", backend=OTHER))
+        node = Node(MemoryStore(self.shared), hub, name, {"zone": zone})
+        await node.start(required=True)
+        self.hubs[name], self.nodes[name] = hub, node
+        return node
+
+    async def desired(self, by: str = "", on: Selector | None = None):
+        """The configuration of the fleet, for edits of *by* on the nodes *on*."""
+        edit_scope.set(EditScope(on, by))
+        await self.nodes["a"].refresh()
+        return self.nodes["a"].desired
+
+    async def add(self, fault: Fault, proxy: str = "own", **on):
+        desired = await self.desired(on=Selector(**on) if on else None)
+        await desired.update_policy(proxy, lambda policy: policy.with_fault(fault))
+
+    def faults(self, proxy: str = "own") -> dict[str, list[str]]:
+        """The names of the faults of *proxy*, by node."""
+        return {
+            name: [one.name for one in hub.config.by_name[proxy].policy.faults] if proxy in hub.config.by_name else []
+            for name, hub in self.hubs.items()
+        }
+
+    async def have(self, *names: str, proxy: str = "own") -> None:
+        """Wait until the nodes *names* have a fault, and the others none."""
+        await eventually(lambda: {name for name, some in self.faults(proxy).items() if some} == set(names))
+
+
+@pytest.fixture
+def play():
+    """Run a coroutine function with a fleet."""
+
+    def run(whole):
+        async def inside():
+            fleet = Fleet()
+            try:
+                for name, zone in (("a", "1"), ("b", "1"), ("c", "2")):
+                    await fleet.join(name, zone)
+                await asyncio.wait_for(whole(fleet), 60)
+            finally:
+                for node in fleet.nodes.values():
+                    await node.stop()
+                for hub in fleet.hubs.values():
+                    await hub.stop()
+
+        asyncio.run(inside())
+
+    return run
+
+
+ICE = Fault("ice", "freeze")
+
+
+def test_a_fault_is_on_all_nodes_or_on_those_that_are_selected(play):
+    async def whole(fleet):
+        await fleet.add(ICE)
+        await fleet.have("a", "b", "c")
+        await fleet.add(Fault("second", "freeze"), nodes="zone=2")
+        await eventually(lambda: fleet.faults() == {"a": ["ice"], "b": ["ice"], "c": ["ice", "second"]})
+        desired = await fleet.desired()
+        await desired.update_policy("own", lambda policy: policy.without_fault("ice"))
+        await fleet.have("c")
+        await desired.update_policy("own", lambda _: Policy())
+        await fleet.have()
+        assert fleet.shared.entries == {}
+
+    play(whole)
+
+
+def test_a_proxy_of_the_fleet_comes_changes_and_goes(play):
+    async def whole(fleet):
+        desired = await fleet.desired()
+        await desired.create(config("made", backend=OTHER))
+        await eventually(lambda: all("made" in hub.proxies for hub in fleet.hubs.values()))
+        ports = {hub.get("made").address.port for hub in fleet.hubs.values()}
+        assert len(ports) == 3
+        assert {hub.config.proxy("made").seed for hub in fleet.hubs.values()} == {"0@a", "0@b", "0@c"}
+        await fleet.add(ICE, "made")
+        await fleet.have("a", "b", "c", proxy="made")
+        desired = await fleet.desired()
+        await desired.update("made", lambda one: msgspec.structs.replace(one, backend=Address("127.0.0.1", 10)))
+        await eventually(lambda: {hub.config.proxy("made").backend.port for hub in fleet.hubs.values()} == {10})
+        assert {hub.get("made").address.port for hub in fleet.hubs.values()} == ports
+        assert fleet.faults("made") == {"a": ["ice"], "b": ["ice"], "c": ["ice"]}
+        await desired.delete("made")
+        await eventually(lambda: not any("made" in hub.proxies for hub in fleet.hubs.values()))
+        assert fleet.shared.entries == {}
+
+    play(whole)
+
+
+def test_a_mix_comes_and_goes_and_the_nodes_own_is_back(play):
+    async def whole(fleet):
+        await (await fleet.desired()).update_policy("own", lambda policy: policy.with_mix(Mix.parse("10:delay")))
+        await eventually(lambda: {str(hub.get("own").policy.mix) for hub in fleet.hubs.values()} == {"10:delay"})
+        await (await fleet.desired()).update_policy("own", lambda policy: policy.with_mix(Mix()))
+        await eventually(lambda: {str(hub.get("own").policy.mix) for hub in fleet.hubs.values()} == {""})
+
+    play(whole)
+
+
+def test_faults_of_a_node_stay_beside_those_of_the_fleet(play):
+    async def whole(fleet):
+        await fleet.hubs["b"].update_policy("own", lambda policy: policy.with_fault(Fault("mine", "freeze")))
+        await fleet.add(ICE)
+        await eventually(lambda: fleet.faults() == {"a": ["ice"], "b": ["mine", "ice"], "c": ["ice"]})
+        await (await fleet.desired()).update_policy("own", lambda policy: policy.without_fault("ice"))
+        await eventually(lambda: fleet.faults() == {"a": [], "b": ["mine"], "c": []})
+
+    play(whole)
+
+
+def test_a_time_to_live_ends_on_every_node_at_the_time_that_was_said(play):
+    async def whole(fleet):
+        await fleet.add(Fault("short", "freeze", ttl=0.5))
+        await fleet.have("a", "b", "c")
+        late = await fleet.join("late")
+        await eventually(lambda: fleet.faults()["late"] == ["short"])
+        assert late.report().faults[0].fault == "short"
+        left = fleet.hubs["late"].config.proxy("own").policy.fault("short").ttl
+        assert 0 < left < 0.5
+        await fleet.have()
+
+    play(whole)
+
+
+def test_a_fault_ends_in_time_on_a_node_that_hears_nothing(play):
+    """Its store is away, and so are the end of the entry and the machine that set it."""
+
+    async def whole(fleet):
+        await fleet.add(Fault("short", "freeze", ttl=0.3))
+        await fleet.have("a", "b", "c")
+        fleet.shared.stores.clear()
+        await fleet.have()
+
+    play(whole)
+
+
+def test_what_a_node_cannot_run_it_says_and_the_others_go_on(play):
+    async def whole(fleet):
+        await fleet.hubs["b"].delete("own")
+        await fleet.hubs["c"].update_policy("own", lambda policy: policy.with_fault(Fault("ice", "hang")))
+        await fleet.add(ICE)
+        await eventually(lambda: fleet.faults() == {"a": ["ice"], "b": [], "c": ["ice"]})
+        await eventually(lambda: all(node.report().problems for node in (fleet.nodes["b"], fleet.nodes["c"])))
+        key = Keys.fault("own", "ice")
+        assert fleet.nodes["a"].report().problems == {}
+        assert fleet.nodes["b"].report().problems == {key: "there is no proxy 'own' on this node"}
+        assert fleet.nodes["c"].report().problems == {key: "proxy 'own' has a fault 'ice' of this node's own"}
+        assert fleet.hubs["c"].get("own").policy.fault("ice").behavior == "hang"
+
+    play(whole)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (b'{"type":"later"}', "is not understood here"),
+        (encode(MixEntry("own", Mix.parse("10:nobody"))), "unknown behavior or handler 'nobody'"),
+        (
+            encode(MixEntry("own", Mix.parse("10:vaurien.behaviors.delay.Delay"))),
+            "callers of the HTTP interface may use import paths",
+        ),
+    ],
+)
+def test_an_entry_that_does_not_fit_is_passed_over_and_said(play, value, problem):
+    """Of another version, of plugins that are not here, or of code that nobody has permitted."""
+
+    async def whole(fleet):
+        key = Keys.mix("own")
+        await fleet.nodes["a"].store.put(key, value, revision=0)
+        await fleet.add(ICE)
+        await fleet.have("a", "b", "c")
+        assert all(problem in node.report().problems[key] for node in fleet.nodes.values())
+
+    play(whole)
+
+
+def test_a_node_has_a_proxy_of_that_name_already(play):
+    async def whole(fleet):
+        desired = await fleet.desired()
+        with pytest.raises(Conflict):
+            await desired.create(config("own", backend=OTHER))
+        await desired.create(config("made", backend=OTHER))
+        await eventually(lambda: "made" in fleet.hubs["b"].proxies)
+        late = Hub()
+        await late.create(config("made", backend=OTHER))
+        fleet.hubs["late"] = late
+        node = fleet.nodes["late"] = Node(MemoryStore(fleet.shared), late, "late", {})
+        await node.start(required=True)
+        await eventually(lambda: node.report().problems)
+        assert node.report().problems == {"proxy.made": "proxy 'made' is one of this node's own already"}
+
+    play(whole)
+
+
+def test_proxies_of_the_nodes_are_theirs(play):
+    async def whole(fleet):
+        desired = await fleet.desired()
+        for edit in (
+            desired.delete("own"),
+            desired.update("own", lambda one: msgspec.structs.replace(one, enabled=False)),
+        ):
+            with pytest.raises(VaurienError, match="proxy 'own' is one of the nodes' own; expected only its faults"):
+                await edit
+        with pytest.raises(UnknownName, match="unknown proxy 'nobody'"):
+            await desired.update_policy("nobody", lambda _: Policy())
+
+    play(whole)
+
+
+def test_two_edits_at_the_same_time(play):
+    async def whole(fleet):
+        desired = await fleet.desired()
+        revision = desired.config.revision
+        adding = [
+            desired.update_policy("own", lambda policy, name=name: policy.with_fault(Fault(name, "freeze")))
+            for name in ("one", "two", "three")
+        ]
+        await asyncio.gather(*adding)
+        await eventually(lambda: set(fleet.faults()["c"]) == {"one", "two", "three"})
+        with pytest.raises(OutdatedRevision) as raised:
+            await desired.update_policy("own", lambda _: Policy(), revision=revision)
+        assert {one.name for one in raised.value.current.proxy("own").policy.faults} == {"one", "two", "three"}
+        await desired.update_policy("own", lambda _: Policy(), revision=desired.config.revision)
+
+    play(whole)
+
+
+def test_a_name_is_taken_until_its_process_is_gone(play, monkeypatch):
+    monkeypatch.setattr("vaurien.fleet.node.RENEW", 0.05)
+
+    async def whole(fleet):
+        with pytest.raises(Conflict, match="node 'b' exists already"):
+            await Node(MemoryStore(fleet.shared), Hub(), "b", {}).start(required=True)
+        await fleet.nodes["b"].stop()
+        again = fleet.nodes["b"] = Node(MemoryStore(fleet.shared), fleet.hubs["b"], "b", {})
+        await again.start(required=True)
+        assert again.trouble is None
+
+    play(whole)
+
+
+def test_a_node_that_dies_is_listed_no_longer(play, monkeypatch):
+    monkeypatch.setattr(stores, "CLAIM_TTL", 0.3)
+
+    async def whole(fleet):
+        await fleet.join("dying")
+        assert set(await fleet.nodes["a"].reports()) >= {"a", "dying"}
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            if "_renew" in repr(task):
+                task.cancel()
+        await eventually(lambda: _names(fleet))
+        fleet.nodes.pop("dying")
+
+    async def _names(fleet):
+        return "dying" not in await fleet.nodes["a"].reports()
+
+    play(whole)
+
+
+def test_stop_everything_ends_faults_of_all_kinds_and_lets_none_begin(play):
+    async def whole(fleet):
+        await fleet.hubs["b"].update_policy("own", lambda policy: policy.with_fault(Fault("mine", "freeze")))
+        await fleet.add(ICE)
+        await fleet.have("a", "b", "c")
+        desired = await fleet.desired("somebody")
+        await desired.write(Keys.STOP, encode(Stop("an incident")))
+        await fleet.have()
+        await fleet.add(Fault("later", "freeze"))
+        await eventually(lambda: all(node.report().stopped for node in fleet.nodes.values()))
+        assert not any(fleet.faults().values())
+        await desired.write(Keys.STOP, None)
+        await eventually(lambda: fleet.faults() == {name: ["ice", "later"] for name in "abc"})
+
+    play(whole)
+
+
+def test_without_a_heartbeat_faults_end(play):
+    async def whole(fleet):
+        desired = await fleet.desired()
+        await desired.write(Keys.LIMITS, encode(Limits(heartbeat=0.3)))
+        await fleet.add(ICE)
+        await desired.write(Keys.ALIVE, encode(Alive()))
+        await fleet.have("a", "b", "c")
+        await fleet.have()
+        await desired.write(Keys.ALIVE, encode(Alive()))
+        await fleet.have("a", "b", "c")
+
+    play(whole)
+
+
+def test_limits_hold_for_every_edit(play):
+    async def whole(fleet):
+        desired = await fleet.desired()
+        await desired.write(Keys.LIMITS, encode(Limits(max_nodes=1, max_share=0.2, require_ttl=True)))
+        with pytest.raises(OptionError, match="expected a time to live: the fleet requires one"):
+            await fleet.add(Fault("ice", "freeze", probability=0.1))
+        with pytest.raises(OptionError, match=r"expected at most 0.2 of the exchanges of proxy 'own' in total"):
+            await fleet.add(Fault("ice", "freeze", probability=0.3, ttl=60))
+        assert fleet.shared.entries.keys() == {"limits"}
+        await fleet.add(Fault("ice", "freeze", probability=0.1, ttl=60))
+        await eventually(lambda: sum(map(bool, fleet.faults().values())) == 1)
+        [hit] = [name for name, some in fleet.faults().items() if some]
+        with pytest.raises(OptionError, match=r"these make 0\.25"):
+            await fleet.add(Fault("second", "freeze", probability=0.15, ttl=60))
+        await fleet.add(Fault("second", "freeze", probability=0.1, ttl=60))
+        await eventually(lambda: fleet.faults()[hit] == ["ice", "second"])
+        assert sum(map(bool, fleet.faults().values())) == 1
+
+    play(whole)
+
+
+def test_a_node_may_ask_for_times_to_live_by_itself(play):
+    async def whole(fleet):
+        fleet.nodes["a"].desired.require_ttl = True
+        with pytest.raises(OptionError, match="a time to live"):
+            await fleet.add(ICE)
+        await fleet.add(Fault("ice", "freeze", ttl=60))
+        await fleet.have("a", "b", "c")
+
+    play(whole)
+
+
+def test_at_most_so_many_nodes(play):
+    async def whole(fleet):
+        await fleet.add(ICE, max_nodes=2)
+        await eventually(lambda: sum(map(bool, fleet.faults().values())) == 2)
+        await fleet.join("late")
+        assert sum(map(bool, fleet.faults().values())) == 2
+
+    play(whole)
+
+
+def test_the_audit_trail_says_who_when_through_which_node_and_what(play):
+    async def whole(fleet):
+        desired = await fleet.desired("somebody")
+        await desired.update_policy("own", lambda policy: policy.with_fault(ICE))
+        await desired.update_policy("own", lambda policy: policy.without_fault("ice"))
+        lines = [msgspec.json.decode(line) for line in await fleet.nodes["b"].store.records(10)]
+        assert [(one["by"], one["via"], one["key"], bool(one["entry"])) for one in lines] == [
+            ("somebody", "a", "fault.own.ice", True),
+            ("somebody", "a", "fault.own.ice", False),
+        ]
+        assert lines[0]["at"] <= lines[1]["at"]
+        assert lines[0]["entry"]["fault"]["behavior"] == "freeze"
+
+    play(whole)

@@ -1,0 +1,250 @@
+"""What every store promises: in memory, and NATS."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from tests.waiting import eventually
+from vaurien.errors import OptionError
+from vaurien.fleet.store import MemoryStore, Outdated, SharedMemory, StoreAway
+
+BUCKETS = itertools.count()
+
+
+@pytest.fixture(params=["memory", "nats"])
+def pair(request):
+    """Run a coroutine function with two open stores that see the same."""
+    if request.param == "memory":
+        shared = SharedMemory()
+
+        def make():
+            return MemoryStore(shared)
+    else:
+        url = f"{request.getfixturevalue('nats').url}/test{next(BUCKETS)}"
+        from vaurien.fleet.nats_store import NatsStore, Where
+
+        def make():
+            return NatsStore(Where.parse(url))
+
+    def run(play):
+        async def whole():
+            one, other = make(), make()
+            await one.open()
+            await other.open()
+            try:
+                await asyncio.wait_for(play(one, other), 60)
+            finally:
+                await one.close()
+                await other.close()
+
+        asyncio.run(whole())
+
+    return run
+
+
+def values(store):
+    return {key: stored.value for key, stored in store.entries.items()}
+
+
+def test_what_one_writes_the_other_sees(pair):
+    async def play(one, other):
+        news = asyncio.Event()
+        other.on_change = news.set
+        revision = await one.put("fault.a.b", b"1", revision=0)
+        assert values(one) == {"fault.a.b": b"1"}
+        await news.wait()
+        assert values(other) == {"fault.a.b": b"1"}
+        assert other.entries["fault.a.b"].revision == revision
+        later = await other.put("fault.a.b", b"2", revision=revision)
+        assert later > revision
+        await eventually(lambda: values(one) == {"fault.a.b": b"2"})
+        await one.delete("fault.a.b", revision=later)
+        await eventually(lambda: values(other) == {})
+        await eventually(lambda: one.revision == other.revision)
+
+    pair(play)
+
+
+def test_an_edit_of_another_revision_is_refused_and_changes_nothing(pair):
+    async def play(one, other):
+        revision = await one.put("key", b"1", revision=0)
+        for wrong in (0, revision + 5):
+            with pytest.raises(Outdated, match="'key' was changed by another edit"):
+                await other.put("key", b"2", revision=wrong)
+        with pytest.raises(Outdated):
+            await other.delete("key", revision=revision + 5)
+        with pytest.raises(Outdated):
+            await other.put("new", b"2", revision=7)
+        await eventually(lambda: values(other) == {"key": b"1"})
+
+    pair(play)
+
+
+def test_of_two_at_the_same_time_one_wins(pair):
+    async def play(one, other):
+        done = await asyncio.gather(
+            *(store.put("key", b"x", revision=0) for store in (one, other) for _ in range(5)), return_exceptions=True
+        )
+        assert sum(isinstance(result, int) for result in done) == 1
+        assert all(isinstance(result, int | Outdated) for result in done)
+
+    pair(play)
+
+
+def test_a_time_to_live_ends_without_its_writer(pair):
+    async def play(one, other):
+        await one.put("short", b"1", revision=0, ttl=1.0)
+        await one.put("long", b"1", revision=0)
+        await eventually(lambda: "short" in other.entries)
+        if not isinstance(one, MemoryStore):
+            await one.close()
+        await eventually(lambda: values(other) == {"long": b"1"})
+        await other.put("short", b"2", revision=0)
+        assert values(other) == {"long": b"1", "short": b"2"}
+
+    pair(play)
+
+
+def test_what_was_removed_can_be_written_again(pair):
+    async def play(one, other):
+        for number in range(3):
+            revision = await one.put("key", b"%d" % number, revision=0)
+            await one.delete("key", revision=revision)
+        await other.put("key", b"again", revision=0)
+        await eventually(lambda: values(one) == {"key": b"again"})
+
+    pair(play)
+
+
+def test_a_claim_has_one_holder_and_is_free_once_released(pair):
+    async def play(one, other):
+        revision = await one.claim("node.a", b"one", revision=0)
+        with pytest.raises(Outdated):
+            await other.claim("node.a", b"other", revision=0)
+        revision = await one.claim("node.a", b"one again", revision=revision)
+        assert {key: claim.value for key, claim in (await other.claims()).items()} == {"node.a": b"one again"}
+        await one.release("node.a", revision=revision)
+        assert await other.claims() == {}
+        await other.claim("node.a", b"other", revision=0)
+
+    pair(play)
+
+
+def test_the_audit_trail_is_in_order(pair):
+    async def play(one, other):
+        assert await one.records(5) == []
+        for number in range(5):
+            await (one, other)[number % 2].record(b"%d" % number)
+        assert await other.records(3) == [b"2", b"3", b"4"]
+        assert await one.records(100) == [b"0", b"1", b"2", b"3", b"4"]
+
+    pair(play)
+
+
+def test_a_store_that_comes_later_knows_everything(pair):
+    async def play(one, other):
+        for number in range(20):
+            await one.put(f"key.{number}", b"%d" % number, revision=0)
+        await one.delete("key.7", revision=one.entries["key.7"].revision)
+        await other.close()
+        await other.open()
+        assert values(other) == {f"key.{number}": b"%d" % number for number in range(20) if number != 7}
+        assert other.revision == one.revision
+
+    pair(play)
+
+
+# NATS alone.
+
+
+def test_a_server_that_is_killed_comes_back_with_everything(tmp_path):
+    from tests import nats_server
+    from vaurien.fleet.nats_store import NatsStore, Where
+
+    with nats_server.running(tmp_path / "js") as server:
+
+        async def play():
+            one, other = NatsStore(Where.parse(server.url)), NatsStore(Where.parse(server.url))
+            await one.open()
+            await other.open()
+            await one.put("kept", b"1", revision=0)
+            await one.put("short", b"1", revision=0, ttl=1)
+            await asyncio.to_thread(server.kill)
+            await eventually(lambda: one.trouble and other.trouble)
+            assert "is away" in one.trouble
+            with pytest.raises(StoreAway):
+                await one.put("lost", b"1", revision=0)
+            assert set(values(one)) >= {"kept"}
+            await asyncio.to_thread(server.start)
+            await eventually(lambda: one.trouble is None and other.trouble is None)
+            await one.put("new", b"1", revision=0)
+            await eventually(lambda: values(other) == {"kept": b"1", "new": b"1"})
+            await one.close()
+            await other.close()
+
+        asyncio.run(asyncio.wait_for(play(), 60))
+
+
+def test_a_server_that_comes_back_empty_is_believed(tmp_path):
+    """Other revisions, and nothing of what there was: what is desired is what the store says."""
+    from tests import nats_server
+    from vaurien.fleet.nats_store import NatsStore, Where
+
+    server = nats_server.NatsServer(tmp_path / "one")
+    server.start()
+    empty = nats_server.NatsServer(tmp_path / "two", server.port)
+
+    async def play():
+        store = NatsStore(Where.parse(server.url))
+        await store.open()
+        for number in range(5):
+            await store.put(f"key.{number}", b"1", revision=0)
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(empty.start)
+        await eventually(lambda: store.trouble is None and values(store) == {})
+        assert await store.put("key.1", b"2", revision=0) == 1
+        await store.close()
+
+    try:
+        asyncio.run(asyncio.wait_for(play(), 60))
+    finally:
+        server.stop()
+        empty.stop()
+
+
+def test_where_nobody_is(tmp_path):
+    from tests import nats_server
+    from tests.servers import free_port
+    from vaurien.fleet.nats_store import NatsStore, Where
+
+    nats_server.program()
+    where = Where.parse(f"nats://user:secret@127.0.0.1:{free_port()}/bucket")
+    with pytest.raises(StoreAway, match=r"^no NATS with JetStream at nats://127\.0\.0\.1:\d+/bucket: ") as raised:
+        asyncio.run(asyncio.wait_for(NatsStore(where).open(), 60))
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "servers", "bucket", "replicas"),
+    [
+        ("nats://h:4222", ("nats://h:4222",), "vaurien", 1),
+        ("tls://token@a:1,b:2/fleet-1?replicas=3", ("tls://token@a:1", "tls://token@b:2"), "fleet-1", 3),
+    ],
+)
+def test_a_url_names_servers_and_a_bucket(url, servers, bucket, replicas):
+    nats_store = pytest.importorskip("vaurien.fleet.nats_store")
+    where = nats_store.Where.parse(url)
+    assert (where.servers, where.bucket, where.replicas) == (servers, bucket, replicas)
+    assert "token" not in str(where)
+
+
+@pytest.mark.parametrize(
+    "url", ["h:4222", "http://h:4222", "nats://", "nats://h/a.b", "nats://h/b?replicas=2", "nats://h/b?copies=3"]
+)
+def test_what_is_no_url_of_a_store(url):
+    nats_store = pytest.importorskip("vaurien.fleet.nats_store")
+    with pytest.raises(OptionError, match=r"expected nats://host:port or tls://host:port"):
+        nats_store.Where.parse(url)
