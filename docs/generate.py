@@ -153,7 +153,8 @@ BACKEND = "127.0.0.1:8001"
 def protocol_of(behavior: plugins.Plugin) -> str:
     """The protocol of the example of *behavior*: http where it acts on requests or bodies."""
     on_exchanges = hooks.overridden(behavior.target) & {"on_request", "on_response"}
-    return "http" if on_exchanges or "body" in behavior.name else "tcp"
+    on_messages = on_exchanges or behavior.target.reads_content or "body" in behavior.name
+    return "http" if on_messages else "tcp"
 
 
 def _used(plugin: plugins.Plugin) -> list[str]:

@@ -216,6 +216,9 @@ class Exchange(FaultContext, Protocol):
     def say(self, data: bytes, side: Literal["client", "backend"] = "client") -> None:
         """Send *data*, which is of the connection and not of the exchange, to a side; only with streams."""
 
+    def hit(self) -> None:
+        """The fault acts on this exchange: count it, once."""
+
     def inject(self, data: bytes) -> None:
         """In `on_response`: put *data* into the middle of the response's first bytes."""
 
@@ -227,18 +230,23 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     `FaultContext.state` or `FaultContext.shared`. A hook that raises ends its own connection, with an event that names
     the behavior.
 
-    Four class attributes say what no hook can. With ``closes_port`` the proxy listens no more while a fault of it is
+    Five class attributes say what no hook can. With ``closes_port`` the proxy listens no more while a fault of it is
     set, and connections that are open go on. With ``by_stream`` the fault's stream also chooses between `on_request`
     (upstream) and `on_response` (downstream); otherwise it is about bytes, `on_data` and `on_eof`, alone. With
     ``both_ways`` these two see the bytes of both directions, whatever the stream. With ``halts`` nothing is read or
     written in the fault's directions of a connection that all of it is in play for: its `on_data` sees what was read
     before, and nothing else. Where it is for exchanges, or chunks, `halts` has no say.
+
+    The fifth is for behaviors that understand what messages say. With ``reads_content`` a fault is for exchanges,
+    whatever its scope, its peers are kept from compressing what it reads (`framing.Protocol.plain_head`), and what
+    `on_data` sends is no hit by itself: the hook says so by `Exchange.hit`.
     """
 
     both_ways: ClassVar[bool] = False
     by_stream: ClassVar[bool] = False
     closes_port: ClassVar[bool] = False
     halts: ClassVar[bool] = False
+    reads_content: ClassVar[bool] = False
 
     @property
     def chunk_limit(self) -> int | None:

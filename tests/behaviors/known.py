@@ -26,7 +26,18 @@ ACTING: dict[str, dict[str, Any]] = {
     "slow_close": {"delay": 105},
     "timeout": {"timeout": 105},
 }
-NOT_FOR_TCP = {"duplicate_request", "http_headers", "http_status", "malformed_body", "truncate_body"}
+OF_CONTENT = {name for name in NAMES if plugins.find(name, "behavior").target.reads_content}
+"""Those that act on what messages say, where they are of the kind that each is for."""
+
+NOT_FOR_TCP = {
+    "duplicate_request",
+    "http_headers",
+    "http_status",
+    "malformed_body",
+    "rate_limited",
+    "truncate_body",
+    *OF_CONTENT,
+}
 LOSSY = {"corrupt", "inject", "replace"}
 
 TLS = {name for name in NAMES if name.startswith("tls_")}
@@ -58,7 +69,8 @@ TRANSPARENT: dict[str, dict[str, Any]] = {
 OF_CONNECTIONS = {"limit_time", "reset_peer", "slow_accept", "timeout", *TLS}
 """Those that act on whole connections, and are refused for single exchanges and chunks."""
 
-OF_CHUNKS = {name for name in NAMES if "on_data" in overridden(plugins.find(name, "behavior").target)} - OF_CONNECTIONS
+OF_CHUNKS = {name for name in NAMES if "on_data" in overridden(plugins.find(name, "behavior").target)}
+OF_CHUNKS -= OF_CONNECTIONS | OF_CONTENT
 OF_NOTHING = {"dummy", "noop"}
 
 

@@ -36,7 +36,8 @@ class Greeter(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
-        body = b"hello\n" * 1000
+        body = b"data: hello\n\n" * 1000
+        self.send_header("Content-Type", "text/event-stream")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         with contextlib.suppress(OSError):  # the proxy may have ended the connection

@@ -25,6 +25,7 @@ class Head(msgspec.Struct, eq=False):
     Where the protocol has streams (`Framing.streams`), *stream* is the number of the one that the message is on.
     One after which its sender uses the connection no more (HTTP's ``Connection: close``) has *closes* true.
     One of which bytes were sent before it was complete (`Framing.release`) has *released* true: no fault acts on it.
+    One in which its sender offers what holds for later messages (the extensions of a WebSocket) has *negotiates* true.
     *data* is set by the framer: the head's bytes, without those. A protocol may subclass it to remember more for its
     error reply.
 
@@ -44,6 +45,7 @@ class Head(msgspec.Struct, eq=False):
     stream: int = 0
     closes: bool = False
     released: bool = False
+    negotiates: bool = False
     instead: bytes | None = None
 
     @property

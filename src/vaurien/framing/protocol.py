@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import msgspec
 
 from vaurien.errors import OptionError
+from vaurien.framing.body import BodyCodec
 from vaurien.framing.head import Head, Reply
 from vaurien.framing.turns import Framing, Turns
 
@@ -107,6 +108,21 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """Raise `OptionError` unless *code* is one of `error_codes`."""
         if code not in self.error_codes:
             raise OptionError("code", code, f"one of {', '.join(self.error_codes)}")
+
+    def body(self, request: Head, response: Head) -> BodyCodec | None:
+        """What takes the body of *response* to *request* apart, for a fault that changes its length.
+
+        ``None`` where there is no body, or its length cannot change.
+        """
+        return None
+
+    def plain_head(self, head: Head, data: bytes) -> bytes:
+        """*data*, the bytes of the request *head*, without its offers to compress what is sent in answer to it.
+
+        Those are Accept-Encoding, and in a request for a WebSocket the extensions of that.
+        """
+        gone = "sec-websocket-extensions" if head.negotiates else "accept-encoding"
+        return self.changed_head(head, data, {gone}, ()) if f"header.{gone}" in head.fields else data
 
     @property
     def rewrites(self) -> bool:

@@ -283,6 +283,21 @@ class AddFault(Protocol):
     @overload
     def __call__(
         self,
+        behavior: Literal["rate_limited"],
+        /,
+        *,
+        status: Literal["429", "503", "529"] = ...,
+        retry_after: float | str = ...,
+        limit: int = ...,
+        shape: Literal["openai", "anthropic"] = ...,
+        message: str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
         behavior: Literal["refuse"],
         /,
         **fault: Unpack[FaultFields],
@@ -346,6 +361,107 @@ class AddFault(Protocol):
         /,
         *,
         delay: float | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["stream_cut"],
+        /,
+        *,
+        after: int | None = ...,
+        how: Literal["clean", "fin", "rst"] = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["stream_drop"],
+        /,
+        *,
+        after: int = ...,
+        events: int = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["stream_duplicate"],
+        /,
+        *,
+        after: int = ...,
+        events: int = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["stream_error"],
+        /,
+        *,
+        after: int = ...,
+        shape: Literal["openai", "anthropic", "text"] = ...,
+        kind: str = ...,
+        message: str = ...,
+        text: str = ...,
+        end: bool = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["stream_reorder"],
+        /,
+        *,
+        after: int = ...,
+        events: int = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["stream_slow"],
+        /,
+        *,
+        rate: float = ...,
+        first: float | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["stream_split"],
+        /,
+        *,
+        after: int = ...,
+        where: Literal["event", "character"] = ...,
+        pause: float | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["stream_stall"],
+        /,
+        *,
+        after: int = ...,
+        seconds: float | str | None = ...,
         **fault: Unpack[FaultFields],
     ) -> Change[Fault]:
         ...

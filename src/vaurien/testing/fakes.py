@@ -313,6 +313,10 @@ class FakeExchange(_Part):
         self.mark_hit()
         self.changed = head
 
+    def hit(self) -> None:
+        """Count a hit."""
+        self.mark_hit()
+
     def inject(self, data: bytes) -> None:
         """Remember *data*."""
         self.mark_hit()

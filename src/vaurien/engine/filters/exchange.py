@@ -292,6 +292,10 @@ class ExchangeContext(FaultView):
         self.mark_hit()
         self._owner.say(data, TO_BACKEND if side == "backend" else TO_CLIENT)
 
+    def hit(self) -> None:
+        """The fault acts."""
+        self.mark_hit()
+
     def mark_hit(self) -> None:
         """Count a hit, once for each exchange and fault."""
         key = self.fault.entry.key

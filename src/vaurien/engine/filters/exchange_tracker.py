@@ -126,6 +126,8 @@ class ExchangeTracker:
         self._mix_random: Random | None = None
         self._faults: tuple[BoundFault, ...] = ()  # those that may be drawn for an exchange
         self._policy, self._chance, self._detailed = connection.plan, connection.chance, connection.detailed
+        self._plain = False
+        """A fault reads content: heads that negotiate are sent without offers to compress."""
         self._draws = self._draws_by_turn = False
         self._count = 0
         self._fed = 0  # bytes of the client's stream so far
@@ -154,6 +156,9 @@ class ExchangeTracker:
         )
         self._policy, self._detailed = self.connection.plan, self.connection.detailed
         self._draws_by_turn = self.connection.decides_lane
+        self._plain = any(fault.eligible and fault.entry.reads_content for fault in faults)
+        self._rewrites = self.protocol.rewrites or self._plain
+        self._recognized = None  # its head may have to be sent another way now
         self._draws = bool(self._faults) or self._policy.has_live_mix or self._draws_by_turn
 
     # What others want to know.
@@ -561,13 +566,15 @@ class ExchangeTracker:
             self._decided.append((head, None))
         return self._skip_reply is not None
 
-    def _rewritten(self, head: Head) -> bytes:
+    def _rewritten(self, head: Head, *, read: bool = False) -> bytes:
+        """What is sent of *head*; *read*: a fault that reads content was drawn for the exchange."""
         try:
             changed = self.protocol.rewrite(head, self.connection.backend_address)
+            data = head.outgoing if changed is None else changed
+            return self.protocol.plain_head(head, data) if read or (self._plain and head.negotiates) else data
         except Exception as error:  # the protocol's own code may raise anything
             self.connection.protocol_failed(error)
             return head.outgoing
-        return head.outgoing if changed is None else changed
 
     # Draws.
 
@@ -643,7 +650,8 @@ class ExchangeTracker:
         if drawn is not None:
             exchange.drawn, exchange.undecided = drawn
         if self._rewrites:
-            exchange.heads[TO_BACKEND] = self._rewritten(head)
+            read = any(fault.entry.reads_content for fault in (*exchange.drawn, *exchange.undecided))
+            exchange.heads[TO_BACKEND] = self._rewritten(head, read=read)
         return exchange
 
     async def _request(self, head: Head, at: float) -> None:

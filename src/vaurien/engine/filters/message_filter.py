@@ -151,7 +151,9 @@ class MessageFilter(FaultView):
             self._owner.abort(self._exchange, self.fault, None)
 
     def mark_hit(self) -> None:
-        """Count a hit, once for each exchange, or piece of the connection."""
+        """Count a hit, once for each exchange, or piece of the connection; not for a behavior that says it itself."""
+        if self.fault.entry.reads_content:
+            return
         if self._exchange is not None:
             ExchangeContext(self.fault, self._exchange, self._owner, self.direction).mark_hit()
         elif not self._hit and not self.fault.stopped:

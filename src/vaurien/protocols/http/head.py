@@ -89,6 +89,7 @@ def request(line: re.Match[bytes], block: bytes) -> tuple[Request, Length]:
         self_contained=method not in _BODILESS,
         closes=not persistent,
         repeatable=not upgrade and method != "CONNECT",
+        negotiates=upgrade,
         method=method,
         persistent=persistent,
     )
@@ -134,6 +135,12 @@ def response(line: re.Match[bytes], block: bytes, request: Head | None) -> tuple
         closes=status >= 200 and (length is Body.UNTIL_EOF or not _persistent(lower, old)),
     )
     return status, head, length
+
+
+def body_length(request: Head, answer: Head) -> Length:
+    """How long the body of *answer* to *request* is, by its head."""
+    line = STATUS_LINE.match(answer.data)
+    return 0 if line is None else response(line, answer.data[line.end() :], request)[2]
 
 
 def _validated(block: bytes) -> bytes:

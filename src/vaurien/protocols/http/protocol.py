@@ -9,11 +9,14 @@ from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Annotated
 
 from vaurien.framing import Framing, Head, Protocol, Reply
+from vaurien.framing.body import BodyCodec
 from vaurien.framing.cache import BoundedCache
 from vaurien.options import Option
 from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
+from vaurien.protocols.http import head as heads
+from vaurien.protocols.http.body import ChunkedBody, MeasuredBody
 from vaurien.protocols.http.framer import HttpFramer
-from vaurien.protocols.http.head import Request
+from vaurien.protocols.http.head import Body, Request
 
 if TYPE_CHECKING:
     from vaurien.chance import Random
@@ -71,6 +74,16 @@ class HttpProtocol(Protocol, frozen=True):
         blank = b"\r\n" if kept.endswith(b"\r\n") else b"\n"
         new = b"".join(f"{name}: {value}\r\n".encode() for name, value in added)
         return line + end + kept.removesuffix(blank) + new + blank
+
+    def body(self, request: Head, response: Head) -> BodyCodec | None:
+        """Chunks; a body with a length is sent in chunks instead, if its client is of HTTP/1.1."""
+        length = heads.body_length(request, response)
+        if length is Body.CHUNKED:
+            return ChunkedBody()
+        if length is Body.UNTIL_EOF:
+            return BodyCodec()
+        old = request.data.partition(b"\n")[0].rstrip().endswith(b"HTTP/1.0")
+        return None if old or not length else MeasuredBody(length)
 
     @property
     def rewrites(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from vaurien.framing import Framing, Head, Protocol, Reply
 from vaurien.framing import http2 as h2
+from vaurien.framing.body import BodyCodec
 from vaurien.framing.cache import BoundedCache
 from vaurien.options import Option
 from vaurien.protocols.http.protocol import BY_CHANCE, REASONS, WITHOUT_BODY, authority
@@ -63,6 +64,10 @@ class Http2Protocol(Protocol, frozen=True):
         kept = [field for field in headers if field[0].decode("latin-1").lower() not in gone]
         kept += ((name.lower().encode(), value.encode()) for name, value in added)
         return data if tuple(kept) == headers else rebuilt(h2.HEADERS, flags, stream, before, encode(kept))
+
+    def body(self, request: Head, response: Head) -> BodyCodec | None:
+        """The text of its frames, unless a length was promised."""
+        return None if "header.content-length" in response.fields else BodyCodec()
 
     @property
     def rewrites(self) -> bool:

@@ -1,0 +1,26 @@
+"""Fuzz what splits a streamed answer into events: the same bytes, whatever the cuts, and never much in memory."""
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["vaurien"]):
+    from vaurien.framing.events import EventSplitter
+
+KINDS = ("sse", "lines", "array")
+
+
+def one_input(data: bytes) -> None:
+    """The first byte chooses the kind, the second the size of the cuts."""
+    if len(data) < 3:
+        return
+    kind, size, body = KINDS[data[0] % 3], data[1] % 7 + 1, data[2:]
+    whole, cut = EventSplitter(kind), EventSplitter(kind)
+    events = whole.feed(body)
+    parts = [event for start in range(0, len(body), size) for event in cut.feed(body[start : start + size])]
+    assert b"".join(event.data for event in events) + whole.rest() == body  # noqa: S101 - what is fuzzed for
+    assert b"".join(event.data for event in parts) + cut.rest() == body  # noqa: S101 - what is fuzzed for
+
+
+atheris.Setup(sys.argv, one_input)
+atheris.Fuzz()

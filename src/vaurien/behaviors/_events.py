@@ -1,0 +1,180 @@
+"""What behaviors on streams of events have in common: the answer is split into events, whatever carries it.
+
+::
+
+    chunks of an answer ──► codec ──► splitter ──► events ──► the behavior ──► codec ──► what the client gets
+
+An answer is a stream of events by its own Content-Type (`vaurien.framing.events`), not by the request's. Others pass as
+they are, and so do compressed ones; to keep answers from being compressed, the request goes on without Accept-Encoding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import ClassVar
+
+from vaurien.errors import OptionError
+from vaurien.framing import Protocol
+from vaurien.framing.body import BodyCodec
+from vaurien.framing.events import EventSplitter, StreamEvent, kind_of
+from vaurien.hooks import Behavior, Connection, Exchange, Link
+
+_REMEMBERED = 100
+"""Answers of a connection that are remembered: with streams, several come at once."""
+
+
+class EventStream:
+    """One answer on its way; *events* is how many that count have passed a behavior."""
+
+    def __init__(self, splitter: EventSplitter, codec: BodyCodec, head: bytes) -> None:
+        self._splitter, self._codec = splitter, codec
+        self._head = codec.head(head)  # until it is sent
+        self._left = len(head)  # bytes of the head that are to come
+        self.events = 0
+        self.kept: list[bytes] = []
+        """Events that wait for a later one."""
+        self.due = 0.0
+        """When what was sent last leaves, by the clock of the link, if that is late."""
+        self.over = False
+        """The behavior has ended the answer: the rest goes nowhere."""
+
+    @property
+    def ended(self) -> bool:
+        """The answer is through."""
+        return self._codec.ended
+
+    def take(self, data: bytes) -> list[StreamEvent]:
+        """The events that end in *data*; of an answer that ends, what is behind the last one too."""
+        skipped = min(self._left, len(data))
+        self._left -= skipped
+        if skipped == len(data):
+            return []
+        events = self._splitter.feed(self._codec.decode(data[skipped:] if skipped else data))
+        return events + self.rest() if self.ended else events
+
+    def rest(self) -> list[StreamEvent]:
+        """What is behind the last event, when nothing more comes."""
+        rest = self._splitter.rest()
+        return [StreamEvent(rest, counts=False)] if rest else []
+
+    def encoded(self, parts: Iterable[bytes]) -> bytes:
+        """What is sent for *parts* of the body, each a chunk of its own where there are chunks; the head before it."""
+        head = b""
+        if not self._left:
+            head, self._head = self._head, b""
+        return head + b"".join(map(self._codec.encode, parts))
+
+    def end(self) -> bytes:
+        """What is sent at the end of the answer."""
+        return self._codec.end()
+
+    @property
+    def ends_with_stream(self) -> bool:
+        """The answer ends where the connection does."""
+        return self._codec.ends_with_stream
+
+    def release(self) -> bytes | None:
+        """What is sent of all that is kept, so that the rest can pass as it comes; ``None``: it cannot."""
+        kept, self.kept = b"".join(self.kept), []
+        released = self._codec.release(kept + self._splitter.rest())
+        return None if released is None else self.encoded(()) + released
+
+
+class EventBehavior(Behavior, frozen=True):
+    """Base of behaviors on events: `pass_events` gets them, and sends what it makes of them."""
+
+    reads_content: ClassVar[bool] = True
+
+    def check(self, protocol: Protocol) -> None:
+        """Refuse protocols whose answers have no type. Raises `OptionError`."""
+        if "status" not in protocol.fields:
+            name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+            raise OptionError("behavior", name, "a proxy whose protocol is http, or another that has statuses")
+
+    async def pass_events(self, link: Link, stream: EventStream, events: list[StreamEvent]) -> None:
+        """Send what becomes of *events*, which have come together, and the end if the answer has ended."""
+        parts = [part for event in events for part in self.become(link, stream, event)]
+        if stream.ended:
+            parts, stream.kept = parts + stream.kept, []
+        await self.send(link, stream.encoded(parts) + (stream.end() if stream.ended else b""))
+
+    async def send(self, link: Link, data: bytes, after: float = 0.0) -> None:
+        """Send *data*, if that is something, *after* seconds from its arrival."""
+        if data:
+            await link.send(data, after)
+
+    def become(self, link: Link, stream: EventStream, event: StreamEvent) -> list[bytes]:
+        """What is sent for *event*: it, nothing, or several."""
+        return [event.data]
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        """Split the answer into events."""
+        stream = self._stream(link, data)
+        if stream is None:
+            await link.send(data)
+        elif stream.over:
+            stream.take(data)  # to know when the answer has ended
+        else:
+            await self.pass_events(link, stream, stream.take(data))
+
+    async def on_done(self, exchange: Exchange) -> None:
+        """The end of the connection ends the answer that has no other end."""
+        link = exchange.connection.downstream
+        await self._flush(link, _streams(self, link).get(exchange.number))
+
+    async def on_eof(self, link: Link) -> None:
+        """The answer has ended, where the protocol has streams."""
+        exchange = link.exchange
+        if exchange is not None:
+            await self._flush(link, _streams(self, link).get(exchange.number))
+
+    async def _flush(self, link: Link, stream: EventStream | None) -> None:
+        """Send what is kept, and what is behind the last event."""
+        if stream is not None and not (stream.ended or stream.over):
+            kept, stream.kept = stream.kept, []
+            rest = [*kept, *(event.data for event in stream.rest())]
+            if rest:
+                await link.send(stream.encoded(rest), max(0.0, stream.due - link.now()))
+
+    async def on_stop(self, connection: Connection) -> None:
+        """Let go what is kept; the rest of the answer passes as it comes, unless it was ended."""
+        link = connection.downstream
+        for stream in _streams(self, link).values():
+            if stream is not None and not stream.ended:
+                released = None if stream.over else stream.release()
+                if released is None:
+                    connection.close()
+                elif released:
+                    await link.send(released)
+
+    def _stream(self, link: Link, data: bytes) -> EventStream | None:
+        """The stream of events that *data* belongs to; ``None``: it is none, or passes as it comes."""
+        exchange = link.exchange
+        if link.to_backend or exchange is None or exchange.response is None:
+            return None
+        streams = _streams(self, link)
+        if exchange.number not in streams:
+            streams[exchange.number] = _opened(exchange, data)
+            while len(streams) > _REMEMBERED:
+                del streams[next(iter(streams))]
+        return streams[exchange.number]
+
+
+def _streams(behavior: Behavior, link: Link) -> dict[int, EventStream | None]:
+    """The answers that the fault has seen, by the number of their exchange; ``None`` for those without events."""
+    return link.state(behavior, dict)
+
+
+def _opened(exchange: Exchange, data: bytes) -> EventStream | None:
+    response, head = exchange.response, exchange.head
+    if response is None or not data.startswith(head[: len(data)]):  # the fault came in the middle of the answer
+        return None
+    fields = response.fields
+    kind = kind_of(fields.get("header.content-type", ""))
+    if kind is None or fields.get("header.content-encoding", "identity") != "identity":
+        return None
+    codec = exchange.protocol.body(exchange.request, response)
+    if codec is None or (kind == "array" and not codec.streamed):
+        return None
+    return EventStream(EventSplitter(kind), codec, head)
