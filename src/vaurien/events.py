@@ -98,6 +98,16 @@ class ProtocolLost(Event, frozen=True, tag="Lost"):
     reason: str
 
 
+class Encrypted(Event, frozen=True):
+    """Both sides of a connection have begun TLS that the proxy cannot read: *reason* says what that means for faults.
+
+    Told once for a proxy; further connections of this kind are counted.
+    """
+
+    connection: int
+    reason: str
+
+
 class Failed(Event, frozen=True):
     """Something went wrong that is not a fault in play: a dial, a plugin, an accept, a step of a schedule.
 

@@ -465,6 +465,7 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     tls_max_version: TlsVersion = "1.3"
     tls_ciphers: str | None = None
     tls_alpn: tuple[str, ...] = ()
+    starttls: bool = True
     enabled: bool = True
 
     def __post_init__(self) -> None:

@@ -155,7 +155,7 @@ class FakeOwner:
         self.loop, self.clock = FakeLoop(), FakeClock()
         self.hook_runner = None
         self.buffer = memoryview(bytearray(1 << 16))
-        self.edge_triggered = self.decides_lane = self.thread_wanted = False
+        self.edge_triggered = self.decides_lane = self.thread_wanted = self.tls_pending = self.opens_tls = False
         self.reset_watch = FakeResetWatch()
         self.ending = self.reconfigure_pending = False
         self.reports: list[Any] = []

@@ -16,6 +16,7 @@ from vaurien.events import (
     Closed,
     Decided,
     Delayed,
+    Encrypted,
     Event,
     Failed,
     Injected,
@@ -47,6 +48,7 @@ EVERY_EVENT = [
     (Injected(proxy="web", at=0, connection=1, fault="delay"), "DEBUG", "injected"),
     (CLOSED, "INFO", "closed"),
     (ProtocolLost(proxy="web", at=0, connection=1, protocol="http", reason="no"), "WARNING", '"protocol lost"'),
+    (Encrypted(proxy="web", at=0, connection=1, reason="no"), "WARNING", "encrypted"),
     (FAILED, "WARNING", "failed"),
     (WorkerDied(proxy="web", at=0, worker=1, reason="exit status 1"), "WARNING", '"worker died"'),
 ]
@@ -90,7 +92,7 @@ def test_no_event_of_the_package_is_without_words():
 
 def test_events_below_the_level_are_not_written(tmp_path):
     text = written(tmp_path, *(event for event, _, _ in EVERY_EVENT), level="warning")
-    assert [line.split()[1] for line in text.splitlines()] == ["level=WARNING"] * 3
+    assert [line.split()[1] for line in text.splitlines()] == ["level=WARNING"] * 4
 
 
 def test_it_says_which_events_it_drops():

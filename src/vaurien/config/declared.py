@@ -119,6 +119,9 @@ class Tls(msgspec.Struct, frozen=True):
     tls_alpn: Annotated[
         tuple[str, ...], Option("Application protocols, such as h2,http/1.1; the first that a client has is taken")
     ] = ()
+    starttls: Annotated[
+        bool, Option("Begin TLS as smtp, mysql and postgres do, in their own words; without, as soon as one connects")
+    ] = True
 
 
 class Process(msgspec.Struct, frozen=True):

@@ -179,7 +179,7 @@ class Framer(Framing):
 
     def release(self, direction: Direction) -> bytes:
         side = self._sides[direction]
-        return b"" if side.unframed else side.release()
+        return b"" if side.unframed or self.tls else side.release()
 
     def is_released(self, direction: Direction) -> bool:
         return self._sides[direction].released
@@ -208,6 +208,22 @@ class Framer(Framing):
     def reusable(self) -> bool:
         """Whether another client may use the backend's connection: the framer is `idle`, and neither side ends it."""
         return self.idle and not any(side.closing for side in self._sides)
+
+    def agree_on_tls(self) -> bool:
+        """Both sides begin TLS behind the message at hand. False where nothing is framed from there."""
+        self.tls = "agreed" if self.opens_tls else "encrypted"
+        if not self.opens_tls:
+            self.stop_framing()
+        return self.opens_tls
+
+    def until_tls(self) -> Frames:
+        """Read nothing before TLS has begun, if that is agreed upon."""
+        while self.tls == "agreed":
+            yield _MORE
+
+    def begin_tls(self) -> bytes:
+        self.tls = ""
+        return self._sides[TO_BACKEND].read.drop()
 
     def stop_framing(self) -> None:
         """From here on nothing is framed in either direction: both sides speak something else (TLS, a tunnel)."""

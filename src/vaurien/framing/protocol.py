@@ -47,6 +47,12 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     response_fields: ClassVar[tuple[str, ...]] = ()
     """Those of `fields` that only a response has."""
 
+    upgrades: ClassVar[bool] = False
+    """Both sides may agree on TLS in the middle of a connection, as SMTP's do by STARTTLS."""
+
+    plain_hint: ClassVar[str] = ""
+    """How clients are told to speak no TLS."""
+
     alpn: ClassVar[tuple[str, ...]] = ()
     """What a server of the protocol is called in TLS (RFC 7301), where clients insist on it."""
 

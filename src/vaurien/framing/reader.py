@@ -183,6 +183,12 @@ class Reader:
         start, self._given = self._given, len(self._data)
         return self._data[start:]
 
+    def drop(self) -> bytes:
+        """Everything not given back yet, which will not be read any more."""
+        data = self.take_all()
+        self._data, self._at, self._given = b"", 0, 0
+        return data
+
     def forget(self) -> None:
         """Let go of what is both read and given back; once per chunk, because it copies the rest."""
         done = self._at if self._at < self._given else self._given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from vaurien.framing.head import Head, Mark, Part, Piece, Reply, Series
 from vaurien.model import TO_BACKEND, Direction
@@ -15,6 +15,14 @@ class Framing:
 
     lost: str | None = None
     """Why the protocol lost track of this connection, which is framed as plain tcp since then; ``None``: it has not."""
+
+    tls: Literal["", "agreed", "encrypted"] = ""
+    """Both sides begin TLS behind what was fed: *agreed*, where the proxy `opens_tls`, until `begin_tls` is called; or
+    *encrypted*, and nothing is framed from there.
+    """
+
+    opens_tls: bool = False
+    """The proxy can speak TLS with both sides, once they agree on it."""
 
     other_direction_ready: bool = False
     """The last `feed` set bytes free that are held back in the other direction: feed that one ``b""`` to get them."""
@@ -56,6 +64,10 @@ class Framing:
         else:
             for _ in heads:
                 self.waiting.popleft()
+
+    def begin_tls(self) -> bytes:
+        """TLS begins: what is fed from now on was said inside. Returns what was held back of the client, of its TLS."""
+        return b""
 
     def end(self, direction: Direction) -> list[Piece]:
         """The last pieces of a direction whose source has ended."""

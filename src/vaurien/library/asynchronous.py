@@ -28,7 +28,7 @@ class AsyncProxy(BaseProxy):
     *max_connections*, *backlog*, *bufsize*, *pool_max_size*, *pool_timeout*, *route*, *upstream_proxy*,
     *accept_proxy_protocol*, *send_proxy_protocol*, and those of TLS with clients: *tls*,
     *tls_key*, *tls_passphrase_file*, *tls_authority*, *tls_client_ca*, *tls_client_certificate*, *tls_min_version*,
-    *tls_max_version*, *tls_ciphers*, *tls_alpn*. With ``tls="auto"`` clients have to trust `ca_file`.
+    *tls_max_version*, *tls_ciphers*, *tls_alpn*, *starttls*. With ``tls="auto"`` clients have to trust `ca_file`.
 
     Only what waits is awaited, in this loop: `start`, `close`, and the methods called ``wait_for``. All else, the
     faults too, is as with `Proxy`: in force when the call returns, and from any thread. Under trio take `Proxy`, which

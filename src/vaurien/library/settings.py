@@ -67,6 +67,7 @@ class Settings(TypedDict, total=False):
     tls_max_version: TlsVersion
     tls_ciphers: str
     tls_alpn: str | Sequence[str]
+    starttls: bool
 
 
 class MarkerSettings(Settings, total=False):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Unpack
 
-from vaurien.events import Failed
+from vaurien.events import Encrypted, Failed
 from vaurien.library.asynchronous import AsyncProxy
 from vaurien.library.base import BaseProxy
 from vaurien.library.hits import Hits, NotHit
@@ -79,6 +79,7 @@ def _told(proxy: BaseProxy) -> Iterator[str]:
     hits = ", ".join(f"{name} hit {_spread(count)}" for name, count in proxy.hits().items()) or "no fault"
     yield f"proxy {proxy.name!r} -> {proxy.backend}, {_counted(proxy.accepted, 'connection')}: {hits}"
     yield from (f"  {name} never hit: {reason}" for name, reason in proxy.idle_faults().items())
+    yield from dict.fromkeys(f"  {event.reason}" for event in proxy.events if isinstance(event, Encrypted))
     complaints = [f"  {event.where}: {event.error}" for event in proxy.events if isinstance(event, Failed)]
     yield from list(dict.fromkeys(complaints))[:_COMPLAINTS]
 

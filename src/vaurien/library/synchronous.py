@@ -28,7 +28,7 @@ class Proxy(BaseProxy):
     *max_connections*, *backlog*, *bufsize*, *pool_max_size*, *pool_timeout*, *route*, *upstream_proxy*,
     *accept_proxy_protocol*, *send_proxy_protocol*, and those of TLS with clients: *tls*,
     *tls_key*, *tls_passphrase_file*, *tls_authority*, *tls_client_ca*, *tls_client_certificate*, *tls_min_version*,
-    *tls_max_version*, *tls_ciphers*, *tls_alpn*. With ``tls="auto"`` clients have to trust `ca_file`.
+    *tls_max_version*, *tls_ciphers*, *tls_alpn*, *starttls*. With ``tls="auto"`` clients have to trust `ca_file`.
 
     It listens on a free port of 127.0.0.1 if not told otherwise. All proxies of a process share the thread, which is
     there while one of them is. After a fork the proxies are the parent's: in the child their sockets are closed, calls

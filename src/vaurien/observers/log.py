@@ -15,6 +15,7 @@ from vaurien.errors import OptionError
 from vaurien.events import (
     Accepted,
     Closed,
+    Encrypted,
     Event,
     Failed,
     Injected,
@@ -38,6 +39,7 @@ _KINDS: Mapping[type[Event], tuple[str, str]] = {
     Injected: ("DEBUG", "injected"),
     Closed: ("INFO", "closed"),
     ProtocolLost: ("WARNING", "protocol lost"),
+    Encrypted: ("WARNING", "encrypted"),
     Failed: ("WARNING", "failed"),
     WorkerDied: ("WARNING", "worker died"),
 }

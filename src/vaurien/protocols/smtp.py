@@ -24,8 +24,8 @@ MESSAGE = "MESSAGE"
 RESPONSE = "RESPONSE"
 """The verb of a line that the client sends after AUTH is answered with 334, a challenge."""
 
-# Replies after which the connection is not SMTP, or not in this direction: RFC 3207; RFC 821 TURN; RFC 2645 ATRN.
-_LEAVES = frozenset({("STARTTLS", b"220"), ("TURN", b"250"), ("ATRN", b"250")})
+# Replies after which the connection is not SMTP, or not in this direction: RFC 821 TURN; RFC 2645 ATRN.
+_LEAVES = frozenset({("TURN", b"250"), ("ATRN", b"250")})
 # Nothing may follow these before they are answered (RFC 2920 section 3.1, RFC 3207 section 4).
 _LAST = frozenset({"DATA", "STARTTLS"})
 
@@ -128,6 +128,8 @@ class SmtpFramer(Framer):
     def _follow(self, asked: Head, code: bytes) -> bool:
         """What the client sends next, now that *asked* is answered with *code*. True when that is not SMTP."""
         verb = asked.fields.get("verb", "")
+        if (verb, code) == ("STARTTLS", b"220"):
+            return not self.agree_on_tls()
         if (verb, code) in _LEAVES:
             self.stop_framing()
             return True
@@ -162,8 +164,12 @@ class Smtp(Protocol, frozen=True):
     """SMTP with its extensions. An exchange is a command and its reply, of however many lines.
 
     The mail after DATA is an exchange of its own (verb ``MESSAGE``), as is each answer to a challenge of AUTH (verb
-    ``RESPONSE``). After STARTTLS nothing is framed. Connections are always kept.
+    ``RESPONSE``). After STARTTLS the proxy speaks TLS with both sides, if it has a certificate; otherwise nothing is
+    framed from there. Connections are always kept.
     """
+
+    upgrades: ClassVar[bool] = True
+    plain_hint: ClassVar[str] = "leave out STARTTLS"
 
     error_codes: ClassVar[tuple[str, ...]] = tuple(_TEXTS)
     fields: ClassVar[tuple[str, ...]] = ("verb", "address")

@@ -3,7 +3,8 @@
 The causes are asked for in the order in which a byte meets them: is the proxy on, does anything arrive, is it
 understood, is it meant, does the window take it, does chance::
 
-    off ─► without effect ─► no connection ─► other clients ─► not recognized ─► other exchanges ─► window ─► spared
+    off ─► without effect ─► no connection ─► other clients ─► encrypted ─► not recognized
+        ─► other exchanges ─► window ─► spared
 """
 
 from __future__ import annotations
@@ -106,6 +107,8 @@ def _causes(
         wanted = " ".join(f"match.{name}={fault.match[name]}" for name in asked)
         found = "; ".join(", ".join(filter(None, seen.seen.get(name, []))) or "none" for name in asked)
         yield "other_clients", f"{wanted} fits none of {_count(seen.connections, 'connection')}; seen: {found}"
+    if _needs_exchanges(fault) and figures.encrypted and figures.encrypted >= figures.accepted:
+        yield "encrypted", _encrypted(config, figures)
     if _needs_exchanges(fault) and not figures.exchanges:
         yield "not_recognized", _not_recognized(config, seen, figures)
     if seen.unmatched and not (seen.spared or seen.outside_window):
@@ -125,6 +128,13 @@ def _needs_exchanges(fault: Fault) -> bool:
     plugin = plugins.find(fault.behavior, "behavior", "handler")
     on_exchanges = not plugin.legacy and overridden(plugin.target) & _ON_EXCHANGES
     return bool(on_exchanges or fault.match.keys() - _OF_CONNECTIONS)
+
+
+def _encrypted(config: ProxyConfig, figures: Figures) -> str:
+    hint = getattr(plugins.find(config.protocol, "protocol").target, "plain_hint", "")
+    advice = f", or {hint}" if hint else ""
+    connections = _count(figures.encrypted, "connection")
+    return f"{connections} encrypted, which hides the requests; give the proxy a certificate (tls){advice}"
 
 
 def _not_recognized(config: ProxyConfig, seen: NearMisses, figures: Figures) -> str:

@@ -121,6 +121,7 @@ class Proxy:
             self._traffic.exchanges + sum(one.exchanges for one in opened),
             self._traffic.lost,
             self._traffic.lost_because,
+            self._traffic.encrypted,
             self.state.chance.near_misses if self.state is not None else {},
         )
 
@@ -316,6 +317,9 @@ class Proxy:
                 raise OptionError("backend", str(backend), f"one without TLS: {reason}")
             if self.config.tls:
                 raise OptionError("tls", list(self.config.tls), f"no TLS with clients: {reason}")
+        if self._protocol.upgrades and self.config.starttls and self.config.tls and backend.tls is None:
+            wanted = f"tls://{backend}: {self.config.protocol} begins TLS on both sides at once"
+            raise OptionError("backend", str(backend), wanted)
         if backend.tls is not None:
             from vaurien.engine.net.tls_context import client_context  # imported only where TLS is used
 

@@ -151,6 +151,7 @@ class EventBatch(WorkerMessage, frozen=True):
         | events.Decided
         | events.Delayed
         | events.ProtocolLost
+        | events.Encrypted
         | events.Failed
         | events.Closed,
         ...,

@@ -200,7 +200,7 @@ def delete(control: Control, proxy: str) -> None:
 def connections(control: Control, proxy: str) -> None:
     """List a proxy's open connections."""
     found = control.client.list_connections(proxy)
-    control.show(found, "number", "peer", "age", "sent", "received", "faults")
+    control.show(found, "number", "peer", "age", "sent", "received", "faults", "encrypted")
 
 
 @command.command("why", epilog=examples("vaurienctl why redis", "vaurienctl why redis latency"))

@@ -18,6 +18,7 @@ from vaurien.control.asgi import ASGIApp, Message, Receive, Scope, Send
 from vaurien.events import (
     Accepted,
     Closed,
+    Encrypted,
     Event,
     Failed,
     Injected,
@@ -41,6 +42,7 @@ _LEVEL_OF: Mapping[type[Event], str] = {
     MixHit: "trace",
     Injected: "trace",
     ProtocolLost: "warn",
+    Encrypted: "warn",
     Failed: "warn",
     WorkerDied: "error",
 }
@@ -101,6 +103,8 @@ class ToxiproxyLog:
                 self.write("trace", "Drew from the mix", **about, behavior=event.behavior)
             case ProtocolLost():
                 self.write("warn", "Lost the protocol", **about, protocol=event.protocol, error=event.reason)
+            case Encrypted():
+                self.write("warn", "Encrypted connection", **about, error=event.reason)
             case WorkerDied():
                 self.write("error", "Worker died", worker=event.worker, error=event.reason)
 

@@ -96,6 +96,8 @@ class Connection:
         "reset_watch",
         "service",
         "state",
+        "tls_pending",
+        "upgraded",
     )
 
     def __init__(self, service: ProxyState, client: Endpoint, peer: Any) -> None:
@@ -122,6 +124,8 @@ class Connection:
         self._filter_chain: FilterChain | None = None
         self._past_exchanges = 0  # of links that are gone
         self._rebuilding = False  # the filters; what they let go meanwhile is looked at afterwards
+        self.tls_pending = self.upgraded = False
+        """Both sides begin TLS in the middle; and have begun it."""
         self.reconfigure_pending = False
         """A change waits until something on the links is done: `reconfigure` is to be called then."""
         self.meter = Meter()
@@ -243,19 +247,26 @@ class Connection:
 
     def _await_tls(self) -> None:
         """Speak TLS with the client, before anything else, but for what the protocol has to say about TLS."""
+        if self.opens_tls:  # later
+            self._take_name("")
+            self.connect()
+            return
         self.state = State.HANDSHAKING
-        if patience := self.service.config.timeout:
-            self._accept_timer = self.clock.call_later(patience, self._client_late)
-        if self.protocol.tls_request:
+        self._limit_accept()
+        if self.service.negotiates_tls:
             self.background.run(self._negotiate_tls(), "TLS", at_once=True)
         else:
             self._accept_tls()
 
-    def _accept_tls(self) -> None:
+    def _limit_accept(self) -> None:
+        if patience := self.service.config.timeout:
+            self._accept_timer = self.clock.call_later(patience, self._client_late)
+
+    def _accept_tls(self, received: bytes = b"") -> None:
         from vaurien.engine.net.tls_accept import TlsAccept  # imported only where TLS is used
 
         assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - TLS is not spoken yet
-        self._accept = TlsAccept(self.loop, self.client, self.buffer, self)
+        self._accept = TlsAccept(self.loop, self.client, self.buffer, self, received)
 
     async def _negotiate_tls(self) -> None:
         """Answer what the client asks about TLS in the words of the protocol. Some clients want none."""
@@ -294,7 +305,8 @@ class Connection:
         self.facts = {**self.facts, **facts_of(hello)}
         if self.service.backend.forward:
             self._speak_tls_to_server(hello.sni)
-        self._take_name(hello.sni)
+        if not self.links:
+            self._take_name(hello.sni)
         handshake = Handshake(hello, self.service.client_tls.settings)
         if self.service.plan.shakes:
             self.background.run(self._run_hello_hooks(handshake), "on_client_hello")
@@ -343,7 +355,62 @@ class Connection:
         """Go on with plain text of the client."""
         self._end_accept()
         self.client = client
-        self.on(Event.CLIENT_SHAKEN)
+        if self.links:
+            self._begin_tls_inside(client)
+        else:
+            self.on(Event.CLIENT_SHAKEN)
+
+    # TLS that both sides agree on in the middle.
+
+    @property
+    def opens_tls(self) -> bool:
+        """TLS is spoken with both sides, once they agree on it."""
+        return self.service.opens_tls
+
+    def tls_agreed(self) -> None:
+        """Both sides begin TLS: read no more, and go on once everything that was read is through."""
+        self.tls_pending = self.reconfigure_pending = True
+        for link in self.links:
+            link.update()
+        self.loop.call_soon(self.reconfigure)
+
+    def _open_tls(self) -> None:
+        """Accept the client's TLS; that with the backend begins when it is there."""
+        assert self._filter_chain is not None  # noqa: S101 - the protocol has told
+        if self._accept is None and self._accept_timer is None:
+            self._limit_accept()
+            self._accept_tls(self._filter_chain.begin_tls())
+
+    def _begin_tls_inside(self, client: Endpoint) -> None:
+        from vaurien.engine.net.tls_context import client_context
+        from vaurien.engine.net.tls_endpoint import TlsEndpoint
+
+        tls = self.backend_address.tls
+        assert isinstance(self.backend, PlainEndpoint) and tls is not None  # noqa: S101, PT018 - see ProxyState.opens_tls
+        try:
+            context = client_context(tls)
+        except OptionError as error:  # a file that was there when the proxy was made
+            self.journal.failed("tls", str(error))
+            self.reset(Ending.DIAL_FAILED)
+            return
+        name = tls.server_name or self.backend_address.host
+        backend = TlsEndpoint(
+            self.backend, context, server_side=False, server_hostname=name, handshaken=self._handshaken
+        )
+        self.clock.call_later(
+            self.service.config.timeout, lambda: self._end_handshake(backend, lambda: backend.shaking)
+        )
+        self.backend = backend
+        down, up = self.links
+        down.replace_source(backend)
+        up.replace_source(client)
+        down.attach_destination(client)
+        up.attach_destination(backend)
+        self.tls_pending = False
+        self.upgraded = True
+        for link in self.links:
+            link.update()
+        self.reconfigure()
 
     def client_not_tls(self, http: bool) -> None:
         """Say so to a client that speaks no TLS, if it has sent a request of HTTP, and end."""
@@ -424,7 +491,9 @@ class Connection:
         if wrap is not None:
             self.on(Event.DIALLED, wrap(backend))
         elif (tls := self.backend_address.tls) is not None:
-            if self.protocol.tls_request and not tls.alpn:
+            if self.opens_tls:  # later
+                self.on(Event.DIALLED, backend)
+            elif self.service.negotiates_tls and not tls.alpn:
                 self.background.run(self._request_tls(backend, tls), "TLS", at_once=True)
             else:
                 self._begin_tls(backend, tls)
@@ -593,10 +662,13 @@ class Connection:
                 waiting = self._filter_chain.reconfigure()
             finally:
                 self._rebuilding = False
-        self.reconfigure_pending = waiting or self.ending or self.thread_wanted
+        self.reconfigure_pending = waiting or self.ending or self.thread_wanted or self.tls_pending
         if self.state is _DRAINING:
             if self.links and all(link.idle and link.pending is None for link in self.links):
                 self.on(Event.DRAINED)
+        elif self.tls_pending:
+            if self.state is _RELAYING and all(link.drained for link in self.links):
+                self._open_tls()
         elif self.thread_wanted:
             if self.state is _WITHOUT_BACKEND:
                 self.on(Event.NEED_BACKEND)
@@ -678,7 +750,7 @@ class Connection:
     @property
     def _client_stays(self) -> bool:
         """Whether the client stays when the backend goes: not once it has ended, nor with half of something sent."""
-        if not self.service.config.stay_connected or self.state is not _RELAYING:
+        if not self.service.config.stay_connected or self.state is not _RELAYING or self.upgraded:
             return False
         up, chain = self.links[TO_BACKEND], self._filter_chain
         torn = (up.pending is not None and up.pending.size) or (chain is not None and chain.half_sent_request)
@@ -989,6 +1061,7 @@ class Connection:
             received=self.meter.bytes(TO_CLIENT).written,
             waiting=self.meter.held,
             faults=tuple(active.name for active in self.actives.values() if active.hit),
+            encrypted=self._filter_chain is not None and self._filter_chain.encrypted,
         )
 
     @property

@@ -6,9 +6,11 @@ import time
 
 from vaurien import events
 from vaurien.engine.connection.proxy_state import ProxyState
+from vaurien.engine.policy.compiled_policy import EXCHANGE_HOOKS, CompiledPolicy
 from vaurien.engine.policy.place import NOWHERE, Place
 from vaurien.engine.policy.replay import Drawn
 from vaurien.engine.relay.traffic import Meter
+from vaurien.framing import Protocol
 from vaurien.model import TO_BACKEND, TO_CLIENT
 
 
@@ -101,6 +103,14 @@ class ConnectionEvents:
         self._service.traffic.lose(reason)
         self._service.events.emit(events.ProtocolLost, connection=self._number, protocol=protocol, reason=reason)
 
+    def encrypted(self) -> None:
+        """Both sides speak TLS that the proxy cannot read: told once for the proxy."""
+        traffic, service = self._service.traffic, self._service
+        traffic.encrypted += 1
+        if traffic.encrypted == 1:
+            reason = f"connection {self._number} is encrypted: {encrypted_text(service.plan, service.protocol)}"
+            service.events.emit(events.Encrypted, connection=self._number, reason=reason)
+
     def failed(self, where: str, error: str) -> None:
         """Something went wrong that is not a fault in play."""
         self._service.events.emit(events.Failed, connection=self._number, where=where, error=error)
@@ -120,6 +130,15 @@ class ConnectionEvents:
                 hits=self._hits,
             )
         )
+
+
+def encrypted_text(plan: CompiledPolicy, protocol: Protocol) -> str:
+    """What it means for the faults of *plan* that requests of *protocol* are encrypted, and what would help."""
+    blind = [str(plan.policy.mix)] if plan.has_live_mix else []
+    blind += [entry.name for entry in plan.faults if entry.per_exchange or entry.handles(*EXCHANGE_HOOKS)]
+    who = f"the {', '.join(blind)} of this proxy" if blind else "this proxy"
+    advice = f", or {protocol.plain_hint}" if protocol.plain_hint else ""
+    return f"{who} cannot see its requests; give the proxy a certificate (tls){advice}"
 
 
 def describe(error: BaseException) -> str:

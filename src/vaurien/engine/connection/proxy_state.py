@@ -120,6 +120,8 @@ class ProxyState:
         """Makes the endpoint of a backend's socket that was just dialled; ``None``: the socket is its own."""
         self.client_tls: ServerContexts | None = None
         """What TLS with clients needs; ``None``: they speak plain text."""
+        self.negotiates_tls = bool(protocol.tls_request) and config.starttls
+        """TLS is agreed upon first, in the words of the protocol."""
         self.connections: dict[int, OpenConnection] = {}
         self.on_connection_closed: Callable[[], None] = lambda: None
         """Called when a connection is over."""
@@ -157,6 +159,11 @@ class ProxyState:
     def reads_hello(self) -> bool:
         """Whether something depends on a client's ClientHello."""
         return self.plan.reads_hello or bool(self.routes)
+
+    @property
+    def opens_tls(self) -> bool:
+        """TLS begins with both sides in the middle of a connection, once they agree on it."""
+        return self.client_tls is not None and self.protocol.upgrades and self.config.starttls
 
     def needs_thread(self, entry: CompiledFault | None) -> bool:
         """Whether a turn for which *entry* was drawn needs the blocking lane: for a legacy plugin, or protocol."""

@@ -47,6 +47,9 @@ class FaultEvents(Protocol):
     def delayed(self, name: str, seconds: float) -> None:
         """The fault *name* made something late."""
 
+    def encrypted(self) -> None:
+        """Both sides speak TLS that the proxy cannot read."""
+
     def lost(self, reason: str) -> None:
         """The protocol could not parse the bytes."""
 

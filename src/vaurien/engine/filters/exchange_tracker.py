@@ -74,6 +74,13 @@ class TrackedConnection(FilteredConnection, Protocol):
     def may_change_backend(self) -> bool:
         """The client stays when its backend goes, so the next one must be sent requests from their first byte."""
 
+    @property
+    def opens_tls(self) -> bool:
+        """The proxy speaks TLS with both sides, once they agree on it."""
+
+    def tls_agreed(self) -> None:
+        """Both sides begin TLS, behind what they have said so far."""
+
     def protocol_failed(self, error: BaseException) -> None:
         """The protocol's own code raised."""
 
@@ -136,7 +143,7 @@ class ExchangeTracker:
         self._open: deque[Exchange] = deque()  # requested, and not answered to the end
         self._asking: Exchange | None = None
         self._answering: Exchange | None = None
-        self._lost = False
+        self._lost = self._tls_noted = False
         self._recognized_until: int | None = None  # the number of the last request before the protocol lost track
         self._decided: deque[tuple[Head, Drawn | None]] = deque()  # heads that were drawn for, and have their turn next
         self._skip_reply: Reply | None = None  # to the head at hand, which is skipped
@@ -377,7 +384,16 @@ class ExchangeTracker:
             self._fed += len(data)
         if self.framing.lost is not None and not self._lost:
             self._lose(self.framing.lost)
+        if self.framing.tls and not self._tls_noted:
+            self._note_tls()
         return pieces
+
+    def _note_tls(self) -> None:
+        if self.framing.tls == "agreed":
+            self.connection.tls_agreed()
+        else:
+            self._tls_noted = True
+            self.connection.journal.encrypted()
 
     def _pass(self, direction: Direction, pieces: list[Piece]) -> bytes:
         """What is to be sent of *pieces*, if no hook has to see them; otherwise a coroutine goes on with the rest."""

@@ -131,6 +131,15 @@ class FilterChain:
         """How many requests were recognized so far, while exchanges are told apart."""
         return self._past_exchanges + (self._tracker.exchanges if self._tracker is not None else 0)
 
+    def begin_tls(self) -> bytes:
+        """TLS begins in both directions; returns what the client has said of it by now."""
+        return self._tracker.framing.begin_tls() if self._tracker is not None else b""
+
+    @property
+    def encrypted(self) -> bool:
+        """Both sides speak TLS that the proxy cannot read."""
+        return self._tracker is not None and self._tracker.framing.tls == "encrypted"
+
     @property
     def backend_clean(self) -> bool:
         """No exchange is open and nothing is on its way to the client, so the backend may serve another client."""
@@ -165,6 +174,7 @@ class FilterChain:
         if connection.plan.framed and self._tracker is None:
             down, up = directions
             framing = connection.protocol.framer()
+            framing.opens_tls = connection.opens_tls
             make = StreamTracker if framing.streams else ExchangeTracker
             self._tracker = make(connection, connection.protocol, framing, up, down)
         left, pauses = [], []

@@ -81,18 +81,28 @@ class AcceptOwner(Protocol):
 
 
 class TlsAccept:
-    """Reads a ClientHello of *plain*, and drives the handshake. *scratch* is what it reads into."""
+    """Reads a ClientHello of *plain*, and drives the handshake. *scratch* is what it reads into.
+
+    *received* is what was read of the ClientHello already.
+    """
 
     __slots__ = ("_endpoint", "_hello", "_loop", "_owner", "_plain", "_reading", "_scratch", "_writing")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, plain: PlainEndpoint, scratch: memoryview, owner: AcceptOwner
+        self,
+        loop: asyncio.AbstractEventLoop,
+        plain: PlainEndpoint,
+        scratch: memoryview,
+        owner: AcceptOwner,
+        received: bytes = b"",
     ) -> None:
         self._loop, self._plain, self._scratch, self._owner = loop, plain, scratch, owner
         self._hello = HelloReader()
         self._endpoint: TlsEndpoint | None = None
         self._reading = self._writing = False
         self._read_by(self._read_hello)
+        if received:
+            loop.call_soon(self._feed, received)
 
     def cancel(self) -> None:
         """Leave the socket alone from now on."""
@@ -118,8 +128,11 @@ class TlsAccept:
         if not size:
             self._lost(reset=False)
             return
+        self._feed(self._scratch[:size])
+
+    def _feed(self, data: bytes | memoryview) -> None:
         try:
-            hello = self._hello.feed(self._scratch[:size])
+            hello = self._hello.feed(data)
         except ParseError as error:
             self._no_hello(error)
         else:

@@ -49,6 +49,9 @@ class LinkOwner(Protocol):
     reconfigure_pending: bool
     """A change waits until something on the links is done: `reconfigure` is to be called then."""
 
+    tls_pending: bool
+    """Both sides begin TLS as soon as nothing is under way: nothing more is to be read before."""
+
     @property
     def thread_wanted(self) -> bool:
         """The sockets go to the blocking lane as soon as nothing is under way: nothing more is to be read."""
@@ -291,6 +294,8 @@ class Link:
             return None
         if self._pause:
             return None if self._pause_noted else self._note_blocked
+        if self.owner.tls_pending:
+            return None
         if self._hooks is not None and self._hooks.running:
             return self._read_ahead if self._hooks.reads_ahead else None
         if self.pending is not None:
@@ -592,6 +597,10 @@ class Link:
             self.pending = self._write_buffer()
             self._flush_when_writable()
             self.update()
+
+    def replace_source(self, source: Endpoint) -> None:
+        """Read *source* from now on, which is the same stream behind a layer."""
+        self.source, self._receive = source, source.recv_into
 
     def detach_destination(self) -> None:
         """The destination is gone, and there will be another: bytes wait for it, and ask for it."""

@@ -21,7 +21,7 @@ class ConnectionInfo(msgspec.Struct, frozen=True):
 
     *number* is its ordinal on its proxy, from 1; *age* is in seconds; *sent* and *received* are bytes forwarded to the
     backend and to the client; *waiting* is bytes on delay lines and for a side that does not read; *faults* are the
-    names of those that hit it.
+    names of those that hit it. *encrypted*: its two sides speak TLS that the proxy cannot read.
     """
 
     number: int
@@ -31,6 +31,7 @@ class ConnectionInfo(msgspec.Struct, frozen=True):
     received: int
     waiting: int
     faults: tuple[str, ...]
+    encrypted: bool = False
 
 
 class Bytes(msgspec.Struct, frozen=True):
@@ -47,7 +48,8 @@ class Figures(msgspec.Struct, frozen=True):
     """A proxy so far: connections *accepted* and *open*, bytes *waiting* in these, bytes of each direction in total.
 
     *exchanges* is how many requests the protocol recognized, while it told them apart; on *lost* connections it could
-    not go on doing so, the last time because of *lost_because*. *near_misses* says why faults did not hit, by key.
+    not go on doing so, the last time because of *lost_because*; *encrypted* ones speak TLS that the proxy cannot read.
+    *near_misses* says why faults did not hit, by key.
     """
 
     accepted: int = 0
@@ -58,6 +60,7 @@ class Figures(msgspec.Struct, frozen=True):
     exchanges: int = 0
     lost: int = 0
     lost_because: str = ""
+    encrypted: int = 0
     near_misses: Mapping[str, NearMisses] = {}
 
     def __add__(self, other: Figures) -> Figures:
@@ -73,6 +76,7 @@ class Figures(msgspec.Struct, frozen=True):
             self.exchanges + other.exchanges,
             self.lost + other.lost,
             other.lost_because or self.lost_because,
+            self.encrypted + other.encrypted,
             misses,
         )
 
@@ -146,6 +150,8 @@ class Traffic:
         self._ordinals = ordinals
         self.accepted = 0
         self.exchanges = self.lost = 0
+        self.encrypted = 0
+        """Connections whose two sides speak TLS that the proxy cannot read."""
         self.without_tls = 0
         """Clients that spoke no TLS where they had to."""
         self.lost_because = ""

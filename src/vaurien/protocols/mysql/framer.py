@@ -92,11 +92,17 @@ class MysqlFramer(Framer):
         if flags & Can.SSL:
             yield Step.ASIDE
             yield from packets.skip(read, length, len(payload))
-            self._leave()
+            if not self.agree_on_tls():
+                self._tunnel = True
             yield Step.END
-            return
+            if self._tunnel:
+                return
+            yield from self.until_tls()
+            length, sequence = yield from packets.header(read)
+            payload = yield from read.exactly(min(length, _LOGIN))
+            flags = packets.client_capabilities(payload)
         self._capabilities &= flags
-        yield Request(request=True, fields={"command": "connect"}, sequence=1, repeatable=False)
+        yield Request(request=True, fields={"command": "connect"}, sequence=sequence, repeatable=False)
         yield from packets.skip(read, length, len(payload))
         yield Step.END
 

@@ -35,8 +35,12 @@ _ERRORS = _REFUSALS | _FAILURES | _LOSSES
 class Mysql(Protocol, frozen=True):
     """MySQL and MariaDB. An exchange is a command and everything that answers it; connecting is the first of them.
 
-    A connection that changes to TLS, to compression or to a replication stream passes on unmarked from there.
+    A connection that changes to compression or to a replication stream passes on unmarked from there; and one that
+    changes to TLS, unless the proxy has a certificate, and speaks TLS with both sides.
     """
+
+    upgrades: ClassVar[bool] = True
+    plain_hint: ClassVar[str] = "set ssl-mode=DISABLED"
 
     error_codes: ClassVar[tuple[str, ...]] = tuple(_ERRORS)
     fields: ClassVar[tuple[str, ...]] = ("command", "query")

@@ -393,6 +393,7 @@ class PostgresFramer(Framer):
         yield Step.ASIDE
         if answer != b"N":
             self._leave()
+            self.tls = "encrypted"
         yield Step.END
         return True
 

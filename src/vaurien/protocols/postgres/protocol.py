@@ -43,6 +43,7 @@ class Postgres(Protocol, frozen=True):
     error_codes: ClassVar[tuple[str, ...]] = tuple(_ERRORS)
     fields: ClassVar[tuple[str, ...]] = ("command", "query")
 
+    plain_hint: ClassVar[str] = "set sslmode=disable"
     alpn: ClassVar[tuple[str, ...]] = ("postgresql",)
     tls_request: ClassVar[bytes] = SSL_REQUEST
     tls_consent: ClassVar[bytes] = SSL_CONSENT
