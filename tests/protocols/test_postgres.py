@@ -52,7 +52,7 @@ def heads(transcript: Transcript, to_backend: bool = C) -> list[dict[str, str]]:
 
 
 def ends(transcript: Transcript, to_backend: bool) -> int:
-    return transcript.events[to_backend].count(("end",))
+    return transcript.events[to_backend].count(("end", 0))
 
 
 EXCHANGES: dict[str, tuple[list[str], Sequence[Segment]]] = {

@@ -191,7 +191,7 @@ class Transcript:
             self.requests.append((head, len(self.given[TO_BACKEND])))
         shown = b"" if self._turns else data
         leaves = b"" if self._turns else head.outgoing
-        self.events[direction].append(("head", shown, leaves, dict(head.fields), head.answered, head.waits))
+        self.events[direction].append(("head", shown, dict(head.fields), head.answered, head.waits, leaves))
         self.heads.append((type(head), {**msgspec.structs.asdict(head), "fields": None}))
         if self._turns:
             self._note_body(direction, data)
