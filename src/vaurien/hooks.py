@@ -112,6 +112,8 @@ class Handshake(Protocol):
     """What is wrong with the certificate that the client is shown."""
     resumes: bool
     """The client gets tickets by which it can resume its session."""
+    instead: bytes
+    """What the client gets instead of an answer, before the connection ends: an alert, for example."""
 
 
 class Link(FaultContext, Protocol):
@@ -235,13 +237,15 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     (upstream) and `on_response` (downstream); otherwise it is about bytes, `on_data` and `on_eof`, alone. With
     ``both_ways`` these two see the bytes of both directions, whatever the stream. With ``halts`` nothing is read or
     written in the fault's directions of a connection that all of it is in play for: its `on_data` sees what was read
-    before, and nothing else. Where it is for exchanges, or chunks, `halts` has no say.
+    before, and nothing else. Where it is for exchanges, or chunks, `halts` has no say. With ``below_tls`` its bytes are
+    records: a connection that it hits is passed through, where the proxy would speak TLS with the client itself.
 
     The fifth is for behaviors that understand what messages say. With ``reads_content`` a fault is for exchanges,
     whatever its scope, its peers are kept from compressing what it reads (`framing.Protocol.plain_head`), and what
     `on_data` sends is no hit by itself: the hook says so by `Exchange.hit`.
     """
 
+    below_tls: ClassVar[bool] = False
     both_ways: ClassVar[bool] = False
     by_stream: ClassVar[bool] = False
     closes_port: ClassVar[bool] = False

@@ -76,7 +76,8 @@ class ClientTls(msgspec.Struct, frozen=True):
 
     *certificates* are PEM files, or `AUTO`; *keys* are the files of their keys, in the same order, for those that do
     not hold them too. *authority* is the folder of the authority that signs for `AUTO`. Clients are asked for a
-    certificate that *client_ca* has signed, if that is given.
+    certificate that *client_ca* has signed, if that is given; with *client_certificate* ``refused``, whatever they show
+    is not good enough.
     """
 
     certificates: tuple[str, ...]
@@ -84,7 +85,7 @@ class ClientTls(msgspec.Struct, frozen=True):
     passphrase_file: str | None = None
     authority: str | None = None
     client_ca: str | None = None
-    client_certificate: Literal["required", "optional"] = "required"
+    client_certificate: Literal["required", "optional", "refused"] = "required"
     min_version: TlsVersion = "1.2"
     max_version: TlsVersion = "1.3"
     ciphers: str | None = None

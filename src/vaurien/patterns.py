@@ -1,31 +1,30 @@
 """Regular expressions with a bound on their work, for `match` and for behaviors that search bytes.
 
 Python's ``re`` backtracks: on sixty letters and a wrong last one ``(a+)+$`` works for years, and meanwhile nothing else
-runs, not even the handler of SIGTERM. But ``re`` looks for signals every 4096 steps, in the main thread, where the
-programs have their loops. So a timer that counts this process's own time (setitimer(2), ITIMER_VIRTUAL) ends a search
-that takes too long. Waiting for a processor does not count: on a busy machine the same searches succeed.
+runs, not even the handler of SIGTERM. So a search has a limit, see `vaurien.cpu_limit`.
 
-In another thread nothing can interrupt a search. A proxy in a thread has the expressions of the program that runs it.
+In another thread nothing can interrupt a search, which holds the interpreter's lock too: all threads of the program
+would stand still. Such a search is done by the main thread of another process, see `vaurien.pattern_process`.
 """
 
 from __future__ import annotations
 
+import functools
+import os
 import re
-import signal
-import threading
 import warnings
 from collections.abc import Callable
-from typing import AnyStr, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, AnyStr, TypeVar
 
+from vaurien.cpu_limit import LIMIT, TookLong, can_limit, limited
 from vaurien.errors import VaurienError
+
+if TYPE_CHECKING:
+    from vaurien.pattern_process import PatternProcess
 
 LONGEST = 1000
 """Characters of an expression: compiling takes some microseconds for each."""
 
-LIMIT = 0.002
-"""Seconds of processor time for one search. The kernel looks at its ticks, so a search may have two of them, 8 ms."""
-
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -49,58 +48,48 @@ def compile(text: AnyStr) -> re.Pattern[AnyStr]:  # noqa: A001 - it takes the pl
         raise ValueError("a number of repetitions is too large") from None
 
 
-def bounded(what: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What *function* returns. Raises `TooSlow` for *what* if that takes more than `LIMIT`."""
-    if not _alarm.can_ring():
-        return function(*args, **kwargs)
+def finds(search: Callable[[AnyStr], re.Match[AnyStr] | None], text: AnyStr) -> bool:
+    """Whether *search*, a method of an expression, finds something in *text*."""
+    return search(text) is not None
+
+
+def bounded(what: str, function: Callable[..., T], *arguments: Any) -> T:
+    """What *function* returns. Raises `TooSlow` for *what* if that takes more than `LIMIT`.
+
+    *function*, its *arguments* and what it returns must be such that they can be pickled.
+    """
     try:
-        _alarm.arm()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            _alarm.disarm()
-    except _Rung:
-        _alarm.disarm()  # it may have rung again, on the way here
+        return limited(function, arguments) if can_limit() else _elsewhere(function, arguments)
+    except TookLong:
         advice = "no repetition inside of another one, such as (a+)+"
         raise TooSlow(f"{what} took more than {LIMIT * 1000:g} ms of processor time; expected {advice}") from None
 
 
-class _Rung(BaseException):
-    """The time is over."""
+def _elsewhere(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    from vaurien import pattern_process  # not every program needs it
+
+    process = _process(pattern_process.PatternProcess)
+    try:
+        result: T = process.call(function, arguments)
+    except TimeoutError:
+        raise TookLong from None
+    except pattern_process.Unavailable:
+        return function(*arguments)
+    return result
 
 
-class _Alarm:
-    """The handler of SIGVTALRM, in place from the first search of the main thread on."""
-
-    def __init__(self) -> None:
-        self.armed = False
-        self._ready: bool | None = None
-
-    def can_ring(self) -> bool:
-        """Whether a search of this thread can be ended."""
-        if threading.get_ident() != threading.main_thread().ident:
-            return False
-        if self._ready is None:
-            # Where the program uses the signal itself, or the system has none, searches are not bounded.
-            self._ready = hasattr(signal, "setitimer") and signal.getsignal(signal.SIGVTALRM) is signal.SIG_DFL
-            if self._ready:
-                signal.signal(signal.SIGVTALRM, self)
-        return self._ready
-
-    def arm(self) -> None:
-        """Ring in `LIMIT`."""
-        self.armed = True
-        signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT)
-
-    def disarm(self) -> None:
-        """Ring no more."""
-        self.armed = False  # a signal that is on its way finds nothing to end
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-
-    def __call__(self, *_: object) -> None:
-        if self.armed:
-            self.arm()  # Python drops what is raised in a destructor: then the next ring ends the search
-            raise _Rung
+@functools.cache
+def _process(make: Callable[[], PatternProcess]) -> PatternProcess:
+    """The process that searches for the threads of this one."""
+    process = make()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=process.forget)
+    return process
 
 
-_alarm = _Alarm()
+def close() -> None:
+    """End what was started to search for other threads; it is started again when it is needed."""
+    if _process.cache_info().currsize:
+        from vaurien import pattern_process
+
+        _process(pattern_process.PatternProcess).close()

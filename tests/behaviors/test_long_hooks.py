@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.behaviors.known import NAMES
-from tests.running import PATIENCE, Running, backend, pair, running, until
+from tests.running import PATIENCE, Running, backend, pair, read, running, until
 from vaurien.events import Closed, Injected
 from vaurien.model import Fault
 
@@ -66,6 +66,37 @@ class Turns:
                 self._calls = 0
             self._calls += 1
             self.longest = max(self.longest, self._calls)
+
+
+SMALL = {size: (b"%x\r\n" % size + b"x" * size + b"\r\n") * (CHUNK // (size + 6)) for size in (1, 20, 300)}
+
+
+@pytest.mark.parametrize("size", SMALL)
+def test_small_chunks_of_a_body_let_others_run(size: int) -> None:
+    fault = Fault(name="rare", behavior="http_status", options={"status": 500}, match={"path": "/other"})
+    with backend() as listening, running(listening.getsockname(), "", fault, protocol="http") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(REQUEST)
+            assert read(server, len(REQUEST)).startswith(b"GET / HTTP/1.1\r\n")  # with another Host
+            start = RESPONSE[: -len(BODY) - 5]
+            server.sendall(start)
+            assert read(client, len(start)) == start
+            with Turns(proxy) as turns:
+                sending = threading.Thread(target=_send, args=(server, SMALL[size]))
+                sending.start()
+                assert read(client, len(SMALL[size])) == SMALL[size]
+                sending.join(PATIENCE)
+    assert turns.longest < CALLS
+
+
+def test_a_head_of_many_fields_lets_others_run() -> None:
+    head = b"GET / HTTP/1.1\r\n" + b"a:\n" * 21_000 + b"\r\n"
+    fault = Fault(name="it", behavior="http_headers", options={"set": ["X-A: 1"], "remove": ["X-B"]})
+    with backend() as listening, running(listening.getsockname(), "", fault, protocol="http") as proxy:
+        with pair(proxy, listening) as (client, server), Turns(proxy) as turns:
+            client.sendall(head)
+            assert read(server, len(head) + 8) == head[:-2] + b"X-A: 1\r\n\r\n"
+    assert turns.longest < CALLS
 
 
 @pytest.mark.parametrize(("name", "options"), [*((name, WORST.get(name, {})) for name in ON_CONNECTIONS), *ALSO])

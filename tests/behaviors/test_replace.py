@@ -83,3 +83,9 @@ def test_a_conversation_goes_on_although_what_is_said_may_be_a_beginning() -> No
                 assert read(server, 4) == b"ping"
                 server.sendall(b"p")
                 assert read(client, 1) == b"p"
+
+
+def test_a_plain_pattern_has_a_bound():
+    Replace(pattern="\\x00" * 4096)
+    with pytest.raises(ValueError, match="pattern of at most 4096 bytes, this one has 4097"):
+        Replace(pattern="x" * 4097)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.control.interface import interface
 from tests.running import PATIENCE, read_all
+from tests.waiting import until
 from vaurien.cli import meta
 from vaurien.errors import BindError
 
@@ -154,3 +155,24 @@ def test_a_request_has_a_time_not_each_of_its_bytes(front, monkeypatch, begin, a
         else:
             pytest.fail("it waits for ever")
     assert answer in received
+
+
+def test_so_many_clients_are_served_at_once_and_no_more():
+    with meta.Front("127.0.0.1", 0, clients=2) as front:
+        serving = threading.Thread(target=front.serve_forever, args=[0.01])
+        serving.start()
+        before = threading.active_count()
+        address = ("127.0.0.1", front.server_port)
+        with contextlib.ExitStack() as stack:
+            idle = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(2)]
+            until(lambda: threading.active_count() == before + 2)
+            waiting = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(20)]
+            for one in waiting:
+                one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert threading.active_count() == before + 2
+            idle[0].close()
+            for one in waiting:
+                assert read_all(one).startswith(b"HTTP/1.1 404 ")
+                assert threading.active_count() <= before + 2
+        front.shutdown()
+        serving.join(PATIENCE)

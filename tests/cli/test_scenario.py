@@ -222,14 +222,13 @@ def test_what_listens_already_is_said(folder, backend):
 
 def test_help(capsys):
     assert main.main(["run", "--help"]) == 0
-    assert capsys.readouterr().out.startswith("Usage: vaurien run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]\n")
+    assert capsys.readouterr().out.startswith("Usage: vaurien run [SCENARIO.toml] [OPTIONS] -- COMMAND [ARGUMENTS]\n")
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("run", "run: expected a scenario's file first, such as: vaurien run chaos.toml -- pytest"),
-        ("run --seed 1 -- true", "run: expected a scenario's file first"),
+        ("run", "run: expected a scenario or a fault first, such as: vaurien run chaos.toml -- pytest"),
         ("run chaos.toml", "run: expected -- and a command behind it"),
         ("run chaos.toml --", "run: expected -- and a command behind it"),
         ("run none.toml -- true", "file 'none.toml' cannot be read: No such file or directory"),

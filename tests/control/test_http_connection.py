@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import uvicorn
@@ -13,9 +14,10 @@ from uvicorn.server import ServerState
 
 from tests.control.interface import interface
 from tests.running import PATIENCE, read, read_all
-from vaurien.control import http_connection, server
+from vaurien.control import server
 from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
+from vaurien.control.http_connection import REQUEST_TIMEOUT, HttpConnection
 from vaurien.model import Address
 from vaurien.proxies.hub import Hub
 
@@ -28,25 +30,6 @@ def served():
         yield served
 
 
-@pytest.fixture
-def begin(served, monkeypatch):
-    """Makes a connection whose requests must arrive at once, and says something; another one if that was late."""
-    monkeypatch.setattr(http_connection, "REQUEST_TIMEOUT", 0.05)
-    with contextlib.ExitStack() as stack:
-
-        def begin(data):
-            give_up = time.monotonic() + PATIENCE
-            while (began := time.monotonic()) < give_up:
-                address = ("127.0.0.1", served.address.port)
-                client = stack.enter_context(socket.create_connection(address, timeout=PATIENCE))
-                client.sendall(data)
-                if time.monotonic() - began < http_connection.REQUEST_TIMEOUT / 2:
-                    return client
-            raise AssertionError("this machine is too busy to say anything in time")
-
-        yield begin
-
-
 def answered(client):
     """The status of the next answer, whose body is a JSON object."""
     answer = b""
@@ -56,64 +39,90 @@ def answered(client):
     return answer.split()[1]
 
 
-@pytest.mark.parametrize("head", [b"G", b"GET / HTTP/1.1\r\n", WHOLE[:-2]])
-def test_half_a_head_is_not_waited_for(begin, head):
-    assert read_all(begin(head)).startswith(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n")
-
-
-def test_who_says_nothing_is_told_nothing(begin):
-    assert read_all(begin(b"")) == b""
-
-
 def drip(client, piece):
-    """Send *piece* again and again until the other side has had enough."""
-    give_up = time.monotonic() + PATIENCE
+    """Send *piece* again and again until the other side has had enough; true when it has."""
+    give_up = time.monotonic() + PATIENCE + REQUEST_TIMEOUT
     with contextlib.suppress(ConnectionError):
         while time.monotonic() < give_up:
             client.sendall(piece)
             client.settimeout(0.005)
             with contextlib.suppress(TimeoutError):
                 if client.recv(4096) == b"":
-                    return
-    assert time.monotonic() < give_up, "it goes on for ever"
+                    return True
+    return time.monotonic() < give_up
 
 
-def test_a_head_that_drips_gains_no_time(begin):
-    drip(begin(b"GET / HTTP/1.1\r\n"), b"X-More: 1\r\n")
+def unread_body(client):
+    client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
+    return answered(client), drip(client, b"x")
 
 
-def test_a_body_that_nobody_reads_does_not_drip_for_ever(begin):
-    client = begin(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
-    assert answered(client) == b"200"
-    drip(client, b"x")
-
-
-def test_the_second_request_is_awaited_like_the_first(begin):
-    client = begin(WHOLE + b"GET /hea")
-    assert answered(client) == b"200"
+def second_request(client):
+    client.sendall(WHOLE + b"GET /hea")
+    first = answered(client)
     client.sendall(b"l")
-    assert read(client, 13) == b"HTTP/1.1 408 "
+    return first, read(client, 13)
 
 
-def test_who_asks_in_time_is_answered_however_long_it_takes(served, begin):
-    """The answer is a stream without an end; the deadline is for its request alone."""
-    client = begin(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    stream = client.makefile("rb")
-    assert stream.readline().split()[1] == b"200"
-    end = time.monotonic() + 2 * http_connection.REQUEST_TIMEOUT
-    while time.monotonic() < end:
+def too_much(client):
+    client.sendall(b"POST /populate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n")
+    return drip(client, b"x")
+
+
+def says(head):
+    def ask(client):
+        client.sendall(head)
+        return read_all(client)
+
+    return ask
+
+
+def dripping_head(client):
+    client.sendall(b"GET / HTTP/1.1\r\n")
+    return drip(client, b"X-More: 1\r\n")
+
+
+TOLD = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n"
+LATE = {
+    says(b"G"): lambda answer: answer.startswith(TOLD),
+    says(b"GET / HTTP/1.1\r\n"): lambda answer: answer.startswith(TOLD),
+    says(WHOLE[:-2]): lambda answer: answer.startswith(TOLD),
+    says(b""): lambda answer: answer == b"",
+    dripping_head: lambda ended: ended,
+    unread_body: lambda outcome: outcome == (b"200", True),
+    second_request: lambda outcome: outcome == (b"200", b"HTTP/1.1 408 "),
+    too_much: lambda ended: ended,
+}
+
+
+@pytest.mark.slow
+def test_requests_that_are_late_are_not_waited_for(served):
+    """All of them at the same time. A stream that began before them is an answer, and has no deadline."""
+    address = ("127.0.0.1", served.address.port)
+
+    def play(scenario):
+        with socket.create_connection(address, timeout=PATIENCE + REQUEST_TIMEOUT) as client:
+            return scenario(client)
+
+    with socket.create_connection(address, timeout=PATIENCE) as stream, ThreadPoolExecutor(len(LATE)) as threads:
+        stream.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        began = time.monotonic()
+        outcomes = list(threads.map(play, LATE))
+        assert [outcome for outcome, fits in zip(outcomes, LATE.values(), strict=True) if not fits(outcome)] == []
+        assert time.monotonic() - began >= REQUEST_TIMEOUT
+        lines = stream.makefile("rb")
+        assert lines.readline().split()[1] == b"200"
         served.proxy("p")
-        while b"Listening" not in stream.readline():
+        while b"Listening" not in lines.readline():
             pass
         served.clear()
 
 
-def test_an_idle_connection_is_kept_between_requests(begin):
-    client = begin(WHOLE)
-    for _ in range(3):
-        assert answered(client) == b"200"
-        client.sendall(WHOLE)
-    assert answered(client) == b"200"
+def test_an_idle_connection_is_kept_between_requests(served):
+    with socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as client:
+        for _ in range(4):
+            client.sendall(WHOLE)
+            assert answered(client) == b"200"
 
 
 @pytest.mark.parametrize("method_and_path", ["POST /api/v1/proxies", "POST /populate", "PUT /behavior", "PATCH /nope"])
@@ -130,10 +139,6 @@ def test_so_does_who_writes_what_is_no_request(served):
     with socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as one:
         one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 10_000_000)
         assert read_all(one).startswith(b"HTTP/1.1 400 ")
-
-
-def test_what_is_too_much_does_not_come_for_ever(begin):
-    drip(begin(b"POST /populate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n"), b"x")
 
 
 def test_an_interface_that_stops_does_not_wait_for_it():
@@ -189,7 +194,7 @@ def test_an_answer_is_one_write(path):
     async def play():
         where = Address("127.0.0.1", 0)
         config = uvicorn.Config(app(Hub(), RecentEvents(), where), lifespan="off", log_config=None)
-        connection = http_connection.HttpConnection(config, ServerState(), lambda: None)
+        connection = HttpConnection(config, ServerState(), lambda: None)
         transport = Transport()
         connection.connection_made(transport)
         connection.data_received(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())

@@ -67,15 +67,18 @@ def backend():
 
 
 @pytest.fixture(scope="module")
-def backend_with_tls():
+def backend_with_tls(tmp_path_factory):
     authority = pytest.importorskip("vaurien.tls.authority")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.Authority.create().issue(["127.0.0.1"]).load(context)
+    made = authority.Authority.create()
+    made.issue(["127.0.0.1"]).load(context)
+    folder = tmp_path_factory.mktemp("ca")
+    made.save(folder)
     with Server(("127.0.0.1", 0), Greeter) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, args=[0.02])
         thread.start()
-        yield f"127.0.0.1:{server.server_port}"
+        yield f"127.0.0.1:{server.server_port}", folder / "ca.pem"
         server.shutdown()
         thread.join()
 
@@ -115,6 +118,7 @@ def test_an_example_acts_on_tls(behavior, backend_with_tls):
     def ask():
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["http/1.1"])
         with contextlib.suppress(OSError), socket.create_connection((proxy.host, proxy.port), PATIENCE) as plain:
             with context.wrap_socket(plain) as client:
                 client.sendall(REQUEST)
@@ -122,7 +126,10 @@ def test_an_example_acts_on_tls(behavior, backend_with_tls):
                     pass
 
     client = threading.Thread(target=ask)
-    with vaurien.Proxy(backend=backend_with_tls) as proxy:
+    opens = "on_client_hello" in hooks.overridden(behavior.target)
+    address, ca = backend_with_tls
+    backend, tls = (f"tls://{address}?ca={ca}", "auto") if opens else (address, ())
+    with vaurien.Proxy(backend=backend, tls=tls) as proxy:
         with proxy.fault(f"{generate.EXAMPLES[behavior.name]} name=example"):
             client.start()
             proxy.wait_for_hits("example", timeout=PATIENCE)

@@ -155,11 +155,14 @@ class FakeOwner:
         self.loop, self.clock = FakeLoop(), FakeClock()
         self.hook_runner = None
         self.buffer = memoryview(bytearray(1 << 16))
-        self.edge_triggered = self.decides_lane = self.thread_wanted = self.tls_pending = self.opens_tls = False
+        self.edge_triggered = self.deferred = self.decides_lane = self.thread_wanted = False
+        self.tls_pending = self.opens_tls = False
         self.reset_watch = FakeResetWatch()
         self.ending = self.reconfigure_pending = False
         self.reports: list[Any] = []
         self.links: dict[int, Any] = {}
+
+        self.adopt: Callable[[], None] = lambda: None
 
     def link(self, direction: int) -> Any:
         return self.links[direction]

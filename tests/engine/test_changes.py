@@ -189,3 +189,65 @@ def test_faults_that_change_places_do_so_when_nothing_waits() -> None:
             assert read(server, 1) == b"c"
             client.sendall(b"a")
             assert read(server, 1) == b"b"
+
+
+LIMIT = {"behavior": "limit_data", "bytes": 4}
+
+
+@pytest.mark.parametrize("half_closed", [False, True])
+def test_an_idle_connection_takes_a_change_over_with_its_next_bytes(half_closed: bool) -> None:
+    with backend() as listening, running(listening.getsockname()) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"before")
+            assert read(server, 6) == b"before"
+            if half_closed:
+                client.shutdown(socket.SHUT_WR)
+                assert server.recv(1) == b""
+            for _ in range(2):
+                proxy.set_policy("", fault(**LIMIT))
+                proxy.set_policy("")
+            proxy.set_policy("", fault(**LIMIT))
+            [info] = proxy.call(lambda: proxy.proxy.connections)
+            assert info.faults == ("it",)
+            assert proxy.call(lambda: proxy.proxy.figures).near_misses["fault it limit_data"].connections == 1
+            server.sendall(b"limited")
+            assert read_all(client) == b"limi"
+    assert [hit.fault for hit in proxy.events.of(Injected)] == ["it"]
+
+
+def test_a_change_that_is_gone_before_the_next_bytes_leaves_them_alone() -> None:
+    with backend() as listening, running(listening.getsockname()) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"before")
+            assert read(server, 6) == b"before"
+            proxy.set_policy("", fault(**LIMIT))
+            proxy.set_policy("")
+            for source, destination in ((client, server), (server, client)):
+                source.sendall(b"not limited")
+                assert read(destination, 11) == b"not limited"
+            [info] = proxy.call(lambda: proxy.proxy.connections)
+            assert info.faults == ()
+    assert proxy.events.of(Injected) == []
+
+
+def test_a_connection_that_ends_before_its_next_bytes_was_known_to_the_fault() -> None:
+    with backend() as listening, running(listening.getsockname()) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"before")
+            assert read(server, 6) == b"before"
+            proxy.set_policy("", fault(**LIMIT))
+            proxy.call(proxy.proxy.drop_connections)
+            proxy.events.wait(Closed)
+        assert proxy.call(lambda: proxy.proxy.figures).near_misses["fault it limit_data"].connections == 1
+
+
+def test_a_mix_joins_an_idle_connection_at_its_next_request() -> None:
+    with backend() as listening, running(listening.getsockname()) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"before")
+            assert read(server, 6) == b"before"
+            server.sendall(b"answer")
+            assert read(client, 6) == b"answer"
+            proxy.set_policy("100:error")
+            client.sendall(b"request")
+            assert read(client, 1000)

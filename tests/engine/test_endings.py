@@ -14,7 +14,6 @@ import pytest
 from tests.legacy_plugins import Forward
 from tests.running import PATIENCE, Running, backend, pair, read, read_all, reset, running, until
 from vaurien import platform
-from vaurien.engine.net import closing
 from vaurien.events import Closed, Failed, Injected
 from vaurien.handlers import Handler
 from vaurien.model import Direction, Fault, Mix, Policy, Share, Stream
@@ -121,12 +120,6 @@ def test_bytes_before_a_reset_are_delivered_from_the_blocking_lane(side: str) ->
 SIZE = 3_000_000
 
 
-@pytest.fixture
-def _short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once everything is delivered, the proxy waits for the peers' ends for a moment only."""
-    monkeypatch.setattr(closing, "LINGER", 0.05)
-
-
 def read_slowly(one: socket.socket, talk: bytes = b"still here") -> bytes:
     """Everything up to the end of the stream, in small portions, sending *talk* after each of them."""
     data = bytearray()
@@ -140,7 +133,6 @@ def read_slowly(one: socket.socket, talk: bytes = b"still here") -> bytes:
 
 
 @KNOWN
-@pytest.mark.usefixtures("_short_farewell")
 @pytest.mark.parametrize("side", SIDES)
 def test_limit_data_delivers_all_to_a_slow_reader_that_goes_on_sending(side: str) -> None:
     stream = Stream.UPSTREAM if side == "client" else Stream.DOWNSTREAM
@@ -163,7 +155,6 @@ def _send_for_ever(one: socket.socket) -> None:
 
 
 @KNOWN
-@pytest.mark.usefixtures("_short_farewell")
 @pytest.mark.parametrize("faults", LANES)
 @pytest.mark.parametrize("side", SIDES)
 def test_a_connection_closed_by_control_delivers_all_to_a_slow_reader(faults: tuple[Fault, ...], side: str) -> None:

@@ -60,8 +60,8 @@ def test_a_port_that_somebody_else_has_is_told(address):
         processes.start(program(SERVER, address[1]), address)
 
 
-def test_a_process_that_ignores_the_request_is_killed(address, monkeypatch):
-    monkeypatch.setattr(processes, "STOP_TIMEOUT", 0.05)
+@pytest.mark.slow
+def test_a_process_that_ignores_the_request_is_killed(address):
     deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVER
     pid = processes.start(program(deaf, address[1]), address)
     processes.stop_proxy(pid)

@@ -457,3 +457,23 @@ def test_no_transfer_coding_beside_a_length(data: bytes) -> None:
 )
 def test_handshakes_are_not_to_be_repeated(data: bytes, repeatable: bool) -> None:
     assert request_of(data).repeatable is repeatable
+
+
+def chunked(data: bytes) -> str | None:
+    """Why a response with the chunks *data* is none of HTTP, if it is."""
+    framer = HttpProtocol().framer()
+    framer.feed(TO_BACKEND, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    whole = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data
+    assert b"".join(piece for _, piece in framer.feed(TO_CLIENT, whole)) == whole
+    return framer.lost
+
+
+@pytest.mark.parametrize("digits", ["{:x}", "{:X}", "0{:x}"])
+def test_chunks_end_where_their_size_says(digits: str) -> None:
+    """Small ones are matched many at a time, the others one by one."""
+    for size in (*range(1, 260), 4095):
+        chunk = digits.format(size).encode() + b"\r\n" + b"\r\n0"[: size % 4].ljust(size, b"\n") + b"\r\n"
+        body = chunk * 3 + b"0\r\n\r\n"
+        assert chunked(body) is None
+        assert chunked(chunk + b"\n" + body) is not None
+        assert chunked(chunk + b"z" + body) is not None

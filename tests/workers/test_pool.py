@@ -18,7 +18,6 @@ from vaurien.errors import VaurienError
 from vaurien.events import Accepted, Closed, Listening
 from vaurien.model import Address, Fault, Policy
 from vaurien.workers import messages, process
-from vaurien.workers import pool as pool_module
 from vaurien.workers.pool import WorkerPool
 from vaurien.workers.proxy import WorkersProxy
 
@@ -116,7 +115,6 @@ class _Ignoring:
 
 def test_reports_go_on_after_one_that_fails(monkeypatch):
     """A worker that answers with an error is told of, and asked again."""
-    monkeypatch.setattr(pool_module, "REPORT_INTERVAL", 0.01)
 
     async def play():
         told, refused = [], []
@@ -149,9 +147,7 @@ def test_reports_go_on_after_one_that_fails(monkeypatch):
         asyncio.run(play())
 
 
-def test_figures_do_not_wait_for_a_worker_that_hangs(monkeypatch):
-    monkeypatch.setattr(pool_module, "REPORT_TIMEOUT", 0.05)
-
+def test_figures_do_not_wait_for_a_worker_that_hangs():
     async def play():
         pool = WorkerPool(2)
         await pool.start()

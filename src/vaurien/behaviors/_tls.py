@@ -94,6 +94,7 @@ class TlsFault(Behavior, frozen=True):
     """Base class: passes the bytes on, and says when the ClientHello is complete and what the server sends."""
 
     both_ways = True
+    below_tls = True
 
     async def on_start(self, connection: Connection) -> None:
         """Follow the handshake from here on."""

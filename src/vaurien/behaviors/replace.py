@@ -12,6 +12,9 @@ from vaurien.options import Option, unescaped
 _REACH = 256
 """Bytes that a match of a regular expression may have, when it does not lie in one chunk."""
 
+_LONGEST = 4096
+"""Bytes of a pattern: at the end of each chunk all its beginnings are looked for, a millisecond for so many."""
+
 _LOOKED_AT = 16 * 1024
 """Bytes that are looked at before other connections run."""
 
@@ -36,6 +39,8 @@ class Replace(Behavior, frozen=True):
 
     An expression that takes too long for the bytes that come ends the connection, and the log says so.
 
+    A pattern that is no expression may have 4096 bytes.
+
     Bytes that may be the beginning of a match wait for more, 10 ms at most; with *regex* those are the last 256.
     """
 
@@ -46,12 +51,15 @@ class Replace(Behavior, frozen=True):
     def __post_init__(self) -> None:
         """Refuse what is no regular expression, or finds nothing. Raises ValueError."""
         if not self.regex:
-            unescaped(self.pattern), unescaped(self.by)  # now, not in a hook: it takes a while if they are long
+            length = len(unescaped(self.pattern))
+            if length > _LONGEST:
+                raise ValueError(f"pattern of at most {_LONGEST} bytes, this one has {length}")
+            unescaped(self.by)  # now, not in a hook: it takes a while if it is long
             return
         try:
             pattern = patterns.compile(self.pattern.encode())
             patterns.bounded("it", pattern.sub, self.by.encode(), b"")  # parses the template
-            found = patterns.bounded("it", pattern.match, b"")
+            found = patterns.bounded("it", patterns.finds, pattern.match, b"")
         except (ValueError, re.error, IndexError, RecursionError, patterns.TooSlow) as error:
             raise ValueError(f"pattern and by of a regular expression ({error})") from None
         if self.pattern and found:

@@ -12,6 +12,7 @@ import click
 from vaurien import config
 from vaurien.cli import flags
 from vaurien.config import Configuration, Given, Key, Sources
+from vaurien.console import to_user
 from vaurien.model import Mix, Policy
 
 OK, BAD_INPUT = 0, 2
@@ -40,6 +41,7 @@ def configure(
     found = config.collect(own, variables, Given(file, "") if file is not None else own.get(("command", "config")))
     given = _parse(arguments, found, known)
     configuration = found.configuration(given)
+    to_user.json = configuration.process.log_format == "json" and configuration.process.log_output == "-"
     if configuration.schedule.steps or any(proxy.policy not in NOTHING for proxy in configuration.proxies):
         from vaurien.cli import check
 
@@ -59,8 +61,21 @@ def _parse(arguments: Sequence[str], found: Sources, known: Sequence[flags.Flag]
 
 def say(message: str) -> None:
     """*message* as one line on standard error, whatever a plugin's own error has in it."""
-    program = click.style("vaurien:", fg="yellow" if message.startswith("warning") else None, bold=True)
-    print(program if coloured(sys.stderr) else "vaurien:", " ".join(message.split()), file=sys.stderr)
+    warns = message.startswith("warning")
+    level = "WARNING" if warns else "INFO"
+    if to_user.json or not coloured(sys.stderr):
+        to_user(message.removeprefix("warning: ") if to_user.json else message, level)
+        return
+    program = click.style("vaurien:", fg="yellow" if warns else None, bold=True)
+    print(program, " ".join(message.split()), file=sys.stderr)
+
+
+def fail(message: str) -> None:
+    """Say *message*, for which the program ends."""
+    if to_user.json:
+        to_user(message, "ERROR")
+    else:
+        say(message)
 
 
 def coloured(stream: TextIO) -> bool:

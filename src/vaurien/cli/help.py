@@ -42,7 +42,7 @@ MORE_EXAMPLES = (
 """On the page with everything."""
 
 COMMANDS = (
-    ("run SCENARIO.toml [OPTIONS] -- COMMAND", "play faults while a command runs"),
+    ("run [SCENARIO.toml] [OPTIONS] -- COMMAND", "play faults while a command runs"),
     ("replay TRACE [OPTIONS]", "repeat the faults of an earlier run"),
     ("serve [FLAGS]", "many proxies, steered over HTTP"),
     ("mesh [FILE] [OPTIONS]", "partitions between the nodes of a cluster"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from vaurien import plugins
 from vaurien.config import Configuration
+from vaurien.console import to_user
 from vaurien.control import security
 from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
@@ -70,7 +70,7 @@ class Control:
         )
         if self._settled is not None:
             served = KeepBeforeAnswer(served, self._settled)
-        self._server = Server(served, self._listen, complain=_complain)
+        self._server = Server(served, self._listen, complain=to_user)
         try:
             address = await self._server.start()
         except BindError as error:
@@ -79,11 +79,7 @@ class Control:
             source = options.source("vaurien", name)
             raise BindError(f"option {name} (from {source}): {error}; expected an address that is free") from None
         if security.exposed(self._listen, self._token):
-            print(
-                "vaurien:",
-                security.warning(address, f"--token-file, {security.BEARER_VARIABLE} in the environment"),
-                file=sys.stderr,
-            )
+            to_user(security.warning(address, f"--token-file, {security.BEARER_VARIABLE} in the environment"))
         return f"vaurien: HTTP interface at {address if address.path else f'http://{address}'}"
 
     async def stop(self) -> None:
@@ -93,10 +89,6 @@ class Control:
             await self._server.stop()
         if self._lag is not None:
             self._lag.close()
-
-
-def _complain(message: str) -> None:
-    print("vaurien:", message, file=sys.stderr, flush=True)
 
 
 def _listen(configuration: Configuration) -> Address:

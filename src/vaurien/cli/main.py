@@ -15,9 +15,10 @@ import click
 
 from vaurien import __version__, config
 from vaurien.cli import flags
-from vaurien.cli.configure import BAD_INPUT, HELP, OK, configure, say
+from vaurien.cli.configure import BAD_INPUT, HELP, OK, configure, fail, say
 from vaurien.config import Configuration, Given, Key, early_spellings
 from vaurien.config.assemble import DRAWN
+from vaurien.console import to_user
 from vaurien.errors import VaurienError
 
 NOBODY_READS = 1
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     What the user got wrong is one line on standard error and status 2.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    to_user.json = _wants_json(given, os.environ)
     try:
         if "_VAURIEN_COMPLETE" in os.environ:
             from vaurien.cli import completion
@@ -59,13 +61,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except VaurienError as error:
-        say(str(error))
+        fail(str(error))
     except click.UsageError as error:
-        say(error.format_message())
+        fail(error.format_message())
     except BrokenPipeError:  # `vaurien --help | head`; the interpreter's own flush at the end must not complain either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOBODY_READS
     return BAD_INPUT
+
+
+def _wants_json(arguments: Sequence[str], variables: Mapping[str, str]) -> bool:
+    """Whether the log is JSON on standard error, as far as is known before the options are read, which may fail."""
+    given = {name: variables.get(f"VAURIEN_{name.upper()}", "") for name in ("log_format", "log_output")}
+    for word, following in itertools.pairwise((*arguments, "")):
+        name, equals, value = word.removeprefix("--").replace("-", "_").partition("=")
+        if name in given:
+            given[name] = value if equals else following
+    return given["log_format"] == "json" and given["log_output"] in ("", "-")
 
 
 def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:

@@ -11,6 +11,7 @@ import io
 import re
 import socket
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -25,6 +26,9 @@ from vaurien.model import Address
 
 TIMEOUT = 30.0
 """Seconds that a server behind it, or a client's whole request, may take."""
+
+CLIENTS = 64
+"""Clients that are served at once, a thread each; a client whose request does not come has its place for `TIMEOUT`."""
 
 _TARGET = re.compile(r"/(\d{1,5})(/.*|$)")
 _CHUNK = 65536
@@ -51,15 +55,33 @@ class Front(http.server.ThreadingHTTPServer):
     """Passes requests on to the servers on *host*; listens there too. Raises `BindError`."""
 
     daemon_threads = True
+    request_queue_size = 128
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, clients: int = CLIENTS) -> None:
         self.host = host
+        self._places = threading.BoundedSemaphore(clients)
         self.guard = Guard(_nobody, Address(host, port))
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), _Handler)
         except OSError as error:
             raise BindError(f"cannot listen on {Address(host, port)}: {error.strerror or error}") from None
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve in a thread of its own, once there is room for one: clients wait in the system's queue meanwhile."""
+        self._places.acquire()
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve, in its thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
 
 async def _nobody(*_: object) -> None:

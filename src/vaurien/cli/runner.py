@@ -15,6 +15,7 @@ from vaurien import __version__
 from vaurien.cli import descriptors, hubs
 from vaurien.cli.configure import say
 from vaurien.cli.observers import observers
+from vaurien.cli.serve import precedence
 from vaurien.cli.serve.reloading import at_hangup
 from vaurien.cli.serve.report import TextReport
 from vaurien.cli.serve.state import StateFile
@@ -64,7 +65,10 @@ def run(
         closing.enter_context(contextlib.suppress(KeyboardInterrupt))  # how Ctrl-C comes where signals have no handlers
         told = observers(configuration, closing)
         path = configuration.process.state
-        state = None if path is None else StateFile(path)
+        winner = precedence.winner(
+            path, state=configuration.process.state_wins, config=configuration.process.config_wins
+        )
+        state = None if path is None else StateFile(path, winner)
         control = _control(configuration, state)
         observing: list[Observer] = [*told] if control is None else [*told, control, control.history]
         opening = hubs.open_hub(
@@ -106,7 +110,7 @@ async def _serve(
             with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
                 playback = Playback(hub, clock, observing)
                 playback.begin(configuration)
-                with at_hangup(TextReport("vaurien"), _reload(hub, playback, again)):
+                with at_hangup(TextReport("vaurien"), _reload(hub, playback, again, state)):
                     await stop.wait()
         finally:
             if control:
@@ -139,7 +143,7 @@ async def _start(hub: Hub, configuration: Configuration, state: StateFile | None
         if state is None:
             await hub.replace(configuration.proxies)
         else:
-            await state.restore(hub, configuration.proxies)
+            say(await state.restore(hub, configuration.proxies, precedence.configured(configuration)))
     except BindError as error:
         if len(configuration.proxies) > 1:
             raise
@@ -197,7 +201,9 @@ class Playback:
             self._player.stop()
 
 
-def _reload(hub: Hub, playback: Playback, again: Callable[[], Configuration]) -> Callable[[], Awaitable[int]]:
+def _reload(
+    hub: Hub, playback: Playback, again: Callable[[], Configuration], state: StateFile | None
+) -> Callable[[], Awaitable[int]]:
     """What has the proxies of *again*, and begins its schedule: they have the faults then of its beginning.
 
     A configuration that is wrong changes nothing.
@@ -208,6 +214,8 @@ def _reload(hub: Hub, playback: Playback, again: Callable[[], Configuration]) ->
         playback.end()
         try:
             await hub.replace(configuration.proxies)
+            if state is not None:
+                state.configured_anew(precedence.configured(configuration))
         finally:
             playback.begin(configuration)
         return len(hub.proxies)

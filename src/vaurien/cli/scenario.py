@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 import click
 
 from vaurien.cli import flags
-from vaurien.cli.configure import HELP, OK, configure, say
+from vaurien.cli.configure import HELP, OK, configure, fail, say
 from vaurien.config import Configuration, Given, Key, declared
+from vaurien.console import user_stream
 from vaurien.errors import OptionError, VaurienError
+from vaurien.model import AUTO
 from vaurien.options import describe
 from vaurien.scenario.command import CommandError
 from vaurien.scenario.report import NOT_HIT, STEP_FAILED, RunReport, form
 
-USAGE = """Usage: vaurien run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]
+USAGE = """Usage: vaurien run [SCENARIO.toml] [OPTIONS] -- COMMAND [ARGUMENTS]
 
   Start the proxies of the scenario, run COMMAND, and meanwhile let faults come and go as the scenario's steps say.
+  Without a scenario there is one forward proxy (HTTP and SOCKS), which opens TLS (--tls '' lets it pass through).
   OPTIONS are those of vaurien, and
 
     --report FILE                           write a report (.json, .md or .xml); may be given several times
@@ -32,13 +35,18 @@ USAGE = """Usage: vaurien run SCENARIO.toml [OPTIONS] -- COMMAND [ARGUMENTS]
 
   COMMAND finds the proxy in its environment: VAURIEN_ADDRESS (host:port), VAURIEN_HOST and VAURIEN_PORT, and the same
   names with _NAME behind them for the proxy called NAME. The scenario's [environment] may set variables of your own.
+  Where there is a forward proxy (backend = "forward"), COMMAND is led through it by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
+  and JAVA_TOOL_OPTIONS, and trusts what it shows by SSL_CERT_FILE, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE,
+  NODE_EXTRA_CA_CERTS and their like: COMMAND alone, and only for this run.
 
   Exit status: COMMAND's own; 123 when that is 0 and a step could not be played, 124 when a fault has not hit as often
   as its expect_hits or --require-hits says; 125 when the run could not begin; 126 when COMMAND cannot be started, 127
   when it is not there. With --exit-code-from command it is COMMAND's own always, with vaurien it is 0, 123 or 124,
   whatever COMMAND's is.
 
-  For example: vaurien run chaos.toml --seed 7 --report report.xml -- pytest tests/
+  For example:
+    vaurien run chaos.toml --seed 7 --report report.xml -- pytest tests/
+    vaurien run --fault 'http_status status=503 match.host=api.test probability=0.2' -- pytest tests/
 """
 
 CANNOT_BEGIN = 125
@@ -56,12 +64,12 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     try:
         return _main(arguments, variables)
     except CommandError as error:
-        say(str(error))
+        fail(str(error))
         return error.status
     except VaurienError as error:
-        say(str(error))
+        fail(str(error))
     except click.UsageError as error:
-        say(error.format_message())
+        fail(error.format_message())
     return CANNOT_BEGIN
 
 
@@ -70,15 +78,26 @@ def _main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     if HELP.intersection(ours):
         print(USAGE, end="")
         return OK
-    if not ours or ours[0].startswith("-"):
-        raise VaurienError("run: expected a scenario's file first, such as: vaurien run chaos.toml -- pytest")
+    if not ours:
+        raise VaurienError("run: expected a scenario or a fault first, such as: vaurien run chaos.toml -- pytest")
     if not command:
         raise VaurienError("run: expected -- and a command behind it, such as: vaurien run chaos.toml -- pytest")
+    file = None if ours[0].startswith("-") else ours.pop(0)
+    if file is None:
+        ours = [*_forward(), *ours]
     more = [
         flags.Flag(("command", option.name), option, repeated=option.kind is list) for option in describe(declared.Run)
     ]
-    configuration, given = configure(ours[1:], variables, more, file=ours[0])
+    configuration, given = configure(ours, variables, more, file=file)
     return _run(configuration, command, variables, given)
+
+
+def _forward() -> list[str]:
+    """The options of a run without a scenario: a forward proxy, which opens TLS where it can."""
+    opens = importlib.util.find_spec("cryptography") is not None
+    if not opens:
+        say("warning: without the package cryptography TLS is not opened: pip install 'vaurien[tls]'")
+    return ["--proxy", "127.0.0.1:0", "--backend", "forward", "--protocol", "http", *(["--tls", AUTO] if opens else [])]
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -103,7 +122,7 @@ def _run(
         told = observers.observers(configuration, closing, QUIET)
         with asyncio.Runner(loop_factory=loop_factory(configuration.process.uvloop)) as runner:
             asked = {name: ("command", name) in given for name in ("quiet", "require_hits")}
-            report = runner.run(play(configuration, command, variables, told, sys.stderr, **asked))
+            report = runner.run(play(configuration, command, variables, told, user_stream(), **asked))
         for file, written in reports:
             file.write(written(report))
     return _exit_status(report, given)

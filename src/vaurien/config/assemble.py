@@ -226,7 +226,7 @@ def _proxy(
         name=traffic.name,
         listen=_address("proxy", traffic.proxy, layer),
         backend=_backend(traffic, layer),
-        route=_routes(traffic, layer),
+        route=_routes(connections, layer),
         protocol=protocol,
         protocol_options=protocol_options,
         policy=Policy(selection.policy.mix, faults.faults),
@@ -295,10 +295,10 @@ def _backend(traffic: declared.Traffic, layer: Layer) -> Address:
     return address
 
 
-def _routes(traffic: declared.Traffic, layer: Layer) -> tuple[str, ...]:
-    for text in traffic.route:
+def _routes(connections: declared.Connections, layer: Layer) -> tuple[str, ...]:
+    for text in connections.route:
         parse_route(text, option="option route", source=_source(layer, "route"))
-    return traffic.route
+    return connections.route
 
 
 def _upstream(connections: declared.Connections, layer: Layer) -> str | None:

@@ -30,12 +30,8 @@ class Traffic(msgspec.Struct, frozen=True):
     )
     backend: Annotated[
         str,
-        Option("The server behind it, written in the same ways or as tls://host:port; forward: clients name theirs"),
+        Option("The server behind it: likewise, tls://host:port, or forward"),
     ] = "localhost:80"
-    route: Annotated[
-        tuple[str, ...],
-        Option("Another backend for clients whose TLS asks for a server name: *.example.test=10.0.0.1:443"),
-    ] = ()
     protocol: Annotated[str, Option("What the two speak: a name or a dotted path")] = "tcp"
     behavior: Annotated[
         tuple[str, ...], Option("Percent and name (or dotted path) of each behavior; the rest up to 100 is undisturbed")
@@ -65,6 +61,10 @@ class Connections(msgspec.Struct, frozen=True):
     """How connections are kept."""
 
     timeout: Annotated[SocketTimeout, Option("Seconds that reaching the backend, or a blocked socket, may take")] = 30.0
+    route: Annotated[
+        tuple[str, ...],
+        Option("Another backend for clients whose TLS asks for a server name: *.example.test=10.0.0.1:443"),
+    ] = ()
     upstream_proxy: Annotated[
         str | None, Option("The HTTP proxy that a forward proxy asks for its servers: host:port")
     ] = None
@@ -138,8 +138,12 @@ class Process(msgspec.Struct, frozen=True):
     ] = 1
     uvloop: Annotated[bool, Option("Use uvloop where it is installed (the extra 'fast')")] = False
     state: Annotated[
-        str | None, Option("Keep the proxies in this file; once it is there, they come from it instead of the options")
+        str | None, Option("Keep the proxies in this file, with the changes that are made live, over a restart")
     ] = None
+    state_wins: Annotated[
+        bool, Option("Where the state file and the configuration contradict each other, take the proxies of the file")
+    ] = False
+    config_wins: Annotated[bool, Option("Where they contradict each other, take the configured proxies")] = False
     sync: Annotated[bool, Option("Accepted for old command lines; has no effect")] = False
 
 
@@ -275,3 +279,11 @@ GROUPS = (
 def known(section: str) -> list[str]:
     """The names of the options that *section* (``vaurien`` or ``statsd``) may hold."""
     return [name for group in GROUPS if group.section == section for name in group.struct.__struct_fields__]
+
+
+def of_program() -> frozenset[tuple[str, str]]:
+    """The options, each with its section, that are about the program and not about its proxies."""
+    structs = (Process, Http, Statsd)
+    return frozenset(
+        (group.section, name) for group in GROUPS if group.struct in structs for name in group.struct.__struct_fields__
+    )

@@ -147,6 +147,8 @@ _STATE: Mapping[str, tuple[Any, ...]] = {
         msgspec.field(default_factory=dict),
     ),
     "fault_states": (GenericAlias(dict, (str, FaultState)), msgspec.field(default_factory=dict)),
+    "hits": (Annotated[int, Meta(ge=0, description="Of its faults, all together")],),
+    "last_hit": _HITS["last_hit"],
 }
 ProxyAnswer = _body("Proxy", ProxyConfig, {**_FLAT, **_STATE}, without=["policy"])
 """A proxy as it is shown: with the *address* it listens on, and how many *connections* are open and were *accepted*."""
@@ -298,6 +300,7 @@ async def shown(hub: Hub, name: str) -> JsonObject:
     """The proxy *name* of *hub* as a `ProxyAnswer` has it. Raises `UnknownName`."""
     proxy, config, reason = hub.get(name), hub.config.proxy(name), hub.difference(name)
     figures = await proxy.figures()  # it may be deleted meanwhile
+    hits = [hub.hits.of(name, fault.name) for fault in config.policy.faults]
     state = {
         "address": str(proxy.address),
         "connections": figures.open,
@@ -305,5 +308,7 @@ async def shown(hub: Hub, name: str) -> JsonObject:
         "differs": None if reason is None else str(reason),
         "mix_hits": {share.behavior: hub.hits.of(name, share.behavior) for share in config.policy.mix.shares},
         "fault_states": {fault.name: _fault_state(hub, proxy, name, fault.name) for fault in config.policy.faults},
+        "hits": sum(one.hits for one in hits),
+        "last_hit": max((one.last_hit for one in hits if one.last_hit is not None), default=None),
     }
     return flat(config) | state

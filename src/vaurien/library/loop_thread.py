@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from vaurien import patterns
 from vaurien.engine.loop import event_loop as loop
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class LoopThread:
             self.loop.run_until_complete(_end_tasks())
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self._end_resolver()
+            patterns.close()
             self.loop.close()
 
     def _end_resolver(self) -> None:

@@ -492,6 +492,48 @@ class AddFault(Protocol):
     @overload
     def __call__(
         self,
+        behavior: Literal["tls_alpn"],
+        /,
+        *,
+        protocol: str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["tls_certificate"],
+        /,
+        *,
+        flaw: Literal["expired", "not_yet_valid", "wrong_host", "self_signed", "unknown_ca", "missing_intermediate", "weak_key"] = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["tls_cipher"],
+        /,
+        *,
+        ciphers: str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["tls_client_certificate"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
         behavior: Literal["tls_close"],
         /,
         *,
@@ -510,6 +552,15 @@ class AddFault(Protocol):
         *,
         when: Literal["flight", "data"] = ...,
         after: int | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["tls_no_resumption"],
+        /,
         **fault: Unpack[FaultFields],
     ) -> Change[Fault]:
         ...
@@ -544,6 +595,17 @@ class AddFault(Protocol):
         /,
         *,
         after: int | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["tls_version"],
+        /,
+        *,
+        version: Literal["1.0", "1.1", "1.2", "1.3"] = ...,
         **fault: Unpack[FaultFields],
     ) -> Change[Fault]:
         ...

@@ -17,12 +17,7 @@ import sys
 from collections.abc import Callable
 from typing import Literal, Protocol, TextIO
 
-
-def to_user(message: str) -> None:
-    """Tell the user of the program something about an observer, on standard error."""
-    with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
-        sys.stderr.write(f"vaurien: {message}\n")
-        sys.stderr.flush()
+from vaurien.console import to_user
 
 
 class RawFile(Protocol):

@@ -11,9 +11,9 @@ import re
 import socket
 from random import Random
 
+from vaurien.console import to_user
 from vaurien.errors import OptionError
 from vaurien.events import Accepted, Closed, Event, Failed, Injected
-from vaurien.observers.line_file import to_user
 
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9_-]+")  # dots make levels; colon, bar and at sign are statsd's own
 

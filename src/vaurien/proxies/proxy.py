@@ -122,7 +122,7 @@ class Proxy:
             self._traffic.lost,
             self._traffic.lost_because,
             self._traffic.encrypted,
-            self.state.chance.near_misses if self.state is not None else {},
+            self.state.near_misses if self.state is not None else {},
         )
 
     def seconds_left(self, fault: str) -> float | None:

@@ -24,14 +24,14 @@ def variables(proxies: Mapping[str, Address], own: Mapping[str, Given]) -> dict[
 
     Raises `OptionError` for one of these that asks for a proxy that there is not.
     """
-    reached = {name: _reached(address) for name, address in proxies.items()}
+    reached = {name: reachable(address) for name, address in proxies.items()}
     found = {name: value for address in [*reached.values()][:1] for name, value in _about(address, "")}
     for name, address in reached.items():
         found |= _about(address, "_" + re.sub(r"\W", "_", name).upper())
     return found | {name: _filled(name, given, reached) for name, given in own.items()}
 
 
-def _reached(address: Address) -> Address:
+def reachable(address: Address) -> Address:
     """Where *address* is reached from this machine."""
     return msgspec.structs.replace(address, host=_ANYWHERE.get(address.host, address.host))
 

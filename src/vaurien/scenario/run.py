@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
+from vaurien import tls
 from vaurien.config import Configuration
 from vaurien.config.schedule import Schedule, Step
 from vaurien.engine.loop.clock import Clock
 from vaurien.events import Observer
-from vaurien.model import Policy, PolicyEdit
+from vaurien.model import AUTO, Address, Policy, PolicyEdit
 from vaurien.proxies.diagnosis import reasons
 from vaurien.proxies.proxy import Proxy
-from vaurien.scenario import command, environment
+from vaurien.scenario import command, environment, forwarding
 from vaurien.scenario.narrator import EVERY, Narrator
 from vaurien.scenario.player import FailedStep, Player
 from vaurien.scenario.report import RunReport, of_proxy, unmet
 from vaurien.scenario.tally import Tally
+
+if TYPE_CHECKING:
+    from vaurien.tls.authority import Authority
 
 GRACE = 0.5
 """Seconds that connections may take to end by themselves once the command has ended."""
@@ -42,7 +47,11 @@ async def run(
     """
     schedule, tally, failures = configuration.schedule, Tally(), list[FailedStep]()
     narrator = Narrator(stream, tally, quiet=quiet)
-    proxies = [Proxy(config, observers=[*observers, tally]) for config in configuration.proxies]
+    authority = _authority(configuration)
+    proxies = [
+        Proxy(config, observers=[*observers, tally], authority=None if authority is None else lambda: authority)
+        for config in configuration.proxies
+    ]
     named = {proxy.config.name: proxy for proxy in proxies}
     why: dict[str, dict[str, str]] = {name: {} for name in named}
 
@@ -68,7 +77,8 @@ async def run(
         player = Player(schedule, steered, clock, [*observers, tally], failed, played)
         stack.callback(player.stop)
         where = {proxy.config.name: proxy.address for proxy in proxies}
-        added = environment.variables(where, configuration.environment)
+        added = _forwarding(stack, configuration, where, variables, authority)
+        added |= environment.variables(where, configuration.environment)
         narrator.begin(where, [proxy.config for proxy in proxies], schedule)
         set_policies()
         began = clock.now()
@@ -100,6 +110,38 @@ async def run(
     )
     narrator.end(report)
     return report
+
+
+def _authority(configuration: Configuration) -> Authority | None:
+    """An authority for this run alone, for proxies that make certificates and are not told of another one."""
+    own = [config for config in configuration.proxies if config.tls == (AUTO,) and config.tls_authority is None]
+    if not own:
+        return None
+    tls.require()
+    from vaurien.tls.authority import Authority  # cryptography is for those who need it
+
+    return Authority.create("Vaurien CA of one run")
+
+
+def _forwarding(
+    stack: contextlib.AsyncExitStack,
+    configuration: Configuration,
+    where: Mapping[str, Address],
+    variables: Mapping[str, str],
+    authority: Authority | None,
+) -> dict[str, str]:
+    """The variables that lead the command through the first forward proxy, if there is one."""
+    forward = next((config for config in configuration.proxies if config.backend.forward), None)
+    if forward is None:
+        return {}
+    if forward.tls == (AUTO,) and forward.tls_authority is not None:
+        from vaurien.tls.authority import Authority  # cryptography is for those who need it
+
+        authority = Authority.load(Path(forward.tls_authority))
+    reached = {name: environment.reachable(address) for name, address in where.items()}
+    others = [address for name, address in reached.items() if name != forward.name and address.path is None]
+    trusted = authority if forward.tls else None
+    return stack.enter_context(forwarding.variables(reached[forward.name], others, variables, trusted))
 
 
 class _Steered:

@@ -16,6 +16,7 @@ from tests.running import PATIENCE, until
 from vaurien.cli.ctl import columns
 from vaurien.cli.ctl import main as ctl
 from vaurien.control import original
+from vaurien.events import Injected
 
 
 @pytest.fixture
@@ -77,18 +78,18 @@ def test_proxies_that_differ_are_named_with_the_reason(served, run, capsys):
         assert served.ask("PUT", "/api/v1/config", wanted).status == 409
         assert ctl.main(["list"]) == 0
     assert capsys.readouterr() == (
-        f"web\t{listen}\t127.0.0.1:9\ttcp\tyes\t0\t-\t-\n",
+        f"web\t{listen}\t127.0.0.1:9\ttcp\tyes\t0\t-\t-\t0\t-\n",
         f"vaurienctl: proxy 'web' differs: cannot listen on {listen}: Address already in use\n",
     )
 
 
 def test_proxies(run, served):
     address = served.get("/api/v1/proxies/first")["address"]
-    assert run("list") == [["first", address, "127.0.0.1:9", "tcp", "yes", "0", "20:delay", "-"]]
+    assert run("list") == [["first", address, "127.0.0.1:9", "tcp", "yes", "0", "20:delay", "-", "0", "-"]]
     [made] = run("create", "redis", "--backend", "localhost:6379", "--protocol", "redis")
     assert (made[0], made[2]) == ("redis", "localhost:6379")
-    assert run("toggle", "redis") == [["redis", "no"]]
-    assert run("toggle", "redis") == [["redis", "yes"]]
+    assert run("toggle", "redis") == [["redis is off"]]
+    assert run("toggle", "redis") == [["redis is on"]]
     assert ["protocol", "redis"] in run("inspect", "redis")
     assert run("connections", "redis") == []
     assert run("delete", "redis") == []
@@ -104,6 +105,26 @@ def test_a_proxy_is_changed(run, served):
     web = served.get("/api/v1/proxies/web")
     assert (web["backend"], web["timeout"], web["seed"]) == ("localhost:2", 2.5, "7")
     assert web["protocol_options"] == {"keep_alive": False}
+
+
+def test_the_mix_of_a_named_proxy(run, served):
+    run("create", "web", "--backend", "localhost:1")
+    assert run("mix", "web") == [["-"]]
+    assert run("mix", "web", "20:delay,10:error") == [["20:delay,10:error"]]
+    assert run("mix", "web") == [["20:delay,10:error"]]
+    assert run("mix", "first") == [["20:delay"]]
+    assert run("mix", "web", "") == [["-"]]
+    assert "did you mean 'delay'?" in run("mix", "web", "20:dely", status=1)
+
+
+def test_hits_and_the_last_one_are_listed(run, served):
+    run("fault", "add", "first", "slow_close", "delay=0.1")
+    served.hub.hits(Injected(proxy="first", at=1700000000.5, connection=1, fault="slow_close", exchange=1))
+    at = dt.datetime.fromtimestamp(1700000000.5).astimezone().isoformat(timespec="milliseconds")
+    [listed] = run("fault", "list", "first")
+    assert listed[:6] == ["slow_close", "slow_close", "1", "1", "1", at]
+    [shown] = run("list")
+    assert shown[-3:] == ["slow_close", "1", at]
 
 
 def test_reset(run, served):
@@ -136,7 +157,7 @@ def test_faults(run, served):
     assert added == [["slow", "delay", '{"sleep": "500ms"}', "both", "0.5", "connection"]]
     [changed] = run("fault", "update", "first", "slow", "before=false", "--stream", "upstream")
     assert changed[2:4] == ['{"sleep": "500ms", "before": false}', "upstream"]
-    assert run("list")[0][-1] == "slow"
+    assert run("list")[0][-3] == "slow"
     assert run("fault", "remove", "first", "slow") == []
     assert served.get("/api/v1/proxies/first/faults") == {"faults": []}
 

@@ -206,7 +206,7 @@ def test_an_empty_token_of_the_environment_is_none(start):
 @pytest.mark.parametrize("program", RUN)
 def test_a_token_that_is_none_ends_the_program_and_is_not_shown(monkeypatch, capsys, program, token):
     monkeypatch.setenv("TOXIPROXY_AUTH_TOKEN", token)
-    assert daemon.run(["-port=0"], program) == 1
+    assert daemon.run(["-port=0"], program) == (1 if program == "toxiproxy-server" else 2)
     said = capsys.readouterr().err
     assert "environment variable TOXIPROXY_AUTH_TOKEN: a token has printable ASCII characters only" in said
     assert token not in said
@@ -482,7 +482,7 @@ def test_toml_that_is_wrong_is_refused_at_start(tmp_path, monkeypatch, capsys, c
     monkeypatch.setenv("UPSTREAM", "127.0.0.1:9")
     file = tmp_path / "chaos.toml"
     file.write_text(content)
-    assert daemon.run(["-port=0", "-config", str(file)]) == 1
+    assert daemon.run(["-port=0", "-config", str(file)]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -524,9 +524,40 @@ def test_a_state_that_is_none_of_ours(tmp_path):
     state = tmp_path / "state.json"
     state.write_text("{}")
     result = subprocess.run([*RUN["vaurien serve"], "-state", state], capture_output=True, text=True, check=False)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "is not what was written" in result.stderr
+    assert "expected another file, or none: move it away to begin anew" in result.stderr
     assert state.read_text() == "{}"
+
+
+def test_a_configuration_file_that_there_is_not():
+    """Our own name ends; Toxiproxy's goes on without its proxies, as Toxiproxy does."""
+    command = [*RUN["vaurien serve"], "-port=0", "-config", "nope.json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "vaurien serve: cannot read the configuration file 'nope.json' (from -config): No such file or directory\n"
+    )
+
+
+def test_a_state_that_contradicts_the_configuration_file(start, tmp_path):
+    path, given = tmp_path / "state.json", tmp_path / "proxies.json"
+    proxy = {"name": "p", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9"}
+    given.write_text(json.dumps([proxy]))
+    both = ("-state", str(path), "-config", str(given))
+    first = start(*both)
+    first.ask("POST", "/proxies/p/toxics", {"type": "latency"})
+    first.stop()
+    second = start(*both)
+    assert len(json.loads(second.ask("GET", "/proxies/p/toxics"))) == 1, "live changes survive"
+    second.stop()
+    given.write_text(json.dumps([{**proxy, "upstream": "127.0.0.1:10"}]))
+    command = [*RUN["vaurien serve"], "-port=0", *both]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert refused.returncode == 2
+    assert "proxy 'p' backend: 127.0.0.1:9 in the file, 127.0.0.1:10 configured" in refused.stderr
+    assert refused.stderr.endswith("expected --state-wins or --config-wins\n")
+    assert json.loads(start(*both, "-config-wins").ask("GET", "/proxies/p/toxics")) == []
 
 
 def test_a_port_in_use(tmp_path):
@@ -655,7 +686,7 @@ def test_an_answer_means_that_the_change_is_in_the_file(start, tmp_path):
     running.ask("DELETE", "/api/v1/proxies/p7")
     running.process.kill()
     running.process.wait()
-    kept = {one["name"]: len(one["policy"]["faults"]) for one in json.loads(path.read_text())}
+    kept = {one["name"]: len(one["policy"]["faults"]) for one in json.loads(path.read_text())["proxies"]}
     assert kept == {f"p{number}": int(number == 3) for number in range(30) if number != 7}
     again = start("-state", str(path))
     assert len(json.loads(again.ask("GET", "/proxies"))) == 29
@@ -674,4 +705,4 @@ def test_a_second_program_on_one_state_names_the_first(start, tmp_path):
         assert second.returncode != 0
         assert f"state file '{path}' is kept by process {first.process.pid}; expected another file" in second.stderr
     first.ask("POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9"})
-    assert [one["name"] for one in json.loads(path.read_text())] == ["p"]
+    assert [one["name"] for one in json.loads(path.read_text())["proxies"]] == ["p"]

@@ -95,18 +95,38 @@ def test_a_file_that_is_wrong_changes_nothing(run):
             assert ask(client, b"again") == b"again"
 
 
-def test_the_state_comes_before_the_options(run, tmp_path):
+def killed(program):
+    program.process.kill()
+    program.process.wait(PATIENCE)
+    program.process.returncode = 0
+
+
+def test_the_state_keeps_what_was_changed_live(run, tmp_path):
     with Echo() as echo:
-        state = ("--state", str(tmp_path / "state.json"))
-        first, _ = run(PROXY.format("kept", echo.address[1]), *state)
+        path, text = tmp_path / "state.json", PROXY.format("kept", echo.address[1])
+        first, _ = run(text, "--state", str(path))
         address = first.address()
-        first.process.kill()
-        first.process.wait(PATIENCE)
-        first.process.returncode = 0
-        again, _ = run(PROXY.format("other", echo.address[1]), *state)
+        assert first.process.stderr.readline() == f"vaurien: state file '{path}' begins with what is configured\n"
+        killed(first)
+        path.write_text(path.read_text().replace('"drain_timeout": 30.0', '"drain_timeout": 7.0', 1))  # live, say
+        again, _ = run(text, "--state", str(path))
         assert again.address() == address
-        with socket.create_connection(address, PATIENCE) as client:
-            assert ask(client, b"hello") == b"hello"
+        assert again.process.stderr.readline() == (
+            f"vaurien: 1 proxy from state file '{path}', with the changes made live: "
+            "proxy 'kept' drain_timeout: 7.0 in the file, 30.0 configured\n"
+        )
+        killed(again)
+        other = PROXY.format("other", echo.address[1])
+        refused, _ = run(other, "--state", str(path))
+        assert refused.process.wait(PATIENCE) == 2
+        refused.process.returncode = 0
+        assert refused.process.stderr.read() == (
+            f"vaurien: state file '{path}' and the configuration differ: proxy 'kept' is in the file alone; "
+            "proxy 'other' is configured alone; expected --state-wins or --config-wins\n"
+        )
+        told, _ = run(other, "--state", str(path), "--config-wins")
+        assert told.address()
+        assert "1 proxy as configured, which wins over state file" in told.process.stderr.readline()
 
 
 SCHEDULE = """

@@ -9,6 +9,7 @@ import os
 import threading
 
 import httpx
+import msgspec
 import pytest
 
 from tests.hubs import adding, changing, config, mixing, played
@@ -29,7 +30,8 @@ def path(tmp_path):
 
 def kept(path):
     """Names, and the names of their faults."""
-    return {one["name"]: [fault["name"] for fault in one["policy"]["faults"]] for one in json.loads(path.read_text())}
+    proxies = json.loads(path.read_text())["proxies"]
+    return {one["name"]: [fault["name"] for fault in one["policy"]["faults"]] for one in proxies}
 
 
 def following(path, play, *, needs_state=False):
@@ -90,7 +92,7 @@ def test_what_was_changed_at_last_is_there_after_the_end(path):
 
     following(path, play)
     assert list(kept(path)) == [f"p{number}" for number in range(5)]
-    assert all(one["enabled"] for one in json.loads(path.read_text()))
+    assert all(one["enabled"] for one in json.loads(path.read_text())["proxies"])
     assert [file.name for file in path.parent.iterdir()] == ["state.json"]
 
 
@@ -148,6 +150,12 @@ def test_what_cannot_be_read_is_left_alone(path):
     with pytest.raises(ConfigError, match="is not what was written"):
         asyncio.run(StateFile(str(path)).restore(Hub()))
     assert path.read_text() == "{}"
+
+
+def test_the_file_of_a_program_that_remembered_no_configuration_is_read(path):
+    path.write_bytes(msgspec.json.encode([config("a"), config("b")]))
+    following(path, _nothing)
+    assert list(kept(path)) == ["a", "b"]
 
 
 def test_a_folder_that_there_is_not(tmp_path):

@@ -138,6 +138,20 @@ def test_a_body_that_is_too_long_is_refused_before_it_is_sent(api):
         assert client.recv(12) == b"HTTP/1.1 413"
 
 
+@pytest.mark.parametrize("body", [b"[" + b"1," * 20_000 + b"1]", b"[" + b"{}" * 20_001, b'"' + b"\\ud800" * 20_001])
+def test_a_body_that_would_take_long_to_read_is_refused(api, body):
+    assert len(body) < responses.BODY_LIMIT
+    answer = api("POST", "/populate", body)
+    assert answer.status == 413
+    assert b"bad request body: it has more than 20000 values and escapes" in answer.body
+
+
+def test_a_body_of_a_thousand_proxies_is_read(api):
+    proxy = {"name": "p", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9", "enabled": False, "toxics": []}
+    many = [{**proxy, "name": f"p{number}"} for number in range(1000)]
+    assert api("POST", "/populate", json.dumps(many).encode()).status == 201
+
+
 @pytest.mark.parametrize("path", ["/proxies/q", "/proxies/q/toxics", "/proxies/q/toxics/t"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 @pytest.mark.usefixtures("t")

@@ -222,6 +222,38 @@ def test_the_lane_is_decided_for_each_chunk(pair: Pair) -> None:
     assert not pair.reading
 
 
+def test_a_change_that_was_put_off_is_adopted_before_bytes_are_read(pair: Pair) -> None:
+    filters = FakeFilters(pair.up)
+
+    def adopt() -> None:
+        assert list(pair.client.incoming) == [b"x"]
+        pair.owner.deferred = False
+        pair.up.filters = filters  # type: ignore[assignment]
+        filters.fast_path = bytes.upper
+        pair.up.update()
+
+    pair.owner.adopt = adopt
+    pair.owner.deferred = True
+    pair.up.update()
+    pair.client.incoming.append(b"x")
+    pair.client_ready()
+    assert pair.backend.sent == b"X"
+
+
+def test_a_change_that_fails_when_it_is_adopted_is_reported(pair: Pair) -> None:
+    error = ValueError("in the framer")
+
+    def adopt() -> None:
+        raise error
+
+    pair.owner.adopt = adopt
+    pair.owner.deferred = True
+    pair.up.update()
+    pair.client.incoming.append(b"x")
+    pair.client_ready()
+    assert pair.owner.reports == [("crashed", error)]
+
+
 def test_a_change_that_waits_is_told_of_progress(pair: Pair) -> None:
     pair.backend.room = 0
     pair.up.write(b"x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 
 def rows(items: Sequence[Mapping[str, Any]], names: Sequence[str], terminal: bool) -> str:
     """A line for each of *items* with its fields *names*; on a *terminal* below a heading, and in columns."""
-    lines = [[_cell(item.get(name)) for name in names] for item in items]
+    lines = [[_cell(item.get(name), name) for name in names] for item in items]
     return _columns([[name.upper() for name in names], *lines]) if terminal else _tabs(lines)
 
 
 def record(item: Mapping[str, Any], names: Sequence[str], terminal: bool) -> str:
     """A line for each of the fields *names* of *item*."""
-    lines = [[name, _cell(item.get(name))] for name in names]
+    lines = [[name, _cell(item.get(name), name)] for name in names]
     return _columns(lines) if terminal else _tabs(lines)
 
 
@@ -29,9 +30,11 @@ def _tabs(lines: Sequence[Sequence[str]]) -> str:
     return "".join("\t".join(line) + "\n" for line in lines)
 
 
-def _cell(value: Any) -> str:
-    """*value* in one line, without tabs."""
+def _cell(value: Any, name: str) -> str:
+    """*value* of the field *name* in one line, without tabs."""
     match value:
+        case float() if name == "last_hit":
+            return dt.datetime.fromtimestamp(value).astimezone().isoformat(timespec="milliseconds")
         case None:
             return "-"
         case bool():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from vaurien.cli.ctl.context import Commands, Control, examples, pairs, pass_control
+from vaurien.cli.ctl.names import a_proxy, behaviors, faults_of_proxy, options_of_behavior, options_of_fault
 
 _ADD = (
     "vaurienctl fault add redis latency latency=200ms --stream downstream",
@@ -28,24 +28,6 @@ _UPDATE = (
 )
 def fault() -> None:
     """Faults of a proxy: list, add, update, remove."""
-
-
-@fault.command("list")
-@click.argument("proxy")
-@pass_control
-def list_faults(control: Control, proxy: str) -> None:
-    """List the faults of PROXY: how often each has hit, so many connections and exchanges, and when the last time."""
-    faults = control.client.list_faults(proxy)
-    if not control.as_json:
-        faults = [{**one, "last_hit": _time_of_day(one["last_hit"])} for one in faults]
-    control.show(faults, "name", "behavior", "hits", "connections_hit", "exchanges_hit", "last_hit", "expect_hits")
-
-
-def _time_of_day(seconds: float | None) -> str | None:
-    """*seconds* since the epoch as a local time (ISO 8601)."""
-    if seconds is None:
-        return None
-    return dt.datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="milliseconds")
 
 
 _WHEN = (
@@ -82,10 +64,22 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
+@fault.command("list")
+@a_proxy
+@pass_control
+def list_faults(control: Control, proxy: str) -> None:
+    """List the faults of PROXY: how often each has hit, so many connections and exchanges, and when the last time."""
+    found = control.client.list_faults(proxy)
+    control.show(found, "name", "behavior", "hits", "connections_hit", "exchanges_hit", "last_hit", "expect_hits")
+    for one in found:
+        if one.get("warning"):
+            click.echo(f"vaurienctl: fault {one['name']!r} changes nothing: {one['warning']}", err=True)
+
+
 @fault.command("add", epilog=examples(*_ADD))
-@click.argument("proxy")
-@click.argument("behavior")
-@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
+@a_proxy
+@click.argument("behavior", shell_complete=behaviors)
+@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...", shell_complete=options_of_behavior)
 @click.option("--name", help="What to call it [default: the behavior's name]")
 @_when
 @pass_control
@@ -99,9 +93,9 @@ def add(control: Control, /, proxy: str, behavior: str, options: tuple[str, ...]
 
 
 @fault.command("update", epilog=examples(*_UPDATE))
-@click.argument("proxy")
-@click.argument("name")
-@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
+@a_proxy
+@click.argument("name", shell_complete=faults_of_proxy)
+@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...", shell_complete=options_of_fault)
 @_when
 @pass_control
 def update(control: Control, /, proxy: str, name: str, options: tuple[str, ...], **given: Any) -> None:
@@ -111,8 +105,8 @@ def update(control: Control, /, proxy: str, name: str, options: tuple[str, ...],
 
 
 @fault.command("remove")
-@click.argument("proxy")
-@click.argument("name")
+@a_proxy
+@click.argument("name", shell_complete=faults_of_proxy)
 @pass_control
 def remove(control: Control, proxy: str, name: str) -> None:
     """Take the fault NAME away from PROXY."""

@@ -19,15 +19,13 @@ from vaurien.cli.ctl.context import Commands, Control, examples, pairs, pass_con
 from vaurien.cli.ctl.faults import fault
 from vaurien.cli.ctl.fleet import fleet as fleet_commands
 from vaurien.cli.ctl.mesh import mesh
+from vaurien.cli.ctl.names import URL, a_proxy, behaviors, faults_of_proxy, protocols, proxies
 from vaurien.cli.ctl.presets import preset
 from vaurien.client import Refused, Unreachable
 from vaurien.errors import VaurienError
 
 OK, REFUSED, BAD_INPUT, UNREACHABLE = 0, 1, 2, 3
 """Exit statuses: done, refused by the interface, not understood, no answer."""
-
-URL = "http://localhost:8080"
-"""Where ``vaurien --http`` offers its interface."""
 
 
 _EXAMPLES = examples(
@@ -100,7 +98,7 @@ def get_behavior(control: Control) -> None:
 
 
 @command.command("set-behavior")
-@click.argument("name")
+@click.argument("name", shell_complete=behaviors)
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @pass_control
 def set_behavior(control: Control, name: str, options: tuple[str, ...]) -> None:
@@ -130,15 +128,16 @@ _early("set-handler", set_behavior)
 @pass_control
 def list_proxies(control: Control) -> None:
     """List the proxies; those that do not run as they are configured are named on standard error, with the reason."""
-    proxies = control.client.list_proxies()
-    control.show(proxies, "name", "address", "backend", "protocol", "enabled", "connections", "mix", "faults")
-    for proxy in proxies:
+    found = control.client.list_proxies()
+    names = ("name", "address", "backend", "protocol", "enabled", "connections", "mix", "faults", "hits", "last_hit")
+    control.show(found, *names)
+    for proxy in found:
         if proxy.get("differs"):
             click.echo(f"vaurienctl: proxy {proxy['name']!r} differs: {proxy['differs']}", err=True)
 
 
 @command.command("inspect")
-@click.argument("proxy")
+@a_proxy
 @pass_control
 def inspect(control: Control, proxy: str) -> None:
     """Show everything about a proxy."""
@@ -149,7 +148,7 @@ def inspect(control: Control, proxy: str) -> None:
 @click.argument("name")
 @click.option("--listen", help="Where clients connect [default: a free port of 127.0.0.1]")
 @click.option("--backend", required=True, help="The server behind it, host:port.")
-@click.option("--protocol", help="What the two speak [default: tcp]")
+@click.option("--protocol", help="What the two speak [default: tcp]", shell_complete=protocols)
 @click.option("--mix", help="Percent and name of each behavior, such as 20:delay,10:error.")
 @pass_control
 def create(control: Control, /, **given: Any) -> None:
@@ -166,7 +165,7 @@ def create(control: Control, /, **given: Any) -> None:
         "vaurienctl update redis 'protocol_options={\"keep_alive\": true}'",
     ),
 )
-@click.argument("proxy")
+@a_proxy
 @click.argument("fields", nargs=-1, required=True, metavar="FIELD=VALUE...")
 @pass_control
 def update(control: Control, proxy: str, fields: tuple[str, ...]) -> None:
@@ -178,16 +177,37 @@ def update(control: Control, proxy: str, fields: tuple[str, ...]) -> None:
 
 
 @command.command("toggle")
-@click.argument("proxy")
+@a_proxy
 @pass_control
 def toggle(control: Control, proxy: str) -> None:
     """Switch a proxy off, or on again."""
     enabled = control.client.get_proxy(proxy)["enabled"]
-    control.show([control.client.change_proxy(proxy, enabled=not enabled)], "name", "enabled")
+    changed = control.client.change_proxy(proxy, enabled=not enabled)
+    if control.as_json:
+        control.show([changed])
+    else:
+        click.echo(f"{changed['name']} is {'on' if changed['enabled'] else 'off'}")
+
+
+@command.command(
+    "mix",
+    short_help="Show the mix of a proxy, or set another one.",
+    epilog=examples("vaurienctl mix redis", "vaurienctl mix redis 20:delay,10:error", "vaurienctl mix redis ''"),
+)
+@a_proxy
+@click.argument("mix", required=False)
+@pass_control
+def mix(control: Control, proxy: str, mix: str | None) -> None:
+    """Show the mix of PROXY: percent and name of each behavior; or have it be MIX, and an empty one ends it."""
+    answer = control.client.get_mix(proxy) if mix is None else control.client.set_mix(proxy, mix=mix)
+    if control.as_json:
+        control.show(answer)
+    else:
+        click.echo(answer["text"] or "-")
 
 
 @command.command("delete")
-@click.argument("proxy")
+@a_proxy
 @pass_control
 def delete(control: Control, proxy: str) -> None:
     """Delete a proxy."""
@@ -195,7 +215,7 @@ def delete(control: Control, proxy: str) -> None:
 
 
 @command.command("connections")
-@click.argument("proxy")
+@a_proxy
 @pass_control
 def connections(control: Control, proxy: str) -> None:
     """List a proxy's open connections."""
@@ -204,8 +224,8 @@ def connections(control: Control, proxy: str) -> None:
 
 
 @command.command("why", epilog=examples("vaurienctl why redis", "vaurienctl why redis latency"))
-@click.argument("proxy")
-@click.argument("fault", required=False)
+@a_proxy
+@click.argument("fault", required=False, shell_complete=faults_of_proxy)
 @pass_control
 def why(control: Control, proxy: str, fault: str | None) -> None:
     """Say why the faults of a proxy, or one of them, have not hit: what they saw, and what kept them from acting."""
@@ -230,7 +250,7 @@ def reset(control: Control) -> None:
 
 
 @command.command("events", short_help="Follow events, one JSON object a line.")
-@click.option("--proxy", help="Only of this proxy.")
+@click.option("--proxy", help="Only of this proxy.", shell_complete=proxies)
 @click.option("--since", type=int, help="Only after the event of this number.")
 @pass_control
 def events(control: Control, proxy: str | None, since: int | None) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from vaurien import __version__, plugins
 from vaurien.cli import hubs
 from vaurien.cli.runner import on_signals
+from vaurien.cli.serve import precedence
 from vaurien.cli.serve.go_flags import GoFlag, HelpWanted, Value, parse, usage
 from vaurien.cli.serve.proxies_file import ProxiesFile
 from vaurien.cli.serve.reloading import at_hangup
@@ -36,9 +37,9 @@ from vaurien.control.server import Server
 from vaurien.control.toxiproxy import VERSION
 from vaurien.control.toxiproxy import app as toxiproxy
 from vaurien.engine.loop import event_loop as loop
-from vaurien.errors import ConfigError, PartlyDone, VaurienError
+from vaurien.errors import BindError, ConfigError, PartlyDone, VaurienError
 from vaurien.events import Observer
-from vaurien.model import Address, DialFailure
+from vaurien.model import Address, DialFailure, ProxyConfig
 from vaurien.observers.hits import HitCounter
 from vaurien.observers.lag import LoopLag
 from vaurien.observers.log import Log
@@ -70,6 +71,8 @@ OUR_FLAGS: Mapping[str, GoFlag] = {
     "strict": GoFlag("Refuse what Toxiproxy passes over in silence: unknown names, impossible upstreams", False),
     "state": GoFlag("File to keep the proxies in, so that they survive a restart", ""),
     "dashboard": GoFlag("The page for people at / of the interface: on, read-only or off", "on"),
+    "state-wins": GoFlag("Where -state and -config contradict each other, take the proxies of the state", False),
+    "config-wins": GoFlag("Where they contradict each other, take the proxies of the configuration file", False),
     "http-names": GoFlag("Further names by which the interface may be called, separated by commas", ""),
     "token-file": GoFlag("A file with the token that requests must bear (Authorization: Bearer TOKEN)", ""),
     "fleet": GoFlag("Join the fleet whose store is this NATS: nats://host:port[,host:port][/BUCKET][?replicas=3]", ""),
@@ -120,7 +123,7 @@ def run(arguments: Sequence[str], program: str = OURS) -> int:
         _serve(Daemon(program, values))
     except VaurienError as error:
         print(f"{program}: {error}", file=sys.stderr)
-        return FAILED
+        return BAD_INPUT if program == OURS and not isinstance(error, BindError) else FAILED
     return OK
 
 
@@ -154,7 +157,11 @@ class Daemon:
             self._log, self._report = Log(_LEVELS.get(level.lower(), "info")), TextReport(program)
         self._membership: Membership | None = None
         self._recent, self._history = RecentEvents(), History()
-        self._state = StateFile(str(values["state"])) if values.get("state") else None
+        state_path = str(values.get("state", ""))
+        winner = precedence.winner(
+            state_path, state=bool(values.get("state-wins")), config=bool(values.get("config-wins"))
+        )
+        self._state = StateFile(state_path, winner) if state_path else None
         self._hits = HitCounter()
         self._observers: list[Observer] = [self._log, self._recent, self._hits, self._history]
         self._workers = _workers(str(values["workers"]))
@@ -184,8 +191,9 @@ class Daemon:
     async def _serve(self, server: Server, stop: asyncio.Event) -> None:
         try:
             if self._state is not None:
-                await self._state.restore(self._hub)
-            await self._populate()
+                await self._restore(self._state)
+            else:
+                await self._populate()
             if self._membership is not None:
                 await self._membership.start(self._report)
             self._greet(await server.start())
@@ -240,6 +248,17 @@ class Daemon:
             self._observers.append(figures)
         return page(figures, runtime=of_runtime)
 
+    async def _restore(self, state: StateFile) -> None:
+        """Have the proxies of *state*, or those of the configuration file. Raises what is wrong with either."""
+        configs = None if self._file is None else self._read(self._file)
+        self._report.warn(await state.restore(self._hub, configs or (), self._configured(configs)))
+
+    def _configured(self, configs: Sequence[ProxyConfig] | None) -> list[ProxyConfig] | None:
+        """*configs* as they were asked for: a seed that was drawn was not."""
+        if configs is None or self._values["seed"]:
+            return None if configs is None else list(configs)
+        return [precedence.without_seed(one) for one in configs]
+
     async def _populate(self) -> None:
         """Create the proxies of the configuration file; like Toxiproxy, go on without those that cannot be had.
 
@@ -252,6 +271,8 @@ class Daemon:
             configs, failure = self._file.read()
             done = await self._hub.upsert_all(configs)
         except OSError as error:
+            if self._program == OURS:
+                raise _unreadable(self._file, error) from None
             self._report.unreadable(path, str(error.strerror))
         except PartlyDone as partly:
             self._report.not_populated(path, str(partly.error))
@@ -266,18 +287,25 @@ class Daemon:
 
     async def _reload(self, file: ProxiesFile) -> int:
         """Have exactly the proxies of *file*. Raises `VaurienError`; what is wrong with the file changes nothing."""
+        configs = self._read(file)
+        await self._hub.replace(configs)
+        if self._state is not None:
+            self._state.configured_anew(self._configured(configs))
+        return len(self._hub.proxies)
+
+    def _read(self, file: ProxiesFile) -> Sequence[ProxyConfig]:
+        """The proxies of *file*. Raises `VaurienError`."""
         try:
             configs, failure = file.read()
         except OSError as error:
-            raise ConfigError(f"cannot read the configuration file {file.path!r}: {error.strerror}") from None
+            raise _unreadable(file, error) from None
         except toxiproxy.ERRORS as error:
             if isinstance(error, VaurienError):
                 raise
             raise ConfigError(f"file {file.path!r}: {toxiproxy.described_error(error)}") from None
         if failure is not None:
             raise failure
-        await self._hub.replace(configs)
-        return len(self._hub.proxies)
+        return configs
 
     def _reloading(self) -> contextlib.AbstractContextManager[None]:
         """Without a file SIGHUP does what it does by itself: it ends the program."""
@@ -290,6 +318,10 @@ class Daemon:
         """Where the proxy *name* listens, and what it dials."""
         proxy = self._hub.proxies.get(name)
         return None if proxy is None else (str(proxy.address), str(proxy.backend))
+
+
+def _unreadable(file: ProxiesFile, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot read the configuration file {file.path!r} (from -config): {error.strerror}")
 
 
 def _workers(text: str) -> int:

@@ -52,10 +52,5 @@ class ProxiesFile:
         check.policies(configuration)
 
 
-_OF_PROGRAM = frozenset(
-    (group.section, name)
-    for group in declared.GROUPS
-    if group.struct in (declared.Process, declared.Http, declared.Statsd)
-    for name in group.struct.__struct_fields__
-)
+_OF_PROGRAM = declared.of_program()
 """Options of a whole program, which is another one here: a file that has them would do less than it says."""

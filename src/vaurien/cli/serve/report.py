@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Protocol
 
 from vaurien import __version__
+from vaurien.console import to_user
 from vaurien.model import Address
 
 
@@ -49,7 +49,7 @@ class TextReport:
 
     def warn(self, message: str) -> None:
         """Say it."""
-        print(f"{self._program}: {message}", file=sys.stderr, flush=True)
+        to_user(message, name=self._program)
 
     def populated(self, count: int, path: str) -> None:
         """Say how many."""

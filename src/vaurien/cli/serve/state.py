@@ -22,6 +22,9 @@ from pathlib import Path
 
 import msgspec
 
+from vaurien.cli.serve import precedence
+from vaurien.cli.serve.precedence import Choice, Winner
+from vaurien.console import to_user
 from vaurien.errors import ConfigError
 from vaurien.model import Config, ProxyConfig
 from vaurien.proxies.hub import Hub
@@ -33,19 +36,31 @@ _RETRY = 1.0
 """Seconds after which a write that failed is tried again."""
 
 
+class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is in the file: the proxies, and what was configured when they were made."""
+
+    proxies: list[ProxyConfig]
+    configured: list[ProxyConfig] | None = None
+
+
 class StateFile:
     """Keeps the proxies of a hub in the file at *path*, which no other process keeps at the same time.
+
+    *winner* is taken at the start where the file and the configuration contradict each other.
 
     A reader sees the proxies before a change or after it, never half of them, whenever the program or the machine dies.
     Once `settled` has returned true, a change is on the disk.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, winner: Winner | None = None) -> None:
+        self._winner = winner
         self._path = Path(os.path.realpath(path))  # a link stays one
         self._new = self._path.with_name(f"{self._path.name}.new")
         self._locked = _NONE
         """A descriptor of the file, which holds the lock."""
         self._hub: Hub | None = None
+        self._configured: Sequence[ProxyConfig] | None = None
+        """What was configured, for the next start."""
         self._written = b""
         self._healthy = True
         self._planned = self._tried = 0
@@ -53,24 +68,54 @@ class StateFile:
         self._news, self._settled = asyncio.Event(), asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
 
-    async def restore(self, hub: Hub, otherwise: Sequence[ProxyConfig] = ()) -> None:
+    async def restore(
+        self,
+        hub: Hub,
+        otherwise: Sequence[ProxyConfig] = (),
+        configured: Sequence[ProxyConfig] | None = None,
+    ) -> str:
         """Have in *hub* the proxies of the file, or if there is none *otherwise*, and keep it up to date from now on.
 
-        Raises `ConfigError` for a file that cannot be read or written, or that another process keeps, and the error of
-        a proxy that cannot be.
+        *configured* are the proxies of *otherwise* as they were asked for, if they were: with them the file is not
+        simply right, see `vaurien.cli.serve.precedence`. Returns where the proxies come from.
+
+        Raises `ConfigError` for a file that cannot be read or written, that another process keeps, or that contradicts
+        what is *configured*, and the error of a proxy that cannot be.
         """
         self._locked = self._take_lock()
         try:
             with contextlib.suppress(OSError):  # of a process that was killed while it wrote
                 self._new.unlink()
-            await hub.replace(self._read(otherwise))
-            self._write(_content(hub.config))
+            choice = self._choose(self._read(), otherwise, configured)
+            await hub.replace(choice.proxies)
+            self._write(self._content(hub.config))
         except BaseException:
             self._release()
             raise
         self._hub = hub
         hub.changed = self._plan
         self._writing = asyncio.get_running_loop().create_task(self._keep(hub))
+        return choice.why
+
+    def _choose(
+        self,
+        kept: _Kept | None,
+        otherwise: Sequence[ProxyConfig],
+        configured: Sequence[ProxyConfig] | None,
+    ) -> Choice:
+        if kept is None:
+            self._configured = configured
+            return Choice(otherwise, f"state file {str(self._path)!r} begins with what is configured")
+        choice = precedence.choose(str(self._path), kept.proxies, kept.configured, configured, self._winner)
+        self._configured = kept.configured if configured is None else configured
+        if choice.proxies is configured:
+            return Choice(otherwise, choice.why)
+        return choice
+
+    def configured_anew(self, configured: Sequence[ProxyConfig] | None) -> None:
+        """The configuration was read again: the proxies of now are those that are *configured*."""
+        self._configured = configured
+        self._plan()
 
     async def settled(self) -> bool:
         """Wait until a write has been tried that holds all changes of now. Whether they are on the disk."""
@@ -124,14 +169,14 @@ class StateFile:
     def _try(self, config: Config) -> None:
         """Write *config*, and say so when that fails, and when it succeeds again."""
         try:
-            self._write(_content(config))
+            self._write(self._content(config))
         except ConfigError as error:
             if self._healthy:
-                _say(f"{error}; changes hold, and are written when that is possible")
+                to_user(f"{error}; changes hold, and are written when that is possible")
             self._healthy = False
         else:
             if not self._healthy:
-                _say(f"state file {str(self._path)!r} is written again")
+                to_user(f"state file {str(self._path)!r} is written again")
             self._healthy = True
 
     def _take_lock(self) -> int:
@@ -152,14 +197,23 @@ class StateFile:
         os.close(self._locked)
         self._locked = _NONE
 
-    def _read(self, otherwise: Sequence[ProxyConfig]) -> Sequence[ProxyConfig]:
+    def _read(self) -> _Kept | None:
         try:
             content = self._path.read_bytes()
-            return msgspec.json.decode(content, type=list[ProxyConfig]) if content else otherwise
+            if not content:
+                return None
+            if content.lstrip().startswith(b"["):  # of a program that remembered no configuration
+                return _Kept(msgspec.json.decode(content, type=list[ProxyConfig]))
+            return msgspec.json.decode(content, type=_Kept)
         except OSError as error:
             raise ConfigError(f"state file {str(self._path)!r} cannot be read: {error.strerror}") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ConfigError(f"state file {str(self._path)!r} is not what was written: {error}") from None
+            what = f"state file {str(self._path)!r} is not what was written: {error}"
+            raise ConfigError(f"{what}; expected another file, or none: move it away to begin anew") from None
+
+    def _content(self, config: Config) -> bytes:
+        kept = _Kept(list(config.proxies), None if self._configured is None else list(self._configured))
+        return msgspec.json.format(msgspec.json.encode(kept)) + b"\n"
 
     def _write(self, content: bytes) -> None:
         if content == self._written:
@@ -189,10 +243,6 @@ class StateFile:
         os.close(self._locked)
         self._locked = new
         _sync_folder(self._path.parent)
-
-
-def _content(config: Config) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(config.proxies)) + b"\n"
 
 
 def _open_locked(path: Path) -> int:
@@ -237,7 +287,3 @@ def _sync_folder(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _say(message: str) -> None:
-    print(f"vaurien: {message}", file=sys.stderr, flush=True)

@@ -31,6 +31,9 @@ _IGNORED = frozenset({"logger"})  # a listing shows it, and a client may send it
 _ENTRY = 'struct { toxiproxy.Proxy; Enabled *bool "json:\\"enabled\\"" }'
 """The struct without a name into which Go decodes an entry of ``/populate``, as its messages show it."""
 
+VALUES_LIMIT = 20_000
+"""Values of one body, some thousand proxies: others wait while they are read, a microsecond or two for each."""
+
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 Metrics: TypeAlias = Callable[[], Awaitable[bytes]]
 """Makes the page of figures."""
@@ -392,6 +395,9 @@ def _json(value: object, status: int = 200) -> Response:
 async def _body(request: Request) -> bytes:
     """The body, also where it does not matter: it has the same limits everywhere."""
     try:
-        return await responses.body(request)
+        body = await responses.body(request)
     except responses.BadRequest as error:
         raise Failure(error.status, f"bad request body: {error}") from None
+    if go_json.cost(body) > VALUES_LIMIT:
+        raise Failure(413, f"bad request body: it has more than {VALUES_LIMIT} values and escapes")
+    return body

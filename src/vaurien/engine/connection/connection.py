@@ -7,7 +7,7 @@ other one place is `Connection.reconfigure`: it decides what changes next once s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -83,6 +83,7 @@ class Connection:
         "client",
         "clock",
         "decides_lane",
+        "deferred",
         "edge_triggered",
         "ending",
         "facts",
@@ -105,6 +106,8 @@ class Connection:
         self.loop, self.clock = service.loop, service.clock
         self.buffer, self.reset_watch = service.buffer, service.reset_watch
         self.edge_triggered, self.decides_lane = service.edge_triggered, service.blocking
+        self.deferred = False
+        """It has put off the plan, of which it knows no fault, until there are bytes."""
         self.number = service.traffic.number()
         self.began = service.clock.now()
         self.state = _CONNECTING
@@ -308,10 +311,20 @@ class Connection:
         if not self.links:
             self._take_name(hello.sni)
         handshake = Handshake(hello, self.service.client_tls.settings)
-        if self.service.plan.shakes:
+        if any(active.hit and active.entry.below_tls for active in self.actives.values()):
+            self._pass_through()
+        elif self.service.plan.shakes:
             self.background.run(self._run_hello_hooks(handshake), "on_client_hello")
         else:
             self._answer(handshake)
+
+    def _pass_through(self) -> None:
+        """Let TLS pass between client and backend: a fault acts on its records."""
+        assert self._accept is not None  # noqa: S101 - the ClientHello was read there
+        self._first_data = self._accept.received
+        self._end_accept()
+        self.backend_address = msgspec.structs.replace(self.backend_address, tls=None)
+        self.on(Event.CLIENT_SHAKEN)
 
     def _speak_tls_to_server(self, name: str) -> None:
         """What the client of a forward proxy says inside TLS goes to its server by TLS too."""
@@ -323,8 +336,11 @@ class Connection:
     async def _run_hello_hooks(self, handshake: Handshake) -> None:
         for active in list(self.actives.values()):
             if active.hit and "on_client_hello" in active.entry.hooks and not self.ending:
+                before, hits = handshake.answer, self.journal.hits(active.name)
                 try:
                     await active.behavior.on_client_hello(active, handshake)
+                    if handshake.answer != before and self.journal.hits(active.name) == hits:
+                        active.count_hit()
                 except BaseException as error:  # the plugin's own code may raise anything
                     active.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
         if not self.ending:
@@ -333,6 +349,11 @@ class Connection:
     def _answer(self, handshake: Handshake) -> None:
         contexts = self.service.client_tls
         assert contexts is not None and self._accept is not None  # noqa: S101, PT018 - the client is accepted with TLS
+        if handshake.instead:
+            with contextlib.suppress(OSError):
+                self.client.send(handshake.instead)
+            self.close(Ending.HANDSHAKE_FAILED)
+            return
         try:
             context = contexts.find(
                 handshake.hello.sni, self._here, handshake.tls, handshake.flaw, resumes=handshake.resumes
@@ -618,6 +639,7 @@ class Connection:
 
     def adopt(self) -> None:
         """The proxy has another plan: from the next byte on it is this connection's too."""
+        self._defer_no_more()
         self.decides_lane = self.service.blocking
         if self._opening is not None or (self.state is State.HANDSHAKING and "sni" not in self.facts):
             return  # its faults are chosen when that is over
@@ -632,6 +654,33 @@ class Connection:
                 self.lane_switch.withdraw()
         if self.links and not self.ending:
             self._follow_plan()
+
+    def adopt_later(self) -> None:
+        """The proxy has another plan, which may wait: with the next bytes it is this connection's too.
+
+        So a change costs idle connections next to nothing, however many there are. Where a fault is known already, or
+        anything is under way, it does not wait.
+        """
+        if self.deferred:
+            return
+        knows = self.actives or self._filter_chain is not None or self.lane_switch is not None or self.decides_lane
+        if (
+            knows
+            or self.state is not _RELAYING
+            or self.may_change_backend
+            or not all(link.direct for link in self.links)
+        ):
+            self.adopt()
+            return
+        self.deferred = True
+        self.service.deferred += 1
+        for link in self.links:
+            link.update()
+
+    def _defer_no_more(self) -> None:
+        if self.deferred:
+            self.deferred = False
+            self.service.deferred -= 1
 
     def _follow_plan(self) -> None:
         """Put what the plan asks for between the sockets; as long as that is nothing, bytes pass by themselves."""
@@ -979,6 +1028,9 @@ class Connection:
 
     def finish(self) -> None:
         """Close the sockets that are open, and report."""
+        if self.deferred:
+            self._defer_no_more()
+            self.service.count_for_faults()
         self._leave_loop()
         if self.lane_switch is not None and self.lane_switch.in_thread:
             self.lane_switch.abandon()
@@ -1060,9 +1112,15 @@ class Connection:
             sent=self.meter.bytes(TO_BACKEND).written,
             received=self.meter.bytes(TO_CLIENT).written,
             waiting=self.meter.held,
-            faults=tuple(active.name for active in self.actives.values() if active.hit),
+            faults=tuple(self._faults_in_play()),
             encrypted=self._filter_chain is not None and self._filter_chain.encrypted,
         )
+
+    def _faults_in_play(self) -> Iterator[str]:
+        """The names of those that act on all of it."""
+        if self.deferred:
+            return (one.name for one in self.service.plan.relevant if not (one.per_exchange or one.blocking))
+        return (active.name for active in self.actives.values() if active.hit)
 
     @property
     def journal(self) -> ConnectionEvents:

@@ -88,6 +88,10 @@ class ConnectionEvents:
             elapsed=elapsed,
         )
 
+    def hits(self, name: str) -> int:
+        """How often the fault *name* has acted."""
+        return self._hits.get(name, 0)
+
     def count(self, name: str, hits: int) -> None:
         """The fault *name* acted *hits* times, of which no observer wants to know."""
         self._hits[name] = self._hits.get(name, 0) + hits

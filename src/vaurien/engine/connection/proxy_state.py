@@ -17,6 +17,7 @@ from vaurien.engine.net.reset_watch import ResetWatcher
 from vaurien.engine.net.routes import Routes
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
+from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.engine.policy.shared_counters import ProxyCounters
 from vaurien.engine.policy.shared_state import SharedState
@@ -62,6 +63,9 @@ class OpenConnection(Protocol):
 
     def adopt(self) -> None:
         """The proxy has another policy."""
+
+    def adopt_later(self) -> None:
+        """The proxy has another policy, which may wait for bytes where nothing is under way."""
 
     def close(self, outcome: Ending) -> None:
         """End in order."""
@@ -123,6 +127,8 @@ class ProxyState:
         self.negotiates_tls = bool(protocol.tls_request) and config.starttls
         """TLS is agreed upon first, in the words of the protocol."""
         self.connections: dict[int, OpenConnection] = {}
+        self.deferred = 0
+        """Connections that have put off the plan until there are bytes."""
         self.on_connection_closed: Callable[[], None] = lambda: None
         """Called when a connection is over."""
         self.chance.follow(plan)
@@ -176,7 +182,25 @@ class ProxyState:
         self._watch_hooks(plan)
         self.shared.follow(plan)
         for connection in list(self.connections.values()):
-            connection.adopt()
+            if plan.may_wait and not self.blocking:
+                connection.adopt_later()
+            else:
+                connection.adopt()
+
+    @property
+    def near_misses(self) -> dict[str, NearMisses]:
+        """Why faults did not hit, by their keys. Connections that have put off the plan are known to each fault."""
+        found, more = self.chance.near_misses, NearMisses(connections=self.deferred)
+        return found | {key: found[key] + more for key in self._keys_in_play} if self.deferred else found
+
+    def count_for_faults(self) -> None:
+        """A connection is over that has put off the plan to its end."""
+        for key in self._keys_in_play:
+            self.chance.near_misses[key].connections += 1
+
+    @property
+    def _keys_in_play(self) -> list[str]:
+        return [entry.key for entry in self.plan.relevant if not entry.blocking]
 
     def forget(self, connection: OpenConnection) -> None:
         """*connection* is over."""

@@ -153,6 +153,8 @@ def _context(settings: ClientTls, pair: Pair) -> ssl.SSLContext:
             raise OptionError("tls_client_ca", settings.client_ca, f"a PEM file with certificates ({reason})") from None
         optional = settings.client_certificate == "optional"
         context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
+    elif settings.client_certificate == "refused":
+        context.verify_mode = ssl.CERT_REQUIRED  # and trust no authority
     try:
         pair.load(context)
     except ssl.SSLError:  # a key that OpenSSL takes for too weak is for clients to judge

@@ -46,7 +46,7 @@ _MAYBE_HTTP = re.compile(rb"[A-Z]{1,20}( [^\r\n]{0,8020}\r?)?")
 class Handshake:
     """What a client asks for in its ClientHello, and how it is answered: what `on_client_hello` sees and changes."""
 
-    __slots__ = ("below", "flaw", "hello", "resumes", "tls")
+    __slots__ = ("below", "flaw", "hello", "instead", "resumes", "tls")
 
     def __init__(self, hello: ClientHello, tls: ClientTls) -> None:
         self.hello = hello
@@ -57,8 +57,15 @@ class Handshake:
         """What is wrong with the certificate that is shown."""
         self.resumes = True
         """The client gets tickets by which it can resume its session."""
+        self.instead = b""
+        """What the client gets instead of an answer, before the connection ends."""
         self.below: Callable[[Endpoint], Endpoint] | None = None
         """Makes, from the socket's endpoint, the one that TLS reads and writes its records on."""
+
+    @property
+    def answer(self) -> tuple[object, ...]:
+        """All of it that can be changed."""
+        return self.tls, self.flaw, self.resumes, self.instead, self.below
 
 
 class AcceptOwner(Protocol):
@@ -103,6 +110,11 @@ class TlsAccept:
         self._read_by(self._read_hello)
         if received:
             loop.call_soon(self._feed, received)
+
+    @property
+    def received(self) -> bytes:
+        """What the client has said up to the end of its ClientHello, or more."""
+        return bytes(self._hello.received)
 
     def cancel(self) -> None:
         """Leave the socket alone from now on."""

@@ -24,6 +24,8 @@ EXCHANGE_HOOKS = frozenset({"on_request", "on_response", "on_done"})
 
 _ALWAYS = Window()
 _DATA_HOOKS = frozenset({"on_data", "on_eof"})
+_WITH_BYTES = _DATA_HOOKS | EXCHANGE_HOOKS
+"""The hooks that are called for bytes that come, and at no other time."""
 _RESPONSE_HOOKS = frozenset({"on_response", "on_done", "on_control"}) | _DATA_HOOKS
 
 
@@ -43,6 +45,7 @@ class CompiledFault:
         "instance",
         "key",
         "matcher",
+        "may_wait",
         "name",
         "needs_task",
         "of_mix",
@@ -72,6 +75,11 @@ class CompiledFault:
         """Whether it is in play for some exchanges of a connection and not for others."""
         self.probabilistic = fault.probability < 1.0 or fault.window != _ALWAYS
         """Whether it takes only some of its occasions, so that each is a decision."""
+        decides = self.probabilistic and fault.scope is Scope.CONNECTION and not of_mix
+        hooks = self.hooks - {"on_stop"} if plugin.built_in else self.hooks
+        self.may_wait = not (self.blocking or self.halts or decides or matcher.of_connections) and hooks <= _WITH_BYTES
+        """Whether nothing comes of it on a connection of which it knows nothing before there are bytes. The built-in
+        behaviors' `on_stop` lets go of what came before."""
 
     @property
     def label(self) -> str:
@@ -82,6 +90,11 @@ class CompiledFault:
     def closes_port(self) -> bool:
         """Whether the port is closed while it is set."""
         return not self.plugin.legacy and self.plugin.target.closes_port
+
+    @property
+    def below_tls(self) -> bool:
+        """Whether it acts on records of TLS."""
+        return not self.plugin.legacy and self.plugin.target.below_tls
 
     @property
     def halts(self) -> bool:
@@ -137,6 +150,8 @@ class CompiledPolicy:
         self.has_live_mix = any(entry.hooks or entry.blocking for entry in self.mix)
         self.relevant = self.entries if self.has_live_mix else self.faults
         """Those that a connection has to know: shares of a mix that never does anything are not among them."""
+        self.may_wait = all(entry.may_wait for entry in self.relevant)
+        """Whether a connection on which nothing is under way may take it over with its next bytes."""
         self.hooked = any(entry.hooks for entry in self.faults)
         self.closed = any(entry.closes_port for entry in self.faults)
         """Whether a fault closes the port."""

@@ -160,4 +160,4 @@ def _compared(kind: str, rest: str, text: str, option: str) -> Pattern:
     except ValueError as error:
         raise OptionError(option, text, f"a regular expression of Python's re ({error})") from None
     search = expression.match if kind == "glob" else expression.search
-    return lambda value: patterns.bounded(f"{option} {text!r}", search, value) is not None
+    return lambda value: patterns.bounded(f"{option} {text!r}", patterns.finds, search, value)

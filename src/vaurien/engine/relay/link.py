@@ -44,6 +44,8 @@ class LinkOwner(Protocol):
     """Reports resets that come behind the end of a stream."""
     decides_lane: bool
     """A legacy plugin is in play: `wants_thread` is to be asked for each readable chunk."""
+    deferred: bool
+    """The policy has changed, and `adopt` is to be called before bytes are read."""
     ending: bool
     """The connection is ending: no hook acts any more."""
     reconfigure_pending: bool
@@ -55,6 +57,9 @@ class LinkOwner(Protocol):
     @property
     def thread_wanted(self) -> bool:
         """The sockets go to the blocking lane as soon as nothing is under way: nothing more is to be read."""
+
+    def adopt(self) -> None:
+        """Work by the policy of this moment from here on."""
 
     def wants_thread(self, direction: Direction) -> bool:
         """Decide the lane for the bytes that can be read; true: leave them to the blocking lane."""
@@ -245,6 +250,11 @@ class Link:
         return self.closed or (not self.hook_running and (self.filters is None or self.filters.idle))
 
     @property
+    def direct(self) -> bool:
+        """Nothing is under way, and no filter sees the bytes."""
+        return self.filters is None and self.pending is None and self._hooks is None and not self._pause
+
+    @property
     def drained(self) -> bool:
         """Everything that was read has been sent."""
         return self.pending is None and self.idle and not (self.filters is not None and self.filters.keeps)
@@ -300,11 +310,23 @@ class Link:
             return self._read_ahead if self._hooks.reads_ahead else None
         if self.pending is not None:
             return None
+        if self.owner.deferred:
+            return self._adopt_and_read
         if self.owner.decides_lane:
             return None if self.owner.thread_wanted else self._read_by_lane
         if self.filters is None:
             return self._read_direct
         return self._read_hooked if self.filters.fast_path is None else self._read_fast
+
+    def _adopt_and_read(self) -> None:
+        """Read by a policy that the connection has put off until now."""
+        try:
+            self.owner.adopt()
+        except Exception as error:  # the protocol's own code runs there and may raise anything
+            self.owner.crashed(error)
+            return
+        if self._reader is not None:
+            self._reader()
 
     def _read_by_lane(self) -> None:
         """Read what is here, unless it is for the blocking lane."""

@@ -15,6 +15,28 @@ from vaurien.protocols.http.head import Body, Length
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,16})[ \t]{0,16}(?:;[^\r\n\x00]{0,4096})?\r\n")
 
 
+def _small_chunks() -> re.Pattern[bytes]:
+    """Matches whole chunks of 1 to 255 bytes, as many as there are: thousands of them may come in one read.
+
+    Each has its size as its hexadecimal digits say, so the expression has all sizes in it.
+    """
+
+    def digit(value: int) -> str:
+        return f"{value:x}" if value < 10 else f"[{value:x}{value:X}]"
+
+    def data(size: int) -> str:
+        return rf"\r\n[\x00-\xff]{{{size}}}\r\n"
+
+    def longer(first: int) -> str:
+        return "|".join(digit(second) + data(first * 16 + second) for second in range(16))
+
+    sizes = "|".join(f"{digit(first)}(?:{data(first)}|{longer(first)})" for first in range(1, 16))
+    return re.compile(f"(?:{sizes})++".encode())
+
+
+_SMALL_CHUNKS = _small_chunks()
+
+
 class HttpFramer(Framer):
     """Requests and responses by the rules of RFC 9112, section 6.3; what is ambiguous there is not framed at all."""
 
@@ -107,6 +129,7 @@ def _chunks(read: Reader) -> Generator[Step, None, None]:
     """Chunks and the trailer section (RFC 9112, section 7.1)."""
     size = -1
     while size:
+        read.match(_SMALL_CHUNKS)
         line = read.match(_CHUNK_LINE) or _CHUNK_LINE.fullmatch((yield from read.line()))
         if line is None:
             raise ParseError("not the first line of a chunk")

@@ -29,7 +29,6 @@ BY_CHANCE = ("500", "501", "502", "503", "504")
 WITHOUT_BODY = frozenset({204, 304})
 """Statuses of responses that have no body, and do not say how long it is."""
 
-_FIELD = re.compile(rb"([^\x00-\x20:\x7f]+):[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*\r?\n")
 _HOST = re.compile(rb"(\nhost:[ \t]*)(?:[^\r\n]|\r?\n[ \t])*", re.IGNORECASE)
 _TARGET = re.compile(rb"(\S+ https?://(?:[^@/?#\s]*@)?)[^/?#\s]*", re.IGNORECASE)
 
@@ -70,7 +69,7 @@ class HttpProtocol(Protocol, frozen=True):
 
     def changed_head(self, head: Head, data: bytes, gone: Set[str], added: Sequence[tuple[str, str]]) -> bytes:
         line, end, fields = data.partition(b"\n")
-        kept = _FIELD.sub(lambda field: b"" if field[1].lower().decode("latin-1") in gone else field[0], fields)
+        kept = _fields_of(frozenset(gone)).sub(b"", fields) if gone else fields
         blank = b"\r\n" if kept.endswith(b"\r\n") else b"\n"
         new = b"".join(f"{name}: {value}\r\n".encode() for name, value in added)
         return line + end + kept.removesuffix(blank) + new + blank
@@ -123,6 +122,13 @@ def _reason(status: int) -> str:
         return http.HTTPStatus(status).phrase
     except ValueError:
         return ""
+
+
+@functools.lru_cache
+def _fields_of(names: frozenset[str]) -> re.Pattern[bytes]:
+    """Finds the field lines of *names*, in any case, with those folded behind them (RFC 9112, section 5.2)."""
+    any_name = "|".join(map(re.escape, sorted(names)))
+    return re.compile(rf"(?im)^(?:{any_name}):[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*\r?\n".encode("latin-1"))
 
 
 _HOSTED: BoundedCache[bytes] = BoundedCache()  # a client's fields are mostly the same, whatever it asks for

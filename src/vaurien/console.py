@@ -1,0 +1,54 @@
+"""What a program tells its user on standard error: lines of text, or objects of JSON beside a log of these there."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import sys
+from typing import Any
+
+
+class Voice:
+    """Writes to standard error; with *json* an object a line, as `vaurien.observers.log` has them."""
+
+    def __init__(self) -> None:
+        self.json = False
+
+    def __call__(self, message: str, level: str = "WARNING", *, name: str = "vaurien") -> None:
+        """Say *message* as one line, whatever a plugin's own text has in it."""
+        plain = " ".join(message.split())
+        with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
+            sys.stderr.write(self.line(plain, level) if self.json else f"{name}: {plain}\n")
+            sys.stderr.flush()
+
+    def line(self, message: str, level: str) -> str:
+        """The object."""
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+        return json.dumps({"time": now, "level": level, "msg": message}) + "\n"
+
+
+class JsonStream:
+    """A text stream of lines that begin with ``vaurien:``, each of which becomes an object on standard error."""
+
+    def isatty(self) -> bool:
+        """It is for programs."""
+        return False
+
+    def write(self, text: str) -> int:
+        """Write the lines of *text*."""
+        for line in text.splitlines():
+            to_user(line.removeprefix("vaurien: "), "INFO")
+        return len(text)
+
+    def flush(self) -> None:
+        """Each line is flushed."""
+
+
+to_user = Voice()
+"""The one of this process, as standard error is its."""
+
+
+def user_stream() -> Any:
+    """Standard error, or what makes objects of its lines."""
+    return JsonStream() if to_user.json else sys.stderr

@@ -1,0 +1,163 @@
+"""Faults of a handshake that the proxy itself has with its client."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vaurien
+from tests.tls_peers import echo, server_context, serving
+from tests.waiting import PATIENCE
+
+pytest.importorskip("cryptography")
+
+Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Any]:
+    with serving(None, echo) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def broken(backend: Any, fault: str, **settings: Any) -> Iterator[tuple[vaurien.Proxy, ssl.SSLContext]]:
+    """A proxy that speaks TLS with its clients and has *fault*, and a context that trusts it."""
+    with vaurien.Proxy(backend=backend, tls="auto", **settings) as proxy:
+        with proxy.fault(f"{fault} name=it"):
+            yield proxy, proxy.ssl_context()
+
+
+@contextlib.contextmanager
+def connected(proxy: vaurien.Proxy, context: ssl.SSLContext, **more: Any) -> Iterator[ssl.SSLSocket]:
+    with socket.create_connection((proxy.host, proxy.port), PATIENCE) as raw:
+        with context.wrap_socket(raw, server_hostname="localhost", **more) as secure:
+            yield secure
+
+
+def error_of(proxy: vaurien.Proxy, context: ssl.SSLContext) -> str:
+    """What a client reports, in the handshake or when it reads first."""
+    try:
+        with connected(proxy, context) as secure:
+            secure.sendall(b"hello")
+            secure.recv(1)
+    except OSError as error:
+        return str(error)
+    pytest.fail("there was no error")
+
+
+@pytest.mark.parametrize(
+    ("flaw", "message"),
+    [
+        ("expired", "certificate has expired"),
+        ("not_yet_valid", "certificate is not yet valid"),
+        ("wrong_host", "Hostname mismatch"),
+        ("self_signed", "self-signed certificate|self signed certificate"),
+        ("unknown_ca", "unable to get local issuer certificate"),
+        ("missing_intermediate", "unable to get local issuer certificate"),
+        ("weak_key", "EE certificate key too weak"),
+    ],
+)
+def test_a_certificate_has_one_flaw(plain: Any, flaw: str, message: str) -> None:
+    with broken(plain, f"tls_certificate flaw={flaw}") as (proxy, context):
+        error = error_of(proxy, context)
+        assert any(one in error for one in message.split("|")), error
+        assert proxy.hits("it") == 1
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with connected(proxy, context) as secure:  # all else of the certificate is right
+            secure.sendall(b"hello")
+            assert secure.recv(5) == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("tls_version", "PROTOCOL_VERSION"),
+        ("tls_cipher", "HANDSHAKE_FAILURE"),
+        ("tls_alpn", "no application protocol"),
+        ("tls_client_certificate", "CERTIFICATE_REQUIRED"),
+    ],
+)
+def test_a_handshake_comes_to_nothing(plain: Any, fault: str, message: str) -> None:
+    with broken(plain, fault) as (proxy, context):
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        assert message in error_of(proxy, context)
+        assert proxy.hits("it") == 1
+
+
+def test_an_old_version_is_spoken_with_those_that_offer_it(plain: Any) -> None:
+    with broken(plain, "tls_version version=1.2") as (proxy, context), connected(proxy, context) as secure:
+        assert secure.version() == "TLSv1.2"
+
+
+def test_a_client_with_a_certificate_is_refused_too(plain: Any) -> None:
+    with broken(plain, "tls_client_certificate") as (proxy, context):
+        from vaurien.tls.authority import Authority
+
+        Authority.create().issue(["me"]).load(context)
+        assert "UNKNOWN_CA" in error_of(proxy, context)
+
+
+def test_a_protocol_is_chosen_among_those_that_are_offered(plain: Any) -> None:
+    with broken(plain, "tls_alpn protocol=h2") as (proxy, context):
+        context.set_alpn_protocols(["http/1.1", "h2"])
+        with connected(proxy, context) as secure:
+            assert secure.selected_alpn_protocol() == "h2"
+        assert proxy.hits("it") == 1
+
+
+@pytest.mark.parametrize("fault", ["tls_alpn", "tls_alpn protocol=spdy/3"])
+def test_a_client_that_offers_no_protocol_is_left_alone(plain: Any, fault: str) -> None:
+    with broken(plain, fault) as (proxy, context), connected(proxy, context) as secure:
+        secure.sendall(b"hello")
+        assert secure.recv(5) == b"hello"
+        assert proxy.hits("it") == 0
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize(("fault", "reused"), [("noop", True), ("tls_no_resumption", False)])
+def test_no_session_is_resumed(plain: Any, fault: str, reused: bool, version: ssl.TLSVersion) -> None:
+    with broken(plain, fault) as (proxy, context):
+        context.maximum_version = version
+        with connected(proxy, context) as first:
+            first.sendall(b"hello")
+            first.recv(5)
+            session = first.session
+        with connected(proxy, context, session=session) as second:
+            assert bool(second.session_reused) is reused
+
+
+def test_a_fault_is_for_server_names(plain: Any) -> None:
+    with broken(plain, "tls_certificate match.sni=*.example.test") as (proxy, context):
+        with connected(proxy, context) as secure:
+            secure.sendall(b"hello")
+            assert secure.recv(5) == b"hello"
+
+
+@pytest.mark.parametrize("fault", ["tls_alert alert=internal_error", "tls_plaintext", "tls_close"])
+def test_records_are_broken_where_the_proxy_would_speak_tls_itself(plain: Any, fault: str) -> None:
+    """The connection is passed through: here its backend has nothing to say to that."""
+    with broken(plain, fault) as (proxy, context):
+        assert error_of(proxy, context)
+        assert proxy.hits("it") > 0
+
+
+def test_a_connection_with_a_fault_of_records_has_the_backends_own_certificate(tmp_path: Path) -> None:
+    from vaurien.tls.authority import Authority
+
+    authority = Authority.create()
+    backend = server_context(authority.issue(["localhost", "127.0.0.1"]))
+    trusting = ssl.create_default_context(cadata=authority.certificate.decode())
+    authority.save(tmp_path)
+    with serving(backend, echo) as address:
+        where = f"tls://{address[0]}:{address[1]}?ca={tmp_path / 'ca.pem'}"
+        with broken(where, "tls_slow size=500 delay=1") as (proxy, _), connected(proxy, trusting) as secure:
+            secure.sendall(b"hello")
+            assert secure.recv(5) == b"hello"
+            assert proxy.hits("it") > 0

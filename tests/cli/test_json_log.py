@@ -1,0 +1,71 @@
+"""With ``--log-format json`` each line on standard error is an object."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.waiting import PATIENCE
+
+JSON = {"VAURIEN_LOG_FORMAT": "json"}
+
+
+def said(*arguments: str, **variables: str) -> tuple[int, list[dict[str, str]]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "vaurien", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={**os.environ, **variables},
+        check=False,
+    )
+    return done.returncode, [json.loads(line) for line in done.stderr.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--log-format", "json", "--backend", "a b"], "option backend: 'a b' (from --backend) is not valid"),
+        (["--log-format=json", "--backned", "x"], "unknown option '--backned'; did you mean"),
+        (["--log_format=json", "--proxy", "192.0.2.1:1"], "cannot listen on 192.0.2.1:1"),
+    ],
+)
+def test_what_ends_the_program(arguments, message):
+    status, lines = said(*arguments)
+    assert status == 2
+    assert lines[-1]["level"] == "ERROR"
+    assert message.lower() in lines[-1]["msg"].lower()
+
+
+def test_warnings_and_what_a_run_tells(tmp_path):
+    scenario = tmp_path / "one.toml"
+    scenario.write_text(
+        '[vaurien]\nlog-format = "json"\nbackend = "localhost:9"\nproxy = "127.0.0.1:0"\nfault = "latency"\n'
+    )
+    status, lines = said("run", str(scenario), "--", "true")
+    assert status == 0
+    assert lines[0]["level"] == "WARNING"
+    assert lines[0]["msg"] == "fault 'latency' changes nothing: latency and jitter are 0"
+    assert any(line["msg"].startswith("vaurien: 127.0.0.1:") for line in lines), "what the narrator tells"
+
+
+def test_the_variable_counts_too():
+    status, lines = said("--backend", "a b", **JSON)
+    assert status == 2
+    assert "option backend" in lines[0]["msg"]
+
+
+def test_a_log_in_a_file_leaves_text_on_standard_error(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "vaurien", "--log-output", str(tmp_path / "log"), "--backend", "a b"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={**os.environ, **JSON},
+        check=False,
+    )
+    assert done.stderr.startswith("vaurien: option backend")
