@@ -340,7 +340,7 @@ def test_an_error_that_answers_head_has_no_body() -> None:
 def test_an_error_has_the_status_of_its_code(code: str | None) -> None:
     reply = HttpProtocol().error_reply(request_of(GET), random.Random(7), code)
     transcript = played((UP, GET), (DOWN, reply.data))
-    status = transcript.events[DOWN][0][2]["status"]  # type: ignore[index]
+    status = transcript.events[DOWN][0][3]["status"]  # type: ignore[index]
     assert status in HttpProtocol.error_codes
     assert code in (None, status)
 
