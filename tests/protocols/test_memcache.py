@@ -374,3 +374,29 @@ def test_what_is_refused_leaves_the_connection_as_it_was(asked: bytes, refusal: 
     transcript = check_framing(MEMCACHE, [(True, asked), (False, refusal), (True, get), (False, value)])
     assert transcript.framing.lost is None
     assert not transcript.framing.waiting
+
+
+@pytest.mark.parametrize(
+    ("quiet", "error"),
+    [
+        (b"ms k many q\r\n", b"CLIENT_ERROR bad data chunk\r\n"),
+        (b"ms k 1 q !\r\nx\r\n", b"CLIENT_ERROR invalid flag\r\n"),
+        (b"md " + b"k" * 251 + b" q\r\n", b"CLIENT_ERROR bad command line format\r\n"),
+        (b"ms k 3 q\r\nxyz\r\n", b"SERVER_ERROR object too large for cache\r\n"),
+    ],
+)
+def test_an_error_of_a_quiet_command_does_not_answer_the_mn_behind_it(quiet: bytes, error: bytes) -> None:
+    framer = MemcacheProtocol().framer()
+    framer.feed(TO_BACKEND, quiet + b"mn\r\n")
+    framer.feed(TO_CLIENT, error)
+    assert [head.fields["command"] for head in framer.waiting] == ["mn"]
+    framer.feed(TO_CLIENT, b"MN\r\n")
+    assert not framer.waiting
+    assert framer.lost is None
+
+
+def test_a_server_without_meta_commands_answers_mn_by_an_error() -> None:
+    framer = MemcacheProtocol().framer()
+    framer.feed(TO_BACKEND, b"mn\r\n")
+    framer.feed(TO_CLIENT, b"ERROR\r\n")
+    assert not framer.waiting

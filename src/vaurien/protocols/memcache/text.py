@@ -177,9 +177,14 @@ def _meta(words: list[bytes], fields: dict[str, str]) -> Request:
     echo = {flag for flag in flags if flag.startswith(b"O")}
     if b"k" in flags:
         echo.add(b"k" + words[1])
-    hushed = b"q" in flags and words[0] not in (b"mn", b"me")
+    hushed = b"q" in flags and words[0] not in (b"mn", b"me") and not _malformed(words)
     awaited = words[0] == b"mg" or (words[0] == b"ma" and b"v" in flags)
     return Request(True, fields, awaited or not hushed, command=words[0], quiet=hushed, echo=frozenset(echo))
+
+
+def _malformed(words: list[bytes]) -> bool:
+    """Whether memcached answers a meta command by CLIENT_ERROR, however quiet it is to be."""
+    return len(words[1]) > KEY_LIMIT or (words[0] == b"ms" and _data_size(words) is None)
 
 
 def _data_size(words: list[bytes]) -> int | None:
@@ -217,8 +222,8 @@ def _passed_over(waiting: Sequence[Head], words: list[bytes]) -> int | None:
 
 def _answers(request: Request, words: list[bytes]) -> bool:
     code = words[0].rstrip(b":") if words else b""
-    if code in _ERRORS:
-        return True
+    if code in _ERRORS:  # MN is what there is to say of "mn"; an error before it is that of a quiet command
+        return request.command != b"mn" or code == b"ERROR"
     if request.command not in _META:
         return code not in _META_CODES
     if code not in (_QUIET_CODES[request.command] if request.quiet else _META_CODES):
