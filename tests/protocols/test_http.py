@@ -477,3 +477,19 @@ def test_chunks_end_where_their_size_says(digits: str) -> None:
         assert chunked(body) is None
         assert chunked(chunk + b"\n" + body) is not None
         assert chunked(chunk + b"z" + body) is not None
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("tls://db:5432", b"db:5432"),
+        ("https://db", b"db"),
+        ("tls://db:80", b"db:80"),
+        ("https://10.0.0.1?server_name=db.test&verify=no", b"db.test"),
+        ("https://[::1]:8443?ca=/a.pem", b"[::1]:8443"),
+    ],
+)
+def test_the_host_of_a_backend_with_tls(address, host):
+    data = HttpProtocol().rewrite(request_of(GET), Address.parse(address))
+    assert data is not None
+    assert b"\r\nHost: " + host + b"\r\n" in data

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from vaurien.framing import Framing, Head, Protocol, Reply
 from vaurien.framing.body import BodyCodec
 from vaurien.framing.cache import BoundedCache
+from vaurien.model import Address
 from vaurien.options import Option
 from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
 from vaurien.protocols.http import head as heads
@@ -20,7 +21,6 @@ from vaurien.protocols.http.head import Body, Request
 
 if TYPE_CHECKING:
     from vaurien.chance import Random
-    from vaurien.model import Address
 
 REASONS = {str(status.value): status.phrase for status in http.HTTPStatus if status >= 400}
 BY_CHANCE = ("500", "501", "502", "503", "504")
@@ -146,7 +146,13 @@ def _hosted(fields: bytes, host: bytes) -> bytes:
 
 @functools.lru_cache  # asked at every request, and there are few backends
 def authority(address: Address) -> bytes:
-    """*address* as in a URI: without the port that is the scheme's own (RFC 9110, section 4.2.3)."""
-    host, _, port = str(address).rpartition(":")
+    """*address* as in a URI: without the port that is the scheme's own (RFC 9110, section 4.2.3).
+
+    A backend with TLS is called as its certificate is to call it.
+    """
+    tls = address.tls
+    where = Address(tls.server_name if tls is not None and tls.server_name else address.host, address.port)
+    host, _, port = str(where).rpartition(":")
     host = host or "localhost"
-    return (host if port == "80" else f"{host}:{port}").encode("ascii" if host.isascii() else "idna")
+    usual = "80" if tls is None else "443"
+    return (host if port == usual else f"{host}:{port}").encode("ascii" if host.isascii() else "idna")
