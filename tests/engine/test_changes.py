@@ -195,8 +195,9 @@ LIMIT = {"behavior": "limit_data", "bytes": 4}
 
 
 @pytest.mark.parametrize("half_closed", [False, True])
-def test_an_idle_connection_takes_a_change_over_with_its_next_bytes(half_closed: bool) -> None:
-    with backend() as listening, running(listening.getsockname()) as proxy:
+@pytest.mark.parametrize("before", [[], [Fault("noop", "tests.plugins.Noop")]])
+def test_an_idle_connection_takes_a_change_over_with_its_next_bytes(before: list[Fault], half_closed: bool) -> None:
+    with backend() as listening, running(listening.getsockname(), "", *before) as proxy:
         with pair(proxy, listening) as (client, server):
             client.sendall(b"before")
             assert read(server, 6) == b"before"

@@ -107,6 +107,17 @@ def test_without_faults_there_is_nothing_between_the_endpoints(plain: Connection
     assert plain.backend.sent == b"x"
 
 
+def test_a_chain_is_empty_once_its_faults_have_left(plain: Connection) -> None:
+    assert plain.chain.empty
+    plain.set(Fault("late", "latency", options={"latency": 1}))
+    assert not plain.chain.empty
+    plain.answers(b"x")
+    plain.set()
+    assert plain.chain.empty
+    plain.set(mix="100:error")
+    assert not plain.chain.empty
+
+
 def test_each_direction_has_its_faults_in_the_order_of_the_policy() -> None:
     one = Connection(late("a"), late("b", stream=Stream.DOWNSTREAM), late("c", stream=Stream.UPSTREAM))
     assert needed(one)  # type: ignore[arg-type]

@@ -663,13 +663,10 @@ class Connection:
         """
         if self.deferred:
             return
-        knows = self.actives or self._filter_chain is not None or self.lane_switch is not None or self.decides_lane
-        if (
-            knows
-            or self.state is not _RELAYING
-            or self.may_change_backend
-            or not all(link.direct for link in self.links)
-        ):
+        chain = self._filter_chain
+        knows = self.actives or (chain is not None and not chain.empty) or self.lane_switch is not None
+        steady = self.state is _RELAYING and not (self.decides_lane or self.may_change_backend)
+        if knows or not (steady and all(link.direct for link in self.links)):
             self.adopt()
             return
         self.deferred = True

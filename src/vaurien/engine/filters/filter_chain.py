@@ -141,6 +141,11 @@ class FilterChain:
         return self._tracker is not None and self._tracker.framing.tls == "encrypted"
 
     @property
+    def empty(self) -> bool:
+        """Nothing is between the sockets."""
+        return self._tracker is None and not any(filters.filters for filters in self._directions.values())
+
+    @property
     def backend_clean(self) -> bool:
         """No exchange is open and nothing is on its way to the client, so the backend may serve another client."""
         down = self._connection.link(TO_CLIENT)

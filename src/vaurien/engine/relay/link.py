@@ -252,7 +252,7 @@ class Link:
     @property
     def direct(self) -> bool:
         """Nothing is under way, and no filter sees the bytes."""
-        return self.filters is None and self.pending is None and self._hooks is None and not self._pause
+        return self.filters is None and self.pending is None and not (self._pause or self.hook_running)
 
     @property
     def drained(self) -> bool:
