@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import subprocess
+import sys
 from collections.abc import Sequence
 
 import msgspec
@@ -25,15 +26,26 @@ def redis_get(port: int, clients: int, requests: int) -> float:
     raise BenchmarkError(f"redis-benchmark on port {port} printed no line for GET")
 
 
-def http_get(port: int, connections: int, seconds: int, *, keep_alive: bool) -> tuple[float, int]:
-    """HTTP requests per second and their number; without *keep_alive* each has a connection of its own."""
+def redis_replies(port: int, clients: int, seconds: int, *, pipeline: int = 1, processes: int = 1) -> tuple[float, int]:
+    """Replies to GET per second and their number; errors count too. See `redis_load`."""
+    numbers = map(str, (port, clients, seconds, pipeline, processes))
+    output = _output([sys.executable, "-m", "benchmarks.redis_load", *numbers], seconds + PATIENCE)
+    rate, count = output.split()
+    return float(rate), int(count)
+
+
+def http_get(port: int, connections: int, seconds: int, *, keep_alive: bool, errors: bool = False) -> tuple[float, int]:
+    """HTTP requests per second and their number; without *keep_alive* each has a connection of its own.
+
+    With *errors* responses may have any status.
+    """
     header = [] if keep_alive else ["-H", "Connection: close"]
     words = ["-t", "1", "-c", str(connections), "-d", f"{seconds}s", *header, f"http://127.0.0.1:{port}/"]
     output = _output([program("wrk"), *words], seconds + PATIENCE)
     rate, count = re.search(r"Requests/sec:\s*([\d.]+)", output), re.search(r"(\d+) requests in", output)
     if rate is None or count is None or not int(count[1]):
         raise BenchmarkError(f"wrk on port {port} printed no rate:\n{output}")
-    failed = re.search(r"Socket errors: .*|Non-2xx.*", output)
+    failed = re.search(r"Socket errors: .*" if errors else r"Socket errors: .*|Non-2xx.*", output)
     if failed:
         raise BenchmarkError(f"wrk on port {port} saw failures: {failed[0]}")
     return float(rate[1]), int(count[1])

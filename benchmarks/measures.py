@@ -54,6 +54,16 @@ def http(connections: int, *, keep_alive: bool) -> Measure:
     return functools.partial(_http, connections, keep_alive)
 
 
+def http_with_errors(connections: int) -> Measure:
+    """The same with connections that are kept, and with responses of any status."""
+    return functools.partial(_http, connections, True, errors=True)
+
+
+def gets(clients: int, *, pipeline: int = 1, processes: int = 1) -> Measure:
+    """GETs by *clients* connections, *pipeline* at once, from so many *processes*; their replies may be errors."""
+    return functools.partial(_gets, clients, pipeline, processes)
+
+
 def bulk(*, to_backend: bool) -> Measure:
     """One stream as fast as it goes."""
     return functools.partial(_bulk, to_backend)
@@ -68,11 +78,30 @@ def _redis(clients: int, backends: Backends, contestant: Contestant, effort: Eff
         return {RATE: rate} | _cpu(contestant, reached, before, CPU_REQUEST, requests / 1e6)
 
 
-def _http(connections: int, keep_alive: bool, backends: Backends, contestant: Contestant, effort: Effort) -> Figures:
+def _http(
+    connections: int,
+    keep_alive: bool,
+    backends: Backends,
+    contestant: Contestant,
+    effort: Effort,
+    *,
+    errors: bool = False,
+) -> Figures:
     with reached_by(contestant, backends.nginx) as reached:
         before = reached.cpu()
-        rate, requests = loads.http_get(reached.port, connections, effort.seconds, keep_alive=keep_alive)
+        rate, requests = loads.http_get(reached.port, connections, effort.seconds, keep_alive=keep_alive, errors=errors)
         return {RATE: rate} | _cpu(contestant, reached, before, CPU_REQUEST, requests / 1e6)
+
+
+def _gets(
+    clients: int, pipeline: int, processes: int, backends: Backends, contestant: Contestant, effort: Effort
+) -> Figures:
+    with reached_by(contestant, backends.redis) as reached:
+        before = reached.cpu()
+        rate, replies = loads.redis_replies(
+            reached.port, clients, effort.seconds, pipeline=pipeline, processes=processes
+        )
+        return {RATE: rate} | _cpu(contestant, reached, before, CPU_REQUEST, replies / 1e6)
 
 
 def _bulk(to_backend: bool, backends: Backends, contestant: Contestant, effort: Effort) -> Figures:

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from benchmarks.drift import Soak
-from benchmarks.plot import draw, draw_soak
+from benchmarks.plot import draw, draw_history, draw_soak
 from benchmarks.processes import ROOT
 from benchmarks.report import Report
 from benchmarks.tables import growth, history, machine, soaked, targets
 
 PAGE = ROOT / "docs" / "performance.md"
 PLOT, SOAK_PLOT = PAGE.with_name("performance.svg"), PAGE.with_name("soak.svg")
+HISTORY_PLOT = PAGE.with_name("performance-history.svg")
 RESULTS = ROOT / "benchmarks" / "results"
 
 _WHOLE = re.compile(r"\d{4}-\d\d-\d\d(-\d+)?")
@@ -59,6 +60,7 @@ def main() -> None:
     runs = Runs()
     PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), runs), encoding="utf-8")
     draw(runs.newest, PLOT)
+    draw_history(runs.all.values(), HISTORY_PLOT)
     if runs.soak:
         draw_soak(runs.soak, SOAK_PLOT)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import measures
-from benchmarks.contestants import HAPROXY_ALONE, LOOPS, with_handler, with_passes
+from benchmarks.contestants import HAPROXY_ALONE, LOOPS, NO_PROXY, with_handler, with_passes
 from benchmarks.drift import WARM_UP, Soak
 from benchmarks.report import Report
 from benchmarks.rounds import Result
@@ -68,6 +68,35 @@ def draw_soak(soak: Soak, path: Path) -> None:
             panel.set_ylim(bottom=0)
         panels[-1].set_xlabel("seconds of load; grey: warm-up; dotted: before the load")
         _save(figure, path, soak.date)
+
+
+def draw_history(reports: Iterable[Report], path: Path) -> None:
+    """The rate of each load against HAProxy's in all *reports*, by their dates, into *path*."""
+    from matplotlib import pyplot as plt
+    from matplotlib import rc_context
+
+    reports = sorted(reports, key=lambda report: report.date)
+    with rc_context(_STYLE):
+        figure, panel = plt.subplots(figsize=(9, 3.6), layout="constrained")
+        for key, label in _LOADS.items():
+            points = [
+                (place, _best(result.medians))
+                for place, report in enumerate(reports)
+                for result in report.results
+                if result.key == key and _HAPROXY in result.medians
+            ]
+            panel.plot(*_columns(points), marker="o", label=label.replace("\n", " "))
+        panel.axhline(1, color=_COLOURS[_HAPROXY], linestyle=":", label=_HAPROXY)
+        panel.set_xticks(range(len(reports)), [report.date[:16].replace("T", "\n") for report in reports])
+        panel.set_ylim(bottom=0)
+        panel.set_title("Rate, as a ratio to HAProxy's, by the date of the run; the better loop of each")
+        panel.legend(frameon=False, ncols=3)
+        _save(figure, path, reports[-1].date)
+
+
+def _best(medians: Medians) -> float:
+    """The highest ratio of those that say nothing but which loop they run in: loops were called otherwise once."""
+    return max(_ratio(medians, who) for who in medians if who not in (_HAPROXY, str(NO_PROXY)) and "," not in who)
 
 
 def _save(figure: Figure, path: Path, date: str) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from benchmarks import measures, start
+from benchmarks import control, measures, start
 from benchmarks.contestants import (
     BARE_THREADS,
     DEFAULT,
@@ -13,25 +13,35 @@ from benchmarks.contestants import (
     LOOPS,
     VAURIEN,
     Contestant,
+    with_fault,
     with_handler,
     with_passes,
     with_workers,
 )
 from benchmarks.measures import IDLE
-from benchmarks.rows.row import Row, Target, against_haproxy, of, ratio
+from benchmarks.rows.row import Row, Target, Value, against_haproxy, of, ratio
 
 GROUP = "asked"
+LATENCY = 10
+"""Milliseconds."""
 
 
 def _requests_and_cpu() -> list[Target]:
-    requests = against_haproxy(measures.RATE, 0.9)
-    return requests + against_haproxy(measures.CPU_REQUEST, 1.2, at_least=False)
+    requests = against_haproxy(measures.RATE, 1.0)
+    return requests + against_haproxy(measures.CPU_REQUEST, 1.05, at_least=False)
 
 
 def _passes_against_none() -> list[Target]:
-    title = f"{measures.RATE} / no fault"
-    five = {loop: ratio(with_passes(loop, 5), Contestant(loop), measures.RATE) for loop in LOOPS}
-    return [Target(loop, title, value, 0.65) for loop, value in five.items()]
+    return [
+        Target(
+            loop,
+            f"{measures.RATE}, {count} / no fault",
+            ratio(with_passes(loop, count), Contestant(loop), measures.RATE),
+            limit,
+        )
+        for count, limit in ((1, 0.9), (5, 0.75))
+        for loop in LOOPS
+    ]
 
 
 def _memory(count: int, limit: float) -> list[Target]:
@@ -45,11 +55,61 @@ def _start() -> list[Target]:
     return [Target(DEFAULT.kind, figure, of(DEFAULT, figure), limit, False, "ms") for figure, limit in limits]
 
 
+def _control() -> list[Target]:
+    limits = (
+        (control.CALL, 1, "ms"),
+        (control.ADD, 10, "ms"),
+        (control.REMOVE, 10, "ms"),
+        (control.CYCLES, 5, "s"),
+        (control.POPULATE, 2, "s"),
+    )
+    return [Target(DEFAULT.kind, name, of(DEFAULT, name), limit, False, unit) for name, limit, unit in limits]
+
+
 def _framed(protocol: str, measure: measures.Measure) -> Row:
-    """What it costs to tell the exchanges of *protocol* apart, while no fault is in play."""
-    plain, framed = DEFAULT, Contestant(DEFAULT.kind, f"--protocol {protocol}", ("--protocol", protocol))
-    targets = [Target(DEFAULT.kind, f"{measures.RATE} / tcp", ratio(framed, plain, measures.RATE), 0.6)]
-    return Row(f"framing-{protocol}", f"framing of {protocol}, 50 clients", GROUP, [plain, framed], measure, targets)
+    """What it costs to tell the exchanges of *protocol* apart, with no fault in play, and with a mix of errors."""
+    plain, framed, mixed = DEFAULT, _with_protocol(protocol), _with_protocol(protocol, "20:error")
+    rate = measures.RATE
+    targets = [
+        Target(DEFAULT.kind, f"{rate} / tcp", ratio(framed, plain, rate), 0.9),
+        Target(DEFAULT.kind, f"{rate}, 20:error / without", ratio(mixed, framed, rate), 0.8),
+    ]
+    title = f"framing of {protocol}, 50 clients"
+    return Row(f"framing-{protocol}", title, GROUP, [plain, framed, mixed], measure, targets)
+
+
+def _pipelined() -> Row:
+    """Pipelines of redis, which the framing cuts."""
+    plain, framed, mixed = DEFAULT, _with_protocol("redis"), _with_protocol("redis", "20:error")
+    rate = measures.RATE
+    targets = [
+        Target(DEFAULT.kind, f"{rate} / tcp", ratio(framed, plain, rate), 0.6),
+        Target(DEFAULT.kind, f"{rate}, 20:error / tcp", ratio(mixed, plain, rate), 0.5),
+    ]
+    title = "redis, 50 clients, pipelines of 16"
+    return Row("pipelines", title, GROUP, [plain, framed, mixed], measures.gets(50, pipeline=16), targets)
+
+
+def _with_protocol(protocol: str, mix: str = "") -> Contestant:
+    words = ("--protocol", protocol, *(("--behavior", mix) if mix else ()))
+    return Contestant(DEFAULT.kind, " ".join(words), words)
+
+
+def _late(clients: int, title: str, value: Callable[[Contestant], Value], limit: float) -> Row:
+    """10 ms of latency, with so many clients."""
+    late = with_fault(DEFAULT.kind, f"latency latency={LATENCY} stream=downstream")
+    target = Target(DEFAULT.kind, title, value(late), limit)
+    what = f"redis GET, {clients} clients, {LATENCY} ms latency to the client"
+    return Row(f"late-{clients}", what, GROUP, [HAPROXY_ALONE, late], measures.redis(clients), [target])
+
+
+def _of_possible(clients: int) -> Callable[[Contestant], Value]:
+    """The rate, as a share of what clients that only wait for the latency would have."""
+    return lambda late: lambda figures: figures[str(late)][measures.RATE] * LATENCY / 1000 / clients
+
+
+def _of_haproxy(late: Contestant) -> Value:
+    return ratio(late, HAPROXY_ALONE, measures.RATE)
 
 
 def _handler(clients: int) -> Row:
@@ -100,13 +160,13 @@ ASKED: Sequence[Row] = (
         GROUP,
         EVERYBODY,
         measures.http(64, keep_alive=False),
-        against_haproxy(measures.RATE, 0.65),
+        against_haproxy(measures.RATE, 0.8),
     ),
     Row(
         "no-ops",
-        "redis GET, 50 clients, five no-op faults in both directions",
+        "redis GET, 50 clients, one and five no-op faults in both directions",
         GROUP,
-        [with_passes(loop, count) for loop in LOOPS for count in (0, 5)],
+        [with_passes(loop, count) for loop in LOOPS for count in (0, 1, 5)],
         measures.redis(50),
         _passes_against_none(),
     ),
@@ -131,8 +191,27 @@ ASKED: Sequence[Row] = (
         rounds=1,
     ),
     Row("start", "start of a program, a test and a proxy", GROUP, [DEFAULT], start.start, _start()),
-    _framed("redis", measures.redis(50)),
-    _framed("http", measures.http(50, keep_alive=True)),
+    Row("control", "changes through the interface", GROUP, [DEFAULT], control.control, _control()),
+    _framed("redis", measures.gets(50)),
+    _framed("http", measures.http_with_errors(50)),
+    _pipelined(),
+    Row(
+        "processes",
+        "redis GET, 64 clients in 2 processes",
+        GROUP,
+        [HAPROXY_ALONE, DEFAULT],
+        measures.gets(64, processes=2),
+        [Target(DEFAULT.kind, f"{measures.RATE} / {HAPROXY_ALONE}", ratio(DEFAULT, HAPROXY_ALONE, measures.RATE), 1.0)],
+    ),
+    _late(50, f"{measures.RATE} / 5000, which {LATENCY} ms allow", _of_possible(50), 0.99),
+    _late(500, f"{measures.RATE} / {HAPROXY_ALONE} without latency", _of_haproxy, 0.84),
+    Row(
+        "slicer",
+        "one stream to the client, in slices of 64 bytes",
+        GROUP,
+        [DEFAULT, with_fault(DEFAULT.kind, "slicer average_size=64 size_variation=0 delay=0 stream=downstream")],
+        measures.bulk(to_backend=False),
+    ),
     _handler(1),
     _handler(50),
 )

@@ -43,7 +43,7 @@ def _latency() -> list[Target]:
 
 def _late_against_none() -> list[Target]:
     value = {loop: ratio(_late(loop, 20), Contestant(loop), measures.BANDWIDTH) for loop in LOOPS}
-    return [Target(loop, f"{measures.BANDWIDTH} with latency / without", value[loop], 0.5) for loop in LOOPS]
+    return [Target(loop, f"{measures.BANDWIDTH} with latency / without", value[loop], 0.7) for loop in LOOPS]
 
 
 def _limited(kind: Kind, rate: int) -> Contestant:

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from benchmarks.page import PAGE, PLOT, RESULTS, SOAK_PLOT, Runs, written
-from benchmarks.plot import draw
+from benchmarks.page import HISTORY_PLOT, PAGE, PLOT, RESULTS, SOAK_PLOT, Runs, written
+from benchmarks.plot import draw, draw_history
 from benchmarks.report import Report
 
 RUNS = Runs()
@@ -20,6 +20,11 @@ def test_the_page_is_not_stale():
 
 def test_the_plot_was_drawn_from_the_newest_run():
     assert RUNS.newest.date in PLOT.read_text(encoding="utf-8"), "stale: run `python -m benchmarks.page`"
+
+
+def test_the_plot_of_the_history_was_drawn_up_to_the_newest_run():
+    newest = max(report.date for report in RUNS.all.values())
+    assert newest in HISTORY_PLOT.read_text(encoding="utf-8"), "stale: run `python -m benchmarks.page`"
 
 
 @pytest.mark.skipif(RUNS.soak is None, reason="no soak has been run yet")
@@ -54,5 +59,7 @@ def test_the_same_run_makes_the_same_plot(tmp_path):
     pytest.importorskip("matplotlib")
     for name in "ab":
         draw(RUNS.newest, tmp_path / name)
+        draw_history(RUNS.all.values(), tmp_path / f"history-{name}")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "history-a").read_bytes() == (tmp_path / "history-b").read_bytes()
     assert RUNS.newest.date in (tmp_path / "a").read_text(encoding="utf-8")
