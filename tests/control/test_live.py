@@ -70,6 +70,17 @@ def test_of_many_events_the_last_come_and_the_others_are_counted():
     following(play)
 
 
+def test_all_that_was_missed_comes_first():
+    async def play(more, recent, history):
+        for number in range(1, 201):
+            recent(accepted(number))
+        [(kind, _), *events] = await more()
+        assert kind == "Hello"
+        assert [data["connection"] for _, data in events] == list(range(3, 201))
+
+    following(play, number=2)
+
+
 def test_events_between_two_writes_come_together():
     async def play(more, recent, history):
         await more()
@@ -85,7 +96,7 @@ def test_events_between_two_writes_come_together():
 def test_a_number_of_another_run_is_no_number_of_this_one():
     async def play(more, recent, history):
         recent(accepted(1))
-        await more()
-        assert [data["connection"] for _, data in await more()] == [1]
+        [_, (kind, data)] = await more()
+        assert (kind, data["connection"]) == ("Accepted", 1)
 
     following(play, number=7)

@@ -12,6 +12,7 @@ from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
 from vaurien.control.history import History
 from vaurien.control.kept import KeepBeforeAnswer, Settled
+from vaurien.control.routes import ScheduleControl
 from vaurien.control.server import Server
 from vaurien.errors import BindError
 from vaurien.events import Event
@@ -49,8 +50,8 @@ class Control:
         if self._figures is not None:
             self._figures(event)
 
-    async def start(self, hub: Hub) -> str:
-        """Steer *hub* from now on. Returns what to tell the user. Raises `BindError`."""
+    async def start(self, hub: Hub, schedule: ScheduleControl | None = None) -> str:
+        """Steer *hub*, and the program's *schedule*, from now on. Returns what to tell the user. Raises `BindError`."""
         options = self._configuration
         self._lag = LoopLag()
         own = self._lag
@@ -66,6 +67,8 @@ class Control:
             seed=options.proxies[0].seed,
             mesh=options.mesh,
             history=self.history,
+            settings=options.settings,
+            schedule=schedule,
             dashboard=options.http.dashboard,
         )
         if self._settled is not None:

@@ -20,6 +20,7 @@ from vaurien.cli.serve.reloading import at_hangup
 from vaurien.cli.serve.report import TextReport
 from vaurien.cli.serve.state import StateFile
 from vaurien.config import Configuration, fault
+from vaurien.config.schedule import ShownSchedule, shown_steps
 from vaurien.engine.loop import gc_tuning as collector
 from vaurien.engine.loop import hook_task
 from vaurien.engine.loop.clock import Clock
@@ -30,7 +31,7 @@ from vaurien.events import Observer
 from vaurien.model import Policy, PolicyEdit
 from vaurien.proxies.hub import Hub
 from vaurien.proxies.managed_proxy import ManagedProxy
-from vaurien.scenario.player import Player
+from vaurien.scenario.player import FailedStep, Player
 
 if TYPE_CHECKING:
     from vaurien.cli.http_interface import Control
@@ -104,11 +105,11 @@ async def _serve(
     async with opening as hub:
         try:
             await _start(hub, configuration, state)
-            if control:
-                print(await control.start(hub), flush=True)
-            collector.spare()
             with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
                 playback = Playback(hub, clock, observing)
+                if control:
+                    print(await control.start(hub, playback), flush=True)
+                collector.spare()
                 playback.begin(configuration)
                 with at_hangup(TextReport("vaurien"), _reload(hub, playback, again, state)):
                     await stop.wait()
@@ -188,17 +189,48 @@ class Playback:
     def __init__(self, hub: Hub, clock: Clock, observers: Sequence[Observer]) -> None:
         self._hub, self._clock, self._observers = hub, clock, observers
         self._player: Player | None = None
+        self._configuration: Configuration | None = None
+        self._failed: list[FailedStep] = []
+        self._began = self._ended = 0.0
+        self._playing = False
 
     def begin(self, configuration: Configuration) -> None:
         """Play the schedule of *configuration*, from its beginning."""
-        proxies = {config.name: _ScheduledProxy(self._hub, config.name) for config in configuration.proxies}
-        self._player = Player(configuration.schedule, proxies, self._clock, self._observers)
+        self._configuration = configuration
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Play the same schedule from its beginning."""
+        self.end()
+        if self._configuration is None:
+            return
+        proxies = {config.name: _ScheduledProxy(self._hub, config.name) for config in self._configuration.proxies}
+        self._failed = []
+        self._player = Player(self._configuration.schedule, proxies, self._clock, self._observers, self._failed.append)
+        self._began, self._playing = self._clock.now(), True
         self._player.start()
 
     def end(self) -> None:
         """Play no more."""
-        if self._player is not None:
+        if self._player is not None and self._playing:
             self._player.stop()
+            self._ended, self._playing = self._clock.now(), False
+
+    def shown(self) -> ShownSchedule:
+        """The schedule, and where it is."""
+        if self._configuration is None or self._player is None:
+            return ShownSchedule()
+        schedule = self._configuration.schedule
+        playing = self._playing and not self._player.done
+        return ShownSchedule(
+            steps=shown_steps(schedule),
+            length=schedule.length,
+            repeat=schedule.repeat,
+            playing=playing,
+            elapsed=(self._clock.now() if self._playing else self._ended) - self._began,
+            played=self._player.played,
+            failed=tuple(f"{one} on {one.proxy}: {one.error}" for one in self._failed),
+        )
 
 
 def _reload(

@@ -26,7 +26,7 @@ USAGE = """Usage: vaurien run [SCENARIO.toml] [OPTIONS] -- COMMAND [ARGUMENTS]
   Without a scenario there is one forward proxy (HTTP and SOCKS), which opens TLS (--tls '' lets it pass through).
   OPTIONS are those of vaurien, and
 
-    --report FILE                           write a report (.json, .md or .xml); may be given several times
+    --report FILE                           write a report (.json, .md, .xml or .html); may be given several times
     --exit-code-from command|vaurien|both   whose end the exit status is about [default: both]
     --require-hits                          fail when a fault has never hit, and say how near it came
     --quiet                                 do not say what happens

@@ -65,6 +65,12 @@ class Calls:
     get_config = Call("GET", "/api/v1/config", "All proxies with their mixes and faults: what can be put back later.")
     set_config = Call("PUT", "/api/v1/config", "Have exactly these proxies.")
     reset = Call("POST", "/api/v1/reset", "Switch all proxies on, and take all mixes and faults away.")
+    get_settings = Call(
+        "GET", "/api/v1/settings", "How the program was started: each option, and where its value came from."
+    )
+    get_schedule = Call("GET", "/api/v1/schedule", "The schedule of the program: its steps, and where it is.")
+    start_schedule = Call("POST", "/api/v1/schedule/start", "Play the schedule from its beginning.")
+    stop_schedule = Call("POST", "/api/v1/schedule/stop", "Play no more of the schedule. What it has changed stays.")
     get_figures = Call(
         "GET",
         "/api/v1/figures",

@@ -245,7 +245,7 @@ class Run(msgspec.Struct, frozen=True):
     """What ``vaurien run`` can be told besides."""
 
     report: Annotated[
-        tuple[str, ...], Option("Write a report to this file; its ending, .json, .md or .xml (JUnit), says how")
+        tuple[str, ...], Option("Write a report to this file; its ending, .json, .md, .xml (JUnit) or .html, says how")
     ] = ()
     exit_code_from: Annotated[Literal["command", "vaurien", "both"], Option("Whose end the exit status is about")] = (
         "both"

@@ -46,6 +46,37 @@ class Schedule(msgspec.Struct, frozen=True):
     repeat: int = 1
 
 
+class ShownStep(msgspec.Struct, frozen=True):
+    """A step that comes *at* seconds after the beginning of its round: its *effect*, and where it stands, *source*."""
+
+    at: float
+    effect: str
+    source: str
+
+
+class ShownSchedule(msgspec.Struct, frozen=True):
+    """A schedule as it is now: its *steps*, of which rounds of *length* seconds are played *repeat* times, 0: for ever.
+
+    It has been *playing* for *elapsed* seconds, or is not; *played* steps so far, in all rounds. *failed* are the steps
+    that could not be played, in words.
+    """
+
+    steps: tuple[ShownStep, ...] = ()
+    length: float = 0.0
+    repeat: int = 1
+    playing: bool = False
+    elapsed: float = 0.0
+    played: int = 0
+    failed: tuple[str, ...] = ()
+
+
+def shown_steps(schedule: Schedule) -> tuple[ShownStep, ...]:
+    """The steps of *schedule*, for people."""
+    return tuple(
+        ShownStep(step.at, step_text(step).partition(" ")[2] or "no change", step.source) for step in schedule.steps
+    )
+
+
 def read_schedule(section: Section | None) -> Schedule:
     """The schedule that the file's *section* holds; none, and it is empty. Raises a `VaurienError` with its line."""
     if section is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
+from vaurien.config.assemble import Setting
 from vaurien.config.mesh import Mesh
 from vaurien.control import openapi, original, pages, responses, routes, security, v1
 from vaurien.control.asgi import ASGIApp, InternalErrors, Request, Response, Route, Router, responding
@@ -30,6 +31,8 @@ def app(
     dial_failure: DialFailure = "reset",
     mesh: Mesh | None = None,
     history: History | None = None,
+    settings: Sequence[Setting] = (),
+    schedule: routes.ScheduleControl | None = None,
     dashboard: Dashboard = "on",
     fleet: FleetDoor | None = None,
 ) -> ASGIApp:
@@ -37,15 +40,15 @@ def app(
 
     *options* are those that the configuration gave to plugins, by section; *names* and *token* are for the `Guard`;
     *metrics* makes the page of ``/metrics``; *seed* is for new proxies, *strict* and *dial_failure* are for
-    `toxiproxy.router`; *mesh* is the cluster whose edges are among the proxies. *history* observes the hub too. With a
-    *dashboard* there is a page for people at ``/``; where it is ``read-only`` no page of a browser may change anything.
-    Requests that say so are for the *fleet* that the program is a node of. A path that no interface has is answered as
+    `toxiproxy.router`; *mesh* is the cluster whose edges are among the proxies. *history* observes the hub too.
+    *settings* are the options of the program, and *schedule* is what it plays. With a *dashboard* there is a page for
+    people at ``/``; where it is ``read-only`` no page of a browser may change anything. Requests that say so are for the *fleet* that the program is a node of. A path that no interface has is answered as
     Toxiproxy does: its clients know that answer.
     """
     remembered = history or History()
 
     def interfaces(hub: Hub) -> Router:
-        program = routes.Program(hub, recent, remembered, seed, mesh, fleet)
+        program = routes.Program(hub, recent, remembered, seed, mesh, fleet, settings, schedule)
         return Router(
             [
                 *(pages.routes(dashboard) if dashboard != "off" else ()),

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from vaurien.engine.relay.traffic import Figures
 from vaurien.events import Delayed, Event, Failed, PolicyChanged
+from vaurien.observers import steps
 from vaurien.proxies.hub import Hub
 
 INTERVAL = 1.0
@@ -26,31 +26,6 @@ CAPACITY = 900
 
 _CHANGES = 200
 """Changes of faults that wait for the next step; they come from callers, seldom."""
-
-
-_DELAYS = 1000
-"""The last delays of a step, of which quantiles are taken."""
-
-
-class Step(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One proxy in one step. What is 0 is left out.
-
-    *sent* and *received* are bytes read from the client and from the backend, *accepted* connections, *exchanges*
-    requests, *failed_dials* backends that were not reached, *hits* the hits of each fault: all within the step. Half of
-    what faults made late in it was late by *delay_p50* seconds at most, and 99 of 100 by *delay_p99*; with workers
-    these are not known. *open* connections and *waiting* bytes are those at its end.
-    """
-
-    sent: int = 0
-    received: int = 0
-    accepted: int = 0
-    open: int = 0
-    waiting: int = 0
-    exchanges: int = 0
-    failed_dials: int = 0
-    hits: Mapping[str, int] = {}
-    delay_p50: float = 0.0
-    delay_p99: float = 0.0
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -65,7 +40,7 @@ class Tick(msgspec.Struct, frozen=True):
     uptime: float
     seconds: float
     revision: int
-    proxies: Mapping[str, Step]
+    proxies: Mapping[str, steps.Step]
     changes: Sequence[PolicyChanged] = ()
 
 
@@ -74,18 +49,6 @@ class FiguresOverTime(msgspec.Struct, frozen=True):
 
     interval: float
     steps: Sequence[Tick]
-
-
-class _Counts(msgspec.Struct, frozen=True):
-    """The counters of *proxy* at one moment."""
-
-    proxy: object
-    figures: Figures
-    hits: Mapping[str, int]
-    failed_dials: int
-
-
-_NONE = _Counts(None, Figures(), {}, 0)
 
 
 class History:
@@ -99,7 +62,7 @@ class History:
     def __init__(self) -> None:
         self._failed_dials: Counter[str] = Counter()
         self._changes: deque[PolicyChanged] = deque(maxlen=_CHANGES)
-        self._delays: defaultdict[str, deque[float]] = defaultdict(_delays)
+        self._delays: defaultdict[str, deque[float]] = defaultdict(steps.delays)
         self._ticks: deque[Tick] = deque(maxlen=CAPACITY)
         self._news: set[Callable[[], None]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -160,22 +123,25 @@ class History:
             began, before = now, counts
             due = max(due + INTERVAL, loop.time())
 
-    async def _look(self, hub: Hub) -> dict[str, _Counts]:
+    async def _look(self, hub: Hub) -> dict[str, steps.Counts]:
         proxies = dict(hub.proxies)
         figures = await asyncio.gather(*(proxy.figures() for proxy in proxies.values()))
         for name in [name for name in self._failed_dials if name not in proxies]:
             del self._failed_dials[name]
         return {
-            name: _Counts(proxy, seen, hub.hits.counts(name), self._failed_dials[name])
+            name: steps.Counts(proxy, seen, hub.hits.counts(name), self._failed_dials[name])
             for (name, proxy), seen in zip(proxies.items(), figures, strict=True)
         }
 
     def _take(
-        self, seconds: float, before: Mapping[str, _Counts], counts: Mapping[str, _Counts], revision: int
+        self, seconds: float, before: Mapping[str, steps.Counts], counts: Mapping[str, steps.Counts], revision: int
     ) -> None:
-        delays, self._delays = self._delays, defaultdict(_delays)
-        steps = {name: _step(before.get(name, _NONE), now, delays.get(name, ())) for name, now in counts.items()}
-        told = {name: step for name, step in steps.items() if step != _IDLE}
+        delays, self._delays = self._delays, defaultdict(steps.delays)
+        taken = {
+            name: steps.between(before.get(name, steps.NOTHING), now, delays.get(name, ()))
+            for name, now in counts.items()
+        }
+        told = {name: step for name, step in taken.items() if step != steps.IDLE}
         changes, self._changes = tuple(self._changes), deque(maxlen=_CHANGES)
         tick = Tick(time.time(), self.uptime, seconds, revision, told, changes)
         self._ticks.append(tick)
@@ -183,33 +149,3 @@ class History:
         self.latest = msgspec.json.encode(tick)
         for news in self._news:
             news()
-
-
-_IDLE = Step()
-
-
-def _delays() -> deque[float]:
-    return deque(maxlen=_DELAYS)
-
-
-def _step(before: _Counts, now: _Counts, delays: Iterable[float]) -> Step:
-    """What happened between two moments, with what was late by *delays*."""
-    late = sorted(delays) or [0.0]
-    old, new = before.figures if before.proxy is now.proxy else Figures(), now.figures
-    return Step(
-        sent=new.to_backend.read - old.to_backend.read,
-        received=new.to_client.read - old.to_client.read,
-        accepted=new.accepted - old.accepted,
-        open=new.open,
-        waiting=new.waiting,
-        exchanges=new.exchanges - old.exchanges,
-        failed_dials=_more(before.failed_dials, now.failed_dials),
-        hits={name: more for name, hits in now.hits.items() if (more := _more(before.hits.get(name, 0), hits))},
-        delay_p50=late[(len(late) - 1) // 2],
-        delay_p99=late[(len(late) - 1) * 99 // 100],
-    )
-
-
-def _more(before: int, now: int) -> int:
-    """How much was added. A counter that is smaller than before began anew, with a new fault of the same name."""
-    return now - before if now >= before else now

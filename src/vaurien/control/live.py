@@ -27,7 +27,8 @@ async def follow(
 ) -> AsyncIterator[bytes]:
     """The events after event *number*, and a ``Figures`` each second, as server-sent events, until *recent* is closed.
 
-    Of more than `MOST` events at once the last come, behind a ``Skipped`` that says how many were left out.
+    What was missed comes at once. Of more than `MOST` events later the last come, behind a ``Skipped`` that says how
+    many were left out.
     """
     news = asyncio.Event()
     ticks = history.number
@@ -35,7 +36,14 @@ async def follow(
     loop = asyncio.get_running_loop()
     next_write = loop.time()
     with recent.waking(news.set), history.watched(hub, news.set):
-        yield b"event: Hello\ndata: %s\n\n" % msgspec.json.encode({"run": recent.run})
+        missed = recent.since(number)
+        number = recent.last
+        yield b"".join(
+            [
+                b"event: Hello\ndata: %s\n\n" % msgspec.json.encode({"run": recent.run}),
+                *(message(one, event) for one, event in missed),
+            ]
+        )
         while not recent.closed:
             news.clear()
             pieces = []

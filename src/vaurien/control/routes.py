@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
+from vaurien.config.assemble import Setting
 from vaurien.config.mesh import Mesh
+from vaurien.config.schedule import ShownSchedule
 from vaurien.control import asgi, bodies, checks, responses
 from vaurien.control.asgi import Receive, Request, Response, Scope, Send
 from vaurien.control.events import RecentEvents
@@ -19,11 +21,25 @@ from vaurien.errors import BindError, Conflict, OptionError, Unavailable, Unknow
 from vaurien.proxies.hub import Hub, OutdatedRevision
 
 
+class ScheduleControl(Protocol):
+    """The schedule of the program, to look at and to steer."""
+
+    def shown(self) -> ShownSchedule:
+        """Its steps, and where it is."""
+
+    def begin_again(self) -> None:
+        """Play it from its beginning."""
+
+    def end(self) -> None:
+        """Play no more of it."""
+
+
 class Program(msgspec.Struct, frozen=True):
     """The program that the routes are about: its proxies, what observes them, and how it was started.
 
     *seed* is that of a new proxy which is given none, *mesh* the cluster whose edges are among the proxies, *fleet* the
-    one that the program is a node of.
+    one that the program is a node of. *settings* are the options of the program, and *schedule* what
+    changes over time, if anything does.
     """
 
     hub: Hub
@@ -32,6 +48,8 @@ class Program(msgspec.Struct, frozen=True):
     seed: str
     mesh: Mesh | None = None
     fleet: FleetDoor | None = None
+    settings: Sequence[Setting] = ()
+    schedule: ScheduleControl | None = None
 
 
 class Call(msgspec.Struct, frozen=True):

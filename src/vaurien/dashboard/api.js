@@ -3,39 +3,39 @@
 const KEY = "vaurien-token";
 
 export const session = {
-  /** Asks a person for the token; the application puts its dialog here. @type {() => Promise<void>} */
-  askForToken: async () => {},
+	/** Asks a person for the token; the application puts its dialog here. @type {() => Promise<void>} */
+	askForToken: async () => {},
 
-  get token() {
-    return sessionStorage.getItem(KEY) ?? "";
-  },
+	get token() {
+		return sessionStorage.getItem(KEY) ?? "";
+	},
 
-  set token(token) {
-    sessionStorage.setItem(KEY, token);
-  },
+	set token(token) {
+		sessionStorage.setItem(KEY, token);
+	},
 };
 
 /** Take the token out of the address (`#token=…`), so that it is neither shown nor remembered there. */
 export function takeTokenFromAddress() {
-  const match = /^#token=(.*)$/.exec(location.hash);
-  if (match) {
-    session.token = decodeURIComponent(match[1]);
-    history.replaceState(null, "", `${location.pathname}#/`);
-  }
+	const match = /^#token=(.*)$/.exec(location.hash);
+	if (match) {
+		session.token = decodeURIComponent(match[1]);
+		history.replaceState(null, "", `${location.pathname}#/`);
+	}
 }
 
 /** An answer that is an error: its status, and the field of the body that is meant (a JSON pointer), if one is. */
 export class ApiError extends Error {
-  /**
-   * @param {number} status
-   * @param {string} message
-   * @param {string} [pointer]
-   */
-  constructor(status, message, pointer) {
-    super(message);
-    this.status = status;
-    this.pointer = pointer;
-  }
+	/**
+	 * @param {number} status
+	 * @param {string} message
+	 * @param {string} [pointer]
+	 */
+	constructor(status, message, pointer) {
+		super(message);
+		this.status = status;
+		this.pointer = pointer;
+	}
 }
 
 /**
@@ -47,16 +47,16 @@ export class ApiError extends Error {
  * @returns {Promise<Response>}
  */
 export async function ask(method, path, body, signal) {
-  for (;;) {
-    const used = session.token;
-    /** @type {Record<string, string>} */
-    const headers = used ? { Authorization: `Bearer ${used}` } : {};
-    if (body !== undefined) headers["Content-Type"] = "application/json";
-    const init = { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) };
-    const response = await fetch(path, init);
-    if (response.status !== 401) return response;
-    if (used === session.token) await session.askForToken();
-  }
+	for (;;) {
+		const used = session.token;
+		/** @type {Record<string, string>} */
+		const headers = used ? { Authorization: `Bearer ${used}` } : {};
+		if (body !== undefined) headers["Content-Type"] = "application/json";
+		const init = { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) };
+		const response = await fetch(path, init);
+		if (response.status !== 401) return response;
+		if (used === session.token) await session.askForToken();
+	}
 }
 
 /**
@@ -67,23 +67,28 @@ export async function ask(method, path, body, signal) {
  * @returns {Promise<any>}
  */
 export async function call(method, path, body) {
-  const response = await ask(method, `/api/v1${path}`, body);
-  if (response.status === 204) return null;
-  const text = await response.text();
-  /** @type {any} */
-  let value = {};
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new ApiError(response.status, text || response.statusText);
-  }
-  if (response.ok) return value;
-  throw new ApiError(response.status, value.error?.message ?? text, value.error?.pointer);
+	const response = await ask(method, `/api/v1${path}`, body);
+	if (response.status === 204) return null;
+	const text = await response.text();
+	/** @type {any} */
+	let value = {};
+	try {
+		value = JSON.parse(text);
+	} catch {
+		throw new ApiError(response.status, text || response.statusText);
+	}
+	if (response.ok) return value;
+	throw new ApiError(response.status, value.error?.message ?? text, value.error?.pointer);
+}
+
+/** The address of a screen. @param {...string} names */
+export function addressOf(...names) {
+	return `#/${names.map(encodeURIComponent).join("/")}`;
 }
 
 /** The path of a proxy. @param {string} name */
 export function proxyPath(name) {
-  return `/proxies/${encodeURIComponent(name)}`;
+	return `/proxies/${encodeURIComponent(name)}`;
 }
 
 /**
@@ -92,5 +97,5 @@ export function proxyPath(name) {
  * @param {string} fault
  */
 export function faultPath(proxy, fault) {
-  return `${proxyPath(proxy)}/faults/${encodeURIComponent(fault)}`;
+	return `${proxyPath(proxy)}/faults/${encodeURIComponent(fault)}`;
 }

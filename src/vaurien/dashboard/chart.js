@@ -10,23 +10,23 @@ import { h, setAttribute, setText, svg, sync } from "./dom.js";
  * @param {number} height
  */
 function points(values, most, width, height) {
-  const step = values.length > 1 ? width / (values.length - 1) : 0;
-  return values.map((value, place) => `${(place * step).toFixed(1)},${(height - (value / most) * height).toFixed(1)}`).join(" ");
+	const step = values.length > 1 ? width / (values.length - 1) : 0;
+	return values.map((value, place) => `${(place * step).toFixed(1)},${(height - (value / most) * height).toFixed(1)}`).join(" ");
 }
 
 /** The last minute of one figure. A picture only: the number is beside it. */
 class SparkLine extends HTMLElement {
-  connectedCallback() {
-    if (this.line) return;
-    this.line = svg("polyline");
-    this.append(svg("svg", { viewBox: "0 -1 60 18", preserveAspectRatio: "none", "aria-hidden": "true", focusable: "false" }, this.line));
-  }
+	connectedCallback() {
+		if (this.line) return;
+		this.line = svg("polyline");
+		this.append(svg("svg", { viewBox: "0 -1 60 18", preserveAspectRatio: "none", "aria-hidden": "true", focusable: "false" }, this.line));
+	}
 
-  /** @param {number[]} values */
-  set values(values) {
-    this.connectedCallback();
-    setAttribute(this.line, "points", points(values, Math.max(1, ...values), 60, 16));
-  }
+	/** @param {number[]} values */
+	set values(values) {
+		this.connectedCallback();
+		setAttribute(this.line, "points", points(values, Math.max(1, ...values), 60, 16));
+	}
 }
 
 customElements.define("spark-line", SparkLine);
@@ -41,46 +41,75 @@ const COLORS = 6;
 
 /** Lines over time, with a mark at each change. Its numbers are in its legend, and in the table behind it. */
 class TimeChart extends HTMLElement {
-  connectedCallback() {
-    if (this.plot) return;
-    this.heading = h("h3");
-    this.legend = h("ul", { class: "legend" });
-    this.most = svg("text", { x: 2, y: 10 });
-    this.marks = svg("g", { class: "marks" });
-    this.lines = svg("g");
-    this.plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" }, svg("path", { class: "axis", d: `M0 ${HEIGHT - 0.5}H${WIDTH}` }), this.marks, this.lines, this.most);
-    this.times = h("p", { class: "times", "aria-hidden": "true" }, h("span"), h("span"));
-    this.append(h("figure", {}, h("figcaption", {}, this.heading, this.legend), this.plot, this.times));
-  }
+	connectedCallback() {
+		if (this.plot) return;
+		this.heading = h("h3");
+		this.legend = h("ul", { class: "legend" });
+		this.most = svg("text", { x: 2, y: 10 });
+		this.marks = svg("g", { class: "marks" });
+		this.lines = svg("g");
+		this.plot = svg(
+			"svg",
+			{ viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" },
+			svg("path", { class: "axis", d: `M0 ${HEIGHT - 0.5}H${WIDTH}` }),
+			this.marks,
+			this.lines,
+			this.most,
+		);
+		this.times = h("p", { class: "times", "aria-hidden": "true" }, h("span"), h("span"));
+		this.append(h("figure", {}, h("figcaption", {}, this.heading, this.legend), this.plot, this.times));
+	}
 
-  /** @param {Chart} chart */
-  set chart(chart) {
-    this.connectedCallback();
-    const { title, names, points, from, to } = chart;
-    const most = points.reduce((top, point) => Math.max(top, ...point.values.map((value) => value ?? 0)), 0);
-    const x = (/** @type {number} */ time) => ((time - from) / Math.max(1, to - from)) * WIDTH;
-    const y = (/** @type {number} */ value) => HEIGHT - 1 - (value / (most || 1)) * (HEIGHT - 16);
-    setText(this.heading, title);
-    setText(this.most, chart.shown(most));
-    const last = points.at(-1);
-    const now = names.map((_, place) => chart.shown(last?.values[place] ?? 0));
-    setAttribute(this.plot, "aria-label", `${title}: ${names.map((name, place) => `${name} ${now[place]}`).join(", ")}; at most ${chart.shown(most)}`);
-    sync(this.legend, names, (name) => name, () => h("li", {}, h("i"), h("bdi"), " ", h("b")), (item, name) => {
-      const place = names.indexOf(name) % COLORS;
-      setAttribute(item.firstElementChild, "class", `line-${place}`);
-      setText(item.querySelector("bdi"), name);
-      setText(item.lastElementChild, now[names.indexOf(name)]);
-    });
-    sync(this.lines, names, (name) => name, () => svg("path"), (line, name) => {
-      const place = names.indexOf(name);
-      setAttribute(line, "class", `line-${place % COLORS}`);
-      setAttribute(line, "d", path(points, place, x, y));
-    });
-    const marks = chart.marks.filter((mark) => mark.time >= from && mark.time <= to);
-    sync(this.marks, marks, (mark) => `${mark.time} ${mark.text}`, (mark) => svg("path", {}, svg("title", {}, mark.text)), (line, mark) => setAttribute(line, "d", `M${x(mark.time).toFixed(1)} 0V${HEIGHT}`));
-    setText(this.times.firstElementChild, chart.label?.(from) ?? "");
-    setText(this.times.lastElementChild, chart.label?.(to) ?? "");
-  }
+	/** @param {Chart} chart */
+	set chart(chart) {
+		this.connectedCallback();
+		const { title, names, points, from, to } = chart;
+		const most = points.reduce((top, point) => Math.max(top, ...point.values.map((value) => value ?? 0)), 0);
+		const x = (/** @type {number} */ time) => ((time - from) / Math.max(1, to - from)) * WIDTH;
+		const y = (/** @type {number} */ value) => HEIGHT - 1 - (value / (most || 1)) * (HEIGHT - 16);
+		setText(this.heading, title);
+		setText(this.most, chart.shown(most));
+		const last = points.at(-1);
+		const now = names.map((_, place) => chart.shown(last?.values[place] ?? 0));
+		setAttribute(
+			this.plot,
+			"aria-label",
+			`${title}: ${names.map((name, place) => `${name} ${now[place]}`).join(", ")}; at most ${chart.shown(most)}`,
+		);
+		sync(
+			this.legend,
+			names,
+			(name) => name,
+			() => h("li", {}, h("i"), h("bdi"), " ", h("b")),
+			(item, name) => {
+				const place = names.indexOf(name) % COLORS;
+				setAttribute(item.firstElementChild, "class", `line-${place}`);
+				setText(item.querySelector("bdi"), name);
+				setText(item.lastElementChild, now[names.indexOf(name)]);
+			},
+		);
+		sync(
+			this.lines,
+			names,
+			(name) => name,
+			() => svg("path"),
+			(line, name) => {
+				const place = names.indexOf(name);
+				setAttribute(line, "class", `line-${place % COLORS}`);
+				setAttribute(line, "d", path(points, place, x, y));
+			},
+		);
+		const marks = chart.marks.filter((mark) => mark.time >= from && mark.time <= to);
+		sync(
+			this.marks,
+			marks,
+			(mark) => `${mark.time} ${mark.text}`,
+			(mark) => svg("path", {}, svg("title", {}, mark.text)),
+			(line, mark) => setAttribute(line, "d", `M${x(mark.time).toFixed(1)} 0V${HEIGHT}`),
+		);
+		setText(this.times.firstElementChild, chart.label?.(from) ?? "");
+		setText(this.times.lastElementChild, chart.label?.(to) ?? "");
+	}
 }
 
 /**
@@ -90,15 +119,15 @@ class TimeChart extends HTMLElement {
  * @param {(value: number) => number} y
  */
 function path(points, place, x, y) {
-  let before = Number.NEGATIVE_INFINITY;
-  return points
-    .filter((point) => point.values[place] !== null)
-    .map((point) => {
-      const command = point.time - before > GAP ? "M" : "L";
-      before = point.time;
-      return `${command}${x(point.time).toFixed(1)} ${y(point.values[place] ?? 0).toFixed(1)}`;
-    })
-    .join("");
+	let before = Number.NEGATIVE_INFINITY;
+	return points
+		.filter((point) => point.values[place] !== null)
+		.map((point) => {
+			const command = point.time - before > GAP ? "M" : "L";
+			before = point.time;
+			return `${command}${x(point.time).toFixed(1)} ${y(point.values[place] ?? 0).toFixed(1)}`;
+		})
+		.join("");
 }
 
 customElements.define("time-chart", TimeChart);

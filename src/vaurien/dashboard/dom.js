@@ -12,7 +12,7 @@
  * @returns {any}
  */
 export function h(tag, attributes = {}, ...children) {
-  return filled(document.createElement(tag), attributes, children);
+	return filled(document.createElement(tag), attributes, children);
 }
 
 /**
@@ -23,7 +23,7 @@ export function h(tag, attributes = {}, ...children) {
  * @returns {any}
  */
 export function svg(tag, attributes = {}, ...children) {
-  return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+	return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
 
 /**
@@ -32,12 +32,12 @@ export function svg(tag, attributes = {}, ...children) {
  * @param {Child[]} children
  */
 function filled(element, attributes, children) {
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else setAttribute(element, name, value);
-  }
-  element.append(...present(children));
-  return element;
+	for (const [name, value] of Object.entries(attributes)) {
+		if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+		else setAttribute(element, name, value);
+	}
+	element.append(...present(children));
+	return element;
 }
 
 /**
@@ -45,7 +45,9 @@ function filled(element, attributes, children) {
  * @returns {(Node | string)[]}
  */
 function present(children) {
-  return children.filter((one) => one !== null && one !== undefined && one !== false).map((one) => (one instanceof Node ? one : String(one)));
+	return children
+		.filter((one) => one !== null && one !== undefined && one !== false)
+		.map((one) => (one instanceof Node ? one : String(one)));
 }
 
 /**
@@ -55,12 +57,12 @@ function present(children) {
  * @param {any} value
  */
 export function setAttribute(element, name, value) {
-  if (value === false || value === null || value === undefined) {
-    if (element.hasAttribute(name)) element.removeAttribute(name);
-  } else {
-    const text = value === true ? "" : String(value);
-    if (element.getAttribute(name) !== text) element.setAttribute(name, text);
-  }
+	if (value === false || value === null || value === undefined) {
+		if (element.hasAttribute(name)) element.removeAttribute(name);
+	} else {
+		const text = value === true ? "" : String(value);
+		if (element.getAttribute(name) !== text) element.setAttribute(name, text);
+	}
 }
 
 /**
@@ -69,7 +71,7 @@ export function setAttribute(element, name, value) {
  * @param {string | number} text
  */
 export function setText(element, text) {
-  if (element.textContent !== String(text)) element.textContent = String(text);
+	if (element.textContent !== String(text)) element.textContent = String(text);
 }
 
 /**
@@ -83,20 +85,20 @@ export function setText(element, text) {
  * @param {(element: any, item: T) => void} [update]
  */
 export function sync(parent, items, keyOf, make, update = () => {}) {
-  const list = [...items];
-  const keys = new Set(list.map(keyOf));
-  const known = new Map();
-  for (const element of /** @type {any[]} */ ([...parent.children])) {
-    if (keys.has(element.syncKey)) known.set(element.syncKey, element);
-    else element.remove();
-  }
-  let place = parent.firstElementChild;
-  for (const item of list) {
-    const key = keyOf(item);
-    const element = known.get(key) ?? make(item);
-    element.syncKey = key;
-    update(element, item);
-    if (element === place) place = place?.nextElementSibling ?? null;
-    else parent.insertBefore(element, place);
-  }
+	const list = [...items];
+	const keys = new Set(list.map(keyOf));
+	const known = new Map();
+	for (const element of /** @type {any[]} */ ([...parent.children])) {
+		if (keys.has(element.syncKey)) known.set(element.syncKey, element);
+		else element.remove();
+	}
+	let place = parent.firstElementChild;
+	for (const item of list) {
+		const key = keyOf(item);
+		const element = known.get(key) ?? make(item);
+		element.syncKey = key;
+		update(element, item);
+		if (element === place) place = place?.nextElementSibling ?? null;
+		else parent.insertBefore(element, place);
+	}
 }

@@ -1,296 +1,397 @@
 // The screen that adds a fault or changes one: a form made from the schemas of the program.
 
-import { ApiError, ask, call, faultPath, proxyPath } from "./api.js";
+import { ApiError, ask, call, faultPath, proxyPath, addressOf } from "./api.js";
 import { h, setAttribute, setText, sync } from "./dom.js";
 import { percent, shown } from "./format.js";
 import { attempt, complain, readOnly, say } from "./messages.js";
 import { asSent, removeFault } from "./overview.js";
-import { field, isDefault, showError, valueOf } from "./schema-form.js";
-import { snippets } from "./snippets.js";
+import { field, isDefault, showError, typedValue } from "./schema-form.js";
+import { copyable, snippets } from "./snippets.js";
+import { Screen } from "./screen.js";
 import { store } from "./store.js";
 
 const COMMON = ["stream", "probability", "scope", "ttl", "expect_hits"];
-const TITLES = { stream: "Direction", ttl: "Removes itself after (s)", expect_hits: "Expected hits", seconds: "for (s)" };
+const TITLES = {
+	stream: "Direction",
+	ttl: "Removes itself after (s)",
+	expect_hits: "Expected hits",
+	seconds: "for (s)",
+};
 
 /** The schemas of the API's bodies. @returns {Promise<any>} */
 async function bodySchemas() {
-  const { components } = await (await ask("GET", "/openapi.json")).json();
-  const resolved = (/** @type {any} */ schema) => (schema.$ref ? { ...components.schemas[schema.$ref.split("/").pop()], ...schema } : schema);
-  const of = (/** @type {string} */ name) => Object.fromEntries(Object.entries(components.schemas[name].properties).map(([key, one]) => [key, resolved(one)]));
-  return { fault: of("Fault"), window: of("Window") };
+	const { components } = await (await ask("GET", "/openapi.json")).json();
+	const resolved = (/** @type {any} */ schema) =>
+		schema.$ref ? { ...components.schemas[schema.$ref.split("/").pop()], ...schema } : schema;
+	const of = (/** @type {string} */ name) =>
+		Object.fromEntries(Object.entries(components.schemas[name].properties).map(([key, one]) => [key, resolved(one)]));
+	return { fault: of("Fault"), window: of("Window") };
 }
 
-class FaultScreen extends HTMLElement {
-  /** @type {string[]} */
-  names = [];
+class FaultScreen extends Screen {
+	/** The fault that is changed; empty for a new one. */
+	fault = "";
+	/** @type {any} */
+	nameField;
 
-  connectedCallback() {
-    [this.proxy, this.fault] = this.names;
-    this.left = new AbortController();
-    this.start();
-  }
+	begin() {
+		this.fault = this.names[1] ?? "";
+		this.start();
+	}
 
-  disconnectedCallback() {
-    this.left.abort();
-  }
+	async start() {
+		if (!store.loaded) await store.refresh();
+		const proxy = this.configured;
+		if (!proxy) {
+			this.append(h("h1", {}, "No such proxy"), h("p", {}, `There is no proxy ${shown(this.proxy)}.`));
+			return;
+		}
+		const loaded = await attempt(() =>
+			Promise.all([
+				call("GET", `/behaviors?protocol=${encodeURIComponent(proxy.protocol)}`),
+				call("GET", `/protocols/${encodeURIComponent(proxy.protocol)}`),
+				bodySchemas(),
+				call("GET", "/presets"),
+			]),
+		);
+		if (!loaded || this.over) return;
+		const [{ behaviors }, protocol, schemas, { presets }] = loaded;
+		this.behaviors = behaviors;
+		this.matchable = protocol.fields;
+		this.schemas = schemas;
+		this.presets = presets.filter(
+			(/** @type {any} */ one) => !one.schedule && (!one.protocols.length || one.protocols.includes(proxy.protocol)),
+		);
+		this.base = this.now();
+		if (this.fault && !this.base) {
+			this.append(h("h1", {}, "No such fault"), h("p", {}, `Proxy ${shown(this.proxy)} has no fault ${shown(this.fault)}.`), this.back());
+			return;
+		}
+		this.build();
+		this.follow(["proxies"], () => this.compare());
+	}
 
-  async start() {
-    if (!store.loaded) await store.refresh();
-    const proxy = store.proxies.get(this.proxy);
-    if (!proxy) {
-      this.append(h("h1", {}, "No such proxy"), h("p", {}, `There is no proxy ${shown(this.proxy)}.`));
-      return;
-    }
-    const loaded = await attempt(() =>
-      Promise.all([
-        call("GET", `/behaviors?protocol=${encodeURIComponent(proxy.protocol)}`),
-        call("GET", `/protocols/${encodeURIComponent(proxy.protocol)}`),
-        bodySchemas(),
-        call("GET", "/presets"),
-      ]),
-    );
-    if (!loaded || this.left?.signal.aborted) return;
-    const [{ behaviors }, protocol, schemas, { presets }] = loaded;
-    this.behaviors = behaviors;
-    this.matchable = protocol.fields;
-    this.schemas = schemas;
-    this.presets = presets.filter((/** @type {any} */ one) => !one.schedule && (!one.protocols.length || one.protocols.includes(proxy.protocol)));
-    this.base = this.now();
-    if (this.fault && !this.base) {
-      this.append(h("h1", {}, "No such fault"), h("p", {}, `Proxy ${shown(this.proxy)} has no fault ${shown(this.fault)}.`), this.back());
-      return;
-    }
-    this.build();
-    store.on(["proxies"], () => this.compare(), /** @type {AbortController} */ (this.left).signal);
-  }
+	/** What is configured of this fault now, or null. */
+	now() {
+		const found = this.configured?.faults.find((/** @type {any} */ one) => one.name === this.fault);
+		return found ? asSent(found) : null;
+	}
 
-  /** What is configured of this fault now, or null. */
-  now() {
-    const found = store.proxies.get(this.proxy)?.faults.find((/** @type {any} */ one) => one.name === this.fault);
-    return found ? asSent(found) : null;
-  }
+	back() {
+		return h("a", { href: addressOf("proxy", this.proxy) }, `Back to ${shown(this.proxy)}`);
+	}
 
-  back() {
-    return h("a", { href: `#/proxy/${encodeURIComponent(/** @type {string} */ (this.proxy))}` }, `Back to ${shown(this.proxy)}`);
-  }
+	build() {
+		const editing = Boolean(this.fault);
+		const value = this.base ?? { behavior: "latency", options: {}, window: {}, match: {} };
+		this.notice = h("div", { class: "notice", role: "status" });
+		this.problem = h("p", { class: "error", role: "alert" });
+		this.behavior = h(
+			"select",
+			{ id: "behavior", disabled: editing },
+			...this.behaviors.map((/** @type {any} */ one) => h("option", { value: one.name, selected: one.name === value.behavior }, one.name)),
+		);
+		this.behavior.addEventListener("change", () => this.chooseBehavior({}));
+		this.summary = h("p", { class: "help" });
+		this.optionRows = h("div", { class: "fields" });
+		this.nameField = field("name", this.schemas.fault.name, value.name ?? "", "Name");
+		setAttribute(this.nameField.input, "disabled", editing);
+		this.common = COMMON.map((name) => field(name, this.schemas.fault[name], value[name], /** @type {any} */ (TITLES)[name]));
+		this.window = Object.entries(this.schemas.window).map(([name, schema]) =>
+			field(name, schema, value.window?.[name], /** @type {any} */ (TITLES)[name]),
+		);
+		this.conditions = h("div", { class: "matches" });
+		this.matchError = h("p", { class: "error", role: "alert" });
+		this.copies = h("div", { class: "copies" });
+		this.form = h(
+			"form",
+			{
+				class: "fault",
+				onsubmit: (/** @type {Event} */ event) => this.submit(event),
+				oninput: () => this.showCopies(),
+			},
+			h("div", { class: "field" }, h("label", { for: "behavior" }, "Behavior"), h("div", {}, this.behavior, this.summary)),
+			this.optionRows,
+			this.nameField.row,
+			h("fieldset", {}, h("legend", {}, "When it acts"), ...this.common.map((one) => one.row), this.slider()),
+			h(
+				"details",
+				{ class: "panel", open: this.window.some((one) => !isDefault(one.schema, typedValue(one))) },
+				h("summary", {}, "Window: which occasions count"),
+				...this.window.map((one) => one.row),
+			),
+			h(
+				"fieldset",
+				{},
+				h("legend", {}, "Match: which clients and exchanges"),
+				this.conditions,
+				this.matchError,
+				h("button", { type: "button", onclick: () => this.addMatch("", "") }, "Add a condition"),
+			),
+			this.problem,
+			h(
+				"div",
+				{ class: "bar" },
+				!readOnly() && h("button", { type: "submit" }, editing ? "Save the fault" : "Add the fault"),
+				editing && !readOnly() && h("button", { type: "button", onclick: () => this.removeIt() }, "Remove the fault"),
+				this.back(),
+			),
+		);
+		this.append(
+			h("h1", {}, editing ? "Change fault " : "Add a fault to ", h("bdi", {}, shown(editing ? this.fault : this.proxy))),
+			this.notice,
+			!editing && !readOnly() ? this.presetForm() : "",
+			this.form,
+			h("h2", {}, "The same elsewhere"),
+			this.copies,
+		);
+		for (const [name, pattern] of Object.entries(value.match ?? {})) this.addMatch(name, String(pattern));
+		this.chooseBehavior(value.options ?? {});
+	}
 
-  build() {
-    const editing = Boolean(this.fault);
-    const value = this.base ?? { behavior: "latency", options: {}, window: {}, match: {} };
-    this.notice = h("div", { class: "notice", role: "status" });
-    this.problem = h("p", { class: "error", role: "alert" });
-    this.behavior = h("select", { id: "behavior", disabled: editing }, ...this.behaviors.map((/** @type {any} */ one) => h("option", { value: one.name, selected: one.name === value.behavior }, one.name)));
-    this.behavior.addEventListener("change", () => this.chooseBehavior({}));
-    this.summary = h("p", { class: "help" });
-    this.optionRows = h("div", { class: "fields" });
-    this.nameField = field("name", this.schemas.fault.name, value.name ?? "", "Name");
-    setAttribute(this.nameField.input, "disabled", editing);
-    this.common = COMMON.map((name) => field(name, this.schemas.fault[name], value[name], /** @type {any} */ (TITLES)[name]));
-    this.window = Object.entries(this.schemas.window).map(([name, schema]) => field(name, schema, value.window?.[name], /** @type {any} */ (TITLES)[name]));
-    this.matches = h("div", { class: "matches" });
-    this.matchError = h("p", { class: "error", role: "alert" });
-    this.copies = h("div", { class: "copies" });
-    this.form = h(
-      "form",
-      { class: "fault", onsubmit: (/** @type {Event} */ event) => this.submit(event), oninput: () => this.showCopies() },
-      h("div", { class: "field" }, h("label", { for: "behavior" }, "Behavior"), h("div", {}, this.behavior, this.summary)),
-      this.optionRows,
-      this.nameField.row,
-      h("fieldset", {}, h("legend", {}, "When it acts"), ...this.common.map((one) => one.row), this.slider()),
-      h("details", { class: "panel", open: this.window.some((one) => !isDefault(one.schema, valueOf(one))) }, h("summary", {}, "Window: which occasions count"), ...this.window.map((one) => one.row)),
-      h("fieldset", {}, h("legend", {}, "Match: which clients and exchanges"), this.matches, this.matchError, h("button", { type: "button", onclick: () => this.addMatch("", "") }, "Add a condition")),
-      this.problem,
-      h("div", { class: "bar" }, !readOnly() && h("button", { type: "submit" }, editing ? "Save the fault" : "Add the fault"), editing && !readOnly() && h("button", { type: "button", onclick: () => this.remove() }, "Remove the fault"), this.back()),
-    );
-    this.append(h("h1", {}, editing ? "Change fault " : "Add a fault to ", h("bdi", {}, shown(editing ? this.fault : this.proxy))), this.notice, !editing && !readOnly() ? this.presetForm() : "", this.form, h("h2", {}, "The same elsewhere"), this.copies);
-    for (const [name, pattern] of Object.entries(value.match ?? {})) this.addMatch(name, String(pattern));
-    this.chooseBehavior(value.options ?? {});
-  }
+	/** A slider beside the number of the probability: the two say the same. */
+	slider() {
+		const number = this.common?.find((one) => one.name === "probability")?.input;
+		const slider = h("input", {
+			type: "range",
+			min: 0,
+			max: 1,
+			step: 0.01,
+			value: number.value,
+			"aria-label": "Probability",
+		});
+		const output = h("output", {}, percent(Number(number.value)));
+		slider.addEventListener("input", () => {
+			number.value = slider.value;
+			setText(output, percent(Number(slider.value)));
+		});
+		number.addEventListener("input", () => {
+			slider.value = number.value;
+			setText(output, Number.isFinite(Number(number.value)) ? percent(Number(number.value)) : "");
+		});
+		number.after(slider, output);
+		return null;
+	}
 
-  /** A slider beside the number of the probability: the two say the same. */
-  slider() {
-    const number = this.common?.find((one) => one.name === "probability")?.input;
-    const slider = h("input", { type: "range", min: 0, max: 1, step: 0.01, value: number.value, "aria-label": "Probability" });
-    const output = h("output", {}, percent(Number(number.value)));
-    slider.addEventListener("input", () => {
-      number.value = slider.value;
-      setText(output, percent(Number(slider.value)));
-    });
-    number.addEventListener("input", () => {
-      slider.value = number.value;
-      setText(output, Number.isFinite(Number(number.value)) ? percent(Number(number.value)) : "");
-    });
-    number.after(slider, output);
-    return null;
-  }
+	presetForm() {
+		const choice = h(
+			"select",
+			{ id: "preset" },
+			...this.presets.map((/** @type {any} */ one) => h("option", { value: one.name }, one.name)),
+		);
+		const about = h("p", { class: "help" });
+		const show = () => setText(about, this.presets.find((/** @type {any} */ one) => one.name === choice.value)?.about ?? "");
+		choice.addEventListener("change", show);
+		show();
+		const add = async (/** @type {Event} */ event) => {
+			event.preventDefault();
+			const preset = this.presets.find((/** @type {any} */ one) => one.name === choice.value);
+			const faults = [...(this.configured?.faults ?? []).map(asSent), ...preset.fault_bodies];
+			if (await attempt(() => call("PATCH", proxyPath(this.proxy), { faults }))) this.done(`Preset ${preset.name} is added.`);
+		};
+		return h(
+			"details",
+			{ class: "panel" },
+			h("summary", {}, "Use a preset"),
+			h(
+				"form",
+				{ class: "grid", onsubmit: add },
+				h("label", { for: "preset" }, "Preset"),
+				h("div", {}, choice, about),
+				h("button", { type: "submit" }, "Add the preset"),
+			),
+		);
+	}
 
-  presetForm() {
-    const choice = h("select", { id: "preset" }, ...this.presets.map((/** @type {any} */ one) => h("option", { value: one.name }, one.name)));
-    const about = h("p", { class: "help" });
-    const show = () => setText(about, this.presets.find((/** @type {any} */ one) => one.name === choice.value)?.about ?? "");
-    choice.addEventListener("change", show);
-    show();
-    const add = async (/** @type {Event} */ event) => {
-      event.preventDefault();
-      const preset = this.presets.find((/** @type {any} */ one) => one.name === choice.value);
-      const faults = [...(store.proxies.get(this.proxy)?.faults ?? []).map(asSent), ...preset.fault_bodies];
-      if (await attempt(() => call("PATCH", proxyPath(/** @type {string} */ (this.proxy)), { faults }))) this.done(`Preset ${preset.name} is added.`);
-    };
-    return h("details", { class: "panel" }, h("summary", {}, "Use a preset"), h("form", { class: "grid", onsubmit: add }, h("label", { for: "preset" }, "Preset"), h("div", {}, choice, about), h("button", { type: "submit" }, "Add the preset")));
-  }
+	/** @param {Record<string, any>} values */
+	chooseBehavior(values) {
+		const chosen = this.behaviors.find((/** @type {any} */ one) => one.name === this.behavior.value);
+		setText(this.summary, chosen?.summary ?? "");
+		this.options = Object.entries(chosen?.options.properties ?? {}).map(([name, schema]) => field(name, schema, values[name]));
+		this.optionRows.replaceChildren(...this.options.map((one) => one.row));
+		this.nameField.input.placeholder = this.behavior.value;
+		this.showCopies();
+	}
 
-  /** @param {Record<string, any>} values */
-  chooseBehavior(values) {
-    const chosen = this.behaviors.find((/** @type {any} */ one) => one.name === this.behavior.value);
-    setText(this.summary, chosen?.summary ?? "");
-    this.options = Object.entries(chosen?.options.properties ?? {}).map(([name, schema]) => field(name, schema, values[name]));
-    this.optionRows.replaceChildren(...this.options.map((one) => one.row));
-    this.nameField.input.placeholder = this.behavior.value;
-    this.showCopies();
-  }
+	/**
+	 * @param {string} name
+	 * @param {string} pattern
+	 */
+	addMatch(name, pattern) {
+		const fields = this.matchable.map((/** @type {string} */ one) => h("option", { value: one }));
+		const list = `fields-${this.conditions.children.length}-${Date.now()}`;
+		const row = h(
+			"div",
+			{ class: "bar match" },
+			h("input", { "aria-label": "Field", list, value: name, placeholder: "client", autocomplete: "off" }),
+			h("datalist", { id: list }, ...fields),
+			h("input", {
+				"aria-label": "Pattern",
+				value: pattern,
+				placeholder: "10.0.0.0/8, glob:/api/*",
+				autocomplete: "off",
+			}),
+			h(
+				"button",
+				{
+					type: "button",
+					class: "icon",
+					"aria-label": "Remove this condition",
+					onclick: () => row.remove() || this.showCopies(),
+				},
+				"✕",
+			),
+		);
+		this.conditions.append(row);
+	}
 
-  /**
-   * @param {string} name
-   * @param {string} pattern
-   */
-  addMatch(name, pattern) {
-    const fields = this.matchable.map((/** @type {string} */ one) => h("option", { value: one }));
-    const list = `fields-${this.matches.children.length}-${Date.now()}`;
-    const row = h(
-      "div",
-      { class: "bar match" },
-      h("input", { "aria-label": "Field", list, value: name, placeholder: "client", autocomplete: "off" }),
-      h("datalist", { id: list }, ...fields),
-      h("input", { "aria-label": "Pattern", value: pattern, placeholder: "10.0.0.0/8, glob:/api/*", autocomplete: "off" }),
-      h("button", { type: "button", class: "icon", "aria-label": "Remove this condition", onclick: () => row.remove() || this.showCopies() }, "✕"),
-    );
-    this.matches.append(row);
-  }
+	/** The fault as typed; what is as it would be anyway is left out. */
+	typed() {
+		const chosen = (/** @type {import("./schema-form.js").Field[]} */ fields) =>
+			Object.fromEntries(
+				fields
+					.map((one) => /** @type {[string, any]} */ ([one.name, typedValue(one)]))
+					.filter(([name, value]) => !isDefault(fields.find((one) => one.name === name)?.schema, value)),
+			);
+		/** @type {Record<string, any>} */
+		const body = { behavior: this.behavior.value, ...chosen(this.common ?? []) };
+		const name = this.nameField?.input.value;
+		if (name) body.name = name;
+		const options = chosen(this.options ?? []);
+		const window = chosen(this.window ?? []);
+		const rows = [...this.conditions.querySelectorAll(".match")].map((row) => [...row.querySelectorAll("input")].map((one) => one.value));
+		const match = Object.fromEntries(rows.filter(([one]) => one));
+		if (Object.keys(options).length) body.options = options;
+		if (Object.keys(window).length) body.window = window;
+		if (Object.keys(match).length) body.match = match;
+		return body;
+	}
 
-  /** The fault as typed; what is as it would be anyway is left out. */
-  typed() {
-    const chosen = (/** @type {import("./schema-form.js").Field[]} */ fields) =>
-      Object.fromEntries(fields.map((one) => /** @type {[string, any]} */ ([one.name, valueOf(one)])).filter(([name, value]) => !isDefault(fields.find((one) => one.name === name)?.schema, value)));
-    /** @type {Record<string, any>} */
-    const body = { behavior: this.behavior.value, ...chosen(this.common ?? []) };
-    const name = this.nameField?.input.value;
-    if (name) body.name = name;
-    const options = chosen(this.options ?? []);
-    const window = chosen(this.window ?? []);
-    const rows = [...this.matches.querySelectorAll(".match")].map((row) => [...row.querySelectorAll("input")].map((one) => one.value));
-    const match = Object.fromEntries(rows.filter(([one]) => one));
-    if (Object.keys(options).length) body.options = options;
-    if (Object.keys(window).length) body.window = window;
-    if (Object.keys(match).length) body.match = match;
-    return body;
-  }
+	/** What changes the fault of before into the one typed: what is not said any more becomes null. */
+	change() {
+		const { behavior, name, ...body } = this.typed();
+		const cleared = (/** @type {any} */ before, /** @type {any} */ now) => ({
+			...Object.fromEntries(Object.keys(before ?? {}).map((key) => [key, null])),
+			...now,
+		});
+		return {
+			...Object.fromEntries(COMMON.map((key) => [key, null])),
+			...body,
+			options: cleared(this.base?.options, body.options),
+			window: cleared(this.base?.window, body.window),
+			match: cleared(this.base?.match, body.match),
+		};
+	}
 
-  /** What changes the fault of before into the one typed: what is not said any more becomes null. */
-  change() {
-    const { behavior, name, ...body } = this.typed();
-    const cleared = (/** @type {any} */ before, /** @type {any} */ now) => ({ ...Object.fromEntries(Object.keys(before ?? {}).map((key) => [key, null])), ...now });
-    return { ...Object.fromEntries(COMMON.map((key) => [key, null])), ...body, options: cleared(this.base?.options, body.options), window: cleared(this.base?.window, body.window), match: cleared(this.base?.match, body.match) };
-  }
+	showCopies() {
+		const body = this.typed();
+		const list = snippets(this.proxy, body, Boolean(this.fault));
+		sync(
+			this.copies,
+			list,
+			([title]) => title,
+			([title]) => copyable(title),
+			(element, [, text]) => setText(element.code, text),
+		);
+	}
 
-  showCopies() {
-    const body = this.typed();
-    const list = snippets(/** @type {string} */ (this.proxy), body, Boolean(this.fault));
-    sync(this.copies, list, ([title]) => title, ([title]) => copyable(title), (element, [, text]) => setText(element.code, text));
-  }
+	/** @param {Event} event */
+	async submit(event) {
+		event.preventDefault();
+		this.showProblem(undefined, "");
+		try {
+			if (this.fault && this.base) {
+				await this.save();
+				this.done(`Fault ${shown(this.fault)} is changed.`);
+			} else {
+				const made = await call("POST", `${proxyPath(this.proxy)}/faults`, this.typed());
+				this.done(`Fault ${shown(made.name)} is added.${made.warning ? ` It changes nothing: ${made.warning}.` : ""}`);
+			}
+		} catch (error) {
+			if (error instanceof ApiError) this.showProblem(error.pointer, error.message);
+			else complain(error);
+		}
+	}
 
-  /** @param {Event} event */
-  async submit(event) {
-    event.preventDefault();
-    this.showProblem(undefined, "");
-    try {
-      if (this.fault && this.base) {
-        await this.save();
-        this.done(`Fault ${shown(this.fault)} is changed.`);
-      } else {
-        const made = await call("POST", `${proxyPath(/** @type {string} */ (this.proxy))}/faults`, this.typed());
-        this.done(`Fault ${shown(made.name)} is added.${made.warning ? ` It changes nothing: ${made.warning}.` : ""}`);
-      }
-    } catch (error) {
-      if (error instanceof ApiError) this.showProblem(error.pointer, error.message);
-      else complain(error);
-    }
-  }
+	/** Save, unless the fault has changed since it was shown. */
+	async save() {
+		const path = faultPath(this.proxy, this.fault);
+		for (;;) {
+			const revision = store.revision;
+			if (JSON.stringify(this.now()) !== JSON.stringify(this.base)) {
+				this.compare();
+				throw new ApiError(409, "the fault was changed elsewhere meanwhile; look above");
+			}
+			try {
+				await call("PATCH", `${path}?revision=${revision}`, this.change());
+				return;
+			} catch (error) {
+				if (!(error instanceof ApiError) || error.status !== 409) throw error;
+				await store.refresh(); // another part of the configuration was changed, or this fault
+				if (store.revision === revision) throw error;
+			}
+		}
+	}
 
-  /** Save, unless the fault has changed since it was shown. */
-  async save() {
-    const path = faultPath(/** @type {string} */ (this.proxy), /** @type {string} */ (this.fault));
-    for (;;) {
-      const revision = store.revision;
-      if (JSON.stringify(this.now()) !== JSON.stringify(this.base)) {
-        this.compare();
-        throw new ApiError(409, "the fault was changed elsewhere meanwhile; look above");
-      }
-      try {
-        await call("PATCH", `${path}?revision=${revision}`, this.change());
-        return;
-      } catch (error) {
-        if (!(error instanceof ApiError) || error.status !== 409) throw error;
-        await store.refresh(); // another part of the configuration was changed, or this fault
-        if (store.revision === revision) throw error;
-      }
-    }
-  }
+	/**
+	 * @param {string | undefined} pointer
+	 * @param {string} message
+	 */
+	showProblem(pointer, message) {
+		const [, part, name] = (pointer ?? "").split("/");
+		const nested = showError(this.options ?? [], part === "options" ? name : undefined, message);
+		const windowed = showError(this.window ?? [], part === "window" ? name : undefined, message);
+		const common = showError([...(this.common ?? []), /** @type {any} */ (this.nameField)], part, message);
+		const matched = part === "match";
+		setText(this.matchError, matched ? shown(message) : "");
+		setText(this.problem, nested || windowed || common || matched ? "" : shown(message));
+	}
 
-  /**
-   * @param {string | undefined} pointer
-   * @param {string} message
-   */
-  showProblem(pointer, message) {
-    const [, part, name] = (pointer ?? "").split("/");
-    const nested = showError(this.options ?? [], part === "options" ? name : undefined, message);
-    const windowed = showError(this.window ?? [], part === "window" ? name : undefined, message);
-    const common = showError([...(this.common ?? []), /** @type {any} */ (this.nameField)], part, message);
-    const matched = part === "match";
-    setText(/** @type {Element} */ (this.matchError), matched ? shown(message) : "");
-    setText(/** @type {Element} */ (this.problem), nested || windowed || common || matched ? "" : shown(message));
-  }
+	/** Show what another page, or the program, did to the fault that is shown. */
+	compare() {
+		if (!this.fault || !this.base || this.finished) return;
+		const now = this.now();
+		if (JSON.stringify(now) === JSON.stringify(this.base)) return;
+		if (!now) {
+			this.notice.replaceChildren(h("p", {}, "This fault is gone. What you typed can be added as a new one."));
+			this.base = null;
+			const submit = this.form.querySelector("button[type=submit]");
+			if (submit) setText(submit, "Add the fault");
+			return;
+		}
+		const was = this.base;
+		const changes = differences(was, now).map((one) => h("li", {}, one));
+		const take = h("button", { type: "button" }, "Take what it is now");
+		const keep = h("button", { type: "button" }, "Keep what I typed");
+		take.addEventListener("click", () => {
+			this.replaceChildren();
+			this.base = now;
+			this.build();
+		});
+		keep.addEventListener("click", () => {
+			this.base = now;
+			this.notice.replaceChildren();
+		});
+		this.notice.replaceChildren(
+			h("p", {}, "This fault was changed elsewhere meanwhile:"),
+			h("ul", {}, ...changes),
+			h("div", { class: "bar" }, take, keep),
+		);
+	}
 
-  /** Show what another page, or the program, did to the fault that is shown. */
-  compare() {
-    if (!this.fault || !this.base || this.finished) return;
-    const now = this.now();
-    if (JSON.stringify(now) === JSON.stringify(this.base)) return;
-    if (!now) {
-      this.notice.replaceChildren(h("p", {}, "This fault is gone. What you typed can be added as a new one."));
-      this.base = null;
-      const submit = this.form.querySelector("button[type=submit]");
-      if (submit) setText(submit, "Add the fault");
-      return;
-    }
-    const was = this.base;
-    const changes = differences(was, now).map((one) => h("li", {}, one));
-    const take = h("button", { type: "button" }, "Take what it is now");
-    const keep = h("button", { type: "button" }, "Keep what I typed");
-    take.addEventListener("click", () => {
-      this.replaceChildren();
-      this.base = now;
-      this.build();
-    });
-    keep.addEventListener("click", () => {
-      this.base = now;
-      this.notice.replaceChildren();
-    });
-    this.notice.replaceChildren(h("p", {}, "This fault was changed elsewhere meanwhile:"), h("ul", {}, ...changes), h("div", { class: "bar" }, take, keep));
-  }
+	async removeIt() {
+		this.finished = true;
+		await removeFault(this.proxy, this.fault);
+		location.hash = addressOf("proxy", this.proxy);
+	}
 
-  async remove() {
-    this.finished = true;
-    await removeFault(/** @type {string} */ (this.proxy), /** @type {string} */ (this.fault));
-    location.hash = `#/proxy/${encodeURIComponent(/** @type {string} */ (this.proxy))}`;
-  }
-
-  /** @param {string} text */
-  async done(text) {
-    this.finished = true;
-    say(text);
-    await store.refresh();
-    location.hash = `#/proxy/${encodeURIComponent(/** @type {string} */ (this.proxy))}`;
-  }
+	/** @param {string} text */
+	async done(text) {
+		this.finished = true;
+		say(text);
+		await store.refresh();
+		location.hash = addressOf("proxy", this.proxy);
+	}
 }
 
 /**
@@ -301,25 +402,15 @@ class FaultScreen extends HTMLElement {
  * @returns {string[]}
  */
 export function differences(one, other, prefix = "") {
-  const keys = new Set([...Object.keys(one ?? {}), ...Object.keys(other ?? {})]);
-  return [...keys].flatMap((key) => {
-    const [before, now] = [one?.[key], other?.[key]];
-    if (JSON.stringify(before) === JSON.stringify(now)) return [];
-    const nested = [before, now].every((value) => value && typeof value === "object" && !Array.isArray(value));
-    const word = (/** @type {any} */ value) => (value === undefined ? "nothing" : shown(typeof value === "string" ? value : JSON.stringify(value)));
-    return nested ? differences(before, now, `${prefix}${key}.`) : [`${prefix}${key}: ${word(before)} → ${word(now)}`];
-  });
-}
-
-/** @param {string} title */
-export function copyable(title) {
-  const code = h("code");
-  const copy = h("button", { type: "button", "aria-label": `Copy: ${title}` }, "Copy");
-  copy.addEventListener("click", async () => {
-    await attempt(() => navigator.clipboard.writeText(code.textContent ?? ""));
-    say("Copied.");
-  });
-  return Object.assign(h("div", { class: "copy" }, h("h3", {}, title), h("pre", { tabindex: 0, role: "region", "aria-label": title }, code), copy), { code });
+	const keys = new Set([...Object.keys(one ?? {}), ...Object.keys(other ?? {})]);
+	return [...keys].flatMap((key) => {
+		const [before, now] = [one?.[key], other?.[key]];
+		if (JSON.stringify(before) === JSON.stringify(now)) return [];
+		const nested = [before, now].every((value) => value && typeof value === "object" && !Array.isArray(value));
+		const word = (/** @type {any} */ value) =>
+			value === undefined ? "nothing" : shown(typeof value === "string" ? value : JSON.stringify(value));
+		return nested ? differences(before, now, `${prefix}${key}.`) : [`${prefix}${key}: ${word(before)} → ${word(now)}`];
+	});
 }
 
 customElements.define("fault-screen", FaultScreen);

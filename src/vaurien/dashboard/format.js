@@ -5,41 +5,41 @@ const LONGEST = 2000;
 
 /** @param {number} value bytes */
 export function bytes(value) {
-  let unit = 0;
-  while (value >= 1000 && unit < UNITS.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  return `${rounded(value)} ${UNITS[unit]}`;
+	let unit = 0;
+	while (value >= 1000 && unit < UNITS.length - 1) {
+		value /= 1000;
+		unit += 1;
+	}
+	return `${rounded(value)} ${UNITS[unit]}`;
 }
 
 /** @param {number} value a number with three significant digits */
 export function rounded(value) {
-  if (value === 0) return "0";
-  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en");
-  return String(Number(value.toPrecision(value < 10 ? 2 : 3)));
+	if (value === 0) return "0";
+	if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en");
+	return String(Number(value.toPrecision(value < 10 ? 2 : 3)));
 }
 
 /** @param {number} seconds */
 export function duration(seconds) {
-  if (seconds < 0.001) return `${rounded(seconds * 1e6)} µs`;
-  if (seconds < 1) return `${rounded(seconds * 1000)} ms`;
-  if (seconds < 60) return `${rounded(seconds)} s`;
-  const whole = Math.round(seconds);
-  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  return parts[0] ? `${parts[0]} h ${parts[1]} min` : `${parts[1]} min ${parts[2]} s`;
+	if (seconds < 0.001) return `${rounded(seconds * 1e6)} µs`;
+	if (seconds < 1) return `${rounded(seconds * 1000)} ms`;
+	if (seconds < 60) return `${rounded(seconds)} s`;
+	const whole = Math.round(seconds);
+	const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+	return parts[0] ? `${parts[0]} h ${parts[1]} min` : `${parts[1]} min ${parts[2]} s`;
 }
 
 /** @param {number} at seconds since the epoch */
 export function clock(at) {
-  const date = new Date(at * 1000);
-  const two = (/** @type {number} */ value) => String(value).padStart(2, "0");
-  return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+	const date = new Date(at * 1000);
+	const two = (/** @type {number} */ value) => String(value).padStart(2, "0");
+	return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }
 
 /** @param {number} ratio 0 to 1 */
 export function percent(ratio) {
-  return `${rounded(ratio * 100)} %`;
+	return `${rounded(ratio * 100)} %`;
 }
 
 /**
@@ -47,7 +47,7 @@ export function percent(ratio) {
  * @param {string} thing
  */
 export function counted(count, thing) {
-  return `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
+	return `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
 }
 
 // Control characters, and those that change the direction of what follows them (Unicode's report 36, "Bidirectional
@@ -60,7 +60,7 @@ const MISLEADING = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\
  * @param {unknown} text
  */
 export function shown(text) {
-  const whole = String(text);
-  const short = whole.length > LONGEST ? `${whole.slice(0, LONGEST)}… (${counted(whole.length - LONGEST, "character")} more)` : whole;
-  return short.replace(MISLEADING, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+	const whole = String(text);
+	const short = whole.length > LONGEST ? `${whole.slice(0, LONGEST)}… (${counted(whole.length - LONGEST, "character")} more)` : whole;
+	return short.replace(MISLEADING, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

@@ -16,39 +16,39 @@ const PAUSES = [250, 1000, 2000, 4000]; // ms between attempts
  * @param {(state: "connected" | "lost") => void} onState
  */
 export async function follow(onMessage, onState) {
-  let last = 0;
-  let run = "";
-  for (let attempt = 0; ; attempt += 1) {
-    const reading = new AbortController();
-    let silence = setTimeout(() => reading.abort(), SILENCE);
-    try {
-      const response = await ask("GET", `/api/v1/live?since=${last}`, undefined, reading.signal);
-      if (!response.ok || !response.body) throw new Error(`status ${response.status}`);
-      for await (const message of messages(response.body)) {
-        clearTimeout(silence);
-        silence = setTimeout(() => reading.abort(), SILENCE);
-        if (message.kind === "Hello") {
-          const again = run !== "" && run !== message.data.run;
-          run = message.data.run;
-          if (again && last) {
-            last = 0; // another program, whose events are numbered anew
-            break;
-          }
-          attempt = 0;
-          onState("connected");
-        }
-        if (message.id) last = message.id;
-        onMessage(message);
-      }
-    } catch {
-      // It is not reached, has gone, or was silent: all the same to the reader.
-    } finally {
-      clearTimeout(silence);
-      reading.abort();
-    }
-    onState("lost");
-    await new Promise((resolve) => setTimeout(resolve, PAUSES[Math.min(attempt, PAUSES.length - 1)]));
-  }
+	let last = 0;
+	let run = "";
+	for (let attempt = 0; ; attempt += 1) {
+		const reading = new AbortController();
+		let silence = setTimeout(() => reading.abort(), SILENCE);
+		try {
+			const response = await ask("GET", `/api/v1/live?since=${last}`, undefined, reading.signal);
+			if (!response.ok || !response.body) throw new Error(`status ${response.status}`);
+			for await (const message of messages(response.body)) {
+				clearTimeout(silence);
+				silence = setTimeout(() => reading.abort(), SILENCE);
+				if (message.kind === "Hello") {
+					const again = run !== "" && run !== message.data.run;
+					run = message.data.run;
+					if (again && last) {
+						last = 0; // another program, whose events are numbered anew
+						break;
+					}
+					attempt = 0;
+					onState("connected");
+				}
+				if (message.id) last = message.id;
+				onMessage(message);
+			}
+		} catch {
+			// It is not reached, has gone, or was silent: all the same to the reader.
+		} finally {
+			clearTimeout(silence);
+			reading.abort();
+		}
+		onState("lost");
+		await new Promise((resolve) => setTimeout(resolve, PAUSES[Math.min(attempt, PAUSES.length - 1)]));
+	}
 }
 
 /**
@@ -56,27 +56,28 @@ export async function follow(onMessage, onState) {
  * @returns {AsyncGenerator<Message>}
  */
 async function* messages(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split("\n\n");
-    rest = parts.pop() ?? "";
-    for (const part of parts) {
-      const message = parsed(part);
-      if (message) yield message;
-    }
-  }
+	const decoder = /** @type {ReadableWritablePair<string, any>} */ (new TextDecoderStream());
+	const reader = body.pipeThrough(decoder).getReader();
+	let rest = "";
+	for (;;) {
+		const { done, value } = await reader.read();
+		if (done) return;
+		const parts = (rest + value).split("\n\n");
+		rest = parts.pop() ?? "";
+		for (const part of parts) {
+			const message = parsed(part);
+			if (message) yield message;
+		}
+	}
 }
 
 /** @param {string} text one message @returns {Message | null} */
 function parsed(text) {
-  /** @type {Record<string, string>} */
-  const fields = {};
-  for (const line of text.split("\n")) {
-    const at = line.indexOf(": ");
-    if (at > 0) fields[line.slice(0, at)] = line.slice(at + 2);
-  }
-  return fields.data ? { kind: fields.event, id: Number(fields.id ?? 0), data: JSON.parse(fields.data) } : null;
+	/** @type {Record<string, string>} */
+	const fields = {};
+	for (const line of text.split("\n")) {
+		const at = line.indexOf(": ");
+		if (at > 0) fields[line.slice(0, at)] = line.slice(at + 2);
+	}
+	return fields.data ? { kind: fields.event, id: Number(fields.id ?? 0), data: JSON.parse(fields.data) } : null;
 }

@@ -8,7 +8,7 @@ const STAYS = 6000; // ms
 
 /** Whether this page may only read. */
 export function readOnly() {
-  return document.documentElement.dataset.mode === "read-only";
+	return document.documentElement.dataset.mode === "read-only";
 }
 
 /**
@@ -16,24 +16,24 @@ export function readOnly() {
  * @param {...Node} more
  */
 function toast(text, ...more) {
-  const element = h("div", { class: "toast" }, h("p", {}, text), ...more);
-  document.querySelector(".toasts")?.append(element);
-  return element;
+	const element = h("div", { class: "toast" }, h("p", {}, text), ...more);
+	document.querySelector(".toasts")?.append(element);
+	return element;
 }
 
 /** @param {string} text */
 export function say(text) {
-  const element = toast(text);
-  setTimeout(() => element.remove(), STAYS);
+	const element = toast(text);
+	setTimeout(() => element.remove(), STAYS);
 }
 
 /** Say what failed; it stays until it is closed. @param {unknown} error */
 export function complain(error) {
-  const close = h("button", { type: "button", "aria-label": "Close this message" }, "✕");
-  const text = error instanceof TypeError ? "The program is not reached." : shown(error instanceof Error ? error.message : error);
-  const element = toast(text, close);
-  element.classList.add("failed");
-  close.addEventListener("click", () => element.remove());
+	const close = h("button", { type: "button", "aria-label": "Close this message" }, "✕");
+	const text = error instanceof TypeError ? "The program is not reached." : shown(error instanceof Error ? error.message : error);
+	const element = toast(text, close);
+	element.classList.add("failed");
+	close.addEventListener("click", () => element.remove());
 }
 
 /**
@@ -43,12 +43,12 @@ export function complain(error) {
  * @returns {Promise<T | undefined>}
  */
 export async function attempt(action) {
-  try {
-    return await action();
-  } catch (error) {
-    complain(error);
-    return undefined;
-  }
+	try {
+		return await action();
+	} catch (error) {
+		complain(error);
+		return undefined;
+	}
 }
 
 /**
@@ -57,41 +57,45 @@ export async function attempt(action) {
  * @param {() => Promise<void>} undo
  */
 export function offerUndo(text, undo) {
-  const button = h("button", { type: "button" }, "Undo");
-  const element = toast(text, button);
-  const timer = setTimeout(() => element.remove(), UNDO);
-  button.addEventListener("click", async () => {
-    clearTimeout(timer);
-    element.remove();
-    await attempt(async () => {
-      await undo();
-      say("Undone.");
-    });
-  });
+	const button = h("button", { type: "button" }, "Undo");
+	const element = toast(text, button);
+	const timer = setTimeout(() => element.remove(), UNDO);
+	button.addEventListener("click", async () => {
+		clearTimeout(timer);
+		element.remove();
+		await attempt(async () => {
+			await undo();
+			say("Undone.");
+		});
+	});
 }
 
 /** Ask for the token until one is given. @returns {Promise<string>} */
 export function tokenDialog() {
-  return new Promise((resolve) => {
-    const input = h("input", { type: "password", id: "token", autocomplete: "off", required: true });
-    const submit = (/** @type {Event} */ event) => {
-      event.preventDefault();
-      dialog.close();
-      dialog.remove();
-      resolve(input.value.trim());
-    };
-    const form = h(
-      "form",
-      { onsubmit: submit },
-      h("h2", { id: "token-title" }, "This interface wants its token"),
-      h("p", {}, "It is the one of --token-file. It stays in this tab until the tab is closed."),
-      h("label", { for: "token" }, "Token"),
-      input,
-      h("button", { type: "submit" }, "Continue"),
-    );
-    const dialog = h("dialog", { "aria-labelledby": "token-title", oncancel: (/** @type {Event} */ event) => event.preventDefault() }, form);
-    document.body.append(dialog);
-    dialog.showModal();
-    input.focus();
-  });
+	return new Promise((resolve) => {
+		const input = h("input", { type: "password", id: "token", autocomplete: "off", required: true });
+		const submit = (/** @type {Event} */ event) => {
+			event.preventDefault();
+			dialog.close();
+			dialog.remove();
+			resolve(input.value.trim());
+		};
+		const form = h(
+			"form",
+			{ onsubmit: submit },
+			h("h2", { id: "token-title" }, "This interface wants its token"),
+			h("p", {}, "It is the one of --token-file. It stays in this tab until the tab is closed."),
+			h("label", { for: "token" }, "Token"),
+			input,
+			h("button", { type: "submit" }, "Continue"),
+		);
+		const dialog = h(
+			"dialog",
+			{ "aria-labelledby": "token-title", oncancel: (/** @type {Event} */ event) => event.preventDefault() },
+			form,
+		);
+		document.body.append(dialog);
+		dialog.showModal();
+		input.focus();
+	});
 }

@@ -1,11 +1,12 @@
 // The first screen: each proxy as a row, with its faults and what passes through it now.
 
-import { ApiError, call, faultPath, proxyPath } from "./api.js";
+import { ApiError, call, faultPath, proxyPath, addressOf } from "./api.js";
 import "./chart.js";
 import { h, setAttribute, setText, sync } from "./dom.js";
 import { bytes, counted, duration, percent, rounded, shown } from "./format.js";
 import { attempt, offerUndo, readOnly, say } from "./messages.js";
 import { addProxyForm } from "./proxy-form.js";
+import { Screen } from "./screen.js";
 import { store } from "./store.js";
 
 const SHOWN = 60; // steps of a sparkline
@@ -14,14 +15,14 @@ const SHOWN = 60; // steps of a sparkline
 
 /** @type {Column[]} */
 const COLUMNS = [
-  { id: "name", title: "Proxy", of: (proxy) => proxy.name },
-  { id: "faults", title: "Faults", of: (proxy) => proxy.faults.length },
-  { id: "open", title: "Open", of: (proxy) => connections(proxy) },
-  { id: "sent", title: "To backend", of: (proxy) => rate(proxy, "sent") },
-  { id: "received", title: "To client", of: (proxy) => rate(proxy, "received") },
-  { id: "exchanges", title: "Exchanges", of: (proxy) => rate(proxy, "exchanges") },
-  { id: "hits", title: "Hits", of: (proxy) => hitRate(proxy) },
-  { id: "enabled", title: "On" },
+	{ id: "name", title: "Proxy", of: (proxy) => proxy.name },
+	{ id: "faults", title: "Faults", of: (proxy) => proxy.faults.length },
+	{ id: "open", title: "Open", of: (proxy) => connections(proxy) },
+	{ id: "sent", title: "To backend", of: (proxy) => rate(proxy, "sent") },
+	{ id: "received", title: "To client", of: (proxy) => rate(proxy, "received") },
+	{ id: "exchanges", title: "Exchanges", of: (proxy) => rate(proxy, "exchanges") },
+	{ id: "hits", title: "Hits", of: (proxy) => hitRate(proxy) },
+	{ id: "enabled", title: "On" },
 ];
 
 /**
@@ -29,108 +30,121 @@ const COLUMNS = [
  * @param {"sent" | "received" | "exchanges"} figure
  */
 function rate(proxy, figure) {
-  const step = store.latest(proxy.name);
-  return step[figure] / step.seconds;
+	const step = store.latest(proxy.name);
+	return step[figure] / step.seconds;
 }
 
 /** @param {any} proxy */
 function hitRate(proxy) {
-  const step = store.latest(proxy.name);
-  return Object.values(step.hits).reduce((sum, hits) => sum + hits, 0) / step.seconds;
+	const step = store.latest(proxy.name);
+	return Object.values(step.hits).reduce((sum, hits) => sum + hits, 0) / step.seconds;
 }
 
 /** @param {any} proxy */
 function connections(proxy) {
-  return store.steps.has(proxy.name) ? store.latest(proxy.name).open : proxy.connections;
+	return store.steps.has(proxy.name) ? store.latest(proxy.name).open : proxy.connections;
 }
 
 /** Seconds until a fault ends by itself, or null. @param {any} state */
 export function secondsLeft(state) {
-  return state?.seconds_left == null ? null : Math.max(0, state.seconds_left - (performance.now() - store.readAt) / 1000);
+	return state?.seconds_left == null ? null : Math.max(0, state.seconds_left - (performance.now() - store.readAt) / 1000);
 }
 
-class OverviewScreen extends HTMLElement {
-  connectedCallback() {
-    this.left = new AbortController();
-    this.sortBy = "";
-    this.descending = false;
-    this.build();
-    store.on(["proxies", "tick"], () => this.update(), this.left.signal);
-    this.update();
-  }
+class OverviewScreen extends Screen {
+	/** @type {any[]} */
+	heads = [];
 
-  disconnectedCallback() {
-    this.left.abort();
-  }
+	begin() {
+		this.sortBy = "";
+		this.descending = false;
+		this.build();
+		this.follow(["proxies", "tick"], () => this.update());
+		this.update();
+	}
 
-  build() {
-    this.filter = h("input", { type: "search", id: "filter", oninput: () => this.update() });
-    this.count = h("p", { class: "count", role: "status" });
-    this.removeAll = h("button", { type: "button", onclick: () => removeAllFaults() }, "Remove all faults");
-    this.heads = COLUMNS.map((column) => h("th", { scope: "col", role: "columnheader", class: column.id }, this.sorter(column)));
-    this.body = h("tbody", { role: "rowgroup" });
-    this.table = h(
-      "table",
-      { role: "table", class: "proxies" },
-      h("caption", { class: "unseen" }, "Proxies"),
-      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ...this.heads)),
-      this.body,
-    );
-    this.empty = h("div", { class: "empty" });
-    this.append(
-      h("h1", {}, "Overview"),
-      h("div", { class: "bar" }, h("label", { for: "filter" }, "Filter"), this.filter, this.count, !readOnly() && this.removeAll),
-      this.table,
-      this.empty,
-      !readOnly() && addProxyForm(),
-    );
-  }
+	build() {
+		this.filter = h("input", { type: "search", id: "filter", oninput: () => this.update() });
+		this.count = h("p", { class: "count", role: "status" });
+		this.removeAll = h("button", { type: "button", onclick: () => removeAllFaults() }, "Remove all faults");
+		this.heads = COLUMNS.map((column) => h("th", { scope: "col", role: "columnheader", class: column.id }, this.sorter(column)));
+		this.body = h("tbody", { role: "rowgroup" });
+		this.table = h(
+			"table",
+			{ role: "table", class: "proxies" },
+			h("caption", { class: "unseen" }, "Proxies"),
+			h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ...this.heads)),
+			this.body,
+		);
+		this.empty = h("div", { class: "empty" });
+		this.append(
+			h("h1", {}, "Overview"),
+			h("div", { class: "bar" }, h("label", { for: "filter" }, "Filter"), this.filter, this.count, !readOnly() && this.removeAll),
+			this.table,
+			this.empty,
+			!readOnly() && addProxyForm(),
+		);
+	}
 
-  /** @param {Column} column */
-  sorter(column) {
-    if (!column.of) return column.title;
-    const sort = () => {
-      this.descending = this.sortBy === column.id ? !this.descending : column.id !== "name";
-      this.sortBy = column.id;
-      this.update();
-    };
-    return h("button", { type: "button", class: "plain", onclick: sort }, column.title);
-  }
+	/** @param {Column} column */
+	sorter(column) {
+		if (!column.of) return column.title;
+		const sort = () => {
+			this.descending = this.sortBy === column.id ? !this.descending : column.id !== "name";
+			this.sortBy = column.id;
+			this.update();
+		};
+		return h("button", { type: "button", class: "plain", onclick: sort }, column.title);
+	}
 
-  rows() {
-    const wanted = this.filter.value.toLowerCase();
-    const text = (/** @type {any} */ one) =>
-      [one.name, one.listen, one.backend, one.protocol, ...one.faults.map((/** @type {any} */ fault) => `${fault.name} ${fault.behavior}`)].join(" ");
-    const rows = [...store.proxies.values()].filter((one) => text(one).toLowerCase().includes(wanted));
-    const of = COLUMNS.find((column) => column.id === this.sortBy)?.of;
-    if (of) {
-      const sign = this.descending ? -1 : 1;
-      rows.sort((one, other) => sign * compared(of(one), of(other)));
-    }
-    return rows;
-  }
+	rows() {
+		const wanted = this.filter.value.toLowerCase();
+		const text = (/** @type {any} */ one) =>
+			[
+				one.name,
+				one.listen,
+				one.backend,
+				one.protocol,
+				...one.faults.map((/** @type {any} */ fault) => `${fault.name} ${fault.behavior}`),
+			].join(" ");
+		const rows = [...store.proxies.values()].filter((one) => text(one).toLowerCase().includes(wanted));
+		const of = COLUMNS.find((column) => column.id === this.sortBy)?.of;
+		if (of) {
+			const sign = this.descending ? -1 : 1;
+			rows.sort((one, other) => sign * compared(of(one), of(other)));
+		}
+		return rows;
+	}
 
-  update() {
-    const rows = this.rows();
-    const faults = [...store.proxies.values()].reduce((sum, proxy) => sum + proxy.faults.length, 0);
-    setText(this.count, store.loaded ? `${counted(store.proxies.size, "proxy").replace("proxys", "proxies")}, ${counted(faults, "fault")}` : "");
-    setAttribute(this.removeAll, "disabled", !faults && ![...store.proxies.values()].some((proxy) => proxy.mix.length));
-    for (const [place, column] of COLUMNS.entries()) {
-      const order = column.id !== this.sortBy ? null : this.descending ? "descending" : "ascending";
-      setAttribute(this.heads[place], "aria-sort", order);
-    }
-    setAttribute(this.table, "hidden", !store.proxies.size);
-    sync(this.body, rows, (proxy) => proxy.name, (proxy) => new Row(proxy.name).element, (element, proxy) => element.row.update(proxy));
-    this.updateEmpty(rows);
-  }
+	update() {
+		const rows = this.rows();
+		const faults = [...store.proxies.values()].reduce((sum, proxy) => sum + proxy.faults.length, 0);
+		setText(
+			this.count,
+			store.loaded ? `${counted(store.proxies.size, "proxy").replace("proxys", "proxies")}, ${counted(faults, "fault")}` : "",
+		);
+		setAttribute(this.removeAll, "disabled", !faults && ![...store.proxies.values()].some((proxy) => proxy.mix.length));
+		for (const [place, column] of COLUMNS.entries()) {
+			const order = column.id !== this.sortBy ? null : this.descending ? "descending" : "ascending";
+			setAttribute(this.heads[place], "aria-sort", order);
+		}
+		setAttribute(this.table, "hidden", !store.proxies.size);
+		sync(
+			this.body,
+			rows,
+			(proxy) => proxy.name,
+			(proxy) => new Row(proxy.name).element,
+			(element, proxy) => element.row.update(proxy),
+		);
+		this.updateEmpty(rows);
+	}
 
-  /** @param {any[]} rows */
-  updateEmpty(rows) {
-    let text = "";
-    if (store.loaded && !store.proxies.size) text = "There is no proxy yet. Add one here, or with the command line, the API or a file.";
-    else if (store.proxies.size && !rows.length) text = "No proxy matches the filter.";
-    setText(this.empty, text);
-  }
+	/** @param {any[]} rows */
+	updateEmpty(rows) {
+		let text = "";
+		if (store.loaded && !store.proxies.size) text = "There is no proxy yet. Add one here, or with the command line, the API or a file.";
+		else if (store.proxies.size && !rows.length) text = "No proxy matches the filter.";
+		setText(this.empty, text);
+	}
 }
 
 /**
@@ -138,86 +152,119 @@ class OverviewScreen extends HTMLElement {
  * @param {number | string} other
  */
 function compared(one, other) {
-  return typeof one === "string" ? one.localeCompare(String(other)) : one - Number(other);
+	return typeof one === "string" ? one.localeCompare(String(other)) : one - Number(other);
 }
 
 /** A proxy in the table; its parts are made once and then changed in place. */
 class Row {
-  /** @param {string} name */
-  constructor(name) {
-    this.name = name;
-    this.link = h("a", { href: `#/proxy/${encodeURIComponent(name)}` }, h("bdi", {}, shown(name)));
-    this.ways = h("span", { class: "ways" });
-    this.protocol = h("span", { class: "protocol" });
-    this.differs = h("p", { class: "warning" });
-    this.idle = h("p", { class: "hint" });
-    this.mix = h("p", { class: "mix" });
-    this.faults = h("ul", { class: "chips" });
-    this.open = h("td", { role: "cell", class: "number open", "data-title": "Open" });
-    this.exchanges = h("td", { role: "cell", class: "number exchanges", "data-title": "Exchanges" });
-    this.hits = h("td", { role: "cell", class: "number hits", "data-title": "Hits" });
-    this.rates = Object.fromEntries(["sent", "received"].map((figure) => [figure, { text: h("span"), line: h("spark-line") }]));
-    this.on = h("input", { type: "checkbox", role: "switch", "aria-label": `Proxy ${shown(name)}`, disabled: readOnly() });
-    this.on.addEventListener("change", () => switchProxy(name, this.on));
-    this.state = h("span", { class: "state" });
-    this.add = h("a", { class: "button", href: `#/proxy/${encodeURIComponent(name)}/add`, "aria-label": `Add a fault to ${shown(name)}` }, "+ Add a fault");
-    this.element = h(
-      "tr",
-      { role: "row" },
-      h("th", { scope: "row", role: "rowheader", class: "name" }, this.link, " ", this.protocol, this.ways, this.differs, this.idle),
-      h("td", { role: "cell", class: "faults", "data-title": "Faults" }, this.mix, this.faults, !readOnly() && this.add),
-      this.open,
-      ...["sent", "received"].map((figure) =>
-        h("td", { role: "cell", class: "number", "data-title": figure === "sent" ? "To backend" : "To client" }, this.rates[figure].text, this.rates[figure].line),
-      ),
-      this.exchanges,
-      this.hits,
-      h("td", { role: "cell", class: "enabled", "data-title": "On" }, h("label", { class: "switch" }, this.on, this.state)),
-    );
-    this.element.row = this;
-  }
+	/** @param {string} name */
+	constructor(name) {
+		this.name = name;
+		this.everSeen = false;
+		this.link = h("a", { href: addressOf("proxy", name) }, h("bdi", {}, shown(name)));
+		this.ways = h("span", { class: "ways" });
+		this.protocol = h("span", { class: "protocol" });
+		this.differs = h("p", { class: "warning" });
+		this.idle = h("p", { class: "hint" });
+		this.mix = h("p", { class: "mix" });
+		this.faults = h("ul", { class: "chips" });
+		this.open = h("td", { role: "cell", class: "number open", "data-title": "Open" });
+		this.exchanges = h("td", { role: "cell", class: "number exchanges", "data-title": "Exchanges" });
+		this.hits = h("td", { role: "cell", class: "number hits", "data-title": "Hits" });
+		this.rates = Object.fromEntries(["sent", "received"].map((figure) => [figure, { text: h("span"), line: h("spark-line") }]));
+		this.on = h("input", {
+			type: "checkbox",
+			role: "switch",
+			"aria-label": `Proxy ${shown(name)}`,
+			disabled: readOnly(),
+		});
+		this.on.addEventListener("change", () => switchProxy(name, this.on));
+		this.state = h("span", { class: "state" });
+		this.add = h(
+			"a",
+			{
+				class: "button",
+				href: addressOf("proxy", name, "add"),
+				"aria-label": `Add a fault to ${shown(name)}`,
+			},
+			"+ Add a fault",
+		);
+		this.element = h(
+			"tr",
+			{ role: "row" },
+			h("th", { scope: "row", role: "rowheader", class: "name" }, this.link, " ", this.protocol, this.ways, this.differs, this.idle),
+			h("td", { role: "cell", class: "faults", "data-title": "Faults" }, this.mix, this.faults, !readOnly() && this.add),
+			this.open,
+			...["sent", "received"].map((figure) =>
+				h(
+					"td",
+					{ role: "cell", class: "number", "data-title": figure === "sent" ? "To backend" : "To client" },
+					this.rates[figure].text,
+					this.rates[figure].line,
+				),
+			),
+			this.exchanges,
+			this.hits,
+			h("td", { role: "cell", class: "enabled", "data-title": "On" }, h("label", { class: "switch" }, this.on, this.state)),
+		);
+		this.element.row = this;
+	}
 
-  /** @param {any} proxy */
-  update(proxy) {
-    const step = store.latest(proxy.name);
-    setText(this.ways, `${shown(proxy.address)} → ${shown(proxy.backend)}`);
-    setText(this.protocol, proxy.protocol + (proxy.backend.startsWith("tls://") ? " + TLS" : ""));
-    setText(this.differs, proxy.differs ? `Does not run as configured: ${shown(proxy.differs)}` : "");
-    setText(this.idle, proxy.enabled && !proxy.accepted && !connections(proxy) && !this.seen(step) ? `No traffic yet. ${howToSend(proxy)}` : "");
-    setText(this.mix, proxy.mix.length ? `Mix ${proxy.mix.map((/** @type {any} */ share) => `${share.percent}:${share.behavior}`).join(", ")}` : "");
-    sync(this.faults, proxy.faults, (fault) => fault.name, (fault) => faultChip(proxy.name, fault), (chip, fault) => updateChip(chip, fault, proxy));
-    setText(this.open, connections(proxy).toLocaleString("en"));
-    for (const figure of /** @type {("sent" | "received")[]} */ (["sent", "received"])) {
-      setText(this.rates[figure].text, `${bytes(rate(proxy, figure))}/s`);
-      this.rates[figure].line.values = (store.steps.get(proxy.name) ?? []).slice(-SHOWN).map((one) => one[figure] / one.seconds);
-    }
-    setText(this.exchanges, `${rounded(rate(proxy, "exchanges"))}/s`);
-    setText(this.hits, `${rounded(hitRate(proxy))}/s`);
-    if (document.activeElement !== this.on || this.on.dataset.busy !== "yes") this.on.checked = proxy.enabled;
-    setText(this.state, proxy.enabled ? "on" : "off");
-  }
+	/** @param {any} proxy */
+	update(proxy) {
+		const step = store.latest(proxy.name);
+		setText(this.ways, `${shown(proxy.address)} → ${shown(proxy.backend)}`);
+		setText(this.protocol, proxy.protocol + (proxy.backend.startsWith("tls://") ? " + TLS" : ""));
+		setText(this.differs, proxy.differs ? `Does not run as configured: ${shown(proxy.differs)}` : "");
+		setText(
+			this.idle,
+			proxy.enabled && !proxy.accepted && !connections(proxy) && !this.seen(step) ? `No traffic yet. ${howToSend(proxy)}` : "",
+		);
+		setText(
+			this.mix,
+			proxy.mix.length ? `Mix ${proxy.mix.map((/** @type {any} */ share) => `${share.percent}:${share.behavior}`).join(", ")}` : "",
+		);
+		sync(
+			this.faults,
+			proxy.faults,
+			(fault) => fault.name,
+			(fault) => faultChip(proxy.name, fault),
+			(chip, fault) => updateChip(chip, fault, proxy),
+		);
+		setText(this.open, connections(proxy).toLocaleString("en"));
+		for (const figure of /** @type {("sent" | "received")[]} */ (["sent", "received"])) {
+			setText(this.rates[figure].text, `${bytes(rate(proxy, figure))}/s`);
+			this.rates[figure].line.values = (store.steps.get(proxy.name) ?? []).slice(-SHOWN).map((one) => one[figure] / one.seconds);
+		}
+		setText(this.exchanges, `${rounded(rate(proxy, "exchanges"))}/s`);
+		setText(this.hits, `${rounded(hitRate(proxy))}/s`);
+		if (document.activeElement !== this.on || this.on.dataset.busy !== "yes") this.on.checked = proxy.enabled;
+		setText(this.state, proxy.enabled ? "on" : "off");
+	}
 
-  /** @param {any} step */
-  seen(step) {
-    this.everSeen ||= step.accepted > 0 || step.open > 0;
-    return this.everSeen;
-  }
+	/** @param {any} step */
+	seen(step) {
+		this.everSeen ||= step.accepted > 0 || step.open > 0;
+		return this.everSeen;
+	}
 }
 
 /** @param {any} proxy */
 export function howToSend(proxy) {
-  const address = proxy.address;
-  const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(address) ?? [];
-  if (!port) return `Connect clients to ${shown(address)} instead of ${shown(proxy.backend)}.`;
-  /** @type {Record<string, string>} */
-  const commands = {
-    http: `curl http://${address}/`,
-    redis: `redis-cli -h ${host} -p ${port} ping`,
-    postgres: `psql -h ${host} -p ${port}`,
-    mysql: `mariadb -h ${host} -P ${port}`,
-    smtp: `swaks --server ${address}`,
-  };
-  return commands[proxy.protocol] ? `Send some: ${commands[proxy.protocol]}` : `Connect clients to ${address} instead of ${shown(proxy.backend)}.`;
+	const address = proxy.address;
+	const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(address) ?? [];
+	if (!port) return `Connect clients to ${shown(address)} instead of ${shown(proxy.backend)}.`;
+	/** @type {Record<string, string>} */
+	const commands = {
+		http: `curl http://${address}/`,
+		redis: `redis-cli -h ${host} -p ${port} ping`,
+		postgres: `psql -h ${host} -p ${port}`,
+		mysql: `mariadb -h ${host} -P ${port}`,
+		smtp: `swaks --server ${address}`,
+	};
+	return commands[proxy.protocol]
+		? `Send some: ${commands[proxy.protocol]}`
+		: `Connect clients to ${address} instead of ${shown(proxy.backend)}.`;
 }
 
 /**
@@ -225,12 +272,14 @@ export function howToSend(proxy) {
  * @param {any} fault
  */
 function faultChip(proxy, fault) {
-  const name = shown(fault.name);
-  const facts = h("span", { class: "facts" });
-  const remove = h("button", { type: "button", class: "icon", "aria-label": `Remove fault ${name} of ${shown(proxy)}` }, "✕");
-  remove.addEventListener("click", () => removeFault(proxy, fault.name));
-  const href = `#/proxy/${encodeURIComponent(proxy)}/fault/${encodeURIComponent(fault.name)}`;
-  return Object.assign(h("li", { class: "chip" }, h("a", { href }, h("bdi", {}, name)), facts, !readOnly() && remove), { facts });
+	const name = shown(fault.name);
+	const facts = h("span", { class: "facts" });
+	const remove = h("button", { type: "button", class: "icon", "aria-label": `Remove fault ${name} of ${shown(proxy)}` }, "✕");
+	remove.addEventListener("click", () => removeFault(proxy, fault.name));
+	const href = addressOf("proxy", proxy, "fault", fault.name);
+	return Object.assign(h("li", { class: "chip" }, h("a", { href }, h("bdi", {}, name)), facts, !readOnly() && remove), {
+		facts,
+	});
 }
 
 /**
@@ -239,15 +288,15 @@ function faultChip(proxy, fault) {
  * @param {any} proxy
  */
 function updateChip(chip, fault, proxy) {
-  const state = proxy.fault_states[fault.name];
-  const left = secondsLeft(state);
-  const facts = [
-    fault.name === fault.behavior ? "" : fault.behavior,
-    fault.probability < 1 ? percent(fault.probability) : "",
-    state?.hits ? counted(state.hits, "hit") : "",
-    left === null ? "" : `${duration(Math.ceil(left))} left`,
-  ];
-  setText(chip.facts, facts.filter(Boolean).join(", "));
+	const state = proxy.fault_states[fault.name];
+	const left = secondsLeft(state);
+	const facts = [
+		fault.name === fault.behavior ? "" : fault.behavior,
+		fault.probability < 1 ? percent(fault.probability) : "",
+		state?.hits ? counted(state.hits, "hit") : "",
+		left === null ? "" : `${duration(Math.ceil(left))} left`,
+	];
+	setText(chip.facts, facts.filter(Boolean).join(", "));
 }
 
 /**
@@ -255,14 +304,14 @@ function updateChip(chip, fault, proxy) {
  * @param {HTMLInputElement} input
  */
 async function switchProxy(name, input) {
-  const wanted = input.checked;
-  input.dataset.busy = "yes";
-  await attempt(async () => {
-    await call("PATCH", proxyPath(name), { enabled: wanted });
-    say(`Proxy ${shown(name)} is ${wanted ? "on" : "off"}.`);
-  });
-  input.dataset.busy = "";
-  await store.refresh();
+	const wanted = input.checked;
+	input.dataset.busy = "yes";
+	await attempt(async () => {
+		await call("PATCH", proxyPath(name), { enabled: wanted });
+		say(`Proxy ${shown(name)} is ${wanted ? "on" : "off"}.`);
+	});
+	input.dataset.busy = "";
+	await store.refresh();
 }
 
 /**
@@ -270,45 +319,45 @@ async function switchProxy(name, input) {
  * @param {string} fault
  */
 export async function removeFault(proxy, fault) {
-  const before = store.proxies.get(proxy)?.faults ?? [];
-  const place = before.findIndex((/** @type {any} */ one) => one.name === fault);
-  const removed = await attempt(() => call("DELETE", faultPath(proxy, fault)));
-  await store.refresh();
-  if (removed === undefined) return;
-  offerUndo(`Fault ${shown(fault)} of ${shown(proxy)} is removed.`, async () => {
-    const now = store.proxies.get(proxy)?.faults.map(asSent) ?? [];
-    if (now.some((/** @type {any} */ one) => one.name === fault)) throw new ApiError(409, `there is another fault ${fault} now`);
-    now.splice(place, 0, asSent(before[place]));
-    await call("PATCH", proxyPath(proxy), { faults: now });
-    await store.refresh();
-  });
+	const before = store.proxies.get(proxy)?.faults ?? [];
+	const place = before.findIndex((/** @type {any} */ one) => one.name === fault);
+	const removed = await attempt(() => call("DELETE", faultPath(proxy, fault)));
+	await store.refresh();
+	if (removed === undefined) return;
+	offerUndo(`Fault ${shown(fault)} of ${shown(proxy)} is removed.`, async () => {
+		const now = store.proxies.get(proxy)?.faults.map(asSent) ?? [];
+		if (now.some((/** @type {any} */ one) => one.name === fault)) throw new ApiError(409, `there is another fault ${fault} now`);
+		now.splice(place, 0, asSent(before[place]));
+		await call("PATCH", proxyPath(proxy), { faults: now });
+		await store.refresh();
+	});
 }
 
 const SENT = ["name", "behavior", "options", "stream", "probability", "scope", "window", "match", "ttl", "expect_hits", "enabled"];
 
 /** What is configured of a fault, without what it has done. @param {any} fault */
 export function asSent(fault) {
-  return Object.fromEntries(SENT.filter((field) => field in fault).map((field) => [field, fault[field]]));
+	return Object.fromEntries(SENT.filter((field) => field in fault).map((field) => [field, fault[field]]));
 }
 
 /** Remove the faults and mixes of all proxies in one edit, and offer to put them back. */
 async function removeAllFaults() {
-  const before = await attempt(() => call("GET", "/config"));
-  if (!before) return;
-  const bare = before.proxies.map((/** @type {any} */ proxy) => ({ ...proxy, faults: [], mix: [] }));
-  const done = await attempt(() => call("PUT", `/config?revision=${before.revision}`, { proxies: bare }));
-  await store.refresh();
-  if (!done) return;
-  offerUndo("All faults are removed.", async () => {
-    const old = new Map(before.proxies.map((/** @type {any} */ proxy) => [proxy.name, proxy]));
-    const now = await call("GET", "/config");
-    const restored = now.proxies.map((/** @type {any} */ proxy) => {
-      const { faults, mix } = old.get(proxy.name) ?? proxy;
-      return proxy.faults.length || proxy.mix.length ? proxy : { ...proxy, faults, mix };
-    });
-    await call("PUT", `/config?revision=${now.revision}`, { proxies: restored });
-    await store.refresh();
-  });
+	const before = await attempt(() => call("GET", "/config"));
+	if (!before) return;
+	const bare = before.proxies.map((/** @type {any} */ proxy) => ({ ...proxy, faults: [], mix: [] }));
+	const done = await attempt(() => call("PUT", `/config?revision=${before.revision}`, { proxies: bare }));
+	await store.refresh();
+	if (!done) return;
+	offerUndo("All faults are removed.", async () => {
+		const old = new Map(before.proxies.map((/** @type {any} */ proxy) => [proxy.name, proxy]));
+		const now = await call("GET", "/config");
+		const restored = now.proxies.map((/** @type {any} */ proxy) => {
+			const { faults, mix } = old.get(proxy.name) ?? proxy;
+			return proxy.faults.length || proxy.mix.length ? proxy : { ...proxy, faults, mix };
+		});
+		await call("PUT", `/config?revision=${now.revision}`, { proxies: restored });
+		await store.refresh();
+	});
 }
 
 customElements.define("overview-screen", OverviewScreen);

@@ -1,12 +1,13 @@
 // The screen of one proxy: charts, its chain of faults, its connections.
 
-import { ApiError, call, faultPath, proxyPath } from "./api.js";
+import { ApiError, call, faultPath, proxyPath, addressOf } from "./api.js";
 import "./chart.js";
 import { h, setAttribute, setText, sync } from "./dom.js";
 import { bytes, clock, counted, duration, percent, rounded, shown } from "./format.js";
 import { attempt, complain, offerUndo, readOnly, say } from "./messages.js";
 import { asSent, howToSend, removeFault, secondsLeft } from "./overview.js";
-import { field, isDefault, showError, valueOf } from "./schema-form.js";
+import { field, isDefault, showError, typedValue } from "./schema-form.js";
+import { Screen } from "./screen.js";
 import { store } from "./store.js";
 import "./virtual-rows.js";
 
@@ -17,316 +18,411 @@ const SLOWEST = 50; // how many times as long as it takes to read the connection
 
 /** @type {[string, string[] | null, (step: Step, names: string[]) => (number | null)[], (value: number) => string][]} */
 const CHARTS = [
-  ["Throughput", ["to backend", "to client"], (step) => [step.sent / step.seconds, step.received / step.seconds], (value) => `${bytes(value)}/s`],
-  ["Connections", ["open", "accepted a second"], (step) => [step.open, step.accepted / step.seconds], rounded],
-  ["Exchanges", ["a second"], (step) => [step.exchanges / step.seconds], (value) => `${rounded(value)}/s`],
-  ["Hits by fault", null, (step, names) => names.map((name) => (step.hits[name] ?? 0) / step.seconds), (value) => `${rounded(value)}/s`],
-  ["Added delay", ["p50", "p99"], (step) => [step.delay_p50 ?? 0, step.delay_p99 ?? 0], duration],
-  ["Failed dials", ["a second"], (step) => [step.failed_dials / step.seconds], (value) => `${rounded(value)}/s`],
+	[
+		"Throughput",
+		["to backend", "to client"],
+		(step) => [step.sent / step.seconds, step.received / step.seconds],
+		(value) => `${bytes(value)}/s`,
+	],
+	["Connections", ["open", "accepted a second"], (step) => [step.open, step.accepted / step.seconds], rounded],
+	["Exchanges", ["a second"], (step) => [step.exchanges / step.seconds], (value) => `${rounded(value)}/s`],
+	["Hits by fault", null, (step, names) => names.map((name) => (step.hits[name] ?? 0) / step.seconds), (value) => `${rounded(value)}/s`],
+	["Added delay", ["p50", "p99"], (step) => [step.delay_p50, step.delay_p99], duration],
+	["Failed dials", ["a second"], (step) => [step.failed_dials / step.seconds], (value) => `${rounded(value)}/s`],
 ];
 
-class ProxyScreen extends HTMLElement {
-  /** @type {string[]} */
-  names = [];
+class ProxyScreen extends Screen {
+	begin() {
+		this.schemas = new Map();
+		this.build();
+		this.follow(["proxies"], () => this.update());
+		this.follow(["tick"], () => this.draw());
+		this.update();
+		store.backfill(`?proxy=${encodeURIComponent(this.proxy)}`).catch(() => {}); // the stream fills the charts too
+		this.readConnections();
+	}
 
-  connectedCallback() {
-    [this.proxy] = this.names;
-    this.left = new AbortController();
-    this.schemas = new Map();
-    this.build();
-    store.on(["proxies"], () => this.update(), this.left.signal);
-    store.on(["tick"], () => this.draw(), this.left.signal);
-    this.update();
-    store.backfill(`?proxy=${encodeURIComponent(this.proxy)}`).catch(() => {}); // the stream fills the charts too
-    this.readConnections();
-  }
+	disconnectedCallback() {
+		super.disconnectedCallback();
+		clearTimeout(this.timer);
+	}
 
-  disconnectedCallback() {
-    this.left?.abort();
-    clearTimeout(this.timer);
-  }
+	build() {
+		const name = this.proxy;
+		this.gone = h("p", { class: "warning", role: "status" });
+		this.about = h("p", { class: "ways" });
+		this.hint = h("p", { class: "hint" });
+		this.on = h("input", { type: "checkbox", role: "switch", disabled: readOnly() });
+		this.on.addEventListener("change", () =>
+			this.change({ enabled: this.on.checked }, `Proxy ${shown(name)} is ${this.on.checked ? "on" : "off"}.`),
+		);
+		this.state = h("span");
+		this.charts = h("div", { class: "charts" }, ...CHARTS.map(() => h("time-chart")));
+		this.chains = h("dl", { class: "chains" });
+		this.faults = h("ol", { class: "faults", "aria-label": "Faults, in the order in which they act" });
+		this.mix = h("p", { class: "mix" });
+		this.noConnection = h("p", { class: "hint" });
+		const column = (/** @type {string} */ title, /** @type {(one: any) => string | Node} */ cell, kind = "") => ({
+			title,
+			cell,
+			class: kind,
+		});
+		this.connections = /** @type {any} */ (h("virtual-rows")).begin(
+			"Open connections",
+			[
+				column("Number", (one) => String(one.number), "number"),
+				column("Client", (one) => shown(one.peer)),
+				column("Age", (one) => duration(one.age), "number"),
+				column("To backend", (one) => bytes(one.sent), "number"),
+				column("To client", (one) => bytes(one.received), "number"),
+				column("Exchanges", (one) => String(one.exchanges ?? ""), "number"),
+				column("Hit by", (one) => shown(one.faults.join(", "))),
+				...(readOnly() ? [] : [column("End it", (one) => this.enders(one.number))]),
+			],
+			(/** @type {any} */ one) => one.number,
+		);
+		this.append(
+			h("h1", {}, h("bdi", {}, shown(name))),
+			this.gone,
+			h(
+				"div",
+				{ class: "bar" },
+				h("label", { class: "switch" }, this.on, this.state),
+				this.about,
+				!readOnly() && h("button", { type: "button", onclick: () => this.delete() }, "Delete the proxy"),
+			),
+			this.hint,
+			h("h2", {}, "Faults"),
+			this.mix,
+			this.chains,
+			this.faults,
+			readOnly() ? "" : h("a", { class: "button", href: addressOf("proxy", name, "add") }, "+ Add a fault"),
+			h("h2", {}, "The last 15 minutes"),
+			h("p", { class: "help" }, "A vertical line is a change of the faults. Figures are taken while a page is open."),
+			this.charts,
+			h("h2", {}, "Connections"),
+			this.noConnection,
+			this.connections,
+			h("p", {}, h("a", { href: `#/events?proxy=${encodeURIComponent(name)}` }, "Its events")),
+		);
+	}
 
-  build() {
-    const name = /** @type {string} */ (this.proxy);
-    this.gone = h("p", { class: "warning", role: "status" });
-    this.about = h("p", { class: "ways" });
-    this.hint = h("p", { class: "hint" });
-    this.on = h("input", { type: "checkbox", role: "switch", disabled: readOnly() });
-    this.on.addEventListener("change", () => this.change({ enabled: this.on.checked }, `Proxy ${shown(name)} is ${this.on.checked ? "on" : "off"}.`));
-    this.state = h("span");
-    this.charts = h("div", { class: "charts" }, ...CHARTS.map(() => h("time-chart")));
-    this.chains = h("dl", { class: "chains" });
-    this.faults = h("ol", { class: "faults", "aria-label": "Faults, in the order in which they act" });
-    this.mix = h("p", { class: "mix" });
-    this.noConnection = h("p", { class: "hint" });
-    const column = (/** @type {string} */ title, /** @type {(one: any) => string | Node} */ cell, kind = "") => ({ title, cell, class: kind });
-    this.connections = /** @type {any} */ (h("virtual-rows")).begin(
-      "Open connections",
-      [
-        column("Number", (one) => String(one.number), "number"),
-        column("Client", (one) => shown(one.peer)),
-        column("Age", (one) => duration(one.age), "number"),
-        column("To backend", (one) => bytes(one.sent), "number"),
-        column("To client", (one) => bytes(one.received), "number"),
-        column("Exchanges", (one) => String(one.exchanges ?? ""), "number"),
-        column("Hit by", (one) => shown(one.faults.join(", "))),
-        ...(readOnly() ? [] : [column("End it", (one) => this.enders(one.number))]),
-      ],
-      (/** @type {any} */ one) => one.number,
-    );
-    this.append(
-      h("h1", {}, h("bdi", {}, shown(name))),
-      this.gone,
-      h("div", { class: "bar" }, h("label", { class: "switch" }, this.on, this.state), this.about, !readOnly() && h("button", { type: "button", onclick: () => this.delete() }, "Delete the proxy")),
-      this.hint,
-      h("h2", {}, "Faults"),
-      this.mix,
-      this.chains,
-      this.faults,
-      readOnly() ? "" : h("a", { class: "button", href: `#/proxy/${encodeURIComponent(name)}/add` }, "+ Add a fault"),
-      h("h2", {}, "The last 15 minutes"),
-      h("p", { class: "help" }, "A vertical line is a change of the faults. Figures are taken while a page is open."),
-      this.charts,
-      h("h2", {}, "Connections"),
-      this.noConnection,
-      this.connections,
-      h("p", {}, h("a", { href: `#/events?proxy=${encodeURIComponent(name)}` }, "Its events")),
-    );
-  }
+	update() {
+		const proxy = this.configured;
+		setText(
+			this.gone,
+			store.loaded && !proxy
+				? "This proxy does not exist any more, or not yet."
+				: proxy?.differs
+					? `Does not run as configured: ${shown(proxy.differs)}`
+					: "",
+		);
+		if (!proxy) return;
+		setText(this.about, `${shown(proxy.address)} → ${shown(proxy.backend)}, ${proxy.protocol}, seed ${shown(proxy.seed)}`);
+		setText(this.state, proxy.enabled ? "on" : "off");
+		this.on.checked = proxy.enabled;
+		setText(this.hint, proxy.accepted ? "" : `No traffic yet. ${howToSend(proxy)}`);
+		setText(
+			this.mix,
+			proxy.mix.length
+				? `Mix: ${proxy.mix.map((/** @type {any} */ share) => `${share.percent} % ${share.behavior}`).join(", ")}, the rest undisturbed`
+				: "",
+		);
+		const acting = proxy.faults.filter((/** @type {any} */ fault) => fault.enabled !== false);
+		const way = (/** @type {string} */ stream) =>
+			acting
+				.filter((/** @type {any} */ fault) => fault.stream === "both" || fault.stream === stream)
+				.map((/** @type {any} */ fault) => shown(fault.name));
+		const chains = [
+			["Client to backend", ["client", ...way("upstream"), "backend"].join(" → ")],
+			["Backend to client", ["backend", ...way("downstream"), "client"].join(" → ")],
+		];
+		sync(
+			this.chains,
+			chains,
+			([title]) => title,
+			([title]) => h("div", {}, h("dt", {}, title), h("dd")),
+			(row, [, text]) => setText(row.lastElementChild, text),
+		);
+		sync(
+			this.faults,
+			proxy.faults,
+			(/** @type {any} */ fault) => fault.name,
+			(fault) => this.makeFault(fault),
+			(item, fault) => this.updateFault(item, fault, proxy),
+		);
+		this.draw();
+	}
 
-  update() {
-    const proxy = store.proxies.get(/** @type {string} */ (this.proxy));
-    setText(/** @type {Element} */ (this.gone), store.loaded && !proxy ? "This proxy does not exist any more, or not yet." : proxy?.differs ? `Does not run as configured: ${shown(proxy.differs)}` : "");
-    if (!proxy) return;
-    setText(/** @type {Element} */ (this.about), `${shown(proxy.address)} → ${shown(proxy.backend)}, ${proxy.protocol}, seed ${shown(proxy.seed)}`);
-    setText(/** @type {Element} */ (this.state), proxy.enabled ? "on" : "off");
-    this.on.checked = proxy.enabled;
-    setText(/** @type {Element} */ (this.hint), proxy.accepted ? "" : `No traffic yet. ${howToSend(proxy)}`);
-    setText(/** @type {Element} */ (this.mix), proxy.mix.length ? `Mix: ${proxy.mix.map((/** @type {any} */ share) => `${share.percent} % ${share.behavior}`).join(", ")}, the rest undisturbed` : "");
-    const acting = proxy.faults.filter((/** @type {any} */ fault) => fault.enabled !== false);
-    const way = (/** @type {string} */ stream) => acting.filter((/** @type {any} */ fault) => fault.stream === "both" || fault.stream === stream).map((/** @type {any} */ fault) => shown(fault.name));
-    const chains = [
-      ["Client to backend", ["client", ...way("upstream"), "backend"].join(" → ")],
-      ["Backend to client", ["backend", ...way("downstream"), "client"].join(" → ")],
-    ];
-    sync(/** @type {Element} */ (this.chains), chains, ([title]) => title, ([title]) => h("div", {}, h("dt", {}, title), h("dd")), (row, [, text]) => setText(row.lastElementChild, text));
-    sync(/** @type {Element} */ (this.faults), proxy.faults, (/** @type {any} */ fault) => fault.name, (fault) => this.makeFault(fault), (item, fault) => this.updateFault(item, fault, proxy));
-    this.draw();
-  }
+	draw() {
+		const proxy = this.configured;
+		const steps = store.steps.get(this.proxy) ?? [];
+		const to = steps.at(-1)?.uptime ?? 0;
+		const at = steps.at(-1)?.at ?? Date.now() / 1000;
+		const marks = store.changes
+			.filter((change) => change.proxy === this.proxy)
+			.map((change) => ({
+				time: change.uptime,
+				text: `${clock(change.at)} ${change.faults.length ? `faults ${change.faults.map(shown).join(", ")}` : "no fault"}${change.mix ? `, mix ${shown(change.mix)}` : ""}`,
+			}));
+		const hit = [...new Set(steps.flatMap((step) => Object.keys(step.hits)))];
+		for (const [place, [title, names, values, text]] of CHARTS.entries()) {
+			const named = names ?? hit;
+			const points = steps.map((step) => ({ time: step.uptime, values: values(step, named) }));
+			/** @type {any} */ (this.charts?.children[place]).chart = {
+				title,
+				names: named.map(shown),
+				points,
+				marks,
+				from: to - SHOWN,
+				to,
+				shown: text,
+				label: (/** @type {number} */ time) => clock(at - to + time),
+			};
+		}
+		for (const item of /** @type {any} */ (this.faults).children) if (proxy) this.showFacts(item, proxy);
+	}
 
-  draw() {
-    const proxy = store.proxies.get(/** @type {string} */ (this.proxy));
-    const steps = store.steps.get(/** @type {string} */ (this.proxy)) ?? [];
-    const to = steps.at(-1)?.uptime ?? 0;
-    const at = steps.at(-1)?.at ?? Date.now() / 1000;
-    const marks = store.changes
-      .filter((change) => change.proxy === this.proxy)
-      .map((change) => ({ time: change.uptime, text: `${clock(change.at)} ${change.faults.length ? `faults ${change.faults.map(shown).join(", ")}` : "no fault"}${change.mix ? `, mix ${shown(change.mix)}` : ""}` }));
-    const hit = [...new Set(steps.flatMap((step) => Object.keys(step.hits)))];
-    for (const [place, [title, names, values, text]] of CHARTS.entries()) {
-      const named = names ?? hit;
-      const points = steps.map((step) => ({ time: step.uptime, values: values(step, named) }));
-      /** @type {any} */ (this.charts?.children[place]).chart = { title, names: named.map(shown), points, marks, from: to - SHOWN, to, shown: text, label: (/** @type {number} */ time) => clock(at - to + time) };
-    }
-    for (const item of /** @type {any} */ (this.faults).children) if (proxy) this.showFacts(item, proxy);
-  }
+	// Faults.
 
-  // Faults.
+	/** @param {any} fault */
+	makeFault(fault) {
+		const name = shown(fault.name);
+		const href = addressOf("proxy", this.proxy, "fault", fault.name);
+		const button = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act) =>
+			h("button", { type: "button", class: "icon", "aria-label": label, onclick: act }, text);
+		const parts = {
+			on: h("input", { type: "checkbox", role: "switch", "aria-label": `Fault ${name}`, disabled: readOnly() }),
+			state: h("span"),
+			facts: h("span", { class: "facts" }),
+			slider: h("input", {
+				type: "range",
+				min: 0,
+				max: 1,
+				step: 0.01,
+				"aria-label": `Probability of ${name}`,
+				disabled: readOnly(),
+			}),
+			chance: h("output"),
+			options: h("details", {}, h("summary", {}, `Options of ${name}`)),
+		};
+		parts.on.addEventListener("change", () => this.changeFault(fault.name, { enabled: parts.on.checked }));
+		parts.slider.addEventListener("input", () => setText(parts.chance, percent(Number(parts.slider.value))));
+		parts.slider.addEventListener("change", () => this.changeFault(fault.name, { probability: Number(parts.slider.value) }));
+		parts.options.addEventListener("toggle", () => parts.options.open && this.editOptions(fault.name, parts.options));
+		const item = h(
+			"li",
+			{ draggable: !readOnly() },
+			h("div", { class: "bar" }, h("label", { class: "switch" }, parts.on, parts.state), h("a", { href }, h("bdi", {}, name)), parts.facts),
+			h("div", { class: "bar" }, h("span", {}, "Probability"), parts.slider, parts.chance),
+			h(
+				"div",
+				{ class: "bar" },
+				!readOnly() && button("▲", `Move ${name} up`, () => this.move(fault.name, -1)),
+				!readOnly() && button("▼", `Move ${name} down`, () => this.move(fault.name, 1)),
+				!readOnly() && button("✕", `Remove fault ${name}`, () => removeFault(this.proxy, fault.name)),
+			),
+			parts.options,
+		);
+		item.addEventListener("dragstart", (/** @type {DragEvent} */ event) => event.dataTransfer?.setData("text/plain", fault.name));
+		item.addEventListener("dragover", (/** @type {Event} */ event) => event.preventDefault());
+		item.addEventListener("drop", (/** @type {DragEvent} */ event) => {
+			event.preventDefault();
+			this.moveTo(event.dataTransfer?.getData("text/plain") ?? "", fault.name);
+		});
+		return Object.assign(item, { parts, fault: fault.name });
+	}
 
-  /** @param {any} fault */
-  makeFault(fault) {
-    const name = shown(fault.name);
-    const href = `#/proxy/${encodeURIComponent(/** @type {string} */ (this.proxy))}/fault/${encodeURIComponent(fault.name)}`;
-    const button = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act) => h("button", { type: "button", class: "icon", "aria-label": label, onclick: act }, text);
-    const parts = {
-      on: h("input", { type: "checkbox", role: "switch", "aria-label": `Fault ${name}`, disabled: readOnly() }),
-      state: h("span"),
-      facts: h("span", { class: "facts" }),
-      slider: h("input", { type: "range", min: 0, max: 1, step: 0.01, "aria-label": `Probability of ${name}`, disabled: readOnly() }),
-      chance: h("output"),
-      options: h("details", {}, h("summary", {}, `Options of ${name}`)),
-    };
-    parts.on.addEventListener("change", () => this.changeFault(fault.name, { enabled: parts.on.checked }));
-    parts.slider.addEventListener("input", () => setText(parts.chance, percent(Number(parts.slider.value))));
-    parts.slider.addEventListener("change", () => this.changeFault(fault.name, { probability: Number(parts.slider.value) }));
-    parts.options.addEventListener("toggle", () => parts.options.open && this.editOptions(fault.name, parts.options));
-    const item = h(
-      "li",
-      { draggable: !readOnly() },
-      h("div", { class: "bar" }, h("label", { class: "switch" }, parts.on, parts.state), h("a", { href }, h("bdi", {}, name)), parts.facts),
-      h("div", { class: "bar" }, h("span", {}, "Probability"), parts.slider, parts.chance),
-      h("div", { class: "bar" }, !readOnly() && button("▲", `Move ${name} up`, () => this.move(fault.name, -1)), !readOnly() && button("▼", `Move ${name} down`, () => this.move(fault.name, 1)), !readOnly() && button("✕", `Remove fault ${name}`, () => removeFault(/** @type {string} */ (this.proxy), fault.name))),
-      parts.options,
-    );
-    item.addEventListener("dragstart", (/** @type {DragEvent} */ event) => event.dataTransfer?.setData("text/plain", fault.name));
-    item.addEventListener("dragover", (/** @type {Event} */ event) => event.preventDefault());
-    item.addEventListener("drop", (/** @type {DragEvent} */ event) => {
-      event.preventDefault();
-      this.moveTo(event.dataTransfer?.getData("text/plain") ?? "", fault.name);
-    });
-    return Object.assign(item, { parts, fault: fault.name });
-  }
+	/**
+	 * @param {any} item
+	 * @param {any} fault
+	 * @param {any} proxy
+	 */
+	updateFault(item, fault, proxy) {
+		const { on, state, slider, chance } = item.parts;
+		on.checked = fault.enabled !== false;
+		setText(state, on.checked ? "on" : "off");
+		if (document.activeElement !== slider || !slider.matches(":active")) slider.value = String(fault.probability);
+		setText(chance, percent(Number(slider.value)));
+		this.showFacts(item, proxy);
+	}
 
-  /**
-   * @param {any} item
-   * @param {any} fault
-   * @param {any} proxy
-   */
-  updateFault(item, fault, proxy) {
-    const { on, state, slider, chance } = item.parts;
-    on.checked = fault.enabled !== false;
-    setText(state, on.checked ? "on" : "off");
-    if (document.activeElement !== slider || !slider.matches(":active")) slider.value = String(fault.probability);
-    setText(chance, percent(Number(slider.value)));
-    this.showFacts(item, proxy);
-  }
+	/**
+	 * @param {any} item
+	 * @param {any} proxy
+	 */
+	showFacts(item, proxy) {
+		const fault = proxy.faults.find((/** @type {any} */ one) => one.name === item.fault);
+		if (!fault) return;
+		const state = proxy.fault_states[fault.name];
+		const left = secondsLeft(state);
+		const options = Object.entries(fault.options).map(
+			([name, value]) => `${name}=${shown(Array.isArray(value) ? value.join(",") : value)}`,
+		);
+		const match = Object.entries(fault.match).map(([name, pattern]) => `${shown(name)}=${shown(pattern)}`);
+		const facts = [
+			fault.behavior,
+			...options,
+			fault.stream === "both" ? "both ways" : fault.stream === "upstream" ? "to the backend" : "to the client",
+			match.length ? `for ${match.join(" ")}` : "",
+			state?.hits ? `${counted(state.hits, "hit")}, ${counted(state.connections_hit, "connection")}` : "no hit yet",
+			left === null ? "" : `${duration(Math.ceil(left))} left`,
+		];
+		setText(item.parts.facts, facts.filter(Boolean).join(", "));
+	}
 
-  /**
-   * @param {any} item
-   * @param {any} proxy
-   */
-  showFacts(item, proxy) {
-    const fault = proxy.faults.find((/** @type {any} */ one) => one.name === item.fault);
-    if (!fault) return;
-    const state = proxy.fault_states[fault.name];
-    const left = secondsLeft(state);
-    const options = Object.entries(fault.options).map(([name, value]) => `${name}=${shown(Array.isArray(value) ? value.join(",") : value)}`);
-    const match = Object.entries(fault.match).map(([name, pattern]) => `${shown(name)}=${shown(pattern)}`);
-    const facts = [
-      fault.behavior,
-      ...options,
-      fault.stream === "both" ? "both ways" : fault.stream === "upstream" ? "to the backend" : "to the client",
-      match.length ? `for ${match.join(" ")}` : "",
-      state?.hits ? `${counted(state.hits, "hit")}, ${counted(state.connections_hit, "connection")}` : "no hit yet",
-      left === null ? "" : `${duration(Math.ceil(left))} left`,
-    ];
-    setText(item.parts.facts, facts.filter(Boolean).join(", "));
-  }
+	/**
+	 * @param {string} name
+	 * @param {any} body
+	 */
+	async changeFault(name, body) {
+		const done = await attempt(() => call("PATCH", faultPath(this.proxy, name), body));
+		if (done?.warning) say(`Fault ${shown(name)} changes nothing: ${done.warning}.`);
+		await store.refresh();
+	}
 
-  /**
-   * @param {string} name
-   * @param {any} body
-   */
-  async changeFault(name, body) {
-    const done = await attempt(() => call("PATCH", faultPath(/** @type {string} */ (this.proxy), name), body));
-    if (done?.warning) say(`Fault ${shown(name)} changes nothing: ${done.warning}.`);
-    await store.refresh();
-  }
+	/**
+	 * @param {string} name
+	 * @param {number} by
+	 */
+	move(name, by) {
+		const faults = this.configured?.faults ?? [];
+		const place = faults.findIndex((/** @type {any} */ one) => one.name === name);
+		const other = faults[place + by];
+		return other ? this.moveTo(name, other.name) : Promise.resolve();
+	}
 
-  /**
-   * @param {string} name
-   * @param {number} by
-   */
-  move(name, by) {
-    const faults = store.proxies.get(/** @type {string} */ (this.proxy))?.faults ?? [];
-    const place = faults.findIndex((/** @type {any} */ one) => one.name === name);
-    const other = faults[place + by];
-    return other ? this.moveTo(name, other.name) : Promise.resolve();
-  }
+	/**
+	 * Put the fault *name* where *other* is.
+	 * @param {string} name
+	 * @param {string} other
+	 */
+	async moveTo(name, other) {
+		const faults = (this.configured?.faults ?? []).map(asSent);
+		const from = faults.findIndex((/** @type {any} */ one) => one.name === name);
+		const to = faults.findIndex((/** @type {any} */ one) => one.name === other);
+		if (from < 0 || to < 0 || from === to) return;
+		faults.splice(to, 0, ...faults.splice(from, 1));
+		await attempt(() => call("PATCH", `${proxyPath(this.proxy)}?revision=${store.revision}`, { faults }));
+		await store.refresh();
+		say(`Fault ${shown(name)} is number ${to + 1} now.`);
+	}
 
-  /**
-   * Put the fault *name* where *other* is.
-   * @param {string} name
-   * @param {string} other
-   */
-  async moveTo(name, other) {
-    const faults = (store.proxies.get(/** @type {string} */ (this.proxy))?.faults ?? []).map(asSent);
-    const from = faults.findIndex((/** @type {any} */ one) => one.name === name);
-    const to = faults.findIndex((/** @type {any} */ one) => one.name === other);
-    if (from < 0 || to < 0 || from === to) return;
-    faults.splice(to, 0, ...faults.splice(from, 1));
-    await attempt(() => call("PATCH", `${proxyPath(/** @type {string} */ (this.proxy))}?revision=${store.revision}`, { faults }));
-    await store.refresh();
-    say(`Fault ${shown(name)} is number ${to + 1} now.`);
-  }
+	/**
+	 * A form for the options of a fault, in place.
+	 * @param {string} name
+	 * @param {HTMLElement} details
+	 */
+	async editOptions(name, details) {
+		const fault = this.configured?.faults.find((/** @type {any} */ one) => one.name === name);
+		if (!fault) return;
+		const behavior =
+			this.schemas?.get(fault.behavior) ?? (await attempt(() => call("GET", `/behaviors/${encodeURIComponent(fault.behavior)}`)));
+		if (!behavior) return;
+		this.schemas?.set(fault.behavior, behavior);
+		const fields = Object.entries(behavior.options.properties).map(([option, schema]) => field(option, schema, fault.options[option]));
+		const submit = async (/** @type {Event} */ event) => {
+			event.preventDefault();
+			showError(fields, undefined, "");
+			const options = Object.fromEntries(
+				fields
+					.map((one) => [one.name, typedValue(one)])
+					.map(([option, value]) => [option, isDefault(behavior.options.properties[option], value) ? null : value]),
+			);
+			try {
+				await call("PATCH", faultPath(this.proxy, name), { options });
+				say(`Fault ${shown(name)} is changed.`);
+			} catch (error) {
+				const option = error instanceof ApiError ? error.pointer?.split("/")[2] : undefined;
+				if (!(error instanceof ApiError) || !showError(fields, option, error.message)) complain(error);
+			}
+			await store.refresh();
+		};
+		const form = h(
+			"form",
+			{ onsubmit: submit },
+			...fields.map((one) => one.row),
+			!readOnly() && h("button", { type: "submit" }, "Save the options"),
+		);
+		details.querySelector("form")?.remove();
+		details.append(form);
+	}
 
-  /**
-   * A form for the options of a fault, in place.
-   * @param {string} name
-   * @param {HTMLElement} details
-   */
-  async editOptions(name, details) {
-    const fault = store.proxies.get(/** @type {string} */ (this.proxy))?.faults.find((/** @type {any} */ one) => one.name === name);
-    if (!fault) return;
-    const behavior = this.schemas?.get(fault.behavior) ?? (await attempt(() => call("GET", `/behaviors/${encodeURIComponent(fault.behavior)}`)));
-    if (!behavior) return;
-    this.schemas?.set(fault.behavior, behavior);
-    const fields = Object.entries(behavior.options.properties).map(([option, schema]) => field(option, schema, fault.options[option]));
-    const submit = async (/** @type {Event} */ event) => {
-      event.preventDefault();
-      showError(fields, undefined, "");
-      const options = Object.fromEntries(fields.map((one) => [one.name, valueOf(one)]).map(([option, value]) => [option, isDefault(behavior.options.properties[option], value) ? null : value]));
-      try {
-        await call("PATCH", faultPath(/** @type {string} */ (this.proxy), name), { options });
-        say(`Fault ${shown(name)} is changed.`);
-      } catch (error) {
-        const option = error instanceof ApiError ? error.pointer?.split("/")[2] : undefined;
-        if (!(error instanceof ApiError) || !showError(fields, option, error.message)) complain(error);
-      }
-      await store.refresh();
-    };
-    const form = h("form", { onsubmit: submit }, ...fields.map((one) => one.row), !readOnly() && h("button", { type: "submit" }, "Save the options"));
-    details.querySelector("form")?.remove();
-    details.append(form);
-  }
+	// The proxy, and its connections.
 
-  // The proxy, and its connections.
+	/**
+	 * @param {any} body
+	 * @param {string} text
+	 */
+	async change(body, text) {
+		if (await attempt(() => call("PATCH", proxyPath(this.proxy), body))) say(text);
+		await store.refresh();
+		this.update();
+	}
 
-  /**
-   * @param {any} body
-   * @param {string} text
-   */
-  async change(body, text) {
-    if (await attempt(() => call("PATCH", proxyPath(/** @type {string} */ (this.proxy)), body))) say(text);
-    await store.refresh();
-    this.update();
-  }
+	async delete() {
+		const name = this.proxy;
+		const { proxies } = (await attempt(() => call("GET", "/config"))) ?? { proxies: [] };
+		const before = proxies.find((/** @type {any} */ one) => one.name === name);
+		const done = await attempt(() => call("DELETE", proxyPath(name)));
+		await store.refresh();
+		if (done === undefined) return;
+		location.hash = "#/";
+		offerUndo(`Proxy ${shown(name)} is deleted.`, async () => {
+			await call("POST", "/proxies", before);
+			await store.refresh();
+		});
+	}
 
-  async delete() {
-    const name = /** @type {string} */ (this.proxy);
-    const { proxies } = (await attempt(() => call("GET", "/config"))) ?? { proxies: [] };
-    const before = proxies.find((/** @type {any} */ one) => one.name === name);
-    const done = await attempt(() => call("DELETE", proxyPath(name)));
-    await store.refresh();
-    if (done === undefined) return;
-    location.hash = "#/";
-    offerUndo(`Proxy ${shown(name)} is deleted.`, async () => {
-      await call("POST", "/proxies", before);
-      await store.refresh();
-    });
-  }
+	/** @param {number} number */
+	enders(number) {
+		const path = `${proxyPath(this.proxy)}/connections/${number}`;
+		const end = async (/** @type {string} */ method, /** @type {string} */ where, /** @type {string} */ how) => {
+			if ((await attempt(() => call(method, where))) !== undefined) say(`Connection ${number} is ${how}.`);
+		};
+		return h(
+			"span",
+			{},
+			h(
+				"button",
+				{
+					type: "button",
+					class: "plain",
+					"aria-label": `Close connection ${number}`,
+					onclick: () => end("DELETE", path, "closed"),
+				},
+				"Close",
+			),
+			h(
+				"button",
+				{
+					type: "button",
+					class: "plain",
+					"aria-label": `Reset connection ${number}`,
+					onclick: () => end("POST", `${path}/reset`, "reset"),
+				},
+				"Reset",
+			),
+		);
+	}
 
-  /** @param {number} number */
-  enders(number) {
-    const path = `${proxyPath(/** @type {string} */ (this.proxy))}/connections/${number}`;
-    const end = async (/** @type {string} */ method, /** @type {string} */ where, /** @type {string} */ how) => {
-      if ((await attempt(() => call(method, where))) !== undefined) say(`Connection ${number} is ${how}.`);
-    };
-    return h(
-      "span",
-      {},
-      h("button", { type: "button", class: "plain", "aria-label": `Close connection ${number}`, onclick: () => end("DELETE", path, "closed") }, "Close"),
-      h("button", { type: "button", class: "plain", "aria-label": `Reset connection ${number}`, onclick: () => end("POST", `${path}/reset`, "reset") }, "Reset"),
-    );
-  }
-
-  /** Read the connections each second, and seldomer where that takes the program long. */
-  async readConnections() {
-    const began = performance.now();
-    let pause = 1000;
-    if (store.link === "connected" && store.proxies.has(/** @type {string} */ (this.proxy))) {
-      try {
-        const { connections } = await call("GET", `${proxyPath(/** @type {string} */ (this.proxy))}/connections`);
-        pause = Math.max(pause, (performance.now() - began) * SLOWEST);
-        setText(/** @type {Element} */ (this.noConnection), connections.length ? counted(connections.length, "connection") : "No connection is open.");
-        setAttribute(/** @type {Element} */ (this.connections), "hidden", !connections.length);
-        this.connections.show(connections);
-      } catch {
-        // The proxy is gone, or the program: the screen says so already.
-      }
-    }
-    if (!this.left?.signal.aborted) this.timer = setTimeout(() => this.readConnections(), Math.min(pause, 15_000));
-  }
+	/** Read the connections each second, and seldomer where that takes the program long. */
+	async readConnections() {
+		const began = performance.now();
+		let pause = 1000;
+		if (store.link === "connected" && store.proxies.has(this.proxy)) {
+			try {
+				const { connections } = await call("GET", `${proxyPath(this.proxy)}/connections`);
+				pause = Math.max(pause, (performance.now() - began) * SLOWEST);
+				setText(this.noConnection, connections.length ? counted(connections.length, "connection") : "No connection is open.");
+				setAttribute(this.connections, "hidden", !connections.length);
+				this.connections.show(connections);
+			} catch {
+				// The proxy is gone, or the program: the screen says so already.
+			}
+		}
+		if (!this.over) this.timer = setTimeout(() => this.readConnections(), Math.min(pause, 15_000));
+	}
 }
 
 customElements.define("proxy-screen", ProxyScreen);

@@ -16,21 +16,26 @@ let made = 0;
  * @returns {Field}
  */
 export function field(name, schema, value, title = name.replaceAll("_", " ")) {
-  made += 1;
-  const id = `field-${made}`;
-  const input = inputFor(schema, value, id);
-  const range = rangeOf(schema);
-  const help = [schema.description ?? "", range, defaultOf(schema)].filter(Boolean).join("; ");
-  const error = h("p", { class: "error", id: `${id}-error`, role: "alert" });
-  const row = h("div", { class: "field" }, h("label", { for: id }, title), h("div", {}, input, h("p", { class: "help", id: `${id}-help` }, help), error));
-  return { name, schema: plain(schema), input, row, error };
+	made += 1;
+	const id = `field-${made}`;
+	const input = inputFor(schema, value, id);
+	const range = rangeOf(schema);
+	const help = [schema.description ?? "", range, defaultOf(schema)].filter(Boolean).join("; ");
+	const error = h("p", { class: "error", id: `${id}-error`, role: "alert" });
+	const row = h(
+		"div",
+		{ class: "field" },
+		h("label", { for: id }, title),
+		h("div", {}, input, h("p", { class: "help", id: `${id}-help` }, help), error),
+	);
+	return { name, schema: plain(schema), input, row, error };
 }
 
 /** The schema without what it may be besides: nothing. @param {any} schema */
 function plain(schema) {
-  const own = schema.anyOf?.find((/** @type {any} */ one) => one.type !== "null") ?? {};
-  const { anyOf, ...rest } = schema;
-  return { ...own, ...rest, optional: Boolean(anyOf) };
+	const own = schema.anyOf?.find((/** @type {any} */ one) => one.type !== "null") ?? {};
+	const { anyOf, ...rest } = schema;
+	return { ...own, ...rest, optional: Boolean(anyOf) };
 }
 
 /**
@@ -39,29 +44,37 @@ function plain(schema) {
  * @param {string} id
  */
 function inputFor(schema, value, id) {
-  const { type, enum: choices, default: normal } = plain(schema);
-  const now = value === undefined ? normal : value;
-  const about = { id, "aria-describedby": `${id}-help` };
-  if (choices) return h("select", about, ...choices.map((/** @type {string} */ one) => h("option", { value: one, selected: one === now }, one)));
-  if (type === "boolean") return h("input", { ...about, type: "checkbox", checked: now === true });
-  if (type === "array") return h("textarea", { ...about, rows: 2, placeholder: "One a line" }, (now ?? []).join("\n"));
-  const numeric = type === "number" || type === "integer";
-  return h("input", { ...about, type: "text", inputmode: numeric ? "decimal" : null, value: now === null || now === undefined ? "" : String(now), autocomplete: "off" });
+	const { type, enum: choices, default: normal } = plain(schema);
+	const now = value === undefined ? normal : value;
+	const about = { id, "aria-describedby": `${id}-help` };
+	if (choices)
+		return h("select", about, ...choices.map((/** @type {string} */ one) => h("option", { value: one, selected: one === now }, one)));
+	if (type === "boolean") return h("input", { ...about, type: "checkbox", checked: now === true });
+	if (type === "array") return h("textarea", { ...about, rows: 2, placeholder: "One a line" }, (now ?? []).join("\n"));
+	const numeric = type === "number" || type === "integer";
+	return h("input", {
+		...about,
+		type: "text",
+		inputmode: numeric ? "decimal" : null,
+		value: now === null || now === undefined ? "" : String(now),
+		autocomplete: "off",
+	});
 }
 
 /** @param {any} schema */
 function rangeOf(schema) {
-  const { minimum, maximum } = plain(schema);
-  const least = minimum === undefined ? "" : `from ${rounded(minimum)}`;
-  const most = maximum === undefined || maximum >= 1e9 ? "" : `to ${rounded(maximum)}`;
-  return [least, most].filter(Boolean).join(" ");
+	const { minimum, maximum } = plain(schema);
+	const least = minimum === undefined ? "" : `from ${rounded(minimum)}`;
+	const most = maximum === undefined || maximum >= 1e9 ? "" : `to ${rounded(maximum)}`;
+	return [least, most].filter(Boolean).join(" ");
 }
 
 /** @param {any} schema */
 function defaultOf(schema) {
-  const { default: normal, type } = plain(schema);
-  if (normal === null || normal === undefined || normal === "" || type === "boolean" || (Array.isArray(normal) && !normal.length)) return "";
-  return `default ${shown(normal)}`;
+	const { default: normal, type } = plain(schema);
+	if (normal === null || normal === undefined || normal === "" || type === "boolean" || (Array.isArray(normal) && !normal.length))
+		return "";
+	return `default ${shown(normal)}`;
 }
 
 /**
@@ -69,20 +82,20 @@ function defaultOf(schema) {
  * for nothing, where that may be.
  * @param {Field} one
  */
-export function valueOf({ schema, input }) {
-  if (input.type === "checkbox") return input.checked;
-  const text = input.value;
-  if (schema.type === "array") return text.split("\n").filter(Boolean);
-  if (schema.type === "number" || schema.type === "integer") {
-    if (text.trim() === "") return schema.optional ? null : undefined;
-    return Number.isFinite(Number(text)) ? Number(text) : text;
-  }
-  return text === "" && schema.optional ? null : text;
+export function typedValue({ schema, input }) {
+	if (input.type === "checkbox") return input.checked;
+	const text = input.value;
+	if (schema.type === "array") return text.split("\n").filter(Boolean);
+	if (schema.type === "number" || schema.type === "integer") {
+		if (text.trim() === "") return schema.optional ? null : undefined;
+		return Number.isFinite(Number(text)) ? Number(text) : text;
+	}
+	return text === "" && schema.optional ? null : text;
 }
 
 /** Whether a value is what it would be anyway. @param {any} schema @param {any} value */
 export function isDefault(schema, value) {
-  return value === undefined || JSON.stringify(value) === JSON.stringify(plain(schema).default ?? null);
+	return value === undefined || JSON.stringify(value) === JSON.stringify(plain(schema).default ?? null);
 }
 
 /**
@@ -92,20 +105,20 @@ export function isDefault(schema, value) {
  * @param {string} message
  */
 export function showError(fields, name, message) {
-  let found = false;
-  for (const one of fields) {
-    const wrong = Boolean(message) && one.name === name;
-    one.error.textContent = wrong ? shown(message) : "";
-    if (wrong) {
-      one.input.setAttribute("aria-invalid", "true");
-      one.input.setAttribute("aria-errormessage", one.error.id);
-      one.input.closest("details")?.setAttribute("open", "");
-      one.input.focus();
-      found = true;
-    } else {
-      one.input.removeAttribute("aria-invalid");
-      one.input.removeAttribute("aria-errormessage");
-    }
-  }
-  return found;
+	let found = false;
+	for (const one of fields) {
+		const wrong = Boolean(message) && one.name === name;
+		one.error.textContent = wrong ? shown(message) : "";
+		if (wrong) {
+			one.input.setAttribute("aria-invalid", "true");
+			one.input.setAttribute("aria-errormessage", one.error.id);
+			one.input.closest("details")?.setAttribute("open", "");
+			one.input.focus();
+			found = true;
+		} else {
+			one.input.removeAttribute("aria-invalid");
+			one.input.removeAttribute("aria-errormessage");
+		}
+	}
+	return found;
 }

@@ -10,11 +10,13 @@ from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
+from vaurien import dashboard
 from vaurien.config.schedule import Schedule
 from vaurien.errors import OptionError
 from vaurien.model import HitRange, Mix, Policy, ProxyConfig
 from vaurien.scenario.player import FailedStep
 from vaurien.scenario.tally import Delays, OfProxy, Setting, Tally, settings
+from vaurien.scenario.timeline import Change, Moment
 from vaurien.version import __version__
 
 STEP_FAILED, NOT_HIT = 123, 124
@@ -77,6 +79,7 @@ class RunReport(msgspec.Struct, frozen=True):
 
     *due* is how many of them the schedule has, in all its rounds; ``None`` without end. *failed_steps* are those that
     could not be played, on one proxy at least; *unmet* are the faults that have not hit as often as was expected.
+    *moments* are what passed in each second, and *changes* those of the faults.
     """
 
     command: tuple[str, ...]
@@ -89,6 +92,8 @@ class RunReport(msgspec.Struct, frozen=True):
     unmet: tuple[Unmet, ...] = ()
     due: int | None = None
     version: str = __version__
+    moments: tuple[Moment, ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
 def of_proxy(
@@ -262,7 +267,12 @@ def _unmet_cases(report: RunReport) -> Iterator[str]:
         yield f"<testcase classname={group} name={name}><failure message={quoteattr(str(one))}/></testcase>"
 
 
-FORMS: Mapping[str, Callable[[RunReport], str]] = {".json": json, ".md": markdown, ".xml": junit}
+def html(report: RunReport) -> str:
+    """A page that needs nothing else, with charts: for a browser, from disk, and for print."""
+    return dashboard.page(f"Vaurien's report: {shlex.join(report.command)}", "report.js", msgspec.json.encode(report))
+
+
+FORMS: Mapping[str, Callable[[RunReport], str]] = {".json": json, ".md": markdown, ".xml": junit, ".html": html}
 """How a report is written, by the ending of the file's name."""
 
 

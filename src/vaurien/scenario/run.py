@@ -21,6 +21,8 @@ from vaurien.scenario.narrator import EVERY, Narrator
 from vaurien.scenario.player import FailedStep, Player
 from vaurien.scenario.report import RunReport, of_proxy, unmet
 from vaurien.scenario.tally import Tally
+from vaurien.scenario.timeline import EVERY as STEP
+from vaurien.scenario.timeline import Timeline
 
 if TYPE_CHECKING:
     from vaurien.tls.authority import Authority
@@ -46,10 +48,12 @@ async def run(
     that cannot be started; all that was started is stopped by then.
     """
     schedule, tally, failures = configuration.schedule, Tally(), list[FailedStep]()
-    narrator = Narrator(stream, tally, quiet=quiet)
+    narrator, timeline = Narrator(stream, tally, quiet=quiet), Timeline(tally)
     authority = _authority(configuration)
     proxies = [
-        Proxy(config, observers=[*observers, tally], authority=None if authority is None else lambda: authority)
+        Proxy(
+            config, observers=[*observers, tally, timeline], authority=None if authority is None else lambda: authority
+        )
         for config in configuration.proxies
     ]
     named = {proxy.config.name: proxy for proxy in proxies}
@@ -83,11 +87,15 @@ async def run(
         set_policies()
         began = clock.now()
         narrator.start(lambda: clock.now() - began)
+        timeline.begin(proxies, lambda: clock.now() - began)
         player.start()
         progress = asyncio.create_task(_progress(narrator))
         stack.callback(progress.cancel)
+        sampling = asyncio.create_task(_sample(timeline))
+        stack.callback(sampling.cancel)
         status = await command.run(words, {**variables, **added})
         duration = clock.now() - began
+        timeline.take()
         for one in steered.values():
             one.note_reasons()
     report = RunReport(
@@ -96,6 +104,8 @@ async def run(
         duration=duration,
         seed=configuration.proxies[0].seed,
         steps=player.played,
+        moments=tuple(timeline.moments),
+        changes=tuple(timeline.changes),
         due=_due(schedule),
         failed_steps=tuple(failures),
         unmet=tuple(
@@ -168,6 +178,12 @@ class _Steered:
 
 def _due(schedule: Schedule) -> int | None:
     return len(schedule.steps) * schedule.repeat if schedule.repeat else None
+
+
+async def _sample(timeline: Timeline) -> None:
+    while True:
+        await asyncio.sleep(STEP)
+        timeline.take()
 
 
 async def _progress(narrator: Narrator) -> None:

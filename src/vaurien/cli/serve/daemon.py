@@ -26,6 +26,7 @@ from vaurien.cli.serve.report import Report, TextReport
 from vaurien.cli.serve.state import StateFile
 from vaurien.cli.serve.toxiproxy_log import AccessLog, ToxiproxyLog
 from vaurien.config import declared
+from vaurien.config.assemble import Setting
 from vaurien.config.layers import variable
 from vaurien.control import security
 from vaurien.control.app import Dashboard, app
@@ -230,6 +231,7 @@ class Daemon:
                 strict=self._strict,
                 dial_failure=self._dial_failure,
                 history=self._history,
+                settings=self._settings(),
                 dashboard=self._dashboard,
                 fleet=self._membership.door if self._membership is not None else None,
             )
@@ -237,6 +239,14 @@ class Daemon:
         names = None if security.exposed(self._listen, None) else ()  # a container has names that it does not know
         guarded = security.Guard(own, self._listen, names=names, token=self._token, refused=toxiproxy.refused)
         return AccessLog(guarded, self._log) if isinstance(self._log, ToxiproxyLog) else guarded
+
+    def _settings(self) -> list[Setting]:
+        """The flags, for people who look at the interface."""
+        return [
+            Setting("serve", name, value, "command line" if value != OUR_FLAGS[name].default else "default")
+            for name, value in self._values.items()
+            if name != "version"
+        ]
 
     def _metrics(self, lag: LoopLag) -> toxiproxy.Metrics | None:
         of_proxies, of_runtime = bool(self._values["proxy-metrics"]), bool(self._values["runtime-metrics"])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from types import GenericAlias
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from vaurien.config.schedule import ShownSchedule
 from vaurien.control import bodies, history, live
 from vaurien.control.asgi import StreamingResponse
-from vaurien.control.routes import Call, number
+from vaurien.control.responses import BadRequest
+from vaurien.control.routes import Call, ScheduleControl, number
 from vaurien.version import __version__
 
 ConfigBody = msgspec.defstruct(
@@ -25,6 +28,24 @@ class Version(msgspec.Struct):
     """Which Vaurien this is."""
 
     version: str
+
+
+class ShownSetting(msgspec.Struct):
+    """An option of the program: its *value*, where that came from, and what a number counts."""
+
+    section: str
+    name: str
+    value: Any
+    source: str
+    unit: str = ""
+
+
+class Settings(msgspec.Struct):
+    """How the program was started."""
+
+    version: str
+    seed: str
+    settings: list[ShownSetting]
 
 
 class Health(msgspec.Struct, omit_defaults=True):
@@ -43,6 +64,34 @@ async def get_health(call: Call) -> object:
 async def get_version(_: Call) -> object:
     """The version of the program."""
     return Version(__version__)
+
+
+async def get_settings(call: Call) -> object:
+    """How the program was started: each option that it was, or could be, told, and where its value came from."""
+    shown = [ShownSetting(one.section, one.name, one.value, one.source, one.unit) for one in call.program.settings]
+    return Settings(__version__, call.seed, shown)
+
+
+async def get_schedule(call: Call) -> object:
+    """The schedule of the program: its steps, and where it is. Without one there are no steps."""
+    schedule = call.program.schedule
+    return ShownSchedule() if schedule is None else schedule.shown()
+
+
+async def start_schedule(call: Call) -> None:
+    """Play the schedule from its beginning."""
+    _schedule(call).begin_again()
+
+
+async def stop_schedule(call: Call) -> None:
+    """Play no more of the schedule. What it has changed stays."""
+    _schedule(call).end()
+
+
+def _schedule(call: Call) -> ScheduleControl:
+    if call.program.schedule is None or not call.program.schedule.shown().steps:
+        raise BadRequest(409, "the program has no schedule; expected one started with --config FILE that has [[step]]s")
+    return call.program.schedule
 
 
 async def get_config(call: Call) -> object:

@@ -1,0 +1,201 @@
+// The screen of events: as they happen, filtered, paused, exported.
+
+import { call, proxyPath, addressOf } from "./api.js";
+import { h, setAttribute, setText } from "./dom.js";
+import { bytes, clock, counted, duration, rounded, shown } from "./format.js";
+import { attempt, readOnly, say } from "./messages.js";
+import { Screen } from "./screen.js";
+import { store } from "./store.js";
+import "./virtual-rows.js";
+
+/** @typedef {import("./store.js").LoggedEvent} LoggedEvent */
+
+const KINDS = ["Listening", "Accepted", "Chosen", "Injected", "Lost", "Failed", "Closed", "WorkerDied", "PolicyChanged"];
+const FILTERS = ["proxy", "connection", "fault", "kind"];
+const KNOWN = new Set(["type", "number", "kind", "proxy", "at", "connection", "fault"]);
+
+/** What an event says besides who and when. @param {LoggedEvent} event */
+function told(event) {
+	if (event.kind === "Closed") {
+		const hits = Object.entries(event.hits).map(([name, count]) => `${name} ${count}`);
+		return [
+			event.end,
+			`${bytes(event.sent)} to the backend`,
+			`${bytes(event.received)} to the client`,
+			duration(event.duration),
+			hits.length ? `hits ${hits.join(", ")}` : "",
+		]
+			.filter(Boolean)
+			.join(", ");
+	}
+	if (event.kind === "PolicyChanged") return `faults: ${event.faults.join(", ") || "none"}${event.mix ? `, mix ${event.mix}` : ""}`;
+	return Object.entries(event)
+		.filter(([name, value]) => !KNOWN.has(name) && value !== null && value !== undefined)
+		.map(
+			([name, value]) =>
+				`${name} ${typeof value === "object" ? JSON.stringify(value) : typeof value === "number" ? rounded(value) : value}`,
+		)
+		.join(", ");
+}
+
+class EventsScreen extends Screen {
+	begin() {
+		/** @type {LoggedEvent[] | null} */
+		this.held = null;
+		this.build();
+		this.takeFilters();
+		this.follow(["events"], () => this.update());
+		this.follow(["proxies"], () => this.showConnection());
+		this.update();
+		this.showConnection();
+	}
+
+	build() {
+		const text = (/** @type {string} */ name) => h("input", { id: `event-${name}`, autocomplete: "off", oninput: () => this.filter() });
+		this.filters = {
+			proxy: text("proxy"),
+			connection: text("connection"),
+			fault: text("fault"),
+			kind: h(
+				"select",
+				{ id: "event-kind", onchange: () => this.filter() },
+				h("option", { value: "" }, "all"),
+				...KINDS.map((kind) => h("option", { value: kind }, kind)),
+			),
+		};
+		this.pause = h("button", { type: "button", "aria-pressed": "false", onclick: () => this.togglePause() }, "Pause");
+		this.count = h("p", { class: "count", role: "status" });
+		this.about = h("div", { class: "about" });
+		const column = (/** @type {string} */ title, /** @type {(one: any) => string | Node} */ cell, kind = "") => ({
+			title,
+			cell,
+			class: kind,
+		});
+		this.rows = /** @type {any} */ (h("virtual-rows")).begin(
+			"Events",
+			[
+				column("Time", (one) => clock(one.at), "number"),
+				column("Kind", (one) => one.kind),
+				column("Proxy", (one) => h("a", { href: addressOf("proxy", one.proxy) }, h("bdi", {}, shown(one.proxy)))),
+				column(
+					"Connection",
+					(one) =>
+						one.connection
+							? h("a", { href: `#/events?proxy=${encodeURIComponent(one.proxy)}&connection=${one.connection}` }, String(one.connection))
+							: "",
+					"number",
+				),
+				column("Fault", (one) => shown(one.fault ?? one.behavior ?? "")),
+				column("What", (one) => shown(told(one))),
+			],
+			(/** @type {any} */ one) => one.number,
+		);
+		this.append(
+			h("h1", {}, "Events"),
+			h(
+				"div",
+				{ class: "bar" },
+				...FILTERS.flatMap((name) => [
+					h("label", { for: `event-${name}` }, name[0].toUpperCase() + name.slice(1)),
+					/** @type {any} */ (this.filters)[name],
+				]),
+				this.pause,
+				h("button", { type: "button", onclick: () => this.export() }, "Export as JSON lines"),
+			),
+			this.count,
+			this.about,
+			this.rows,
+		);
+	}
+
+	/** Take the filters from the address, where a link put them. */
+	takeFilters() {
+		const given = new URLSearchParams(location.hash.split("?")[1] ?? "");
+		for (const name of FILTERS) /** @type {any} */ (this.filters)[name].value = given.get(name) ?? "";
+	}
+
+	filter() {
+		const given = FILTERS.map((name) => [name, /** @type {any} */ (this.filters)[name].value.trim()]).filter(([, value]) => value);
+		history.replaceState(null, "", `#/events${given.length ? `?${new URLSearchParams(given)}` : ""}`);
+		this.update();
+		this.showConnection();
+	}
+
+	matching() {
+		const { proxy, connection, fault, kind } = Object.fromEntries(
+			FILTERS.map((name) => [name, /** @type {any} */ (this.filters)[name].value.trim()]),
+		);
+		const hit = (/** @type {LoggedEvent} */ event) =>
+			event.fault === fault || event.behavior === fault || Object.hasOwn(event.hits ?? {}, fault) || event.faults?.includes(fault);
+		return (this.held ?? store.events).filter(
+			(event) =>
+				(!proxy || event.proxy === proxy) &&
+				(!connection || String(event.connection ?? "") === connection) &&
+				(!kind || event.kind === kind) &&
+				(!fault || hit(event)),
+		);
+	}
+
+	update() {
+		const found = this.matching();
+		const skipped = store.skipped ? `, ${counted(store.skipped, "event")} left out as there were too many at once` : "";
+		setText(this.count, `${counted(found.length, "event")}${this.held ? ", paused" : ""}${skipped}`);
+		this.rows.show(found.reverse());
+	}
+
+	togglePause() {
+		this.held = this.held ? null : [...store.events];
+		setAttribute(this.pause, "aria-pressed", Boolean(this.held));
+		setText(this.pause, this.held ? "Go on" : "Pause");
+		this.update();
+	}
+
+	export() {
+		const lines = this.matching().map(({ kind, number, ...event }) => `${JSON.stringify({ id: number, ...event })}\n`);
+		download("events.jsonl", "application/jsonl", lines.join(""));
+		say(`${counted(lines.length, "event")} exported.`);
+	}
+
+	/** The connection that is filtered for, if it is open. */
+	async showConnection() {
+		const { proxy, connection } = /** @type {any} */ (this.filters);
+		if (!/^\d+$/.test(connection.value) || !store.proxies.has(proxy.value)) {
+			this.about?.replaceChildren();
+			return;
+		}
+		const path = `${proxyPath(proxy.value)}/connections/${connection.value}`;
+		let text = `Connection ${connection.value} of ${shown(proxy.value)} is over.`;
+		let buttons = /** @type {Node[]} */ ([]);
+		try {
+			const one = await call("GET", path);
+			text = `Connection ${one.number} of ${shown(proxy.value)} is open: ${shown(one.peer)}, ${duration(one.age)} old, ${bytes(one.sent)} to the backend, ${bytes(one.received)} to the client, hit by ${one.faults.map(shown).join(", ") || "nothing"}.`;
+			const end = (/** @type {string} */ title, /** @type {string} */ method, /** @type {string} */ where) =>
+				h(
+					"button",
+					{
+						type: "button",
+						onclick: async () => (await attempt(() => call(method, where))) !== undefined && this.showConnection(),
+					},
+					title,
+				);
+			buttons = readOnly() ? [] : [end("Close it", "DELETE", path), end("Reset it", "POST", `${path}/reset`)];
+		} catch {
+			// It is over.
+		}
+		this.about?.replaceChildren(h("p", {}, text), h("div", { class: "bar" }, ...buttons));
+	}
+}
+
+/**
+ * Save *text* as a file.
+ * @param {string} name
+ * @param {string} type
+ * @param {string} text
+ */
+export function download(name, type, text) {
+	const address = URL.createObjectURL(new Blob([text], { type }));
+	h("a", { href: address, download: name }).click();
+	setTimeout(() => URL.revokeObjectURL(address), 1000);
+}
+
+customElements.define("events-screen", EventsScreen);

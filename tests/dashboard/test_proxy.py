@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import http.client
+import socket
+
+import pytest
+import redis
+
+from tests.waiting import PATIENCE, until
+
+
+def connected(proxy):
+    host, port = proxy["address"].split(":")
+    return socket.create_connection((host, int(port)), PATIENCE)
+
+
+def test_traffic_is_on_the_charts_with_a_mark_at_a_change(tab, daemon, redis_server):
+    proxy = daemon.proxy("cache", redis_server.address, protocol="redis")
+    host, port = proxy["address"].split(":")
+    page = tab.open("#/proxy/cache")
+    chart = page.get_by_role("figure").filter(has_text="Throughput").get_by_role("img")
+    chart.wait_for()
+    with redis.Redis(host, int(port)) as client:
+        client.set("k", "v" * 10_000)
+        until(lambda: "at most 0 B/s" not in chart.get_attribute("aria-label"))
+        daemon.ask("POST", "/proxies/cache/faults", {"behavior": "latency", "options": {"latency": 20}})
+        page.locator("time-chart .marks path").first.wait_for(state="attached")
+        client.get("k")
+        delay = page.get_by_role("figure").filter(has_text="Added delay").get_by_role("img")
+        until(lambda: "at most 20 ms" in delay.get_attribute("aria-label"))
+        hits = page.get_by_role("figure").filter(has_text="Hits by fault").get_by_role("img")
+        until(lambda: "latency" in hits.get_attribute("aria-label"))
+        row = page.get_by_role("row").filter(has_text="127.0.0.1:")
+        until(lambda: "latency" in row.first.inner_text())
+
+
+def test_the_requests_of_http_are_counted(tab, daemon, nginx_server):
+    proxy = daemon.proxy("web", nginx_server.address, protocol="http")
+    page = tab.open("#/proxy/web")
+    chart = page.get_by_role("figure").filter(has_text="Exchanges").get_by_role("img")
+    chart.wait_for()
+    one = http.client.HTTPConnection(proxy["address"], timeout=PATIENCE)
+    one.request("GET", "/hello")
+    assert one.getresponse().read() == b"hello\n"
+    until(lambda: "at most 0/s" not in chart.get_attribute("aria-label"))
+    one.close()
+
+
+def test_connections_are_closed_and_reset(tab, daemon, echo_server):
+    proxy = daemon.proxy("web", echo_server.address)
+    page = tab.open("#/proxy/web")
+    with connected(proxy) as one, connected(proxy) as other:
+        page.get_by_role("button", name="Close connection 1").click()
+        assert one.recv(1) == b""
+        page.get_by_role("button", name="Reset connection 2").click()
+        with pytest.raises(ConnectionResetError):
+            other.recv(1)
+    page.get_by_text("No connection is open").wait_for()
+
+
+def test_faults_are_moved_switched_weighed_and_told_other_options_in_place(tab, daemon):
+    faults = [{"behavior": "latency", "name": name, "options": {"latency": 5}} for name in ("a", "b")]
+    daemon.proxy("web", "127.0.0.1:9", faults=faults)
+    fault = lambda name: daemon.ask("GET", f"/proxies/web/faults/{name}")  # noqa: E731
+    page = tab.open("#/proxy/web")
+    page.get_by_role("button", name="Move b up").click()
+    until(lambda: [one["name"] for one in daemon.ask("GET", "/proxies/web")["faults"]] == ["b", "a"])
+    page.get_by_text("client → b → a → backend").wait_for()
+    page.locator("li", has_text="latency=5").nth(1).drag_to(page.locator("li", has_text="latency=5").nth(0))
+    until(lambda: [one["name"] for one in daemon.ask("GET", "/proxies/web")["faults"]] == ["a", "b"])
+    page.get_by_role("switch", name="Fault a").uncheck()
+    until(lambda: not fault("a")["enabled"])
+    page.get_by_text("client → b → backend").wait_for()
+    page.get_by_role("slider", name="Probability of b").focus()
+    page.keyboard.press("Home")
+    until(lambda: fault("b")["probability"] == 0)
+    page.get_by_text("Options of b").click()
+    page.get_by_label("latency", exact=True).fill("9")
+    page.get_by_role("button", name="Save the options").click()
+    until(lambda: fault("b")["options"] == {"latency": 9})
+
+
+def test_a_proxy_is_deleted_and_put_back(tab, daemon):
+    daemon.proxy("web", "127.0.0.1:9", faults=[{"behavior": "delay"}])
+    page = tab.open("#/proxy/web")
+    page.get_by_role("button", name="Delete the proxy").click()
+    page.get_by_text("Proxy web is deleted").wait_for()
+    assert daemon.ask("GET", "/proxies")["proxies"] == []
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("Undone").wait_for()
+    assert [one["name"] for one in daemon.ask("GET", "/proxies/web")["faults"]] == ["delay"]
+
+
+def test_of_many_connections_those_in_sight_are_in_the_page(tab, daemon, echo_server):
+    proxy = daemon.proxy("web", echo_server.address)
+    clients = [connected(proxy) for _ in range(400)]
+    try:
+        until(lambda: len(daemon.ask("GET", "/proxies/web/connections")["connections"]) == 400)
+        page = tab.open("#/proxy/web")
+        page.get_by_text("400 connections").wait_for()
+        table = page.get_by_role("table", name="Open connections")
+        assert table.get_attribute("aria-rowcount") == "401"
+        assert len(table.get_by_role("row").all()) < 60
+        region = page.get_by_role("region", name="Open connections")
+        region.evaluate("element => element.scrollTo(0, element.scrollHeight)")
+        page.get_by_role("button", name="Close connection 400").wait_for()
+    finally:
+        for one in clients:
+            one.close()
