@@ -36,7 +36,7 @@ def test_a_run_is_a_page_that_needs_nothing_else(new_tab, redis_server, tmp_path
         "--",
         *shell,
     ]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=BOUND)
+    done = subprocess.run([*run, "--", *shell], capture_output=True, text=True, timeout=BOUND)
     assert done.returncode == 0, done.stderr
     tab = new_tab(f"file://{tmp_path}")
     page = tab.open("out.html")

@@ -68,7 +68,7 @@ class Calls:
     get_settings = Call(
         "GET", "/api/v1/settings", "How the program was started: each option, and where its value came from."
     )
-    get_schedule = Call("GET", "/api/v1/schedule", "The schedule of the program: its steps, and where it is.")
+    show_schedule = Call("GET", "/api/v1/schedule", "The schedule of the program: its steps, and where it is.")
     start_schedule = Call("POST", "/api/v1/schedule/start", "Play the schedule from its beginning.")
     stop_schedule = Call("POST", "/api/v1/schedule/stop", "Play no more of the schedule. What it has changed stays.")
     get_figures = Call(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Generator, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 from vaurien.client.base import Base, first, value_errors
 from vaurien.client.calls import Call
-from vaurien.client.transport import Events, events_target
+from vaurien.client.transport import LIVE, Events, events_target
 
 
 class Client(Base):
@@ -28,6 +29,20 @@ class Client(Base):
             for line in response:
                 if event := events.read(line):
                     yield event
+
+    def live(self) -> Generator[tuple[str, dict[str, Any]], None, None]:
+        """Events and figures as they happen, each with its kind: those of ``/api/v1/live``.
+
+        Goes on until it is closed or the interface ends. Raises `Refused` and `Unreachable`.
+        """
+        kind = ""
+        with self._transport.answer("GET", LIVE) as response:
+            for line in response:
+                field, _, value = line.decode().rstrip("\r\n").partition(": ")
+                if field == "event":
+                    kind = value
+                elif field == "data":
+                    yield kind, json.loads(value)
 
     def set_behavior(self, name: str, /, **options: Any) -> None:
         """Have the first proxy behave as *name* says. Raises ValueError when it is unknown, or an option is."""

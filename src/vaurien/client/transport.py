@@ -90,7 +90,7 @@ class Transport:
             response = connection.getresponse()
             if response.status >= 400:
                 raise refused(response.status, response.read())
-            if connection.sock is not None and target.startswith(EVENTS):
+            if connection.sock is not None and target.startswith((EVENTS, LIVE)):
                 connection.sock.settimeout(EVENTS_TIMEOUT)
             yield response
         except (OSError, http.client.HTTPException) as error:
@@ -112,6 +112,7 @@ class Transport:
 
 
 EVENTS = "/api/v1/events?"
+LIVE = "/api/v1/live"
 
 
 def events_target(proxy: str | None, since: int | None) -> str:

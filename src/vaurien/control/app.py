@@ -42,8 +42,9 @@ def app(
     *metrics* makes the page of ``/metrics``; *seed* is for new proxies, *strict* and *dial_failure* are for
     `toxiproxy.router`; *mesh* is the cluster whose edges are among the proxies. *history* observes the hub too.
     *settings* are the options of the program, and *schedule* is what it plays. With a *dashboard* there is a page for
-    people at ``/``; where it is ``read-only`` no page of a browser may change anything. Requests that say so are for the *fleet* that the program is a node of. A path that no interface has is answered as
-    Toxiproxy does: its clients know that answer.
+    people at ``/``; where it is ``read-only`` no page of a browser may change anything. Requests that say so
+    are for the *fleet* that the program is a node of. A path that no interface has is answered as Toxiproxy does: its
+    clients know that answer.
     """
     remembered = history or History()
 

@@ -10,19 +10,19 @@ from typing import Any
 
 def rows(items: Sequence[Mapping[str, Any]], names: Sequence[str], terminal: bool) -> str:
     """A line for each of *items* with its fields *names*; on a *terminal* below a heading, and in columns."""
-    lines = [[_cell(item.get(name), name) for name in names] for item in items]
+    lines = [[cell(item.get(name), name) for name in names] for item in items]
     return _columns([[name.upper() for name in names], *lines]) if terminal else _tabs(lines)
 
 
 def record(item: Mapping[str, Any], names: Sequence[str], terminal: bool) -> str:
     """A line for each of the fields *names* of *item*."""
-    lines = [[name, _cell(item.get(name), name)] for name in names]
+    lines = [[name, cell(item.get(name), name)] for name in names]
     return _columns(lines) if terminal else _tabs(lines)
 
 
 def _columns(lines: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = ("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)
+    padded = ("  ".join(f"{one:{width}}" for one, width in zip(line, widths, strict=True)) for line in lines)
     return "".join(f"{line.rstrip()}\n" for line in padded)
 
 
@@ -30,8 +30,8 @@ def _tabs(lines: Sequence[Sequence[str]]) -> str:
     return "".join("\t".join(line) + "\n" for line in lines)
 
 
-def _cell(value: Any, name: str) -> str:
-    """*value* of the field *name* in one line, without tabs."""
+def cell(value: Any, name: str = "") -> str:
+    """*value* of the field *name* in one line, without tabs and without what a terminal would act on."""
     match value:
         case float() if name == "last_hit":
             return dt.datetime.fromtimestamp(value).astimezone().isoformat(timespec="milliseconds")

@@ -21,6 +21,7 @@ from vaurien.cli.ctl.fleet import fleet as fleet_commands
 from vaurien.cli.ctl.mesh import mesh
 from vaurien.cli.ctl.names import URL, a_proxy, behaviors, faults_of_proxy, protocols, proxies
 from vaurien.cli.ctl.presets import preset
+from vaurien.cli.ctl.top import top, watch
 from vaurien.client import Refused, Unreachable
 from vaurien.errors import VaurienError
 
@@ -274,6 +275,10 @@ def config(control: Control, file: Any) -> None:
     if not isinstance(wanted, Mapping):
         raise click.UsageError(f"{file.name} is not valid; expected an object, such as `vaurienctl config` prints")
     control.client.set_config(**wanted)
+
+
+command.add_command(top)
+command.add_command(watch)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -72,7 +72,7 @@ async def get_settings(call: Call) -> object:
     return Settings(__version__, call.seed, shown)
 
 
-async def get_schedule(call: Call) -> object:
+async def show_schedule(call: Call) -> object:
     """The schedule of the program: its steps, and where it is. Without one there are no steps."""
     schedule = call.program.schedule
     return ShownSchedule() if schedule is None else schedule.shown()
