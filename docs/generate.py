@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import itertools
 import json
 import re
 import shlex
+import textwrap
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -327,7 +330,8 @@ def _framing() -> str:
         parts += [f"# {kind.__name__}", _prose(kind)]
         parts += [_called(kind, name) for name in vars(kind) if name in _OF_FRAMING[kind]]
     for kind in (framing.Head, framing.Reply):
-        parts.append(f"# {kind.__name__}\n\n`{kind.__name__}{_signature(kind)}`\n\n{_prose(kind)}")
+        fields = "".join(f"* `{one.name}`: {_field_type(kind, one.name)}\n" for one in msgspec.structs.fields(kind))
+        parts.append(f"# {kind.__name__}\n\n`{kind.__name__}{_signature(kind)}`\n\n{_prose(kind)}\n\n{fields}".rstrip())
     return "\n\n".join(parts) + "\n"
 
 
@@ -361,8 +365,36 @@ def _test_kit() -> str:
         parts.append(f"## {name}\n\n`{name}{_signature(thing)}`\n\n{_prose(thing)}")
     parts += ["## The laws of framing", _prose(laws).partition("\n\n")[2]]
     for name, thing in [pair for pair in things if inspect.isclass(pair[1])]:
-        parts += [f"## {name}\n\n`{name}{_signature(thing)}`\n\n{_prose(thing)}", *_members(thing)]
+        parts += [f"## {name}\n\n`{name}{_signature(thing)}`\n\n{_prose(thing)}", *_attributes(thing), *_members(thing)]
     return "\n\n".join(parts) + "\n"
+
+
+def _attributes(kind: type) -> list[str]:
+    """The attributes that ``__init__`` sets and says something about, its own and those of its bases."""
+    lines: dict[str, str] = {}
+    for owner in reversed(kind.__mro__):
+        if "__init__" not in vars(owner) or owner is object or not inspect.isfunction(vars(owner)["__init__"]):
+            continue
+        try:
+            [function] = ast.parse(textwrap.dedent(inspect.getsource(vars(owner)["__init__"]))).body
+        except OSError:  # of a struct or a data class, which has no source
+            continue
+        assert isinstance(function, ast.FunctionDef)  # noqa: S101 - it is an __init__
+        for statement, following in itertools.pairwise(function.body):
+            match statement, following:
+                case (
+                    ast.AnnAssign(target=ast.Attribute(attr=name)) | ast.Assign(targets=[ast.Attribute(attr=name)]),
+                    ast.Expr(value=ast.Constant(value=str(said))),
+                ) if not name.startswith("_"):
+                    lines[name] = f"* `{name}`: {' '.join(said.split()).replace('``', '`')}"
+    return ["*Attributes.*", "\n".join(lines.values())] if lines else []
+
+
+def _field_type(kind: type, name: str) -> str:
+    """The type of a field, as it is written."""
+    return (
+        f"`{next(hints[name] for owner in kind.__mro__ if name in (hints := vars(owner).get('__annotations__', {})))}`"
+    )
 
 
 def _library() -> str:

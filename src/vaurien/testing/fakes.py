@@ -258,15 +258,25 @@ class FakeExchange(_Part):
     ) -> None:
         super().__init__(connection or FakeConnection(), hit=False)
         self.matched = matched
+        """Whether the exchange is one of those that the fault's match means."""
         self.protocol = protocol or Protocol()
+        """What the two speak."""
         self.number = number
+        """Which exchange of the connection it is, from 1."""
         self.request = request or Head(request=True)
+        """The request's head."""
         self.response = response
+        """The response's head, once it is there."""
         self.replied: Reply | None = None
+        """What the hook replied, if it did."""
         self.dropped = False
+        """The message was swallowed."""
         self.repeated = False
+        """The request was to be sent twice."""
         self.changed: bytes | None = None
+        """The head that the hook put in the place of the one at hand."""
         self.injected = b""
+        """What was put into the response's body."""
         self.aborted: str | None = None
         """Why `abort` was called."""
         self.said: list[tuple[str, bytes]] = []
