@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import http.server
 import random
@@ -17,6 +18,7 @@ import pytest
 import vaurien
 from tests.tls_peers import TlsClient, TlsPeer, echo, read_all, server_context, serving
 from tests.waiting import PATIENCE, until
+from vaurien.engine.net.tls_endpoint import TlsEndpoint
 from vaurien.errors import OptionError
 from vaurien.events import Closed, Failed
 from vaurien.hooks import Behavior
@@ -399,3 +401,23 @@ def test_curl_meets_errors_inside_https(authority, ca, backend_tls):
             assert len(done) == 50
             assert 0 < proxy.hits("error") < 25
             assert sum(status != "200" for status in done) == proxy.hits("error")
+
+
+def test_a_connection_that_is_over_is_not_kept_in_memory(authority, ca):
+    """Nor by the time that its handshakes had."""
+    with serving(server_context(authority.issue(["db.test"])), echo) as address:
+        with vaurien.Proxy(backend=backend_url(address, ca), tls="auto", timeout=1000) as proxy:
+            for _ in range(5):
+                with TlsClient((proxy.host, proxy.port), proxy.ssl_context()) as client:
+                    assert client.exchange(b"x") == b"x"
+            until(lambda: len(ends(proxy)) == 5)
+            gc.collect()
+            assert not [one for one in gc.get_objects() if type(one) is TlsEndpoint]
+
+
+def test_a_time_out_of_zero_is_no_limit(authority, ca):
+    with serving(server_context(authority.issue(["db.test"])), echo) as address:
+        with vaurien.Proxy(backend=backend_url(address, ca), tls="auto", timeout=0) as proxy:
+            with TlsClient((proxy.host, proxy.port), proxy.ssl_context()) as client:
+                assert client.exchange(b"x") == b"x"
+            assert not failures(proxy)

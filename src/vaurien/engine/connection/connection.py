@@ -59,6 +59,7 @@ class Connection:
     __slots__ = (
         "_accept",
         "_accept_timer",
+        "_backend_timer",
         "_background",
         "_client_watched",
         "_delivery",
@@ -144,6 +145,7 @@ class Connection:
         self._accept: TlsAccept | None = None
         self._first_bytes: FirstBytes | None = None  # of a peer with which TLS is negotiated
         self._accept_timer: Timer | None = None
+        self._backend_timer: Timer | None = None
         self._client_watched = False  # without links, for its next word
         self._delivery: Delivery | None = None
         self._stall_watch: StallWatch | None = None
@@ -403,24 +405,14 @@ class Connection:
             self._accept_tls(self._filter_chain.begin_tls())
 
     def _begin_tls_inside(self, client: Endpoint) -> None:
-        from vaurien.engine.net.tls_context import client_context
-        from vaurien.engine.net.tls_endpoint import TlsEndpoint
-
-        tls = self.backend_address.tls
-        assert isinstance(self.backend, PlainEndpoint) and tls is not None  # noqa: S101, PT018 - see ProxyState.opens_tls
+        tls, plain = self.backend_address.tls, self.backend
+        assert isinstance(plain, PlainEndpoint) and tls is not None  # noqa: S101, PT018 - see ProxyState.opens_tls
         try:
-            context = client_context(tls)
+            backend = self._tls_with_backend(plain, tls)
         except OptionError as error:  # a file that was there when the proxy was made
             self.journal.failed("tls", str(error))
             self.reset(Ending.DIAL_FAILED)
             return
-        name = tls.server_name or self.backend_address.host
-        backend = TlsEndpoint(
-            self.backend, context, server_side=False, server_hostname=name, handshaken=self._handshaken
-        )
-        self.clock.call_later(
-            self.service.config.timeout, lambda: self._end_handshake(backend, lambda: backend.shaking)
-        )
         self.backend = backend
         down, up = self.links
         down.replace_source(backend)
@@ -560,38 +552,47 @@ class Connection:
             self._begin_tls(backend, tls)
 
     def _begin_tls(self, backend: PlainEndpoint, tls: BackendTls) -> None:
-        """Speak TLS to *backend*. The handshake goes on as bytes do, for as long as a dial may take."""
-        from vaurien.engine.net.tls_context import client_context  # imported only where TLS is used
-        from vaurien.engine.net.tls_endpoint import TlsEndpoint
-
-        if (
-            isinstance(self.client, TlsEndpoint)
-            and not tls.alpn
-            and (chosen := self.client.object.selected_alpn_protocol())
-        ):
-            tls = msgspec.structs.replace(tls, alpn=(chosen,))  # both sides have to speak the same
+        """Speak TLS to *backend*, for whose handshake there is as much time as for a dial."""
         try:
-            context = client_context(tls)
+            endpoint = self._tls_with_backend(backend, tls)
         except OptionError as error:  # a file that was there when the proxy was made
             backend.close()
             self._dialled(DialError(str(error)))
-            return
+        else:
+            self.on(Event.DIALLED, endpoint)
+
+    def _tls_with_backend(self, backend: PlainEndpoint, tls: BackendTls) -> Endpoint:
+        """*backend* with TLS, whose handshake goes on as bytes do. Raises `OptionError` for its files."""
+        from vaurien.engine.net.tls_context import client_context  # imported only where TLS is used
+        from vaurien.engine.net.tls_endpoint import TlsEndpoint
+
+        chosen = self.client.object.selected_alpn_protocol() if isinstance(self.client, TlsEndpoint) else None
+        if chosen is not None and not tls.alpn:
+            tls = msgspec.structs.replace(tls, alpn=(chosen,))  # both sides have to speak the same
+        context = client_context(tls)
         name = tls.server_name or self.backend_address.host
-        endpoint = TlsEndpoint(backend, context, server_side=False, server_hostname=name, handshaken=self._handshaken)
-        self.clock.call_later(
-            self.service.config.timeout, lambda: self._end_handshake(endpoint, lambda: endpoint.shaking)
-        )
-        self.on(Event.DIALLED, endpoint)
+        self._cancel_backend_timer()
+        if patience := self.service.config.timeout:
+            self._backend_timer = self.clock.call_later(patience, self._backend_late)
+        return TlsEndpoint(backend, context, server_side=False, server_hostname=name, handshaken=self._handshaken)
 
     def _handshaken(self, error: OSError | None) -> None:
+        self._cancel_backend_timer()
         if error is not None:
             self.journal.failed("tls", f"handshake with {self.backend_address}: {error.strerror or error}")
 
-    def _end_handshake(self, endpoint: Endpoint, shaking: Callable[[], bool]) -> None:
-        if shaking() and self.backend is endpoint and not self.ending:
+    def _backend_late(self) -> None:
+        self._backend_timer = None
+        if not self.ending:
             patience = f"{self.service.config.timeout:g} s"
             self.journal.failed("tls", f"handshake with {self.backend_address}: not done after {patience}")
             self.reset(Ending.DIAL_FAILED)
+
+    def _cancel_backend_timer(self) -> None:
+        """Let the timer go: it holds the connection in memory."""
+        if self._backend_timer is not None:
+            self._backend_timer.cancel()
+            self._backend_timer = None
 
     # Relaying.
 
@@ -1059,6 +1060,7 @@ class Connection:
             self._stall_watch.cancel()
 
     def _cancel_dial_and_hooks(self) -> None:
+        self._cancel_backend_timer()
         if self._opening is not None:
             self._opening.cancel()
             self._opening = None
