@@ -48,6 +48,7 @@ COMMANDS = (
     ("mesh [FILE] [OPTIONS]", "partitions between the nodes of a cluster"),
     ("forward [OPTIONS]", "a forward proxy: HTTP and SOCKS"),
     ("fleet --dev", "a NATS server, to try a fleet of many nodes with"),
+    ("mcp [OPTIONS]", "a server of the Model Context Protocol"),
     ("check FILE [OPTIONS]", "what a start would refuse, ports included"),
     ("ca [OPTIONS]", "a certificate authority, for TLS"),
     ("schema", "the JSON Schema of TOML files, for editors"),

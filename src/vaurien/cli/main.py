@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "mesh": "vaurien.cli.mesh",
     "forward": "vaurien.cli.forward",
     "fleet": "vaurien.cli.fleet",
+    "mcp": "vaurien.cli.mcp",
     "ca": "vaurien.cli.ca",
     "check": "vaurien.cli.check_file",
     "schema": "vaurien.cli.schema",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from vaurien.config import Configuration
 from vaurien.errors import OptionError
@@ -11,6 +12,9 @@ from vaurien.events import Observer
 from vaurien.observers.log import Log
 from vaurien.observers.statsd import Statsd
 from vaurien.observers.trace import Trace
+
+if TYPE_CHECKING:
+    from vaurien.observers.otel import OpenTelemetry
 
 
 def observers(configuration: Configuration, closing: contextlib.ExitStack, level: str | None = None) -> list[Observer]:
@@ -20,7 +24,7 @@ def observers(configuration: Configuration, closing: contextlib.ExitStack, level
     """
     process, statsd = configuration.process, configuration.statsd
     chosen = level is None or configuration.source("vaurien", "log_level") != "default"
-    found: list[Log | Statsd | Trace] = []
+    found: list[Log | Statsd | Trace | OpenTelemetry] = []
     with _blaming(configuration, "vaurien", "log_output"):
         found.append(
             Log(process.log_level if chosen or level is None else level, process.log_format, process.log_output)
@@ -31,6 +35,10 @@ def observers(configuration: Configuration, closing: contextlib.ExitStack, level
     if process.trace is not None:
         with _blaming(configuration, "vaurien", "trace"):
             found.append(Trace(process.trace, configuration.proxies[0].seed, configuration.proxies))
+    if process.otel:
+        from vaurien.observers.otel import OpenTelemetry
+
+        found.append(OpenTelemetry())
     for one in found:
         closing.enter_context(contextlib.closing(one))
     return list(found)

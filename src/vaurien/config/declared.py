@@ -133,6 +133,9 @@ class Process(msgspec.Struct, frozen=True):
     log_output: Annotated[str, Option("The file to log to; - is standard error")] = "-"
     log_format: Annotated[Literal["text", "json"], Option("Lines for people or for programs")] = "text"
     trace: Annotated[str | None, Option("Write each decision and each hit to this file, a JSON object a line")] = None
+    otel: Annotated[
+        bool, Option("Send spans and metrics to OpenTelemetry (the extra 'otel'); OTEL_ variables say where")
+    ] = False
     workers: Annotated[
         Workers, Option("Processes that have the connections; auto: one for each core. With 1 there is no further one")
     ] = 1

@@ -1,0 +1,53 @@
+"""``vaurien mcp``, spoken to by the official client over standard input and output."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+import pytest
+
+from tests.control.interface import interface
+
+pytest.importorskip("mcp")
+
+
+def test_its_tools_steer_a_running_proxy():
+    from mcp import ClientSession, StdioServerParameters
+    from mcp.client.stdio import stdio_client
+
+    async def play(port):
+        parameters = StdioServerParameters(
+            command=sys.executable, args=["-m", "vaurien", "mcp", "--host", f"127.0.0.1:{port}"]
+        )
+        async with stdio_client(parameters) as streams, ClientSession(*streams) as session:
+            await session.initialize()
+            tools = {tool.name: tool for tool in (await session.list_tools()).tools}
+            assert set(tools) == {"list_proxies", "list_behaviors", "add_fault", "remove_fault", "hits", "reset"}
+            assert set(tools["add_fault"].inputSchema["required"]) == {"proxy", "behavior", "ttl"}
+
+            async def call(tool, /, **arguments):
+                result = await session.call_tool(tool, arguments)
+                texts = [json.loads(part.text) if part.text[:1] in "{[" else part.text for part in result.content]
+                return result.isError, texts
+
+            assert (await call("list_proxies"))[1][0]["name"] == "api"
+            failed, [added] = await call(
+                "add_fault", proxy="api", behavior="latency", ttl=600, options={"latency": 5}, probability=0.5
+            )
+            assert not failed
+            assert (added["name"], added["ttl"], added["probability"]) == ("latency", 600, 0.5)
+            _, [hit] = await call("hits", proxy="api")
+            assert (hit["fault"], hit["hits"]) == ("latency", 0)
+            assert "connection" in hit["why_not"]
+            failed, [text] = await call("add_fault", proxy="api", behavior="latenci", ttl=5)
+            assert failed
+            assert "did you mean 'latency'?" in text
+            await call("remove_fault", proxy="api", name="latency")
+            await call("reset")
+
+    with interface() as served:
+        served.proxy("api")
+        asyncio.run(asyncio.wait_for(play(served.address.port), 60))
+        assert served.get("/api/v1/proxies/api/faults") == {"faults": []}
