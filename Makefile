@@ -5,7 +5,7 @@ VENV ?= $(if $(or $(wildcard .venv/.make),$(wildcard .venv/.installed)),.venv,$(
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo site wheel test dialogues interpreters loops servers bench bench-page soak walk profile fuzz check format docs coverage changelog clean
+.PHONY: help install demo site wheel test dialogues interpreters loops servers bench bench-page soak walk profile fuzz check format docs tls-errors coverage changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ wheel: $(VENV)/.developer ## Make a wheel in dist, to install elsewhere
 
 docs: $(VENV)/.developer ## Write the reference pages anew from what the code declares
 	$(BIN)/python -m docs.generate
+
+tls-errors: $(VENV)/.developer servers ## Write the page on what clients report for faults of TLS
+	$(BIN)/python -m tests.integration.tls_errors
 
 coverage: $(VENV)/.developer servers ## Run all tests and show the lines and branches that none of them took
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --cov-report=html $(ARGS)

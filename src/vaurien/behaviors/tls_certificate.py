@@ -21,10 +21,11 @@ class TlsCertificate(Behavior, frozen=True):
     ``missing_intermediate`` the authority between the known one and the server's certificate is not sent.
 
     OpenSSL (curl, Python, Node) reports `certificate has expired`, `certificate is not yet valid`, `Hostname mismatch`
-    (curl: `no alternative certificate subject name matches`), `self-signed certificate`,
-    `unable to get local issuer certificate`, `EE certificate key too weak`; Go `x509: certificate has expired or is not
-    yet valid`, `certificate is valid for …, not …`, `certificate signed by unknown authority`; Java `PKIX path
-    validation failed`, `NotAfter`, `No subject alternative DNS name matching … found`, `PKIX path building failed`.
+    (curl: `no alternative certificate subject name matches`), `self-signed certificate`, `unable to get local issuer
+    certificate` (Node: `unable to verify the first certificate`) and, but for Node, `EE certificate key too weak`; Go
+    `x509: certificate has expired or is not yet valid`, `certificate is valid for …, not …`, `certificate signed by
+    unknown authority`; Java `PKIX path validation failed`, `No subject alternative DNS name matching … found`, `PKIX
+    path building failed`, and takes the weak key.
     """
 
     flaw: Annotated[FlawName, Option("What is wrong with it")] = "expired"

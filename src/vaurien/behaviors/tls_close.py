@@ -22,9 +22,9 @@ class TlsClose(TlsFault, frozen=True):
     In a handshake OpenSSL reports `unexpected eof while reading` (Python `UNEXPECTED_EOF_WHILE_READING`, Node
     `Client network socket disconnected before secure TLS connection was established`), Go `EOF`, Java
     `Remote host terminated the handshake`. A reset is what it is without TLS. An end without close_notify, or in the
-    middle of a record, is what only this fault shows: many clients take a cut answer for a whole one. Python's sockets
-    report a normal end (`suppress_ragged_eofs`), Go `unexpected EOF`, Java
-    `closing inbound before receiving peer's close_notify` or an end, curl an error where the length was announced.
+    middle of a record, is what only this fault shows: many clients take a cut answer for a whole one. curl,
+    Python and Node report a normal end, Java one too or, in the middle of a record, `BUFFER_UNDERFLOW with EOF`, Go
+    `unexpected EOF`; only an announced length that is not reached gives it away.
     """
 
     when: Annotated[Literal["hello", "flight", "data", "cut"], Option("The moment")] = "hello"

@@ -23,7 +23,7 @@ class TlsPlaintext(TlsFault, frozen=True):
 
     OpenSSL (curl, Python, Node) reports `wrong version number`, Go `first record does not look like a TLS handshake`
     or, for an answer of HTTP to its HTTP client, `server gave HTTP response to HTTPS client`, Java
-    `Unsupported or unrecognized SSL message`.
+    `Unrecognized SSL message, plaintext connection?`.
     """
 
     text: Annotated[str, Option("What the client gets; may have escapes such as \\r\\n and \\x00")] = _ANSWER

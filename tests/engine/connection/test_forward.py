@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+import vaurien
 from tests.running import Running, backend, read, read_all, running
+from tests.tls_peers import echo, serving
 from tests.waiting import PATIENCE, until
 from vaurien.errors import OptionError
 from vaurien.events import Closed, Failed
+from vaurien.library.session_authority import session_authority
 from vaurien.model import Address, Fault
 
 FORWARD = Address(forward=True)
@@ -257,6 +260,59 @@ def test_a_client_that_leaves_while_its_server_is_dialled_leaves_nothing() -> No
         proxy.call(lambda: proxy.proxy.reset_connection(number))
         proxy.events.wait(Closed)
         client.close()
+
+
+# TLS that is opened.
+
+
+@contextlib.contextmanager
+def opening(backend: Any, **settings: Any) -> Iterator[vaurien.Proxy]:
+    """A forward proxy that opens TLS; *backend* is what it is told of servers."""
+    pytest.importorskip("cryptography")
+    with vaurien.Proxy(backend=backend, tls="auto", **settings) as proxy:
+        yield proxy
+
+
+def tunnel(proxy: vaurien.Proxy, port: int) -> socket.socket:
+    client = socket.create_connection((proxy.host, proxy.port), PATIENCE)
+    client.sendall(f"CONNECT localhost:{port} HTTP/1.1\r\n\r\n".encode())
+    assert read(client, len(ESTABLISHED)) == ESTABLISHED
+    return client
+
+
+def test_a_server_that_speaks_first_is_not_taken_for_tls() -> None:
+    with backend() as listening, opening("forward") as proxy:
+        with tunnel(proxy, port_of(listening)) as client, listening.accept()[0] as server:
+            server.sendall(b"220 hello\r\n")
+            assert read(client, 11) == b"220 hello\r\n"
+            client.sendall(b"QUIT\r\n")
+            assert read(server, 6) == b"QUIT\r\n"
+
+
+def test_a_tunnel_without_tls_passes_beside_tls_that_is_opened() -> None:
+    with backend() as listening, opening("forward") as proxy:
+        with tunnel(proxy, port_of(listening)) as client, listening.accept()[0] as server:
+            client.sendall(b"PING\r\n")
+            assert read(server, 6) == b"PING\r\n"
+
+
+def test_what_is_said_inside_tls_goes_to_the_server_by_tls() -> None:
+    with opening("forward", protocol="http") as one:
+        context = session_authority().server_context("localhost")
+        seen: list[str] = []
+        context.sni_callback = lambda _, name, __: seen.append(name)
+        with serving(context, echo) as address:
+            told = f"forward?ca={one.ca_file}"
+            with opening(told) as proxy, tunnel(proxy, address[1]) as raw:
+                with proxy.ssl_context().wrap_socket(raw, server_hostname="localhost") as secure:
+                    secure.sendall(b"hello")
+                    assert secure.recv(5) == b"hello"
+            assert seen == ["localhost"]
+            with opening("forward") as proxy, tunnel(proxy, address[1]) as raw:  # the system does not know the server
+                with proxy.ssl_context().wrap_socket(raw, server_hostname="localhost") as secure:
+                    with contextlib.suppress(OSError):
+                        secure.sendall(b"hello")
+                        assert secure.recv(5) == b""
 
 
 # Another proxy behind it.

@@ -90,22 +90,26 @@ class Opening:
             opened.peer = await proxy_protocol.read(self._first)
         if self._config.backend.forward:
             await self._forward(opened)
-        if tls and opened.server is not None and not opened.data:
-            opened.speaks_tls = await self._begins_with_tls()
+        if tls and opened.backend is not None and not opened.data:
+            opened.speaks_tls = await self._begins_with_tls(opened.backend)
         found = await self._hello() if hello and not tls and not opened.data else None
         if found is not None:
             opened.name, opened.facts = found.sni, {**opened.facts, **facts_of(found)}
         self._backend = None
         return opened
 
-    async def _begins_with_tls(self) -> bool:
-        data = b""
+    async def _begins_with_tls(self, server: PlainEndpoint) -> bool:
+        """Whether the client speaks first, before its *server*, and TLS."""
+        self._others = self._first_bytes(server)
+        client, other = (self._loop.create_task(one.more()) for one in (self._first, self._others))
         try:
-            while len(data) < 2 and client_hello.is_tls(data or b"\x16"):  # two bytes tell it
-                data = await self._first.more(len(data))
-        except (EOFError, TimeoutError):  # a server that speaks first, or an end
-            return False
-        return client_hello.is_tls(data)
+            await asyncio.wait({client, other}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._first.cancel()
+            self._others.cancel()
+            await asyncio.gather(client, other, return_exceptions=True)
+        said = b"" if client.cancelled() or client.exception() is not None else client.result()
+        return bool(said) and client_hello.is_tls(said[:2])
 
     async def _hello(self) -> ClientHello | None:
         data = b""
