@@ -215,6 +215,12 @@ class Exchange(FaultContext, Protocol):
         as with `close`.
         """
 
+    def finish(self, reply: Reply) -> None:
+        """End the exchange with *reply*, behind what was sent of its response, and tell the backend so.
+
+        Only with streams; elsewhere it is as `abort`.
+        """
+
     def say(self, data: bytes, side: Literal["client", "backend"] = "client") -> None:
         """Send *data*, which is of the connection and not of the exchange, to a side; only with streams."""
 
@@ -232,15 +238,17 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     `FaultContext.state` or `FaultContext.shared`. A hook that raises ends its own connection, with an event that names
     the behavior.
 
-    Five class attributes say what no hook can. With ``closes_port`` the proxy listens no more while a fault of it is
+    Class attributes say what no hook can. With ``closes_port`` the proxy listens no more while a fault of it is
     set, and connections that are open go on. With ``by_stream`` the fault's stream also chooses between `on_request`
     (upstream) and `on_response` (downstream); otherwise it is about bytes, `on_data` and `on_eof`, alone. With
     ``both_ways`` these two see the bytes of both directions, whatever the stream. With ``halts`` nothing is read or
     written in the fault's directions of a connection that all of it is in play for: its `on_data` sees what was read
     before, and nothing else. Where it is for exchanges, or chunks, `halts` has no say. With ``below_tls`` its bytes are
-    records: a connection that it hits is passed through, where the proxy would speak TLS with the client itself.
+    records: a connection that it hits is passed through, where the proxy would speak TLS with the client itself. With
+    ``of_messages`` its `on_data` gets the text of single messages where the protocol has streams, as it does for every
+    fault that is for single exchanges.
 
-    The fifth is for behaviors that understand what messages say. With ``reads_content`` a fault is for exchanges,
+    The last is for behaviors that understand what messages say. With ``reads_content`` a fault is for exchanges,
     whatever its scope, its peers are kept from compressing what it reads (`framing.Protocol.plain_head`), and what
     `on_data` sends is no hit by itself: the hook says so by `Exchange.hit`.
     """
@@ -248,6 +256,7 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     below_tls: ClassVar[bool] = False
     both_ways: ClassVar[bool] = False
     by_stream: ClassVar[bool] = False
+    of_messages: ClassVar[bool] = False
     closes_port: ClassVar[bool] = False
     halts: ClassVar[bool] = False
     reads_content: ClassVar[bool] = False

@@ -29,6 +29,10 @@ ACTING: dict[str, dict[str, Any]] = {
 OF_CONTENT = {name for name in NAMES if plugins.find(name, "behavior").target.reads_content}
 """Those that act on what messages say, where they are of the kind that each is for."""
 
+HTTP2 = {name for name in NAMES if name.startswith(("h2_", "grpc_"))}
+"""Those for HTTP/2 alone."""
+
+GRPC = {name for name in HTTP2 if name.startswith("grpc_")}
 NOT_FOR_TCP = {
     "duplicate_request",
     "http_headers",
@@ -36,6 +40,7 @@ NOT_FOR_TCP = {
     "malformed_body",
     "rate_limited",
     "truncate_body",
+    *HTTP2,
     *OF_CONTENT,
 }
 LOSSY = {"corrupt", "inject", "replace"}
@@ -66,11 +71,11 @@ TRANSPARENT: dict[str, dict[str, Any]] = {
     **{name: {} for name in TLS},
 }
 
-OF_CONNECTIONS = {"limit_time", "reset_peer", "slow_accept", "timeout", *TLS}
+OF_CONNECTIONS = {"limit_time", "reset_peer", "slow_accept", "timeout", "h2_ping", "h2_settings", *TLS}
 """Those that act on whole connections, and are refused for single exchanges and chunks."""
 
 OF_CHUNKS = {name for name in NAMES if "on_data" in overridden(plugins.find(name, "behavior").target)}
-OF_CHUNKS -= OF_CONNECTIONS | OF_CONTENT
+OF_CHUNKS -= OF_CONNECTIONS | OF_CONTENT | (HTTP2 - {"grpc_truncate"})
 OF_NOTHING = {"dummy", "noop"}
 
 

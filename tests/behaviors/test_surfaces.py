@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.behaviors.known import ACTING, NAMES, NOT_FOR_TCP, OF_CONTENT, TRANSPARENT
+from tests.behaviors.known import ACTING, GRPC, HTTP2, NAMES, NOT_FOR_TCP, OF_CONTENT, TRANSPARENT
 from tests.control.interface import Interface
 from tests.running import Echo, backend, pair, read, running
 from vaurien import config, options, plugins
@@ -36,6 +36,8 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
 
 
 def protocol_of(name: str) -> str:
+    if name in GRPC:
+        return "grpc"
     return "http" if name in NOT_FOR_TCP or "message" in GIVEN.get(name, {}) else "tcp"
 
 
@@ -223,7 +225,7 @@ OF_HTTP: Mapping[str, tuple[Mapping[str, Any], bytes]] = {
 @pytest.mark.parametrize("lane", LANES[:4])  # a legacy plugin has no say in HTTP's exchanges
 @pytest.mark.parametrize("name", sorted(OF_HTTP))
 def test_what_is_for_http_works_in_every_lane_too(name: str, lane: str) -> None:
-    assert {*OF_HTTP} == NOT_FOR_TCP - OF_CONTENT - {"rate_limited"}  # test_streams.py has those
+    assert {*OF_HTTP} == NOT_FOR_TCP - HTTP2 - OF_CONTENT - {"rate_limited"}  # test_streams.py has those
     given, answer = OF_HTTP[name]
     policy = Policy(faults=(Fault(name="it", behavior=name, options=given),))
     if lane.startswith("a share"):

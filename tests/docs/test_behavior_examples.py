@@ -14,11 +14,15 @@ import pytest
 
 import vaurien
 from docs import generate
-from tests.running import PATIENCE
+from tests.http2 import Side
+from tests.running import PATIENCE, read, read_all
+from tests.running import backend as listener
 from tests.waiting import until
 from vaurien import hooks, plugins
 from vaurien.cli import main
 from vaurien.config import fault
+from vaurien.framing import http2
+from vaurien.model import Address
 
 REQUEST = b"POST /api/slow HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello"
 SLOW = REQUEST.replace(b"/api/slow", b"/slow")
@@ -28,6 +32,9 @@ BY_THE_CLOCK = {"flap"}  # acts in its phase; what comes in the other one passes
 
 TLS = {name for name in generate.EXAMPLES if name.startswith("tls_")}
 """Behaviors that act on TLS alone."""
+
+HTTP2 = {name for name in generate.EXAMPLES if name.startswith(("h2_", "grpc_"))}
+"""Behaviors that act on HTTP/2 alone."""
 
 BEHAVIORS = [plugins.find(name, "behavior") for name in sorted(generate.EXAMPLES)]
 
@@ -137,7 +144,9 @@ def test_an_example_acts_on_tls(behavior, backend_with_tls):
         client.join(PATIENCE)
 
 
-@pytest.mark.parametrize("behavior", [one for one in BEHAVIORS if one.name not in TLS], ids=lambda plugin: plugin.name)
+@pytest.mark.parametrize(
+    "behavior", [one for one in BEHAVIORS if one.name not in TLS | HTTP2], ids=lambda plugin: plugin.name
+)
 def test_an_example_acts(behavior, backend):
     one = fault.parse(generate.EXAMPLES[behavior.name])
     with vaurien.Proxy(backend=backend, protocol=generate.protocol_of(behavior)) as proxy:
@@ -158,3 +167,35 @@ def test_an_example_acts(behavior, backend):
                 else:
                     assert client.recv(5) == b"HTTP/"
                     assert proxy.hits("example") == 0
+
+
+def serve_call(server):
+    """Answer a call with two messages, once it comes."""
+    server.sock.sendall(http2.settings([]))
+    with contextlib.suppress(AssertionError, OSError):
+        read(server.sock, len(http2.PREFACE))
+        while server.frame().kind != http2.HEADERS:
+            pass
+        server.head(1, [(":status", "200"), ("content-type", "application/grpc")])
+        server.data(1, b"\0\0\0\0\1x" * 2)
+        server.head(1, [("grpc-status", "0")], end=True)
+        read_all(server.sock)
+
+
+@pytest.mark.parametrize("behavior", [one for one in BEHAVIORS if one.name in HTTP2], ids=lambda plugin: plugin.name)
+def test_an_example_acts_on_http2(behavior):
+    text = re.sub(r"probability=\S+", "", generate.EXAMPLES[behavior.name])
+    call = [(":method", "POST"), (":path", "/shop.Cart/Add"), ("grpc-timeout", "1H")]
+    with listener() as listening, vaurien.Proxy(backend=Address(*listening.getsockname()), protocol="grpc") as proxy:
+        with proxy.fault(f"{text} name=example"):
+            with socket.create_connection((proxy.host, proxy.port), PATIENCE) as client:
+                server, _ = listening.accept()
+                answering = threading.Thread(target=serve_call, args=[Side(server)])
+                answering.start()
+                client.sendall(http2.PREFACE + http2.settings([]))
+                client.sendall(http2.frame(http2.PING, 0, 0, bytes(8)) + http2.window_update(0, 9))
+                Side(client).ask(1, call)
+                proxy.wait_for_hits("example", timeout=PATIENCE)
+            proxy.close_connections()
+            answering.join(PATIENCE)
+            server.close()

@@ -170,7 +170,25 @@ HTTP2 = [
     ],
 ]
 
+UNARY = h2_block((":method", "POST"), (":path", "/shop.Cart/Add"), ("grpc-timeout", "1S"), ("user-id", "7"))
+FAILED = h2_block((":status", "200"), ("grpc-status", "5"), ("grpc-message", "no"))
+GRPC = [
+    *HTTP2,
+    [
+        b"",
+        SETTINGS,
+        GREETED + SETTLED + h2.headers(1, UNARY, end=False) + h2.data(1, b"\0\0\0\0\1x", end=True),
+        SETTLED
+        + h2.headers(1, STATUS, end=False)
+        + h2.data(1, b"\0\0\0\0\0", end=False)
+        + h2.headers(1, TRAILERS, end=True),
+        h2.headers(3, UNARY, end=True),
+        h2.headers(3, FAILED, end=True),
+    ],
+]
+
 CONVERSATIONS = {
+    "grpc": GRPC,
     "http": HTTP,
     "http2": HTTP2,
     "memcache": MEMCACHE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from vaurien.behaviors._http import check_protocol
 from vaurien.framing import Head, Protocol
@@ -86,6 +86,8 @@ class MalformedBody(Behavior, frozen=True):
     response for it. The rest passes as it is, and the connection stays up. A shorter body, and one without an announced
     length, passes as it is. The backend sees nothing of it.
     """
+
+    of_messages: ClassVar[bool] = True
 
     after: Annotated[Size, Option("How many bytes of the body pass unharmed")] = 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from vaurien.behaviors._http import check_protocol
 from vaurien.framing import Protocol
@@ -17,6 +17,8 @@ class TruncateBody(Behavior, frozen=True):
     chunk: by RFC 9112 §8 an incomplete message. The backend has done its work and sees its connection end. A shorter
     body passes as it is.
     """
+
+    of_messages: ClassVar[bool] = True
 
     after: Annotated[Size, Option("How many bytes of the body pass")] = 0
 

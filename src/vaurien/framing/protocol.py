@@ -103,6 +103,13 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """
         raise NotImplementedError
 
+    def trailers(self, head: Head, fields: Sequence[tuple[bytes, bytes]], *, begun: bool) -> Reply:
+        """The end of the response to *head*, with *fields*; for protocols with the field ``grpc_status``.
+
+        *begun* says that the head of the response was sent.
+        """
+        raise NotImplementedError
+
     def may_refuse(self, head: Head, code: str | None) -> bool:
         """Whether a server may refuse the request *head*, with the error *code* where one is given.
 

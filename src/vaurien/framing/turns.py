@@ -133,6 +133,16 @@ class Framing:
         """What the framing itself says to the client, and to the backend; once."""
         return b"", b""
 
+    renumbers: bool = False
+    """`renumbered` is to be asked what is sent to the backend."""
+
+    def opened(self, head: Head) -> None:
+        """The request that *head* begins is sent next, behind those that were sent before, however they came."""
+
+    def renumbered(self, data: bytes) -> bytes:
+        """What is sent to the backend for *data*, whose streams have other numbers there."""
+        return data
+
     def own(self, direction: Direction, data: bytes) -> bytes:
         """What may be sent now of *data*, which the proxy sends by itself; the rest comes with `take_said`."""
         return data
@@ -150,6 +160,10 @@ class Framing:
 
         *code* is one of `Protocol.abort_codes`: what the client is told.
         """
+        raise NotImplementedError
+
+    def finish(self, head: Head, data: bytes) -> tuple[bytes, bytes]:
+        """What the client, and what the backend, is sent when *data* ends the response to *head*."""
         raise NotImplementedError
 
     def swallowed(self, direction: Direction, mark: Head | Part, data: bytes) -> tuple[bytes, bytes]:

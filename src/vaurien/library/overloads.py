@@ -168,6 +168,135 @@ class AddFault(Protocol):
     @overload
     def __call__(
         self,
+        behavior: Literal["grpc_content_type"],
+        /,
+        *,
+        value: str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["grpc_deadline"],
+        /,
+        *,
+        margin: float | str = ...,
+        before: bool = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["grpc_no_trailers"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["grpc_slow_trailers"],
+        /,
+        *,
+        delay: float | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["grpc_status"],
+        /,
+        *,
+        code: Literal["CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"] = ...,
+        message: str = ...,
+        details: Sequence[str] | str = ...,
+        after: int | None = ...,
+        pushback: int | None = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["grpc_truncate"],
+        /,
+        *,
+        after: int = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["h2_goaway"],
+        /,
+        *,
+        last: Literal["current", "none", "graceful"] = ...,
+        code: Literal["NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT", "STREAM_CLOSED", "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED"] = ...,
+        text: str = ...,
+        close: float | str | None = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["h2_ping"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["h2_reset"],
+        /,
+        *,
+        code: Literal["NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT", "STREAM_CLOSED", "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED"] = ...,
+        after: int | str | None = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["h2_settings"],
+        /,
+        *,
+        max_concurrent_streams: int | None = ...,
+        initial_window_size: int | None = ...,
+        max_frame_size: int | None = ...,
+        max_header_list_size: int | None = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["h2_stall"],
+        /,
+        *,
+        of: Literal["stream", "connection"] = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
         behavior: Literal["hang"],
         /,
         **fault: Unpack[FaultFields],

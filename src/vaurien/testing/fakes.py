@@ -279,6 +279,7 @@ class FakeExchange(_Part):
         """What was put into the response's body."""
         self.aborted: str | None = None
         """Why `abort` was called."""
+        self.finished: Reply | None = None
         self.said: list[tuple[str, bytes]] = []
         """To which side, and what."""
         self._client = Wait(math.inf)
@@ -311,6 +312,11 @@ class FakeExchange(_Part):
     def abort(self, code: str | None = None) -> None:
         """Remember *code*, and end the connection in order, as for a protocol without streams."""
         self.aborted = code
+        self.close()
+
+    def finish(self, reply: Reply) -> None:
+        """Remember *reply*, and end the connection, as for a protocol without streams."""
+        self.finished = reply
         self.close()
 
     def say(self, data: bytes, side: Literal["client", "backend"] = "client") -> None:

@@ -415,7 +415,8 @@ class BoundFault:
         if self._task is not None:
             self._task.cancel()
         held = any(state is not None for state in self._states)  # a fault of exchanges or chunks may hold something
-        if (self.hit or held) and self.filters and "on_stop" in self.entry.hooks and not self._connection.ending:
+        acts = bool(self.filters) or self.entry.handles("on_control")
+        if (self.hit or held) and acts and "on_stop" in self.entry.hooks and not self._connection.ending:
             self._connection.background.run(self._run("on_stop"), self.name, self._connection.hook_runner, at_once=True)
 
     def _refresh(self) -> None:

@@ -166,6 +166,9 @@ class ExchangeOwner(Protocol):
     def abort(self, exchange: Exchange, fault: BoundFault, code: str | None) -> None:
         """End *exchange* by the protocol's own means, or the connection, because of *fault*."""
 
+    def finish(self, exchange: Exchange, fault: BoundFault, data: bytes) -> None:
+        """End *exchange* with *data* behind its response, or the connection, because of *fault*."""
+
     def say(self, data: bytes, direction: Direction) -> None:
         """Send *data* of the connection itself."""
 
@@ -286,6 +289,11 @@ class ExchangeContext(FaultView):
         """End the exchange by the protocol's own means, or the connection."""
         self.mark_hit()
         self._owner.abort(self._exchange, self.fault, code)
+
+    def finish(self, reply: Reply) -> None:
+        """End the exchange with *reply*."""
+        self.mark_hit()
+        self._owner.finish(self._exchange, self.fault, reply.data)
 
     def say(self, data: bytes, side: Literal["client", "backend"] = "client") -> None:
         """Send *data* of the connection itself to a side."""

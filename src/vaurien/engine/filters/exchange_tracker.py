@@ -159,7 +159,7 @@ class ExchangeTracker:
             for fault in faults
             if fault.eligible
             and not fault.entry.of_mix
-            and (fault.entry.per_exchange or fault.entry.handles(*EXCHANGE_HOOKS) or fault.entry.handles("on_data"))
+            and (fault.entry.per_exchange or fault.entry.handles(*EXCHANGE_HOOKS, "on_data", "on_eof"))
         )
         self._policy, self._detailed = self.connection.plan, self.connection.detailed
         self._draws_by_turn = self.connection.decides_lane
@@ -837,6 +837,10 @@ class ExchangeTracker:
     ) -> None:
         """Wait until the client has ended its stream."""
         await self.up.link.source_gone(wait_for)
+
+    def finish(self, exchange: Exchange, fault: BoundFault, data: bytes) -> None:
+        """As `abort`: what follows a response's beginning is not known here."""
+        self.abort(exchange, fault, None)
 
     def say(self, data: bytes, direction: Direction) -> None:
         """Send *data* of the connection itself; only with streams."""

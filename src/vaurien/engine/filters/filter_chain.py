@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.exchange_tracker import ExchangeTracker, TrackedConnection, TrackerIntake
 from vaurien.engine.filters.filter import Filter, Receiver, Sink
+from vaurien.engine.filters.message_filter import acts_on_messages
 from vaurien.engine.filters.stream_tracker import StreamTracker
 from vaurien.engine.relay.link import Intake, Link
 from vaurien.framing import Protocol as WireProtocol
@@ -186,7 +188,10 @@ class FilterChain:
         self._misplaced.clear()
         for direction, filters in zip(Direction, directions, strict=True):
             keys = [fault.key for fault in connection.plan.on_data(filters.link.direction)]
-            wanted = [self._filter(filters, key) for key in keys if connection.actives[key].eligible]
+            faults = [connection.actives[key] for key in keys]
+            if isinstance(self._tracker, StreamTracker):  # which lets them act on messages
+                faults = [fault for fault in faults if not acts_on_messages(fault)]
+            wanted = [self._filter(filters, fault) for fault in faults if fault.eligible]
             left += [each for each in filters.filters if each not in wanted and not each.leaving]
             placed = _in_place(wanted, filters.filters) if filters.occupied else wanted
             if placed != wanted:
@@ -236,8 +241,7 @@ class FilterChain:
         leaving = any(each.leaving for filters in both for each in filters.filters)
         return leaving or unneeded or bool(self._misplaced)
 
-    def _filter(self, filters: DirectionFilters, key: str) -> Filter:
-        fault = self._connection.actives[key]
+    def _filter(self, filters: DirectionFilters, fault: BoundFault) -> Filter:
         known = next((each for each in filters.filters if each.fault is fault), None)
         return known if known is not None else Filter(fault, filters.link)
 

@@ -24,7 +24,7 @@ from vaurien.engine.filters.exchange import Exchange, ExchangeContext, ExchangeO
 from vaurien.engine.filters.fault_context import FaultView
 from vaurien.engine.policy.place import place
 from vaurien.framing import Mark, Part
-from vaurien.model import TO_BACKEND, Direction
+from vaurien.model import TO_BACKEND, Direction, Scope
 
 S = TypeVar("S")
 
@@ -32,7 +32,8 @@ S = TypeVar("S")
 def acts_on_messages(fault: BoundFault) -> bool:
     """Whether *fault* acts on the text of single messages."""
     entry = fault.entry
-    return entry.per_exchange and entry.handles("on_data") and not entry.handles("on_alarm")
+    single = entry.per_exchange or entry.of_messages
+    return single and entry.handles("on_data", "on_eof") and not entry.handles("on_alarm")
 
 
 class MessageOwner(ExchangeOwner, Protocol):
@@ -40,6 +41,9 @@ class MessageOwner(ExchangeOwner, Protocol):
 
     async def send_message(self, direction: Direction, data: bytes, exchange: Exchange | None) -> None:
         """Send *data* of *exchange*; returns when the destination takes more."""
+
+    async def send_head(self, direction: Direction, exchange: Exchange) -> None:
+        """Send the head of *exchange*; returns when the destination takes more."""
 
     def body(self, exchange: Exchange, text: bytes, *, end: bool = False) -> bytes:
         """*text* as it is sent in the body of a message; with *end* the message ends behind it."""
@@ -174,7 +178,7 @@ class MessageFilter(FaultView):
     async def _receive(self, data: bytes, at: float) -> None:
         self.at, self._hit = at, False
         while data and not self._ended:
-            if self.fault.stopped:
+            if self.fault.stopped or (self._rolls and not self.fault.roll(None, place(self.direction, 0))):
                 await self._behind.receive(data, at)
                 return
             self._chunk, self._sent = data, 0
@@ -190,6 +194,10 @@ class MessageFilter(FaultView):
                 return
             finally:
                 self._chunk = None
+
+    @property
+    def _rolls(self) -> bool:
+        return self.fault.entry.fault.scope is Scope.CHUNK
 
     async def finish(self, at: float) -> None:
         """The message ends: let the behavior act on that."""
@@ -228,9 +236,7 @@ class _Frames:
             self.head -= here
             data = data[here:]
             if not self.head:
-                await self._owner.send_message(
-                    self._direction, self._exchange.take_head(self._direction), self._exchange
-                )
+                await self._owner.send_head(self._direction, self._exchange)
         if data:
             self.sent += len(data)
             await self._owner.send_message(self._direction, self._owner.body(self._exchange, data), self._exchange)

@@ -67,15 +67,6 @@ class _Out:
         await self._tracker.send_message(self._direction, data, self._exchange)
 
 
-class _OfStream(Message):
-    """A message whose faults on text have acted already."""
-
-    __slots__ = ()
-
-    def drawn_for(self, fault: BoundFault) -> bool:
-        return super().drawn_for(fault) and not acts_on_messages(fault)
-
-
 class StreamTracker(ExchangeTracker):
     """The exchanges of a connection on which several go on at once."""
 
@@ -249,6 +240,8 @@ class StreamTracker(ExchangeTracker):
         """Send *data*, of *exchange*, or of the connection; it is behind what was sent before in its direction."""
         if not data or self.connection.ending:
             return
+        if direction is TO_BACKEND and self.framing.renumbers:
+            data = self.framing.renumbered(data)
         way = self.connection_direction(direction)
         if not way.filters or self._goes_past(way, exchange):
             self._unsent[direction].append(data)
@@ -260,12 +253,12 @@ class StreamTracker(ExchangeTracker):
         """Whether no filter of *way* acts on bytes of *exchange*."""
         if way.link.hook_running or not self._passes(way):
             return False
-        return exchange is None or exchange is SPARED or all(map(acts_on_messages, exchange.drawn))
+        return exchange is None or exchange is SPARED
 
     async def _through_filters(self, direction: Direction, data: bytes, exchange: Exchange | None) -> None:
         first, link = self.connection_direction(direction).first, self.connection_direction(direction).link
         known = exchange is not None and exchange is not SPARED
-        first.begin(_OfStream(self, exchange, direction) if known and exchange is not None else NO_MESSAGE)
+        first.begin(Message(self, exchange, direction) if known and exchange is not None else NO_MESSAGE)
         await first.receive(data, link.clock.now())
 
     def _drop(self, direction: Direction, mark: Head | Part, data: bytes) -> None:
@@ -295,6 +288,7 @@ class StreamTracker(ExchangeTracker):
                 return False
             self._count += 1
             self._exchanges[stream] = SPARED
+            self.framing.opened(mark)
             self._emit(TO_BACKEND, self._rewritten(mark) if self._rewrites else mark.outgoing, SPARED)
             return True
         exchange = self._exchanges.get(stream)
@@ -405,11 +399,16 @@ class StreamTracker(ExchangeTracker):
             if acts_on_messages(fault) and fault.entry.fault.stream.includes(direction) and not fault.stopped
         ]
         if not faults:
-            self._emit(direction, exchange.take_head(direction), exchange)
+            self._emit_head(direction, exchange)
             return
         filters = MessageFilters(self, exchange, direction, faults)
         self._messages[direction][exchange.request.stream] = filters
         await filters.head(exchange.heads[direction], at)
+
+    def _emit_head(self, direction: Direction, exchange: Exchange) -> None:
+        if direction is TO_BACKEND:
+            self.framing.opened(exchange.request)
+        self._emit(direction, exchange.take_head(direction), exchange)
 
     async def _response_head(self, head: Head, piece: bytes, at: float) -> None:
         exchange = self._exchanges.get(head.stream)
@@ -459,9 +458,17 @@ class StreamTracker(ExchangeTracker):
 
     def abort(self, exchange: Exchange, fault: BoundFault, code: str | None) -> None:
         """End *exchange* by the protocol's own means; the others go on."""
-        if exchange.done:
-            return
-        client_told, backend_told = self.framing.abort(exchange.request, code)
+        if not exchange.done:
+            client_told, backend_told = self.framing.abort(exchange.request, code)
+            self._end(exchange, client_told, backend_told)
+
+    def finish(self, exchange: Exchange, fault: BoundFault, data: bytes) -> None:
+        """End *exchange* with *data* behind its response."""
+        if not exchange.done:
+            client_told, backend_told = self.framing.finish(exchange.request, data)
+            self._end(exchange, client_told, backend_told)
+
+    def _end(self, exchange: Exchange, client_told: bytes, backend_told: bytes) -> None:
         if not exchange.forwarded:
             self.framing.withdraw(exchange.request)
         else:
@@ -474,9 +481,17 @@ class StreamTracker(ExchangeTracker):
 
     # For faults on messages.
 
+    async def send_head(self, direction: Direction, exchange: Exchange) -> None:
+        """Send the head of *exchange*; returns when the destination takes more."""
+        self._emit_head(direction, exchange)
+        await self._until_taken(direction)
+
     async def send_message(self, direction: Direction, data: bytes, exchange: Exchange | None) -> None:
         """Send *data*; returns when the destination takes more."""
         self._emit(direction, data, exchange)
+        await self._until_taken(direction)
+
+    async def _until_taken(self, direction: Direction) -> None:
         link = self.connection_direction(direction).link
         self._flush()
         if link.full:

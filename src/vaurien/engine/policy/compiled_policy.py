@@ -97,6 +97,11 @@ class CompiledFault:
         return not self.plugin.legacy and self.plugin.target.below_tls
 
     @property
+    def of_messages(self) -> bool:
+        """Whether it acts on the text of single messages where the protocol has streams."""
+        return not self.plugin.legacy and self.plugin.target.of_messages
+
+    @property
     def halts(self) -> bool:
         """Whether nothing moves on a connection that is hit."""
         return not self.plugin.legacy and self.plugin.target.halts
@@ -247,7 +252,7 @@ def _acts_on_chunks(entry: CompiledFault) -> bool:
 
 
 def _acts_on_exchanges(entry: CompiledFault) -> bool:
-    acts = entry.handles(*EXCHANGE_HOOKS, *_DATA_HOOKS, "on_control") and not entry.handles("on_start")
+    acts = entry.handles(*EXCHANGE_HOOKS, *_DATA_HOOKS) and not entry.handles("on_start")
     return not entry.blocking and (not entry.hooks or acts)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Annotated
 
 from vaurien.framing import Framing, Head, Protocol, Reply
+from vaurien.framing import http2 as h2
 from vaurien.framing.body import BodyCodec
 from vaurien.framing.cache import BoundedCache
 from vaurien.model import Address
@@ -41,6 +42,7 @@ class HttpProtocol(Protocol, frozen=True):
     """
 
     error_codes = tuple(REASONS)
+    abort_codes = tuple(h2.Code.__members__)
     fields = ("method", "path", "host", "header.", "status")
     response_fields = ("status",)
 

@@ -1,9 +1,11 @@
 """Where the messages of HTTP/2 start and end, and what keeps both peers in step (RFC 9113).
 
 Strategy: one pass over the frames of a chunk. Each whole frame is a piece; the frames of one header block are one piece
-together. Frames pass as they are, but for two things that the peers share by connection:
+together. Frames pass as they are, but for three things that the peers share by connection:
 
 * **Tables.** Both sides are told SETTINGS_HEADER_TABLE_SIZE=0; see `blocks`.
+* **Numbers.** A stream may only be opened behind those with lower numbers (section 5.1.1). A request that was held back
+  until later ones were sent gets a number of its own at the backend, and so do all that follow.
 * **Windows.** Bytes that go nowhere are given back to their sender, with WINDOW_UPDATE. Bytes that the proxy makes up
   are taken from the receiver's window: its next updates are kept from the other side by so much, whose bytes wait here
   while they would not fit any more.
@@ -37,6 +39,9 @@ _USUAL_TABLE = 4096
 _GATE_LIMIT = 1024 * 1024
 """Bytes of a side that are held while they do not fit into the other side's window, because of bytes made up here."""
 
+_NUMBERS = 1000
+"""Streams that have ended whose other numbers are remembered, for what may still come for them."""
+
 _CONTINUATIONS = 32
 """Frames that a header block may go on in: 64 KiB need four, nghttp2 takes eight."""
 
@@ -68,6 +73,7 @@ class _Side:
         "buffer",
         "decode",
         "gated",
+        "next_header",
         "padding",
         "split",
         "stream_window",
@@ -97,6 +103,8 @@ class _Side:
         """What the other side takes of it on a new stream."""
         self.borrowed = 0
         """Bytes that the proxy sent in its place, for which the other side has not made room again yet."""
+        self.next_header = 0
+        """Where the next frame begins, in the bytes that are not given back, whose stream has the sender's number."""
         self.gated = False
         """Its next bytes wait for such room."""
 
@@ -112,6 +120,10 @@ class Http2Framer(Framing):
         self._unframed = False
         self._streams: dict[int, int] = {}
         self._last = 0  # the highest stream that the client opened
+        self._opened = 0  # the highest stream that was opened at the backend
+        self._own_numbers = 0  # up to here streams have the same number on both sides, if any has another
+        self._there: dict[int, int] = {}  # a stream's number at the backend, by that of the client
+        self._here: dict[int, int] = {}  # and the other way round
         self._refused: set[int] = set()  # streams that the backend promised on a stream that the client does not see
         self._said: list[list[bytes]] = [[], []]
         self._early: list[bytes] = []  # for the client, which wants to hear the backend's settings first (section 3.4)
@@ -128,6 +140,8 @@ class Http2Framer(Framing):
             return [(_OF_CONNECTION, data)] if data else []
         if self.ended_by_protocol:
             return [(_NOTHING, data)] if data else []
+        if self.renumbers and direction is TO_CLIENT:
+            data = self._with_numbers_here(side, data)
         pieces: list[Piece] = []
         at = 0
         if not side.begun:
@@ -153,6 +167,7 @@ class Http2Framer(Framing):
             self._refuse(direction, refused)
             return pieces
         side.buffer = data[at:] if at else data
+        side.next_header -= at
         return pieces
 
     def _begins(self, direction: Direction, data: bytes) -> bool | None:
@@ -237,6 +252,8 @@ class Http2Framer(Framing):
                 append(self._settings(direction, side, flags, data[at:end]))
             elif kind == 9:
                 raise _Refused(Code.PROTOCOL_ERROR, "CONTINUATION without a header block to continue")
+            elif kind == 7 and self.renumbers and direction is TO_CLIENT and end - at >= 17:
+                append((Part(_BODY, instead=self._goaway_here(data[at:end])), data[at:end]))
             elif kind < 9 or not stream:  # PRIORITY may come for any stream, before it begins and after it has ended
                 append((_OF_CONNECTION, data[at:end]))
             else:
@@ -447,6 +464,57 @@ class Http2Framer(Framing):
         side.split = (flags, stream, left) if left else None
         return at
 
+    # Numbers of streams.
+
+    def opened(self, head: Head) -> None:
+        stream = head.stream
+        if stream > self._opened:
+            self._opened = stream
+            if not self.renumbers:
+                return
+        else:
+            if not self.renumbers:
+                self.renumbers, self._own_numbers = True, self._opened
+                backend = self._sides[TO_CLIENT]
+                backend.next_header = backend.split[2] if backend.split is not None else 0
+            self._opened += 2
+        self._there[stream], self._here[self._opened] = self._opened, stream
+        if len(self._there) > 2 * _NUMBERS:
+            ended = [stream for stream in self._there if stream not in self._streams]
+            for stream in ended[:-_NUMBERS]:
+                del self._here[self._there.pop(stream)]
+
+    def renumbered(self, data: bytes) -> bytes:
+        if data == h2.PREFACE:
+            return data
+        parts = []
+        for kind, flags, stream, payload in h2.frames(data):
+            there = self._there.get(stream, stream)
+            if there != stream or not stream % 2 or stream <= self._own_numbers or stream in self._there:
+                parts.append(h2.frame(kind, flags, there, payload))
+        return b"".join(parts)  # what is about a stream that has been over for long is about none
+
+    def _with_numbers_here(self, side: _Side, data: bytes) -> bytes:
+        """*data* of the backend, with the client's numbers of streams."""
+        at, changed = side.next_header, None
+        while len(data) - at >= h2.HEADER_SIZE:
+            high, low, _, _, stream = h2.HEADER.unpack_from(data, at)
+            here = self._here.get(stream & h2.MOST, stream)
+            if here != stream:
+                changed = bytearray(data) if changed is None else changed
+                changed[at + 5 : at + 9] = here.to_bytes(4, "big")
+            at += h2.HEADER_SIZE + (high << 8 | low)
+        side.next_header = at
+        return data if changed is None else bytes(changed)
+
+    def _goaway_here(self, whole: bytes) -> bytes:
+        """A GOAWAY whose last stream has the number that the client knows it by, or that of a later one."""
+        last = int.from_bytes(whole[9:13], "big") & h2.MOST
+        if last >= self._opened:
+            return whole
+        seen = [here for there, here in self._here.items() if there <= last]
+        return whole[:9] + max(min(last, self._own_numbers), *seen, 0).to_bytes(4, "big") + whole[13:]
+
     # What the engine asks.
 
     def end(self, direction: Direction) -> list[Piece]:
@@ -474,9 +542,9 @@ class Http2Framer(Framing):
         self._refuse(TO_BACKEND, _Refused(Code.NO_ERROR, "another backend cannot go on with a connection of HTTP/2"))
 
     def abort(self, head: Head, code: str | None = None) -> tuple[bytes, bytes]:
-        self._streams.pop(head.stream, None)
+        open_ = self._streams.pop(head.stream, None) is not None  # otherwise the backend has ended it already
         reset = Code.INTERNAL_ERROR if code is None else Code[code]
-        return h2.rst_stream(head.stream, reset), h2.rst_stream(head.stream, Code.CANCEL)
+        return h2.rst_stream(head.stream, reset), h2.rst_stream(head.stream, Code.CANCEL) if open_ else b""
 
     def own(self, direction: Direction, data: bytes) -> bytes:
         if direction is TO_BACKEND or self._sides[TO_CLIENT].begun:
@@ -509,6 +577,10 @@ class Http2Framer(Framing):
         if not asked:
             answer.append(h2.rst_stream(head.stream, Code.NO_ERROR))  # section 8.1: the rest is not needed
         return b"".join(answer)
+
+    def finish(self, head: Head, data: bytes) -> tuple[bytes, bytes]:
+        goes_on = head.stream in self._streams
+        return self.answer(head, data), h2.rst_stream(head.stream, Code.CANCEL) if goes_on else b""
 
     def text(self, mark: Part, data: bytes) -> bytes:
         size = h2.HEADER_SIZE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from vaurien.framing import Framing, Head, Protocol, Reply
 from vaurien.framing import http2 as h2
@@ -29,8 +29,8 @@ class Http2Protocol(Protocol, frozen=True):
 
     error_codes = tuple(REASONS)
     abort_codes = tuple(h2.Code.__members__)
-    fields = ("method", "path", "host", "authority", "header.", "status")
-    response_fields = ("status",)
+    fields: ClassVar[tuple[str, ...]] = ("method", "path", "host", "authority", "header.", "status")
+    response_fields: ClassVar[tuple[str, ...]] = ("status",)
 
     overwrite_host_header: Annotated[
         bool, Option("Send the backend's address as :authority, not what the client sent")

@@ -1,0 +1,60 @@
+"""gRPC over HTTP/2 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from vaurien.framing import Framing, Head, Reply
+from vaurien.framing import grpc as rpc
+from vaurien.framing import http2 as h2
+from vaurien.protocols.http2 import Http2Framer, Http2Protocol
+from vaurien.protocols.http2.blocks import Block, encode
+
+if TYPE_CHECKING:
+    from vaurien.chance import Random
+
+
+class GrpcProtocol(Http2Protocol, frozen=True):
+    """gRPC over HTTP/2. An exchange is a call, of any kind: unary, or with streams of messages in either direction.
+
+    An error is the status of a call, with ``UNAVAILABLE`` unless a code says otherwise: a response without messages
+    ("trailers only"). The client keeps its connection, and its other calls go on. With the protocol ``http2`` faults
+    match on what is HTTP's of a call, and answer as HTTP.
+    """
+
+    error_codes = tuple(rpc.Status.__members__)[1:]
+    fields = ("service", "method", "path", "host", "authority", "metadata.", "header.", "status", "grpc_status")
+    response_fields = ("status", "grpc_status")
+
+    def framer(self) -> Framing:
+        """A framing of HTTP/2 with the fields of gRPC."""
+        return GrpcFramer()
+
+    def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
+        """A status without messages. Raises `OptionError` for another code than these."""
+        code = "UNAVAILABLE" if code is None else code
+        self.check_code(code)
+        fields = rpc.trailers(rpc.Status[code], f"{code} by the proxy" if message is None else message)
+        return self.trailers(head, fields, begun=False)
+
+    def trailers(self, head: Head, fields: Sequence[tuple[bytes, bytes]], *, begun: bool) -> Reply:
+        first = [] if begun else [(b":status", b"200"), (b"content-type", b"application/grpc")]
+        return Reply(h2.headers(head.stream, encode([*first, *fields]), end=True))
+
+
+class GrpcFramer(Http2Framer):
+    """The framing of HTTP/2, with the fields of calls."""
+
+    def request_fields(self, block: Block) -> Mapping[str, str]:
+        fields = dict(super().request_fields(block))
+        service, _, method = fields["path"].removeprefix("/").rpartition("/")
+        metadata = {f"metadata.{name.removeprefix('header.')}": value for name, value in block.fields.items()}
+        return {**fields, **metadata, "service": service, "method": method}
+
+    def response_fields(self, block: Block) -> Mapping[str, str]:
+        fields = dict(super().response_fields(block))
+        status = fields.get("header.grpc-status", "")
+        if status:
+            fields["grpc_status"] = rpc.name(status)
+        return fields

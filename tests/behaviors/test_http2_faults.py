@@ -1,0 +1,257 @@
+"""The faults of HTTP/2 and gRPC, frame by frame."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.http2 import FAST, OK, Side, fault, sides
+from tests.running import read_all
+from vaurien import options
+from vaurien.behaviors.grpc_status import GrpcStatus
+from vaurien.behaviors.h2_reset import H2Reset
+from vaurien.behaviors.h2_settings import H2Settings
+from vaurien.errors import OptionError
+from vaurien.events import Injected
+from vaurien.framing import grpc
+from vaurien.framing import http2 as h2
+from vaurien.framing.http2 import Code, Setting
+from vaurien.model import Fault, Stream
+from vaurien.protocols.redis import RedisProtocol
+
+CALL = [(":method", "POST"), (":scheme", "http"), (":path", "/shop.Cart/Add"), (":authority", "test")]
+ANSWER = [(":status", "200"), ("content-type", "application/grpc")]
+STATUS = [("grpc-status", "0"), ("grpc-message", "")]
+
+
+def message(text: bytes) -> bytes:
+    return b"\0" + len(text).to_bytes(4, "big") + text
+
+
+@pytest.mark.parametrize("code", ["REFUSED_STREAM", "CANCEL", "INTERNAL_ERROR", "ENHANCE_YOUR_CALM"])
+def test_a_stream_is_reset_before_the_backend_sees_it(code: str) -> None:
+    with sides(fault("h2_reset", code=code)) as (_, client, server):
+        client.ask(1)
+        client.ask(3, FAST)
+        assert client.hears(h2.RST_STREAM, 1).payload == Code[code].to_bytes(4, "big")
+        assert server.hears_head(3) == FAST
+
+
+@pytest.mark.parametrize("path", ["/slow", ""])
+def test_a_stream_is_reset_after_some_bytes(path: str) -> None:
+    """By a match, and as a fault of the whole connection: its other streams go on."""
+    with sides(fault("h2_reset", path, code="CANCEL", after=4)) as (_, client, server):
+        client.ask(1)
+        client.ask(3)
+        for stream in (1, 3):
+            server.hears_head(stream)
+            server.head(stream)
+            client.hears_head(stream)
+        server.data(1, b"abc", end=True)
+        server.data(3, b"abcdef")
+        frames = []
+        while not frames or frames[-1].kind != h2.RST_STREAM:
+            frames.append(client.frame())
+        assert b"".join(one.payload for one in frames if one.stream == 3 and one.kind == h2.DATA) == b"abcd"
+        assert frames[-1].payload == Code.CANCEL.to_bytes(4, "big")
+        assert server.hears(h2.RST_STREAM, 3).payload == Code.CANCEL.to_bytes(4, "big")
+
+
+def goaway(client: Side) -> tuple[int, int, bytes]:
+    payload = client.hears(h2.GOAWAY, 0).payload
+    return int.from_bytes(payload[:4], "big"), int.from_bytes(payload[4:8], "big"), payload[8:]
+
+
+def test_goaway_that_answers_this_request() -> None:
+    hurt = fault("h2_goaway", code="ENHANCE_YOUR_CALM", text="too_many_pings", close=0)
+    with sides(hurt) as (_, client, server):
+        client.ask(1, FAST)
+        client.ask(3)
+        server.hears_head(1)
+        server.hears_head(3)
+        assert goaway(client) == (3, Code.ENHANCE_YOUR_CALM, b"too_many_pings")
+        server.head(1, end=True)
+        server.head(3, end=True)
+        assert client.hears_head(1) == client.hears_head(3) == OK
+        assert read_all(client.sock) == read_all(server.sock) == b""
+
+
+def test_goaway_that_answers_nothing() -> None:
+    with sides(fault("h2_goaway", last="none", close=0)) as (_, client, server):
+        client.ask(1)
+        assert goaway(client) == (0, Code.NO_ERROR, b"")
+        assert read_all(client.sock) == read_all(server.sock) == b""
+
+
+def test_a_graceful_goaway_comes_twice_and_only_once() -> None:
+    with sides(fault("h2_goaway", last="graceful")) as (proxy, client, server):
+        client.ask(1)
+        client.ask(3)
+        server.hears_head(1)
+        server.hears_head(3)
+        assert goaway(client)[0] == h2.MOST
+        server.head(1, end=True)
+        assert client.hears_head(1) == OK
+        assert goaway(client)[0] == 1
+        server.head(3, end=True)
+        assert client.hears_head(3) == OK
+        client.send(h2.PING, 0, 0, b"it lives")
+        assert server.hears(h2.PING, 0)
+        assert len(proxy.events.of(Injected)) == 1
+
+
+def test_the_windows_of_streams_stay_shut_until_the_fault_is_gone() -> None:
+    with sides(Fault("it", "h2_stall", stream=Stream.UPSTREAM)) as (proxy, client, server):
+        client.ask(1)
+        server.hears_head(1)
+        client.sock.sendall(h2.window_update(1, 5) + h2.window_update(1, 7) + h2.window_update(0, 9))
+        assert server.hears(h2.WINDOW_UPDATE, 0).payload == (9).to_bytes(4, "big")
+        server.sock.sendall(h2.window_update(1, 3))
+        assert client.hears(h2.WINDOW_UPDATE, 1)
+        proxy.set_policy("")
+        assert server.hears(h2.WINDOW_UPDATE, 1).payload == (12).to_bytes(4, "big")
+
+
+def test_the_window_of_one_stream_stays_shut() -> None:
+    with sides(fault("h2_stall")) as (_, client, server):
+        client.ask(1)
+        client.ask(3, FAST)
+        server.hears_head(1)
+        server.hears_head(3)
+        client.sock.sendall(h2.window_update(1, 5) + h2.window_update(3, 7))
+        assert server.hears(h2.WINDOW_UPDATE, 3)
+
+
+def test_the_window_of_the_connection_stays_shut() -> None:
+    with sides(Fault("it", "h2_stall", {"of": "connection"})) as (_, client, server):
+        client.ask(1)
+        server.hears_head(1)
+        client.sock.sendall(h2.window_update(0, 5) + h2.window_update(1, 7))
+        assert server.hears(h2.WINDOW_UPDATE, 1)
+
+
+def test_pings_are_lost_and_answers_are_not() -> None:
+    with sides(Fault("it", "h2_ping", stream=Stream.UPSTREAM)) as (_, client, server):
+        client.send(h2.PING, 0, 0, b"question")
+        client.send(h2.PING, h2.ACK, 0, b"answer..")
+        assert server.hears(h2.PING, 0).flags == h2.ACK
+        server.send(h2.PING, 0, 0, b"question")
+        assert client.hears(h2.PING, 0).payload == b"question"
+
+
+def test_settings_are_changed_for_the_side_that_is_told() -> None:
+    hurt = Fault(
+        "it", "h2_settings", {"max_concurrent_streams": 1, "initial_window_size": 10}, stream=Stream.DOWNSTREAM
+    )
+    with sides(hurt, greeted=False) as (_, client, server):
+        client.sock.sendall(h2.PREFACE + h2.settings([(Setting.INITIAL_WINDOW_SIZE, 70_000)]))
+        server.sock.recv(24)
+        told = dict(h2.pairs(server.hears(h2.SETTINGS, 0).payload))
+        assert told == {Setting.HEADER_TABLE_SIZE: 0, Setting.INITIAL_WINDOW_SIZE: 70_000}
+        server.sock.sendall(h2.settings([(Setting.MAX_CONCURRENT_STREAMS, 100), (Setting.MAX_FRAME_SIZE, 20_000)]))
+        assert dict(h2.pairs(client.hears(h2.SETTINGS, 0).payload)) == {
+            Setting.HEADER_TABLE_SIZE: 0,
+            Setting.MAX_CONCURRENT_STREAMS: 1,
+            Setting.MAX_FRAME_SIZE: 20_000,
+            Setting.INITIAL_WINDOW_SIZE: 10,
+        }
+
+
+def answered(client: Side, server: Side, *messages: bytes) -> None:
+    """A call, which the backend answers with *messages*."""
+    client.ask(1, CALL)
+    server.hears_head(1)
+    server.head(1, ANSWER)
+    for one in messages:
+        server.data(1, one)
+    server.head(1, STATUS, end=True)
+    assert client.hears_head(1) == ANSWER
+
+
+def call(behavior: str, **values) -> Fault:
+    return Fault("it", behavior, values, match={"service": "shop.Cart", "method": "Add"})
+
+
+def test_a_status_comes_behind_so_many_messages_however_they_are_cut() -> None:
+    with sides(call("grpc_status", code="DATA_LOSS", message="ü%", after=2, pushback=5), protocol="grpc") as (_, *both):
+        client, server = both
+        whole = message(b"one") + message(b"") + message(b"three")
+        answered(client, server, whole[:3], whole[3:9], whole[9:])
+        got = b""
+        while (frame := client.frame()).kind == h2.DATA:
+            got += frame.payload
+        assert got == message(b"one") + message(b"")
+        fields = [("grpc-status", "15"), ("grpc-message", "%C3%BC%25"), ("grpc-retry-pushback-ms", "5")]
+        assert client.fields(frame) == fields
+        assert frame.flags & h2.END_STREAM
+
+
+def test_a_response_with_fewer_messages_passes() -> None:
+    with sides(call("grpc_status", after=3), protocol="grpc") as (_, client, server):
+        answered(client, server, message(b"one"))
+        assert client.hears(h2.DATA, 1).payload == message(b"one")
+        assert client.hears_head(1) == STATUS
+
+
+def test_the_end_comes_without_trailers() -> None:
+    with sides(call("grpc_no_trailers"), protocol="grpc") as (_, client, server):
+        answered(client, server, message(b"one"))
+        assert client.hears(h2.DATA, 1).payload == message(b"one")
+        assert client.frame() == (h2.DATA, h2.END_STREAM, 1, b"")
+
+
+def test_the_trailers_come_late() -> None:
+    with sides(call("grpc_slow_trailers", delay=3600), protocol="grpc") as (proxy, client, server):
+        answered(client, server, message(b"one"))
+        assert client.hears(h2.DATA, 1).payload == message(b"one")
+        proxy.events.wait(Injected)
+        client.send(h2.PING, 0, 0, b"question")
+        server.hears(h2.PING, 0)
+        proxy.set_policy("")
+        assert client.hears_head(1) == STATUS
+
+
+def test_a_message_is_cut_off() -> None:
+    with sides(call("grpc_truncate", after=1), protocol="grpc") as (_, client, server):
+        answered(client, server, message(b"one") + message(b"two")[:2], message(b"two")[2:] + message(b"three"))
+        got = b""
+        while (frame := client.frame()).kind == h2.DATA:
+            got += frame.payload
+        assert got == message(b"one") + message(b"two")[:5]
+        assert client.fields(frame) == STATUS
+
+
+def test_another_content_type() -> None:
+    with sides(call("grpc_content_type"), protocol="grpc") as (_, client, server):
+        client.ask(1, CALL)
+        server.hears_head(1)
+        server.head(1, ANSWER)
+        assert client.hears_head(1) == [(":status", "200"), ("content-type", "text/html")]
+
+
+def test_the_deadline_passes() -> None:
+    with sides(call("grpc_deadline", margin=3600), protocol="grpc") as (proxy, client, server):
+        client.ask(1, CALL)
+        assert server.hears_head(1) == CALL  # it has none
+        client.ask(3, [*CALL, ("grpc-timeout", "10m")])
+        proxy.events.wait(Injected)
+        client.send(h2.RST_STREAM, 0, 3, Code.CANCEL.to_bytes(4, "big"))
+        client.ask(5, CALL)
+        assert server.hears_head(5) == CALL
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1H", 3600), ("2M", 120), ("3S", 3), ("4m", 0.004), ("5u", 5e-6), ("6n", 6e-9), ("", None), ("123456789S", None)],
+)
+def test_the_deadline_as_a_header_says_it(text: str, seconds: float | None) -> None:
+    assert grpc.timeout(text) == pytest.approx(seconds)
+
+
+def test_options_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(OptionError, match="details as TYPE-URL=BASE64"):
+        options.build(GrpcStatus, {"details": ["nonsense"]}, owner="it")
+    with pytest.raises(OptionError, match="a proxy whose protocol is grpc"):
+        GrpcStatus().check(RedisProtocol())
+    with pytest.raises(OptionError, match="a proxy whose protocol is http2, grpc or http"):
+        H2Reset().check(RedisProtocol())
+    assert H2Settings().why_idle() == "no setting is given"
