@@ -1,0 +1,129 @@
+"""What a user gets wrong about a fault is one line that names the option, the value, where it is and what is right.
+
+Each option of one behavior of each kind is given a wrong type, a value out of range and a misspelt name, on all six
+surfaces: command line, TOML, HTTP interface, vaurienctl, library, marker of pytest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import vaurien
+from tests.control.interface import Interface
+from vaurien import plugins
+from vaurien.cli import main
+from vaurien.cli.ctl import main as ctl
+from vaurien.errors import VaurienError
+from vaurien.options import Declaration
+
+BEHAVIORS = ("latency", "bandwidth", "packet_loss", "slicer", "error", "http_headers", "replace", "transient")
+"""Together they have an option of each kind: durations, sizes, ratios, whole numbers, choices, lists, text, on or off."""
+
+Mistake = tuple[str, str, Any, tuple[str, ...]]
+"""The behavior, the option as it is written, its value, and what the message has to say."""
+
+
+def mistakes() -> Iterator[Mistake]:
+    for behavior in BEHAVIORS:
+        for option in plugins.find(behavior, "behavior").declarations:
+            yield from ((behavior, *one) for one in of_option(option))
+
+
+def of_option(option: Declaration) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
+    misspelt = f"{option.name}x"
+    yield misspelt, "1", (repr(misspelt), f"did you mean {option.name!r}")
+    if option.choices or option.kind in (bool, int, float):
+        yield option.name, "nonsense", (option.name, "'nonsense'", "expected ")
+    if option.kind in (int, float) and not option.choices:
+        yield option.name, "-1", (option.name, "-1", "expected ")
+
+
+MISTAKES = list(mistakes())
+IDS = [f"{behavior}-{option}={value}" for behavior, option, value, _ in MISTAKES]
+each = pytest.mark.parametrize("mistake", MISTAKES, ids=IDS)
+
+
+def says(said: str, mistake: Mistake, *more: str) -> None:
+    behavior, _, _, facts = mistake
+    line = said.rstrip("\n")
+    assert line.count("\n") == 0, said
+    for fact in (behavior, *facts, *more):
+        assert fact in line, (fact, line)
+
+
+@each
+def test_on_the_command_line(mistake: Mistake, capsys: pytest.CaptureFixture[str]) -> None:
+    behavior, option, value, _ = mistake
+    assert main.main(["--protocol", "http", "--fault", f"{behavior} {option}={value}", "--show-config"]) == 2
+    says(capsys.readouterr().err, mistake, "--fault")
+
+
+@each
+def test_in_toml(mistake: Mistake, tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    behavior, option, value, _ = mistake
+    file = tmp_path / "chaos.toml"
+    file.write_text(
+        f"[vaurien]\nprotocol = 'http'\n[[fault]]\nbehavior = '{behavior}'\n{option} = {json.dumps(value)}\n"
+    )
+    assert main.main(["--config", str(file), "--show-config"]) == 2
+    says(capsys.readouterr().err, mistake, "chaos.toml line 5")
+
+
+@pytest.fixture(scope="module")
+def served(shared_interface: Interface) -> Iterator[Interface]:
+    shared_interface.proxy("web", protocol="http")
+    yield shared_interface
+    shared_interface.clear()
+
+
+@each
+def test_by_http(mistake: Mistake, served: Interface) -> None:
+    behavior, option, value, _ = mistake
+    answer = served.ask("POST", "/api/v1/proxies/web/faults", {"behavior": behavior, "options": {option: value}})
+    assert answer.status == 400
+    says(answer.json["error"]["message"], mistake)
+    assert answer.json["error"]["pointer"].startswith("/options")
+
+
+@each
+def test_by_vaurienctl(mistake: Mistake, served: Interface, capsys: pytest.CaptureFixture[str]) -> None:
+    behavior, option, value, _ = mistake
+    url = f"http://127.0.0.1:{served.address.port}"
+    assert ctl.main(["--host", url, "fault", "add", "web", behavior, f"{option}={value}"]) == 1
+    says(capsys.readouterr().err, mistake, "vaurienctl: ")
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[vaurien.Proxy]:
+    with vaurien.Proxy("127.0.0.1:9", protocol="http") as proxy:
+        yield proxy
+
+
+@each
+def test_in_the_library(mistake: Mistake, proxy: vaurien.Proxy) -> None:
+    behavior, option, value, _ = mistake
+    with pytest.raises(VaurienError) as raised:
+        proxy.fault(behavior, **{option: value})
+    says(str(raised.value), mistake)
+
+
+def test_in_a_marker_of_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = "".join(
+        f"@pytest.mark.vaurien(backend='127.0.0.1:9', protocol='http', faults={behavior + ' ' + option + '=' + value!r})\n"
+        f"def test_{number}(vaurien_proxy): pass\n\n"
+        for number, (behavior, option, value, _) in enumerate(MISTAKES)
+    )
+    pytester.makepyfile("import pytest\n\n" + cases)
+    plugin = ("-p", "vaurien.pytest_plugin", "-p", "no:cacheprovider")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    ran = pytester.runpytest_inprocess(*plugin, "-q")
+    ran.assert_outcomes(errors=len(MISTAKES))
+    text = ran.stdout.str()
+    for number, mistake in enumerate(MISTAKES):
+        said = text.partition(f"ERROR at setup of test_{number} ")[2].partition("ERROR at setup of")[0]
+        [line] = [one for one in said.splitlines() if "@pytest.mark.vaurien:" in one]
+        says(line, mistake)
