@@ -21,7 +21,7 @@ from vaurien.errors import VaurienError
 from vaurien.options import Declaration
 
 BEHAVIORS = ("latency", "bandwidth", "packet_loss", "slicer", "error", "http_headers", "replace", "transient")
-"""Together they have an option of each kind: durations, sizes, ratios, whole numbers, choices, lists, text, on or off."""
+"""Together they have an option of each kind: durations, sizes, ratios, numbers, choices, lists, text, on or off."""
 
 Mistake = tuple[str, str, Any, tuple[str, ...]]
 """The behavior, the option as it is written, its value, and what the message has to say."""
@@ -112,9 +112,9 @@ def test_in_the_library(mistake: Mistake, proxy: vaurien.Proxy) -> None:
 
 
 def test_in_a_marker_of_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    marker = "@pytest.mark.vaurien(backend='127.0.0.1:9', protocol='http', faults={!r})"
     cases = "".join(
-        f"@pytest.mark.vaurien(backend='127.0.0.1:9', protocol='http', faults={behavior + ' ' + option + '=' + value!r})\n"
-        f"def test_{number}(vaurien_proxy): pass\n\n"
+        f"{marker.format(f'{behavior} {option}={value}')}\ndef test_{number}(vaurien_proxy): pass\n\n"
         for number, (behavior, option, value, _) in enumerate(MISTAKES)
     )
     pytester.makepyfile("import pytest\n\n" + cases)

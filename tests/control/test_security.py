@@ -45,7 +45,14 @@ def test_the_loopback_may_be_called_by_its_names(host):
             "a b",
             "toxiproxy",
         ),
-        *("evil.example@localhost", "localhost#.evil.example", "localhost?.evil.example", "localhost/.evil.example"),
+        *(
+            "localhost:8474.evil.example",
+            "localhost:x",
+            "evil.example@localhost",
+            "localhost#.evil.example",
+            "localhost?.evil.example",
+            "localhost/.evil.example",
+        ),
     ],
 )
 def test_no_other_name_leads_to_the_loopback(host):
@@ -126,7 +133,7 @@ def test_a_refusal_says_what_is_expected_and_not_the_token():
         sent.append(message)
 
     guard = Guard(nobody, LOCAL, token="secret")
-    scope = {"type": "http", "path": "/", "headers": [(b"Host", b"localhost")]}
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"Host", b"localhost")]}
     asyncio.run(guard(scope, None, send))
     start, body = sent
     assert start["status"] == 401

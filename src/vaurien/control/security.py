@@ -141,8 +141,10 @@ def host_name(host: str) -> str:
     if not _NEVER_IN_A_HOST.isdisjoint(host):  # no browser sends these, and the name ends before them
         return ""
     try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:  # brackets that do not close
+        parts = urlsplit(f"//{host}")
+        port_is_one = parts.port is None or parts.port >= 0  # asking raises ValueError for what is no port
+        return (parts.hostname or "").rstrip(".") if port_is_one else ""
+    except ValueError:  # brackets that do not close, or letters where a port is to be
         return ""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
 from vaurien.errors import OptionError
+from vaurien.tls import pem_files
 from vaurien.tls.authority import Pair, pem_of_key
 
 
@@ -51,7 +51,7 @@ def read(path: str, key_path: str | None, passphrase: bytes | None) -> Certifica
 
 def _content(option: str, path: str, what: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return pem_files.content(path)
     except OSError as error:
         raise OptionError(option, path, f"a PEM file with {what} ({error.strerror})") from None
 

@@ -11,12 +11,12 @@ import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from vaurien import tls
 from vaurien.errors import OptionError, VaurienError
 from vaurien.model import AUTO, ClientTls
+from vaurien.tls import pem_files
 
 if TYPE_CHECKING:
     from vaurien.tls.authority import Authority, Flaw, Pair
@@ -122,7 +122,7 @@ def _read(settings: ClientTls) -> tuple[Certificate, ...]:
 
 def _passphrase(path: str | None) -> bytes | None:
     try:
-        return Path(path).read_bytes().rstrip(b"\r\n") if path is not None else None
+        return pem_files.content(path).rstrip(b"\r\n") if path is not None else None
     except OSError as error:
         raise OptionError("tls_passphrase_file", path, f"a file that can be read ({error.strerror})") from None
 
@@ -147,6 +147,7 @@ def _context(settings: ClientTls, pair: Pair) -> ssl.SSLContext:
         context.set_alpn_protocols(list(settings.alpn))
     if settings.client_ca is not None:
         try:
+            pem_files.content(settings.client_ca)
             context.load_verify_locations(settings.client_ca)
         except OSError as error:
             reason = getattr(error, "reason", None) or error.strerror

@@ -7,6 +7,7 @@ import ssl
 
 from vaurien.errors import OptionError
 from vaurien.model import BackendTls
+from vaurien.tls import pem_files
 
 
 @functools.lru_cache(maxsize=256)  # one takes 2 ms, and hundreds of connections share it
@@ -20,6 +21,8 @@ def client_context(tls: BackendTls) -> ssl.SSLContext:
         context.set_alpn_protocols(list(tls.alpn))
     if tls.certificate is not None:
         try:
+            for path in filter(None, (tls.certificate, tls.key)):
+                pem_files.content(path)
             context.load_cert_chain(tls.certificate, tls.key, password=_no_passphrase)
         except (OSError, ValueError) as error:
             wanted = f"a PEM file with a certificate and its key, without a passphrase ({_reason(error)})"
@@ -29,6 +32,8 @@ def client_context(tls: BackendTls) -> ssl.SSLContext:
 
 def _trusting(tls: BackendTls) -> ssl.SSLContext:
     try:
+        if tls.ca is not None:
+            pem_files.content(tls.ca)
         return ssl.create_default_context(cafile=tls.ca)
     except OSError as error:
         raise OptionError("backend ca", tls.ca, f"a PEM file with certificates ({_reason(error)})") from None
