@@ -5,7 +5,7 @@ VENV ?= $(if $(or $(wildcard .venv/.make),$(wildcard .venv/.installed)),.venv,$(
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo site wheel test dialogues interpreters loops servers bench bench-page soak walk profile fuzz check format docs tls-errors coverage changelog clean
+.PHONY: help install demo dashboard pictures site wheel test dialogues interpreters loops servers bench bench-page soak walk profile fuzz check format docs tls-errors coverage changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ install: $(VENV)/.installed ## Make .venv and install Vaurien into it, from this
 
 demo: $(VENV)/.installed ## Break a few hundred requests and show what became of them
 	@$(BIN)/python -m vaurien.cli.demo
+
+dashboard: $(VENV)/.installed ## Start proxies with traffic and faults, and print where to look at them in a browser
+	@$(BIN)/python -m vaurien.cli.live_demo
+
+pictures: $(VENV)/.developer servers ## Take the pictures of the dashboard that the docs show
+	$(BIN)/python -m docs.pictures
 
 servers: ## Install the servers that tests use (apt-get, where it may)
 	sh tests/install-servers.sh

@@ -50,11 +50,11 @@ def require(program: str) -> str:
     """The path of *program*. Where it is not installed the test skips, or fails if servers are required."""
     path = shutil.which(program, path=_PATH)
     if path is None:
-        _absent(f"{program} is not installed (tests/packages.txt names its package)")
+        absent(f"{program} is not installed (tests/packages.txt names its package)")
     return path
 
 
-def _absent(reason: str) -> None:
+def absent(reason: str) -> None:
     if os.environ.get("VAURIEN_REQUIRE_SERVERS"):
         pytest.fail(reason)
     pytest.skip(reason)

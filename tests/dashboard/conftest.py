@@ -8,12 +8,13 @@ import signal
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.programs import PROGRAM
-from tests.servers import require
+from tests.servers import absent, require
 from tests.waiting import PATIENCE
 
 WIDE = {"width": 1280, "height": 800}
@@ -122,3 +123,13 @@ def tab(new_tab: Any, daemon: Daemon) -> Tab:
     """One tab, at the daemon."""
     opened: Tab = new_tab(daemon.origin)
     return opened
+
+
+TOOLS = Path(__file__).parents[2] / "build" / "dashboard-tools" / "node_modules"
+
+
+def tool(path: str) -> Path:
+    """A file of the tools that `tests/install-servers.sh` gets from npm. Where it is not there the test skips."""
+    if not (TOOLS / path).exists():
+        absent(f"{path} is not there (make servers gets it from npm)")
+    return TOOLS / path

@@ -51,7 +51,7 @@ def test_a_schedule_is_shown_stopped_and_begun_again(new_tab, scenario):
     second.get_by_text("next").wait_for()
     page.get_by_text("Playing for").wait_for()
     page.get_by_role("button", name="Stop").click()
-    page.get_by_text("Stopped.").wait_for()
+    page.get_by_text("Stopped.", exact=True).wait_for()
     second.get_by_text("to come").wait_for()
     page.get_by_role("button", name="Start from the beginning").click()
     page.get_by_text("Playing for").wait_for()

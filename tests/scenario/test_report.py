@@ -59,6 +59,8 @@ def test_json_has_all_of_it(made):
         "unmet": [],
         "due": None,
         "version": __version__,
+        "moments": [],
+        "changes": [],
     }
     assert [(one["name"], one["told"], one["hits"]) for one in proxy.pop("faults")] == [
         ("latency", "latency latency=100", 1),
@@ -136,10 +138,13 @@ def test_each_setting_of_a_fault_is_a_row():
 
 
 def test_the_ending_of_the_file_says_how():
-    assert [report.form(path, "--report") for path in ("a.json", "b.MD", "c.xml")] == [
+    assert [report.form(path, "--report") for path in ("a.json", "b.MD", "c.xml", "d.html")] == [
         report.json,
         report.markdown,
         report.junit,
+        report.html,
     ]
-    with pytest.raises(OptionError, match=r"option report: 'a.html' \(from --report\) .* ends in .json, .md, .xml"):
-        report.form("a.html", "--report")
+    with pytest.raises(
+        OptionError, match=r"option report: 'a.pdf' \(from --report\) .* ends in .json, .md, .xml, .html"
+    ):
+        report.form("a.pdf", "--report")

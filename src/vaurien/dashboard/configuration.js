@@ -21,7 +21,7 @@ export function asToml(proxies) {
 			["backend", proxy.backend],
 			["protocol", proxy.protocol],
 		];
-		if (proxy.mix.length) told.push(["behavior", proxy.mix.map((/** @type {any} */ share) => `${share.percent}:${share.behavior}`)]);
+		if (proxy.mix.length) told.push(["mix", proxy.mix.map((/** @type {any} */ share) => `${share.percent}:${share.behavior}`).join(",")]);
 		if (proxy.faults.length) told.push(["fault", proxy.faults.map(faultText)]);
 		if (proxy.seed) told.push(["seed", proxy.seed]);
 		return ["[[proxy]]", ...told.map(([name, value]) => `${name} = ${JSON.stringify(value)}`), ""];

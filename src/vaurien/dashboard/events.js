@@ -44,7 +44,10 @@ class EventsScreen extends Screen {
 		this.held = null;
 		this.build();
 		this.takeFilters();
-		this.follow(["events"], () => this.update());
+		this.follow(["events"], () => {
+			this.update();
+			if (String(store.events.at(-1)?.connection) === this.filters?.connection.value) this.showConnection();
+		});
 		this.follow(["proxies"], () => this.showConnection());
 		this.update();
 		this.showConnection();

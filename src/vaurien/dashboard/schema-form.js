@@ -85,6 +85,7 @@ function defaultOf(schema) {
 export function typedValue({ schema, input }) {
 	if (input.type === "checkbox") return input.checked;
 	const text = input.value;
+	if (schema.enum) return schema.enum.find((/** @type {any} */ one) => String(one) === text);
 	if (schema.type === "array") return text.split("\n").filter(Boolean);
 	if (schema.type === "number" || schema.type === "integer") {
 		if (text.trim() === "") return schema.optional ? null : undefined;
