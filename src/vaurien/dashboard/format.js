@@ -62,5 +62,13 @@ const MISLEADING = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\
 export function shown(text) {
 	const whole = String(text);
 	const short = whole.length > LONGEST ? `${whole.slice(0, LONGEST)}… (${counted(whole.length - LONGEST, "character")} more)` : whole;
-	return short.replace(MISLEADING, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+	return unmistakable(short);
+}
+
+/**
+ * *text* of a line with nothing in it that misleads: JSON, Python and TOML read the same from it.
+ * @param {string} text
+ */
+export function unmistakable(text) {
+	return text.replace(MISLEADING, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

@@ -2,6 +2,7 @@
 
 import { faultPath, proxyPath } from "./api.js";
 import { h } from "./dom.js";
+import { unmistakable } from "./format.js";
 import { attempt, say } from "./messages.js";
 
 const PLAIN = { stream: "both", probability: 1, scope: "connection", ttl: null, expect_hits: null, enabled: true };
@@ -79,7 +80,7 @@ export function snippets(proxy, body, exists) {
 	const call = exists ? "change_fault" : "add_fault";
 	const first = exists ? [JSON.stringify(proxy), JSON.stringify(body.name)] : [JSON.stringify(proxy)];
 	const names = Object.entries(sent).map(([name, value]) => `${name}=${python(value)}`);
-	return [
+	const list = /** @type {[string, string][]} */ ([
 		["Command line", `vaurien --fault ${quoted(text)}`],
 		["curl", `curl -X ${exists ? "PATCH" : "POST"} ${location.origin}/api/v1${path} -d ${quoted(JSON.stringify(sent))}`],
 		["Python", `vaurien.client.at(${JSON.stringify(location.origin)}).${call}(${[...first, ...names].join(", ")})`],
@@ -88,7 +89,8 @@ export function snippets(proxy, body, exists) {
 			["[[fault]]", `behavior = ${toml(body.behavior)}`, ...said.map(([name, value]) => `${key(name)} = ${toml(value)}`)].join("\n"),
 		],
 		["pytest", `@pytest.mark.vaurien(backend="…", faults=[${JSON.stringify(text)}])`],
-	];
+	]);
+	return list.map(([title, lines]) => [title, lines.split("\n").map(unmistakable).join("\n")]);
 }
 
 /** @param {string} title */
