@@ -159,7 +159,7 @@ def protocol_of(behavior: plugins.Plugin) -> str:
     if of_its_own is not None:
         return of_its_own
     on_exchanges = hooks.overridden(behavior.target) & {"on_request", "on_response"}
-    on_messages = on_exchanges or behavior.target.reads_content or "body" in behavior.name
+    on_messages = on_exchanges or behavior.target.reads_content or behavior.target.one_way or "body" in behavior.name
     return "http" if on_messages else "tcp"
 
 

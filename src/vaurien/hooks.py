@@ -248,9 +248,10 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     ``of_messages`` its `on_data` gets the text of single messages where the protocol has streams, as it does for every
     fault that is for single exchanges.
 
-    The last is for behaviors that understand what messages say. With ``reads_content`` a fault is for exchanges,
-    whatever its scope, its peers are kept from compressing what it reads (`framing.Protocol.plain_head`), and what
-    `on_data` sends is no hit by itself: the hook says so by `Exchange.hit`.
+    The others are for behaviors that understand messages. With ``reads_content`` a fault is for exchanges, whatever its
+    scope, and its peers are kept from compressing what it reads (`framing.Protocol.plain_head`). With ``one_way`` it is
+    for messages without an answer alone, such as those of a WebSocket: each is an exchange, whose `on_request` gets it,
+    whichever side has sent it. With either, what is sent to a link is no hit by itself: `Exchange.hit` says so.
     """
 
     below_tls: ClassVar[bool] = False
@@ -260,6 +261,7 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     closes_port: ClassVar[bool] = False
     halts: ClassVar[bool] = False
     reads_content: ClassVar[bool] = False
+    one_way: ClassVar[bool] = False
 
     @property
     def chunk_limit(self) -> int | None:

@@ -26,7 +26,11 @@ ACTING: dict[str, dict[str, Any]] = {
     "slow_close": {"delay": 105},
     "timeout": {"timeout": 105},
 }
-OF_CONTENT = {name for name in NAMES if plugins.find(name, "behavior").target.reads_content}
+OF_CONTENT = {
+    name
+    for name, target in ((name, plugins.find(name, "behavior").target) for name in NAMES)
+    if target.reads_content or target.one_way
+}
 """Those that act on what messages say, where they are of the kind that each is for."""
 
 HTTP2 = {name for name in NAMES if name.startswith(("h2_", "grpc_"))}
@@ -41,6 +45,7 @@ NOT_FOR_TCP = {
     "rate_limited",
     "truncate_body",
     *HTTP2,
+    "ws_refuse",
     *OF_CONTENT,
 }
 LOSSY = {"corrupt", "inject", "replace"}

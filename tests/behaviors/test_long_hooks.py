@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.behaviors.known import NAMES
+from tests.behaviors.known import NAMES, NOT_FOR_TCP
 from tests.running import PATIENCE, Running, backend, pair, read, running, until
 from vaurien.events import Closed, Injected
 from vaurien.model import Fault
@@ -44,7 +44,8 @@ WORST: dict[str, dict[str, Any]] = {
 }
 ALSO = [("replace", {"pattern": "(x)", "by": r"\1\1", "regex": True}), ("slicer", {"average_size": 2, "delay": 1})]
 ON_CONNECTIONS = [name for name in NAMES if name != "refuse"]  # which closes the port
-HTTP = {"duplicate_request", "http_headers", "http_status", "malformed_body", "truncate_body"}
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + b"id\n\n" * (CHUNK // 4)
+"""For behaviors on events: of no more bytes than an event can have."""
 
 
 class Turns:
@@ -102,8 +103,10 @@ def test_a_head_of_many_fields_lets_others_run() -> None:
 @pytest.mark.parametrize(("name", "options"), [*((name, WORST.get(name, {})) for name in ON_CONNECTIONS), *ALSO])
 def test_it_lets_others_run(name: str, options: dict[str, Any]) -> None:
     fault = Fault(name=name, behavior=name, options=options)
-    protocol = "http" if name in HTTP else "tcp"
-    to_client, to_backend = (RESPONSE, REQUEST) if name in HTTP else (b"x" * 2 * CHUNK, b"x" * 2 * CHUNK)
+    protocol = "http" if name in NOT_FOR_TCP else "tcp"
+    to_client = to_backend = b"x" * 2 * CHUNK
+    if protocol == "http":
+        to_client, to_backend = EVENTS if name.startswith("stream_") else RESPONSE, REQUEST
     with backend() as listening, running(listening.getsockname(), protocol=protocol) as proxy:
         with pair(proxy, listening) as (client, server):
             proxy.set_policy("", fault)

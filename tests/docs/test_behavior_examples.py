@@ -36,6 +36,9 @@ TLS = {name for name in generate.EXAMPLES if name.startswith("tls_")}
 HTTP2 = {name for name in generate.EXAMPLES if name.startswith(("h2_", "grpc_"))}
 """Behaviors that act on HTTP/2 alone."""
 
+WEBSOCKET = {name for name in generate.EXAMPLES if name.startswith("ws_")}
+"""Behaviors that act on WebSockets alone."""
+
 BEHAVIORS = [plugins.find(name, "behavior") for name in sorted(generate.EXAMPLES)]
 
 
@@ -144,9 +147,36 @@ def test_an_example_acts_on_tls(behavior, backend_with_tls):
         client.join(PATIENCE)
 
 
-@pytest.mark.parametrize(
-    "behavior", [one for one in BEHAVIORS if one.name not in TLS | HTTP2], ids=lambda plugin: plugin.name
-)
+@pytest.mark.parametrize("name", sorted(WEBSOCKET))
+def test_an_example_acts_on_a_websocket(name):
+    server = pytest.importorskip("websockets.sync.server")
+    client = pytest.importorskip("websockets.sync.client")
+    refused = pytest.importorskip("websockets.exceptions").InvalidHandshake
+
+    def echo(socket_):
+        socket_.ping()
+        for message in socket_:
+            socket_.send(message)
+
+    with server.serve(echo, "127.0.0.1", 0) as backend:
+        thread = threading.Thread(target=backend.serve_forever)
+        thread.start()
+        text = re.sub(r"probability=\S+", "", generate.EXAMPLES[name])
+        with vaurien.Proxy(backend.socket.getsockname(), protocol="http") as proxy:
+            with proxy.fault(f"{text} name=example"), contextlib.suppress(OSError, refused):
+                with client.connect(proxy.url("ws"), close_timeout=0.1) as one, contextlib.suppress(Exception):
+                    for _ in range(2):
+                        one.send("an order")
+                    proxy.wait_for_hits("example", timeout=PATIENCE)
+            proxy.expect("example")
+        backend.shutdown()
+        thread.join(PATIENCE)
+
+
+PLAIN = [one for one in BEHAVIORS if one.name not in TLS | HTTP2 | WEBSOCKET]
+
+
+@pytest.mark.parametrize("behavior", PLAIN, ids=lambda plugin: plugin.name)
 def test_an_example_acts(behavior, backend):
     one = fault.parse(generate.EXAMPLES[behavior.name])
     with vaurien.Proxy(backend=backend, protocol=generate.protocol_of(behavior)) as proxy:

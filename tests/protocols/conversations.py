@@ -48,6 +48,12 @@ HTTP = [
         b"hi",
         OK,
     ],
+    [
+        b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n\x81\x05hello\x89\x00",
+        b"\x01\x81abcd\x01\x8a\x80abcd\x80\x81abcd\x02",
+        b"\x88\x02\x03\xe8",
+    ],
     [b"GET http://u@a:81/x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\nuntil the end"],
     [b"GET / HTTP/1.1\r\nUpgrade: x\r\n\r\n", b"HTTP/1.1 101 Yes\r\n\r\nxyz", b"abc", b"def"],
     [b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\x16\x03\x01", b"\x16\x03\x03"],

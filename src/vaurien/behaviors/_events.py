@@ -20,6 +20,9 @@ from vaurien.framing.body import BodyCodec
 from vaurien.framing.events import EventSplitter, StreamEvent, kind_of
 from vaurien.hooks import Behavior, Connection, Exchange, Link
 
+_LOOKED_AT = 4096
+"""Bytes that are split before other connections run."""
+
 _REMEMBERED = 100
 """Answers of a connection that are remembered: with streams, several come at once."""
 
@@ -91,6 +94,11 @@ class EventBehavior(Behavior, frozen=True):
         if "status" not in protocol.fields:
             name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
             raise OptionError("behavior", name, "a proxy whose protocol is http, or another that has statuses")
+
+    @property
+    def chunk_limit(self) -> int:
+        """A stream may consist of events of two bytes."""
+        return _LOOKED_AT
 
     async def pass_events(self, link: Link, stream: EventStream, events: list[StreamEvent]) -> None:
         """Send what becomes of *events*, which have come together, and the end if the answer has ended."""

@@ -14,6 +14,10 @@ from vaurien.options import Duration, Option
 _Rate = Annotated[float, msgspec.Meta(ge=0, le=10**6)]
 
 
+_LOOKED_AT = 512
+"""Bytes that are sent, by the event, before other connections run."""
+
+
 class StreamSlow(EventBehavior, frozen=True):
     """Pass at most *rate* events of a streamed answer in a second, the first one *first* seconds late.
 
@@ -26,6 +30,11 @@ class StreamSlow(EventBehavior, frozen=True):
 
     def why_idle(self) -> str:
         return "" if self.rate or self.first else "rate and first are 0"
+
+    @property
+    def chunk_limit(self) -> int:
+        """Each event is sent by itself."""
+        return _LOOKED_AT
 
     async def pass_events(self, link: Link, stream: EventStream, events: list[StreamEvent]) -> None:
         """Give each its time."""

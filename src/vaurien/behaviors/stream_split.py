@@ -13,6 +13,10 @@ _CONTINUES = range(0x80, 0xC0)
 """The bytes of a character of UTF-8 behind its first (RFC 3629, section 3)."""
 
 
+_LOOKED_AT = 512
+"""Bytes that are sent, by the piece, before other connections run."""
+
+
 class StreamSplit(EventBehavior, frozen=True):
     """Send the events of a streamed answer behind *after* of them in two pieces each, the second *pause* later.
 
@@ -24,6 +28,11 @@ class StreamSplit(EventBehavior, frozen=True):
     after: Annotated[Count, Option("Events that pass before")] = 0
     where: Annotated[Literal["event", "character"], Option("What is cut in the middle")] = "event"
     pause: Annotated[Milliseconds, Option("How much later the second piece comes")] = 20.0
+
+    @property
+    def chunk_limit(self) -> int:
+        """Each event is sent by itself."""
+        return _LOOKED_AT
 
     async def pass_events(self, link: Link, stream: EventStream, events: list[StreamEvent]) -> None:
         """Cut them."""

@@ -26,6 +26,7 @@ class Head(msgspec.Struct, eq=False):
     One after which its sender uses the connection no more (HTTP's ``Connection: close``) has *closes* true.
     One of which bytes were sent before it was complete (`Framing.release`) has *released* true: no fault acts on it.
     One in which its sender offers what holds for later messages (the extensions of a WebSocket) has *negotiates* true.
+    One that is a message without an answer, which either side may send (WebSocket's), has *one_way* true.
     *data* is set by the framer: the head's bytes, without those. A protocol may subclass it to remember more for its
     error reply.
 
@@ -46,6 +47,7 @@ class Head(msgspec.Struct, eq=False):
     closes: bool = False
     released: bool = False
     negotiates: bool = False
+    one_way: bool = False
     instead: bytes | None = None
 
     @property

@@ -53,6 +53,9 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     plain_hint: ClassVar[str] = ""
     """How clients are told to speak no TLS."""
 
+    content_fields: ClassVar[frozenset[str]] = frozenset()
+    """Those of `fields` that can be read only where messages without an answer are not compressed."""
+
     alpn: ClassVar[tuple[str, ...]] = ()
     """What a server of the protocol is called in TLS (RFC 7301), where clients insist on it."""
 

@@ -121,6 +121,9 @@ class Framing:
         """The request that `try_whole` gave last is not taken after all."""
         self.waiting.pop()
 
+    one_way: bool = False
+    """What comes now are messages without an answer, from both sides: their heads are not rewritten."""
+
     # Only with streams.
 
     ended_by_protocol: bool = False

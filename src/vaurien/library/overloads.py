@@ -767,5 +767,102 @@ class AddFault(Protocol):
         ...
 
     @overload
+    def __call__(
+        self,
+        behavior: Literal["ws_close"],
+        /,
+        *,
+        code: int = ...,
+        reason: str = ...,
+        side: Literal["client", "backend", "both"] = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["ws_corrupt"],
+        /,
+        *,
+        how: Literal["utf8", "mask", "reserved", "control"] = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["ws_cut"],
+        /,
+        *,
+        how: Literal["fin", "rst"] = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["ws_drop"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["ws_duplicate"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["ws_fragment"],
+        /,
+        *,
+        size: int | str = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["ws_ping"],
+        /,
+        *,
+        lost: Literal["pong", "ping"] = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["ws_refuse"],
+        /,
+        *,
+        status: int = ...,
+        retry_after: float | str | None = ...,
+        wrong_key: bool = ...,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["ws_reorder"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
     def __call__(self, behavior: str, /, **more: object) -> Change[Fault]:
         ...

@@ -77,7 +77,7 @@ def _check_error(whole: Transcript, request: _Request, code: str | None) -> None
         whole.fail(f"{what} is {reply.data!r}, which its own framer cannot read: {framing.lost}")
     heads = sum(isinstance(part, Head) for part, _ in read)
     ends = sum((part.mark if isinstance(part, Part) else part) is Mark.RESPONSE_END for part, _ in read)
-    expected = int(head.answered)  # an answer that is not awaited may be sent all the same
+    expected = int(head.answered or head.one_way)  # an answer that is not awaited may be sent all the same
     if heads != expected or framing.held(TO_CLIENT) or not (ends == expected or reply.close):
         wanted = "one whole response" if expected else "no response, Reply(b''), to what has answered=False"
         whole.fail(f"{what} is {reply.data!r}: heads {heads}, ends {ends}; expected {wanted}")

@@ -70,6 +70,15 @@ class Exchange:
         self._injected: bytes = b""
         self._copy: bytearray | None = None  # of the request, when it is to be sent twice
 
+    def push(self) -> None:
+        """It is a message that the backend sends by itself: there is no other."""
+        self.response, self.heads[TO_CLIENT] = self.request, self.request.data
+
+    @property
+    def pushed(self) -> bool:
+        """Whether it is a message that the backend sends by itself."""
+        return self.response is self.request
+
     @property
     def passive(self) -> bool:
         """No fault acts on it, or may yet, and nothing of it is swallowed or kept."""

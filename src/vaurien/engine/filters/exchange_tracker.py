@@ -134,7 +134,7 @@ class ExchangeTracker:
         self._faults: tuple[BoundFault, ...] = ()  # those that may be drawn for an exchange
         self._policy, self._chance, self._detailed = connection.plan, connection.chance, connection.detailed
         self._plain = False
-        """A fault reads content: heads that negotiate are sent without offers to compress."""
+        """A fault reads messages without an answer: heads that negotiate are sent without offers to compress."""
         self._draws = self._draws_by_turn = False
         self._count = 0
         self._fed = 0  # bytes of the client's stream so far
@@ -163,10 +163,16 @@ class ExchangeTracker:
         )
         self._policy, self._detailed = self.connection.plan, self.connection.detailed
         self._draws_by_turn = self.connection.decides_lane
-        self._plain = any(fault.eligible and fault.entry.reads_content for fault in faults)
-        self._rewrites = self.protocol.rewrites or self._plain
+        self._plain = any(fault.eligible and self._reads_messages(fault.entry) for fault in faults)
+        reads = any(fault.eligible and fault.entry.reads_content for fault in faults)
+        self._rewrites = self.protocol.rewrites or self._plain or reads
         self._recognized = None  # its head may have to be sent another way now
         self._draws = bool(self._faults) or self._policy.has_live_mix or self._draws_by_turn
+
+    def _reads_messages(self, entry: CompiledFault) -> bool:
+        """Whether *entry* has to read messages without an answer."""
+        asks = not self.protocol.content_fields.isdisjoint(entry.matcher.names)
+        return asks or (entry.reads_content and entry.one_way)
 
     # What others want to know.
 
@@ -422,7 +428,7 @@ class ExchangeTracker:
         if side.filters and not side.passive:
             return
         if direction is TO_BACKEND:
-            if self._rewrites or self.connection.may_change_backend:
+            if (self._rewrites and not self.framing.one_way) or self.connection.may_change_backend:
                 return
         elif self._open and self._open[0] is not SPARED:
             return
@@ -547,6 +553,14 @@ class ExchangeTracker:
         return True
 
     def _response_at_once(self, head: Head, out: list[bytes]) -> bool:
+        if head.one_way:
+            if self._draws and (drawn := self._draw(head, self._count + 1)) is not None:
+                self._decided.append((head, drawn))
+                return False
+            self._count += 1
+            self._answering = None
+            out.append(head.data)
+            return True
         exchange = self._open[0] if self._open else None
         if exchange is not None and exchange is not SPARED:
             return False
@@ -583,11 +597,12 @@ class ExchangeTracker:
         return self._skip_reply is not None
 
     def _rewritten(self, head: Head, *, read: bool = False) -> bytes:
-        """What is sent of *head*; *read*: a fault that reads content was drawn for the exchange."""
+        """What is sent of *head*; *read*: a fault that reads the answer was drawn for the exchange."""
         try:
             changed = self.protocol.rewrite(head, self.connection.backend_address)
             data = head.outgoing if changed is None else changed
-            return self.protocol.plain_head(head, data) if read or (self._plain and head.negotiates) else data
+            plain = self._plain if head.negotiates else read
+            return self.protocol.plain_head(head, data) if plain else data
         except Exception as error:  # the protocol's own code may raise anything
             self.connection.protocol_failed(error)
             return head.outgoing
@@ -606,6 +621,8 @@ class ExchangeTracker:
             self.connection.journal.chosen(number, share.name)
         for fault in self._faults:
             matcher = fault.entry.matcher
+            if head.one_way != fault.entry.one_way and (fault.entry.says_hits or matcher.late):
+                continue  # one of both is a message without an answer, and the other is not for that
             if not matcher.by_exchange or matcher.request(head.fields):
                 if matcher.late:
                     undecided.append(fault)
@@ -666,7 +683,9 @@ class ExchangeTracker:
         if drawn is not None:
             exchange.drawn, exchange.undecided = drawn
         if self._rewrites:
-            read = any(fault.entry.reads_content for fault in (*exchange.drawn, *exchange.undecided))
+            read = any(
+                one.entry.reads_content and not one.entry.one_way for one in (*exchange.drawn, *exchange.undecided)
+            )
             exchange.heads[TO_BACKEND] = self._rewritten(head, read=read)
         return exchange
 
@@ -707,11 +726,29 @@ class ExchangeTracker:
             self._flush()
         hook: Callable[[ExchangeContext], Awaitable[None]] = getattr(fault.entry.instance, name)
         try:
-            await hook(ExchangeContext(fault, exchange, self, TO_BACKEND if name == "on_request" else TO_CLIENT))
+            direction = TO_BACKEND if name == "on_request" and not exchange.pushed else TO_CLIENT
+            await hook(ExchangeContext(fault, exchange, self, direction))
         except BaseException as error:  # the plugin's own code may raise anything
             fault.handle_hook_error(error)  # interrupted: the exchange goes on undisturbed
 
+    async def _push(self, head: Head, at: float) -> None:
+        """The backend sends a message by itself."""
+        self._answering = exchange = self._begin(head)
+        exchange.push()
+        self._announce(TO_CLIENT, exchange)
+        for fault in exchange.drawn:
+            if exchange.swallows(TO_CLIENT):
+                break
+            await self._hook(fault, "on_request", exchange)
+        if exchange.swallows(TO_CLIENT):
+            await self._reply(TO_CLIENT, exchange)
+        else:
+            await self._forward(TO_CLIENT, exchange.take_head(TO_CLIENT), at)
+
     async def _response(self, head: Head, at: float) -> None:
+        if head.one_way:
+            await self._push(head, at)
+            return
         self._answering = exchange = self._open[0] if self._open else None
         if exchange is None or exchange is SPARED:  # the framing may know of a request that this has not seen
             self._announce(TO_CLIENT, None)

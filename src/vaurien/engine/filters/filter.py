@@ -205,8 +205,8 @@ class Filter(FaultView):
         return self.fault.link_state(self._link.direction, factory)
 
     def mark_hit(self) -> None:
-        """Count a hit, once a chunk; a behavior that reads content says itself what is one."""
-        if not self._hit and not self.fault.stopped and not self.fault.entry.reads_content:
+        """Count a hit, once a chunk; some behaviors say themselves what is one."""
+        if not self._hit and not self.fault.stopped and not self.fault.entry.says_hits:
             self._hit = True
             self.fault.count_hit(None, self._place)
 

@@ -156,7 +156,7 @@ class MessageFilter(FaultView):
 
     def mark_hit(self) -> None:
         """Count a hit, once for each exchange, or piece of the connection; not for a behavior that says it itself."""
-        if self.fault.entry.reads_content:
+        if self.fault.entry.says_hits:
             return
         if self._exchange is not None:
             ExchangeContext(self.fault, self._exchange, self._owner, self.direction).mark_hit()

@@ -49,10 +49,12 @@ class CompiledFault:
         "name",
         "needs_task",
         "of_mix",
+        "one_way",
         "per_exchange",
         "plugin",
         "probabilistic",
         "reads_content",
+        "says_hits",
     )
 
     def __init__(
@@ -70,8 +72,12 @@ class CompiledFault:
         self.needs_task = bool(self.hooks) and not plugin.built_in
         """Whether its hooks may need a current task (as `asyncio.timeout` does): those of plugins, not of built-ins."""
         self.reads_content: bool = not plugin.legacy and plugin.target.reads_content
-        """Whether it understands messages, which are not to be compressed, and says itself what is a hit."""
-        self.per_exchange = of_mix or self.reads_content or fault.scope is Scope.EXCHANGE or matcher.by_exchange
+        """Whether it reads messages, which are not to be compressed."""
+        self.one_way: bool = not plugin.legacy and plugin.target.one_way
+        """Whether it is for messages without an answer alone."""
+        self.says_hits = self.reads_content or self.one_way
+        """Whether it says itself what is a hit."""
+        self.per_exchange = of_mix or self.says_hits or fault.scope is Scope.EXCHANGE or matcher.by_exchange
         """Whether it is in play for some exchanges of a connection and not for others."""
         self.probabilistic = fault.probability < 1.0 or fault.window != _ALWAYS
         """Whether it takes only some of its occasions, so that each is a decision."""
@@ -232,7 +238,7 @@ def _check_scope(entry: CompiledFault) -> None:
         return
     fault = entry.fault
     if fault.scope is Scope.CHUNK and not _acts_on_chunks(entry):
-        acts = "exchanges" if entry.reads_content or entry.handles(*EXCHANGE_HOOKS) else "whole connections"
+        acts = "exchanges" if entry.says_hits or entry.handles(*EXCHANGE_HOOKS) else "whole connections"
         wanted = f"no choice of chunks: {fault.behavior!r} acts on {acts}"
         raise OptionError(f"fault {fault.name!r} scope", "chunk", wanted)
     if entry.per_exchange and not _acts_on_exchanges(entry):
@@ -247,7 +253,7 @@ def _check_scope(entry: CompiledFault) -> None:
 def _acts_on_chunks(entry: CompiledFault) -> bool:
     """Whether its acts are for chunks alone; what does nothing may be for anything."""
     whole = entry.handles("on_client_hello", "on_connect", "on_start", *EXCHANGE_HOOKS)
-    whole = whole or entry.reads_content
+    whole = whole or entry.says_hits
     return not entry.blocking and (not entry.hooks or (entry.handles("on_data") and not whole))
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1.0 and HTTP/1.1 (RFC 9112); after CONNECT or Upgrade the connection is an opaque tunnel.
+"""HTTP/1.0 and HTTP/1.1 (RFC 9112); after CONNECT or an upgrade the connection is a tunnel, unless to WebSocket.
 
 `Http` is the class that legacy plugins derive from and import from here.
 """

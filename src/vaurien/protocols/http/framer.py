@@ -7,6 +7,7 @@ from collections.abc import Generator
 
 from vaurien.errors import ParseError
 from vaurien.framing import HEAD_LIMIT, Framer, Frames, Head, Reader, Step
+from vaurien.framing.websocket import messages
 from vaurien.model import TO_BACKEND, Direction
 from vaurien.protocols.http import head as heads
 from vaurien.protocols.http.head import Body, Length
@@ -45,6 +46,8 @@ class HttpFramer(Framer):
     def __init__(self) -> None:
         super().__init__()
         self._connect: Head | None = None
+        self._handshake: dict[str, str] = {}  # what messages of a WebSocket know of it
+        self._extended = False  # a WebSocket whose messages an extension may have changed
 
     def parse_whole(self, direction: Direction, data: bytes) -> Head | None:
         line = (heads.REQUEST_LINE if direction is TO_BACKEND else heads.STATUS_LINE).match(data)
@@ -68,6 +71,9 @@ class HttpFramer(Framer):
         while first := (yield from read.peek(1)):
             if self._connect is not None and self._connect in self.waiting:
                 return  # the tunnel's bytes, sent before the answer
+            if self.one_way:
+                yield from messages(read, upstream=True, known=self._handshake, extended=self._extended)
+                return
             if first in b"\r\n":
                 yield from _blank(read)
                 continue
@@ -89,11 +95,20 @@ class HttpFramer(Framer):
             request = self.waiting[0] if self.waiting else None
             status, head, length = heads.response(*parts, request)
             aside = request is None or (status < 200 and status != 101)
+            alone = len(self.waiting) == 1
+            if status == 101 and not aside:
+                head.closes = True  # for HTTP
             yield Step.ASIDE if aside else head
             tunnel = not aside and (status == 101 or (request is self._connect and status < 300))
             if not tunnel:
                 yield from _body(read, length)
             yield Step.END
+            if tunnel and alone and request is not None and heads.is_websocket(request, head):
+                self._handshake = {name: request.fields[name] for name in ("path", "host")}
+                self._extended = "header.sec-websocket-extensions" in head.fields
+                self.one_way, self.stateless = True, False
+                yield from messages(read, upstream=False, known=self._handshake, extended=self._extended)
+                return
             if tunnel:
                 self.stop_framing()
                 return

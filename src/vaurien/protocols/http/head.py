@@ -9,12 +9,12 @@ from __future__ import annotations
 import enum
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from vaurien.errors import ParseError
 from vaurien.framing import Head
 from vaurien.framing.cache import BoundedCache
+from vaurien.framing.fields import Fields
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"++) ([^\x00-\x20\x7f]++) HTTP/1\.([0-9])\r?\n")
@@ -54,30 +54,6 @@ class Request(Head, eq=False):
 
     method: str = ""
     persistent: bool = True
-
-
-class Fields(Mapping[str, str]):
-    """What a matcher may ask of a head, parsed when it first asks; names in any case."""
-
-    __slots__ = ("_fields", "_parse")
-
-    def __init__(self, parse: Callable[[], dict[str, str]]) -> None:
-        self._parse = parse
-        self._fields: dict[str, str] | None = None
-
-    def _parsed(self) -> dict[str, str]:
-        if self._fields is None:
-            self._fields = self._parse()
-        return self._fields
-
-    def __getitem__(self, name: str) -> str:
-        return self._parsed()[name.lower()]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._parsed())
-
-    def __len__(self) -> int:
-        return len(self._parsed())
 
 
 def request(line: re.Match[bytes], block: bytes) -> tuple[Request, Length]:
@@ -146,6 +122,12 @@ def body_length(request: Head, answer: Head) -> Length:
     """How long the body of *answer* to *request* is, by its head."""
     line = STATUS_LINE.match(answer.data)
     return 0 if line is None else response(line, answer.data[line.end() :], request)[2]
+
+
+def is_websocket(request: Head, answer: Head) -> bool:
+    """Whether *answer*, a 101, changes the connection to WebSocket, as *request* asked for (RFC 6455, section 4)."""
+    asked = request.fields.get("header.upgrade", "").lower(), answer.fields.get("header.upgrade", "").lower()
+    return asked == ("websocket", "websocket") and "header.sec-websocket-accept" in answer.fields
 
 
 def _validated(block: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""HTTP/1.0 and HTTP/1.1 (RFC 9112); after CONNECT or Upgrade the connection is an opaque tunnel."""
+"""HTTP/1.0 and HTTP/1.1 (RFC 9112); after CONNECT or an upgrade the connection is a tunnel, unless to WebSocket."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from vaurien.framing import Framing, Head, Protocol, Reply
 from vaurien.framing import http2 as h2
 from vaurien.framing.body import BodyCodec
 from vaurien.framing.cache import BoundedCache
+from vaurien.framing.websocket import close_frame
 from vaurien.model import Address
 from vaurien.options import Option
 from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
@@ -38,13 +39,15 @@ class HttpProtocol(Protocol, frozen=True):
     """HTTP/1.0 and 1.1. An exchange is a request and its final response; pipelined requests are paired in order.
 
     An error is a complete response with its own status, so the client can keep the connection; it is closed when
-    the client asked for that, or when a body it announced (``Expect: 100-continue``) was not read.
+    the client asked for that, or when a body it announced (``Expect: 100-continue``) was not read. After an upgrade to
+    WebSocket, each message, of either side, is an exchange of its own without an answer; an error closes with 1011.
     """
 
     error_codes = tuple(REASONS)
     abort_codes = tuple(h2.Code.__members__)
-    fields = ("method", "path", "host", "header.", "status")
+    fields = ("method", "path", "host", "header.", "status", "opcode", "direction", "text")
     response_fields = ("status",)
+    content_fields = frozenset({"text"})
 
     overwrite_host_header: Annotated[bool, Option("Send the backend's address as Host, not what the client sent")] = (
         True
@@ -61,11 +64,15 @@ class HttpProtocol(Protocol, frozen=True):
         """A response with the status *code*, by chance a 50x. Raises `OptionError` for another code than these."""
         code = random.choice(BY_CHANCE) if code is None else code
         self.check_code(code)
+        if head.one_way:
+            return _closing(message or REASONS[code])
         close = not (self.keep_alive and isinstance(head, Request) and head.persistent) or head.waits
         return _error(code, message, close, not (isinstance(head, Request) and head.method == "HEAD"))
 
     def response(self, head: Head, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Reply:
         """A complete response, after which the connection ends where the client could not use it any more."""
+        if head.one_way:
+            return _closing(REASONS.get(str(status), ""))
         close = not (self.keep_alive and isinstance(head, Request) and head.persistent) or head.waits
         return _response(status, headers, body, close, not (isinstance(head, Request) and head.method == "HEAD"))
 
@@ -134,6 +141,11 @@ def _fields_of(names: frozenset[str]) -> re.Pattern[bytes]:
 
 
 _HOSTED: BoundedCache[bytes] = BoundedCache()  # a client's fields are mostly the same, whatever it asks for
+
+
+def _closing(reason: str) -> Reply:
+    """What a server that fails sends on a WebSocket: 1011, internal error (RFC 6455, section 7.4.1)."""
+    return Reply(close_frame(1011, reason), close=True)
 
 
 def _hosted(fields: bytes, host: bytes) -> bytes:
