@@ -15,6 +15,9 @@ import vaurien
 from tests.running import Running, backend, read, read_all, running
 from tests.tls_peers import echo, serving
 from tests.waiting import PATIENCE, until
+from vaurien.engine.connection import opening as opening_module
+from vaurien.engine.net.endpoint import PlainEndpoint
+from vaurien.engine.relay.ending import Ending
 from vaurien.errors import OptionError
 from vaurien.events import Closed, Failed
 from vaurien.library.session_authority import session_authority
@@ -260,6 +263,40 @@ def test_a_client_that_leaves_while_its_server_is_dialled_leaves_nothing() -> No
         proxy.call(lambda: proxy.proxy.reset_connection(number))
         proxy.events.wait(Closed)
         client.close()
+
+
+class Dialled:
+    """A dial that is done as soon as it is asked to be, in the place of `Dial`."""
+
+    made: list[Dialled] = []
+
+    def __init__(self, loop: Any, clock: Any, backend: Address, timeout: float, done: Any) -> None:
+        self.done = done
+        Dialled.made.append(self)
+
+    def start(self, begun: Any) -> None:
+        pass
+
+    def cancel(self) -> None:
+        pass
+
+
+def test_a_client_that_is_reset_the_moment_its_server_is_there_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening_module, "Dial", Dialled)
+    monkeypatch.setattr(opening_module.dial, "begin", lambda backend: None)
+    with running(FORWARD) as proxy, proxy.connect() as client:
+        client.sendall(b"CONNECT a.test:1 HTTP/1.1\r\n\r\n")
+        until(lambda: Dialled.made)
+        one, other = socket.socketpair()
+        endpoint = PlainEndpoint.of(one)
+
+        def done_and_reset() -> None:
+            Dialled.made[0].done(endpoint)
+            proxy.proxy.live[0].reset(Ending.RESET_BY_CONTROL)
+
+        proxy.call(done_and_reset)
+        assert endpoint.fileno() < 0
+        other.close()
 
 
 # TLS that is opened.

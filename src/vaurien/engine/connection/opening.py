@@ -129,7 +129,7 @@ class Opening:
         opened.facts = {"host": (server.host,), "port": (str(server.port),)}
         upstream = self._config.upstream
         try:
-            self._backend = opened.backend = await self._dialled(upstream or server)
+            opened.backend = await self._dialled(upstream or server)
         except DialError as error:
             reason = str(error).removeprefix(f"backend {server}: ").replace("backend", "the proxy", 1)
             raise request.refused(error.kind, reason) from None
@@ -144,12 +144,17 @@ class Opening:
 
     async def _dialled(self, server: Address) -> PlainEndpoint:
         plain = msgspec.structs.replace(server, tls=None)
-        begun = dial.begin(plain)
         done: asyncio.Future[PlainEndpoint | DialError] = self._loop.create_future()
-        self._dial = Dial(self._loop, self._clock, plain, self._config.timeout, done.set_result)
-        self._dial.start(begun)
+
+        def finish(result: PlainEndpoint | DialError) -> None:
+            self._dial = None
+            if not isinstance(result, DialError):
+                self._backend = result  # now: a task that is cancelled before it goes on would lose it
+            done.set_result(result)
+
+        self._dial = Dial(self._loop, self._clock, plain, self._config.timeout, finish)
+        self._dial.start(dial.begin(plain))
         result = await done
-        self._dial = None
         if isinstance(result, DialError):
             raise result
         return result
