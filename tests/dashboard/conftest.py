@@ -81,6 +81,8 @@ class Daemon:
         return self.ask("POST", "/proxies", {"name": name, "backend": backend, **more})
 
     def stop(self) -> None:
+        if self.process.poll() is not None:
+            return
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(PATIENCE)
@@ -90,11 +92,24 @@ class Daemon:
 
 
 @pytest.fixture
-def daemon() -> Iterator[Daemon]:
+def new_daemon() -> Iterator[Any]:
+    """Starts ``vaurien serve`` with arguments; a test names it before its tabs, so that these are closed first."""
+    started: list[Daemon] = []
+
+    def start(*arguments: str, **settings: Any) -> Daemon:
+        started.append(Daemon(*arguments, **settings))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def daemon(new_daemon: Any) -> Daemon:
     """``vaurien serve`` without any proxy."""
-    started = Daemon()
-    yield started
-    started.stop()
+    started: Daemon = new_daemon()
+    return started
 
 
 @pytest.fixture

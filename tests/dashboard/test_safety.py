@@ -7,12 +7,11 @@ import socket
 
 import pytest
 
-from tests.dashboard.conftest import Daemon
 from tests.waiting import PATIENCE, until
 
 EVIL = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>'
 RIGHT_TO_LEFT = "\u202egnp.exe"
-NAMES = {"markup": EVIL.replace("/", "\u2044"), "direction": RIGHT_TO_LEFT, "letters": "שלום <b>x</b>"}
+NAMES = {"markup": EVIL.replace("/", "\u2044"), "direction": RIGHT_TO_LEFT, "letters": "שלום <b>x"}
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -68,45 +67,41 @@ def test_an_error_of_a_megabyte_does_not_flood_the_page(tab, daemon):
     page.unroute("**/api/v1/proxies")
 
 
-def token_daemon(tmp_path):
+def token_daemon(new_daemon, tmp_path):
     (tmp_path / "token").write_text("s3cret")
-    started = Daemon("-token-file", str(tmp_path / "token"))
+    started = new_daemon("-token-file", str(tmp_path / "token"))
     started.token = "s3cret"
     return started
 
 
-def test_the_token_is_asked_for_and_kept_for_the_tab(new_tab, tmp_path):
-    daemon = token_daemon(tmp_path)
+def test_the_token_is_asked_for_and_kept_for_the_tab(new_daemon, new_tab, tmp_path):
+    daemon = token_daemon(new_daemon, tmp_path)
     daemon.proxy("web", "127.0.0.1:9")
     tab = new_tab(daemon.origin)
     page = tab.open()
-    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("textbox", name="Token").fill("wrong")
     page.get_by_role("button", name="Continue").click()
-    page.get_by_label("Token").fill("s3cret")
+    page.get_by_role("textbox", name="Token").fill("s3cret")
     page.get_by_role("button", name="Continue").click()
     page.get_by_role("link", name="web", exact=True).wait_for()
     page.reload()
     page.get_by_role("link", name="web", exact=True).wait_for()
     assert not [url for url in tab.requested if "s3cret" in url]
     assert page.evaluate("localStorage.length") == 0
-    tab.page.goto("about:blank")
-    daemon.stop()
 
 
-def test_a_token_in_the_fragment_is_taken_out_of_the_address(new_tab, tmp_path):
-    daemon = token_daemon(tmp_path)
+def test_a_token_in_the_fragment_is_taken_out_of_the_address(new_daemon, new_tab, tmp_path):
+    daemon = token_daemon(new_daemon, tmp_path)
     daemon.proxy("web", "127.0.0.1:9")
     tab = new_tab(daemon.origin)
     page = tab.open("#token=s3cret")
     page.get_by_role("link", name="web", exact=True).wait_for()
     assert page.evaluate("location.href") == f"{daemon.origin}/#/"
-    assert page.get_by_label("Token").count() == 0
-    tab.page.goto("about:blank")
-    daemon.stop()
+    assert page.get_by_role("textbox", name="Token").count() == 0
 
 
-def test_a_page_that_may_only_read_offers_nothing_else(new_tab):
-    daemon = Daemon("-dashboard", "read-only")
+def test_a_page_that_may_only_read_offers_nothing_else(new_daemon, new_tab):
+    daemon = new_daemon("-dashboard", "read-only")
     daemon.proxy("web", "127.0.0.1:9", faults=[{"behavior": "latency", "options": {"latency": 5}}])
     tab = new_tab(daemon.origin)
     page = tab.open()
@@ -119,26 +114,22 @@ def test_a_page_that_may_only_read_offers_nothing_else(new_tab):
     assert page.get_by_role("button", name=re.compile("Remove|Delete|Move")).count() == 0
     status = page.evaluate("fetch('/api/v1/proxies/web', {method: 'DELETE'}).then(answer => answer.status)")
     assert status == 403
-    tab.page.goto("about:blank")
-    daemon.stop()
 
 
-def test_the_page_finds_the_program_again_with_other_proxies(new_tab):
-    daemon = Daemon()
+def test_the_page_finds_the_program_again_with_other_proxies(new_daemon, new_tab):
+    daemon = new_daemon()
     daemon.proxy("old", "127.0.0.1:9")
     tab = new_tab(daemon.origin)
     page = tab.open()
     page.get_by_role("link", name="old", exact=True).wait_for()
     daemon.stop()
     page.get_by_text("Not connected").wait_for()
-    again = Daemon(port=daemon.port)
+    again = new_daemon(port=daemon.port)
     again.proxy("new", "127.0.0.1:9")
     page.get_by_role("link", name="new", exact=True).wait_for()
     page.get_by_text("Live", exact=True).wait_for()
     assert page.get_by_role("link", name="old", exact=True).count() == 0
     tab.problems.clear()  # the browser itself reports that the stream was cut
-    tab.page.goto("about:blank")
-    again.stop()
 
 
 def test_a_clock_that_jumps_changes_no_order(tab, daemon):

@@ -1,6 +1,6 @@
 // The screen of the configuration: how the program was started, its proxies to take away, and others to put in.
 
-import { ask, call } from "./api.js";
+import { call } from "./api.js";
 import { h, setText } from "./dom.js";
 import { download } from "./events.js";
 import { differences } from "./fault-form.js";
@@ -45,6 +45,25 @@ export function asIni([proxy]) {
 	return `[vaurien]\n${told.map(([name, value]) => `${name} = ${value}`).join("\n")}\n`;
 }
 
+/** The proxies as Toxiproxy lists them; a mix it does not know. @param {any[]} proxies */
+export function asToxiproxy(proxies) {
+	const toxic = (/** @type {any} */ fault) => ({
+		name: fault.name,
+		type: fault.behavior,
+		stream: fault.stream === "upstream" ? "upstream" : "downstream",
+		toxicity: fault.probability,
+		attributes: fault.options,
+	});
+	const list = proxies.map(({ name, listen, backend, faults, enabled = true }) => ({
+		name,
+		listen,
+		upstream: backend,
+		enabled,
+		toxics: faults.map(toxic),
+	}));
+	return JSON.stringify(list, null, 2);
+}
+
 class ConfigurationScreen extends Screen {
 	begin() {
 		this.build();
@@ -80,10 +99,7 @@ class ConfigurationScreen extends Screen {
 				exporting("TOML", async () => ["vaurien.toml", asToml(await proxies())]),
 				exporting("ini (the first proxy)", async () => ["vaurien.ini", asIni(await proxies())]),
 				exporting("JSON", async () => ["vaurien.json", JSON.stringify({ proxies: await proxies() }, null, 2)]),
-				exporting("Toxiproxy JSON", async () => [
-					"toxiproxy.json",
-					JSON.stringify(Object.values(await (await ask("GET", "/proxies")).json()), null, 2),
-				]),
+				exporting("Toxiproxy JSON", async () => ["toxiproxy.json", asToxiproxy(await proxies())]),
 			),
 			...(readOnly() ? [] : this.importing()),
 			h("h2", {}, "How the program was started"),

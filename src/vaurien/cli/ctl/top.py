@@ -269,7 +269,9 @@ def _keys(put: Callable[[tuple[str, Any]], None]) -> Iterator[None]:
         while not ended.is_set():
             if select.select([file], [], [], 0.1)[0]:
                 text = os.read(file, 16).decode("latin-1")
-                for key in [_ARROWS[text]] if text in _ARROWS else text:
+                for sequence, key in _ARROWS.items():
+                    text = text.replace(sequence, key)
+                for key in text:
                     put(("key", key))
 
     tty.setcbreak(file)
