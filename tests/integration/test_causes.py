@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import smtplib
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from typing import Any
 
 import pytest
@@ -100,6 +101,12 @@ SHOWN: dict[str, tuple[str, Ask, str, str]] = {
 }
 """Of each cause: its protocol, what a client does, and the exception that it meets, with words of it."""
 
+GRPC = {
+    "grpc.unavailable": ("UNAVAILABLE", "connection refused", None),
+    "grpc.resource-exhausted": ("RESOURCE_EXHAUSTED", "too many requests", "500"),
+}
+"""Of each cause of gRPC: the code, its words, and the pushback."""
+
 SERVERS = {
     "postgres": "postgres_server",
     "mysql": "mariadb_server",
@@ -124,8 +131,8 @@ def behind(request: pytest.FixtureRequest) -> Iterator[Callable[[str], vaurien.P
 
 
 def test_each_cause_is_shown_here():
-    causes = {name for name in presets.names() if name.partition(".")[0] in SERVERS}
-    assert causes == SHOWN.keys()
+    causes = {name for name in presets.names() if "." in name and not name.startswith("llm.")}  # test_llm.py has those
+    assert causes == SHOWN.keys() | GRPC.keys()
 
 
 @pytest.mark.parametrize("name", SHOWN)
@@ -138,6 +145,25 @@ def test_a_client_shows_the_cause_by_its_own_exception(behind, name):
         with pytest.raises(expected, match=words):
             ask(proxy)
         proxy.expect(name)
+
+
+@pytest.mark.parametrize("name", GRPC)
+def test_a_client_of_grpc_shows_the_cause(name):
+    grpc = pytest.importorskip("grpc")
+    code, words, pushback = GRPC[name]
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with vaurien.Proxy(("127.0.0.1", port), protocol="grpc") as proxy, proxy.preset(name):
+            with grpc.insecure_channel(f"{proxy.host}:{proxy.port}") as channel:
+                with pytest.raises(grpc.RpcError) as caught:
+                    channel.unary_unary("/shop.Shop/Buy")(b"", timeout=PATIENCE)
+            assert (caught.value.code().name, caught.value.details()) == (code, words)
+            assert ("grpc-retry-pushback-ms", pushback) in caught.value.trailing_metadata() or pushback is None
+            proxy.expect(name)
+    finally:
+        server.stop(0).wait(PATIENCE)
 
 
 def test_clients_try_again_at_the_time_that_the_answer_names(behind):

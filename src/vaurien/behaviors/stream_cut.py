@@ -17,7 +17,8 @@ class StreamCut(EventBehavior, frozen=True):
     ``"done": true``. *how* says what the client sees: ``clean``, the end of an answer that looks complete, and the
     connection stays usable; ``fin``, the end of the connection in the middle of the answer; ``rst``, a reset. With
     *after* 0 and ``clean`` it is an empty answer with the status 200, which many clients take for one. The rest of the
-    backend's answer is read and goes nowhere, with ``fin`` and ``rst`` its connection ends.
+    backend's answer is read and goes nowhere, with ``fin`` and ``rst`` its connection ends. On HTTP/2 these two end the
+    stream alone (RST_STREAM), and a clean end comes when the backend's does.
     """
 
     after: Annotated[Count | None, Option("Events that pass; if not given, all but the last of a complete stream")] = (

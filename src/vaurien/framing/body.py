@@ -6,8 +6,7 @@ from __future__ import annotations
 class BodyCodec:
     """The body of one message, on its way through a fault that changes its length.
 
-    This one is for bodies that nothing is put around: those that the stream's end ends, and those of protocols with
-    streams, which put bodies into frames elsewhere. Those that something is put around derive from it.
+    This one is for bodies that the stream's end ends. Those that something is put around derive from it.
     """
 
     ended = False
@@ -41,3 +40,9 @@ class BodyCodec:
         ``None`` where that cannot be: the connection has to end.
         """
         return text
+
+
+class FramedBody(BodyCodec):
+    """A body of a protocol with streams: frames are put around it elsewhere, and its end is the last one's."""
+
+    ends_with_stream = False

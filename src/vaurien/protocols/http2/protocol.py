@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from vaurien.framing import Framing, Head, Protocol, Reply
 from vaurien.framing import http2 as h2
-from vaurien.framing.body import BodyCodec
+from vaurien.framing.body import BodyCodec, FramedBody
 from vaurien.framing.cache import BoundedCache
 from vaurien.options import Option
 from vaurien.protocols.http.protocol import BY_CHANCE, REASONS, WITHOUT_BODY, authority
@@ -67,7 +67,7 @@ class Http2Protocol(Protocol, frozen=True):
 
     def body(self, request: Head, response: Head) -> BodyCodec | None:
         """The text of its frames, unless a length was promised."""
-        return None if "header.content-length" in response.fields else BodyCodec()
+        return None if "header.content-length" in response.fields else FramedBody()
 
     @property
     def rewrites(self) -> bool:
