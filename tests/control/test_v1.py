@@ -98,6 +98,16 @@ OTHER = {
     "upstream_proxy": None,
     "accept_proxy_protocol": True,
     "send_proxy_protocol": "v2",
+    "starttls": False,
+    "tls_key": ["key.pem"],
+    "tls_passphrase_file": "passphrase",
+    "tls_authority": "folder",
+    "tls_client_ca": "ca.pem",
+    "tls_client_certificate": "optional",
+    "tls_min_version": "1.1",
+    "tls_max_version": "1.2",
+    "tls_ciphers": "DEFAULT",
+    "tls_alpn": ["h2"],
     "enabled": False,
     "backend": "localhost:7",
 }
@@ -106,7 +116,7 @@ OTHER = {
 def test_every_field_of_a_proxy_can_be_changed(served):
     """One after the other, and what is not named stays; null is the default again."""
     made = served.proxy("web", "127.0.0.1:9", mix="20:delay", faults=[{"behavior": "delay"}])
-    assert {*OTHER, "listen", "mix", "faults", "name"} == set(bodies.ProxyChange.__struct_fields__)
+    assert {*OTHER, "listen", "mix", "faults", "name", "tls"} == set(bodies.ProxyChange.__struct_fields__)
     before = made
     for field, value in OTHER.items():
         if field == "protocol_options":
