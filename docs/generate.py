@@ -23,7 +23,7 @@ from vaurien.config.selection import OF_CONNECTIONS
 from vaurien.control import openapi, v1
 from vaurien.library import settings
 from vaurien.library.base import BaseProxy
-from vaurien.library.changes import Change
+from vaurien.library.changes import LiveChange
 from vaurien.library.suite import Proxies
 from vaurien.model import Fault, Window
 from vaurien.observers import trace
@@ -222,9 +222,9 @@ def _row(section: str, option: options.Declaration) -> str:
 
 def _settings() -> str:
     parts = ["# Options", _SETTINGS]
-    for group in (*declared.GROUPS, declared.Group("command", declared.Command)):
+    for group in (*declared.GROUPS, declared.Group("command", declared.CommandSection)):
         where = "On the command line only" if group.section == "command" else f"In a file: `[{group.section}]`"
-        parts.append(f"## {group.struct.__name__}\n\n{_prose(group.struct)} {where}.")
+        parts.append(f"## {group.struct.__name__.removesuffix('Section')}\n\n{_prose(group.struct)} {where}.")
         parts.append(_table(group.section, options.describe(group.struct)))
     return "\n\n".join(parts) + "\n"
 
@@ -265,11 +265,12 @@ def _scenario() -> str:
         "## [[fault]]",
         "A fault that acts from the start; [its keys](faults.md) are those of `--fault`.",
         "## [schedule]",
-        _prose(declared.Schedule) + " In each round the faults and the mix begin as they were at the start.",
-        _keys(declared.Schedule),
+        _prose(declared.ScheduleSection) + " In each round the faults and the mix begin as they were at the start.",
+        _keys(declared.ScheduleSection),
         "## [[step]]",
-        _prose(declared.Step) + " Within a step, what is removed goes first, then come changes, additions, the mix.",
-        _keys(declared.Step),
+        _prose(declared.StepSection)
+        + " Within a step, what is removed goes first, then come changes, additions, the mix.",
+        _keys(declared.StepSection),
         "## [environment]",
         _prose(environment),
         "## Reports",
@@ -283,7 +284,13 @@ def _scenario() -> str:
 
 def _topologies() -> str:
     mesh = "`vaurien mesh`, `vaurien --config` and `vaurien run` take it from a file. It has the keys:"
-    parts = ["# Topologies", _prose(topologies), "## [mesh]", _prose(declared.Mesh) + " " + mesh, _keys(declared.Mesh)]
+    parts = [
+        "# Topologies",
+        _prose(topologies),
+        "## [mesh]",
+        _prose(declared.MeshSection) + " " + mesh,
+        _keys(declared.MeshSection),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -402,7 +409,7 @@ def _field_type(kind: type, name: str) -> str:
 
 def _library() -> str:
     parts = ["# The library", _prose(library), "## Arguments", _prose(settings), _arguments()]
-    for kind in (BaseProxy, library.Proxy, library.AsyncProxy, Change):
+    for kind in (BaseProxy, library.Proxy, library.AsyncProxy, LiveChange):
         parts += [f"# {kind.__name__}", _prose(kind)]
         parts += [_called(kind, name) for name in vars(kind) if not name.startswith("_")]
     parts += ["# In pytest", _prose(pytest_plugin)]
@@ -429,7 +436,7 @@ _IN_A_PROGRAM = {"seed": "Makes chance repeatable; if not given one is drawn, an
 
 
 def _arguments() -> str:
-    groups = (declared.Traffic, declared.Faults, declared.Connections, declared.Tls)
+    groups = (declared.TrafficSection, declared.FaultsSection, declared.Connections, declared.Tls)
     known = {option.name: option for group in groups for option in options.describe(group)}
     rows = [f"| `backend` | needed | {known['backend'].expected} | {known['backend'].help} |"]
     for name in settings.Settings.__annotations__:

@@ -36,7 +36,7 @@ def _vaurien() -> Iterator[str]:
     for command, about in help.COMMANDS:
         yield f".TP\n.B {_escaped(command)}\n{_escaped(about[0].upper() + about[1:])}."
     yield ".SH OPTIONS\nEach option can be given in a file, in the environment and as a flag; the last of these wins."
-    for group in (*declared.GROUPS, declared.Group("command", declared.Command)):
+    for group in (*declared.GROUPS, declared.Group("command", declared.CommandSection)):
         yield from _group(inspect.getdoc(group.struct) or "", group.section, describe(group.struct))
     catalogue = Catalogue()
     for section, entry in help.listed(catalogue):

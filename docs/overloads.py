@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol, TypedDict, Unpack, overload
 
-from vaurien.library.changes import Change
+from vaurien.library.changes import LiveChange
 from vaurien.model import Fault, Scope, Stream, Window
 
 
@@ -47,7 +47,7 @@ class AddFault(Protocol):
 
 _LAST = """
     @overload
-    def __call__(self, behavior: str, /, **more: object) -> Change[Fault]:
+    def __call__(self, behavior: str, /, **more: object) -> LiveChange[Fault]:
         ...
 """
 
@@ -72,7 +72,7 @@ def _overload(plugin: plugins.Plugin) -> str:
     return (
         "\n    @overload\n    def __call__(\n        self,\n"
         f'        behavior: Literal["{plugin.name}"],\n        /,\n{star}{keywords}'
-        "        **fault: Unpack[FaultFields],\n    ) -> Change[Fault]:\n        ...\n"
+        "        **fault: Unpack[FaultFields],\n    ) -> LiveChange[Fault]:\n        ...\n"
     )
 
 

@@ -29,7 +29,7 @@ PATIENCE = 5.0
 """Seconds of waiting for an answer, after which the process is killed; it needs milliseconds, and a processor."""
 
 
-class Unavailable(Exception):
+class ProcessUnavailable(Exception):
     """There is no such process, and none can be started."""
 
 
@@ -44,7 +44,7 @@ class PatternProcess:
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         """Return what *function* returns, or raise what it raises.
 
-        Raises `TimeoutError` when it does not end, and `Unavailable` where processes cannot be started.
+        Raises `TimeoutError` when it does not end, and `ProcessUnavailable` where processes cannot be started.
         """
         with self._lock:
             connection = self._connection or self._start()
@@ -62,7 +62,7 @@ class PatternProcess:
 
     def _start(self) -> Connection:
         if sys.platform == "win32" or getattr(sys, "frozen", False) or not sys.executable:  # nothing that can be asked
-            raise Unavailable
+            raise ProcessUnavailable
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -75,7 +75,7 @@ class PatternProcess:
                 )
             except OSError:
                 ours.close()
-                raise Unavailable from None
+                raise ProcessUnavailable from None
         self._connection = Connection(ours.detach())
         atexit.register(self.close)
         try:
@@ -84,7 +84,7 @@ class PatternProcess:
         except (OSError, EOFError):
             pass
         self._end(kill=True)
-        raise Unavailable
+        raise ProcessUnavailable
 
     def close(self) -> None:
         """End the process, if there is one; a later call starts another."""

@@ -73,7 +73,7 @@ def _elsewhere(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         result: T = process.call(function, arguments)
     except TimeoutError:
         raise TookLong from None
-    except pattern_process.Unavailable:
+    except pattern_process.ProcessUnavailable:
         return function(*arguments)
     return result
 

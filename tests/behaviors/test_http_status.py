@@ -12,13 +12,15 @@ from vaurien.behaviors.http_status import HttpStatus
 from vaurien.errors import OptionError
 from vaurien.model import Fault
 from vaurien.protocols.http import HttpProtocol
-from vaurien.protocols.http.head import Request
+from vaurien.protocols.http.head import Http1Request
 from vaurien.protocols.tcp import Tcp
 from vaurien.testing import FakeExchange
 
 
 def reply(method: str = "GET", **values: Any) -> bytes:
-    exchange = FakeExchange(request=Request(request=True, method=method, persistent=False), protocol=HttpProtocol())
+    exchange = FakeExchange(
+        request=Http1Request(request=True, method=method, persistent=False), protocol=HttpProtocol()
+    )
     exchange.connection.clock.run(options.build(HttpStatus, values, owner="it").on_request(exchange))
     assert exchange.replied is not None
     return exchange.replied.data

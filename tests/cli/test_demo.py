@@ -34,7 +34,7 @@ def test_the_table_counts_what_the_client_saw():
 
 def test_a_broken_connection_is_an_outcome_and_is_opened_again(monkeypatch):
     with demo.backend() as address:
-        client = demo.Client(address)
+        client = demo.DemoClient(address)
         monkeypatch.setattr(http.client.HTTPConnection, "getresponse", broken)
         assert client.ask().seen == "BadStatusLine"
         monkeypatch.undo()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from vaurien.control.asgi import InternalErrors, Request, Response, Route, Router, StreamingResponse, responding
+from vaurien.control.asgi import HttpRequest, HttpRoute, InternalErrors, Response, Router, StreamingResponse, responding
 
 
 def asked(app, path="/", *, method="GET", query=b"", headers=(), left=False):
@@ -33,7 +33,7 @@ def test_a_path_has_named_parts_and_the_first_route_wins():
     async def nothing(scope, receive, send):
         await Response("nothing", 404)(scope, receive, send)
 
-    routes = [Route("/proxies/{proxy}", responding(parts)), Route("/proxies/{rest:path}", responding(parts))]
+    routes = [HttpRoute("/proxies/{proxy}", responding(parts)), HttpRoute("/proxies/{rest:path}", responding(parts))]
     router = Router(routes, default=nothing)
     for path, body in [
         ("/proxies/a b.c", b"proxy=a b.c"),
@@ -46,7 +46,7 @@ def test_a_path_has_named_parts_and_the_first_route_wins():
 
 
 def test_a_request_shows_its_query_and_headers():
-    request = Request({"query_string": b"a=1&a=2&b=%20&c=", "headers": [(b"x", b"1"), (b"x", b"2")]}, None)
+    request = HttpRequest({"query_string": b"a=1&a=2&b=%20&c=", "headers": [(b"x", b"1"), (b"x", b"2")]}, None)
     assert request.query_params == {"a": "2", "b": " ", "c": ""}
     assert request.headers == {"x": "1"}
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from vaurien.control import responses
-from vaurien.control.asgi import Request
+from vaurien.control.asgi import HttpRequest
 from vaurien.control.responses import BadRequest
 
 
@@ -21,7 +21,7 @@ def read(chunks, *, headers=(), timeout=60.0, limit=10):
             return {"type": "http.disconnect"}
         return {"type": "http.request", "body": chunk, "more_body": bool(left)}
 
-    request = Request({"type": "http", "headers": list(headers)}, receive)
+    request = HttpRequest({"type": "http", "headers": list(headers)}, receive)
     return asyncio.run(responses.body(request, limit=limit, timeout=timeout))
 
 

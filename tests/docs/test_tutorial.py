@@ -19,7 +19,7 @@ def ask_ten_times(address):
     """As ``curl`` in a loop does: a new connection for each."""
     seen = []
     for _ in range(10):
-        client = demo.Client(address)
+        client = demo.DemoClient(address)
         seen.append(client.ask().seen)
         client.close()
     return seen

@@ -10,7 +10,7 @@ import pytest
 
 from vaurien import platform
 from vaurien.legacy import sockets
-from vaurien.legacy.sockets import Chunk, PluginSocket
+from vaurien.legacy.sockets import PluginSocket, ReceivedText
 
 
 @pytest.fixture
@@ -21,7 +21,9 @@ def pair():
         yield mine, other
 
 
-@pytest.mark.parametrize(("one", "other"), [(Chunk(), ""), ("", Chunk()), (Chunk(), b""), (b"", Chunk())])
+@pytest.mark.parametrize(
+    ("one", "other"), [(ReceivedText(), ""), ("", ReceivedText()), (ReceivedText(), b""), (b"", ReceivedText())]
+)
 def test_empty_bytes_are_equal_to_both_kinds_of_nothing(one, other):
     assert operator.eq(one, other) is True
     assert operator.ne(one, other) is False
@@ -30,13 +32,13 @@ def test_empty_bytes_are_equal_to_both_kinds_of_nothing(one, other):
 
 @pytest.mark.parametrize("other", ["", "data", b"", b"dat", None])
 def test_other_bytes_are_equal_to_the_same_bytes_only(other):
-    for one, two in ((Chunk(b"data"), other), (other, Chunk(b"data"))):
+    for one, two in ((ReceivedText(b"data"), other), (other, ReceivedText(b"data"))):
         assert operator.eq(one, two) is False
         assert operator.ne(one, two) is True
 
 
 def test_in_everything_else_they_are_bytes():
-    data = Chunk(b"data")
+    data = ReceivedText(b"data")
     assert data == b"data"
     assert {data: 1}[b"data"] == 1
     assert type(data[1:]) is type(data + b"!") is bytes

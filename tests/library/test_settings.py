@@ -13,7 +13,7 @@ from vaurien.model import Address, Window
 
 def test_every_option_of_the_command_line_is_a_keyword():
     """But for the grace, which `close` is told."""
-    groups = (declared.Traffic, declared.Faults, declared.Connections, declared.Tls)
+    groups = (declared.TrafficSection, declared.FaultsSection, declared.Connections, declared.Tls)
     options = {name for group in groups for name in group.__struct_fields__} - {"grace", "backend"}
     assert {SPELLINGS.get(name, name) for name in Settings.__annotations__.keys() - APART} == options
 

@@ -7,7 +7,7 @@ import pytest
 from vaurien.framing import Protocol
 from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction
 from vaurien.protocols.http import HttpProtocol
-from vaurien.protocols.http.head import Request
+from vaurien.protocols.http.head import Http1Request
 from vaurien.protocols.redis import RedisProtocol
 from vaurien.testing.framing import Segment, check_framing, transcribe
 
@@ -132,7 +132,7 @@ def test_fields_that_were_seen_before_mean_what_they_meant_in_their_own_version(
     for _ in range(2):
         for version, persistent in ((b"1.1", True), (b"1.0", False)):
             head = HttpProtocol().framer().try_whole(TO_BACKEND, b"PUT / HTTP/" + version + b"\r\n" + fields)
-            assert isinstance(head, Request)
+            assert isinstance(head, Http1Request)
             assert head.persistent is persistent
 
 

@@ -6,7 +6,7 @@ from vaurien.errors import OptionError
 from vaurien.framing import HEAD_LIMIT, Head, Mark
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 from vaurien.protocols.redis import RedisProtocol
-from vaurien.protocols.redis.command import Command, split
+from vaurien.protocols.redis.command import RedisCommand, split
 from vaurien.testing.framing import Segment, Transcript, check_framing
 
 UP, DOWN = TO_BACKEND, TO_CLIENT
@@ -448,7 +448,7 @@ def test_what_is_refused_leaves_the_connection_as_it_was(segments: list[Segment]
     assert not framer.waiting
     assert framer.idle
     (head, _), _ = framer.feed(UP, GET)
-    assert isinstance(head, Command)
+    assert isinstance(head, RedisCommand)
     assert head.answered
     assert not head.in_multi
 
@@ -478,7 +478,7 @@ def test_a_silenced_server_is_followed(segments: list[Segment]) -> None:
         framer.feed(Direction(to_backend), data)
     assert not framer.waiting
     (head, _), _ = framer.feed(UP, GET)
-    assert isinstance(head, Command)
+    assert isinstance(head, RedisCommand)
     assert head.answered
 
 

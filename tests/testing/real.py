@@ -17,7 +17,7 @@ from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledPolicy
 from vaurien.engine.relay.ending import Ending
-from vaurien.engine.relay.traffic import Traffic
+from vaurien.engine.relay.traffic import ProxyTraffic
 from vaurien.events import Closed, Event, Failed, Injected
 from vaurien.hooks import Behavior
 from vaurien.legacy.protocol import Transparent
@@ -128,7 +128,7 @@ class _Player:
             Transparent("tcp", {}, None),
             self._plan(behavior, None),
             [self.seen.append],
-            Traffic(),
+            ProxyTraffic(),
         )
         self.service.chance = OneChance("0", "engine", self.clock.now)
         self.client, self.server = Peer(self.clock), Peer(self.clock)

@@ -60,7 +60,7 @@ class HitObserver:
         return self._drawn.get((outcome.connection, outcome.exchange), "nothing")
 
 
-class Client:
+class DemoClient:
     """One connection kept alive, and opened again when it was broken."""
 
     def __init__(self, address: Address) -> None:
@@ -129,7 +129,7 @@ def backend() -> Iterator[Address]:
 
 def ask(address: Address, requests: int) -> list[Outcome]:
     """What became of *requests* requests, in turn over all connections."""
-    clients = [Client(address) for _ in range(CONNECTIONS)]
+    clients = [DemoClient(address) for _ in range(CONNECTIONS)]
     try:
         return [clients[number % CONNECTIONS].ask() for number in range(requests)]
     finally:

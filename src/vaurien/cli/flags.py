@@ -51,7 +51,7 @@ class Flag(click.Option):
 
 def own() -> list[Flag]:
     """The flags of ``vaurien`` itself."""
-    groups = [*declared.GROUPS, declared.Group("command", declared.Command)]
+    groups = [*declared.GROUPS, declared.Group("command", declared.CommandSection)]
     return [
         Flag((group.section, option.name), option, repeated=group.repeated)
         for group in groups

@@ -59,15 +59,15 @@ COMMANDS = (
 _SOURCES = """Each option can be given in a file (--config), in the environment (--proxy is VAURIEN_PROXY,
 --behavior-delay-sleep is VAURIEN_BEHAVIOR_DELAY_SLEEP) and as a flag; the last of these wins."""
 
-_FIRST = {"vaurien": (declared.Traffic, declared.Faults), "command": (declared.Command,)}
+_FIRST = {"vaurien": (declared.TrafficSection, declared.FaultsSection), "command": (declared.CommandSection,)}
 """The groups of options on the first page."""
 
 _GROUPS: Mapping[str, type[msgspec.Struct]] = {
     "connections": declared.Connections,
     "tls": declared.Tls,
     "process": declared.Process,
-    "http": declared.Http,
-    "statsd": declared.Statsd,
+    "http": declared.HttpSection,
+    "statsd": declared.StatsdSection,
 }
 """The groups of options with a page of their own."""
 
@@ -158,7 +158,7 @@ def _everything(page: click.HelpFormatter, catalogue: Catalogue) -> None:
     _examples(page, (*EXAMPLES, *MORE_EXAMPLES))
     page.write_paragraph()
     page.write_text(_SOURCES)
-    for group in (*declared.GROUPS, declared.Group("command", declared.Command)):
+    for group in (*declared.GROUPS, declared.Group("command", declared.CommandSection)):
         _group(page, group)
     for section, entry in listed(catalogue):
         _plugin(page, section, entry)

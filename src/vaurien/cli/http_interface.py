@@ -23,7 +23,7 @@ from vaurien.observers.prometheus import ProxyFigures, page
 from vaurien.proxies.hub import Hub
 
 
-class Control:
+class HttpInterface:
     """The interface, ready to start; an answer waits for *settled*.
 
     Raises `OptionError` for an address or a token that cannot be used.

@@ -82,7 +82,7 @@ def traffic(proxies: Mapping[str, Address]) -> Iterator[None]:
     stop = threading.Event()
 
     def ask(address: Address) -> None:
-        client = demo.Client(address)
+        client = demo.DemoClient(address)
         while not stop.wait(PAUSE):
             client.ask()
         client.close()

@@ -59,7 +59,9 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
 
 def _flags() -> list[flags.Flag]:
     """The flags of the mesh, besides those of ``vaurien``."""
-    of_mesh = [flags.Flag(("mesh", one.name), one, repeated=one.name == "topology") for one in describe(declared.Mesh)]
+    of_mesh = [
+        flags.Flag(("mesh", one.name), one, repeated=one.name == "topology") for one in describe(declared.MeshSection)
+    ]
     return [*of_mesh, *(flags.Flag(("command", one.name), one) for one in describe(declared.MeshRun))]
 
 

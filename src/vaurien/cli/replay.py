@@ -26,7 +26,9 @@ USAGE = """Usage: vaurien replay TRACE [OPTIONS]
                vaurien replay trace.jsonl --config chaos.ini
 """
 
-_OF_PROXIES = frozenset({*declared.Traffic.__struct_fields__, *declared.Faults.__struct_fields__} - {"seed"})
+_OF_PROXIES = frozenset(
+    {*declared.TrafficSection.__struct_fields__, *declared.FaultsSection.__struct_fields__} - {"seed"}
+)
 """Options that describe a proxy, or its faults."""
 
 

@@ -34,7 +34,7 @@ from vaurien.proxies.managed_proxy import ManagedProxy
 from vaurien.scenario.player import FailedStep, Player
 
 if TYPE_CHECKING:
-    from vaurien.cli.http_interface import Control
+    from vaurien.cli.http_interface import HttpInterface
 
 REMIND = 0.5
 """Seconds after which a stop says what it waits for."""
@@ -83,19 +83,19 @@ def run(
         runner.run(_serve(configuration, opening, control, state, again or (lambda: configuration), observing))
 
 
-def _control(configuration: Configuration, state: StateFile | None) -> Control | None:
+def _control(configuration: Configuration, state: StateFile | None) -> HttpInterface | None:
     """The HTTP interface, when it is wanted; without it, its modules are not imported."""
     if not (configuration.http.http or configuration.http.api):
         return None
-    from vaurien.cli.http_interface import Control
+    from vaurien.cli.http_interface import HttpInterface
 
-    return Control(configuration, state.settled if state else None)
+    return HttpInterface(configuration, state.settled if state else None)
 
 
 async def _serve(
     configuration: Configuration,
     opening: contextlib.AbstractAsyncContextManager[Hub],
-    control: Control | None,
+    control: HttpInterface | None,
     state: StateFile | None,
     again: Callable[[], Configuration],
     observing: Sequence[Observer],

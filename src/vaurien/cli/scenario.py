@@ -86,7 +86,8 @@ def _main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     if file is None:
         ours = [*_forward(), *ours]
     more = [
-        flags.Flag(("command", option.name), option, repeated=option.kind is list) for option in describe(declared.Run)
+        flags.Flag(("command", option.name), option, repeated=option.kind is list)
+        for option in describe(declared.RunSection)
     ]
     configuration, given = configure(ours, variables, more, file=file)
     return _run(configuration, command, variables, given)

@@ -49,8 +49,8 @@ class Configuration(msgspec.Struct, frozen=True):
     proxies: tuple[ProxyConfig, ...]
     connections: declared.Connections
     process: declared.Process
-    http: declared.Http
-    statsd: declared.Statsd
+    http: declared.HttpSection
+    statsd: declared.StatsdSection
     plugins: Options
     settings: tuple[Setting, ...]
     schedule: Schedule = Schedule()
@@ -139,26 +139,26 @@ def _check_listens(proxies: Sequence[ProxyConfig], tables: Sequence[ProxyTable])
 class _OwnOptions(msgspec.Struct, frozen=True):
     """The options of ``vaurien`` itself, but for faults, which presets and schedules give too."""
 
-    traffic: declared.Traffic
+    traffic: declared.TrafficSection
     connections: declared.Connections
     tls: declared.Tls
     process: declared.Process
-    http: declared.Http
-    statsd: declared.Statsd
+    http: declared.HttpSection
+    statsd: declared.StatsdSection
 
     @classmethod
     def read(cls, layer: Layer) -> _OwnOptions:
         """Those that *layer* has, converted; the others have their defaults. Raises `OptionError`."""
         return cls(
-            _own(declared.Traffic, "vaurien", layer),
+            _own(declared.TrafficSection, "vaurien", layer),
             _own(declared.Connections, "vaurien", layer),
             _own(declared.Tls, "vaurien", layer),
             _own(declared.Process, "vaurien", layer),
-            _own(declared.Http, "vaurien", layer),
-            _own(declared.Statsd, "statsd", layer),
+            _own(declared.HttpSection, "vaurien", layer),
+            _own(declared.StatsdSection, "statsd", layer),
         )
 
-    def groups(self, faults: declared.Faults) -> list[tuple[str, Any]]:
+    def groups(self, faults: declared.FaultsSection) -> list[tuple[str, Any]]:
         """Each group and its section, in the order of `declared.GROUPS`."""
         vaurien = (self.traffic, faults, self.connections, self.tls, self.process, self.http)
         return [*(("vaurien", group) for group in vaurien), ("statsd", self.statsd)]
@@ -214,7 +214,7 @@ def _counting(proxies: Iterable[ProxyConfig], schedule: Schedule) -> Iterator[st
 
 
 def _proxy(
-    traffic: declared.Traffic,
+    traffic: declared.TrafficSection,
     connections: declared.Connections,
     tls: declared.Tls,
     selection: Selection,
@@ -251,7 +251,7 @@ def _of_table(
 ) -> tuple[ProxyConfig, list[Setting]]:
     """A ``[[proxy]]``, and its settings; it has a mix only if it is given one, and the faults and the seed of all."""
     layer = {("vaurien", "behavior"): Given("", DEFAULT), ("vaurien", "seed"): base["vaurien", "seed"], **one.layer}
-    traffic, connections = _own(declared.Traffic, "vaurien", layer), _own(declared.Connections, "vaurien", layer)
+    traffic, connections = _own(declared.TrafficSection, "vaurien", layer), _own(declared.Connections, "vaurien", layer)
     tls = _own(declared.Tls, "vaurien", layer)
     selection = Selection(catalogue, traffic.protocol, mix(traffic.behavior, _source(layer, "behavior")), layer)
     config = _proxy(traffic, connections, tls, selection, faults, layer)
@@ -287,7 +287,7 @@ def _address(option: str, text: str, layer: Layer, *, dialled: bool = False) -> 
     return address
 
 
-def _backend(traffic: declared.Traffic, layer: Layer) -> Address:
+def _backend(traffic: declared.TrafficSection, layer: Layer) -> Address:
     text = traffic.backend
     address = _address("backend", text, layer, dialled=True)
     if address == _address("proxy", traffic.proxy, layer):
@@ -327,7 +327,7 @@ def _schedule_settings(faults: policy.Faults) -> Iterator[Setting]:
     """How the schedule is played, and its steps by their number, in the order of time."""
     schedule = faults.schedule
     if schedule.steps:
-        for name in declared.Schedule.__struct_fields__:
+        for name in declared.ScheduleSection.__struct_fields__:
             yield Setting("schedule", name, getattr(schedule, name), faults.played.get(name, DEFAULT))
     for number, step in enumerate(schedule.steps, 1):
         yield Setting("step", str(number), step_text(step), step.source)

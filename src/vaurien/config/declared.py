@@ -22,7 +22,7 @@ _WORKERS = Unit(
 Workers = Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS), _WORKERS]
 
 
-class Traffic(msgspec.Struct, frozen=True):
+class TrafficSection(msgspec.Struct, frozen=True):
     """What is proxied, and what is broken."""
 
     proxy: Annotated[str, Option("Where clients connect: host:port, :port, [ipv6]:port or unix:/path")] = (
@@ -42,7 +42,7 @@ class Traffic(msgspec.Struct, frozen=True):
     name: Annotated[str, msgspec.Meta(min_length=1), Option("The proxy's name in logs and metrics")] = "vaurien"
 
 
-class Faults(msgspec.Struct, frozen=True):
+class FaultsSection(msgspec.Struct, frozen=True):
     """Faults that act beside the mix, each by its own dice. May be given several times."""
 
     fault: Annotated[
@@ -150,7 +150,7 @@ class Process(msgspec.Struct, frozen=True):
     sync: Annotated[bool, Option("Accepted for old command lines; has no effect")] = False
 
 
-class Http(msgspec.Struct, frozen=True):
+class HttpSection(msgspec.Struct, frozen=True):
     """The HTTP interface."""
 
     http: Annotated[bool, Option("Offer the HTTP interface")] = False
@@ -172,7 +172,7 @@ class Http(msgspec.Struct, frozen=True):
     ] = ()
 
 
-class Statsd(msgspec.Struct, frozen=True):
+class StatsdSection(msgspec.Struct, frozen=True):
     """Counters for a statsd server."""
 
     enabled: Annotated[bool, Option("Send counters to a statsd server")] = False
@@ -182,7 +182,7 @@ class Statsd(msgspec.Struct, frozen=True):
     sample_rate: Annotated[Ratio, Option("The share of the counters that is sent")] = 1.0
 
 
-class Mesh(msgspec.Struct, frozen=True):
+class MeshSection(msgspec.Struct, frozen=True):
     """A cluster whose nodes reach each other through proxies."""
 
     nodes: Annotated[
@@ -199,14 +199,14 @@ class Mesh(msgspec.Struct, frozen=True):
     topology: Annotated[tuple[str, ...], Option("Topologies that act from the start, such as 'isolate a ttl=30s'")] = ()
 
 
-class Schedule(msgspec.Struct, frozen=True):
+class ScheduleSection(msgspec.Struct, frozen=True):
     """How the steps of a schedule are played."""
 
     repeat: Annotated[Count, Option("How many rounds are played; 0: round after round until the end")] = 1
     length: Annotated[Duration | None, Option("How long a round lasts; if not given, up to the last step")] = None
 
 
-class Step(msgspec.Struct, frozen=True):
+class StepSection(msgspec.Struct, frozen=True):
     """What changes at a moment. A fault is text, as for --fault, or a table."""
 
     at: Annotated[Duration, Option("When, counted from the beginning of the round")] = 0.0
@@ -223,7 +223,7 @@ class Step(msgspec.Struct, frozen=True):
     mix: Annotated[str | None, Option("The mix from here on, as for --behavior; an empty one ends it")] = None
 
 
-class Command(msgspec.Struct, frozen=True):
+class CommandSection(msgspec.Struct, frozen=True):
     """What to do. These are of the command line alone, but for the file, which VAURIEN_CONFIG may name too."""
 
     config: Annotated[str | None, Option("Read this file, ini or TOML; the environment and flags come before it")] = (
@@ -244,7 +244,7 @@ class MeshRun(msgspec.Struct, frozen=True):
     ] = None
 
 
-class Run(msgspec.Struct, frozen=True):
+class RunSection(msgspec.Struct, frozen=True):
     """What ``vaurien run`` can be told besides."""
 
     report: Annotated[
@@ -269,13 +269,13 @@ class Group(msgspec.Struct, frozen=True):
 
 
 GROUPS = (
-    Group("vaurien", Traffic),
-    Group("vaurien", Faults, repeated=True),
+    Group("vaurien", TrafficSection),
+    Group("vaurien", FaultsSection, repeated=True),
     Group("vaurien", Connections),
     Group("vaurien", Tls),
     Group("vaurien", Process),
-    Group("vaurien", Http),
-    Group("statsd", Statsd),
+    Group("vaurien", HttpSection),
+    Group("statsd", StatsdSection),
 )
 
 
@@ -286,7 +286,7 @@ def known(section: str) -> list[str]:
 
 def of_program() -> frozenset[tuple[str, str]]:
     """The options, each with its section, that are about the program and not about its proxies."""
-    structs = (Process, Http, Statsd)
+    structs = (Process, HttpSection, StatsdSection)
     return frozenset(
         (group.section, name) for group in GROUPS if group.struct in structs for name in group.struct.__struct_fields__
     )

@@ -54,12 +54,12 @@ def take(tables: Tables, arguments: Layer) -> tuple[Mesh | None, list[ProxyTable
     given |= {option: value for (section, option), value in arguments.items() if section == "mesh"}
     if not given:
         return None, []
-    known = {option.name: option for option in describe(declared.Mesh)}
+    known = {option.name: option for option in describe(declared.MeshSection)}
     for key, value in given.items():
         if key.replace("-", "_") not in known:
             raise UnknownName("key of [mesh]", key, known, value.source)
     plain = {key.replace("-", "_"): value for key, value in given.items() if key not in ("nodes", "topology")}
-    options = declared.Mesh(**{name: converted(known[name], value, "mesh") for name, value in plain.items()})
+    options = declared.MeshSection(**{name: converted(known[name], value, "mesh") for name, value in plain.items()})
     if "nodes" not in given:
         source = next(iter(given.values())).source
         raise ConfigError(f'{source}: the mesh has no nodes; expected nodes = {{a = "host:port", b = "host:port"}}')
@@ -98,7 +98,7 @@ def _nodes(given: Given) -> dict[str, Address]:
 
 
 def _edges(
-    nodes: Mapping[str, Address], options: declared.Mesh, given: Mapping[str, Given]
+    nodes: Mapping[str, Address], options: declared.MeshSection, given: Mapping[str, Given]
 ) -> Iterator[tuple[topologies.Edge, Address]]:
     """Where each edge listens."""
     numbers = {name: number for number, name in enumerate(nodes, 1)}
@@ -115,7 +115,7 @@ def _edges(
             yield (one, other), Address(options.listen, options.first_port and options.first_port + place)
 
 
-def _network(options: declared.Mesh, given: Mapping[str, Given]) -> ipaddress.IPv4Address:
+def _network(options: declared.MeshSection, given: Mapping[str, Given]) -> ipaddress.IPv4Address:
     """The first address of the network of /16 in which each edge has an address."""
     text = options.listen if "listen" in given else "127.77.0.0"
     try:

@@ -68,7 +68,7 @@ class Faults(msgspec.Struct, frozen=True):
 
     given: tuple[tuple[Fault, str], ...]
     schedule: Schedule
-    own: declared.Faults = declared.Faults()
+    own: declared.FaultsSection = declared.FaultsSection()
     """What was given as options of ``vaurien``."""
     played: Mapping[str, str] = {}
     """Where it was said how the schedule is played, by option."""
@@ -89,7 +89,7 @@ def read(layer: Layer, schedule: Section | None) -> Faults:
     plans = [(schedule, schedule.source)] if schedule is not None else []
     asked = layer.get(("vaurien", "preset"))
     names = _names(asked) if asked else ()
-    own = declared.Faults(tuple(fault.text(one) for one, _ in given), names)
+    own = declared.FaultsSection(tuple(fault.text(one) for one, _ in given), names)
     wanted = tuple(Preset.parse(name, asked.source if asked else None) for name in names)
     for preset in wanted:
         given += preset.faults

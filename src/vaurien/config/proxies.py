@@ -9,7 +9,7 @@ import msgspec
 
 from vaurien import options
 from vaurien.config import policy
-from vaurien.config.declared import Connections, Tls, Traffic
+from vaurien.config.declared import Connections, Tls, TrafficSection
 from vaurien.config.layers import TABLE, Given, Key, Layer, Section, Tables, converted
 from vaurien.config.schedule import listed_faults
 from vaurien.errors import ConfigError, UnknownName
@@ -79,7 +79,7 @@ def _proxy_table(section: Section) -> ProxyTable:
 
 def table_keys() -> dict[str, str]:
     """The keys of ``[[proxy]]``, and what they are called in ``[vaurien]``."""
-    names = {*Traffic.__struct_fields__, *Connections.__struct_fields__, *Tls.__struct_fields__} - {
+    names = {*TrafficSection.__struct_fields__, *Connections.__struct_fields__, *Tls.__struct_fields__} - {
         *_SPELLINGS.values(),
         *_SHARED,
     }

@@ -87,7 +87,7 @@ def read_schedule(section: Section | None) -> Schedule:
     if not isinstance(listed, list) or not all(isinstance(member, Section) for member in listed):
         raise OptionError("schedule", listed, "[[step]] tables", table.source if table else None)
     steps = tuple(sorted((_step(member) for member in listed), key=lambda step: step.at))
-    settings = _converted(declared.Schedule, "schedule", values)
+    settings = _converted(declared.ScheduleSection, "schedule", values)
     last = steps[-1].at if steps else 0.0
     length = settings.get("length")
     if length is None:
@@ -117,7 +117,7 @@ _LISTS = ("add", "change", "remove", "heal", "topology")
 
 def _step(section: Section) -> Step:
     plain = {name: given for name, given in section.values.items() if name not in _LISTS}
-    values = _converted(declared.Step, "step", plain)
+    values = _converted(declared.StepSection, "step", plain)
     listed = {name: section.values[name] for name in section.values if name not in plain}
     if "mix" in values:
         values["mix"] = _mix(values["mix"], plain["mix"].source)

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from vaurien.config.assemble import Setting
 from vaurien.config.mesh import Mesh
 from vaurien.control import openapi, original, pages, responses, routes, security, v1
-from vaurien.control.asgi import ASGIApp, InternalErrors, Request, Response, Route, Router, responding
+from vaurien.control.asgi import ASGIApp, HttpRequest, HttpRoute, InternalErrors, Response, Router, responding
 from vaurien.control.events import RecentEvents
 from vaurien.control.fleet import FleetDoor, FleetScope
 from vaurien.control.history import History
@@ -54,7 +54,7 @@ def app(
             [
                 *(pages.routes(dashboard) if dashboard != "off" else ()),
                 *routes.endpoints((*v1.ROUTES, _DOCUMENT), program),
-                Route("/api/{rest:path}", responding(_nothing_here)),
+                HttpRoute("/api/{rest:path}", responding(_nothing_here)),
                 *original.routes(hub, options or {}),
             ],
             default=toxiproxy.router(hub, seed=seed, strict=strict, dial_failure=dial_failure, metrics=metrics),
@@ -86,7 +86,7 @@ def _refused(path: str, status: int, message: str) -> Response:
     return toxiproxy.refused(path, status, message)
 
 
-async def _document(_: routes.Call) -> object:
+async def _document(_: routes.RouteCall) -> object:
     """This interface as an OpenAPI document."""
     return openapi.document(v1.ROUTES)
 
@@ -94,7 +94,7 @@ async def _document(_: routes.Call) -> object:
 _DOCUMENT = routes.Route(method="GET", path=openapi.PATH, handler=_document)
 
 
-async def _nothing_here(request: Request) -> Response:
+async def _nothing_here(request: HttpRequest) -> Response:
     return responses.error_response(404, f"there is nothing at {request.path}; {openapi.PATH} lists what there is")
 
 

@@ -27,7 +27,7 @@ class ClientDisconnect(Exception):
     """The client left before the end of its request."""
 
 
-class Request:
+class HttpRequest:
     """A request, as its *scope* says."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -148,7 +148,7 @@ async def _gone(receive: Receive) -> None:
         continue
 
 
-class Route:
+class HttpRoute:
     """What is at *path*: *endpoint*. ``{name}`` in a path stands for a part of it, ``{name:path}`` for all the rest."""
 
     def __init__(self, path: str, endpoint: ASGIApp) -> None:
@@ -168,7 +168,7 @@ class Route:
 class Router:
     """Calls the first of *routes* that a request's path is of, or else *default*."""
 
-    def __init__(self, routes: Sequence[Route], default: ASGIApp) -> None:
+    def __init__(self, routes: Sequence[HttpRoute], default: ASGIApp) -> None:
         self.routes, self._default = routes, default
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -180,11 +180,11 @@ class Router:
         await self._default(scope, receive, send)
 
 
-def responding(handler: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
+def responding(handler: Callable[[HttpRequest], Awaitable[Response]]) -> ASGIApp:
     """An application that sends what *handler* returns."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        response = await handler(Request(scope, receive))
+        response = await handler(HttpRequest(scope, receive))
         await response(scope, receive, send)
 
     return app

@@ -40,7 +40,7 @@ class Tick(msgspec.Struct, frozen=True):
     uptime: float
     seconds: float
     revision: int
-    proxies: Mapping[str, steps.Step]
+    proxies: Mapping[str, steps.PlayedStep]
     changes: Sequence[PolicyChanged] = ()
 
 

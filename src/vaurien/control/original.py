@@ -12,7 +12,7 @@ import msgspec
 
 from vaurien import plugins
 from vaurien.control import checks, responses
-from vaurien.control.asgi import Receive, Request, Response, Route, Scope, Send
+from vaurien.control.asgi import HttpRequest, HttpRoute, Receive, Response, Scope, Send
 from vaurien.control.responses import BadRequest
 from vaurien.errors import UnknownName, VaurienError
 from vaurien.model import Mix, ProxyConfig, Share
@@ -32,14 +32,14 @@ Options: TypeAlias = Mapping[str, Mapping[str, Any]]
 Handler: TypeAlias = Callable[[ManagedProxy, dict[str, Any]], Awaitable[object]]
 
 
-def routes(hub: Hub, options: Options) -> list[Route]:
+def routes(hub: Hub, options: Options) -> list[HttpRoute]:
     """The routes; *options* hold for a behavior until a request says otherwise."""
     original = _Original(hub, options)
     behavior = _Endpoint(hub, {"GET": original.get_behavior, "PUT": original.set_behavior})
     behaviors = _Endpoint(hub, {"GET": original.list_behaviors})
     backend = _Endpoint(hub, {"GET": original.get_backend, "PUT": original.set_backend})
     return [
-        Route(path, endpoint)
+        HttpRoute(path, endpoint)
         for path, endpoint in zip(PATHS, (behavior, behavior, behaviors, behaviors, backend), strict=True)
     ]
 
@@ -106,7 +106,7 @@ class _Endpoint:
         self._hub, self._methods = hub, methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        request = HttpRequest(scope, receive)
         try:
             response = await self._respond(request)
         except BadRequest as error:
@@ -115,7 +115,7 @@ class _Endpoint:
             response = error_response(404 if isinstance(error, UnknownName) else 400, str(error))
         await response(scope, receive, send)
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: HttpRequest) -> Response:
         handler = self._methods.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             allowed = ", ".join(self._methods)

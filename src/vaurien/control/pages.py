@@ -6,7 +6,7 @@ import hashlib
 from pathlib import PurePath
 
 from vaurien import dashboard
-from vaurien.control.asgi import ASGIApp, Receive, Request, Response, Route, Scope, Send
+from vaurien.control.asgi import ASGIApp, HttpRequest, HttpRoute, Receive, Response, Scope, Send
 from vaurien.control.toxiproxy import app as toxiproxy
 
 FOLDER = "/dashboard/"
@@ -33,11 +33,11 @@ def paths() -> frozenset[str]:
     return frozenset({"/", *(FOLDER + name for name in dashboard.names())})
 
 
-def routes(mode: str) -> list[Route]:
+def routes(mode: str) -> list[HttpRoute]:
     """A route for each file; the document says in which *mode* it is: ``on``, or ``read-only``."""
     document = dashboard.read(dashboard.INDEX).replace(b"<html ", b'<html data-mode="%s" ' % mode.encode(), 1)
     files = {FOLDER + name: _File(name, dashboard.read(name)) for name in dashboard.names()}
-    return [Route(path, file) for path, file in {**files, "/": _File(dashboard.INDEX, document)}.items()]
+    return [HttpRoute(path, file) for path, file in {**files, "/": _File(dashboard.INDEX, document)}.items()]
 
 
 class _File:
@@ -51,7 +51,7 @@ class _File:
         self._same = Response(b"", 304, headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        request = HttpRequest(scope, receive)
         if request.method not in ("GET", "HEAD"):
             await _elsewhere(scope, receive, send)
             return

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from vaurien.control.asgi import ClientDisconnect, Request, Response
+from vaurien.control.asgi import ClientDisconnect, HttpRequest, Response
 
 BODY_LIMIT = 2**20
 """Bytes of a request's body: a configuration of thousands of proxies, and no more."""
@@ -51,7 +51,7 @@ def error_response(
     return json_response({"error": error}, status, headers=headers)
 
 
-async def body(request: Request, *, limit: int = BODY_LIMIT, timeout: float = BODY_TIMEOUT) -> bytes:
+async def body(request: HttpRequest, *, limit: int = BODY_LIMIT, timeout: float = BODY_TIMEOUT) -> bytes:
     """The body of *request*. Raises `BadRequest` when it is longer than *limit* or takes longer than *timeout*."""
     check_length(request.headers, limit)
     data = bytearray()

@@ -12,7 +12,7 @@ from vaurien.config.assemble import Setting
 from vaurien.config.mesh import Mesh
 from vaurien.config.schedule import ShownSchedule
 from vaurien.control import asgi, bodies, checks, responses
-from vaurien.control.asgi import Receive, Request, Response, Scope, Send
+from vaurien.control.asgi import HttpRequest, Receive, Response, Scope, Send
 from vaurien.control.events import RecentEvents
 from vaurien.control.fleet import FleetDoor
 from vaurien.control.history import History
@@ -52,7 +52,7 @@ class Program(msgspec.Struct, frozen=True):
     schedule: ScheduleControl | None = None
 
 
-class Call(msgspec.Struct, frozen=True):
+class RouteCall(msgspec.Struct, frozen=True):
     """A request to *program*, read: *path* and *query* by name, and the *body* as its route wants it."""
 
     program: Program
@@ -90,7 +90,7 @@ def number(name: str, text: str) -> int:
     return int(text)
 
 
-Handler: TypeAlias = Callable[[Call], Awaitable[object]]
+Handler: TypeAlias = Callable[[RouteCall], Awaitable[object]]
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -147,12 +147,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return inspect.getdoc(self.handler) or ""
 
 
-def endpoints(routes: Iterable[Route], program: Program) -> list[asgi.Route]:
+def endpoints(routes: Iterable[Route], program: Program) -> list[asgi.HttpRoute]:
     """One route of the server for each path of *routes*, with all its methods, about *program*."""
     paths: dict[str, dict[str, Route]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method] = route
-    return [asgi.Route(path, _Endpoint(methods, program)) for path, methods in paths.items()]
+    return [asgi.HttpRoute(path, _Endpoint(methods, program)) for path, methods in paths.items()]
 
 
 class _Endpoint:
@@ -162,7 +162,7 @@ class _Endpoint:
         self._methods, self._program = methods, program
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        request = HttpRequest(scope, receive)
         try:
             response = await self._respond(request)
         except BadRequest as error:
@@ -174,7 +174,7 @@ class _Endpoint:
             response = responses.error_response(_status(error), str(error))
         await response(scope, receive, send)
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: HttpRequest) -> Response:
         route = self._methods.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
             allowed = ", ".join(self._methods)
@@ -186,10 +186,10 @@ class _Endpoint:
             return value
         return Response(status_code=204) if value is None else responses.json_response(value, route.status)
 
-    async def _read(self, route: Route, request: Request) -> Call:
+    async def _read(self, route: Route, request: HttpRequest) -> RouteCall:
         sent = b"" if route.method == "GET" else await responses.body(request)
         body = None if route.body is None else checks.decode(sent, route.body)
-        return Call(self._program, request.path_params, request.query_params, body, request.headers)
+        return RouteCall(self._program, request.path_params, request.query_params, body, request.headers)
 
 
 def _check_query(route: Route, given: Mapping[str, str]) -> None:

@@ -29,7 +29,7 @@ _TOLD = (Listening, PolicyChanged, Failed, WorkerDied)
 """Events that are told to listeners of the fleet; hits are in the reports."""
 
 
-class FaultReport(msgspec.Struct, frozen=True):
+class NodeFaultReport(msgspec.Struct, frozen=True):
     """A fault that the fleet wants of this node: whether it is in force, and its *hits* so far."""
 
     proxy: str
@@ -52,7 +52,7 @@ class NodeReport(msgspec.Struct, frozen=True):
     since: float
     revision: int = 0
     proxies: Mapping[str, str] = {}
-    faults: tuple[FaultReport, ...] = ()
+    faults: tuple[NodeFaultReport, ...] = ()
     problems: Mapping[str, str] = {}
     offset: float = 0.0
     stopped: bool = False
@@ -394,7 +394,7 @@ class Node:
             there = {one.name for one in config.by_name[proxy].policy.faults} if proxy in config.by_name else set()
             for name in sorted(names & there):
                 hits = self._hub.hits.of(proxy, name)
-                faults.append(FaultReport(proxy, name, hits.hits, hits.exchanges_hit))
+                faults.append(NodeFaultReport(proxy, name, hits.hits, hits.exchanges_hit))
         problems = dict(self._problems)
         for name in config.by_name:
             if (difference := self._hub.difference(name)) is not None:

@@ -22,7 +22,7 @@ LINGER_RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with a time of zero: close() sends RST and drops what was not delivered (socket(7))."""
 
 
-class Chunk(bytes):
+class ReceivedText(bytes):
     """Bytes that equal ``''`` too when they are empty, by which legacy plugins know the end of a stream."""
 
     __slots__ = ()
@@ -40,7 +40,7 @@ class Chunk(bytes):
     __hash__ = bytes.__hash__  # CPython hashes b"" and "" alike, so equal values have equal hashes
 
 
-EMPTY = Chunk()
+EMPTY = ReceivedText()
 """The end of a stream."""
 
 _recv, _recv_into = socket.SocketType.recv, socket.SocketType.recv_into  # of C, without a look-up by super()

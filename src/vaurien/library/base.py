@@ -14,7 +14,7 @@ from vaurien.engine.relay.traffic import ConnectionInfo
 from vaurien.errors import OptionError, VaurienError
 from vaurien.events import Event
 from vaurien.library import faults
-from vaurien.library.changes import Change
+from vaurien.library.changes import LiveChange
 from vaurien.library.errors_at_caller import errors_at_caller
 from vaurien.library.hits import Hits, NotHit
 from vaurien.library.proxy_host import ProxyHost
@@ -51,7 +51,7 @@ class BaseProxy:
         self._given = given
         self._proxy_host = ProxyHost(made.proxies[0], made.schedule)
         self._first_mix = made.proxies[0].policy.mix
-        self._mixes: list[Change[Mix]] = []
+        self._mixes: list[LiveChange[Mix]] = []
         self._reasons: dict[str, str] = {}  # why a fault had not hit when it was last looked at
 
     # Where it is.
@@ -226,7 +226,7 @@ class BaseProxy:
         Besides the options of the behavior it takes the fields of a `Fault`: *name*, *stream*, *probability*, *scope*,
         *window* (with the keys of a `Window`), *match*, *ttl*, *expect_hits*, and *options* for an option that is
         called as one of these. The behavior alone may be all of it, as text for ``--fault``. Use it in a ``with``
-        block, or `Change.remove` it by hand. Editors know the built-in behaviors and their options.
+        block, or `LiveChange.remove` it by hand. Editors know the built-in behaviors and their options.
 
         Raises `UnknownName` and `OptionError` for what the behavior does not have, or cannot use with this protocol,
         and `Conflict` when there is a fault of that *name*, which is the behavior's if none is given.
@@ -249,16 +249,16 @@ class BaseProxy:
         expect_hits: str | None = None,
         options: Options | None = None,
         **more: object,
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         fields = {"name": name, "stream": stream, "probability": probability, "scope": scope, "ttl": ttl}
         fields["expect_hits"] = expect_hits
         made = faults.read(behavior, {**fields, "window": window, "match": match, "options": options}, more)
         self._proxy_host.call(lambda: self._edit(lambda policy: policy.with_fault(made)))
         self._proxy_host.record.expect(Mix(), made)
-        return Change(made, self._remove)
+        return LiveChange(made, self._remove)
 
     @errors_at_caller
-    def preset(self, name: str) -> Change[tuple[Fault, ...]]:
+    def preset(self, name: str) -> LiveChange[tuple[Fault, ...]]:
         """Add the faults of the preset *name*, such as ``postgres.deadlock:0.1``, behind the others.
 
         They are called as the preset says. Raises `UnknownName`, `Conflict` where one of that name is there, and
@@ -280,13 +280,13 @@ class BaseProxy:
         self._proxy_host.call(lambda: self._edit(add))
         self._proxy_host.record.expect(Mix(), *faults)
 
-        def remove(_: Change[tuple[Fault, ...]]) -> None:
+        def remove(_: LiveChange[tuple[Fault, ...]]) -> None:
             for one in faults:
-                self._remove(Change(one, self._remove))
+                self._remove(LiveChange(one, self._remove))
 
-        return Change(faults, remove)
+        return LiveChange(faults, remove)
 
-    def _remove(self, change: Change[Fault]) -> None:
+    def _remove(self, change: LiveChange[Fault]) -> None:
         """Remove a fault, but not another one that was given its name since."""
 
         def remove() -> None:
@@ -298,7 +298,7 @@ class BaseProxy:
             self._proxy_host.call(remove)
 
     @errors_at_caller
-    def mix(self, mix: str, /, **options: Options) -> Change[Mix]:
+    def mix(self, mix: str, /, **options: Options) -> LiveChange[Mix]:
         """Replace the mix: ``proxy.mix("20:error,10:delay", delay={"sleep": 2})``; an empty one is no mix.
 
         *options* are those of behaviors, by name; what they do not say, *mix_options* of the beginning does. When it is
@@ -309,16 +309,16 @@ class BaseProxy:
         made = configure(self.backend, {**self._given, "mix": mix, "mix_options": both})
         for text in made.warnings:
             warnings.warn(text, stacklevel=3)
-        change = Change(made.proxies[0].policy.mix, self._restore)
+        change = LiveChange(made.proxies[0].policy.mix, self._restore)
         self._proxy_host.call(lambda: self._push(change))
         return change
 
-    def _push(self, change: Change[Mix]) -> None:
+    def _push(self, change: LiveChange[Mix]) -> None:
         self._edit(lambda policy: policy.with_mix(change.value))
         self._proxy_host.record.expect(change.value)
         self._mixes.append(change)
 
-    def _restore(self, change: Change[Mix]) -> None:
+    def _restore(self, change: LiveChange[Mix]) -> None:
         """The last mix that was set and not removed is in force, and without one that of the beginning."""
 
         def restore() -> None:
@@ -334,7 +334,7 @@ class BaseProxy:
         self._proxy_host.proxy.edit_policy(edit)
 
     @errors_at_caller
-    def down(self) -> Change[Fault]:
+    def down(self) -> LiveChange[Fault]:
         """Be gone, as a server that was stopped: clients are refused, open connections end, the port stays ours.
 
         Open connections see FIN, or RST where they have sent what was not read. It is the fault ``refuse`` under the
@@ -342,7 +342,7 @@ class BaseProxy:
 
         Raises `Conflict` when there is another fault of that name.
         """
-        return Change(self._proxy_host.call(self._go_down), self._remove)
+        return LiveChange(self._proxy_host.call(self._go_down), self._remove)
 
     def _go_down(self) -> Fault:
         outage = next((one for one in self.policy.faults if one == _OUTAGE), None)

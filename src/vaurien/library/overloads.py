@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol, TypedDict, Unpack, overload
 
-from vaurien.library.changes import Change
+from vaurien.library.changes import LiveChange
 from vaurien.model import Fault, Scope, Stream, Window
 
 
@@ -37,7 +37,7 @@ class AddFault(Protocol):
         behavior: Literal["abort"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -50,7 +50,7 @@ class AddFault(Protocol):
         burst: float = ...,
         shared: Literal["connection", "client", "proxy"] = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -59,7 +59,7 @@ class AddFault(Protocol):
         behavior: Literal["blackout"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -71,7 +71,7 @@ class AddFault(Protocol):
         size: int | str = ...,
         wait: float | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -85,7 +85,7 @@ class AddFault(Protocol):
         last: int | str | None = ...,
         mode: Literal["flip", "zero", "random"] = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -97,7 +97,7 @@ class AddFault(Protocol):
         sleep: float | str = ...,
         before: bool = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -106,7 +106,7 @@ class AddFault(Protocol):
         behavior: Literal["drop_response"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -115,7 +115,7 @@ class AddFault(Protocol):
         behavior: Literal["dummy"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -126,7 +126,7 @@ class AddFault(Protocol):
         *,
         handshakes: bool = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -141,7 +141,7 @@ class AddFault(Protocol):
         status: int | None = ...,
         message: str | None = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -153,7 +153,7 @@ class AddFault(Protocol):
         up: float | str = ...,
         down: float | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -162,7 +162,7 @@ class AddFault(Protocol):
         behavior: Literal["freeze"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -173,7 +173,7 @@ class AddFault(Protocol):
         *,
         value: str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -185,7 +185,7 @@ class AddFault(Protocol):
         margin: float | str = ...,
         before: bool = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -194,7 +194,7 @@ class AddFault(Protocol):
         behavior: Literal["grpc_no_trailers"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -205,7 +205,7 @@ class AddFault(Protocol):
         *,
         delay: float | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -220,7 +220,7 @@ class AddFault(Protocol):
         after: int | None = ...,
         pushback: int | None = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -231,7 +231,7 @@ class AddFault(Protocol):
         *,
         after: int = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -245,7 +245,7 @@ class AddFault(Protocol):
         text: str = ...,
         close: float | str | None = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -254,7 +254,7 @@ class AddFault(Protocol):
         behavior: Literal["h2_ping"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -266,7 +266,7 @@ class AddFault(Protocol):
         code: Literal["NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT", "STREAM_CLOSED", "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED"] = ...,
         after: int | str | None = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -280,7 +280,7 @@ class AddFault(Protocol):
         max_frame_size: int | None = ...,
         max_header_list_size: int | None = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -291,7 +291,7 @@ class AddFault(Protocol):
         *,
         of: Literal["stream", "connection"] = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -300,7 +300,7 @@ class AddFault(Protocol):
         behavior: Literal["hang"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -312,7 +312,7 @@ class AddFault(Protocol):
         set: Sequence[str] | str = ...,
         remove: Sequence[str] | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -325,7 +325,7 @@ class AddFault(Protocol):
         body: str = ...,
         headers: Sequence[str] | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -337,7 +337,7 @@ class AddFault(Protocol):
         data: str = ...,
         offset: int | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -351,7 +351,7 @@ class AddFault(Protocol):
         distribution: Literal["uniform", "normal", "pareto", "exponential", "constant"] = ...,
         correlation: float = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -362,7 +362,7 @@ class AddFault(Protocol):
         *,
         bytes: int | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -373,7 +373,7 @@ class AddFault(Protocol):
         *,
         after: float | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -384,7 +384,7 @@ class AddFault(Protocol):
         *,
         after: int | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -393,7 +393,7 @@ class AddFault(Protocol):
         behavior: Literal["noop"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -406,7 +406,7 @@ class AddFault(Protocol):
         correlation: float = ...,
         rto: float | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -421,7 +421,7 @@ class AddFault(Protocol):
         shape: Literal["openai", "anthropic"] = ...,
         message: str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -430,7 +430,7 @@ class AddFault(Protocol):
         behavior: Literal["refuse"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -443,7 +443,7 @@ class AddFault(Protocol):
         by: str = ...,
         regex: bool = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -456,7 +456,7 @@ class AddFault(Protocol):
         after_bytes: int | str = ...,
         side: Literal["both", "client", "backend"] = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -469,7 +469,7 @@ class AddFault(Protocol):
         size_variation: int | str = ...,
         delay: float | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -480,7 +480,7 @@ class AddFault(Protocol):
         *,
         delay: float | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -491,7 +491,7 @@ class AddFault(Protocol):
         *,
         delay: float | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -503,7 +503,7 @@ class AddFault(Protocol):
         after: int | None = ...,
         how: Literal["clean", "fin", "rst"] = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -515,7 +515,7 @@ class AddFault(Protocol):
         after: int = ...,
         events: int = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -527,7 +527,7 @@ class AddFault(Protocol):
         after: int = ...,
         events: int = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -543,7 +543,7 @@ class AddFault(Protocol):
         text: str = ...,
         end: bool = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -555,7 +555,7 @@ class AddFault(Protocol):
         after: int = ...,
         events: int = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -567,7 +567,7 @@ class AddFault(Protocol):
         rate: float = ...,
         first: float | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -580,7 +580,7 @@ class AddFault(Protocol):
         where: Literal["event", "character"] = ...,
         pause: float | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -592,7 +592,7 @@ class AddFault(Protocol):
         after: int = ...,
         seconds: float | str | None = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -603,7 +603,7 @@ class AddFault(Protocol):
         *,
         timeout: float | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -615,7 +615,7 @@ class AddFault(Protocol):
         alert: Literal["close_notify", "unexpected_message", "bad_record_mac", "record_overflow", "handshake_failure", "bad_certificate", "unsupported_certificate", "certificate_revoked", "certificate_expired", "certificate_unknown", "illegal_parameter", "unknown_ca", "access_denied", "decode_error", "decrypt_error", "protocol_version", "insufficient_security", "internal_error", "inappropriate_fallback", "user_canceled", "missing_extension", "unsupported_extension", "unrecognized_name", "bad_certificate_status_response", "unknown_psk_identity", "certificate_required", "no_application_protocol"] = ...,
         after: int | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -626,7 +626,7 @@ class AddFault(Protocol):
         *,
         protocol: str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -637,7 +637,7 @@ class AddFault(Protocol):
         *,
         flaw: Literal["expired", "not_yet_valid", "wrong_host", "self_signed", "unknown_ca", "missing_intermediate", "weak_key"] = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -648,7 +648,7 @@ class AddFault(Protocol):
         *,
         ciphers: str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -657,7 +657,7 @@ class AddFault(Protocol):
         behavior: Literal["tls_client_certificate"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -670,7 +670,7 @@ class AddFault(Protocol):
         after: int | str = ...,
         how: Literal["fin", "reset"] = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -682,7 +682,7 @@ class AddFault(Protocol):
         when: Literal["flight", "data"] = ...,
         after: int | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -691,7 +691,7 @@ class AddFault(Protocol):
         behavior: Literal["tls_no_resumption"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -702,7 +702,7 @@ class AddFault(Protocol):
         *,
         text: str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -714,7 +714,7 @@ class AddFault(Protocol):
         size: int | str = ...,
         delay: float | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -725,7 +725,7 @@ class AddFault(Protocol):
         *,
         after: int | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -736,7 +736,7 @@ class AddFault(Protocol):
         *,
         version: Literal["1.0", "1.1", "1.2", "1.3"] = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -752,7 +752,7 @@ class AddFault(Protocol):
         message: str | None = ...,
         agitate: int = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -763,7 +763,7 @@ class AddFault(Protocol):
         *,
         after: int | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -776,7 +776,7 @@ class AddFault(Protocol):
         reason: str = ...,
         side: Literal["client", "backend", "both"] = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -787,7 +787,7 @@ class AddFault(Protocol):
         *,
         how: Literal["utf8", "mask", "reserved", "control"] = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -798,7 +798,7 @@ class AddFault(Protocol):
         *,
         how: Literal["fin", "rst"] = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -807,7 +807,7 @@ class AddFault(Protocol):
         behavior: Literal["ws_drop"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -816,7 +816,7 @@ class AddFault(Protocol):
         behavior: Literal["ws_duplicate"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -827,7 +827,7 @@ class AddFault(Protocol):
         *,
         size: int | str = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -838,7 +838,7 @@ class AddFault(Protocol):
         *,
         lost: Literal["pong", "ping"] = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -851,7 +851,7 @@ class AddFault(Protocol):
         retry_after: float | str | None = ...,
         wrong_key: bool = ...,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
@@ -860,9 +860,9 @@ class AddFault(Protocol):
         behavior: Literal["ws_reorder"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload
-    def __call__(self, behavior: str, /, **more: object) -> Change[Fault]:
+    def __call__(self, behavior: str, /, **more: object) -> LiveChange[Fault]:
         ...

@@ -22,7 +22,7 @@ class CountedFigures(ObservedFigures, Protocol):
         """How many requests its protocol recognized."""
 
 
-class Step(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class PlayedStep(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One proxy in one step. What is 0 is left out.
 
     *sent* and *received* are bytes read from the client and from the backend, *accepted* connections, *exchanges*
@@ -53,7 +53,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 NOTHING = Counts()
-IDLE = Step()
+IDLE = PlayedStep()
 
 
 def delays() -> deque[float]:
@@ -61,12 +61,12 @@ def delays() -> deque[float]:
     return deque(maxlen=_DELAYS)
 
 
-def between(before: Counts, now: Counts, late: Iterable[float]) -> Step:
+def between(before: Counts, now: Counts, late: Iterable[float]) -> PlayedStep:
     """What happened between two moments, with what was *late* by so many seconds."""
     old, new = before.figures if before.proxy is now.proxy else None, now.figures
     assert new is not None  # noqa: S101 - it is there now
     ordered = sorted(late) or [0.0]
-    return Step(
+    return PlayedStep(
         sent=new.to_backend.read - (old.to_backend.read if old else 0),
         received=new.to_client.read - (old.to_client.read if old else 0),
         accepted=new.accepted - (old.accepted if old else 0),

@@ -22,7 +22,7 @@ from vaurien.engine.policy.compiled_policy import CompiledPolicy
 from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.engine.policy.shared_counters import ProxyCounters
 from vaurien.engine.relay.ending import Ending
-from vaurien.engine.relay.traffic import ALL, Bytes, ConnectionInfo, Figures, Traffic
+from vaurien.engine.relay.traffic import ALL, Bytes, ConnectionInfo, Figures, ProxyTraffic
 from vaurien.errors import BindError, OptionError, UnknownName
 from vaurien.events import Observer
 from vaurien.framing import Protocol
@@ -70,7 +70,7 @@ class Proxy:
         _check_forwarding(config)
         self._client_tls = _client_tls(config, self._protocol, authority)
         self._given = self._address = config.listen
-        self._traffic = Traffic(ordinals)
+        self._traffic = ProxyTraffic(ordinals)
         self._bind = bind
         self._server: ProxyServer | None = None
         self._starting = asyncio.Lock()

@@ -16,7 +16,7 @@ from vaurien.errors import OptionError
 from vaurien.model import HitRange, Mix, Policy, ProxyConfig
 from vaurien.scenario.player import FailedStep
 from vaurien.scenario.tally import Delays, OfProxy, Setting, Tally, settings
-from vaurien.scenario.timeline import Change, Moment
+from vaurien.scenario.timeline import Moment, TimelineChange
 from vaurien.version import __version__
 
 STEP_FAILED, NOT_HIT = 123, 124
@@ -93,7 +93,7 @@ class RunReport(msgspec.Struct, frozen=True):
     due: int | None = None
     version: str = __version__
     moments: tuple[Moment, ...] = ()
-    changes: tuple[Change, ...] = ()
+    changes: tuple[TimelineChange, ...] = ()
 
 
 def of_proxy(

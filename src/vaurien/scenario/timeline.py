@@ -21,10 +21,10 @@ class Moment(msgspec.Struct, frozen=True):
 
     time: float
     seconds: float
-    proxies: Mapping[str, steps.Step]
+    proxies: Mapping[str, steps.PlayedStep]
 
 
-class Change(msgspec.Struct, frozen=True):
+class TimelineChange(msgspec.Struct, frozen=True):
     """The proxy had these *faults* and this *mix* from *time* on, in seconds since the run began."""
 
     time: float
@@ -48,7 +48,7 @@ class Timeline:
         self._before: dict[str, steps.Counts] = {}
         self._last = 0.0
         self.moments: list[Moment] = []
-        self.changes: list[Change] = []
+        self.changes: list[TimelineChange] = []
 
     def begin(self, proxies: Sequence[Proxy], now: Callable[[], float]) -> None:
         """Time begins."""
@@ -60,7 +60,7 @@ class Timeline:
         if isinstance(event, Delayed):
             self._delays[event.proxy].append(event.seconds)
         elif isinstance(event, PolicyChanged):
-            self.changes.append(Change(self._now(), event.proxy, event.faults, event.mix))
+            self.changes.append(TimelineChange(self._now(), event.proxy, event.faults, event.mix))
         elif isinstance(event, Failed) and event.where == "dial":
             self._failed_dials[event.proxy] += 1
 

@@ -16,7 +16,7 @@ class Wait:
 
     def __init__(self, when: float) -> None:
         self.when = when
-        self._run: Run | None = None
+        self._run: RunSoon | None = None
 
     def __await__(self) -> Generator[Wait, None, None]:
         yield self
@@ -26,7 +26,7 @@ class Wait:
         """Whether something still waits for it."""
         return self._run is not None
 
-    def hold(self, run: Run) -> None:
+    def hold(self, run: RunSoon) -> None:
         """*run* goes on when this is woken."""
         self._run = run
 
@@ -37,7 +37,7 @@ class Wait:
             run.step(error)
 
 
-class Run:
+class RunSoon:
     """A coroutine that runs under a `VirtualClock`, as a task does in an event loop."""
 
     __slots__ = ("_clock", "_coroutine", "_wait", "done", "error")
@@ -110,9 +110,9 @@ class VirtualClock:
         if until < math.inf:
             self._now = max(self._now, until)
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> Run:
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> RunSoon:
         """Run *coroutine* up to its first wait; time takes it further."""
-        return Run(self, coroutine)
+        return RunSoon(self, coroutine)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run *coroutine* to its end, time passing as it waits. Raises what it raises.

@@ -13,7 +13,7 @@ import msgspec
 from vaurien.engine.connection.proxy_state import BUFFER
 from vaurien.engine.filters.bound_fault import Interrupted
 from vaurien.hooks import Behavior, overridden
-from vaurien.testing.clock import Run
+from vaurien.testing.clock import RunSoon
 from vaurien.testing.fakes import FakeConnection, FakeLink, Sent
 
 PATIENCE = 24 * 3600.0
@@ -121,8 +121,8 @@ class _Player:
     def __init__(self, behavior: Behavior, connection: FakeConnection) -> None:
         self._behavior, self._connection = behavior, connection
         self._hooks = overridden(type(behavior))
-        self._runs: list[Run] = []
-        self._start: Run | None = None
+        self._runs: list[RunSoon] = []
+        self._start: RunSoon | None = None
         self._waiting: dict[bool, deque[Chunk | End | _Alarm]] = {True: deque(), False: deque()}
         self._busy = {True: False, False: False}
         for link in (connection.upstream, connection.downstream):
@@ -160,7 +160,7 @@ class _Player:
                 raise run.error
             run.cancel()
 
-    def _run(self, coroutine: Coroutine[Any, Any, None]) -> Run:
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> RunSoon:
         run = self._connection.clock.start(coroutine)
         self._runs.append(run)
         return run

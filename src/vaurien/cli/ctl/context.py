@@ -60,7 +60,7 @@ def examples(*lines: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
-class Control:
+class CtlContext:
     """Where to ask, and how answers are printed."""
 
     def __init__(
@@ -90,8 +90,8 @@ class Control:
             click.echo(columns.record(answer, names or tuple(answer), sys.stdout.isatty()), nl=False)
 
 
-pass_control = click.make_pass_decorator(Control)
-"""Gives a command its `Control`."""
+pass_control = click.make_pass_decorator(CtlContext)
+"""Gives a command its `CtlContext`."""
 
 
 def pairs(options: Sequence[str]) -> dict[str, Any]:

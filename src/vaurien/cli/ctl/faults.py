@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vaurien.cli.ctl.context import Commands, Control, examples, pairs, pass_control
+from vaurien.cli.ctl.context import Commands, CtlContext, examples, pairs, pass_control
 from vaurien.cli.ctl.names import a_proxy, behaviors, faults_of_proxy, options_of_behavior, options_of_fault
 
 _ADD = (
@@ -67,7 +67,7 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
 @fault.command("list")
 @a_proxy
 @pass_control
-def list_faults(control: Control, proxy: str) -> None:
+def list_faults(control: CtlContext, proxy: str) -> None:
     """List the faults of PROXY: how often each has hit, so many connections and exchanges, and when the last time."""
     found = control.client.list_faults(proxy)
     control.show(found, "name", "behavior", "hits", "connections_hit", "exchanges_hit", "last_hit", "expect_hits")
@@ -83,7 +83,7 @@ def list_faults(control: Control, proxy: str) -> None:
 @click.option("--name", help="What to call it [default: the behavior's name]")
 @_when
 @pass_control
-def add(control: Control, /, proxy: str, behavior: str, options: tuple[str, ...], **given: Any) -> None:
+def add(control: CtlContext, /, proxy: str, behavior: str, options: tuple[str, ...], **given: Any) -> None:
     """Put BEHAVIOR in use on PROXY.
 
     If nothing else is said it is drawn for every connection, and acts on both directions until it is removed.
@@ -98,7 +98,7 @@ def add(control: Control, /, proxy: str, behavior: str, options: tuple[str, ...]
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...", shell_complete=options_of_fault)
 @_when
 @pass_control
-def update(control: Control, /, proxy: str, name: str, options: tuple[str, ...], **given: Any) -> None:
+def update(control: CtlContext, /, proxy: str, name: str, options: tuple[str, ...], **given: Any) -> None:
     """Change what is given of the fault NAME of PROXY; the rest stays as it is."""
     changed = control.client.change_fault(proxy, name, options=pairs(options), **_fields(given))
     control.show([changed], *_FAULT)
@@ -108,6 +108,6 @@ def update(control: Control, /, proxy: str, name: str, options: tuple[str, ...],
 @a_proxy
 @click.argument("name", shell_complete=faults_of_proxy)
 @pass_control
-def remove(control: Control, proxy: str, name: str) -> None:
+def remove(control: CtlContext, proxy: str, name: str) -> None:
     """Take the fault NAME away from PROXY."""
     control.client.remove_fault(proxy, name)

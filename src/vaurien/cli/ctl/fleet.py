@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vaurien.cli.ctl.context import Commands, Control, examples, pairs, pass_control
+from vaurien.cli.ctl.context import Commands, CtlContext, examples, pairs, pass_control
 
 
 @click.group(
@@ -26,7 +26,7 @@ def fleet() -> None:
 
 @fleet.command("show")
 @pass_control
-def show(control: Control) -> None:
+def show(control: CtlContext) -> None:
     """List the nodes; what a node does not run as desired is named on standard error, with the reason."""
     answer = control.client.get_fleet()
     control.show(answer if control.as_json else [_row(one) for one in answer["nodes"]], *_COLUMNS)
@@ -51,21 +51,21 @@ def _row(node: dict[str, Any]) -> dict[str, Any]:
 @fleet.command("stop")
 @click.argument("reason", nargs=-1, required=True)
 @pass_control
-def stop(control: Control, reason: tuple[str, ...]) -> None:
+def stop(control: CtlContext, reason: tuple[str, ...]) -> None:
     """Stop everything: all faults of all nodes end, and none of the fleet begins until `resume`."""
     control.client.stop_fleet(reason=" ".join(reason))
 
 
 @fleet.command("resume")
 @pass_control
-def resume(control: Control) -> None:
+def resume(control: CtlContext) -> None:
     """Let the faults of the fleet act again."""
     control.client.resume_fleet()
 
 
 @fleet.command("heartbeat")
 @pass_control
-def heartbeat(control: Control) -> None:
+def heartbeat(control: CtlContext) -> None:
     """Say that a controller lives; with the limit heartbeat all faults end when it does not say so in time."""
     control.client.send_heartbeat()
 
@@ -73,7 +73,7 @@ def heartbeat(control: Control) -> None:
 @fleet.command("limits", epilog=examples("vaurienctl fleet limits", "vaurienctl fleet limits heartbeat=30 max_nodes=3"))
 @click.argument("limits", nargs=-1, metavar="[NAME=VALUE]...")
 @pass_control
-def limits(control: Control, limits: tuple[str, ...]) -> None:
+def limits(control: CtlContext, limits: tuple[str, ...]) -> None:
     """Show the limits, or replace them: max_nodes, max_share, require_ttl, heartbeat, probe (as JSON)."""
     client = control.client
     control.show(client.set_fleet_limits(**pairs(limits)) if limits else client.get_limits())
@@ -83,7 +83,7 @@ def limits(control: Control, limits: tuple[str, ...]) -> None:
 @click.argument("file", required=False, type=click.File())
 @click.option("--end", is_flag=True, help="Play it no longer.")
 @pass_control
-def schedule(control: Control, file: Any, end: bool) -> None:
+def schedule(control: CtlContext, file: Any, end: bool) -> None:
     """Show the schedule and how far it is, or have the fleet play that of FILE, whose steps name a proxy each."""
     if end:
         control.client.end_schedule()
@@ -96,6 +96,6 @@ def schedule(control: Control, file: Any, end: bool) -> None:
 
 @fleet.command("audit")
 @pass_control
-def audit(control: Control) -> None:
+def audit(control: CtlContext) -> None:
     """List the last changes, oldest first: when, who, through which node, and which entry."""
     control.show(control.client.get_audit(), "at", "by", "via", "key")

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from vaurien import __version__
-from vaurien.cli.ctl.context import Commands, Control, examples, pairs, pass_control
+from vaurien.cli.ctl.context import Commands, CtlContext, examples, pairs, pass_control
 from vaurien.cli.ctl.faults import fault
 from vaurien.cli.ctl.fleet import fleet as fleet_commands
 from vaurien.cli.ctl.mesh import mesh
@@ -77,7 +77,7 @@ def command(
             f"--{next(iter(query)).replace('_', '-')} selects nodes of a fleet; expected --fleet beside it"
         )
     query |= {"scope": "fleet"} if fleet else {}
-    context.obj = Control(url, token_file.read().strip() if token_file else None, as_json, query)
+    context.obj = CtlContext(url, token_file.read().strip() if token_file else None, as_json, query)
 
 
 # The three of Mozilla's Vaurien.
@@ -85,7 +85,7 @@ def command(
 
 @command.command("list-behaviors")
 @pass_control
-def list_behaviors(control: Control) -> None:
+def list_behaviors(control: CtlContext) -> None:
     """List the behaviors of the first proxy."""
     behaviors = control.client.list_behaviors()
     control.show([{"behavior": name} for name in behaviors], "behavior")
@@ -93,7 +93,7 @@ def list_behaviors(control: Control) -> None:
 
 @command.command("get-behavior")
 @pass_control
-def get_behavior(control: Control) -> None:
+def get_behavior(control: CtlContext) -> None:
     """Show how the first proxy behaves."""
     control.show([{"behavior": control.client.get_behavior()}], "behavior")
 
@@ -102,7 +102,7 @@ def get_behavior(control: Control) -> None:
 @click.argument("name", shell_complete=behaviors)
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @pass_control
-def set_behavior(control: Control, name: str, options: tuple[str, ...]) -> None:
+def set_behavior(control: CtlContext, name: str, options: tuple[str, ...]) -> None:
     """Have the first proxy behave as NAME says."""
     control.client.set_behavior(name, **pairs(options))
 
@@ -127,7 +127,7 @@ _early("set-handler", set_behavior)
 
 @command.command("list")
 @pass_control
-def list_proxies(control: Control) -> None:
+def list_proxies(control: CtlContext) -> None:
     """List the proxies; those that do not run as they are configured are named on standard error, with the reason."""
     found = control.client.list_proxies()
     names = ("name", "address", "backend", "protocol", "enabled", "connections", "mix", "faults", "hits", "last_hit")
@@ -140,7 +140,7 @@ def list_proxies(control: Control) -> None:
 @command.command("inspect")
 @a_proxy
 @pass_control
-def inspect(control: Control, proxy: str) -> None:
+def inspect(control: CtlContext, proxy: str) -> None:
     """Show everything about a proxy."""
     control.show(control.client.get_proxy(proxy))
 
@@ -152,7 +152,7 @@ def inspect(control: Control, proxy: str) -> None:
 @click.option("--protocol", help="What the two speak [default: tcp]", shell_complete=protocols)
 @click.option("--mix", help="Percent and name of each behavior, such as 20:delay,10:error.")
 @pass_control
-def create(control: Control, /, **given: Any) -> None:
+def create(control: CtlContext, /, **given: Any) -> None:
     """Create a proxy called NAME."""
     proxy = control.client.create_proxy(**{name: value for name, value in given.items() if value is not None})
     control.show([proxy], "name", "address", "backend")
@@ -169,7 +169,7 @@ def create(control: Control, /, **given: Any) -> None:
 @a_proxy
 @click.argument("fields", nargs=-1, required=True, metavar="FIELD=VALUE...")
 @pass_control
-def update(control: Control, proxy: str, fields: tuple[str, ...]) -> None:
+def update(control: CtlContext, proxy: str, fields: tuple[str, ...]) -> None:
     """Change what is given of a proxy: a field of what `inspect` shows."""
     given = pairs(fields)
     if "seed" in given:
@@ -180,7 +180,7 @@ def update(control: Control, proxy: str, fields: tuple[str, ...]) -> None:
 @command.command("toggle")
 @a_proxy
 @pass_control
-def toggle(control: Control, proxy: str) -> None:
+def toggle(control: CtlContext, proxy: str) -> None:
     """Switch a proxy off, or on again."""
     enabled = control.client.get_proxy(proxy)["enabled"]
     changed = control.client.change_proxy(proxy, enabled=not enabled)
@@ -198,7 +198,7 @@ def toggle(control: Control, proxy: str) -> None:
 @a_proxy
 @click.argument("mix", required=False)
 @pass_control
-def mix(control: Control, proxy: str, mix: str | None) -> None:
+def mix(control: CtlContext, proxy: str, mix: str | None) -> None:
     """Show the mix of PROXY: percent and name of each behavior; or have it be MIX, and an empty one ends it."""
     answer = control.client.get_mix(proxy) if mix is None else control.client.set_mix(proxy, mix=mix)
     if control.as_json:
@@ -210,7 +210,7 @@ def mix(control: Control, proxy: str, mix: str | None) -> None:
 @command.command("delete")
 @a_proxy
 @pass_control
-def delete(control: Control, proxy: str) -> None:
+def delete(control: CtlContext, proxy: str) -> None:
     """Delete a proxy."""
     control.client.delete_proxy(proxy)
 
@@ -218,7 +218,7 @@ def delete(control: Control, proxy: str) -> None:
 @command.command("connections")
 @a_proxy
 @pass_control
-def connections(control: Control, proxy: str) -> None:
+def connections(control: CtlContext, proxy: str) -> None:
     """List a proxy's open connections."""
     found = control.client.list_connections(proxy)
     control.show(found, "number", "peer", "age", "sent", "received", "faults", "encrypted")
@@ -228,7 +228,7 @@ def connections(control: Control, proxy: str) -> None:
 @a_proxy
 @click.argument("fault", required=False, shell_complete=faults_of_proxy)
 @pass_control
-def why(control: Control, proxy: str, fault: str | None) -> None:
+def why(control: CtlContext, proxy: str, fault: str | None) -> None:
     """Say why the faults of a proxy, or one of them, have not hit: what they saw, and what kept them from acting."""
     client = control.client
     names = [fault] if fault else [one["name"] for one in client.list_faults(proxy)]
@@ -245,7 +245,7 @@ command.add_command(preset)
 
 @command.command("reset")
 @pass_control
-def reset(control: Control) -> None:
+def reset(control: CtlContext) -> None:
     """Switch all proxies on, and take all mixes and faults away."""
     control.client.reset()
 
@@ -254,7 +254,7 @@ def reset(control: Control) -> None:
 @click.option("--proxy", help="Only of this proxy.", shell_complete=proxies)
 @click.option("--since", type=int, help="Only after the event of this number.")
 @pass_control
-def events(control: Control, proxy: str | None, since: int | None) -> None:
+def events(control: CtlContext, proxy: str | None, since: int | None) -> None:
     """Follow events, one JSON object a line; those that are remembered come first."""
     for event in control.client.events(proxy=proxy, since=since):
         click.echo(json.dumps(event))
@@ -263,7 +263,7 @@ def events(control: Control, proxy: str | None, since: int | None) -> None:
 @command.command("config", short_help="Print all proxies as JSON, or replace them by those of a file.")
 @click.argument("file", required=False, type=click.File())
 @pass_control
-def config(control: Control, file: Any) -> None:
+def config(control: CtlContext, file: Any) -> None:
     """Print all proxies as JSON, or replace them by those of FILE, which has the same form (- is standard input)."""
     if file is None:
         click.echo(json.dumps(control.client.get_config(), indent=2))

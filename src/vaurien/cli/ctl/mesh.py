@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from vaurien.cli.ctl.context import Commands, Control, examples, pass_control
+from vaurien.cli.ctl.context import Commands, CtlContext, examples, pass_control
 
 _ADD = (
     "vaurienctl mesh add isolate a ttl=30s",
@@ -27,7 +27,7 @@ def mesh() -> None:
 
 @mesh.command("show")
 @pass_control
-def show(control: Control) -> None:
+def show(control: CtlContext) -> None:
     """List the edges: the address that a node dials to reach another one, and the topologies on that way."""
     answer = control.client.get_mesh()
     control.show(answer if control.as_json else answer["edges"], "source", "target", "address", "topologies")
@@ -36,7 +36,7 @@ def show(control: Control) -> None:
 @mesh.command("add", epilog=examples(*_ADD))
 @click.argument("topology", nargs=-1, required=True, metavar="KIND [NODE,NODE...]... [OPTION=VALUE]...")
 @pass_control
-def add(control: Control, topology: tuple[str, ...]) -> None:
+def add(control: CtlContext, topology: tuple[str, ...]) -> None:
     """Put a topology in force: partition, one-way, bridge, ring, minority, isolate, gray, delay."""
     added = control.client.add_topology(topology=shlex.join(topology))
     control.show([added], "name", "behavior", "edges", "ttl")
@@ -45,13 +45,13 @@ def add(control: Control, topology: tuple[str, ...]) -> None:
 @mesh.command("remove")
 @click.argument("name", nargs=-1, required=True, metavar="KIND [NODE,NODE...]...")
 @pass_control
-def remove(control: Control, name: tuple[str, ...]) -> None:
+def remove(control: CtlContext, name: tuple[str, ...]) -> None:
     """End a topology."""
     control.client.remove_topology(" ".join(name))
 
 
 @mesh.command("heal")
 @pass_control
-def heal(control: Control) -> None:
+def heal(control: CtlContext) -> None:
     """End all topologies."""
     control.client.heal_mesh()

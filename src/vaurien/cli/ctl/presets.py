@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vaurien.cli.ctl.context import Commands, Control, examples, pass_control
+from vaurien.cli.ctl.context import Commands, CtlContext, examples, pass_control
 
 
 @click.group(
@@ -19,7 +19,7 @@ def preset() -> None:
 
 @preset.command("list")
 @pass_control
-def list_presets(control: Control) -> None:
+def list_presets(control: CtlContext) -> None:
     """List the presets, and what each stands for."""
     control.show(control.client.list_presets(), "name", "protocols", "about")
 
@@ -28,7 +28,7 @@ def list_presets(control: Control) -> None:
 @click.argument("proxy")
 @click.argument("name", metavar="NAME[:PROBABILITY]")
 @pass_control
-def add(control: Control, proxy: str, name: str) -> None:
+def add(control: CtlContext, proxy: str, name: str) -> None:
     """Add the faults of the preset NAME to PROXY, their probabilities multiplied by PROBABILITY."""
     added = control.client.add_preset(proxy, preset=name)
     control.show(added, "name", "behavior", "options", "stream", "probability", "scope")

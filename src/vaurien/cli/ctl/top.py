@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from vaurien.cli.ctl import columns
-from vaurien.cli.ctl.context import Control, pass_control
+from vaurien.cli.ctl.context import CtlContext, pass_control
 from vaurien.client import Client
 from vaurien.errors import VaurienError
 
@@ -183,7 +183,7 @@ def _screen() -> _PlainScreen | _RichScreen:
 @click.command("top", short_help="Show all proxies, live.")
 @click.option("--once", is_flag=True, help="Show the figures of one second, and end.")
 @pass_control
-def top(control: Control, once: bool) -> None:
+def top(control: CtlContext, once: bool) -> None:
     """Show all proxies, live: faults, traffic, hits and the last events.
 
     Keys: up and down (or k and j) choose a proxy, t switches it on or off, r removes its faults, a removes the faults
@@ -289,7 +289,7 @@ def _keys(put: Callable[[tuple[str, Any]], None]) -> Iterator[None]:
 @click.argument("proxy")
 @click.option("--count", type=click.IntRange(1), help="End after so many lines.")
 @pass_control
-def watch(control: Control, proxy: str, count: int | None) -> None:
+def watch(control: CtlContext, proxy: str, count: int | None) -> None:
     """Follow one proxy: its figures, a line a second, and in between what becomes of its faults, and what fails."""
     client = control.client
     client.get_proxy(proxy)

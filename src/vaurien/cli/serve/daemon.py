@@ -167,7 +167,7 @@ class Daemon:
         self._observers: list[Observer] = [self._log, self._recent, self._hits, self._history]
         self._workers = _workers(str(values["workers"]))
         self._dial_failure: DialFailure = "close" if values["strict-toxiproxy"] else "reset"
-        reader = toxiproxy.Reader(self._seed, strict=self._strict, dial_failure=self._dial_failure)
+        reader = toxiproxy.GoReader(self._seed, strict=self._strict, dial_failure=self._dial_failure)
         self._file = ProxiesFile(str(values["config"]), reader, self._seed) if values["config"] else None
 
     async def run(self) -> None:
@@ -343,7 +343,7 @@ def _workers(text: str) -> int:
 
 def _dashboard(text: str) -> Dashboard:
     """What *text* stands for. Raises `OptionError`."""
-    [declaration] = [option for option in describe(declared.Http) if option.name == "dashboard"]
+    [declaration] = [option for option in describe(declared.HttpSection) if option.name == "dashboard"]
     mode: Dashboard = declaration.convert(text, source="-dashboard")
     return mode
 

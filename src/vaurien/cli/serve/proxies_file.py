@@ -20,7 +20,7 @@ _FLAG = "-config"
 class ProxiesFile:
     """The file at *path*. Its JSON is read by *reader*; *seed* is that of the proxies of its TOML."""
 
-    def __init__(self, path: str, reader: toxiproxy.Reader, seed: str) -> None:
+    def __init__(self, path: str, reader: toxiproxy.GoReader, seed: str) -> None:
         self.path, self._reader, self._seed = path, reader, seed
         self.is_toml = path.lower().endswith(".toml")
 

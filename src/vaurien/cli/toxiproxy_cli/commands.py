@@ -19,7 +19,7 @@ Values: TypeAlias = Mapping[str, Any]
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-class Failed(Exception):
+class CommandFailed(Exception):
     """The command did not do what it should; with *usage* its help belongs before the message."""
 
     def __init__(self, message: str, *, usage: bool = False) -> None:
@@ -32,7 +32,7 @@ def show_all(api: Api, _values: Values, _names: Sequence[str]) -> None:
     try:
         proxies = api.proxies()
     except ApiError as error:
-        raise Failed(f"Failed to retrieve proxies: {error}") from None
+        raise CommandFailed(f"Failed to retrieve proxies: {error}") from None
     terminal = sys.stdout.isatty()
     if terminal:
         heads = zip(
@@ -94,7 +94,7 @@ def create(api: Api, values: Values, names: Sequence[str]) -> None:
     try:
         api.create(name, listen, upstream)
     except ApiError as error:
-        raise Failed(f"Failed to create proxy: create: {error}") from None
+        raise CommandFailed(f"Failed to create proxy: create: {error}") from None
     print(f"Created new proxy {name}")
 
 
@@ -105,7 +105,7 @@ def toggle(api: Api, _values: Values, names: Sequence[str]) -> None:
     try:
         api.enable(name, enabled)
     except ApiError as error:
-        raise Failed(f"Failed to toggle proxy {name}: {error}") from None
+        raise CommandFailed(f"Failed to toggle proxy {name}: {error}") from None
     colour, terminal = GREEN if enabled else RED, sys.stdout.isatty()
     print(f"Proxy {_coloured(colour, name, terminal)} is now {_coloured(colour, _enabled(enabled), terminal)}")
 
@@ -117,7 +117,7 @@ def delete(api: Api, _values: Values, names: Sequence[str]) -> None:
     try:
         api.delete(name)
     except ApiError as error:
-        raise Failed(f"Failed to delete proxy: Delete: {error}") from None
+        raise CommandFailed(f"Failed to delete proxy: Delete: {error}") from None
     print(f"Deleted proxy {name}")
 
 
@@ -126,14 +126,14 @@ def add_toxic(api: Api, values: Values, names: Sequence[str]) -> None:
     proxy = _proxy_name(names, "Proxy name is missing.")
     toxic: dict[str, Any] = {"name": values["toxicName"], "type": _required(values, "type")}
     if values["upstream"] and values["downstream"]:
-        raise Failed("Only one should be specified: upstream or downstream.")
+        raise CommandFailed("Only one should be specified: upstream or downstream.")
     toxic["stream"] = "upstream" if values["upstream"] else "downstream"
     toxic |= {"toxicity": _toxicity(values, default=1.0), "attributes": _attributes(values)}
     _retrieved(api, proxy, f"Failed to add toxic: failed to retrieve proxy with name `{proxy}`")
     try:
         added = api.add_toxic(proxy, toxic)
     except ApiError as error:
-        raise Failed(f"Failed to add toxic: failed to add toxic to proxy {proxy}: AddToxic: {error}") from None
+        raise CommandFailed(f"Failed to add toxic: failed to add toxic to proxy {proxy}: AddToxic: {error}") from None
     print(f"Added {added['stream']} {added['type']} toxic '{added['name']}' on proxy '{proxy}'")
 
 
@@ -148,7 +148,7 @@ def update_toxic(api: Api, values: Values, names: Sequence[str]) -> None:
         updated = api.update_toxic(proxy, name, changes)
     except ApiError as error:
         where = f"failed to update toxic '{name}' of proxy '{proxy}'"
-        raise Failed(f"Failed to update toxic: {where}: {error}") from None
+        raise CommandFailed(f"Failed to update toxic: {where}: {error}") from None
     print(f"Updated toxic '{updated['name']}' on proxy '{proxy}'")
 
 
@@ -161,7 +161,7 @@ def remove_toxic(api: Api, values: Values, names: Sequence[str]) -> None:
         api.remove_toxic(proxy, name)
     except ApiError as error:
         where = f"failed to remove toxic '{name}' from proxy '{proxy}'"
-        raise Failed(f"Failed to remove toxic: {where}: {error}") from None
+        raise CommandFailed(f"Failed to remove toxic: {where}: {error}") from None
     print(f"Removed toxic '{name}' on proxy '{proxy}'")
 
 
@@ -170,13 +170,13 @@ def remove_toxic(api: Api, values: Values, names: Sequence[str]) -> None:
 
 def _proxy_name(names: Sequence[str], complaint: str = "Proxy name is required as the first argument.") -> str:
     if not names or not names[0]:
-        raise Failed(complaint, usage=True)
+        raise CommandFailed(complaint, usage=True)
     return names[0]
 
 
 def _required(values: Values, flag: str) -> str:
     if not values[flag]:
-        raise Failed(f"Required argument '{flag}' was empty.", usage=True)
+        raise CommandFailed(f"Required argument '{flag}' was empty.", usage=True)
     return str(values[flag])
 
 
@@ -185,7 +185,7 @@ def _toxicity(values: Values, default: float | None) -> float | None:
     if not text:
         return default
     if not _NUMBER.fullmatch(text) or not 0 <= float(text) <= 1:
-        raise Failed("toxicity should be a float between 0 and 1.")
+        raise CommandFailed("toxicity should be a float between 0 and 1.")
     return float(text)
 
 
@@ -206,7 +206,7 @@ def _retrieved(api: Api, name: str, complaint: str | None = None) -> dict[str, A
     try:
         return api.proxy(name)
     except ApiError as error:
-        raise Failed(f"{complaint or f'Failed to retrieve proxy {name}'}: {error}") from None
+        raise CommandFailed(f"{complaint or f'Failed to retrieve proxy {name}'}: {error}") from None
 
 
 # Text.

@@ -15,7 +15,7 @@ import msgspec
 from vaurien.cli.serve.go_flags import GoFlag, HelpWanted, parse
 from vaurien.cli.toxiproxy_cli import commands
 from vaurien.cli.toxiproxy_cli.api import Api, ApiError
-from vaurien.cli.toxiproxy_cli.commands import Failed
+from vaurien.cli.toxiproxy_cli.commands import CommandFailed
 from vaurien.control.toxiproxy import VERSION
 from vaurien.errors import UnknownName, VaurienError
 
@@ -25,7 +25,7 @@ URL = "http://localhost:8474"
 OK, FAILED, UNKNOWN_COMMAND = 0, 1, 3
 
 
-class Command(msgspec.Struct, frozen=True):
+class ToxiproxyCommand(msgspec.Struct, frozen=True):
     """A command: its *names*, the first of which is its name, *about* it, its *flags*, its *arguments* in the usage."""
 
     names: tuple[str, ...]
@@ -33,7 +33,7 @@ class Command(msgspec.Struct, frozen=True):
     do: Callable[[Api, Mapping[str, Any], Sequence[str]], None] | None = None
     flags: Mapping[str, GoFlag] = {}
     arguments: str = ""
-    below: tuple[Command, ...] = ()
+    below: tuple[ToxiproxyCommand, ...] = ()
 
 
 _HOST = GoFlag(f"Where the interface is (default: {URL})", "", aliases=("h",), variable="TOXIPROXY_URL")
@@ -44,7 +44,7 @@ _ATTRIBUTE = GoFlag("An attribute of the toxic, key=value; may be repeated", (),
 _PROXY = "<proxyName>"
 
 _TOXIC = (
-    Command(
+    ToxiproxyCommand(
         ("add", "a"),
         "Add a toxic to a proxy.",
         commands.add_toxic,
@@ -58,23 +58,25 @@ _TOXIC = (
         },
         _PROXY,
     ),
-    Command(
+    ToxiproxyCommand(
         ("update", "u"),
         "Change attributes of a toxic, or its toxicity.",
         commands.update_toxic,
         {"toxicName": _NAME, "toxicity": _TOXICITY, "attribute": _ATTRIBUTE},
         _PROXY,
     ),
-    Command(("remove", "r", "delete", "d"), "Remove a toxic.", commands.remove_toxic, {"toxicName": _NAME}, _PROXY),
+    ToxiproxyCommand(
+        ("remove", "r", "delete", "d"), "Remove a toxic.", commands.remove_toxic, {"toxicName": _NAME}, _PROXY
+    ),
 )
-_TOP = Command(
+_TOP = ToxiproxyCommand(
     (PROGRAM,),
     "Steer the proxies of a Toxiproxy or Vaurien server.",
     flags={"host": _HOST, "version": _VERSION},
     below=(
-        Command(("list", "l", "li", "ls"), "List all proxies.", commands.show_all),
-        Command(("inspect", "i", "ins"), "Show a proxy and its toxics.", commands.inspect, arguments=_PROXY),
-        Command(
+        ToxiproxyCommand(("list", "l", "li", "ls"), "List all proxies.", commands.show_all),
+        ToxiproxyCommand(("inspect", "i", "ins"), "Show a proxy and its toxics.", commands.inspect, arguments=_PROXY),
+        ToxiproxyCommand(
             ("create", "c", "new"),
             "Create a proxy.",
             commands.create,
@@ -84,9 +86,9 @@ _TOP = Command(
             },
             _PROXY,
         ),
-        Command(("toggle", "tog"), "Disable a proxy, or enable it again.", commands.toggle, arguments=_PROXY),
-        Command(("delete", "d"), "Delete a proxy.", commands.delete, arguments=_PROXY),
-        Command(("toxic", "t"), "Add, change or remove a toxic.", below=_TOXIC),
+        ToxiproxyCommand(("toggle", "tog"), "Disable a proxy, or enable it again.", commands.toggle, arguments=_PROXY),
+        ToxiproxyCommand(("delete", "d"), "Delete a proxy.", commands.delete, arguments=_PROXY),
+        ToxiproxyCommand(("toxic", "t"), "Add, change or remove a toxic.", below=_TOXIC),
     ),
 )
 
@@ -124,8 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VaurienError as error:
         print(f"Incorrect Usage: {error}\n\n{_help(command, path)}", end="")
         return FAILED
-    except (Failed, ApiError) as error:
-        if isinstance(error, Failed) and error.usage:
+    except (CommandFailed, ApiError) as error:
+        if isinstance(error, CommandFailed) and error.usage:
             print(_help(command, path), end="")
         print(error, file=sys.stderr)
         return FAILED
@@ -133,16 +135,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OK
 
 
-def _below(command: Command, name: str) -> Command | None:
+def _below(command: ToxiproxyCommand, name: str) -> ToxiproxyCommand | None:
     return next((below for below in command.below if name in below.names), None)
 
 
-def _found(command: Command, names: Sequence[str]) -> Command:
+def _found(command: ToxiproxyCommand, names: Sequence[str]) -> ToxiproxyCommand:
     below = _below(command, names[0]) if names else None
     return command if below is None else below
 
 
-def _help(command: Command, path: Sequence[str]) -> str:
+def _help(command: ToxiproxyCommand, path: Sequence[str]) -> str:
     """The help of *command*, in the layout that scripts for Toxiproxy's command line know."""
     name = " ".join(path if command.names[0] == path[-1] else [*path, command.names[0]])
     usage = f"{name}{' [options]' if command.flags else ''}"

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from vaurien.control import responses
-from vaurien.control.asgi import Receive, Request, Response, Route, Router, Scope, Send
+from vaurien.control.asgi import HttpRequest, HttpRoute, Receive, Response, Router, Scope, Send
 from vaurien.control.toxiproxy import VERSION, go_json, toxics
 from vaurien.control.toxiproxy.go_json import ANY, BOOL, STRING, BadBody
 from vaurien.control.toxiproxy.go_net import every_interface, listen_address, listen_error, resolve_error
@@ -34,13 +34,13 @@ _ENTRY = 'struct { toxiproxy.Proxy; Enabled *bool "json:\\"enabled\\"" }'
 VALUES_LIMIT = 20_000
 """Values of one body, some thousand proxies: others wait while they are read, a microsecond or two for each."""
 
-Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+Handler: TypeAlias = Callable[[HttpRequest], Awaitable[Response]]
 Metrics: TypeAlias = Callable[[], Awaitable[bytes]]
 """Makes the page of figures."""
 Given: TypeAlias = Mapping[str, Any]
 
 
-class Failure(Exception):
+class GoFailure(Exception):
     """An answer that is an error: a *status*, and a text."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -62,7 +62,7 @@ def router(
     such route.
     """
     written = AsWritten()
-    reader = Reader(seed, strict=strict, dial_failure=dial_failure)
+    reader = GoReader(seed, strict=strict, dial_failure=dial_failure)
     proxies, listed = _Proxies(hub, reader, written), _Toxics(hub, strict, written)
     one, toxic = "/proxies/{proxy}", "/proxies/{proxy}/toxics/{toxic}"
     paths: dict[str, dict[str, Handler]] = {
@@ -74,13 +74,13 @@ def router(
         f"{one}/toxics": {"GET": listed.index, "POST": listed.create},
         toxic: {"GET": listed.show, "POST": listed.update, "PATCH": listed.update, "DELETE": listed.delete},
     }
-    routes = [Route(path, _Endpoint(methods)) for path, methods in paths.items()]
+    routes = [HttpRoute(path, _Endpoint(methods)) for path, methods in paths.items()]
     if metrics is not None:
-        routes.append(Route("/metrics", _Endpoint(dict.fromkeys(_METHODS, _page(metrics)))))
+        routes.append(HttpRoute("/metrics", _Endpoint(dict.fromkeys(_METHODS, _page(metrics)))))
     return Router(routes, default=nothing_here)
 
 
-class Reader:
+class GoReader:
     """Reads proxies from JSON, in the body of a request or in a configuration file.
 
     New ones get *seed* and *dial_failure*.
@@ -124,7 +124,7 @@ class Reader:
     def configs(self, value: Any, known: Container[str] = ()) -> tuple[list[ProxyConfig], BindError | None]:
         """The proxies that *value*, an array, asks for, up to the first whose address is none, and what that is.
 
-        *known* are the names of the proxies that exist. Raises `BadBody`, `Failure`, and what is wrong with a toxic.
+        *known* are the names of the proxies that exist. Raises `BadBody`, `GoFailure`, and what is wrong with a toxic.
         """
         if value is None:
             return [], None
@@ -157,23 +157,23 @@ class Reader:
 class _Proxies:
     """The routes of proxies."""
 
-    def __init__(self, hub: Hub, reader: Reader, written: AsWritten) -> None:
+    def __init__(self, hub: Hub, reader: GoReader, written: AsWritten) -> None:
         self._hub, self._reader, self._written = hub, reader, written
 
-    async def index(self, request: Request) -> Response:
+    async def index(self, request: HttpRequest) -> Response:
         return _json({name: self._shown(proxy) for name, proxy in sorted(self._hub.proxies.items())})
 
-    async def create(self, request: Request) -> Response:
+    async def create(self, request: HttpRequest) -> Response:
         given = self._reader.members(go_json.decode(await _body(request)))
         _require(given)
         if given["name"] in self._hub.proxies:
             raise Conflict("proxy", given["name"])
         return _json(self._shown(await self._hub.create(self._reader.config(given))), 201)
 
-    async def show(self, request: Request) -> Response:
+    async def show(self, request: HttpRequest) -> Response:
         return _json(self._shown(self._hub.get(request.path_params["proxy"])))
 
-    async def update(self, request: Request) -> Response:
+    async def update(self, request: HttpRequest) -> Response:
         name = request.path_params["proxy"]
         self._hub.get(name)
         given = self._reader.members(go_json.decode(await _body(request)))
@@ -194,17 +194,17 @@ class _Proxies:
         except BindError as error:
             raise resolve_error(error) from None
 
-    async def delete(self, request: Request) -> Response:
+    async def delete(self, request: HttpRequest) -> Response:
         await _body(request)
         await self._hub.delete(request.path_params["proxy"])
         return Response(status_code=204)
 
-    async def reset(self, request: Request) -> Response:
+    async def reset(self, request: HttpRequest) -> Response:
         await _body(request)
         await self._hub.reset()
         return Response(status_code=204)
 
-    async def populate(self, request: Request) -> Response:
+    async def populate(self, request: HttpRequest) -> Response:
         done: list[ManagedProxy] = []
         configs: Sequence[ProxyConfig] = ()
         failure: Exception | None
@@ -242,11 +242,11 @@ class _Toxics:
     def __init__(self, hub: Hub, strict: bool, written: AsWritten) -> None:
         self._hub, self._strict, self._written = hub, strict, written
 
-    async def index(self, request: Request) -> Response:
+    async def index(self, request: HttpRequest) -> Response:
         name = request.path_params["proxy"]
         return _json(self._written.listed(name, self._hub.get(name).policy.faults))
 
-    async def create(self, request: Request) -> Response:
+    async def create(self, request: HttpRequest) -> Response:
         name = request.path_params["proxy"]
         self._hub.get(name)
         draft = toxics.draft(go_json.decode(await _body(request)), strict=self._strict)
@@ -256,10 +256,10 @@ class _Toxics:
         await self._hub.update_policy(name, lambda policy: policy.with_fault(toxic.fault))
         return self._kept(name, toxic)
 
-    async def show(self, request: Request) -> Response:
+    async def show(self, request: HttpRequest) -> Response:
         return _json(self._written.toxic(request.path_params["proxy"], self._fault(request)).shown())
 
-    async def update(self, request: Request) -> Response:
+    async def update(self, request: HttpRequest) -> Response:
         self._fault(request)
         value = go_json.decode(await _body(request))
         proxy, name = request.path_params["proxy"], request.path_params["toxic"]
@@ -274,7 +274,7 @@ class _Toxics:
         assert toxic is not None  # noqa: S101 - the edit was made
         return self._kept(proxy, toxic)
 
-    async def delete(self, request: Request) -> Response:
+    async def delete(self, request: HttpRequest) -> Response:
         await _body(request)
         name = request.path_params["toxic"]
         await self._hub.update_policy(request.path_params["proxy"], lambda policy: policy.without_fault(name))
@@ -285,7 +285,7 @@ class _Toxics:
         self._written.keep(proxy, toxic, policies)
         return _json(toxic.shown())
 
-    def _fault(self, request: Request) -> Fault:
+    def _fault(self, request: HttpRequest) -> Fault:
         return self._hub.get(request.path_params["proxy"]).policy.fault(request.path_params["toxic"])
 
 
@@ -296,10 +296,10 @@ class _Endpoint:
         self._methods = methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._respond(Request(scope, receive))
+        response = await self._respond(HttpRequest(scope, receive))
         await response(scope, receive, send)
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: HttpRequest) -> Response:
         handler = self._methods.get(request.method)
         if handler is None:
             return Response(status_code=405)
@@ -308,7 +308,7 @@ class _Endpoint:
         return response
 
 
-async def _guarded(handler: Handler, request: Request) -> Response:
+async def _guarded(handler: Handler, request: HttpRequest) -> Response:
     if request.headers.get("user-agent", "").startswith("Mozilla/"):
         return _plain("User agent not allowed\n", 403)
     try:
@@ -329,28 +329,28 @@ def refused(_path: str, status: int, message: str) -> Response:
     return error_response(status, message)
 
 
-ERRORS = (VaurienError, BadBody, Failure, toxics.InvalidStream, toxics.InvalidType)
+ERRORS = (VaurienError, BadBody, GoFailure, toxics.InvalidStream, toxics.InvalidType)
 """What a request may be wrong about."""
 
 
-def described_error(error: Exception) -> Failure:
+def described_error(error: Exception) -> GoFailure:
     """*error* as Toxiproxy would put it."""
     match error:
-        case Failure():
+        case GoFailure():
             return error
         case BadBody() | OptionError():
-            return Failure(400, f"bad request body: {error}")
+            return GoFailure(400, f"bad request body: {error}")
         case toxics.InvalidStream():
-            return Failure(400, "stream was invalid, can be either upstream or downstream")
+            return GoFailure(400, "stream was invalid, can be either upstream or downstream")
         case toxics.InvalidType():
-            return Failure(400, "invalid toxic type")
+            return GoFailure(400, "invalid toxic type")
         case UnknownName(kind="proxy" | "fault"):
-            return Failure(404, f"{_WORDS[error.kind]} not found")
+            return GoFailure(404, f"{_WORDS[error.kind]} not found")
         case Conflict():
-            return Failure(409, f"{_WORDS[error.kind]} already exists")
+            return GoFailure(409, f"{_WORDS[error.kind]} already exists")
         case BindError():
-            return Failure(500, listen_error(error))
-    return Failure(500, str(error))
+            return GoFailure(500, listen_error(error))
+    return GoFailure(500, str(error))
 
 
 _WORDS = {"proxy": "proxy", "fault": "toxic"}
@@ -359,16 +359,16 @@ _WORDS = {"proxy": "proxy", "fault": "toxic"}
 def _require(given: Given, where: str = "") -> None:
     for field in ("name", "upstream"):
         if not given.get(field):
-            raise Failure(400, f"missing required field: {field}{where}")
+            raise GoFailure(400, f"missing required field: {field}{where}")
 
 
-async def _version(_: Request) -> Response:
+async def _version(_: HttpRequest) -> Response:
     content = f'{{"version": "{VERSION}"}}\n'
     return Response(content, headers={"content-type": "application/json;charset=utf-8"})
 
 
 def _page(metrics: Metrics) -> Handler:
-    async def page(_: Request) -> Response:
+    async def page(_: HttpRequest) -> Response:
         return Response(await metrics(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
     return page
@@ -392,12 +392,12 @@ def _json(value: object, status: int = 200) -> Response:
     return Response(go_json.encode(value), status, responses.closing(status), media_type="application/json")
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: HttpRequest) -> bytes:
     """The body, also where it does not matter: it has the same limits everywhere."""
     try:
         body = await responses.body(request)
     except responses.BadRequest as error:
-        raise Failure(error.status, f"bad request body: {error}") from None
+        raise GoFailure(error.status, f"bad request body: {error}") from None
     if go_json.cost(body) > VALUES_LIMIT:
-        raise Failure(413, f"bad request body: it has more than {VALUES_LIMIT} values and escapes")
+        raise GoFailure(413, f"bad request body: it has more than {VALUES_LIMIT} values and escapes")
     return body

@@ -50,7 +50,7 @@ _COUNT = {"count": Parameter("At most so many; 100 if not given", number=True)}
 ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/healthz", handler=process.get_health, answer=process.Health),
     Route(method="GET", path=f"{_API}/version", handler=process.get_version, answer=process.Version),
-    Route(method="GET", path=f"{_API}/settings", handler=process.get_settings, answer=process.Settings),
+    Route(method="GET", path=f"{_API}/settings", handler=process.get_settings, answer=process.ProcessSettings),
     Route(method="GET", path=f"{_API}/schedule", handler=process.show_schedule, answer=ShownSchedule),
     Route(method="POST", path=f"{_API}/schedule/start", handler=process.start_schedule, status=204),
     Route(method="POST", path=f"{_API}/schedule/stop", handler=process.stop_schedule, status=204),

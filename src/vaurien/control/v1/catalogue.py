@@ -13,7 +13,7 @@ from vaurien import options, plugins
 from vaurien.config import fault, presets
 from vaurien.config.policy import Preset
 from vaurien.control.responses import BadRequest
-from vaurien.control.routes import Call
+from vaurien.control.routes import RouteCall
 from vaurien.errors import VaurienError
 from vaurien.options import Declaration
 from vaurien.plugins import Kind, Plugin
@@ -68,7 +68,7 @@ class PresetList(msgspec.Struct):
     presets: list[PresetAnswer]
 
 
-async def list_presets(_: Call) -> object:
+async def list_presets(_: RouteCall) -> object:
     """All presets: faults of a network or a backend, and causes such as ``postgres.deadlock``."""
     return PresetList([_preset(name) for name in presets.names()])
 
@@ -82,7 +82,7 @@ def _preset(name: str) -> PresetAnswer:
     )
 
 
-async def list_behaviors(call: Call) -> object:
+async def list_behaviors(call: RouteCall) -> object:
     """All behaviors that a fault or a mix can name, with a JSON Schema of the options of each.
 
     With `protocol` only those that act on a proxy of that protocol.
@@ -92,17 +92,17 @@ async def list_behaviors(call: Call) -> object:
     return BehaviorList(list(found if name is None else _suiting(_find(name, "protocol"), found)))
 
 
-async def list_protocols(_: Call) -> object:
+async def list_protocols(_: RouteCall) -> object:
     """All protocols that a proxy can speak, with a JSON Schema of the options of each."""
     return ProtocolList(list(_all("protocol")))
 
 
-async def get_behavior(call: Call) -> object:
+async def get_behavior(call: RouteCall) -> object:
     """One behavior."""
     return _answer(_find(call.path["behavior"], "behavior", "handler"))
 
 
-async def get_protocol(call: Call) -> object:
+async def get_protocol(call: RouteCall) -> object:
     """One protocol."""
     return _answer(_find(call.path["protocol"], "protocol"))
 

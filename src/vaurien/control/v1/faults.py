@@ -10,7 +10,7 @@ import msgspec
 from vaurien.config.policy import Preset
 from vaurien.control import bodies, checks
 from vaurien.control.responses import BadRequest
-from vaurien.control.routes import Call
+from vaurien.control.routes import RouteCall
 from vaurien.errors import OptionError
 from vaurien.model import Fault, Policy
 from vaurien.proxies.diagnosis import diagnose
@@ -18,13 +18,13 @@ from vaurien.proxies.diagnosis import diagnose
 FaultList = msgspec.defstruct("FaultList", [("faults", GenericAlias(list, (bodies.FaultAnswer,)))])
 
 
-async def list_faults(call: Call) -> object:
+async def list_faults(call: RouteCall) -> object:
     """A proxy's faults, in the order in which they act, each with what it has done."""
     name = call.path["proxy"]
     return {"faults": [bodies.shown_fault(call.hub, name, fault) for fault in call.hub.get(name).policy.faults]}
 
 
-async def add_fault(call: Call) -> object:
+async def add_fault(call: RouteCall) -> object:
     """Put a behavior in use on a proxy, behind its other faults. Without a name it is called as its behavior is."""
     call.hub.get(call.path["proxy"])
     fault = bodies.fault(call.body)
@@ -38,7 +38,7 @@ class PresetBody(msgspec.Struct, forbid_unknown_fields=True):
     preset: Annotated[str, msgspec.Meta(description="Such as postgres.deadlock:0.1")]
 
 
-async def add_preset(call: Call) -> object:
+async def add_preset(call: RouteCall) -> object:
     """Add the faults of a preset to a proxy, behind its other faults. They are called as the preset says."""
     name = call.path["proxy"]
     config = call.hub.config.proxy(name)
@@ -57,12 +57,12 @@ async def add_preset(call: Call) -> object:
     return {"faults": [bodies.shown_fault(call.hub, name, one) for one, _ in preset.faults]}
 
 
-async def get_fault(call: Call) -> object:
+async def get_fault(call: RouteCall) -> object:
     """One fault, and what it has done since it was added."""
     return bodies.shown_fault(call.hub, call.path["proxy"], _find(call))
 
 
-async def diagnose_fault(call: Call) -> object:
+async def diagnose_fault(call: RouteCall) -> object:
     """Why a fault has not hit: no connection, another protocol, a match that fits nothing, its window, chance."""
     name = call.path["proxy"]
     proxy, fault = call.hub.get(name), _find(call)
@@ -71,7 +71,7 @@ async def diagnose_fault(call: Call) -> object:
     return diagnose(call.hub.config.proxy(name), fault, hits, figures, str(proxy.address))
 
 
-async def change_fault(call: Call) -> object:
+async def change_fault(call: RouteCall) -> object:
     """Change what is given of a fault, and leave the rest as it is (JSON merge patch, RFC 7396: null means default)."""
     _find(call)
 
@@ -89,11 +89,11 @@ async def change_fault(call: Call) -> object:
     return bodies.shown_fault(call.hub, proxy, policy.fault(name))
 
 
-async def remove_fault(call: Call) -> None:
+async def remove_fault(call: RouteCall) -> None:
     """Take a fault away: what it held goes on, in order."""
     proxy, name = call.path["proxy"], call.path["fault"]
     await call.hub.update_policy(proxy, lambda policy: policy.without_fault(name), revision=call.revision)
 
 
-def _find(call: Call) -> Fault:
+def _find(call: RouteCall) -> Fault:
     return call.hub.get(call.path["proxy"]).policy.fault(call.path["fault"])

@@ -7,7 +7,7 @@ import msgspec
 from vaurien.control import bodies
 from vaurien.control.fleet import FleetDoor
 from vaurien.control.responses import BadRequest
-from vaurien.control.routes import Call, number
+from vaurien.control.routes import RouteCall, number
 
 _RECORDS = 100
 
@@ -42,17 +42,17 @@ class ScheduleBody(msgspec.Struct, forbid_unknown_fields=True):
     toml: str
 
 
-async def get_fleet(call: Call) -> object:
+async def get_fleet(call: RouteCall) -> object:
     """The nodes, what each runs, what differs from the desired state and why, hits on each, and what is desired."""
     return await _fleet(call).status()
 
 
-async def get_audit(call: Call) -> object:
+async def get_audit(call: RouteCall) -> object:
     """The last changes of the fleet, oldest first: who, when, through which node, and what."""
     return {"changes": await _fleet(call).audit(number("count", call.query.get("count", str(_RECORDS))))}
 
 
-async def stop_fleet(call: Call) -> None:
+async def stop_fleet(call: RouteCall) -> None:
     """Stop everything: all faults and mixes of all nodes end, those of their own too, and none of the fleet begins.
 
     A node whose store is away does so when it is back, and at the latest when the times to live are over.
@@ -60,38 +60,38 @@ async def stop_fleet(call: Call) -> None:
     await _fleet(call).stop_everything(call.body.reason)
 
 
-async def resume_fleet(call: Call) -> None:
+async def resume_fleet(call: RouteCall) -> None:
     """Let the faults of the fleet act again."""
     await _fleet(call).resume()
 
 
-async def send_heartbeat(call: Call) -> None:
+async def send_heartbeat(call: RouteCall) -> None:
     """Say that a controller lives: with a limit `heartbeat` all faults end when this has not been said for so long."""
     await _fleet(call).heartbeat()
 
 
-async def get_limits(call: Call) -> object:
+async def get_limits(call: RouteCall) -> object:
     """The limits of the fleet."""
     return await _fleet(call).limits()
 
 
-async def set_fleet_limits(call: Call) -> object:
+async def set_fleet_limits(call: RouteCall) -> object:
     """Replace the limits of the fleet; what is there already stays."""
     await _fleet(call).set_limits(call.body)
     return await _fleet(call).limits()
 
 
-async def get_schedule(call: Call) -> object:
+async def get_schedule(call: RouteCall) -> object:
     """The schedule of the fleet, and how far its leader is; null: there is none."""
     return {"schedule": await _fleet(call).schedule()}
 
 
-async def set_schedule(call: Call) -> None:
+async def set_schedule(call: RouteCall) -> None:
     """Have the leader play a schedule, from now on. Its steps are edits of the fleet."""
     await _fleet(call).set_schedule(call.body.toml)
 
 
-async def end_schedule(call: Call) -> None:
+async def end_schedule(call: RouteCall) -> None:
     """Play the schedule no longer; the faults of now stay."""
     await _fleet(call).set_schedule(None)
 
@@ -102,7 +102,7 @@ class ScheduleAnswer(msgspec.Struct):
     schedule: bodies.JsonObject | None
 
 
-def _fleet(call: Call) -> FleetDoor:
+def _fleet(call: RouteCall) -> FleetDoor:
     if call.program.fleet is None:
         raise BadRequest(404, "this program is in no fleet; expected one that was started with --fleet")
     return call.program.fleet

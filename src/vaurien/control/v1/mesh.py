@@ -7,7 +7,7 @@ import msgspec
 from vaurien.config import topologies
 from vaurien.config.mesh import Mesh
 from vaurien.control.responses import BadRequest
-from vaurien.control.routes import Call
+from vaurien.control.routes import RouteCall
 from vaurien.errors import UnknownName
 
 
@@ -44,7 +44,7 @@ class TopologyBody(msgspec.Struct, forbid_unknown_fields=True):
     topology: str
 
 
-async def get_mesh(call: Call) -> object:
+async def get_mesh(call: RouteCall) -> object:
     """The nodes of the mesh, how each reaches each other, and the topologies in force. 404 where there is no mesh."""
     mesh = _mesh(call)
     there = topologies.in_force(call.hub.config, mesh.names)
@@ -59,32 +59,32 @@ async def get_mesh(call: Call) -> object:
     return MeshAnswer(nodes, edges, [_shown(call, name) for name in there])
 
 
-async def add_topology(call: Call) -> object:
+async def add_topology(call: RouteCall) -> object:
     """Put a topology in force, on all its edges or on none. One of the same kind and groups is replaced."""
     topology = topologies.parse(call.body.topology, _mesh(call).names)
     await call.hub.edit(lambda config: topologies.with_topology(config, topology), revision=call.revision)
     return _shown(call, topology.name)
 
 
-async def remove_topology(call: Call) -> None:
+async def remove_topology(call: RouteCall) -> None:
     """End a topology: its edges are whole again."""
     names, name = _mesh(call).names, call.path["topology"]
     await call.hub.edit(lambda config: topologies.without_topology(config, names, name), revision=call.revision)
 
 
-async def heal_mesh(call: Call) -> None:
+async def heal_mesh(call: RouteCall) -> None:
     """End all topologies."""
     names = _mesh(call).names
     await call.hub.edit(lambda config: topologies.without_topology(config, names, topologies.HEAL))
 
 
-def _mesh(call: Call) -> Mesh:
+def _mesh(call: RouteCall) -> Mesh:
     if call.mesh is None:
         raise BadRequest(404, "there is no mesh; expected one of `vaurien mesh`, or of a file with a [mesh]")
     return call.mesh
 
 
-def _shown(call: Call, name: str) -> TopologyAnswer:
+def _shown(call: RouteCall, name: str) -> TopologyAnswer:
     there = topologies.in_force(call.hub.config, _mesh(call).names)
     if name not in there:  # its time to live was that short
         raise UnknownName("topology", name, there)

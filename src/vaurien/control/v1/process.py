@@ -13,7 +13,7 @@ from vaurien.config.schedule import ShownSchedule
 from vaurien.control import bodies, history, live
 from vaurien.control.asgi import StreamingResponse
 from vaurien.control.responses import BadRequest
-from vaurien.control.routes import Call, ScheduleControl, number
+from vaurien.control.routes import RouteCall, ScheduleControl, number
 from vaurien.version import __version__
 
 ConfigBody = msgspec.defstruct(
@@ -40,7 +40,7 @@ class ShownSetting(msgspec.Struct):
     unit: str = ""
 
 
-class Settings(msgspec.Struct):
+class ProcessSettings(msgspec.Struct):
     """How the program was started."""
 
     version: str
@@ -55,46 +55,46 @@ class Health(msgspec.Struct, omit_defaults=True):
     fleet: str | None = None
 
 
-async def get_health(call: Call) -> object:
+async def get_health(call: RouteCall) -> object:
     """Whether the program answers. Wants no token. A node whose store is away goes on, and says so here."""
     fleet = call.program.fleet
     return Health("ok", fleet.trouble if fleet is not None else None)
 
 
-async def get_version(_: Call) -> object:
+async def get_version(_: RouteCall) -> object:
     """The version of the program."""
     return Version(__version__)
 
 
-async def get_settings(call: Call) -> object:
+async def get_settings(call: RouteCall) -> object:
     """How the program was started: each option that it was, or could be, told, and where its value came from."""
     shown = [ShownSetting(one.section, one.name, one.value, one.source, one.unit) for one in call.program.settings]
-    return Settings(__version__, call.seed, shown)
+    return ProcessSettings(__version__, call.seed, shown)
 
 
-async def show_schedule(call: Call) -> object:
+async def show_schedule(call: RouteCall) -> object:
     """The schedule of the program: its steps, and where it is. Without one there are no steps."""
     schedule = call.program.schedule
     return ShownSchedule() if schedule is None else schedule.shown()
 
 
-async def start_schedule(call: Call) -> None:
+async def start_schedule(call: RouteCall) -> None:
     """Play the schedule from its beginning."""
     _schedule(call).begin_again()
 
 
-async def stop_schedule(call: Call) -> None:
+async def stop_schedule(call: RouteCall) -> None:
     """Play no more of the schedule. What it has changed stays."""
     _schedule(call).end()
 
 
-def _schedule(call: Call) -> ScheduleControl:
+def _schedule(call: RouteCall) -> ScheduleControl:
     if call.program.schedule is None or not call.program.schedule.shown().steps:
         raise BadRequest(409, "the program has no schedule; expected one started with --config FILE that has [[step]]s")
     return call.program.schedule
 
 
-async def get_config(call: Call) -> object:
+async def get_config(call: RouteCall) -> object:
     """All proxies with their mixes and faults: what can be put back later.
 
     Its `revision` is for edits that must not be based on an older configuration: they say `?revision=` that number.
@@ -102,7 +102,7 @@ async def get_config(call: Call) -> object:
     return bodies.all_proxies(call.hub.config)
 
 
-async def set_config(call: Call) -> object:
+async def set_config(call: RouteCall) -> object:
     """Have exactly these proxies. Those that are the same already are left alone, with their connections.
 
     A proxy whose address is in use runs on as it was, while the others change; then the answer is 409. The proxy says
@@ -112,12 +112,12 @@ async def set_config(call: Call) -> object:
     return await get_config(call)
 
 
-async def reset(call: Call) -> None:
+async def reset(call: RouteCall) -> None:
     """Switch all proxies on, and take all mixes and faults away."""
     await call.hub.reset()
 
 
-async def follow_events(call: Call) -> object:
+async def follow_events(call: RouteCall) -> object:
     """Events as they happen, as server-sent events (https://html.spec.whatwg.org/#server-sent-events).
 
     The last 1000 are remembered and come first; `since`, or the header `Last-Event-ID`, leaves out those that are known
@@ -130,7 +130,7 @@ async def follow_events(call: Call) -> object:
     return _stream(call.program.recent.follow(number("since", since), proxy=proxy))
 
 
-async def follow_live(call: Call) -> object:
+async def follow_live(call: RouteCall) -> object:
     """Events and figures in one stream of server-sent events, for pages that people look at.
 
     It begins with a `Hello`; its `run` is another one after each start of the program, which numbers its events anew. A
@@ -142,7 +142,7 @@ async def follow_live(call: Call) -> object:
     return _stream(live.follow(program.hub, program.recent, program.history, number("since", since)))
 
 
-async def get_figures(call: Call) -> object:
+async def get_figures(call: RouteCall) -> object:
     """Figures over time, in steps of a second: at most those of the last 15 minutes.
 
     They are taken while anyone follows the live stream, and not otherwise. What is 0 is left out of a step, and so is a

@@ -8,7 +8,7 @@ from types import GenericAlias
 import msgspec
 
 from vaurien.control import bodies
-from vaurien.control.routes import Call
+from vaurien.control.routes import RouteCall
 
 ProxyList = msgspec.defstruct(
     "ProxyList", [("proxies", GenericAlias(list, (bodies.ProxyAnswer,))), ("revision", bodies.Revision)]
@@ -28,20 +28,20 @@ class MixAnswer(msgspec.Struct):
     mix: list[bodies.ShareBody]
 
 
-async def list_proxies(call: Call) -> object:
+async def list_proxies(call: RouteCall) -> object:
     """All proxies, in order of creation, and the revision of the configuration that they are of."""
     revision = call.hub.config.revision
     shown = await asyncio.gather(*(bodies.shown(call.hub, name) for name in call.hub.proxies))
     return {"proxies": shown, "revision": revision}
 
 
-async def create_proxy(call: Call) -> object:
+async def create_proxy(call: RouteCall) -> object:
     """Add a proxy, with its mix and its faults. Without `listen` it gets a free port of the loopback."""
     proxy = await call.hub.create(bodies.config(call.body, call.seed), revision=call.revision)
     return await bodies.shown(call.hub, proxy.config.name)
 
 
-async def get_proxy(call: Call) -> object:
+async def get_proxy(call: RouteCall) -> object:
     """One proxy, and whether it runs as it is configured.
 
     It `differs` while it does not run as it is configured: because an address is in use, for example. Each edit of any
@@ -50,7 +50,7 @@ async def get_proxy(call: Call) -> object:
     return await bodies.shown(call.hub, call.path["proxy"])
 
 
-async def change_proxy(call: Call) -> object:
+async def change_proxy(call: RouteCall) -> object:
     """Change what is given of a proxy, and leave the rest as it is (JSON merge patch, RFC 7396: null means default).
 
     All of it or nothing: when it cannot have an address, or anything is wrong, the proxy goes on as it was. Its
@@ -62,18 +62,18 @@ async def change_proxy(call: Call) -> object:
     return await bodies.shown(call.hub, name)
 
 
-async def delete_proxy(call: Call) -> None:
+async def delete_proxy(call: RouteCall) -> None:
     """Stop a proxy, drop its connections and forget it."""
     await call.hub.delete(call.path["proxy"], revision=call.revision)
 
 
-async def get_mix(call: Call) -> object:
+async def get_mix(call: RouteCall) -> object:
     """A proxy's mix."""
     mix = call.hub.get(call.path["proxy"]).policy.mix
     return {"text": str(mix), "mix": mix.shares}
 
 
-async def set_mix(call: Call) -> object:
+async def set_mix(call: RouteCall) -> object:
     """Give a proxy another mix, from the next exchange on."""
     mix = bodies.mix(call.body.mix)
     await call.hub.update_policy(call.path["proxy"], lambda policy: policy.with_mix(mix), revision=call.revision)

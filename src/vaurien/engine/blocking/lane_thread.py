@@ -79,7 +79,7 @@ class LaneSettings(msgspec.Struct, frozen=True):
     stay_connected: bool
 
 
-class Failure(Exception):
+class PluginFailure(Exception):
     """*where* (``handler NAME``, ``behavior NAME``, ``protocol NAME``) raised; the cause is its exception."""
 
     def __init__(self, where: str) -> None:
@@ -177,7 +177,7 @@ class BlockingLane:
         end, failure = None, None
         try:
             end = self._serve()
-        except Failure as error:
+        except PluginFailure as error:
             end = self._reset_seen(error.__cause__)
             failure = None if end is not None else (error.where, error.__cause__ or error)
         except DialError as error:
@@ -251,7 +251,7 @@ class BlockingLane:
                 kept = bridge.call(self._protocol, entry.instance, source, other, direction is TO_BACKEND)
         except BaseException as error:  # a plugin may raise anything; in a thread even KeyboardInterrupt is its own
             kind = entry.plugin.kind if entry is not None else "protocol"
-            raise Failure(f"{kind} {self._name(entry)}") from error
+            raise PluginFailure(f"{kind} {self._name(entry)}") from error
         if not kept or ended or is_closed(client) or is_closed(backend):
             stays = self._settings.stay_connected
             if was_reset and not kept and other.sent == other_sent and (direction is TO_BACKEND or not stays):

@@ -22,7 +22,7 @@ from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.engine.policy.shared_counters import ProxyCounters
 from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.ending import Ending
-from vaurien.engine.relay.traffic import ConnectionInfo, Meter, Traffic
+from vaurien.engine.relay.traffic import ConnectionInfo, Meter, ProxyTraffic
 from vaurien.events import Failed, Observer
 from vaurien.legacy.protocol import Transparent
 from vaurien.model import Address, ProxyConfig
@@ -89,7 +89,7 @@ class ProxyState:
         legacy_protocol: Any,
         plan: CompiledPolicy,
         observers: Sequence[Observer],
-        traffic: Traffic | None = None,
+        traffic: ProxyTraffic | None = None,
         recorded: ReplayedDecisions | None = None,
         page: ProxyCounters | None = None,
     ) -> None:
@@ -114,7 +114,7 @@ class ProxyState:
         """The draws of all connections."""
         self.shared = SharedState(page, self._not_shared)
         """What faults remember for all connections."""
-        self.traffic = traffic or Traffic()
+        self.traffic = traffic or ProxyTraffic()
         self.buffer = _buffer(loop)
         """Links read into it."""
         self.reset_watch = ResetWatcher(loop, clock)

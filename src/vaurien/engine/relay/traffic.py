@@ -140,7 +140,7 @@ class Meter:
         self.links, self.lane = (), None
 
 
-class Traffic:
+class ProxyTraffic:
     """Totals of a proxy over the connections that are over; it survives the proxy's restarts.
 
     Its connections get their numbers from *ordinals*.

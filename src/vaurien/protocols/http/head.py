@@ -49,21 +49,21 @@ class Body(enum.Enum):
 Length: TypeAlias = int | Body
 
 
-class Request(Head, eq=False):
+class Http1Request(Head, eq=False):
     """The head of a request. *persistent*: the client will use the connection again (RFC 9112, section 9.3)."""
 
     method: str = ""
     persistent: bool = True
 
 
-def request(line: re.Match[bytes], block: bytes) -> tuple[Request, Length]:
+def request(line: re.Match[bytes], block: bytes) -> tuple[Http1Request, Length]:
     """The head that the `REQUEST_LINE` *line* and *block*, its fields, make, and the length of its body.
 
     Raises `ParseError`.
     """
     length, waits, persistent, upgrade = _asked(block, line[3] == b"0")
     method = line[1].decode()
-    head = Request(
+    head = Http1Request(
         request=True,
         fields=Fields(lambda: _request_fields(line, block)),
         waits=waits,
@@ -105,7 +105,7 @@ def response(line: re.Match[bytes], block: bytes, request: Head | None) -> tuple
     lower = _validated(block)
     status, old = int(line[2]), line[1] == b"0"
     length: Length | None = 0
-    if not (status < 200 or status in (204, 304) or (isinstance(request, Request) and request.method == "HEAD")):
+    if not (status < 200 or status in (204, 304) or (isinstance(request, Http1Request) and request.method == "HEAD")):
         length = _length(lower, old)
     if length is None:
         length = Body.UNTIL_EOF

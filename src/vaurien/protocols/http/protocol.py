@@ -19,7 +19,7 @@ from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
 from vaurien.protocols.http import head as heads
 from vaurien.protocols.http.body import ChunkedBody, MeasuredBody
 from vaurien.protocols.http.framer import HttpFramer
-from vaurien.protocols.http.head import Body, Request
+from vaurien.protocols.http.head import Body, Http1Request
 
 if TYPE_CHECKING:
     from vaurien.chance import Random
@@ -66,15 +66,15 @@ class HttpProtocol(Protocol, frozen=True):
         self.check_code(code)
         if head.one_way:
             return _closing(message or REASONS[code])
-        close = not (self.keep_alive and isinstance(head, Request) and head.persistent) or head.waits
-        return _error(code, message, close, not (isinstance(head, Request) and head.method == "HEAD"))
+        close = not (self.keep_alive and isinstance(head, Http1Request) and head.persistent) or head.waits
+        return _error(code, message, close, not (isinstance(head, Http1Request) and head.method == "HEAD"))
 
     def response(self, head: Head, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Reply:
         """A complete response, after which the connection ends where the client could not use it any more."""
         if head.one_way:
             return _closing(REASONS.get(str(status), ""))
-        close = not (self.keep_alive and isinstance(head, Request) and head.persistent) or head.waits
-        return _response(status, headers, body, close, not (isinstance(head, Request) and head.method == "HEAD"))
+        close = not (self.keep_alive and isinstance(head, Http1Request) and head.persistent) or head.waits
+        return _response(status, headers, body, close, not (isinstance(head, Http1Request) and head.method == "HEAD"))
 
     def changed_head(self, head: Head, data: bytes, gone: Set[str], added: Sequence[tuple[str, str]]) -> bytes:
         line, end, fields = data.partition(b"\n")
@@ -100,7 +100,11 @@ class HttpProtocol(Protocol, frozen=True):
 
     def rewrite(self, head: Head, backend: Address) -> bytes | None:
         """The request with *backend* as its Host, and as the host of an absolute URI, unless that is switched off."""
-        if not (self.overwrite_host_header and isinstance(head, Request)) or head.method == "CONNECT" or backend.path:
+        if (
+            not (self.overwrite_host_header and isinstance(head, Http1Request))
+            or head.method == "CONNECT"
+            or backend.path
+        ):
             return None
         host = authority(backend)
         line, lf, fields = head.data.partition(b"\n")

@@ -49,7 +49,7 @@ _CONTINUATIONS = 32
 _ASKED, _ANSWERING = 1, 2
 
 
-class Request(Head, eq=False):
+class Http2Request(Head, eq=False):
     """The head of a request. *ends*: nothing follows it."""
 
     method: str = ""
@@ -314,7 +314,7 @@ class Http2Framer(Framing):
         self._last = stream
         self._streams[stream] = _ASKED if ends else 0
         method = block.pseudo.get(b":method", b"").decode("latin-1")
-        head = Request(
+        head = Http2Request(
             request=True,
             fields=self._fields(block, self.request_fields),
             waits=True,

@@ -12,7 +12,7 @@ from vaurien.framing.cache import BoundedCache
 from vaurien.options import Option
 from vaurien.protocols.http.protocol import BY_CHANCE, REASONS, WITHOUT_BODY, authority
 from vaurien.protocols.http2.blocks import Field, decode_stateless, encode
-from vaurien.protocols.http2.framer import Http2Framer, Request, rebuilt, split_head
+from vaurien.protocols.http2.framer import Http2Framer, Http2Request, rebuilt, split_head
 
 if TYPE_CHECKING:
     from vaurien.chance import Random
@@ -53,7 +53,7 @@ class Http2Protocol(Protocol, frozen=True):
         fields += ((name.lower().encode(), value.encode()) for name, value in headers)
         if status not in WITHOUT_BODY:
             fields.append((b"content-length", b"%d" % len(body)))
-        if isinstance(head, Request) and head.method == "HEAD":
+        if isinstance(head, Http2Request) and head.method == "HEAD":
             body = b""
         answer = h2.headers(head.stream, encode(fields), end=not body)
         return Reply(answer + h2.data(head.stream, body, end=True) if body else answer)
@@ -76,7 +76,11 @@ class Http2Protocol(Protocol, frozen=True):
 
     def rewrite(self, head: Head, backend: Address) -> bytes | None:
         """The request with *backend* as its authority, and as its host if it has one."""
-        if not (self.overwrite_host_header and isinstance(head, Request)) or head.method == "CONNECT" or backend.path:
+        if (
+            not (self.overwrite_host_header and isinstance(head, Http2Request))
+            or head.method == "CONNECT"
+            or backend.path
+        ):
             return None
         flags, stream, before, block = split_head(head.outgoing)
         name = authority(backend)

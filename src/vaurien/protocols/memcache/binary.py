@@ -47,7 +47,7 @@ _STAT = 0x10
 _WITH_KEY = frozenset({0x0C, 0x0D, 0x23, 0x24})  # getk and its kin: the response has the request's key
 
 
-class Request(Head):
+class BinaryRequest(Head):
     """A request packet."""
 
     opcode: int = 0
@@ -130,12 +130,12 @@ def _begins(read: Reader, magic: bytes) -> Generator[Step, None, bool]:
     return bool(first)
 
 
-def _request(header: Header, key: bytes) -> Request:
+def _request(header: Header, key: bytes) -> BinaryRequest:
     fields = {"command": _NAMES.get(header.opcode, f"0x{header.opcode:02x}")}
     if key:
         fields["key"] = key.decode(errors="backslashreplace")
     answered = header.opcode not in _QUIET
-    return Request(
+    return BinaryRequest(
         True,
         fields,
         answered,
@@ -148,13 +148,13 @@ def _request(header: Header, key: bytes) -> Request:
 
 
 def _ends_in_quiet(waiting: Sequence[Head]) -> bool:
-    return bool(waiting) and isinstance(waiting[-1], Request) and waiting[-1].quiet
+    return bool(waiting) and isinstance(waiting[-1], BinaryRequest) and waiting[-1].quiet
 
 
 def _passed_over(waiting: Sequence[Head], header: Header, key: bytes) -> int | None:
     """How many quiet requests say nothing, because the packet answers a later one; ``None``: it answers no request."""
     for passed, request in enumerate(waiting):
-        if not isinstance(request, Request):
+        if not isinstance(request, BinaryRequest):
             break
         if _answers(request, header, key):
             return passed
@@ -165,7 +165,7 @@ def _passed_over(waiting: Sequence[Head], header: Header, key: bytes) -> int | N
     raise ParseError(f"a response with opcode 0x{header.opcode:02x} and opaque {header.opaque} answers no request")
 
 
-def _answers(request: Request, header: Header, key: bytes) -> bool:
+def _answers(request: BinaryRequest, header: Header, key: bytes) -> bool:
     if (request.opcode, request.opaque) != (header.opcode, header.opaque):
         return False
     return not key or header.opcode not in _WITH_KEY or request.key == key

@@ -63,7 +63,7 @@ _SIZE_AT: Mapping[bytes, int] = {b"VALUE": 3, b"CONFIG": 3, b"VA": 1}
 _CONTINUED = frozenset({b"VALUE", b"CONFIG", b"STAT", b"ITEM", b"PREFIX", b"mg"})
 
 
-class Request(Head):
+class TextRequest(Head):
     """A command. *echo* are the words that its answer repeats: opaque and key, where the command asks for them."""
 
     command: bytes = b""
@@ -73,7 +73,7 @@ class Request(Head):
 
 def silent(head: Head) -> bool:
     """Whether even an error would be an answer too much: ``noreply`` and ``quit``, but not the quiet meta commands."""
-    return isinstance(head, Request) and not head.answered and head.command not in _META
+    return isinstance(head, TextRequest) and not head.answered and head.command not in _META
 
 
 def requests(read: Reader, waiting: Sequence[Head]) -> Frames:
@@ -139,7 +139,7 @@ def _text(words: Sequence[bytes]) -> str:
     return b" ".join(words).decode(errors="backslashreplace")
 
 
-def _request(words: list[bytes]) -> Request:
+def _request(words: list[bytes]) -> TextRequest:
     command = words[0] if words else b""
     fields = {"command": _text([command])}
     keys = _keys(words)
@@ -150,7 +150,7 @@ def _request(words: list[bytes]) -> Request:
     told = len(words) in _NOREPLY.get(command, ()) and words[-1] == b"noreply"
     told = told and (command != b"slabs" or words[1] == b"automove")
     leaves = command == b"quit"
-    return Request(
+    return TextRequest(
         True,
         fields,
         answered=not (told or leaves),
@@ -161,7 +161,7 @@ def _request(words: list[bytes]) -> Request:
 
 
 def _ends_in_quiet(waiting: Sequence[Head]) -> bool:
-    return bool(waiting) and isinstance(waiting[-1], Request) and waiting[-1].quiet
+    return bool(waiting) and isinstance(waiting[-1], TextRequest) and waiting[-1].quiet
 
 
 def _keys(words: list[bytes]) -> list[bytes]:
@@ -172,14 +172,14 @@ def _keys(words: list[bytes]) -> list[bytes]:
     return words[1:2] if words[0] in _KEYED else []
 
 
-def _meta(words: list[bytes], fields: dict[str, str]) -> Request:
+def _meta(words: list[bytes], fields: dict[str, str]) -> TextRequest:
     flags = words[3 if words[0] == b"ms" else 2 :]
     echo = {flag for flag in flags if flag.startswith(b"O")}
     if b"k" in flags:
         echo.add(b"k" + words[1])
     hushed = b"q" in flags and words[0] not in (b"mn", b"me") and not _malformed(words)
     awaited = words[0] == b"mg" or (words[0] == b"ma" and b"v" in flags)
-    return Request(True, fields, awaited or not hushed, command=words[0], quiet=hushed, echo=frozenset(echo))
+    return TextRequest(True, fields, awaited or not hushed, command=words[0], quiet=hushed, echo=frozenset(echo))
 
 
 def _malformed(words: list[bytes]) -> bool:
@@ -209,7 +209,7 @@ def _size(word: bytes) -> int | None:
 def _passed_over(waiting: Sequence[Head], words: list[bytes]) -> int | None:
     """How many quiet requests say nothing, because the answer is to a later one; ``None``: it answers no request."""
     for passed, request in enumerate(waiting):
-        if not isinstance(request, Request):
+        if not isinstance(request, TextRequest):
             break
         if _answers(request, words):
             return passed
@@ -220,7 +220,7 @@ def _passed_over(waiting: Sequence[Head], words: list[bytes]) -> int | None:
     raise ParseError(f"{_text(words[:1])!r} answers no request")
 
 
-def _answers(request: Request, words: list[bytes]) -> bool:
+def _answers(request: TextRequest, words: list[bytes]) -> bool:
     code = words[0].rstrip(b":") if words else b""
     if code in _ERRORS:  # MN is what there is to say of "mn"; an error before it is that of a quiet command
         return request.command != b"mn" or code == b"ERROR"
@@ -242,7 +242,7 @@ def _say_nothing(count: int) -> Frames:
 
 
 def _watches(request: Head, words: list[bytes]) -> bool:
-    return isinstance(request, Request) and request.command == b"watch" and words[:1] == [b"OK"]
+    return isinstance(request, TextRequest) and request.command == b"watch" and words[:1] == [b"OK"]
 
 
 def _rest(read: Reader, words: list[bytes]) -> Generator[Step, None, None]:

@@ -28,7 +28,7 @@ _UNANSWERED = frozenset({"quit", "stmt_close", "stmt_send_long_data"})
 _STREAMS = frozenset({"binlog_dump", "binlog_dump_gtid", "table_dump", "clone", "subscribe_group_replication_stream"})
 
 
-class Request(Head):
+class MysqlRequest(Head):
     """A command, or the client's answer to the greeting. *sequence* is the number of its packet."""
 
     sequence: int = 0
@@ -102,11 +102,11 @@ class MysqlFramer(Framer):
             payload = yield from read.exactly(min(length, _LOGIN))
             flags = packets.client_capabilities(payload)
         self._capabilities &= flags
-        yield Request(request=True, fields={"command": "connect"}, sequence=sequence, repeatable=False)
+        yield MysqlRequest(request=True, fields={"command": "connect"}, sequence=sequence, repeatable=False)
         yield from packets.skip(read, length, len(payload))
         yield Step.END
 
-    def _command(self, payload: bytes) -> Request:
+    def _command(self, payload: bytes) -> MysqlRequest:
         code = payload[0] if payload else 0
         name = packets.COMMANDS.get(code, f"0x{code:02x}")
         number = int.from_bytes(payload[1:5], "little")
@@ -120,7 +120,7 @@ class MysqlFramer(Framer):
         if name == "stmt_close":
             self._statements.set(number, None)
         statement = command(fields.get("query", ""))
-        return Request(
+        return MysqlRequest(
             request=True,
             fields=fields,
             answered=name not in _UNANSWERED,
@@ -130,7 +130,7 @@ class MysqlFramer(Framer):
 
     def _check_dialogue(self, sequence: int) -> None:
         head = self.waiting[0] if self.waiting else None
-        if not isinstance(head, Request) or not head.login:
+        if not isinstance(head, MysqlRequest) or not head.login:
             raise ParseError(f"packet {sequence} from the client where a command begins with packet 0")
 
     def _file(self, read: Reader, length: int) -> Generator[Step, None, None]:
@@ -147,7 +147,7 @@ class MysqlFramer(Framer):
             length, _ = yield from packets.header(read)
             start = yield from read.exactly(min(length, packets.ANSWER))
             request = self.waiting[0] if self.waiting else None
-            if isinstance(request, Request):
+            if isinstance(request, MysqlRequest):
                 yield Head(request=False)
                 yield from packets.skip(read, length, len(start))
                 yield from self._answer(request, read, start)
@@ -169,7 +169,7 @@ class MysqlFramer(Framer):
         yield Step.ASIDE
         yield Step.END
 
-    def _answer(self, request: Request, read: Reader, start: bytes) -> Generator[Step, None, None]:
+    def _answer(self, request: MysqlRequest, read: Reader, start: bytes) -> Generator[Step, None, None]:
         """The rest of an answer whose first packet began with *start* and is read."""
         command = request.command
         if start.startswith(packets.ERR) and not start.startswith(packets.PROGRESS):
@@ -181,7 +181,7 @@ class MysqlFramer(Framer):
         elif command != "statistics" and start[:1] not in (b"\0", packets.END):
             raise ParseError(f"an answer of type {start[:1].hex()} to the command {command}")
 
-    def _login_answer(self, request: Request, read: Reader, start: bytes) -> Generator[Step, None, None]:
+    def _login_answer(self, request: MysqlRequest, read: Reader, start: bytes) -> Generator[Step, None, None]:
         while start[:1] not in (b"\0", packets.ERR):  # switch to another method, or more data for it
             start = yield from packets.packet(read)
         if (
@@ -191,7 +191,7 @@ class MysqlFramer(Framer):
         ):
             self._leave()
 
-    def _results(self, request: Request, read: Reader, start: bytes) -> Generator[Step, None, None]:
+    def _results(self, request: MysqlRequest, read: Reader, start: bytes) -> Generator[Step, None, None]:
         """Any number of results, each an OK, an ERR, a LOAD DATA LOCAL, or a result set."""
         while True:
             if self._is_ok(start):
@@ -234,12 +234,12 @@ class MysqlFramer(Framer):
             return 0
         return count
 
-    def _row_answer(self, request: Request, read: Reader, start: bytes) -> Generator[Step, None, None]:
+    def _row_answer(self, request: MysqlRequest, read: Reader, start: bytes) -> Generator[Step, None, None]:
         """Rows, or column definitions, up to the packet that ends them; the first of them is read."""
         if not start.startswith(packets.END):
             yield from packets.rows(read)
 
-    def _prepare_answer(self, request: Request, read: Reader, start: bytes) -> Generator[Step, None, None]:
+    def _prepare_answer(self, request: MysqlRequest, read: Reader, start: bytes) -> Generator[Step, None, None]:
         field = packets.Field(start, 1)
         self._prepared = field.number(4)
         self._statements.set(self._prepared, request.fields["query"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.framing import Framer, Head, Protocol, Reply
 from vaurien.protocols._options import BUFFER, Buffer
-from vaurien.protocols.mysql.framer import MysqlFramer, Request
+from vaurien.protocols.mysql.framer import MysqlFramer, MysqlRequest
 from vaurien.protocols.mysql.packets import error_packet
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Mysql(Protocol, frozen=True):
 
     def may_refuse(self, head: Head, code: str | None) -> bool:
         """No to commands that no server refuses (COM_QUIT…), and to a login that fails like a query."""
-        return head.refusable and not (isinstance(head, Request) and head.login and code in _FAILURES)
+        return head.refusable and not (isinstance(head, MysqlRequest) and head.login and code in _FAILURES)
 
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """An ERR packet with its number and SQLSTATE.
@@ -63,7 +63,7 @@ class Mysql(Protocol, frozen=True):
         that no server answers (COM_QUIT, COM_STMT_CLOSE, COM_STMT_SEND_LONG_DATA) gets nothing. Raises `OptionError`
         for another code than these.
         """
-        if not isinstance(head, Request):
+        if not isinstance(head, MysqlRequest):
             return super().error_reply(head, random, code, message)
         if not head.answered:
             return Reply(b"")

@@ -96,7 +96,7 @@ class _Unit(msgspec.Struct):
     refused: bool = False
 
 
-class Request(Head):
+class PostgresRequest(Head):
     """What a client asks.
 
     *status* is the transaction's before it: I (none), T (open) or E (failed); empty for a Sync of the proxy's own.
@@ -137,13 +137,15 @@ class PostgresFramer(Framer):
         self._status = "I"  # of the transaction, as the client knows it
         self._statements = Statements()
         self._portals = Statements()
-        self._batch: Request | None = None  # has begun, and has no end yet
+        self._batch: PostgresRequest | None = None  # has begun, and has no end yet
         self._unit: _Unit | None = None  # of the batches that no Sync has followed yet
         self._order = 0
         self._skipping = False  # the backend ignores everything up to a Sync that the client has not sent yet
         self._copying = False  # the backend waits for CopyData
         self._copies = 0  # CopyDone and CopyFail that the client has sent
-        self._due: Request | None = None  # a batch whose Sync was ignored, in COPY: the next Sync ends its answer
+        self._due: PostgresRequest | None = (
+            None  # a batch whose Sync was ignored, in COPY: the next Sync ends its answer
+        )
         super().__init__()
 
     def _leave(self) -> None:
@@ -152,7 +154,7 @@ class PostgresFramer(Framer):
 
     def withdraw(self, head: Head) -> None:
         super().withdraw(head)
-        if isinstance(head, Request):
+        if isinstance(head, PostgresRequest):
             if head.status == "T":
                 self._status = "E"  # as the client is told
             if head.unit is not None and not head.unit.refused:
@@ -163,24 +165,26 @@ class PostgresFramer(Framer):
         return b"" if skips else super().release(direction)
 
     def skips(self, head: Head) -> Reply | None:
-        if not isinstance(head, Request) or head.unit is None or not head.unit.refused:
+        if not isinstance(head, PostgresRequest) or head.unit is None or not head.unit.refused:
             return None
         return Reply(b"", at_end=lambda: ready(head) if head.synced else b"")
 
     def refused(self, head: Head) -> tuple[bytes, bool]:
-        if not isinstance(head, Request) or head.unit is None or not head.unit.reached:
+        if not isinstance(head, PostgresRequest) or head.unit is None or not head.unit.reached:
             return b"", False
         if not head.synced:
             return _FLUSH, False
-        sync = Request(request=True, fields={"command": "sync"}, extended=True, status="", order=head.order)
+        sync = PostgresRequest(request=True, fields={"command": "sync"}, extended=True, status="", order=head.order)
         later = next((n for n, each in enumerate(self.waiting) if getattr(each, "order", 0) > head.order), None)
         self.waiting.insert(len(self.waiting) if later is None else later, sync)
         return _SYNC, True
 
     def repeat(self, head: Head) -> bool:
-        if not isinstance(head, Request) or not head.synced or head not in self.waiting:
+        if not isinstance(head, PostgresRequest) or not head.synced or head not in self.waiting:
             return False
-        again = Request(request=True, fields=head.fields, extended=head.extended, copies=self._copies, order=head.order)
+        again = PostgresRequest(
+            request=True, fields=head.fields, extended=head.extended, copies=self._copies, order=head.order
+        )
         again.size, again.pending = head.size, deque([_NO_EFFECT] * head.size)
         self.waiting.insert(self.waiting.index(head) + 1, again)
         return True
@@ -217,11 +221,11 @@ class PostgresFramer(Framer):
                 yield Step.END
             elif code == _CANCEL and 12 < length <= _CANCEL_LIMIT:
                 self._tunnel = True
-                yield Request(request=True, fields={"command": "cancel"}, answered=False, refusable=False)
+                yield PostgresRequest(request=True, fields={"command": "cancel"}, answered=False, refusable=False)
                 yield from read.skip(length - 8)
                 yield Step.END
             elif code >> 16 == 3 and 8 <= length <= _STARTUP_LIMIT:
-                yield Request(request=True, fields={"command": "startup"}, repeatable=False)
+                yield PostgresRequest(request=True, fields={"command": "startup"}, repeatable=False)
                 yield from read.skip(length - 8)
                 yield Step.END
                 return
@@ -255,10 +259,10 @@ class PostgresFramer(Framer):
         self._copies += 1
         if self._copying:
             self._copying = False
-            if self.waiting and isinstance(self.waiting[0], Request):
+            if self.waiting and isinstance(self.waiting[0], PostgresRequest):
                 self.waiting[0].copies = self._copies
 
-    def _simple(self, kind: str, start: bytes) -> Request:
+    def _simple(self, kind: str, start: bytes) -> PostgresRequest:
         fields = {"command": {"Q": "query", "F": "function", "X": "terminate"}[kind]}
         if kind == "Q":
             fields["query"] = text = _text(start)
@@ -267,10 +271,10 @@ class PostgresFramer(Framer):
         request.answered = kind != "X"
         return request
 
-    def _request(self, fields: dict[str, str]) -> Request:
+    def _request(self, fields: dict[str, str]) -> PostgresRequest:
         """A request that begins here."""
         self._order += 1
-        return Request(
+        return PostgresRequest(
             request=True,
             fields=fields,
             status=self._status,
@@ -307,13 +311,13 @@ class PostgresFramer(Framer):
         if request.synced:
             self._unit = None
 
-    def _cuts(self, request: Request) -> bytes:
+    def _cuts(self, request: PostgresRequest) -> bytes:
         """The messages that end *request* without being part of it; after Closes, so that another head has them."""
         if self._skipping:
             return b"X"
         return b"XQFPBDE" if request.command == "close" else b"XQF"
 
-    def _note(self, request: Request, kind: str, start: bytes, tells: bool) -> None:
+    def _note(self, request: PostgresRequest, kind: str, start: bytes, tells: bool) -> None:
         """What one message of a batch does once it is confirmed; the head's fields where it *tells* the statement."""
         effect, text = self._effect(kind, start) if kind in _BATCHED else (_NO_EFFECT, "")
         if tells and (kind == "S" or not self._skipping):
@@ -347,13 +351,13 @@ class PostgresFramer(Framer):
         """What *name* will stand for once the backend has confirmed all that it was sent."""
         requests = [self._batch, *itertools.islice(reversed(self.waiting), STATEMENTS_KEPT)]
         for request in requests:
-            if isinstance(request, Request):
+            if isinstance(request, PostgresRequest):
                 for effect in itertools.islice(reversed(request.pending), STATEMENTS_KEPT):
                     if effect is not None and effect.portal == portal and effect.name == name:
                         return effect.text or ""
         return (self._portals if portal else self._statements).text(name)
 
-    def _ends(self, request: Request, kind: str) -> bool:
+    def _ends(self, request: PostgresRequest, kind: str) -> bool:
         """Whether the batch *request* ends with a message of type *kind*."""
         if kind in "cf":
             self._end_copy()
@@ -370,7 +374,7 @@ class PostgresFramer(Framer):
                 continue
             kind, length = yield from _header(read, _BACKEND, first)
             request = self.waiting[0] if self.waiting else None
-            if kind == "A" or not isinstance(request, Request):
+            if kind == "A" or not isinstance(request, PostgresRequest):
                 if kind not in _UNASKED | {"A"}:
                     raise ParseError(f"a message of type {kind} that nothing asked for")
                 yield Step.ASIDE
@@ -379,7 +383,7 @@ class PostgresFramer(Framer):
                 yield Head(request=False)
                 yield from self._answer(request, read, kind, length)
             yield Step.END
-            while self.waiting and isinstance(self.waiting[0], Request) and self.waiting[0].void:
+            while self.waiting and isinstance(self.waiting[0], PostgresRequest) and self.waiting[0].void:
                 yield Head(request=False)
                 yield Step.END
 
@@ -397,7 +401,7 @@ class PostgresFramer(Framer):
         yield Step.END
         return True
 
-    def _answer(self, request: Request, read: Reader, kind: str, length: int) -> Generator[Step, None, None]:
+    def _answer(self, request: PostgresRequest, read: Reader, kind: str, length: int) -> Generator[Step, None, None]:
         """The rest of an answer whose first message has the type *kind* and *length* bytes to come."""
         while kind != "Z":
             yield from read.skip(length)
@@ -416,10 +420,10 @@ class PostgresFramer(Framer):
         if not request.extended:
             self._statements.set("", None)
             self._portals.set("", None)
-        if len(self.waiting) > 1 and isinstance(self.waiting[1], Request):
+        if len(self.waiting) > 1 and isinstance(self.waiting[1], PostgresRequest):
             self.waiting[1].status = self._status
 
-    def _is_last(self, request: Request, kind: str) -> bool:
+    def _is_last(self, request: PostgresRequest, kind: str) -> bool:
         """Whether the answer to *request* ends with a message of type *kind*, which is not ReadyForQuery."""
         if kind in "CE":  # also when CopyDone came before CopyInResponse, as asyncpg may send it
             self._copying = False
@@ -435,7 +439,7 @@ class PostgresFramer(Framer):
                 (self._portals if effect.portal else self._statements).set(effect.name, effect.text)
         return self._tunnel or _is_answered(request)
 
-    def _fails(self, request: Request) -> bool:
+    def _fails(self, request: PostgresRequest) -> bool:
         """An error answers *request*. Whether that ends the answer; requests that the backend skips become void."""
         if not request.extended:
             return request.command == "startup"
@@ -447,7 +451,7 @@ class PostgresFramer(Framer):
             return False
         self._skipping = True
         for later in itertools.islice(self.waiting, 1, None):
-            if not isinstance(later, Request):
+            if not isinstance(later, PostgresRequest):
                 continue
             later.pending.clear()
             if later.extended and (later.synced or not later.ended):
@@ -456,14 +460,14 @@ class PostgresFramer(Framer):
             later.void = True
         return True
 
-    def _begin_copy(self, request: Request) -> None:
+    def _begin_copy(self, request: PostgresRequest) -> None:
         """The backend goes over to COPY; a Sync that the client has sent already, before the data's end, is ignored."""
         sent, before = self._copies > request.copies, request.copies
         self._copying = not sent
         request.copies += sent
         answered = None
         for later in itertools.islice(self.waiting, 1, None):
-            if isinstance(later, Request) and later.extended and later.copies == before and not later.size:
+            if isinstance(later, PostgresRequest) and later.extended and later.copies == before and not later.size:
                 later.void = True
             else:
                 answered = later
@@ -475,12 +479,12 @@ class PostgresFramer(Framer):
                 self._due = request
 
 
-def ready(head: Request) -> bytes:
+def ready(head: PostgresRequest) -> bytes:
     """The ReadyForQuery that ends the refusal of *head*: a transaction that was open has failed."""
     return b"Z\0\0\0\5" + (b"I" if head.status == "I" else b"E")
 
 
-def _is_answered(request: Request) -> bool:
+def _is_answered(request: PostgresRequest) -> bool:
     """Whether *request* is a batch without a Sync, and its last reply has come."""
     return request.ended and not request.synced and not request.pending
 

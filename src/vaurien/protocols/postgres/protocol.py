@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.framing import Framer, Head, Protocol, Reply, TlsStep
-from vaurien.protocols.postgres.framer import SSL_CONSENT, SSL_REQUEST, PostgresFramer, Request, negotiate_tls, ready
+from vaurien.protocols.postgres.framer import (
+    SSL_CONSENT,
+    SSL_REQUEST,
+    PostgresFramer,
+    PostgresRequest,
+    negotiate_tls,
+    ready,
+)
 
 if TYPE_CHECKING:
     from vaurien.chance import Random
@@ -57,7 +64,7 @@ class Postgres(Protocol, frozen=True):
 
     def may_refuse(self, head: Head, code: str | None) -> bool:
         """No to what a server never refuses (Terminate, Sync, ROLLBACK…), and to a start-up that fails like a query."""
-        startup = isinstance(head, Request) and head.command == "startup"
+        startup = isinstance(head, PostgresRequest) and head.command == "startup"
         return head.refusable and not (startup and code in _FAILURES)
 
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
@@ -68,7 +75,7 @@ class Postgres(Protocol, frozen=True):
         closed. Terminate and CancelRequest, which no server answers, get the end of the connection without an answer.
         Raises `OptionError` for another code than these.
         """
-        if not isinstance(head, Request):
+        if not isinstance(head, PostgresRequest):
             return super().error_reply(head, random, code, message)
         if not head.answered:
             return Reply(b"", close=True)

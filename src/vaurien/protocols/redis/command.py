@@ -48,7 +48,7 @@ _NAMES = b"|".join(rb"%d\r\n([A-Za-z]{%d})" % (size, size) for size in range(2, 
 _START = re.compile(rb"\*([1-9][0-9]{0,9})\r\n\$(?:" + _NAMES + rb")\r\n")
 
 
-class Command(Head, eq=False):
+class RedisCommand(Head, eq=False):
     """The head of a command: its *name* in capitals, and of *count* arguments the first *arguments*, looked at.
 
     *cut* bytes of the last of these, and *unread* more arguments, are yet to be skipped. *in_multi*: it follows MULTI.
@@ -75,7 +75,7 @@ class Command(Head, eq=False):
         return mode if mode in (b"ON", b"OFF", b"SKIP") else b""
 
 
-def array(read: Reader) -> Generator[Step, None, Command | None]:
+def array(read: Reader) -> Generator[Step, None, RedisCommand | None]:
     """Read the head of an array; no command is in an empty one."""
     start = read.match(_START)
     if start is not None and start.lastindex is not None:
@@ -99,7 +99,7 @@ def array(read: Reader) -> Generator[Step, None, Command | None]:
     return head
 
 
-def whole(data: bytes) -> Command | None:
+def whole(data: bytes) -> RedisCommand | None:
     """The head of the command that *data* is, if its first argument is its key and nothing is missing or left over."""
     start = _START.match(data)
     if start is None or start.lastindex is None:
@@ -158,7 +158,7 @@ _ESCAPED = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _CONTROLS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 
-def inline(read: Reader) -> Generator[Step, None, Command | None]:
+def inline(read: Reader) -> Generator[Step, None, RedisCommand | None]:
     """Read an inline command, or an empty line, which is none. One with unbalanced quotes has an empty name."""
     words = split((yield from read.line(HEAD_LIMIT)))
     if words is None:
@@ -192,12 +192,12 @@ def _escaped(found: re.Match[bytes]) -> bytes:
     return bytes([int(found[1], 16)]) if found[1] else _CONTROLS.get(found[2], found[2])
 
 
-def command(name: bytes, arguments: tuple[bytes, ...], count: int) -> Command:
+def command(name: bytes, arguments: tuple[bytes, ...], count: int) -> RedisCommand:
     """The head of the command *name* with *count* arguments, of which *arguments* were looked at."""
     key = _key(name, arguments)
     fields = {"command": name.decode("utf-8", "backslashreplace")}
     if key is None:
-        return Command(
+        return RedisCommand(
             True,
             fields,
             refusable=name != b"QUIT",
@@ -207,7 +207,7 @@ def command(name: bytes, arguments: tuple[bytes, ...], count: int) -> Command:
             count=count,
         )
     fields["key"] = key[:LOOK_LIMIT].decode("utf-8", "backslashreplace")
-    return Command(True, fields, name=name, arguments=arguments, count=count, key=key)
+    return RedisCommand(True, fields, name=name, arguments=arguments, count=count, key=key)
 
 
 def _key(name: bytes, arguments: tuple[bytes, ...]) -> bytes | None:

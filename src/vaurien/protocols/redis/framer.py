@@ -28,7 +28,7 @@ from vaurien.framing import Framer, Frames, Head, Reader, Step
 from vaurien.model import TO_BACKEND, Direction
 from vaurien.protocols.redis import command as commands
 from vaurien.protocols.redis import reply as replies
-from vaurien.protocols.redis.command import Command
+from vaurien.protocols.redis.command import RedisCommand
 
 DOUBTS_LIMIT = 10_000
 """Doubts that are kept, and commands in doubt: clients that never ask for a reply send more, and are obeyed by then."""
@@ -52,9 +52,9 @@ class _Doubt(msgspec.Struct, eq=False):
     number: int
     """Which doubt of the connection it is; commands that were sent before have a lower number."""
     off: bool
-    by: Command
+    by: RedisCommand
     refused: bool = False
-    due: deque[Command] = msgspec.field(default_factory=deque)
+    due: deque[RedisCommand] = msgspec.field(default_factory=deque)
     """The commands after it, which are taken to have no reply."""
 
 
@@ -106,7 +106,7 @@ class RedisFramer(Framer):
     def withdraw(self, head: Head) -> None:
         waits = head in self.waiting
         super().withdraw(head)
-        if not isinstance(head, Command):
+        if not isinstance(head, RedisCommand):
             return
         self._lasting -= waits and head.name in _LASTING
         if head.name == b"MULTI":
@@ -122,7 +122,7 @@ class RedisFramer(Framer):
 
     def repeat(self, head: Head) -> bool:
         repeated = super().repeat(head)
-        self._lasting += repeated and isinstance(head, Command) and head.name in _LASTING
+        self._lasting += repeated and isinstance(head, RedisCommand) and head.name in _LASTING
         return repeated
 
     def parse_whole(self, direction: Direction, data: bytes) -> Head | None:
@@ -160,7 +160,7 @@ class RedisFramer(Framer):
                 yield from commands.values(read, head.unread)
             yield Step.END
 
-    def _follow(self, head: Command) -> None:
+    def _follow(self, head: RedisCommand) -> None:
         """Find out whether *head* has a reply, and what the connection is after it, if it is obeyed."""
         head.in_multi = self._multi
         head.answered = self._has_reply(head)
@@ -174,7 +174,7 @@ class RedisFramer(Framer):
             self._queued_modes = []
         self._settle()
 
-    def _has_reply(self, head: Command) -> bool:
+    def _has_reply(self, head: RedisCommand) -> bool:
         """Whether *head* has a reply. A command inside MULTI is not run yet, and so CLIENT REPLY neither."""
         skipping, self._skipping = self._skipping, None
         mode = head.reply_mode
@@ -201,7 +201,7 @@ class RedisFramer(Framer):
             self._doubts = deque(each for each in self._doubts if each is not doubt)
         return False
 
-    def _begin_doubt(self, head: Command, *, off: bool) -> None:
+    def _begin_doubt(self, head: RedisCommand, *, off: bool) -> None:
         """*head* may silence the server."""
         self._doubted += 1
         doubt = _Doubt(self._doubted, off, head)
@@ -217,7 +217,7 @@ class RedisFramer(Framer):
         """A command was not obeyed: find out anew in which state those that wait find the connection."""
         multi, silencing = self._in_multi, None
         for head in self.waiting:
-            if isinstance(head, Command) and not head.self_contained:
+            if isinstance(head, RedisCommand) and not head.self_contained:
                 if silencing is not None and silencing.reply_mode == b"SKIP":
                     silencing = None
                 if head.reply_mode == b"ON" or (head.name == b"RESET" and silencing is not None):
@@ -244,7 +244,7 @@ class RedisFramer(Framer):
                     yield from replies.rest(read, line)
                 yield Step.END
                 continue
-            name = request.name if isinstance(request, Command) else b""
+            name = request.name if isinstance(request, RedisCommand) else b""
             if name in _REPLICATION and first != b"-" and not self._doubts:
                 yield from self._replication(read, first)
                 return
@@ -252,7 +252,7 @@ class RedisFramer(Framer):
                 yield from _monitored(read)
                 continue
             line = yield from replies.opening(read)
-            if isinstance(request, Command) and request.silences and not _is_refusal(request.reply_mode, line):
+            if isinstance(request, RedisCommand) and request.silences and not _is_refusal(request.reply_mode, line):
                 read.unread(len(line))
                 yield from self._pass_over(request)
                 continue
@@ -263,7 +263,7 @@ class RedisFramer(Framer):
             if self._doubts and not self._answers_waiting(line):
                 request = None
             missing: int | None = None
-            if isinstance(request, Command) and not request.self_contained:
+            if isinstance(request, RedisCommand) and not request.self_contained:
                 missing = self._obeyed(request, line)
             yield Step.ASIDE if request is None else Head(False, self_contained=request.self_contained)
             if missing is not None:
@@ -272,12 +272,12 @@ class RedisFramer(Framer):
                 yield from replies.rest(read, line)
             yield Step.END
 
-    def _pass_over(self, silencer: Command) -> Frames:
+    def _pass_over(self, silencer: RedisCommand) -> Frames:
         """Replies that will not come: *silencer*, a CLIENT REPLY that waits as if MULTI had queued it, was obeyed."""
         off, passed = silencer.reply_mode == b"OFF", 1
         last = any(doubt.by is silencer for doubt in self._doubts)  # what it silences was sent later
         for head in itertools.islice(self.waiting, 1, None):
-            if not isinstance(head, Command) or head.reply_mode == b"ON":
+            if not isinstance(head, RedisCommand) or head.reply_mode == b"ON":
                 break
             if head.name == b"RESET" if off else last or passed == 2:
                 break
@@ -285,7 +285,7 @@ class RedisFramer(Framer):
         self._doubts = deque(doubt for doubt in self._doubts if doubt.by is not silencer)
         for _ in range(passed):
             head = self.waiting[0]
-            self._lasting -= isinstance(head, Command) and head.name in _LASTING
+            self._lasting -= isinstance(head, RedisCommand) and head.name in _LASTING
             yield Head(False)
             yield Step.END
         self._settle()
@@ -295,7 +295,7 @@ class RedisFramer(Framer):
         while self._doubts:
             doubt = self._doubts[0]
             request = self.waiting[0] if self.waiting else None
-            if isinstance(request, Command) and request.number < doubt.number:
+            if isinstance(request, RedisCommand) and request.number < doubt.number:
                 return True
             if doubt.refused and doubt.due:
                 doubt.due.popleft()
@@ -325,7 +325,7 @@ class RedisFramer(Framer):
         self._skipping = None if self._skipping is doubt else self._skipping
         self._settle()
 
-    def _obeyed(self, request: Command, line: bytes) -> int | None:
+    def _obeyed(self, request: RedisCommand, line: bytes) -> int | None:
         """Note what the reply that *line* opens has made of the connection.
 
         Returns how many values of the reply to EXEC follow where CLIENT REPLY has cut it short; ``None``: all.
@@ -388,7 +388,7 @@ class RedisFramer(Framer):
             return
         reply = line[:1] == b"*" and kind not in _UNASKED
         answer = reply and (not self._doubts or self._answers_waiting(line)) and request is not None
-        if answer and isinstance(request, Command):
+        if answer and isinstance(request, RedisCommand):
             self._lasting -= request.name in _LASTING
         yield Head(False) if answer else Step.ASIDE
         if not count:
@@ -406,7 +406,7 @@ class RedisFramer(Framer):
         family = kind.removesuffix(b"subscribe").removesuffix(b"un")
         start += kind + b"\r\n"
         doubt = self._doubts[0] if self._doubts else None
-        if doubt is not None and isinstance(request, Command) and request.number < doubt.number:
+        if doubt is not None and isinstance(request, RedisCommand) and request.number < doubt.number:
             doubt = None  # there is an older request
         if doubt is not None and not doubt.refused:
             self._decide()  # obeyed: a refusal would have come before
@@ -415,7 +415,7 @@ class RedisFramer(Framer):
         else:
             asked = request
         missing = 1
-        if isinstance(asked, Command) and kind.upper() == asked.name:
+        if isinstance(asked, RedisCommand) and kind.upper() == asked.name:
             missing = asked.count or max(1, self._subscribed[family])
             if asked is request:
                 self._lasting -= 1
@@ -443,7 +443,7 @@ class RedisFramer(Framer):
         self._subscribed[family] = max(0, total - (self._subscribed[others] if others is not None else 0))
 
 
-def _after(head: Command, multi: bool) -> bool:
+def _after(head: RedisCommand, multi: bool) -> bool:
     """Whether the connection is inside MULTI after *head*, if it is obeyed."""
     return head.name == b"MULTI" or (multi and head.name not in _TRANSACTION)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vaurien.framing import Framing, Head, Protocol, Reply
 from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
-from vaurien.protocols.redis.command import Command
+from vaurien.protocols.redis.command import RedisCommand
 from vaurien.protocols.redis.framer import RedisFramer
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ class RedisProtocol(Protocol, frozen=True):
         """
         code = random.choice(self.error_codes) if code is None else code
         self.check_code(code)
-        if not (head.answered or (isinstance(head, Command) and head.silences)):
+        if not (head.answered or (isinstance(head, RedisCommand) and head.silences)):
             return Reply(b"")
-        usual = _ERRORS[code].format(slot=_slot(head.key if isinstance(head, Command) else b""))
+        usual = _ERRORS[code].format(slot=_slot(head.key if isinstance(head, RedisCommand) else b""))
         text = usual if message is None else f"{code} {message}"
-        spoilt = isinstance(head, Command) and head.in_multi  # which the backend does not know, and would execute
+        spoilt = isinstance(head, RedisCommand) and head.in_multi  # which the backend does not know, and would execute
         return Reply(f"-{text}\r\n".encode(), close=spoilt or not self.keep_alive)
 
 
