@@ -90,6 +90,35 @@ def test_small_chunks_of_a_body_let_others_run(size: int) -> None:
     assert turns.longest < CALLS
 
 
+PIPELINES = {
+    "redis": (b"PING\r\n" * 40_000, {"command": "OTHER"}),
+    "http": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 9_000, {"path": "/other"}),
+    "memcache": (b"get a\r\n" * 35_000, {"key": "other"}),
+    "smtp": (b"NOOP\r\n" * 40_000, {"verb": "OTHER"}),
+}
+
+
+@pytest.mark.parametrize("acts", [False, True])
+@pytest.mark.parametrize("protocol", PIPELINES)
+def test_many_requests_at_once_let_others_run(protocol: str, acts: bool) -> None:
+    data, other = PIPELINES[protocol]
+    fault = Fault(name="error", behavior="error", match={} if acts else other)
+    with backend() as listening, running(listening.getsockname(), "", fault, protocol=protocol) as proxy:
+        with pair(proxy, listening) as (client, server), Turns(proxy) as turns:
+            moved = [0]
+            to_client = [threading.Thread(target=_send, args=(client, data))]
+            readers = [threading.Thread(target=_read, args=(one, moved)) for one in (client, server)]
+            for thread in (*to_client, *readers):
+                thread.start()
+            until(lambda: moved[0] > len(data) // 4 or proxy.events.of(Closed))
+            for one in (client, server):
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+            for thread in (*to_client, *readers):
+                thread.join(PATIENCE)
+    assert turns.longest < CALLS
+
+
 def test_a_head_of_many_fields_lets_others_run() -> None:
     head = b"GET / HTTP/1.1\r\n" + b"a:\n" * 21_000 + b"\r\n"
     fault = Fault(name="it", behavior="http_headers", options={"set": ["X-A: 1"], "remove": ["X-B"]})

@@ -190,6 +190,9 @@ class Framer(Framing):
         side.ready = not side.unframed
         self._sides = (side, self._sides[TO_BACKEND])
 
+    def inside_message(self, direction: Direction, size: int) -> bool:
+        return self._sides[direction].read.skips(size)
+
     def held(self, direction: Direction) -> int:
         return self._sides[direction].read.held
 

@@ -163,6 +163,10 @@ class Reader:
             self._at += here
             self._skip -= here
 
+    def skips(self, size: int) -> bool:
+        """Whether the next *size* bytes are all inside what is being skipped."""
+        return not self._data and self._skip > size
+
     def passes(self, size: int) -> bool:
         """Whether the next *size* bytes are all inside what is being skipped; counts them as read when they are."""
         if self._data or self._skip <= size:  # the last byte must wake the generator

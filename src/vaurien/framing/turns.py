@@ -39,6 +39,10 @@ class Framing:
     def __init__(self) -> None:
         self.waiting: deque[Head] = deque()
 
+    def inside_message(self, direction: Direction, size: int) -> bool:
+        """Whether the next *size* bytes cannot hold many messages: they are all inside of one, for example."""
+        return True
+
     def feed(self, direction: Direction, data: bytes) -> list[Piece]:
         """Pieces of *data*, which arrived in the direction *direction*. Raises nothing, whatever the bytes."""
         raise NotImplementedError

@@ -46,6 +46,15 @@ _BODY, _REQUEST_END, _RESPONSE_END = Mark.BODY, Mark.REQUEST_END, Mark.RESPONSE_
 Drawn: TypeAlias = tuple[tuple[BoundFault, ...], tuple[BoundFault, ...]]
 """The faults that were drawn for an exchange, and those that ask about its response first."""
 
+_LARGE = 16 * 1024
+"""Bytes that are taken at once where they may hold many messages."""
+
+_STEP = 512
+"""Bytes of a step where they do hold many; others run behind it."""
+
+_MANY = 16
+"""Pieces of a step that are many."""
+
 _UNTOUCHED: Drawn = ((), ())
 """Nothing was drawn for an exchange that filters have to see."""
 
@@ -227,8 +236,33 @@ class ExchangeTracker:
 
     # Bytes in: at once where nothing waits, otherwise by a coroutine that acts on the link.
 
+    def _takes_in_steps(self, direction: Direction, data: bytes) -> bool:
+        """Whether *data* is so much that it may hold thousands of messages: it is taken by a coroutine then."""
+        if len(data) <= _LARGE or self.framing.lost is not None or self.framing.inside_message(direction, len(data)):
+            return False
+        side = self.up if direction is TO_BACKEND else self.down
+        side.link.run(self._feed_in_steps(direction, data))
+        return True
+
+    async def _feed_in_steps(self, direction: Direction, data: bytes) -> None:
+        """Take *data*, and let other connections run after each step that had many messages."""
+        start, size = 0, _STEP
+        while start < len(data) and not self.connection.ending:
+            if direction is TO_BACKEND:
+                self._offset = self._fed - self.framing.held(TO_BACKEND)
+            pieces = self._framed(direction, data[start : start + size])
+            start += size
+            await self._process(direction, pieces, 0)
+            if len(pieces) > _MANY:
+                size = _STEP
+                await asyncio.sleep(0)
+            else:
+                size = min(2 * size, _LARGE)
+
     def take_requests(self, data: bytes) -> bytes:
         """Take *data* of the client; returns what is to be sent of it now. Hooks may be left running."""
+        if self._takes_in_steps(TO_BACKEND, data):
+            return b""
         up = self.up
         passes = not up.filters or (up.may_be_passive and up.passive)
         try:
@@ -319,6 +353,8 @@ class ExchangeTracker:
 
     def take_responses(self, data: bytes) -> bytes:
         """Take *data* of the backend; returns what is to be sent of it now. Hooks may be left running."""
+        if self._takes_in_steps(TO_CLIENT, data):
+            return b""
         waiting, down, framing = self._open, self.down, self.framing
         passes = not down.filters or (down.may_be_passive and down.passive)
         head = None
@@ -466,6 +502,9 @@ class ExchangeTracker:
 
     async def feed(self, direction: Direction, data: bytes) -> None:
         """Take *data* of one side; returns when what became of it is sent."""
+        if len(data) > _LARGE:
+            await self._feed_in_steps(direction, data)
+            return
         if direction is TO_BACKEND:
             self._offset = self._fed - self.framing.held(TO_BACKEND)
         await self._process(direction, self._framed(direction, data), 0)
