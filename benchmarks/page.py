@@ -7,7 +7,7 @@ plots with it; everything else on the page is prose.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.drift import Soak
@@ -26,15 +26,21 @@ _WHOLE = re.compile(r"\d{4}-\d\d-\d\d(-\d+)?")
 
 
 class Runs:
-    """What is in *folder*: all runs, the newest first; the newest whole one; the newest soak, if there is one."""
+    """What is in *folder*: all runs, newest first; the newest whole one; newest soaks of one process and of workers."""
 
     def __init__(self, folder: Path = RESULTS) -> None:
         found = {path.stem: path.read_bytes() for path in folder.glob("*.json")}
-        soaks = [Soak.parse(data) for name, data in found.items() if name.startswith("soak")]
+        soaks = {name: Soak.parse(data) for name, data in found.items() if name.startswith("soak")}
         runs = {name: Report.parse(data) for name, data in found.items() if not name.startswith("soak")}
         self.all: Mapping[str, Report] = dict(sorted(runs.items(), key=lambda item: item[1].date, reverse=True))
         self.newest = next(report for name, report in self.all.items() if _WHOLE.fullmatch(name))
-        self.soak = max(soaks, key=lambda soak: soak.date, default=None)
+        of_workers = {name for name in soaks if name.startswith("soak-workers")}
+        self.soak = _newest([soak for name, soak in soaks.items() if name not in of_workers])
+        self.soak_of_workers = _newest([soaks[name] for name in of_workers])
+
+
+def _newest(soaks: Sequence[Soak]) -> Soak | None:
+    return max(soaks, key=lambda soak: soak.date, default=None)
 
 
 def written(page: str, runs: Runs) -> str:
@@ -45,6 +51,7 @@ def written(page: str, runs: Runs) -> str:
         "exact": targets(runs.newest, "exact"),
         "growth": growth(runs.newest),
         "soak": soaked(runs.soak),
+        "soak of workers": soaked(runs.soak_of_workers),
         "history": history(runs.all),
     }
     for name, lines in parts.items():

@@ -85,8 +85,11 @@ class Loaded(msgspec.Struct, frozen=True):
     client: Client
 
     def figures(self) -> Figures:
-        """What it holds at this moment; the connection that asks is not counted among the descriptors."""
-        descriptors = len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+        """What it holds at this moment; the connection that asks is not counted among the descriptors.
+
+        With workers, memory and descriptors are those of all processes, the rest is that of the worker that answers.
+        """
+        descriptors = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.process.family())
         with sockets.connected(self.ports["census"]) as client:
             client.sendall(b"?\n")
             living = msgspec.json.decode(b"".join(iter(lambda: client.recv(1000), b"")), type=dict[str, float])
@@ -223,15 +226,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description="Does Vaurien grow under load?")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long the load lasts (10)")
     parser.add_argument("--uvloop", action="store_true", help="in uvloop")
+    parser.add_argument("--workers", type=int, default=1, help="processes that have the connections (1)")
     parser.add_argument("--json", type=Path, help="where to write it (benchmarks/results/soak-DATE.json)")
     given = parser.parse_args(arguments)
     command = shlex.join(["python", "-m", "benchmarks.soak", *(sys.argv[1:] if arguments is None else arguments)])
     try:
-        soak = run(60 * given.minutes, ["--uvloop"] if given.uvloop else [], command, _say)
+        words = [
+            *(["--uvloop"] if given.uvloop else []),
+            *(["--workers", str(given.workers)] if given.workers > 1 else []),
+        ]
+        soak = run(60 * given.minutes, words, command, _say)
     except (BenchmarkError, ValueError) as error:
         _say(f"soak: {error}")
         return 2
-    path = given.json or RESULTS / f"soak-{soak.date[:10]}.json"
+    name = "soak-workers" if given.workers > 1 else "soak"
+    path = given.json or RESULTS / f"{name}-{soak.date[:10]}.json"
     path.write_bytes(soak.json())
     for drift in soak.drifts:
         verdict = "flat" if drift.flat else "NOT FLAT"

@@ -11,11 +11,12 @@ from tests.servers import require
 
 @pytest.mark.server
 @pytest.mark.slow
-def test_a_short_soak_has_the_shape_of_a_result(tmp_path, capsys):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_short_soak_has_the_shape_of_a_result(tmp_path, capsys, workers):
     for program in ("redis-server", "nginx", "wrk", "iperf3"):
         require(program)
     path = tmp_path / "soak.json"
-    status = main(["--minutes", "0.05", "--json", str(path)])
+    status = main(["--minutes", "0.05", "--workers", str(workers), "--json", str(path)])
     soak = Soak.parse(path.read_bytes())
     assert status == (0 if soak.flat else 1)
     assert soak.changes > 0
