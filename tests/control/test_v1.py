@@ -564,3 +564,12 @@ def test_the_faults_of_a_preset_can_be_sent_as_they_are_listed(served):
     assert len(preset["fault_bodies"]) == len(preset["faults"])
     changed = served.ask("PATCH", "/api/v1/proxies/web", {"faults": preset["fault_bodies"]}).json
     assert [one["name"] for one in changed["faults"]] == [one["name"] for one in preset["fault_bodies"]]
+
+
+def test_one_condition_of_a_match_is_taken_away(served):
+    fault = {"behavior": "noop", "name": "f", "match": {"client": "10.0.0.1"}}
+    served.proxy("web", faults=[fault])
+    path = "/api/v1/proxies/web/faults/f"
+    assert served.ask("PATCH", path, {"match": {"client": None}}).json["match"] == {}
+    refused = served.ask("PATCH", path, {"match": {"client": 5}})
+    assert (refused.status, refused.json["error"]["pointer"]) == (400, "/match/client")

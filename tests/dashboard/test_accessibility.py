@@ -12,7 +12,7 @@ SCREENS = {
     "proxy": ("#/proxy/web", "Its events"),
     "add": ("#/proxy/web/add", "The same elsewhere"),
     "change": ("#/proxy/web/fault/slow", "The same elsewhere"),
-    "events": ("#/events", "PolicyChanged"),
+    "events": ("#/events", "Export as JSON lines"),
     "run": ("#/run", "plays no schedule"),
     "configuration": ("#/configuration", "command line"),
 }

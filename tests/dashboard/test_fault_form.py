@@ -53,22 +53,26 @@ def fill(page, name, value):
 
 
 def test_every_fault_is_added_with_other_options_and_seen_as_typed(tab, daemon):
-    daemon.proxy("web", "127.0.0.1:9", protocol="http")
-    listed = daemon.ask("GET", "/behaviors?protocol=http")["behaviors"]
-    assert {one["name"] for one in listed} == set(plugins.names("behavior"))
-    for behavior in listed:
-        page = tab.open("#/proxy/web/add")
+    found = {}
+    for protocol in ("http", *plugins.names("protocol")):
+        for one in daemon.ask("GET", f"/behaviors?protocol={protocol}")["behaviors"]:
+            found.setdefault(one["name"], (protocol, one))
+    assert set(found) == set(plugins.names("behavior"))
+    for protocol in {protocol for protocol, _ in found.values()}:
+        daemon.proxy(protocol, "127.0.0.1:9", protocol=protocol)
+    for name, (protocol, behavior) in found.items():
+        page = tab.open(f"#/proxy/{protocol}/add")
         page.get_by_label("Behavior").select_option(behavior["name"])
         typed = options_of(behavior)
-        for name, value in typed.items():
-            fill(page, name, value)
+        for option, value in typed.items():
+            fill(page, option, value)
         page.get_by_role("button", name="Add the fault").click()
         errors = page.locator("p.error:not(:empty)")
-        until(lambda page=page, errors=errors: page.url.endswith("#/proxy/web") or errors.count())
-        assert page.url.endswith("#/proxy/web"), (behavior["name"], errors.all_inner_texts())
-        fault = daemon.ask("GET", f"/proxies/web/faults/{behavior['name']}")
+        until(lambda page=page, errors=errors: not page.url.endswith("/add") or errors.count())
+        assert page.url.endswith(f"#/proxy/{protocol}"), (name, errors.all_inner_texts())
+        fault = daemon.ask("GET", f"/proxies/{protocol}/faults/{name}")
         assert fault["options"] == typed
-        daemon.ask("DELETE", f"/proxies/web/faults/{behavior['name']}")
+        daemon.ask("DELETE", f"/proxies/{protocol}/faults/{name}")
 
 
 def test_everything_else_of_a_fault_is_typed_too(tab, daemon):

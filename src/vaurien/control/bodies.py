@@ -168,8 +168,8 @@ def _change(name: str, body: type[msgspec.Struct], changes: Mapping[str, Any] = 
 ProxyChange = _change("ProxyChange", ProxyBody)
 """What of a proxy is to be another."""
 
-FaultChange = _change("FaultChange", FaultBody, {"window": JsonObject})
-"""What of a fault is to be another; of its window too."""
+FaultChange = _change("FaultChange", FaultBody, {"window": JsonObject, "match": JsonObject})
+"""What of a fault is to be another; of its window and its match too."""
 
 
 def fault(body: Any, pointer: str = "") -> Fault:

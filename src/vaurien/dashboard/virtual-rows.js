@@ -64,8 +64,8 @@ class VirtualRows extends HTMLElement {
 			if (row === place) place = place.nextElementSibling;
 			else this.body.insertBefore(row, place);
 		}
-		setAttribute(this.above.firstElementChild, "height", first * HEIGHT);
-		setAttribute(this.below.firstElementChild, "height", (this.items.length - last) * HEIGHT);
+		this.above.firstElementChild.style.height = `${first * HEIGHT}px`;
+		this.below.firstElementChild.style.height = `${(this.items.length - last) * HEIGHT}px`;
 	}
 
 	/** @param {any} item */
