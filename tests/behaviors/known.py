@@ -38,6 +38,7 @@ HTTP2 = {name for name in NAMES if name.startswith(("h2_", "grpc_"))}
 
 GRPC = {name for name in HTTP2 if name.startswith("grpc_")}
 NOT_FOR_TCP = {
+    "header_faults",
     "duplicate_request",
     "http_headers",
     "http_status",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.http2 import FAST, OK, Side, fault, sides
-from tests.running import read_all
+from tests.running import backend, pair, read, read_all, running
 from vaurien import options
 from vaurien.behaviors.grpc_status import GrpcStatus
 from vaurien.behaviors.h2_reset import H2Reset
@@ -255,3 +255,33 @@ def test_options_that_mean_nothing_are_refused() -> None:
     with pytest.raises(OptionError, match="a proxy whose protocol is http2, grpc or http"):
         H2Reset().check(RedisProtocol())
     assert H2Settings().why_idle() == "no setting is given"
+
+
+ASK = "x-envoy-fault-"
+
+
+@pytest.mark.parametrize("protocol", ["http2", "grpc"])
+def test_a_request_asks_for_its_own_fault(protocol: str) -> None:
+    with sides(protocol=protocol, protocol_options={"header_faults": True}) as (proxy, client, server):
+        client.ask(1, [*CALL, (f"{ASK}abort-request", "418")])
+        assert client.hears_head(1) == [(":status", "418"), ("content-length", "0")]
+        client.ask(3, [*CALL, (f"{ASK}abort-grpc-request", "8")])
+        assert ("grpc-status", "8") in client.hears_head(3)
+        client.ask(5, [*CALL, (f"{ASK}delay-request", "3600000")])
+        client.ask(7, [*CALL, (f"{ASK}abort-request", "500"), (f"{ASK}abort-request-percentage", "0"), ("x", "y")])
+        heard = server.hears_head(7)
+        assert ("x", "y") in heard
+        assert not any(name.startswith(ASK) for name, _ in heard)
+        assert len(proxy.events.wait(Injected, 4)) == 4
+        client.send(h2.RST_STREAM, 0, 5, bytes(4))
+
+
+def test_a_request_of_http_1_asks_for_its_own_fault() -> None:
+    options = {"header_faults": True, "overwrite_host_header": False}
+    with backend() as listening:
+        with running(listening.getsockname(), protocol="http", protocol_options=options) as proxy:
+            with pair(proxy, listening) as (client, server):
+                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Envoy-Fault-Abort-Request: 503\r\n\r\n")
+                assert read(client, 12) == b"HTTP/1.1 503"
+                client.sendall(b"GET /b HTTP/1.1\r\nX-Envoy-Fault-Delay-Request: nonsense\r\nHost: x\r\n\r\n")
+                assert read(server, 28) == b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n"

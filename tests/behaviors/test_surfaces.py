@@ -225,7 +225,7 @@ OF_HTTP: Mapping[str, tuple[Mapping[str, Any], bytes]] = {
 @pytest.mark.parametrize("lane", LANES[:4])  # a legacy plugin has no say in HTTP's exchanges
 @pytest.mark.parametrize("name", sorted(OF_HTTP))
 def test_what_is_for_http_works_in_every_lane_too(name: str, lane: str) -> None:
-    unusual = {"rate_limited", "ws_refuse"}  # those have tests of their own
+    unusual = {"header_faults", "rate_limited", "ws_refuse"}  # those have tests of their own
     assert {*OF_HTTP} == NOT_FOR_TCP - HTTP2 - OF_CONTENT - unusual
     given, answer = OF_HTTP[name]
     policy = Policy(faults=(Fault(name="it", behavior=name, options=given),))

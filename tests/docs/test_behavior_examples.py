@@ -24,7 +24,7 @@ from vaurien.config import fault
 from vaurien.framing import http2
 from vaurien.model import Address
 
-REQUEST = b"POST /api/slow HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello"
+REQUEST = b"POST /api/slow HTTP/1.1\r\nHost: test\r\nX-Envoy-Fault-Delay-Request: 1\r\nContent-Length: 5\r\n\r\nhello"
 SLOW = REQUEST.replace(b"/api/slow", b"/slow")
 ACT_NEVER = {"dummy", "noop"}
 BY_THE_CLOCK = {"flap"}  # acts in its phase; what comes in the other one passes

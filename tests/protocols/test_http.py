@@ -126,7 +126,6 @@ def test_responses(request_: bytes, response: bytes, expected: list[str]) -> Non
 
 LOST = {
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", r"not a method of HTTP: it begins with b'\x16'"),
-    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "not the first line of an HTTP/1 message: b'PRI * HTTP/2.0"),
     "HTTP/0.9": (b"GET /\r\n", "not the first line of an HTTP/1 message: b'GET /"),
     "SMTP": (b"EHLO client\r\n", "not the first line of an HTTP/1 message: b'EHLO"),
     "a CR before the request": (b"\rGET / HTTP/1.1\r\n\r\n", "no end of line within 2 bytes"),
@@ -340,7 +339,7 @@ def test_an_error_that_answers_head_has_no_body() -> None:
 def test_an_error_has_the_status_of_its_code(code: str | None) -> None:
     reply = HttpProtocol().error_reply(request_of(GET), random.Random(7), code)
     transcript = played((UP, GET), (DOWN, reply.data))
-    status = transcript.events[DOWN][0][3]["status"]  # type: ignore[index]
+    status = transcript.events[DOWN][0][2]["status"]  # type: ignore[index]
     assert status in HttpProtocol.error_codes
     assert code in (None, status)
 

@@ -555,3 +555,57 @@ def test_many_requests_on_one_connection() -> None:
             server.sock.sendall(b"".join(h2.headers(stream, answer, end=True) for stream in streams))
             for stream in streams:
                 client.hears(h2.HEADERS, stream)
+
+
+@pytest.mark.parametrize("server_first", [True, False])
+@pytest.mark.parametrize("cut", [1, 1000])
+def test_http_detects_http2_by_itself(server_first: bool, cut: int) -> None:
+    hurt = fault("error", code="503")
+    with sides(hurt, protocol="http", greeted=False) as (proxy, client, server):
+        if server_first:
+            server.sock.sendall(h2.settings([]))
+        whole = h2.PREFACE + h2.settings([])
+        for at in range(0, len(whole), cut):
+            client.sock.sendall(whole[at : at + cut])
+        assert read(server.sock, 24) == h2.PREFACE
+        assert h2.pairs(server.hears(h2.SETTINGS, 0).payload) == [(Setting.HEADER_TABLE_SIZE, 0)]
+        if not server_first:
+            server.sock.sendall(h2.settings([]))
+        assert h2.pairs(client.hears(h2.SETTINGS, 0).payload) == [(Setting.HEADER_TABLE_SIZE, 0)]
+        client.ask(1)
+        assert client.hears_head(1)[0] == (":status", "503")
+        client.ask(3, FAST)
+        assert server.hears_head(3) == FAST
+        assert not proxy.events.of(ProtocolLost)
+
+
+def test_an_upgrade_to_http2() -> None:
+    """The answer to the request of HTTP/1 comes on stream 1."""
+    asked = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    asked += b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
+    switched = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    with sides(fault("error", code="503"), protocol="http", greeted=False) as (proxy, client, server):
+        client.sock.sendall(asked)
+        assert read(server.sock, len(asked)) == asked
+        server.sock.sendall(switched + h2.settings([]))
+        server.head(1, end=True)
+        assert read(client.sock, len(switched)) == switched
+        assert client.hears(h2.SETTINGS, 0)
+        assert client.hears_head(1) == OK
+        client.sock.sendall(h2.PREFACE + h2.settings([]))
+        client.ask(3)
+        assert client.hears_head(3)[0] == (":status", "503")
+        client.ask(5, FAST)
+        assert read(server.sock, 24) == h2.PREFACE
+        server.hears(h2.SETTINGS, 0)
+        assert server.hears_head(5) == FAST
+        assert not proxy.events.of(ProtocolLost)
+
+
+@pytest.mark.parametrize("start", [b"PUT / HTTP/1.1\r\n\r\n", b"PRIVATE / HTTP/1.1\r\n\r\n"])
+def test_a_request_of_http_1_that_looks_alike(start: bytes) -> None:
+    with sides(protocol="http", greeted=False) as (proxy, client, server):
+        for at in range(len(start)):
+            client.sock.sendall(start[at : at + 1])
+        assert read(server.sock, len(start)) == start
+        assert not proxy.events.of(ProtocolLost)

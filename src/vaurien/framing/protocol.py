@@ -14,7 +14,7 @@ from vaurien.framing.turns import Framing, Turns
 
 if TYPE_CHECKING:
     from vaurien.chance import Random
-    from vaurien.model import Address
+    from vaurien.model import Address, Fault
 
 
 class TlsStep(msgspec.Struct, frozen=True):
@@ -77,6 +77,15 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     def reuse_socket(self) -> bool:
         """Whether the backend's socket may serve the next client once no exchange is open on it."""
         return False
+
+    @property
+    def own_faults(self) -> tuple[Fault, ...]:
+        """Faults that the protocol's options ask for; one of the policy with the same name takes its place."""
+        return ()
+
+    def with_streams(self) -> Protocol:
+        """The protocol that goes on where a framing has a `Framing.successor`."""
+        return self
 
     def framer(self) -> Framing:
         """A new framing, for one connection."""

@@ -27,6 +27,9 @@ class Framing:
     other_direction_ready: bool = False
     """The last `feed` set bytes free that are held back in the other direction: feed that one ``b""`` to get them."""
 
+    successor: Framing | None = None
+    """What frames both directions from the bytes on that are held: another protocol begins there."""
+
     asides_answer: ClassVar[bool] = False
     """A message of the backend that belongs to no exchange is about the oldest request that waits (HTTP's 1xx)."""
 

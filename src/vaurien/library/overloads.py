@@ -306,6 +306,15 @@ class AddFault(Protocol):
     @overload
     def __call__(
         self,
+        behavior: Literal["header_faults"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> Change[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
         behavior: Literal["http_headers"],
         /,
         *,

@@ -20,6 +20,7 @@ from vaurien.engine.connection.proxy_state import ProxyState
 from vaurien.engine.connection.states import TRANSITIONS, Event, State
 from vaurien.engine.filters import filter_chain
 from vaurien.engine.filters.bound_fault import BoundFault, reconcile_faults
+from vaurien.engine.filters.exchange_tracker import ExchangeTracker
 from vaurien.engine.filters.filter import Filter
 from vaurien.engine.filters.filter_chain import FilterChain
 from vaurien.engine.loop.background_hooks import Background
@@ -40,7 +41,7 @@ from vaurien.engine.relay.link import Link
 from vaurien.engine.relay.traffic import ConnectionInfo, Meter
 from vaurien.errors import DialError, OptionError, ParseError, VaurienError
 from vaurien.events import Accepted, Closed
-from vaurien.framing import Protocol
+from vaurien.framing import Framing, Protocol
 from vaurien.model import TO_BACKEND, TO_CLIENT, Address, BackendTls, Direction
 
 if TYPE_CHECKING:
@@ -1172,6 +1173,11 @@ class Connection:
     def protocol_failed(self, error: BaseException) -> None:
         """The protocol's own code raised: this connection ends, and nothing else."""
         self._report(f"protocol {self.service.config.protocol}", error)
+
+    def follow_framing(self, framing: Framing) -> ExchangeTracker:
+        """Another protocol goes on, with *framing*: the tracker of its exchanges."""
+        assert self._filter_chain is not None  # noqa: S101 - its tracker asks
+        return self._filter_chain.follow_framing(framing)
 
     def crashed(self, error: BaseException) -> None:
         """The engine itself raised: this connection ends, and nothing else."""

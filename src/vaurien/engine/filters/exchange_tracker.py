@@ -93,6 +93,9 @@ class TrackedConnection(FilteredConnection, Protocol):
     def protocol_failed(self, error: BaseException) -> None:
         """The protocol's own code raised."""
 
+    def follow_framing(self, framing: Framing) -> ExchangeTracker:
+        """Another protocol goes on, with *framing*: the tracker of its exchanges."""
+
 
 class TrackedDirection(Protocol):
     """One side of the connection, behind the tracker."""
@@ -451,6 +454,10 @@ class ExchangeTracker:
             self._flush()
             self._flush_other(direction)
             return b""
+        if self.framing.successor is not None:
+            self._flush()
+            self._hand_over(direction, self.framing.successor)
+            return b""
         if not self._draws and self.framing.held(direction):
             self._release(direction, side, unsent)
         sent = unsent[0] if len(unsent) == 1 else b"".join(unsent)
@@ -499,6 +506,15 @@ class ExchangeTracker:
                 self._offset += len(piece)
         self._flush()
         self._flush_other(direction)
+        if self.framing.successor is not None and not self.connection.ending:
+            self._hand_over(direction, self.framing.successor)
+
+    def _hand_over(self, direction: Direction, framing: Framing) -> None:
+        """Leave the connection, and what is held of it, to another protocol."""
+        before, self.framing.successor = self.framing, None
+        heir = self.connection.follow_framing(framing)
+        for way in (direction, direction.back):
+            heir.connection_direction(way).link.run(heir.feed(way, before.release(way)))
 
     async def feed(self, direction: Direction, data: bytes) -> None:
         """Take *data* of one side; returns when what became of it is sent."""

@@ -11,6 +11,7 @@ from vaurien.engine.filters.filter import Filter, Receiver, Sink
 from vaurien.engine.filters.message_filter import acts_on_messages
 from vaurien.engine.filters.stream_tracker import StreamTracker
 from vaurien.engine.relay.link import Intake, Link
+from vaurien.framing import Framing
 from vaurien.framing import Protocol as WireProtocol
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 
@@ -218,6 +219,17 @@ class FilterChain:
             for each in list(filters.filters):
                 if each.fault.entry.key not in kept and not each.leaving:
                     each.leave()
+
+    def follow_framing(self, framing: Framing) -> ExchangeTracker:
+        """Another protocol goes on, with *framing*: its tracker, which is to be fed what the last one holds."""
+        down, up = (self._direction(direction) for direction in Direction)
+        connection = self._connection
+        if self._tracker is not None:
+            self._past_exchanges += self._tracker.exchanges
+        make = StreamTracker if framing.streams else ExchangeTracker
+        self._tracker = tracker = make(connection, connection.protocol.with_streams(), framing, up, down)
+        self.build()
+        return tracker
 
     def reconfigure(self) -> bool:
         """Take out what is not needed any more and has nothing under way; returns whether something has to wait."""

@@ -150,7 +150,7 @@ class CompiledPolicy:
         )
         checked = [
             self._entry(f"fault {fault.name} {fault.behavior}", fault, known, instantiate, of_mix=False)
-            for fault in policy.faults
+            for fault in (*policy.faults, *_own_faults(policy, protocol))
         ]
         self.faults: tuple[CompiledFault, ...] = tuple(entry for entry in checked if entry.fault.enabled)
         self.entries: tuple[CompiledFault, ...] = self.mix + self.faults
@@ -230,6 +230,11 @@ class CompiledPolicy:
                 continue
             if entry.fault.stream.includes(direction) or entry.plugin.target.both_ways:
                 yield entry
+
+
+def _own_faults(policy: Policy, protocol: Protocol) -> tuple[Fault, ...]:
+    given = {fault.name for fault in policy.faults}
+    return tuple(fault for fault in protocol.own_faults if fault.name not in given)
 
 
 def _check_scope(entry: CompiledFault) -> None:

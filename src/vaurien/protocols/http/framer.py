@@ -8,7 +8,7 @@ from collections.abc import Generator
 from vaurien.errors import ParseError
 from vaurien.framing import HEAD_LIMIT, Framer, Frames, Head, Reader, Step
 from vaurien.framing.websocket import messages
-from vaurien.model import TO_BACKEND, Direction
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 from vaurien.protocols.http import head as heads
 from vaurien.protocols.http.head import Body, Length
 
@@ -48,6 +48,7 @@ class HttpFramer(Framer):
         self._connect: Head | None = None
         self._handshake: dict[str, str] = {}  # what messages of a WebSocket know of it
         self._extended = False  # a WebSocket whose messages an extension may have changed
+        self._deciding: set[Direction] = set()  # the directions in which HTTP/2 may begin
 
     def parse_whole(self, direction: Direction, data: bytes) -> Head | None:
         line = (heads.REQUEST_LINE if direction is TO_BACKEND else heads.STATUS_LINE).match(data)
@@ -77,6 +78,8 @@ class HttpFramer(Framer):
             if first in b"\r\n":
                 yield from _blank(read)
                 continue
+            if first == b"P" and (yield from self._peek(TO_BACKEND, read, 4)) == b"PRI ":  # no method (RFC 9113, 11.3)
+                yield from self._hold_for_http2()
             if first[0] not in heads.METHOD_STARTS:
                 raise ParseError(f"not a method of HTTP: it begins with {first!r}")
             head, length = heads.request(*(yield from _head(read, heads.REQUEST_LINE)))
@@ -89,6 +92,8 @@ class HttpFramer(Framer):
 
     def responses(self, read: Reader) -> Frames:
         while first := (yield from read.peek(1)):
+            if first == b"\0" and not self.waiting and _is_settings((yield from self._peek(TO_CLIENT, read, 9))):
+                yield from self._hold_for_http2()
             if first != b"H":
                 raise ParseError(f"not a response of HTTP: it begins with {first!r}")
             parts = yield from _head(read, heads.STATUS_LINE)
@@ -109,9 +114,36 @@ class HttpFramer(Framer):
                 self.one_way, self.stateless = True, False
                 yield from messages(read, upstream=False, known=self._handshake, extended=self._extended)
                 return
+            if status == 101 and head.fields.get("header.upgrade", "").lower() == "h2c" and request is not None:
+                yield from self._hold_for_http2(request.fields.get("header.http2-settings", ""))
             if tunnel:
                 self.stop_framing()
                 return
+
+    def _peek(self, direction: Direction, read: Reader, count: int) -> Generator[Step, None, bytes]:
+        self._deciding.add(direction)
+        data = yield from read.peek(count)
+        self._deciding.remove(direction)
+        return data
+
+    def _hold_for_http2(self, settings: str | None = None) -> Frames:
+        """Leave everything that follows to HTTP/2, after an upgrade with the client's *settings*."""
+        from vaurien.protocols.http2.framer import Http2Framer  # most connections need none
+
+        if self.successor is None:
+            self.successor = framer = Http2Framer()
+            if settings is not None:
+                framer.upgraded(settings)
+        while True:
+            yield Step.MORE
+
+    def release(self, direction: Direction) -> bytes:
+        return b"" if direction in self._deciding else super().release(direction)
+
+
+def _is_settings(data: bytes) -> bool:
+    """Whether *data* is the header of a frame SETTINGS, with which a server of HTTP/2 begins."""
+    return data[3:4] == b"\x04" and data[5:9] == bytes(4)
 
 
 def _head(read: Reader, first: re.Pattern[bytes]) -> Generator[Step, None, tuple[re.Match[bytes], bytes]]:

@@ -13,9 +13,10 @@ from vaurien.framing import http2 as h2
 from vaurien.framing.body import BodyCodec
 from vaurien.framing.cache import BoundedCache
 from vaurien.framing.websocket import close_frame
-from vaurien.model import Address
+from vaurien.model import Address, Fault
 from vaurien.options import Option
-from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
+from vaurien.protocols._http import BY_CHANCE, REASONS, WITHOUT_BODY, authority
+from vaurien.protocols._options import BUFFER, HEADER_FAULTS, Buffer, HeaderFaults, KeepAlive, ReuseSocket
 from vaurien.protocols.http import head as heads
 from vaurien.protocols.http.body import ChunkedBody, MeasuredBody
 from vaurien.protocols.http.framer import HttpFramer
@@ -23,13 +24,6 @@ from vaurien.protocols.http.head import Body, Http1Request
 
 if TYPE_CHECKING:
     from vaurien.chance import Random
-
-REASONS = {str(status.value): status.phrase for status in http.HTTPStatus if status >= 400}
-BY_CHANCE = ("500", "501", "502", "503", "504")
-"""Those that any request may meet; the others are drawn only where they are named."""
-
-WITHOUT_BODY = frozenset({204, 304})
-"""Statuses of responses that have no body, and do not say how long it is."""
 
 _HOST = re.compile(rb"(\nhost:[ \t]*)(?:[^\r\n]|\r?\n[ \t])*", re.IGNORECASE)
 _TARGET = re.compile(rb"(\S+ https?://(?:[^@/?#\s]*@)?)[^/?#\s]*", re.IGNORECASE)
@@ -55,6 +49,18 @@ class HttpProtocol(Protocol, frozen=True):
     keep_alive: KeepAlive = True
     reuse_socket: ReuseSocket = False
     buffer: Buffer = BUFFER
+    header_faults: HeaderFaults = False
+
+    @property
+    def own_faults(self) -> tuple[Fault, ...]:
+        """What the header faults need."""
+        return HEADER_FAULTS if self.header_faults else ()
+
+    def with_streams(self) -> Protocol:
+        """HTTP/2, for a client that begins with it, or asks for it by an upgrade."""
+        from vaurien.protocols.http2 import Http2Protocol  # it is needed where HTTP/2 is spoken, and needs this one
+
+        return Http2Protocol(overwrite_host_header=self.overwrite_host_header, header_faults=self.header_faults)
 
     def framer(self) -> Framing:
         """A framer of HTTP/1."""
@@ -160,17 +166,3 @@ def _hosted(fields: bytes, host: bytes) -> bytes:
         hosted = _HOST.sub(lambda found: found[1] + host, fields)
         _HOSTED.add(key, hosted)
     return hosted
-
-
-@functools.lru_cache  # asked at every request, and there are few backends
-def authority(address: Address) -> bytes:
-    """*address* as in a URI: without the port that is the scheme's own (RFC 9110, section 4.2.3).
-
-    A backend with TLS is called as its certificate is to call it.
-    """
-    tls = address.tls
-    where = Address(tls.server_name if tls is not None and tls.server_name else address.host, address.port)
-    host, _, port = str(where).rpartition(":")
-    host = host or "localhost"
-    usual = "80" if tls is None else "443"
-    return (host if port == usual else f"{host}:{port}").encode("ascii" if host.isascii() else "idna")

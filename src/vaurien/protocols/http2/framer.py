@@ -17,6 +17,8 @@ RFC's code, and the connection ends.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 from collections.abc import Callable, Mapping
 
 from vaurien.framing import HEAD_LIMIT, Framing, Head, Mark, Part, Piece
@@ -127,6 +129,14 @@ class Http2Framer(Framing):
         self._refused: set[int] = set()  # streams that the backend promised on a stream that the client does not see
         self._said: list[list[bytes]] = [[], []]
         self._early: list[bytes] = []  # for the client, which wants to hear the backend's settings first (section 3.4)
+
+    def upgraded(self, settings: str) -> None:
+        """The first stream is that of a request of HTTP/1, whose header HTTP2-Settings was *settings*."""
+        self._last = self._opened = 1
+        self._streams[1] = _ASKED
+        with contextlib.suppress(ValueError):
+            pairs = dict(h2.pairs(base64.urlsafe_b64decode(settings + "=" * (-len(settings) % 4))))
+            self._sides[TO_CLIENT].stream_window = pairs.get(Setting.INITIAL_WINDOW_SIZE, h2.WINDOW)
 
     # Bytes in.
 

@@ -10,13 +10,14 @@ from vaurien.framing import http2 as h2
 from vaurien.framing.body import BodyCodec, FramedBody
 from vaurien.framing.cache import BoundedCache
 from vaurien.options import Option
-from vaurien.protocols.http.protocol import BY_CHANCE, REASONS, WITHOUT_BODY, authority
+from vaurien.protocols._http import BY_CHANCE, REASONS, WITHOUT_BODY, authority
+from vaurien.protocols._options import HEADER_FAULTS, HeaderFaults
 from vaurien.protocols.http2.blocks import Field, decode_stateless, encode
 from vaurien.protocols.http2.framer import Http2Framer, Http2Request, rebuilt, split_head
 
 if TYPE_CHECKING:
     from vaurien.chance import Random
-    from vaurien.model import Address
+    from vaurien.model import Address, Fault
 
 
 class Http2Protocol(Protocol, frozen=True):
@@ -35,6 +36,13 @@ class Http2Protocol(Protocol, frozen=True):
     overwrite_host_header: Annotated[
         bool, Option("Send the backend's address as :authority, not what the client sent")
     ] = True
+
+    header_faults: HeaderFaults = False
+
+    @property
+    def own_faults(self) -> tuple[Fault, ...]:
+        """What the header faults need."""
+        return HEADER_FAULTS if self.header_faults else ()
 
     def framer(self) -> Framing:
         """A framing of HTTP/2."""
