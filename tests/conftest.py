@@ -22,7 +22,7 @@ os.umask(0o022)  # servers run as other users, and read what tests write
 for _name in ("no_proxy", "NO_PROXY"):  # whatever stands between this machine and others
     os.environ[_name] = ",".join([*filter(None, [os.environ.get(_name)]), "localhost", "127.0.0.1", "0.0.0.0", "::1"])
 for _name in [_name for _name in os.environ if _name.startswith("VAURIEN_")]:  # options of somebody who uses it
-    if _name not in ("VAURIEN_REQUIRE_SERVERS", "VAURIEN_TEST_DIALOGUES", "VAURIEN_TEST_LOOP", platform.SWITCH):
+    if not _name.startswith("VAURIEN_TEST_") and _name not in ("VAURIEN_REQUIRE_SERVERS", platform.SWITCH):
         del os.environ[_name]
 
 pytest_plugins = ["pytester", "tests.servers", "tests.tls_servers", "tests.mail_servers"]

@@ -221,7 +221,8 @@ class NatsStore:
         removed: dict[str, int] = {}
         revision = 0
         while True:
-            entry = await asyncio.wait_for(watcher.updates(timeout=_TIMEOUT), _TIMEOUT)
+            async with asyncio.timeout(_TIMEOUT):
+                entry = await watcher.updates(timeout=_TIMEOUT)
             if entry is None:
                 break
             revision = max(revision, entry.revision)
@@ -246,7 +247,8 @@ class NatsStore:
                     task.cancel()
                 await asyncio.wait([looking, receiving])
             with contextlib.suppress(*_GONE):
-                await asyncio.wait_for(watcher.stop(), 1)
+                async with asyncio.timeout(1):
+                    await watcher.stop()
             watcher = await self._read_again()
 
     async def _read_again(self) -> Any:

@@ -87,7 +87,8 @@ class Node:
         self._heartbeat: tuple[int, float] = (0, 0.0)
         """The revision of the last heartbeat, and when it came by the clock that never goes back."""
         self._stopped = False
-        self._changed: Callable[[], None] = lambda: None
+        self._applied_news = asyncio.Event()
+        """Something was brought about that is not reported yet."""
 
     @property
     def trouble(self) -> str | None:
@@ -158,9 +159,12 @@ class Node:
                 return
 
     async def _renew(self) -> None:
-        """Say that the node lives, and what it runs."""
+        """Say that the node lives, and what it runs: at once after a change, which waits for no report."""
         while True:
-            await asyncio.sleep(RENEW)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RENEW):  # wait_for may swallow a cancellation before Python 3.12
+                    await self._applied_news.wait()
+            self._applied_news.clear()
             await self._report()
 
     async def _report(self) -> None:
@@ -195,17 +199,14 @@ class Node:
         while True:
             late = self._until_late()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), late)
+                async with asyncio.timeout(late):
+                    await self._news.wait()
             self._news.clear()
             try:
                 await self._apply()
             except VaurienError as error:  # an edit that could not be carried out on a proxy is among the problems
                 self._problems.setdefault("", str(error))
-            await self._report_soon()
-
-    async def _report_soon(self) -> None:
-        if self.store.trouble is None:
-            await self._report()
+            self._applied_news.set()
 
     def _until_late(self) -> float | None:
         """Seconds until the heartbeat of a controller is late; ``None``: none is wanted, or it is late already."""
@@ -433,7 +434,7 @@ class Node:
 
     async def refresh(self) -> None:
         """Have `desired` know what the store and the nodes say now. Raises `StoreAway`."""
-        reports = await self.reports()
+        reports = await self.reports() | {self.name: self.report()}  # a store that was restarted lacks claims at first
         self.desired.refresh({name: _facts(one) for name, one in reports.items()})
 
 
