@@ -50,7 +50,7 @@ def test_an_interruption_that_comes_as_a_cancellation_is_one() -> None:
     with backend() as listening, running(listening.getsockname(), "", wrapped) as proxy:
         with pair(proxy, listening) as (client, server):
             client.sendall(b"held")
-            proxy.until(lambda: any(active.waiting for one in proxy.proxy.live for active in one.actives.values()))
+            proxy.until(lambda: any(active.waiting for one in proxy.proxy.live for active in one.bound_faults.values()))
             proxy.set_policy("")
             assert read(server, 4) == b"held"
 

@@ -152,7 +152,7 @@ def test_a_connection_ends_while_bytes_from_a_delay_line_are_in_a_hook_that_neve
 
 
 def _waiting(proxy):
-    return [active for one in proxy.proxy.live for active in one.actives.values() if active.waiting]
+    return [active for one in proxy.proxy.live for active in one.bound_faults.values() if active.waiting]
 
 
 def test_a_socket_that_is_between_two_exchanges_is_kept() -> None:

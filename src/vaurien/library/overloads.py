@@ -309,7 +309,7 @@ class AddFault(Protocol):
         behavior: Literal["header_faults"],
         /,
         **fault: Unpack[FaultFields],
-    ) -> Change[Fault]:
+    ) -> LiveChange[Fault]:
         ...
 
     @overload

@@ -45,8 +45,8 @@ class Proxy:
     It is not safe from other threads. Making one checks the whole *config* and raises what is wrong with it; nothing is
     opened before `start`. *observers* are called with every event, in the loop's thread. The decisions of *recorded*
     take the place of chance. *bind* makes its listening sockets, *ordinals* are the numbers of its connections, and
-    *page* has the counters that it shares with other processes. *authority* gives what signs certificates; without it
-    that is the one in a folder, see `ProxyConfig.tls_authority`.
+    *shared_counters* are those that it shares with other processes. *authority* gives what signs certificates; without
+    it that is the one in a folder, see `ProxyConfig.tls_authority`.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Proxy:
         recorded: ReplayedDecisions | None = None,
         bind: Bind = binding.bind,
         ordinals: Sequence[int] = ALL,
-        page: ProxyCounters | None = None,
+        shared_counters: ProxyCounters | None = None,
         authority: LoadAuthority | None = None,
     ) -> None:
         self.config = config
         """The configuration it runs with now; the port is the real one once it has started."""
-        self._observers, self._recorded, self._page = observers, recorded, page
+        self._observers, self._recorded, self._shared_counters = observers, recorded, shared_counters
         self._view = ProxyView(lambda: self.config)
         self._protocol, self._legacy_protocol = self._protocols(config)
         self._plan = CompiledPolicy(config.policy, self._protocol, self._instantiate, forward=config.backend.forward)
@@ -178,7 +178,7 @@ class Proxy:
             self._observers,
             self._traffic,
             self._recorded,
-            self._page,
+            self._shared_counters,
         )
         state.client_tls = self._client_tls
         return ProxyServer(state, self._bind, self.config.max_connections, self._expire)

@@ -23,11 +23,11 @@ class GenerationCounter:
         self._before: tuple[dict[str, Window], Generations] = ({}, {})
         self.current: Generations = {}
 
-    def follow(self, entries: Iterable[CompiledFault]) -> None:
-        """The policy is that of *entries* now: new faults get a new generation, the others keep theirs."""
+    def follow(self, compiled_faults: Iterable[CompiledFault]) -> None:
+        """The policy is that of *compiled_faults* now: new faults get a new generation, the others keep theirs."""
         self._before = (self._windows, self.current)
         number = next(self._numbers)
-        windows, self._windows = self._windows, {entry.key: entry.fault.window for entry in entries}
+        windows, self._windows = self._windows, {compiled.key: compiled.fault.window for compiled in compiled_faults}
         kept = {key: self.current.get(key, (number, number)) for key in self._windows}
         self.current = {
             key: (state, since if windows.get(key, window) == window else number)

@@ -49,7 +49,7 @@ class WorkersProxy:
         self._past = {index: Figures() for index in self._indexes}
         self._skipped = dict.fromkeys(self._indexes, 0)
         self._generations = GenerationCounter()
-        self._generations.follow(self._model.plan.entries)
+        self._generations.follow(self._model.plan.compiled_faults)
         self._starting = asyncio.Lock()
         self._expiries = Expiries(self._expire)
         self.remove_expired: Callable[[Fault], Awaitable[None]] = self._remove
@@ -190,7 +190,7 @@ class WorkersProxy:
         if self._is_closed_path:
             self._model.set_policy(before)
             raise _no_closed_path(self.config.listen)
-        self._generations.follow(self._model.plan.entries)
+        self._generations.follow(self._model.plan.compiled_faults)
         if not self._serving:
             return
         if self.enabled:

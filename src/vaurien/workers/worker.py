@@ -105,7 +105,7 @@ class Worker:
             observers=(self._events,),
             bind=self._bind,
             ordinals=range(request.first, sys.maxsize, request.step),
-            page=counters,
+            shared_counters=counters,
         )
         await proxy.start()
         self._proxies[request.proxy] = proxy

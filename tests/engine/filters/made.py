@@ -87,7 +87,7 @@ class Connection:
         self.plan = compiled(mix, *faults, protocol=protocol)
         self.chance = Chance(seed, "web", self.clock.now)
         self.shared = SharedState(None, lambda name: None)
-        self.actives: dict[str, BoundFault] = {}
+        self.bound_faults: dict[str, BoundFault] = {}
         self.told: list[tuple[Any, ...]] = []
         self.journal = self
         self.up, self.down = (Side(Link(each, self.clock)) for each in (TO_BACKEND, TO_CLIENT))

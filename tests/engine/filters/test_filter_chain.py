@@ -47,7 +47,7 @@ class Connection(FakeOwner):
         self.protocol = protocol or Tcp()
         self.chance = Chance("0", "web", self.clock.now)
         self.shared = SharedState(None, lambda name: None)
-        self.actives: dict[str, BoundFault] = {}
+        self.bound_faults: dict[str, BoundFault] = {}
         self.journal = self
         self.hits: list[str] = []
         self.client, self.backend = FakeEndpoint(), FakeEndpoint()

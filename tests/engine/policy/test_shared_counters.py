@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.running import PATIENCE
-from vaurien.engine.policy import shared_counters as ledger
+from vaurien.engine.policy import shared_counters as counters
 from vaurien.engine.policy.shared_counters import SharedCounters
 from vaurien.engine.policy.window_counter import SharedWindowCounter, WindowCounter
 from vaurien.model import Window
@@ -25,15 +25,15 @@ ZERO = (0.0, 0.0, 0.0)
 COUNT = """
 import sys
 from vaurien.engine.policy.shared_counters import SharedCounters
-ledger = SharedCounters(int(sys.argv[1]))
+counters = SharedCounters(int(sys.argv[1]))
 for number in range(int(sys.argv[2])):
-    ledger.change(f"key {number % 7}", (0.0, 0.0, 0.0), lambda row: (row[0] + 1, row[1], row[2]))
+    counters.change(f"key {number % 7}", (0.0, 0.0, 0.0), lambda row: (row[0] + 1, row[1], row[2]))
 """
 
 
 @pytest.fixture
 def file():
-    descriptor = ledger.create()
+    descriptor = counters.create()
     yield descriptor
     os.close(descriptor)
 
@@ -49,7 +49,7 @@ def test_no_change_of_a_process_is_lost(file):
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 2000), st.floats(allow_nan=False)), max_size=60))
 def test_it_is_one_dictionary_for_all_of_them(changes):
-    descriptor = ledger.create()
+    descriptor = counters.create()
     try:
         both, model = [SharedCounters(descriptor), SharedCounters(descriptor)], {}
         for which, key, number in changes:
@@ -70,7 +70,7 @@ def test_a_change_that_raises_changes_nothing(file):
 
 @given(st.builds(Window, skip=st.integers(0, 3), count=st.none() | st.integers(0, 4), every=st.integers(1, 3)))
 def test_a_window_counts_the_occasions_of_all(window):
-    descriptor = ledger.create()
+    descriptor = counters.create()
     try:
         alone = WindowCounter(window, 0.0)
         together = [

@@ -17,7 +17,7 @@ from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 class Decision(NamedTuple):
     """What gets the bytes of a turn in one direction."""
 
-    entry: CompiledFault | None
+    compiled: CompiledFault | None
     """``None``: they pass undisturbed."""
     needs_loop: bool
     """Whether behaviors of the loop act on them; else they can stay in the thread."""
@@ -118,33 +118,33 @@ class LaneDecision:
     def _of_direction(self, plan: CompiledPolicy, direction: Direction) -> Decision:
         return self._of(self._fault(plan, direction), plan)
 
-    def _of(self, entry: CompiledFault | None, plan: CompiledPolicy) -> Decision:
-        known = self._known.get(entry)
+    def _of(self, compiled: CompiledFault | None, plan: CompiledPolicy) -> Decision:
+        known = self._known.get(compiled)
         if known is None:
-            needs_thread = self._service.needs_thread(entry)
-            known = Decision(entry, needs_loop=not needs_thread and (entry is not None or plan.hooked))
-            self._known[entry] = known
+            needs_thread = self._service.needs_thread(compiled)
+            known = Decision(compiled, needs_loop=not needs_thread and (compiled is not None or plan.hooked))
+            self._known[compiled] = known
         return known
 
     def _fault(self, plan: CompiledPolicy, direction: Direction) -> CompiledFault | None:
-        for entry in plan.faults:
-            if entry.blocking and entry.fault.stream.includes(direction) and self._is_hit(entry):
-                if entry is not self._acting:
-                    self._acting = entry
-                    self._hits(entry.name, self._journal.hit)
-                return entry
+        for compiled in plan.faults:
+            if compiled.blocking and compiled.fault.stream.includes(direction) and self._is_hit(compiled):
+                if compiled is not self._acting:
+                    self._acting = compiled
+                    self._hits(compiled.name, self._journal.hit)
+                return compiled
         return None
 
-    def _is_hit(self, entry: CompiledFault) -> bool:
-        """Whether *entry* was drawn for the connection, which is decided once: such a fault has no other scope."""
-        hit = self._hit.get(entry.key)
+    def _is_hit(self, compiled: CompiledFault) -> bool:
+        """Whether *compiled* was drawn for the connection, which is decided once: such a fault has no other scope."""
+        hit = self._hit.get(compiled.key)
         if hit is None:
-            hit = entry.matcher.connection(self._peer, self._facts) and self._service.chance.roll(
-                self._number, entry, lambda: self._random(entry.key)
+            hit = compiled.matcher.connection(self._peer, self._facts) and self._service.chance.roll(
+                self._number, compiled, lambda: self._random(compiled.key)
             )
-            self._hit[entry.key] = hit
-            if entry.probabilistic and self._service.events.detailed:
-                self._decided(entry.name, hit)
+            self._hit[compiled.key] = hit
+            if compiled.probabilistic and self._service.events.detailed:
+                self._decided(compiled.name, hit)
         return hit
 
     def _adopt(self, plan: CompiledPolicy) -> None:
@@ -153,7 +153,7 @@ class LaneDecision:
         self._known.clear()
         if self._share is not None:
             key = self._share.key
-            self._share = next((entry for entry in plan.mix if entry.key == key), None)
+            self._share = next((compiled for compiled in plan.mix if compiled.key == key), None)
             self._whole_turn = self._of(self._share, plan)
 
     def _random(self, key: str) -> Random:

@@ -56,8 +56,8 @@ class LaneProxy(Protocol):
     def blocking(self) -> bool:
         """Whether a legacy plugin is in play."""
 
-    def needs_thread(self, entry: CompiledFault | None) -> bool:
-        """Whether a turn for which *entry* was drawn needs the thread."""
+    def needs_thread(self, compiled: CompiledFault | None) -> bool:
+        """Whether a turn for which *compiled* was drawn needs the thread."""
 
 
 class LaneJournal(Protocol):

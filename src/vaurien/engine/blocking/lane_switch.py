@@ -46,15 +46,15 @@ class LaneSwitch:
     def decide(self, direction: Direction, source: Endpoint) -> bool:
         """Whether what can be read of *source* is for the thread."""
         decision = self._decision
-        entry = decision.decide(direction, decision.may_begin(direction) and nothing_unread(source)).entry
+        compiled = decision.decide(direction, decision.may_begin(direction) and nothing_unread(source)).compiled
         for tell in decision.take_facts():
             tell()
         decision.count()
-        if self._owner.service.needs_thread(entry):
+        if self._owner.service.needs_thread(compiled):
             self._wanted_by = direction
             return True
         if direction is TO_BACKEND:
-            self.pending_share = entry
+            self.pending_share = compiled
         return False
 
     def take_share(self) -> CompiledFault | None:

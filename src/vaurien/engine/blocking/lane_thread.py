@@ -235,7 +235,7 @@ class BlockingLane:
         source, other = (client, backend) if direction is TO_BACKEND else (backend, client)
         ended = bool(event & self._masks.ending) and at_end(source)
         was_reset = source.error is not None
-        entry, needs_loop = self._decision.decide(direction, ended or was_reset)
+        compiled, needs_loop = self._decision.decide(direction, ended or was_reset)
         if self._decision.facts and not self._note_facts():
             return None, False
         if needs_loop:
@@ -243,20 +243,20 @@ class BlockingLane:
             return (_reset_by(direction) if was_reset else None), False  # the loop would read an end instead
         reads, other_sent = source.reads, other.sent
         try:
-            if entry is None:
+            if compiled is None:
                 kept = self._undisturbed(source, other, direction)
-            elif entry.plugin.kind == "handler":
-                kept = entry.instance(client, backend, direction is TO_BACKEND)
+            elif compiled.plugin.kind == "handler":
+                kept = compiled.instance(client, backend, direction is TO_BACKEND)
             else:
-                kept = bridge.call(self._protocol, entry.instance, source, other, direction is TO_BACKEND)
+                kept = bridge.call(self._protocol, compiled.instance, source, other, direction is TO_BACKEND)
         except BaseException as error:  # a plugin may raise anything; in a thread even KeyboardInterrupt is its own
-            kind = entry.plugin.kind if entry is not None else "protocol"
-            raise PluginFailure(f"{kind} {self._name(entry)}") from error
+            kind = compiled.plugin.kind if compiled is not None else "protocol"
+            raise PluginFailure(f"{kind} {self._name(compiled)}") from error
         if not kept or ended or is_closed(client) or is_closed(backend):
             stays = self._settings.stay_connected
             if was_reset and not kept and other.sent == other_sent and (direction is TO_BACKEND or not stays):
                 return _reset_by(direction), False  # it read the reset, and left it at that
-            return self._after(entry, source, direction, ended, bool(kept))
+            return self._after(compiled, source, direction, ended, bool(kept))
         if source.reads != reads:
             self._idle_calls = 0
             return None, True
@@ -289,19 +289,19 @@ class BlockingLane:
         return True
 
     def _after(
-        self, entry: CompiledFault | None, source: PluginSocket, direction: Direction, ended: bool, kept: bool
+        self, compiled: CompiledFault | None, source: PluginSocket, direction: Direction, ended: bool, kept: bool
     ) -> tuple[Ending | None, bool]:
         """What follows from a call that does not want the connection any more, closed a socket, or met an end."""
         backend = self._backend
         assert backend is not None  # noqa: S101 - see _call
         if is_closed(self._client) or (direction is TO_BACKEND and ended and not kept):
-            return Ending.CLIENT_CLOSED if ended and direction is TO_BACKEND else self._closed_by(entry), False
+            return Ending.CLIENT_CLOSED if ended and direction is TO_BACKEND else self._closed_by(compiled), False
         stays = self._settings.stay_connected
         if not kept or is_closed(backend) or (ended and direction is TO_CLIENT and stays):
             if stays and self._order is _RUN:
                 self._drop_backend()
                 return None, True
-            return Ending.BACKEND_CLOSED if ended else self._closed_by(entry), False
+            return Ending.BACKEND_CLOSED if ended else self._closed_by(compiled), False
         self._unwatch(source)  # half-closed: it has nothing more to say
         return None, True
 
@@ -312,12 +312,12 @@ class BlockingLane:
                 return _reset_by(direction)
         return None
 
-    def _closed_by(self, entry: CompiledFault | None) -> Ending:
-        self._plugin = self._name(entry)
+    def _closed_by(self, compiled: CompiledFault | None) -> Ending:
+        self._plugin = self._name(compiled)
         return Ending.CLOSED_BY_FAULT
 
-    def _name(self, entry: CompiledFault | None) -> str:
-        return entry.name if entry is not None else str(self._protocol.name)
+    def _name(self, compiled: CompiledFault | None) -> str:
+        return compiled.name if compiled is not None else str(self._protocol.name)
 
     def _pause(self, source: PluginSocket, event: int) -> tuple[Ending | None, bool]:
         """The plugin left alone what there is to read: do not call it again at once, nor once the peer has gone."""

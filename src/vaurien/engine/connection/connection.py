@@ -77,10 +77,10 @@ class Connection:
         "_peer",
         "_rebuilding",
         "_stall_watch",
-        "actives",
         "backend",
         "backend_address",
         "began",
+        "bound_faults",
         "buffer",
         "client",
         "clock",
@@ -134,7 +134,7 @@ class Connection:
         self.reconfigure_pending = False
         """A change waits until something on the links is done: `reconfigure` is to be called then."""
         self.meter = Meter()
-        self.actives: dict[str, BoundFault] = {}
+        self.bound_faults: dict[str, BoundFault] = {}
         # Thousands of connections are idle, so what most never need is made when it is needed.
         self.lane_switch: LaneSwitch | None = None
         """Decides the lane, once a legacy plugin has been in play."""
@@ -240,12 +240,12 @@ class Connection:
             self._dial_backend()
 
     async def _run_connect_hooks(self) -> None:
-        for active in list(self.actives.values()):
-            if active.hit and "on_connect" in active.entry.hooks and not self.ending:
+        for bound in list(self.bound_faults.values()):
+            if bound.hit and "on_connect" in bound.compiled.hooks and not self.ending:
                 try:
-                    await active.behavior.on_connect(active)
+                    await bound.behavior.on_connect(bound)
                 except BaseException as error:  # the plugin's own code may raise anything
-                    active.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
+                    bound.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
         if not self.ending:
             self._dial_backend()
 
@@ -314,7 +314,7 @@ class Connection:
         if not self.links:
             self._take_name(hello.sni)
         handshake = Handshake(hello, self.service.client_tls.settings)
-        if any(active.hit and active.entry.below_tls for active in self.actives.values()):
+        if any(bound.hit and bound.compiled.below_tls for bound in self.bound_faults.values()):
             self._pass_through()
         elif self.service.plan.shakes:
             self.background.run(self._run_hello_hooks(handshake), "on_client_hello")
@@ -337,15 +337,15 @@ class Connection:
         self.backend_address = msgspec.structs.replace(self.backend_address, tls=tls)
 
     async def _run_hello_hooks(self, handshake: Handshake) -> None:
-        for active in list(self.actives.values()):
-            if active.hit and "on_client_hello" in active.entry.hooks and not self.ending:
-                before, hits = handshake.answer, self.journal.hits(active.name)
+        for bound in list(self.bound_faults.values()):
+            if bound.hit and "on_client_hello" in bound.compiled.hooks and not self.ending:
+                before, hits = handshake.answer, self.journal.hits(bound.name)
                 try:
-                    await active.behavior.on_client_hello(active, handshake)
-                    if handshake.answer != before and self.journal.hits(active.name) == hits:
-                        active.count_hit()
+                    await bound.behavior.on_client_hello(bound, handshake)
+                    if handshake.answer != before and self.journal.hits(bound.name) == hits:
+                        bound.count_hit()
                 except BaseException as error:  # the plugin's own code may raise anything
-                    active.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
+                    bound.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
         if not self.ending:
             self._answer(handshake)
 
@@ -603,7 +603,7 @@ class Connection:
         down, up = Link(self, backend, self.client, TO_CLIENT), Link(self, self.client, backend, TO_BACKEND)
         self.links = self.meter.links = (down, up)
         self._follow_plan()
-        if self.actives:
+        if self.bound_faults:
             self._begin_faults()
         if self._first_data and self.links:
             data, self._first_data = self._first_data, b""
@@ -624,9 +624,9 @@ class Connection:
         self._begin_faults()
 
     def _begin_faults(self) -> None:
-        for active in tuple(self.actives.values()):
+        for bound in tuple(self.bound_faults.values()):
             if not self.ending:  # another one's beginning may be its end
-                active.begin()
+                bound.begin()
 
     @property
     def exchanges(self) -> int:
@@ -651,7 +651,7 @@ class Connection:
             return
         reconcile_faults(self, begun=bool(self.links))
         if self.lane_switch is not None:
-            paused = any(active.halts for active in self.actives.values())
+            paused = any(bound.halts for bound in self.bound_faults.values())
             if paused or not self.decides_lane:
                 self.lane_switch.withdraw()
         if self.links and not self.ending:
@@ -666,7 +666,7 @@ class Connection:
         if self.deferred:
             return
         chain = self._filter_chain
-        knows = self.actives or (chain is not None and not chain.empty) or self.lane_switch is not None
+        knows = self.bound_faults or (chain is not None and not chain.empty) or self.lane_switch is not None
         steady = self.state is _RELAYING and not (self.decides_lane or self.may_change_backend)
         if knows or not (steady and all(link.direct for link in self.links)):
             self.adopt()
@@ -954,8 +954,8 @@ class Connection:
         """Read no more, and let what was read get through."""
         for link in self.links:
             link.stop()
-        for active in self.actives.values():
-            active.wait_no_more()
+        for bound in self.bound_faults.values():
+            bound.wait_no_more()
         self._watch_stall()
         self.reconfigure_pending = True
         self.loop.call_soon(self.reconfigure)  # a hook that runs now may have closed it
@@ -1036,8 +1036,8 @@ class Connection:
         self.client.close()
         if self.backend is not None:
             self.backend.close()
-        for active in self.actives.values():
-            active.dispose()
+        for bound in self.bound_faults.values():
+            bound.dispose()
         if self.hook_runner is not None:
             self.hook_runner.close()
         if self.service.events.subscribers[Closed]:
@@ -1076,8 +1076,8 @@ class Connection:
     def _forget_links(self, *, closing: bool = False) -> None:
         for link in self.links:
             link.discard(closing=closing)
-        for active in self.actives.values():
-            active.filters.clear()  # so that none tries to send what it held when it stops
+        for bound in self.bound_faults.values():
+            bound.filters.clear()  # so that none tries to send what it held when it stops
         self.meter.forget()
         self.links = ()
         self._past_exchanges = self.exchanges
@@ -1093,9 +1093,9 @@ class Connection:
 
     # What filters and observers ask for.
 
-    def last_filter(self, active: BoundFault, direction: Direction) -> Filter:
+    def last_filter(self, bound: BoundFault, direction: Direction) -> Filter:
         """A place behind all faults, for one without a hook on these bytes that sends some of its own."""
-        return Filter(active, self.links[direction])
+        return Filter(bound, self.links[direction])
 
     @property
     def peer(self) -> str:
@@ -1120,7 +1120,7 @@ class Connection:
         """The names of those that act on all of it."""
         if self.deferred:
             return (one.name for one in self.service.plan.relevant if not (one.per_exchange or one.blocking))
-        return (active.name for active in self.actives.values() if active.hit)
+        return (bound.name for bound in self.bound_faults.values() if bound.hit)
 
     @property
     def journal(self) -> ConnectionEvents:

@@ -139,7 +139,7 @@ class ConnectionEvents:
 def encrypted_text(plan: CompiledPolicy, protocol: Protocol) -> str:
     """What it means for the faults of *plan* that requests of *protocol* are encrypted, and what would help."""
     blind = [str(plan.policy.mix)] if plan.has_live_mix else []
-    blind += [entry.name for entry in plan.faults if entry.per_exchange or entry.handles(*EXCHANGE_HOOKS)]
+    blind += [compiled.name for compiled in plan.faults if compiled.per_exchange or compiled.handles(*EXCHANGE_HOOKS)]
     who = f"the {', '.join(blind)} of this proxy" if blind else "this proxy"
     advice = f", or {protocol.plain_hint}" if protocol.plain_hint else ""
     return f"{who} cannot see its requests; give the proxy a certificate (tls){advice}"

@@ -91,7 +91,7 @@ class ProxyState:
         observers: Sequence[Observer],
         traffic: ProxyTraffic | None = None,
         recorded: ReplayedDecisions | None = None,
-        page: ProxyCounters | None = None,
+        shared_counters: ProxyCounters | None = None,
     ) -> None:
         self.loop, self.clock, self.config = loop, clock, config
         self.protocol = protocol
@@ -110,9 +110,9 @@ class ProxyState:
         """Backends of clients that ask for certain server names."""
         self.events = EventBus(loop, config.name, observers)
         """What happens on the proxy, for its observers."""
-        self.chance = Chance(config.seed, config.name, clock.now, recorded, page)
+        self.chance = Chance(config.seed, config.name, clock.now, recorded, shared_counters)
         """The draws of all connections."""
-        self.shared = SharedState(page, self._not_shared)
+        self.shared = SharedState(shared_counters, self._not_shared)
         """What faults remember for all connections."""
         self.traffic = traffic or ProxyTraffic()
         self.buffer = _buffer(loop)
@@ -141,7 +141,7 @@ class ProxyState:
         hook_watch.watch_of(self.loop).follow(self, (), self._hook_blocked)
 
     def _watch_hooks(self, plan: CompiledPolicy) -> None:
-        plugins = [(entry.name, entry.instance) for entry in plan.entries if entry.needs_task]
+        plugins = [(compiled.name, compiled.instance) for compiled in plan.compiled_faults if compiled.needs_task]
         hook_watch.watch_of(self.loop).follow(self, plugins, self._hook_blocked)
 
     def _hook_blocked(self, fault: str, where: str) -> None:
@@ -171,9 +171,9 @@ class ProxyState:
         """TLS begins with both sides in the middle of a connection, once they agree on it."""
         return self.client_tls is not None and self.protocol.upgrades and self.config.starttls
 
-    def needs_thread(self, entry: CompiledFault | None) -> bool:
-        """Whether a turn for which *entry* was drawn needs the blocking lane: for a legacy plugin, or protocol."""
-        return entry.blocking if entry is not None else not isinstance(self.legacy_protocol, Transparent)
+    def needs_thread(self, compiled: CompiledFault | None) -> bool:
+        """Whether a turn for which *compiled* was drawn needs the blocking lane: for a legacy plugin, or protocol."""
+        return compiled.blocking if compiled is not None else not isinstance(self.legacy_protocol, Transparent)
 
     def adopt(self, plan: CompiledPolicy) -> None:
         """Work by *plan* from the next byte on; the state of faults that are gone is forgotten."""
@@ -200,7 +200,7 @@ class ProxyState:
 
     @property
     def _keys_in_play(self) -> list[str]:
-        return [entry.key for entry in self.plan.relevant if not entry.blocking]
+        return [compiled.key for compiled in self.plan.relevant if not compiled.blocking]
 
     def forget(self, connection: OpenConnection) -> None:
         """*connection* is over."""

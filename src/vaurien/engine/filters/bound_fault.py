@@ -64,7 +64,7 @@ class FilteredConnection(Protocol):
     """No hook acts any more."""
     facts: Facts
     """What its client has said of itself, or of the server that it wants."""
-    actives: dict[str, BoundFault]
+    bound_faults: dict[str, BoundFault]
     """The faults on it, by their keys."""
     hook_runner: HookRunner | None
     """Lends tasks to the hooks of plugins; ``None`` while no plugin has had a hook here."""
@@ -97,7 +97,7 @@ class FilteredConnection(Protocol):
     def journal(self) -> FaultEvents:
         """Tells the observers."""
 
-    def last_filter(self, active: BoundFault, direction: Direction) -> hooks.Link:
+    def last_filter(self, bound: BoundFault, direction: Direction) -> hooks.Link:
         """A place behind all filters, for a fault without one that sends something."""
 
     def close(self, outcome: Ending, by: str = "") -> None:
@@ -131,15 +131,17 @@ class BoundFault:
         "_states",
         "_task",
         "_waits",
+        "compiled",
         "eligible",
-        "entry",
         "filters",
         "hit",
         "stopped",
     )
 
-    def __init__(self, entry: CompiledFault, connection: FilteredConnection, before: BoundFault | None = None) -> None:
-        self.entry = entry
+    def __init__(
+        self, compiled: CompiledFault, connection: FilteredConnection, before: BoundFault | None = None
+    ) -> None:
+        self.compiled = compiled
         self._connection = connection
         self._random: Random | None = None
         self._states: list[Any] = before._states if before is not None else [None, None, None]
@@ -149,22 +151,22 @@ class BoundFault:
         self._task: asyncio.Task[None] | None = None  # what is left of `on_start` after its first wait
         self.filters: dict[Direction, FaultFilter] = {}
         self.stopped = False
-        meant = entry.matcher.connection(connection.peer, connection.facts)
+        meant = compiled.matcher.connection(connection.peer, connection.facts)
         if before is None:
             self._near_misses.connections += 1
             if not meant:
                 self._note_other_connection()
-        self.eligible = meant and (entry.fault.scope is not Scope.CONNECTION or self.roll())
+        self.eligible = meant and (compiled.fault.scope is not Scope.CONNECTION or self.roll())
         """The fault may act on this connection: its client matches and, for scope=connection, the roll hit."""
-        self.hit = self.eligible and not entry.per_exchange
+        self.hit = self.eligible and not compiled.per_exchange
         """The fault acts on all of this connection."""
 
     @property
     def _near_misses(self) -> NearMisses:
-        return self._connection.chance.near_misses.get(self.entry.key) or NearMisses()
+        return self._connection.chance.near_misses.get(self.compiled.key) or NearMisses()
 
     def _note_other_connection(self) -> None:
-        names, misses = self.entry.matcher.of_connections, self._near_misses
+        names, misses = self.compiled.matcher.of_connections, self._near_misses
         misses.other_clients += 1
         facts = {name: ",".join(values) for name, values in self._connection.facts.items()}
         misses.note({"client": self._connection.peer.rpartition(":")[0], **facts}, ("client", *names))
@@ -173,27 +175,27 @@ class BoundFault:
         """An exchange with *fields* is not meant by the fault's match."""
         misses = self._near_misses
         misses.unmatched += 1
-        misses.note(fields, self.entry.matcher.names)
+        misses.note(fields, self.compiled.matcher.names)
 
     @property
     def name(self) -> str:
         """The fault's name."""
-        return self.entry.name
+        return self.compiled.name
 
     @property
     def halts(self) -> bool:
         """Whether nothing moves on this connection, in the fault's directions."""
-        return self.hit and self.entry.halts
+        return self.hit and self.compiled.halts
 
     @property
     def behavior(self) -> Any:
         """The behavior with its options of this moment."""
-        return self.entry.instance
+        return self.compiled.instance
 
     def roll(self, exchange: int | None = None, place: Place = NOWHERE) -> bool:
         """Whether the fault takes this occasion; *exchange* and *place* say which."""
-        hit = self._connection.chance.roll(self.number, self.entry, lambda: self.random)
-        if self.entry.probabilistic:
+        hit = self._connection.chance.roll(self.number, self.compiled, lambda: self.random)
+        if self.compiled.probabilistic:
             self._connection.journal.decided(self.name, hit, exchange, place)
         return hit
 
@@ -203,7 +205,7 @@ class BoundFault:
     def random(self) -> Random:
         """This fault's generator on this connection, seeded when it is first used."""
         if self._random is None:
-            self._random = self._connection.chance.random_for(self.number, self.entry.key)
+            self._random = self._connection.chance.random_for(self.number, self.compiled.key)
         return self._random
 
     @property
@@ -257,13 +259,13 @@ class BoundFault:
 
     def shared(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """This fault's state on the whole proxy; it survives a change of the fault's options."""
-        return self._connection.shared.state(self.entry, factory)
+        return self._connection.shared.state(self.compiled, factory)
 
     def shared_number(
         self, behavior: hooks.Behavior, change: Callable[[float], float], *, first: float = 0.0, name: str = ""
     ) -> float:
         """Change a number of this fault's on the whole proxy."""
-        return self._connection.shared.number(self.entry, name, first, change)
+        return self._connection.shared.number(self.compiled, name, first, change)
 
     def close(self) -> None:
         """End the connection in order."""
@@ -345,14 +347,14 @@ class BoundFault:
             if future.done() and not future.cancelled():
                 future.exception()  # cancelled before it could look, this would never see it, and the loop complain
 
-    def same_but_options(self, entry: CompiledFault) -> bool:
-        """Whether *entry* differs in its options alone, so that this goes on with it; else another takes over."""
-        old, new = self.entry.fault, entry.fault
+    def same_but_options(self, compiled: CompiledFault) -> bool:
+        """Whether *compiled* differs in its options alone, so that this goes on with it; else another takes over."""
+        old, new = self.compiled.fault, compiled.fault
         return msgspec.structs.replace(old, options=new.options, ttl=new.ttl, expect_hits=new.expect_hits) == new
 
-    def change(self, entry: CompiledFault) -> None:
+    def change(self, compiled: CompiledFault) -> None:
         """Go on with other options: what waits under the old ones is interrupted, `on_start` begins again."""
-        self.entry = entry
+        self.compiled = compiled
         self._refresh()
         self.interrupt()
         if self._begun:
@@ -395,7 +397,7 @@ class BoundFault:
 
     def begin(self) -> None:
         """Run `on_start`: up to its first wait before anything else happens, the rest as a task of its own."""
-        if not self._begun and self.hit and not self.stopped and "on_start" in self.entry.hooks:
+        if not self._begun and self.hit and not self.stopped and "on_start" in self.compiled.hooks:
             self._begun = True
             self._task = self._connection.background.run(
                 self._run("on_start"), self.name, self._connection.hook_runner, at_once=True
@@ -415,8 +417,8 @@ class BoundFault:
         if self._task is not None:
             self._task.cancel()
         held = any(state is not None for state in self._states)  # a fault of exchanges or chunks may hold something
-        acts = bool(self.filters) or self.entry.handles("on_control")
-        if (self.hit or held) and acts and "on_stop" in self.entry.hooks and not self._connection.ending:
+        acts = bool(self.filters) or self.compiled.handles("on_control")
+        if (self.hit or held) and acts and "on_stop" in self.compiled.hooks and not self._connection.ending:
             self._connection.background.run(self._run("on_stop"), self.name, self._connection.hook_runner, at_once=True)
 
     def _refresh(self) -> None:
@@ -436,23 +438,23 @@ def reconcile_faults(connection: FilteredConnection, *, begun: bool) -> None:
 
     What is the same stays, what changed changes, others begin, soon if the connection has *begun*, or stop.
     """
-    before = connection.actives
-    connection.actives = {}
-    for entry in connection.plan.relevant:
-        if entry.blocking:
+    before = connection.bound_faults
+    connection.bound_faults = {}
+    for compiled in connection.plan.relevant:
+        if compiled.blocking:
             continue
-        if entry.needs_task and connection.hook_runner is None:
+        if compiled.needs_task and connection.hook_runner is None:
             connection.hook_runner = HookRunner(connection.loop)
-        active = before.pop(entry.key, None)
-        if active is not None and active.same_but_options(entry):
-            if active.entry is not entry:
-                active.change(entry)
+        bound = before.pop(compiled.key, None)
+        if bound is not None and bound.same_but_options(compiled):
+            if bound.compiled is not compiled:
+                bound.change(compiled)
         else:
-            if active is not None:
-                active.stop()
-            active = BoundFault(entry, connection, active)
+            if bound is not None:
+                bound.stop()
+            bound = BoundFault(compiled, connection, bound)
             if begun and not connection.ending:
-                connection.loop.call_soon(active.begin)
-        connection.actives[entry.key] = active
-    for active in before.values():
-        active.stop()
+                connection.loop.call_soon(bound.begin)
+        connection.bound_faults[compiled.key] = bound
+    for bound in before.values():
+        bound.stop()

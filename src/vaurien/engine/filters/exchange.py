@@ -90,7 +90,7 @@ class Exchange:
         reply = self.reply
         if reply is not None and (reply.close or reply.at_end is not None):
             return False
-        return not any("on_done" in fault.entry.hooks for fault in self.drawn)
+        return not any("on_done" in fault.compiled.hooks for fault in self.drawn)
 
     @property
     def place(self) -> Place:
@@ -245,7 +245,7 @@ class ExchangeContext(FaultView):
     @property
     def matched(self) -> bool:
         """Whether the fault names the exchanges that it acts on."""
-        return self.fault.entry.matcher.by_exchange
+        return self.fault.compiled.matcher.by_exchange
 
     @property
     def request(self) -> Head:
@@ -315,7 +315,7 @@ class ExchangeContext(FaultView):
 
     def mark_hit(self) -> None:
         """Count a hit, once for each exchange and fault."""
-        key = self.fault.entry.key
+        key = self.fault.compiled.key
         if key not in self._exchange.hits:
             self._exchange.hits |= {key}
             self.fault.count_hit(self._exchange.number, self._exchange.place)

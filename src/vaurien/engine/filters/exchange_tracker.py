@@ -4,13 +4,13 @@ Both directions of a connection feed one `ExchangeTracker`. The framing cuts the
 is drawn for, once, in order::
 
     client ──► framing ──► head of a request ──► draw ──┬─ spared: its place in the queue of open exchanges is a shared
-                                                        │          entry; its pieces leave at once, in this callback
+                                                        │          compiled; its pieces leave at once, in this callback
                                                         └─ hit:    an `Exchange`, hooks; a hook that waits holds what
                                                                    comes behind it
     backend ─► framing ──► head of a response ──► the oldest open exchange ──► the same two ways
 
 Spared pieces of a chunk are sent together, before anything of it waits. A message that the framing recognizes whole is
-not even cut. So an exchange without a fault costs one draw, and two entries in queues.
+not even cut. So an exchange without a fault costs one draw, and two compiled_faults in queues.
 
 An answer of the proxy's own waits until the exchanges before it are answered. `StreamTracker` does all that for
 protocols whose exchanges do not wait for each other.
@@ -165,26 +165,26 @@ class ExchangeTracker:
     def follow_policy(self, down: TrackedDirection, up: TrackedDirection) -> None:
         """The faults of the connection, the policy, or its links have changed."""
         self.up, self.down = up, down
-        faults = self.connection.actives.values()
+        faults = self.connection.bound_faults.values()
         self._faults = tuple(
             fault
             for fault in faults
             if fault.eligible
-            and not fault.entry.of_mix
-            and (fault.entry.per_exchange or fault.entry.handles(*EXCHANGE_HOOKS, "on_data", "on_eof"))
+            and not fault.compiled.of_mix
+            and (fault.compiled.per_exchange or fault.compiled.handles(*EXCHANGE_HOOKS, "on_data", "on_eof"))
         )
         self._policy, self._detailed = self.connection.plan, self.connection.detailed
         self._draws_by_turn = self.connection.decides_lane
-        self._plain = any(fault.eligible and self._reads_messages(fault.entry) for fault in faults)
-        reads = any(fault.eligible and fault.entry.reads_content for fault in faults)
+        self._plain = any(fault.eligible and self._reads_messages(fault.compiled) for fault in faults)
+        reads = any(fault.eligible and fault.compiled.reads_content for fault in faults)
         self._rewrites = self.protocol.rewrites or self._plain or reads
         self._recognized = None  # its head may have to be sent another way now
         self._draws = bool(self._faults) or self._policy.has_live_mix or self._draws_by_turn
 
-    def _reads_messages(self, entry: CompiledFault) -> bool:
-        """Whether *entry* has to read messages without an answer."""
-        asks = not self.protocol.content_fields.isdisjoint(entry.matcher.names)
-        return asks or (entry.reads_content and entry.one_way)
+    def _reads_messages(self, compiled: CompiledFault) -> bool:
+        """Whether *compiled* has to read messages without an answer."""
+        asks = not self.protocol.content_fields.isdisjoint(compiled.matcher.names)
+        return asks or (compiled.reads_content and compiled.one_way)
 
     # What others want to know.
 
@@ -675,8 +675,8 @@ class ExchangeTracker:
             drawn.append(share)
             self.connection.journal.chosen(number, share.name)
         for fault in self._faults:
-            matcher = fault.entry.matcher
-            if head.one_way != fault.entry.one_way and (fault.entry.says_hits or matcher.late):
+            matcher = fault.compiled.matcher
+            if head.one_way != fault.compiled.one_way and (fault.compiled.says_hits or matcher.late):
                 continue  # one of both is a message without an answer, and the other is not for that
             if not matcher.by_exchange or matcher.request(head.fields):
                 if matcher.late:
@@ -688,12 +688,12 @@ class ExchangeTracker:
         return (tuple(drawn), tuple(undecided)) if drawn or undecided else None
 
     def _roll(self, fault: BoundFault, number: int, offset: int) -> bool:
-        return fault.entry.fault.scope is not Scope.EXCHANGE or fault.roll(number, place(TO_BACKEND, offset))
+        return fault.compiled.fault.scope is not Scope.EXCHANGE or fault.roll(number, place(TO_BACKEND, offset))
 
     def _decide(self, exchange: Exchange, head: Head) -> None:
         """Of the faults that ask about the response, those that mean this one are in play from here on."""
         for fault in exchange.undecided:
-            if not fault.entry.matcher.response(head.fields):
+            if not fault.compiled.matcher.response(head.fields):
                 fault.note_unmatched(head.fields)
             elif self._roll(fault, exchange.number, exchange.offset):
                 exchange.drawn += (fault,)
@@ -712,7 +712,7 @@ class ExchangeTracker:
             if self._detailed:
                 label = share.label if share is not None else None
                 connection.journal.decided("mix", label, number, place(TO_BACKEND, self._offset))
-        return self.connection.actives.get(share.key) if share is not None else None
+        return self.connection.bound_faults.get(share.key) if share is not None else None
 
     # Pieces of exchanges that faults act on.
 
@@ -739,7 +739,8 @@ class ExchangeTracker:
             exchange.drawn, exchange.undecided = drawn
         if self._rewrites:
             read = any(
-                one.entry.reads_content and not one.entry.one_way for one in (*exchange.drawn, *exchange.undecided)
+                one.compiled.reads_content and not one.compiled.one_way
+                for one in (*exchange.drawn, *exchange.undecided)
             )
             exchange.heads[TO_BACKEND] = self._rewritten(head, read=read)
         return exchange
@@ -775,11 +776,11 @@ class ExchangeTracker:
             side.first.begin(Message(self, exchange, direction) if known and exchange else NO_MESSAGE)
 
     async def _hook(self, fault: BoundFault, name: str, exchange: Exchange) -> None:
-        if name not in fault.entry.hooks or fault.stopped or self.connection.ending:
+        if name not in fault.compiled.hooks or fault.stopped or self.connection.ending:
             return
-        if fault.entry.needs_task:  # a plugin may send to any side by itself
+        if fault.compiled.needs_task:  # a plugin may send to any side by itself
             self._flush()
-        hook: Callable[[ExchangeContext], Awaitable[None]] = getattr(fault.entry.instance, name)
+        hook: Callable[[ExchangeContext], Awaitable[None]] = getattr(fault.compiled.instance, name)
         try:
             direction = TO_BACKEND if name == "on_request" and not exchange.pushed else TO_CLIENT
             await hook(ExchangeContext(fault, exchange, self, direction))
@@ -916,7 +917,7 @@ class ExchangeTracker:
         if exchange is not SPARED:
             exchange.done = True
             for fault in exchange.drawn:
-                if "on_done" in fault.entry.hooks:
+                if "on_done" in fault.compiled.hooks:
                     await self._hook(fault, "on_done", exchange)
         if not self.keep_alive:
             self._flush()

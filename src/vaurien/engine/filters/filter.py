@@ -206,7 +206,7 @@ class Filter(FaultView):
 
     def mark_hit(self) -> None:
         """Count a hit, once a chunk; some behaviors say themselves what is one."""
-        if not self._hit and not self.fault.stopped and not self.fault.entry.says_hits:
+        if not self._hit and not self.fault.stopped and not self.fault.compiled.says_hits:
             self._hit = True
             self.fault.count_hit(None, self._place)
 
@@ -215,7 +215,7 @@ class Filter(FaultView):
     def begin(self, message: Message) -> None:
         """What comes next is of *message*; faults further on see it once what waits here has gone."""
         self._message = message
-        if self.fault.entry.per_exchange:
+        if self.fault.compiled.per_exchange:
             self._armed = message.drawn_for(self.fault)
             self.refresh()
         if self._clear:
@@ -225,11 +225,11 @@ class Filter(FaultView):
 
     def refresh(self) -> None:
         """The fault has changed, or stopped: find out what it does here, which would cost too much for each chunk."""
-        entry = self.fault.entry
-        acts = self._in_play and "on_data" in entry.hooks
-        self._rolls = acts and entry.fault.scope is Scope.CHUNK  # it is drawn for each chunk
-        self._act = entry.instance.on_data if acts and not self._rolls and self._ringing is None else None
-        self._limit = entry.chunk_limit if acts else None
+        compiled = self.fault.compiled
+        acts = self._in_play and "on_data" in compiled.hooks
+        self._rolls = acts and compiled.fault.scope is Scope.CHUNK  # it is drawn for each chunk
+        self._act = compiled.instance.on_data if acts and not self._rolls and self._ringing is None else None
+        self._limit = compiled.chunk_limit if acts else None
 
     async def receive(self, data: bytes, at: float) -> None:
         """Let the behavior act on *data*, if this fault is in play for it; otherwise pass it on, in order.
@@ -303,7 +303,7 @@ class Filter(FaultView):
                 return
             self._chunk, self._sent = data, 0
             try:
-                await (self.send(data) if self.leaving else self.fault.entry.instance.on_data(self, data))
+                await (self.send(data) if self.leaving else self.fault.compiled.instance.on_data(self, data))
             except BaseException as another:  # the plugin's own code may raise anything
                 error = another
             else:
@@ -313,7 +313,7 @@ class Filter(FaultView):
         """Pass the end of the stream on, behind what waits, once the behavior has seen it."""
         if self._ringing is not None:
             await asyncio.shield(self._ringing)
-        acts = "on_eof" in self.fault.entry.hooks and self._in_play
+        acts = "on_eof" in self.fault.compiled.hooks and self._in_play
         if not acts:
             await self._alarm_now()
         self._silence()
@@ -409,8 +409,8 @@ class Filter(FaultView):
     @property
     def may_be_passive(self) -> bool:
         """There may be bytes on which the fault does not act."""
-        entry = self.fault.entry
-        return entry.per_exchange or self.leaving or "on_data" not in entry.hooks
+        compiled = self.fault.compiled
+        return compiled.per_exchange or self.leaving or "on_data" not in compiled.hooks
 
     @property
     def passive(self) -> bool:

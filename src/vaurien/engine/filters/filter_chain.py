@@ -32,7 +32,7 @@ def needed(connection: ChainedConnection) -> bool:
     policy = connection.plan
     if policy.direct:
         return False
-    return policy.framed or any(connection.actives[fault.key].eligible for fault in policy.on_any_data)
+    return policy.framed or any(connection.bound_faults[fault.key].eligible for fault in policy.on_any_data)
 
 
 class DirectionFilters:
@@ -189,7 +189,7 @@ class FilterChain:
         self._misplaced.clear()
         for direction, filters in zip(Direction, directions, strict=True):
             keys = [fault.key for fault in connection.plan.on_data(filters.link.direction)]
-            faults = [connection.actives[key] for key in keys]
+            faults = [connection.bound_faults[key] for key in keys]
             if isinstance(self._tracker, StreamTracker):  # which lets them act on messages
                 faults = [fault for fault in faults if not acts_on_messages(fault)]
             wanted = [self._filter(filters, fault) for fault in faults if fault.eligible]
@@ -214,10 +214,10 @@ class FilterChain:
 
     def release(self) -> None:
         """The connection is ending: faults that are gone hold nothing back any more, and no other thing changes."""
-        kept = {fault.key for fault in self._connection.plan.entries}
+        kept = {fault.key for fault in self._connection.plan.compiled_faults}
         for filters in self._directions.values():
             for each in list(filters.filters):
-                if each.fault.entry.key not in kept and not each.leaving:
+                if each.fault.compiled.key not in kept and not each.leaving:
                     each.leave()
 
     def follow_framing(self, framing: Framing) -> ExchangeTracker:

@@ -31,9 +31,9 @@ S = TypeVar("S")
 
 def acts_on_messages(fault: BoundFault) -> bool:
     """Whether *fault* acts on the text of single messages."""
-    entry = fault.entry
-    single = entry.per_exchange or entry.of_messages
-    return single and entry.handles("on_data", "on_eof") and not entry.handles("on_alarm")
+    compiled = fault.compiled
+    single = compiled.per_exchange or compiled.of_messages
+    return single and compiled.handles("on_data", "on_eof") and not compiled.handles("on_alarm")
 
 
 class MessageOwner(ExchangeOwner, Protocol):
@@ -156,7 +156,7 @@ class MessageFilter(FaultView):
 
     def mark_hit(self) -> None:
         """Count a hit, once for each exchange, or piece of the connection; not for a behavior that says it itself."""
-        if self.fault.entry.says_hits:
+        if self.fault.compiled.says_hits:
             return
         if self._exchange is not None:
             ExchangeContext(self.fault, self._exchange, self._owner, self.direction).mark_hit()
@@ -168,7 +168,7 @@ class MessageFilter(FaultView):
 
     async def receive(self, data: bytes, at: float) -> None:
         """Let the behavior act on *data*, in pieces of the length that it asks for."""
-        limit = self.fault.entry.chunk_limit if self._hook == "on_data" else None
+        limit = self.fault.compiled.chunk_limit if self._hook == "on_data" else None
         if limit is None or len(data) <= limit:
             await self._receive(data, at)
         else:
@@ -197,12 +197,12 @@ class MessageFilter(FaultView):
 
     @property
     def _rolls(self) -> bool:
-        return self.fault.entry.fault.scope is Scope.CHUNK
+        return self.fault.compiled.fault.scope is Scope.CHUNK
 
     async def finish(self, at: float) -> None:
         """The message ends: let the behavior act on that."""
         self.at = at
-        again = "on_eof" in self.fault.entry.hooks
+        again = "on_eof" in self.fault.compiled.hooks
         while again and not self.fault.stopped and not self._ended:
             try:
                 await self.fault.behavior.on_eof(self)

@@ -89,9 +89,11 @@ class StreamTracker(ExchangeTracker):
 
     def follow_policy(self, down: TrackedDirection, up: TrackedDirection) -> None:
         super().follow_policy(down, up)
-        faults = self.connection.actives.values()
+        faults = self.connection.bound_faults.values()
         self._controls = tuple(
-            fault for fault in faults if fault.hit and not fault.entry.of_mix and fault.entry.handles("on_control")
+            fault
+            for fault in faults
+            if fault.hit and not fault.compiled.of_mix and fault.compiled.handles("on_control")
         )
 
     # What others want to know.
@@ -334,11 +336,11 @@ class StreamTracker(ExchangeTracker):
         """Let the faults on pieces that are no text act on one."""
         of_exchange: Iterable[BoundFault] = ()
         if exchange is not None and exchange is not SPARED:
-            of_exchange = (fault for fault in exchange.drawn if fault.entry.handles("on_control"))
+            of_exchange = (fault for fault in exchange.drawn if fault.compiled.handles("on_control"))
         faults = dict.fromkeys((*self._controls, *of_exchange))
         behind: Taker = _Out(self, direction, exchange)
-        for fault in reversed([fault for fault in faults if fault.entry.fault.stream.includes(direction)]):
-            mine = exchange if fault.entry.per_exchange else None
+        for fault in reversed([fault for fault in faults if fault.compiled.fault.stream.includes(direction)]):
+            mine = exchange if fault.compiled.per_exchange else None
             behind = MessageFilter(fault, mine, self, direction, behind, "on_control")
         await behind.receive(data, self.connection_direction(direction).link.clock.now())
 
@@ -396,7 +398,7 @@ class StreamTracker(ExchangeTracker):
         faults = [
             fault
             for fault in exchange.drawn
-            if acts_on_messages(fault) and fault.entry.fault.stream.includes(direction) and not fault.stopped
+            if acts_on_messages(fault) and fault.compiled.fault.stream.includes(direction) and not fault.stopped
         ]
         if not faults:
             self._emit_head(direction, exchange)

@@ -48,10 +48,12 @@ class Chance:
 
     def follow(self, policy: CompiledPolicy) -> None:
         """Count for the windows of *policy*: those that are new begin, those that were open go on."""
-        self.near_misses = {fault.key: self.near_misses.get(fault.key) or NearMisses() for fault in policy.entries}
+        self.near_misses = {
+            fault.key: self.near_misses.get(fault.key) or NearMisses() for fault in policy.compiled_faults
+        }
         before, now = self._windows, self._now()
         after: dict[str, WindowCounter] = {}
-        for fault in policy.entries:
+        for fault in policy.compiled_faults:
             window = fault.fault.window
             if window != _ALWAYS:
                 same = before.get(fault.key)

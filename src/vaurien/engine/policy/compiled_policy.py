@@ -32,7 +32,7 @@ _RESPONSE_HOOKS = frozenset({"on_response", "on_done", "on_control"}) | _DATA_HO
 class CompiledFault:
     """One behavior in use on a proxy: a fault, or a share of the mix.
 
-    *key* tells it from the others of its proxy; an entry with the same key in the next plan is the same fault, changed.
+    *key* tells it from the others of its proxy; one with the same key in the next plan is the same fault, changed.
     *instance* is the behavior, or for the blocking lane a legacy plugin.
     """
 
@@ -125,7 +125,7 @@ Instantiate = Callable[[plugins.Plugin, Mapping[str, Any]], Any]
 
 
 class CompiledPolicy:
-    """A policy ready to run. Immutable; connections compare entries by identity to see what changed.
+    """A policy ready to run. Immutable; connections compare compiled faults by identity to see what changed.
 
     On a *forward* proxy, the server that a client names can be matched.
     """
@@ -142,7 +142,7 @@ class CompiledPolicy:
         self.policy = policy
         self.protocol = protocol
         self._forward = forward
-        known = {entry.key: entry for entry in previous.entries} if previous else {}
+        known = {compiled.key: compiled for compiled in previous.compiled_faults} if previous else {}
         shares = tuple(share for share in policy.mix.shares if share.percent > 0)
         self.mix: tuple[CompiledFault, ...] = tuple(
             self._entry(key, _as_fault(share), known, instantiate, of_mix=True)
@@ -152,26 +152,28 @@ class CompiledPolicy:
             self._entry(f"fault {fault.name} {fault.behavior}", fault, known, instantiate, of_mix=False)
             for fault in (*policy.faults, *_own_faults(policy, protocol))
         ]
-        self.faults: tuple[CompiledFault, ...] = tuple(entry for entry in checked if entry.fault.enabled)
-        self.entries: tuple[CompiledFault, ...] = self.mix + self.faults
-        self.blocking = any(entry.blocking for entry in self.entries)
-        self.connects = any(entry.handles("on_connect") for entry in self.faults)
-        self.shakes = any(entry.handles("on_client_hello") for entry in self.faults)
+        self.faults: tuple[CompiledFault, ...] = tuple(compiled for compiled in checked if compiled.fault.enabled)
+        self.compiled_faults: tuple[CompiledFault, ...] = self.mix + self.faults
+        self.blocking = any(compiled.blocking for compiled in self.compiled_faults)
+        self.connects = any(compiled.handles("on_connect") for compiled in self.faults)
+        self.shakes = any(compiled.handles("on_client_hello") for compiled in self.faults)
         self._limits = tuple(itertools.accumulate(share.percent for share in shares))
-        self.has_live_mix = any(entry.hooks or entry.blocking for entry in self.mix)
-        self.relevant = self.entries if self.has_live_mix else self.faults
+        self.has_live_mix = any(compiled.hooks or compiled.blocking for compiled in self.mix)
+        self.relevant = self.compiled_faults if self.has_live_mix else self.faults
         """Those that a connection has to know: shares of a mix that never does anything are not among them."""
-        self.may_wait = all(entry.may_wait for entry in self.relevant)
+        self.may_wait = all(compiled.may_wait for compiled in self.relevant)
         """Whether a connection on which nothing is under way may take it over with its next bytes."""
-        self.hooked = any(entry.hooks for entry in self.faults)
-        self.closed = any(entry.closes_port for entry in self.faults)
+        self.hooked = any(compiled.hooks for compiled in self.faults)
+        self.closed = any(compiled.closes_port for compiled in self.faults)
         """Whether a fault closes the port."""
-        self.reads_hello = any(entry.matcher.reads_hello for entry in self.faults)
+        self.reads_hello = any(compiled.matcher.reads_hello for compiled in self.faults)
         """Whether a client's ClientHello is to be read before the connection's faults are chosen."""
         self.framed = self._needs_framing()
         self._on_data = tuple(tuple(self._with_hooks_on(direction)) for direction in Direction)
-        self.on_any_data = tuple(dict.fromkeys(entry for entries in self._on_data for entry in entries))
-        """The entries with a hook on the bytes of a direction."""
+        self.on_any_data = tuple(
+            dict.fromkeys(compiled for compiled_faults in self._on_data for compiled in compiled_faults)
+        )
+        """The compiled faults with a hook on the bytes of a direction."""
         self.direct = not (self.framed or self.on_any_data)
         """Whether nothing in it has to see the bytes."""
 
@@ -183,7 +185,7 @@ class CompiledPolicy:
         return (
             self.has_live_mix
             or not isinstance(self.protocol.framer(), Turns)
-            or any(not entry.hooks.isdisjoint(EXCHANGE_HOOKS) or entry.per_exchange for entry in self.faults)
+            or any(not compiled.hooks.isdisjoint(EXCHANGE_HOOKS) or compiled.per_exchange for compiled in self.faults)
             or not self.protocol.keep_alive
             or self.protocol.reuse_socket
         )
@@ -203,11 +205,11 @@ class CompiledPolicy:
             if plugin.built_in and plugin.name in behaviors.BUILT_IN and isinstance(self.protocol, Unframed):
                 plugin, instance = self._in_thread(plugin, instance, instantiate)
         matcher = Matcher(fault.match, self.protocol, f"fault {fault.name!r}", forward=self._forward)
-        entry = CompiledFault(key, fault, plugin, instance, matcher, of_mix=of_mix)
-        _check_scope(entry)
-        if entry.closes_port:
-            _check_choices(entry)
-        return entry
+        compiled = CompiledFault(key, fault, plugin, instance, matcher, of_mix=of_mix)
+        _check_scope(compiled)
+        if compiled.closes_port:
+            _check_choices(compiled)
+        return compiled
 
     def _in_thread(self, plugin: plugins.Plugin, instance: Any, instantiate: Instantiate) -> tuple[plugins.Plugin, Any]:
         """The behavior that does to a legacy protocol what *instance* would do to the bytes in the loop."""
@@ -221,15 +223,15 @@ class CompiledPolicy:
         return self.mix[place] if place < len(self.mix) else None
 
     def on_data(self, direction: Direction) -> tuple[CompiledFault, ...]:
-        """The entries with a hook on the bytes of this direction, in the order they act."""
+        """The compiled faults with a hook on the bytes of this direction, in the order they act."""
         return self._on_data[direction]
 
     def _with_hooks_on(self, direction: Direction) -> Iterator[CompiledFault]:
-        for entry in self.entries:
-            if entry.hooks.isdisjoint(_DATA_HOOKS):
+        for compiled in self.compiled_faults:
+            if compiled.hooks.isdisjoint(_DATA_HOOKS):
                 continue
-            if entry.fault.stream.includes(direction) or entry.plugin.target.both_ways:
-                yield entry
+            if compiled.fault.stream.includes(direction) or compiled.plugin.target.both_ways:
+                yield compiled
 
 
 def _own_faults(policy: Policy, protocol: Protocol) -> tuple[Fault, ...]:
@@ -237,40 +239,40 @@ def _own_faults(policy: Policy, protocol: Protocol) -> tuple[Fault, ...]:
     return tuple(fault for fault in protocol.own_faults if fault.name not in given)
 
 
-def _check_scope(entry: CompiledFault) -> None:
+def _check_scope(compiled: CompiledFault) -> None:
     """Refuse a fault that is for exchanges, or for chunks, if it does not act on these. Raises `OptionError`."""
-    if entry.of_mix:
+    if compiled.of_mix:
         return
-    fault = entry.fault
-    if fault.scope is Scope.CHUNK and not _acts_on_chunks(entry):
-        acts = "exchanges" if entry.says_hits or entry.handles(*EXCHANGE_HOOKS) else "whole connections"
+    fault = compiled.fault
+    if fault.scope is Scope.CHUNK and not _acts_on_chunks(compiled):
+        acts = "exchanges" if compiled.says_hits or compiled.handles(*EXCHANGE_HOOKS) else "whole connections"
         wanted = f"no choice of chunks: {fault.behavior!r} acts on {acts}"
         raise OptionError(f"fault {fault.name!r} scope", "chunk", wanted)
-    if entry.per_exchange and not _acts_on_exchanges(entry):
-        option, value = ("match", dict(fault.match)) if entry.matcher.by_exchange else ("scope", "exchange")
+    if compiled.per_exchange and not _acts_on_exchanges(compiled):
+        option, value = ("match", dict(fault.match)) if compiled.matcher.by_exchange else ("scope", "exchange")
         wanted = f"no choice of exchanges: {fault.behavior!r} acts on whole connections"
         raise OptionError(f"fault {fault.name!r} {option}", value, wanted)
-    if entry.matcher.late and entry.hooks and not entry.handles(*_RESPONSE_HOOKS):
+    if compiled.matcher.late and compiled.hooks and not compiled.handles(*_RESPONSE_HOOKS):
         wanted = f"no field of the response: {fault.behavior!r} acts before there is one"
         raise OptionError(f"fault {fault.name!r} match", dict(fault.match), wanted)
 
 
-def _acts_on_chunks(entry: CompiledFault) -> bool:
+def _acts_on_chunks(compiled: CompiledFault) -> bool:
     """Whether its acts are for chunks alone; what does nothing may be for anything."""
-    whole = entry.handles("on_client_hello", "on_connect", "on_start", *EXCHANGE_HOOKS)
-    whole = whole or entry.says_hits
-    return not entry.blocking and (not entry.hooks or (entry.handles("on_data") and not whole))
+    whole = compiled.handles("on_client_hello", "on_connect", "on_start", *EXCHANGE_HOOKS)
+    whole = whole or compiled.says_hits
+    return not compiled.blocking and (not compiled.hooks or (compiled.handles("on_data") and not whole))
 
 
-def _acts_on_exchanges(entry: CompiledFault) -> bool:
-    acts = entry.handles(*EXCHANGE_HOOKS, *_DATA_HOOKS) and not entry.handles("on_start")
-    return not entry.blocking and (not entry.hooks or acts)
+def _acts_on_exchanges(compiled: CompiledFault) -> bool:
+    acts = compiled.handles(*EXCHANGE_HOOKS, *_DATA_HOOKS) and not compiled.handles("on_start")
+    return not compiled.blocking and (not compiled.hooks or acts)
 
 
-def _check_choices(entry: CompiledFault) -> None:
+def _check_choices(compiled: CompiledFault) -> None:
     """Refuse a choice for a fault that closes the port, which it does for every client. Raises `OptionError`."""
-    fault, plain = entry.fault, Fault(name="", behavior="")
-    if entry.of_mix:
+    fault, plain = compiled.fault, Fault(name="", behavior="")
+    if compiled.of_mix:
         wanted = f"a fault of its own: {fault.behavior!r} closes the port for everybody, not for a share of exchanges"
         raise OptionError("behavior", fault.behavior, wanted)
     for field in ("probability", "scope", "window", "match"):

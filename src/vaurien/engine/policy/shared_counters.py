@@ -74,9 +74,9 @@ class SharedCounters:
 
 
 def create() -> int:
-    """The descriptor of an empty ledger's file. Raises OSError."""
+    """The descriptor of an empty counters's file. Raises OSError."""
     if platform.MEMFD:
-        return os.memfd_create("vaurien ledger")
+        return os.memfd_create("vaurien counters")
     import tempfile
 
     with tempfile.TemporaryFile() as file:
@@ -84,18 +84,18 @@ def create() -> int:
 
 
 class ProxyCounters:
-    """What belongs to the proxy called *owner* in *ledger*; *marks* tell a fault from an earlier one of its name."""
+    """What belongs to the proxy called *owner* in *counters*; *marks* tell a fault from an earlier one of its name."""
 
-    def __init__(self, ledger: SharedCounters, owner: str, marks: Generations) -> None:
-        self._ledger, self._owner = ledger, owner
+    def __init__(self, counters: SharedCounters, owner: str, marks: Generations) -> None:
+        self._counters, self._owner = counters, owner
         self.marks = marks
 
     def number(self, fault: str, name: str, first: float, change: Callable[[float], float]) -> float:
         """Change the number *name* of a *fault*, by its key."""
         key = f"{self._owner} {self.marks[fault][0]} number {fault} {name}"
-        return self._ledger.change(key, (first, 0.0, 0.0), lambda row: (change(row[0]), 0.0, 0.0))[0]
+        return self._counters.change(key, (first, 0.0, 0.0), lambda row: (change(row[0]), 0.0, 0.0))[0]
 
     def window(self, fault: str) -> Callable[[CounterRow, Callable[[CounterRow], CounterRow]], CounterRow]:
         """What changes the row of the window of a *fault*, by its key."""
         key = f"{self._owner} {self.marks[fault][1]} window {fault}"
-        return lambda first, change: self._ledger.change(key, first, change)
+        return lambda first, change: self._counters.change(key, first, change)

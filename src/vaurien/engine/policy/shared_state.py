@@ -42,6 +42,6 @@ class SharedState:
 
     def follow(self, policy: CompiledPolicy) -> None:
         """Forget the state of faults that *policy* does not have."""
-        kept = {fault.key for fault in policy.entries}
+        kept = {fault.key for fault in policy.compiled_faults}
         self._objects = {key: state for key, state in self._objects.items() if key in kept}
         self._numbers = {key: numbers for key, numbers in self._numbers.items() if key in kept}
