@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from vaurien import plugins
 from vaurien.cli import help, main
 
 SCREEN = 60
@@ -21,7 +22,8 @@ def page(capsys, monkeypatch):
 
 @pytest.mark.parametrize("topic", [topic for topic in help.TOPICS if topic != "all"])
 def test_a_page_fits_a_screen(page, topic):
-    words = topic.replace("behavior NAME", "behavior bandwidth").replace("protocol NAME", "protocol http").split()
+    words = topic.replace("behavior NAME", "behavior bandwidth").replace("protocol NAME", "protocol http")
+    words = words.replace("FAMILY", "tls").split()
     assert 0 < len(page(*words).splitlines()) <= SCREEN
 
 
@@ -39,10 +41,18 @@ def test_the_page_of_a_behavior_has_its_options_and_no_others(page):
     assert text.count("--behavior-") == text.count("--behavior-latency-")
 
 
-def test_the_page_of_behaviors_has_each_on_a_line_of_its_own(page):
-    names = [line.split()[0] for line in page("behaviors").splitlines() if line.startswith("  ") and line[2] != " "]
-    assert {"delay", "error", "latency", "reset_peer"} <= set(names)
-    assert names == sorted(names)
+def test_the_pages_of_behaviors_have_each_on_a_line_of_its_own(page):
+    found = []
+    general = page("behaviors").split("More of them:")[0]
+    for text in (general, *(page("behaviors", family) for family in ("grpc", "h2", "stream", "tls", "ws"))):
+        names = [line.split()[0] for line in text.splitlines() if line.startswith("  ")]
+        assert names == sorted(names)
+        found += names
+    assert sorted(found) == plugins.names("behavior")
+
+
+def test_the_presets_have_a_page(page):
+    assert "postgres.deadlock" in page("presets")
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import click
 import msgspec
 
 from vaurien.cli.configure import coloured
-from vaurien.config import declared
+from vaurien.config import declared, presets
 from vaurien.config.catalogue import Catalogue, Entry
 from vaurien.config.layers import flag
 from vaurien.errors import UnknownName
@@ -78,12 +80,23 @@ TOPICS = (
     "http",
     "statsd",
     "behaviors",
+    "behaviors FAMILY",
     "protocols",
+    "presets",
     "behavior NAME",
     "protocol NAME",
     "all",
 )
 """What may stand behind ``--help``."""
+
+_FAMILIES = {
+    "grpc": "of gRPC",
+    "h2": "of HTTP/2",
+    "stream": "of event streams",
+    "tls": "of TLS",
+    "ws": "of WebSocket",
+}
+"""First words of names of behaviors, which have pages of their own; and what these behaviors are about."""
 
 _METAVARS = {
     "proxy": "ADDRESS",
@@ -118,6 +131,10 @@ def text(catalogue: Catalogue, topic: Sequence[str] = ()) -> str:
             _group(page, declared.Group("statsd" if group == "statsd" else "vaurien", _GROUPS[group]))
         case ["behaviors" | "protocols" | "handlers" as plural]:
             _names(page, catalogue, plural.removesuffix("s"))
+        case ["behaviors", family] if family in _FAMILIES:
+            _names(page, catalogue, "behavior", family)
+        case ["presets"]:
+            _presets(page)
         case ["behavior" | "protocol" | "handler" as kind, name]:
             _plugin(page, f"{kind}:{name}", catalogue.find(f"{kind}:{name}"))
         case words:
@@ -168,15 +185,42 @@ def _group(page: click.HelpFormatter, group: declared.Group) -> None:
     _write(page, _sentence(group.struct), group.section, describe(group.struct))
 
 
-def _names(page: click.HelpFormatter, catalogue: Catalogue, kind: str) -> None:
-    page.write_text(f"Each {kind}; vaurien --help {kind} NAME has its options:")
-    rows = [
-        (section.partition(":")[2], _sentence(entry.plugin.target).split(": ")[0])
-        for section, entry in listed(catalogue)
-        if entry.plugin.kind == kind
-    ]
+def _names(page: click.HelpFormatter, catalogue: Catalogue, kind: str, family: str = "") -> None:
+    """Those of *family*, or those that are of none, each on a line; and how to see the families."""
+    which = f"{kind} {_FAMILIES[family]}" if family else kind
+    page.write_text(f"Each {which}; vaurien --help {kind} NAME has its options:")
+    rows, counts = [], Counter[str]()
+    for section, entry in listed(catalogue):
+        name = section.partition(":")[2]
+        if entry.plugin.kind != kind:
+            continue
+        first = name.partition("_")[0] if kind == "behavior" and "_" in name else ""
+        if first in _FAMILIES and first != family:
+            counts[first] += 1
+        elif first == family or not family:
+            rows.append(
+                (
+                    name,
+                    textwrap.shorten(_sentence(entry.plugin.target).split(": ")[0], page.width - 30, placeholder=" …"),
+                )
+            )
     with page.indentation():
         page.write_dl(rows or [("none", "")])
+    if not family and counts:
+        page.write_paragraph()
+        page.write_text("More of them:")
+        with page.indentation():
+            page.write_dl(
+                [(f"vaurien --help behaviors {one}", f"{counts[one]} {what}") for one, what in _FAMILIES.items()],
+                col_max=40,
+            )
+
+
+def _presets(page: click.HelpFormatter) -> None:
+    page.write_text("Each preset, for --preset NAME; a cause takes a share, as in postgres.deadlock:0.1:")
+    page.write_paragraph()
+    with page.indentation():
+        page.write_text(", ".join(presets.names()))
 
 
 def _plugin(page: click.HelpFormatter, section: str, entry: Entry) -> None:

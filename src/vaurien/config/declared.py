@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 import msgspec
 
 from vaurien import platform
-from vaurien.config import presets
 from vaurien.model import ProxyProtocol, TlsVersion
 from vaurien.options import BufferSize, CInt, Count, Duration, Option, Ratio, SocketTimeout, Unit
 
@@ -50,10 +49,7 @@ class FaultsSection(msgspec.Struct, frozen=True):
     ] = ()
     preset: Annotated[
         tuple[str, ...],
-        Option(
-            "The faults of a network or a backend, or a cause such as postgres.deadlock:0.1; names are "
-            + ", ".join(presets.names())
-        ),
+        Option("The faults of a network or a backend, or a cause such as postgres.deadlock:0.1 (--help presets)"),
     ] = ()
 
 
