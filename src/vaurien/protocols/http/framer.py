@@ -78,7 +78,7 @@ class HttpFramer(Framer):
             if first in b"\r\n":
                 yield from _blank(read)
                 continue
-            if first == b"P" and (yield from self._peek(TO_BACKEND, read, 4)) == b"PRI ":  # no method (RFC 9113, 11.3)
+            if first == b"P" and (yield from self._begins(TO_BACKEND, read, b"PRI ")):  # no method (RFC 9113, 11.3)
                 yield from self._hold_for_http2()
             if first[0] not in heads.METHOD_STARTS:
                 raise ParseError(f"not a method of HTTP: it begins with {first!r}")
@@ -125,6 +125,13 @@ class HttpFramer(Framer):
         data = yield from read.peek(count)
         self._deciding.remove(direction)
         return data
+
+    def _begins(self, direction: Direction, read: Reader, text: bytes) -> Generator[Step, None, bool]:
+        """Whether what comes begins with *text*; not one byte more is held to know it."""
+        for count in range(1, len(text) + 1):
+            if (yield from self._peek(direction, read, count)) != text[:count]:
+                return False
+        return True
 
     def _hold_for_http2(self, settings: str | None = None) -> Frames:
         """Leave everything that follows to HTTP/2, after an upgrade with the client's *settings*."""
