@@ -579,6 +579,20 @@ def test_http_detects_http2_by_itself(server_first: bool, cut: int) -> None:
         assert not proxy.events.of(ProtocolLost)
 
 
+@pytest.mark.parametrize("server_first", [True, False])
+def test_http_detects_http2_in_more_than_a_step_takes(server_first: bool) -> None:
+    with sides(protocol="http", greeted=False) as (proxy, client, server):
+        if server_first:
+            server.sock.sendall(h2.settings([]))
+        whole = h2.PREFACE + h2.settings([]) + h2.headers(1, client.encoder.encode(ASKED), end=False)
+        client.sock.sendall(whole + h2.data(1, bytes(60_000), end=True))
+        assert read(server.sock, 24) == h2.PREFACE
+        server.hears(h2.SETTINGS, 0)
+        assert server.hears_head(1) == ASKED
+        assert sum(len(server.hears(h2.DATA, 1).payload) for _ in range(4)) == 60_000
+        assert not proxy.events.of(ProtocolLost)
+
+
 def test_an_upgrade_to_http2() -> None:
     """The answer to the request of HTTP/1 comes on stream 1."""
     asked = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"

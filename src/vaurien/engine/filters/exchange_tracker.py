@@ -157,6 +157,7 @@ class ExchangeTracker:
         self._answering: Exchange | None = None
         self._lost = self._tls_noted = False
         self._recognized_until: int | None = None  # the number of the last request before the protocol lost track
+        self._heir: ExchangeTracker | None = None  # of another protocol, which goes on where this one ended
         self._decided: deque[tuple[Head, Drawn | None]] = deque()  # heads that were drawn for, and have their turn next
         self._skip_reply: Reply | None = None  # to the head at hand, which is skipped
         self._recognized: Head | None = None  # the last request that was recognized
@@ -251,6 +252,9 @@ class ExchangeTracker:
         """Take *data*, and let other connections run after each step that had many messages."""
         start, size = 0, _STEP
         while start < len(data) and not self.connection.ending:
+            if self._heir is not None:
+                self._leave_to_heir(direction, data[start:])
+                return
             if direction is TO_BACKEND:
                 self._offset = self._fed - self.framing.held(TO_BACKEND)
             pieces = self._framed(direction, data[start : start + size])
@@ -512,12 +516,20 @@ class ExchangeTracker:
     def _hand_over(self, direction: Direction, framing: Framing) -> None:
         """Leave the connection, and what is held of it, to another protocol."""
         before, self.framing.successor = self.framing, None
-        heir = self.connection.follow_framing(framing)
+        self._heir = heir = self.connection.follow_framing(framing)
         for way in (direction, direction.back):
             heir.connection_direction(way).link.run(heir.feed(way, before.release(way)))
 
+    def _leave_to_heir(self, direction: Direction, data: bytes) -> None:
+        """Let *data* come behind what was held when the other protocol began."""
+        assert self._heir is not None  # noqa: S101 - the caller has asked
+        self._heir.connection_direction(direction).link.run(self._heir.feed(direction, data))
+
     async def feed(self, direction: Direction, data: bytes) -> None:
         """Take *data* of one side; returns when what became of it is sent."""
+        if self._heir is not None:
+            self._leave_to_heir(direction, data)
+            return
         if len(data) > _LARGE:
             await self._feed_in_steps(direction, data)
             return
