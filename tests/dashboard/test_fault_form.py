@@ -15,6 +15,7 @@ PARTICULAR = {
     ("transient", "code"): None,
     ("transient", "message"): None,
     ("http_headers", "remove"): ["X-C"],
+    ("grpc_status", "details"): ["type.example/Detail=YQ=="],
     ("slicer", "average_size"): 7,
     ("http_status", "status"): 418,
 }
@@ -35,6 +36,8 @@ def options_of(behavior):
             value = not schema["default"]
         else:
             value = OTHER[kind]
+            least = max([one["minimum"] for one in kinds if "minimum" in one], default=0)
+            value = least + 1 if least > 2 else value
             most = min([one["maximum"] for one in kinds if "maximum" in one], default=value)
             value = 0.5 if kind == "number" and most < 3 else value
         if value is not None:
