@@ -149,7 +149,8 @@ class _RichScreen:
     def __init__(self) -> None:
         from rich.live import Live
 
-        self._live = Live(screen=True, auto_refresh=False)
+        # It would put a stand-in for sys.stdout in its place, which is no terminal to read keys at.
+        self._live = Live(screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
 
     def __enter__(self) -> _RichScreen:
         self._live.start()
