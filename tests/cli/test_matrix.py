@@ -85,6 +85,8 @@ SPECIAL = {
     "fault": [("noop", ("noop",)), ("noop name=a skip=1", ("noop name=a skip=1",))],
     "preset": [("3g", ("3g",)), ("edge,slow-db", ("edge", "slow-db"))],
     "protocol": [("wire", "wire"), ("tcp", "tcp")],
+    "route": [("*.a.test=h:1,b.test=[::1]:2", ("*.a.test=h:1", "b.test=[::1]:2")), ("c.test=h:3", ("c.test=h:3",))],
+    "upstream_proxy": [("h:1", "h:1"), ("http://[::1]:2", "http://[::1]:2")],
 }
 BASE = ["--behavior", "10:slow_start,10:old,10:pause", "--protocol", "wire"]
 

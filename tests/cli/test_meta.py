@@ -11,6 +11,7 @@ import pytest
 from tests.control.interface import interface
 from tests.running import PATIENCE, read_all
 from tests.waiting import until
+from vaurien import dashboard
 from vaurien.cli import meta
 from vaurien.errors import BindError
 
@@ -49,7 +50,11 @@ def test_a_port_leads_to_the_server_on_it(ask, served):
     assert ask("PUT", f"/{port}/behavior", b'{"name": "delay", "sleep": 2}') == (200, b'{"status":"ok"}')
     assert ask("GET", f"/{port}/behavior") == (200, b'{"behavior":"delay"}')
     assert ask("GET", f"/{port}/api/v1/events?since=x")[0] == 400
-    assert ask("GET", f"/{port}")[0] == 404
+    assert ask("GET", f"/{port}") == (
+        200,
+        dashboard.read(dashboard.INDEX).replace(b"<html ", b'<html data-mode="on" ', 1),
+    )
+    assert ask("GET", f"/{port}/nothing")[0] == 404
     assert ask("DELETE", f"/{port}/api/v1/proxies/p/faults/x")[0] == 404
     assert ask("HEAD", f"/{port}/healthz") == (200, b"")
 

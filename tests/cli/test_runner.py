@@ -117,7 +117,7 @@ def test_a_plugin_of_the_current_folder(tmp_path):
         [*PROGRAM, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=BOUND
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("[handler:mine.Pause]\nsleep            2               --handler-delay-sleep\n")
+    assert done.stdout.endswith("[handler:mine.Pause]\nsleep                   2               --handler-delay-sleep\n")
 
 
 def failure(*arguments):

@@ -235,8 +235,8 @@ def test_help(capsys):
         ("run chaos.toml --sed 1 -- true", "unknown option '--sed'; did you mean '--seed'?"),
         ("run chaos.toml --reprot x -- true", "unknown option '--reprot'; did you mean '--report'?"),
         (
-            "run chaos.toml --report a.html -- true",
-            "option report: 'a.html' (from --report) is not valid; expected a",
+            "run chaos.toml --report a.txt -- true",
+            "option report: 'a.txt' (from --report) is not valid; expected a",
         ),
         (
             "run chaos.toml --report no/a.md -- true",

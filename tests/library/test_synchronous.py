@@ -105,7 +105,7 @@ class TestFaults:
     def test_a_fault_for_a_block(self, proxy, connect):
         client = connect(proxy)
         with proxy.fault("blackout", scope="exchange") as fault:
-            assert repr(fault).startswith("<Change Fault(name='blackout'")
+            assert repr(fault).startswith("<LiveChange Fault(name='blackout'")
             assert proxy.policy.faults == (fault.value,)
             assert ended(client)
         assert says(connect(proxy)) == b"hello"
