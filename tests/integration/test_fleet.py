@@ -135,7 +135,7 @@ def test_an_edit_that_comes_too_late_gets_the_configuration_of_now(fleet, proxy)
 def test_a_second_node_of_a_name_is_refused(server, fleet):
     command = [*COMMAND, "--fleet", f"{server.url}/doors", "--node", "a"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "node 'a' exists already; expected a name that is free" in done.stderr
     assert fleet[0].client.get_fleet()["trouble"] is None
 
@@ -206,7 +206,7 @@ def test_nothing_outlives_its_time_whatever_is_killed(tmp_path):
 def test_the_state_file_is_the_stores_work(server):
     command = [*COMMAND, "--fleet", server.url, "--state", "x.json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "-state: the store of the fleet keeps its proxies; expected -state or -fleet, not both" in done.stderr
 
 

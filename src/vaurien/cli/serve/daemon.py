@@ -38,7 +38,7 @@ from vaurien.control.server import Server
 from vaurien.control.toxiproxy import VERSION
 from vaurien.control.toxiproxy import app as toxiproxy
 from vaurien.engine.loop import event_loop as loop
-from vaurien.errors import BindError, ConfigError, PartlyDone, VaurienError
+from vaurien.errors import BindError, ConfigError, PartlyDone, Unavailable, VaurienError
 from vaurien.events import Observer
 from vaurien.model import Address, DialFailure, ProxyConfig
 from vaurien.observers.hits import HitCounter
@@ -124,7 +124,7 @@ def run(arguments: Sequence[str], program: str = OURS) -> int:
         _serve(Daemon(program, values))
     except VaurienError as error:
         print(f"{program}: {error}", file=sys.stderr)
-        return BAD_INPUT if program == OURS and not isinstance(error, BindError) else FAILED
+        return BAD_INPUT if program == OURS and not isinstance(error, (BindError, Unavailable)) else FAILED
     return OK
 
 
