@@ -84,11 +84,14 @@ OF_CHUNKS = {name for name in NAMES if "on_data" in overridden(plugins.find(name
 OF_CHUNKS -= OF_CONNECTIONS | OF_CONTENT | (HTTP2 - {"grpc_truncate"})
 OF_NOTHING = {"dummy", "noop"}
 
+DIALS_TOO = {"flap"}
+"""Those with a hook on chunks that hold back the connection to the backend too, and are refused for single chunks."""
+
 
 def suits(name: str, scope: Scope) -> bool:
     """Whether dice for *scope* mean anything to the behavior *name*."""
     if scope is Scope.CONNECTION or name in OF_NOTHING:
         return True
     if scope is Scope.CHUNK:
-        return name in OF_CHUNKS
+        return name in OF_CHUNKS - DIALS_TOO
     return name not in {*OF_CONNECTIONS, "refuse"}

@@ -308,6 +308,7 @@ ERRORS = {
     (b"get k\r\n", "internal"): b"SERVER_ERROR internal error\r\n",
     (b"set k 0 0 1\r\nx\r\n", "out-of-memory"): b"SERVER_ERROR out of memory storing object\r\n",
     (b"mg k v q\r\n", "temporary"): b"SERVER_ERROR temporary failure\r\n",
+    (b"mn\r\n", "internal"): b"ERROR internal error\r\n",
     (b"ms k 1 q\r\nx\r\n", "busy"): b"SERVER_ERROR busy\r\n",
     (b"set k 0 0 1 noreply\r\nx\r\n", "busy"): b"",
     (b"quit\r\n", "busy"): b"",

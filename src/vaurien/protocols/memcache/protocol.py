@@ -26,6 +26,7 @@ class MemcacheProtocol(Protocol, frozen=True):
     """memcached's commands, in text, meta and binary form. An exchange is a command and all that answers it.
 
     Errors are memcached's own: ``SERVER_ERROR`` in text, a status with the request's opcode and opaque in binary.
+    That of ``mn`` begins with ``ERROR``: another error before ``MN`` is that of a quiet command.
     """
 
     keep_alive: KeepAlive = True
@@ -51,4 +52,4 @@ class MemcacheProtocol(Protocol, frozen=True):
             return Reply(binary.failure(head.data, status, words.encode()))
         if text.silent(head):
             return Reply(b"")
-        return Reply(b"SERVER_ERROR %s\r\n" % words.encode())
+        return Reply(b"%s %s\r\n" % (text.failure(head), words.encode()))

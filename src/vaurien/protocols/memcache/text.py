@@ -76,6 +76,11 @@ def silent(head: Head) -> bool:
     return isinstance(head, TextRequest) and not head.answered and head.command not in _META
 
 
+def failure(head: Head) -> bytes:
+    """The word that an error in answer to *head* begins with: only ``ERROR`` is an answer to ``mn``."""
+    return b"ERROR" if isinstance(head, TextRequest) and head.command == b"mn" else b"SERVER_ERROR"
+
+
 def requests(read: Reader, waiting: Sequence[Head]) -> Frames:
     """Read commands; *waiting* are those that have no answer yet."""
     while (yield from _begins(read)):
