@@ -33,8 +33,13 @@ NUMERIC = [pytest.param(*cell, id=f"{cell[0]}-{cell[1].name}") for cell in numer
 @pytest.fixture(scope="module")
 def proxy():
     """A proxy in front of an echo server, for one test after the other."""
-    with Echo() as echo, running(echo.address, protocol="http") as http, running(echo.address) as tcp:
-        yield lambda name: http if name in NOT_FOR_TCP else tcp
+    with (
+        Echo() as echo,
+        running(echo.address, protocol="http") as http,
+        running(echo.address, protocol="grpc") as grpc,
+        running(echo.address) as tcp,
+    ):
+        yield lambda name: grpc if name.startswith("grpc_") else http if name in NOT_FOR_TCP else tcp
 
 
 @pytest.mark.parametrize(("name", "option"), NUMERIC)

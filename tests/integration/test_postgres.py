@@ -33,6 +33,8 @@ RAISED: dict[str, tuple[type[Exception], type[Exception]]] = {
     "40001": (errors.SerializationFailure, asyncpg.SerializationError),
     "40P01": (errors.DeadlockDetected, asyncpg.DeadlockDetectedError),
     "53200": (errors.OutOfMemory, asyncpg.OutOfMemoryError),
+    "53100": (errors.DiskFull, asyncpg.DiskFullError),
+    "25006": (errors.ReadOnlySqlTransaction, asyncpg.ReadOnlySQLTransactionError),
     "55P03": (errors.LockNotAvailable, asyncpg.LockNotAvailableError),
     "57014": (errors.QueryCanceled, asyncpg.QueryCanceledError),
     "08006": (errors.ConnectionFailure, asyncpg.ConnectionFailureError),
@@ -41,7 +43,7 @@ RAISED: dict[str, tuple[type[Exception], type[Exception]]] = {
 }
 """What psycopg and asyncpg make of each error."""
 
-STAYS = {"40001", "40P01", "53200", "55P03", "57014"}
+STAYS = {"25006", "40001", "40P01", "53100", "53200", "55P03", "57014"}
 LARGE = bytes(range(256)) * 80_000  # 20 MB
 
 
