@@ -101,7 +101,7 @@ class Tls(msgspec.Struct, frozen=True):
     ] = ()
     tls_passphrase_file: Annotated[str | None, Option("A file with the passphrase of these keys")] = None
     tls_authority: Annotated[
-        str | None, Option("The folder of the authority that signs for tls=auto; without it, that of `vaurien ca`")
+        str | None, Option("The folder of the authority that signs for tls=auto; without it, that of vaurien ca")
     ] = None
     tls_client_ca: Annotated[
         str | None, Option("Ask clients for a certificate that one of this PEM file has signed")
