@@ -73,8 +73,11 @@ WORDS = {
     "options": [{}],
     "match": [{}, {"client": "10.0.0.0/8"}],
     "mix": ["", "20:delay,10:error", [{"percent": 50, "behavior": "delay"}]],
+    "route": [[], ["*.example.test=10.0.0.1:443"]],
+    "upstream_proxy": [None],
+    "tls": [[]],
 }
-"""What the document cannot say, said."""
+"""What the document cannot say, said: only a forward proxy has an upstream proxy, and TLS takes files there are."""
 
 
 @pytest.fixture(scope="module")
