@@ -51,10 +51,13 @@ def test_and_is_refused_by_every_interface(name: str, protocol: str, reason: str
     assert not any(share.behavior == name for share in policy.mix.shares)
 
 
+BELOW_ZERO = {("grpc_status", "pushback")}  # a negative one tells clients of gRPC not to try again
+
+
 def numeric() -> Iterator[tuple[str, Declaration]]:
     for name in NAMES:
         for declaration in plugins.find(name, "behavior").declarations:
-            if declaration.kind in (int, float):
+            if declaration.kind in (int, float) and (name, declaration.name) not in BELOW_ZERO:
                 yield name, declaration
 
 
@@ -68,7 +71,7 @@ def test_a_number_out_of_range_is_named_with_its_option_and_the_range(name: str,
         options.build(plugins.find(name, "behavior").target, {option.name: -1}, owner=f"behavior {name!r}")
     said = str(raised.value)
     assert said == f"behavior {name!r} option {option.name}: -1 is not valid; expected {option.expected}"
-    assert ">=" in said or "zero or more" in said or "one or more" in said
+    assert any(words in said for words in (">=", "zero or more", "one or more", "one of "))
 
 
 @pytest.mark.parametrize(("name", "option"), NUMERIC)

@@ -20,7 +20,7 @@ from vaurien.framing.body import BodyCodec
 from vaurien.framing.events import EventSplitter, StreamEvent, kind_of
 from vaurien.hooks import Behavior, Connection, Exchange, Link
 
-_LOOKED_AT = 4096
+_LOOKED_AT = 2048
 """Bytes that are split before other connections run."""
 
 _REMEMBERED = 100
