@@ -592,7 +592,7 @@ def test_a_shortage_of_files_does_not_end_the_listener(start):
         ("vaurien serve", ["-h"], 0, "stand-ins"),
         ("toxiproxy-server", ["-strict"], 2, "flag provided but not defined: -strict"),
         ("vaurien serve", ["-port"], 2, "flag needs an argument: -port"),
-        ("vaurien serve", ["-port", "99999"], 1, "a port from 0 to 65535"),
+        ("vaurien serve", ["-port", "99999"], 2, "a port from 0 to 65535"),
         ("vaurien serve", ["-strict", "true"], 2, "unexpected argument 'true'; flags begin with a dash"),
     ],
 )
