@@ -108,6 +108,9 @@ def with_facts_of_a_fault(fault, facts):
     return fault | facts | {name: fault[name] | facts.get(name, {}) for name in ("window", "options")}
 
 
+HITS = {"fault_states", "hits", "last_hit", "mix_hits"}  # no traffic passes here
+
+
 class V1(RuleBasedStateMachine):
     """What every proxy is, as ``/api/v1/config`` lists it, in order; a proxy keeps the port that it once has had."""
 
@@ -257,7 +260,8 @@ class V1(RuleBasedStateMachine):
         assert listed == list(self.model.values())
         shown = self.ask(200, "GET", "proxies")["proxies"]
         state = [{"address": one["listen"], "connections": 0, "accepted": 0, "differs": None} for one in listed]
-        assert shown == [one | more for one, more in zip(listed, state, strict=True)]
+        expected = [one | more for one, more in zip(listed, state, strict=True)]
+        assert [{key: value for key, value in one.items() if key not in HITS} for one in shown] == expected
         assert [proxy.enabled for proxy in self.hub.proxies.values()] == [one["enabled"] for one in listed]
 
     def teardown(self):
