@@ -159,7 +159,7 @@ class V1(RuleBasedStateMachine):
         body = {"name": name, **NEW, **facts}
         answer = self.ask(409 if name in self.model else 201, "POST", "proxies", body=body)
         if name not in self.model:
-            rest = {"connections", "accepted", "address", "differs"}
+            rest = {"connections", "accepted", "address", "differs", *HITS}
             made = {field: value for field, value in answer.items() if field not in rest}
             assert with_facts(made, {**DEFAULTS, **body, "listen": made["listen"]}) == made
             self.model[name] = made
