@@ -84,20 +84,20 @@ def interpreters(session: nox.Session) -> None:
 def interpreter(session: nox.Session) -> None:
     """Run what depends on the interpreter on one of the others."""
     session.install("--quiet", "--editable", ".", *nox.project.dependency_groups(PROJECT, "test", "pytest"))
-    _pytest(session, "-n", "2", *(session.posargs or DEPENDS_ON_THE_INTERPRETER))
+    _pytest(session, "-n", "4", *(session.posargs or DEPENDS_ON_THE_INTERPRETER))
 
 
 @nox.session(python=False)
 @nox.parametrize("loop", ["asyncio", "debug", "uvloop"])
 def loops(session: nox.Session, loop: str) -> None:
     """Run the engine's tests in another loop: asyncio's, in its debug mode, uvloop's."""
-    _pytest(session, *(session.posargs or DEPENDS_ON_THE_LOOP), VAURIEN_TEST_LOOP=loop)
+    _pytest(session, "-n", "4", *(session.posargs or DEPENDS_ON_THE_LOOP), VAURIEN_TEST_LOOP=loop)
 
 
 @nox.session(python=False)
 def portable(session: nox.Session) -> None:
     """Run what depends on the system without the ways that only Linux has, as on macOS."""
-    _pytest(session, *(session.posargs or DEPENDS_ON_THE_SYSTEM), VAURIEN_PORTABLE="1")
+    _pytest(session, "-n", "4", *(session.posargs or DEPENDS_ON_THE_SYSTEM), VAURIEN_PORTABLE="1")
 
 
 def _pytest(session: nox.Session, *arguments: str, **environment: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.running import Running, read, read_all, running
 from tests.running import backend as plain_backend
+from tests.tls_peers import secured
 from tests.waiting import PATIENCE, until
 from vaurien.behaviors.tls_alert import TlsAlert
 from vaurien.behaviors.tls_close import TlsClose
@@ -44,7 +45,7 @@ class Server:
     def _answer(self, client: socket.socket) -> None:
         client.settimeout(PATIENCE)
         try:
-            with self._context.wrap_socket(client, server_side=True) as secure:
+            with secured(self._context, client) as secure:
                 while secure.recv(65536):
                     secure.sendall(ANSWER)
                 self.seen.append("end")

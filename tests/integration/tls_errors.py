@@ -23,6 +23,7 @@ from typing import Any
 
 import vaurien
 from tests.servers import require
+from tests.tls_peers import secured
 from vaurien.library.session_authority import session_authority
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "tls-errors.md"
@@ -139,8 +140,7 @@ class _Server(http.server.ThreadingHTTPServer):
         if self._context is None:
             super().finish_request(request, client_address)
             return
-        request.getpeername()  # a client that has gone by now is none; Python would lose its socket
-        with self._context.wrap_socket(request, server_side=True) as secure:
+        with secured(self._context, request) as secure:
             super().finish_request(secure, client_address)
             secure.setblocking(False)
             with contextlib.suppress(OSError):

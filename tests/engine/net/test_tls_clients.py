@@ -134,9 +134,10 @@ def test_a_reset_goes_to_the_other_side(authority, ca, backend_tls):
                 client.sendall(b"r")
                 with pytest.raises(ConnectionResetError):
                     read_all(client)
+            until(lambda: ends(proxy) == ["backend reset"])
             with TlsClient((proxy.host, proxy.port), proxy.ssl_context()) as client:
                 client.sendall(b"x")
-                until(lambda: proxy.connections and proxy.connections[-1].sent == 1)
+                until(lambda: [one.sent for one in proxy.connections] == [1])
                 client.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             until(lambda: outcomes)
             assert outcomes == [ConnectionResetError]
