@@ -115,11 +115,12 @@ def test_an_end_without_close_notify_stays_one(authority, ca):
 
 @pytest.mark.parametrize("backend_tls", [False, True], ids=["to plain", "to TLS"])
 def test_a_reset_goes_to_the_other_side(authority, ca, backend_tls):
-    outcomes = []
+    heard, outcomes = [], []
 
     def talk(raw):
         stream = TlsPeer(raw, context) if backend_tls else raw
-        if stream.recv(1) == b"r":
+        heard.append(stream.recv(1))
+        if heard[-1] == b"r":
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             return
         try:
@@ -134,10 +135,9 @@ def test_a_reset_goes_to_the_other_side(authority, ca, backend_tls):
                 client.sendall(b"r")
                 with pytest.raises(ConnectionResetError):
                     read_all(client)
-            until(lambda: ends(proxy) == ["backend reset"])
             with TlsClient((proxy.host, proxy.port), proxy.ssl_context()) as client:
                 client.sendall(b"x")
-                until(lambda: [one.sent for one in proxy.connections] == [1])
+                until(lambda: heard == [b"r", b"x"])  # a reset drops what the other side has not read
                 client.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             until(lambda: outcomes)
             assert outcomes == [ConnectionResetError]
