@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import socket
 import ssl
-import threading
 
 import pytest
 
 import vaurien
+from tests.http_server import http_server
 from tests.waiting import PATIENCE, until
-
-
-class Quiet(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture(scope="module")
 def backend():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=[0.02])
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with http_server() as port:
+        yield f"127.0.0.1:{port}"
 
 
 @contextlib.contextmanager

@@ -116,6 +116,15 @@ class EventBehavior(Behavior, frozen=True):
         """What is sent for *event*: it, nothing, or several."""
         return [event.data]
 
+    @staticmethod
+    def hits(link: Link, stream: EventStream, event: StreamEvent, after: int, events: int) -> bool:
+        """Count *event*; whether it is one of the *events* that come *after* the first: then it is a hit."""
+        stream.events += event.counts
+        hit = event.counts and after < stream.events <= after + events
+        if hit and link.exchange is not None:
+            link.exchange.hit()
+        return hit
+
     async def on_data(self, link: Link, data: bytes) -> None:
         """Split the answer into events."""
         stream = self._stream(link, data)

@@ -22,9 +22,4 @@ class StreamDrop(EventBehavior, frozen=True):
 
     def become(self, link: Link, stream: EventStream, event: StreamEvent) -> list[bytes]:
         """Leave it out in its turn."""
-        stream.events += event.counts
-        if not (event.counts and self.after < stream.events <= self.after + self.events):
-            return [event.data]
-        if link.exchange is not None:
-            link.exchange.hit()
-        return []
+        return [] if self.hits(link, stream, event, self.after, self.events) else [event.data]

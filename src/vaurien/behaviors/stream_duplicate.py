@@ -22,9 +22,4 @@ class StreamDuplicate(EventBehavior, frozen=True):
 
     def become(self, link: Link, stream: EventStream, event: StreamEvent) -> list[bytes]:
         """Send it twice in its turn."""
-        stream.events += event.counts
-        if not (event.counts and self.after < stream.events <= self.after + self.events):
-            return [event.data]
-        if link.exchange is not None:
-            link.exchange.hit()
-        return [event.data, event.data]
+        return [event.data] * (2 if self.hits(link, stream, event, self.after, self.events) else 1)

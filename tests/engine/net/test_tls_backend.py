@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import random
 import socket
 import ssl
@@ -13,6 +12,7 @@ import threading
 import pytest
 
 import vaurien
+from tests.http_server import http_server
 from tests.tls_peers import echo, read_all, server_context, serving
 from tests.waiting import PATIENCE, until
 from vaurien.errors import OptionError, UnknownName
@@ -161,27 +161,10 @@ def test_a_client_certificate(authority, ca, tmp_path):
         assert client.recv(5) == b"hello"
 
 
-class Greeter(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, *args):
-        pass
-
-
 def test_curl_meets_errors_inside_https(authority, ca):
     """A fifth of the requests, and the seed says which."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Greeter) as server:
-        server.socket = server_context(authority.issue(["localhost"])).wrap_socket(server.socket, server_side=True)
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=[0.02])
-        thread.start()
-        backend = f"https://localhost:{server.server_port}?ca={ca}"
+    with http_server(server_context(authority.issue(["localhost"]))) as port:
+        backend = f"https://localhost:{port}?ca={ca}"
         with vaurien.Proxy(backend=backend, protocol="http", mix="20:error", seed=1) as proxy:
             address = f"http://{proxy.address}/"
             command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}\n", *[address] * 50]
@@ -192,8 +175,6 @@ def test_curl_meets_errors_inside_https(authority, ca):
             assert len(done) == 50
             assert 0 < proxy.hits("error") < 25
             assert sum(status != "200" for status in done) == proxy.hits("error")
-        server.shutdown()
-        thread.join(PATIENCE)
 
 
 def test_a_legacy_plugin_cannot_have_it():

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
-import http.server
 import random
 import socket
 import ssl
 import struct
 import subprocess
-import threading
 
 import pytest
 
 import vaurien
+from tests.http_server import http_server
 from tests.tls_peers import TlsClient, TlsPeer, echo, read_all, server_context, serving
 from tests.waiting import PATIENCE, until
 from vaurien.engine.net.tls_endpoint import TlsEndpoint
@@ -358,34 +357,6 @@ def test_a_hook_chooses_the_answer():
 def test_a_legacy_plugin_cannot_have_it():
     with pytest.raises(OptionError, match="no TLS with clients: a legacy plugin reads and writes the sockets itself"):
         vaurien.Proxy(backend="127.0.0.1:1", tls="auto", mix="50:tests.legacy_plugins.Forward").start()
-
-
-class Greeter(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, *args):
-        pass
-
-
-@contextlib.contextmanager
-def http_server(context=None):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Greeter) as server:
-        if context is not None:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=[0.02])
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join(PATIENCE)
 
 
 @pytest.mark.parametrize("backend_tls", [False, True], ids=["to plain", "to TLS"])
