@@ -1,4 +1,4 @@
-"""The servers that loads are sent to: redis for small messages, nginx for HTTP, iperf3 for one big stream."""
+"""The servers of loads: redis for small messages, nginx for HTTP, nghttpd for HTTP/2, iperf3 for one big stream."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ CLIENTS = 10_100
 ZEROS = 16 * 1024 * 1024
 """Bytes of nginx's ``/zeros``, for streams."""
 
+HELLO, LARGE = "/hello", "/large"
+"""What nghttpd has: six bytes, and `SIZE` of them."""
+
+SIZE = 4 * 1024 * 1024
+
 RANDOM = 100_000_000
 """Bytes of nginx's ``/random``, which are the same in each run."""
 
@@ -52,13 +57,14 @@ class Backends(msgspec.Struct, frozen=True):
     redis: Process
     nginx: Process
     iperf3: Process
+    nghttpd: Process
 
 
 @contextlib.contextmanager
 def backends() -> Iterator[Backends]:
     """All servers, each with one thread that serves."""
-    with started(_redis) as redis, started(_nginx) as nginx, started(_iperf3) as iperf3:
-        yield Backends(redis, nginx, iperf3)
+    with contextlib.ExitStack() as stack:
+        yield Backends(*(stack.enter_context(started(command)) for command in (_redis, _nginx, _iperf3, _nghttpd)))
 
 
 def _redis(port: int, folder: Path) -> list[str]:
@@ -81,3 +87,9 @@ def random_bytes() -> bytes:
 
 def _iperf3(port: int, _: Path) -> list[str]:
     return [program("iperf3"), "--server", "--bind", "127.0.0.1", "--port", str(port)]
+
+
+def _nghttpd(port: int, folder: Path) -> list[str]:
+    (folder / HELLO[1:]).write_bytes(b"hello\n")
+    (folder / LARGE[1:]).write_bytes(bytes(SIZE))
+    return [program("nghttpd"), "--no-tls", "--address", "127.0.0.1", "--htdocs", str(folder), str(port)]

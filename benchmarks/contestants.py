@@ -1,4 +1,4 @@
-"""What is compared: the backend itself, HAProxy, and Vaurien's command line with different words behind it."""
+"""What is compared: the backend itself, HAProxy, nghttpx, and Vaurien's command line with different words behind it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import msgspec
 
 from benchmarks import faults
 from benchmarks.processes import Process, program, started
+from vaurien.tls.authority import Authority
 
 HAPROXY = """
 global
@@ -23,7 +24,7 @@ defaults
     timeout client 60s
     timeout server 60s
 listen proxy
-    bind 127.0.0.1:{port} backlog 8192
+    bind 127.0.0.1:{port} backlog 8192{tls}
     server backend 127.0.0.1:{backend}
 """
 
@@ -41,6 +42,7 @@ class Kind(enum.StrEnum):
     OWN = "own loop"
     UVLOOP = "uvloop"
     THREADS = "bare threads"
+    NGHTTPX = "nghttpx"
 
 
 LOOPS: Mapping[Kind, tuple[str, ...]] = {Kind.OWN: (), Kind.UVLOOP: ("--uvloop",)}
@@ -50,13 +52,15 @@ LOOPS: Mapping[Kind, tuple[str, ...]] = {Kind.OWN: (), Kind.UVLOOP: ("--uvloop",
 class Contestant(msgspec.Struct, frozen=True):
     """*kind*; as Vaurien, with further *words* on its command line. *label* tells it from others of its kind.
 
-    *share* is the part of a load of many requests that it gets, because it is that much slower.
+    *share* is the part of a load of many requests that it gets, because it is that much slower. With *tls* it speaks
+    TLS with its clients, by a certificate with a P-256 key, and none with the backend.
     """
 
     kind: Kind
     label: str = ""
     words: tuple[str, ...] = ()
     share: float = 1.0
+    tls: bool = False
 
     def __str__(self) -> str:
         return f"{self.kind}, {self.label}" if self.label else self.kind.value
@@ -72,11 +76,16 @@ HAPROXY_ALONE = Contestant(Kind.HAPROXY)
 BARE_THREADS = Contestant(Kind.THREADS, share=0.3)
 """A thread for each connection and nothing else: see `bare_relay`."""
 
+HAPROXY_WITH_TLS = Contestant(Kind.HAPROXY, "TLS", tls=True)
+NGHTTPX = Contestant(Kind.NGHTTPX)
+"""HTTP/2 without TLS on both sides, in one worker."""
+
 VAURIEN = tuple(Contestant(loop) for loop in LOOPS)
 EVERYBODY = (NO_PROXY, HAPROXY_ALONE, *VAURIEN)
 DEFAULT = VAURIEN[0]
 """As `vaurien` runs when nothing is said."""
 
+WITH_TLS = Contestant(DEFAULT.kind, "TLS", tls=True)
 
 _MANY = 5
 """Faults with which a proxy is half as fast, or slower."""
@@ -115,23 +124,41 @@ def reached_by(contestant: Contestant, backend: Process) -> Iterator[Process]:
         return
 
     def command(port: int, folder: Path) -> list[str]:
-        make = {Kind.HAPROXY: _haproxy, Kind.THREADS: _bare_threads}.get(contestant.kind, vaurien)
-        return make(contestant, port, backend.port, folder)
+        return _COMMANDS.get(contestant.kind, vaurien)(contestant, port, backend.port, folder)
 
     with started(command) as process:
         yield process
 
 
-def _haproxy(_: Contestant, port: int, backend: int, folder: Path) -> list[str]:
-    (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, backend=backend))
+def _haproxy(contestant: Contestant, port: int, backend: int, folder: Path) -> list[str]:
+    tls = f" ssl crt {_certificate(folder)}" if contestant.tls else ""
+    (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, backend=backend, tls=tls))
     return [program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+def _certificate(folder: Path) -> Path:
+    """A new certificate for this machine with its key, in one file in *folder*."""
+    pair = Authority.create().issue(["127.0.0.1", "localhost"])
+    path = folder / "certificate.pem"
+    path.write_bytes(pair.key + pair.chain)
+    return path
 
 
 def _bare_threads(_: Contestant, port: int, backend: int, __: Path) -> list[str]:
     return [sys.executable, "-m", "benchmarks.bare_relay", str(port), str(backend)]
 
 
-def vaurien(contestant: Contestant, port: int, backend: int, _: Path) -> list[str]:
+def _nghttpx(_: Contestant, port: int, backend: int, folder: Path) -> list[str]:
+    (folder / "nghttpx.conf").write_text("")  # otherwise it reads that of the system
+    sides = [f"--frontend=127.0.0.1,{port};no-tls", f"--backend=127.0.0.1,{backend};;proto=h2", "--workers=1"]
+    return [program("nghttpx"), f"--conf={folder / 'nghttpx.conf'}", *sides, "--log-level=ERROR", "--accesslog-file="]
+
+
+def vaurien(contestant: Contestant, port: int, backend: int, folder: Path) -> list[str]:
     """The words that start it on *port*."""
     where = ["--proxy", f"127.0.0.1:{port}", "--backend", f"127.0.0.1:{backend}"]
-    return [*PROGRAM, *where, *QUIET, *LOOPS[contestant.kind], *contestant.words]
+    tls = ["--tls", str(_certificate(folder))] if contestant.tls else []
+    return [*PROGRAM, *where, *QUIET, *LOOPS[contestant.kind], *contestant.words, *tls]
+
+
+_COMMANDS = {Kind.HAPROXY: _haproxy, Kind.THREADS: _bare_threads, Kind.NGHTTPX: _nghttpx}

@@ -1,4 +1,4 @@
-"""Clients that are programs: redis-benchmark, wrk and iperf3."""
+"""Clients that are programs: redis-benchmark, wrk, h2load and iperf3."""
 
 from __future__ import annotations
 
@@ -34,13 +34,16 @@ def redis_replies(port: int, clients: int, seconds: int, *, pipeline: int = 1, p
     return float(rate), int(count)
 
 
-def http_get(port: int, connections: int, seconds: int, *, keep_alive: bool, errors: bool = False) -> tuple[float, int]:
+def http_get(
+    port: int, connections: int, seconds: int, *, keep_alive: bool, errors: bool = False, tls: bool = False
+) -> tuple[float, int]:
     """HTTP requests per second and their number; without *keep_alive* each has a connection of its own.
 
     With *errors* responses may have any status.
     """
+    scheme = "https" if tls else "http"
     header = [] if keep_alive else ["-H", "Connection: close"]
-    words = ["-t", "1", "-c", str(connections), "-d", f"{seconds}s", *header, f"http://127.0.0.1:{port}/"]
+    words = ["-t", "1", "-c", str(connections), "-d", f"{seconds}s", *header, f"{scheme}://127.0.0.1:{port}/"]
     output = _output([program("wrk"), *words], seconds + PATIENCE)
     rate, count = re.search(r"Requests/sec:\s*([\d.]+)", output), re.search(r"(\d+) requests in", output)
     if rate is None or count is None or not int(count[1]):
@@ -49,6 +52,21 @@ def http_get(port: int, connections: int, seconds: int, *, keep_alive: bool, err
     if failed:
         raise BenchmarkError(f"wrk on port {port} saw failures: {failed[0]}")
     return float(rate[1]), int(count[1])
+
+
+def http2_get(port: int, path: str, connections: int, streams: int, count: int) -> tuple[float, float]:
+    """Requests of HTTP/2 per second, and bytes; *count* in all, by *connections* of so many *streams* at once."""
+    numbers = ["-c", str(connections), "-m", str(streams), "-n", str(count)]
+    output = _output([program("h2load"), *numbers, f"http://127.0.0.1:{port}{path}"], PATIENCE)
+    took = re.search(r"finished in ([\d.]+)(us|ms|s), ([\d.]+) req/s", output)
+    done = re.search(r"(\d+) done, \d+ succeeded, (\d+) failed, (\d+) errored", output)
+    size = re.search(r"traffic: .*\((\d+)\) data", output)
+    if took is None or done is None or size is None:
+        raise BenchmarkError(f"h2load on port {port} printed no rate:\n{output}")
+    if int(done[1]) < count or int(done[3]):
+        raise BenchmarkError(f"h2load on port {port} saw failures: {done[0]}")
+    seconds = float(took[1]) / {"us": 1e6, "ms": 1e3, "s": 1.0}[took[2]]
+    return float(took[3]), int(size[1]) / seconds
 
 
 def bulk(port: int, seconds: int, *, to_backend: bool) -> tuple[float, int]:

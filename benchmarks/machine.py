@@ -21,6 +21,7 @@ _VERSIONS: Mapping[str, str] = {
     "redis-server": "--version",
     "wrk": "-v",
     "iperf3": "--version",
+    "nghttpx": "--version",
 }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from benchmarks import loads, sockets
-from benchmarks.backends import Backends
+from benchmarks.backends import HELLO, LARGE, SIZE, Backends
 from benchmarks.contestants import Contestant, reached_by
 from benchmarks.processes import Process
 
@@ -89,8 +89,36 @@ def _http(
 ) -> Figures:
     with reached_by(contestant, backends.nginx) as reached:
         before = reached.cpu()
-        rate, requests = loads.http_get(reached.port, connections, effort.seconds, keep_alive=keep_alive, errors=errors)
+        rate, requests = loads.http_get(
+            reached.port, connections, effort.seconds, keep_alive=keep_alive, errors=errors, tls=contestant.tls
+        )
         return {RATE: rate} | _cpu(contestant, reached, before, CPU_REQUEST, requests / 1e6)
+
+
+def http2(backends: Backends, contestant: Contestant, effort: Effort) -> Figures:
+    """Small requests of HTTP/2 by 10 connections, each of which has 10 streams."""
+    requests = int(effort.requests * contestant.share)
+    with reached_by(contestant, backends.nghttpd) as reached:
+        before = reached.cpu()
+        rate, _ = loads.http2_get(reached.port, HELLO, 10, 10, requests)
+        return {RATE: rate} | _cpu(contestant, reached, before, CPU_REQUEST, requests / 1e6)
+
+
+def http2_bulk(backends: Backends, contestant: Contestant, effort: Effort) -> Figures:
+    """Files of 4 MiB in HTTP/2, one after the other on one connection."""
+    count = 100 * effort.seconds
+    with reached_by(contestant, backends.nghttpd) as reached:
+        before = reached.cpu()
+        _, rate = loads.http2_get(reached.port, LARGE, 1, 1, count)
+        return {BANDWIDTH: rate / 1e6} | _cpu(contestant, reached, before, CPU_GIGABYTE, count * SIZE / 1e9)
+
+
+def tls_stream(backends: Backends, contestant: Contestant, effort: Effort) -> Figures:
+    """Files of nginx's in TLS, one after the other on one connection."""
+    with reached_by(contestant, backends.nginx) as reached:
+        before = reached.cpu()
+        rate, size = sockets.tls_stream(reached.port, effort.seconds)
+        return {BANDWIDTH: rate / 1e6} | _cpu(contestant, reached, before, CPU_GIGABYTE, size / 1e9)
 
 
 def _gets(

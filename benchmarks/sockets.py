@@ -6,9 +6,11 @@ import contextlib
 import hashlib
 import selectors
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Iterator
 
+from benchmarks.backends import ZEROS
 from benchmarks.errors import BenchmarkError
 
 PATIENCE = 60.0
@@ -50,6 +52,26 @@ def stream_rate(port: int, seconds: float, requests: int) -> float:
                 raise BenchmarkError(f"the stream on port {port} ended after {total} bytes")
             total, last = total + size, time.perf_counter()
     return total / (last - began)
+
+
+def tls_stream(port: int, seconds: float) -> tuple[float, int]:
+    """The rate, as of `stream_rate`, and the number of bytes, of nginx's ``/zeros`` in TLS."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    total = 0
+    with context.wrap_socket(connected(port)) as client:
+        buffer = bytearray(_READ)
+        began = last = time.perf_counter()
+        asked = 0
+        while last - began < seconds:
+            if total >= asked * ZEROS:  # without the heads: there is always one to be read still
+                client.sendall(_ZEROS * 4)
+                asked += 4
+            size = client.recv_into(buffer)
+            if not size:
+                raise BenchmarkError(f"the stream on port {port} ended after {total} bytes")
+            total, last = total + size, time.perf_counter()
+    return total / (last - began), total
 
 
 def stream_sizes(port: int, count: int, seconds: float, requests: int) -> list[int]:

@@ -10,8 +10,11 @@ from benchmarks.contestants import (
     DEFAULT,
     EVERYBODY,
     HAPROXY_ALONE,
+    HAPROXY_WITH_TLS,
     LOOPS,
+    NGHTTPX,
     VAURIEN,
+    WITH_TLS,
     Contestant,
     with_fault,
     with_handler,
@@ -126,6 +129,28 @@ def _handler(clients: int) -> Row:
     )
 
 
+def _tls(key: str, title: str, measure: measures.Measure, figure: str, limit: float) -> Row:
+    """TLS with the clients, none with the backend, beside HAProxy that does the same in one thread."""
+    target = Target(DEFAULT.kind, f"{figure} / {HAPROXY_WITH_TLS}", ratio(WITH_TLS, HAPROXY_WITH_TLS, figure), limit)
+    return Row(f"tls-{key}", f"{title}, TLS with the client", GROUP, [HAPROXY_WITH_TLS, WITH_TLS], measure, [target])
+
+
+def _http2() -> list[Row]:
+    """HTTP/2 beside nghttpx in one worker, and beside our own tcp."""
+    plain, framed, mixed = DEFAULT, _with_protocol("http2"), _with_protocol("http2", "20:error")
+    rate = measures.RATE
+    requests = [
+        Target(DEFAULT.kind, f"{rate} / {NGHTTPX}", ratio(framed, NGHTTPX, rate), 0.6),
+        Target(DEFAULT.kind, f"{rate}, 20:error / without", ratio(mixed, framed, rate), 0.8),
+    ]
+    bulk = Target(DEFAULT.kind, f"{measures.BANDWIDTH} / tcp", ratio(framed, plain, measures.BANDWIDTH), 0.8)
+    title = "HTTP/2, 10 connections with 10 streams each"
+    return [
+        Row("http2", title, GROUP, [NGHTTPX, plain, framed, mixed], measures.http2, requests),
+        Row("http2-bulk", "one stream of HTTP/2 to the client", GROUP, [plain, framed], measures.http2_bulk, [bulk]),
+    ]
+
+
 _WORKERS = [with_workers(loop, 2) for loop in LOOPS]
 
 ASKED: Sequence[Row] = (
@@ -195,6 +220,16 @@ ASKED: Sequence[Row] = (
     _framed("redis", measures.gets(50)),
     _framed("http", measures.http_with_errors(50)),
     _pipelined(),
+    *_http2(),
+    _tls("http", "HTTP, 64 clients, keep-alive", measures.http(64, keep_alive=True), measures.RATE, 0.65),
+    _tls(
+        "connections",
+        "HTTP, 64 clients, a new connection each",
+        measures.http(64, keep_alive=False),
+        measures.RATE,
+        0.9,
+    ),
+    _tls("stream", "one stream to the client", measures.tls_stream, measures.BANDWIDTH, 0.9),
     Row(
         "processes",
         "redis GET, 64 clients in 2 processes",

@@ -158,7 +158,7 @@ def test_a_proxy_ends_with_its_block_even_when_that_raises(redis_server):
 @pytest.mark.slow
 def test_a_short_round_with_real_programs_has_the_shape_of_a_result(tmp_path):
     pytest.importorskip("uvloop")
-    for program in ("redis-server", "redis-benchmark", "nginx", "iperf3", "haproxy", "wrk"):
+    for program in ("redis-server", "redis-benchmark", "nginx", "iperf3", "nghttpd", "nghttpx", "haproxy", "wrk"):
         require(program)
     room(17_000)  # HAProxy's, for so many connections as its settings allow
     path = tmp_path / "result.json"

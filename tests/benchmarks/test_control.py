@@ -16,7 +16,7 @@ def test_each_change_is_timed(redis_server, monkeypatch):
     monkeypatch.setattr(control, "IDLE", 3)
     monkeypatch.setattr(control, "ROUNDS", 3)
     redis = Process(redis_server.port, 0)
-    figures = control.control(Backends(redis, redis, redis), DEFAULT, QUICK)
+    figures = control.control(Backends(redis, redis, redis, redis), DEFAULT, QUICK)
     assert set(figures) == {control.CALL, control.ADD, control.REMOVE, control.CYCLES, control.POPULATE}
     assert all(0 < value < 10_000 for value in figures.values())
 

@@ -48,7 +48,7 @@ def test_system_calls_are_told_for_each_request():
 @pytest.mark.server
 @pytest.mark.slow
 def test_a_short_trace_of_real_programs(capsys):
-    for program in ("redis-server", "nginx", "wrk", "iperf3", "strace"):
+    for program in ("redis-server", "nginx", "wrk", "iperf3", "nghttpd", "strace"):
         require(program)
     status = main(["--syscalls", "--seconds", "1", "--load", "connections"])
     out, err = capsys.readouterr()
