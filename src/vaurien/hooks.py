@@ -251,7 +251,8 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     The others are for behaviors that understand messages. With ``reads_content`` a fault is for exchanges, whatever its
     scope, and its peers are kept from compressing what it reads (`framing.Protocol.plain_head`). With ``one_way`` it is
     for messages without an answer alone, such as those of a WebSocket: each is an exchange, whose `on_request` gets it,
-    whichever side has sent it. With either, what is sent to a link is no hit by itself: `Exchange.hit` says so.
+    whichever side has sent it, and `on_eof` sees the end of a direction whatever its last message was. With either,
+    what is sent to a link is no hit by itself: `Exchange.hit` says so.
     """
 
     below_tls: ClassVar[bool] = False

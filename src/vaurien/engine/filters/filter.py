@@ -313,7 +313,7 @@ class Filter(FaultView):
         """Pass the end of the stream on, behind what waits, once the behavior has seen it."""
         if self._ringing is not None:
             await asyncio.shield(self._ringing)
-        acts = "on_eof" in self.fault.compiled.hooks and self._in_play
+        acts = "on_eof" in self.fault.compiled.hooks and (self._in_play or self._ends_messages)
         if not acts:
             await self._alarm_now()
         self._silence()
@@ -445,6 +445,11 @@ class Filter(FaultView):
     def _in_play(self) -> bool:
         """Whether the fault acts here; it may have stopped before this filter knows that it leaves."""
         return self._armed and not self.leaving and not self.fault.stopped
+
+    @property
+    def _ends_messages(self) -> bool:
+        """Whether the end of the stream is one to the fault also between two messages that it was drawn for."""
+        return self.fault.compiled.one_way and self.fault.eligible and not self.leaving and not self.fault.stopped
 
     @property
     def _place(self) -> Place:
