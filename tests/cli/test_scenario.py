@@ -314,3 +314,51 @@ def test_a_signal_reaches_the_command_and_the_report_is_written(folder, number):
         process.communicate(timeout=BOUND)
     assert process.returncode == 128 + number
     assert json.loads((folder / "report.json").read_text())["status"] == 128 + number
+
+
+STEERED = """
+[vaurien]
+name = "cache"
+proxy = "127.0.0.1:0"
+backend = "127.0.0.1:9"
+behavior = ""
+api = "127.0.0.1:0"
+
+[[step]]
+at = "0s"
+add = "delay name=first sleep=1"
+"""
+
+STEERING = """
+import json, os, urllib.request
+
+def ask(path, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    where = os.environ["VAURIEN_URL"] + "/api/v1" + path
+    request = urllib.request.Request(where, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)
+
+schedule = ask("/schedule")
+assert (len(schedule["steps"]), schedule["played"]) == (1, 1), schedule
+ask("/proxies/cache/faults", {"behavior": "dummy", "name": "second"})
+[proxy] = ask("/proxies")["proxies"]
+assert [fault["name"] for fault in proxy["faults"]] == ["first", "second"], proxy
+assert proxy["listen"] == os.environ["VAURIEN_ADDRESS"], proxy
+"""
+
+
+def test_the_interface_shows_and_steers_a_run(folder):
+    (folder / "chaos.toml").write_text(STEERED)
+    done = vaurien(folder, "run", "chaos.toml", "--", sys.executable, "-c", STEERING)
+    assert done.returncode == 0, done.stderr
+    assert "vaurien: HTTP interface at http://127.0.0.1:" in done.stderr
+
+
+def test_an_interface_that_cannot_listen_keeps_the_run_from_beginning(folder):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        (folder / "chaos.toml").write_text(STEERED.replace('api = "127.0.0.1:0"', f'api = "{address}"'))
+        done = vaurien(folder, "run", "chaos.toml", "--", sys.executable, "-c", "print('begun')")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert f"option api (from chaos.toml line 7 [vaurien] api): cannot listen on {address}" in done.stderr

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -59,4 +60,25 @@ def test_a_schedule_is_shown_stopped_and_begun_again(new_tab, scenario):
 
 
 def test_a_program_without_a_schedule_says_how_to_have_one(tab):
-    tab.open("#/run").get_by_text("vaurien run scenario.toml --report out.html").wait_for()
+    tab.open("#/run").get_by_text("vaurien run scenario.toml --http --report out.html").wait_for()
+
+
+def test_a_run_is_shown_while_its_command_runs(new_tab, tmp_path):
+    (tmp_path / "scenario.toml").write_text(SCENARIO)
+    end = tmp_path / "end"
+    waiting = f"import os, time\nwhile not os.path.exists({str(end)!r}): time.sleep(0.05)"
+    command = [*PROGRAM, "run", str(tmp_path / "scenario.toml"), "--", sys.executable, "-c", waiting]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        origin = next(match[1] for line in process.stderr if (match := re.search(r"interface at (http://\S+)", line)))
+        page = new_tab(origin).open("#/run")
+        page.get_by_role("row").filter(has_text="add=").get_by_text("played").wait_for()
+        page.get_by_role("row").filter(has_text="remove=").get_by_text("next").wait_for()
+        page.get_by_role("link", name="Overview").click()
+        page.get_by_role("link", name="web", exact=True).wait_for()
+        end.touch()
+        page.get_by_text("Not connected").wait_for()
+    finally:
+        end.touch()
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0

@@ -40,6 +40,8 @@ class HttpInterface:
         """Observes the proxies by itself: it wants details, but only while a page is open."""
         self.hits = HitCounter()
         """The hits of each fault, for the hub that it steers."""
+        self.address = self._listen
+        """Where it serves; the port is the real one once it has started."""
         self._lag: LoopLag | None = None
         self._figures: ProxyFigures | None = None
 
@@ -75,7 +77,7 @@ class HttpInterface:
             served = KeepBeforeAnswer(served, self._settled)
         self._server = Server(served, self._listen, complain=to_user)
         try:
-            address = await self._server.start()
+            address = self.address = await self._server.start()
         except BindError as error:
             self._server = None
             name = "api" if options.http.api else "http_port"
@@ -83,7 +85,7 @@ class HttpInterface:
             raise BindError(f"option {name} (from {source}): {error}; expected an address that is free") from None
         if security.exposed(self._listen, self._token):
             to_user(security.warning(address, f"--token-file, {security.BEARER_VARIABLE} in the environment"))
-        return f"vaurien: HTTP interface at {address if address.path else f'http://{address}'}"
+        return f"HTTP interface at {address if address.path else f'http://{address}'}"
 
     async def stop(self) -> None:
         """Stop; requests in progress have a moment."""

@@ -20,18 +20,15 @@ from vaurien.cli.serve.reloading import at_hangup
 from vaurien.cli.serve.report import TextReport
 from vaurien.cli.serve.state import StateFile
 from vaurien.config import Configuration, fault
-from vaurien.config.schedule import ShownSchedule, shown_steps
 from vaurien.engine.loop import gc_tuning as collector
-from vaurien.engine.loop import hook_task
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.loop.event_loop import loop_factory
 from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.errors import BindError
 from vaurien.events import Observer
-from vaurien.model import Policy, PolicyEdit
 from vaurien.proxies.hub import Hub
 from vaurien.proxies.managed_proxy import ManagedProxy
-from vaurien.scenario.player import FailedStep, Player
+from vaurien.scenario.playback import Playback
 
 if TYPE_CHECKING:
     from vaurien.cli.http_interface import HttpInterface
@@ -70,7 +67,7 @@ def run(
             path, state=configuration.process.state_wins, config=configuration.process.config_wins
         )
         state = None if path is None else StateFile(path, winner)
-        control = _control(configuration, state)
+        control = http_interface(configuration, state)
         observing: list[Observer] = [*told] if control is None else [*told, control, control.history]
         opening = hubs.open_hub(
             configuration.process.workers,
@@ -83,7 +80,7 @@ def run(
         runner.run(_serve(configuration, opening, control, state, again or (lambda: configuration), observing))
 
 
-def _control(configuration: Configuration, state: StateFile | None) -> HttpInterface | None:
+def http_interface(configuration: Configuration, state: StateFile | None = None) -> HttpInterface | None:
     """The HTTP interface, when it is wanted; without it, its modules are not imported."""
     if not (configuration.http.http or configuration.http.api):
         return None
@@ -108,7 +105,7 @@ async def _serve(
             with contextlib.closing(Clock(asyncio.get_running_loop())) as clock:
                 playback = Playback(hub, clock, observing)
                 if control:
-                    print(await control.start(hub, playback), flush=True)
+                    print(f"vaurien: {await control.start(hub, playback)}", flush=True)
                 collector.spare()
                 playback.begin(configuration)
                 with at_hangup(TextReport("vaurien"), _reload(hub, playback, again, state)):
@@ -154,83 +151,6 @@ async def _start(hub: Hub, configuration: Configuration, state: StateFile | None
         for name, proxy in hub.proxies.items():
             if hub.difference(name) is None:
                 print(_greeting(proxy), flush=True)
-
-
-class _ScheduledProxy:
-    """The proxy *name* of *hub*, as a schedule steers it; one that is gone is left in peace."""
-
-    def __init__(self, hub: Hub, name: str) -> None:
-        self._hub, self._name = hub, name
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def policy(self) -> Policy:
-        """Its policy of this moment."""
-        proxy = self._hub.proxies.get(self._name)
-        return proxy.policy if proxy is not None else Policy()
-
-    def edit_policy(self, edit: PolicyEdit) -> asyncio.Task[None] | None:
-        """Give it another; where it takes a while to be in force everywhere, the task goes on with it."""
-        if self._name not in self._hub.proxies:
-            return None
-        task = hook_task.start(asyncio.get_running_loop(), self._edit_policy(edit))
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _edit_policy(self, edit: PolicyEdit) -> None:
-        await self._hub.update_policy(self._name, edit)
-
-
-class Playback:
-    """Plays schedules on the proxies of *hub*, one at a time; *observers* are told of steps that fail."""
-
-    def __init__(self, hub: Hub, clock: Clock, observers: Sequence[Observer]) -> None:
-        self._hub, self._clock, self._observers = hub, clock, observers
-        self._player: Player | None = None
-        self._configuration: Configuration | None = None
-        self._failed: list[FailedStep] = []
-        self._began = self._ended = 0.0
-        self._playing = False
-
-    def begin(self, configuration: Configuration) -> None:
-        """Play the schedule of *configuration*, from its beginning."""
-        self._configuration = configuration
-        self.begin_again()
-
-    def begin_again(self) -> None:
-        """Play the same schedule from its beginning."""
-        self.end()
-        if self._configuration is None:
-            return
-        proxies = {config.name: _ScheduledProxy(self._hub, config.name) for config in self._configuration.proxies}
-        self._failed = []
-        self._player = Player(self._configuration.schedule, proxies, self._clock, self._observers, self._failed.append)
-        self._began, self._playing = self._clock.now(), True
-        self._player.start()
-
-    def end(self) -> None:
-        """Play no more."""
-        if self._player is not None and self._playing:
-            self._player.stop()
-            self._ended, self._playing = self._clock.now(), False
-
-    def shown(self) -> ShownSchedule:
-        """The schedule, and where it is."""
-        if self._configuration is None or self._player is None:
-            return ShownSchedule()
-        schedule = self._configuration.schedule
-        playing = self._playing and not self._player.done
-        return ShownSchedule(
-            steps=shown_steps(schedule),
-            length=schedule.length,
-            repeat=schedule.repeat,
-            playing=playing,
-            elapsed=(self._clock.now() if self._playing else self._ended) - self._began,
-            played=self._player.played,
-            failed=tuple(f"{one} on {one.proxy}: {one.error}" for one in self._failed),
-        )
 
 
 def _reload(

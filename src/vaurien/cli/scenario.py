@@ -34,7 +34,8 @@ USAGE = """Usage: vaurien run [SCENARIO.toml] [OPTIONS] -- COMMAND [ARGUMENTS]
   What happens is said on standard error: addresses, each step, hits so far (on a terminal), and a summary.
 
   COMMAND finds the proxy in its environment: VAURIEN_ADDRESS (host:port), VAURIEN_HOST and VAURIEN_PORT, and the same
-  names with _NAME behind them for the proxy called NAME. The scenario's [environment] may set variables of your own.
+  names with _NAME behind them for the proxy called NAME. With --http, VAURIEN_URL is the interface, which vaurienctl
+  and a browser can steer the run by. The scenario's [environment] may set variables of your own.
   Where there is a forward proxy (backend = "forward"), COMMAND is led through it by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
   and JAVA_TOOL_OPTIONS, and trusts what it shows by SSL_CERT_FILE, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE,
   NODE_EXTRA_CA_CERTS and their like: COMMAND alone, and only for this run.
@@ -111,7 +112,7 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _run(
     configuration: Configuration, command: Sequence[str], variables: Mapping[str, str], given: Mapping[Key, Given]
 ) -> int:
-    from vaurien.cli import hubs, observers
+    from vaurien.cli import hubs, observers, runner
     from vaurien.engine.loop.event_loop import loop_factory
     from vaurien.scenario import environment
     from vaurien.scenario.run import run as play
@@ -121,9 +122,14 @@ def _run(
     with contextlib.ExitStack() as closing:
         reports = [(closing.enter_context(_opened(path)), form) for path, form in _reports(given)]
         told = observers.observers(configuration, closing, QUIET)
-        with asyncio.Runner(loop_factory=loop_factory(configuration.process.uvloop)) as runner:
+        interface = runner.http_interface(configuration)
+        if interface is not None:
+            told += [interface, interface.history]
+        with asyncio.Runner(loop_factory=loop_factory(configuration.process.uvloop)) as loop:
             asked = {name: ("command", name) in given for name in ("quiet", "require_hits")}
-            report = runner.run(play(configuration, command, variables, told, user_stream(), **asked))
+            report = loop.run(
+                play(configuration, command, variables, told, user_stream(), interface=interface, **asked)
+            )
         for file, written in reports:
             file.write(written(report))
     return _exit_status(report, given)

@@ -30,8 +30,8 @@ class RunScreen extends Screen {
 			{ class: "hint" },
 			"This program plays no schedule. Start one with [[step]] tables: ",
 			h("code", {}, "vaurien --http --config scenario.toml"),
-			", or run a command against it and get a report with the same charts: ",
-			h("code", {}, "vaurien run scenario.toml --report out.html -- pytest"),
+			", or run a command against it: ",
+			h("code", {}, "vaurien run scenario.toml --http --report out.html -- pytest"),
 		);
 		this.start = h("button", { type: "button", onclick: act("start", "The schedule begins anew.") }, "Start from the beginning");
 		this.stop = h("button", { type: "button", onclick: act("stop", "The schedule is stopped.") }, "Stop");

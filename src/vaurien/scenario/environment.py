@@ -2,7 +2,7 @@
 
 ``VAURIEN_ADDRESS`` (``host:port``), ``VAURIEN_HOST`` and ``VAURIEN_PORT`` are about the only proxy, or the first one;
 with the proxy's name behind them, as in ``VAURIEN_ADDRESS_CACHE``, about that one. Variables of the scenario's own have
-``{NAME}``, ``{NAME.host}`` and ``{NAME.port}`` replaced.
+``{NAME}``, ``{NAME.host}`` and ``{NAME.port}`` replaced. ``VAURIEN_URL`` is the HTTP interface, where there is one.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ def variables(proxies: Mapping[str, Address], own: Mapping[str, Given]) -> dict[
     for name, address in reached.items():
         found |= _about(address, "_" + re.sub(r"\W", "_", name).upper())
     return found | {name: _filled(name, given, reached) for name, given in own.items()}
+
+
+def interface(address: Address) -> dict[str, str]:
+    """The variable by which ``vaurienctl`` finds the HTTP interface at *address*; none for a Unix socket."""
+    return {} if address.path is not None else {"VAURIEN_URL": f"http://{reachable(address)}"}
 
 
 def reachable(address: Address) -> Address:

@@ -38,6 +38,10 @@ class Narrator:
             about = f"({config.protocol}), seed {config.seed}"
             self._say(f"{config.name}: {proxies[config.name]} -> {config.backend} {about}")
 
+    def tell(self, line: str) -> None:
+        """Something is to be known, such as where the interface is."""
+        self._say(line)
+
     def start(self, now: Callable[[], float]) -> None:
         """The command starts; *now* gives the seconds since then."""
         self._now = now

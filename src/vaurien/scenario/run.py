@@ -6,19 +6,23 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from vaurien import tls
 from vaurien.config import Configuration
-from vaurien.config.schedule import Schedule, Step
+from vaurien.config.schedule import Schedule
 from vaurien.engine.loop.clock import Clock
 from vaurien.events import Observer
-from vaurien.model import AUTO, Address, Policy, PolicyEdit
+from vaurien.model import AUTO, Address, ProxyConfig
+from vaurien.observers.hits import HitCounter
 from vaurien.proxies.diagnosis import reasons
+from vaurien.proxies.hub import Hub
+from vaurien.proxies.managed_proxy import LocalProxy
 from vaurien.proxies.proxy import Proxy
 from vaurien.scenario import command, environment, forwarding
 from vaurien.scenario.narrator import EVERY, Narrator
-from vaurien.scenario.player import FailedStep, Player
+from vaurien.scenario.playback import Playback
+from vaurien.scenario.player import FailedStep
 from vaurien.scenario.report import RunReport, of_proxy, unmet
 from vaurien.scenario.tally import Tally
 from vaurien.scenario.timeline import EVERY as STEP
@@ -31,6 +35,19 @@ GRACE = 0.5
 """Seconds that connections may take to end by themselves once the command has ended."""
 
 
+class Interface(Protocol):
+    """An HTTP interface that shows the run while it goes on, and may change it."""
+
+    hits: HitCounter
+    address: Address
+
+    async def start(self, hub: Hub, schedule: Playback | None = None) -> str:
+        """Serve; returns the line that says where."""
+
+    async def stop(self) -> None:
+        """Serve no more."""
+
+
 async def run(
     configuration: Configuration,
     words: Sequence[str],
@@ -40,55 +57,62 @@ async def run(
     *,
     quiet: bool = False,
     require_hits: bool = False,
+    interface: Interface | None = None,
 ) -> RunReport:
     """Run the command *words* with *variables* and those that say where the proxies are; returns the report.
 
     *stream* is told what happens, unless *quiet*. With *require_hits* each fault that does not say how often it is to
-    hit is expected to do so once. Raises `BindError` for a proxy that cannot listen, and `VaurienError` for a command
-    that cannot be started; all that was started is stopped by then.
+    hit is expected to do so once. *interface*, which is among the *observers* already, serves meanwhile. Raises
+    `BindError` for a proxy or an interface that cannot listen, and `VaurienError` for a command that cannot be started;
+    all that was started is stopped by then.
     """
     schedule, tally, failures = configuration.schedule, Tally(), list[FailedStep]()
     narrator, timeline = Narrator(stream, tally, quiet=quiet), Timeline(tally)
     authority = _authority(configuration)
-    proxies = [
-        Proxy(
-            config, observers=[*observers, tally, timeline], authority=None if authority is None else lambda: authority
-        )
-        for config in configuration.proxies
-    ]
-    named = {proxy.config.name: proxy for proxy in proxies}
-    why: dict[str, dict[str, str]] = {name: {} for name in named}
+    telling: list[Observer] = [*observers, tally, timeline]
+
+    def make(config: ProxyConfig) -> LocalProxy:
+        return LocalProxy(Proxy(config, observers=telling, authority=None if authority is None else lambda: authority))
+
+    hub = Hub(make=make, hits=None if interface is None else interface.hits)
+    why: dict[str, dict[str, str]] = {config.name: {} for config in configuration.proxies}
 
     def set_policies() -> None:
-        for name, proxy in named.items():
+        for name, proxy in hub.proxies.items():
             tally.set_policy(name, proxy.policy)
 
-    def played(number: int, step: Step) -> None:
-        set_policies()
-        narrator.played(number, step)
+    hub.changed = set_policies
 
     def failed(one: FailedStep) -> None:
         failures.append(one)
         narrator.failed(one)
 
+    def note_reasons(name: str) -> None:
+        """Remember why the faults of this moment have not hit."""
+        proxy = hub.proxies.get(name)
+        if isinstance(proxy, LocalProxy) and name in why:
+            why[name].update(reasons(proxy.config, proxy.proxy.figures, str(proxy.address)))
+
     async with contextlib.AsyncExitStack() as stack:
-        for proxy in proxies:
-            await proxy.start()
-            stack.push_async_callback(proxy.stop, GRACE)
+        stack.push_async_callback(hub.stop, GRACE)
+        for config in configuration.proxies:
+            await hub.create(config)
         clock = Clock(asyncio.get_running_loop())
         stack.callback(clock.close)
-        steered = {name: _Steered(proxy, why[name]) for name, proxy in named.items()}
-        player = Player(schedule, steered, clock, [*observers, tally], failed, played)
-        stack.callback(player.stop)
-        where = {proxy.config.name: proxy.address for proxy in proxies}
+        playback = Playback(hub, clock, [*observers, tally], failed, narrator.played, note_reasons)
+        stack.callback(playback.end)
+        where = {name: proxy.address for name, proxy in hub.proxies.items()}
         added = _forwarding(stack, configuration, where, variables, authority)
         added |= environment.variables(where, configuration.environment)
-        narrator.begin(where, [proxy.config for proxy in proxies], schedule)
-        set_policies()
+        narrator.begin(where, [proxy.config for proxy in hub.proxies.values()], schedule)
+        if interface is not None:
+            stack.push_async_callback(interface.stop)
+            narrator.tell(await interface.start(hub, playback))
+            added |= environment.interface(interface.address)
         began = clock.now()
         narrator.start(lambda: clock.now() - began)
-        timeline.begin(proxies, lambda: clock.now() - began)
-        player.start()
+        timeline.begin(hub.proxies, lambda: clock.now() - began)
+        playback.begin(configuration)
         progress = asyncio.create_task(_progress(narrator))
         stack.callback(progress.cancel)
         sampling = asyncio.create_task(_sample(timeline))
@@ -96,14 +120,14 @@ async def run(
         status = await command.run(words, {**variables, **added})
         duration = clock.now() - began
         timeline.take()
-        for one in steered.values():
-            one.note_reasons()
+        for name in hub.proxies:
+            note_reasons(name)
     report = RunReport(
         command=tuple(words),
         status=status,
         duration=duration,
         seed=configuration.proxies[0].seed,
-        steps=player.played,
+        steps=playback.played,
         moments=tuple(timeline.moments),
         changes=tuple(timeline.changes),
         due=_due(schedule),
@@ -152,28 +176,6 @@ def _forwarding(
     others = [address for name, address in reached.items() if name != forward.name and address.path is None]
     trusted = authority if forward.tls else None
     return stack.enter_context(forwarding.variables(reached[forward.name], others, variables, trusted))
-
-
-class _Steered:
-    """*proxy*, as the player of a schedule sees it: before each change *why* is told why its faults have not hit."""
-
-    def __init__(self, proxy: Proxy, why: dict[str, str]) -> None:
-        self._proxy, self._why = proxy, why
-
-    @property
-    def policy(self) -> Policy:
-        """The current mix and faults."""
-        return self._proxy.policy
-
-    def edit_policy(self, edit: PolicyEdit) -> None:
-        """Replace the policy by what *edit* makes of it."""
-        self.note_reasons()
-        self._proxy.edit_policy(edit)
-
-    def note_reasons(self) -> None:
-        """Remember why the faults of this moment have not hit."""
-        proxy = self._proxy
-        self._why.update(reasons(proxy.config, proxy.figures, str(proxy.address)))
 
 
 def _due(schedule: Schedule) -> int | None:

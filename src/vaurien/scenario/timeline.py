@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from vaurien.events import Delayed, Event, Failed, PolicyChanged
 from vaurien.observers import steps
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.managed_proxy import LocalProxy, ManagedProxy
 from vaurien.scenario.tally import Tally
 
 EVERY = 1.0
@@ -41,7 +41,7 @@ class Timeline:
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self._proxies: Sequence[Proxy] = ()
+        self._proxies: Mapping[str, ManagedProxy] = {}
         self._now: Callable[[], float] = lambda: 0.0
         self._failed_dials: Counter[str] = Counter()
         self._delays: defaultdict[str, deque[float]] = defaultdict(steps.delays)
@@ -50,7 +50,7 @@ class Timeline:
         self.moments: list[Moment] = []
         self.changes: list[TimelineChange] = []
 
-    def begin(self, proxies: Sequence[Proxy], now: Callable[[], float]) -> None:
+    def begin(self, proxies: Mapping[str, ManagedProxy], now: Callable[[], float]) -> None:
         """Time begins."""
         self._proxies, self._now = proxies, now
         self._before = self._look()
@@ -77,10 +77,9 @@ class Timeline:
 
     def _look(self) -> dict[str, steps.Counts]:
         return {
-            proxy.config.name: steps.Counts(
-                proxy, proxy.figures, self._hits(proxy.config.name), self._failed_dials[proxy.config.name]
-            )
-            for proxy in self._proxies
+            name: steps.Counts(proxy, proxy.proxy.figures, self._hits(name), self._failed_dials[name])
+            for name, proxy in self._proxies.items()
+            if isinstance(proxy, LocalProxy)
         }
 
     def _hits(self, proxy: str) -> dict[str, int]:
