@@ -31,7 +31,7 @@ from vaurien.control.server import Server
 from vaurien.engine.loop import event_loop
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
 from vaurien.observers.hits import HitCounter
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.proxy import TcpProxy
 
 PATIENCE = 30.0
 IDLE = event_loop.__file__
@@ -137,15 +137,15 @@ def counted(loop: Loop, event: Callable[[], object]) -> Count:
 
 
 @contextlib.contextmanager
-def proxied(policy: Policy, protocol: str = "tcp") -> Iterator[tuple[Loop, Proxy, socket.socket]]:
+def proxied(policy: Policy, protocol: str = "tcp") -> Iterator[tuple[Loop, TcpProxy, socket.socket]]:
     """A proxy with *policy* in a loop, and its listening backend."""
     with Loop() as loop, socket.create_server(("127.0.0.1", 0)) as backend:
         address = Address(*backend.getsockname())
         config = ProxyConfig(name="web", listen=Address("127.0.0.1", 0), backend=address, policy=policy)
         config = msgspec.structs.replace(config, protocol=protocol)
 
-        async def make() -> Proxy:
-            proxy = Proxy(config)
+        async def make() -> TcpProxy:
+            proxy = TcpProxy(config)
             await proxy.start()
             return proxy
 
@@ -156,7 +156,7 @@ def proxied(policy: Policy, protocol: str = "tcp") -> Iterator[tuple[Loop, Proxy
             loop.run(proxy.stop())
 
 
-def connect(proxy: Proxy, backend: socket.socket) -> tuple[socket.socket, socket.socket]:
+def connect(proxy: TcpProxy, backend: socket.socket) -> tuple[socket.socket, socket.socket]:
     """A client's and a backend's socket, connected through *proxy*."""
     client = socket.create_connection((proxy.address.host, proxy.address.port), PATIENCE)
     server, _ = backend.accept()

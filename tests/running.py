@@ -16,7 +16,7 @@ from tests.waiting import PATIENCE, until
 from vaurien.engine.loop import event_loop as engine_loop
 from vaurien.events import Event
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.proxy import TcpProxy
 
 
 def pour(one: socket.socket, stopped: Callable[[], object]) -> None:
@@ -36,7 +36,7 @@ def pour(one: socket.socket, stopped: Callable[[], object]) -> None:
 class Running:
     """A started proxy; its methods may be called from the test's thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, proxy: Proxy, events: Events) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, proxy: TcpProxy, events: Events) -> None:
         self.loop, self.proxy, self.events = loop, proxy, events
 
     @property
@@ -117,8 +117,8 @@ def running(
     with looping() as loop:
         run = lambda what: asyncio.run_coroutine_threadsafe(what, loop).result(PATIENCE)  # noqa: E731
 
-        async def start() -> Proxy:
-            proxy = Proxy(whole, observers=[events, *observers], recorded=recorded)
+        async def start() -> TcpProxy:
+            proxy = TcpProxy(whole, observers=[events, *observers], recorded=recorded)
             await proxy.start()
             return proxy
 

@@ -4,7 +4,7 @@ import pytest
 
 from vaurien import config
 from vaurien.config.layers import Given
-from vaurien.config.schedule import Schedule, Step, check_schedule
+from vaurien.config.schedule import Schedule, ScheduleStep, check_schedule
 from vaurien.errors import OptionError, UnknownName, VaurienError
 from vaurien.model import Fault, Mix, Share
 
@@ -43,9 +43,9 @@ mix = "20:delay"
     nothing = Fault(name="nothing", behavior="noop")
     assert schedule == Schedule(
         (
-            Step(0.0, add=(slow, nothing), mix=Mix.parse("20:delay"), source="chaos.toml line 12 [[step]]"),
-            Step(10.0, change=(slower,), source="chaos.toml line 9 [[step]]"),
-            Step(20.0, remove=("slow",), mix=Mix(), source="chaos.toml line 5 [[step]]"),
+            ScheduleStep(0.0, add=(slow, nothing), mix=Mix.parse("20:delay"), source="chaos.toml line 12 [[step]]"),
+            ScheduleStep(10.0, change=(slower,), source="chaos.toml line 9 [[step]]"),
+            ScheduleStep(20.0, remove=("slow",), mix=Mix(), source="chaos.toml line 5 [[step]]"),
         ),
         length=60.0,
         repeat=3,
@@ -147,16 +147,20 @@ def one(name, ttl=None):
 
 
 def test_a_fault_whose_time_is_over_may_be_added_again_or_removed():
-    steps = (Step(0, add=(one("a", 5.0),)), Step(5, add=(one("a", 1.0),)), Step(9, remove=("a",)))
+    steps = (
+        ScheduleStep(0, add=(one("a", 5.0),)),
+        ScheduleStep(5, add=(one("a", 1.0),)),
+        ScheduleStep(9, remove=("a",)),
+    )
     check_schedule(Schedule(steps), {"p": ()})
     with pytest.raises(OptionError, match="a name that is free at 4 s, such as name=a-2"):
-        check_schedule(Schedule((steps[0], Step(4, add=(one("a"),)))), {"p": ()})
+        check_schedule(Schedule((steps[0], ScheduleStep(4, add=(one("a"),)))), {"p": ()})
     with pytest.raises(UnknownName, match="fault to change at 6 s"):
-        check_schedule(Schedule((steps[0], Step(6, change=(one("a"),)))), {"p": ()})
+        check_schedule(Schedule((steps[0], ScheduleStep(6, change=(one("a"),)))), {"p": ()})
 
 
 def test_each_proxy_has_its_own_names():
-    step = Step(1, proxy="b", add=(one("a"),))
+    step = ScheduleStep(1, proxy="b", add=(one("a"),))
     check_schedule(Schedule((step,)), {"a": (one("a"),), "b": ()})
     with pytest.raises(OptionError):
         check_schedule(Schedule((step,)), {"a": (), "b": (one("a"),)})

@@ -14,7 +14,7 @@ import sys
 from vaurien import Behavior
 from vaurien.events import Failed
 from vaurien.model import Address, Mix, Policy, ProxyConfig, Share
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.proxy import TcpProxy
 
 
 def plugins_of(module):
@@ -42,7 +42,7 @@ async def failures(path):
         backend=Address(*backend.sockets[0].getsockname()),
         policy=Policy(Mix((Share(100, path),))),
     )
-    proxy = Proxy(config, observers=[lambda event: found.append(event.error) if isinstance(event, Failed) else None])
+    proxy = TcpProxy(config, observers=[lambda event: found.append(event.error) if isinstance(event, Failed) else None])
     await proxy.start()
     reader, writer = await asyncio.open_connection(proxy.address.host, proxy.address.port)
     writer.write(b"hello")

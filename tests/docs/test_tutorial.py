@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vaurien.cli import demo
 from vaurien.model import Address, Mix, Policy, ProxyConfig, Share
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.proxy import TcpProxy
 
 TEXT = (Path(__file__).parents[2] / "docs/tutorial/break-your-first-connection.md").read_text(encoding="utf-8")
 
@@ -36,7 +36,7 @@ async def through_proxy(backend, mix, seed, protocol):
         seed=seed,
     )
     chosen = {}
-    proxy = Proxy(config, observers=[lambda event: chosen.update(hits(event))])
+    proxy = TcpProxy(config, observers=[lambda event: chosen.update(hits(event))])
     await proxy.start()
     seen = await asyncio.to_thread(ask_ten_times, proxy.address)
     await proxy.stop()

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from tests.running import Echo, Running, reset, running
-from vaurien.engine.connection.connection import Connection
-from vaurien.engine.relay.link import Link
+from vaurien.engine.connection.connection import ProxiedConnection
+from vaurien.engine.relay.link import RelayLink
 from vaurien.events import Accepted, Closed, Failed
 from vaurien.model import Fault
 
@@ -82,4 +82,4 @@ def test_a_connection_that_is_over_is_freed_without_the_collector() -> None:
 
 
 def _kept() -> int:
-    return sum(type(one) in (Connection, Link) for one in gc.get_objects())
+    return sum(type(one) in (ProxiedConnection, RelayLink) for one in gc.get_objects())

@@ -13,7 +13,7 @@ from vaurien.errors import BindError, Conflict, OptionError, UnknownName, Vaurie
 from vaurien.model import Address, Fault, Mix, Policy
 from vaurien.proxies.hub import Hub, OutdatedRevision
 from vaurien.proxies.managed_proxy import LocalProxy
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.proxy import TcpProxy
 
 NOOP = Fault("noop", "noop")
 WRONG = Fault("wrong", "tests.plugins.NotInWorkers")
@@ -242,7 +242,7 @@ class Stubborn(LocalProxy):
 def test_reset_goes_on_behind_a_proxy_that_keeps_its_faults():
     async def play():
         made = {"a": Stubborn, "b": LocalProxy}
-        hub = Hub(make=lambda config: made[config.name](Proxy(config)))
+        hub = Hub(make=lambda config: made[config.name](TcpProxy(config)))
         for name in made:
             await hub.create(config(name, policy=Policy(faults=(NOOP,)), enabled=False))
         with pytest.raises(BindError, match="the port was taken"):
@@ -258,7 +258,7 @@ def test_reset_goes_on_behind_a_proxy_that_keeps_its_faults():
 
 def test_an_update_is_all_or_nothing_when_the_policy_fails_after_the_move():
     async def play():
-        hub = Hub(make=lambda config: Stubborn(Proxy(config)))
+        hub = Hub(make=lambda config: Stubborn(TcpProxy(config)))
         proxy = await hub.create(config())
         before = hub.config
         with pytest.raises(BindError):

@@ -6,7 +6,7 @@ import asyncio
 
 from tests.hubs import config
 from vaurien.engine.net import binding
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.proxy import TcpProxy
 from vaurien.workers.pool import WorkerPool
 from vaurien.workers.proxy import WorkersProxy
 
@@ -22,7 +22,7 @@ def test_two_starts_at_once_open_one_listener():
             opened.extend(await binding.bind(address, backlog))
             return opened
 
-        proxy = Proxy(config(), bind=slow)
+        proxy = TcpProxy(config(), bind=slow)
         await asyncio.gather(proxy.start(), proxy.start())
         assert len(opened) == 1
         assert proxy.enabled

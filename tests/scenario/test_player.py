@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaurien.config.schedule import Schedule, Step
+from vaurien.config.schedule import Schedule, ScheduleStep
 from vaurien.errors import BindError
 from vaurien.model import Fault, Mix, Policy
 from vaurien.scenario.player import FailedStep, Player
@@ -43,7 +43,7 @@ def play(clock, schedule, until=1000.0, *faults):
     return player, proxy
 
 
-STEPS = (Step(0.0, add=(one("a"),)), Step(2.0, add=(one("b"),)), Step(5.0, remove=("a",)))
+STEPS = (ScheduleStep(0.0, add=(one("a"),)), ScheduleStep(2.0, add=(one("b"),)), ScheduleStep(5.0, remove=("a",)))
 
 
 def test_each_step_comes_at_its_time(clock):
@@ -88,7 +88,7 @@ def test_nothing_to_play_is_done(clock):
 
 
 def test_a_changed_fault_keeps_its_place_and_the_mix_is_replaced(clock):
-    steps = (Step(1.0, change=(one("a", latency=9),), mix=Mix.parse("20:delay")),)
+    steps = (ScheduleStep(1.0, change=(one("a", latency=9),), mix=Mix.parse("20:delay")),)
     _, proxy = play(clock, Schedule(steps, 1.0), 10.0, one("a"), one("b"))
     assert proxy.policy == Policy(Mix.parse("20:delay"), (one("a", latency=9), one("b")))
 
@@ -103,7 +103,7 @@ def test_what_somebody_else_did_meanwhile_stays(clock):
 
 def test_a_step_is_about_one_proxy_or_all(clock):
     proxies = {"a": Proxy(clock), "b": Proxy(clock)}
-    steps = (Step(1.0, add=(one("all"),)), Step(2.0, proxy="b", add=(one("only"),)))
+    steps = (ScheduleStep(1.0, add=(one("all"),)), ScheduleStep(2.0, proxy="b", add=(one("only"),)))
     Player(Schedule(steps, 2.0), proxies, clock).start()
     clock.advance(200.0)
     assert [[fault.name for fault in proxy.policy.faults] for proxy in proxies.values()] == [["all"], ["all", "only"]]
@@ -121,7 +121,7 @@ def test_every_step_is_played_once_a_round_at_its_time(times, rest, repeat):
             if mix.shares:  # not the reset at the beginning of a round
                 seen.append((self._clock.now(), mix.shares[0].percent))
 
-    steps = tuple(Step(at, mix=Mix.parse(f"{number + 1}:delay")) for number, at in enumerate(times))
+    steps = tuple(ScheduleStep(at, mix=Mix.parse(f"{number + 1}:delay")) for number, at in enumerate(times))
     Player(Schedule(steps, length, repeat), {"a": Watched(clock)}, clock).start()
     clock.advance(1e6)
     assert seen == [(n * length + at, number + 1) for n in range(repeat) for number, at in enumerate(times)]

@@ -8,7 +8,7 @@ import pytest
 
 from vaurien import __version__
 from vaurien.config import fault
-from vaurien.config.schedule import Schedule, Step
+from vaurien.config.schedule import Schedule, ScheduleStep
 from vaurien.errors import OptionError
 from vaurien.events import Closed, Delayed, Injected
 from vaurien.model import Address, Mix, Policy, ProxyConfig
@@ -24,8 +24,8 @@ CONFIG = ProxyConfig(
 )
 SCHEDULE = Schedule(
     (
-        Step(1.0, add=(fault.parse("reset_peer name=cut match.path='a|<b>'"),)),
-        Step(2.0, proxy="other", add=(fault.parse("noop"),)),
+        ScheduleStep(1.0, add=(fault.parse("reset_peer name=cut match.path='a|<b>'"),)),
+        ScheduleStep(2.0, proxy="other", add=(fault.parse("noop"),)),
     )
 )
 
@@ -132,7 +132,7 @@ def test_a_command_that_ends_before_its_steps(made, due, said):
 
 
 def test_each_setting_of_a_fault_is_a_row():
-    change = Schedule((Step(1.0, change=(fault.parse("latency latency=900"),)),))
+    change = Schedule((ScheduleStep(1.0, change=(fault.parse("latency latency=900"),)),))
     rows = report.of_proxy(CONFIG, "x", change, Tally()).faults
     assert [one.told for one in rows] == ["latency latency=100", "20:delay", "latency latency=900"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from vaurien.engine.connection.connection import Connection
+from vaurien.engine.connection.connection import ProxiedConnection
 from vaurien.engine.connection.proxy_state import ProxyState
-from vaurien.engine.connection.states import Event as ConnectionEvent
+from vaurien.engine.connection.states import Trigger
 from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledPolicy
@@ -61,13 +61,13 @@ class OneChance(Chance):
         return Random("0:1")
 
 
-class OneConnection(Connection):
+class OneConnection(ProxiedConnection):
     """Its backend is there already."""
 
     waiting: PlainEndpoint
 
     def _dial_backend(self) -> None:
-        self.on(ConnectionEvent.DIALLED, self.waiting)
+        self.on(Trigger.DIALLED, self.waiting)
 
 
 class Peer:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from vaurien.errors import OptionError
 from vaurien.framing import Protocol
-from vaurien.framing.websocket import CLOSE, Frame, Message
+from vaurien.framing.websocket import CLOSE, Frame, WebSocketMessage
 from vaurien.hooks import Behavior, Exchange
 
 
@@ -25,18 +25,18 @@ class MessageBehavior(Behavior, frozen=True):
             name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
             raise OptionError("behavior", name, "a proxy whose protocol is http, where WebSockets begin")
 
-    async def act(self, exchange: Exchange, message: Message) -> None:
+    async def act(self, exchange: Exchange, message: WebSocketMessage) -> None:
         """A message is complete, and nothing of it is sent."""
         raise NotImplementedError
 
     async def on_request(self, exchange: Exchange) -> None:
         """Look whether it is meant."""
         message = exchange.request
-        if isinstance(message, Message) and (message.opcode < CLOSE or exchange.matched):
+        if isinstance(message, WebSocketMessage) and (message.opcode < CLOSE or exchange.matched):
             await self.act(exchange, message)
 
 
-def changeable(message: Message) -> bool:
+def changeable(message: WebSocketMessage) -> bool:
     """Whether it can be left out, sent twice or changed.
 
     That is not so for one that is too long to be kept, and for a compressed one: those behind it build on its text. The

@@ -38,7 +38,7 @@ class Phase(enum.IntEnum):
     """This is not TLS, or the fault came in the middle of it."""
 
 
-class Handshake:
+class HandshakeFollower:
     """Follows the handshake of one connection by its bytes."""
 
     __slots__ = ("_changed", "_client", "_hello", "done", "passed", "phase", "server")
@@ -98,11 +98,11 @@ class TlsFault(Behavior, frozen=True):
 
     async def on_start(self, connection: Connection) -> None:
         """Follow the handshake from here on."""
-        connection.state(self, Handshake)
+        connection.state(self, HandshakeFollower)
 
     async def on_data(self, link: Link, data: bytes) -> None:
         """Follow the handshake, and act on it."""
-        handshake = link.connection.state(self, Handshake)
+        handshake = link.connection.state(self, HandshakeFollower)
         if not link.to_backend:
             handshake.server_begins()
             if handshake.phase is Phase.NONE or handshake.done:
@@ -118,6 +118,6 @@ class TlsFault(Behavior, frozen=True):
         """*data* has the end of the ClientHello."""
         await link.send(data)
 
-    async def server_sends(self, link: Link, data: bytes, handshake: Handshake) -> None:
+    async def server_sends(self, link: Link, data: bytes, handshake: HandshakeFollower) -> None:
         """The server sends *data*, in its flight or later."""
         await link.send(data)

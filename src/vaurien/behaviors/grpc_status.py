@@ -76,7 +76,7 @@ class GrpcStatus(Behavior, frozen=True):
         exchange.finish(self._end(exchange, begun=True))
 
     def _end(self, exchange: Exchange, *, begun: bool) -> Reply:
-        status = grpc.Status[self.code]
+        status = grpc.StatusCode[self.code]
         given = [detail.partition("=")[::2] for detail in self.details]
         details = tuple((url, base64.b64decode(data)) for url, data in given)
         packed = grpc.status_details(status, self.message, details) if details else b""

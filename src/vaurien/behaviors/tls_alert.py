@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from vaurien.behaviors._tls import Handshake, Phase, TlsFault
+from vaurien.behaviors._tls import HandshakeFollower, Phase, TlsFault
 from vaurien.hooks import Link
 from vaurien.options import Option, Size
 from vaurien.tls.records import alert
@@ -64,7 +64,7 @@ class TlsAlert(TlsFault, frozen=True):
         else:
             await self._refuse(link)
 
-    async def server_sends(self, link: Link, data: bytes, handshake: Handshake) -> None:
+    async def server_sends(self, link: Link, data: bytes, handshake: HandshakeFollower) -> None:
         """Let the beginning of the flight pass."""
         left = self.after - handshake.passed
         if handshake.phase is not Phase.FLIGHT or left > len(data):

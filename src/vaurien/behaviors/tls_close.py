@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from vaurien.behaviors._tls import Handshake, Phase, TlsFault
+from vaurien.behaviors._tls import HandshakeFollower, Phase, TlsFault
 from vaurien.hooks import Link
 from vaurien.options import Option, Size
 from vaurien.tls.records import HEADER, RecordPart
@@ -38,7 +38,7 @@ class TlsClose(TlsFault, frozen=True):
         else:
             await link.send(data)
 
-    async def server_sends(self, link: Link, data: bytes, handshake: Handshake) -> None:
+    async def server_sends(self, link: Link, data: bytes, handshake: HandshakeFollower) -> None:
         """Pass what comes before the moment, and end then."""
         passed = 0
         for part in handshake.server.feed(data):
@@ -52,7 +52,7 @@ class TlsClose(TlsFault, frozen=True):
             handshake.passed += len(part.data)
         await link.send(data)
 
-    def _place(self, part: RecordPart, handshake: Handshake) -> int | None:
+    def _place(self, part: RecordPart, handshake: HandshakeFollower) -> int | None:
         """After how many bytes of *part* the end is; ``None``: it is not in it."""
         left = self.after - handshake.passed
         if self.when == "flight" and handshake.phase is Phase.FLIGHT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from vaurien.behaviors._tls import Handshake, Phase, TlsFault
+from vaurien.behaviors._tls import HandshakeFollower, Phase, TlsFault
 from vaurien.hooks import Link
 from vaurien.options import Option, Size
 from vaurien.tls.records import APPLICATION_DATA, HANDSHAKE, HEADER, RecordPart
@@ -26,7 +26,7 @@ class TlsCorrupt(TlsFault, frozen=True):
     when: Annotated[Literal["flight", "data"], Option("Where the record is")] = "flight"
     after: Annotated[Size, Option("Bytes of the flight, or of the data, that pass before the record")] = 0
 
-    async def server_sends(self, link: Link, data: bytes, handshake: Handshake) -> None:
+    async def server_sends(self, link: Link, data: bytes, handshake: HandshakeFollower) -> None:
         """Turn the bit when it comes by."""
         changed = None
         at = 0
@@ -42,7 +42,7 @@ class TlsCorrupt(TlsFault, frozen=True):
             handshake.passed += len(part.data)
         await link.send(data if changed is None else bytes(changed))
 
-    def _is_meant(self, part: RecordPart, handshake: Handshake) -> bool:
+    def _is_meant(self, part: RecordPart, handshake: HandshakeFollower) -> bool:
         if part.kind not in (HANDSHAKE, APPLICATION_DATA):
             return False
         begin = handshake.passed - part.offset

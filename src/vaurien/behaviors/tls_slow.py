@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from vaurien.behaviors._tls import Handshake, Phase, TlsFault
+from vaurien.behaviors._tls import HandshakeFollower, Phase, TlsFault
 from vaurien.hooks import Link
 from vaurien.options import Milliseconds, Option, PositiveSize
 
@@ -26,7 +26,7 @@ class TlsSlow(TlsFault, frozen=True):
     def why_idle(self) -> str:
         return "" if self.delay else "delay is 0"
 
-    async def server_sends(self, link: Link, data: bytes, handshake: Handshake) -> None:
+    async def server_sends(self, link: Link, data: bytes, handshake: HandshakeFollower) -> None:
         """Pass a piece, wait, pass the next one."""
         for at in range(0, len(data), self.size):
             if handshake.phase is not Phase.FLIGHT:

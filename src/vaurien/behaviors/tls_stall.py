@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from vaurien.behaviors._tls import Handshake, Phase, TlsFault
+from vaurien.behaviors._tls import HandshakeFollower, Phase, TlsFault
 from vaurien.hooks import Link
 from vaurien.options import Option, Size
 
@@ -24,7 +24,7 @@ class TlsStall(TlsFault, frozen=True):
 
     after: Annotated[Size, Option("Bytes of the server's flight that pass before")] = 0
 
-    async def server_sends(self, link: Link, data: bytes, handshake: Handshake) -> None:
+    async def server_sends(self, link: Link, data: bytes, handshake: HandshakeFollower) -> None:
         """Pass so many bytes, and hold the others."""
         left = self.after - handshake.passed
         if handshake.phase is not Phase.FLIGHT or left >= len(data):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from vaurien.behaviors._messages import MessageBehavior
-from vaurien.framing.websocket import CONTROL_LIMIT, Message, close_frame
+from vaurien.framing.websocket import CONTROL_LIMIT, WebSocketMessage, close_frame
 from vaurien.hooks import Exchange
 from vaurien.options import Option
 
@@ -32,7 +32,7 @@ class WsClose(MessageBehavior, frozen=True):
         if len(self.reason.encode()) > CONTROL_LIMIT - 2:
             raise ValueError(f"reason of at most {CONTROL_LIMIT - 2} bytes, not {len(self.reason.encode())}")
 
-    async def act(self, exchange: Exchange, message: Message) -> None:
+    async def act(self, exchange: Exchange, message: WebSocketMessage) -> None:
         """Close it."""
         connection = exchange.connection
         exchange.drop()

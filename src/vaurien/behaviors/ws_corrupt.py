@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from vaurien.behaviors._messages import MessageBehavior
-from vaurien.framing.websocket import CONTROL_LIMIT, FIN, PING, RSV2, TEXT, Frame, Message
+from vaurien.framing.websocket import CONTROL_LIMIT, FIN, PING, RSV2, TEXT, Frame, WebSocketMessage
 from vaurien.hooks import Exchange
 from vaurien.options import Option
 
@@ -25,7 +25,7 @@ class WsCorrupt(MessageBehavior, frozen=True):
 
     how: Annotated[Literal["utf8", "mask", "reserved", "control"], Option("What is broken")] = "utf8"
 
-    async def act(self, exchange: Exchange, message: Message) -> None:
+    async def act(self, exchange: Exchange, message: WebSocketMessage) -> None:
         """Break it."""
         if not message.whole:
             return
@@ -37,7 +37,7 @@ class WsCorrupt(MessageBehavior, frozen=True):
         if changed != exchange.head:
             exchange.change(changed)
 
-    def _broken(self, frame: Frame, message: Message) -> Frame:
+    def _broken(self, frame: Frame, message: WebSocketMessage) -> Frame:
         match self.how:
             case "utf8" if message.opcode == TEXT and not message.compressed and frame.payload:
                 return Frame(frame.bits, b"\xff" + frame.payload[1:], frame.mask)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from vaurien.behaviors._messages import MessageBehavior
-from vaurien.framing.websocket import Message
+from vaurien.framing.websocket import WebSocketMessage
 from vaurien.hooks import Exchange
 from vaurien.options import Option
 
@@ -19,7 +19,7 @@ class WsCut(MessageBehavior, frozen=True):
 
     how: Annotated[Literal["fin", "rst"], Option("How the connection ends")] = "fin"
 
-    async def act(self, exchange: Exchange, message: Message) -> None:
+    async def act(self, exchange: Exchange, message: WebSocketMessage) -> None:
         """End it."""
         exchange.drop()
         if self.how == "rst":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from vaurien.behaviors._messages import MessageBehavior, changeable, without_data
-from vaurien.framing.websocket import Message
+from vaurien.framing.websocket import WebSocketMessage
 from vaurien.hooks import Exchange
 
 
@@ -20,7 +20,7 @@ class WsDrop(MessageBehavior, frozen=True):
 
     reads_content: ClassVar[bool] = True
 
-    async def act(self, exchange: Exchange, message: Message) -> None:
+    async def act(self, exchange: Exchange, message: WebSocketMessage) -> None:
         """Leave it out."""
         if not message.whole and not message.compressed:
             exchange.drop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from vaurien.behaviors._messages import MessageBehavior, changeable
-from vaurien.framing.websocket import Message
+from vaurien.framing.websocket import WebSocketMessage
 from vaurien.hooks import Exchange
 
 
@@ -18,7 +18,7 @@ class WsDuplicate(MessageBehavior, frozen=True):
 
     reads_content: ClassVar[bool] = True
 
-    async def act(self, exchange: Exchange, message: Message) -> None:
+    async def act(self, exchange: Exchange, message: WebSocketMessage) -> None:
         """Send it twice."""
         if changeable(message):
             exchange.change(exchange.head * 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from vaurien.behaviors._messages import MessageBehavior
-from vaurien.framing.websocket import CONTINUATION, FIN, Frame, Message
+from vaurien.framing.websocket import CONTINUATION, FIN, Frame, WebSocketMessage
 from vaurien.hooks import Exchange
 from vaurien.options import Option, PositiveSize
 
@@ -22,7 +22,7 @@ class WsFragment(MessageBehavior, frozen=True):
 
     size: Annotated[PositiveSize, Option("Bytes of payload in a frame")] = 16
 
-    async def act(self, exchange: Exchange, message: Message) -> None:
+    async def act(self, exchange: Exchange, message: WebSocketMessage) -> None:
         """Cut its frames."""
         if message.whole:
             cut = b"".join(bytes(piece) for frame in message.frames for piece in self._pieces(frame))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from vaurien.behaviors._messages import MessageBehavior
-from vaurien.framing.websocket import PING, PONG, Message
+from vaurien.framing.websocket import PING, PONG, WebSocketMessage
 from vaurien.hooks import Exchange
 from vaurien.options import Option
 
@@ -22,5 +22,5 @@ class WsPing(MessageBehavior, frozen=True):
     async def on_request(self, exchange: Exchange) -> None:
         """Lose it."""
         message = exchange.request
-        if isinstance(message, Message) and message.opcode == (PONG if self.lost == "pong" else PING):
+        if isinstance(message, WebSocketMessage) and message.opcode == (PONG if self.lost == "pong" else PING):
             exchange.drop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from vaurien.behaviors._messages import MessageBehavior, changeable
-from vaurien.framing.websocket import CLOSE, Message
+from vaurien.framing.websocket import CLOSE, WebSocketMessage
 from vaurien.hooks import Connection, Exchange, Link
 
 
@@ -21,7 +21,7 @@ class WsReorder(MessageBehavior, frozen=True):
     both_ways: ClassVar[bool] = True
     reads_content: ClassVar[bool] = True
 
-    async def act(self, exchange: Exchange, message: Message) -> None:
+    async def act(self, exchange: Exchange, message: WebSocketMessage) -> None:
         """Keep it, or send it before the one that was kept."""
         if not changeable(message):
             return

@@ -21,7 +21,7 @@ import msgspec
 
 from vaurien.events import Accepted, Event, MixHit
 from vaurien.model import Address, Mix, Policy, ProxyConfig, Share
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.proxy import TcpProxy
 
 REQUESTS = 240
 CONNECTIONS = 4
@@ -140,7 +140,7 @@ def ask(address: Address, requests: int) -> list[Outcome]:
 async def ask_through_proxy(target: Address, requests: int, delay: float) -> dict[str, list[Outcome]]:
     """What became of *requests* requests through a proxy in front of *target*, by the behavior that hit them."""
     observer = HitObserver()
-    proxy = Proxy(configuration(target, delay), observers=[observer])
+    proxy = TcpProxy(configuration(target, delay), observers=[observer])
     await proxy.start()
     try:
         outcomes = await asyncio.to_thread(ask, proxy.address, requests)

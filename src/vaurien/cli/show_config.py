@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from vaurien.config import Setting
+from vaurien.config import EffectiveSetting
 
 
-def table(settings: Iterable[Setting]) -> str:
+def table(settings: Iterable[EffectiveSetting]) -> str:
     """The *settings* for people, a section at a time."""
     rows = [
         (setting.section, setting.name, _shown(setting.value, setting.unit), setting.source) for setting in settings
@@ -24,7 +24,7 @@ def table(settings: Iterable[Setting]) -> str:
     return "\n".join(lines[1:])
 
 
-def json(settings: Iterable[Setting]) -> str:
+def json(settings: Iterable[EffectiveSetting]) -> str:
     """The *settings* for programs: ``{section: {option: {"value": …, "source": …}}}``."""
     sections: dict[str, dict[str, Any]] = {}
     for setting in settings:

@@ -5,8 +5,8 @@ variables that are meant for us, `catalogue` says which plugin a section speaks 
 and `assemble` converts what they hold and makes a `Configuration` of it. Nothing here knows the command line.
 """
 
-from vaurien.config.assemble import Configuration, Setting
+from vaurien.config.assemble import Configuration, EffectiveSetting
 from vaurien.config.layers import Given, Key, Layer
 from vaurien.config.load import Sources, collect, load
 
-__all__ = ["Configuration", "Given", "Key", "Layer", "Setting", "Sources", "collect", "load"]
+__all__ = ["Configuration", "EffectiveSetting", "Given", "Key", "Layer", "Sources", "collect", "load"]

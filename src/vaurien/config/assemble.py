@@ -26,7 +26,7 @@ DRAWN = "drawn at random"
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class Setting(msgspec.Struct, frozen=True):
+class EffectiveSetting(msgspec.Struct, frozen=True):
     """One option's *value* and where it came from: ``default``, a line of a file, a variable, a flag."""
 
     section: str
@@ -52,7 +52,7 @@ class Configuration(msgspec.Struct, frozen=True):
     http: declared.HttpSection
     statsd: declared.StatsdSection
     plugins: Options
-    settings: tuple[Setting, ...]
+    settings: tuple[EffectiveSetting, ...]
     schedule: Schedule = Schedule()
     environment: Mapping[str, Given] = {}
     warnings: tuple[str, ...] = ()
@@ -248,7 +248,7 @@ def _proxy(
 
 def _of_table(
     catalogue: Catalogue, one: ProxyTable, faults: policy.Faults, base: Layer
-) -> tuple[ProxyConfig, list[Setting]]:
+) -> tuple[ProxyConfig, list[EffectiveSetting]]:
     """A ``[[proxy]]``, and its settings; it has a mix only if it is given one, and the faults and the seed of all."""
     layer = {("vaurien", "behavior"): Given("", DEFAULT), ("vaurien", "seed"): base["vaurien", "seed"], **one.layer}
     traffic, connections = _own(declared.TrafficSection, "vaurien", layer), _own(declared.Connections, "vaurien", layer)
@@ -309,34 +309,34 @@ def _upstream(connections: declared.Connections, layer: Layer) -> str | None:
     return connections.upstream_proxy
 
 
-def _own_settings(groups: list[tuple[str, Any]], layer: Layer) -> Iterator[Setting]:
+def _own_settings(groups: list[tuple[str, Any]], layer: Layer) -> Iterator[EffectiveSetting]:
     for section, group in groups:
         struct: type[msgspec.Struct] = type(group)
         for option in options.describe(struct):
             given = layer.get((section, option.name))
             source = given.source if given else DEFAULT
-            yield Setting(section, option.name, getattr(group, option.name), source, option.unit)
+            yield EffectiveSetting(section, option.name, getattr(group, option.name), source, option.unit)
 
 
-def _fault_settings(section: str, given: Iterable[tuple[Fault, str]]) -> Iterator[Setting]:
+def _fault_settings(section: str, given: Iterable[tuple[Fault, str]]) -> Iterator[EffectiveSetting]:
     for one, source in given:
-        yield Setting(section, one.name, fault.text(one, units=True), source)
+        yield EffectiveSetting(section, one.name, fault.text(one, units=True), source)
 
 
-def _schedule_settings(faults: policy.Faults) -> Iterator[Setting]:
+def _schedule_settings(faults: policy.Faults) -> Iterator[EffectiveSetting]:
     """How the schedule is played, and its steps by their number, in the order of time."""
     schedule = faults.schedule
     if schedule.steps:
         for name in declared.ScheduleSection.__struct_fields__:
-            yield Setting("schedule", name, getattr(schedule, name), faults.played.get(name, DEFAULT))
+            yield EffectiveSetting("schedule", name, getattr(schedule, name), faults.played.get(name, DEFAULT))
     for number, step in enumerate(schedule.steps, 1):
-        yield Setting("step", str(number), step_text(step), step.source)
+        yield EffectiveSetting("step", str(number), step_text(step), step.source)
 
 
-def _plugin_settings(selection: Selection, layer: Layer) -> Iterator[Setting]:
+def _plugin_settings(selection: Selection, layer: Layer) -> Iterator[EffectiveSetting]:
     for section, entry in selection.entries.items():
         defaults = {name: declaration.default for name, declaration in entry.declarations.items()}
         units = {name: declaration.unit for name, declaration in entry.declarations.items()}
         for name, value in {**defaults, **selection.options[section]}.items():
             given = layer.get((section, name))
-            yield Setting(section, name, value, given.source if given else DEFAULT, units.get(name, ""))
+            yield EffectiveSetting(section, name, value, given.source if given else DEFAULT, units.get(name, ""))

@@ -15,7 +15,7 @@ import msgspec
 from vaurien.config import declared, topologies
 from vaurien.config.layers import Given, Layer, Section, Tables, converted
 from vaurien.config.proxies import ProxyTable
-from vaurien.config.schedule import Schedule, Step
+from vaurien.config.schedule import Schedule, ScheduleStep
 from vaurien.errors import ConfigError, OptionError, UnknownName
 from vaurien.model import Address, Fault
 from vaurien.options import describe
@@ -151,7 +151,7 @@ def with_edges(schedule: Schedule, mesh: Mesh | None) -> Schedule:
 
     Raises `OptionError` for topologies without a *mesh*, and `UnknownName` for one that ends and is not there.
     """
-    steps: list[Step] = []
+    steps: list[ScheduleStep] = []
     there = dict.fromkeys(mesh.topologies if mesh is not None else ())
     for step in schedule.steps:
         if not (step.topology or step.heal):
@@ -164,7 +164,7 @@ def with_edges(schedule: Schedule, mesh: Mesh | None) -> Schedule:
     return msgspec.structs.replace(schedule, steps=tuple(steps))
 
 
-def _of_step(step: Step, mesh: Mesh, there: dict[str, None]) -> Iterator[Step]:
+def _of_step(step: ScheduleStep, mesh: Mesh, there: dict[str, None]) -> Iterator[ScheduleStep]:
     removed: dict[str, list[str]] = {}
     for name in step.heal:
         if name != topologies.HEAL and name not in there:
@@ -183,7 +183,7 @@ def _of_step(step: Step, mesh: Mesh, there: dict[str, None]) -> Iterator[Step]:
     if others.remove or others.change or others.add or others.mix is not None:
         yield others
     for edge in sorted(removed.keys() | begun.keys()):
-        yield Step(
+        yield ScheduleStep(
             at=step.at,
             proxy=edge,
             remove=tuple(removed.get(edge, ())),

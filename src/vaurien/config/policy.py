@@ -10,7 +10,7 @@ import msgspec
 from vaurien.config import declared, fault, presets
 from vaurien.config.catalogue import Catalogue
 from vaurien.config.layers import Given, Layer, Section
-from vaurien.config.schedule import Schedule, Step, listed_faults, read_schedule
+from vaurien.config.schedule import Schedule, ScheduleStep, listed_faults, read_schedule
 from vaurien.errors import OptionError
 from vaurien.model import Fault, Mix, Share
 from vaurien.options import Ratio
@@ -125,7 +125,7 @@ def with_sections(faults: Faults, catalogue: Catalogue, options: Mapping[str, Ma
     return msgspec.structs.replace(faults, given=completed(faults.given, catalogue, options), schedule=schedule)
 
 
-def _completed(step: Step, catalogue: Catalogue, options: Mapping[str, Mapping[str, Any]]) -> Step:
+def _completed(step: ScheduleStep, catalogue: Catalogue, options: Mapping[str, Mapping[str, Any]]) -> ScheduleStep:
     def whole(some: Iterable[Fault]) -> tuple[Fault, ...]:
         return tuple(fault for fault, _ in completed(((fault, "") for fault in some), catalogue, options))
 

@@ -17,7 +17,7 @@ from vaurien.model import Fault, Mix
 from vaurien.options import describe
 
 
-class Step(msgspec.Struct, frozen=True):
+class ScheduleStep(msgspec.Struct, frozen=True):
     """What changes *at* seconds after a round began: first *remove*, then *change*, *add* and *mix*.
 
     *proxy* is the one that it is about, ``None`` all of them; *source* is where it stands. *heal* and *topology* are of
@@ -41,7 +41,7 @@ class Schedule(msgspec.Struct, frozen=True):
     Each round begins with the faults and the mix that the proxies had before the first one.
     """
 
-    steps: tuple[Step, ...] = ()
+    steps: tuple[ScheduleStep, ...] = ()
     length: float = 0.0
     repeat: int = 1
 
@@ -115,7 +115,7 @@ def _converted(struct: type[msgspec.Struct], owner: str, values: Mapping[str, Gi
 _LISTS = ("add", "change", "remove", "heal", "topology")
 
 
-def _step(section: Section) -> Step:
+def _step(section: Section) -> ScheduleStep:
     plain = {name: given for name, given in section.values.items() if name not in _LISTS}
     values = _converted(declared.StepSection, "step", plain)
     listed = {name: section.values[name] for name in section.values if name not in plain}
@@ -125,7 +125,7 @@ def _step(section: Section) -> Step:
         if name in listed:
             values[name] = tuple(_texts(name, listed.pop(name)))
     faults = {name: tuple(one for one, _ in listed_faults(given)) for name, given in listed.items()}
-    return Step(**{"at": 0.0, **values, **faults}, source=section.source)
+    return ScheduleStep(**{"at": 0.0, **values, **faults}, source=section.source)
 
 
 def _mix(text: str, source: str) -> Mix:
@@ -172,7 +172,7 @@ def _finder(section: Section) -> Any:
     return source
 
 
-def step_text(step: Step) -> str:
+def step_text(step: ScheduleStep) -> str:
     """*step* in one line, for people."""
     words = [f"at={step.at:g}"]
     if step.proxy is not None:
@@ -207,7 +207,7 @@ class _Names:
     def __init__(self, faults: Sequence[Fault]) -> None:
         self._until = {fault.name: _until(0.0, fault) for fault in faults}
 
-    def play(self, step: Step) -> None:
+    def play(self, step: ScheduleStep) -> None:
         for name in step.remove:
             if name not in self._until:
                 raise UnknownName(f"fault to remove at {step.at:g} s", name, self._until, step.source)

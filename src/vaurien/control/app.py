@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from vaurien.config.assemble import Setting
+from vaurien.config.assemble import EffectiveSetting
 from vaurien.config.mesh import Mesh
 from vaurien.control import openapi, original, pages, responses, routes, security, v1
 from vaurien.control.asgi import ASGIApp, HttpRequest, HttpRoute, InternalErrors, Response, Router, responding
@@ -31,7 +31,7 @@ def app(
     dial_failure: DialFailure = "reset",
     mesh: Mesh | None = None,
     history: History | None = None,
-    settings: Sequence[Setting] = (),
+    settings: Sequence[EffectiveSetting] = (),
     schedule: routes.ScheduleControl | None = None,
     dashboard: Dashboard = "on",
     fleet: FleetDoor | None = None,

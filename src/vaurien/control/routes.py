@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from vaurien.config.assemble import Setting
+from vaurien.config.assemble import EffectiveSetting
 from vaurien.config.mesh import Mesh
 from vaurien.config.schedule import ShownSchedule
 from vaurien.control import asgi, bodies, checks, responses
@@ -48,7 +48,7 @@ class Program(msgspec.Struct, frozen=True):
     seed: str
     mesh: Mesh | None = None
     fleet: FleetDoor | None = None
-    settings: Sequence[Setting] = ()
+    settings: Sequence[EffectiveSetting] = ()
     schedule: ScheduleControl | None = None
 
 

@@ -35,7 +35,7 @@ class ScheduleEntry(msgspec.Struct, frozen=True, tag="schedule"):
     author: Author = Author()
 
 
-class Played(msgspec.Struct, frozen=True, tag="played"):
+class PlayedSchedule(msgspec.Struct, frozen=True, tag="played"):
     """When the schedule *of* that revision began, by the store's clock, and how many of its steps are played."""
 
     of: int
@@ -111,9 +111,9 @@ class Leader:
         far = msgspec.to_builtins(played) if played else {"began": None, "steps": 0, "failed": ""}
         return {**shown, "began": far["began"], "played": far["steps"], "failed": far["failed"]}
 
-    def _played(self, revision: int) -> Played | None:
+    def _played(self, revision: int) -> PlayedSchedule | None:
         stored = self._node.store.entries.get(Keys.PLAYED)
-        played = decode(Keys.PLAYED, stored, Played) if stored is not None else None
+        played = decode(Keys.PLAYED, stored, PlayedSchedule) if stored is not None else None
         return played if played is not None and played.of == revision else None
 
     def _probe(self) -> Probe | None:
@@ -163,7 +163,7 @@ class Leader:
         now = time.time() + store.offset
         played = self._played(stored.revision)
         if played is None:
-            played = Played(stored.revision, now)
+            played = PlayedSchedule(stored.revision, now)
             await self._note(played)
         count = len(schedule.steps)
         if not count or (schedule.repeat and played.steps >= count * schedule.repeat):
@@ -184,7 +184,7 @@ class Leader:
         await self._note(msgspec.structs.replace(played, steps=played.steps + 1, failed=failed))
         return 0.0
 
-    async def _note(self, played: Played) -> None:
+    async def _note(self, played: PlayedSchedule) -> None:
         await self._node.desired.write(Keys.PLAYED, encode(played), audited=False)
 
     async def _ask(self) -> None:

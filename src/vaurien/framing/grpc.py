@@ -10,7 +10,7 @@ import enum
 import re
 
 
-class Status(enum.IntEnum):
+class StatusCode(enum.IntEnum):
     """How a call ended."""
 
     OK = 0
@@ -34,7 +34,11 @@ class Status(enum.IntEnum):
 
 def name(status: str) -> str:
     """The name of *status* as a trailer says it; the text itself where there is none."""
-    return Status(int(status)).name if status.isascii() and status.isdigit() and int(status) < len(Status) else status
+    return (
+        StatusCode(int(status)).name
+        if status.isascii() and status.isdigit() and int(status) < len(StatusCode)
+        else status
+    )
 
 
 def percent_encoded(text: str) -> bytes:

@@ -2,7 +2,7 @@
 
 A message is one frame, or several of which the last has FIN; control frames may come between them. `messages` is a
 generator for a `Framer`'s direction: a head is a whole message, with the control frames inside, if it has at most
-`MESSAGE_LIMIT` bytes; of a longer one the head is what came up to there, and its `Message.whole` is false.
+`MESSAGE_LIMIT` bytes; of a longer one the head is what came up to there, and its `WebSocketMessage.whole` is false.
 
 Invalid UTF-8 passes, and so does an extension's data: only what decides where frames end is looked at. A frame that RFC
 6455 forbids (a reserved bit or opcode, a length of 2^63 or more, a mask in the wrong direction, a control frame that is
@@ -95,7 +95,7 @@ def _masked(payload: bytes, mask: bytes) -> bytes:
     return (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
 
 
-class Message(Head, eq=False):
+class WebSocketMessage(Head, eq=False):
     """A message, or a control frame; *compressed*: its payload is not in the clear (RFC 7692).
 
     *raw* is all of it, as it came; of a message that is not *whole* it is empty.
@@ -112,7 +112,7 @@ class Message(Head, eq=False):
         return frames(self.raw)
 
 
-def _fields(message: Message, upstream: bool, known: Mapping[str, str]) -> dict[str, str]:
+def _fields(message: WebSocketMessage, upstream: bool, known: Mapping[str, str]) -> dict[str, str]:
     fields = {**known, "opcode": OPCODES[message.opcode], "direction": "upstream" if upstream else "downstream"}
     if message.opcode == TEXT and message.whole and not message.compressed:
         payload = b"".join(frame.payload for frame in message.frames if not frame.control)
@@ -160,8 +160,8 @@ def messages(read: Reader, *, upstream: bool, known: Mapping[str, str], extended
         yield Step.END
 
 
-def _message(opened: _Opened, upstream: bool, known: Mapping[str, str], *, whole: bool) -> Message:
-    message = Message(
+def _message(opened: _Opened, upstream: bool, known: Mapping[str, str], *, whole: bool) -> WebSocketMessage:
+    message = WebSocketMessage(
         request=upstream,
         answered=False,
         repeatable=opened.opcode < CLOSE,

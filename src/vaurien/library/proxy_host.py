@@ -23,7 +23,7 @@ from vaurien.engine.loop.clock import Clock
 from vaurien.errors import VaurienError
 from vaurien.library.record import Record
 from vaurien.model import AUTO, Mix, ProxyConfig
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.proxy import TcpProxy
 from vaurien.scenario.player import Player
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class ProxyHost:
         for step in schedule.steps:
             self.record.expect(step.mix or Mix(), *step.add)
         own = config.tls == (AUTO,) and config.tls_authority is None
-        self.proxy = Proxy(config, observers=[self.record], authority=_session_authority if own else None)
+        self.proxy = TcpProxy(config, observers=[self.record], authority=_session_authority if own else None)
         self.closed = self._starting = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = self._process = 0

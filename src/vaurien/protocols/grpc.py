@@ -23,7 +23,7 @@ class GrpcProtocol(Http2Protocol, frozen=True):
     match on what is HTTP's of a call, and answer as HTTP.
     """
 
-    error_codes = tuple(rpc.Status.__members__)[1:]
+    error_codes = tuple(rpc.StatusCode.__members__)[1:]
     fields = ("service", "method", "path", "host", "authority", "metadata.", "header.", "status", "grpc_status")
     response_fields = ("status", "grpc_status")
 
@@ -35,7 +35,7 @@ class GrpcProtocol(Http2Protocol, frozen=True):
         """A status without messages. Raises `OptionError` for another code than these."""
         code = "UNAVAILABLE" if code is None else code
         self.check_code(code)
-        fields = rpc.trailers(rpc.Status[code], f"{code} by the proxy" if message is None else message)
+        fields = rpc.trailers(rpc.StatusCode[code], f"{code} by the proxy" if message is None else message)
         return self.trailers(head, fields, begun=False)
 
     def trailers(self, head: Head, fields: Sequence[tuple[bytes, bytes]], *, begun: bool) -> Reply:

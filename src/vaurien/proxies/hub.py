@@ -38,7 +38,7 @@ from vaurien.events import Observer
 from vaurien.model import Address, Config, Edit, Fault, Policy, PolicyEdit, ProxyConfig, ProxyEdit
 from vaurien.observers.hits import HitCounter
 from vaurien.proxies.managed_proxy import LocalProxy, ManagedProxy
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.proxy import TcpProxy
 
 _IN_PLACE = ("listen", "backend", "policy", "enabled")
 """Fields that a running proxy can change; a change of any other takes a new proxy."""
@@ -515,7 +515,7 @@ class Hub:
         return proxy
 
     def _make_local(self, config: ProxyConfig) -> ManagedProxy:
-        return LocalProxy(Proxy(config, observers=self._observers, recorded=self._recorded.get(config.name)))
+        return LocalProxy(TcpProxy(config, observers=self._observers, recorded=self._recorded.get(config.name)))
 
 
 class CarryOut(Protocol):

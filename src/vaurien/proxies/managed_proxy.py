@@ -10,7 +10,7 @@ from typing import Protocol
 
 from vaurien.engine.relay.traffic import ConnectionInfo, Figures
 from vaurien.model import Address, Fault, Policy, ProxyConfig
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.proxy import TcpProxy
 
 
 class ManagedProxy(Protocol):
@@ -85,7 +85,7 @@ class ManagedProxy(Protocol):
 class LocalProxy:
     """*proxy*, in this process and its loop. Only `start`, `serves`, `move`, `stop` and `disable` wait."""
 
-    def __init__(self, proxy: Proxy) -> None:
+    def __init__(self, proxy: TcpProxy) -> None:
         self.proxy = proxy
         self.start, self.serves, self.move = proxy.start, proxy.serves, proxy.move
         self.stop, self.disable = proxy.stop, proxy.disable

@@ -39,7 +39,7 @@ REBIND_INTERVAL = 1.0
 """Seconds until a port that could not be opened is tried again."""
 
 
-class Proxy:
+class TcpProxy:
     """A proxy in the running event loop: its checked configuration, which starts, changes and stops a `ProxyServer`.
 
     It is not safe from other threads. Making one checks the whole *config* and raises what is wrong with it; nothing is

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vaurien import events
-from vaurien.engine.connection.connection import Connection
+from vaurien.engine.connection.connection import ProxiedConnection
 from vaurien.engine.connection.proxy_state import OpenConnection, ProxyState
 from vaurien.engine.net.binding import Bind
 from vaurien.engine.net.endpoint import PlainEndpoint
@@ -158,7 +158,7 @@ class ProxyServer:
             listener.suspend()
 
     def _accepted(self, client: PlainEndpoint, peer: Any) -> None:
-        connection = Connection(self.state, client, peer)
+        connection = ProxiedConnection(self.state, client, peer)
         self.state.connections[connection.number] = connection
         connection.start()
 

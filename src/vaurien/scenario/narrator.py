@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
-from vaurien.config.schedule import Schedule, Step, step_text
+from vaurien.config.schedule import Schedule, ScheduleStep, step_text
 from vaurien.model import Address, ProxyConfig
 from vaurien.scenario.player import FailedStep
 from vaurien.scenario.report import RunReport, steps_played
@@ -46,7 +46,7 @@ class Narrator:
         """The command starts; *now* gives the seconds since then."""
         self._now = now
 
-    def played(self, number: int, step: Step) -> None:
+    def played(self, number: int, step: ScheduleStep) -> None:
         """A step was played."""
         effect = step_text(step).partition(" ")[2]  # behind at=…
         self._say(f"{self._now():7.1f} s  step {number} of {self._due}: {effect or 'no change'}")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from vaurien.config import Configuration
-from vaurien.config.schedule import ShownSchedule, Step, shown_steps
+from vaurien.config.schedule import ScheduleStep, ShownSchedule, shown_steps
 from vaurien.engine.loop import hook_task
 from vaurien.engine.loop.clock import Clock
 from vaurien.events import Observer
@@ -28,7 +28,7 @@ class Playback:
         clock: Clock,
         observers: Sequence[Observer],
         failed: Callable[[FailedStep], None] = lambda _: None,
-        played: Callable[[int, Step], None] = lambda *_: None,
+        played: Callable[[int, ScheduleStep], None] = lambda *_: None,
         changing: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._hub, self._clock, self._observers = hub, clock, observers

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from vaurien.config.schedule import Schedule, Step
+from vaurien.config.schedule import Schedule, ScheduleStep
 from vaurien.events import Failed, Observer, tell
 from vaurien.model import Fault, Policy, PolicyEdit
 
@@ -77,7 +77,7 @@ class Player:
         clock: Timers,
         observers: Sequence[Observer] = (),
         failed: Callable[[FailedStep], None] = lambda _: None,
-        played: Callable[[int, Step], None] = lambda *_: None,
+        played: Callable[[int, ScheduleStep], None] = lambda *_: None,
     ) -> None:
         self._schedule, self._proxies, self._clock = schedule, proxies, clock
         self._observers, self._failed, self._on_played = observers, failed, played
@@ -114,7 +114,7 @@ class Player:
                 return
             self._play(step)
 
-    def _play(self, step: Step) -> None:
+    def _play(self, step: ScheduleStep) -> None:
         if self._place == 0 and self._round > 0:
             for name, policy in self._first.items():
                 self._edit_policy(step, name, functools.partial(_replaced, policy))
@@ -127,7 +127,7 @@ class Player:
         if self._place == len(self._schedule.steps):
             self._round, self._place = self._round + 1, 0
 
-    def _edit_policy(self, step: Step, name: str, edit: PolicyEdit) -> None:
+    def _edit_policy(self, step: ScheduleStep, name: str, edit: PolicyEdit) -> None:
         place, round_ = self._place + 1, self._round + 1
 
         def fail(error: BaseException) -> None:
@@ -152,7 +152,7 @@ def _replaced(policy: Policy, _: Policy) -> Policy:
     return policy
 
 
-def after(step: Step, policy: Policy) -> Policy:
+def after(step: ScheduleStep, policy: Policy) -> Policy:
     """*policy* after *step*. A fault that is changed keeps its place in the chain; one that is there is not doubled."""
     faults = {fault.name: fault for fault in policy.faults if fault.name not in step.remove}
     faults |= _by_name(step.change) | _by_name(step.add)

@@ -18,7 +18,7 @@ from vaurien.observers.hits import HitCounter
 from vaurien.proxies.diagnosis import reasons
 from vaurien.proxies.hub import Hub
 from vaurien.proxies.managed_proxy import LocalProxy
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.proxy import TcpProxy
 from vaurien.scenario import command, environment, forwarding
 from vaurien.scenario.narrator import EVERY, Narrator
 from vaurien.scenario.playback import Playback
@@ -72,7 +72,9 @@ async def run(
     telling: list[Observer] = [*observers, tally, timeline]
 
     def make(config: ProxyConfig) -> LocalProxy:
-        return LocalProxy(Proxy(config, observers=telling, authority=None if authority is None else lambda: authority))
+        return LocalProxy(
+            TcpProxy(config, observers=telling, authority=None if authority is None else lambda: authority)
+        )
 
     hub = Hub(make=make, hits=None if interface is None else interface.hits)
     why: dict[str, dict[str, str]] = {config.name: {} for config in configuration.proxies}

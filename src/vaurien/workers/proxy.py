@@ -17,7 +17,7 @@ from vaurien.engine.relay.traffic import ConnectionInfo, Figures
 from vaurien.errors import OptionError, UnknownName, VaurienError
 from vaurien.events import Event
 from vaurien.model import Address, Fault, Policy, ProxyConfig
-from vaurien.proxies.proxy import REBIND_INTERVAL, Proxy
+from vaurien.proxies.proxy import REBIND_INTERVAL, TcpProxy
 from vaurien.workers import messages
 from vaurien.workers.generations import GenerationCounter
 from vaurien.workers.pool import WorkerPool, gathered
@@ -36,7 +36,7 @@ class WorkersProxy:
 
     def __init__(self, config: ProxyConfig, workers: WorkerPool) -> None:
         self._workers = workers
-        self._model = Proxy(config)  # never started: it checks policies and holds the current configuration
+        self._model = TcpProxy(config)  # never started: it checks policies and holds the current configuration
         self._number = next(workers.numbers)
         alone = config.max_connections is not None
         self._indexes = [self._number % workers.count] if alone else list(range(workers.count))

@@ -24,7 +24,7 @@ from vaurien.errors import PluginError, UnknownName, VaurienError
 from vaurien.events import Event, Listening, PolicyChanged
 from vaurien.model import Address
 from vaurien.observers.lag import LoopLag
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.proxy import TcpProxy
 from vaurien.workers import messages
 from vaurien.workers.channel import Channel
 
@@ -47,7 +47,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._channel = Channel(self._loop, end, self._received, _leave)
         self._events = EventSender(self._loop, self._channel)
-        self._proxies: dict[int, Proxy] = {}
+        self._proxies: dict[int, TcpProxy] = {}
         self._counters: dict[int, ProxyCounters] = {}
         self._shared_counters: SharedCounters | None = None
         self._given: list[int] = []  # descriptors that came with the request at hand
@@ -100,7 +100,7 @@ class Worker:
         self._counters[request.proxy] = counters = ProxyCounters(
             self._shared_counters, str(request.proxy), request.generations
         )
-        proxy = Proxy(
+        proxy = TcpProxy(
             request.config,
             observers=(self._events,),
             bind=self._bind,

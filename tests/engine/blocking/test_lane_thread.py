@@ -19,7 +19,7 @@ from vaurien.errors import DialError, OptionError, PluginError
 from vaurien.handlers import Handler
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Share, Stream
 from vaurien.protocols.base import BaseProtocol
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.proxy import TcpProxy
 
 QUIET = Mix((Share(100, "forward", {"upper": "no"}),))
 
@@ -372,7 +372,7 @@ def test_wrong_options_and_classes_are_told_before_anything_opens():
     wrong = Mix((Share(100, "forward", {"upper": "maybe"}),))
     for mix, error in ((wrong, OptionError), (Mix.parse("100:demanding"), PluginError)):
         with pytest.raises(error, match=r"^handler '"):
-            Proxy(ProxyConfig(name="web", listen=Address(), backend=Address(), policy=Policy(mix)))
+            TcpProxy(ProxyConfig(name="web", listen=Address(), backend=Address(), policy=Policy(mix)))
 
 
 class Bare(Forward):

@@ -156,14 +156,14 @@ import asyncio, resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 from vaurien.events import Failed
 from vaurien.model import Address, ProxyConfig
-from vaurien.proxies.proxy import Proxy
+from vaurien.proxies.proxy import TcpProxy
 
 async def main():
     def observe(event):
         if isinstance(event, Failed):
             print("failed", event.connection, event.where, event.error, flush=True)
     backend = Address.parse(sys.argv[1])
-    proxy = Proxy(ProxyConfig(name="short", listen=Address("127.0.0.1", 0), backend=backend), observers=[observe])
+    proxy = TcpProxy(ProxyConfig(name="short", listen=Address("127.0.0.1", 0), backend=backend), observers=[observe])
     await proxy.start()
     print(proxy.address, flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

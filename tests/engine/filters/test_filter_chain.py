@@ -15,7 +15,7 @@ from vaurien.engine.filters.filter_chain import FilterChain, needed
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.matching import NO_FACTS
 from vaurien.engine.policy.shared_state import SharedState
-from vaurien.engine.relay.link import Link
+from vaurien.engine.relay.link import RelayLink
 from vaurien.framing import Protocol
 from vaurien.model import TO_BACKEND, TO_CLIENT, Fault, Scope, Stream
 from vaurien.protocols.redis import RedisProtocol
@@ -51,8 +51,8 @@ class Connection(FakeOwner):
         self.journal = self
         self.hits: list[str] = []
         self.client, self.backend = FakeEndpoint(), FakeEndpoint()
-        up = Link(self, self.client, self.backend, TO_BACKEND)  # type: ignore[arg-type]
-        down = Link(self, self.backend, self.client, TO_CLIENT)  # type: ignore[arg-type]
+        up = RelayLink(self, self.client, self.backend, TO_BACKEND)  # type: ignore[arg-type]
+        down = RelayLink(self, self.backend, self.client, TO_CLIENT)  # type: ignore[arg-type]
         self.up, self.down = up, down
         self.links = {TO_CLIENT: down, TO_BACKEND: up}
         self.chain = FilterChain(self)  # type: ignore[arg-type]
@@ -75,7 +75,7 @@ class Connection(FakeOwner):
         self.backend.incoming.append(data)
         self.loop.readers[self.backend.fileno()]()
 
-    def order(self, link: Link) -> list[str]:
+    def order(self, link: RelayLink) -> list[str]:
         """The names of the faults on the bytes of *link*, first to last."""
         filters: Any = link.filters
         return [each.fault.name for each in filters.filters] if filters is not None else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.engine.fakes import FakeEndpoint, FakeFilters, FakeOwner
-from vaurien.engine.relay.link import Link
+from vaurien.engine.relay.link import RelayLink
 from vaurien.model import Direction
 
 TO_CLIENT, TO_BACKEND = Direction.TO_CLIENT, Direction.TO_BACKEND
@@ -16,8 +16,8 @@ class Pair:
 
     def __init__(self, client: FakeEndpoint, backend: FakeEndpoint) -> None:
         self.owner, self.client, self.backend = FakeOwner(), client, backend
-        self.up = Link(self.owner, client, backend, TO_BACKEND)  # type: ignore[arg-type]
-        self.down = Link(self.owner, backend, client, TO_CLIENT)  # type: ignore[arg-type]
+        self.up = RelayLink(self.owner, client, backend, TO_BACKEND)  # type: ignore[arg-type]
+        self.down = RelayLink(self.owner, backend, client, TO_CLIENT)  # type: ignore[arg-type]
         self.owner.links = {TO_CLIENT: self.down, TO_BACKEND: self.up}
         self.up.update()
         self.down.update()

@@ -26,7 +26,7 @@ from vaurien.cli.serve.report import Report, TextReport
 from vaurien.cli.serve.state import StateFile
 from vaurien.cli.serve.toxiproxy_log import AccessLog, ToxiproxyLog
 from vaurien.config import declared
-from vaurien.config.assemble import Setting
+from vaurien.config.assemble import EffectiveSetting
 from vaurien.config.layers import variable
 from vaurien.control import security
 from vaurien.control.app import Dashboard, app
@@ -240,10 +240,10 @@ class Daemon:
         guarded = security.Guard(own, self._listen, names=names, token=self._token, refused=toxiproxy.refused)
         return AccessLog(guarded, self._log) if isinstance(self._log, ToxiproxyLog) else guarded
 
-    def _settings(self) -> list[Setting]:
+    def _settings(self) -> list[EffectiveSetting]:
         """The flags, for people who look at the interface."""
         return [
-            Setting("serve", name, value, "command line" if value != OUR_FLAGS[name].default else "default")
+            EffectiveSetting("serve", name, value, "command line" if value != OUR_FLAGS[name].default else "default")
             for name, value in self._values.items()
             if name != "version"
         ]

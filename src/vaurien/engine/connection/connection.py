@@ -1,7 +1,8 @@
 """A client and its backend, from accept to the end.
 
-`states` has the picture: a connection is in one state, and `Connection.on` is the one place where that changes. The
-other one place is `Connection.reconfigure`: it decides what changes next once something that was under way is done.
+`states` has the picture: a connection is in one state, and `ProxiedConnection.on` is the one place where that changes.
+The other one place is `ProxiedConnection.reconfigure`: it decides what changes next once something that was under way
+is done.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from vaurien.engine.blocking.lane_switch import LaneSwitch
 from vaurien.engine.blocking.lane_thread import LaneResult
 from vaurien.engine.connection.connection_events import ConnectionEvents, describe
 from vaurien.engine.connection.proxy_state import ProxyState
-from vaurien.engine.connection.states import TRANSITIONS, Event, State
+from vaurien.engine.connection.states import TRANSITIONS, State, Trigger
 from vaurien.engine.filters import filter_chain
 from vaurien.engine.filters.bound_fault import BoundFault, reconcile_faults
 from vaurien.engine.filters.exchange_tracker import ExchangeTracker
@@ -37,7 +38,7 @@ from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
 from vaurien.engine.policy.matching import NO_FACTS, Facts, facts_of
 from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.ending import Ending
-from vaurien.engine.relay.link import Link
+from vaurien.engine.relay.link import RelayLink
 from vaurien.engine.relay.traffic import ConnectionInfo, Meter
 from vaurien.errors import DialError, OptionError, ParseError, VaurienError
 from vaurien.events import Accepted, Closed
@@ -46,7 +47,7 @@ from vaurien.model import TO_BACKEND, TO_CLIENT, Address, BackendTls, Direction
 
 if TYPE_CHECKING:
     from vaurien.engine.connection.opening import Opened, Opening
-    from vaurien.engine.net.tls_accept import Handshake, TlsAccept
+    from vaurien.engine.net.tls_accept import ClientHandshake, TlsAccept
     from vaurien.tls.client_hello import ClientHello
 
 # A member of an enum costs a look-up in its class each time, and every connection comes here.
@@ -54,7 +55,7 @@ _CONNECTING, _RELAYING, _WITHOUT_BACKEND = State.CONNECTING, State.RELAYING, Sta
 _DRAINING, _CLOSED = State.DRAINING, State.CLOSED
 
 
-class Connection:
+class ProxiedConnection:
     """One connection of a proxy. All methods run in the loop's thread; none of them waits."""
 
     __slots__ = (
@@ -124,7 +125,7 @@ class Connection:
         self._outcome_by = ""  # the fault that brought it about
         self.backend: Endpoint | None = None
         self.backend_address = service.backend
-        self.links: tuple[Link, ...] = ()
+        self.links: tuple[RelayLink, ...] = ()
         """To the client, to the backend: indexed by `Direction`. None unless it is in the loop, with a backend."""
         self._filter_chain: FilterChain | None = None
         self._past_exchanges = 0  # of links that are gone
@@ -155,7 +156,7 @@ class Connection:
         state = f"{self.state.name.lower()} {self._outcome_text}".rstrip()
         return f"<Connection {self.number} of {self.service.config.name} from {self.peer} {state}>"
 
-    def on(self, event: Event, *facts: Any) -> None:
+    def on(self, event: Trigger, *facts: Any) -> None:
         """Change the state as `TRANSITIONS` says, and act. An event that means nothing in this state is passed over."""
         transition = _TABLE[self.state][event]
         if transition is not None:
@@ -301,11 +302,11 @@ class Connection:
         else:
             self._end_accept()
             self._choose_faults()
-            self.on(Event.CLIENT_SHAKEN)
+            self.on(Trigger.CLIENT_SHAKEN)
 
     def client_hello(self, hello: ClientHello) -> None:
         """Answer the client's *hello*: now, or when the hooks on it are through."""
-        from vaurien.engine.net.tls_accept import Handshake
+        from vaurien.engine.net.tls_accept import ClientHandshake
 
         assert self.service.client_tls is not None  # noqa: S101 - the client is accepted with TLS
         self.facts = {**self.facts, **facts_of(hello)}
@@ -313,7 +314,7 @@ class Connection:
             self._speak_tls_to_server(hello.sni)
         if not self.links:
             self._take_name(hello.sni)
-        handshake = Handshake(hello, self.service.client_tls.settings)
+        handshake = ClientHandshake(hello, self.service.client_tls.settings)
         if any(bound.hit and bound.compiled.below_tls for bound in self.bound_faults.values()):
             self._pass_through()
         elif self.service.plan.shakes:
@@ -327,7 +328,7 @@ class Connection:
         self._first_data = self._accept.received
         self._end_accept()
         self.backend_address = msgspec.structs.replace(self.backend_address, tls=None)
-        self.on(Event.CLIENT_SHAKEN)
+        self.on(Trigger.CLIENT_SHAKEN)
 
     def _speak_tls_to_server(self, name: str) -> None:
         """What the client of a forward proxy says inside TLS goes to its server by TLS too."""
@@ -336,7 +337,7 @@ class Connection:
             tls = msgspec.structs.replace(tls, server_name=name)
         self.backend_address = msgspec.structs.replace(self.backend_address, tls=tls)
 
-    async def _run_hello_hooks(self, handshake: Handshake) -> None:
+    async def _run_hello_hooks(self, handshake: ClientHandshake) -> None:
         for bound in list(self.bound_faults.values()):
             if bound.hit and "on_client_hello" in bound.compiled.hooks and not self.ending:
                 before, hits = handshake.answer, self.journal.hits(bound.name)
@@ -349,7 +350,7 @@ class Connection:
         if not self.ending:
             self._answer(handshake)
 
-    def _answer(self, handshake: Handshake) -> None:
+    def _answer(self, handshake: ClientHandshake) -> None:
         contexts = self.service.client_tls
         assert contexts is not None and self._accept is not None  # noqa: S101, PT018 - the client is accepted with TLS
         if handshake.instead:
@@ -382,7 +383,7 @@ class Connection:
         if self.links:
             self._begin_tls_inside(client)
         else:
-            self.on(Event.CLIENT_SHAKEN)
+            self.on(Trigger.CLIENT_SHAKEN)
 
     # TLS that both sides agree on in the middle.
 
@@ -481,7 +482,7 @@ class Connection:
             return
         pooled = self.service.pool.take() if self.service.reuse_socket and self._may_pool else None
         if pooled is not None:
-            self.on(Event.DIALLED, pooled)
+            self.on(Trigger.DIALLED, pooled)
             return
         begun = dial.begin(self.backend_address)
         if begun is not None and not begun[1]:
@@ -503,16 +504,16 @@ class Connection:
             self._introduce(backend)
         wrap = self.service.wrap_backend
         if wrap is not None:
-            self.on(Event.DIALLED, wrap(backend))
+            self.on(Trigger.DIALLED, wrap(backend))
         elif (tls := self.backend_address.tls) is not None:
             if self.opens_tls:  # later
-                self.on(Event.DIALLED, backend)
+                self.on(Trigger.DIALLED, backend)
             elif self.service.negotiates_tls and not tls.alpn:
                 self.background.run(self._request_tls(backend, tls), "TLS", at_once=True)
             else:
                 self._begin_tls(backend, tls)
         else:
-            self.on(Event.DIALLED, backend)
+            self.on(Trigger.DIALLED, backend)
 
     def _introduce(self, backend: PlainEndpoint) -> None:
         """Tell *backend* by the PROXY protocol whose connection it is; its empty buffer takes all of that."""
@@ -560,7 +561,7 @@ class Connection:
             backend.close()
             self._dialled(DialError(str(error)))
         else:
-            self.on(Event.DIALLED, endpoint)
+            self.on(Trigger.DIALLED, endpoint)
 
     def _tls_with_backend(self, backend: PlainEndpoint, tls: BackendTls) -> Endpoint:
         """*backend* with TLS, whose handshake goes on as bytes do. Raises `OptionError` for its files."""
@@ -600,7 +601,7 @@ class Connection:
     def begin_relay(self, backend: Endpoint) -> None:
         """Move bytes between the client and *backend*."""
         self.backend = backend
-        down, up = Link(self, backend, self.client, TO_CLIENT), Link(self, self.client, backend, TO_BACKEND)
+        down, up = RelayLink(self, backend, self.client, TO_CLIENT), RelayLink(self, self.client, backend, TO_BACKEND)
         self.links = self.meter.links = (down, up)
         self._follow_plan()
         if self.bound_faults:
@@ -616,7 +617,7 @@ class Connection:
             return
         self.backend = backend
         before, up = self.links
-        down = Link(self, backend, self.client, TO_CLIENT)
+        down = RelayLink(self, backend, self.client, TO_CLIENT)
         down.moved, down.withheld = before.moved, before.withheld
         self.links = self.meter.links = (down, up)
         self._follow_plan()
@@ -713,17 +714,17 @@ class Connection:
         self.reconfigure_pending = waiting or self.ending or self.thread_wanted or self.tls_pending
         if self.state is _DRAINING:
             if self.links and all(link.idle and link.pending is None for link in self.links):
-                self.on(Event.DRAINED)
+                self.on(Trigger.DRAINED)
         elif self.tls_pending:
             if self.state is _RELAYING and all(link.drained for link in self.links):
                 self._open_tls()
         elif self.thread_wanted:
             if self.state is _WITHOUT_BACKEND:
-                self.on(Event.NEED_BACKEND)
+                self.on(Trigger.NEED_BACKEND)
             elif self.state is _RELAYING and all(link.drained for link in self.links):
-                self.on(Event.THREAD_READY)
+                self.on(Trigger.THREAD_READY)
 
-    def pass_end(self, link: Link) -> None:
+    def pass_end(self, link: RelayLink) -> None:
         """One side has ended, and the other one goes on."""
         link.end_destination()
 
@@ -743,11 +744,11 @@ class Connection:
 
     # What links report (`LinkOwner`).
 
-    def link(self, direction: int) -> Link:
+    def link(self, direction: int) -> RelayLink:
         """The link of a direction."""
         return self.links[direction]
 
-    def end_passed(self, link: Link) -> None:
+    def end_passed(self, link: RelayLink) -> None:
         """A link has delivered everything up to the end of its source's stream."""
         if self.ending:
             self.reconfigure()
@@ -759,19 +760,19 @@ class Connection:
         if self._outcome is None:
             self._outcome = Ending.CLIENT_CLOSED if direction else Ending.BACKEND_CLOSED
         if self.state is not _RELAYING:
-            self.on(Event.END, link)
+            self.on(Trigger.END, link)
         elif direction is TO_CLIENT and self.service.config.stay_connected and self._client_stays:
-            self.on(Event.BACKEND_LOST)
+            self.on(Trigger.BACKEND_LOST)
         elif direction is TO_BACKEND and self.service.reuse_socket and self._backend_is_clean:
-            self.on(Event.BACKEND_SPARED)
+            self.on(Trigger.BACKEND_SPARED)
         elif not self.links[not direction].finished:
-            self.on(Event.END, link)
+            self.on(Trigger.END, link)
         elif link.ends_by_closing:
-            self.on(Event.LAST_END)
+            self.on(Trigger.LAST_END)
         else:
-            self.on(Event.CLOSE)
+            self.on(Trigger.CLOSE)
 
-    def source_failed(self, direction: Direction, link: Link) -> None:
+    def source_failed(self, direction: Direction, link: RelayLink) -> None:
         """The source of *direction* failed while *link* used it: what it sent before is delivered, then a reset.
 
         When it failed while it was written to, the link that reads it will find what it has sent, and its end.
@@ -785,10 +786,10 @@ class Connection:
 
     def _source_reset(self, direction: Direction) -> None:
         if direction is TO_CLIENT and self._client_stays:
-            self.on(Event.BACKEND_LOST)
+            self.on(Trigger.BACKEND_LOST)
         else:
             self._outcome = Ending.CLIENT_RESET if direction else Ending.BACKEND_RESET
-            self.on(Event.SOURCE_RESET, direction)
+            self.on(Trigger.SOURCE_RESET, direction)
 
     @property
     def may_change_backend(self) -> bool:
@@ -828,7 +829,7 @@ class Connection:
 
     def need_backend(self) -> None:
         """A link has something for a backend that is not there."""
-        self.on(Event.NEED_BACKEND)
+        self.on(Trigger.NEED_BACKEND)
 
     def schedule_dial(self) -> None:
         """Dial, once everything that runs now is through."""
@@ -850,7 +851,7 @@ class Connection:
         if ended:
             self.close(Ending.CLIENT_CLOSED)
         else:
-            self.on(Event.NEED_BACKEND)
+            self.on(Trigger.NEED_BACKEND)
 
     def _unwatch_client(self) -> None:
         if self._client_watched:
@@ -898,19 +899,19 @@ class Connection:
         self.meter.forget()
         self.client, self.backend = result.client or self.client, result.backend
         if self.ending:
-            self.on(Event.THREAD_ENDED)
+            self.on(Trigger.THREAD_ENDED)
         elif result.failure is not None:
             self._report(*result.failure)
         elif result.end is None and result.client is not None:
-            self.on(*((Event.THREAD_DONE, self.backend) if self.backend is not None else (Event.BACKEND_LOST,)))
+            self.on(*((Trigger.THREAD_DONE, self.backend) if self.backend is not None else (Trigger.BACKEND_LOST,)))
         else:
             self._outcome, self._outcome_by = result.end or Ending.CLIENT_CLOSED, result.plugin
             if self._outcome is Ending.CLIENT_RESET:
-                self.on(Event.SOURCE_RESET, TO_BACKEND)
+                self.on(Trigger.SOURCE_RESET, TO_BACKEND)
             elif self._outcome is Ending.BACKEND_RESET:
-                self.on(Event.SOURCE_RESET, TO_CLIENT)
+                self.on(Trigger.SOURCE_RESET, TO_CLIENT)
             else:
-                self.on(Event.THREAD_ENDED)
+                self.on(Trigger.THREAD_ENDED)
 
     def stop_thread(self) -> None:
         """Let the plugin that runs come to its end."""
@@ -934,7 +935,7 @@ class Connection:
         if not self.ending:
             self._outcome, self._outcome_by = outcome, by
             self._cancel_dial_and_hooks()
-            self.on(Event.CLOSE)
+            self.on(Trigger.CLOSE)
 
     def reset(self, outcome: Ending, by: str = "", side: hooks.Side | Literal["neither"] = "both") -> None:
         """End at once: RST to *side*, and FIN to the other one. *by* is the fault that wants it."""
@@ -944,11 +945,11 @@ class Connection:
         self._cancel_dial_and_hooks()
         spared = {"client": self.backend, "backend": self.client}.get(side)
         if side == "neither":
-            self.on(Event.DROP)
+            self.on(Trigger.DROP)
         elif spared is None:
-            self.on(Event.RESET)
+            self.on(Trigger.RESET)
         else:
-            self.on(Event.RESET_ONE, spared)
+            self.on(Trigger.RESET_ONE, spared)
 
     def stop_links(self) -> None:
         """Read no more, and let what was read get through."""
@@ -995,7 +996,7 @@ class Connection:
 
     def _delivered(self) -> None:
         self._delivery = None
-        self.on(Event.DELIVERED)
+        self.on(Trigger.DELIVERED)
 
     def _watch_stall(self) -> None:
         if self._stall_watch is None:
@@ -1016,7 +1017,7 @@ class Connection:
             if amount := self._undelivered_to(direction):
                 patience = self.service.config.drain_timeout
                 self.journal.failed("drain", f"the {side} took nothing for {patience:g} s: {amount} bytes are lost")
-        self.on(Event.STALLED)
+        self.on(Trigger.STALLED)
 
     def abort(self) -> None:
         """RST to both sides."""
@@ -1189,10 +1190,10 @@ class Connection:
             self.reset(Ending.ERROR)
 
 
-def _resolved(state: State, event: Event) -> tuple[Callable[..., None], State] | None:
+def _resolved(state: State, event: Trigger) -> tuple[Callable[..., None], State] | None:
     transition = TRANSITIONS[state].get(event)
-    return None if transition is None else (getattr(Connection, transition[0]), transition[1])
+    return None if transition is None else (getattr(ProxiedConnection, transition[0]), transition[1])
 
 
-_TABLE = tuple(tuple(_resolved(state, event) for event in Event) for state in State)
+_TABLE = tuple(tuple(_resolved(state, event) for event in Trigger) for state in State)
 """`TRANSITIONS` by the numbers of states and events, with the methods themselves."""

@@ -56,7 +56,7 @@ class State(enum.IntEnum):
     CLOSED = 9
 
 
-class Event(enum.IntEnum):
+class Trigger(enum.IntEnum):
     """What can happen to a connection, apart from bytes."""
 
     CLIENT_SHAKEN = 0
@@ -98,79 +98,79 @@ class Event(enum.IntEnum):
 Transition: TypeAlias = tuple[str, State]
 """A method of `Connection`, and the state that it begins in."""
 
-_ENDS_AT_ONCE: dict[Event, Transition] = {
-    Event.RESET: ("abort", State.CLOSED),
-    Event.RESET_ONE: ("reset_one_side", State.LINGERING),
-    Event.DROP: ("finish", State.CLOSED),
+_ENDS_AT_ONCE: dict[Trigger, Transition] = {
+    Trigger.RESET: ("abort", State.CLOSED),
+    Trigger.RESET_ONE: ("reset_one_side", State.LINGERING),
+    Trigger.DROP: ("finish", State.CLOSED),
 }
 
-TRANSITIONS: Mapping[State, Mapping[Event, Transition]] = MappingProxyType(
+TRANSITIONS: Mapping[State, Mapping[Trigger, Transition]] = MappingProxyType(
     {
         State.HANDSHAKING: {
-            Event.CLIENT_SHAKEN: ("connect", State.CONNECTING),
-            Event.CLOSE: ("say_farewell", State.LINGERING),
+            Trigger.CLIENT_SHAKEN: ("connect", State.CONNECTING),
+            Trigger.CLOSE: ("say_farewell", State.LINGERING),
             **_ENDS_AT_ONCE,
         },
         State.CONNECTING: {
-            Event.DIALLED: ("begin_relay", State.RELAYING),
-            Event.CLOSE: ("say_farewell", State.LINGERING),
+            Trigger.DIALLED: ("begin_relay", State.RELAYING),
+            Trigger.CLOSE: ("say_farewell", State.LINGERING),
             **_ENDS_AT_ONCE,
         },
         State.RELAYING: {
-            Event.END: ("pass_end", State.RELAYING),
-            Event.LAST_END: ("finish", State.CLOSED),
-            Event.SOURCE_RESET: ("deliver_then_reset", State.RESETTING),
-            Event.BACKEND_LOST: ("detach_backend", State.WITHOUT_BACKEND),
-            Event.BACKEND_SPARED: ("keep_backend", State.CLOSED),
-            Event.THREAD_READY: ("enter_thread", State.IN_THREAD),
-            Event.CLOSE: ("stop_links", State.DRAINING),
+            Trigger.END: ("pass_end", State.RELAYING),
+            Trigger.LAST_END: ("finish", State.CLOSED),
+            Trigger.SOURCE_RESET: ("deliver_then_reset", State.RESETTING),
+            Trigger.BACKEND_LOST: ("detach_backend", State.WITHOUT_BACKEND),
+            Trigger.BACKEND_SPARED: ("keep_backend", State.CLOSED),
+            Trigger.THREAD_READY: ("enter_thread", State.IN_THREAD),
+            Trigger.CLOSE: ("stop_links", State.DRAINING),
             **_ENDS_AT_ONCE,
         },
         State.IN_THREAD: {
-            Event.THREAD_DONE: ("begin_relay", State.RELAYING),
-            Event.BACKEND_LOST: ("detach_backend", State.WITHOUT_BACKEND),
-            Event.SOURCE_RESET: ("deliver_then_reset", State.RESETTING),
-            Event.THREAD_ENDED: ("say_farewell", State.LINGERING),
-            Event.CLOSE: ("stop_thread", State.DRAINING),
+            Trigger.THREAD_DONE: ("begin_relay", State.RELAYING),
+            Trigger.BACKEND_LOST: ("detach_backend", State.WITHOUT_BACKEND),
+            Trigger.SOURCE_RESET: ("deliver_then_reset", State.RESETTING),
+            Trigger.THREAD_ENDED: ("say_farewell", State.LINGERING),
+            Trigger.CLOSE: ("stop_thread", State.DRAINING),
             **_ENDS_AT_ONCE,
-            Event.RESET_ONE: ("abort", State.CLOSED),
+            Trigger.RESET_ONE: ("abort", State.CLOSED),
         },
         State.WITHOUT_BACKEND: {
-            Event.NEED_BACKEND: ("schedule_dial", State.RECONNECTING),
-            Event.END: ("finish", State.CLOSED),
-            Event.SOURCE_RESET: ("abort", State.CLOSED),
-            Event.CLOSE: ("say_farewell", State.LINGERING),
+            Trigger.NEED_BACKEND: ("schedule_dial", State.RECONNECTING),
+            Trigger.END: ("finish", State.CLOSED),
+            Trigger.SOURCE_RESET: ("abort", State.CLOSED),
+            Trigger.CLOSE: ("say_farewell", State.LINGERING),
             **_ENDS_AT_ONCE,
         },
         State.RECONNECTING: {
-            Event.DIALLED: ("relay_again", State.RELAYING),
-            Event.END: ("finish", State.CLOSED),
-            Event.SOURCE_RESET: ("abort", State.CLOSED),
-            Event.CLOSE: ("say_farewell", State.LINGERING),
+            Trigger.DIALLED: ("relay_again", State.RELAYING),
+            Trigger.END: ("finish", State.CLOSED),
+            Trigger.SOURCE_RESET: ("abort", State.CLOSED),
+            Trigger.CLOSE: ("say_farewell", State.LINGERING),
             **_ENDS_AT_ONCE,
         },
         State.DRAINING: {
-            Event.THREAD_ENDED: ("say_farewell", State.LINGERING),
-            Event.DRAINED: ("say_farewell", State.LINGERING),
-            Event.STALLED: ("abort", State.CLOSED),
+            Trigger.THREAD_ENDED: ("say_farewell", State.LINGERING),
+            Trigger.DRAINED: ("say_farewell", State.LINGERING),
+            Trigger.STALLED: ("abort", State.CLOSED),
             **_ENDS_AT_ONCE,
-            Event.RESET_ONE: ("abort", State.CLOSED),
+            Trigger.RESET_ONE: ("abort", State.CLOSED),
         },
         State.LINGERING: {
-            Event.DELIVERED: ("finish", State.CLOSED),
-            Event.STALLED: ("abort", State.CLOSED),
-            Event.RESET: ("finish", State.CLOSED),
-            Event.RESET_ONE: ("finish", State.CLOSED),
-            Event.DROP: ("finish", State.CLOSED),
+            Trigger.DELIVERED: ("finish", State.CLOSED),
+            Trigger.STALLED: ("abort", State.CLOSED),
+            Trigger.RESET: ("finish", State.CLOSED),
+            Trigger.RESET_ONE: ("finish", State.CLOSED),
+            Trigger.DROP: ("finish", State.CLOSED),
         },
         State.RESETTING: {
-            Event.DELIVERED: ("abort", State.CLOSED),
-            Event.STALLED: ("abort", State.CLOSED),
+            Trigger.DELIVERED: ("abort", State.CLOSED),
+            Trigger.STALLED: ("abort", State.CLOSED),
             **_ENDS_AT_ONCE,
-            Event.RESET_ONE: ("abort", State.CLOSED),
+            Trigger.RESET_ONE: ("abort", State.CLOSED),
         },
         State.CLOSED: {
-            Event.THREAD_ENDED: ("reset_returned_sockets", State.CLOSED),
+            Trigger.THREAD_ENDED: ("reset_returned_sockets", State.CLOSED),
         },
     }
 )

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from vaurien.engine.filters.exchange import Message
+from vaurien.engine.filters.exchange import TrackedMessage
 from vaurien.engine.loop.clock import SLACK, Clock, Timer
 
 _AT_ONCE = 64
@@ -38,7 +38,7 @@ class NextReceiver(Protocol):
     async def receive_end(self, at: float) -> None:
         """Take the end of the stream."""
 
-    def begin(self, message: Message) -> None:
+    def begin(self, message: TrackedMessage) -> None:
         """The next bytes are of *message*."""
 
 
@@ -79,7 +79,7 @@ class DelayLine:
 
     def __init__(self, owner: DelayingFilter, link: DelayedLink, limit: int) -> None:
         self._owner, self._link, self._limit = owner, link, limit
-        self._chunks: deque[tuple[float, bytes | Message]] = deque()
+        self._chunks: deque[tuple[float, bytes | TrackedMessage]] = deque()
         self.held = 0
         """Bytes on the line."""
         self._due = 0.0  # when the last chunk leaves
@@ -115,7 +115,7 @@ class DelayLine:
             self._timer = self._link.clock.call_at(self._chunks[0][0], self.release)
         return self._due
 
-    def begin(self, message: Message) -> None:
+    def begin(self, message: TrackedMessage) -> None:
         """What is put on the line next is of *message*."""
         self._chunks.append((self._due, message))
 
@@ -147,7 +147,7 @@ class DelayLine:
             if link.full:
                 return False
             _, data = chunks.popleft()
-            if isinstance(data, Message):
+            if isinstance(data, TrackedMessage):
                 owner.next.begin(data)
                 continue
             self.held -= len(data)
@@ -174,7 +174,7 @@ class DelayLine:
                     await asyncio.sleep(0)
                     continue  # it may have been cleared
                 due, data = self._chunks.popleft()
-                if isinstance(data, Message):
+                if isinstance(data, TrackedMessage):
                     self._owner.next.begin(data)
                     continue
                 self.held -= len(data)

@@ -24,7 +24,7 @@ _NO_DIRECTION: frozenset[Direction] = frozenset()
 _BOTH = frozenset(Direction)
 
 
-class Exchange:
+class TrackedExchange:
     """A request and its response on their way through the proxy."""
 
     __slots__ = (
@@ -137,9 +137,9 @@ class Exchange:
         """The request to send again; empty: none."""
         return bytes(self._copy or b"")
 
-    def twin(self) -> Exchange:
+    def twin(self) -> TrackedExchange:
         """The same request, sent again: its response goes nowhere."""
-        twin = Exchange(self.number, self.request, self.offset)
+        twin = TrackedExchange(self.number, self.request, self.offset)
         twin.asked = True
         twin._swallowed |= {TO_CLIENT}
         return twin
@@ -168,26 +168,26 @@ class ExchangeOwner(Protocol):
     protocol: WireProtocol
 
     async def client_gone(
-        self, exchange: Exchange, wait_for: Callable[[asyncio.Future[None]], Awaitable[None]]
+        self, exchange: TrackedExchange, wait_for: Callable[[asyncio.Future[None]], Awaitable[None]]
     ) -> None:
         """Wait, by *wait_for*, until the client has ended its stream, or *exchange*."""
 
-    def abort(self, exchange: Exchange, fault: BoundFault, code: str | None) -> None:
+    def abort(self, exchange: TrackedExchange, fault: BoundFault, code: str | None) -> None:
         """End *exchange* by the protocol's own means, or the connection, because of *fault*."""
 
-    def finish(self, exchange: Exchange, fault: BoundFault, data: bytes) -> None:
+    def finish(self, exchange: TrackedExchange, fault: BoundFault, data: bytes) -> None:
         """End *exchange* with *data* behind its response, or the connection, because of *fault*."""
 
     def say(self, data: bytes, direction: Direction) -> None:
         """Send *data* of the connection itself."""
 
 
-class Message:
+class TrackedMessage:
     """A message of an exchange, on its way in one direction: filters are told of it before its bytes."""
 
     __slots__ = ("_direction", "_exchange", "_owner", "number")
 
-    def __init__(self, owner: ExchangeOwner, exchange: Exchange, direction: Direction) -> None:
+    def __init__(self, owner: ExchangeOwner, exchange: TrackedExchange, direction: Direction) -> None:
         self._owner, self._exchange, self._direction = owner, exchange, direction
         self.number = exchange.number
 
@@ -200,7 +200,7 @@ class Message:
         return ExchangeContext(fault, self._exchange, self._owner, self._direction)
 
 
-class _NoMessage(Message):
+class _NoMessage(TrackedMessage):
     """Bytes of no exchange, or of one that no fault acts on."""
 
     __slots__ = ()
@@ -215,7 +215,7 @@ class _NoMessage(Message):
         return None
 
 
-NO_MESSAGE: Message = _NoMessage()
+NO_MESSAGE: TrackedMessage = _NoMessage()
 
 
 class ExchangeContext(FaultView):
@@ -223,7 +223,9 @@ class ExchangeContext(FaultView):
 
     __slots__ = ("_direction", "_exchange", "_owner", "fault")
 
-    def __init__(self, fault: BoundFault, exchange: Exchange, owner: ExchangeOwner, direction: Direction) -> None:
+    def __init__(
+        self, fault: BoundFault, exchange: TrackedExchange, owner: ExchangeOwner, direction: Direction
+    ) -> None:
         self.fault: BoundFault = fault
         self._exchange, self._owner, self._direction = exchange, owner, direction
 

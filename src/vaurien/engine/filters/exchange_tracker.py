@@ -3,10 +3,10 @@
 Both directions of a connection feed one `ExchangeTracker`. The framing cuts their bytes into pieces; each request head
 is drawn for, once, in order::
 
-    client ──► framing ──► head of a request ──► draw ──┬─ spared: its place in the queue of open exchanges is a shared
-                                                        │          compiled; its pieces leave at once, in this callback
-                                                        └─ hit:    an `Exchange`, hooks; a hook that waits holds what
-                                                                   comes behind it
+    client ──► framing ──► head of a request ──► draw ──┬─ spared: its place in the queue of open exchanges is one
+                                                        │          for all; its pieces leave at once, in this callback
+                                                        └─ hit:    a `TrackedExchange`, hooks; a hook that waits holds
+                                                                   what comes behind it
     backend ─► framing ──► head of a response ──► the oldest open exchange ──► the same two ways
 
 Spared pieces of a chunk are sent together, before anything of it waits. A message that the framing recognizes whole is
@@ -29,13 +29,13 @@ from random import Random
 from typing import Protocol, TypeAlias
 
 from vaurien.engine.filters.bound_fault import BoundFault, FilteredConnection
-from vaurien.engine.filters.exchange import NO_MESSAGE, Exchange, ExchangeContext, Message
+from vaurien.engine.filters.exchange import NO_MESSAGE, ExchangeContext, TrackedExchange, TrackedMessage
 from vaurien.engine.filters.filter import Receiver
 from vaurien.engine.loop.hook_task import DONE, finish
 from vaurien.engine.policy.compiled_policy import EXCHANGE_HOOKS, CompiledFault
 from vaurien.engine.policy.place import place
 from vaurien.engine.relay.ending import Ending
-from vaurien.engine.relay.link import Link
+from vaurien.engine.relay.link import RelayLink
 from vaurien.framing import Framing, Head, Mark, Part, Piece, Reply, Series, Turns
 from vaurien.framing import Protocol as WireProtocol
 from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction, Scope
@@ -58,7 +58,7 @@ _MANY = 16
 _UNTOUCHED: Drawn = ((), ())
 """Nothing was drawn for an exchange that filters have to see."""
 
-SPARED = Exchange(0, Head(request=True), 0)
+SPARED = TrackedExchange(0, Head(request=True), 0)
 """Stands among the open exchanges for each one that no fault acts on."""
 
 
@@ -101,7 +101,7 @@ class TrackedDirection(Protocol):
     """One side of the connection, behind the tracker."""
 
     @property
-    def link(self) -> Link:
+    def link(self) -> RelayLink:
         """The link."""
 
     @property
@@ -152,9 +152,9 @@ class ExchangeTracker:
         self._fed = 0  # bytes of the client's stream so far
         self._offset = 0  # in the client's stream, of the piece at hand
         self._unsent: tuple[list[bytes], list[bytes]] = ([], [])  # to the client, to the backend, in this callback
-        self._open: deque[Exchange] = deque()  # requested, and not answered to the end
-        self._asking: Exchange | None = None
-        self._answering: Exchange | None = None
+        self._open: deque[TrackedExchange] = deque()  # requested, and not answered to the end
+        self._asking: TrackedExchange | None = None
+        self._answering: TrackedExchange | None = None
         self._lost = self._tls_noted = False
         self._recognized_until: int | None = None  # the number of the last request before the protocol lost track
         self._heir: ExchangeTracker | None = None  # of another protocol, which goes on where this one ended
@@ -416,7 +416,7 @@ class ExchangeTracker:
                 return b""
         return at_once[0] if len(at_once) == 1 else b"".join(at_once)
 
-    def _answer_at_once(self, exchange: Exchange, out: list[bytes]) -> None:
+    def _answer_at_once(self, exchange: TrackedExchange, out: list[bytes]) -> None:
         exchange.done = True
         if exchange.reply is not None:
             out.append(exchange.reply.data)
@@ -702,7 +702,7 @@ class ExchangeTracker:
     def _roll(self, fault: BoundFault, number: int, offset: int) -> bool:
         return fault.compiled.fault.scope is not Scope.EXCHANGE or fault.roll(number, place(TO_BACKEND, offset))
 
-    def _decide(self, exchange: Exchange, head: Head) -> None:
+    def _decide(self, exchange: TrackedExchange, head: Head) -> None:
         """Of the faults that ask about the response, those that mean this one are in play from here on."""
         for fault in exchange.undecided:
             if not fault.compiled.matcher.response(head.fields):
@@ -740,13 +740,13 @@ class ExchangeTracker:
         else:
             await self._response_end(direction)
 
-    def _begin(self, head: Head) -> Exchange:
+    def _begin(self, head: Head) -> TrackedExchange:
         if self._decided and self._decided[0][0] is head:
             drawn = self._decided.popleft()[1]
         else:
             drawn = self._draw(head, self._count + 1) if self._draws else None
         self._count += 1
-        exchange = Exchange(self._count, head, self._offset)
+        exchange = TrackedExchange(self._count, head, self._offset)
         if drawn is not None:
             exchange.drawn, exchange.undecided = drawn
         if self._rewrites:
@@ -780,14 +780,14 @@ class ExchangeTracker:
             exchange.forwarded = True
             await self._forward(TO_BACKEND, sent, at)
 
-    def _announce(self, direction: Direction, exchange: Exchange | None) -> None:
+    def _announce(self, direction: Direction, exchange: TrackedExchange | None) -> None:
         """Tell the filters whose bytes come next: those that are drawn per exchange act on their own ones only."""
         side = self.up if direction is TO_BACKEND else self.down
         if side.filters:
             known = exchange is not None and exchange is not SPARED
-            side.first.begin(Message(self, exchange, direction) if known and exchange else NO_MESSAGE)
+            side.first.begin(TrackedMessage(self, exchange, direction) if known and exchange else NO_MESSAGE)
 
-    async def _hook(self, fault: BoundFault, name: str, exchange: Exchange) -> None:
+    async def _hook(self, fault: BoundFault, name: str, exchange: TrackedExchange) -> None:
         if name not in fault.compiled.hooks or fault.stopped or self.connection.ending:
             return
         if fault.compiled.needs_task:  # a plugin may send to any side by itself
@@ -873,7 +873,7 @@ class ExchangeTracker:
         if not exchange.request.answered:
             await self._done(exchange)
 
-    async def _repeat(self, exchange: Exchange) -> None:
+    async def _repeat(self, exchange: TrackedExchange) -> None:
         """Send the request again; its second answer will go nowhere."""
         if exchange.request.answered:
             if exchange not in self._open or not self.framing.repeat(exchange.request):
@@ -901,7 +901,7 @@ class ExchangeTracker:
         await self._answer(TO_CLIENT)
         self._flush()
 
-    async def _reply(self, direction: Direction, exchange: Exchange) -> None:
+    async def _reply(self, direction: Direction, exchange: TrackedExchange) -> None:
         """Send our own answer to the client; *direction* says on which link's bytes this runs.
 
         On the client's own, the answer has to queue up behind what the other side is about to send.
@@ -925,7 +925,7 @@ class ExchangeTracker:
             self._flush()
             self.connection.close(Ending.CLOSED_AFTER_REPLY)
 
-    async def _done(self, exchange: Exchange) -> None:
+    async def _done(self, exchange: TrackedExchange) -> None:
         if exchange is not SPARED:
             exchange.done = True
             for fault in exchange.drawn:
@@ -938,12 +938,12 @@ class ExchangeTracker:
     # For hooks.
 
     async def client_gone(
-        self, exchange: Exchange, wait_for: Callable[[asyncio.Future[None]], Awaitable[None]]
+        self, exchange: TrackedExchange, wait_for: Callable[[asyncio.Future[None]], Awaitable[None]]
     ) -> None:
         """Wait until the client has ended its stream."""
         await self.up.link.source_gone(wait_for)
 
-    def finish(self, exchange: Exchange, fault: BoundFault, data: bytes) -> None:
+    def finish(self, exchange: TrackedExchange, fault: BoundFault, data: bytes) -> None:
         """As `abort`: what follows a response's beginning is not known here."""
         self.abort(exchange, fault, None)
 
@@ -951,7 +951,7 @@ class ExchangeTracker:
         """Send *data* of the connection itself; only with streams."""
         raise NotImplementedError
 
-    def abort(self, exchange: Exchange, fault: BoundFault, code: str | None) -> None:
+    def abort(self, exchange: TrackedExchange, fault: BoundFault, code: str | None) -> None:
         """End the exchange, which is the connection's end here, without an answer."""
         exchange.swallow_all()
         self._flush()

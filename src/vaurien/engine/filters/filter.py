@@ -14,11 +14,11 @@ from typing import Literal, Protocol, TypeAlias, TypeVar
 from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.delay_line import DelayLine
-from vaurien.engine.filters.exchange import NO_MESSAGE, Message
+from vaurien.engine.filters.exchange import NO_MESSAGE, TrackedMessage
 from vaurien.engine.filters.fault_context import FaultView
 from vaurien.engine.loop.clock import Timer
 from vaurien.engine.policy.place import Place, place
-from vaurien.engine.relay.link import Intake, Link
+from vaurien.engine.relay.link import Intake, RelayLink
 from vaurien.model import TO_BACKEND, Scope
 
 S = TypeVar("S")
@@ -39,10 +39,10 @@ _SENT: Literal[NoChunk.SENT] = NoChunk.SENT
 class Receiver(Intake, Protocol):
     """A filter, or the sink."""
 
-    at_once: Link | None
+    at_once: RelayLink | None
     """Where bytes can be written without a coroutine, while it is not full: the sink's link; ``None`` for a filter."""
 
-    def begin(self, message: Message) -> None:
+    def begin(self, message: TrackedMessage) -> None:
         """What comes next is of *message*."""
 
 
@@ -51,9 +51,9 @@ class Sink:
 
     __slots__ = ("_link", "at_once")
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: RelayLink) -> None:
         self._link = link
-        self.at_once: Link | None = link
+        self.at_once: RelayLink | None = link
 
     async def receive(self, data: bytes, at: float) -> None:
         """Write, and wait while the destination does not read."""
@@ -66,7 +66,7 @@ class Sink:
         """Pass the end on once everything is written."""
         self._link.pass_end()
 
-    def begin(self, message: Message) -> None:
+    def begin(self, message: TrackedMessage) -> None:
         """Note where an exchange's bytes begin."""
         if message.number:
             self._link.mark = (message.number, self._link.moved)
@@ -75,7 +75,7 @@ class Sink:
 class Filter(FaultView):
     """One fault's place in the chain of one direction, and the `hooks.Link` that it sees."""
 
-    at_once: Link | None = None
+    at_once: RelayLink | None = None
 
     __slots__ = (
         "_act",
@@ -102,7 +102,7 @@ class Filter(FaultView):
         "passing",
     )
 
-    def __init__(self, fault: BoundFault, link: Link) -> None:
+    def __init__(self, fault: BoundFault, link: RelayLink) -> None:
         self.fault: BoundFault = fault
         self._link = link
         self.next: Receiver = Sink(link)
@@ -212,7 +212,7 @@ class Filter(FaultView):
 
     # What the engine does with it.
 
-    def begin(self, message: Message) -> None:
+    def begin(self, message: TrackedMessage) -> None:
         """What comes next is of *message*; faults further on see it once what waits here has gone."""
         self._message = message
         if self.fault.compiled.per_exchange:

@@ -10,7 +10,7 @@ from vaurien.engine.filters.exchange_tracker import ExchangeTracker, TrackedConn
 from vaurien.engine.filters.filter import Filter, Receiver, Sink
 from vaurien.engine.filters.message_filter import acts_on_messages
 from vaurien.engine.filters.stream_tracker import StreamTracker
-from vaurien.engine.relay.link import Intake, Link
+from vaurien.engine.relay.link import Intake, RelayLink
 from vaurien.framing import Framing
 from vaurien.framing import Protocol as WireProtocol
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
@@ -23,7 +23,7 @@ class ChainedConnection(TrackedConnection, Protocol):
     def protocol(self) -> WireProtocol:
         """The proxy's protocol."""
 
-    def link(self, direction: Direction) -> Link:
+    def link(self, direction: Direction) -> RelayLink:
         """The link of a direction."""
 
 
@@ -38,12 +38,12 @@ def needed(connection: ChainedConnection) -> bool:
 class DirectionFilters:
     """The filters on the bytes of *link*, in order, behind the exchange tracker where there is one.
 
-    `Link.filters` is this object while there is something between the sockets.
+    `RelayLink.filters` is this object while there is something between the sockets.
     """
 
     __slots__ = ("fast_path", "filters", "first", "intake", "link", "may_be_passive", "tracker")
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: RelayLink) -> None:
         self.link = link
         self.filters: list[Filter] = []
         self.may_be_passive = True

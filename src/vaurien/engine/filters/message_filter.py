@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 
 from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
-from vaurien.engine.filters.exchange import Exchange, ExchangeContext, ExchangeOwner
+from vaurien.engine.filters.exchange import ExchangeContext, ExchangeOwner, TrackedExchange
 from vaurien.engine.filters.fault_context import FaultView
 from vaurien.engine.policy.place import place
 from vaurien.framing import Mark, Part
@@ -39,13 +39,13 @@ def acts_on_messages(fault: BoundFault) -> bool:
 class MessageOwner(ExchangeOwner, Protocol):
     """The tracker, as a message's filters see it."""
 
-    async def send_message(self, direction: Direction, data: bytes, exchange: Exchange | None) -> None:
+    async def send_message(self, direction: Direction, data: bytes, exchange: TrackedExchange | None) -> None:
         """Send *data* of *exchange*; returns when the destination takes more."""
 
-    async def send_head(self, direction: Direction, exchange: Exchange) -> None:
+    async def send_head(self, direction: Direction, exchange: TrackedExchange) -> None:
         """Send the head of *exchange*; returns when the destination takes more."""
 
-    def body(self, exchange: Exchange, text: bytes, *, end: bool = False) -> bytes:
+    def body(self, exchange: TrackedExchange, text: bytes, *, end: bool = False) -> bytes:
         """*text* as it is sent in the body of a message; with *end* the message ends behind it."""
 
 
@@ -76,7 +76,7 @@ class MessageFilter(FaultView):
     def __init__(
         self,
         fault: BoundFault,
-        exchange: Exchange | None,
+        exchange: TrackedExchange | None,
         owner: MessageOwner,
         direction: Direction,
         behind: Taker,
@@ -220,7 +220,7 @@ class _Frames:
 
     __slots__ = ("_direction", "_exchange", "_owner", "head", "sent")
 
-    def __init__(self, owner: MessageOwner, exchange: Exchange, direction: Direction) -> None:
+    def __init__(self, owner: MessageOwner, exchange: TrackedExchange, direction: Direction) -> None:
         self._owner, self._exchange, self._direction = owner, exchange, direction
         self.head = 0
         """Bytes of the head that were not sent yet."""
@@ -248,7 +248,7 @@ class MessageFilters:
     __slots__ = ("_filters", "_first", "_frames")
 
     def __init__(
-        self, owner: MessageOwner, exchange: Exchange, direction: Direction, faults: Sequence[BoundFault]
+        self, owner: MessageOwner, exchange: TrackedExchange, direction: Direction, faults: Sequence[BoundFault]
     ) -> None:
         self._frames = _Frames(owner, exchange, direction)
         behind: Taker = self._frames

@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 
 from vaurien.engine.filters.bound_fault import BoundFault
-from vaurien.engine.filters.exchange import NO_MESSAGE, Exchange, Message
+from vaurien.engine.filters.exchange import NO_MESSAGE, TrackedExchange, TrackedMessage
 from vaurien.engine.filters.exchange_tracker import SPARED, ExchangeTracker, TrackedConnection, TrackedDirection
 from vaurien.engine.filters.message_filter import MessageFilter, MessageFilters, Taker, acts_on_messages, is_control
 from vaurien.engine.relay.ending import Ending
@@ -59,7 +59,7 @@ class _Out:
 
     __slots__ = ("_direction", "_exchange", "_tracker")
 
-    def __init__(self, tracker: StreamTracker, direction: Direction, exchange: Exchange | None) -> None:
+    def __init__(self, tracker: StreamTracker, direction: Direction, exchange: TrackedExchange | None) -> None:
         self._tracker, self._direction, self._exchange = tracker, direction, exchange
 
     async def receive(self, data: bytes, at: float) -> None:
@@ -82,7 +82,7 @@ class StreamTracker(ExchangeTracker):
         self._lanes: tuple[dict[int, Lane], dict[int, Lane]] = ({}, {})  # to the client, to the backend
         self._held = [0, 0]
         self._room: list[asyncio.Future[None] | None] = [None, None]
-        self._exchanges: dict[int, Exchange] = {}
+        self._exchanges: dict[int, TrackedExchange] = {}
         self._messages: tuple[dict[int, MessageFilters], dict[int, MessageFilters]] = ({}, {})
         self._gone: dict[int, asyncio.Future[None]] = {}  # done once the client has given the exchange up
         self._controls: tuple[BoundFault, ...] = ()  # faults on what is of the connection itself
@@ -238,7 +238,7 @@ class StreamTracker(ExchangeTracker):
         self._room[direction] = room
         await asyncio.shield(room)
 
-    def _emit(self, direction: Direction, data: bytes, exchange: Exchange | None) -> None:
+    def _emit(self, direction: Direction, data: bytes, exchange: TrackedExchange | None) -> None:
         """Send *data*, of *exchange*, or of the connection; it is behind what was sent before in its direction."""
         if not data or self.connection.ending:
             return
@@ -251,16 +251,16 @@ class StreamTracker(ExchangeTracker):
             self._flush()
             way.link.run(self._through_filters(direction, data, exchange))
 
-    def _goes_past(self, way: TrackedDirection, exchange: Exchange | None) -> bool:
+    def _goes_past(self, way: TrackedDirection, exchange: TrackedExchange | None) -> bool:
         """Whether no filter of *way* acts on bytes of *exchange*."""
         if way.link.hook_running or not self._passes(way):
             return False
         return exchange is None or exchange is SPARED
 
-    async def _through_filters(self, direction: Direction, data: bytes, exchange: Exchange | None) -> None:
+    async def _through_filters(self, direction: Direction, data: bytes, exchange: TrackedExchange | None) -> None:
         first, link = self.connection_direction(direction).first, self.connection_direction(direction).link
         known = exchange is not None and exchange is not SPARED
-        first.begin(Message(self, exchange, direction) if known and exchange is not None else NO_MESSAGE)
+        first.begin(TrackedMessage(self, exchange, direction) if known and exchange is not None else NO_MESSAGE)
         await first.receive(data, link.clock.now())
 
     def _drop(self, direction: Direction, mark: Head | Part, data: bytes) -> None:
@@ -332,7 +332,7 @@ class StreamTracker(ExchangeTracker):
             self._gone.pop(stream, None)
             self._forget_ended()
 
-    async def _control(self, direction: Direction, data: bytes, exchange: Exchange | None) -> None:
+    async def _control(self, direction: Direction, data: bytes, exchange: TrackedExchange | None) -> None:
         """Let the faults on pieces that are no text act on one."""
         of_exchange: Iterable[BoundFault] = ()
         if exchange is not None and exchange is not SPARED:
@@ -344,7 +344,7 @@ class StreamTracker(ExchangeTracker):
             behind = MessageFilter(fault, mine, self, direction, behind, "on_control")
         await behind.receive(data, self.connection_direction(direction).link.clock.now())
 
-    async def _text(self, direction: Direction, exchange: Exchange, mark: Part, piece: bytes, at: float) -> None:
+    async def _text(self, direction: Direction, exchange: TrackedExchange, mark: Part, piece: bytes, at: float) -> None:
         """Let the faults on the text of a message act on a piece of it, and on its end."""
         filters = self._messages[direction][mark.stream]
         sent = 0
@@ -389,11 +389,11 @@ class StreamTracker(ExchangeTracker):
             exchange.forwarded = True
             await self._send_head(TO_BACKEND, exchange, at)
 
-    def _answer_here(self, exchange: Exchange) -> None:
+    def _answer_here(self, exchange: TrackedExchange) -> None:
         if exchange.reply is not None:
             self._say(TO_CLIENT, self.framing.answer(exchange.request, exchange.reply.data))
 
-    async def _send_head(self, direction: Direction, exchange: Exchange, at: float) -> None:
+    async def _send_head(self, direction: Direction, exchange: TrackedExchange, at: float) -> None:
         """Send the head, through the faults on its message if there are any."""
         faults = [
             fault
@@ -407,7 +407,7 @@ class StreamTracker(ExchangeTracker):
         self._messages[direction][exchange.request.stream] = filters
         await filters.head(exchange.heads[direction], at)
 
-    def _emit_head(self, direction: Direction, exchange: Exchange) -> None:
+    def _emit_head(self, direction: Direction, exchange: TrackedExchange) -> None:
         if direction is TO_BACKEND:
             self.framing.opened(exchange.request)
         self._emit(direction, exchange.take_head(direction), exchange)
@@ -444,7 +444,7 @@ class StreamTracker(ExchangeTracker):
     # For hooks.
 
     async def client_gone(
-        self, exchange: Exchange, wait_for: Callable[[asyncio.Future[None]], Awaitable[None]]
+        self, exchange: TrackedExchange, wait_for: Callable[[asyncio.Future[None]], Awaitable[None]]
     ) -> None:
         """Wait until the client has given *exchange* up, or its stream has ended."""
         stream = exchange.request.stream
@@ -458,19 +458,19 @@ class StreamTracker(ExchangeTracker):
         self._say(direction, data)
         self._flush()
 
-    def abort(self, exchange: Exchange, fault: BoundFault, code: str | None) -> None:
+    def abort(self, exchange: TrackedExchange, fault: BoundFault, code: str | None) -> None:
         """End *exchange* by the protocol's own means; the others go on."""
         if not exchange.done:
             client_told, backend_told = self.framing.abort(exchange.request, code)
             self._end(exchange, client_told, backend_told)
 
-    def finish(self, exchange: Exchange, fault: BoundFault, data: bytes) -> None:
+    def finish(self, exchange: TrackedExchange, fault: BoundFault, data: bytes) -> None:
         """End *exchange* with *data* behind its response."""
         if not exchange.done:
             client_told, backend_told = self.framing.finish(exchange.request, data)
             self._end(exchange, client_told, backend_told)
 
-    def _end(self, exchange: Exchange, client_told: bytes, backend_told: bytes) -> None:
+    def _end(self, exchange: TrackedExchange, client_told: bytes, backend_told: bytes) -> None:
         if not exchange.forwarded:
             self.framing.withdraw(exchange.request)
         else:
@@ -483,12 +483,12 @@ class StreamTracker(ExchangeTracker):
 
     # For faults on messages.
 
-    async def send_head(self, direction: Direction, exchange: Exchange) -> None:
+    async def send_head(self, direction: Direction, exchange: TrackedExchange) -> None:
         """Send the head of *exchange*; returns when the destination takes more."""
         self._emit_head(direction, exchange)
         await self._until_taken(direction)
 
-    async def send_message(self, direction: Direction, data: bytes, exchange: Exchange | None) -> None:
+    async def send_message(self, direction: Direction, data: bytes, exchange: TrackedExchange | None) -> None:
         """Send *data*; returns when the destination takes more."""
         self._emit(direction, data, exchange)
         await self._until_taken(direction)
@@ -499,6 +499,6 @@ class StreamTracker(ExchangeTracker):
         if link.full:
             await link.room()
 
-    def body(self, exchange: Exchange, text: bytes, *, end: bool = False) -> bytes:
+    def body(self, exchange: TrackedExchange, text: bytes, *, end: bool = False) -> bytes:
         """*text* as the protocol sends it."""
         return self.framing.body(exchange.request.stream, text, end=end)

@@ -7,9 +7,9 @@
           answer(context) ▼
     flight ◄──► flight of OpenSSL ──► owner.client_shaken(endpoint)
 
-Between the two a fault can wait, answer by another certificate, other versions or protocols (`Handshake`), write bytes
-of its own, or end the connection. It can also put an endpoint of its own between TLS and the socket (`Handshake.below`)
-to hold back, change or cut records.
+Between the two a fault can wait, answer by another certificate, other versions or protocols (`ClientHandshake`), write
+bytes of its own, or end the connection. It can also put an endpoint of its own between TLS and the socket
+(`ClientHandshake.below`) to hold back, change or cut records.
 
 A client that speaks no TLS is not an error of the handshake: `owner.client_not_tls` is told what it sent.
 """
@@ -43,7 +43,7 @@ _MAYBE_HTTP = re.compile(rb"[A-Z]{1,20}( [^\r\n]{0,8020}\r?)?")
 """The beginning of a request that is not there yet."""
 
 
-class Handshake:
+class ClientHandshake:
     """What a client asks for in its ClientHello, and how it is answered: what `on_client_hello` sees and changes."""
 
     __slots__ = ("below", "flaw", "hello", "instead", "resumes", "tls")

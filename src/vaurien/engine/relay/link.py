@@ -64,13 +64,13 @@ class LinkOwner(Protocol):
     def wants_thread(self, direction: Direction) -> bool:
         """Decide the lane for the bytes that can be read; true: leave them to the blocking lane."""
 
-    def link(self, direction: Direction) -> Link:
+    def link(self, direction: Direction) -> RelayLink:
         """The link of a direction."""
 
-    def end_passed(self, link: Link) -> None:
+    def end_passed(self, link: RelayLink) -> None:
         """*link* has delivered everything, and the end of its source's stream is next."""
 
-    def source_failed(self, direction: Direction, link: Link) -> None:
+    def source_failed(self, direction: Direction, link: RelayLink) -> None:
         """The source of *direction* failed while *link* used it, to read or to write."""
 
     def need_backend(self) -> None:
@@ -104,7 +104,7 @@ class LinkFilters(Protocol):
     """The filters on the bytes of one direction, as their link sees them."""
 
     intake: Intake
-    """Where the bytes go in; they come out through `Link.write` and `Link.pass_end`."""
+    """Where the bytes go in; they come out through `RelayLink.write` and `RelayLink.pass_end`."""
     fast_path: Callable[[bytes], bytes] | None
     """Gives what is to be sent of a chunk, at times when no filter can act on it or has to wait."""
 
@@ -142,7 +142,7 @@ class Sending(enum.IntEnum):
 _OPEN, _END_PENDING, _END_PASSED, _CLOSED = Sending
 
 
-class Link:
+class RelayLink:
     """Forwards the bytes of one direction. All methods run in the loop's thread."""
 
     __slots__ = (

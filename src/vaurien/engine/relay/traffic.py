@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from vaurien.engine.policy.near_misses import NearMisses
-from vaurien.engine.relay.link import Link
+from vaurien.engine.relay.link import RelayLink
 from vaurien.model import TO_BACKEND, Direction
 
 ALL: Sequence[int] = range(1, sys.maxsize)
@@ -108,7 +108,7 @@ class Meter:
     __slots__ = ("gone", "lane", "links")
 
     def __init__(self) -> None:
-        self.links: Sequence[Link] = ()
+        self.links: Sequence[RelayLink] = ()
         self.lane: LaneTraffic | None = None
         self.gone = _NOTHING
         """What went over links and lanes that are gone."""

@@ -15,7 +15,7 @@ from vaurien.errors import ParseError
 from vaurien.framing import Framer, Frames, Head, Reader, Step
 from vaurien.protocols._statements import QUERY_START, Statements, command
 from vaurien.protocols.mysql import packets
-from vaurien.protocols.mysql.packets import Can, Status
+from vaurien.protocols.mysql.packets import Can, ServerStatus
 
 _START = 5 + QUERY_START
 """Bytes read of a command: its code, a statement's number or the counts of attributes, and the start of its text."""
@@ -197,14 +197,14 @@ class MysqlFramer(Framer):
             if self._is_ok(start):
                 more = packets.status(start)
             elif start.startswith(packets.LOCAL):
-                self._local, more = True, Status.MORE_RESULTS
+                self._local, more = True, ServerStatus.MORE_RESULTS
             elif start.startswith(packets.PROGRESS):
-                more = Status.MORE_RESULTS
+                more = ServerStatus.MORE_RESULTS
             elif start.startswith(packets.ERR):
                 return
             else:
                 more = yield from self._result_set(read, start)
-            if not more & Status.MORE_RESULTS:
+            if not more & ServerStatus.MORE_RESULTS:
                 return
             start = yield from packets.packet(read)
 
@@ -220,7 +220,7 @@ class MysqlFramer(Framer):
         if not self._capabilities & Can.DEPRECATE_EOF:
             end = yield from packets.packet(read)
             flags = packets.status(end)
-            if flags & Status.CURSOR:  # the rows are fetched by COM_STMT_FETCH
+            if flags & ServerStatus.CURSOR:  # the rows are fetched by COM_STMT_FETCH
                 return flags
         return (yield from packets.rows(read))
 

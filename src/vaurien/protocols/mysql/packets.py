@@ -39,7 +39,7 @@ class Can(enum.IntFlag):
     CACHE_METADATA = 1 << 36
 
 
-class Status(enum.IntFlag):
+class ServerStatus(enum.IntFlag):
     """The flags of an OK or EOF packet that say what follows it."""
 
     MORE_RESULTS = 0x0008
