@@ -5,7 +5,7 @@ VENV ?= $(if $(or $(wildcard .venv/.make),$(wildcard .venv/.installed)),.venv,$(
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboard pictures site wheel test dialogues interpreters loops servers bench bench-page soak walk profile fuzz check format docs tls-errors coverage changelog clean
+.PHONY: help install demo dashboard pictures site wheel test dialogues interpreters loops servers bench bench-page soak walk chaos fleet profile fuzz check format docs tls-errors coverage changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,16 @@ soak: $(VENV)/.bench servers ## Ten minutes of full load while faults come and g
 
 walk: $(VENV)/.bench ## Five minutes of checked traffic while faults, mixes and handlers change (ARGS=--help)
 	$(BIN)/python -m benchmarks.walk $(ARGS)
+
+$(VENV)/.fleet: pyproject.toml | $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[fleet-dev]'
+	@touch $@
+
+fleet: $(VENV)/.fleet ## How fast a change reaches the nodes of a fleet, and what they cost (ARGS='--nodes 200', ARGS=--help)
+	$(BIN)/python -m benchmarks.fleet $(ARGS)
+
+chaos: $(VENV)/.fleet ## Kill and cut off nodes and servers of a fleet, some four minutes: does anything get lost? (ARGS=--help)
+	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 profile: $(VENV)/.bench servers ## Where the time goes, as a flame graph and as text (ARGS=--syscalls, ARGS=--help)
 	$(BIN)/python -m benchmarks.profile $(ARGS)
