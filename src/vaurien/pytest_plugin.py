@@ -1,4 +1,5 @@
-"""The plugin for pytest, there where Vaurien is installed: fixtures, the marker ``vaurien``, ``--vaurien-seed``.
+"""The plugin for pytest, there where Vaurien is installed: fixtures, the marker ``vaurien``, ``--vaurien-seed`` and
+``--vaurien-dashboard``, a page that shows the proxies while tests run.
 
 The seed of a run is drawn, and shown at its beginning; with ``--vaurien-seed`` it is given. When a test fails, its
 report says which faults hit, and the line that repeats it. With xdist all workers have the same seed.
@@ -16,6 +17,7 @@ import pytest
 
 if TYPE_CHECKING:
     from vaurien.library import Proxy
+    from vaurien.library.page import Page
     from vaurien.library.session_authority import SessionAuthority
     from vaurien.library.settings import MarkerSettings
     from vaurien.library.suite import Proxies
@@ -23,16 +25,33 @@ if TYPE_CHECKING:
 _MARKER = (
     "vaurien(backend, faults=(), mix='', protocol='tcp', …): the proxy that the fixture vaurien_proxy is; see Proxy"
 )
-_SEED = "vaurien_seed"
+_SEED, _DASHBOARD, _DASHBOARD_PORT = "vaurien_seed", "vaurien_dashboard", "vaurien_dashboard_port"
 
 _seed = pytest.StashKey[str]()
 _proxies = pytest.StashKey["Proxies"]()
+_page: pytest.StashKey[Page] = pytest.StashKey()
+_page_address = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--vaurien-seed``."""
-    parser.getgroup("vaurien", "faults on connections").addoption(
+    """``--vaurien-seed``, ``--vaurien-dashboard`` and ``--vaurien-dashboard-port``."""
+    group = parser.getgroup("vaurien", "faults on connections")
+    group.addoption(
         "--vaurien-seed", dest=_SEED, metavar="SEED", help="Throw the same dice again; without it a seed is drawn."
+    )
+    group.addoption(
+        "--vaurien-dashboard",
+        dest=_DASHBOARD,
+        action="store_true",
+        help="Show the proxies of the tests in a page while they run; its address is in the header.",
+    )
+    group.addoption(
+        "--vaurien-dashboard-port",
+        dest=_DASHBOARD_PORT,
+        metavar="PORT",
+        type=int,
+        default=0,
+        help="The port of that page on 127.0.0.1; without it a free one.",
     )
 
 
@@ -46,12 +65,40 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Give a worker of xdist the seed of all."""
+    if node.config.getoption(_DASHBOARD):
+        raise pytest.UsageError("--vaurien-dashboard: xdist runs the tests in other processes; expected -n 0 beside it")
     node.workerinput[_SEED] = node.config.stash[_seed]
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """The seed, which repeats the whole run."""
-    return f"vaurien: --vaurien-seed={config.stash[_seed]}"
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Open the page that shows the proxies, if it is wanted."""
+    config = session.config
+    if not config.getoption(_DASHBOARD) or hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    from vaurien.errors import VaurienError
+    from vaurien.library.page import Page
+    from vaurien.model import Address
+
+    page = Page(Address("127.0.0.1", config.getoption(_DASHBOARD_PORT)), config.stash[_seed])
+    try:
+        config.stash[_page_address] = page.open()
+    except VaurienError as error:
+        raise pytest.UsageError(f"--vaurien-dashboard: {error}") from None
+    config.stash[_page] = page
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Close the page."""
+    page = session.config.stash.get(_page, None)
+    if page is not None:
+        page.close()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """The seed, which repeats the whole run, and the address of the page."""
+    address = config.stash.get(_page_address, None)
+    shown = [f"vaurien: dashboard at {address}"] if address else []
+    return [f"vaurien: --vaurien-seed={config.stash[_seed]}", *shown]
 
 
 @pytest.hookimpl(wrapper=True)

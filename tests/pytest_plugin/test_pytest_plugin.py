@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -391,3 +392,106 @@ class TestExpectedHits:
         expected = "fault 'latency' of proxy 'vaurien' hit 0 times, expected 1 or more: no connection has come *"
         result.stdout.fnmatch_lines([expected, expected])
         result.stdout.fnmatch_lines(["*for another reason*"])
+
+
+LOOKING = """
+import asyncio, json, re, time, urllib.error, urllib.request
+import pytest
+import vaurien as package
+
+@pytest.fixture
+def ask(request):
+    header = "\\n".join(map(str, request.config.hook.pytest_report_header(config=request.config, start_path=None)))
+    address = re.search(r"dashboard at (http://\\S+)/", header)[1]
+
+    def ask(path, method="GET"):
+        with urllib.request.urlopen(urllib.request.Request(address + path, method=method)) as answer:
+            return answer.read().decode()
+    return ask
+
+def shown(ask):
+    return {one["name"]: one for one in json.loads(ask("/api/v1/proxies"))["proxies"]}
+
+def until(seen):
+    deadline = time.monotonic() + 30
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+"""
+
+
+def test_the_page_shows_proxies_while_they_run_and_what_tests_change(suite):
+    result = suite(
+        LOOKING
+        + """
+def test_of_the_fixture(vaurien, echo, says, ask):
+    assert "<title>" in ask("/")
+    proxy = vaurien("%s:%d" % echo)
+    until(lambda: "vaurien" in shown(ask))
+    other = vaurien("%s:%d" % echo, name="vaurien")
+    until(lambda: "vaurien-2" in shown(ask))
+    with other.fault("delay", sleep=0.001):
+        until(lambda: [one["name"] for one in shown(ask)["vaurien-2"]["faults"]] == ["delay"])
+        assert shown(ask)["vaurien"]["faults"] == []
+        says(other)
+        until(lambda: shown(ask)["vaurien-2"]["fault_states"]["delay"]["hits"] == 1)
+    until(lambda: shown(ask)["vaurien-2"]["faults"] == [])
+    other.close()
+    until(lambda: "vaurien-2" not in shown(ask))
+
+def test_of_another_loop_and_in_plain_code(echo, ask):
+    async def connected():
+        async with package.AsyncProxy("%s:%d" % echo, name="elsewhere") as proxy:
+            await asyncio.to_thread(until, lambda: "elsewhere" in shown(ask))
+            reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+            await proxy.wait_for_connections(1)
+            connections = json.loads(await asyncio.to_thread(ask, "/api/v1/proxies/elsewhere/connections"))
+            assert len(connections["connections"]) == 1
+            writer.close()
+    asyncio.run(connected())
+    until(lambda: "elsewhere" not in shown(ask))
+    with package.Proxy("%s:%d" % echo, name="plain"):
+        until(lambda: "plain" in shown(ask))
+
+def test_nothing_can_be_changed(vaurien, echo, ask):
+    vaurien("%s:%d" % echo)
+    with pytest.raises(urllib.error.HTTPError) as error:
+        ask("/api/v1/reset", "POST")
+    assert error.value.code == 403
+    assert "belong to the code that made them" in error.value.read().decode()
+""",
+        "--vaurien-dashboard",
+    )
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["vaurien: dashboard at http://127.0.0.1:*/"])
+
+
+def test_the_page_is_not_there_without_its_option(suite):
+    result = suite(
+        """
+        from vaurien.library import proxy_host
+
+        def test_nothing(vaurien, echo):
+            vaurien("%s:%d" % echo)
+            assert proxy_host.watching == []
+        """
+    )
+    result.assert_outcomes(passed=1)
+    assert "dashboard at" not in result.stdout.str()
+
+
+def test_a_port_that_is_taken_ends_the_run_with_one_line(suite):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        result = suite("def test(): pass", "--vaurien-dashboard", f"--vaurien-dashboard-port={port}")
+    result.stderr.fnmatch_lines(
+        [f"ERROR: --vaurien-dashboard: cannot listen on 127.0.0.1:{port}: Address already in use"]
+    )
+
+
+def test_xdist_and_the_page_are_refused_together(suite):
+    pytest.importorskip("xdist")
+    result = suite("def test(): pass", "--vaurien-dashboard", "-n1", plugins=("xdist",), inside=False)
+    output = result.stdout.str() + result.stderr.str()
+    assert "--vaurien-dashboard: xdist runs the tests in other processes; expected -n 0 beside it" in output
+    assert result.ret == pytest.ExitCode.USAGE_ERROR

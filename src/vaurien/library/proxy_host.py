@@ -16,11 +16,12 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from vaurien.config.schedule import Schedule
 from vaurien.engine.loop.clock import Clock
 from vaurien.errors import VaurienError
+from vaurien.events import Event, Observer
 from vaurien.library.record import Record
 from vaurien.model import AUTO, Mix, ProxyConfig
 from vaurien.proxies.proxy import TcpProxy
@@ -33,6 +34,33 @@ T = TypeVar("T")
 
 CALL_TIMEOUT = 30.0
 """Seconds that the loop may take for a call of another thread. After that it is too busy, or does not run."""
+
+
+class Watcher(Protocol):
+    """An observer of one proxy that is also told when it begins and ends."""
+
+    def __call__(self, event: Event) -> None:
+        """Something happened."""
+
+    def begin(self) -> None:
+        """The proxy is about to start."""
+
+    def show(self) -> None:
+        """The proxy has started."""
+
+    def end(self) -> None:
+        """The proxy has stopped, or could not start."""
+
+
+class Watching(Protocol):
+    """Something that wants to know of all proxies of this process: the page that shows them."""
+
+    def watch(self, host: ProxyHost) -> Watcher | None:
+        """A watcher of *host*, if it wants one."""
+
+
+watching: list[Watching] = []
+"""What watches the proxies that are made from now on."""
 
 
 class ProxyHost:
@@ -48,7 +76,9 @@ class ProxyHost:
         for step in schedule.steps:
             self.record.expect(step.mix or Mix(), *step.add)
         own = config.tls == (AUTO,) and config.tls_authority is None
-        self.proxy = TcpProxy(config, observers=[self.record], authority=_session_authority if own else None)
+        self._watchers = [watcher for one in watching if (watcher := one.watch(self)) is not None]
+        observers: list[Observer] = [self.record, *self._watchers]
+        self.proxy = TcpProxy(config, observers=observers, authority=_session_authority if own else None)
         self.closed = self._starting = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = self._process = 0
@@ -125,13 +155,20 @@ class ProxyHost:
         if self.closed or self.started or self._starting:
             raise VaurienError(f"{self.label} was started already; expected a new one")
         self._starting = True
+        for watcher in self._watchers:
+            watcher.begin()
         try:
             await self.proxy.start()
+        except BaseException:
+            self._end_watch()
+            raise
         finally:
             self._starting = False
         self._loop = asyncio.get_running_loop()
         self._thread, self._process = threading.get_ident(), os.getpid()
         _started.add(self)
+        for watcher in self._watchers:
+            watcher.show()
         if self._schedule.steps:
             self._play(Clock(self._loop))
 
@@ -147,7 +184,14 @@ class ProxyHost:
         self._playing.close()
         for fail in self._waiting:
             fail(VaurienError(f"{self.label} was closed during the wait"))
-        await self.proxy.stop(grace)
+        try:
+            await self.proxy.stop(grace)
+        finally:
+            self._end_watch()
+
+    def _end_watch(self) -> None:
+        for watcher in self._watchers:
+            watcher.end()
 
     async def until(self, reached: Callable[[], bool], timeout: float, what: Callable[[], str]) -> None:
         """Wait until *reached*, called after each event, is true. Raises TimeoutError, which says *what* is so instead.
