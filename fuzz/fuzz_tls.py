@@ -24,14 +24,14 @@ def read(pieces: list[bytes]) -> ClientHello | str | None:
 
 
 def records(pieces: list[bytes]) -> list[tuple[int, bytes]]:
-    """The records of *pieces* with their types."""
+    """The whole records of *pieces* with their types."""
     cutter, found = RecordCutter(), []
     for part in (part for piece in pieces for part in cutter.feed(piece)):
         if part.offset:
             found[-1] = (part.kind, found[-1][1] + part.data)
         else:
             found.append((part.kind, part.data))
-    return found
+    return [(kind, record) for kind, record in found if len(record) == 5 + int.from_bytes(record[3:5])]
 
 
 def one_input(data: bytes) -> None:

@@ -19,12 +19,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from vaurien import hooks
-from vaurien.engine.filters.bound_fault import BoundFault
+from vaurien.engine.filters.bound_fault import BoundFault, Interrupted
 from vaurien.engine.filters.exchange import ExchangeContext, ExchangeOwner, TrackedExchange
 from vaurien.engine.filters.fault_context import FaultView
 from vaurien.engine.policy.place import place
 from vaurien.framing import Mark, Part
-from vaurien.model import TO_BACKEND, Direction, Scope
+from vaurien.model import TO_BACKEND, Address, Direction, Scope
 
 S = TypeVar("S")
 
@@ -121,9 +121,19 @@ class MessageFilter(FaultView):
         if after > 0.0:
             due = self.at + after
             self.fault.delayed(max(0.0, due - self.now()))
-            await self.fault.wait_until(due)
+            await self._wait_until(due)
         self._sent += len(data)
         await self._behind.receive(data, self.at)
+
+    async def _wait_until(self, due: float) -> None:
+        """As on a delay line: what waits keeps its time when the fault is changed, and goes on when it is removed."""
+        while not self.fault.stopped and not self._ended:
+            try:
+                await self.fault.wait_until(due)
+            except Interrupted as interrupted:
+                self.fault.handle_hook_error(interrupted)
+            else:
+                return
 
     def alarm(self, seconds: float) -> None:
         """Not for messages."""
@@ -211,8 +221,57 @@ class MessageFilter(FaultView):
                 again = self.fault.handle_hook_error(error)
 
     @property
+    def keeps(self) -> bool:
+        """The behavior may keep something of the message, to send it when its fault stops."""
+        return bool(self._states) and "on_stop" in self.fault.compiled.hooks
+
+    async def let_go(self) -> None:
+        """The fault has stopped: let the behavior send what it keeps of the message."""
+        if not self.keeps or self._ended:
+            return
+        try:
+            await self.fault.behavior.on_stop(_OfMessage(self))
+        except BaseException as error:  # the plugin's own code may raise anything
+            self.fault.handle_hook_error(error)
+        self._states.clear()
+
+    @property
     def _ended(self) -> bool:
         return self._exchange is not None and self._exchange.swallows(self.direction)
+
+
+class _OfMessage(FaultView):
+    """The connection of one message, for a fault that lets go of what it keeps of that: its end is the exchange's."""
+
+    __slots__ = ("_message", "fault")
+
+    def __init__(self, message: MessageFilter) -> None:
+        self._message, self.fault = message, message.fault
+
+    @property
+    def number(self) -> int:
+        return self.fault.number
+
+    @property
+    def peer(self) -> str:
+        return self.fault.peer
+
+    @property
+    def upstream(self) -> hooks.Link:
+        return self._message if self._message.to_backend else self.fault.upstream
+
+    @property
+    def downstream(self) -> hooks.Link:
+        return self.fault.downstream if self._message.to_backend else self._message
+
+    def redirect(self, backend: Address) -> None:
+        self.fault.redirect(backend)
+
+    def close(self) -> None:
+        self._message.close()
+
+    def reset(self, side: hooks.Side = "both") -> None:
+        self._message.reset(side)
 
 
 class _Frames:
@@ -267,6 +326,19 @@ class MessageFilters:
         """Take text of the body; returns how much was sent meanwhile."""
         before = self._frames.sent
         await self._first.receive(data, at)
+        return self._frames.sent - before
+
+    @property
+    def let_go_due(self) -> bool:
+        """A fault has stopped that may keep something."""
+        return any(each.fault.stopped and each.keeps for each in self._filters)
+
+    async def let_go(self) -> int:
+        """Let faults that have stopped send what they keep; returns how much was sent meanwhile."""
+        before = self._frames.sent
+        for each in self._filters:
+            if each.fault.stopped:
+                await each.let_go()
         return self._frames.sent - before
 
     async def finish(self, at: float) -> int:

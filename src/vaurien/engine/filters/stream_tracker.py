@@ -44,6 +44,10 @@ ENDED_LIMIT = 1000
 """Exchanges that are remembered after they were aborted or answered here, for pieces that may still come."""
 
 
+_LET_GO = Part(Mark.BODY)
+"""In the place of a piece: faults that have stopped send what they keep of the message."""
+
+
 class Lane:
     """The pieces of one stream, in one direction, that wait for a hook, and when they came."""
 
@@ -95,6 +99,10 @@ class StreamTracker(ExchangeTracker):
             for fault in faults
             if fault.hit and not fault.compiled.of_mix and fault.compiled.handles("on_control")
         )
+        for direction in Direction:
+            for stream, filters in self._messages[direction].items():
+                if filters.let_go_due:
+                    self._put_first(direction, stream, _LET_GO)
 
     # What others want to know.
 
@@ -186,6 +194,16 @@ class StreamTracker(ExchangeTracker):
             self.connection.close(Ending.PROTOCOL_ERROR)
         elif self._is_full(direction):
             self.connection_direction(direction).link.run(self._until_room(direction))
+
+    def _put_first(self, direction: Direction, stream: int, mark: Part) -> None:
+        """Have the lane of *stream* take *mark* before the pieces that wait there."""
+        lane = self._lanes[direction].get(stream)
+        if lane is not None:
+            lane.pieces.appendleft((mark, b"", 0.0))
+            return
+        self._lanes[direction][stream] = lane = Lane()
+        lane.pieces.append((mark, b"", 0.0))
+        lane.task = self.connection_direction(direction).link.spawn(self._run(direction, stream, lane))
 
     def _queue(self, direction: Direction, lane: Lane, mark: Head | Part, piece: bytes) -> None:
         lane.pieces.append((mark, piece, self.connection_direction(direction).link.clock.now()))
@@ -306,6 +324,9 @@ class StreamTracker(ExchangeTracker):
             await (self._request_head(mark, at) if mark.request else self._response_head(mark, piece, at))
             return
         exchange = self._exchanges.get(stream)
+        if mark is _LET_GO:
+            await self._let_go(direction, stream)
+            return
         if exchange is not None and exchange.swallows(direction):
             self._drop(direction, mark, piece)
         elif is_control(mark):
@@ -362,6 +383,13 @@ class StreamTracker(ExchangeTracker):
         if not end:  # the head was the end
             return
         self._emit(direction, end, exchange)
+
+    async def _let_go(self, direction: Direction, stream: int) -> None:
+        filters = self._messages[direction].get(stream)
+        if filters is not None:
+            sent = await filters.let_go()
+            for side, back in zip(Direction, self.framing.replaced(direction, _LET_GO, b"", sent), strict=True):
+                self._say(side, back)
 
     def _forget_ended(self) -> None:
         """Forget the oldest exchanges that have ended without the backend's knowledge, if they are many."""

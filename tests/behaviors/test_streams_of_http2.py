@@ -1,0 +1,84 @@
+"""Faults of streamed answers on HTTP/2, frame by frame: what they keep when they are removed in the middle."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.http2 import OK, Side, fault, sides
+from vaurien.events import Injected
+from vaurien.framing import http2 as h2
+
+STREAMED = [OK[0], ("content-type", "text/event-stream")]
+
+
+def answered(client: Side, server: Side) -> None:
+    client.ask(1)
+    assert server.hears_head(1)
+    server.head(1, STREAMED)
+    assert client.hears_head(1) == STREAMED
+
+
+def body(client: Side) -> bytes:
+    """What comes up to the end of the stream; windows in between are not the client's."""
+    got = b""
+    while True:
+        frame = client.hears(h2.DATA, 1)
+        got += frame.payload
+        if frame.flags & h2.END_STREAM:
+            return got
+
+
+@pytest.mark.parametrize("rest", [b"a: c\n\n", b""])
+def test_what_was_kept_is_sent_when_the_fault_is_removed(rest: bytes) -> None:
+    with sides(fault("stream_reorder", after=0, events=5)) as (proxy, client, server):
+        answered(client, server)
+        server.data(1, b"data: a\n\ndata: b\n\ndat")
+        assert client.hears(h2.DATA, 1).payload == b"data: b\n\n"
+        proxy.set_policy("")
+        server.data(1, rest, end=True)
+        assert body(client) == b"data: a\n\ndat" + rest
+
+
+def test_events_that_wait_leave_once_and_in_order() -> None:
+    with sides(fault("stream_slow", rate=0.001, first=0)) as (proxy, client, server):
+        answered(client, server)
+        server.data(1, b"data: a\n\ndata: b\n\ndata: c\n\ndat")
+        assert client.hears(h2.DATA, 1).payload == b"data: a\n\n"
+        proxy.events.wait(Injected)
+        server.data(1, b"a: d\n\nda")
+        proxy.set_policy("")
+        server.data(1, b"ta: e\n\n", end=True)
+        assert body(client) == b"data: b\n\ndata: c\n\ndata: d\n\ndata: e\n\n"
+
+
+def test_events_that_wait_leave_once_when_the_fault_is_changed() -> None:
+    with sides(fault("stream_slow", rate=20, first=0)) as (proxy, client, server):
+        answered(client, server)
+        server.data(1, b"data: a\n\ndata: b\n\ndata: c\n\ndat")
+        assert client.hears(h2.DATA, 1).payload == b"data: a\n\n"
+        proxy.events.wait(Injected)
+        proxy.set_policy("", fault("stream_slow", rate=1000, first=0))
+        server.data(1, b"a: d\n\n", end=True)
+        assert body(client) == b"data: b\n\ndata: c\n\ndata: d\n\n"
+
+
+def test_an_answer_that_was_ended_cannot_go_on() -> None:
+    with sides(fault("stream_cut", after=1)) as (proxy, client, server):
+        answered(client, server)
+        server.data(1, b"data: a\n\ndata: b\n\n")
+        assert client.hears(h2.DATA, 1).payload == b"data: a\n\n"
+        proxy.events.wait(Injected)
+        proxy.set_policy("")
+        client.hears(h2.RST_STREAM, 1)
+        client.ask(3)
+        server.hears(h2.WINDOW_UPDATE, 0)
+
+
+def test_the_window_pays_for_what_was_kept() -> None:
+    with sides(fault("stream_reorder", after=0, events=5)) as (proxy, client, server):
+        answered(client, server)
+        server.data(1, b"data: a\n\n")
+        back = int.from_bytes(server.hears(h2.WINDOW_UPDATE, 0).payload, "big")
+        assert back == 9
+        proxy.set_policy("")
+        assert client.hears(h2.DATA, 1).payload == b"data: a\n\n"
