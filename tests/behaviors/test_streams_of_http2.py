@@ -82,3 +82,24 @@ def test_the_window_pays_for_what_was_kept() -> None:
         assert back == 9
         proxy.set_policy("")
         assert client.hears(h2.DATA, 1).payload == b"data: a\n\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "changed"),
+    [
+        ("text/event-stream", b"data: a\n\ndata: b\n\n", b"data: a\n\n"),
+        ("application/x-ndjson", b'{"a": 1}\n{"b": 2}\n', b'{"a": 1}\n'),
+        ("application/json", b'[{"a": 1}, {"b": 2}]', None),
+        ("text/plain", b"data: a\n\ndata: b\n\n", None),
+    ],
+)
+def test_an_answer_with_a_length(kind: str, text: bytes, changed: bytes | None) -> None:
+    with sides(fault("stream_drop")) as (proxy, client, server):
+        client.ask(1)
+        assert server.hears_head(1)
+        head = [OK[0], ("content-type", kind), ("content-length", str(len(text))), ("x", "y")]
+        server.head(1, head)
+        assert client.hears_head(1) == [field for field in head if changed is None or field[0] != "content-length"]
+        server.data(1, text, end=True)
+        assert body(client) == (text if changed is None else changed)
+        assert len(proxy.events.of(Injected)) == (changed is not None)

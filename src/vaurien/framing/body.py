@@ -46,3 +46,6 @@ class FramedBody(BodyCodec):
     """A body of a protocol with streams: frames are put around it elsewhere, and its end is the last one's."""
 
     ends_with_stream = False
+
+    def __init__(self, *, streamed: bool) -> None:
+        self.streamed = streamed

@@ -141,6 +141,13 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """
         return None
 
+    def open_head(self, request: Head, response: Head, data: bytes) -> bytes:
+        """*data*, the bytes of the head *response*, without a length, if a fault is to change the events of its body.
+
+        For protocols with streams: elsewhere the `body` sends its head as it has to be.
+        """
+        return data
+
     def plain_head(self, head: Head, data: bytes) -> bytes:
         """*data*, the bytes of the request *head*, without its offers to compress what is sent in answer to it.
 

@@ -246,7 +246,8 @@ class _OfMessage(FaultView):
     __slots__ = ("_message", "fault")
 
     def __init__(self, message: MessageFilter) -> None:
-        self._message, self.fault = message, message.fault
+        self._message = message
+        self.fault: BoundFault = message.fault
 
     @property
     def number(self) -> int:

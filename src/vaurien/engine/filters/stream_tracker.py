@@ -455,6 +455,9 @@ class StreamTracker(ExchangeTracker):
                 break
             await self._hook(fault, "on_response", exchange)
         if not exchange.swallows(TO_CLIENT):
+            if any(fault.compiled.reads_content for fault in exchange.drawn):
+                opened = self.protocol.open_head(exchange.request, head, exchange.heads[TO_CLIENT])
+                exchange.heads[TO_CLIENT] = opened
             if injected := exchange.take_injected():
                 exchange.heads[TO_CLIENT] = self.framing.injected(head, exchange.heads[TO_CLIENT], injected)
             await self._send_head(TO_CLIENT, exchange, at)

@@ -9,6 +9,7 @@ from vaurien.framing import Framing, Head, Protocol, Reply
 from vaurien.framing import http2 as h2
 from vaurien.framing.body import BodyCodec, FramedBody
 from vaurien.framing.cache import BoundedCache
+from vaurien.framing.events import kind_of
 from vaurien.options import Option
 from vaurien.protocols._http import BY_CHANCE, REASONS, WITHOUT_BODY, authority
 from vaurien.protocols._options import HEADER_FAULTS, HeaderFaults
@@ -74,8 +75,16 @@ class Http2Protocol(Protocol, frozen=True):
         return data if tuple(kept) == headers else rebuilt(h2.HEADERS, flags, stream, before, encode(kept))
 
     def body(self, request: Head, response: Head) -> BodyCodec | None:
-        """The text of its frames, unless a length was promised."""
-        return None if "header.content-length" in response.fields else FramedBody()
+        """The text of its frames."""
+        return FramedBody(streamed="header.content-length" not in response.fields)
+
+    def open_head(self, request: Head, response: Head, data: bytes) -> bytes:
+        """Without the length of a stream of events. An array is none if its length was known."""
+        fields = response.fields
+        if "header.content-length" not in fields or (isinstance(request, Http2Request) and request.method == "HEAD"):
+            return data
+        streamed = kind_of(fields.get("header.content-type", "")) in ("sse", "lines")
+        return self.changed_head(response, data, {"content-length"}, ()) if streamed else data
 
     @property
     def rewrites(self) -> bool:
