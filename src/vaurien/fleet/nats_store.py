@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import ssl
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 import nats.errors
 import nats.js.errors
+import nkeys
 from nats.aio.client import Client
 from nats.js import JetStreamContext, api
 
@@ -78,8 +81,41 @@ class Where(msgspec.Struct, frozen=True):
         servers = tuple(f"{scheme}://{login_part}{at}{host}" for host in hosts.split(","))
         return cls(servers, bucket or "vaurien", int(replicas), **login)
 
+    def check(self) -> None:
+        """Raise `OptionError` for a file of the login that cannot be used, without showing what is in it."""
+        if self.credentials and self.nkey:
+            raise OptionError("fleet-nkey", self.nkey, "-fleet-credentials or -fleet-nkey, not both")
+        if self.credentials is not None and not {_JWT, _SEED} <= set(_lines("fleet-credentials", self.credentials)):
+            wanted = "a file of credentials, as `nsc generate creds` makes it"
+            raise OptionError("fleet-credentials", self.credentials, wanted)
+        if self.nkey is not None:
+            seed = b"".join(_lines("fleet-nkey", self.nkey)).strip()
+            try:
+                nkeys.from_seed(bytearray(seed))
+            except (nkeys.NkeysError, ValueError):
+                wanted = "a file with the seed of an NKey, which begins with SU"
+                raise OptionError("fleet-nkey", self.nkey, wanted) from None
+        if self.ca is not None:
+            _lines("fleet-ca", self.ca)
+            try:
+                ssl.create_default_context(cafile=self.ca)
+            except ssl.SSLError:
+                raise OptionError("fleet-ca", self.ca, "a file of certificates in PEM") from None
+
     def __str__(self) -> str:
         return ",".join(_without_password(server) for server in self.servers) + f"/{self.bucket}"
+
+
+_JWT, _SEED = b"-----BEGIN NATS USER JWT-----", b"-----BEGIN USER NKEY SEED-----"
+"""Lines of a file of credentials, see "Decentralized JWT Authentication" in the documentation of NATS."""
+
+
+def _lines(option: str, path: str) -> list[bytes]:
+    """The lines of the file at *path*. Raises `OptionError`."""
+    try:
+        return Path(path).read_bytes().splitlines()
+    except OSError as error:
+        raise OptionError(option, path, f"a file that can be read ({error.strerror})") from None
 
 
 def _without_password(url: str) -> str:
@@ -129,8 +165,6 @@ class NatsStore:
         options: dict[str, Any] = {"user_credentials": where.credentials, "nkeys_seed": where.nkey}
         options["reconnect_time_wait"] = 0.2
         if where.ca is not None:
-            import ssl
-
             options["tls"] = ssl.create_default_context(cafile=where.ca)
         try:
             self._client = Client()

@@ -31,6 +31,7 @@ class Membership:
             nkey=_file(values["fleet-nkey"]),
             ca=_file(values["fleet-ca"]),
         )
+        self._where.check()
         self._required = bool(values["fleet-required"])
         self.node = Node(NatsStore(self._where), hub, node_name(values), _labels(values["label"]), seed)
         self._leader = Leader(self.node)
