@@ -11,6 +11,7 @@ import datetime as dt
 import random
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import tempfile
@@ -120,7 +121,11 @@ def loaded(servers: Backends, words: Sequence[str]) -> Iterator[Loaded]:
 def await_interface(path: Path) -> None:
     """Wait for the HTTP interface, which begins to listen after the proxies. Raises `BenchmarkError`."""
     end = time.monotonic() + START_TIMEOUT
-    while not path.exists():
+    while True:
+        # The file is there before the socket listens, and refuses connections until then: connecting is the proof.
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+            probe.connect(str(path))
+            return
         if time.monotonic() > end:
             raise BenchmarkError(f"the interface at {path} is not there after {START_TIMEOUT:g} s")
         time.sleep(0.01)

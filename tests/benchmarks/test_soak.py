@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+
 import pytest
 
 from benchmarks.drift import LEAST, Soak
-from benchmarks.soak import main
+from benchmarks.soak import await_interface, main
 from tests.servers import require
 
 
@@ -30,3 +33,13 @@ def test_a_soak_that_is_too_short_is_refused(monkeypatch, capsys):
     monkeypatch.setattr("benchmarks.soak.run", lambda *_: (_ for _ in ()).throw(ValueError("3 samples say nothing")))
     assert main(["--minutes", "0.001"]) == 2
     assert "soak: 3 samples say nothing" in capsys.readouterr().err
+
+
+def test_the_interface_is_there_once_its_socket_listens(tmp_path):
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+        server.bind(str(tmp_path / "api"))  # the file is there, and refuses connections
+        timer = threading.Timer(0.1, server.listen)
+        timer.start()
+        await_interface(tmp_path / "api")
+        client.connect(str(tmp_path / "api"))
+        timer.join()
