@@ -9,11 +9,13 @@ import threading
 from types import FrameType
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.behaviors.known import NAMES, NOT_FOR_TCP
+from tests.protocols.conversations import command, message, packet
 from tests.running import PATIENCE, Running, backend, pair, read, running, until
-from vaurien.events import Closed, Injected
+from vaurien.events import Closed, Injected, ProtocolLost
 from vaurien.model import Fault
 
 CHUNK = 256 * 1024
@@ -96,6 +98,51 @@ PIPELINES = {
     "memcache": (b"get a\r\n" * 35_000, {"key": "other"}),
     "smtp": (b"NOOP\r\n" * 40_000, {"verb": "OTHER"}),
 }
+
+
+ANSWERS = {
+    "postgres": (
+        [(b"", bytes([0, 0, 0, 9, 0, 3, 0, 0, 0])), (message("Z", b"I"), message("Q", b"SELECT\0"))],
+        message("T", b"\0\0"),
+        message("D", b"\0\0"),
+    ),
+    "mysql": (
+        [
+            (packet(0, b"\x0a8.0\0" + bytes(8 + 8 + 1) + b"\0\2\x21\2\0" + bytes(13 + 13)), b""),
+            (b"", packet(1, b"\0\2\0\0" + bytes(4 + 1 + 23) + b"root\0\0")),
+            (packet(2, b"\0\0\0\2\0\0\0"), packet(0, b"\3SELECT 1")),
+        ],
+        packet(1, b"\1") + packet(2, b"\3def" + bytes(20)) + packet(3, b"\xfe\0\0\2\0"),
+        packet(4, b"\0"),
+    ),
+    "redis": ([(b"", command(b"LRANGE", b"l", b"0", b"-1"))], b"*1000000\r\n", b":1\r\n"),
+    "memcache": ([(b"", b"get a\r\n")], b"", b"VALUE a 0 1\r\nx\r\n"),
+    "smtp": ([(b"220 x\r\n", b"EHLO x\r\n")], b"250-x\r\n", b"250-\r\n"),
+}
+"""What was said before (by the server, by the client), the beginning of an answer, and a part that comes often."""
+
+
+@pytest.mark.parametrize("acts", [False, True])
+@pytest.mark.parametrize("protocol", ANSWERS)
+def test_an_answer_of_many_small_parts_lets_others_run(protocol: str, acts: bool) -> None:
+    before, start, part = ANSWERS[protocol]
+    answer = start + part * (CHUNK // len(part))
+    fault = Fault(name="it", behavior="delay" if acts else "error", options={"sleep": 0.001} if acts else {})
+    fault = msgspec.structs.replace(fault, probability=1.0 if acts else 0.0)
+    with backend() as listening, running(listening.getsockname(), "", fault, protocol=protocol) as proxy:
+        with pair(proxy, listening) as (client, server):
+            for said, asked in before:
+                server.sendall(said)
+                assert read(client, len(said)) == said
+                client.sendall(asked)
+                assert read(server, len(asked)) == asked
+            with Turns(proxy) as turns:
+                sending = threading.Thread(target=_send, args=(server, answer))
+                sending.start()
+                assert read(client, len(answer)) == answer
+                sending.join(PATIENCE)
+            assert not proxy.events.of(ProtocolLost)
+    assert turns.longest < CALLS
 
 
 @pytest.mark.parametrize("acts", [False, True])

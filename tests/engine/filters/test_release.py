@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.running import backend, pair, read, running
+from tests.running import backend, pair, read, running, until
 from vaurien.model import Fault
 
 HALVES: dict[str, tuple[bytes, bytes, bytes, bytes]] = {
@@ -53,3 +53,29 @@ def test_a_host_that_is_rewritten_needs_its_head_whole() -> None:
             host = ":".join(map(str, listening.getsockname()))
             expected = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
             assert read(server, len(expected)) == expected
+
+
+@pytest.mark.parametrize("name", [name for name in HALVES if name != "http"])
+def test_half_a_head_is_sent_when_the_fault_that_needed_it_goes(name: str) -> None:
+    asked, rest, _, _ = HALVES[name]
+    with backend() as listening, running(listening.getsockname(), "", protocol=name) as proxy:
+        with pair(proxy, listening) as (client, server):
+            proxy.set_policy("", ERROR)
+            client.sendall(asked)
+            until(lambda: proxy.proxy.figures.to_backend.read == len(asked))
+            proxy.set_policy("")
+            assert read(server, len(asked)) == asked
+            client.sendall(rest)
+            assert read(server, len(rest)) == rest
+
+
+@pytest.mark.parametrize("fill", [1, 300])
+def test_half_a_head_behind_many_messages_is_sent_as_it_comes(fill: int) -> None:
+    asked, rest, _, _ = HALVES["redis"]
+    many = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n" * (12 * fill)
+    with backend() as listening, running(listening.getsockname(), "", protocol="redis") as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(many + asked)
+            assert read(server, len(many + asked)) == many + asked
+            client.sendall(rest)
+            assert read(server, len(rest)) == rest

@@ -46,14 +46,17 @@ _BODY, _REQUEST_END, _RESPONSE_END = Mark.BODY, Mark.REQUEST_END, Mark.RESPONSE_
 Drawn: TypeAlias = tuple[tuple[BoundFault, ...], tuple[BoundFault, ...]]
 """The faults that were drawn for an exchange, and those that ask about its response first."""
 
-_LARGE = 16 * 1024
-"""Bytes that are taken at once where they may hold many messages."""
+_LARGE = 2048
+"""Bytes that are taken at once where they may hold many messages: as many as may be recognized."""
 
-_STEP = 512
-"""Bytes of a step where they do hold many; others run behind it."""
+_STEP, _LONGEST_STEP = 512, 16 * 1024
+"""Bytes of a step where they do hold many, and others run behind it; and of one where they do not."""
 
 _MANY = 16
 """Pieces of a step that are many."""
+
+_LONG = 0.0005
+"""Seconds of a step that are long: parts of an answer that are no pieces, such as rows of a database, take time too."""
 
 _UNTOUCHED: Drawn = ((), ())
 """Nothing was drawn for an exchange that filters have to see."""
@@ -249,22 +252,29 @@ class ExchangeTracker:
         return True
 
     async def _feed_in_steps(self, direction: Direction, data: bytes) -> None:
-        """Take *data*, and let other connections run after each step that had many messages."""
-        start, size = 0, _STEP
+        """Take *data*, and let other connections run after each step that had many messages, or took long."""
+        start, size, clock = 0, _STEP, self.connection_direction(direction).link.clock
         while start < len(data) and not self.connection.ending:
             if self._heir is not None:
                 self._leave_to_heir(direction, data[start:])
                 return
             if direction is TO_BACKEND:
                 self._offset = self._fed - self.framing.held(TO_BACKEND)
+            if self.framing.inside_message(direction, len(data) - start - 1):  # the last byte may end it
+                size = len(data)
+            began = clock.now()
             pieces = self._framed(direction, data[start : start + size])
+            took = clock.now() - began
             start += size
-            await self._process(direction, pieces, 0)
-            if len(pieces) > _MANY:
-                size = _STEP
+            many = len(pieces) > _MANY
+            await self._process(direction, pieces, 0, more=start < len(data))
+            if many or took > _LONG:
+                self._flush()
                 await asyncio.sleep(0)
+                size = _STEP if many else max(_STEP, int(size * _LONG / took))
             else:
-                size = min(2 * size, _LARGE)
+                size = min(2 * size, _LONGEST_STEP)
+        self._flush()
 
     def take_requests(self, data: bytes) -> bytes:
         """Take *data* of the client; returns what is to be sent of it now. Hooks may be left running."""
@@ -462,8 +472,7 @@ class ExchangeTracker:
             self._flush()
             self._hand_over(direction, self.framing.successor)
             return b""
-        if not self._draws and self.framing.held(direction):
-            self._release(direction, side, unsent)
+        self._release(direction, side, unsent)
         sent = unsent[0] if len(unsent) == 1 else b"".join(unsent)
         unsent.clear()
         if side.filters:
@@ -472,14 +481,23 @@ class ExchangeTracker:
 
     def _release(self, direction: Direction, side: TrackedDirection, out: list[bytes]) -> None:
         """Send what the framing holds of a head as it comes, while nothing here needs the head whole."""
-        if side.filters and not side.passive:
+        if self._draws or not self.framing.held(direction) or (side.filters and not side.passive):
             return
         if direction is TO_BACKEND:
             if (self._rewrites and not self.framing.one_way) or self.connection.may_change_backend:
                 return
         elif self._open and self._open[0] is not SPARED:
             return
-        out.append(self.framing.release(direction))
+        if data := self.framing.release(direction):
+            out.append(data)
+
+    def release_heads(self) -> None:
+        """The policy has changed: send what is held of a head that nothing needs whole any more."""
+        for direction in Direction:
+            side = self.connection_direction(direction)
+            if not side.link.hook_running:  # otherwise once the hook is through with what came before
+                self._release(direction, side, self._unsent[direction])
+        self._flush()
 
     def _flush(self) -> None:
         """Send what goes past the filters, and answers of our own, as few times as possible."""
@@ -491,8 +509,11 @@ class ExchangeTracker:
                     side.pass_by(len(data))
                 side.link.write(data)
 
-    async def _process(self, direction: Direction, pieces: list[Piece], first: int) -> None:
-        """Take *pieces* from the one numbered *first* on; returns when what became of them is sent."""
+    async def _process(self, direction: Direction, pieces: list[Piece], first: int, *, more: bool = False) -> None:
+        """Take *pieces* from the one numbered *first* on; returns when what became of them is sent.
+
+        When *more* come at once, the last of what needs no waiting may be left to be sent with them.
+        """
         side = self.up if direction is TO_BACKEND else self.down
         at = side.link.clock.now()
         unsent = self._unsent[direction]
@@ -508,7 +529,10 @@ class ExchangeTracker:
                     await finish(steps, waits_for)
             if direction is TO_BACKEND:
                 self._offset += len(piece)
-        self._flush()
+        if not more and self.framing.successor is None and not self.connection.ending:
+            self._release(direction, side, unsent)
+        if not more or self.framing.other_direction_ready or self.framing.successor is not None:
+            self._flush()
         self._flush_other(direction)
         if self.framing.successor is not None and not self.connection.ending:
             self._hand_over(direction, self.framing.successor)

@@ -205,6 +205,8 @@ class FilterChain:
             each.leave()  # lets go of what it holds, maybe of both ends, and then there is no connection any more
         for link, causes in pauses:
             link.pause(causes)
+        if self._tracker is not None:
+            self._tracker.release_heads()
 
     def _direction(self, direction: Direction) -> DirectionFilters:
         link, filters = self._connection.link(direction), self._directions.get(direction)

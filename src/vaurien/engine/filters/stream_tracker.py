@@ -144,7 +144,7 @@ class StreamTracker(ExchangeTracker):
         self._flush_other(direction)
         return b""
 
-    async def _process(self, direction: Direction, pieces: list[Piece], first: int) -> None:
+    async def _process(self, direction: Direction, pieces: list[Piece], first: int, *, more: bool = False) -> None:
         self._route(direction, pieces[first:])
         self._flush()
         self._flush_other(direction)
