@@ -37,14 +37,6 @@ def ended(client):
         return True
 
 
-def test_the_library_and_the_engine_are_not_confused():
-    import vaurien.proxies.proxy
-
-    assert vaurien.Proxy is not vaurien.proxies.proxy.Proxy
-    assert vaurien.Proxy.__module__ == "vaurien.library.synchronous"
-    assert vaurien.proxies.proxy.__name__ == "vaurien.proxies.proxy"
-
-
 @contextlib.contextmanager
 def forked(tell):
     """Runs *tell* in a forked child, which ends once it is asked what it said."""

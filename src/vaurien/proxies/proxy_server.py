@@ -142,7 +142,7 @@ class ProxyServer:
         self._expiries.forget()
 
     def disown(self) -> None:
-        """Close this process's copies of the sockets, see `vaurien.proxies.proxy.Proxy.disown`."""
+        """Close this process's copies of the sockets, see `vaurien.proxies.proxy.TcpProxy.disown`."""
         if self._listener is not None:
             self._listener.disown()
         for connection in self.connections:

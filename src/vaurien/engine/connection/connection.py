@@ -11,13 +11,13 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
-
 from vaurien import hooks
 from vaurien.engine.blocking.lane_switch import LaneSwitch
 from vaurien.engine.blocking.lane_thread import LaneResult
+from vaurien.engine.connection.backend_setup import BackendSetup
 from vaurien.engine.connection.connection_events import ConnectionEvents, describe
 from vaurien.engine.connection.proxy_state import ProxyState
+from vaurien.engine.connection.reconnect import Reconnect
 from vaurien.engine.connection.states import TRANSITIONS, State, Trigger
 from vaurien.engine.filters import filter_chain
 from vaurien.engine.filters.bound_fault import BoundFault, reconcile_faults
@@ -25,30 +25,24 @@ from vaurien.engine.filters.exchange_tracker import ExchangeTracker
 from vaurien.engine.filters.filter import Filter
 from vaurien.engine.filters.filter_chain import FilterChain
 from vaurien.engine.loop.background_hooks import Background
-from vaurien.engine.loop.clock import Timer
 from vaurien.engine.loop.hook_task import HookRunner
-from vaurien.engine.net import dial
 from vaurien.engine.net.closing import Delivery, StallWatch
-from vaurien.engine.net.dial import Dial
 from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
-from vaurien.engine.net.first_bytes import FirstBytes
 from vaurien.engine.net.listener import peer_name
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
-from vaurien.engine.policy.matching import NO_FACTS, Facts, facts_of
+from vaurien.engine.policy.matching import NO_FACTS, Facts
 from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import RelayLink
 from vaurien.engine.relay.traffic import ConnectionInfo, Meter
-from vaurien.errors import DialError, OptionError, ParseError, VaurienError
+from vaurien.errors import OptionError
 from vaurien.events import Accepted, Closed
 from vaurien.framing import Framing, Protocol
-from vaurien.model import TO_BACKEND, TO_CLIENT, Address, BackendTls, Direction
+from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction
 
 if TYPE_CHECKING:
-    from vaurien.engine.connection.opening import Opened, Opening
-    from vaurien.engine.net.tls_accept import ClientHandshake, TlsAccept
-    from vaurien.tls.client_hello import ClientHello
+    from vaurien.engine.connection.client_setup import ClientSetup
 
 # A member of an enum costs a look-up in its class each time, and every connection comes here.
 _CONNECTING, _RELAYING, _WITHOUT_BACKEND = State.CONNECTING, State.RELAYING, State.WITHOUT_BACKEND
@@ -59,24 +53,17 @@ class ProxiedConnection:
     """One connection of a proxy. All methods run in the loop's thread; none of them waits."""
 
     __slots__ = (
-        "_accept",
-        "_accept_timer",
-        "_backend_timer",
+        "_backend_setup",
         "_background",
-        "_client_watched",
+        "_client_setup",
         "_delivery",
-        "_dial",
         "_filter_chain",
-        "_first_bytes",
-        "_first_data",
         "_journal",
-        "_local",
-        "_opening",
         "_outcome",
         "_outcome_by",
         "_past_exchanges",
-        "_peer",
         "_rebuilding",
+        "_reconnect",
         "_stall_watch",
         "backend",
         "backend_address",
@@ -90,12 +77,15 @@ class ProxiedConnection:
         "edge_triggered",
         "ending",
         "facts",
+        "first_data",
         "hook_runner",
         "lane_switch",
         "links",
+        "local_address",
         "loop",
         "meter",
         "number",
+        "peer_address",
         "reconfigure_pending",
         "reset_watch",
         "service",
@@ -105,7 +95,7 @@ class ProxiedConnection:
     )
 
     def __init__(self, service: ProxyState, client: Endpoint, peer: Any) -> None:
-        self.service, self.client, self._peer = service, client, peer
+        self.service, self.client, self.peer_address = service, client, peer
         self.loop, self.clock = service.loop, service.clock
         self.buffer, self.reset_watch = service.buffer, service.reset_watch
         self.edge_triggered, self.decides_lane = service.edge_triggered, service.blocking
@@ -118,9 +108,13 @@ class ProxiedConnection:
         """The state is DRAINING or a later one: no hook acts any more, nothing new is read."""
         self.facts: Facts = NO_FACTS
         """What the client has said before anything was relayed."""
-        self._local: Any = None  # the address that the client has connected to, where the backend is told of it
-        self._first_data = b""  # what the backend is to get first, in the place of what the client has said
-        self._opening: Opening | None = None
+        self.local_address: Any = None
+        """What the client has connected to, where the backend is told of it."""
+        self.first_data = b""
+        """What the backend is to get first, in the place of what the client has said."""
+        self._client_setup: ClientSetup | None = None
+        self._backend_setup: BackendSetup | None = None
+        self._reconnect: Reconnect | None = None
         self._outcome: Ending | None = None
         self._outcome_by = ""  # the fault that brought it about
         self.backend: Endpoint | None = None
@@ -143,12 +137,6 @@ class ProxiedConnection:
         """Lends tasks to the hooks of plugins; ``None`` while no plugin has had a hook on this connection."""
         self._journal: ConnectionEvents | None = None
         self._background: Background | None = None
-        self._dial: Dial | None = None
-        self._accept: TlsAccept | None = None
-        self._first_bytes: FirstBytes | None = None  # of a peer with which TLS is negotiated
-        self._accept_timer: Timer | None = None
-        self._backend_timer: Timer | None = None
-        self._client_watched = False  # without links, for its next word
         self._delivery: Delivery | None = None
         self._stall_watch: StallWatch | None = None
 
@@ -171,65 +159,32 @@ class ProxiedConnection:
         if self.service.events.subscribers[Accepted]:
             self.journal.accepted()
         if self.service.config.send_proxy_protocol != "no" and isinstance(self.client, PlainEndpoint):
-            self._local = self.client.getsockname()
+            self.local_address = self.client.getsockname()
         if self.service.reads_opening:
-            self._read_opening()
+            self._make_client_setup().read_opening()
         elif self.service.client_tls is not None:
-            self._await_tls()
+            self._make_client_setup().await_tls()
         else:
-            self._choose_faults()
+            self.choose_faults()
             self.connect()
 
-    def _read_opening(self) -> None:
-        """Read what the client says first, for what depends on it."""
-        from vaurien.engine.connection.opening import Opening  # imported only where it is used
+    def _make_client_setup(self) -> ClientSetup:
+        from vaurien.engine.connection.client_setup import ClientSetup  # imported only where it is used
 
-        assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - it was just accepted
-        self._opening = Opening(self.loop, self.clock, self.client, self.service.config)
-        self.background.run(self._open(self._opening), "opening", at_once=True)
+        self._client_setup = setup = ClientSetup(self)
+        return setup
 
-    async def _open(self, opening: Opening) -> None:
-        from vaurien.engine.connection.opening import refusal_text
-        from vaurien.engine.net.forward_request import NotForwarded
+    def accept_tls(self) -> None:
+        """Speak TLS with the client before anything else."""
+        assert self._client_setup is not None  # noqa: S101 - it wants that
+        self._client_setup.begin()
 
-        try:
-            opened = await opening.read(hello=self.service.reads_hello, tls=self.service.client_tls is not None)
-        except NotForwarded as refused:
-            self.journal.failed("forward", refused.reason)
-            with contextlib.suppress(OSError):
-                self.client.send(refused.reply)
-            self.close(Ending.DIAL_FAILED)
-        except (ParseError, EOFError, TimeoutError) as error:
-            if not isinstance(error, EOFError):
-                self.journal.failed("opening", refusal_text(error))
-            self.close(Ending.CLIENT_CLOSED)
-        except OSError:
-            self.reset(Ending.CLIENT_RESET)
-        else:
-            self._opened(opened)
+    def rename_peer(self, peer: Any) -> None:
+        """Another proxy has told the client's own address."""
+        self.peer_address, self._journal = peer, None
 
-    def _opened(self, opened: Opened) -> None:
-        """Go on with what the client has said."""
-        self._opening = None
-        self._first_data = opened.data
-        if opened.peer is not None:
-            self._peer, self._journal = opened.peer, None
-        if opened.server is not None:
-            self.backend, self.backend_address = opened.backend, opened.server
-        self.facts = opened.facts
-        if self.service.client_tls is not None and (opened.server is None or opened.speaks_tls):
-            self._await_tls()
-        else:
-            self._take_name(opened.name)
-            self.connect()
-
-    def _take_name(self, name: str) -> None:
-        """The client asks for the server *name*: choose its faults and its backend by that."""
-        if self.service.routes:
-            self.backend_address = self.service.routes.find(name) or self.service.backend
-        self._choose_faults()
-
-    def _choose_faults(self) -> None:
+    def choose_faults(self) -> None:
+        """Bind the faults that fit what the client has said."""
         if self.service.plan.relevant:
             reconcile_faults(self, begun=False)
 
@@ -238,7 +193,7 @@ class ProxiedConnection:
         if self.service.plan.connects:
             self.background.run(self._run_connect_hooks(), "on_connect")
         else:
-            self._dial_backend()
+            self.dial_backend()
 
     async def _run_connect_hooks(self) -> None:
         for bound in list(self.bound_faults.values()):
@@ -248,142 +203,7 @@ class ProxiedConnection:
                 except BaseException as error:  # the plugin's own code may raise anything
                     bound.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
         if not self.ending:
-            self._dial_backend()
-
-    # TLS with the client (`AcceptOwner`).
-
-    def _await_tls(self) -> None:
-        """Speak TLS with the client, before anything else, but for what the protocol has to say about TLS."""
-        if self.opens_tls:  # later
-            self._take_name("")
-            self.connect()
-            return
-        self.state = State.HANDSHAKING
-        self._limit_accept()
-        if self.service.negotiates_tls:
-            self.background.run(self._negotiate_tls(), "TLS", at_once=True)
-        else:
-            self._accept_tls()
-
-    def _limit_accept(self) -> None:
-        if patience := self.service.config.timeout:
-            self._accept_timer = self.clock.call_later(patience, self._client_late)
-
-    def _accept_tls(self, received: bytes = b"") -> None:
-        from vaurien.engine.net.tls_accept import TlsAccept  # imported only where TLS is used
-
-        assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - TLS is not spoken yet
-        self._accept = TlsAccept(self.loop, self.client, self.buffer, self, received)
-
-    async def _negotiate_tls(self) -> None:
-        """Answer what the client asks about TLS in the words of the protocol. Some clients want none."""
-        assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - it was just accepted
-        self._first_bytes = first = FirstBytes(self.loop, self.clock, self.client, 0.0)
-        seen = 0
-        try:
-            while True:
-                data = await first.more(seen)
-                step = self.protocol.negotiate_tls(data)
-                seen = len(data) if step is None else 0
-                if step is not None:
-                    first.take(step.size)
-                    first.send(step.reply)
-                    if step.then != "more":
-                        break
-        except EOFError:
-            self.client_lost(reset=False)
-            return
-        except OSError:
-            self.client_lost(reset=True)
-            return
-        self._first_bytes = None
-        if step.then == "tls":
-            self._accept_tls()
-        else:
-            self._end_accept()
-            self._choose_faults()
-            self.on(Trigger.CLIENT_SHAKEN)
-
-    def client_hello(self, hello: ClientHello) -> None:
-        """Answer the client's *hello*: now, or when the hooks on it are through."""
-        from vaurien.engine.net.tls_accept import ClientHandshake
-
-        assert self.service.client_tls is not None  # noqa: S101 - the client is accepted with TLS
-        self.facts = {**self.facts, **facts_of(hello)}
-        if self.service.backend.forward:
-            self._speak_tls_to_server(hello.sni)
-        if not self.links:
-            self._take_name(hello.sni)
-        handshake = ClientHandshake(hello, self.service.client_tls.settings)
-        if any(bound.hit and bound.compiled.below_tls for bound in self.bound_faults.values()):
-            self._pass_through()
-        elif self.service.plan.shakes:
-            self.background.run(self._run_hello_hooks(handshake), "on_client_hello")
-        else:
-            self._answer(handshake)
-
-    def _pass_through(self) -> None:
-        """Let TLS pass between client and backend: a fault acts on its records."""
-        assert self._accept is not None  # noqa: S101 - the ClientHello was read there
-        self._first_data = self._accept.received
-        self._end_accept()
-        self.backend_address = msgspec.structs.replace(self.backend_address, tls=None)
-        self.on(Trigger.CLIENT_SHAKEN)
-
-    def _speak_tls_to_server(self, name: str) -> None:
-        """What the client of a forward proxy says inside TLS goes to its server by TLS too."""
-        tls = self.service.backend.tls or BackendTls()
-        if name and not tls.server_name:
-            tls = msgspec.structs.replace(tls, server_name=name)
-        self.backend_address = msgspec.structs.replace(self.backend_address, tls=tls)
-
-    async def _run_hello_hooks(self, handshake: ClientHandshake) -> None:
-        for bound in list(self.bound_faults.values()):
-            if bound.hit and "on_client_hello" in bound.compiled.hooks and not self.ending:
-                before, hits = handshake.answer, self.journal.hits(bound.name)
-                try:
-                    await bound.behavior.on_client_hello(bound, handshake)
-                    if handshake.answer != before and self.journal.hits(bound.name) == hits:
-                        bound.count_hit()
-                except BaseException as error:  # the plugin's own code may raise anything
-                    bound.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
-        if not self.ending:
-            self._answer(handshake)
-
-    def _answer(self, handshake: ClientHandshake) -> None:
-        contexts = self.service.client_tls
-        assert contexts is not None and self._accept is not None  # noqa: S101, PT018 - the client is accepted with TLS
-        if handshake.instead:
-            with contextlib.suppress(OSError):
-                self.client.send(handshake.instead)
-            self.close(Ending.HANDSHAKE_FAILED)
-            return
-        try:
-            context = contexts.find(
-                handshake.hello.sni, self._here, handshake.tls, handshake.flaw, resumes=handshake.resumes
-            )
-        except VaurienError as error:  # settings of a fault that OpenSSL cannot have
-            self.client_refused(OSError(0, str(error)))
-        else:
-            self._accept.answer(context, handshake.below)
-
-    @property
-    def _here(self) -> str:
-        """The address that the client has connected to, or has asked a forward proxy for."""
-        if self.service.backend.forward:
-            return self.backend_address.host
-        assert isinstance(self.client, PlainEndpoint)  # noqa: S101 - TLS is not spoken yet
-        name = self.client.getsockname()
-        return str(name[0]).removeprefix("::ffff:") if isinstance(name, tuple) else "localhost"
-
-    def client_shaken(self, client: Endpoint) -> None:
-        """Go on with plain text of the client."""
-        self._end_accept()
-        self.client = client
-        if self.links:
-            self._begin_tls_inside(client)
-        else:
-            self.on(Trigger.CLIENT_SHAKEN)
+            self.dial_backend()
 
     # TLS that both sides agree on in the middle.
 
@@ -402,15 +222,16 @@ class ProxiedConnection:
     def _open_tls(self) -> None:
         """Accept the client's TLS; that with the backend begins when it is there."""
         assert self._filter_chain is not None  # noqa: S101 - the protocol has told
-        if self._accept is None and self._accept_timer is None:
-            self._limit_accept()
-            self._accept_tls(self._filter_chain.begin_tls())
+        setup = self._client_setup if self._client_setup is not None else self._make_client_setup()
+        setup.begin_inside(self._filter_chain.begin_tls)
 
-    def _begin_tls_inside(self, client: Endpoint) -> None:
+    def begin_tls_inside(self, client: Endpoint) -> None:
+        """Go on with plain text of the client on links that are there; the backend's TLS begins."""
         tls, plain = self.backend_address.tls, self.backend
         assert isinstance(plain, PlainEndpoint) and tls is not None  # noqa: S101, PT018 - see ProxyState.opens_tls
+        self._backend_setup = BackendSetup(self)
         try:
-            backend = self._tls_with_backend(plain, tls)
+            backend = self._backend_setup.speak_tls(plain, tls)
         except OptionError as error:  # a file that was there when the proxy was made
             self.journal.failed("tls", str(error))
             self.reset(Ending.DIAL_FAILED)
@@ -427,44 +248,6 @@ class ProxiedConnection:
             link.update()
         self.reconfigure()
 
-    def client_not_tls(self, http: bool) -> None:
-        """Say so to a client that speaks no TLS, if it has sent a request of HTTP, and end."""
-        from vaurien.engine.net.tls_accept import PLAIN_HTTP
-
-        if http:
-            with contextlib.suppress(OSError):
-                self.client.send(PLAIN_HTTP)
-        if not self.service.traffic.without_tls:
-            what = "a request of plain HTTP" if http else "bytes that are not TLS"
-            self.journal.failed("tls", f"{self.peer} sent {what}; further clients of this kind are only counted")
-        self.service.traffic.without_tls += 1
-        self.close(Ending.NOT_TLS)
-
-    def client_refused(self, error: OSError) -> None:
-        """End: the handshake came to nothing."""
-        self.journal.failed("tls", f"handshake with {self.peer}: {error.strerror or error}")
-        self.close(Ending.HANDSHAKE_FAILED)
-
-    def client_lost(self, *, reset: bool) -> None:
-        """End: the client is gone before it had a backend."""
-        self.reset(Ending.CLIENT_RESET) if reset else self.close(Ending.CLIENT_CLOSED)
-
-    def _client_late(self) -> None:
-        self._accept_timer = None
-        self.journal.failed("tls", f"handshake with {self.peer}: not done after {self.service.config.timeout:g} s")
-        self.reset(Ending.HANDSHAKE_FAILED, side="neither")
-
-    def _end_accept(self) -> None:
-        if self._first_bytes is not None:
-            self._first_bytes.cancel()
-            self._first_bytes = None
-        if self._accept is not None:
-            self._accept.cancel()
-            self._accept = None
-        if self._accept_timer is not None:
-            self._accept_timer.cancel()
-            self._accept_timer = None
-
     # The backend.
 
     def redirect(self, backend: Address) -> None:
@@ -474,140 +257,23 @@ class ProxiedConnection:
             self.backend.close()
             self.backend = None
 
-    def _dial_backend(self) -> None:
+    def dial_backend(self) -> None:
         """Get a backend: that of a forward proxy's client, one from the pool, or a new one."""
-        early, self.backend = self.backend, None
-        if isinstance(early, PlainEndpoint):
-            self._connected(early)
-            return
-        pooled = self.service.pool.take() if self.service.reuse_socket and self._may_pool else None
-        if pooled is not None:
-            self.on(Trigger.DIALLED, pooled)
-            return
-        begun = dial.begin(self.backend_address)
-        if begun is not None and not begun[1]:
-            self._connected(begun[0])
-            return
-        self._dial = Dial(self.loop, self.clock, self.backend_address, self.service.config.timeout, self._dialled)
-        self._dial.start(begun)
-
-    def _dialled(self, result: PlainEndpoint | DialError) -> None:
-        self._dial = None
-        if isinstance(result, DialError):
-            self.journal.failed("dial", str(result))
-            self.reset(Ending.DIAL_FAILED, side="neither" if self.service.config.dial_failure == "close" else "both")
-        else:
-            self._connected(result)
-
-    def _connected(self, backend: PlainEndpoint) -> None:
-        if self.service.config.send_proxy_protocol != "no":
-            self._introduce(backend)
-        wrap = self.service.wrap_backend
-        if wrap is not None:
-            self.on(Trigger.DIALLED, wrap(backend))
-        elif (tls := self.backend_address.tls) is not None:
-            if self.opens_tls:  # later
-                self.on(Trigger.DIALLED, backend)
-            elif self.service.negotiates_tls and not tls.alpn:
-                self.background.run(self._request_tls(backend, tls), "TLS", at_once=True)
-            else:
-                self._begin_tls(backend, tls)
-        else:
-            self.on(Trigger.DIALLED, backend)
-
-    def _introduce(self, backend: PlainEndpoint) -> None:
-        """Tell *backend* by the PROXY protocol whose connection it is; its empty buffer takes all of that."""
-        from vaurien.engine.net import proxy_protocol  # imported only where it is used
-
-        version = 1 if self.service.config.send_proxy_protocol == "v1" else 2
-        with contextlib.suppress(OSError):  # the link will find that it has failed
-            backend.send(proxy_protocol.header(version, self._peer, self._local))
-
-    async def _request_tls(self, backend: PlainEndpoint, tls: BackendTls) -> None:
-        """Ask *backend* for TLS in the words of the protocol, and begin it."""
-        patience = self.service.config.timeout
-        self._first_bytes = first = FirstBytes(
-            self.loop, self.clock, backend, self.clock.now() + patience if patience else 0.0
-        )
-        consent, reason = self.protocol.tls_consent, ""
-        try:
-            first.send(self.protocol.tls_request)
-            answer = await first.more(len(consent) - 1)
-            first.take(len(consent))
-            if not answer.startswith(consent):
-                reason = f"it answers {answer[: len(consent)]!r} to the request for TLS; expected {consent!r}"
-        except EOFError:
-            reason = "it closes the connection instead of an answer to the request for TLS"
-        except TimeoutError:
-            reason = f"no answer to the request for TLS after {patience:g} s"
-        except OSError as error:
-            reason = error.strerror or str(error)
-        except BaseException:  # the connection has ended
-            backend.close()
-            raise
-        self._first_bytes = None
-        if reason:
-            backend.close()
-            self.journal.failed("tls", f"backend {self.backend_address}: {reason}")
-            self.reset(Ending.DIAL_FAILED)
-        else:
-            self._begin_tls(backend, tls)
-
-    def _begin_tls(self, backend: PlainEndpoint, tls: BackendTls) -> None:
-        """Speak TLS to *backend*, for whose handshake there is as much time as for a dial."""
-        try:
-            endpoint = self._tls_with_backend(backend, tls)
-        except OptionError as error:  # a file that was there when the proxy was made
-            backend.close()
-            self._dialled(DialError(str(error)))
-        else:
-            self.on(Trigger.DIALLED, endpoint)
-
-    def _tls_with_backend(self, backend: PlainEndpoint, tls: BackendTls) -> Endpoint:
-        """*backend* with TLS, whose handshake goes on as bytes do. Raises `OptionError` for its files."""
-        from vaurien.engine.net.tls_context import client_context  # imported only where TLS is used
-        from vaurien.engine.net.tls_endpoint import TlsEndpoint
-
-        chosen = self.client.object.selected_alpn_protocol() if isinstance(self.client, TlsEndpoint) else None
-        if chosen is not None and not tls.alpn:
-            tls = msgspec.structs.replace(tls, alpn=(chosen,))  # both sides have to speak the same
-        context = client_context(tls)
-        name = tls.server_name or self.backend_address.host
-        self._cancel_backend_timer()
-        if patience := self.service.config.timeout:
-            self._backend_timer = self.clock.call_later(patience, self._backend_late)
-        return TlsEndpoint(backend, context, server_side=False, server_hostname=name, handshaken=self._handshaken)
-
-    def _handshaken(self, error: OSError | None) -> None:
-        self._cancel_backend_timer()
-        if error is not None:
-            self.journal.failed("tls", f"handshake with {self.backend_address}: {error.strerror or error}")
-
-    def _backend_late(self) -> None:
-        self._backend_timer = None
-        if not self.ending:
-            patience = f"{self.service.config.timeout:g} s"
-            self.journal.failed("tls", f"handshake with {self.backend_address}: not done after {patience}")
-            self.reset(Ending.DIAL_FAILED)
-
-    def _cancel_backend_timer(self) -> None:
-        """Let the timer go: it holds the connection in memory."""
-        if self._backend_timer is not None:
-            self._backend_timer.cancel()
-            self._backend_timer = None
+        self._backend_setup = setup = BackendSetup(self)
+        setup.begin()
 
     # Relaying.
 
     def begin_relay(self, backend: Endpoint) -> None:
         """Move bytes between the client and *backend*."""
-        self.backend = backend
+        self._take_backend(backend)
         down, up = RelayLink(self, backend, self.client, TO_CLIENT), RelayLink(self, self.client, backend, TO_BACKEND)
         self.links = self.meter.links = (down, up)
         self._follow_plan()
         if self.bound_faults:
             self._begin_faults()
-        if self._first_data and self.links:
-            data, self._first_data = self._first_data, b""
+        if self.first_data and self.links:
+            data, self.first_data = self.first_data, b""
             up.begin_with(data)
 
     def relay_again(self, backend: Endpoint) -> None:
@@ -615,7 +281,7 @@ class ProxiedConnection:
         if not self.links:
             self.begin_relay(backend)
             return
-        self.backend = backend
+        self._take_backend(backend)
         before, up = self.links
         down = RelayLink(self, backend, self.client, TO_CLIENT)
         down.moved, down.withheld = before.moved, before.withheld
@@ -623,6 +289,12 @@ class ProxiedConnection:
         self._follow_plan()
         up.attach_destination(backend)
         self._begin_faults()
+
+    def _take_backend(self, backend: Endpoint) -> None:
+        self.backend = backend
+        self._reconnect = None
+        if self._backend_setup is not None and not self._backend_setup.handshaking:
+            self._backend_setup = None
 
     def _begin_faults(self) -> None:
         for bound in tuple(self.bound_faults.values()):
@@ -644,7 +316,8 @@ class ProxiedConnection:
         """The proxy has another plan: from the next byte on it is this connection's too."""
         self._defer_no_more()
         self.decides_lane = self.service.blocking
-        if self._opening is not None or (self.state is State.HANDSHAKING and "sni" not in self.facts):
+        opening = self._client_setup is not None and self._client_setup.opening
+        if opening or (self.state is State.HANDSHAKING and "sni" not in self.facts):
             return  # its faults are chosen when that is over
         if self.ending:
             if self._filter_chain is not None:
@@ -737,7 +410,7 @@ class ProxiedConnection:
         self.finish()
 
     @property
-    def _may_pool(self) -> bool:
+    def may_pool(self) -> bool:
         """Whether its backend may be another client's, before or after: not if it was redirected."""
         address = self.backend_address
         return self.service.reuse_socket and address == self.service.backend and address.tls is None
@@ -807,21 +480,21 @@ class ProxiedConnection:
 
     @property
     def _backend_is_clean(self) -> bool:
-        return self._may_pool and self._filter_chain is not None and self._filter_chain.backend_clean
+        return self.may_pool and self._filter_chain is not None and self._filter_chain.backend_clean
 
     # A client that stays without a backend.
 
     def detach_backend(self) -> None:
         """Let go of the backend, and keep the client, with what it has sent and no backend has had."""
         chain = self._filter_chain
+        self._reconnect = Reconnect(self)
         if chain is not None and chain.has_client_data:
             self.links[TO_CLIENT].discard()
             chain.backend_replaced()
             self.links[TO_BACKEND].detach_destination()
         else:
             self._forget_links()
-            self._client_watched = True
-            self.loop.add_reader(self.client.fileno(), self._client_speaks)
+            self._reconnect.watch_client()
         if self.backend is not None:
             self.backend.close()
             self.backend = None
@@ -833,30 +506,8 @@ class ProxiedConnection:
 
     def schedule_dial(self) -> None:
         """Dial, once everything that runs now is through."""
-        self._unwatch_client()
-        self.loop.call_soon(self._redial)
-
-    def _redial(self) -> None:
-        if self.state is State.RECONNECTING:
-            if not self.service.backend.forward:
-                self.backend_address = self.service.backend
-            self._dial_backend()
-
-    def _client_speaks(self) -> None:
-        try:
-            ended = self.client.ended()
-        except OSError:
-            self.reset(Ending.CLIENT_RESET)
-            return
-        if ended:
-            self.close(Ending.CLIENT_CLOSED)
-        else:
-            self.on(Trigger.NEED_BACKEND)
-
-    def _unwatch_client(self) -> None:
-        if self._client_watched:
-            self._client_watched = False
-            self.loop.remove_reader(self.client.fileno())
+        assert self._reconnect is not None  # noqa: S101 - the backend was detached
+        self._reconnect.schedule()
 
     # The blocking lane.
 
@@ -963,7 +614,7 @@ class ProxiedConnection:
 
     def say_farewell(self) -> None:
         """Send FIN to both sides, and wait until they have everything."""
-        self._unwatch_client()
+        self._give_up_setup()
         for link in self.links:
             link.discard()
         endpoints = self._endpoints
@@ -1046,7 +697,7 @@ class ProxiedConnection:
         self.service.forget(self)
 
     def disown(self) -> None:
-        """Close the sockets and leave the loop alone, see `vaurien.proxies.proxy.Proxy.disown`."""
+        """Close the sockets and leave the loop alone, see `vaurien.proxies.proxy.TcpProxy.disown`."""
         for endpoint in self._endpoints:
             endpoint.close()
 
@@ -1055,24 +706,26 @@ class ProxiedConnection:
         if self.links:
             self._forget_links(closing=True)
         self._cancel_dial_and_hooks()
-        self._unwatch_client()
         if self._delivery is not None:
             self._delivery.cancel()
         if self._stall_watch is not None:
             self._stall_watch.cancel()
 
     def _cancel_dial_and_hooks(self) -> None:
-        self._cancel_backend_timer()
-        if self._opening is not None:
-            self._opening.cancel()
-            self._opening = None
-        if self._accept is not None or self._first_bytes is not None or self._accept_timer is not None:
-            self._end_accept()
-        if self._dial is not None:
-            self._dial.cancel()
-            self._dial = None
+        self._give_up_setup()
         if self._background is not None:
             self._background.cancel()
+
+    def _give_up_setup(self) -> None:
+        if self._client_setup is not None:
+            self._client_setup.cancel()
+            self._client_setup = None
+        if self._backend_setup is not None:
+            self._backend_setup.cancel()
+            self._backend_setup = None
+        if self._reconnect is not None:
+            self._reconnect.cancel()
+            self._reconnect = None
 
     def _forget_links(self, *, closing: bool = False) -> None:
         for link in self.links:
@@ -1101,7 +754,7 @@ class ProxiedConnection:
     @property
     def peer(self) -> str:
         """The client's address."""
-        return peer_name(self._peer)
+        return peer_name(self.peer_address)
 
     @property
     def info(self) -> ConnectionInfo:

@@ -2,12 +2,11 @@
 
 ::
 
-         accepted ── with TLS: HANDSHAKING
-            │                       │ CLIENT_SHAKEN
-            │◄──────────────────────┘
-            │            DIALLED                                    END of one side
-            ▼    ┌─────────────────────┐                              ┌───────┐
-        CONNECTING                     ├──────────────────────► RELAYING ◄────┘
+         accepted    TLS_EXPECTED
+            │    ┌───────────────────► HANDSHAKING
+            ▼    │                         │                        END of one side
+        CONNECTING ◄───── CLIENT_SHAKEN ───┘                          ┌───────┐
+                 └─────────────────────┬──────────────────────► RELAYING ◄────┘
                          DIALLED       │                       ▲   │  │
         RECONNECTING ──────────────────┘            THREAD_DONE│   │  │BACKEND_LOST
             ▲                                                  │   ▼  │
@@ -93,10 +92,12 @@ class Trigger(enum.IntEnum):
     """The peers have everything, and have ended too, or had the time for it."""
     STALLED = 17
     """A peer takes nothing any more."""
+    TLS_EXPECTED = 18
+    """The client is to speak TLS before anything else."""
 
 
 Transition: TypeAlias = tuple[str, State]
-"""A method of `Connection`, and the state that it begins in."""
+"""A method of `ProxiedConnection`, and the state that it begins in."""
 
 _ENDS_AT_ONCE: dict[Trigger, Transition] = {
     Trigger.RESET: ("abort", State.CLOSED),
@@ -112,6 +113,7 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, Transition]] = MappingProxyType(
             **_ENDS_AT_ONCE,
         },
         State.CONNECTING: {
+            Trigger.TLS_EXPECTED: ("accept_tls", State.HANDSHAKING),
             Trigger.DIALLED: ("begin_relay", State.RELAYING),
             Trigger.CLOSE: ("say_farewell", State.LINGERING),
             **_ENDS_AT_ONCE,

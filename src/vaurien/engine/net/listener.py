@@ -110,7 +110,7 @@ class Listener:
             binding.unlink(self._address)
 
     def disown(self) -> None:
-        """Close the sockets and leave the loop alone, see `vaurien.proxies.proxy.Proxy.disown`."""
+        """Close the sockets and leave the loop alone, see `vaurien.proxies.proxy.TcpProxy.disown`."""
         for listening in self._sockets:
             listening.close()
         for held in self._held:

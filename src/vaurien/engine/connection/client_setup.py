@@ -1,0 +1,299 @@
+"""What is agreed on with a client before a backend is dialled.
+
+::
+
+    accepted ──► opening           PROXY header, request to a forward proxy, ClientHello that is passed on (`opening`)
+                    ▼
+                 negotiation       what the protocol says about TLS before it begins (PostgreSQL's SSLRequest)
+                    ▼
+                 ClientHello ──► faults are chosen, on_client_hello ──► handshake, or records that pass through
+
+The last step also begins in the middle of a connection, where both sides agree on TLS there (STARTTLS).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import msgspec
+
+from vaurien.engine.connection.opening import Opened, Opening, refusal_text
+from vaurien.engine.connection.setup_owner import SetupOwner
+from vaurien.engine.connection.states import Trigger
+from vaurien.engine.loop.clock import Timer
+from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
+from vaurien.engine.net.first_bytes import FirstBytes
+from vaurien.engine.net.forward_request import NotForwarded
+from vaurien.engine.net.tls_accept import PLAIN_HTTP, ClientHandshake, TlsAccept
+from vaurien.engine.policy.matching import facts_of
+from vaurien.engine.relay.ending import Ending
+from vaurien.errors import ParseError, VaurienError
+from vaurien.model import BackendTls
+from vaurien.tls.client_hello import ClientHello
+
+
+class ClientSetup:
+    """Reads what *connection*'s client says first, and speaks TLS with it (`AcceptOwner`)."""
+
+    __slots__ = ("_accept", "_connection", "_negotiation", "_opening", "_timer")
+
+    def __init__(self, connection: SetupOwner) -> None:
+        self._connection = connection
+        self._opening: Opening | None = None
+        self._negotiation: FirstBytes | None = None
+        self._accept: TlsAccept | None = None
+        self._timer: Timer | None = None
+
+    def cancel(self) -> None:
+        """Leave the client's socket alone from now on."""
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        if self._negotiation is not None:
+            self._negotiation.cancel()
+            self._negotiation = None
+        if self._accept is not None:
+            self._accept.cancel()
+            self._accept = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @property
+    def opening(self) -> bool:
+        """The first words are not read yet."""
+        return self._opening is not None
+
+    # What comes before TLS.
+
+    def read_opening(self) -> None:
+        """Read what the client says first, for what depends on it."""
+        connection = self._connection
+        assert isinstance(connection.client, PlainEndpoint)  # noqa: S101 - it was just accepted
+        self._opening = Opening(connection.loop, connection.clock, connection.client, connection.service.config)
+        connection.background.run(self._read(self._opening), "opening", at_once=True)
+
+    async def _read(self, opening: Opening) -> None:
+        connection, service = self._connection, self._connection.service
+        try:
+            opened = await opening.read(hello=service.reads_hello, tls=service.client_tls is not None)
+        except NotForwarded as refused:
+            connection.journal.failed("forward", refused.reason)
+            with contextlib.suppress(OSError):
+                connection.client.send(refused.reply)
+            connection.close(Ending.DIAL_FAILED)
+        except (ParseError, EOFError, TimeoutError) as error:
+            if not isinstance(error, EOFError):
+                connection.journal.failed("opening", refusal_text(error))
+            connection.close(Ending.CLIENT_CLOSED)
+        except OSError:
+            connection.reset(Ending.CLIENT_RESET)
+        else:
+            self._opened(opened)
+
+    def _opened(self, opened: Opened) -> None:
+        """Go on with what the client has said."""
+        connection = self._connection
+        self._opening = None
+        connection.first_data = opened.data
+        if opened.peer is not None:
+            connection.rename_peer(opened.peer)
+        if opened.server is not None:
+            connection.backend, connection.backend_address = opened.backend, opened.server
+        connection.facts = opened.facts
+        if connection.service.client_tls is not None and (opened.server is None or opened.speaks_tls):
+            self.await_tls()
+        else:
+            self._take_name(opened.name)
+            connection.connect()
+
+    def _take_name(self, name: str) -> None:
+        """The client asks for the server *name*: choose its faults and its backend by that."""
+        connection, service = self._connection, self._connection.service
+        if service.routes:
+            connection.backend_address = service.routes.find(name) or service.backend
+        connection.choose_faults()
+
+    # TLS.
+
+    def await_tls(self) -> None:
+        """Speak TLS with the client, before anything else, but for what the protocol has to say about TLS."""
+        connection = self._connection
+        if connection.opens_tls:  # later
+            self._take_name("")
+            connection.connect()
+        else:
+            connection.on(Trigger.TLS_EXPECTED)
+
+    def begin(self) -> None:
+        """Read what the client says about TLS, or its ClientHello."""
+        self._limit()
+        if self._connection.service.negotiates_tls:
+            self._connection.background.run(self._negotiate(), "TLS", at_once=True)
+        else:
+            self._accept_tls()
+
+    def begin_inside(self, take_received: Callable[[], bytes]) -> None:
+        """Both sides have agreed on TLS; *take_received* gives what was read of the ClientHello by then."""
+        if self._accept is None and self._timer is None:
+            self._limit()
+            self._accept_tls(take_received())
+
+    def _limit(self) -> None:
+        if patience := self._connection.service.config.timeout:
+            self._timer = self._connection.clock.call_later(patience, self._late)
+
+    def _late(self) -> None:
+        connection = self._connection
+        self._timer = None
+        patience = f"{connection.service.config.timeout:g} s"
+        connection.journal.failed("tls", f"handshake with {connection.peer}: not done after {patience}")
+        connection.reset(Ending.HANDSHAKE_FAILED, side="neither")
+
+    async def _negotiate(self) -> None:
+        """Answer what the client asks about TLS in the words of the protocol. Some clients want none."""
+        connection = self._connection
+        assert isinstance(connection.client, PlainEndpoint)  # noqa: S101 - it was just accepted
+        self._negotiation = first = FirstBytes(connection.loop, connection.clock, connection.client, 0.0)
+        seen = 0
+        try:
+            while True:
+                data = await first.more(seen)
+                step = connection.protocol.negotiate_tls(data)
+                seen = len(data) if step is None else 0
+                if step is not None:
+                    first.take(step.size)
+                    first.send(step.reply)
+                    if step.then != "more":
+                        break
+        except EOFError:
+            self.client_lost(reset=False)
+            return
+        except OSError:
+            self.client_lost(reset=True)
+            return
+        self._negotiation = None
+        if step.then == "tls":
+            self._accept_tls()
+        else:
+            self.cancel()
+            connection.choose_faults()
+            connection.on(Trigger.CLIENT_SHAKEN)
+
+    def _accept_tls(self, received: bytes = b"") -> None:
+        connection = self._connection
+        assert isinstance(connection.client, PlainEndpoint)  # noqa: S101 - TLS is not spoken yet
+        self._accept = TlsAccept(connection.loop, connection.client, connection.buffer, self, received)
+
+    def client_hello(self, hello: ClientHello) -> None:
+        """Answer the client's *hello*: now, or when the hooks on it are through."""
+        connection, service = self._connection, self._connection.service
+        assert service.client_tls is not None  # noqa: S101 - the client is accepted with TLS
+        connection.facts = {**connection.facts, **facts_of(hello)}
+        if service.backend.forward:
+            self._speak_tls_to_server(hello.sni)
+        if not connection.links:
+            self._take_name(hello.sni)
+        handshake = ClientHandshake(hello, service.client_tls.settings)
+        if any(bound.hit and bound.compiled.below_tls for bound in connection.bound_faults.values()):
+            self._pass_through()
+        elif service.plan.shakes:
+            connection.background.run(self._run_hooks(handshake), "on_client_hello")
+        else:
+            self._answer(handshake)
+
+    def _pass_through(self) -> None:
+        """Let TLS pass between client and backend: a fault acts on its records."""
+        connection = self._connection
+        assert self._accept is not None  # noqa: S101 - the ClientHello was read there
+        connection.first_data = self._accept.received
+        self.cancel()
+        connection.backend_address = msgspec.structs.replace(connection.backend_address, tls=None)
+        connection.on(Trigger.CLIENT_SHAKEN)
+
+    def _speak_tls_to_server(self, name: str) -> None:
+        """What the client of a forward proxy says inside TLS goes to its server by TLS too."""
+        connection = self._connection
+        tls = connection.service.backend.tls or BackendTls()
+        if name and not tls.server_name:
+            tls = msgspec.structs.replace(tls, server_name=name)
+        connection.backend_address = msgspec.structs.replace(connection.backend_address, tls=tls)
+
+    async def _run_hooks(self, handshake: ClientHandshake) -> None:
+        connection = self._connection
+        for bound in list(connection.bound_faults.values()):
+            if bound.hit and "on_client_hello" in bound.compiled.hooks and not connection.ending:
+                before, hits = handshake.answer, connection.journal.hits(bound.name)
+                try:
+                    await bound.behavior.on_client_hello(bound, handshake)
+                    if handshake.answer != before and connection.journal.hits(bound.name) == hits:
+                        bound.count_hit()
+                except BaseException as error:  # the plugin's own code may raise anything
+                    bound.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
+        if not connection.ending:
+            self._answer(handshake)
+
+    def _answer(self, handshake: ClientHandshake) -> None:
+        connection = self._connection
+        contexts = connection.service.client_tls
+        assert contexts is not None and self._accept is not None  # noqa: S101, PT018 - the client is accepted with TLS
+        if handshake.instead:
+            with contextlib.suppress(OSError):
+                connection.client.send(handshake.instead)
+            connection.close(Ending.HANDSHAKE_FAILED)
+            return
+        try:
+            context = contexts.find(
+                handshake.hello.sni, self._here, handshake.tls, handshake.flaw, resumes=handshake.resumes
+            )
+        except VaurienError as error:  # settings of a fault that OpenSSL cannot have
+            self.client_refused(OSError(0, str(error)))
+        else:
+            self._accept.answer(context, handshake.below)
+
+    @property
+    def _here(self) -> str:
+        """The address that the client has connected to, or has asked a forward proxy for."""
+        connection = self._connection
+        if connection.service.backend.forward:
+            return connection.backend_address.host
+        assert isinstance(connection.client, PlainEndpoint)  # noqa: S101 - TLS is not spoken yet
+        name = connection.client.getsockname()
+        return str(name[0]).removeprefix("::ffff:") if isinstance(name, tuple) else "localhost"
+
+    def client_shaken(self, client: Endpoint) -> None:
+        """Go on with plain text of the client."""
+        connection = self._connection
+        self.cancel()
+        connection.client = client
+        if connection.links:
+            connection.begin_tls_inside(client)
+        else:
+            connection.on(Trigger.CLIENT_SHAKEN)
+
+    def client_not_tls(self, http: bool) -> None:
+        """Say so to a client that speaks no TLS, if it has sent a request of HTTP, and end."""
+        connection, traffic = self._connection, self._connection.service.traffic
+        if http:
+            with contextlib.suppress(OSError):
+                connection.client.send(PLAIN_HTTP)
+        if not traffic.without_tls:
+            what = "a request of plain HTTP" if http else "bytes that are not TLS"
+            told = f"{connection.peer} sent {what}; further clients of this kind are only counted"
+            connection.journal.failed("tls", told)
+        traffic.without_tls += 1
+        connection.close(Ending.NOT_TLS)
+
+    def client_refused(self, error: OSError) -> None:
+        """End: the handshake came to nothing."""
+        connection = self._connection
+        connection.journal.failed("tls", f"handshake with {connection.peer}: {error.strerror or error}")
+        connection.close(Ending.HANDSHAKE_FAILED)
+
+    def client_lost(self, *, reset: bool) -> None:
+        """End: the client is gone before it had a backend."""
+        if reset:
+            self._connection.reset(Ending.CLIENT_RESET)
+        else:
+            self._connection.close(Ending.CLIENT_CLOSED)
