@@ -137,7 +137,7 @@ class Calls:
     get_audit = Call(
         "GET",
         "/api/v1/fleet/audit",
-        "The last changes of the fleet, oldest first: who, when, through which node, and what.",
+        "The last changes of the fleet, oldest first: caller, time, node and change.",
         "changes",
     )
     stop_fleet = Call(

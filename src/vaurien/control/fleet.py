@@ -34,7 +34,7 @@ class ProbeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What holds for every edit of the fleet, whoever makes it."""
+    """What holds for every edit of the fleet."""
 
     max_nodes: Annotated[PositiveCount | None, Option("At most so many nodes have faults at the same time")] = None
     max_share: Annotated[Ratio, Option("At most this share of the exchanges of a proxy is hit; 1: any")] = 1.0
@@ -142,7 +142,7 @@ class FleetScope:
 
 
 def _caller(scope: Scope) -> str:
-    """Who asks, as far as a request tells: its address, and what the client calls itself."""
+    """The caller, as far as a request tells: its address, and what the client calls itself."""
     headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
     parts = []
     with contextlib.suppress(TypeError, IndexError):

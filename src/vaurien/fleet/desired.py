@@ -37,7 +37,7 @@ _ATTEMPTS = 10
 
 
 class EditScope(msgspec.Struct, frozen=True):
-    """On which nodes an edit acts, ``None``: those that it had; and who makes it."""
+    """On which nodes an edit acts, ``None``: those that it had; and its caller."""
 
     on: Selector | None = None
     by: str = ""
@@ -359,7 +359,7 @@ class DesiredHub(Hub):
 
 
 def audit_line(author: Author, key: str, value: bytes | None) -> bytes:
-    """A line of the audit trail: who, when, through which node, and what."""
+    """A line of the audit trail: caller, time, node and change."""
     what = {"key": key, "entry": msgspec.Raw(value) if value is not None else None}
     return msgspec.json.encode({"at": author.at, "by": author.by, "via": author.via, **what})
 

@@ -123,7 +123,7 @@ def _selector(query: Mapping[str, str]) -> Selector | None:
 
 
 def _shown(desired: Desired) -> Iterable[dict[str, Any]]:
-    """Every entry: what, on which nodes, and who has set it."""
+    """Every entry: what, on which nodes, and its origin."""
     for name, proxy in desired.proxies.items():
         yield {"proxy": name, "on": msgspec.to_builtins(proxy.on), "author": msgspec.to_builtins(proxy.author)}
     for name, mix in desired.mixes.items():

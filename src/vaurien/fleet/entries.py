@@ -1,4 +1,4 @@
-"""The values in the store: what is wanted, on which nodes, who has set it.
+"""The values in the store: what is wanted, on which nodes, and its origin.
 
 proxy.P      a proxy P, without its mix and faults
 mix.P        the mix of the proxy P
@@ -76,7 +76,7 @@ def rank(name: str, key: str) -> float:
 
 
 class Author(msgspec.Struct, frozen=True):
-    """Who has set something: *by* is the caller, *via* the node that it asked, *at* when by the store's clock."""
+    """The origin of an entry: *by* is the caller, *via* the node that it asked, *at* when by the store's clock."""
 
     by: str = ""
     via: str = ""

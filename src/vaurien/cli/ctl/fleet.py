@@ -97,5 +97,5 @@ def schedule(control: CtlContext, file: Any, end: bool) -> None:
 @fleet.command("audit")
 @pass_control
 def audit(control: CtlContext) -> None:
-    """List the last changes, oldest first: when, who, through which node, and which entry."""
+    """List the last changes, oldest first: time, caller, node and entry."""
     control.show(control.client.get_audit(), "at", "by", "via", "key")

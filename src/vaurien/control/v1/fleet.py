@@ -48,7 +48,7 @@ async def get_fleet(call: RouteCall) -> object:
 
 
 async def get_audit(call: RouteCall) -> object:
-    """The last changes of the fleet, oldest first: who, when, through which node, and what."""
+    """The last changes of the fleet, oldest first: caller, time, node and change."""
     return {"changes": await _fleet(call).audit(number("count", call.query.get("count", str(_RECORDS))))}
 
 

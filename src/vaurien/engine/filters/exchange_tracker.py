@@ -10,7 +10,7 @@ is drawn for, once, in order::
     backend ─► framing ──► head of a response ──► the oldest open exchange ──► the same two ways
 
 Spared pieces of a chunk are sent together, before anything of it waits. A message that the framing recognizes whole is
-not even cut. So an exchange without a fault costs one draw, and two compiled_faults in queues.
+not even cut. So an exchange without a fault costs one draw, and two places in queues.
 
 An answer of the proxy's own waits until the exchanges before it are answered. `StreamTracker` does all that for
 protocols whose exchanges do not wait for each other.
