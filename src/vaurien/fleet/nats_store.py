@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import ssl
 import time
@@ -40,6 +41,9 @@ _CONNECT = 3.0
 
 _LOOK = 2.0
 """Seconds between two looks whether all changes have come."""
+
+_MEASURE = 10.0
+"""Seconds between two looks how far this machine's clock is from the store's."""
 
 _TOMBSTONE = 3600.0
 """Seconds that a removed key is remembered for watchers that were away; after that they read everything anyway."""
@@ -130,6 +134,7 @@ class NatsStore:
         self.where = where
         self.on_change: Callable[[], None] = nothing
         self.offset = 0.0
+        self._measured = -math.inf
         self._client: Client | None = None
         self._entries: dict[str, Stored] = {}
         self._removed: dict[str, int] = {}
@@ -376,10 +381,13 @@ class NatsStore:
         """Write a claim. Raises `Outdated` and `StoreAway`."""
         began = time.time()
         written = await self._write(f"{self.where.bucket}_nodes", key, value, revision, None, revision)
+        if time.monotonic() < self._measured + _MEASURE:
+            return written
         with contextlib.suppress(*_GONE):
             stored = await self._js.get_msg(f"KV_{self.where.bucket}_nodes", seq=written)
             if stored.time is not None:
                 self.offset = stored.time.timestamp() - began
+                self._measured = time.monotonic()
         return written
 
     async def release(self, key: str, *, revision: int) -> None:
