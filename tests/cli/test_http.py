@@ -170,3 +170,18 @@ def test_callers_may_use_the_plugins_that_are_allowed(tmp_path, way):
         client.set_mix("vaurien", mix="20:chaos_faults.Mine")
         assert "start it with --allow-plugin" in refusal(client, "chaos_other.Mine")
         assert "start it with --allow-plugin" in refusal(client, "os.system")
+
+
+@pytest.mark.parametrize("way", ["flag", "variable", "file"])
+def test_callers_may_name_the_files_that_are_allowed(tmp_path, way):
+    pattern = f"{tmp_path}/*.pem"
+    file = tmp_path / "chaos.ini"
+    file.write_text(f"[vaurien]\nallow_tls_file = {pattern}\n" if way == "file" else "")
+    flag = ["--allow-tls-file", pattern] if way == "flag" else []
+    variables = {"VAURIEN_ALLOW_TLS_FILE": pattern} if way == "variable" else {}
+    arguments = ["--config", str(file), "--http", "--http-host", "127.0.0.1", "--http-port", "0", *flag]
+    with program(*arguments, cwd=tmp_path, **variables) as process:
+        client = at(process.interface)
+        for name, message in (("a.txt", "callers may name no other"), ("a.pem", "No such file")):
+            with pytest.raises(Refused, match=message):
+                client.change_proxy("vaurien", backend=f"tls://localhost:9?ca={tmp_path}/{name}")

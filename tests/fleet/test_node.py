@@ -12,7 +12,7 @@ from tests.waiting import eventually
 from vaurien.errors import Conflict, OptionError, UnknownName, VaurienError
 from vaurien.fleet import store as stores
 from vaurien.fleet.desired import EditScope, edit_scope
-from vaurien.fleet.entries import Alive, Keys, MixEntry, Selector, Stop, encode
+from vaurien.fleet.entries import Alive, Keys, MixEntry, ProxyEntry, Selector, Stop, encode
 from vaurien.fleet.limits import Limits
 from vaurien.fleet.node import Node
 from vaurien.fleet.store import MemoryStore, SharedMemory
@@ -206,6 +206,18 @@ def test_an_entry_that_does_not_fit_is_passed_over_and_said(play, value, problem
         await fleet.add(ICE)
         await fleet.have("a", "b", "c")
         assert all(problem in node.report().problems[key] for node in fleet.nodes.values())
+
+    play(whole)
+
+
+def test_an_entry_that_names_a_file_which_callers_may_not_name_is_passed_over(play):
+    async def whole(fleet):
+        made = msgspec.structs.replace(config("made", backend=OTHER), tls=("/etc/hostname",))
+        await fleet.nodes["a"].store.put(Keys.proxy("made"), encode(ProxyEntry(made)), revision=0)
+        await eventually(lambda: all(node.report().problems for node in fleet.nodes.values()))
+        for node in fleet.nodes.values():
+            assert "--allow-tls-file '/etc/hostname'" in node.report().problems[Keys.proxy("made")]
+        assert not any("made" in hub.proxies for hub in fleet.hubs.values())
 
     play(whole)
 

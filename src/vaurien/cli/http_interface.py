@@ -55,6 +55,7 @@ class HttpInterface:
     async def start(self, hub: Hub, schedule: ScheduleControl | None = None) -> str:
         """Steer *hub*, and the program's *schedule*, from now on. Returns what to tell the user. Raises `BindError`."""
         options = self._configuration
+        hub.tls_files.allow(options.http.allow_tls_file)
         self._lag = LoopLag()
         own = self._lag
         self._figures = ProxyFigures(hub.proxies, lambda: max(own.take(), hub.lag()))

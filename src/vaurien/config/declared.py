@@ -166,6 +166,10 @@ class HttpSection(msgspec.Struct, frozen=True):
         tuple[str, ...],
         Option("Import paths of plugins that its callers may use besides those given here, such as pkg.faults.*"),
     ] = ()
+    allow_tls_file: Annotated[
+        tuple[str, ...],
+        Option("Files that its callers may name for TLS besides those given here, such as /certs/*.pem"),
+    ] = ()
 
 
 class StatsdSection(msgspec.Struct, frozen=True):

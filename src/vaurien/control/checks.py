@@ -13,9 +13,10 @@ from vaurien import plugins
 from vaurien.control import explain
 from vaurien.control.responses import BadRequest
 from vaurien.errors import OptionError, UnknownName, VaurienError
-from vaurien.model import Address
+from vaurien.model import Address, ProxyConfig
 from vaurien.options import MOST
 from vaurien.plugins import Kind, Plugin
+from vaurien.proxies.tls_files import TlsFiles
 
 T = TypeVar("T")
 
@@ -100,6 +101,15 @@ def address(text: str, pointer: str, *, dialled: bool = False, host: bool = True
         if host:
             parsed.check(text, option=option, dialled=dialled)
         return parsed
+
+
+def tls_files(files: TlsFiles, config: ProxyConfig, pointer: str = "") -> ProxyConfig:
+    """*config*, which is at *pointer*, if it names no files but those that callers may name. Raises `BadRequest`."""
+    try:
+        files.check(config)
+    except OptionError as error:
+        raise BadRequest(400, str(error), f"{pointer}/{error.option}") from None
+    return config
 
 
 def plugin(name: str, options: Mapping[str, Any], pointer: str, *kinds: Kind, names: tuple[str, str]) -> Plugin:

@@ -69,6 +69,7 @@ class Node:
         self.name, self.labels, self.seed = name, labels, seed
         self.store, self._hub = store, hub
         self.desired = DesiredHub(store, self.check, name)
+        self.desired.tls_files = hub.tls_files
         self._identity = f"{socket.gethostname()}:{os.getpid()}:{id(self):x}"
         self._since = time.time()
         self._claim = 0
@@ -262,7 +263,8 @@ class Node:
         return self._fits(Keys.proxy(name), lambda: self.check(self._seeded(entry.proxy)))
 
     def check(self, proxy: ProxyConfig) -> None:
-        """Raise what is wrong with *proxy*. The store is a caller: plugins that it names have to be permitted here."""
+        """Raise what is wrong with *proxy*. The store is a caller: what it names has to be permitted here."""
+        self._hub.tls_files.check(proxy)
         plugins.find_for_caller(proxy.protocol, "protocol")
         for name in (
             *(one.behavior for one in proxy.policy.faults),

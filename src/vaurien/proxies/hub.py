@@ -39,6 +39,7 @@ from vaurien.model import Address, Config, Edit, Fault, Policy, PolicyEdit, Prox
 from vaurien.observers.hits import HitCounter
 from vaurien.proxies.managed_proxy import LocalProxy, ManagedProxy
 from vaurien.proxies.proxy import TcpProxy
+from vaurien.proxies.tls_files import TlsFiles
 
 _IN_PLACE = ("listen", "backend", "policy", "enabled")
 """Fields that a running proxy can change; a change of any other takes a new proxy."""
@@ -90,6 +91,8 @@ class Hub:
         """Called after each edit, also after one that failed."""
         self.lag: Callable[[], float] = lambda: 0.0
         """How late the loop of another process was at most since the last call, in seconds."""
+        self.tls_files = TlsFiles()
+        """The files that callers may name."""
         self._config = Config()
         self._proxies: dict[str, ManagedProxy] = {}
         self._differences: dict[str, VaurienError] = {}
@@ -358,6 +361,8 @@ class Hub:
     def _store(self, config: Config) -> None:
         revision = self._config.revision + (config.by_name != self._config.by_name)
         self._config = msgspec.structs.replace(config, revision=revision)
+        for proxy in config.by_name.values():
+            self.tls_files.learn(proxy)
 
     def _take_back(self, name: str, before: Config) -> None:
         """Store the configuration that the proxy *name* had in *before*, or none."""

@@ -8,8 +8,10 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -655,6 +657,21 @@ def test_callers_may_use_the_plugins_that_are_allowed(start, tmp_path, program, 
         running.ask("POST", "/proxies/p/toxics", {"type": "os.system"})
     assert refused.value.read() == b'{"error":"invalid toxic type","status":400}\n'
     refused.value.close()
+
+
+@pytest.mark.parametrize("program", RUN)
+@pytest.mark.parametrize("way", ["flag", "variable"])
+def test_callers_may_name_the_files_that_are_allowed(start, tmp_path, program, way):
+    flags = ["-allow-tls-file", f"{tmp_path}/*.pem"] if way == "flag" else []
+    variables = {"VAURIEN_ALLOW_TLS_FILE": f"{tmp_path}/*.pem"} if way == "variable" else {}
+    running = start(*flags, program=program, **variables)
+    proxy = {"name": "p", "listen": "127.0.0.1:0", "upstream": f"tls://127.0.0.1:9?ca={tmp_path}/a.txt"}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        running.ask("POST", "/proxies", proxy)
+    assert b"--allow-tls-file" in refused.value.read()
+    refused.value.close()
+    shutil.copy(ssl.get_default_verify_paths().openssl_cafile, tmp_path / "a.pem")
+    running.ask("POST", "/proxies", {**proxy, "upstream": f"tls://127.0.0.1:9?ca={tmp_path}/a.pem"})
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET /version HTTP/1.1\r\nHost: lo"], ids=["idle", "half a head"])

@@ -64,6 +64,7 @@ FLAGS: Mapping[str, GoFlag] = {
     "allow-plugin": GoFlag(
         "Import paths of plugins that callers may use, such as pkg.faults.*, separated by commas", ""
     ),
+    "allow-tls-file": GoFlag("Files that callers may name for TLS, such as /certs/*.pem, separated by commas", ""),
     "strict-toxiproxy": GoFlag("End clients whose upstream is not reached with FIN, as Toxiproxy does", False),
     "version": GoFlag("Print the version and exit", False),
 }
@@ -147,7 +148,7 @@ class Daemon:
         self._strict = bool(values.get("strict"))
         self._dashboard = _dashboard(str(values.get("dashboard", "off")))
         self._token = _token(str(values.get("token-file", "")))
-        plugins.allow(_listed(str(values["allow-plugin"] or os.environ.get(variable("vaurien", "allow_plugin"), ""))))
+        plugins.allow(_allowed(values, "allow-plugin"))
         level = os.environ.get("LOG_LEVEL", "")
         self._log: Log | ToxiproxyLog
         self._report: Report
@@ -179,6 +180,7 @@ class Daemon:
             lag = LoopLag()
             closing.callback(lag.close)
             async with hubs.open_hub(self._workers, self._observers, source="-workers", hits=self._hits) as self._hub:
+                self._hub.tls_files.allow(_allowed(self._values, "allow-tls-file"))
                 if self._values.get("fleet"):
                     from vaurien.cli.serve.fleet import Membership
 
@@ -351,6 +353,11 @@ def _dashboard(text: str) -> Dashboard:
 def _token(path: str) -> str | None:
     """The token that requests must bear: that of the file *path*, or of the environment. Raises `VaurienError`."""
     return security.read_token(path) if path else security.token_of(os.environ)
+
+
+def _allowed(values: Mapping[str, object], flag: str) -> list[str]:
+    """What *flag*, or the variable of the same name, permits to callers."""
+    return _listed(str(values[flag] or os.environ.get(variable("vaurien", flag.replace("-", "_")), "")))
 
 
 def _listed(text: str) -> list[str]:

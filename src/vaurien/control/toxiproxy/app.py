@@ -168,7 +168,9 @@ class _Proxies:
         _require(given)
         if given["name"] in self._hub.proxies:
             raise Conflict("proxy", given["name"])
-        return _json(self._shown(await self._hub.create(self._reader.config(given))), 201)
+        config = self._reader.config(given)
+        self._hub.tls_files.check(config)
+        return _json(self._shown(await self._hub.create(config)), 201)
 
     async def show(self, request: HttpRequest) -> Response:
         return _json(self._shown(self._hub.get(request.path_params["proxy"])))
@@ -187,7 +189,9 @@ class _Proxies:
             elif enabled and not running:
                 listen = every_interface(listen)
             backend = self._reader.upstream(given["upstream"]) if "upstream" in given else before.backend
-            return msgspec.structs.replace(before, listen=listen, backend=backend, enabled=enabled)
+            after = msgspec.structs.replace(before, listen=listen, backend=backend, enabled=enabled)
+            self._hub.tls_files.check(after)
+            return after
 
         try:
             return _json(self._shown(await self._hub.update(name, edit, manner=Manner(new_port="listen" in given))))
@@ -211,6 +215,8 @@ class _Proxies:
         known = set(self._hub.proxies)
         try:
             configs, failure = self._reader.configs(go_json.decode(await _body(request)), known)
+            for config in configs:
+                self._hub.tls_files.check(config)
             done = await self._hub.upsert_all(configs)
         except PartlyDone as partly:
             done, failure = list(partly.done), partly.error

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from vaurien.config.schedule import ShownSchedule
-from vaurien.control import bodies, history, live
+from vaurien.control import bodies, checks, history, live
 from vaurien.control.asgi import StreamingResponse
 from vaurien.control.responses import BadRequest
 from vaurien.control.routes import RouteCall, ScheduleControl, number
@@ -108,7 +108,10 @@ async def set_config(call: RouteCall) -> object:
     A proxy whose address is in use runs on as it was, while the others change; then the answer is 409. The proxy says
     in `differs` why, and each later edit tries again.
     """
-    await call.hub.replace(bodies.configs(call.body.proxies, call.seed, "/proxies"), revision=call.revision)
+    configs = bodies.configs(call.body.proxies, call.seed, "/proxies")
+    for index, config in enumerate(configs):
+        checks.tls_files(call.hub.tls_files, config, f"/proxies/{index}")
+    await call.hub.replace(configs, revision=call.revision)
     return await get_config(call)
 
 

@@ -7,8 +7,9 @@ from types import GenericAlias
 
 import msgspec
 
-from vaurien.control import bodies
+from vaurien.control import bodies, checks
 from vaurien.control.routes import RouteCall
+from vaurien.model import ProxyConfig
 
 ProxyList = msgspec.defstruct(
     "ProxyList", [("proxies", GenericAlias(list, (bodies.ProxyAnswer,))), ("revision", bodies.Revision)]
@@ -37,7 +38,8 @@ async def list_proxies(call: RouteCall) -> object:
 
 async def create_proxy(call: RouteCall) -> object:
     """Add a proxy, with its mix and its faults. Without `listen` it gets a free port of the loopback."""
-    proxy = await call.hub.create(bodies.config(call.body, call.seed), revision=call.revision)
+    config = checks.tls_files(call.hub.tls_files, bodies.config(call.body, call.seed))
+    proxy = await call.hub.create(config, revision=call.revision)
     return await bodies.shown(call.hub, proxy.config.name)
 
 
@@ -58,7 +60,11 @@ async def change_proxy(call: RouteCall) -> object:
     `enabled` is given to the running proxy; for the rest a new one takes its place, whose counters begin anew.
     """
     name, change = call.path["proxy"], call.body
-    await call.hub.update(name, lambda before: bodies.revised(before, change, call.seed), revision=call.revision)
+
+    def edit(before: ProxyConfig) -> ProxyConfig:
+        return checks.tls_files(call.hub.tls_files, bodies.revised(before, change, call.seed))
+
+    await call.hub.update(name, edit, revision=call.revision)
     return await bodies.shown(call.hub, name)
 
 
