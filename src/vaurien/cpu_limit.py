@@ -1,14 +1,16 @@
 """A limit on the processor time of a call that Python itself cannot interrupt otherwise, such as a search by ``re``.
 
 ``re`` looks for signals every 4096 steps, in the main thread. So a timer that counts this process's own time
-(setitimer(2), ITIMER_VIRTUAL) ends a call there that takes too long. Waiting for a processor does not count: on a busy
-machine the same calls succeed.
+(setitimer(2), ITIMER_VIRTUAL) ends a call there that takes too long. Waiting for a processor does not count, nor do
+other threads, and Python collects no garbage meanwhile: the same calls succeed on a busy machine, in a large program.
 """
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -28,7 +30,9 @@ def can_limit() -> bool:
 
 
 def limited(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
-    """What *function* returns for *arguments*. Raises `TookLong`; see `can_limit`."""
+    """What *function* returns for *arguments*. Raises `TookLong`. `can_limit` must be true: it takes the signal."""
+    collects = gc.isenabled()
+    gc.disable()
     try:
         _alarm.arm()
         try:
@@ -38,6 +42,9 @@ def limited(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     except _Rung:
         _alarm.disarm()  # it may have rung again, on the way here
         raise TookLong from None
+    finally:
+        if collects:
+            gc.enable()
 
 
 class _Rung(BaseException):
@@ -49,6 +56,7 @@ class _Alarm:
 
     def __init__(self) -> None:
         self.armed = False
+        self._end = 0.0  # by the time of this thread
         self._ready: bool | None = None
 
     def can_ring(self) -> bool:
@@ -65,6 +73,7 @@ class _Alarm:
     def arm(self) -> None:
         """Ring in `LIMIT`."""
         self.armed = True
+        self._end = time.thread_time() + LIMIT
         signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT)
 
     def disarm(self) -> None:
@@ -73,7 +82,12 @@ class _Alarm:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
     def __call__(self, *_: object) -> None:
-        if self.armed:
+        if not self.armed:
+            return
+        left = self._end - time.thread_time()
+        if left > 0:  # the time was that of other threads
+            signal.setitimer(signal.ITIMER_VIRTUAL, left)
+        else:
             self.arm()  # Python drops what is raised in a destructor: then the next ring ends the search
             raise _Rung
 
