@@ -11,11 +11,14 @@ import pytest
 from tests.fleet.test_node import ICE, Fleet
 from tests.waiting import eventually
 from vaurien.control.fleet import LimitsBody
-from vaurien.errors import VaurienError
+from vaurien.errors import OptionError, VaurienError
 from vaurien.fleet import leader as leading
 from vaurien.fleet.door import Door
-from vaurien.fleet.leader import Leader, read_steps
-from vaurien.fleet.limits import Limits, Probe, _holds
+from vaurien.fleet.entries import Keys, encode
+from vaurien.fleet.leader import Leader, PlayedSchedule, ScheduleEntry, read_steps
+from vaurien.fleet.limits import Limits, Probe, _holds, succeeds
+from vaurien.fleet.node import Node
+from vaurien.fleet.store import MemoryStore
 
 STEPS = """
 [schedule]
@@ -161,13 +164,101 @@ def test_a_probe_that_fails_stops_everything(play):
         (b'{"data":{"resultType":"vector","result":[]}}', False),
         (b'{"data":{"resultType":"scalar","result":[1,"3"]}}', True),
         (b'{"data":{"resultType":"scalar","result":[1,"0"]}}', False),
+        (b'{"data":{"resultType":"matrix","result":[{"values":[[1,"1"]]}]}}', False),
+        (b'{"data":{"resultType":"scalar","result":[]}}', False),
+        (b'{"data":null}', False),
+        (b'{"status":"error"}', False),
+        (b"[]", False),
+        (b"<html>welcome</html>", False),
+        (b"", False),
     ],
 )
 def test_what_a_prometheus_expression_says(answer, holds):
     assert _holds(answer) is holds
 
 
-@pytest.mark.parametrize("url", ["ftp://h", "tcp://h", "http://", "h:80"])
+@pytest.mark.parametrize(
+    "answer", [b"no HTTP\r\n\r\n", b"HTTP/1.0 200 OK\r\ncontent-length: 9\r\n\r\n{", b"HTTP/1.0 200 OK\r\n\r\n<"]
+)
+def test_an_answer_that_is_no_answer_is_a_failure(answer):
+    async def play():
+        async def serve(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            return await succeeds(Probe(f"http://127.0.0.1:{port}/", query="up"))
+
+    assert asyncio.run(play()) is False
+
+
+@pytest.mark.parametrize("url", ["ftp://h", "tcp://h", "http://", "h:80", "http://[::1", "tcp://h:x", "tcp://h:70000"])
 def test_what_cannot_be_asked(url):
-    with pytest.raises(VaurienError, match="expected http://"):
+    with pytest.raises(OptionError, match=r"^probe url: .* expected http://"):
         Limits(probe=Probe(url)).check()
+
+
+@pytest.mark.parametrize("times", [{"every": 0.05}, {"timeout": 0.0}])
+def test_a_probe_that_cannot_be_answered(times):
+    with pytest.raises(OptionError, match=f"^probe {next(iter(times))}: "):
+        Limits(probe=Probe("http://h", **times)).check()
+
+
+class PausedStore(MemoryStore):
+    """Of a process that was stopped at `pause`: until it has written an entry it sees those of before."""
+
+    def __init__(self, shared):
+        super().__init__(shared)
+        self.seen = None
+        self.noted = []
+
+    def pause(self):
+        self.seen = dict(super().entries)
+
+    @property
+    def entries(self):
+        return super().entries if self.seen is None else self.seen
+
+    async def put(self, key, value, **more):
+        written = await super().put(key, value, **more)
+        self.seen = None
+        if key == Keys.PLAYED:
+            self.noted.append(msgspec.json.decode(value)["steps"])
+        return written
+
+
+def test_a_leader_that_was_paused_does_not_undo_the_steps_of_the_next_one(play):
+    async def whole(fleet, doors, leaders):
+        for leader in leaders:
+            await leader.stop()
+        await doors[0].enter({}, "me")
+        await doors[0].set_schedule(STEPS.replace("repeat = 2", "repeat = 300"))
+        of = fleet.shared.entries[Keys.SCHEDULE].revision
+        await doors[0].desired.write(Keys.PLAYED, encode(PlayedSchedule(of, 0.0, 2)))
+        store = PausedStore(fleet.shared)
+        store.pause()
+        await doors[0].desired.write(Keys.PLAYED, encode(PlayedSchedule(of, 0.0, 501)))
+        late = Leader(Node(store, fleet.hubs["c"], "c", {}))
+        late.start()
+        try:
+            await eventually(lambda: _played(doors[0], 600))
+        finally:
+            await late.stop()
+        assert store.noted == list(range(502, 601))
+
+    play(whole)
+
+
+def test_a_schedule_that_the_leader_cannot_read_is_said_and_another_one_played(play):
+    async def whole(fleet, doors, _):
+        text = "[[step]]\nproxy = 'own'\nadd = ['of_another_node']\n"
+        await doors[0].desired.write(Keys.SCHEDULE, encode(ScheduleEntry(text)))
+        await eventually(lambda: _failed(doors[0]))
+        assert "'of_another_node'" in (await doors[0].schedule())["failed"]
+        await doors[0].enter({}, "me")
+        await doors[0].set_schedule(STEPS)
+        await fleet.have("a", "b", "c")
+
+    play(whole)

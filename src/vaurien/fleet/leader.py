@@ -150,7 +150,7 @@ class Leader:
         while True:
             try:
                 await asyncio.sleep(await self._play_due())
-            except StoreAway:
+            except VaurienError:  # the store is away, or another node has led meanwhile
                 await asyncio.sleep(RENEW / 2)
 
     async def _play_due(self) -> float:
@@ -159,12 +159,19 @@ class Leader:
         stored = store.entries.get(Keys.SCHEDULE)
         if stored is None:
             return 0.2
-        schedule = read_steps(decode(Keys.SCHEDULE, stored, ScheduleEntry).toml)
+        noted = store.entries.get(Keys.PLAYED)
+        revision = noted.revision if noted is not None else 0
         now = time.time() + store.offset
         played = self._played(stored.revision)
         if played is None:
             played = PlayedSchedule(stored.revision, now)
-            await self._note(played)
+            revision = await self._note(played, revision)
+        try:
+            schedule = read_steps(decode(Keys.SCHEDULE, stored, ScheduleEntry).toml)
+        except VaurienError as error:  # it names a plugin that this node has not, or is of another version
+            if played.failed != str(error):
+                await self._note(msgspec.structs.replace(played, failed=str(error)), revision)
+            return 0.2
         count = len(schedule.steps)
         if not count or (schedule.repeat and played.steps >= count * schedule.repeat):
             return 0.2
@@ -181,11 +188,12 @@ class Leader:
             raise
         except VaurienError as error:
             failed = f"{step.source or 'step'} at {step.at:g} s: {error}"
-        await self._note(msgspec.structs.replace(played, steps=played.steps + 1, failed=failed))
+        await self._note(msgspec.structs.replace(played, steps=played.steps + 1, failed=failed), revision)
         return 0.0
 
-    async def _note(self, played: PlayedSchedule) -> None:
-        await self._node.desired.write(Keys.PLAYED, encode(played), audited=False)
+    async def _note(self, played: PlayedSchedule, revision: int) -> int:
+        """Write *played* in the place of what had this *revision*. Raises `Outdated`: another node is further."""
+        return await self._node.store.put(Keys.PLAYED, encode(played), revision=revision)
 
     async def _ask(self) -> None:
         """Ask the probe, and stop everything when it has failed too often in a row."""

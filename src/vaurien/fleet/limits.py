@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import urllib.parse
 import urllib.request
 from collections.abc import Collection, Iterable
@@ -13,18 +14,29 @@ import msgspec
 from vaurien.control.fleet import LimitsBody, ProbeBody
 from vaurien.errors import OptionError
 from vaurien.fleet.entries import FaultEntry, MixEntry, Selector, rank
-from vaurien.model import Address, Fault
+from vaurien.model import Fault
 
 
 class Probe(ProbeBody, frozen=True, forbid_unknown_fields=True):
     """A probe that can be asked."""
 
     def check(self) -> None:
-        """Raise `OptionError` for a URL that cannot be asked."""
-        parts = urllib.parse.urlsplit(self.url)
-        good = parts.scheme in ("http", "https") or (parts.scheme == "tcp" and parts.port and not self.query)
-        if not good or not parts.hostname or self.every < 0.1:
-            raise OptionError("probe", self.url, "http://…, https://… or tcp://host:port, at most ten times a second")
+        """Raise `OptionError` for a URL that cannot be asked, and for times that leave no room for an answer."""
+        if not self._can_be_asked():
+            raise OptionError("probe url", self.url, "http://…, https://…, or tcp://host:port without a query")
+        if self.every < 0.1:
+            raise OptionError("probe every", self.every, "at least 0.1 seconds")
+        if not self.timeout:
+            raise OptionError("probe timeout", self.timeout, "more than 0 seconds")
+
+    def _can_be_asked(self) -> bool:
+        try:
+            parts = urllib.parse.urlsplit(self.url)
+            port = parts.port
+        except ValueError:  # a port that is none, brackets that do not close
+            return False
+        to_host = parts.scheme in ("http", "https") or (parts.scheme == "tcp" and bool(port) and not self.query)
+        return to_host and bool(parts.hostname)
 
 
 class Limits(LimitsBody, frozen=True, forbid_unknown_fields=True):
@@ -82,12 +94,12 @@ async def succeeds(probe: Probe) -> bool:
     try:
         async with asyncio.timeout(probe.timeout):
             if probe.url.startswith("tcp:"):
-                address = Address.parse(urllib.parse.urlsplit(probe.url).netloc)
-                _, writer = await asyncio.open_connection(address.host, address.port)
+                parts = urllib.parse.urlsplit(probe.url)
+                _, writer = await asyncio.open_connection(parts.hostname, parts.port)
                 writer.close()
                 return True
             return await asyncio.get_running_loop().run_in_executor(None, _asked, probe)
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
 
 
@@ -95,14 +107,20 @@ def _asked(probe: Probe) -> bool:
     url = probe.url
     if probe.query:
         url = f"{url.rstrip('/')}/api/v1/query?{urllib.parse.urlencode({'query': probe.query})}"
-    with urllib.request.urlopen(url, timeout=probe.timeout or None) as answer:  # noqa: S310 - its scheme is checked
+    with urllib.request.urlopen(url, timeout=probe.timeout) as answer:  # noqa: S310 - its scheme is checked
         return _holds(answer.read()) if probe.query else True
 
 
 def _holds(answer: bytes) -> bool:
-    """Whether the result of a Prometheus query says that all is well (its HTTP API, "Expression queries")."""
-    data: Any = msgspec.json.decode(answer)
-    result = data["data"]["result"]
-    if data["data"]["resultType"] == "scalar":
-        return float(result[1]) != 0
-    return bool(result) and all(float(one["value"][1]) != 0 for one in result)
+    """Whether the result of a Prometheus query says that all is well (its HTTP API, "Expression queries").
+
+    What is no such result says the contrary: a probe that cannot tell protects nothing.
+    """
+    try:
+        data: Any = msgspec.json.decode(answer)["data"]
+        result = data["result"]
+        if data["resultType"] == "scalar":
+            return float(result[1]) != 0
+        return bool(result) and all(float(one["value"][1]) != 0 for one in result)
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError):
+        return False
