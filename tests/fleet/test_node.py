@@ -382,6 +382,34 @@ def test_limits_hold_for_every_edit(play):
     play(whole)
 
 
+def test_a_limit_counts_the_faults_behind_the_one_that_is_changed_too(play):
+    def more(fault):
+        return msgspec.structs.replace(fault, probability=0.3)
+
+    async def whole(fleet):
+        desired = await fleet.desired()
+        await desired.write(Keys.LIMITS, encode(Limits(max_share=0.5)))
+        await fleet.add(Fault("first", "freeze", probability=0.1))
+        await fleet.add(Fault("second", "freeze", probability=0.4))
+        with pytest.raises(OptionError, match=r"fault 'first' option probability: 0\.3 .* these make 0\.7"):
+            await (await fleet.desired()).update_policy("own", lambda policy: policy.with_changed_fault("first", more))
+
+    play(whole)
+
+
+def test_faults_of_one_edit_are_on_no_more_nodes_than_permitted(play):
+    async def whole(fleet):
+        desired = await fleet.desired()
+        await desired.write(Keys.LIMITS, encode(Limits(max_nodes=1)))
+        for number in range(6):
+            two = Policy(faults=(Fault(f"one-{number}", "freeze"), Fault(f"other-{number}", "freeze")))
+            await (await fleet.desired()).update_policy("own", lambda _, two=two: two)
+            await eventually(lambda two=two: [one.name for one in two.faults] in fleet.faults().values())
+            assert sum(map(bool, fleet.faults().values())) == 1
+
+    play(whole)
+
+
 def test_a_node_may_ask_for_times_to_live_by_itself(play):
     async def whole(fleet):
         fleet.nodes["a"].desired.require_ttl = True

@@ -277,6 +277,7 @@ class DesiredHub(Hub):
         limits = desired.limits
         if self.require_ttl:
             limits = msgspec.structs.replace(limits, require_ttl=True)
+        selected = _selected(desired)
         for name in sorted(before.changed_names(wanted)):
             old = before.by_name.get(name)
             new = wanted.by_name.get(name)
@@ -285,8 +286,10 @@ class DesiredHub(Hub):
             elif old is None or _bare(old) != _bare(new):
                 on = edit_scope.get().on or (desired.proxies[name].on if name in desired.proxies else Selector())
                 key = Keys.proxy(name)
-                yield key, encode(ProxyEntry(_bare(new), self._chosen(on, key, desired), author)), None
-            yield from self._policy_writes(name, old, new, desired, limits, author)
+                on.check()
+                on = limiting.chosen(on, self._fitting(on, key), key, Limits(), ())
+                yield key, encode(ProxyEntry(_bare(new), on, author)), None
+            yield from self._policy_writes(name, old, new, desired, selected, limits, author)
 
     def _policy_writes(
         self,
@@ -294,6 +297,7 @@ class DesiredHub(Hub):
         old: ProxyConfig | None,
         new: ProxyConfig | None,
         desired: Desired,
+        selected: dict[str, Selector],
         limits: Limits,
         author: Author,
     ) -> Iterator[tuple[str, bytes | None, float | None]]:
@@ -301,8 +305,12 @@ class DesiredHub(Hub):
         there = {one.fault.name: one for one in desired.faults.get(name, ())}
         kept = {one.name for one in after.faults}
         for gone in there.keys() - kept:
+            selected.pop(Keys.fault(name, gone), None)
             yield Keys.fault(name, gone), None, None
+        if not after.mix.shares:
+            selected.pop(Keys.mix(name), None)
         entries: list[FaultEntry] = []
+        changed: list[FaultEntry] = []
         mix = MixEntry(name, after.mix)
         order = author.at
         for one in after.faults:
@@ -311,40 +319,48 @@ class DesiredHub(Hub):
                 entries.append(known)
                 continue
             order += 1e-6
-            entry = self._fault_entry(name, one, known, desired, author, order)
-            limits.check_fault(name, one, entries, mix)
+            changed.append(self._fault_entry(name, one, known, selected, limits, author, order))
+            entries.append(changed[-1])
+        for entry in changed:
+            one = entry.fault
+            limits.check_fault(name, one, [other for other in entries if other is not entry], mix)
             yield Keys.fault(name, one.name), encode(entry), one.ttl
-            entries.append(entry)
         if before.mix != after.mix:
             if after.mix.shares:
                 limits.check_mix(mix, entries)
                 on = edit_scope.get().on or (desired.mixes[name].on if name in desired.mixes else Selector())
-                on = self._chosen(on, Keys.mix(name), desired)
+                on = self._chosen(on, Keys.mix(name), selected, limits)
                 yield Keys.mix(name), encode(msgspec.structs.replace(mix, on=on, author=author)), None
             else:
                 yield Keys.mix(name), None, None
 
     def _fault_entry(
-        self, proxy: str, fault: Fault, known: FaultEntry | None, desired: Desired, author: Author, order: float
+        self,
+        proxy: str,
+        fault: Fault,
+        known: FaultEntry | None,
+        selected: dict[str, Selector],
+        limits: Limits,
+        author: Author,
+        order: float,
     ) -> FaultEntry:
         if known is not None and edit_scope.get().on is None:
             return msgspec.structs.replace(known, fault=fault, author=author)
-        on = self._chosen(edit_scope.get().on or Selector(), Keys.fault(proxy, fault.name), desired)
+        on = self._chosen(edit_scope.get().on or Selector(), Keys.fault(proxy, fault.name), selected, limits)
         return FaultEntry(proxy, fault, known.order if known is not None else order, on, author)
 
-    def _chosen(self, on: Selector, key: str, desired: Desired) -> Selector:
-        """*on* with the nodes that limits leave of those that are there. Raises `OptionError` for no selector."""
+    def _chosen(self, on: Selector, key: str, selected: dict[str, Selector], limits: Limits) -> Selector:
+        """*on* with the nodes that limits leave of those that are there, noted in *selected* as that of *key*.
+
+        *selected* are the selectors of all faults and mixes, those of this edit among them. Raises `OptionError`.
+        """
         on.check()
-        if key.startswith("proxy."):
-            return limiting.chosen(on, self._fitting(on, key), key, Limits(), ())
         hit: set[str] = set()
-        others = {Keys.mix(name): mix.on for name, mix in desired.mixes.items()}
-        for some in desired.faults.values():
-            others |= {Keys.fault(one.proxy, one.fault.name): one.on for one in some}
-        for other, there in others.items():
+        for other, there in selected.items():
             if other != key:
                 hit |= self._fitting(there, other)
-        return limiting.chosen(on, self._fitting(on, key), key, desired.limits, hit)
+        selected[key] = limiting.chosen(on, self._fitting(on, key), key, limits, hit)
+        return selected[key]
 
     def _fitting(self, on: Selector, key: str) -> set[str]:
         return {name for name, facts in self._nodes.items() if on.fits(name, facts.labels, key)}
@@ -362,6 +378,14 @@ def audit_line(author: Author, key: str, value: bytes | None) -> bytes:
     """A line of the audit trail: caller, time, node and change."""
     what = {"key": key, "entry": msgspec.Raw(value) if value is not None else None}
     return msgspec.json.encode({"at": author.at, "by": author.by, "via": author.via, **what})
+
+
+def _selected(desired: Desired) -> dict[str, Selector]:
+    """The selector of each mix and each fault, by its key."""
+    found = {Keys.mix(name): mix.on for name, mix in desired.mixes.items()}
+    for some in desired.faults.values():
+        found |= {Keys.fault(one.proxy, one.fault.name): one.on for one in some}
+    return found
 
 
 def _what_is_new(config: ProxyConfig, before: ProxyConfig | None) -> ProxyConfig:
