@@ -133,6 +133,35 @@ def test_a_request_that_was_overtaken_has_another_number_at_the_backend() -> Non
         assert client.hears(h2.GOAWAY, 0).payload[:4] == h2.MOST.to_bytes(4, "big")
 
 
+def test_a_client_of_renumbered_streams_may_end_inside_a_frame() -> None:
+    whole = h2.frame(h2.DATA, h2.END_STREAM, 1, b"not all of this")
+    for rest in (whole[:5], whole[:-1]):
+        with sides(fault("delay", sleep=3600)) as (proxy, client, server):
+            client.ask(1, end=False)
+            client.ask(3, FAST)
+            server.hears_head(3)
+            proxy.set_policy("")
+            assert server.hears_head(5) == ASKED
+            client.sock.sendall(rest)
+            client.sock.shutdown(socket.SHUT_WR)
+            seen = rest[:5] + (5).to_bytes(4, "big") + rest[9:] if len(rest) > 9 else rest
+            assert read_all(server.sock) == seen
+
+
+def test_a_request_ends_behind_its_response() -> None:
+    """RFC 9113, section 8.1: a server may answer, and end its answer, before the request has ended."""
+    with sides(fault("latency", latency=1)) as (proxy, client, server):
+        client.ask(1, end=False)
+        server.hears_head(1)
+        server.head(1, end=True)
+        client.hears_head(1)
+        client.data(1, b"rest", end=True)
+        frames = [server.hears(h2.DATA, 1)]
+        while not frames[-1].flags & h2.END_STREAM:
+            frames.append(server.hears(h2.DATA, 1))
+        assert b"".join(frame.payload for frame in frames) == b"rest"
+
+
 def test_an_error_is_a_response_on_its_stream() -> None:
     with sides(fault("error", code="503")) as (proxy, client, server):
         client.ask(1)

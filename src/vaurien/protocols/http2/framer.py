@@ -47,8 +47,8 @@ _NUMBERS = 1000
 _CONTINUATIONS = 32
 """Frames that a header block may go on in: 64 KiB need four, nghttp2 takes eight."""
 
-# What a stream has seen.
-_ASKED, _ANSWERING = 1, 2
+# What a stream has seen: the request's end, the response's head, the response's end.
+_ASKED, _ANSWERING, _ANSWERED = 1, 2, 4
 
 
 class Http2Request(Head, eq=False):
@@ -383,12 +383,13 @@ class Http2Framer(Framing):
     def _ends(self, direction: Direction, stream: int) -> bool:
         """A side ends its part of *stream*: whether that is the end of a message of an exchange."""
         state = self._streams.get(stream)
-        if state is None or (state & _ASKED if direction is TO_BACKEND else not state & _ANSWERING):
+        own, other = (_ASKED, _ANSWERED) if direction is TO_BACKEND else (_ANSWERED, _ASKED)
+        if state is None or state & own or (direction is TO_CLIENT and not state & _ANSWERING):
             return False
-        if direction is TO_BACKEND:
-            self._streams[stream] = state | _ASKED
-        else:
-            del self._streams[stream]  # the rest of the request, if any, is about no answer any more
+        if state & other:
+            del self._streams[stream]
+        else:  # a response may end before its request does (section 8.1)
+            self._streams[stream] = state | own
         return True
 
     # What is of the connection.
@@ -497,12 +498,17 @@ class Http2Framer(Framing):
     def renumbered(self, data: bytes) -> bytes:
         if data == h2.PREFACE:
             return data
-        parts = []
-        for kind, flags, stream, payload in h2.frames(data):
+        parts: list[bytes] = []
+        at = 0
+        while len(data) - at >= h2.HEADER_SIZE:
+            high, low, _, _, stream = h2.HEADER.unpack_from(data, at)
+            stream &= h2.MOST
             there = self._there.get(stream, stream)
+            end = at + h2.HEADER_SIZE + (high << 8 | low)
             if there != stream or not stream % 2 or stream <= self._own_numbers or stream in self._there:
-                parts.append(h2.frame(kind, flags, there, payload))
-        return b"".join(parts)  # what is about a stream that has been over for long is about none
+                parts += (data[at : at + 5], there.to_bytes(4, "big"), data[at + h2.HEADER_SIZE : end])
+            at = end  # what is about a stream that has been over for long is about none
+        return b"".join((*parts, data[at:]))  # the client's stream may end inside a frame
 
     def _with_numbers_here(self, side: _Side, data: bytes) -> bytes:
         """*data* of the backend, with the client's numbers of streams."""
