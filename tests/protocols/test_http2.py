@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 
 import hpack
 import pytest
 
 from tests.http2 import ASKED, FAST, OK, Side, fault, greet, sides
-from tests.running import backend, pair, read, read_all, running
+from tests.running import Running, backend, pair, read, read_all, running
+from vaurien.engine.filters.message_filter import MessageFilters
 from vaurien.events import Closed, Failed, Injected, MixHit, ProtocolLost
 from vaurien.framing import http2 as h2
 from vaurien.framing.http2 import Code, Setting
@@ -150,7 +152,7 @@ def test_a_client_of_renumbered_streams_may_end_inside_a_frame() -> None:
 
 def test_a_request_ends_behind_its_response() -> None:
     """RFC 9113, section 8.1: a server may answer, and end its answer, before the request has ended."""
-    with sides(fault("latency", latency=1)) as (proxy, client, server):
+    with sides(fault("latency", latency=1)) as (_, client, server):
         client.ask(1, end=False)
         server.hears_head(1)
         server.head(1, end=True)
@@ -295,6 +297,74 @@ def test_giving_up_a_response_that_waits_reaches_the_backend() -> None:
         client.send(h2.RST_STREAM, 0, 1, Code.CANCEL.to_bytes(4, "big"))
         heard = {server.frame()[:3] for _ in range(2)}
         assert heard == {(h2.RST_STREAM, 0, 1), (h2.WINDOW_UPDATE, 0, 0)}
+
+
+def waiting(proxy: Running) -> int:
+    (connection,) = proxy.proxy.connections
+    return connection.waiting
+
+
+def test_giving_up_what_a_fault_holds_gives_all_of_its_bytes_back() -> None:
+    """Also those that a hook was given, and waits with."""
+    for upload in (True, False):
+        with sides(fault("latency", latency=1)) as (proxy, client, server):
+            client.ask(1, end=not upload)
+            server.hears_head(1)
+            sender = client
+            if not upload:
+                sender = server
+                server.head(1)
+                client.hears_head(1)
+            proxy.set_policy("", fault("latency", latency=3_600_000))
+            sender.data(1, b"at hand")
+            sender.data(1, b"behind")
+            proxy.until(lambda proxy=proxy: waiting(proxy) == h2.HEADER_SIZE + len(b"behind"))
+            client.send(h2.RST_STREAM, 0, 1, Code.CANCEL.to_bytes(4, "big"))
+            back = 0
+            while back < len(b"at hand" + b"behind"):
+                frame = sender.frame()
+                if frame.kind == h2.WINDOW_UPDATE:
+                    assert frame.stream == 0
+                    back += int.from_bytes(frame.payload, "big")
+            assert back == len(b"at hand" + b"behind")
+
+
+@pytest.mark.parametrize("behavior", ["latency", "limit_data"])
+def test_the_backend_hears_nothing_of_a_stream_whose_head_was_not_sent(behavior: str) -> None:
+    """A frame on an idle stream would be an error of the whole connection (RFC 9113, section 5.1)."""
+    options = {"latency": 3_600_000} if behavior == "latency" else {}
+    with sides(fault(behavior, **options)) as (proxy, client, server):
+        client.ask(1, end=False)
+        proxy.events.wait(Injected)
+        client.send(h2.WINDOW_UPDATE, 0, 1, b"\0\0\0\1")
+        client.data(1, b"", end=True)
+        client.send(h2.RST_STREAM, 0, 1, Code.CANCEL.to_bytes(4, "big"))
+        client.ask(3, FAST)
+        assert server.hears_head(3) == FAST
+        server.head(3, end=True)
+        while client.frame()[:3] != (h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, 3):
+            pass
+        client.send(h2.PING, 0, 0, b"12345678")
+        server.hears(h2.PING, 0)
+
+
+def messages() -> int:
+    gc.collect()
+    return sum(isinstance(each, MessageFilters) for each in gc.get_objects())
+
+
+@pytest.mark.parametrize("giver", ["client", "server"])
+def test_nothing_is_kept_of_streams_that_were_given_up(giver: str) -> None:
+    with sides(fault("latency", latency=0.1)) as (proxy, client, server):
+        for stream in range(1, 21, 2):
+            client.ask(stream, end=False)
+            server.hears_head(stream)
+            server.head(stream)
+            client.hears_head(stream)
+            one, other = (client, server) if giver == "client" else (server, client)
+            one.send(h2.RST_STREAM, 0, stream, Code.CANCEL.to_bytes(4, "big"))
+            other.hears(h2.RST_STREAM, stream)
+        assert proxy.call(messages) == 0
 
 
 def test_headers_are_changed_on_their_stream() -> None:

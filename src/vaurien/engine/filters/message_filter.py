@@ -318,36 +318,40 @@ class MessageFilters:
             self._filters.insert(0, behind)
         self._first = behind
 
+    @property
+    def begun(self) -> bool:
+        """The head was sent."""
+        return not self._frames.head
+
+    @property
+    def sent(self) -> int:
+        """Bytes of text that were sent."""
+        return self._frames.sent
+
     async def head(self, data: bytes, at: float) -> None:
         """Take the head."""
         self._frames.head = len(data)
         await self._first.receive(data, at)
 
-    async def text(self, data: bytes, at: float) -> int:
-        """Take text of the body; returns how much was sent meanwhile."""
-        before = self._frames.sent
+    async def text(self, data: bytes, at: float) -> None:
+        """Take text of the body."""
         await self._first.receive(data, at)
-        return self._frames.sent - before
 
     @property
     def let_go_due(self) -> bool:
         """A fault has stopped that may keep something."""
         return any(each.fault.stopped and each.keeps for each in self._filters)
 
-    async def let_go(self) -> int:
-        """Let faults that have stopped send what they keep; returns how much was sent meanwhile."""
-        before = self._frames.sent
+    async def let_go(self) -> None:
+        """Let faults that have stopped send what they keep."""
         for each in self._filters:
             if each.fault.stopped:
                 await each.let_go()
-        return self._frames.sent - before
 
-    async def finish(self, at: float) -> int:
-        """The message ends; returns how much was sent meanwhile."""
-        before = self._frames.sent
+    async def finish(self, at: float) -> None:
+        """The message ends."""
         for each in self._filters:
             await each.finish(at)
-        return self._frames.sent - before
 
 
 def is_control(mark: Part) -> bool:

@@ -100,7 +100,7 @@ class StreamTracker(ExchangeTracker):
             if fault.hit and not fault.compiled.of_mix and fault.compiled.handles("on_control")
         )
         for direction in Direction:
-            for stream, filters in self._messages[direction].items():
+            for stream, filters in list(self._messages[direction].items()):
                 if filters.let_go_due:
                     self._put_first(direction, stream, _LET_GO)
 
@@ -222,7 +222,8 @@ class StreamTracker(ExchangeTracker):
             room, self._room[direction] = self._room[direction], None
             if room is not None and not room.done():
                 room.set_result(None)
-        self._flush()
+            if not self.connection.ending:
+                self._flush()
         self.connection_direction(direction).link.progressed()
 
     def _give_up(self, stream: int) -> None:
@@ -329,6 +330,8 @@ class StreamTracker(ExchangeTracker):
             return
         if exchange is not None and exchange.swallows(direction):
             self._drop(direction, mark, piece)
+        elif self._unknown_there(direction, exchange) and (is_control(mark) or mark.mark is Mark.ABORTED):
+            pass  # to name an idle stream would be an error of the connection (RFC 9113, section 5.1)
         elif is_control(mark):
             await self._control(direction, piece if mark.instead is None else mark.instead, exchange)
         elif exchange is not None and stream in self._messages[direction] and mark.mark is not Mark.ABORTED:
@@ -338,6 +341,8 @@ class StreamTracker(ExchangeTracker):
         if exchange is None or exchange is SPARED or mark.mark is Mark.BODY:
             return
         self._messages[direction].pop(stream, None)
+        if mark.mark is Mark.ABORTED:
+            self._forget_messages(stream)
         if mark.mark is Mark.REQUEST_END:
             exchange.asked = True
             if exchange.answerable and not exchange.done:
@@ -352,6 +357,13 @@ class StreamTracker(ExchangeTracker):
         if exchange.done:
             self._gone.pop(stream, None)
             self._forget_ended()
+
+    @staticmethod
+    def _unknown_there(direction: Direction, exchange: TrackedExchange | None) -> bool:
+        """Whether the backend has not been sent the head of *exchange*."""
+        if exchange is None or exchange is SPARED:
+            return False
+        return direction is TO_BACKEND and not exchange.forwarded
 
     async def _control(self, direction: Direction, data: bytes, exchange: TrackedExchange | None) -> None:
         """Let the faults on pieces that are no text act on one."""
@@ -368,14 +380,17 @@ class StreamTracker(ExchangeTracker):
     async def _text(self, direction: Direction, exchange: TrackedExchange, mark: Part, piece: bytes, at: float) -> None:
         """Let the faults on the text of a message act on a piece of it, and on its end."""
         filters = self._messages[direction][mark.stream]
-        sent = 0
-        if mark.payload:
-            sent = await filters.text(self.framing.text(mark, piece), at)
-        if mark.mark is not Mark.BODY:
-            sent += await filters.finish(at)
-        for side, back in zip(Direction, self.framing.replaced(direction, mark, piece, sent), strict=True):
-            self._say(side, back)
-        if mark.mark is Mark.BODY or exchange.swallows(direction):
+        before = filters.sent
+        try:
+            if mark.payload:
+                await filters.text(self.framing.text(mark, piece), at)
+            if mark.mark is not Mark.BODY:
+                await filters.finish(at)
+        finally:  # also when the client gives the exchange up while a hook waits
+            sent = filters.sent - before
+            for side, back in zip(Direction, self.framing.replaced(direction, mark, piece, sent), strict=True):
+                self._say(side, back)
+        if mark.mark is Mark.BODY or exchange.swallows(direction) or not filters.begun:
             return
         end = self.framing.body(mark.stream, b"", end=True) if mark.payload else piece
         if not mark.payload and mark.instead is not None:
@@ -387,7 +402,9 @@ class StreamTracker(ExchangeTracker):
     async def _let_go(self, direction: Direction, stream: int) -> None:
         filters = self._messages[direction].get(stream)
         if filters is not None:
-            sent = await filters.let_go()
+            before = filters.sent
+            await filters.let_go()
+            sent = filters.sent - before
             for side, back in zip(Direction, self.framing.replaced(direction, _LET_GO, b"", sent), strict=True):
                 self._say(side, back)
 
@@ -398,6 +415,11 @@ class StreamTracker(ExchangeTracker):
         ended = [stream for stream, exchange in self._exchanges.items() if exchange.done]
         for stream in ended[:-ENDED_LIMIT]:
             del self._exchanges[stream]
+            self._forget_messages(stream)
+
+    def _forget_messages(self, stream: int) -> None:
+        for messages in self._messages:
+            messages.pop(stream, None)
 
     async def _request_head(self, head: Head, at: float) -> None:
         exchange = self._exchanges[head.stream] = self._begin(head)
@@ -414,7 +436,6 @@ class StreamTracker(ExchangeTracker):
                 self._answer_here(exchange)
                 await self._done(exchange)
         else:
-            exchange.forwarded = True
             await self._send_head(TO_BACKEND, exchange, at)
 
     def _answer_here(self, exchange: TrackedExchange) -> None:
@@ -437,6 +458,7 @@ class StreamTracker(ExchangeTracker):
 
     def _emit_head(self, direction: Direction, exchange: TrackedExchange) -> None:
         if direction is TO_BACKEND:
+            exchange.forwarded = True
             self.framing.opened(exchange.request)
         self._emit(direction, exchange.take_head(direction), exchange)
 
@@ -510,6 +532,7 @@ class StreamTracker(ExchangeTracker):
         exchange.swallow_all()
         exchange.done = True
         self._flush()
+        self._forget_messages(exchange.request.stream)
         self._forget_ended()
 
     # For faults on messages.
