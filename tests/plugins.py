@@ -92,29 +92,33 @@ class Broken(Behavior, frozen=True):
 
     hook: Annotated[str, Option("Where")] = "on_request"
     error: Annotated[Literal["RuntimeError", "SystemExit", "KeyboardInterrupt"], Option("What")] = "RuntimeError"
+    task: Annotated[bool, Option("In a task of its own, for which it waits")] = False
 
     async def on_connect(self, connection: Connection) -> None:
-        self._fail("on_connect")
+        await self._fail("on_connect")
 
     async def on_start(self, connection: Connection) -> None:
-        self._fail("on_start")
+        await self._fail("on_start")
 
     async def on_request(self, exchange: Exchange) -> None:
-        self._fail("on_request")
+        await self._fail("on_request")
 
     async def on_response(self, exchange: Exchange) -> None:
-        self._fail("on_response")
+        await self._fail("on_response")
 
     async def on_data(self, link: Link, data: bytes) -> None:
-        self._fail("on_data")
+        await self._fail("on_data")
         await link.send(data)
 
     async def on_eof(self, link: Link) -> None:
-        self._fail("on_eof")
+        await self._fail("on_eof")
 
-    def _fail(self, hook: str) -> None:
+    async def _fail(self, hook: str) -> None:
         if hook == self.hook:
-            raise getattr(builtins, self.error)(f"broken {hook}")
+            await (asyncio.create_task(self._raise(hook)) if self.task else self._raise(hook))
+
+    async def _raise(self, hook: str) -> None:
+        raise getattr(builtins, self.error)(f"broken {hook}")
 
 
 class Keeps(Behavior, frozen=True):

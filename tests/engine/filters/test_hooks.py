@@ -291,6 +291,31 @@ def test_a_behavior_that_raises_ends_its_own_connection_and_is_named(hook: str, 
             assert read(other, 5) == b"still"
 
 
+@pytest.mark.parametrize("error", ["RuntimeError", "SystemExit", "KeyboardInterrupt"])
+@pytest.mark.parametrize("hook", ["on_connect", "on_start", "on_request", "on_response", "on_data", "on_eof"])
+def test_a_task_of_a_hook_that_raises_ends_its_own_connection(hook: str, error: str) -> None:
+    options = {"hook": hook, "error": error, "task": True}
+    broken = Fault(name="bad", behavior="tests.plugins.Broken", options=options)
+    with Echo() as echo, running(echo.address) as proxy:
+        with proxy.connect() as other:
+            other.sendall(b"fine")
+            assert read(other, 4) == b"fine"
+            proxy.set_policy("", broken)
+            with pytest.raises(ConnectionError), proxy.connect() as client:
+                client.sendall(b"x")
+                with contextlib.suppress(OSError):  # ENOTCONN when the reset is already there; reading tells of it
+                    client.shutdown(socket.SHUT_WR)
+                read_all(client)
+                read_all(client)
+            failed = proxy.events.wait(Failed)[0]
+            proxy.set_policy("")
+        assert failed.where in ("behavior bad", "behavior on_connect")
+        assert f"{error}: broken {hook}" in failed.error
+        with proxy.connect() as another:
+            another.sendall(b"still")
+            assert read(another, 5) == b"still"
+
+
 def test_shares_and_seeds() -> None:
     """20 % over 2,000 exchanges, and the same seed gives the same hits."""
     first, second, other = (_hits(seed) for seed in ("1", "1", "2"))

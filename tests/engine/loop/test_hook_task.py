@@ -14,9 +14,12 @@ from vaurien.engine.loop.hook_task import HookRunner, start
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME", default="unset")
 
 
+failures: list[BaseException] = []
+
+
 def in_loop(test: Callable[[HookRunner], Awaitable[None]]) -> None:
     async def run() -> None:
-        runner = HookRunner(asyncio.get_running_loop())
+        runner = HookRunner(asyncio.get_running_loop(), failures.append)
         await test(runner)
         runner.close()
         await asyncio.sleep(0)
@@ -178,7 +181,7 @@ def test_an_error_comes_out(waits: bool) -> None:
 
 def test_context_variables_stay_with_their_runner() -> None:
     async def test(runner: HookRunner) -> None:
-        loop, other, seen = asyncio.get_running_loop(), HookRunner(asyncio.get_running_loop()), []
+        loop, other, seen = asyncio.get_running_loop(), HookRunner(asyncio.get_running_loop(), failures.append), []
 
         async def sets() -> None:
             token = NAME.set("hook")

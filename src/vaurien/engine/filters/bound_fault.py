@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Protocol, TypeVar
@@ -433,6 +434,12 @@ class BoundFault:
             self._task.cancel()
 
 
+def _task_failed(connection: FilteredConnection, error: BaseException) -> None:
+    """A task that a hook of *connection* made raised *error*; of which fault is not known if there are several."""
+    plugins = [bound.name for bound in connection.bound_faults.values() if bound.compiled.needs_task]
+    connection.plugin_failed(" or ".join(plugins), error)
+
+
 def reconcile_faults(connection: FilteredConnection, *, begun: bool) -> None:
     """Bring the faults of *connection* in line with the plan.
 
@@ -444,7 +451,7 @@ def reconcile_faults(connection: FilteredConnection, *, begun: bool) -> None:
         if compiled.blocking:
             continue
         if compiled.needs_task and connection.hook_runner is None:
-            connection.hook_runner = HookRunner(connection.loop)
+            connection.hook_runner = HookRunner(connection.loop, functools.partial(_task_failed, connection))
         bound = before.pop(compiled.key, None)
         if bound is not None and bound.same_but_options(compiled):
             if bound.compiled is not compiled:

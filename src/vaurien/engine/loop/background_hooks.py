@@ -35,14 +35,19 @@ class Background:
         *at_once*, it runs up to its first wait before this returns, with a task from *runner* if there is one; returns
         ``None`` when the hook has ended by then.
         """
+        failed = functools.partial(self._failed, name)
         try:
-            task = hook_task.start(self._loop, coroutine, runner) if at_once else self._loop.create_task(coroutine)
+            if at_once:
+                task = hook_task.start(self._loop, coroutine, runner)
+            else:
+                context = hook_task.guarded(self._loop, failed)
+                task = self._loop.create_task(coroutine, context=context)
         except BaseException as error:  # the plugin's own code may raise anything
-            self._failed(name, error)
+            failed(error)
             return None
         if task is None:
             return None
-        self._tasks.add(task, functools.partial(self._failed, name))
+        self._tasks.add(task, failed)
         if self._over:  # the hook itself ended the connection, and then waits
             task.cancel()
         return task

@@ -10,6 +10,9 @@ plugins::
             the hook ends:   the carrier is idle again, and serves the next hook
             the hook waits:  the carrier's task goes on with the hook, and ends with it
 
+A task that a hook makes itself ends its connection, too, when it raises KeyboardInterrupt or SystemExit: asyncio's own
+tasks raise these out of the loop, which would end all connections. Such tasks are known by their context (`guarded`).
+
 This module uses `asyncio._enter_task` and `asyncio._leave_task`, which the documentation of asyncio ("Extending")
 offers to other implementations of tasks.
 """
@@ -18,8 +21,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeAlias
 
 Steps: TypeAlias = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
@@ -27,6 +31,42 @@ Steps: TypeAlias = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
 
 DONE = object()
 """In place of what a coroutine waits for, once it has ended."""
+
+
+Failed: TypeAlias = Callable[[BaseException], None]
+"""Gets what a hook raised."""
+
+_NOT_BEGUN = inspect.CORO_CREATED
+
+_failed: contextvars.ContextVar[Failed | None] = contextvars.ContextVar("vaurien.failed", default=None)
+"""Where hooks run: what is told that a task of their own wants to end the program."""
+
+
+def guarded(loop: asyncio.AbstractEventLoop, failed: Failed) -> contextvars.Context:
+    """A context for hooks: a task that is made in it tells *failed* when it raises KeyboardInterrupt or SystemExit.
+
+    A loop that makes its tasks in another way already is left as it is.
+    """
+    if loop.get_task_factory() is None:
+        loop.set_task_factory(_make_task)
+    context = contextvars.copy_context()
+    context.run(_failed.set, failed)
+    return context
+
+
+def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **settings: Any) -> asyncio.Task[Any]:
+    failed = _failed.get()
+    if failed is not None and inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == _NOT_BEGUN:
+        coroutine = _guard(coroutine, failed)  # what has begun is the engine's, which catches what hooks raise
+    return asyncio.Task(coroutine, loop=loop, **settings)
+
+
+async def _guard(coroutine: Coroutine[Any, Any, Any], failed: Failed) -> Any:
+    try:
+        return await coroutine
+    except (KeyboardInterrupt, SystemExit) as error:
+        failed(error)
+        raise asyncio.CancelledError from error  # it was told; a hook that waits for the task ends with its connection
 
 
 def start(
@@ -73,13 +113,14 @@ class _Rest(Coroutine[Any, Any, None]):
 class HookRunner:
     """Runs the hooks of one connection with a current task; `close` must be called at its end.
 
-    What a hook sets in a context variable is seen by later hooks of the same connection at most.
+    *failed* is told when a task of their own raises what would end the program. What a hook sets in a context variable
+    is seen by later hooks of the same connection at most.
     """
 
-    __slots__ = ("_closed", "_idle", "_loop")
+    __slots__ = ("_closed", "_failed", "_idle", "_loop")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, loop: asyncio.AbstractEventLoop, failed: Failed) -> None:
+        self._loop, self._failed = loop, failed
         self._closed = False
         self._idle: _Carrier | None = None
 
@@ -87,7 +128,7 @@ class HookRunner:
         """Run *coroutine* up to its first wait; see the function `start`."""
         carrier, self._idle = self._idle, None
         if carrier is None or carrier.task.cancelling():
-            carrier = _Carrier(self._loop)
+            carrier = _Carrier(self._loop, self._failed)
         loop, task, outer = self._loop, carrier.task, None
         try:
             asyncio._enter_task(loop, task)
@@ -125,11 +166,11 @@ class _Carrier:
 
     __slots__ = ("_coroutine", "_needed", "_waits_for", "context", "task")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, failed: Failed) -> None:
         self._coroutine: Coroutine[Any, Any, None] | None = None
         self._waits_for: Any = None
         self._needed = loop.create_future()
-        self.context = contextvars.copy_context()
+        self.context = guarded(loop, failed)
         body = self._body()
         body.send(None)  # a cancellation before the task's first step must find the body begun
         self.task: asyncio.Task[None] = loop.create_task(body, context=self.context)
