@@ -87,6 +87,23 @@ class Delayed(Event, frozen=True):
     seconds: float
 
 
+class Exchanged(Event, frozen=True):
+    """An exchange has ended, *seconds* after its request was recognized.
+
+    *request* has those of the protocol's fields that its request has (``method``, ``path``, ``command``…), *status* is
+    the status that its backend answered with, if the protocol knows one; without *answered* there was no answer.
+    *hits* are the faults that acted on it. Only for observers that have the proxy's name in an attribute ``followed``.
+    """
+
+    connection: int
+    exchange: int
+    request: Mapping[str, str]
+    status: str
+    answered: bool
+    seconds: float
+    hits: tuple[str, ...] = ()
+
+
 class ProtocolLost(Event, frozen=True, tag="Lost"):
     """The protocol could not parse the bytes; the connection goes on as plain tcp.
 
@@ -153,8 +170,21 @@ class PolicyChanged(Event, frozen=True):
 
 Observer: TypeAlias = Callable[[Event], None]
 """Called with each event, in the loop's thread. The classes in its attribute ``ignores``, if it has one, it may miss:
-an event that no observer wants is not made. ``detailed``, if true, asks for `Decided` and `Delayed` too.
+an event that no observer wants is not made. ``detailed``, if true, asks for `Decided` and `Delayed` too, and
+``followed`` has the names of the proxies whose exchanges it wants.
 """
+
+DETAILS = frozenset({Decided, Delayed})
+"""Kinds for observers that are ``detailed``."""
+
+
+def wants(observer: Observer, kind: type[Event], proxy: str) -> bool:
+    """Whether *observer* is to be told of events of *kind* on *proxy*, now."""
+    if kind in getattr(observer, "ignores", ()):
+        return False
+    if kind is Exchanged:
+        return proxy in getattr(observer, "followed", ())
+    return kind not in DETAILS or bool(getattr(observer, "detailed", False))
 
 
 def tell(observers: Iterable[Observer], event: Event) -> None:

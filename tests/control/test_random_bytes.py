@@ -18,7 +18,7 @@ HEADERS = [
     *("Host", "Origin", "Authorization", "Content-Length", "Content-Type", "Transfer-Encoding", "Last-Event-ID"),
     *("User-Agent", "Connection", "Expect", "Upgrade", "X-Forwarded-For", "Cookie", "Accept-Encoding", "Range"),
 ]
-ENDLESS = {"/api/v1/events", "/api/v1/live"}
+ENDLESS = {"/api/v1/events", "/api/v1/live", "/api/v1/proxies/{proxy}/exchanges"}
 LISTED = [b"http://[", b"http://[::1", b"//[", b"[", b"]:1", b"\xff", b"Bearer \xe9", b"-1", b"1e3", b"9" * 400, b"\0"]
 BYTES = st.one_of(st.sampled_from(LISTED), st.binary(max_size=30), st.text(max_size=20).map(lambda text: text.encode()))
 

@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
-from vaurien.events import Delayed, Event, Failed, PolicyChanged
+from vaurien.control.exchanges import Exchanges, follow_observers
+from vaurien.events import Delayed, Event, Exchanged, Failed, PolicyChanged
 from vaurien.observers import steps
 from vaurien.proxies.hub import Hub
 
@@ -57,7 +58,7 @@ class History:
     It is an observer of the proxies too, for what their figures do not say.
     """
 
-    ignores = frozenset(Event.__subclasses__()) - {Delayed, Failed, PolicyChanged}
+    ignores = frozenset(Event.__subclasses__()) - {Delayed, Exchanged, Failed, PolicyChanged}
 
     def __init__(self) -> None:
         self._failed_dials: Counter[str] = Counter()
@@ -67,6 +68,9 @@ class History:
         self._news: set[Callable[[], None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._began = time.monotonic()
+        self._ending: set[asyncio.Task[None]] = set()
+        self.exchanges = Exchanges()
+        """The last ones of the proxies that are looked at."""
         self.number = 0
         """How many ticks there were."""
         self.latest = b""
@@ -76,6 +80,8 @@ class History:
         """Count *event*."""
         if isinstance(event, Delayed):
             self._delays[event.proxy].append(event.seconds)
+        elif isinstance(event, Exchanged):
+            self.exchanges(event)
         elif isinstance(event, PolicyChanged):
             self._changes.append(event)
         elif isinstance(event, Failed) and event.where == "dial":
@@ -85,6 +91,11 @@ class History:
     def detailed(self) -> bool:
         """Whether it wants to know delays: while it is watched."""
         return bool(self._news)
+
+    @property
+    def followed(self) -> Collection[str]:
+        """The proxies whose exchanges it wants to know."""
+        return self.exchanges.followed
 
     @property
     def uptime(self) -> float:
@@ -111,9 +122,13 @@ class History:
             if not self._news and self._task is not None:
                 self._task.cancel()
                 self._task = None
+                ending = asyncio.get_running_loop().create_task(follow_observers(hub, hub.proxies))
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
 
     async def _collect(self, hub: Hub) -> None:
         loop = asyncio.get_running_loop()
+        await follow_observers(hub, hub.proxies)
         began, before = loop.time(), await self._look(hub)
         due = began + INTERVAL
         while True:

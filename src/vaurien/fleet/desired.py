@@ -123,7 +123,7 @@ class DesiredProxy:
         """What runs follows the store."""
 
     start = stop = move = disable = drop_connections = set_policy = set_backend = _nothing
-    close_connection = reset_connection = _nothing
+    close_connection = reset_connection = follow_observers = _nothing
 
     @property
     def address(self) -> Address:

@@ -260,6 +260,11 @@ class ShownProxy:
     async def set_policy(self, policy: Policy) -> None:
         """It has *policy* already: the configuration follows it."""
 
+    async def follow_observers(self) -> None:
+        """Ask the observers anew which details they want."""
+        with contextlib.suppress(VaurienError):
+            await self._ask(self._proxy.follow_observers)
+
     async def serves(self, listen: Address) -> bool:
         """Whether it listens on *listen*."""
         return listen == self.address

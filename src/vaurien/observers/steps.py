@@ -27,8 +27,8 @@ class PlayedStep(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     *sent* and *received* are bytes read from the client and from the backend, *accepted* connections, *exchanges*
     requests, *failed_dials* backends that were not reached, *hits* the hits of each fault: all within the step. Half of
-    what faults made late in it was late by *delay_p50* seconds at most, and 99 of 100 by *delay_p99*; with workers
-    these are not known. *open* connections and *waiting* bytes are those at its end.
+    what faults made late in it was late by *delay_p50* seconds at most, and 99 of 100 by *delay_p99*. *open*
+    connections and *waiting* bytes are those at its end.
     """
 
     sent: int = 0

@@ -66,6 +66,9 @@ class ManagedProxy(Protocol):
     async def set_policy(self, policy: Policy) -> None:
         """Replace mix and faults. Raises what is wrong with *policy*, and then nothing has changed."""
 
+    async def follow_observers(self) -> None:
+        """Ask the observers anew which details they want."""
+
     async def set_backend(self, backend: Address) -> None:
         """Dial *backend* for every connection from now on; open connections keep theirs."""
 
@@ -135,6 +138,10 @@ class LocalProxy:
     async def set_policy(self, policy: Policy) -> None:
         """Replace mix and faults. Raises what is wrong with *policy*."""
         self.proxy.set_policy(policy)
+
+    async def follow_observers(self) -> None:
+        """Ask the observers anew which details they want."""
+        self.proxy.follow_observers()
 
     async def set_backend(self, backend: Address) -> None:
         """Dial *backend* from now on."""

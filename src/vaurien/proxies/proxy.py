@@ -275,6 +275,11 @@ class TcpProxy:
         if self._server is not None:
             self._server.adopt(plan, before)
 
+    def follow_observers(self) -> None:
+        """Tell observers of exchanges from now on, or no more, as they want it."""
+        if self.state is not None:
+            self.state.follow_observers()
+
     def edit_policy(self, edit: PolicyEdit) -> None:
         """Replace the policy by what *edit* makes of it. Raises what *edit* raises, and as `set_policy`."""
         self.set_policy(edit(self.policy))

@@ -30,12 +30,14 @@ class Prepare(WorkerMessage, frozen=True):
     """Import the plugins that were *registered*. The first request, and again when its content changes.
 
     *detailed*: an observer wants every decision and delay. *ignored* are the names of the kinds of events that no
-    observer wants. The descriptor of the shared counters comes along.
+    observer wants, *followed* those of the proxies whose exchanges one wants. The descriptor of the shared counters
+    comes along.
     """
 
     registered: tuple[Registered, ...]
     detailed: bool
     ignored: tuple[str, ...]
+    followed: tuple[str, ...] = ()
 
 
 class StartProxy(WorkerMessage, frozen=True):
@@ -150,6 +152,7 @@ class EventBatch(WorkerMessage, frozen=True):
         | events.Injected
         | events.Decided
         | events.Delayed
+        | events.Exchanged
         | events.ProtocolLost
         | events.Encrypted
         | events.Failed

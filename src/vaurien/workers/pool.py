@@ -13,7 +13,7 @@ from vaurien import plugins
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.policy import shared_counters
 from vaurien.errors import PluginError, VaurienError
-from vaurien.events import Accepted, Closed, Event, Observer, tell
+from vaurien.events import Accepted, Closed, Event, Observer, tell, wants
 from vaurien.model import Address
 from vaurien.workers import messages
 from vaurien.workers.messages import Registered
@@ -89,7 +89,8 @@ class WorkerPool:
         Returns the futures of the replies. Raises `PluginError` for a plugin that a worker could not import.
         """
         detailed = any(getattr(observer, "detailed", False) for observer in self._observers)
-        start = messages.Prepare(_registered(), detailed, self._ignored())
+        followed = sorted({name for observer in self._observers for name in getattr(observer, "followed", ())})
+        start = messages.Prepare(_registered(), detailed, self._ignored(), tuple(followed))
         if start == self._told:
             return []
         self._told = start
@@ -97,7 +98,7 @@ class WorkerPool:
 
     def emit(self, event: Event) -> None:
         """Call the observers with *event*."""
-        tell(self._observers, event)
+        tell([one for one in self._observers if wants(one, type(event), event.proxy)], event)
 
     def process(self, index: int) -> WorkerProcess:
         """The process that is the worker *index* now."""

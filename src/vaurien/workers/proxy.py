@@ -182,6 +182,10 @@ class WorkersProxy:
 
     # Changes.
 
+    async def follow_observers(self) -> None:
+        """Tell the workers which details the observers want now."""
+        await gathered(self._workers.inform(), object)
+
     async def set_policy(self, policy: Policy) -> None:
         """Replace mix and faults, in all workers. Raises what is wrong with *policy*, and then nothing has changed."""
         before = self.policy

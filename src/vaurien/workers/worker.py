@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from vaurien import events, plugins
@@ -91,6 +91,9 @@ class Worker:
             _register(kind, name, module, path)
         self._events.detailed = request.detailed
         self._events.ignores = _IGNORED.union(getattr(events, name) for name in request.ignored)
+        self._events.followed = request.followed
+        for proxy in self._proxies.values():
+            proxy.follow_observers()
         if self._shared_counters is None:
             [descriptor], self._given = self._given, []
             self._shared_counters = SharedCounters(descriptor)
@@ -169,6 +172,7 @@ class EventSender:
     def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
         self._loop, self._channel = loop, channel
         self.detailed = False
+        self.followed: Collection[str] = ()
         self.ignores = _IGNORED
         self._happened: list[Event] = []
 

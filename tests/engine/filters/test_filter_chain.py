@@ -37,7 +37,8 @@ class Connection(FakeOwner):
     """A connection between two endpoints, with a chain; *set* gives it another policy."""
 
     number, peer = 1, "127.0.0.1:5"
-    facts, detailed, pending_share = NO_FACTS, False, None
+    facts, pending_share = NO_FACTS, None
+    detailed = lists_exchanges = False
     delay_line_limit = 1 << 20
     background: Any = None
 

@@ -143,6 +143,7 @@ ROUTES: tuple[Route, ...] = (
         handler=connections.list_connections,
         answer=connections.ConnectionList,
     ),
+    Route(method="GET", path=f"{_PROXY}/exchanges", handler=process.follow_exchanges),
     Route(method="GET", path=_CONNECTION, handler=connections.get_connection, answer=ConnectionInfo),
     Route(method="DELETE", path=_CONNECTION, handler=connections.close_connection, status=204),
     Route(method="POST", path=f"{_CONNECTION}/reset", handler=connections.reset_connection, status=204),

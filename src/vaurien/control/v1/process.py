@@ -145,6 +145,19 @@ async def follow_live(call: RouteCall) -> object:
     return _stream(live.follow(program.hub, program.recent, program.history, number("since", since)))
 
 
+async def follow_exchanges(call: RouteCall) -> object:
+    """The exchanges of a proxy as they end, as server-sent events, for a page that people look at.
+
+    Each event is `Exchanges`: its `exchanges` are as [the events](events.md) say of `Exchanged`, and `skipped` counts
+    those that were left out before them: no more than 100 come in a quarter of a second. They are made while the stream
+    is read, and not otherwise; a protocol without fields (tcp) has none.
+    """
+    proxy = call.path["proxy"]
+    call.hub.get(proxy)
+    program = call.program
+    return _stream(program.history.exchanges.follow(program.hub, program.recent, proxy))
+
+
 async def get_figures(call: RouteCall) -> object:
     """Figures over time, in steps of a second: at most those of the last 15 minutes.
 

@@ -735,6 +735,8 @@ class ProxiedConnection:
         self.meter.forget()
         self.links = ()
         self._past_exchanges = self.exchanges
+        if self._filter_chain is not None:
+            self._filter_chain.end()
         self._filter_chain = None
 
     @property
@@ -768,6 +770,7 @@ class ProxiedConnection:
             waiting=self.meter.held,
             faults=tuple(self._faults_in_play()),
             encrypted=self._filter_chain is not None and self._filter_chain.encrypted,
+            exchanges=self.exchanges,
         )
 
     def _faults_in_play(self) -> Iterator[str]:
@@ -804,6 +807,11 @@ class ProxiedConnection:
     def detailed(self) -> bool:
         """An observer wants to know every decision."""
         return bool(self.service.events.detailed)
+
+    @property
+    def lists_exchanges(self) -> bool:
+        """An observer wants to know each exchange."""
+        return self.service.lists_exchanges
 
     @property
     def protocol(self) -> Protocol:

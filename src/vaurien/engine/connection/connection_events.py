@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
 from vaurien import events
 from vaurien.engine.connection.proxy_state import ProxyState
@@ -70,6 +71,21 @@ class ConnectionEvents:
     def delayed(self, name: str, seconds: float) -> None:
         """The fault *name* made something late."""
         self._service.events.detail(events.Delayed, connection=self._number, fault=name, seconds=seconds)
+
+    def exchanged(
+        self, number: int, request: Mapping[str, str], status: str, answered: bool, seconds: float, hits: Sequence[str]
+    ) -> None:
+        """The exchange *number* has ended, *seconds* after its *request*."""
+        self._service.events.detail(
+            events.Exchanged,
+            connection=self._number,
+            exchange=number,
+            request=request,
+            status=status,
+            answered=answered,
+            seconds=seconds,
+            hits=tuple(hits),
+        )
 
     def hit(self, name: str, exchange: int | None, place: Place = NOWHERE, *, when: float | None = None) -> None:
         """The fault *name* acted."""

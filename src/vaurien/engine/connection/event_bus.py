@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from vaurien.events import Event, Observer
+from vaurien.events import Event, Exchanged, Observer, wants
 
 
 class EventBus:
@@ -21,11 +21,17 @@ class EventBus:
         self.subscribers = _Subscribers(observers)
         """For each kind of event the observers that do not ignore it."""
         self._may_be_detailed = tuple(observer for observer in observers if hasattr(observer, "detailed"))
+        self._may_follow = tuple(observer for observer in observers if hasattr(observer, "followed"))
 
     @property
     def detailed(self) -> bool:
         """Whether an observer wants to know decisions and delays now."""
         return any(observer.detailed for observer in self._may_be_detailed)
+
+    @property
+    def followed(self) -> bool:
+        """Whether an observer wants to know the proxy's exchanges now."""
+        return any(wants(observer, Exchanged, self._proxy) for observer in self._may_follow)
 
     def emit(self, kind: type[Event], **facts: Any) -> None:
         """Make an event of *kind*, if there is an observer for it."""
@@ -33,8 +39,9 @@ class EventBus:
             self.tell(self._make(kind, facts))
 
     def detail(self, kind: type[Event], **facts: Any) -> None:
-        """Make an event of *kind* for those observers alone that want details."""
-        wanting = [one for one in self._may_be_detailed if one.detailed and kind not in getattr(one, "ignores", ())]
+        """Make an event of *kind* for those observers alone that want such details."""
+        asked = self._may_follow if kind is Exchanged else self._may_be_detailed
+        wanting = [one for one in asked if wants(one, kind, self._proxy)]
         if wanting:
             self._tell(wanting, self._make(kind, facts))
 

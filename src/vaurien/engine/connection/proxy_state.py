@@ -131,6 +131,8 @@ class ProxyState:
         """Connections that have put off the plan until there are bytes."""
         self.on_connection_closed: Callable[[], None] = lambda: None
         """Called when a connection is over."""
+        self.lists_exchanges = self.events.followed
+        """An observer wants to know each exchange."""
         self.chance.follow(plan)
         self._watch_hooks(plan)
 
@@ -186,6 +188,12 @@ class ProxyState:
                 connection.adopt_later()
             else:
                 connection.adopt()
+
+    def follow_observers(self) -> None:
+        """Tell observers of exchanges, or no more, as they want it now."""
+        if self.lists_exchanges != self.events.followed:
+            self.lists_exchanges = not self.lists_exchanges
+            self.adopt(self.plan)
 
     @property
     def near_misses(self) -> dict[str, NearMisses]:

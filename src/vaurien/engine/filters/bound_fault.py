@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any, Protocol, TypeVar
 
@@ -44,6 +44,11 @@ class FaultEvents(Protocol):
 
     def hit(self, name: str, exchange: int | None, place: Place = NOWHERE) -> None:
         """The fault *name* acted."""
+
+    def exchanged(
+        self, number: int, request: Mapping[str, str], status: str, answered: bool, seconds: float, hits: Sequence[str]
+    ) -> None:
+        """The exchange *number* has ended, *seconds* after its *request*."""
 
     def delayed(self, name: str, seconds: float) -> None:
         """The fault *name* made something late."""

@@ -32,6 +32,7 @@ class TrackedExchange:
         "_injected",
         "_swallowed",
         "asked",
+        "began",
         "done",
         "drawn",
         "forwarded",
@@ -57,6 +58,8 @@ class TrackedExchange:
         """The faults in play for it, in the order they act."""
         self.undecided: tuple[BoundFault, ...] = ()
         """Faults that ask about the response, which is not there yet."""
+        self.began: float | None = None
+        """When its request was recognized, if observers want to know of it."""
         self.asked = False
         """The request is through."""
         self.forwarded = False

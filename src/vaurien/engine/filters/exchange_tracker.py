@@ -61,6 +61,9 @@ _LONG = 0.0005
 _UNTOUCHED: Drawn = ((), ())
 """Nothing was drawn for an exchange that filters have to see."""
 
+LONGEST = 200
+"""Characters of a field that observers are told."""
+
 SPARED = TrackedExchange(0, Head(request=True), 0)
 """Stands among the open exchanges for each one that no fault acts on."""
 
@@ -73,6 +76,10 @@ class TrackedConnection(FilteredConnection, Protocol):
     @property
     def detailed(self) -> bool:
         """An observer wants to know every decision."""
+
+    @property
+    def lists_exchanges(self) -> bool:
+        """An observer wants to know each exchange."""
 
     @property
     def pending_share(self) -> CompiledFault | None:
@@ -151,6 +158,7 @@ class ExchangeTracker:
         self._plain = False
         """A fault reads messages without an answer: heads that negotiate are sent without offers to compress."""
         self._draws = self._draws_by_turn = False
+        self._listing = self._tracks = False  # exchanges are told to observers; or they are drawn for
         self._count = 0
         self._fed = 0  # bytes of the client's stream so far
         self._offset = 0  # in the client's stream, of the piece at hand
@@ -184,6 +192,8 @@ class ExchangeTracker:
         self._rewrites = self.protocol.rewrites or self._plain or reads
         self._recognized = None  # its head may have to be sent another way now
         self._draws = bool(self._faults) or self._policy.has_live_mix or self._draws_by_turn
+        self._listing = self.connection.lists_exchanges and bool(self.protocol.fields)
+        self._tracks = self._draws or self._listing
 
     def _reads_messages(self, compiled: CompiledFault) -> bool:
         """Whether *compiled* has to read messages without an answer."""
@@ -290,7 +300,7 @@ class ExchangeTracker:
         if head is not None:
             self._offset = self._fed
             self._fed += len(data)
-            drawn = self._draw(head, self._count + 1) if self._draws else None
+            drawn = self._draw(head, self._count + 1) if self._tracks else None
             if drawn is None and passes:
                 if up.filters:
                     up.pass_by(len(data))
@@ -315,7 +325,7 @@ class ExchangeTracker:
         start = self._fed
         self._fed += len(data)
         self._offset = start
-        if self._draws:
+        if self._tracks:
             drawn = self._draw_series(series)
             if drawn is not None:
                 self._offset = start
@@ -427,7 +437,7 @@ class ExchangeTracker:
         return at_once[0] if len(at_once) == 1 else b"".join(at_once)
 
     def _answer_at_once(self, exchange: TrackedExchange, out: list[bytes]) -> None:
-        exchange.done = True
+        self._close_exchange(exchange)
         if exchange.reply is not None:
             out.append(exchange.reply.data)
 
@@ -628,7 +638,7 @@ class ExchangeTracker:
             self._decided.popleft()
         elif self._skips and self._skipped(head):
             return False
-        elif self._draws and (drawn := self._draw(head, self._count + 1)) is not None:
+        elif self._tracks and (drawn := self._draw(head, self._count + 1)) is not None:
             self._decided.append((head, drawn))
             return False
         self._count += 1
@@ -645,7 +655,7 @@ class ExchangeTracker:
 
     def _response_at_once(self, head: Head, out: list[bytes]) -> bool:
         if head.one_way:
-            if self._draws and (drawn := self._draw(head, self._count + 1)) is not None:
+            if self._tracks and (drawn := self._draw(head, self._count + 1)) is not None:
                 self._decided.append((head, drawn))
                 return False
             self._count += 1
@@ -721,7 +731,7 @@ class ExchangeTracker:
                     drawn.append(fault)
             else:
                 fault.note_unmatched(head.fields)
-        return (tuple(drawn), tuple(undecided)) if drawn or undecided else None
+        return (tuple(drawn), tuple(undecided)) if drawn or undecided or self._listing else None
 
     def _roll(self, fault: BoundFault, number: int, offset: int) -> bool:
         return fault.compiled.fault.scope is not Scope.EXCHANGE or fault.roll(number, place(TO_BACKEND, offset))
@@ -768,9 +778,11 @@ class ExchangeTracker:
         if self._decided and self._decided[0][0] is head:
             drawn = self._decided.popleft()[1]
         else:
-            drawn = self._draw(head, self._count + 1) if self._draws else None
+            drawn = self._draw(head, self._count + 1) if self._tracks else None
         self._count += 1
         exchange = TrackedExchange(self._count, head, self._offset)
+        if self._listing:
+            exchange.began = self.up.link.clock.now()
         if drawn is not None:
             exchange.drawn, exchange.undecided = drawn
         if self._rewrites:
@@ -951,13 +963,39 @@ class ExchangeTracker:
 
     async def _done(self, exchange: TrackedExchange) -> None:
         if exchange is not SPARED:
-            exchange.done = True
+            self._close_exchange(exchange)
             for fault in exchange.drawn:
                 if "on_done" in fault.compiled.hooks:
                     await self._hook(fault, "on_done", exchange)
         if not self.keep_alive:
             self._flush()
             self.connection.close(Ending.ONE_EXCHANGE)
+
+    def _close_exchange(self, exchange: TrackedExchange) -> None:
+        """Nothing more of *exchange* will come."""
+        if exchange.began is not None and not exchange.done:
+            self._list(exchange, exchange.began)
+        exchange.done = True
+
+    def _list(self, exchange: TrackedExchange, began: float) -> None:
+        """Tell the observers of *exchange*."""
+        asked, response, status = exchange.request.fields, exchange.response, self.protocol.response_fields
+        told = {} if response is None else response.fields
+        shown = [name for name in self.protocol.fields if name not in status and name in asked]
+        self.connection.journal.exchanged(
+            exchange.number,
+            {name: asked[name][:LONGEST] for name in shown},
+            " ".join(told[name][:LONGEST] for name in status if name in told),
+            response is not None or exchange.reply is not None,
+            self.up.link.clock.now() - began,
+            [fault.name for fault in exchange.drawn if fault.compiled.key in exchange.hits],
+        )
+
+    def end(self) -> None:
+        """The connection is over, and with it the exchanges that are under way."""
+        for exchange in (*self._open, self._asking):
+            if exchange is not None and exchange is not SPARED:
+                self._close_exchange(exchange)
 
     # For hooks.
 

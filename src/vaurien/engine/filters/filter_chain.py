@@ -222,6 +222,11 @@ class FilterChain:
                 if each.fault.compiled.key not in kept and not each.leaving:
                     each.leave()
 
+    def end(self) -> None:
+        """The connection is over."""
+        if self._tracker is not None:
+            self._tracker.end()
+
     def follow_framing(self, framing: Framing) -> ExchangeTracker:
         """Another protocol goes on, with *framing*: its tracker, which is to be fed what the last one holds."""
         down, up = (self._direction(direction) for direction in Direction)

@@ -242,7 +242,7 @@ class StreamTracker(ExchangeTracker):
                 lane.task.cancel()
         if exchange is not None and exchange is not SPARED and not exchange.forwarded:
             exchange.swallow_all()
-            exchange.done = True
+            self._close_exchange(exchange)
 
     def _is_full(self, direction: Direction) -> bool:
         return self._held[direction] > HELD_LIMIT or len(self._lanes[direction]) > LANE_LIMIT
@@ -303,7 +303,7 @@ class StreamTracker(ExchangeTracker):
             self._emit(direction, piece if mark.instead is None else mark.instead, None)
             return True
         if isinstance(mark, Head) and mark.request:
-            drawn = self._draw(mark, self._count + 1) if self._draws else None
+            drawn = self._draw(mark, self._count + 1) if self._tracks else None
             if drawn is not None:
                 self._decided.append((mark, drawn))
                 return False
@@ -494,6 +494,11 @@ class StreamTracker(ExchangeTracker):
         if gone is not None and not gone.done():
             gone.set_result(None)
 
+    def end(self) -> None:
+        for exchange in self._exchanges.values():
+            if exchange is not SPARED:
+                self._close_exchange(exchange)
+
     # For hooks.
 
     async def client_gone(
@@ -530,7 +535,7 @@ class StreamTracker(ExchangeTracker):
             self._say(TO_BACKEND, backend_told)
         self._say(TO_CLIENT, client_told)
         exchange.swallow_all()
-        exchange.done = True
+        self._close_exchange(exchange)
         self._flush()
         self._forget_messages(exchange.request.stream)
         self._forget_ended()

@@ -21,7 +21,8 @@ class ConnectionInfo(msgspec.Struct, frozen=True):
 
     *number* is its ordinal on its proxy, from 1; *age* is in seconds; *sent* and *received* are bytes forwarded to the
     backend and to the client; *waiting* is bytes on delay lines and for a side that does not read; *faults* are the
-    names of those that hit it. *encrypted*: its two sides speak TLS that the proxy cannot read.
+    names of those that hit it. *encrypted*: its two sides speak TLS that the proxy cannot read. *exchanges* is how many
+    requests the protocol recognized on it.
     """
 
     number: int
@@ -32,6 +33,7 @@ class ConnectionInfo(msgspec.Struct, frozen=True):
     waiting: int
     faults: tuple[str, ...]
     encrypted: bool = False
+    exchanges: int = 0
 
 
 class Bytes(msgspec.Struct, frozen=True):
