@@ -14,6 +14,15 @@ def connected(proxy):
     return socket.create_connection((host, int(port)), PATIENCE)
 
 
+def dragged(page, grip, place):
+    """Drag *grip* with the mouse to the middle of *place*, step by step as a hand does."""
+    grip.hover()
+    page.mouse.down()
+    box = place.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=5)
+    page.mouse.up()
+
+
 def test_traffic_is_on_the_charts_with_a_mark_at_a_change(tab, daemon, redis_server):
     proxy = daemon.proxy("cache", redis_server.address, protocol="redis")
     host, port = proxy["address"].split(":")
@@ -42,6 +51,17 @@ def test_the_requests_of_http_are_counted(tab, daemon, nginx_server):
     one = http.client.HTTPConnection(proxy["address"], timeout=PATIENCE)
     one.request("GET", "/hello")
     assert one.getresponse().read() == b"hello\n"
+    row = page.get_by_role("table", name="Exchanges").get_by_role("row").filter(has_text="/hello")
+    row.wait_for()
+    assert "1, 1\tGET /hello" in row.inner_text()
+    assert "\t200\t" in row.inner_text()
+    daemon.ask("POST", "/proxies/web/faults", {"behavior": "http_status", "options": {"status": 503}, "name": "gone"})
+    one.request("GET", "/next")
+    assert one.getresponse().read() is not None
+    row = page.get_by_role("table", name="Exchanges").get_by_role("row").filter(has_text="/next")
+    row.wait_for()
+    assert "\tanswered\t" in row.inner_text()
+    assert row.inner_text().rstrip().endswith("gone")
     until(lambda: "at most 0/s" not in chart.get_attribute("aria-label"))
     one.close()
 
@@ -67,9 +87,7 @@ def test_faults_are_moved_switched_weighed_and_told_other_options_in_place(tab, 
     until(lambda: [one["name"] for one in daemon.ask("GET", "/proxies/web")["faults"]] == ["b", "a"])
     page.get_by_text("client → b → a → backend").wait_for()
     first, second = (page.locator("li", has_text="latency=5").nth(place) for place in range(2))
-    carried = page.evaluate_handle("new DataTransfer()")
-    second.dispatch_event("dragstart", {"dataTransfer": carried})
-    first.dispatch_event("drop", {"dataTransfer": carried})
+    dragged(page, second.locator(".grip"), first)
     until(lambda: [one["name"] for one in daemon.ask("GET", "/proxies/web")["faults"]] == ["a", "b"])
     page.get_by_role("switch", name="Fault a").uncheck()
     until(lambda: not fault("a")["enabled"])

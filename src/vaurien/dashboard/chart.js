@@ -1,6 +1,7 @@
 // Lines over time: `<spark-line>` in a row of a table, and `<time-chart>` with axes and marks.
 
 import { h, setAttribute, setText, svg, sync } from "./dom.js";
+import { bytes, duration, rounded, shown } from "./format.js";
 
 /**
  * The points of a polyline through *values*, at even distances.
@@ -131,3 +132,40 @@ function path(points, place, x, y) {
 }
 
 customElements.define("time-chart", TimeChart);
+
+/** @typedef {import("./store.js").Step & {time: number}} TimedStep */
+
+const rate = (/** @type {string} */ figure) => (/** @type {any} */ step) => (step[figure] ?? 0) / step.seconds;
+const perSecond = (/** @type {number} */ value) => `${rounded(value)}/s`;
+
+/** A title, what each line is and its value in a step, and how a value is shown. @type {[string, Record<string, (step: any) => number>, (value: number) => string][]} */
+const FIGURES = [
+	["Throughput", { "to backend": rate("sent"), "to client": rate("received") }, (value) => `${bytes(value)}/s`],
+	["Connections", { open: (step) => step.open ?? 0, "accepted a second": rate("accepted") }, rounded],
+	["Exchanges", { "a second": rate("exchanges") }, perSecond],
+	["Hits by fault", {}, perSecond],
+	["Added delay", { p50: (step) => step.delay_p50 ?? 0, p99: (step) => step.delay_p99 ?? 0 }, duration],
+	["Failed dials", { "a second": rate("failed_dials") }, perSecond],
+];
+
+/**
+ * Show all figures of a proxy over time, in charts of *parent*.
+ * @param {Element} parent
+ * @param {TimedStep[]} steps
+ * @param {{marks: {time: number, text: string}[], from: number, to: number, label: (time: number) => string}} view
+ */
+export function showCharts(parent, steps, view) {
+	const hit = [...new Set(steps.flatMap((step) => Object.keys(step.hits ?? {})))];
+	const hits = Object.fromEntries(hit.map((name) => [name, (/** @type {any} */ step) => (step.hits?.[name] ?? 0) / step.seconds]));
+	sync(
+		parent,
+		FIGURES,
+		([title]) => title,
+		() => h("time-chart"),
+		(chart, [title, lines, text]) => {
+			const named = title === "Hits by fault" ? hits : lines;
+			const points = steps.map((step) => ({ time: step.time, values: Object.values(named).map((value) => value(step)) }));
+			chart.chart = { title, names: Object.keys(named).map(shown), points, shown: text, ...view };
+		},
+	);
+}

@@ -1,10 +1,10 @@
 // The screen of the configuration: how the program was started, its proxies to take away, and others to put in.
 
 import { call } from "./api.js";
-import { h, setText } from "./dom.js";
+import { button, h, head, setText } from "./dom.js";
 import { download } from "./events.js";
 import { differences } from "./fault-form.js";
-import { shown } from "./format.js";
+import { mixText, shown } from "./format.js";
 import { attempt, complain, readOnly, say } from "./messages.js";
 import { copyable, faultText } from "./snippets.js";
 import { Screen } from "./screen.js";
@@ -21,7 +21,7 @@ export function asToml(proxies) {
 			["backend", proxy.backend],
 			["protocol", proxy.protocol],
 		];
-		if (proxy.mix.length) told.push(["mix", proxy.mix.map((/** @type {any} */ share) => `${share.percent}:${share.behavior}`).join(",")]);
+		if (proxy.mix.length) told.push(["mix", mixText(proxy.mix)]);
 		if (proxy.faults.length) told.push(["fault", proxy.faults.map(faultText)]);
 		if (proxy.seed) told.push(["seed", proxy.seed]);
 		return ["[[proxy]]", ...told.map(([name, value]) => `${name} = ${JSON.stringify(value)}`), ""];
@@ -39,8 +39,7 @@ export function asIni([proxy]) {
 		["protocol", proxy.protocol],
 		["seed", proxy.seed],
 	];
-	if (proxy.mix.length)
-		told.push(["behavior", proxy.mix.map((/** @type {any} */ share) => `${share.percent}:${share.behavior}`).join(",")]);
+	if (proxy.mix.length) told.push(["behavior", mixText(proxy.mix)]);
 	if (proxy.faults.length) told.push(["fault", proxy.faults.map((/** @type {any} */ fault) => `\n    ${faultText(fault)}`).join("")]);
 	return `[vaurien]\n${told.map(([name, value]) => `${name} = ${value}`).join("\n")}\n`;
 }
@@ -86,7 +85,7 @@ class ConfigurationScreen extends Screen {
 		this.difference = h("div", { class: "notice", role: "status" });
 		this.problem = h("p", { class: "error", role: "alert" });
 		const exporting = (/** @type {string} */ title, /** @type {() => Promise<[string, string]>} */ made) =>
-			h("button", { type: "button", onclick: () => attempt(async () => save(...(await made()))) }, title);
+			button(title, () => attempt(async () => save(...(await made()))));
 		this.append(
 			h("h1", {}, "Configuration"),
 			this.about,
@@ -107,7 +106,7 @@ class ConfigurationScreen extends Screen {
 				"table",
 				{ class: "settings" },
 				h("caption", { class: "unseen" }, "Options"),
-				h("thead", {}, h("tr", {}, ...["Section", "Option", "Value", "From"].map((title) => h("th", { scope: "col" }, title)))),
+				head(["Section", "Option", "Value", "From"]),
 				this.settings,
 			),
 		);
@@ -120,7 +119,7 @@ class ConfigurationScreen extends Screen {
 			h("div", { class: "field" }, h("label", { for: "import-file" }, "File"), this.file),
 			h("div", { class: "field" }, h("label", { for: "import" }, "or text"), this.text),
 			this.problem,
-			h("button", { type: "button", onclick: () => this.compare() }, "Show what it would change"),
+			button("Show what it would change", () => this.compare()),
 			this.difference,
 		];
 	}
@@ -153,8 +152,7 @@ class ConfigurationScreen extends Screen {
 			if (!before.has(name)) return [`${shown(name)}: added`];
 			return differences(before.get(name), { ...before.get(name), ...after.get(name) }).map((one) => `${shown(name)}: ${one}`);
 		});
-		const apply = h("button", { type: "button" }, "Apply it");
-		apply.addEventListener("click", () => this.apply(list, now.revision));
+		const apply = button("Apply it", () => this.apply(list, now.revision));
 		this.difference?.replaceChildren(
 			changes.length ? h("ul", {}, ...changes.map((one) => h("li", {}, one))) : h("p", {}, "It changes nothing."),
 			changes.length ? apply : "",

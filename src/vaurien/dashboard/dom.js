@@ -27,6 +27,21 @@ export function svg(tag, attributes = {}, ...children) {
 }
 
 /**
+ * A button that does *act*.
+ * @param {string} text
+ * @param {(event: any) => unknown} onclick
+ * @param {Attributes} [more]
+ */
+export function button(text, onclick, more = {}) {
+	return h("button", { type: "button", onclick, ...more }, text);
+}
+
+/** The first row of a table. @param {string[]} titles */
+export function head(titles) {
+	return h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col" }, title))));
+}
+
+/**
  * @param {Element} element
  * @param {Attributes} attributes
  * @param {Child[]} children

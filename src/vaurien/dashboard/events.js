@@ -1,12 +1,12 @@
 // The screen of events: as they happen, filtered, paused, exported.
 
 import { call, proxyPath, addressOf } from "./api.js";
-import { h, setAttribute, setText } from "./dom.js";
+import { button, h, setAttribute, setText } from "./dom.js";
 import { bytes, clock, counted, duration, rounded, shown } from "./format.js";
 import { attempt, readOnly, say } from "./messages.js";
 import { Screen } from "./screen.js";
 import { store } from "./store.js";
-import "./virtual-rows.js";
+import { column } from "./virtual-rows.js";
 
 /** @typedef {import("./store.js").LoggedEvent} LoggedEvent */
 
@@ -66,14 +66,9 @@ class EventsScreen extends Screen {
 				...KINDS.map((kind) => h("option", { value: kind }, kind)),
 			),
 		};
-		this.pause = h("button", { type: "button", "aria-pressed": "false", onclick: () => this.togglePause() }, "Pause");
+		this.pause = button("Pause", () => this.togglePause(), { "aria-pressed": "false" });
 		this.count = h("p", { class: "count", role: "status" });
 		this.about = h("div", { class: "about" });
-		const column = (/** @type {string} */ title, /** @type {(one: any) => string | Node} */ cell, kind = "") => ({
-			title,
-			cell,
-			class: kind,
-		});
 		this.rows = /** @type {any} */ (h("virtual-rows")).begin(
 			"Events",
 			[
@@ -103,7 +98,7 @@ class EventsScreen extends Screen {
 					/** @type {any} */ (this.filters)[name],
 				]),
 				this.pause,
-				h("button", { type: "button", onclick: () => this.export() }, "Export as JSON lines"),
+				button("Export as JSON lines", () => this.export()),
 			),
 			this.count,
 			this.about,
@@ -173,14 +168,7 @@ class EventsScreen extends Screen {
 			const one = await call("GET", path);
 			text = `Connection ${one.number} of ${shown(proxy.value)} is open: ${shown(one.peer)}, ${duration(one.age)} old, ${bytes(one.sent)} to the backend, ${bytes(one.received)} to the client, hit by ${one.faults.map(shown).join(", ") || "nothing"}.`;
 			const end = (/** @type {string} */ title, /** @type {string} */ method, /** @type {string} */ where) =>
-				h(
-					"button",
-					{
-						type: "button",
-						onclick: async () => (await attempt(() => call(method, where))) !== undefined && this.showConnection(),
-					},
-					title,
-				);
+				button(title, async () => (await attempt(() => call(method, where))) !== undefined && this.showConnection());
 			buttons = readOnly() ? [] : [end("Close it", "DELETE", path), end("Reset it", "POST", `${path}/reset`)];
 		} catch {
 			// It is over.

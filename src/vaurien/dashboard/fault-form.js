@@ -1,7 +1,7 @@
 // The screen that adds a fault or changes one: a form made from the schemas of the program.
 
 import { ApiError, ask, call, faultPath, proxyPath, addressOf } from "./api.js";
-import { h, setAttribute, setText, sync } from "./dom.js";
+import { button, h, setAttribute, setText, sync } from "./dom.js";
 import { percent, shown } from "./format.js";
 import { attempt, complain, readOnly, say } from "./messages.js";
 import { asSent, removeFault } from "./overview.js";
@@ -126,14 +126,14 @@ class FaultScreen extends Screen {
 				h("legend", {}, "Match: which clients and exchanges"),
 				this.conditions,
 				this.matchError,
-				h("button", { type: "button", onclick: () => this.addMatch("", "") }, "Add a condition"),
+				button("Add a condition", () => this.addMatch("", "")),
 			),
 			this.problem,
 			h(
 				"div",
 				{ class: "bar" },
 				!readOnly() && h("button", { type: "submit" }, editing ? "Save the fault" : "Add the fault"),
-				editing && !readOnly() && h("button", { type: "button", onclick: () => this.removeIt() }, "Remove the fault"),
+				editing && !readOnly() && button("Remove the fault", () => this.removeIt()),
 				this.back(),
 			),
 		);
@@ -231,16 +231,7 @@ class FaultScreen extends Screen {
 				placeholder: "10.0.0.0/8, glob:/api/*",
 				autocomplete: "off",
 			}),
-			h(
-				"button",
-				{
-					type: "button",
-					class: "icon",
-					"aria-label": "Remove this condition",
-					onclick: () => row.remove() || this.showCopies(),
-				},
-				"✕",
-			),
+			button("✕", () => row.remove() || this.showCopies(), { class: "icon", "aria-label": "Remove this condition" }),
 		);
 		this.conditions.append(row);
 	}
@@ -361,14 +352,12 @@ class FaultScreen extends Screen {
 		}
 		const was = this.base;
 		const changes = differences(was, now).map((one) => h("li", {}, one));
-		const take = h("button", { type: "button" }, "Take what it is now");
-		const keep = h("button", { type: "button" }, "Keep what I typed");
-		take.addEventListener("click", () => {
+		const take = button("Take what it is now", () => {
 			this.replaceChildren();
 			this.base = now;
 			this.build();
 		});
-		keep.addEventListener("click", () => {
+		const keep = button("Keep what I typed", () => {
 			this.base = now;
 			this.notice.replaceChildren();
 		});

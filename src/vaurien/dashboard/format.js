@@ -42,6 +42,11 @@ export function percent(ratio) {
 	return `${rounded(ratio * 100)} %`;
 }
 
+/** A mix, as the command line takes it. @param {any[]} mix */
+export function mixText(mix) {
+	return mix.map((share) => `${share.percent}:${share.behavior}`).join(",");
+}
+
 /**
  * @param {number} count
  * @param {string} thing

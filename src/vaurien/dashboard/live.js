@@ -22,9 +22,7 @@ export async function follow(onMessage, onState) {
 		const reading = new AbortController();
 		let silence = setTimeout(() => reading.abort(), SILENCE);
 		try {
-			const response = await ask("GET", `/api/v1/live?since=${last}`, undefined, reading.signal);
-			if (!response.ok || !response.body) throw new Error(`status ${response.status}`);
-			for await (const message of messages(response.body)) {
+			for await (const message of messages(`/live?since=${last}`, reading.signal)) {
 				clearTimeout(silence);
 				silence = setTimeout(() => reading.abort(), SILENCE);
 				if (message.kind === "Hello") {
@@ -52,10 +50,14 @@ export async function follow(onMessage, onState) {
 }
 
 /**
- * @param {ReadableStream<Uint8Array>} body
+ * The messages of the stream *path*, until it ends or *signal* does.
+ * @param {string} path
+ * @param {AbortSignal} signal
  * @returns {AsyncGenerator<Message>}
  */
-async function* messages(body) {
+export async function* messages(path, signal) {
+	const { ok, status, body } = await ask("GET", `/api/v1${path}`, undefined, signal);
+	if (!ok || !body) throw new Error(`status ${status}`);
 	const decoder = /** @type {ReadableWritablePair<string, any>} */ (new TextDecoderStream());
 	const reader = body.pipeThrough(decoder).getReader();
 	let rest = "";

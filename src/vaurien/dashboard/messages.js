@@ -1,6 +1,6 @@
 // Short messages at the foot of the page, spoken politely; and the questions that a person must answer.
 
-import { h } from "./dom.js";
+import { button, h } from "./dom.js";
 import { shown } from "./format.js";
 
 const UNDO = 10_000; // ms
@@ -29,11 +29,10 @@ export function say(text) {
 
 /** Say what failed; it stays until it is closed. @param {unknown} error */
 export function complain(error) {
-	const close = h("button", { type: "button", "aria-label": "Close this message" }, "✕");
+	const close = button("✕", () => element.remove(), { "aria-label": "Close this message" });
 	const text = error instanceof TypeError ? "The program is not reached." : shown(error instanceof Error ? error.message : error);
 	const element = toast(text, close);
 	element.classList.add("failed");
-	close.addEventListener("click", () => element.remove());
 }
 
 /**
@@ -57,10 +56,7 @@ export async function attempt(action) {
  * @param {() => Promise<void>} undo
  */
 export function offerUndo(text, undo) {
-	const button = h("button", { type: "button" }, "Undo");
-	const element = toast(text, button);
-	const timer = setTimeout(() => element.remove(), UNDO);
-	button.addEventListener("click", async () => {
+	const undone = button("Undo", async () => {
 		clearTimeout(timer);
 		element.remove();
 		await attempt(async () => {
@@ -68,6 +64,8 @@ export function offerUndo(text, undo) {
 			say("Undone.");
 		});
 	});
+	const element = toast(text, undone);
+	const timer = setTimeout(() => element.remove(), UNDO);
 }
 
 /** Ask for the token until one is given. @returns {Promise<string>} */

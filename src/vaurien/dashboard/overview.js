@@ -2,8 +2,8 @@
 
 import { ApiError, call, faultPath, proxyPath, addressOf } from "./api.js";
 import "./chart.js";
-import { h, setAttribute, setText, sync } from "./dom.js";
-import { bytes, counted, duration, percent, rounded, shown } from "./format.js";
+import { button, h, setAttribute, setText, sync } from "./dom.js";
+import { bytes, counted, duration, mixText, percent, rounded, shown } from "./format.js";
 import { attempt, offerUndo, readOnly, say } from "./messages.js";
 import { addProxyForm } from "./proxy-form.js";
 import { Screen } from "./screen.js";
@@ -65,7 +65,7 @@ class OverviewScreen extends Screen {
 	build() {
 		this.filter = h("input", { type: "search", id: "filter", oninput: () => this.update() });
 		this.count = h("p", { class: "count", role: "status" });
-		this.removeAll = h("button", { type: "button", onclick: () => removeAllFaults() }, "Remove all faults");
+		this.removeAll = button("Remove all faults", removeAllFaults);
 		this.heads = COLUMNS.map((column) => h("th", { scope: "col", role: "columnheader", class: column.id }, this.sorter(column)));
 		this.body = h("tbody", { role: "rowgroup" });
 		this.table = h(
@@ -93,7 +93,7 @@ class OverviewScreen extends Screen {
 			this.sortBy = column.id;
 			this.update();
 		};
-		return h("button", { type: "button", class: "plain", onclick: sort }, column.title);
+		return button(column.title, sort, { class: "plain" });
 	}
 
 	rows() {
@@ -220,10 +220,7 @@ class Row {
 			this.idle,
 			proxy.enabled && !proxy.accepted && !connections(proxy) && !this.seen(step) ? `No traffic yet. ${howToSend(proxy)}` : "",
 		);
-		setText(
-			this.mix,
-			proxy.mix.length ? `Mix ${proxy.mix.map((/** @type {any} */ share) => `${share.percent}:${share.behavior}`).join(", ")}` : "",
-		);
+		setText(this.mix, proxy.mix.length ? `Mix ${mixText(proxy.mix)}` : "");
 		sync(
 			this.faults,
 			proxy.faults,
@@ -274,8 +271,10 @@ export function howToSend(proxy) {
 function faultChip(proxy, fault) {
 	const name = shown(fault.name);
 	const facts = h("span", { class: "facts" });
-	const remove = h("button", { type: "button", class: "icon", "aria-label": `Remove fault ${name} of ${shown(proxy)}` }, "✕");
-	remove.addEventListener("click", () => removeFault(proxy, fault.name));
+	const remove = button("✕", () => removeFault(proxy, fault.name), {
+		class: "icon",
+		"aria-label": `Remove fault ${name} of ${shown(proxy)}`,
+	});
 	const href = addressOf("proxy", proxy, "fault", fault.name);
 	return Object.assign(h("li", { class: "chip" }, h("a", { href }, h("bdi", {}, name)), facts, !readOnly() && remove), {
 		facts,

@@ -1,35 +1,20 @@
 // The screen of one proxy: charts, its chain of faults, its connections.
 
 import { ApiError, call, faultPath, proxyPath, addressOf } from "./api.js";
-import "./chart.js";
-import { h, setAttribute, setText, sync } from "./dom.js";
-import { bytes, clock, counted, duration, percent, rounded, shown } from "./format.js";
+import { showCharts } from "./chart.js";
+import { button, h, setAttribute, setText, sync } from "./dom.js";
+import { bytes, clock, counted, duration, percent, shown } from "./format.js";
+import { messages } from "./live.js";
 import { attempt, complain, offerUndo, readOnly, say } from "./messages.js";
 import { asSent, howToSend, removeFault, secondsLeft } from "./overview.js";
 import { field, isDefault, showError, typedValue } from "./schema-form.js";
 import { Screen } from "./screen.js";
 import { store } from "./store.js";
-import "./virtual-rows.js";
+import { column } from "./virtual-rows.js";
 
 const SHOWN = 900; // seconds of the charts
+const KEPT = 2000; // exchanges
 const SLOWEST = 50; // how many times as long as it takes to read the connections is waited before the next time
-
-/** @typedef {import("./store.js").Step} Step */
-
-/** @type {[string, string[] | null, (step: Step, names: string[]) => (number | null)[], (value: number) => string][]} */
-const CHARTS = [
-	[
-		"Throughput",
-		["to backend", "to client"],
-		(step) => [step.sent / step.seconds, step.received / step.seconds],
-		(value) => `${bytes(value)}/s`,
-	],
-	["Connections", ["open", "accepted a second"], (step) => [step.open, step.accepted / step.seconds], rounded],
-	["Exchanges", ["a second"], (step) => [step.exchanges / step.seconds], (value) => `${rounded(value)}/s`],
-	["Hits by fault", null, (step, names) => names.map((name) => (step.hits[name] ?? 0) / step.seconds), (value) => `${rounded(value)}/s`],
-	["Added delay", ["p50", "p99"], (step) => [step.delay_p50, step.delay_p99], duration],
-	["Failed dials", ["a second"], (step) => [step.failed_dials / step.seconds], (value) => `${rounded(value)}/s`],
-];
 
 class ProxyScreen extends Screen {
 	begin() {
@@ -40,6 +25,7 @@ class ProxyScreen extends Screen {
 		this.update();
 		store.backfill(`?proxy=${encodeURIComponent(this.proxy)}`).catch(() => {}); // the stream fills the charts too
 		this.readConnections();
+		this.readExchanges();
 	}
 
 	disconnectedCallback() {
@@ -57,16 +43,11 @@ class ProxyScreen extends Screen {
 			this.change({ enabled: this.on.checked }, `Proxy ${shown(name)} is ${this.on.checked ? "on" : "off"}.`),
 		);
 		this.state = h("span");
-		this.charts = h("div", { class: "charts" }, ...CHARTS.map(() => h("time-chart")));
+		this.charts = h("div", { class: "charts" });
 		this.chains = h("dl", { class: "chains" });
 		this.faults = h("ol", { class: "faults", "aria-label": "Faults, in the order in which they act" });
 		this.mix = h("p", { class: "mix" });
 		this.noConnection = h("p", { class: "hint" });
-		const column = (/** @type {string} */ title, /** @type {(one: any) => string | Node} */ cell, kind = "") => ({
-			title,
-			cell,
-			class: kind,
-		});
 		this.connections = /** @type {any} */ (h("virtual-rows")).begin(
 			"Open connections",
 			[
@@ -81,6 +62,19 @@ class ProxyScreen extends Screen {
 			],
 			(/** @type {any} */ one) => one.number,
 		);
+		this.noExchange = h("p", { class: "hint" });
+		this.exchanges = /** @type {any} */ (h("virtual-rows")).begin(
+			"Exchanges",
+			[
+				column("Time", (one) => clock(one.at), "number"),
+				column("Connection", (one) => `${one.connection}, ${one.exchange}`, "number"),
+				column("Request", (one) => shown(Object.values(one.request).join(" "))),
+				column("Status", (one) => shown(one.status) || (one.answered ? "answered" : "no answer")),
+				column("Took", (one) => duration(one.seconds), "number"),
+				column("Hit by", (one) => shown(one.hits.join(", "))),
+			],
+			(/** @type {any} */ one) => one.key,
+		);
 		this.append(
 			h("h1", {}, h("bdi", {}, shown(name))),
 			this.gone,
@@ -89,7 +83,7 @@ class ProxyScreen extends Screen {
 				{ class: "bar" },
 				h("label", { class: "switch" }, this.on, this.state),
 				this.about,
-				!readOnly() && h("button", { type: "button", onclick: () => this.delete() }, "Delete the proxy"),
+				!readOnly() && button("Delete the proxy", () => this.delete()),
 			),
 			this.hint,
 			h("h2", {}, "Faults"),
@@ -103,6 +97,9 @@ class ProxyScreen extends Screen {
 			h("h2", {}, "Connections"),
 			this.noConnection,
 			this.connections,
+			h("h2", {}, "Exchanges"),
+			this.noExchange,
+			this.exchanges,
 			h("p", {}, h("a", { href: `#/events?proxy=${encodeURIComponent(name)}` }, "Its events")),
 		);
 	}
@@ -165,21 +162,12 @@ class ProxyScreen extends Screen {
 				time: change.uptime,
 				text: `${clock(change.at)} ${change.faults.length ? `faults ${change.faults.map(shown).join(", ")}` : "no fault"}${change.mix ? `, mix ${shown(change.mix)}` : ""}`,
 			}));
-		const hit = [...new Set(steps.flatMap((step) => Object.keys(step.hits)))];
-		for (const [place, [title, names, values, text]] of CHARTS.entries()) {
-			const named = names ?? hit;
-			const points = steps.map((step) => ({ time: step.uptime, values: values(step, named) }));
-			/** @type {any} */ (this.charts?.children[place]).chart = {
-				title,
-				names: named.map(shown),
-				points,
-				marks,
-				from: to - SHOWN,
-				to,
-				shown: text,
-				label: (/** @type {number} */ time) => clock(at - to + time),
-			};
-		}
+		const view = { marks, from: to - SHOWN, to, label: (/** @type {number} */ time) => clock(at - to + time) };
+		showCharts(
+			/** @type {Element} */ (this.charts),
+			steps.map((step) => ({ ...step, time: step.uptime })),
+			view,
+		);
 		for (const item of /** @type {any} */ (this.faults).children) if (proxy) this.showFacts(item, proxy);
 	}
 
@@ -189,8 +177,8 @@ class ProxyScreen extends Screen {
 	makeFault(fault) {
 		const name = shown(fault.name);
 		const href = addressOf("proxy", this.proxy, "fault", fault.name);
-		const button = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act) =>
-			h("button", { type: "button", class: "icon", "aria-label": label, onclick: act }, text);
+		const icon = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act) =>
+			!readOnly() && button(text, act, { class: "icon", "aria-label": label });
 		const parts = {
 			on: h("input", { type: "checkbox", role: "switch", "aria-label": `Fault ${name}`, disabled: readOnly() }),
 			state: h("span"),
@@ -212,25 +200,37 @@ class ProxyScreen extends Screen {
 		parts.options.addEventListener("toggle", () => parts.options.open && this.editOptions(fault.name, parts.options));
 		const item = h(
 			"li",
-			{ draggable: !readOnly() },
-			h("div", { class: "bar" }, h("label", { class: "switch" }, parts.on, parts.state), h("a", { href }, h("bdi", {}, name)), parts.facts),
+			{},
+			h(
+				"div",
+				{ class: "bar" },
+				!readOnly() && this.handle(fault.name),
+				h("label", { class: "switch" }, parts.on, parts.state),
+				h("a", { href }, h("bdi", {}, name)),
+				parts.facts,
+			),
 			h("div", { class: "bar" }, h("span", {}, "Probability"), parts.slider, parts.chance),
 			h(
 				"div",
 				{ class: "bar" },
-				!readOnly() && button("▲", `Move ${name} up`, () => this.move(fault.name, -1)),
-				!readOnly() && button("▼", `Move ${name} down`, () => this.move(fault.name, 1)),
-				!readOnly() && button("✕", `Remove fault ${name}`, () => removeFault(this.proxy, fault.name)),
+				icon("▲", `Move ${name} up`, () => this.move(fault.name, -1)),
+				icon("▼", `Move ${name} down`, () => this.move(fault.name, 1)),
+				icon("✕", `Remove fault ${name}`, () => removeFault(this.proxy, fault.name)),
 			),
 			parts.options,
 		);
-		item.addEventListener("dragstart", (/** @type {DragEvent} */ event) => event.dataTransfer?.setData("text/plain", fault.name));
-		item.addEventListener("dragover", (/** @type {Event} */ event) => event.preventDefault());
-		item.addEventListener("drop", (/** @type {DragEvent} */ event) => {
-			event.preventDefault();
-			this.moveTo(event.dataTransfer?.getData("text/plain") ?? "", fault.name);
-		});
 		return Object.assign(item, { parts, fault: fault.name });
+	}
+
+	/** What a mouse, a pen or a finger moves a fault by; for the keyboard there are buttons. @param {string} name */
+	handle(name) {
+		const grip = h("span", { class: "grip", "aria-hidden": "true" }, "⠿");
+		grip.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => grip.setPointerCapture(event.pointerId));
+		grip.addEventListener("pointerup", (/** @type {PointerEvent} */ event) => {
+			const other = /** @type {any} */ (document.elementFromPoint(event.clientX, event.clientY)?.closest(".faults > li"));
+			if (other) this.moveTo(name, other.fault);
+		});
+		return grip;
 	}
 
 	/**
@@ -377,33 +377,36 @@ class ProxyScreen extends Screen {
 	/** @param {number} number */
 	enders(number) {
 		const path = `${proxyPath(this.proxy)}/connections/${number}`;
-		const end = async (/** @type {string} */ method, /** @type {string} */ where, /** @type {string} */ how) => {
-			if ((await attempt(() => call(method, where))) !== undefined) say(`Connection ${number} is ${how}.`);
-		};
-		return h(
-			"span",
-			{},
-			h(
-				"button",
-				{
-					type: "button",
-					class: "plain",
-					"aria-label": `Close connection ${number}`,
-					onclick: () => end("DELETE", path, "closed"),
-				},
-				"Close",
-			),
-			h(
-				"button",
-				{
-					type: "button",
-					class: "plain",
-					"aria-label": `Reset connection ${number}`,
-					onclick: () => end("POST", `${path}/reset`, "reset"),
-				},
-				"Reset",
-			),
-		);
+		const end = (/** @type {string} */ title, /** @type {string} */ method, /** @type {string} */ where, /** @type {string} */ how) =>
+			button(title, async () => (await attempt(() => call(method, where))) !== undefined && say(`Connection ${number} is ${how}.`), {
+				class: "plain",
+				"aria-label": `${title} connection ${number}`,
+			});
+		return h("span", {}, end("Close", "DELETE", path, "closed"), end("Reset", "POST", `${path}/reset`, "reset"));
+	}
+
+	/** Follow the exchanges: the program makes a note of each only for those who do. */
+	async readExchanges() {
+		let [count, skipped] = [0, 0];
+		/** @type {any[]} */
+		let list = [];
+		while (!this.over) {
+			setText(this.noExchange, "None yet. A protocol that marks them, such as http or redis, has each listed here as it ends.");
+			setAttribute(this.exchanges, "hidden", true);
+			try {
+				for await (const { data } of messages(`${proxyPath(this.proxy)}/exchanges`, this.left.signal)) {
+					for (const one of data.exchanges) list.push({ ...one, key: count++ });
+					list = list.slice(-KEPT);
+					skipped += data.skipped;
+					setText(this.noExchange, skipped ? `${counted(skipped, "exchange")} left out as there were too many at once` : "");
+					setAttribute(this.exchanges, "hidden", false);
+					this.exchanges.show([...list].reverse());
+				}
+			} catch {
+				// The proxy is not there, or the program: the screen says so already.
+			}
+			await new Promise((resolve) => setTimeout(resolve, 1000));
+		}
 	}
 
 	/** Read the connections each second, and seldomer where that takes the program long. */

@@ -1,8 +1,8 @@
 // The page of a run's report. It stands alone in one file, so it shows what is written into it and asks nobody.
 
-import "./chart.js";
-import { h } from "./dom.js";
-import { bytes, counted, duration, rounded, shown } from "./format.js";
+import { showCharts } from "./chart.js";
+import { h, head } from "./dom.js";
+import { bytes, counted, duration, shown } from "./format.js";
 
 const report = JSON.parse(document.getElementById("data")?.textContent ?? "");
 
@@ -12,38 +12,22 @@ const report = JSON.parse(document.getElementById("data")?.textContent ?? "");
  * @param {any[][]} rows
  */
 function table(caption, titles, rows) {
-	const head = h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col" }, title))));
 	const body = rows.map((row) => h("tr", {}, ...row.map((cell) => h("td", {}, typeof cell === "string" ? shown(cell) : String(cell)))));
-	return h("table", {}, h("caption", {}, caption), head, h("tbody", {}, ...body));
+	return h("table", {}, h("caption", {}, caption), head(titles), h("tbody", {}, ...body));
 }
 
 /** @param {any} proxy */
 function charts(proxy) {
 	const steps = report.moments.map((/** @type {any} */ moment) => ({ ...moment, ...moment.proxies[proxy.name] }));
-	const rate = (/** @type {any} */ step, /** @type {string} */ figure) => (step[figure] ?? 0) / step.seconds;
-	const faults = [...new Set(steps.flatMap((/** @type {any} */ step) => Object.keys(step.hits ?? {})))];
-	/** @type {[string, string[], (step: any) => number[], (value: number) => string][]} */
-	const list = [
-		["Throughput", ["to backend", "to client"], (step) => [rate(step, "sent"), rate(step, "received")], (value) => `${bytes(value)}/s`],
-		["Connections", ["open", "accepted a second"], (step) => [step.open ?? 0, rate(step, "accepted")], rounded],
-		["Exchanges", ["a second"], (step) => [rate(step, "exchanges")], (value) => `${rounded(value)}/s`],
-		["Hits by fault", faults, (step) => faults.map((name) => (step.hits?.[name] ?? 0) / step.seconds), (value) => `${rounded(value)}/s`],
-		["Added delay", ["p50", "p99"], (step) => [step.delay_p50 ?? 0, step.delay_p99 ?? 0], duration],
-		["Failed dials", ["a second"], (step) => [rate(step, "failed_dials")], (value) => `${rounded(value)}/s`],
-	];
 	const marks = report.changes
 		.filter((/** @type {any} */ change) => change.proxy === proxy.name)
 		.map((/** @type {any} */ change) => ({
 			time: change.time,
 			text: `${duration(change.time)}: ${change.faults.join(", ") || "no fault"} ${change.mix}`,
 		}));
-	const made = list.map(([title, names, values, text]) => {
-		const points = steps.map((/** @type {any} */ step) => ({ time: step.time, values: values(step) }));
-		return Object.assign(h("time-chart"), {
-			chart: { title, names, points, marks, from: 0, to: report.duration, shown: text, label: duration },
-		});
-	});
-	return h("div", { class: "charts" }, ...made);
+	const parent = h("div", { class: "charts" });
+	showCharts(parent, steps, { marks, from: 0, to: report.duration, label: duration });
+	return parent;
 }
 
 /** Which faults there were, from when to when. @param {any} proxy */

@@ -1,7 +1,7 @@
 // The screen of the schedule: its timeline, where it is now, what became of its steps.
 
 import { call } from "./api.js";
-import { h, setAttribute, setText, svg, sync } from "./dom.js";
+import { button, h, head, setAttribute, setText, svg, sync } from "./dom.js";
 import { duration, shown } from "./format.js";
 import { attempt, readOnly, say } from "./messages.js";
 import { Screen } from "./screen.js";
@@ -33,8 +33,8 @@ class RunScreen extends Screen {
 			", or run a command against it: ",
 			h("code", {}, "vaurien run scenario.toml --http --report out.html -- pytest"),
 		);
-		this.start = h("button", { type: "button", onclick: act("start", "The schedule begins anew.") }, "Start from the beginning");
-		this.stop = h("button", { type: "button", onclick: act("stop", "The schedule is stopped.") }, "Stop");
+		this.start = button("Start from the beginning", act("start", "The schedule begins anew."));
+		this.stop = button("Stop", act("stop", "The schedule is stopped."));
 		this.now = svg("path", { class: "now" });
 		this.marks = svg("g", { class: "marks" });
 		this.line = svg(
@@ -58,13 +58,7 @@ class RunScreen extends Screen {
 			this.state,
 			readOnly() ? "" : h("div", { class: "bar" }, this.start, this.stop),
 			this.line,
-			h(
-				"table",
-				{},
-				h("caption", { class: "unseen" }, "Steps"),
-				h("thead", {}, h("tr", {}, ...["At", "What", "State", "From"].map((title) => h("th", { scope: "col" }, title)))),
-				this.steps,
-			),
+			h("table", {}, h("caption", { class: "unseen" }, "Steps"), head(["At", "What", "State", "From"]), this.steps),
 			this.failed,
 		);
 		this.append(h("h1", {}, "Run"), this.none, this.whole);

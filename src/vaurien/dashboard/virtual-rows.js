@@ -7,6 +7,15 @@ const MORE = 8; // rows above and below those in sight
 
 /** @typedef {{title: string, class?: string, cell: (item: any) => string | Node}} ColumnOf */
 
+/**
+ * @param {string} title
+ * @param {(one: any) => string | Node} cell
+ * @returns {ColumnOf}
+ */
+export function column(title, cell, kind = "") {
+	return { title, cell, class: kind };
+}
+
 class VirtualRows extends HTMLElement {
 	/** @type {any[]} */
 	items = [];
