@@ -403,6 +403,7 @@ def test_faults_of_one_edit_are_on_no_more_nodes_than_permitted(play):
         await desired.write(Keys.LIMITS, encode(Limits(max_nodes=1)))
         for number in range(6):
             two = Policy(faults=(Fault(f"one-{number}", "freeze"), Fault(f"other-{number}", "freeze")))
+            await (await fleet.desired()).update_policy("own", lambda _: Policy())
             await (await fleet.desired()).update_policy("own", lambda _, two=two: two)
             await eventually(lambda two=two: [one.name for one in two.faults] in fleet.faults().values())
             assert sum(map(bool, fleet.faults().values())) == 1
