@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 import msgspec
 import pytest
@@ -65,8 +66,11 @@ def play(monkeypatch):
 def test_a_schedule_is_played_by_one_node_for_all(play):
     async def whole(fleet, doors, leaders):
         assert await doors[1].schedule() is None
+        before = time.time()
         await doors[0].enter({}, "me")
         await doors[0].set_schedule(STEPS)
+        author = (await doors[1].schedule())["author"]
+        assert (author["by"], author["via"], before <= author["at"] <= time.time()) == ("me", "a", True)
         seen = []
 
         async def done():

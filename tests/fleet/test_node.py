@@ -15,7 +15,7 @@ from vaurien.fleet.desired import EditScope, edit_scope
 from vaurien.fleet.entries import Alive, Keys, MixEntry, ProxyEntry, Selector, Stop, encode
 from vaurien.fleet.limits import Limits
 from vaurien.fleet.node import Node
-from vaurien.fleet.store import MemoryStore, SharedMemory
+from vaurien.fleet.store import MemoryStore, SharedMemory, StoreAway
 from vaurien.model import Address, Fault, Mix, Policy
 from vaurien.proxies.hub import Hub, OutdatedRevision
 
@@ -359,6 +359,33 @@ def test_without_a_heartbeat_faults_end(play):
         await fleet.have("a", "b", "c")
 
     play(whole)
+
+
+class LateStore(MemoryStore):
+    """Goes away between the first `open` and the claim of the name."""
+
+    claimed = False
+
+    async def claim(self, key, value, **more):
+        if not self.claimed:
+            self.claimed = True
+            raise StoreAway("away")
+        return await super().claim(key, value, **more)
+
+
+def test_a_store_that_goes_away_while_a_node_joins_is_opened_once(monkeypatch):
+    monkeypatch.setattr("vaurien.fleet.node._RETRY", 0.01)
+
+    async def whole():
+        shared = SharedMemory()
+        node = Node(LateStore(shared), Hub(), "a", {})
+        assert await node.start(required=False) == "away"
+        await eventually(lambda: "node.a" in shared.claims)
+        assert shared.stores == [node.store]
+        await node.stop()
+        assert not shared.stores
+
+    asyncio.run(whole())
 
 
 def test_limits_hold_for_every_edit(play):

@@ -242,9 +242,24 @@ def test_a_url_names_servers_and_a_bucket(url, servers, bucket, replicas):
 
 
 @pytest.mark.parametrize(
-    "url", ["h:4222", "http://h:4222", "nats://", "nats://h/a.b", "nats://h/b?replicas=2", "nats://h/b?copies=3"]
+    "url",
+    [
+        "h:4222",
+        "me:s3cret@h:4222",
+        "http://me:s3cret@h:4222",
+        "nats://",
+        "nats://me:s3cret@",
+        "nats://h,",
+        "nats://h:x",
+        "nats://h:70000",
+        "nats://me:s3cret@[::1",
+        "nats://h/a.b",
+        "nats://h/b?replicas=2",
+        "nats://me:s3cret@h/b?copies=3",
+    ],
 )
 def test_what_is_no_url_of_a_store(url):
     nats_store = pytest.importorskip("vaurien.fleet.nats_store")
-    with pytest.raises(OptionError, match=r"expected nats://host:port or tls://host:port"):
+    with pytest.raises(OptionError, match=r"expected nats://host:port or tls://host:port") as raised:
         nats_store.Where.parse(url)
+    assert "s3cret" not in str(raised.value)

@@ -219,3 +219,12 @@ def test_without_a_fleet_nothing_of_it_is_imported():
     imported = {line.rpartition("|")[2].strip() for line in log.splitlines()}
     assert "vaurien.control.app" in imported
     assert not {name for name in imported if name.split(".")[0] == "nats" or name.startswith("vaurien.fleet")}
+
+
+def test_the_login_of_the_store_is_not_among_the_settings(server):
+    url = f"{server.url}/login".replace("://", "://me:s3cret@")
+    with running(url, "a") as [node]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{node.port}/api/v1/settings", timeout=30) as answer:
+            text = answer.read().decode()
+        assert json.dumps(f"{server.url}/login") in text
+        assert "s3cret" not in text

@@ -234,9 +234,8 @@ class DesiredHub(Hub):
                 raise OutdatedRevision(revision, before)
             wanted = change(before)
             self._check(before, wanted, desired)
-            author = Author(edit_scope.get().by, self._via, time.time() + self._shared.offset)
             try:
-                for key, value, ttl in list(self._writes(before, wanted, desired, author)):
+                for key, value, ttl in list(self._writes(before, wanted, desired, self.author())):
                     await self._write(key, value, ttl)
             except Outdated:
                 if revision is not None:
@@ -255,8 +254,11 @@ class DesiredHub(Hub):
         elif there:
             await self._shared.delete(key, revision=there)
         if audited:
-            author = Author(edit_scope.get().by, self._via, time.time() + self._shared.offset)
-            await self._shared.record(audit_line(author, key, value))
+            await self._shared.record(audit_line(self.author(), key, value))
+
+    def author(self) -> Author:
+        """The origin of an edit of this task that is made now."""
+        return Author(edit_scope.get().by, self._via, time.time() + self._shared.offset)
 
     def _check(self, before: Config, wanted: Config, desired: Desired) -> None:
         """Raise what is wrong with the proxies that *wanted* changes."""

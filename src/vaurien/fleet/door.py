@@ -10,7 +10,7 @@ import msgspec
 from vaurien.control.fleet import LimitsBody
 from vaurien.errors import OptionError
 from vaurien.fleet.desired import Desired, DesiredHub, EditScope, edit_scope
-from vaurien.fleet.entries import Alive, Author, Keys, Selector, Stop, encode
+from vaurien.fleet.entries import Alive, Keys, Selector, Stop, encode
 from vaurien.fleet.leader import Leader, ScheduleEntry, read_steps
 from vaurien.fleet.limits import Limits
 from vaurien.fleet.node import Node
@@ -69,8 +69,7 @@ class Door:
 
     async def stop_everything(self, reason: str) -> None:
         """End all faults of all nodes. Raises `StoreAway`."""
-        author = Author(edit_scope.get().by, self._node.name)
-        await self.desired.write(Keys.STOP, encode(Stop(reason, author)))
+        await self.desired.write(Keys.STOP, encode(Stop(reason, self.desired.author())))
 
     async def resume(self) -> None:
         """Let faults act again. Raises `StoreAway`."""
@@ -78,7 +77,7 @@ class Door:
 
     async def heartbeat(self) -> None:
         """Say that the controller lives. Raises `StoreAway`."""
-        await self.desired.write(Keys.ALIVE, encode(Alive()), audited=False)
+        await self.desired.write(Keys.ALIVE, encode(Alive(self.desired.author())), audited=False)
 
     async def limits(self) -> LimitsBody:
         """The limits."""
@@ -104,9 +103,7 @@ class Door:
             return
         read_steps(text)
         await self.desired.write(Keys.PLAYED, None)
-        await self.desired.write(
-            Keys.SCHEDULE, encode(ScheduleEntry(text, Author(edit_scope.get().by, self._node.name)))
-        )
+        await self.desired.write(Keys.SCHEDULE, encode(ScheduleEntry(text, self.desired.author())))
 
 
 def _selector(query: Mapping[str, str]) -> Selector | None:

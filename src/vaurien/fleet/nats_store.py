@@ -26,7 +26,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext, api
 
 from vaurien.errors import OptionError
-from vaurien.fleet.store import CLAIM_TTL, Outdated, StoreAway, Stored, nothing
+from vaurien.fleet.store import CLAIM_TTL, Outdated, StoreAway, Stored, nothing, without_login
 
 _EXPECT = "Nats-Expected-Last-Subject-Sequence"
 _OPERATION = "KV-Operation"
@@ -72,16 +72,16 @@ class Where(msgspec.Struct, frozen=True):
         wanted = "nats://host:port or tls://host:port, such as nats://localhost:4222/BUCKET?replicas=3"
         scheme, separator, rest = url.partition("://")
         if scheme not in ("nats", "tls") or not separator:
-            raise OptionError("fleet", _without_password(url), wanted)
+            raise OptionError("fleet", without_login(url), wanted)
         rest, _, query = rest.partition("?")
         hosts, _, bucket = rest.partition("/")
         login_part, at, hosts = hosts.rpartition("@")
         options = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         replicas = options.pop("replicas", "1")
         names = bucket.replace("-", "").replace("_", "")
-        bad = options or not hosts or replicas not in ("1", "3", "5")
+        bad = options or not all(map(_is_server, hosts.split(","))) or replicas not in ("1", "3", "5")
         if bad or (bucket and not (names.isascii() and names.isalnum())):
-            raise OptionError("fleet", _without_password(url), wanted)
+            raise OptionError("fleet", without_login(url), wanted)
         servers = tuple(f"{scheme}://{login_part}{at}{host}" for host in hosts.split(","))
         return cls(servers, bucket or "vaurien", int(replicas), **login)
 
@@ -107,7 +107,7 @@ class Where(msgspec.Struct, frozen=True):
                 raise OptionError("fleet-ca", self.ca, "a file of certificates in PEM") from None
 
     def __str__(self) -> str:
-        return ",".join(_without_password(server) for server in self.servers) + f"/{self.bucket}"
+        return ",".join(without_login(server) for server in self.servers) + f"/{self.bucket}"
 
 
 _JWT, _SEED = b"-----BEGIN NATS USER JWT-----", b"-----BEGIN USER NKEY SEED-----"
@@ -122,9 +122,13 @@ def _lines(option: str, path: str) -> list[bytes]:
         raise OptionError(option, path, f"a file that can be read ({error.strerror})") from None
 
 
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+def _is_server(text: str) -> bool:
+    """Whether *text* is a host, or a host and a port."""
+    try:
+        parts = urllib.parse.urlsplit(f"//{text}")
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, brackets that do not close
+        return False
 
 
 class NatsStore:
@@ -172,7 +176,7 @@ class NatsStore:
         if where.ca is not None:
             options["tls"] = ssl.create_default_context(cafile=where.ca)
         try:
-            self._client = Client()
+            self._client, self._error = Client(), None
             async with asyncio.timeout(_CONNECT):
                 await self._client.connect(
                     list(where.servers),

@@ -110,6 +110,7 @@ class Node:
         except StoreAway as error:
             if required:
                 raise
+            await self.store.close()  # it may be there, and have gone before the claim
             self._tasks = [asyncio.create_task(self._join_later())]
             return str(error)
         self._begin()

@@ -99,6 +99,12 @@ RENEW = 2.0
 """Seconds between two renewals of a claim."""
 
 
+def without_login(url: str) -> str:
+    """*url* of a store as it may be shown: without the token, or the user and the password, in front of its host."""
+    scheme, separator, rest = url.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
 def nothing() -> None:
     """Nobody wants to know."""
 

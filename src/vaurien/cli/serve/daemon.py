@@ -243,10 +243,15 @@ class Daemon:
         return AccessLog(guarded, self._log) if isinstance(self._log, ToxiproxyLog) else guarded
 
     def _settings(self) -> list[EffectiveSetting]:
-        """The flags, for people who look at the interface."""
+        """The flags, for people who look at the interface. The login of a store is for this program alone."""
+        shown = dict(self._values)
+        if shown["fleet"]:
+            from vaurien.fleet.store import without_login
+
+            shown["fleet"] = without_login(str(shown["fleet"]))
         return [
             EffectiveSetting("serve", name, value, "command line" if value != OUR_FLAGS[name].default else "default")
-            for name, value in self._values.items()
+            for name, value in shown.items()
             if name != "version"
         ]
 
