@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from tests.http2 import FAST, OK, Side, fault, sides
@@ -80,6 +82,30 @@ def test_goaway_that_answers_nothing() -> None:
         client.ask(1)
         assert goaway(client) == (0, Code.NO_ERROR, b"")
         assert read_all(client.sock) == read_all(server.sock) == b""
+
+
+def test_goaway_that_refuses_a_request_answers_those_before_it() -> None:
+    """RFC 9113, section 6.8: the client would send again what is said to be unseen."""
+    with sides(fault("h2_goaway", last="none")) as (_, client, server):
+        client.ask(1, FAST)
+        client.ask(3)
+        assert goaway(client) == (1, Code.NO_ERROR, b"")
+        server.hears_head(1)
+        server.head(1, end=True)
+        assert client.hears_head(1) == OK
+
+
+@pytest.mark.parametrize("behavior", ["h2_ping", "h2_stall", "h2_settings"])
+def test_bytes_that_are_no_frame_pass(behavior: str) -> None:
+    with sides(Fault("it", behavior)) as (_, client, server):
+        client.sock.sendall(b"\0\0\5\0")
+        client.sock.shutdown(socket.SHUT_WR)
+        assert read_all(server.sock) == b"\0\0\5\0"
+    with sides(Fault("it", behavior), greeted=False) as (_, client, server):
+        client.sock.sendall(b"abc")
+        assert read(server.sock, 3) == b"abc"
+        server.sock.sendall(b"de")
+        assert read(client.sock, 2) == b"de"
 
 
 def test_a_graceful_goaway_comes_twice_and_only_once() -> None:

@@ -47,7 +47,7 @@ class H2Goaway(Behavior, frozen=True):
             return
         said.stream = stream
         if self.last == "none":
-            self._say(exchange, 0)
+            self._say(exchange, max(stream - 2, 0))  # those before it are answered
             exchange.drop()
             if self.close is not None:
                 await exchange.sleep(self.close)

@@ -34,6 +34,8 @@ _PLAIN = h2.END_HEADERS | h2.END_STREAM
 _BODY, _REQUEST_END, _RESPONSE_END, _ABORTED = Mark.BODY, Mark.REQUEST_END, Mark.RESPONSE_END, Mark.ABORTED
 _OF_CONNECTION = Part(_BODY)
 _NOTHING = Part(_BODY, instead=b"")
+_NO_FRAME = Part(_BODY, payload=True)
+"""Bytes that are no frame: of another protocol, or of a frame that its sender did not finish."""
 
 _USUAL_TABLE = 4096
 """Bytes of a table before anything changes it (RFC 9113, section 6.5.2)."""
@@ -147,7 +149,7 @@ class Http2Framer(Framing):
             data = side.buffer + data
             side.buffer = b""
         if self._unframed:
-            return [(_OF_CONNECTION, data)] if data else []
+            return [(_NO_FRAME, data)] if data else []
         if self.ended_by_protocol:
             return [(_NOTHING, data)] if data else []
         if self.renumbers and direction is TO_CLIENT:
@@ -196,7 +198,7 @@ class Http2Framer(Framing):
         self.lost = f"not HTTP/2: it begins with {data[:1]!r}, not with {expected}"
         self._unframed = True
         self.other_direction_ready = bool(self._sides[direction.back].buffer)
-        return [(_OF_CONNECTION, data)] if data else []
+        return [(_NO_FRAME, data)] if data else []
 
     def _refuse(self, direction: Direction, refused: _Refused) -> None:
         """Tell the sender of *direction* why the connection ends; nothing of it is passed any more."""
@@ -538,7 +540,7 @@ class Http2Framer(Framing):
         rest, side.buffer = side.buffer, b""
         if rest and not side.begun and not self._unframed:
             return self._lose(direction, rest)
-        return [(_OF_CONNECTION, rest)] if rest else []
+        return [(_NO_FRAME, rest)] if rest else []
 
     def held(self, direction: Direction) -> int:
         return len(self._sides[direction].buffer)
