@@ -63,6 +63,23 @@ def test_a_body_with_a_length_is_sent_in_chunks():
     assert (codec.ended, codec.end()) == (True, b"0\r\n\r\n")
 
 
+def test_nothing_says_a_length_beside_the_chunks():
+    """RFC 9112, section 6.2: no Content-Length in a message that has a Transfer-Encoding."""
+    lengths = b"Content-Length: 5\r\ncontent-length:\r\n 5\r\nX: y\r\nTransfer-Encoding: identity\r\n"
+    head = MeasuredBody(5).head(b"HTTP/1.1 200 OK\r\n" + lengths + b"\r\n")
+    assert head == b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n"
+
+
+@pytest.mark.parametrize(("old", "new"), [(0, 1), (1, 0)])
+def test_http_1_0_has_no_chunks(old, new):
+    """RFC 9112, section 6.1: neither its clients nor its servers know Transfer-Encoding."""
+    protocol = HttpProtocol()
+    framer = protocol.framer()
+    [(request, _), *_] = framer.feed(True, b"GET / HTTP/1.%d\r\n\r\n" % old)
+    [(response, _), *_] = framer.feed(False, b"HTTP/1.%d 200 OK\r\nContent-Length: 5\r\n\r\n" % new)
+    assert protocol.body(request, response) is None
+
+
 @pytest.mark.parametrize(
     ("request_", "kept"),
     [

@@ -6,7 +6,7 @@ import re
 
 from vaurien.framing.body import BodyCodec
 
-_LENGTH = re.compile(rb"\ncontent-length:[^\r\n]*\r?\n", re.IGNORECASE)
+_LENGTHS = re.compile(rb"(?im)^(?:content-length|transfer-encoding):[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*")
 _LINE_LIMIT = 8192
 """Bytes of a chunk's first line: more than the framer takes."""
 
@@ -79,7 +79,8 @@ class MeasuredBody(ChunkedBody):
         self.ended = not length
 
     def head(self, head: bytes) -> bytes:
-        return _LENGTH.sub(b"\nTransfer-Encoding: chunked\r\n", head, count=1)
+        before, *behind = _LENGTHS.split(head)
+        return before + b"Transfer-Encoding: chunked\r\n" + b"".join(behind)
 
     def decode(self, data: bytes) -> bytes:
         self._left -= len(data)

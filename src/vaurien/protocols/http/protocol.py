@@ -90,13 +90,13 @@ class HttpProtocol(Protocol, frozen=True):
         return line + end + kept.removesuffix(blank) + new + blank
 
     def body(self, request: Head, response: Head) -> BodyCodec | None:
-        """Chunks; a body with a length is sent in chunks instead, if its client is of HTTP/1.1."""
+        """Chunks; a body with a length is sent in chunks instead, if both sides are of HTTP/1.1."""
         length = heads.body_length(request, response)
         if length is Body.CHUNKED:
             return ChunkedBody()
         if length is Body.UNTIL_EOF:
             return BodyCodec()
-        old = request.data.partition(b"\n")[0].rstrip().endswith(b"HTTP/1.0")
+        old = request.data.partition(b"\n")[0].rstrip().endswith(b"HTTP/1.0") or response.data.startswith(b"HTTP/1.0")
         return None if old or not length else MeasuredBody(length)
 
     @property
