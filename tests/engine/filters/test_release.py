@@ -79,3 +79,17 @@ def test_half_a_head_behind_many_messages_is_sent_as_it_comes(fill: int) -> None
             assert read(server, len(many + asked)) == many + asked
             client.sendall(rest)
             assert read(server, len(rest)) == rest
+
+
+def test_a_head_that_was_begun_is_not_rewritten() -> None:
+    head = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Extensions: x\r\n\r"
+    options = {"overwrite_host_header": False}
+    with backend() as listening:
+        with running(listening.getsockname(), "", protocol="http", protocol_options=options) as proxy:
+            with pair(proxy, listening) as (client, server):
+                client.sendall(head)
+                assert read(server, len(head)) == head
+                proxy.set_policy("", Fault(name="drop", behavior="ws_drop"))  # would keep the extension off
+                client.sendall(b"\n" + head + b"\n")
+                plain = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"
+                assert read(server, len(b"\n" + plain)) == b"\n" + plain

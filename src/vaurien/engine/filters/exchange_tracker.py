@@ -699,6 +699,8 @@ class ExchangeTracker:
 
     def _rewritten(self, head: Head, *, read: bool = False) -> bytes:
         """What is sent of *head*; *read*: a fault that reads the answer was drawn for the exchange."""
+        if head.released:  # some of it was sent already
+            return head.outgoing
         try:
             changed = self.protocol.rewrite(head, self.connection.backend_address)
             data = head.outgoing if changed is None else changed
