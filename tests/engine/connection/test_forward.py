@@ -114,6 +114,12 @@ def test_a_request_may_come_in_one_byte_pieces(language: str) -> None:
                 assert read(server, 5) == b"hello"
 
 
+def test_a_host_may_have_any_character() -> None:
+    with forwarding() as (proxy, _):
+        answer = request(proxy, "GET http://no\\1such\\g<9>.invalid/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 502 ")
+
+
 def request(proxy: Running, text: str) -> bytes:
     with proxy.connect() as client:
         client.sendall(text.encode())

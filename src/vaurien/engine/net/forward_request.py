@@ -223,7 +223,8 @@ def _absolute(head: bytes, line: re.Match[bytes], target: str, authorization: st
     fields = b"Connection: " + (b"Upgrade" if upgrade else b"close") + b"\r\n" + _HOP.sub(b"", fields)
     authority = uri.netloc.rpartition("@")[2].encode("ascii")
     if _HOST.search(fields):  # RFC 9112, section 3.2.2: what the URI says counts
-        fields = _HOST.sub(b"Host: " + authority + (b"\r" if b"\r\n" in head else b""), fields, count=1)
+        host_line = b"Host: " + authority + (b"\r" if b"\r\n" in head else b"")
+        fields = _HOST.sub(lambda _: host_line, fields, count=1)
     else:
         fields = b"Host: " + authority + b"\r\n" + fields
     version = b" HTTP/1." + line[3] + b"\r\n"
