@@ -16,6 +16,7 @@ from tests.behaviors.known import NAMES, NOT_FOR_TCP
 from tests.protocols.conversations import command, message, packet
 from tests.running import PATIENCE, Running, backend, pair, read, running, until
 from vaurien.events import Closed, Injected, ProtocolLost
+from vaurien.framing import http2 as h2
 from vaurien.model import Fault
 
 CHUNK = 256 * 1024
@@ -162,6 +163,42 @@ def test_many_requests_at_once_let_others_run(protocol: str, acts: bool) -> None
                 with contextlib.suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
             for thread in (*to_client, *readers):
+                thread.join(PATIENCE)
+    assert turns.longest < CALLS
+
+
+GET = b"\x82\x86\x84\x41\x01a"
+"""A header block: GET / of the authority a."""
+FLOODS = {
+    "streams": b"".join(h2.headers(2 * number + 1, GET, end=True) for number in range(12_000)),
+    "rapid reset": b"".join(
+        h2.headers(2 * number + 1, GET, end=True) + h2.rst_stream(2 * number + 1, 8) for number in range(8_000)
+    ),
+    "empty DATA": h2.headers(1, GET, end=False) + h2.data(1, b"", end=False) * 20_000,
+    "PING": h2.frame(h2.PING, 0, 0, bytes(8)) * 12_000,
+    "SETTINGS": h2.settings([]) * 20_000,
+    "PRIORITY": h2.frame(h2.PRIORITY, 0, 1, bytes(5)) * 14_000,
+    "WINDOW_UPDATE": h2.window_update(0, 1) * 16_000,
+}
+
+
+@pytest.mark.parametrize(("flood", "acts"), [("streams", True), *((flood, False) for flood in FLOODS)])
+def test_a_flood_of_frames_lets_others_run(flood: str, acts: bool) -> None:
+    data = h2.PREFACE + h2.settings([]) + FLOODS[flood]
+    fault = Fault(name="error", behavior="error", match={} if acts else {"path": "/other"})
+    with backend() as listening, running(listening.getsockname(), "", fault, protocol="http2") as proxy:
+        with pair(proxy, listening) as (client, server), Turns(proxy) as turns:
+            server.sendall(h2.settings([]))
+            moved = [0]
+            sender = threading.Thread(target=_send, args=(client, data))
+            readers = [threading.Thread(target=_read, args=(one, moved)) for one in (client, server)]
+            for thread in (sender, *readers):
+                thread.start()
+            until(lambda: moved[0] > len(data) // 20 or proxy.events.of(Closed))
+            for one in (client, server):
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+            for thread in (sender, *readers):
                 thread.join(PATIENCE)
     assert turns.longest < CALLS
 

@@ -133,6 +133,10 @@ class Framing:
 
     # Only with streams.
 
+    def step(self, direction: Direction, data: bytes, start: int) -> int:
+        """Where a part of *data* from *start* on ends that can be fed without holding up others for long."""
+        return len(data)
+
     ended_by_protocol: bool = False
     """What came cannot be passed: the connection ends once what the framing `says` is sent."""
 

@@ -55,7 +55,7 @@ _STEP, _LONGEST_STEP = 512, 16 * 1024
 _MANY = 16
 """Pieces of a step that are many."""
 
-_LONG = 0.0005
+LONG = 0.0005
 """Seconds of a step that are long: parts of an answer that are no pieces, such as rows of a database, take time too."""
 
 _UNTOUCHED: Drawn = ((), ())
@@ -278,10 +278,10 @@ class ExchangeTracker:
             start += size
             many = len(pieces) > _MANY
             await self._process(direction, pieces, 0, more=start < len(data))
-            if many or took > _LONG:
+            if many or took > LONG:
                 self._flush()
                 await asyncio.sleep(0)
-                size = _STEP if many else max(_STEP, int(size * _LONG / took))
+                size = _STEP if many else max(_STEP, int(size * LONG / took))
             else:
                 size = min(2 * size, _LONGEST_STEP)
         self._flush()

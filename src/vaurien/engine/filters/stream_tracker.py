@@ -27,7 +27,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.exchange import NO_MESSAGE, TrackedExchange, TrackedMessage
-from vaurien.engine.filters.exchange_tracker import SPARED, ExchangeTracker, TrackedConnection, TrackedDirection
+from vaurien.engine.filters.exchange_tracker import LONG, SPARED, ExchangeTracker, TrackedConnection, TrackedDirection
 from vaurien.engine.filters.message_filter import MessageFilter, MessageFilters, Taker, acts_on_messages, is_control
 from vaurien.engine.relay.ending import Ending
 from vaurien.framing import Framing, Head, Mark, Part, Piece
@@ -131,11 +131,35 @@ class StreamTracker(ExchangeTracker):
 
     # Pieces.
 
+    def _takes_in_steps(self, direction: Direction, data: bytes) -> bool:
+        if self.framing.step(direction, data, 0) >= len(data):
+            return False
+        self.connection_direction(direction).link.run(self._feed_in_steps(direction, data))
+        return True
+
+    async def _feed_in_steps(self, direction: Direction, data: bytes) -> None:
+        """Take *data*, and let other connections run when its pieces were so many that they took long."""
+        clock = self.connection_direction(direction).link.clock
+        start, began = 0, clock.now()
+        while start < len(data) and not self.connection.ending:
+            end = self.framing.step(direction, data, start)
+            if direction is TO_BACKEND:
+                self._offset = self._fed - self.framing.held(TO_BACKEND)
+            await self._process(direction, self._framed(direction, data[start:end]), 0)
+            start = end
+            if clock.now() - began > LONG:
+                await asyncio.sleep(0)
+                began = clock.now()
+
     def take_requests(self, data: bytes) -> bytes:
+        if self._takes_in_steps(TO_BACKEND, data):
+            return b""
         self._offset = self._fed - self.framing.held(TO_BACKEND)
         return self._pass(TO_BACKEND, self._framed(TO_BACKEND, data))
 
     def take_responses(self, data: bytes) -> bytes:
+        if self._takes_in_steps(TO_CLIENT, data):
+            return b""
         return self._pass(TO_CLIENT, self._framed(TO_CLIENT, data))
 
     def _pass(self, direction: Direction, pieces: list[Piece]) -> bytes:

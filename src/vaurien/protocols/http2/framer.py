@@ -46,6 +46,9 @@ _GATE_LIMIT = 1024 * 1024
 _NUMBERS = 1000
 """Streams that have ended whose other numbers are remembered, for what may still come for them."""
 
+_STEP = 16
+"""Frames that are taken at once: others wait for a millisecond then, if each of them opens a stream."""
+
 _CONTINUATIONS = 32
 """Frames that a header block may go on in: 64 KiB need four, nghttp2 takes eight."""
 
@@ -181,6 +184,27 @@ class Http2Framer(Framing):
         side.buffer = data[at:] if at else data
         side.next_header -= at
         return pieces
+
+    def step(self, direction: Direction, data: bytes, start: int) -> int:
+        """Behind `_STEP` frames, or near that: where the next one begins is a guess while frames are held back."""
+        if self._unframed or self.ended_by_protocol:
+            return len(data)
+        side, total = self._sides[direction], len(data)
+        at = start
+        if side.split is not None:
+            at += side.split[2]
+        elif side.buffer:
+            header = (side.buffer[:9] + data[start : start + 9])[:9]
+            at += max(0, 9 + int.from_bytes(header[:3], "big") - len(side.buffer))
+        elif not side.begun and direction is TO_BACKEND:
+            at += len(h2.PREFACE)
+        unpack = h2.HEADER.unpack_from
+        for _ in range(_STEP):
+            if total - at < 9:
+                return total
+            high, low, _, _, _ = unpack(data, at)
+            at += 9 + (high << 8 | low)
+        return min(at, total)
 
     def _begins(self, direction: Direction, data: bytes) -> bool | None:
         """Whether *data* begins HTTP/2; ``None``: that is not known yet."""
