@@ -43,7 +43,7 @@ def shapes(pairs):
 
 def test_there_is_a_call_for_every_route_and_a_route_for_every_call():
     """But for the events, and for those with figures, which are streams."""
-    streams = {"/api/v1/events", "/api/v1/live", "/api/v1/proxies/{proxy}/exchanges"}
+    streams = {"/api/v1/events", "/api/v1/live", "/api/v1/fleet/events", "/api/v1/proxies/{proxy}/exchanges"}
     routes = shapes((route.method, route.path) for route in v1.ROUTES if route.path not in streams)
     calls = shapes((call.method, call.path) for call in CALLS)
     originals = {

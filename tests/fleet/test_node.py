@@ -12,7 +12,7 @@ from tests.waiting import eventually
 from vaurien.errors import Conflict, OptionError, UnknownName, VaurienError
 from vaurien.fleet import store as stores
 from vaurien.fleet.desired import EditScope, edit_scope
-from vaurien.fleet.entries import Alive, Keys, MixEntry, ProxyEntry, Selector, Stop, encode
+from vaurien.fleet.entries import Alive, Keys, MixEntry, ProxyEntry, Selector, Stop, decode, encode
 from vaurien.fleet.limits import Limits
 from vaurien.fleet.node import Node
 from vaurien.fleet.store import MemoryStore, SharedMemory, StoreAway
@@ -471,5 +471,44 @@ def test_the_audit_trail_says_who_when_through_which_node_and_what(play):
         ]
         assert lines[0]["at"] <= lines[1]["at"]
         assert lines[0]["entry"]["fault"]["behavior"] == "freeze"
+
+    play(whole)
+
+
+def test_a_fault_is_selected_anew_and_runs_on_where_it_was(play):
+    async def whole(fleet):
+        await fleet.add(Fault("ice", "freeze", ttl=60.0), nodes="zone=1")
+        await fleet.have("a", "b")
+        before = fleet.hubs["a"].config.proxy("own").policy.fault("ice")
+        desired = await fleet.desired("somebody")
+        await desired.select("own", "ice", Selector("name=a"))
+        await fleet.have("a")
+        assert fleet.hubs["a"].config.proxy("own").policy.fault("ice") is before
+        await desired.select("own", "ice", Selector())
+        await fleet.have("a", "b", "c")
+        assert fleet.hubs["a"].config.proxy("own").policy.fault("ice") is before
+        assert 50 < fleet.hubs["c"].config.proxy("own").policy.fault("ice").ttl <= 60
+        with pytest.raises(UnknownName, match="unknown fault of the fleet 'fire'"):
+            await desired.select("own", "fire", Selector())
+        with pytest.raises(OptionError, match="expected conditions"):
+            await desired.select("own", "ice", Selector("a b"))
+        await desired.write(Keys.LIMITS, encode(Limits(max_nodes=1)))
+        await desired.select("own", "ice", Selector())
+        await eventually(lambda: sum(map(bool, fleet.faults().values())) == 1)
+
+    play(whole)
+
+
+def test_what_is_selected_anew_ends_when_it_was_to_end(play):
+    async def whole(fleet):
+        await fleet.add(Fault("short", "freeze", ttl=1.0), nodes="name=a")
+        await fleet.have("a")
+        end = fleet.shared.entries[Keys.fault("own", "short")].at + 1.0
+        await (await fleet.desired()).select("own", "short", Selector())
+        await fleet.have("a", "b", "c")
+        entry = fleet.shared.entries[Keys.fault("own", "short")]
+        assert abs(entry.at + decode("", entry).fault.ttl - end) < 0.05
+        await fleet.have()
+        assert fleet.shared.entries == {}
 
     play(whole)

@@ -157,6 +157,19 @@ def test_a_store_that_comes_later_knows_everything(pair):
     pair(play)
 
 
+def test_listeners_hear_what_is_told_from_then_on(pair):
+    async def play(one, other):
+        told = await other.listen("events")
+        one.tell("news.a", b"of something else")
+        one.tell("events.a", b"1")
+        one.tell("events.b", b"2")
+        assert [await anext(told), await anext(told)] == [b"1", b"2"]
+        await told.aclose()
+        one.tell("events.a", b"nobody hears it")
+
+    pair(play)
+
+
 # NATS alone.
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
+import threading
 import urllib.request
 
 import pytest
@@ -117,6 +119,48 @@ def test_vaurienctl_steers_the_fleet(fleet, proxy, capsys):
     run("fleet", "resume")
     eventually_all([fleet[2]], proxy, ["freeze"])
     assert "expected --fleet beside it" in run("--nodes", "a=b", "list", status=2).err
+
+
+def test_nodes_tell_what_happens_to_those_that_listen_at_any_node(fleet, proxy):
+    a, _, c = fleet
+    heard: list[dict] = []
+    told = threading.Thread(target=lambda: heard.extend(itertools.islice(a.client.fleet_events(), 3)), daemon=True)
+    told.start()
+    until(lambda: _add_and_remove(c, proxy) and not told.is_alive())
+    assert {(event["type"], event["proxy"]) for event in heard} == {("PolicyChanged", proxy)}
+    assert {event["node"] for event in heard} <= {"a", "b", "c"}
+
+
+def test_vaurienctl_follows_what_nodes_tell_until_the_node_ends(fleet, proxy, server):
+    with running(f"{server.url}/doors", "late") as [late]:
+        command = [sys.executable, "-m", "vaurien.cli.ctl.main", "--host", f"127.0.0.1:{late.port}", "fleet", "events"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
+            lines: list[str] = []
+            reading = threading.Thread(target=lambda: lines.append(follower.stdout.readline()), daemon=True)
+            reading.start()
+            until(lambda: _add_and_remove(fleet[0], proxy) and lines)
+            assert json.loads(lines[0])["proxy"] == proxy
+            late.stop()
+            follower.communicate(timeout=60)
+
+
+def _add_and_remove(node, proxy):
+    node.fleet().add_fault(proxy, behavior="freeze", ttl=600)
+    node.fleet().remove_fault(proxy, "freeze")
+    return True
+
+
+def test_a_fault_that_is_there_is_selected_anew(fleet, proxy, capsys):
+    a, b, c = fleet
+    a.fleet(nodes="role=payments").add_fault(proxy, behavior="latency", options={"latency": 1}, ttl=600)
+    eventually_all([a, b], proxy, ["latency"])
+    command = ["--host", f"127.0.0.1:{c.port}", "fleet", "select", proxy, "latency", "nodes=role=search"]
+    assert ctl.main(command) == 0
+    eventually_all([c], proxy, ["latency"])
+    eventually_all([a, b], proxy, [])
+    assert ctl.main([*command[:-1], "share=2"]) == 1
+    assert "share" in capsys.readouterr().err
+    a.fleet().remove_fault(proxy, "latency")
 
 
 def test_an_edit_that_comes_too_late_gets_the_configuration_of_now(fleet, proxy):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from vaurien.client.base import Base, first, value_errors
 from vaurien.client.calls import Call
-from vaurien.client.transport import EVENTS_TIMEOUT, Events, Transport, events_target, refused
+from vaurien.client.transport import EVENTS_TIMEOUT, FLEET_EVENTS, Events, Transport, events_target, refused
 
 _LONGEST = 2**20
 """Bytes of a line of a stream of events: more than any event has, and a bound."""
@@ -31,6 +32,14 @@ class AsyncClient(Base):
             async for line in lines:
                 if event := events.read(line):
                     yield event
+
+    async def fleet_events(self) -> AsyncGenerator[dict[str, Any], None]:
+        """As `Client.fleet_events`, for ``async for``. Raises `Refused` and `Unreachable` when it is iterated."""
+        async with contextlib.aclosing(_lines(self._transport, FLEET_EVENTS)) as lines:
+            async for line in lines:
+                field, _, value = line.decode().rstrip("\r\n").partition(": ")
+                if field == "data":
+                    yield json.loads(value)
 
     async def set_behavior(self, name: str, /, **options: Any) -> None:
         """As `Client.set_behavior`."""

@@ -140,6 +140,11 @@ class Calls:
         "The last changes of the fleet, oldest first: caller, time, node and change.",
         "changes",
     )
+    select_nodes = Call(
+        "PUT",
+        "/api/v1/fleet/proxies/{proxy}/faults/{fault}/nodes",
+        "Have a fault of the fleet that is there on other nodes, without setting it anew: its time to live goes on.",
+    )
     stop_fleet = Call(
         "POST",
         "/api/v1/fleet/stop",

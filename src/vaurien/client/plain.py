@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from vaurien.client.base import Base, first, value_errors
 from vaurien.client.calls import Call
-from vaurien.client.transport import LIVE, Events, events_target
+from vaurien.client.transport import FLEET_EVENTS, LIVE, Events, events_target
 
 
 class Client(Base):
@@ -29,6 +29,14 @@ class Client(Base):
             for line in response:
                 if event := events.read(line):
                     yield event
+
+    def fleet_events(self) -> Generator[dict[str, Any], None, None]:
+        """What the nodes of a fleet tell from now on: events, each with its ``node``. Goes on until it is closed."""
+        with self._transport.answer("GET", FLEET_EVENTS) as response:
+            for line in response:
+                field, _, value = line.decode().rstrip("\r\n").partition(": ")
+                if field == "data":
+                    yield json.loads(value)
 
     def live(self) -> Generator[tuple[str, dict[str, Any]], None, None]:
         """Events and figures as they happen, each with its kind: those of ``/api/v1/live``.

@@ -90,7 +90,7 @@ class Transport:
             response = connection.getresponse()
             if response.status >= 400:
                 raise refused(response.status, response.read())
-            if connection.sock is not None and target.startswith((EVENTS, LIVE)):
+            if connection.sock is not None and target.startswith((EVENTS, LIVE, FLEET_EVENTS)):
                 connection.sock.settimeout(EVENTS_TIMEOUT)
             yield response
         except (OSError, http.client.HTTPException) as error:
@@ -113,6 +113,7 @@ class Transport:
 
 EVENTS = "/api/v1/events?"
 LIVE = "/api/v1/live"
+FLEET_EVENTS = "/api/v1/fleet/events"
 
 
 def events_target(proxy: str | None, since: int | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -68,6 +68,15 @@ class FleetDoor(Protocol):
 
     async def audit(self, count: int) -> list[Any]:
         """The last *count* changes, oldest first."""
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """What nodes tell from now on, each event as JSON."""
+
+    async def select(self, proxy: str, fault: str, query: Mapping[str, Any]) -> None:
+        """Have a fault that is there on other nodes, for what is left of its time.
+
+        Raises `UnknownName` and `OptionError`.
+        """
 
     async def stop_everything(self, reason: str) -> None:
         """End all faults of all nodes, and let none begin until `resume`."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
-from vaurien.control.asgi import ClientDisconnect, HttpRequest, Response
+from vaurien.control.asgi import ClientDisconnect, HttpRequest, Response, StreamingResponse
 
 BODY_LIMIT = 2**20
 """Bytes of a request's body: a configuration of thousands of proxies, and no more."""
@@ -36,6 +36,11 @@ def json_response(value: object, status: int = 200, *, headers: Mapping[str, str
     """*value* as JSON."""
     content = msgspec.json.encode(value, enc_hook=str)
     return Response(content, status, {**closing(status), **(headers or {})}, media_type="application/json")
+
+
+def event_stream(events: AsyncIterator[bytes]) -> StreamingResponse:
+    """*events*, which are server-sent events (https://html.spec.whatwg.org/#server-sent-events), as they come."""
+    return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 
 def closing(status: int) -> dict[str, str]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import msgspec
 
 from vaurien.engine.relay.traffic import ConnectionInfo, Figures
-from vaurien.errors import VaurienError
+from vaurien.errors import UnknownName, VaurienError
 from vaurien.fleet import limits as limiting
 from vaurien.fleet.entries import (
     Author,
@@ -203,10 +203,14 @@ class DesiredHub(Hub):
         """When each fault with a time to live ends, by the clock of this machine."""
         found = {}
         for fault in config.policy.faults:
-            stored = self._shared.entries.get(Keys.fault(config.name, fault.name))
-            if fault.ttl is not None and stored is not None:
-                found[fault.name] = stored.at + fault.ttl - self._shared.offset
+            key = Keys.fault(config.name, fault.name)
+            if fault.ttl is not None and key in self._shared.entries:
+                found[fault.name] = self._ends_at(key, fault.ttl)
         return found
+
+    def _ends_at(self, key: str, ttl: float) -> float:
+        """When the fault *key* ends, by the clock of this machine."""
+        return self._shared.entries[key].at + ttl - self._shared.offset
 
     def _known(self, desired: Desired) -> dict[str, str]:
         """All names of proxies, and their protocols."""
@@ -366,6 +370,28 @@ class DesiredHub(Hub):
 
     def _fitting(self, on: Selector, key: str) -> set[str]:
         return {name for name, facts in self._nodes.items() if on.fits(name, facts.labels, key)}
+
+    async def select(self, proxy: str, fault: str, on: Selector) -> None:
+        """Have the fault that is there on the nodes *on*, for what is left of its time.
+
+        Raises `UnknownName`, `OptionError` and `StoreAway`.
+        """
+        key = Keys.fault(proxy, fault)
+        for _ in range(_ATTEMPTS):
+            desired = Desired.of(self._shared.entries)
+            known = {one.fault.name: one for one in desired.faults.get(proxy, ())}
+            if fault not in known:
+                raise UnknownName("fault of the fleet", fault, known)
+            one = known[fault].fault
+            if one.ttl is not None:
+                one = msgspec.structs.replace(one, ttl=max(0.001, self._ends_at(key, one.ttl) - time.time()))
+            author = Author(edit_scope.get().by, self._via, time.time() + self._shared.offset)
+            chosen = self._chosen(on, key, _selected(desired), desired.limits)
+            entry = msgspec.structs.replace(known[fault], fault=one, on=chosen, author=author)
+            with contextlib.suppress(Outdated):
+                await self._write(key, encode(entry), one.ttl)
+                return
+        raise VaurienError(f"fault {fault!r} changes all the time; expected to find a moment for this edit")
 
     async def write(self, key: str, value: bytes | None, *, audited: bool = True) -> None:
         """Write the entry *key* whatever it is now, or remove it. Raises `StoreAway`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -67,6 +67,15 @@ class Door:
         """The last *count* changes, oldest first. Raises `StoreAway`."""
         return [msgspec.json.decode(line) for line in await self._node.store.records(count)]
 
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """What nodes tell from now on, each event as JSON. Raises `StoreAway`."""
+        return await self._node.store.listen("events")
+
+    async def select(self, proxy: str, fault: str, query: Mapping[str, Any]) -> None:
+        """Have a fault of the fleet on other nodes. Raises `UnknownName`, `OptionError` and `StoreAway`."""
+        await self._node.refresh()
+        await self.desired.select(proxy, fault, _selector(query) or Selector())
+
     async def stop_everything(self, reason: str) -> None:
         """End all faults of all nodes. Raises `StoreAway`."""
         await self.desired.write(Keys.STOP, encode(Stop(reason, self.desired.author())))
@@ -106,7 +115,7 @@ class Door:
         await self.desired.write(Keys.SCHEDULE, encode(ScheduleEntry(text, self.desired.author())))
 
 
-def _selector(query: Mapping[str, str]) -> Selector | None:
+def _selector(query: Mapping[str, Any]) -> Selector | None:
     """What *query* selects; ``None``: it does not say. Raises `OptionError`."""
     given: dict[str, Any] = {name: query[name] for name in ("nodes", "share", "max_nodes") if name in query}
     if not given:

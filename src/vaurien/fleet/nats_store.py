@@ -13,7 +13,7 @@ import random
 import ssl
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,10 +23,20 @@ import nats.errors
 import nats.js.errors
 import nkeys
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 
 from vaurien.errors import OptionError
-from vaurien.fleet.store import CLAIM_TTL, Outdated, StoreAway, Stored, nothing, without_login
+from vaurien.fleet.store import (
+    BEHIND,
+    CLAIM_TTL,
+    Outdated,
+    StoreAway,
+    Stored,
+    nothing,
+    until_closed,
+    without_login,
+)
 
 _EXPECT = "Nats-Expected-Last-Subject-Sequence"
 _OPERATION = "KV-Operation"
@@ -478,7 +488,7 @@ class NatsStore:
     def tell(self, subject: str, value: bytes) -> None:
         """Publish, without waiting and without a promise."""
         client = self._client
-        if client is not None and client.is_connected:
+        if client is not None and client.is_connected and len(self._telling) < BEHIND:
             task = asyncio.get_running_loop().create_task(self._tell(client, subject, value))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
@@ -486,6 +496,29 @@ class NatsStore:
     async def _tell(self, client: Client, subject: str, value: bytes) -> None:
         with contextlib.suppress(*_GONE):
             await client.publish(f"vaurien.{self.where.bucket}.{subject}", value)
+
+    async def listen(self, subject: str) -> AsyncGenerator[bytes, None]:
+        """What is told from now on, also after the store was away. Raises `StoreAway`."""
+        heard: asyncio.Queue[bytes] = asyncio.Queue(BEHIND)
+
+        async def hear(message: Msg) -> None:
+            if not heard.full():
+                heard.put_nowait(message.data)
+
+        client = self._client
+        if client is None or not client.is_connected:
+            raise StoreAway(f"NATS at {self.where} is away")
+        try:
+            listening = await client.subscribe(f"vaurien.{self.where.bucket}.{subject}.>", cb=hear)
+            await client.flush(1)
+        except _GONE as error:
+            raise StoreAway(f"NATS at {self.where} does not answer: {_reason(error)}") from None
+
+        async def end() -> None:
+            with contextlib.suppress(*_GONE):
+                await listening.unsubscribe()
+
+        return until_closed(heard, end)
 
 
 def _reason(error: BaseException) -> str:

@@ -25,6 +25,9 @@ from vaurien.version import __version__
 _RETRY = 1.0
 """Seconds between two attempts to reach a store that is away."""
 
+_SAME_END = 0.1
+"""Seconds between two ends of a fault that are one: when it is selected anew it runs on, and is not set again."""
+
 _TOLD = (Listening, PolicyChanged, Failed, WorkerDied)
 """Events that are told to listeners of the fleet; hits are in the reports."""
 
@@ -329,11 +332,14 @@ class Node:
         if fault.ttl is None or stored is None:
             return fault
         revision, end = self._applied.get(key, (0, 0.0))
+        same = self._running(entry)
         if revision != stored.revision:
-            left = min(fault.ttl, stored.at + fault.ttl - time.time() - self.store.offset)
+            before, left = end, min(fault.ttl, stored.at + fault.ttl - time.time() - self.store.offset)
             end = time.monotonic() + left
             self._applied[key] = (stored.revision, end)
-        elif (same := self._running(entry)) is not None:
+            if same is not None and (abs(end - before) > _SAME_END or not _same_but_time(same, fault)):
+                same = None
+        if same is not None:
             return same
         left = end - time.monotonic()
         return msgspec.structs.replace(fault, ttl=left) if left > 0 else None
@@ -421,7 +427,8 @@ class Node:
     def __call__(self, event: Event) -> None:
         """Observe the proxies: what matters beyond this node is told to its listeners."""
         if isinstance(event, _TOLD):
-            self.store.tell(f"events.{quoted(self.name)}", msgspec.json.encode(event))
+            told = {"node": self.name, **msgspec.to_builtins(event)}
+            self.store.tell(f"events.{quoted(self.name)}", msgspec.json.encode(told))
 
     ignores = frozenset(set(Event.__subclasses__()) - set(_TOLD))
 
@@ -439,6 +446,10 @@ class Node:
         """Have `desired` know what the store and the nodes say now. Raises `StoreAway`."""
         reports = await self.reports() | {self.name: self.report()}  # a store that was restarted lacks claims at first
         self.desired.refresh({name: _facts(one) for name, one in reports.items()})
+
+
+def _same_but_time(one: Fault, other: Fault) -> bool:
+    return msgspec.structs.replace(one, ttl=None) == msgspec.structs.replace(other, ttl=None)
 
 
 def _facts(report: NodeReport) -> NodeFacts:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
@@ -91,6 +92,15 @@ class Store(Protocol):
     def tell(self, subject: str, value: bytes) -> None:
         """Say *value* about *subject* to listeners of now, if the store is there; it is not kept."""
 
+    async def listen(self, subject: str) -> AsyncGenerator[bytes, None]:
+        """What is told from now on about subjects that begin with *subject* and a dot. Raises `StoreAway`.
+
+        A listener that is `BEHIND` values behind misses some.
+        """
+
+
+BEHIND = 1000
+"""Values that wait for a listener, or for the store, before others are dropped."""
 
 CLAIM_TTL = 6.0
 """Seconds that a claim lasts without being renewed: three renewals may be lost."""
@@ -118,6 +128,7 @@ class SharedMemory:
         self.records: list[bytes] = []
         self.revision = 0
         self.stores: list[MemoryStore] = []
+        self.listeners: list[tuple[str, asyncio.Queue[bytes]]] = []
 
     def write(self, table: dict[str, Stored], key: str, value: bytes, revision: int, ttl: float | None) -> int:
         """Compare and set."""
@@ -209,4 +220,26 @@ class MemoryStore:
         return self._shared.records[-count:]
 
     def tell(self, subject: str, value: bytes) -> None:
-        """Nobody listens."""
+        """Tell the listeners of this process."""
+        for prefix, heard in self._shared.listeners:
+            if subject.startswith(prefix) and not heard.full():
+                heard.put_nowait(value)
+
+    async def listen(self, subject: str) -> AsyncGenerator[bytes, None]:
+        """What is told from now on."""
+        listener = f"{subject}.", asyncio.Queue[bytes](BEHIND)
+        self._shared.listeners.append(listener)
+        return until_closed(listener[1], lambda: self._forget(listener))
+
+    async def _forget(self, listener: tuple[str, asyncio.Queue[bytes]]) -> None:
+        with contextlib.suppress(ValueError):
+            self._shared.listeners.remove(listener)
+
+
+async def until_closed(heard: asyncio.Queue[bytes], end: Callable[[], Awaitable[None]]) -> AsyncGenerator[bytes, None]:
+    """What comes to *heard*; when it is closed, *end*."""
+    try:
+        while True:
+            yield await heard.get()
+    finally:
+        await end()

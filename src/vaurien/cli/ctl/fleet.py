@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -46,6 +47,24 @@ def _row(node: dict[str, Any]) -> dict[str, Any]:
     labels = [f"{name}={value}" for name, value in node["labels"].items()]
     counts = {"hits": sum(one["hits"] for one in node["faults"]), "problems": len(node["problems"])}
     return {**node, "labels": labels, "faults": faults, **counts, "offset": f"{1000 * node['offset']:.1f}ms"}
+
+
+@fleet.command("events")
+@pass_control
+def events(control: CtlContext) -> None:
+    """Follow what nodes tell, one JSON object a line: listening, changes of faults and mixes, failures."""
+    for event in control.client.fleet_events():
+        click.echo(json.dumps(event))
+
+
+@fleet.command("select", epilog=examples("vaurienctl fleet select api error nodes=role=payments share=0.1"))
+@click.argument("proxy")
+@click.argument("fault")
+@click.argument("nodes", nargs=-1, metavar="[NAME=VALUE]...")
+@pass_control
+def select(control: CtlContext, proxy: str, fault: str, nodes: tuple[str, ...]) -> None:
+    """Have FAULT of PROXY on other nodes, for what is left of its time: nodes, share, max_nodes; all if not given."""
+    control.client.select_nodes(proxy, fault, **pairs(nodes))
 
 
 @fleet.command("stop")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Annotated
+
 import msgspec
 
-from vaurien.control import bodies
+from vaurien.control import bodies, responses
+from vaurien.control.events import HEARTBEAT
 from vaurien.control.fleet import FleetDoor
 from vaurien.control.responses import BadRequest
 from vaurien.control.routes import RouteCall, number
@@ -36,6 +41,14 @@ class StopBody(msgspec.Struct, forbid_unknown_fields=True):
     reason: str
 
 
+class NodesBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Nodes whose labels fit *nodes*, such as `role=payments,zone!=b`; of them a *share*, and at most *max_nodes*."""
+
+    nodes: str | None = None
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    max_nodes: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
 class ScheduleBody(msgspec.Struct, forbid_unknown_fields=True):
     """A file in TOML with `[schedule]` and `[[step]]` tables."""
 
@@ -45,6 +58,44 @@ class ScheduleBody(msgspec.Struct, forbid_unknown_fields=True):
 async def get_fleet(call: RouteCall) -> object:
     """The nodes, what each runs, what differs from the desired state and why, hits on each, and what is desired."""
     return await _fleet(call).status()
+
+
+async def follow_fleet_events(call: RouteCall) -> object:
+    """What nodes tell from now on, as server-sent events: listening, changes of faults and mixes, failures.
+
+    The data of an event is a JSON object, that of [the event](events.md) and its `node`. They are not numbered, and not
+    remembered. Hits are in the reports of the nodes: `GET /api/v1/fleet`.
+    """
+    return responses.event_stream(_messages(await _fleet(call).events()))
+
+
+async def _messages(told: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """*told* as server-sent events, and a comment when nothing is told for a while."""
+    yield b":\n\n"
+    waiting = asyncio.ensure_future(anext(told))
+    try:
+        while True:
+            done, _ = await asyncio.wait([waiting], timeout=HEARTBEAT)
+            if not done:
+                yield b":\n\n"
+                continue
+            value = waiting.result()
+            kind = msgspec.json.decode(value)["type"]
+            waiting = asyncio.ensure_future(anext(told))
+            yield b"event: %s\ndata: %s\n\n" % (kind.encode(), value)
+    finally:
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await told.aclose()
+
+
+async def select_nodes(call: RouteCall) -> None:
+    """Have a fault of the fleet that is there on other nodes, without setting it anew: its time to live goes on.
+
+    Without a field it is on all nodes.
+    """
+    selected = {name: value for name, value in msgspec.to_builtins(call.body).items() if value is not None}
+    await _fleet(call).select(call.path["proxy"], call.path["fault"], selected)
 
 
 async def get_audit(call: RouteCall) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from types import GenericAlias
 from typing import Any
 
@@ -10,8 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from vaurien.config.schedule import ShownSchedule
-from vaurien.control import bodies, checks, history, live
-from vaurien.control.asgi import StreamingResponse
+from vaurien.control import bodies, checks, history, live, responses
 from vaurien.control.responses import BadRequest
 from vaurien.control.routes import RouteCall, ScheduleControl, number
 from vaurien.version import __version__
@@ -130,7 +128,7 @@ async def follow_events(call: RouteCall) -> object:
     if proxy is not None:
         call.hub.get(proxy)
     since = call.query.get("since", call.headers.get("last-event-id", "0"))
-    return _stream(call.program.recent.follow(number("since", since), proxy=proxy))
+    return responses.event_stream(call.program.recent.follow(number("since", since), proxy=proxy))
 
 
 async def follow_live(call: RouteCall) -> object:
@@ -142,7 +140,7 @@ async def follow_live(call: RouteCall) -> object:
     """
     program = call.program
     since = call.query.get("since", call.headers.get("last-event-id", "0"))
-    return _stream(live.follow(program.hub, program.recent, program.history, number("since", since)))
+    return responses.event_stream(live.follow(program.hub, program.recent, program.history, number("since", since)))
 
 
 async def follow_exchanges(call: RouteCall) -> object:
@@ -155,7 +153,7 @@ async def follow_exchanges(call: RouteCall) -> object:
     proxy = call.path["proxy"]
     call.hub.get(proxy)
     program = call.program
-    return _stream(program.history.exchanges.follow(program.hub, program.recent, proxy))
+    return responses.event_stream(program.history.exchanges.follow(program.hub, program.recent, proxy))
 
 
 async def get_figures(call: RouteCall) -> object:
@@ -179,7 +177,3 @@ def _only(tick: history.Tick, proxy: str) -> history.Tick:
     steps = {name: step for name, step in tick.proxies.items() if name == proxy}
     changes = [change for change in tick.changes if change.proxy == proxy]
     return msgspec.structs.replace(tick, proxies=steps, changes=changes)
-
-
-def _stream(events: AsyncIterator[bytes]) -> StreamingResponse:
-    return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
