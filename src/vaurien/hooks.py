@@ -49,8 +49,9 @@ class FaultContext(Protocol):
     def state(self, behavior: Behavior, factory: Callable[[], S]) -> S:
         """This fault's state, made by *factory* at the first call; it survives a change of the fault's options.
 
-        The state of a `Link` belongs to its direction; that of a `Connection`, which an `Exchange` shares, to the
-        connection. Each of the three is made by its own first call.
+        The state of a `Link` belongs to its direction, or, where its bytes are those of one message (``of_messages``),
+        to that message; the state of a `Connection`, which an `Exchange` shares, belongs to the connection. Each is
+        made by its own first call.
         """
 
     def shared(self, behavior: Behavior, factory: Callable[[], S]) -> S:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 
 import pytest
 
@@ -223,3 +224,31 @@ def test_a_client_that_leaves_while_it_asks():
             assert read_all(raw) == b""
         until(lambda: not proxy.connections)
         assert not failures(proxy)
+
+
+def test_a_client_that_asks_again_and_again_stops_no_other():
+    def flood():
+        with contextlib.suppress(OSError):
+            while True:
+                greedy.sendall(GSS_REQUEST * 8192)
+
+    def drain():
+        with contextlib.suppress(OSError):
+            while greedy.recv(65536):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with vaurien.Proxy(server.getsockname(), protocol="postgres", tls="auto") as proxy:
+            address = (proxy.host, proxy.port)
+            with socket.create_connection(address) as greedy, socket.create_connection(address, PATIENCE) as other:
+                threads = [threading.Thread(target=each) for each in (flood, drain)]
+                for each in threads:
+                    each.start()
+                try:
+                    for _ in range(10):
+                        other.sendall(GSS_REQUEST)
+                        assert other.recv(1) == b"N"
+                finally:
+                    greedy.shutdown(socket.SHUT_RDWR)
+                    for each in threads:
+                        each.join()

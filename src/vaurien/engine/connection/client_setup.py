@@ -13,6 +13,7 @@ The last step also begins in the middle of a connection, where both sides agree 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 
@@ -167,6 +168,7 @@ class ClientSetup:
                     first.send(step.reply)
                     if step.then != "more":
                         break
+                    await asyncio.sleep(0)  # others run, however often it asks
         except EOFError:
             self.client_lost(reset=False)
             return
