@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, datetime
 
 import pytest
@@ -28,6 +29,24 @@ def encrypted(key, passphrase):
     )
 
 
+def with_odd_curve(pem):
+    """*pem* as if its key were on prime239v3, which no library of today knows, instead of on P-256 (RFC 3279)."""
+    label = pem.partition(b"BEGIN ")[2].partition(b"-----")[0]
+    der = ssl.PEM_cert_to_DER_cert(pem.decode().replace(label.decode(), "CERTIFICATE"))
+    odd = der.replace(bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030106"))
+    assert odd != der
+    return ssl.DER_cert_to_PEM_cert(odd).encode().replace(b"CERTIFICATE", label)
+
+
+def with_odd_names(authority):
+    """A certificate whose alternative names are a NULL."""
+    pair = authority.issue(["db.test"])
+    der = ssl.PEM_cert_to_DER_cert(pair.chain.decode())
+    names = bytes.fromhex("300982") + b"\x07db.test"
+    assert der.count(names) == 1
+    return ssl.DER_cert_to_PEM_cert(der.replace(names, bytes.fromhex("0509") + names[2:])).encode()
+
+
 @pytest.fixture
 def files(authority, tmp_path):
     pair, other = authority.issue(["db.test"]), authority.issue(["other.test"])
@@ -40,6 +59,9 @@ def files(authority, tmp_path):
         "locked.pem": encrypted(pair.key, b"secret words"),
         "expired.pem": b"".join((lambda one: (one.chain, one.key))(authority.issue(["db.test"], Flaw.EXPIRED))),
         "weak.pem": b"".join((lambda one: (one.chain, one.key))(authority.issue(["*.db.test", "::1"], Flaw.WEAK_KEY))),
+        "odd-curve.pem": with_odd_curve(pair.chain),
+        "odd-curve-key.pem": with_odd_curve(pair.key),
+        "odd-names.pem": with_odd_names(authority),
         "empty.pem": b"",
         "garbage.pem": b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         "garbage-key.pem": b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
@@ -85,6 +107,9 @@ def test_a_pair_that_fits(files, certificate, key, passphrase):
         ("cert.pem", "cert.pem", None, "tls_key: '{}/cert.pem' is not valid; expected a PEM file with a key"),
         ("cert.pem", "garbage-key.pem", None, "expected a PEM file with a key (it has none that can be read)"),
         ("empty.pem", None, None, "expected a PEM file with a certificate (it has none that can be read)"),
+        ("odd-curve.pem", "key.pem", None, "expected a PEM file with a certificate (it has none that can be read)"),
+        ("cert.pem", "odd-curve-key.pem", None, "expected a PEM file with a key (it has none that can be read)"),
+        ("odd-names.pem", "key.pem", None, "expected a PEM file with a certificate (it has none that can be read)"),
         ("garbage.pem", None, None, "expected a PEM file with a certificate (it has none that can be read)"),
         (".", None, None, "expected a PEM file with a certificate, or auto (Is a directory)"),
     ],

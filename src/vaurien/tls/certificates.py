@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
@@ -39,14 +40,15 @@ def read(path: str, key_path: str | None, passphrase: bytes | None) -> Certifica
     key_content = _content(key_option, key_file, "a key") if key_path is not None else content
     try:
         chain = x509.load_pem_x509_certificates(content)
-    except ValueError:
+        public, names = chain[0].public_key(), tuple(_names(chain[0]))
+    except (ValueError, UnsupportedAlgorithm):
         raise OptionError("tls", path, "a PEM file with a certificate (it has none that can be read)") from None
     key = _key(key_content, key_option, key_file, passphrase)
-    if key.public_key() != chain[0].public_key():
+    if key.public_key() != public:
         raise OptionError(key_option, key_file, f"the key of the certificate in {path}; it is that of another one")
     pair = Pair(b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain), pem_of_key(key))
     end = chain[0].not_valid_after_utc
-    return Certificate(pair, tuple(_names(chain[0])), end if end < datetime.now(UTC) else None)
+    return Certificate(pair, names, end if end < datetime.now(UTC) else None)
 
 
 def _content(option: str, path: str, what: str) -> bytes:
@@ -63,7 +65,7 @@ def _key(content: bytes, option: str, path: str, passphrase: bytes | None) -> An
         if passphrase is not None:  # and it needs none
             return _key(content, option, path, None)
         raise OptionError(option, path, "a key without a passphrase, or tls_passphrase_file with it") from None
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         if b"PRIVATE KEY-----" not in content:
             wanted = "a PEM file with the key too, or tls_key" if option == "tls" else "a PEM file with a key"
         elif passphrase is not None:

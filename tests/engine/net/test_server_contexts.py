@@ -21,12 +21,17 @@ authority = functools.cache(Authority.create)
     ("changes", "message"),
     [
         ({"ciphers": "NOPE"}, "tls_ciphers: 'NOPE' is not valid; expected ciphers as `openssl ciphers` takes them"),
+        (
+            {"alpn": ("h2", "ä")},
+            "tls_alpn: 'h2,ä' is not valid; expected names of 1 to 255 ASCII characters, such as h2",
+        ),
+        ({"alpn": ("h" * 256,)}, "is not valid; expected names of 1 to 255 ASCII characters"),
         ({"min_version": "1.3", "max_version": "1.2"}, "tls_min_version: '1.3' is not valid; expected at most tls_max"),
         (
             {"client_ca": "/nowhere"},
             "tls_client_ca: '/nowhere' is not valid; expected a PEM file with certificates (No",
         ),
-        ({"client_ca": __file__}, "expected a PEM file with certificates (NO_CERTIFICATE_OR_CRL_FOUND)"),
+        ({"client_ca": __file__}, "expected a PEM file with certificates (no certificate or crl found)"),
         (
             {"keys": ("a.pem",)},
             "tls_key: ['a.pem'] is not valid; expected no key beside tls = auto, which makes its own",

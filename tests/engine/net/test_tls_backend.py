@@ -190,9 +190,12 @@ def test_a_legacy_plugin_cannot_have_it():
             "certificate=/nowhere",
             "backend certificate: '/nowhere' is not valid; expected a PEM file with a certificate",
         ),
+        (f"ca={__file__}", "expected a PEM file with certificates (no certificate or crl found)"),
+        (f"certificate={__file__}", "its key, without a passphrase (nothing that can be read)"),
+        ("alpn=ä", "backend alpn: 'ä' is not valid; expected names of 1 to 255 ASCII characters"),
     ],
 )
-def test_files_that_are_not_there(options, message):
+def test_options_of_an_address_that_cannot_be_used(options, message):
     with pytest.raises(OptionError) as raised:
         vaurien.Proxy(backend=f"tls://127.0.0.1:1?{options}").start()
     assert message in str(raised.value)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, TypeAlias
 
 from vaurien import tls
+from vaurien.engine.net import tls_context
 from vaurien.errors import OptionError, VaurienError
 from vaurien.model import AUTO, ClientTls
 from vaurien.tls import pem_files
@@ -143,15 +144,14 @@ def _context(settings: ClientTls, pair: Pair) -> ssl.SSLContext:
             context.set_ciphers(ciphers)
         except ssl.SSLError:
             raise OptionError("tls_ciphers", ciphers, "ciphers as `openssl ciphers` takes them") from None
-    if settings.alpn:
-        context.set_alpn_protocols(list(settings.alpn))
+    tls_context.offer(context, settings.alpn, "tls_alpn")
     if settings.client_ca is not None:
         try:
             pem_files.content(settings.client_ca)
             context.load_verify_locations(settings.client_ca)
         except OSError as error:
-            reason = getattr(error, "reason", None) or error.strerror
-            raise OptionError("tls_client_ca", settings.client_ca, f"a PEM file with certificates ({reason})") from None
+            wanted = f"a PEM file with certificates ({tls_context.reason(error)})"
+            raise OptionError("tls_client_ca", settings.client_ca, wanted) from None
         optional = settings.client_certificate == "optional"
         context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
     elif settings.client_certificate == "refused":

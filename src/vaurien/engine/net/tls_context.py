@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ssl
+from collections.abc import Sequence
 
 from vaurien.errors import OptionError
 from vaurien.model import BackendTls
@@ -17,15 +18,14 @@ def client_context(tls: BackendTls) -> ssl.SSLContext:
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if tls.alpn:
-        context.set_alpn_protocols(list(tls.alpn))
+    offer(context, tls.alpn, "backend alpn")
     if tls.certificate is not None:
         try:
             for path in filter(None, (tls.certificate, tls.key)):
                 pem_files.content(path)
             context.load_cert_chain(tls.certificate, tls.key, password=_no_passphrase)
         except (OSError, ValueError) as error:
-            wanted = f"a PEM file with a certificate and its key, without a passphrase ({_reason(error)})"
+            wanted = f"a PEM file with a certificate and its key, without a passphrase ({reason(error)})"
             raise OptionError("backend certificate", tls.certificate, wanted) from None
     return context
 
@@ -36,12 +36,25 @@ def _trusting(tls: BackendTls) -> ssl.SSLContext:
             pem_files.content(tls.ca)
         return ssl.create_default_context(cafile=tls.ca)
     except OSError as error:
-        raise OptionError("backend ca", tls.ca, f"a PEM file with certificates ({_reason(error)})") from None
+        raise OptionError("backend ca", tls.ca, f"a PEM file with certificates ({reason(error)})") from None
 
 
 def _no_passphrase() -> str:
     raise ValueError("it needs a passphrase")
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or getattr(error, "reason", None) or str(error)
+def offer(context: ssl.SSLContext, protocols: Sequence[str], option: str) -> None:
+    """Have *context* speak one of the application *protocols*. Raises `OptionError`, which names *option*."""
+    if protocols:
+        try:
+            context.set_alpn_protocols(list(protocols))
+        except (ssl.SSLError, UnicodeEncodeError):
+            wanted = "names of 1 to 255 ASCII characters, such as h2,http/1.1"
+            raise OptionError(option, ",".join(protocols), wanted) from None
+
+
+def reason(error: Exception) -> str:
+    """Why a file with certificates or keys cannot be used."""
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "nothing that can be read").replace("_", " ").lower()
+    return getattr(error, "strerror", None) or str(error)
