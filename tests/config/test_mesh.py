@@ -116,6 +116,7 @@ heal = "all"
         (NODES + "topolgy = 'ring'\n", "unknown key of [mesh] 'topolgy'"),
         (NODES + "topology = ['isolate a', 'isolate a ttl=5']\n", "mesh option topology: 'isolate a'"),
         (NODES + "first_port = 65535\n", "mesh option first_port: 65535"),
+        (NODES + "first-port = 65535\n", "mesh option first_port: 65535"),
         (NODES + "edges = 'hosts'\nlisten = '127.0.0.1'\n", "mesh option listen: '127.0.0.1'"),
         (NODES + "[[step]]\nheal = 'isolate a'\n", "unknown topology to heal at 0 s 'isolate a'"),
         (NODES + "[[step]]\ntopology = 5\n", "step option topology: 5"),

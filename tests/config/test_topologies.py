@@ -179,8 +179,13 @@ def test_only_what_is_in_force_can_end():
     assert topologies.without_topology(mesh(), THREE, topologies.HEAL) == mesh()
 
 
-def test_a_fault_that_is_no_topology_is_none():
-    assert topologies.in_force(mesh(policy=OWN), THREE) == {}
+@pytest.mark.parametrize(
+    "name", ["own", "delay", "isolate", "isolate z", "isolate a a", "partition b a x=1", "isolate a "]
+)
+def test_a_fault_that_is_no_topology_is_none_and_stays(name):
+    config = mesh(policy=Policy(faults=(Fault(name, "freeze"),)))
+    assert topologies.in_force(config, THREE) == {}
+    assert topologies.without_topology(config, THREE, topologies.HEAL) == config
 
 
 def test_an_option_error_is_one():

@@ -58,7 +58,8 @@ def take(tables: Tables, arguments: Layer) -> tuple[Mesh | None, list[ProxyTable
     for key, value in given.items():
         if key.replace("-", "_") not in known:
             raise UnknownName("key of [mesh]", key, known, value.source)
-    plain = {key.replace("-", "_"): value for key, value in given.items() if key not in ("nodes", "topology")}
+    given = {key.replace("-", "_"): value for key, value in given.items()}
+    plain = {key: value for key, value in given.items() if key not in ("nodes", "topology")}
     options = declared.MeshSection(**{name: converted(known[name], value, "mesh") for name, value in plain.items()})
     if "nodes" not in given:
         source = next(iter(given.values())).source

@@ -32,7 +32,7 @@ from typing import TypeAlias
 import msgspec
 
 from vaurien.config import fault
-from vaurien.errors import OptionError, UnknownName
+from vaurien.errors import OptionError, UnknownName, VaurienError
 from vaurien.model import Config, Fault, Policy, ProxyConfig, Stream
 
 Edge: TypeAlias = tuple[str, str]
@@ -228,12 +228,23 @@ def without_topology(config: Config, nodes: Sequence[str], name: str) -> Config:
 def in_force(config: Config, nodes: Sequence[str]) -> dict[str, dict[str, Fault]]:
     """The topologies among the faults of *config*: their faults by edge, by their name."""
     found: dict[str, dict[str, Fault]] = {}
+    known: dict[str, bool] = {}
     for edge in (edge_name(*pair) for pair in edges(nodes)):
         proxy = config.by_name.get(edge)
         for one in proxy.policy.faults if proxy else ():
-            if one.name.partition(" ")[0] in _KINDS:
+            if one.name not in known:
+                known[one.name] = _is_topology(one.name, nodes)
+            if known[one.name]:
                 found.setdefault(one.name, {})[edge] = one
     return found
+
+
+def _is_topology(name: str, nodes: Sequence[str]) -> bool:
+    """Whether a fault called *name* is of a topology of *nodes*; one that is only called `delay` is not."""
+    try:
+        return name.partition(" ")[0] in _KINDS and parse(name, nodes).name == name
+    except VaurienError:
+        return False
 
 
 def _with_policy(proxy: ProxyConfig, policy: Policy) -> ProxyConfig:
