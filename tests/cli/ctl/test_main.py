@@ -194,6 +194,13 @@ def test_when_a_fault_acts(run, served):
     assert window == {"skip": 2, "count": 5, "every": 3, "seconds": 1.5}
 
 
+@pytest.mark.parametrize("text", ["true", "1e3", "null", '"quoted"', "007"])
+def test_a_match_is_text_though_it_looks_like_a_number(run, served, text):
+    served.proxy("web", protocol="http")
+    run("fault", "add", "web", "latency", "latency=1", "--match", f"header.x={text}")
+    assert served.get("/api/v1/proxies/web/faults/latency")["match"] == {"header.x": text}
+
+
 def test_json_is_what_the_interface_says(run, served, capsys):
     assert ctl.main(["--json", "inspect", "first"]) == 0
     assert json.loads(capsys.readouterr().out) == served.get("/api/v1/proxies/first")
@@ -323,6 +330,9 @@ def test_columns_for_people_and_tabs_for_programs():
     )
     assert columns.rows(items, names, terminal=False) == 'a\tyes\t20:delay\n"long\\tname"\t-\t-\n'
     assert columns.record(items[0], ["name", "on"], terminal=True) == "name  a\non    yes\n"
+    moment = dt.datetime(2026, 5, 4, 3, 2, 1).astimezone()
+    for name in ("last_hit", "at", "began"):
+        assert columns.rows([{name: moment.timestamp()}], [name], terminal=False).startswith("2026-05-04T03:02:01.000")
     assert columns.rows([], names, terminal=True) == "NAME  ON  MIX\n"
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.programs import BOUND
 from tests.control.interface import interface
+from tests.servers import free_port
 from tests.waiting import until
 from vaurien.cli.ctl import top
 from vaurien.cli.ctl.main import main
@@ -50,6 +51,12 @@ def test_one_proxy_is_followed_a_line_a_second(served, capsys):
 def test_a_proxy_that_is_not_there_is_refused(served, capsys):
     assert main(["--host", f"127.0.0.1:{served.address.port}", "watch", "web"]) == 1
     assert "web" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["top"], ["top", "--once"], ["watch", "web"]])
+def test_without_an_interface_there_is_nothing_to_show(arguments, capsys):
+    assert main(["--host", f"127.0.0.1:{free_port()}", *arguments]) == 3
+    assert "does not answer" in capsys.readouterr().err
 
 
 @contextlib.contextmanager

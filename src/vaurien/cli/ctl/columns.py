@@ -7,6 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_TIMES = frozenset({"last_hit", "at", "began"})
+"""Fields that are times of day, in seconds since the epoch."""
+
 
 def rows(items: Sequence[Mapping[str, Any]], names: Sequence[str], terminal: bool) -> str:
     """A line for each of *items* with its fields *names*; on a *terminal* below a heading, and in columns."""
@@ -33,7 +36,7 @@ def _tabs(lines: Sequence[Sequence[str]]) -> str:
 def cell(value: Any, name: str = "") -> str:
     """*value* of the field *name* in one line, without tabs and without what a terminal would act on."""
     match value:
-        case float() if name == "last_hit":
+        case float() if name in _TIMES:
             return dt.datetime.fromtimestamp(value).astimezone().isoformat(timespec="milliseconds")
         case None:
             return "-"

@@ -96,13 +96,21 @@ pass_control = click.make_pass_decorator(CtlContext)
 
 def pairs(options: Sequence[str]) -> dict[str, Any]:
     """What ``OPTION=VALUE`` arguments say. A value that is JSON is what it says, any other is text."""
+    given: dict[str, Any] = {}
+    for name, value in texts(options).items():
+        try:
+            given[name] = json.loads(value)
+        except ValueError:
+            given[name] = value
+    return given
+
+
+def texts(options: Sequence[str]) -> dict[str, str]:
+    """What ``NAME=VALUE`` arguments say, as it was typed."""
     given = {}
     for option in options:
         name, equals, value = option.partition("=")
         if not equals or not name:
             raise click.UsageError(f"{option!r} is not valid; expected OPTION=VALUE, such as sleep=2")
-        try:
-            given[name] = json.loads(value)
-        except ValueError:
-            given[name] = value
+        given[name] = value
     return given

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vaurien.cli.ctl.context import Commands, CtlContext, examples, pairs, pass_control
+from vaurien.cli.ctl.context import Commands, CtlContext, examples, pairs, pass_control, texts
 from vaurien.cli.ctl.names import a_proxy, behaviors, faults_of_proxy, options_of_behavior, options_of_fault
 
 _ADD = (
@@ -60,7 +60,7 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
     if window:
         fields["window"] = window
     if given["match"]:
-        fields["match"] = {name: str(value) for name, value in pairs(given["match"]).items()}
+        fields["match"] = texts(given["match"])
     return fields
 
 

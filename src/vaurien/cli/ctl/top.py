@@ -191,6 +191,7 @@ def top(control: CtlContext, once: bool) -> None:
     of all, q quits. With rich (the extra 'tui') it is drawn in colors.
     """
     overview, client = Overview(), control.client
+    client.get_version()  # an interface that is not there, or refuses, is said at once; one that goes away may be back
     _read_proxies(client, overview)
     news: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_follow, args=(client, news.put), daemon=True).start()
