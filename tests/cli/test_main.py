@@ -258,6 +258,7 @@ def test_a_warning_does_not_stop_the_run(capsys):
         ("--protocol-tcp-buffer -1", "protocol 'tcp' option buffer: '-1' (from --protocol-tcp-buffer) is not valid; "),
         ("--config nowhere.ini", "file 'nowhere.ini' (from --config) cannot be read: No such file or directory; exp"),
         ("--json", "option --json: expected --show-config beside it"),
+        ("--name \udcff", r"proxy '\udcff': '\udcff' is not valid; expected text in UTF-8"),
         (
             "--http --token-file nowhere",
             "option token_file: 'nowhere' (from --token-file) is not valid; expected a fil",

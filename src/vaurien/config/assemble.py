@@ -16,7 +16,7 @@ from vaurien.config.mesh import Mesh, with_edges
 from vaurien.config.proxies import ProxyTable
 from vaurien.config.schedule import Schedule, check_schedule, step_text
 from vaurien.config.selection import Options, Selection
-from vaurien.errors import OptionError
+from vaurien.errors import ConfigError, OptionError
 from vaurien.hooks import overridden
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Scope, parse_route, parse_upstream
 
@@ -94,6 +94,7 @@ def assemble(
         _proxy(own.traffic, own.connections, own.tls, selection, faults, layer),
     )
     _check_listens(proxies, proxy_tables)
+    _check_text(proxies, faults.schedule)
     for preset in faults.presets:
         for config in proxies:
             preset.check(config.protocol)
@@ -134,6 +135,15 @@ def _check_listens(proxies: Sequence[ProxyConfig], tables: Sequence[ProxyTable])
             source = table.layer["vaurien", "proxy"].source if ("vaurien", "proxy") in table.layer else None
             wanted = f"an address of its own; proxy {first!r} listens there"
             raise OptionError(f"proxy {config.name!r} listen", str(config.listen), wanted, source)
+
+
+def _check_text(proxies: Sequence[ProxyConfig], schedule: Schedule) -> None:
+    """Raise `ConfigError` for text of bytes that are no UTF-8, such as arguments may have: no interface can show it."""
+    for name, described in (*((f"proxy {one.name!r}", one) for one in proxies), ("schedule", schedule)):
+        try:
+            msgspec.json.encode(described)
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"{name}: {error.object!r} is not valid; expected text in UTF-8") from None
 
 
 class _OwnOptions(msgspec.Struct, frozen=True):
