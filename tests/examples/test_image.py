@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,14 @@ def test_nothing_listens_and_the_health_check_says_so(image: Image) -> None:
     failed = image.run("/toxiproxy-cli", "list", TOXIPROXY_URL="http://127.0.0.1:1")
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr.startswith("Failed to retrieve proxies: ")
+
+
+def test_it_answers_what_testcontainers_waits_for(served: dict[str, Any]) -> None:
+    """Its modules for Toxiproxy (Java, Go, Node) ask for /version at port 8474 until it is 200."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{served['port']}/version", timeout=PATIENCE) as answer:
+        assert (answer.status, json.loads(answer.read())) == (200, {"version": "2.13.0"})
+    dockerfile = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    assert "EXPOSE 8474" in dockerfile
 
 
 @pytest.mark.parametrize("program", ["vaurien", "vaurienctl", "toxiproxy-server", "toxiproxy-cli"])

@@ -158,6 +158,59 @@ def test_a_time_to_live_ends_on_every_node_at_the_time_that_was_said(play):
     play(whole)
 
 
+class OfAnotherClock(MemoryStore):
+    """A store whose clock is so far ahead of this machine's."""
+
+    def __init__(self, shared: SharedMemory, ahead: float) -> None:
+        super().__init__(shared)
+        self.offset = ahead
+
+    @property
+    def entries(self):
+        there = super().entries
+        return {key: msgspec.structs.replace(one, at=one.at + self.offset) for key, one in there.items()}
+
+
+@pytest.mark.parametrize("ahead", [-1000.0, 1000.0])
+def test_a_clock_that_is_wrong_is_shown_and_changes_no_time_to_live(play, ahead):
+    async def whole(fleet):
+        hub = fleet.hubs["skewed"] = Hub()
+        await hub.create(config("own", backend=OTHER))
+        node = fleet.nodes["skewed"] = Node(OfAnotherClock(fleet.shared, ahead), hub, "skewed", {"zone": "1"})
+        await node.start(required=True)
+        await fleet.add(Fault("short", "freeze", ttl=2.0))
+        await fleet.have("a", "b", "c", "skewed")
+        assert 1 < hub.config.proxy("own").policy.fault("short").ttl <= 2
+        await node.refresh()
+        assert 1 < node.desired.get("own").seconds_left("short") <= 2
+        await fleet.have()
+        assert (await fleet.nodes["a"].reports())["skewed"].offset == ahead
+
+    play(whole)
+
+
+def test_an_entry_that_one_node_does_not_understand_runs_on_the_others(play):
+    """That node is of an older version: what it knows of faults has no such behavior."""
+
+    async def whole(fleet):
+        check = fleet.nodes["b"].check
+
+        def older(proxy):
+            if any(one.behavior == "hang" for one in proxy.policy.faults):
+                raise UnknownName("behavior or handler", "hang", ["freeze"])
+            check(proxy)
+
+        fleet.nodes["b"].check = older
+        await fleet.add(Fault("new", "hang"))
+        await fleet.add(ICE)
+        await eventually(lambda: fleet.faults() == {"a": ["new", "ice"], "b": ["ice"], "c": ["new", "ice"]})
+        await eventually(lambda: fleet.nodes["b"].report().problems)
+        assert "'hang'" in fleet.nodes["b"].report().problems[Keys.fault("own", "new")]
+        assert fleet.nodes["a"].report().problems == {}
+
+    play(whole)
+
+
 def test_a_fault_ends_in_time_on_a_node_that_hears_nothing(play):
     """Its store is away, and so are the end of the entry and the machine that set it."""
 

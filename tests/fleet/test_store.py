@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 
 import pytest
 
@@ -226,6 +227,25 @@ def test_a_server_that_comes_back_empty_is_believed(tmp_path):
     finally:
         server.stop()
         empty.stop()
+
+
+@pytest.mark.parametrize("ahead", [-500.0, 500.0])
+def test_how_far_the_servers_clock_is_from_this_machines_is_measured(nats, monkeypatch, ahead):
+    from types import SimpleNamespace
+
+    from vaurien.fleet import nats_store
+
+    wrong = SimpleNamespace(time=lambda: time.time() - ahead, monotonic=time.monotonic)
+    monkeypatch.setattr(nats_store, "time", wrong)
+
+    async def play():
+        store = nats_store.NatsStore(nats_store.Where.parse(f"{nats.url}/test{next(BUCKETS)}"))
+        await store.open()
+        await store.claim("node.a", b"x", revision=0)
+        assert abs(store.offset - ahead) < 5
+        await store.close()
+
+    asyncio.run(asyncio.wait_for(play(), 60))
 
 
 def test_where_nobody_is(tmp_path):
