@@ -7,14 +7,19 @@ import socket
 
 import hpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.http2 import ASKED, FAST, OK, Side, fault, greet, sides
 from tests.running import Running, backend, pair, read, read_all, running
 from vaurien.engine.filters.message_filter import MessageFilters
 from vaurien.events import Closed, Failed, Injected, MixHit, ProtocolLost
+from vaurien.framing import Head, Part
 from vaurien.framing import http2 as h2
 from vaurien.framing.http2 import Code, Setting
-from vaurien.model import Fault, Scope
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction, Fault, Scope
+from vaurien.protocols.http2 import Http2Framer
+from vaurien.protocols.http2.blocks import encode
 
 CONTENT = [("content-type", "text/plain")]
 
@@ -724,3 +729,103 @@ def test_a_request_of_http_1_that_looks_alike(start: bytes) -> None:
             client.sock.sendall(start[at : at + 1])
         assert read(server.sock, len(start)) == start
         assert not proxy.events.of(ProtocolLost)
+
+
+def framed(*, sparing: bool) -> Http2Framer:
+    """A framing after the greetings, whose blocks carry no state."""
+    framer = Http2Framer()
+    if sparing:
+        framer.spare = lambda head, _: head.outgoing
+    framer.feed(TO_BACKEND, h2.PREFACE + h2.settings([]))
+    framer.feed(TO_CLIENT, h2.settings([]) + h2.frame(h2.SETTINGS, h2.ACK, 0))
+    framer.feed(TO_BACKEND, h2.frame(h2.SETTINGS, h2.ACK, 0))
+    return framer
+
+
+def leaves(framer: Http2Framer, direction: Direction, data: bytes) -> tuple[bytes, bytes]:
+    """What leaves of *data*, and what of it is given back."""
+    pieces = framer.feed(direction, data)
+    out = b"".join(mark.outgoing if isinstance(mark, Head) else _out(mark, piece) for mark, piece in pieces)
+    return out, b"".join(piece for _, piece in pieces)
+
+
+def _out(mark: object, piece: bytes) -> bytes:
+    assert isinstance(mark, Part)
+    return piece if mark.instead is None else mark.instead
+
+
+BLOCK = encode([(b":method", b"GET"), (b":path", b"/"), (b":scheme", b"http"), (b":authority", b"a")])
+STATUS = encode([(b":status", b"200")])
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[tuple[Direction, bytes]]:
+    """Frames of both sides on a few streams, cut anywhere."""
+    streams = list(range(1, draw(st.integers(1, 4)) * 2, 2))
+    said: dict[Direction, bytes] = {TO_BACKEND: b"", TO_CLIENT: b""}
+    turns = []
+    for stream in streams:
+        ends = draw(st.booleans())
+        said[TO_BACKEND] += h2.headers(stream, BLOCK, end=ends)
+        if not ends:
+            said[TO_BACKEND] += h2.data(stream, bytes(draw(st.integers(0, 100))), end=draw(st.booleans()))
+        said[TO_BACKEND] += draw(st.sampled_from([b"", h2.window_update(0, 9), h2.window_update(stream, 9)]))
+        said[TO_CLIENT] += h2.headers(stream, STATUS, end=draw(st.booleans())) + h2.frame(h2.PING, 0, 0, bytes(8))
+        said[TO_CLIENT] += h2.data(stream, bytes(draw(st.sampled_from([0, 9, 16384]))) * 5, end=draw(st.booleans()))
+        said[TO_BACKEND] += draw(st.sampled_from([b"", h2.rst_stream(stream, Code.CANCEL)]))
+    for direction in (TO_BACKEND, TO_CLIENT):
+        rest = said[direction]
+        while rest:
+            size = draw(st.integers(1, len(rest)))
+            turns.append((direction, rest[:size]))
+            rest = rest[size:]
+    return turns
+
+
+@given(conversations())
+def test_what_is_spared_leaves_as_what_is_not(turns: list[tuple[Direction, bytes]]) -> None:
+    one, other = framed(sparing=True), framed(sparing=False)
+    for direction, data in turns:
+        assert leaves(one, direction, data) == leaves(other, direction, data)
+        assert one.held(direction) == other.held(direction)
+        assert one.idle == other.idle
+
+
+def test_frames_that_are_spared_are_one_piece() -> None:
+    framer = framed(sparing=True)
+    asked = b"".join(h2.headers(stream, BLOCK, end=True) for stream in (1, 3, 5))
+    assert [piece for _, piece in framer.feed(TO_BACKEND, asked)] == [asked]
+    answered = b"".join(h2.headers(stream, STATUS, end=False) + h2.data(stream, b"x", end=True) for stream in (3, 1, 5))
+    assert [piece for _, piece in framer.feed(TO_CLIENT, answered)] == [answered]
+    assert framer.idle
+
+
+@pytest.mark.parametrize("sizes", [(300_000,), (70_000,), (5, 99_000), (16_390, 66_000, 4)])
+def test_a_large_chunk_behind_a_part_of_a_frame(sizes: tuple[int, ...]) -> None:
+    framer = framed(sparing=True)
+    framer.feed(TO_BACKEND, h2.headers(1, BLOCK, end=True))
+    whole = h2.headers(1, STATUS, end=False) + h2.data(1, bytes(range(250)) * 1300, end=True)
+    given, at, turn = b"", 0, 0
+    while at < len(whole):
+        size = sizes[turn % len(sizes)]
+        given += leaves(framer, TO_CLIENT, whole[at : at + size])[0]
+        at, turn = at + size, turn + 1
+    assert given == whole
+
+
+def test_a_long_frame_that_waits_for_room_is_no_frames_of_others() -> None:
+    framer = framed(sparing=False)
+    pieces = framer.feed(TO_BACKEND, h2.headers(1, BLOCK, end=True) + h2.headers(3, BLOCK, end=True))
+    _, answered = [mark for mark, _ in pieces if isinstance(mark, Head)]
+    framer.answer(answered, h2.data(3, bytes(1000), end=True))  # of the room for the backend's
+    payload = bytes(range(200)) * 500
+    start = h2.headers(1, STATUS, end=False) + h2.frame(h2.DATA, h2.END_STREAM, 1, payload)
+    left = b"".join(leaves(framer, TO_CLIENT, start[at : at + 9000])[0] for at in range(0, len(start), 9000))
+    assert framer.lost is None
+    assert len(payload) - framer.held(TO_CLIENT) <= h2.WINDOW - 1000
+    framer.feed(TO_BACKEND, h2.window_update(0, 100_000))
+    assert framer.other_direction_ready
+    left += leaves(framer, TO_CLIENT, b"")[0]
+    assert framer.held(TO_CLIENT) == 0
+    assert {(kind, stream) for kind, _, stream, _ in h2.frames(left)} == {(h2.HEADERS, 1), (h2.DATA, 1)}
+    assert b"".join(data for kind, _, _, data in h2.frames(left) if kind == h2.DATA) == payload

@@ -87,7 +87,7 @@ class ErrorBehavior(Behavior, frozen=True):
 
     def _warm(self, exchange: Exchange) -> bool:
         """Whether enough exchanges have passed on this proxy."""
-        return exchange.shared_number(self, one_more) > self.warmup
+        return not self.warmup or exchange.shared_number(self, one_more) > self.warmup
 
 
 def _has_words(protocol: Protocol) -> bool:

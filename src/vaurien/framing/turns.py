@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar, Literal
 
 from vaurien.framing.head import Head, Mark, Part, Piece, Reply, Series
@@ -133,10 +133,6 @@ class Framing:
 
     # Only with streams.
 
-    def step(self, direction: Direction, data: bytes, start: int) -> int:
-        """Where a part of *data* from *start* on ends that can be fed without holding up others for long."""
-        return len(data)
-
     ended_by_protocol: bool = False
     """What came cannot be passed: the connection ends once what the framing `says` is sent."""
 
@@ -146,6 +142,23 @@ class Framing:
     def take_said(self) -> tuple[bytes, bytes]:
         """What the framing itself says to the client, and to the backend; once."""
         return b"", b""
+
+    def pieces(self, direction: Direction, data: bytes) -> Iterator[Piece]:
+        """As `feed`; each piece is given before those behind it are looked at."""
+        return iter(self.feed(direction, data))
+
+    spare: Callable[[Head, int], bytes | None] | None = None
+    """Asked at the head of a request, so many bytes behind the last piece given: what leaves of it if it is spared.
+
+    No fault acts on its exchange then, and the bytes of its stream may be in pieces of the connection, many frames in
+    one. ``None``: the exchange is seen piece by piece, and begins with a head of its own. The head in the question
+    may stand for many requests: the framing changes the number of its stream in the answer.
+    """
+
+    @property
+    def sparing(self) -> bool:
+        """An exchange goes on that was spared in this way."""
+        return False
 
     renumbers: bool = False
     """`renumbered` is to be asked what is sent to the backend."""

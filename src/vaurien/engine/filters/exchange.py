@@ -43,6 +43,7 @@ class TrackedExchange:
         "reply",
         "request",
         "response",
+        "rewrite",
         "undecided",
     )
 
@@ -53,7 +54,9 @@ class TrackedExchange:
         self.request = request
         self.response: Head | None = None
         self.heads = [b"", request.outgoing]
-        """The heads of the response and of the request, as they are sent."""
+        """The heads of the response and of the request, as they are sent: see `head`."""
+        self.rewrite: Callable[[TrackedExchange], bytes] | None = None
+        """Makes the request's head as it is sent; most requests that are answered here need none."""
         self.drawn: tuple[BoundFault, ...] = ()
         """The faults in play for it, in the order they act."""
         self.undecided: tuple[BoundFault, ...] = ()
@@ -156,13 +159,25 @@ class TrackedExchange:
         data, self._injected = self._injected, b""
         return data
 
+    def head(self, direction: Direction) -> bytes:
+        """The head of this direction, as it is sent."""
+        if direction is TO_BACKEND and self.rewrite is not None:
+            self.heads[TO_BACKEND], self.rewrite = self.rewrite(self), None
+        return self.heads[direction]
+
+    def change(self, direction: Direction, head: bytes) -> None:
+        """Send another head in this direction."""
+        if direction is TO_BACKEND:
+            self.rewrite = None
+        self.heads[direction] = head
+
     def take_head(self, direction: Direction) -> bytes:
         """The bytes to send as the head of this direction."""
         if self._injected and direction is TO_CLIENT:
             head, middle = self.heads[TO_CLIENT], len(self.heads[TO_CLIENT]) // 2
             self.heads[TO_CLIENT] = head[:middle] + self._injected + head[middle:]
             self._injected = b""
-        return self.heads[direction]
+        return self.head(direction)
 
 
 class ExchangeOwner(Protocol):
@@ -265,7 +280,7 @@ class ExchangeContext(FaultView):
     @property
     def head(self) -> bytes:
         """The head at hand, as it is sent."""
-        return self._exchange.heads[self._direction]
+        return self._exchange.head(self._direction)
 
     async def client_gone(self) -> None:
         """Wait until the client has ended its stream."""
@@ -292,7 +307,7 @@ class ExchangeContext(FaultView):
     def change(self, head: bytes) -> None:
         """Send another head."""
         self.mark_hit()
-        self._exchange.heads[self._direction] = head
+        self._exchange.change(self._direction, head)
 
     def inject(self, data: bytes) -> None:
         """Put bytes into the message's head."""

@@ -58,6 +58,9 @@ _MANY = 16
 LONG = 0.0005
 """Seconds of a step that are long: parts of an answer that are no pieces, such as rows of a database, take time too."""
 
+_NOT_COPIED = 64 * 1024
+"""Bytes above which one more system call costs less than a copy."""
+
 _UNTOUCHED: Drawn = ((), ())
 """Nothing was drawn for an exchange that filters have to see."""
 
@@ -511,13 +514,25 @@ class ExchangeTracker:
 
     def _flush(self) -> None:
         """Send what goes past the filters, and answers of our own, as few times as possible."""
-        for side, unsent in zip((self.down, self.up), self._unsent, strict=True):
-            if unsent:
-                data = unsent[0] if len(unsent) == 1 else b"".join(unsent)
-                unsent.clear()
-                if side.filters:
-                    side.pass_by(len(data))
-                side.link.write(data)
+        to_client, to_backend = self._unsent
+        if to_client:
+            self._send(self.down, to_client)
+        if to_backend:
+            self._send(self.up, to_backend)
+
+    def _send(self, side: TrackedDirection, unsent: list[bytes]) -> None:
+        """Send *unsent*, and empty it."""
+        if len(unsent) == 1:
+            sent = [unsent[0]]
+        elif max(map(len, unsent)) > _NOT_COPIED:
+            sent = unsent.copy()
+        else:
+            sent = [b"".join(unsent)]
+        unsent.clear()
+        for data in sent:
+            if side.filters:
+                side.pass_by(len(data))
+            side.link.write(data)
 
     async def _process(self, direction: Direction, pieces: list[Piece], first: int, *, more: bool = False) -> None:
         """Take *pieces* from the one numbered *first* on; returns when what became of them is sent.
@@ -781,6 +796,10 @@ class ExchangeTracker:
             drawn = self._decided.popleft()[1]
         else:
             drawn = self._draw(head, self._count + 1) if self._tracks else None
+        return self._exchange(head, drawn)
+
+    def _exchange(self, head: Head, drawn: Drawn | None) -> TrackedExchange:
+        """The next exchange, which *head* begins, and which was *drawn* for."""
         self._count += 1
         exchange = TrackedExchange(self._count, head, self._offset)
         if self._listing:
@@ -788,12 +807,13 @@ class ExchangeTracker:
         if drawn is not None:
             exchange.drawn, exchange.undecided = drawn
         if self._rewrites:
-            read = any(
-                one.compiled.reads_content and not one.compiled.one_way
-                for one in (*exchange.drawn, *exchange.undecided)
-            )
-            exchange.heads[TO_BACKEND] = self._rewritten(head, read=read)
+            exchange.rewrite = self._rewritten_request
         return exchange
+
+    def _rewritten_request(self, exchange: TrackedExchange) -> bytes:
+        faults = (*exchange.drawn, *exchange.undecided)
+        read = any(one.compiled.reads_content and not one.compiled.one_way for one in faults)
+        return self._rewritten(exchange.request, read=read)
 
     async def _request(self, head: Head, at: float) -> None:
         if self._skips and not (self._decided and self._decided[0][0] is head):

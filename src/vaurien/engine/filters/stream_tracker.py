@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.exchange import NO_MESSAGE, TrackedExchange, TrackedMessage
@@ -32,6 +32,7 @@ from vaurien.engine.filters.message_filter import MessageFilter, MessageFilters,
 from vaurien.engine.relay.ending import Ending
 from vaurien.framing import Framing, Head, Mark, Part, Piece
 from vaurien.framing import Protocol as WireProtocol
+from vaurien.framing.cache import COUNT_LIMIT
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 
 HELD_LIMIT = 256 * 1024
@@ -90,6 +91,7 @@ class StreamTracker(ExchangeTracker):
         self._messages: tuple[dict[int, MessageFilters], dict[int, MessageFilters]] = ({}, {})
         self._gone: dict[int, asyncio.Future[None]] = {}  # done once the client has given the exchange up
         self._controls: tuple[BoundFault, ...] = ()  # faults on what is of the connection itself
+        self._sent_as: dict[Head, bytes] = {}  # heads of spared requests, and what leaves of them
 
     def follow_policy(self, down: TrackedDirection, up: TrackedDirection) -> None:
         super().follow_policy(down, up)
@@ -103,6 +105,8 @@ class StreamTracker(ExchangeTracker):
             for stream, filters in list(self._messages[direction].items()):
                 if filters.let_go_due:
                     self._put_first(direction, stream, _LET_GO)
+        self._sent_as.clear()
+        self.framing.spare = None if self._controls else self._spare
 
     # What others want to know.
 
@@ -119,7 +123,8 @@ class StreamTracker(ExchangeTracker):
     @property
     def half_sent_request(self) -> bool:
         """The backend received part of a request it has not fully answered."""
-        return any(one is SPARED or (one.forwarded and not one.done) for one in self._exchanges.values())
+        known = self._exchanges.values()
+        return self.framing.sparing or any(one is SPARED or (one.forwarded and not one.done) for one in known)
 
     def waits(self, direction: Direction) -> bool:
         """Pieces of a direction wait here, while its link reads on."""
@@ -131,45 +136,43 @@ class StreamTracker(ExchangeTracker):
 
     # Pieces.
 
-    def _takes_in_steps(self, direction: Direction, data: bytes) -> bool:
-        if self.framing.step(direction, data, 0) >= len(data):
-            return False
-        self.connection_direction(direction).link.run(self._feed_in_steps(direction, data))
-        return True
-
-    async def _feed_in_steps(self, direction: Direction, data: bytes) -> None:
-        """Take *data*, and let other connections run when its pieces were so many that they took long."""
-        clock = self.connection_direction(direction).link.clock
-        start, began = 0, clock.now()
-        while start < len(data) and not self.connection.ending:
-            end = self.framing.step(direction, data, start)
-            if direction is TO_BACKEND:
-                self._offset = self._fed - self.framing.held(TO_BACKEND)
-            await self._process(direction, self._framed(direction, data[start:end]), 0)
-            start = end
-            if clock.now() - began > LONG:
-                await asyncio.sleep(0)
-                began = clock.now()
-
     def take_requests(self, data: bytes) -> bytes:
-        if self._takes_in_steps(TO_BACKEND, data):
-            return b""
-        self._offset = self._fed - self.framing.held(TO_BACKEND)
-        return self._pass(TO_BACKEND, self._framed(TO_BACKEND, data))
+        return self._take_all(TO_BACKEND, data)
 
     def take_responses(self, data: bytes) -> bytes:
-        if self._takes_in_steps(TO_CLIENT, data):
-            return b""
-        return self._pass(TO_CLIENT, self._framed(TO_CLIENT, data))
+        return self._take_all(TO_CLIENT, data)
 
-    def _pass(self, direction: Direction, pieces: list[Piece]) -> bytes:
-        self._route(direction, pieces)
+    def _take_all(self, direction: Direction, data: bytes) -> bytes:
+        pieces = self._pieces(direction, data)
+        if not self._route(direction, pieces):
+            self.connection_direction(direction).link.run(self._go_on(direction, pieces))
+            return b""
         self._flush()
         self._flush_other(direction)
         return b""
 
+    async def _go_on(self, direction: Direction, pieces: Iterator[Piece]) -> None:
+        """Take the rest of *pieces*, and let other connections run in between."""
+        done = False
+        while not done:
+            self._flush()
+            await asyncio.sleep(0)
+            done = self._route(direction, pieces)
+        self._flush()
+        self._flush_other(direction)
+        await self._until_room(direction)
+
+    async def feed(self, direction: Direction, data: bytes) -> None:
+        pieces = self._pieces(direction, data)
+        if not self._route(direction, pieces):
+            await self._go_on(direction, pieces)
+            return
+        self._flush()
+        self._flush_other(direction)
+        await self._until_room(direction)
+
     async def _process(self, direction: Direction, pieces: list[Piece], first: int, *, more: bool = False) -> None:
-        self._route(direction, pieces[first:])
+        self._route(direction, iter(pieces[first:]))
         self._flush()
         self._flush_other(direction)
         await self._until_room(direction)
@@ -188,13 +191,28 @@ class StreamTracker(ExchangeTracker):
         self._lost, self._recognized_until = True, self._count
         self.connection.journal.lost(reason)
 
-    def _route(self, direction: Direction, pieces: list[Piece]) -> None:
+    def _pieces(self, direction: Direction, data: bytes) -> Iterator[Piece]:
+        """The pieces of *data*; each is on its way before the framing looks at those behind it."""
+        if direction is TO_BACKEND:
+            self._offset = self._fed - self.framing.held(TO_BACKEND)
+            self._fed += len(data)
+        try:
+            yield from self.framing.pieces(direction, data)
+        except Exception as error:  # the protocol's own code may raise anything
+            self.connection.protocol_failed(error)
+
+    def _route(self, direction: Direction, pieces: Iterator[Piece]) -> bool:
+        """Take *pieces*; false: the first of them have taken long, and others are still to come."""
+        clock = self.connection_direction(direction).link.clock
+        began = clock.now()
         lanes = self._lanes[direction]
         for mark, piece in pieces:
             if self.connection.ending:
-                return
+                return True
             assert not isinstance(mark, Mark)  # noqa: S101 - a framing with streams names them
             stream = mark.stream
+            if self._decided and isinstance(mark, Head) and mark.request:  # the framing has asked, and it is hit
+                self._exchanges[stream] = self._exchange(mark, self._decided.popleft()[1])
             lane = lanes.get(stream) if lanes else None
             if direction is TO_BACKEND and isinstance(mark, Part) and mark.mark is Mark.ABORTED:
                 if stream in self._gone:
@@ -210,14 +228,20 @@ class StreamTracker(ExchangeTracker):
                 lane.task = self.connection_direction(direction).link.spawn(self._run(direction, stream, lane))
             if direction is TO_BACKEND:
                 self._offset += len(piece)
+            if clock.now() - began > LONG:
+                return False
+        if self.framing.lost is not None and not self._lost:
+            self._lose(self.framing.lost)
         if self.framing.says:
-            for side, said in zip(Direction, self.framing.take_said(), strict=True):
-                self._emit(side, said, None)
+            client_told, backend_told = self.framing.take_said()
+            self._emit(TO_CLIENT, client_told, None)
+            self._emit(TO_BACKEND, backend_told, None)
         if self.framing.ended_by_protocol:
             self._flush()
             self.connection.close(Ending.PROTOCOL_ERROR)
         elif self._is_full(direction):
             self.connection_direction(direction).link.run(self._until_room(direction))
+        return True
 
     def _put_first(self, direction: Direction, stream: int, mark: Part) -> None:
         """Have the lane of *stream* take *mark* before the pieces that wait there."""
@@ -228,6 +252,7 @@ class StreamTracker(ExchangeTracker):
         self._lanes[direction][stream] = lane = Lane()
         lane.pieces.append((mark, b"", 0.0))
         lane.task = self.connection_direction(direction).link.spawn(self._run(direction, stream, lane))
+        self._flush()
 
     def _queue(self, direction: Direction, lane: Lane, mark: Head | Part, piece: bytes) -> None:
         lane.pieces.append((mark, piece, self.connection_direction(direction).link.clock.now()))
@@ -246,9 +271,11 @@ class StreamTracker(ExchangeTracker):
             room, self._room[direction] = self._room[direction], None
             if room is not None and not room.done():
                 room.set_result(None)
-            if not self.connection.ending:
+            at_once = lane.task is None  # within the callback of its piece, which sends what there is
+            if not (at_once or self.connection.ending):
                 self._flush()
-        self.connection_direction(direction).link.progressed()
+        if not at_once:
+            self.connection_direction(direction).link.progressed()
 
     def _give_up(self, stream: int) -> None:
         """The client has given the exchange of *stream* up: hooks that wait for it have nothing to wait for."""
@@ -308,8 +335,9 @@ class StreamTracker(ExchangeTracker):
 
     def _drop(self, direction: Direction, mark: Head | Part, data: bytes) -> None:
         """A piece goes nowhere."""
-        for side, instead in zip(Direction, self.framing.swallowed(direction, mark, data), strict=True):
-            self._say(side, instead)
+        client_told, backend_told = self.framing.swallowed(direction, mark, data)
+        self._say(TO_CLIENT, client_told)
+        self._say(TO_BACKEND, backend_told)
 
     def _say(self, direction: Direction, data: bytes) -> None:
         """Send *data*, which neither side has sent."""
@@ -317,6 +345,26 @@ class StreamTracker(ExchangeTracker):
             self._emit(direction, self.framing.own(direction, data), None)
 
     # Exchanges.
+
+    def _spare(self, head: Head, behind: int) -> bytes | None:
+        """What leaves of *head*, so far *behind* the last piece, if no fault acts on its exchange."""
+        if self._tracks:
+            begin = self._offset
+            self._offset += behind
+            drawn = self._draw(head, self._count + 1)
+            self._offset = begin
+            if drawn is not None:
+                self._decided.append((head, drawn))
+                return None
+        self._count += 1
+        if not self._rewrites:
+            return head.outgoing
+        sent = self._sent_as.get(head)
+        if sent is None:
+            if len(self._sent_as) >= COUNT_LIMIT:
+                self._sent_as.clear()
+            sent = self._sent_as[head] = self._rewritten(head)
+        return sent
 
     def _spared(self, direction: Direction, mark: Head | Part, piece: bytes) -> bool:
         """Take a piece of an exchange that no fault acts on; false: hooks have to see it."""
@@ -327,9 +375,11 @@ class StreamTracker(ExchangeTracker):
             self._emit(direction, piece if mark.instead is None else mark.instead, None)
             return True
         if isinstance(mark, Head) and mark.request:
+            if stream in self._exchanges:
+                return False
             drawn = self._draw(mark, self._count + 1) if self._tracks else None
             if drawn is not None:
-                self._decided.append((mark, drawn))
+                self._exchanges[stream] = self._exchange(mark, drawn)
                 return False
             self._count += 1
             self._exchanges[stream] = SPARED
@@ -338,11 +388,32 @@ class StreamTracker(ExchangeTracker):
             return True
         exchange = self._exchanges.get(stream)
         if exchange is not None and exchange is not SPARED:
+            if isinstance(mark, Part) and exchange.done and exchange.swallows(direction):
+                self._drop_rest(direction, exchange, mark, piece)
+                return True
             return False
         self._emit(direction, piece if mark.instead is None else mark.instead, exchange)
         if isinstance(mark, Part) and mark.mark in (Mark.RESPONSE_END, Mark.ABORTED):
             self._exchanges.pop(stream, None)
         return True
+
+    def _drop_rest(self, direction: Direction, exchange: TrackedExchange, mark: Part, piece: bytes) -> None:
+        """Take a piece that comes behind the end of an exchange, and goes nowhere."""
+        if piece:
+            self._drop(direction, mark, piece)
+        if mark.mark is not Mark.BODY:
+            self._messages[direction].pop(mark.stream, None)
+            exchange.asked = exchange.asked or mark.mark is Mark.REQUEST_END
+            self._forget(exchange, mark)
+
+    def _forget(self, exchange: TrackedExchange, mark: Part) -> None:
+        """Forget what is known of *exchange*, whose message has ended by *mark*, as far as nothing more can come."""
+        stream = mark.stream
+        if mark.mark is Mark.ABORTED or (exchange.asked and exchange.done and not exchange.swallows(TO_BACKEND)):
+            self._exchanges.pop(stream, None)
+        if exchange.done:
+            self._gone.pop(stream, None)
+            self._forget_ended()
 
     async def _take_piece(self, direction: Direction, stream: int, mark: Head | Part, piece: bytes, at: float) -> None:
         if isinstance(mark, Head):
@@ -376,11 +447,7 @@ class StreamTracker(ExchangeTracker):
                 await self._done(exchange)
         elif not exchange.done:
             await self._done(exchange)
-        if mark.mark is Mark.ABORTED or (exchange.asked and exchange.done and not exchange.swallows(TO_BACKEND)):
-            self._exchanges.pop(stream, None)
-        if exchange.done:
-            self._gone.pop(stream, None)
-            self._forget_ended()
+        self._forget(exchange, mark)
 
     @staticmethod
     def _unknown_there(direction: Direction, exchange: TrackedExchange | None) -> bool:
@@ -446,7 +513,9 @@ class StreamTracker(ExchangeTracker):
             messages.pop(stream, None)
 
     async def _request_head(self, head: Head, at: float) -> None:
-        exchange = self._exchanges[head.stream] = self._begin(head)
+        exchange = self._exchanges.get(head.stream)
+        if exchange is None:
+            exchange = self._exchanges[head.stream] = self._begin(head)
         for fault in exchange.drawn:
             if exchange.swallows(TO_BACKEND):
                 break
@@ -478,7 +547,7 @@ class StreamTracker(ExchangeTracker):
             return
         filters = MessageFilters(self, exchange, direction, faults)
         self._messages[direction][exchange.request.stream] = filters
-        await filters.head(exchange.heads[direction], at)
+        await filters.head(exchange.head(direction), at)
 
     def _emit_head(self, direction: Direction, exchange: TrackedExchange) -> None:
         if direction is TO_BACKEND:
@@ -505,7 +574,7 @@ class StreamTracker(ExchangeTracker):
                 opened = self.protocol.open_head(exchange.request, head, exchange.heads[TO_CLIENT])
                 exchange.heads[TO_CLIENT] = opened
             if injected := exchange.take_injected():
-                exchange.heads[TO_CLIENT] = self.framing.injected(head, exchange.heads[TO_CLIENT], injected)
+                exchange.change(TO_CLIENT, self.framing.injected(head, exchange.head(TO_CLIENT), injected))
             await self._send_head(TO_CLIENT, exchange, at)
             return
         self._drop(TO_CLIENT, head, piece)

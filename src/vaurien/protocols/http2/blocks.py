@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import hpack
 
+from vaurien.framing import Head
 from vaurien.framing.cache import BoundedCache
 
 Field: TypeAlias = tuple[bytes, bytes]
@@ -41,7 +42,7 @@ class Undecodable(Exception):
 class Block:
     """The fields of a header block, in order."""
 
-    __slots__ = ("fields", "headers", "pseudo", "views")
+    __slots__ = ("fields", "headers", "heads", "interim", "pseudo", "views")
 
     def __init__(self, headers: Iterable[Field]) -> None:
         self.headers = tuple(headers)
@@ -50,6 +51,8 @@ class Block:
         """``header.NAME`` for every field that is no pseudo-header; several of one name are joined."""
         self.views: dict[type, Mapping[str, str]] = {}
         """What a match may ask of it, for each kind of framing that was asked."""
+        self.heads: dict[tuple[type, int], Head] = {}
+        """The head that stands for all requests with these fields, by framing and flags."""
         for name, value in self.headers:
             if name.startswith(b":"):
                 self.pseudo.setdefault(name, value)
@@ -58,6 +61,8 @@ class Block:
             if key in self.fields:
                 text = f"{self.fields[key]}{'; ' if name == b'cookie' else ', '}{text}"  # RFC 9113, section 8.2.3
             self.fields[key] = text
+        self.interim = self.pseudo.get(b":status", b"").startswith(b"1")
+        """It is a response behind which the final one comes (RFC 9110, section 15.2)."""
 
 
 def decoder() -> Callable[[bytes], Block]:

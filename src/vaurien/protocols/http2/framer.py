@@ -1,7 +1,8 @@
 """Where the messages of HTTP/2 start and end, and what keeps both peers in step (RFC 9113).
 
 Strategy: one pass over the frames of a chunk. Each whole frame is a piece; the frames of one header block are one piece
-together. Frames pass as they are, but for three things that the peers share by connection:
+together. Frames in a row that no fault acts on are one piece of the connection (`_Run`): at the head of a request the
+tracker is asked whether it is spared. Frames pass as they are, but for three things that the peers share by connection:
 
 * **Tables.** Both sides are told SETTINGS_HEADER_TABLE_SIZE=0; see `blocks`.
 * **Numbers.** A stream may only be opened behind those with lower numbers (section 5.1.1). A request that was held back
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 
 from vaurien.framing import HEAD_LIMIT, Framing, Head, Mark, Part, Piece
 from vaurien.framing import http2 as h2
@@ -46,14 +47,17 @@ _GATE_LIMIT = 1024 * 1024
 _NUMBERS = 1000
 """Streams that have ended whose other numbers are remembered, for what may still come for them."""
 
-_STEP = 16
-"""Frames that are taken at once: others wait for a millisecond then, if each of them opens a stream."""
+_RUN_LIMIT = 100
+"""Frames in one piece: to take them takes less than a millisecond."""
 
 _CONTINUATIONS = 32
 """Frames that a header block may go on in: 64 KiB need four, nghttp2 takes eight."""
 
-# What a stream has seen: the request's end, the response's head, the response's end.
-_ASKED, _ANSWERING, _ANSWERED = 1, 2, 4
+_LARGE = 64 * 1024
+"""Bytes of a chunk that are not copied behind the frame that began in the one before."""
+
+# What a stream has seen: the request's end, the response's head, the response's end. The last: no fault acts on it.
+_ASKED, _ANSWERING, _ANSWERED, _SPARED = 1, 2, 4, 8
 
 
 class Http2Request(Head, eq=False):
@@ -116,6 +120,37 @@ class _Side:
         """Its next bytes wait for such room."""
 
 
+class _Run:
+    """Frames in a row of *data*, from *start* on, that leave as one piece of the connection; some as other bytes."""
+
+    __slots__ = ("at", "changed", "data", "start", "taken")
+
+    def __init__(self, data: bytes, start: int) -> None:
+        self.data = data
+        self.start = self.at = self.taken = start
+        """Where it begins; where the frame at hand does; what is before the last is in `changed`."""
+        self.changed: list[bytes] = []
+
+    def replace(self, at: int, end: int, instead: bytes) -> None:
+        """Let *instead* leave in place of the bytes from *at* to *end*."""
+        if at > self.taken:
+            self.changed.append(self.data[self.taken : at])
+        self.changed.append(instead)
+        self.taken = end
+
+    def end(self, at: int, goes_on: int) -> Iterator[Piece]:
+        """The piece of what comes before *at*, if there is something. The next one begins at *goes_on*."""
+        if at > self.start:
+            whole = self.data[self.start : at]
+            if self.changed:
+                self.changed.append(self.data[self.taken : at])
+                yield Part(_BODY, instead=b"".join(self.changed)), whole
+                self.changed = []
+            else:
+                yield _OF_CONNECTION, whole
+        self.start = self.at = self.taken = goes_on
+
+
 class Http2Framer(Framing):
     """The framing of one connection of HTTP/2."""
 
@@ -131,6 +166,7 @@ class Http2Framer(Framing):
         self._own_numbers = 0  # up to here streams have the same number on both sides, if any has another
         self._there: dict[int, int] = {}  # a stream's number at the backend, by that of the client
         self._here: dict[int, int] = {}  # and the other way round
+        self._head_ends = False  # the last head that was a piece of its own is all of its message
         self._refused: set[int] = set()  # streams that the backend promised on a stream that the client does not see
         self._said: list[list[bytes]] = [[], []]
         self._early: list[bytes] = []  # for the client, which wants to hear the backend's settings first (section 3.4)
@@ -146,65 +182,64 @@ class Http2Framer(Framing):
     # Bytes in.
 
     def feed(self, direction: Direction, data: bytes) -> list[Piece]:
-        side = self._sides[direction]
+        return list(self.pieces(direction, data))
+
+    def pieces(self, direction: Direction, data: bytes) -> Iterator[Piece]:
+        side, at = self._sides[direction], 0
         self.other_direction_ready = False
-        if side.buffer:
-            data = side.buffer + data
-            side.buffer = b""
-        if self._unframed:
-            return [(_NO_FRAME, data)] if data else []
-        if self.ended_by_protocol:
-            return [(_NOTHING, data)] if data else []
+        held, side.buffer = side.buffer, b""
+        if held and len(data) > _LARGE:
+            at = self._missing(side, held, data)
+            if at:
+                yield from self._pieces(direction, side, held + data[:at], 0)
+                held, side.buffer = side.buffer, b""
+        if held:
+            data, at = held + data[at:], 0
+        yield from self._pieces(direction, side, data, at)
+
+    def _missing(self, side: _Side, held: bytes, data: bytes) -> int:
+        """How many bytes of *data* complete the frame that *held* begins; 0: that is not known, or it needs more."""
+        if side.split is not None or self.renumbers or not side.begun:
+            return 0
+        high, low, _, _, _ = h2.HEADER.unpack_from(held + data[: h2.HEADER_SIZE])
+        missing = h2.HEADER_SIZE + (high << 8 | low) - len(held)
+        return missing if 0 < missing <= len(data) else 0
+
+    def _pieces(self, direction: Direction, side: _Side, data: bytes, at: int) -> Iterator[Piece]:
+        """The pieces of *data* from *at* on; what is no whole frame is held."""
+        if self._unframed or self.ended_by_protocol:
+            if len(data) > at:
+                yield (_NO_FRAME if self._unframed else _NOTHING), data[at:]
+            return
         if self.renumbers and direction is TO_CLIENT:
             data = self._with_numbers_here(side, data)
-        pieces: list[Piece] = []
-        at = 0
         if not side.begun:
             begins = self._begins(direction, data)
             if begins is None:
                 side.buffer = data
-                return pieces
+                return
             if not begins:
-                return self._lose(direction, data)
+                yield from self._lose(direction, data)
+                return
             side.begun = True
             if direction is TO_CLIENT and self._early:
                 self._say(TO_CLIENT, b"".join(self._early))
             if direction is TO_BACKEND:
                 at = len(h2.PREFACE)
-                pieces.append((_OF_CONNECTION, h2.PREFACE))
+                yield _OF_CONNECTION, h2.PREFACE
+        run = _Run(data, at)
         try:
-            at = self._frames(direction, side, data, at, pieces)
+            at = yield from self._frames(direction, side, data, at, run)
             if len(data) - at > _GATE_LIMIT:
                 raise _Refused(Code.FLOW_CONTROL_ERROR, f"more than {_GATE_LIMIT} bytes beyond the window")
         except _Refused as refused:
-            given = sum(len(piece) for _, piece in pieces)
-            pieces.append((_NOTHING, data[given:]))
+            at = run.at
+            yield from run.end(at, at)
             self._refuse(direction, refused)
-            return pieces
+            yield _NOTHING, data[at:]
+            return
         side.buffer = data[at:] if at else data
         side.next_header -= at
-        return pieces
-
-    def step(self, direction: Direction, data: bytes, start: int) -> int:
-        """Behind `_STEP` frames, or near that: where the next one begins is a guess while frames are held back."""
-        if self._unframed or self.ended_by_protocol:
-            return len(data)
-        side, total = self._sides[direction], len(data)
-        at = start
-        if side.split is not None:
-            at += side.split[2]
-        elif side.buffer:
-            header = (side.buffer[:9] + data[start : start + 9])[:9]
-            at += max(0, 9 + int.from_bytes(header[:3], "big") - len(side.buffer))
-        elif not side.begun and direction is TO_BACKEND:
-            at += len(h2.PREFACE)
-        unpack = h2.HEADER.unpack_from
-        for _ in range(_STEP):
-            if total - at < 9:
-                return total
-            high, low, _, _, _ = unpack(data, at)
-            at += 9 + (high << 8 | low)
-        return min(at, total)
 
     def _begins(self, direction: Direction, data: bytes) -> bool | None:
         """Whether *data* begins HTTP/2; ``None``: that is not known yet."""
@@ -232,68 +267,109 @@ class Http2Framer(Framing):
         first = b"" if self._sides[TO_CLIENT].begun or direction.back else h2.settings([])
         self._say(direction.back, first + h2.goaway(last, refused.code, str(refused).encode()))
 
-    def _frames(self, direction: Direction, side: _Side, data: bytes, at: int, pieces: list[Piece]) -> int:
-        """Add the pieces of the frames of *data* from *at* on; returns where the first one begins that is not whole."""
-        unpack, total = h2.HEADER.unpack_from, len(data)
-        append = pieces.append
-        end_mark = _REQUEST_END if direction is TO_BACKEND else _RESPONSE_END
+    def _frames(
+        self, direction: Direction, side: _Side, data: bytes, at: int, run: _Run
+    ) -> Generator[Piece, None, int]:
+        """The pieces of the frames of *data* from *at* on; returns where the first one begins that has to wait."""
         if side.split is not None:
-            at = self._go_on_splitting(direction, side, data, at, pieces)
+            at = yield from self._go_on_splitting(direction, side, data, at)
+            if side.split is not None:
+                return at
+        while True:
+            yield from run.end(run.at, at)
+            at = yield from self._whole_frames(direction, side, data, at, run)
+            yield from run.end(at, at)
+            if not self._is_long(data, at):
+                return at
+            begin = at
+            at = yield from self._split(direction, side, data, at)
+            if side.split is not None or at == begin:
+                return at
+
+    def _is_long(self, data: bytes, at: int) -> bool:
+        """Whether the frame at *at* is too long to be held. Raises `_Refused` for one that cannot pass in parts."""
+        if len(data) - at < h2.HEADER_SIZE:
+            return False
+        high, low, kind, _, stream = h2.HEADER.unpack_from(data, at)
+        size = high << 8 | low
+        if h2.HEADER_SIZE + size <= HEAD_LIMIT:
+            return False
+        if kind or not stream or stream & h2.MOST in self._refused:
+            raise _Refused(Code.FRAME_SIZE_ERROR, f"a frame of {size} bytes that is not DATA")
+        return True
+
+    def _whole_frames(
+        self, direction: Direction, side: _Side, data: bytes, at: int, run: _Run
+    ) -> Generator[Piece, None, int]:
+        """The pieces of what is not in *run*; returns where the first frame is that is not whole or does not fit."""
+        unpack, total = h2.HEADER.unpack_from, len(data)
+        streams, sparing = self._streams, self.spare is not None
+        end_mark = _REQUEST_END if direction is TO_BACKEND else _RESPONSE_END
+        mark: Head | Part | None
+        count = 0
         while total - at >= 9:
+            run.at = at
+            count += 1
+            if not count % _RUN_LIMIT:
+                yield from run.end(at, at)
             high, low, kind, flags, stream = unpack(data, at)
             end = at + 9 + (high << 8 | low)
             stream &= 0x7FFFFFFF
             if end > total or end - at > HEAD_LIMIT:
-                if end - at <= HEAD_LIMIT:
-                    return at
-                if kind or not stream or stream in self._refused:
-                    raise _Refused(Code.FRAME_SIZE_ERROR, f"a frame of {end - at - 9} bytes that is not DATA")
-                at = self._split(direction, side, data, at, pieces)
-                if side.split is not None or at < end:
-                    return at
-                continue
+                return at
+            spared = sparing and streams.get(stream, 0) & _SPARED
+            mark = None  # it stays in the run
             if kind == 0 and stream:
                 if side.borrowed and end - at - 9 > side.window:
                     side.gated = True
                     return at
-                frame = data[at:end]
-                if stream in self._refused:
-                    append((_NOTHING, frame))
-                    self._say(TO_BACKEND, h2.window_update(0, end - at - 9))
-                    at = end
-                    continue
-                side.window -= end - at - 9
-                if flags & 1 and self._ends(direction, stream):
-                    append((Part(end_mark, stream, payload=True), frame))
+                if spared or stream not in self._refused:
+                    side.window -= end - at - 9
+                    ended = flags & 1 and self._ends(direction, stream)
+                    if not spared:
+                        mark = Part(end_mark if ended else _BODY, stream, payload=True)
                 else:
-                    append((Part(_BODY, stream, payload=True), frame))
+                    mark = _NOTHING
+                    self._say(TO_BACKEND, h2.window_update(0, end - at - 9))
             elif kind == 1 or kind == 5:
-                whole = self._block_end(data, at, end, flags, stream)
-                if not whole:
+                end = end if flags & 4 else self._block_end(data, at, end, flags, stream)
+                if not end:
                     if total - at > HEAD_LIMIT:
                         raise _Refused(Code.ENHANCE_YOUR_CALM, f"a header block of more than {HEAD_LIMIT} bytes")
                     return at
-                end = whole
-                self._head(direction, side, kind, flags, stream, data[at:end], pieces)
+                mark = self._head(direction, side, kind, flags, stream, data[at:end], at - run.start)
             elif kind == 8:
-                append(self._window_update(direction, stream, data[at:end]))
+                if not spared:
+                    mark = self._window_update(direction, stream, data[at:end])
             elif kind == 3 and stream:
                 if stream in self._refused:
-                    append((_NOTHING, data[at:end]))
-                    at = end
-                    continue
-                append((Part(_ABORTED, stream), data[at:end]))
-                self._streams.pop(stream, None)
+                    mark = _NOTHING
+                else:
+                    mark = None if spared else Part(_ABORTED, stream)
+                    streams.pop(stream, None)
             elif kind == 4 and not stream:
-                append(self._settings(direction, side, flags, data[at:end]))
+                mark = self._settings(direction, side, flags, data[at:end])
             elif kind == 9:
                 raise _Refused(Code.PROTOCOL_ERROR, "CONTINUATION without a header block to continue")
             elif kind == 7 and self.renumbers and direction is TO_CLIENT and end - at >= 17:
-                append((Part(_BODY, instead=self._goaway_here(data[at:end])), data[at:end]))
+                mark = Part(_BODY, instead=self._goaway_here(data[at:end]))
             elif kind < 9 or not stream:  # PRIORITY may come for any stream, before it begins and after it has ended
-                append((_OF_CONNECTION, data[at:end]))
-            else:
-                append((Part(_BODY, stream), data[at:end]))
+                mark = _OF_CONNECTION
+            elif not spared:
+                mark = Part(_BODY, stream)
+            if mark is not None:
+                if sparing and not mark.stream:
+                    if mark.instead is not None:
+                        run.replace(at, end, mark.instead)
+                else:
+                    if at > run.start:
+                        yield from run.end(at, end)
+                    else:
+                        run.start = run.taken = end
+                    ends = self._head_ends
+                    yield mark, data[at:end]
+                    if ends and isinstance(mark, Head):
+                        yield Part(end_mark, stream), b""
             at = end
         return at
 
@@ -318,9 +394,9 @@ class Http2Framer(Framing):
     # Header blocks.
 
     def _head(
-        self, direction: Direction, side: _Side, kind: int, flags: int, stream: int, whole: bytes, pieces: list[Piece]
-    ) -> None:
-        """Add the piece of a header block, which is *whole*."""
+        self, direction: Direction, side: _Side, kind: int, flags: int, stream: int, whole: bytes, behind: int
+    ) -> Head | Part | None:
+        """What the header block *whole* is, so far *behind* the last piece; ``None``: it stays in the run."""
         before, text = (b"", whole[9:]) if kind == h2.HEADERS and flags | 1 == _PLAIN else parts(whole, kind, flags)
         try:
             block = decode_stateless(text) if side.decode is None else side.decode(text)
@@ -332,25 +408,53 @@ class Http2Framer(Framing):
             instead = rebuilt(kind, flags, stream, before, encode(block.headers))
         elif not self._sides[direction.back].tables and not text.startswith(EMPTY_TABLE):
             instead = rebuilt(kind, flags, stream, before, EMPTY_TABLE + text)
-        if kind == h2.PUSH_PROMISE:
-            pieces.append((Part(_BODY, stream, instead), whole))
-        elif direction is TO_BACKEND:
-            self._client_head(flags, stream, block, whole, instead, pieces)
-        else:
-            self._backend_head(flags, stream, block, whole, instead, pieces)
+        state = self._streams.get(stream)
+        if kind == h2.HEADERS:
+            if direction is TO_CLIENT:
+                return self._backend_head(flags, stream, state, block, whole, instead)
+            if stream > self._last and stream % 2:
+                return self._client_head(flags, stream, block, whole, instead, behind)
+            ended = flags & h2.END_STREAM and self._ends(TO_BACKEND, stream)  # trailers, or a stream that has ended
+            if not self._is_spared(state):
+                return Part(_REQUEST_END if ended else _BODY, stream, instead)
+        elif not self._is_spared(state):
+            return Part(_BODY, stream, instead)
+        return None if instead is None else Part(_BODY, instead=instead)
+
+    def _is_spared(self, state: int | None) -> bool:
+        """Whether frames of a stream of that *state* may stay in a run."""
+        return bool(state is not None and state & _SPARED and self.spare is not None)
 
     def _client_head(
-        self, flags: int, stream: int, block: Block, whole: bytes, instead: bytes | None, pieces: list[Piece]
-    ) -> None:
-        ends = flags & h2.END_STREAM
-        if stream <= self._last or not stream % 2:  # trailers, or of a stream that has ended
-            ended = ends and self._ends(TO_BACKEND, stream)
-            pieces.append((Part(_REQUEST_END if ended else _BODY, stream, instead), whole))
-            return
+        self, flags: int, stream: int, block: Block, whole: bytes, instead: bytes | None, behind: int
+    ) -> Head | Part | None:
+        """What the head of a request is, which begins so far *behind* the last piece."""
         self._last = stream
+        ends = flags & h2.END_STREAM
         self._streams[stream] = _ASKED if ends else 0
+        if self.spare is None:
+            self._head_ends = bool(ends)
+            return self._request(flags, stream, block, whole, instead)
+        model = None
+        if instead is None and flags | 1 == _PLAIN:
+            key = (type(self), flags)
+            model = block.heads.get(key)
+            if model is None:
+                model = block.heads[key] = self._request(flags, stream, block, whole, None)
+        head = model or self._request(flags, stream, block, whole, instead)
+        sent = self.spare(head, behind)
+        if sent is None:
+            self._head_ends = bool(ends)
+            return head if model is None else self._request(flags, stream, block, whole, None)
+        self._streams[stream] |= _SPARED
+        self._open(stream)
+        if sent is head.data:
+            return None
+        return Part(_BODY, instead=sent if head.stream == stream else _on_stream(sent, stream))
+
+    def _request(self, flags: int, stream: int, block: Block, whole: bytes, instead: bytes | None) -> Http2Request:
         method = block.pseudo.get(b":method", b"").decode("latin-1")
-        head = Http2Request(
+        return Http2Request(
             request=True,
             fields=self._fields(block, self.request_fields),
             waits=True,
@@ -358,31 +462,28 @@ class Http2Framer(Framing):
             stream=stream,
             repeatable=method != "CONNECT",
             method=method,
-            ends=bool(ends),
+            ends=bool(flags & h2.END_STREAM),
             instead=instead,
         )
-        pieces.append((head, whole))
-        if ends:
-            pieces.append((Part(_REQUEST_END, stream), b""))
 
     def _backend_head(
-        self, flags: int, stream: int, block: Block, whole: bytes, instead: bytes | None, pieces: list[Piece]
-    ) -> None:
-        ends, state = flags & h2.END_STREAM, self._streams.get(stream)
+        self, flags: int, stream: int, state: int | None, block: Block, whole: bytes, instead: bytes | None
+    ) -> Head | Part | None:
         if stream in self._refused:
-            pieces.append((_NOTHING, whole))
-            return
-        interim = block.pseudo.get(b":status", b"").startswith(b"1")
-        if state is None or state & _ANSWERING or interim:
-            ended = ends and self._ends(TO_CLIENT, stream)
-            pieces.append((Part(_RESPONSE_END if ended else _BODY, stream, instead), whole))
-        else:
+            return _NOTHING
+        ends = flags & h2.END_STREAM
+        begins = not (state is None or state & _ANSWERING or block.interim)
+        if begins:
+            assert state is not None  # noqa: S101 - see above
             self._streams[stream] = state | _ANSWERING
-            fields = self._fields(block, self.response_fields)
-            head = Head(request=False, fields=fields, data=whole, stream=stream, instead=instead)
-            pieces.append((head, whole))
-            if ends and self._ends(TO_CLIENT, stream):
-                pieces.append((Part(_RESPONSE_END, stream), b""))
+        ended = ends and self._ends(TO_CLIENT, stream)
+        if self._is_spared(state):
+            return None if instead is None else Part(_BODY, instead=instead)
+        if not begins:
+            return Part(_RESPONSE_END if ended else _BODY, stream, instead)
+        self._head_ends = bool(ended)
+        fields = self._fields(block, self.response_fields)
+        return Head(request=False, fields=fields, data=whole, stream=stream, instead=instead)
 
     def _fields(self, block: Block, made: Callable[[Block], Mapping[str, str]]) -> Mapping[str, str]:
         """The fields of *block*, which may be known from another stream."""
@@ -420,11 +521,11 @@ class Http2Framer(Framing):
 
     # What is of the connection.
 
-    def _settings(self, direction: Direction, side: _Side, flags: int, whole: bytes) -> Piece:
+    def _settings(self, direction: Direction, side: _Side, flags: int, whole: bytes) -> Part:
         if flags & h2.ACK:
             if side.table_pending:
                 side.table_pending, side.decode = False, None
-            return _OF_CONNECTION, whole
+            return _OF_CONNECTION
         pairs = h2.pairs(whole[9:])
         other = self._sides[direction.back]
         sizes = dict(pairs)
@@ -432,34 +533,34 @@ class Http2Framer(Framing):
             side.tables = False  # it expects that blocks for it begin with a size
         other.stream_window = sizes.get(Setting.INITIAL_WINDOW_SIZE, other.stream_window)
         if (len(whole) - 9) % 6 or len(whole) > h2.FRAME_LIMIT - 6:  # wrong: for the peer to judge
-            return _OF_CONNECTION, whole
+            return _OF_CONNECTION
         first = other.decode is not None and not other.table_pending
         if not first and Setting.HEADER_TABLE_SIZE not in sizes:
-            return _OF_CONNECTION, whole
+            return _OF_CONNECTION
         other.table_pending = other.table_pending or first
         kept = [pair for pair in pairs if pair[0] != Setting.HEADER_TABLE_SIZE]
         told = h2.settings([(Setting.HEADER_TABLE_SIZE, 0), *kept])
-        return Part(_BODY, instead=told), whole
+        return Part(_BODY, instead=told)
 
-    def _window_update(self, direction: Direction, stream: int, whole: bytes) -> Piece:
+    def _window_update(self, direction: Direction, stream: int, whole: bytes) -> Part:
         if stream:
-            return Part(_BODY, stream), whole
+            return Part(_BODY, stream)
         if len(whole) != 13:
-            return _OF_CONNECTION, whole
+            return _OF_CONNECTION
         size = int.from_bytes(whole[9:13], "big") & h2.MOST
         other = self._sides[direction.back]
         other.window += size
         if other.gated:
             other.gated, self.other_direction_ready = False, True
         if not other.borrowed:
-            return _OF_CONNECTION, whole
+            return _OF_CONNECTION
         kept = min(other.borrowed, size)
         other.borrowed -= kept
-        return Part(_BODY, instead=h2.window_update(0, size - kept)), whole
+        return Part(_BODY, instead=h2.window_update(0, size - kept))
 
     # Long frames.
 
-    def _split(self, direction: Direction, side: _Side, data: bytes, at: int, pieces: list[Piece]) -> int:
+    def _split(self, direction: Direction, side: _Side, data: bytes, at: int) -> Generator[Piece, None, int]:
         """Begin to pass a long frame DATA in parts; returns where what is not passed yet begins."""
         high, low, _, flags, stream = h2.HEADER.unpack_from(data, at)
         size, at = high << 8 | low, at + h2.HEADER_SIZE
@@ -469,11 +570,11 @@ class Http2Framer(Framing):
                 return at - h2.HEADER_SIZE
             side.padding, at, size = data[at] + 1, at + 1, size - 1
         head = h2.HEADER_SIZE + (1 if side.padding else 0)
-        pieces.append((Part(_BODY, stream & h2.MOST, b""), data[at - head : at]))
+        yield Part(_BODY, stream & h2.MOST, b""), data[at - head : at]
         side.split = (flags & h2.END_STREAM, stream & h2.MOST, size)
-        return self._go_on_splitting(direction, side, data, at, pieces)
+        return (yield from self._go_on_splitting(direction, side, data, at))
 
-    def _go_on_splitting(self, direction: Direction, side: _Side, data: bytes, at: int, pieces: list[Piece]) -> int:
+    def _go_on_splitting(self, direction: Direction, side: _Side, data: bytes, at: int) -> Generator[Piece, None, int]:
         """Pass what there is of a long frame as frames of its own; returns where what is not passed yet begins."""
         assert side.split is not None  # noqa: S101 - the caller has asked
         flags, stream, left = side.split
@@ -496,7 +597,7 @@ class Http2Framer(Framing):
                 instead = h2.frame(h2.DATA, flags if whole else 0, stream, payload)
             ends = whole and flags & h2.END_STREAM and self._ends(direction, stream)
             mark = (_REQUEST_END if direction is TO_BACKEND else _RESPONSE_END) if ends else _BODY
-            pieces.append((Part(mark, stream, instead, payload=True), payload))
+            yield Part(mark, stream, instead, payload=True), payload
             at, left = at + here, left - here
         side.split = (flags, stream, left) if left else None
         return at
@@ -504,7 +605,9 @@ class Http2Framer(Framing):
     # Numbers of streams.
 
     def opened(self, head: Head) -> None:
-        stream = head.stream
+        self._open(head.stream)
+
+    def _open(self, stream: int) -> None:
         if stream > self._opened:
             self._opened = stream
             if not self.renumbers:
@@ -570,6 +673,10 @@ class Http2Framer(Framing):
         return len(self._sides[direction].buffer)
 
     @property
+    def sparing(self) -> bool:
+        return any(state & _SPARED for state in self._streams.values())
+
+    @property
     def idle(self) -> bool:
         return not self._streams
 
@@ -606,19 +713,20 @@ class Http2Framer(Framing):
         asked = self._streams.pop(head.stream, _ASKED) & _ASKED
         backend = self._sides[TO_CLIENT]
         room = min(backend.stream_window, backend.window)
-        answer = []
-        for kind, flags, stream, payload in h2.frames(data):
-            if kind == h2.DATA and len(payload) > room:
-                answer.append(h2.rst_stream(stream, Code.FLOW_CONTROL_ERROR))
-                return b"".join(answer)
+        at, used = 0, 0
+        while at < len(data):
+            high, low, kind, _, stream = h2.HEADER.unpack_from(data, at)
+            size = high << 8 | low
             if kind == h2.DATA:
-                room -= len(payload)
-                backend.window -= len(payload)
-                backend.borrowed += len(payload)
-            answer.append(h2.frame(kind, flags, stream, payload))
-        if not asked:
-            answer.append(h2.rst_stream(head.stream, Code.NO_ERROR))  # section 8.1: the rest is not needed
-        return b"".join(answer)
+                if used + size > room:
+                    break
+                used += size
+            at += h2.HEADER_SIZE + size
+        backend.window -= used
+        backend.borrowed += used
+        if at < len(data):
+            return data[:at] + h2.rst_stream(stream, Code.FLOW_CONTROL_ERROR)
+        return data if asked else data + h2.rst_stream(head.stream, Code.NO_ERROR)  # section 8.1: it needs no rest
 
     def finish(self, head: Head, data: bytes) -> tuple[bytes, bytes]:
         goes_on = head.stream in self._streams
@@ -693,6 +801,13 @@ def split_head(data: bytes) -> tuple[int, int, bytes, bytes]:
     if kind == h2.HEADERS and flags | 1 == _PLAIN:
         return flags, stream & h2.MOST, b"", data[h2.HEADER_SIZE :]
     return flags, stream & h2.MOST, *parts(data, kind, flags)
+
+
+def _on_stream(whole: bytes, stream: int) -> bytes:
+    """The frames *whole* of a header block, on another *stream*."""
+    if whole[4] & h2.END_HEADERS:
+        return whole[:5] + stream.to_bytes(4, "big") + whole[9:]
+    return b"".join(h2.frame(kind, flags, stream, payload) for kind, flags, _, payload in h2.frames(whole))
 
 
 def rebuilt(kind: int, flags: int, stream: int, before: bytes, block: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -58,13 +59,10 @@ class Http2Protocol(Protocol, frozen=True):
 
     def response(self, head: Head, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Reply:
         """A response on the stream of *head*."""
-        fields: list[Field] = [(b":status", b"%d" % status)]
-        fields += ((name.lower().encode(), value.encode()) for name, value in headers)
-        if status not in WITHOUT_BODY:
-            fields.append((b"content-length", b"%d" % len(body)))
+        length = None if status in WITHOUT_BODY else len(body)
         if isinstance(head, Http2Request) and head.method == "HEAD":
             body = b""
-        answer = h2.headers(head.stream, encode(fields), end=not body)
+        answer = h2.headers(head.stream, _block(status, tuple(headers), length), end=not body)
         return Reply(answer + h2.data(head.stream, body, end=True) if body else answer)
 
     def changed_head(self, head: Head, data: bytes, gone: Set[str], added: Sequence[tuple[str, str]]) -> bytes:
@@ -108,6 +106,16 @@ class Http2Protocol(Protocol, frozen=True):
             changed = encode((name_, name if name_ in _AUTHORITIES else value) for name_, value in headers)
             _REWRITTEN.add(key, changed)
         return rebuilt(h2.HEADERS, flags, stream, before, changed)
+
+
+@functools.lru_cache(maxsize=256)  # a fault gives mostly the same answer
+def _block(status: int, headers: tuple[tuple[str, str], ...], length: int | None) -> bytes:
+    """The header block of a response of its own."""
+    fields: list[Field] = [(b":status", b"%d" % status)]
+    fields += ((name.lower().encode(), value.encode()) for name, value in headers)
+    if length is not None:
+        fields.append((b"content-length", b"%d" % length))
+    return encode(fields)
 
 
 _AUTHORITIES = (b":authority", b"host")
