@@ -148,3 +148,13 @@ def test_the_ending_of_the_file_says_how():
         OptionError, match=r"option report: 'a.pdf' \(from --report\) .* ends in .json, .md, .xml, .html"
     ):
         report.form("a.pdf", "--report")
+
+
+def test_a_share_that_leaves_all_alone_is_no_fault_that_may_hit():
+    config = msgspec.structs.replace(CONFIG, policy=Policy(Mix.parse("20:delay,80:dummy"), CONFIG.policy.faults))
+    tally = Tally()
+    tally.set_policy("web", config.policy)
+    made = report.of_proxy(config, "127.0.0.1:8000", Schedule(), tally)
+    assert [one.name for one in made.faults] == ["latency", "delay"]
+    unmet = report.unmet(config, Schedule(), tally, {}, required=True)
+    assert [one.fault for one in unmet] == ["delay", "latency"]

@@ -10,9 +10,10 @@ from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
-from vaurien import dashboard
+from vaurien import dashboard, plugins
 from vaurien.config.schedule import Schedule
 from vaurien.errors import OptionError
+from vaurien.hooks import overridden
 from vaurien.model import HitRange, Mix, Policy, ProxyConfig
 from vaurien.scenario.player import FailedStep
 from vaurien.scenario.tally import Delays, OfProxy, Setting, Tally, settings
@@ -119,8 +120,16 @@ def _settings(config: ProxyConfig, schedule: Schedule, sums: OfProxy) -> list[Se
     """Each setting of each fault that the proxy was to have, and each that acted."""
     steps = [step for step in schedule.steps if step.proxy in (None, config.name)]
     policies = [config.policy, *(Policy(step.mix or Mix(), (*step.change, *step.add)) for step in steps)]
-    planned = [setting for policy in policies for setting in settings(policy).items()]
+    acting = [msgspec.structs.replace(policy, mix=_acting(policy.mix)) for policy in policies]
+    planned = [setting for policy in acting for setting in settings(policy).items()]
     return list(dict.fromkeys([*planned, *sums.faults]))
+
+
+def _acting(mix: Mix) -> Mix:
+    """*mix* without the shares of behaviors that have no hook: what they stand for is left alone."""
+    found = [plugins.find(share.behavior, "behavior", "handler") for share in mix.shares]
+    acts = [plugin.legacy or bool(overridden(plugin.target)) for plugin in found]
+    return Mix(tuple(share for share, acting in zip(mix.shares, acts, strict=True) if acting))
 
 
 def _of_fault(setting: Setting, sums: OfProxy, why: Mapping[str, str]) -> FaultReport:
@@ -147,7 +156,7 @@ def unmet(
     sums = tally.proxies[config.name]
     steps = [step for step in schedule.steps if step.proxy in (None, config.name)]
     faults = [*config.policy.faults, *(one for step in steps for one in (*step.add, *step.change))]
-    mixes = [config.policy.mix, *(step.mix or Mix() for step in steps)]
+    mixes = [_acting(mix) for mix in (config.policy.mix, *(step.mix or Mix() for step in steps))]
     always = HitRange(1) if required else None
     wanted = {share.behavior: always for mix in mixes for share in mix.shares if share.percent}
     for one in faults:
