@@ -115,6 +115,15 @@ def test_traffic_of_another_protocol_names_the_reason(backend, protocol, field):
         assert text.endswith("; the connections were encrypted (TLS), which hides the requests")
 
 
+@pytest.mark.parametrize("behavior", ["error", "latency"])
+def test_another_server_of_a_forward_proxy(backend, behavior):
+    options = {"latency": 1} if behavior == "latency" else {}
+    url = f"http://{backend}/"
+    with asked("forward", url, behavior=behavior, match={"host": "api.test", "port": "443"}, **options) as proxy:
+        wanted = "match.host=api.test match.port=443 fits none of 1 connection"
+        assert why(proxy) == ("other_clients", f"{wanted}; seen: 127.0.0.1; {backend.rpartition(':')[2]}")
+
+
 def test_a_fault_that_was_removed_has_left_its_reason(backend):
     with vaurien.Proxy(backend=backend, protocol="http") as proxy:
         with proxy.fault("error", match={"path": "/x"}):

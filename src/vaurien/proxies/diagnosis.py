@@ -16,7 +16,7 @@ import msgspec
 
 from vaurien import plugins
 from vaurien.config.fault import without_effect
-from vaurien.engine.policy.matching import CLIENT, HELLO
+from vaurien.engine.policy.matching import CLIENT, FORWARD, HELLO
 from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.relay.traffic import Figures
 from vaurien.hooks import overridden
@@ -24,9 +24,6 @@ from vaurien.model import Fault, ProxyConfig, Scope, Share, Window
 
 _TLS = re.compile(r"\b(0|b'\\)x16\b")
 """The first byte of a client that speaks TLS (RFC 8446, section 5.1), as reasons of framers show it."""
-
-_OF_CONNECTIONS = frozenset({CLIENT, *HELLO, "port"})
-"""What a match may ask about connections."""
 
 _ON_EXCHANGES = frozenset({"on_request", "on_response"})
 
@@ -103,16 +100,16 @@ def _causes(
         wanted = f"clients have to connect to {address}, not to {config.backend}"
         yield "no_connection", f"no connection has come since it was set; {wanted}"
     if seen.connections == seen.other_clients:
-        asked = [name for name in fault.match if name in _OF_CONNECTIONS]
+        asked = [name for name in fault.match if name in _of_connections(config)]
         wanted = " ".join(f"match.{name}={fault.match[name]}" for name in asked)
         found = "; ".join(", ".join(filter(None, seen.seen.get(name, []))) or "none" for name in asked)
         yield "other_clients", f"{wanted} fits none of {_count(seen.connections, 'connection')}; seen: {found}"
-    if _needs_exchanges(fault) and figures.encrypted and figures.encrypted >= figures.accepted:
+    if _needs_exchanges(config, fault) and figures.encrypted and figures.encrypted >= figures.accepted:
         yield "encrypted", _encrypted(config, figures)
-    if _needs_exchanges(fault) and not figures.exchanges:
+    if _needs_exchanges(config, fault) and not figures.exchanges:
         yield "not_recognized", _not_recognized(config, seen, figures)
     if seen.unmatched and not (seen.spared or seen.outside_window):
-        yield "other_exchanges", _other_exchanges(fault, seen)
+        yield "other_exchanges", _other_exchanges(config, fault, seen)
     if seen.outside_window and not seen.spared:
         yield (
             "outside_window",
@@ -124,10 +121,15 @@ def _causes(
     yield "no_occasion", _no_occasion(fault, seen, figures)
 
 
-def _needs_exchanges(fault: Fault) -> bool:
+def _of_connections(config: ProxyConfig) -> frozenset[str]:
+    """What a match may ask about connections: on a forward proxy, of the server that the client names too."""
+    return frozenset({CLIENT, *HELLO, *(FORWARD if config.backend.forward else ())})
+
+
+def _needs_exchanges(config: ProxyConfig, fault: Fault) -> bool:
     plugin = plugins.find(fault.behavior, "behavior", "handler")
     on_exchanges = not plugin.legacy and overridden(plugin.target) & _ON_EXCHANGES
-    return bool(on_exchanges or fault.match.keys() - _OF_CONNECTIONS)
+    return bool(on_exchanges or fault.match.keys() - _of_connections(config))
 
 
 def _encrypted(config: ProxyConfig, figures: Figures) -> str:
@@ -149,10 +151,11 @@ def _not_recognized(config: ProxyConfig, seen: NearMisses, figures: Figures) -> 
     return f"{connections}, but no request yet that {config.protocol} recognizes"
 
 
-def _other_exchanges(fault: Fault, seen: NearMisses) -> str:
-    asked = " ".join(f"match.{name}={pattern}" for name, pattern in fault.match.items() if name not in _OF_CONNECTIONS)
+def _other_exchanges(config: ProxyConfig, fault: Fault, seen: NearMisses) -> str:
+    others = _of_connections(config)
+    asked = " ".join(f"match.{name}={pattern}" for name, pattern in fault.match.items() if name not in others)
     found = "; ".join(
-        f"{name} {', '.join(map(repr, values))}" for name, values in seen.seen.items() if name not in _OF_CONNECTIONS
+        f"{name} {', '.join(map(repr, values))}" for name, values in seen.seen.items() if name not in others
     )
     return f"{asked} fits none of {_count(seen.unmatched, 'exchange')}; seen: {found}"
 
