@@ -79,7 +79,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     from vaurien.library.page import Page
     from vaurien.model import Address
 
-    page = Page(Address("127.0.0.1", config.getoption(_DASHBOARD_PORT)), config.stash[_seed])
+    port = config.getoption(_DASHBOARD_PORT)
+    if not 0 <= port <= 65535:
+        raise pytest.UsageError(f"--vaurien-dashboard-port: {port} is not valid; expected a port from 0 to 65535")
+    page = Page(Address("127.0.0.1", port), config.stash[_seed])
     try:
         config.stash[_page_address] = page.open()
     except VaurienError as error:

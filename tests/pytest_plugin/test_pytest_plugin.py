@@ -489,6 +489,12 @@ def test_a_port_that_is_taken_ends_the_run_with_one_line(suite):
     )
 
 
+@pytest.mark.parametrize("port", [-1, 70000])
+def test_a_port_of_the_page_that_is_none(suite, port):
+    result = suite("def test(): pass", "--vaurien-dashboard", f"--vaurien-dashboard-port={port}")
+    result.stderr.fnmatch_lines([f"ERROR: --vaurien-dashboard-port: {port} is not valid; expected a port from 0 to*"])
+
+
 def test_xdist_and_the_page_are_refused_together(suite):
     pytest.importorskip("xdist")
     result = suite("def test(): pass", "--vaurien-dashboard", "-n1", plugins=("xdist",), inside=False)
