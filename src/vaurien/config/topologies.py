@@ -200,8 +200,6 @@ _KINDS: Mapping[str, tuple[str, Callable[[Groups, Sequence[str]], Streams | None
 }
 """What each kind wants, and the edges that it concerns; ``None`` for groups that it cannot have."""
 
-KINDS = tuple(_KINDS)
-
 
 def with_topology(config: Config, topology: Topology) -> Config:
     """*config* with the faults of *topology*, in the place of those of its name. Raises `UnknownName` for an edge."""

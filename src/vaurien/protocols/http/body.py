@@ -7,8 +7,6 @@ import re
 from vaurien.framing.body import BodyCodec
 
 _LENGTHS = re.compile(rb"(?im)^(?:content-length|transfer-encoding):[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*")
-_LINE_LIMIT = 8192
-"""Bytes of a chunk's first line: more than the framer takes."""
 
 
 class ChunkedBody(BodyCodec):
