@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 
 import pytest
 
 from tests.cli.programs import Program
+from tests.tls_peers import echo, server_context, serving
+from tests.waiting import until
 from vaurien.cli.main import main
+from vaurien.tls.authority import Authority
 
 NODES = ["--nodes", "a=127.0.0.1:1,b=127.0.0.1:2"]
 
@@ -89,6 +93,31 @@ def test_it_runs_and_its_schedule_is_played(tmp_path, backend):
         program.signal()
     assert answers[0] == b""
     assert program.end()[0] == 0
+
+
+def test_a_schedule_cuts_and_tls_between_nodes_passes_as_bytes(tmp_path):
+    """A client that trusts the node's authority alone sees its certificate; then the schedule isolates the node."""
+    authority = Authority.create("mesh")
+    context = ssl.create_default_context(cadata=authority.certificate.decode())
+    with serving(server_context(authority.issue(["node-b"])), echo) as (host, port):
+        file = tmp_path / "mesh.toml"
+        file.write_text(
+            f'[mesh]\nnodes = {{a = "127.0.0.1:1", b = "{host}:{port}"}}\nfirst_port = 0\n'
+            '[[step]]\nat = "1500ms"\ntopology = "isolate b how=reset"\n'
+        )
+        program = Program("mesh", str(file), "--log-level", "warning")
+        try:
+            with program.connect() as raw, context.wrap_socket(raw, server_hostname="node-b") as client:
+                client.settimeout(60)
+                exchanged = 0
+                with contextlib.suppress(OSError):
+                    while not client.sendall(b"hello") and client.recv(5) == b"hello":
+                        exchanged += 1
+                assert exchanged > 0
+            until(lambda: _answer(program) == b"")
+        finally:
+            program.signal()
+        assert program.end()[0] == 0
 
 
 def _answer(program):

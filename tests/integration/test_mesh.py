@@ -16,6 +16,7 @@ from tests.cli.programs import PROGRAM
 from tests.etcd_cluster import Cluster, Member
 from tests.servers import free_port
 from tests.waiting import until
+from vaurien.cli.ctl import main as ctl
 from vaurien.client import Client
 
 pytestmark = pytest.mark.server
@@ -130,6 +131,33 @@ def test_a_gray_node_is_slow_and_the_others_are_not(lab: Lab) -> None:
     lab.mesh.add_topology(topology=f"gray {follower.name} latency=400ms")
     assert not follower.put("late", "yes", timeout=0.4)
     assert other.put("in time", "yes")
+
+
+def test_a_far_member_is_slow_to_write_and_its_region_is_not(lab: Lab) -> None:
+    leader = lab.cluster.agreed()
+    far, near = lab.others(leader)
+    lab.mesh.add_topology(topology=f"delay {leader.name},{near.name} {far.name} latency=200ms")
+    assert not far.put("late", "yes", timeout=0.4)  # there and back
+    assert near.put("in time", "yes")
+    assert lab.cluster.agreed() in lab.cluster.members
+
+
+def test_vaurienctl_cuts_slows_and_heals(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> str:
+        assert ctl.main(["--host", lab.mesh.url, "mesh", *words]) == 0
+        return capsys.readouterr().out
+
+    before = lab.cluster.agreed()
+    one, other = lab.others(before)
+    run("add", "isolate", before.name, "up=200ms", "down=2s")
+    until(lambda: lab.cluster.leader_of(one, other) not in (None, before))
+    run("add", "gray", one.name, "latency=5ms")
+    run("add", "delay", one.name, other.name, "latency=5ms")
+    shown = run("show")
+    assert all(name in shown for name in (f"isolate {before.name}", f"gray {one.name}", f"delay {one.name}"))
+    run("heal")
+    assert "isolate" not in run("show")
+    lab.cluster.agreed()
 
 
 def test_a_flapping_link_ends_in_agreement(lab: Lab) -> None:
