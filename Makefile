@@ -64,7 +64,7 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/.fast
 	$(BIN)/python -m pip install --quiet --group bench
 	@touch $@
 
-bench: $(VENV)/.bench servers ## Measure speed as ratios to HAProxy, some 20 minutes (ARGS=--quick: 3; ARGS=--help)
+bench: $(VENV)/.bench servers ## Measure speed as ratios to HAProxy, some 25 minutes (ARGS=--quick: 5; ARGS=--help)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 bench-page: $(VENV)/.bench ## Bring the newest run of `make bench` and of the soak into docs/performance.md

@@ -14,7 +14,7 @@ from benchmarks.drift import Soak
 from benchmarks.plot import draw, draw_history, draw_soak
 from benchmarks.processes import ROOT
 from benchmarks.report import Report
-from benchmarks.tables import growth, history, machine, soaked, targets
+from benchmarks.tables import growth, history, machine, missed, soaked, targets
 
 PAGE = ROOT / "docs" / "performance.md"
 PLOT, SOAK_PLOT = PAGE.with_name("performance.svg"), PAGE.with_name("soak.svg")
@@ -49,6 +49,7 @@ def written(page: str, runs: Runs) -> str:
         "machine": machine(runs.newest),
         "asked": targets(runs.newest, "asked"),
         "exact": targets(runs.newest, "exact"),
+        "missed": missed(runs.newest),
         "growth": growth(runs.newest),
         "soak": soaked(runs.soak),
         "soak of workers": soaked(runs.soak_of_workers),

@@ -9,6 +9,7 @@ from benchmarks.contestants import HAPROXY_ALONE, Kind
 from benchmarks.drift import Soak
 from benchmarks.report import Report, figure, table
 from benchmarks.rounds import Derived, Result
+from benchmarks.rows import ROWS
 from benchmarks.rows.growth import CLIENTS
 
 Figures = Mapping[str, float]
@@ -55,6 +56,21 @@ def _met(by: Mapping[str, Derived]) -> str:
     """Who meets it."""
     met = [who for who, target in by.items() if target.met]
     return "yes" if len(met) == len(by) else ", ".join(met) or "no"
+
+
+def missed(report: Report) -> Iterator[str]:
+    """How many targets of *report* are met, those that are not, and the rows of today that it does not have."""
+    derived = [(result, target) for result in report.results for target in result.targets]
+    met = sum(target.met for _, target in derived)
+    yield f"{met} of {len(derived)} targets are met. Missed:\n"
+    for result, target in derived:
+        if not target.met:
+            found = f"{figure(target.median, target.unit)} ({figure(target.low)} to {figure(target.high)})"
+            yield f"* {result.title}, {target.title}, {target.who}: {found}, asked {target.asked}"
+    there = {result.key for result in report.results if result.medians}
+    absent = [f"`{row.key}`" for row in ROWS if row.targets and row.key not in there]
+    if absent:
+        yield f"\nRows that the run does not have: {', '.join(absent)}."
 
 
 def growth(report: Report) -> Iterator[str]:

@@ -9,6 +9,8 @@ import pytest
 from benchmarks.page import HISTORY_PLOT, PAGE, PLOT, RESULTS, SOAK_PLOT, Runs, written
 from benchmarks.plot import draw, draw_history
 from benchmarks.report import Report
+from benchmarks.rows import ROWS
+from benchmarks.tables import missed
 
 RUNS = Runs()
 
@@ -63,3 +65,13 @@ def test_the_same_run_makes_the_same_plot(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert (tmp_path / "history-a").read_bytes() == (tmp_path / "history-b").read_bytes()
     assert RUNS.newest.date in (tmp_path / "a").read_text(encoding="utf-8")
+
+
+def test_the_page_names_each_target_that_is_missed_and_each_row_that_is_not_there():
+    said = "\n".join(missed(RUNS.newest))
+    derived = [(result, target) for result in RUNS.newest.results for target in result.targets]
+    for result, target in derived:
+        assert (f"* {result.title}, {target.title}, {target.who}: " in said) is not target.met
+    there = {result.key for result in RUNS.newest.results if result.medians}
+    for row in ROWS:
+        assert (f"`{row.key}`" in said) is (bool(row.targets) and row.key not in there)
