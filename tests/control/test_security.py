@@ -48,6 +48,7 @@ def test_the_loopback_may_be_called_by_its_names(host):
         *(
             "localhost:8474.evil.example",
             "localhost:x",
+            "[::1]evil.example",
             "evil.example@localhost",
             "localhost#.evil.example",
             "localhost?.evil.example",

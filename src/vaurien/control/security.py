@@ -140,6 +140,8 @@ def host_name(host: str) -> str:
     """The name or address in a Host header, without port and brackets, in lower case."""
     if not _NEVER_IN_A_HOST.isdisjoint(host):  # no browser sends these, and the name ends before them
         return ""
+    if host.startswith("[") and host.rpartition("]")[2][:1] not in ("", ":"):  # urlsplit passes over what is behind it
+        return ""
     try:
         parts = urlsplit(f"//{host}")
         port_is_one = parts.port is None or parts.port >= 0  # asking raises ValueError for what is no port
