@@ -111,10 +111,10 @@ def test_a_last_line_that_is_cut_off_counts_as_lost(tmp_path):
     ("text", "message"),
     [
         ("", "the file is empty; expected a trace written by --trace"),
-        ("hello\n", "line 1: JSON is malformed"),
+        ("hello\n", "line 1: 'hello' is not a line of a trace"),
         ("hello", "line 1: 'hello' is no trace; expected a trace written by --trace"),
         ('{"trace": 2, "seed": "1"}\n', "line 1: a trace of form 2, which is not known here; expected a trace written"),
-        ('{"trace": 1, "seed": "1"}\n{"kind": 3}\n', "line 2: Expected `str`, got `int`"),
+        ('{"trace": 1, "seed": "1"}\n{"kind": 3}\n', "line 2: '{\"kind\": 3}' is not a line of a trace"),
     ],
 )
 def test_a_file_that_is_no_trace(tmp_path, text, message):

@@ -23,7 +23,7 @@ def policies(configuration: Configuration) -> None:
             except OptionError as error:
                 raise OptionError(error.option, error.value, error.expected, source) from None
             except UnknownName as error:
-                raise UnknownName(error.kind, error.name, error.known, source) from None
+                raise UnknownName(error.kind, error.name, error.known, source, error.hint) from None
 
 
 def _as_it_is(plugin: plugins.Plugin, _: Mapping[str, Any]) -> Any:

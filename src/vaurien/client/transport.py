@@ -149,7 +149,8 @@ def refused(status: int, text: bytes) -> Refused:
             return Refused(status, message, f"/{more['name']}" if more.get("name") else None)
         case {"error": str(message), "status": int()}:
             return Refused(status, message)
-    return Refused(status, f"{status} {http.client.responses.get(status, '')}: {_start(text)}".strip())
+    said = "" if text.lstrip().startswith(b"<") else f": {_start(text)}"  # a page is nothing for one line
+    return Refused(status, f"not vaurien answers there, but {status} {http.client.responses.get(status, '')}{said}")
 
 
 def _authorization(token: str | None) -> dict[str, str]:

@@ -132,7 +132,10 @@ def _check_no_origin(headers: Mapping[str, str]) -> None:
 
 def _check_token(authorization: str, token: bytes) -> None:
     scheme, _, given = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token):
+    if scheme.lower() == "bearer" and given.strip():
+        if not hmac.compare_digest(given.strip().encode(), token):
+            raise Refusal(401, "this is not the token of this interface; expected the one that it was started with")
+    else:
         raise Refusal(401, "this interface wants its token; expected the header Authorization: Bearer TOKEN")
 
 

@@ -120,7 +120,10 @@ def read(path: str) -> Recording:
                 head = _head(text)
                 continue
             line = msgspec.json.decode(text, type=_Line)
-        except (msgspec.DecodeError, ValueError) as error:
+        except msgspec.DecodeError:
+            what = f"{text[:40].decode(errors='replace')!r} is not a line of a trace"
+            raise ConfigError(f"{path} line {number}: {what}; expected a trace written by --trace") from None
+        except ValueError as error:
             raise ConfigError(f"{path} line {number}: {error}; expected a trace written by --trace") from None
         lost += line.lines
         if line.kind == "decision":

@@ -23,7 +23,7 @@ from vaurien.cli.ctl.names import URL, a_proxy, behaviors, faults_of_proxy, prot
 from vaurien.cli.ctl.presets import preset
 from vaurien.cli.ctl.top import top, watch
 from vaurien.client import Refused, Unreachable
-from vaurien.errors import VaurienError
+from vaurien.errors import VaurienError, nearest
 
 OK, REFUSED, BAD_INPUT, UNREACHABLE = 0, 1, 2, 3
 """Exit statuses: done, refused by the interface, not understood, no answer."""
@@ -104,7 +104,14 @@ def get_behavior(control: CtlContext) -> None:
 @pass_control
 def set_behavior(control: CtlContext, name: str, options: tuple[str, ...]) -> None:
     """Have the first proxy behave as NAME says."""
-    control.client.set_behavior(name, **pairs(options))
+    try:
+        control.client.set_behavior(name, **pairs(options))
+    except ValueError as error:  # as Mozilla's client raises it: in its words, without the nearest name
+        known = [one["name"] for one in control.client.describe_behaviors()]
+        near = nearest(name, known)
+        if name in known or near is None:
+            raise
+        raise ValueError(f"{error}; did you mean {near!r}?") from None
 
 
 def _early(name: str, now: click.Command) -> None:

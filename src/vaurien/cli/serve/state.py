@@ -207,9 +207,14 @@ class StateFile:
             return msgspec.json.decode(content, type=_Kept)
         except OSError as error:
             raise ConfigError(f"state file {str(self._path)!r} cannot be read: {error.strerror}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            what = f"state file {str(self._path)!r} is not what was written: {error}"
-            raise ConfigError(f"{what}; expected another file, or none: move it away to begin anew") from None
+        except msgspec.ValidationError as error:
+            raise self._spoilt(str(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise self._spoilt("it is no JSON") from None
+
+    def _spoilt(self, why: str) -> ConfigError:
+        what = f"state file {str(self._path)!r} is not what was written: {why}"
+        return ConfigError(f"{what}; expected another file, or none: move it away to begin anew")
 
     def _content(self, config: Config) -> bytes:
         kept = _Kept(list(config.proxies), None if self._configured is None else list(self._configured))

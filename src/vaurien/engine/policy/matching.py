@@ -123,7 +123,13 @@ def _field(name: str, protocol: Protocol, owner: str, others: tuple[str, ...]) -
         return name
     if name.lower().startswith(prefixes) and prefixes:
         return name.lower()
-    raise UnknownName(f"field to match of {owner}", name, {CLIENT, *others, *protocol.fields})
+    spoken = type(protocol).__name__.removesuffix("Protocol").lower()
+    raise UnknownName(
+        f"field to match of {owner}",
+        name,
+        {CLIENT, *others, *protocol.fields},
+        hint=f"these are the fields of protocol {spoken}; look whether it is the right one",
+    )
 
 
 def _networks(text: str, owner: str) -> tuple[Network, ...]:

@@ -1,0 +1,109 @@
+"""What users typed wrong, word for word, and the one line that tells them what would be right."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+
+import pytest
+
+from tests.control.interface import interface
+from vaurien.cli import main
+from vaurien.cli.ctl import main as ctl
+
+
+@pytest.fixture(scope="module")
+def url(shared_interface):
+    shared_interface.proxy("redis", protocol="redis")
+    yield f"http://127.0.0.1:{shared_interface.address.port}"
+    shared_interface.clear()
+
+
+def said(capsys):
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1, err
+    return err
+
+
+CTL = {
+    "fault add redis latency --scope request": 'scope: "request" is not valid; expected one of connection, exchange',
+    "fault add redis latency --probability 30": "probability: 30 is not valid; expected a number from 0 to 1, such as",
+    "update redis bakend=1.2.3.4:5": "unknown field 'bakend'; did you mean 'backend'?",
+    "create a/b --backend localhost:1": 'name: "a/b" is not valid; expected text (1 to 200 characters without slashes',
+    "set-behavior dely": "the 'dely' behavior does not exist; did you mean 'delay'?",
+    "fault add redis error --match path=/x": "unknown field to match of fault 'error' 'path'; known are: ",
+}
+
+
+@pytest.mark.parametrize("typed", CTL)
+def test_at_vaurienctl(typed, url, capsys):
+    assert ctl.main(["--host", url, *typed.split()]) == 1
+    assert said(capsys).startswith(f"vaurienctl: {CTL[typed]}")
+
+
+def test_a_field_of_another_protocol_names_the_protocol(url, capsys):
+    assert ctl.main(["--host", url, "fault", "add", "redis", "error", "--match", "path=/x"]) == 1
+    assert "these are the fields of protocol redis" in said(capsys)
+    assert main.main(["--protocol", "redis", "--fault", "error match.path=/x", "--show-config"]) == 2
+    assert "(from --fault)" in (line := said(capsys))
+    assert "these are the fields of protocol redis" in line
+
+
+def test_a_server_that_is_not_vaurien(capsys, monkeypatch):
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        assert ctl.main(["--host", f"http://127.0.0.1:{server.server_port}", "list"]) == 1
+        server.shutdown()
+    assert said(capsys) == "vaurienctl: not vaurien answers there, but 404 Not Found\n"
+
+
+def test_no_server(capsys):
+    assert ctl.main(["--host", "http://127.0.0.1:1", "list"]) == 3
+    assert "http://127.0.0.1:1 does not answer" in (line := said(capsys))
+    assert "is vaurien running there with --http?" in line
+
+
+@pytest.mark.parametrize(
+    ("given", "message"), [("wrong", "this is not the token of this interface"), ("", "this interface wants its token")]
+)
+def test_a_wrong_token_and_none(given, message, tmp_path, capsys):
+    (tmp_path / "token").write_text("wrong")
+    with interface(token="secret") as served:
+        own = ["--token-file", str(tmp_path / "token")] if given else []
+        assert ctl.main(["--host", f"http://127.0.0.1:{served.address.port}", *own, "list"]) == 1
+    assert message in said(capsys)
+
+
+MAIN = {
+    "extra": "unknown argument 'extra'",
+    "run x.toml --reprot r.html -- true": "'--reprot'",
+    "--config missing.toml": "file 'missing.toml' (from --config) cannot be read: No such file or directory",
+    "run missing.toml -- true": "file 'missing.toml' cannot be read: No such file or directory",
+    "check nameless.toml": "nameless.toml line 1 [[proxy]]: it has no name; expected one, such as name = 'redis'",
+    "check two.toml": "proxy 'b' listen: 'localhost:7001' (from two.toml line 7 [[proxy]] listen) is not valid; "
+    "expected an address of its own; proxy 'a' listens there",
+    "replay x.toml": "x.toml line 1: '[vaurien]' is not a line of a trace; expected a trace written by --trace",
+    "replay missing.jsonl": "file 'missing.jsonl' cannot be read: No such file or directory; expected a trace",
+    "--backend google --show-config": "option backend: 'google' (from --backend) is not valid; expected host:port",
+    "--state spoilt": "/spoilt' is not what was written: it is no JSON; expected another file, or none: move it away",
+}
+
+
+@pytest.mark.parametrize("typed", MAIN)
+def test_at_vaurien(typed, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.toml").write_text("[vaurien]\nbackend = 'localhost:1'\n")
+    (tmp_path / "spoilt").write_text("spoilt")
+    (tmp_path / "nameless.toml").write_text("[[proxy]]\nlisten = 'localhost:0'\n")
+    proxies = (f"[[proxy]]\nname = '{name}'\nlisten = 'localhost:7001'\nbackend = 'localhost:1'\n" for name in "ab")
+    (tmp_path / "two.toml").write_text("".join(proxies))
+    assert main.main(typed.split()) in (2, 125)
+    assert MAIN[typed] in said(capsys)
+
+
+@pytest.mark.parametrize("flag", ["-V", "--version"])
+def test_the_version(flag, capsys):
+    assert main.main([flag]) == 0
+    assert capsys.readouterr().out.startswith("vaurien ")
