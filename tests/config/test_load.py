@@ -319,6 +319,15 @@ def test_sync_is_accepted_and_said_to_do_nothing():
     )
 
 
+def test_settings_of_tls_without_tls_are_said_to_do_nothing():
+    told = load(typed(tls_min_version="1.3", tls_alpn=("h2",), starttls="no"), {})
+    assert told.warnings == (
+        "--tls_min_version: tls_min_version has no effect without tls, which says which certificates there are",
+        "--tls_alpn: tls_alpn has no effect without tls, which says which certificates there are",
+    )
+    assert load(typed(tls=("a.pem",), tls_min_version="1.3"), {}).warnings == ()
+
+
 def test_a_misspelled_variable_is_told():
     warnings = load({}, {"VAURIEN_BEHAVIOUR": "20:x", "VAURIEN_SERVICE_HOST": "10.0.0.1"}).warnings
     assert warnings == ("environment VAURIEN_BEHAVIOUR is not known and has no effect; did you mean VAURIEN_BEHAVIOR?",)

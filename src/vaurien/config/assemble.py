@@ -121,7 +121,7 @@ def assemble(
             *_plugin_settings(selection, layer),
         ),
         schedule=faults.schedule,
-        warnings=(*warnings, *_without_effect(selection, own.process, layer)),
+        warnings=(*warnings, *_without_effect(selection, own.process, layer), *_without_tls(proxies, layer)),
         mesh=mesh,
     )
 
@@ -181,6 +181,14 @@ def _without_effect(selection: Selection, process: declared.Process, layer: Laye
         yield f"{_source(layer, 'behavior')}: {name} {fact}"
     if process.sync:
         yield f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other"
+
+
+def _without_tls(proxies: Iterable[ProxyConfig], layer: Layer) -> Iterator[str]:
+    """A warning for each setting of TLS with clients where no proxy speaks it; starttls is for backends too."""
+    if not any(config.tls for config in proxies):
+        for name in declared.Tls.__struct_fields__:
+            if name not in ("tls", "starttls") and (given := layer.get(("vaurien", name))) is not None:
+                yield f"{given.source}: {name} has no effect without tls, which says which certificates there are"
 
 
 def _faults_of(proxies: Iterable[ProxyConfig], schedule: Schedule) -> Iterator[Fault]:
