@@ -155,7 +155,7 @@ BACKEND = "127.0.0.1:8001"
 
 def protocol_of(behavior: plugins.Plugin) -> str:
     """The protocol of the example of *behavior*: http where it acts on requests or bodies."""
-    of_its_own = {"h2": "http2", "grpc": "grpc"}.get(behavior.name.partition("_")[0])
+    of_its_own = {"h2": "http2", "grpc": "grpc", "starttls": "smtp"}.get(behavior.name.partition("_")[0])
     if of_its_own is not None:
         return of_its_own
     on_exchanges = hooks.overridden(behavior.target) & {"on_request", "on_response"}

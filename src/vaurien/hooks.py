@@ -91,6 +91,10 @@ class Connection(FaultContext, Protocol):
         """The client's address."""
 
     @property
+    def protocol(self) -> WireProtocol:
+        """The protocol of the proxy."""
+
+    @property
     def upstream(self) -> Link:
         """The direction to the backend; only once the backend is connected."""
 
@@ -115,6 +119,13 @@ class Handshake(Protocol):
     """The client gets tickets by which it can resume its session."""
     instead: bytes
     """What the client gets instead of an answer, before the connection ends: an alert, for example."""
+
+
+class TlsRequest(Protocol):
+    """A client's request for TLS in words of its protocol that come before all others (PostgreSQL's SSLRequest)."""
+
+    answer: Reply | None
+    """What it is answered instead; ``None``: what the backend answers, or the proxy that speaks TLS itself."""
 
 
 class Link(FaultContext, Protocol):
@@ -287,6 +298,9 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     async def on_client_hello(self, connection: Connection, handshake: Handshake) -> None:
         """A client has begun TLS, and nothing is answered yet. May sleep, close, reset, change the *handshake*."""
 
+    async def on_tls_request(self, connection: Connection, request: TlsRequest) -> None:
+        """A client asks for TLS before it says anything else, and nothing is answered yet. May sleep, close, reset."""
+
     async def on_connect(self, connection: Connection) -> None:
         """A client was accepted and its backend is not dialled yet. May sleep, close, reset, redirect."""
 
@@ -338,6 +352,7 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
 
 HOOKS = (
     "on_client_hello",
+    "on_tls_request",
     "on_connect",
     "on_start",
     "on_request",

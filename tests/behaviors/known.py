@@ -49,6 +49,10 @@ NOT_FOR_TCP = {
     "ws_refuse",
     *OF_CONTENT,
 }
+STARTTLS = {name for name in NAMES if name.startswith("starttls_")}
+"""Those that act on what a protocol says about TLS."""
+
+NOT_FOR_TCP |= STARTTLS
 LOSSY = {"corrupt", "inject", "replace"}
 
 TLS = {name for name in NAMES if name.startswith("tls_")}
@@ -86,6 +90,15 @@ OF_NOTHING = {"dummy", "noop"}
 
 DIALS_TOO = {"flap"}
 """Those with a hook on chunks that hold back the connection to the backend too, and are refused for single chunks."""
+
+
+def protocol_for(name: str) -> str:
+    """A protocol that the behavior *name* works with."""
+    if name in GRPC:
+        return "grpc"
+    if name in STARTTLS:
+        return "smtp"
+    return "http" if name in NOT_FOR_TCP else "tcp"
 
 
 def suits(name: str, scope: Scope) -> bool:

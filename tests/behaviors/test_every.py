@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.behaviors.known import ACTING, GRPC, LOSSY, NAMES, NOT_FOR_TCP, OF_CHUNKS, TRANSPARENT, suits
+from tests.behaviors.known import ACTING, LOSSY, NAMES, NOT_FOR_TCP, OF_CHUNKS, TRANSPARENT, protocol_for, suits
 from tests.running import PATIENCE, backend, pair, read_all, running
 from vaurien import options, plugins
 from vaurien.errors import OptionError
@@ -88,8 +88,7 @@ def test_chunks_of_any_size_come_through(name: str, size: int, count: int) -> No
 def test_a_scope_that_means_nothing_to_it_is_refused(name: str, scope: Scope) -> None:
     """Dice thrown for chunks could not choose what acts on requests: it would act on all of them."""
     fault = Fault(name="it", behavior=name, scope=scope, probability=0.5)
-    protocol = "grpc" if name in GRPC else "http" if name in NOT_FOR_TCP else "tcp"
-    with backend() as listening, running(listening.getsockname(), protocol=protocol) as proxy:
+    with backend() as listening, running(listening.getsockname(), protocol=protocol_for(name)) as proxy:
         with pytest.raises(OptionError, match=f"fault 'it' (scope: '{scope}'|probability: 0.5) is not valid; expected"):
             proxy.set_policy("", fault)
 

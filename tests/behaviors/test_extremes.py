@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.behaviors.known import ACTING, NAMES, NOT_FOR_TCP
+from tests.behaviors.known import ACTING, NAMES, protocol_for
 from tests.running import Echo, running, until
 from vaurien import options, plugins
 from vaurien.errors import OptionError
@@ -39,7 +39,7 @@ def proxy():
         running(echo.address, protocol="grpc") as grpc,
         running(echo.address) as tcp,
     ):
-        yield lambda name: grpc if name.startswith("grpc_") else http if name in NOT_FOR_TCP else tcp
+        yield lambda name: {"grpc": grpc, "http": http}.get(protocol_for(name), tcp)
 
 
 @pytest.mark.parametrize(("name", "option"), NUMERIC)

@@ -111,7 +111,7 @@ EVERY: dict[str, dict[str, Any]] = {
 LOSING = {"abort", "blackout", "drop_response", "duplicate_request", "error", "hang", "http_status", "malformed_body"}
 LOSING |= {"timeout", "truncate_body", "rate_limited"}
 # Those that act on messages of a protocol that these streams do not speak; the tests of each say what passes.
-ELSEWHERE = {name for name in NAMES if name.partition("_")[0] in ("grpc", "h2", "stream", "tls", "ws")}
+ELSEWHERE = {name for name in NAMES if name.partition("_")[0] in ("grpc", "h2", "starttls", "stream", "tls", "ws")}
 ELSEWHERE |= {"header_faults"}
 
 

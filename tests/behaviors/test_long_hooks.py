@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.behaviors.known import NAMES, NOT_FOR_TCP
+from tests.behaviors.known import NAMES, protocol_for
 from tests.protocols.conversations import command, message, packet
 from tests.running import PATIENCE, Running, backend, pair, read, running, until
 from vaurien.events import Closed, Injected, ProtocolLost
@@ -216,7 +216,7 @@ def test_a_head_of_many_fields_lets_others_run() -> None:
 @pytest.mark.parametrize(("name", "options"), [*((name, WORST.get(name, {})) for name in ON_CONNECTIONS), *ALSO])
 def test_it_lets_others_run(name: str, options: dict[str, Any]) -> None:
     fault = Fault(name=name, behavior=name, options=options)
-    protocol = "grpc" if name.startswith("grpc_") else "http" if name in NOT_FOR_TCP else "tcp"
+    protocol = protocol_for(name)
     to_client = to_backend = b"x" * 2 * CHUNK
     if protocol == "http":
         to_client, to_backend = EVENTS if name.startswith("stream_") else RESPONSE, REQUEST

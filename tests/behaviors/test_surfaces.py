@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 
-from tests.behaviors.known import ACTING, GRPC, HTTP2, NAMES, NOT_FOR_TCP, OF_CONTENT, TRANSPARENT
+from tests.behaviors.known import (
+    ACTING,
+    HTTP2,
+    NAMES,
+    NOT_FOR_TCP,
+    OF_CONTENT,
+    STARTTLS,
+    TRANSPARENT,
+    protocol_for,
+)
 from tests.control.interface import Interface
 from tests.running import Echo, backend, pair, read, running
 from vaurien import config, options, plugins
@@ -36,9 +45,7 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
 
 
 def protocol_of(name: str) -> str:
-    if name in GRPC:
-        return "grpc"
-    return "http" if name in NOT_FOR_TCP or "message" in GIVEN.get(name, {}) else "tcp"
+    return "http" if "message" in GIVEN.get(name, {}) else protocol_for(name)
 
 
 def built(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,7 +233,7 @@ OF_HTTP: Mapping[str, tuple[Mapping[str, Any], bytes]] = {
 @pytest.mark.parametrize("name", sorted(OF_HTTP))
 def test_what_is_for_http_works_in_every_lane_too(name: str, lane: str) -> None:
     unusual = {"header_faults", "rate_limited", "ws_refuse"}  # those have tests of their own
-    assert {*OF_HTTP} == NOT_FOR_TCP - HTTP2 - OF_CONTENT - unusual
+    assert {*OF_HTTP} == NOT_FOR_TCP - HTTP2 - OF_CONTENT - STARTTLS - unusual
     given, answer = OF_HTTP[name]
     policy = Policy(faults=(Fault(name="it", behavior=name, options=given),))
     if lane.startswith("a share"):

@@ -33,6 +33,9 @@ BY_THE_CLOCK = {"flap"}  # acts in its phase; what comes in the other one passes
 TLS = {name for name in generate.EXAMPLES if name.startswith("tls_")}
 """Behaviors that act on TLS alone."""
 
+STARTTLS = {name for name in generate.EXAMPLES if name.startswith("starttls_")}
+"""Behaviors that act on what a protocol says about TLS."""
+
 HTTP2 = {name for name in generate.EXAMPLES if name.startswith(("h2_", "grpc_"))}
 """Behaviors that act on HTTP/2 alone."""
 
@@ -173,7 +176,26 @@ def test_an_example_acts_on_a_websocket(name):
         thread.join(PATIENCE)
 
 
-PLAIN = [one for one in BEHAVIORS if one.name not in TLS | HTTP2 | WEBSOCKET]
+@pytest.mark.parametrize("name", sorted(STARTTLS))
+def test_an_example_acts_on_mail(name):
+    text = re.sub(r"probability=\S+", "", generate.EXAMPLES[name])
+    with listener() as listening, vaurien.Proxy(listening.getsockname(), protocol="smtp") as proxy:
+        with proxy.fault(f"{text} name=example"):
+            with (
+                socket.create_connection((proxy.host, proxy.port), PATIENCE) as client,
+                listening.accept()[0] as server,
+            ):
+                server.sendall(b"220 ready\r\n")
+                client.sendall(b"EHLO test\r\n")
+                read(server, 11)
+                server.sendall(b"250-here\r\n250 STARTTLS\r\n")
+                read(client, 35)
+                client.sendall(b"STARTTLS\r\n")
+                proxy.wait_for_hits("example", timeout=PATIENCE)
+                assert read(client, 4) in (b"454 ", b"502 ")
+
+
+PLAIN = [one for one in BEHAVIORS if one.name not in TLS | HTTP2 | WEBSOCKET | STARTTLS]
 
 
 @pytest.mark.parametrize("behavior", PLAIN, ids=lambda plugin: plugin.name)

@@ -13,7 +13,7 @@ from vaurien.framing import Protocol
 from vaurien.hooks import Behavior, overridden
 from vaurien.model import Mix, Policy, Share
 
-OF_CONNECTIONS = frozenset({"on_client_hello", "on_connect", "on_start", "on_stop"})
+OF_CONNECTIONS = frozenset({"on_client_hello", "on_tls_request", "on_connect", "on_start", "on_stop"})
 """Hooks for a fault that is there when a connection begins; the mix is drawn later, for its exchanges."""
 
 Options: TypeAlias = Mapping[str, Mapping[str, Any]]

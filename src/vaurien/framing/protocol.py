@@ -10,6 +10,7 @@ import msgspec
 from vaurien.errors import OptionError
 from vaurien.framing.body import BodyCodec
 from vaurien.framing.head import Head, Reply
+from vaurien.framing.starttls import NoOffer, TlsOffer
 from vaurien.framing.turns import Framing, Turns
 
 if TYPE_CHECKING:
@@ -67,6 +68,21 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     def negotiate_tls(self, data: bytes) -> TlsStep | None:
         """What *data*, the first bytes of a client, say about TLS; ``None`` while there are too few of them."""
         return TlsStep("tls")
+
+    def asks_for_tls(self, head: Head) -> bool:
+        """Whether the request *head* asks for TLS."""
+        return False
+
+    def tls_refusal(self, *, stripped: bool) -> Reply:
+        """What a server answers to a request for TLS that it refuses; *stripped*: as one that has none at all.
+
+        For protocols with `upgrades`, or a `tls_request`.
+        """
+        raise NotImplementedError
+
+    def tls_offer(self) -> TlsOffer:
+        """What takes the offer of TLS out of one connection."""
+        return NoOffer()
 
     @property
     def keep_alive(self) -> bool:

@@ -506,6 +506,24 @@ class AddFault(Protocol):
     @overload
     def __call__(
         self,
+        behavior: Literal["starttls_refused"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> LiveChange[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
+        behavior: Literal["starttls_stripped"],
+        /,
+        **fault: Unpack[FaultFields],
+    ) -> LiveChange[Fault]:
+        ...
+
+    @overload
+    def __call__(
+        self,
         behavior: Literal["stream_cut"],
         /,
         *,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.errors import ParseError
 from vaurien.framing import Framer, Frames, Head, Protocol, Reader, Reply, Step
+from vaurien.framing.starttls import NoOffer, TlsOffer
 from vaurien.legacy.protocols import SMTP
 
 if TYPE_CHECKING:
@@ -160,6 +161,36 @@ def _fields(line: bytes) -> dict[str, str]:
     return fields
 
 
+_OFFER = re.compile(rb"(?m)(^250[ -])STARTTLS(?=[ \r\n])", re.IGNORECASE)
+
+
+class _Offer(NoOffer):
+    """The keyword STARTTLS in the reply to EHLO (RFC 3207, section 4.1).
+
+    Another word of its length takes its place, as firewalls do that look into mail (Cisco's inspection of ESMTP): lines
+    stay where they are, and the last one is the last.
+    """
+
+    def __init__(self) -> None:
+        self._begun = b""
+
+    def from_server(self, data: bytes) -> bytes:
+        """Without the keyword."""
+        before = self._begun
+        begun = before + data
+        start = begun.rfind(b"\n") + 1
+        line = begun[start:].upper()
+        complete = not line or not any(offer.startswith(line) for offer in (b"250-STARTTLS", b"250 STARTTLS"))
+        self._begun = b"" if complete else begun[start:]
+        passed = _OFFER.sub(rb"\1XXXXXXXA", begun if complete else begun[:start])
+        return data if passed == data and not before else passed
+
+    def rest(self, *, to_backend: bool) -> bytes:
+        """The beginning of a line."""
+        rest, self._begun = (b"", self._begun) if to_backend else (self._begun, b"")
+        return rest
+
+
 class Smtp(Protocol, frozen=True):
     """SMTP with its extensions. An exchange is a command and its reply, of however many lines.
 
@@ -176,6 +207,17 @@ class Smtp(Protocol, frozen=True):
 
     def framer(self) -> SmtpFramer:
         return SmtpFramer()
+
+    def asks_for_tls(self, head: Head) -> bool:
+        return head.fields.get("verb") == "STARTTLS"
+
+    def tls_refusal(self, *, stripped: bool) -> Reply:
+        if stripped:
+            return Reply(b"502 5.5.1 Command not implemented\r\n")
+        return Reply(b"454 4.7.0 TLS not available due to temporary reason\r\n")
+
+    def tls_offer(self) -> TlsOffer:
+        return _Offer()
 
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """A refusal with *code*. The connection ends after 421, and where the backend waits for what it will not get.

@@ -43,7 +43,9 @@ class FakeConnection:
         peer: str = "192.0.2.1:49152",
         seed: str = "0",
         shared: dict[object, Any] | None = None,
+        protocol: Protocol | None = None,
     ) -> None:
+        self.protocol = protocol or Protocol()
         self.clock = clock or VirtualClock()
         self.number, self.peer = number, peer
         self.random = Random(f"{seed}:{number}")  # noqa: S311 - repeatable

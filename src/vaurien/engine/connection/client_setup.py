@@ -30,8 +30,18 @@ from vaurien.engine.net.tls_accept import PLAIN_HTTP, ClientHandshake, TlsAccept
 from vaurien.engine.policy.matching import facts_of
 from vaurien.engine.relay.ending import Ending
 from vaurien.errors import ParseError, VaurienError
+from vaurien.framing import Reply, TlsStep
 from vaurien.model import BackendTls
 from vaurien.tls.client_hello import ClientHello
+
+
+class AskedTls:
+    """A client's request for TLS in the words of its protocol: what `on_tls_request` sees and changes."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self) -> None:
+        self.answer: Reply | None = None
 
 
 class ClientSetup:
@@ -157,23 +167,15 @@ class ClientSetup:
         connection = self._connection
         assert isinstance(connection.client, PlainEndpoint)  # noqa: S101 - it was just accepted
         self._negotiation = first = FirstBytes(connection.loop, connection.clock, connection.client, 0.0)
-        seen = 0
         try:
-            while True:
-                data = await first.more(seen)
-                step = connection.protocol.negotiate_tls(data)
-                seen = len(data) if step is None else 0
-                if step is not None:
-                    first.take(step.size)
-                    first.send(step.reply)
-                    if step.then != "more":
-                        break
-                    await asyncio.sleep(0)  # others run, however often it asks
+            step = await self._answer_words(first)
         except EOFError:
             self.client_lost(reset=False)
             return
         except OSError:
             self.client_lost(reset=True)
+            return
+        if step is None:  # the connection has ended
             return
         self._negotiation = None
         if step.then == "tls":
@@ -182,6 +184,72 @@ class ClientSetup:
             self.cancel()
             connection.choose_faults()
             connection.on(Trigger.CLIENT_SHAKEN)
+
+    def answer_tls_requests(self) -> None:
+        """Let faults answer a client's request for TLS that would pass, and leave what it says else where it is."""
+        self._connection.background.run(self._answer_requests(), "TLS", at_once=True)
+
+    async def _answer_requests(self) -> None:
+        connection = self._connection
+        assert isinstance(connection.client, PlainEndpoint)  # noqa: S101 - it was just accepted
+        patience = connection.service.config.timeout
+        deadline = connection.clock.now() + patience if patience else 0.0
+        self._negotiation = first = FirstBytes(connection.loop, connection.clock, connection.client, deadline)
+        try:
+            await self._answer_words(first)
+        except (EOFError, TimeoutError):
+            pass  # the link will find what there is
+        except OSError:
+            self.client_lost(reset=True)
+        if not connection.ending:
+            self._negotiation = None
+            connection.connect()
+
+    async def _answer_words(self, first: FirstBytes) -> TlsStep | None:
+        """Answer the client's words about TLS, those that would pass only if a fault does; the step that ends them.
+
+        ``None``: the connection has ended.
+        """
+        connection, service = self._connection, self._connection.service
+        seen = 0
+        while True:
+            data = await first.more(seen)
+            step = connection.protocol.negotiate_tls(data)
+            seen = len(data) if step is None else 0
+            if step is None:
+                continue
+            await asyncio.sleep(0)  # others run, however often it asks
+            refusal = None
+            if step.reply and step.then == "tls" and service.plan.answers_tls_requests:
+                refusal = await self._run_request_hooks()
+            if connection.ending:
+                return None
+            if refusal is not None:
+                first.take(step.size)
+                first.send(refusal.data)
+                if refusal.close:
+                    connection.close(Ending.CLOSED_AFTER_REPLY)
+                    return None
+                continue
+            if service.client_tls is not None or step.then == "more":
+                first.take(step.size)
+                first.send(step.reply)
+            if step.then != "more":
+                return step
+
+    async def _run_request_hooks(self) -> Reply | None:
+        connection, request = self._connection, AskedTls()
+        connection.choose_faults()
+        for bound in list(connection.bound_faults.values()):
+            if bound.hit and "on_tls_request" in bound.compiled.hooks and not connection.ending:
+                before = request.answer
+                try:
+                    await bound.behavior.on_tls_request(bound, request)
+                    if request.answer is not before:
+                        bound.count_hit()
+                except BaseException as error:  # the plugin's own code may raise anything
+                    bound.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
+        return request.answer
 
     def _accept_tls(self, received: bytes = b"") -> None:
         connection = self._connection

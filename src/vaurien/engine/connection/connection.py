@@ -166,7 +166,10 @@ class ProxiedConnection:
             self._make_client_setup().await_tls()
         else:
             self.choose_faults()
-            self.connect()
+            if self.service.answers_tls_requests:
+                self._make_client_setup().answer_tls_requests()
+            else:
+                self.connect()
 
     def _make_client_setup(self) -> ClientSetup:
         from vaurien.engine.connection.client_setup import ClientSetup  # imported only where it is used

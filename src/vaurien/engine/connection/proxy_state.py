@@ -169,6 +169,11 @@ class ProxyState:
         return self.plan.reads_hello or bool(self.routes)
 
     @property
+    def answers_tls_requests(self) -> bool:
+        """Whether faults answer what clients of this protocol say about TLS first."""
+        return bool(self.protocol.tls_request) and self.plan.answers_tls_requests
+
+    @property
     def opens_tls(self) -> bool:
         """TLS begins with both sides in the middle of a connection, once they agree on it."""
         return self.client_tls is not None and self.protocol.upgrades and self.config.starttls

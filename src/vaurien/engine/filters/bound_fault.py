@@ -21,6 +21,7 @@ from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.policy.place import NOWHERE, Place
 from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.ending import Ending
+from vaurien.framing import Protocol as WireProtocol
 from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction, Scope
 
 S = TypeVar("S")
@@ -223,6 +224,11 @@ class BoundFault:
     def peer(self) -> str:
         """The client's address."""
         return self._connection.peer
+
+    @property
+    def protocol(self) -> WireProtocol:
+        """The proxy's protocol."""
+        return self._connection.plan.protocol
 
     @property
     def upstream(self) -> hooks.Link:

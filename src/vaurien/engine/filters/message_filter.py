@@ -24,6 +24,7 @@ from vaurien.engine.filters.exchange import ExchangeContext, ExchangeOwner, Trac
 from vaurien.engine.filters.fault_context import FaultView
 from vaurien.engine.policy.place import place
 from vaurien.framing import Mark, Part
+from vaurien.framing import Protocol as WireProtocol
 from vaurien.model import TO_BACKEND, Address, Direction, Scope
 
 S = TypeVar("S")
@@ -256,6 +257,10 @@ class _OfMessage(FaultView):
     @property
     def peer(self) -> str:
         return self.fault.peer
+
+    @property
+    def protocol(self) -> WireProtocol:
+        return self.fault.protocol
 
     @property
     def upstream(self) -> hooks.Link:

@@ -156,6 +156,7 @@ class CompiledPolicy:
         self.compiled_faults: tuple[CompiledFault, ...] = self.mix + self.faults
         self.blocking = any(compiled.blocking for compiled in self.compiled_faults)
         self.connects = any(compiled.handles("on_connect") for compiled in self.faults)
+        self.answers_tls_requests = any(compiled.handles("on_tls_request") for compiled in self.faults)
         self.shakes = any(compiled.handles("on_client_hello") for compiled in self.faults)
         self._limits = tuple(itertools.accumulate(share.percent for share in shares))
         self.has_live_mix = any(compiled.hooks or compiled.blocking for compiled in self.mix)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.framing import Framer, Head, Protocol, Reply
+from vaurien.framing.starttls import TlsOffer
 from vaurien.protocols._options import BUFFER, Buffer
 from vaurien.protocols.mysql.framer import MysqlFramer, MysqlRequest
 from vaurien.protocols.mysql.packets import error_packet
+from vaurien.protocols.mysql.tls_offer import MysqlTlsOffer
 
 if TYPE_CHECKING:
     from vaurien.chance import Random
@@ -46,6 +48,12 @@ class Mysql(Protocol, frozen=True):
     fields: ClassVar[tuple[str, ...]] = ("command", "query")
 
     buffer: Buffer = BUFFER
+
+    def tls_refusal(self, *, stripped: bool) -> Reply:
+        return Reply(error_packet(1043, "08S01", "Bad handshake", 2), close=True)
+
+    def tls_offer(self) -> TlsOffer:
+        return MysqlTlsOffer()
 
     def framer(self) -> Framer:
         """A framer of MySQL, for one connection."""

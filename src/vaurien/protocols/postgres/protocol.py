@@ -58,6 +58,11 @@ class Postgres(Protocol, frozen=True):
     def negotiate_tls(self, data: bytes) -> TlsStep | None:
         return negotiate_tls(data)
 
+    def tls_refusal(self, *, stripped: bool) -> Reply:
+        if stripped:
+            return Reply(b"N")
+        return Reply(_error("FATAL", "57P03", None), close=True)
+
     def framer(self) -> Framer:
         """A framer of PostgreSQL, for one connection."""
         return PostgresFramer()
