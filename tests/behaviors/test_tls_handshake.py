@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 
 import vaurien
+from tests.servers import require
 from tests.tls_peers import echo, server_context, serving
 from tests.waiting import PATIENCE
+from vaurien.cli import main
 
 pytest.importorskip("cryptography")
 
@@ -71,6 +74,39 @@ def test_a_certificate_has_one_flaw(plain: Any, flaw: str, message: str) -> None
         assert proxy.hits("it") == 1
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with connected(proxy, context) as secure:  # all else of the certificate is right
+            secure.sendall(b"hello")
+            assert secure.recv(5) == b"hello"
+
+
+@pytest.mark.parametrize("kept", ["memory", "folder"])
+def test_a_revoked_certificate_is_refused_by_clients_with_the_list(plain: Any, kept: str, tmp_path: Path) -> None:
+    settings = {"tls_authority": str(tmp_path)} if kept == "folder" else {}
+    if settings:
+        assert main.main(["ca", "--folder", str(tmp_path)]) == 0
+        (tmp_path / "ca-crl.pem").unlink()
+        assert main.main(["ca", "--folder", str(tmp_path), "--crl"]) == 0
+    with broken(plain, "tls_certificate flaw=revoked", **settings) as (proxy, context):
+        with connected(proxy, context) as secure:  # one that asks for no list
+            secure.sendall(b"hello")
+            assert secure.recv(5) == b"hello"
+        context.load_verify_locations(proxy.crl_file)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+        assert "certificate revoked" in error_of(proxy, context)
+        url = f"https://localhost:{proxy.port}/"
+        curl = [
+            require("curl"),
+            "-sS",
+            "--noproxy",
+            "*",
+            "--cacert",
+            str(proxy.ca_file),
+            "--crlfile",
+            str(proxy.crl_file),
+        ]
+        ran = subprocess.run([*curl, url], capture_output=True, text=True, timeout=PATIENCE)
+        assert "certificate revoked" in ran.stderr
+    with vaurien.Proxy(backend=plain, tls="auto", **settings) as proxy:  # others are not in it
+        with connected(proxy, context) as secure:
             secure.sendall(b"hello")
             assert secure.recv(5) == b"hello"
 

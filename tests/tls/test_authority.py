@@ -81,7 +81,7 @@ def test_a_flaw_is_the_one_that_a_client_names(authority, flaw, text):
 def test_a_revoked_certificate_is_refused_by_those_that_ask(authority, tmp_path):
     right, revoked = authority.issue(["db.test"]), authority.issue(["db.test"], Flaw.REVOKED)
     bundle = tmp_path / "bundle.pem"
-    bundle.write_bytes(authority.certificate + authority.revoked(revoked))
+    bundle.write_bytes(authority.certificate + authority.revoked_list())
     context = ssl.create_default_context(cafile=bundle)
     context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     handshake(authority, right, "db.test", context=context)
@@ -106,7 +106,7 @@ def test_it_survives_in_a_folder(authority, tmp_path):
     finally:
         os.umask(mask)
     assert stat.S_IMODE((folder / "ca-key.pem").stat().st_mode) == 0o600
-    assert sorted(path.name for path in folder.iterdir()) == ["ca-key.pem", "ca.pem"]
+    assert sorted(path.name for path in folder.iterdir()) == ["ca-crl.pem", "ca-key.pem", "ca.pem"]
     again = Authority.load(folder)
     handshake(authority, again.issue(["db.test"]), "db.test")
 

@@ -8,7 +8,14 @@ from vaurien.hooks import Behavior, Connection, Handshake
 from vaurien.options import Option
 
 FlawName = Literal[
-    "expired", "not_yet_valid", "wrong_host", "self_signed", "unknown_ca", "missing_intermediate", "weak_key"
+    "expired",
+    "not_yet_valid",
+    "wrong_host",
+    "self_signed",
+    "unknown_ca",
+    "missing_intermediate",
+    "weak_key",
+    "revoked",
 ]
 
 
@@ -19,6 +26,10 @@ class TlsCertificate(Behavior, frozen=True):
     that goes on does not verify what it should. The backend sees nothing. The certificate is signed by the authority of
     `tls=auto`, also on a proxy with certificates of its own. ``weak_key`` is RSA with 1024 bits; with
     ``missing_intermediate`` the authority between the known one and the server's certificate is not sent.
+
+    A certificate that is ``revoked`` is refused by clients alone that were given the authority's list, ``ca-crl.pem``
+    beside ``ca.pem`` (``vaurien ca --crl``) or `crl_file` of the library: by default none asks for one. OpenSSL reports
+    `certificate revoked`.
 
     OpenSSL (curl, Python, Node) reports `certificate has expired`, `certificate is not yet valid`, `Hostname mismatch`
     (curl: `no alternative certificate subject name matches`), `self-signed certificate`, `unable to get local issuer

@@ -24,6 +24,11 @@ Trust it in one program:
   Firefox   Settings, Privacy & Security, View Certificates, Authorities, Import
   Chrome    Settings, Privacy and security, Security, Manage certificates, Authorities, Import
 
+Have it refuse what is revoked (tls_certificate flaw=revoked); the list is valid for 199 days (vaurien ca --crl):
+  curl      curl --cacert {folder}/ca.pem --crlfile {folder}/ca-crl.pem https://…
+  Python    context.load_verify_locations("{folder}/ca-crl.pem")
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+
 Or on this machine, for everything (think twice: with the key one can then pose as any server):
   Debian    cp {folder}/ca.pem /usr/local/share/ca-certificates/vaurien.crt && update-ca-certificates
 """
@@ -42,9 +47,14 @@ Or on this machine, for everything (think twice: with the key one can then pose 
     metavar="NAME",
     help="It may sign for this DNS name and what is below it, or for this network, and for nothing else. Repeatable.",
 )
+@click.option(
+    "--crl",
+    is_flag=True,
+    help="Write FOLDER/ca-crl.pem anew, the list by which clients refuse tls_certificate flaw=revoked.",
+)
 @click.option("--force", is_flag=True, help="Replace the one that is there: clients that trust it have to trust anew.")
 @click.pass_context
-def _command(context: click.Context, folder: Path | None, permitted: tuple[str, ...], force: bool) -> None:
+def _command(context: click.Context, folder: Path | None, permitted: tuple[str, ...], crl: bool, force: bool) -> None:
     """Make a certificate authority (EC P-256, valid for 10 years), unless there is one, and say how to trust it.
 
     A proxy with tls = "auto" signs by it what it shows to clients.
@@ -58,7 +68,9 @@ def _command(context: click.Context, folder: Path | None, permitted: tuple[str, 
             raise ConfigError(
                 f"{place / CERTIFICATE} exists, and --permit cannot change it; expected --force beside it"
             )
-        Authority.load(place)
+        authority = Authority.load(place)
+        if crl:
+            authority.save_revoked_list(place)
         click.echo(f"There is one already: {place / CERTIFICATE}.\n")
     else:
         Authority.create(permitted=permitted).save(place)

@@ -107,16 +107,36 @@ class BaseProxy:
 
         Raises `VaurienError` for a proxy with other certificates, or without TLS.
         """
-        settings = self._proxy_host.proxy.config.client_tls
-        if settings is None or settings.certificates != (AUTO,):
-            raise VaurienError(f"{self._proxy_host.label} makes no certificates; expected tls='auto'")
-        if settings.authority is not None:
+        folder = self._authority_folder()
+        if folder is not None:
             from vaurien.tls.authority import CERTIFICATE  # imported only where TLS is used
 
-            return Path(settings.authority) / CERTIFICATE
+            return folder / CERTIFICATE
         from vaurien.library.session_authority import session_authority  # and so is the module ssl
 
         return session_authority().file
+
+    @property
+    def crl_file(self) -> Path:
+        """The list of revoked certificates, as a PEM file, by which clients refuse ``tls_certificate flaw=revoked``.
+
+        Raises `VaurienError` as `ca_file` does.
+        """
+        folder = self._authority_folder()
+        if folder is not None:
+            from vaurien.tls.authority import REVOKED_LIST
+
+            return folder / REVOKED_LIST
+        from vaurien.library.session_authority import session_authority
+
+        return session_authority().crl_file
+
+    def _authority_folder(self) -> Path | None:
+        """Where the authority is that makes this proxy's certificates; ``None``: in memory."""
+        settings = self._proxy_host.proxy.config.client_tls
+        if settings is None or settings.certificates != (AUTO,):
+            raise VaurienError(f"{self._proxy_host.label} makes no certificates; expected tls='auto'")
+        return Path(settings.authority) if settings.authority is not None else None
 
     def ssl_context(self) -> ssl.SSLContext:
         """A context for clients of this proxy: it trusts `ca_file`, and nothing else. Raises `VaurienError`."""

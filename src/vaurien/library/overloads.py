@@ -662,7 +662,7 @@ class AddFault(Protocol):
         behavior: Literal["tls_certificate"],
         /,
         *,
-        flaw: Literal["expired", "not_yet_valid", "wrong_host", "self_signed", "unknown_ca", "missing_intermediate", "weak_key"] = ...,
+        flaw: Literal["expired", "not_yet_valid", "wrong_host", "self_signed", "unknown_ca", "missing_intermediate", "weak_key", "revoked"] = ...,
         **fault: Unpack[FaultFields],
     ) -> LiveChange[Fault]:
         ...

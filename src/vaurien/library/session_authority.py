@@ -24,17 +24,13 @@ class SessionAuthority:
         from vaurien.tls.authority import Authority  # imported only where TLS is used
 
         self.authority = Authority.create("Vaurien session CA")
-        descriptor, path = tempfile.mkstemp(prefix="vaurien-ca-", suffix=".pem")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(self.authority.certificate)
-        self.file = Path(path)
+        self.file = _kept_until_the_end("vaurien-ca-", self.authority.certificate)
         """Its certificate, as PEM."""
-        atexit.register(self._remove, os.getpid())
 
-    def _remove(self, process: int) -> None:
-        if os.getpid() == process:  # not a child that was forked meanwhile
-            with contextlib.suppress(OSError):
-                self.file.unlink()
+    @functools.cached_property
+    def crl_file(self) -> Path:
+        """Its list of revoked certificates, as PEM."""
+        return _kept_until_the_end("vaurien-crl-", self.authority.revoked_list())
 
     def ssl_context(self) -> ssl.SSLContext:
         """A context for clients that trust it, and nothing else."""
@@ -45,6 +41,21 @@ class SessionAuthority:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.authority.issue(names).load(context)
         return context
+
+
+def _kept_until_the_end(prefix: str, data: bytes) -> Path:
+    """A file with *data*, which is removed when this process ends."""
+    descriptor, path = tempfile.mkstemp(prefix=prefix, suffix=".pem")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    atexit.register(_remove, Path(path), os.getpid())
+    return Path(path)
+
+
+def _remove(path: Path, process: int) -> None:
+    if os.getpid() == process:  # not a child that was forked meanwhile
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 @functools.cache

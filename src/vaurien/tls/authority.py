@@ -10,6 +10,7 @@ import contextlib
 import enum
 import ipaddress
 import os
+import secrets
 import ssl
 import tempfile
 from collections.abc import Sequence
@@ -27,13 +28,17 @@ from vaurien.errors import ConfigError, VaurienError
 
 Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
-CERTIFICATE, KEY = "ca.pem", "ca-key.pem"
+CERTIFICATE, KEY, REVOKED_LIST = "ca.pem", "ca-key.pem", "ca-crl.pem"
 """The files of an authority in its folder."""
 
 YEARS = 10
 DAY = timedelta(days=1)
 LEAF_DAYS = 199
 """Less than the 200 days that browsers accept (CA/Browser Forum, ballot SC-081)."""
+
+REVOKED_SERIALS = range(1, 257)
+"""Serial numbers of certificates with the flaw `revoked`. Each authority's list has them all from the beginning, so
+that clients need not fetch it anew; other certificates have 159 random bits."""
 
 SKEW = timedelta(days=2)
 """How long ago a certificate became valid: clocks of machines differ."""
@@ -107,6 +112,14 @@ class Authority:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             _write(folder / KEY, pem_of_key(self._key), 0o600)
             _write(folder / CERTIFICATE, self.certificate, 0o644)
+            _write(folder / REVOKED_LIST, self.revoked_list(), 0o644)
+        except OSError as error:
+            raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}") from None
+
+    def save_revoked_list(self, folder: Path) -> None:
+        """Write its list of revoked certificates anew: it is valid for 199 days. Raises `ConfigError`."""
+        try:
+            _write(folder / REVOKED_LIST, self.revoked_list(), 0o644)
         except OSError as error:
             raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}") from None
 
@@ -118,7 +131,7 @@ class Authority:
     def issue(self, names: Sequence[str], flaw: Flaw | None = None) -> Pair:
         """A pair for the server *names* (DNS names, with ``*.`` in front, or addresses), with one *flaw* if given.
 
-        `Flaw.REVOKED` is a right certificate that `revoked` lists. Raises `VaurienError` for a name that cannot be one.
+        `Flaw.REVOKED` is a right certificate that `revoked_list` has. Raises `VaurienError` for a name that is none.
         """
         key = _weak_key() if flaw is Flaw.WEAK_KEY else _key()
         now = datetime.now(UTC)
@@ -138,7 +151,8 @@ class Authority:
         alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
         subject = _name("Vaurien test certificate")  # clients look at the alternative names (RFC 9525, section 2)
         issuer = subject if flaw is Flaw.SELF_SIGNED else signer._certificate.subject
-        builder = _builder(subject, issuer, key, begin, end)
+        serial = secrets.choice(REVOKED_SERIALS) if flaw is Flaw.REVOKED else None
+        builder = _builder(subject, issuer, key, begin, end, serial)
         builder = builder.add_extension(alternatives, critical=False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_usage(signs=False), critical=True)
@@ -156,13 +170,15 @@ class Authority:
         builder = builder.add_extension(_usage(signs=True), critical=True)
         return Authority(_signed(builder, self._key), key)
 
-    def revoked(self, *pairs: Pair) -> bytes:
-        """A list of the certificates of *pairs* as revoked (a CRL, RFC 5280, section 5), as PEM."""
+    def revoked_list(self) -> bytes:
+        """A list of `REVOKED_SERIALS` as revoked (a CRL, RFC 5280, section 5), as PEM."""
         now = datetime.now(UTC)
         builder = x509.CertificateRevocationListBuilder().issuer_name(self._certificate.subject)
         builder = builder.last_update(now - SKEW).next_update(now + timedelta(days=LEAF_DAYS))
-        for pair in pairs:
-            serial = x509.load_pem_x509_certificates(pair.chain)[0].serial_number
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(identifier, critical=False)
+        builder = builder.add_extension(x509.CRLNumber(int(now.timestamp())), critical=False)
+        for serial in REVOKED_SERIALS:
             one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - DAY).build()
             builder = builder.add_revoked_certificate(one)
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
@@ -178,11 +194,11 @@ def _weak_key() -> rsa.RSAPrivateKey:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: Key, begin: datetime, end: datetime
+    subject: x509.Name, issuer: x509.Name, key: Key, begin: datetime, end: datetime, serial: int | None = None
 ) -> x509.CertificateBuilder:
     public = key.public_key()
     builder: x509.CertificateBuilder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
-    builder = builder.public_key(public).serial_number(x509.random_serial_number())
+    builder = builder.public_key(public).serial_number(x509.random_serial_number() if serial is None else serial)
     builder = builder.not_valid_before(begin).not_valid_after(end)
     return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
 
