@@ -162,6 +162,8 @@ class BackendSetup:
         chosen = client.object.selected_alpn_protocol() if isinstance(client, TlsEndpoint) else None
         if chosen is not None and not tls.alpn:
             tls = msgspec.structs.replace(tls, alpn=(chosen,))  # both sides have to speak the same
+        elif not (tls.alpn or connection.service.negotiates_tls):
+            tls = msgspec.structs.replace(tls, alpn=connection.protocol.alpn)  # servers of HTTP/2 insist on it
         context = client_context(tls)
         name = tls.server_name or connection.backend_address.host
         self._cancel_timer()

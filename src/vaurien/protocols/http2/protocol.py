@@ -30,6 +30,8 @@ class Http2Protocol(Protocol, frozen=True):
     (RST_STREAM), not the connection. Streams that the backend pushes belong to no exchange.
     """
 
+    alpn: ClassVar[tuple[str, ...]] = ("h2",)
+    plain_hint: ClassVar[str] = "ask for http:// instead of https://"
     error_codes = tuple(REASONS)
     abort_codes = tuple(h2.Code.__members__)
     fields: ClassVar[tuple[str, ...]] = ("method", "path", "host", "authority", "header.", "status")
