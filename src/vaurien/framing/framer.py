@@ -219,6 +219,10 @@ class Framer(Framing):
             self.stop_framing()
         return self.opens_tls
 
+    def pass_tls(self) -> None:
+        super().pass_tls()
+        self.stop_framing()
+
     def until_tls(self) -> Frames:
         """Read nothing before TLS has begun, if that is agreed upon."""
         while self.tls == "agreed":

@@ -72,6 +72,10 @@ class Framing:
             for _ in heads:
                 self.waiting.popleft()
 
+    def pass_tls(self) -> None:
+        """The client begins with TLS, which passes: nothing is framed."""
+        self.tls = "encrypted"
+
     def begin_tls(self) -> bytes:
         """TLS begins: what is fed from now on was said inside. Returns what was held back of the client, of its TLS."""
         return b""

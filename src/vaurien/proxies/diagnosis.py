@@ -9,7 +9,6 @@ understood, is it meant, does the window take it, does chance::
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -21,9 +20,6 @@ from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.relay.traffic import Figures
 from vaurien.hooks import overridden
 from vaurien.model import Fault, ProxyConfig, Scope, Share, Window
-
-_TLS = re.compile(r"\b(0|b'\\)x16\b")
-"""The first byte of a client that speaks TLS (RFC 8446, section 5.1), as reasons of framers show it."""
 
 _ON_EXCHANGES = frozenset({"on_request", "on_response"})
 
@@ -142,12 +138,7 @@ def _encrypted(config: ProxyConfig, figures: Figures) -> str:
 def _not_recognized(config: ProxyConfig, seen: NearMisses, figures: Figures) -> str:
     connections = _count(seen.connections, "connection")
     if figures.lost:
-        tls = (
-            "; the connections were encrypted (TLS), which hides the requests"
-            if _TLS.search(figures.lost_because)
-            else ""
-        )
-        return f"{connections}, but no request was recognized as {config.protocol}: {figures.lost_because}{tls}"
+        return f"{connections}, but no request was recognized as {config.protocol}: {figures.lost_because}"
     return f"{connections}, but no request yet that {config.protocol} recognizes"
 
 

@@ -193,6 +193,22 @@ def test_a_request_that_cannot_be_followed_gets_the_reason(text: str, status: st
         assert reason in proxy.events.wait(Failed)[0].error
 
 
+def test_a_server_that_never_answers_gets_504_with_the_reason() -> None:
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        with forwarding(timeout=0.2) as (proxy, _), proxy.connect() as client:
+            client.sendall(f"CONNECT 127.0.0.1:{port_of(full)} HTTP/1.1\r\n\r\n".encode())
+            got = read_all(client).decode()
+            assert got.startswith("HTTP/1.1 504 Gateway Timeout\r\n")
+            reason = f"127.0.0.1:{port_of(full)}: no answer within 0.2 s"
+            assert got.endswith(f"\r\n\r\n{reason}\n")
+            assert [event.error for event in proxy.events.of(Failed)] == [reason]
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_a_proxy_on_all_interfaces_knows_itself_by_each_name(host: str) -> None:
     with running(FORWARD, listen="0.0.0.0:0") as proxy:

@@ -128,7 +128,8 @@ class ConnectionEvents:
         traffic, service = self._service.traffic, self._service
         traffic.encrypted += 1
         if traffic.encrypted == 1:
-            reason = f"connection {self._number} is encrypted: {encrypted_text(service.plan, service.protocol)}"
+            text = encrypted_text(service.plan, service.protocol, opened=service.client_tls is not None)
+            reason = f"connection {self._number} is encrypted: {text}"
             service.events.emit(events.Encrypted, connection=self._number, reason=reason)
 
     def failed(self, where: str, error: str) -> None:
@@ -152,11 +153,17 @@ class ConnectionEvents:
         )
 
 
-def encrypted_text(plan: CompiledPolicy, protocol: Protocol) -> str:
-    """What it means for the faults of *plan* that requests of *protocol* are encrypted, and what would help."""
+def encrypted_text(plan: CompiledPolicy, protocol: Protocol, *, opened: bool) -> str:
+    """What it means for the faults of *plan* that requests of *protocol* are encrypted, and what would help.
+
+    *opened*: the proxy speaks TLS itself, but for connections whose records a fault acts on.
+    """
     blind = [str(plan.policy.mix)] if plan.has_live_mix else []
     blind += [compiled.name for compiled in plan.faults if compiled.per_exchange or compiled.handles(*EXCHANGE_HOOKS)]
     who = f"the {', '.join(blind)} of this proxy" if blind else "this proxy"
+    if opened:
+        below = ", ".join(compiled.name for compiled in plan.faults if compiled.below_tls)
+        return f"{who} cannot see its requests: {below} acts on records of TLS, which pass through"
     advice = f", or {protocol.plain_hint}" if protocol.plain_hint else ""
     return f"{who} cannot see its requests; give the proxy a certificate (tls){advice}"
 

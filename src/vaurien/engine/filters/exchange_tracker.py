@@ -39,6 +39,7 @@ from vaurien.engine.relay.link import RelayLink
 from vaurien.framing import Framing, Head, Mark, Part, Piece, Reply, Series, Turns
 from vaurien.framing import Protocol as WireProtocol
 from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction, Scope
+from vaurien.tls.client_hello import is_tls
 
 # A member of an enum costs a look-up in its class each time; these are asked for at every piece.
 _BODY, _REQUEST_END, _RESPONSE_END = Mark.BODY, Mark.REQUEST_END, Mark.RESPONSE_END
@@ -154,6 +155,8 @@ class ExchangeTracker:
         self.framing = framing
         self.keep_alive = protocol.keep_alive
         self._rewrites = protocol.rewrites and "host" not in connection.facts  # a server that the client has named
+        self._marks = not (isinstance(framing, Turns) or protocol.upgrades or protocol.tls_request)
+        """The protocol marks messages, and does not say itself where TLS begins."""
         self._skips = type(self.framing).skips is not Framing.skips
         self._mix_random: Random | None = None
         self._faults: tuple[BoundFault, ...] = ()  # those that may be drawn for an exchange
@@ -447,6 +450,8 @@ class ExchangeTracker:
     def _framed(self, direction: Direction, data: bytes) -> list[Piece]:
         if self.connection.ending:
             return []
+        if not self._fed:
+            self._look_for_tls(direction, data)
         try:
             pieces = self.framing.feed(direction, data)
         except Exception as error:  # the protocol's own code may raise anything
@@ -459,6 +464,12 @@ class ExchangeTracker:
         if self.framing.tls and not self._tls_noted:
             self._note_tls()
         return pieces
+
+    def _look_for_tls(self, direction: Direction, data: bytes) -> None:
+        """Let TLS pass that the client begins with, where the protocol has none of its own."""
+        if direction is TO_BACKEND and self._marks and data and is_tls(data[:2]):
+            self.framing.pass_tls()
+            self._note_tls()
 
     def _note_tls(self) -> None:
         if self.framing.tls == "agreed":

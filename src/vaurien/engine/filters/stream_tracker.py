@@ -195,6 +195,8 @@ class StreamTracker(ExchangeTracker):
         """The pieces of *data*; each is on its way before the framing looks at those behind it."""
         if direction is TO_BACKEND:
             self._offset = self._fed - self.framing.held(TO_BACKEND)
+            if not self._fed:
+                self._look_for_tls(direction, data)
             self._fed += len(data)
         try:
             yield from self.framing.pieces(direction, data)

@@ -6,7 +6,7 @@ import functools
 import http
 import re
 from collections.abc import Sequence, Set
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from vaurien.framing import Framing, Head, Protocol, Reply
 from vaurien.framing import http2 as h2
@@ -37,6 +37,7 @@ class HttpProtocol(Protocol, frozen=True):
     WebSocket, each message, of either side, is an exchange of its own without an answer; an error closes with 1011.
     """
 
+    plain_hint: ClassVar[str] = "ask for http:// instead of https://"
     error_codes = tuple(REASONS)
     abort_codes = tuple(h2.Code.__members__)
     fields = ("method", "path", "host", "header.", "status", "opcode", "direction", "text")

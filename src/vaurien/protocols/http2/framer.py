@@ -259,6 +259,10 @@ class Http2Framer(Framing):
         self.other_direction_ready = bool(self._sides[direction.back].buffer)
         return [(_NO_FRAME, data)] if data else []
 
+    def pass_tls(self) -> None:
+        super().pass_tls()
+        self._unframed = True
+
     def _refuse(self, direction: Direction, refused: _Refused) -> None:
         """Tell the sender of *direction* why the connection ends; nothing of it is passed any more."""
         self.lost = str(refused)

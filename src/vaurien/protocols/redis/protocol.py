@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.framing import Framing, Head, Protocol, Reply
 from vaurien.protocols._options import BUFFER, Buffer, KeepAlive, ReuseSocket
@@ -45,6 +45,7 @@ class RedisProtocol(Protocol, frozen=True):
     unasked (messages of subscriptions, invalidations, MONITOR) belongs to no exchange.
     """
 
+    plain_hint: ClassVar[str] = "connect to redis:// instead of rediss://"
     error_codes = tuple(_ERRORS)
     fields = ("command", "key")
 
