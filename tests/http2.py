@@ -14,12 +14,33 @@ from vaurien.events import Closed, Failed
 from vaurien.framing import http2 as h2
 from vaurien.framing.http2 import Setting
 from vaurien.model import Fault
+from vaurien.protocols.http2.blocks import encode
 
 ASKED = [(":method", "GET"), (":scheme", "http"), (":authority", "test"), (":path", "/slow?x")]
 FAST = [*ASKED[:3], (":path", "/fast"), ("x-id", "7")]
 OK = [(":status", "200"), ("content-type", "text/plain")]
 LIMIT = [(Setting.HEADER_TABLE_SIZE, 0)]
 KEEP = {"overwrite_host_header": False}
+
+
+CALL = [(":method", "POST"), (":scheme", "http"), (":path", "/a.B/C"), ("grpc-timeout", "1H"), ("te", "trailers")]
+MESSAGE = b"\0\0\0\0\1x"
+ANSWERED, TRAILERS = [(":status", "200"), ("content-type", "application/grpc")], [("grpc-status", "0")]
+
+
+def block(*fields: tuple[str, str]) -> bytes:
+    """A header block that needs no table."""
+    return encode((name.encode(), value.encode()) for name, value in fields)
+
+
+ASKS = h2.PREFACE + h2.settings([]) + h2.frame(h2.PING, 0, 0, bytes(8)) + h2.window_update(0, 9)
+ASKS += h2.headers(1, block(*CALL), end=False)
+"""What a client sends up to the head of a call."""
+
+ANSWERS = h2.settings([]) + h2.headers(1, block(*ANSWERED), end=False)
+"""And what a server does."""
+
+ENDS = h2.headers(1, block(*TRAILERS), end=True)
 
 
 class Frame(NamedTuple):

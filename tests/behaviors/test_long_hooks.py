@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.behaviors.known import NAMES, protocol_for
+from tests.behaviors.known import HTTP2, NAMES, protocol_for
+from tests.http2 import ANSWERS as CALL_ANSWERED
+from tests.http2 import ASKS, ENDS, MESSAGE
 from tests.protocols.conversations import command, message, packet
 from tests.running import PATIENCE, Running, backend, pair, read, running, until
 from vaurien.events import Closed, Injected, ProtocolLost
@@ -47,6 +49,10 @@ WORST: dict[str, dict[str, Any]] = {
 }
 ALSO = [("replace", {"pattern": "(x)", "by": r"\1\1", "regex": True}), ("slicer", {"average_size": 2, "delay": 1})]
 ON_CONNECTIONS = [name for name in NAMES if name != "refuse"]  # which closes the port
+CALLS_REQUEST = ASKS + h2.data(1, MESSAGE * 2000, end=False) * 20 + h2.data(1, b"", end=True)
+CALLS_ANSWER = CALL_ANSWERED + h2.data(1, MESSAGE * 2000, end=False) * 20 + ENDS
+"""A call of gRPC with 40,000 messages in each direction, of one byte each."""
+
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + b"id\n\n" * (CHUNK // 4)
 """For behaviors on events: of no more bytes than an event can have."""
 
@@ -218,7 +224,9 @@ def test_it_lets_others_run(name: str, options: dict[str, Any]) -> None:
     fault = Fault(name=name, behavior=name, options=options)
     protocol = protocol_for(name)
     to_client = to_backend = b"x" * 2 * CHUNK
-    if protocol == "http":
+    if name in HTTP2:
+        protocol, to_client, to_backend = "grpc", CALLS_ANSWER, CALLS_REQUEST
+    elif protocol == "http":
         to_client, to_backend = EVENTS if name.startswith("stream_") else RESPONSE, REQUEST
     with backend() as listening, running(listening.getsockname(), protocol=protocol) as proxy:
         with pair(proxy, listening) as (client, server):
