@@ -234,6 +234,8 @@ def test_nothing_outlives_its_time_whatever_is_killed(tmp_path):
         a.kill()
         server.kill()
         until(lambda: "away" in (b.client.get_fleet()["trouble"] or ""))
+        health = json.loads(urllib.request.urlopen(f"http://127.0.0.1:{b.port}/healthz", timeout=60).read())
+        assert (health["status"], "away" in health["fleet"]) == ("ok", True)
         eventually_all([b, c], "api", ["long"])
         server.start()
         until(lambda: b.client.get_fleet()["trouble"] is None and c.client.get_fleet()["trouble"] is None)
