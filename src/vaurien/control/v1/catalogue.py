@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -70,9 +72,14 @@ class PresetList(msgspec.Struct):
 
 async def list_presets(_: RouteCall) -> object:
     """All presets: faults of a network or a backend, and causes such as ``postgres.deadlock``."""
-    return PresetList([_preset(name) for name in presets.names()])
+    found = []
+    for name in presets.names():
+        found.append(_preset(name))
+        await asyncio.sleep(0)  # connections go on meanwhile: together they take half a second the first time
+    return PresetList(found)
 
 
+@functools.cache  # reads files of the package, which do not change while a program runs
 def _preset(name: str) -> PresetAnswer:
     made = Preset.parse(name)
     faults = [fault.text(one) for one, _ in made.faults]
@@ -87,14 +94,14 @@ async def list_behaviors(call: RouteCall) -> object:
 
     With `protocol` only those that act on a proxy of that protocol.
     """
-    found = _all("behavior", "handler")
+    found = await _all("behavior", "handler")
     name = call.query.get("protocol")
     return BehaviorList(list(found if name is None else _suiting(_find(name, "protocol"), found)))
 
 
 async def list_protocols(_: RouteCall) -> object:
     """All protocols that a proxy can speak, with a JSON Schema of the options of each."""
-    return ProtocolList(list(_all("protocol")))
+    return ProtocolList(await _all("protocol"))
 
 
 async def get_behavior(call: RouteCall) -> object:
@@ -114,10 +121,13 @@ def _find(name: str, *kinds: Kind) -> Plugin:
         raise BadRequest(404, str(error)) from None
 
 
-def _all(*kinds: Kind) -> Iterator[PluginAnswer]:
+async def _all(*kinds: Kind) -> list[PluginAnswer]:
+    found = []
     for name in sorted({name for kind in kinds for name in plugins.names(kind)}):
         with contextlib.suppress(VaurienError):  # an installed plugin that does not import
-            yield _answer(plugins.find_for_caller(name, *kinds))
+            found.append(_answer(plugins.find_for_caller(name, *kinds)))
+        await asyncio.sleep(0)  # connections go on meanwhile
+    return found
 
 
 def _suiting(protocol: Plugin, behaviors: Iterable[PluginAnswer]) -> Iterator[PluginAnswer]:
@@ -146,10 +156,17 @@ def _schema(plugin: Plugin) -> dict[str, Any]:
     """A JSON Schema of the options of *plugin*."""
     properties = {option.name: _property(option) for option in plugin.declarations}
     if not plugin.legacy:
-        [schema], components = msgspec.json.schema_components([plugin.target], ref_template="#/$defs/{name}")
-        bounds = components.pop(schema["$ref"].rpartition("/")[2])["properties"]
+        bounds = _bounds(plugin.target)
         properties = {name: {**bounds.get(name, {}), **words} for name, words in properties.items()}
     return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+@functools.cache  # a class does not change, and this takes longer than all the rest
+def _bounds(target: type[msgspec.Struct]) -> dict[str, Any]:
+    """What its annotations say of each option of *target*."""
+    [schema], components = msgspec.json.schema_components([target], ref_template="#/$defs/{name}")
+    bounds: dict[str, Any] = components.pop(schema["$ref"].rpartition("/")[2])["properties"]
+    return bounds
 
 
 def _property(option: Declaration) -> dict[str, Any]:
