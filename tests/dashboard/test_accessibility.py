@@ -13,6 +13,7 @@ SCREENS = {
     "add": ("#/proxy/web/add", "The same elsewhere"),
     "change": ("#/proxy/web/fault/slow", "The same elsewhere"),
     "events": ("#/events", "Export as JSON lines"),
+    "fleet": ("#/fleet", "in no fleet"),
     "run": ("#/run", "plays no schedule"),
     "configuration": ("#/configuration", "command line"),
 }

@@ -43,6 +43,30 @@ def test_traffic_is_on_the_charts_with_a_mark_at_a_change(tab, daemon, redis_ser
         until(lambda: "latency" in row.first.inner_text())
 
 
+def test_a_click_on_a_chart_shows_the_events_of_that_second(tab, daemon, echo_server):
+    proxy = daemon.proxy("web", echo_server.address)
+    page = tab.open("#/proxy/web")
+    plot = page.get_by_role("figure").filter(has_text="Connections").get_by_role("img")
+    plot.wait_for()
+    with connected(proxy):
+        until(lambda: "at most 0" not in plot.get_attribute("aria-label"))
+    line = plot.locator("path.line-1").get_attribute("d")
+    steps = [point.split(" ") for point in line.replace("M", "L").split("L")[1:]]
+    place = min(steps, key=lambda step: float(step[1]))[0]  # the highest point of those accepted
+    box = plot.bounding_box()
+    x = min(float(place) / 600 * box["width"], box["width"] - 1)
+    plot.click(position={"x": x, "y": box["height"] / 2}, force=True)
+    until(lambda: "#/events?proxy=web&time=" in page.url)
+    time = page.get_by_label("Time").input_value()
+    assert len(time.split(":")) == 3
+    page.get_by_label("Time").fill(time[:-3])  # its minute: a pixel is more than a second
+    row = page.get_by_role("row").filter(has_text="Accepted")
+    row.wait_for()
+    assert row.inner_text().startswith(time[:-3])
+    page.get_by_label("Time").fill("99:99")
+    row.wait_for(state="detached")
+
+
 def test_the_requests_of_http_are_counted(tab, daemon, nginx_server):
     proxy = daemon.proxy("web", nginx_server.address, protocol="http")
     page = tab.open("#/proxy/web")

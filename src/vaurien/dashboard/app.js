@@ -7,6 +7,7 @@ import "./overview.js";
 import "./configuration.js";
 import "./events.js";
 import "./fault-form.js";
+import "./fleet.js";
 import "./proxy.js";
 import "./run.js";
 import { store } from "./store.js";
@@ -16,6 +17,7 @@ const SCREENS = [
 	[/^#?\/?$/, "overview-screen", "Overview", "#/"],
 	[/^#\/events(?:\?.*)?$/, "events-screen", "Events", "#/events"],
 	[/^#\/run$/, "run-screen", "Run", "#/run"],
+	[/^#\/fleet$/, "fleet-screen", "Fleet", "#/fleet"],
 	[/^#\/configuration$/, "configuration-screen", "Configuration", "#/configuration"],
 	[/^#\/proxy\/([^/]+)$/, "proxy-screen", "Proxy", ""],
 	[/^#\/proxy\/([^/]+)\/add$/, "fault-screen", "Add a fault", ""],

@@ -42,6 +42,9 @@ const COLORS = 6;
 
 /** Lines over time, with a mark at each change. Its numbers are in its legend, and in the table behind it. */
 class TimeChart extends HTMLElement {
+	from = 0;
+	to = 0;
+
 	connectedCallback() {
 		if (this.plot) return;
 		this.heading = h("h3");
@@ -57,6 +60,11 @@ class TimeChart extends HTMLElement {
 			this.lines,
 			this.most,
 		);
+		this.plot.addEventListener("click", (/** @type {MouseEvent} */ event) => {
+			const { left, width } = this.plot.getBoundingClientRect();
+			const time = this.from + ((event.clientX - left) / width) * (this.to - this.from);
+			this.dispatchEvent(new CustomEvent("chosen", { detail: time, bubbles: true }));
+		});
 		this.times = h("p", { class: "times", "aria-hidden": "true" }, h("span"), h("span"));
 		this.append(h("figure", {}, h("figcaption", {}, this.heading, this.legend), this.plot, this.times));
 	}
@@ -65,6 +73,8 @@ class TimeChart extends HTMLElement {
 	set chart(chart) {
 		this.connectedCallback();
 		const { title, names, points, from, to } = chart;
+		this.from = from;
+		this.to = to;
 		const most = points.reduce((top, point) => Math.max(top, ...point.values.map((value) => value ?? 0)), 0);
 		const x = (/** @type {number} */ time) => ((time - from) / Math.max(1, to - from)) * WIDTH;
 		const y = (/** @type {number} */ value) => HEIGHT - 1 - (value / (most || 1)) * (HEIGHT - 16);

@@ -1,7 +1,7 @@
 // The screen of the configuration: how the program was started, its proxies to take away, and others to put in.
 
 import { call } from "./api.js";
-import { button, h, head, setText } from "./dom.js";
+import { bar, button, h, head, setText } from "./dom.js";
 import { download } from "./events.js";
 import { differences } from "./fault-form.js";
 import { mixText, shown } from "./format.js";
@@ -12,18 +12,25 @@ import { store } from "./store.js";
 
 const PLAIN = { protocol: "tcp", protocol_options: {}, enabled: true };
 
+/**
+ * What is to be written of a proxy: names and values.
+ * @param {any} proxy
+ * @param {string} listen
+ * @param {string} mix
+ * @param {(faults: string[]) => any} lines
+ * @returns {[string, any][]}
+ */
+function said(proxy, listen, mix, lines) {
+	const { name, backend, protocol, seed } = proxy;
+	const told = { name, [listen]: proxy.listen, backend, protocol, [mix]: mixText(proxy.mix), seed };
+	const all = { ...told, fault: proxy.faults.length && lines(proxy.faults.map(faultText)) };
+	return Object.entries(all).filter(([, value]) => value);
+}
+
 /** The proxies as a file of `vaurien`, with a table for each. @param {any[]} proxies */
 export function asToml(proxies) {
 	const lines = proxies.flatMap((proxy) => {
-		const told = [
-			["name", proxy.name],
-			["listen", proxy.listen],
-			["backend", proxy.backend],
-			["protocol", proxy.protocol],
-		];
-		if (proxy.mix.length) told.push(["mix", mixText(proxy.mix)]);
-		if (proxy.faults.length) told.push(["fault", proxy.faults.map(faultText)]);
-		if (proxy.seed) told.push(["seed", proxy.seed]);
+		const told = said(proxy, "listen", "mix", (faults) => faults);
 		return ["[[proxy]]", ...told.map(([name, value]) => `${name} = ${JSON.stringify(value)}`), ""];
 	});
 	return lines.join("\n");
@@ -32,15 +39,7 @@ export function asToml(proxies) {
 /** The first proxy as an ini file of `vaurien`, which holds one. @param {any[]} proxies */
 export function asIni([proxy]) {
 	if (!proxy) return "[vaurien]\n";
-	const told = [
-		["name", proxy.name],
-		["proxy", proxy.listen],
-		["backend", proxy.backend],
-		["protocol", proxy.protocol],
-		["seed", proxy.seed],
-	];
-	if (proxy.mix.length) told.push(["behavior", mixText(proxy.mix)]);
-	if (proxy.faults.length) told.push(["fault", proxy.faults.map((/** @type {any} */ fault) => `\n    ${faultText(fault)}`).join("")]);
+	const told = said(proxy, "proxy", "behavior", (faults) => faults.map((one) => `\n    ${one}`).join(""));
 	return `[vaurien]\n${told.map(([name, value]) => `${name} = ${value}`).join("\n")}\n`;
 }
 
@@ -85,16 +84,14 @@ class ConfigurationScreen extends Screen {
 		this.difference = h("div", { class: "notice", role: "status" });
 		this.problem = h("p", { class: "error", role: "alert" });
 		const exporting = (/** @type {string} */ title, /** @type {() => Promise<[string, string]>} */ made) =>
-			button(title, () => attempt(async () => save(...(await made()))));
+			button(title, () => attempt(async () => download(...(await made()))));
 		this.append(
 			h("h1", {}, "Configuration"),
 			this.about,
 			h("h2", {}, "Connect clients"),
 			this.clients,
 			h("h2", {}, "Export"),
-			h(
-				"div",
-				{ class: "bar" },
+			bar(
 				exporting("TOML", async () => ["vaurien.toml", asToml(await proxies())]),
 				exporting("ini (the first proxy)", async () => ["vaurien.ini", asIni(await proxies())]),
 				exporting("JSON", async () => ["vaurien.json", JSON.stringify({ proxies: await proxies() }, null, 2)]),
@@ -204,14 +201,6 @@ class ConfigurationScreen extends Screen {
 		});
 		this.clients?.replaceChildren(h("p", {}, "Give a client one of these addresses instead of that of its backend:"), ...made);
 	}
-}
-
-/**
- * @param {string} name
- * @param {string} text
- */
-function save(name, text) {
-	download(name, "text/plain", text);
 }
 
 /** @returns {Promise<any[]>} the proxies, without what they would have anyway */

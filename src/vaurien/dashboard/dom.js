@@ -36,6 +36,20 @@ export function button(text, onclick, more = {}) {
 	return h("button", { type: "button", onclick, ...more }, text);
 }
 
+/** Things side by side. @param {...Child} children */
+export function bar(...children) {
+	return h("div", { class: "bar" }, ...children);
+}
+
+/**
+ * What a select offers.
+ * @param {any[]} list texts, or what has a name
+ * @param {any} [chosen]
+ */
+export function choices(list, chosen) {
+	return list.map((one) => one.name ?? one).map((value) => h("option", { value, selected: value === chosen }, value));
+}
+
 /** The first row of a table. @param {string[]} titles */
 export function head(titles) {
 	return h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col" }, title))));

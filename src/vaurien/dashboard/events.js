@@ -1,7 +1,7 @@
 // The screen of events: as they happen, filtered, paused, exported.
 
 import { call, proxyPath, addressOf } from "./api.js";
-import { button, h, setAttribute, setText } from "./dom.js";
+import { bar, button, choices, h, setAttribute, setText } from "./dom.js";
 import { bytes, clock, counted, duration, rounded, shown } from "./format.js";
 import { attempt, readOnly, say } from "./messages.js";
 import { Screen } from "./screen.js";
@@ -11,7 +11,7 @@ import { column } from "./virtual-rows.js";
 /** @typedef {import("./store.js").LoggedEvent} LoggedEvent */
 
 const KINDS = ["Listening", "Accepted", "Chosen", "Injected", "Lost", "Failed", "Closed", "WorkerDied", "PolicyChanged"];
-const FILTERS = ["proxy", "connection", "fault", "kind"];
+const FILTERS = ["proxy", "connection", "fault", "time", "kind"];
 const KNOWN = new Set(["type", "number", "kind", "proxy", "at", "connection", "fault"]);
 
 /** What an event says besides who and when. @param {LoggedEvent} event */
@@ -59,12 +59,8 @@ class EventsScreen extends Screen {
 			proxy: text("proxy"),
 			connection: text("connection"),
 			fault: text("fault"),
-			kind: h(
-				"select",
-				{ id: "event-kind", onchange: () => this.filter() },
-				h("option", { value: "" }, "all"),
-				...KINDS.map((kind) => h("option", { value: kind }, kind)),
-			),
+			time: text("time"),
+			kind: h("select", { id: "event-kind", onchange: () => this.filter() }, h("option", { value: "" }, "all"), ...choices(KINDS)),
 		};
 		this.pause = button("Pause", () => this.togglePause(), { "aria-pressed": "false" });
 		this.count = h("p", { class: "count", role: "status" });
@@ -90,9 +86,7 @@ class EventsScreen extends Screen {
 		);
 		this.append(
 			h("h1", {}, "Events"),
-			h(
-				"div",
-				{ class: "bar" },
+			bar(
 				...FILTERS.flatMap((name) => [
 					h("label", { for: `event-${name}` }, name[0].toUpperCase() + name.slice(1)),
 					/** @type {any} */ (this.filters)[name],
@@ -120,7 +114,7 @@ class EventsScreen extends Screen {
 	}
 
 	matching() {
-		const { proxy, connection, fault, kind } = Object.fromEntries(
+		const { proxy, connection, fault, time, kind } = Object.fromEntries(
 			FILTERS.map((name) => [name, /** @type {any} */ (this.filters)[name].value.trim()]),
 		);
 		const hit = (/** @type {LoggedEvent} */ event) =>
@@ -129,6 +123,7 @@ class EventsScreen extends Screen {
 			(event) =>
 				(!proxy || event.proxy === proxy) &&
 				(!connection || String(event.connection ?? "") === connection) &&
+				(!time || clock(event.at).startsWith(time)) &&
 				(!kind || event.kind === kind) &&
 				(!fault || hit(event)),
 		);
@@ -150,7 +145,7 @@ class EventsScreen extends Screen {
 
 	export() {
 		const lines = this.matching().map(({ kind, number, ...event }) => `${JSON.stringify({ id: number, ...event })}\n`);
-		download("events.jsonl", "application/jsonl", lines.join(""));
+		download("events.jsonl", lines.join(""), "application/jsonl");
 		say(`${counted(lines.length, "event")} exported.`);
 	}
 
@@ -173,17 +168,16 @@ class EventsScreen extends Screen {
 		} catch {
 			// It is over.
 		}
-		this.about?.replaceChildren(h("p", {}, text), h("div", { class: "bar" }, ...buttons));
+		this.about?.replaceChildren(h("p", {}, text), bar(...buttons));
 	}
 }
 
 /**
  * Save *text* as a file.
  * @param {string} name
- * @param {string} type
  * @param {string} text
  */
-export function download(name, type, text) {
+export function download(name, text, type = "text/plain") {
 	const address = URL.createObjectURL(new Blob([text], { type }));
 	h("a", { href: address, download: name }).click();
 	setTimeout(() => URL.revokeObjectURL(address), 1000);

@@ -1,7 +1,7 @@
 // The screen that adds a fault or changes one: a form made from the schemas of the program.
 
 import { ApiError, ask, call, faultPath, proxyPath, addressOf } from "./api.js";
-import { button, h, setAttribute, setText, sync } from "./dom.js";
+import { bar, button, choices, h, setAttribute, setText, sync } from "./dom.js";
 import { percent, shown } from "./format.js";
 import { attempt, complain, readOnly, say } from "./messages.js";
 import { asSent, removeFault } from "./overview.js";
@@ -18,14 +18,23 @@ const TITLES = {
 	seconds: "for (s)",
 };
 
-/** The schemas of the API's bodies. @returns {Promise<any>} */
-async function bodySchemas() {
+/** @type {Promise<any> | undefined} */
+let asked;
+
+/** The schemas of the API's bodies, and the presets, which are asked for once. @returns {Promise<any>} */
+function bodySchemas() {
+	asked ??= readSchemas();
+	return asked;
+}
+
+/** @returns {Promise<any>} */
+async function readSchemas() {
 	const { components } = await (await ask("GET", "/openapi.json")).json();
 	const resolved = (/** @type {any} */ schema) =>
 		schema.$ref ? { ...components.schemas[schema.$ref.split("/").pop()], ...schema } : schema;
 	const of = (/** @type {string} */ name) =>
 		Object.fromEntries(Object.entries(components.schemas[name].properties).map(([key, one]) => [key, resolved(one)]));
-	return { fault: of("Fault"), window: of("Window") };
+	return { fault: of("Fault"), window: of("Window"), presets: (await call("GET", "/presets")).presets };
 }
 
 class FaultScreen extends Screen {
@@ -51,15 +60,14 @@ class FaultScreen extends Screen {
 				call("GET", `/behaviors?protocol=${encodeURIComponent(proxy.protocol)}`),
 				call("GET", `/protocols/${encodeURIComponent(proxy.protocol)}`),
 				bodySchemas(),
-				call("GET", "/presets"),
 			]),
 		);
 		if (!loaded || this.over) return;
-		const [{ behaviors }, protocol, schemas, { presets }] = loaded;
+		const [{ behaviors }, protocol, bodies] = loaded;
 		this.behaviors = behaviors;
 		this.matchable = protocol.fields;
-		this.schemas = schemas;
-		this.presets = presets.filter(
+		this.schemas = bodies;
+		this.presets = bodies.presets.filter(
 			(/** @type {any} */ one) => !one.schedule && (!one.protocols.length || one.protocols.includes(proxy.protocol)),
 		);
 		this.base = this.now();
@@ -86,11 +94,7 @@ class FaultScreen extends Screen {
 		const value = this.base ?? { behavior: "latency", options: {}, window: {}, match: {} };
 		this.notice = h("div", { class: "notice", role: "status" });
 		this.problem = h("p", { class: "error", role: "alert" });
-		this.behavior = h(
-			"select",
-			{ id: "behavior", disabled: editing },
-			...this.behaviors.map((/** @type {any} */ one) => h("option", { value: one.name, selected: one.name === value.behavior }, one.name)),
-		);
+		this.behavior = h("select", { id: "behavior", disabled: editing }, ...choices(this.behaviors, value.behavior));
 		this.behavior.addEventListener("change", () => this.chooseBehavior({}));
 		this.summary = h("p", { class: "help" });
 		this.optionRows = h("div", { class: "fields" });
@@ -129,9 +133,7 @@ class FaultScreen extends Screen {
 				button("Add a condition", () => this.addMatch("", "")),
 			),
 			this.problem,
-			h(
-				"div",
-				{ class: "bar" },
+			bar(
 				!readOnly() && h("button", { type: "submit" }, editing ? "Save the fault" : "Add the fault"),
 				editing && !readOnly() && button("Remove the fault", () => this.removeIt()),
 				this.back(),
@@ -174,11 +176,7 @@ class FaultScreen extends Screen {
 	}
 
 	presetForm() {
-		const choice = h(
-			"select",
-			{ id: "preset" },
-			...this.presets.map((/** @type {any} */ one) => h("option", { value: one.name }, one.name)),
-		);
+		const choice = h("select", { id: "preset" }, ...choices(this.presets));
 		const about = h("p", { class: "help" });
 		const show = () => setText(about, this.presets.find((/** @type {any} */ one) => one.name === choice.value)?.about ?? "");
 		choice.addEventListener("change", show);
@@ -218,13 +216,12 @@ class FaultScreen extends Screen {
 	 * @param {string} pattern
 	 */
 	addMatch(name, pattern) {
-		const fields = this.matchable.map((/** @type {string} */ one) => h("option", { value: one }));
 		const list = `fields-${this.conditions.children.length}-${Date.now()}`;
 		const row = h(
 			"div",
 			{ class: "bar match" },
 			h("input", { "aria-label": "Field", list, value: name, placeholder: "client", autocomplete: "off" }),
-			h("datalist", { id: list }, ...fields),
+			h("datalist", { id: list }, ...choices(this.matchable)),
 			h("input", {
 				"aria-label": "Pattern",
 				value: pattern,
@@ -361,11 +358,7 @@ class FaultScreen extends Screen {
 			this.base = now;
 			this.notice.replaceChildren();
 		});
-		this.notice.replaceChildren(
-			h("p", {}, "This fault was changed elsewhere meanwhile:"),
-			h("ul", {}, ...changes),
-			h("div", { class: "bar" }, take, keep),
-		);
+		this.notice.replaceChildren(h("p", {}, "This fault was changed elsewhere meanwhile:"), h("ul", {}, ...changes), bar(take, keep));
 	}
 
 	async removeIt() {

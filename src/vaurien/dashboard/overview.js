@@ -2,7 +2,7 @@
 
 import { ApiError, call, faultPath, proxyPath, addressOf } from "./api.js";
 import "./chart.js";
-import { button, h, setAttribute, setText, sync } from "./dom.js";
+import { bar, button, h, setAttribute, setText, sync } from "./dom.js";
 import { bytes, counted, duration, mixText, percent, rounded, shown } from "./format.js";
 import { attempt, offerUndo, readOnly, say } from "./messages.js";
 import { addProxyForm } from "./proxy-form.js";
@@ -78,7 +78,7 @@ class OverviewScreen extends Screen {
 		this.empty = h("div", { class: "empty" });
 		this.append(
 			h("h1", {}, "Overview"),
-			h("div", { class: "bar" }, h("label", { for: "filter" }, "Filter"), this.filter, this.count, !readOnly() && this.removeAll),
+			bar(h("label", { for: "filter" }, "Filter"), this.filter, this.count, !readOnly() && this.removeAll),
 			this.table,
 			this.empty,
 			!readOnly() && addProxyForm(),
@@ -155,6 +155,16 @@ function compared(one, other) {
 	return typeof one === "string" ? one.localeCompare(String(other)) : one - Number(other);
 }
 
+/**
+ * A cell of the table. Its role is named, as its display changes with the screen.
+ * @param {string} title
+ * @param {string} kind
+ * @param {...any} children
+ */
+function cell(title, kind, ...children) {
+	return h("td", { role: "cell", class: kind, "data-title": title }, ...children);
+}
+
 /** A proxy in the table; its parts are made once and then changed in place. */
 class Row {
 	/** @param {string} name */
@@ -168,9 +178,9 @@ class Row {
 		this.idle = h("p", { class: "hint" });
 		this.mix = h("p", { class: "mix" });
 		this.faults = h("ul", { class: "chips" });
-		this.open = h("td", { role: "cell", class: "number open", "data-title": "Open" });
-		this.exchanges = h("td", { role: "cell", class: "number exchanges", "data-title": "Exchanges" });
-		this.hits = h("td", { role: "cell", class: "number hits", "data-title": "Hits" });
+		this.open = cell("Open", "number open");
+		this.exchanges = cell("Exchanges", "number exchanges");
+		this.hits = cell("Hits", "number hits");
 		this.rates = Object.fromEntries(["sent", "received"].map((figure) => [figure, { text: h("span"), line: h("spark-line") }]));
 		this.on = h("input", {
 			type: "checkbox",
@@ -193,19 +203,14 @@ class Row {
 			"tr",
 			{ role: "row" },
 			h("th", { scope: "row", role: "rowheader", class: "name" }, this.link, " ", this.protocol, this.ways, this.differs, this.idle),
-			h("td", { role: "cell", class: "faults", "data-title": "Faults" }, this.mix, this.faults, !readOnly() && this.add),
+			cell("Faults", "faults", this.mix, this.faults, !readOnly() && this.add),
 			this.open,
 			...["sent", "received"].map((figure) =>
-				h(
-					"td",
-					{ role: "cell", class: "number", "data-title": figure === "sent" ? "To backend" : "To client" },
-					this.rates[figure].text,
-					this.rates[figure].line,
-				),
+				cell(figure === "sent" ? "To backend" : "To client", "number", this.rates[figure].text, this.rates[figure].line),
 			),
 			this.exchanges,
 			this.hits,
-			h("td", { role: "cell", class: "enabled", "data-title": "On" }, h("label", { class: "switch" }, this.on, this.state)),
+			cell("On", "enabled", h("label", { class: "switch" }, this.on, this.state)),
 		);
 		this.element.row = this;
 	}

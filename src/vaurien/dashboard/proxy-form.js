@@ -1,7 +1,7 @@
 // The form that adds a proxy.
 
 import { ApiError, call } from "./api.js";
-import { h } from "./dom.js";
+import { choices, h } from "./dom.js";
 import { shown } from "./format.js";
 import { complain, say } from "./messages.js";
 import { store } from "./store.js";
@@ -13,7 +13,7 @@ export function addProxyForm() {
 		name: h("input", { id: "proxy-name", required: true, maxlength: 200 }),
 		listen: h("input", { id: "proxy-listen", value: "127.0.0.1:0", "aria-describedby": "proxy-listen-help" }),
 		backend: h("input", { id: "proxy-backend", required: true, placeholder: "127.0.0.1:6379" }),
-		protocol: h("select", { id: "proxy-protocol" }, h("option", { value: "tcp" }, "tcp")),
+		protocol: h("select", { id: "proxy-protocol" }, ...choices(["tcp"])),
 	};
 	const submit = async (/** @type {Event} */ event) => {
 		event.preventDefault();
@@ -58,7 +58,5 @@ async function fillProtocols(select) {
 	if (select.options.length > 1) return;
 	const { protocols } = await call("GET", "/protocols");
 	const chosen = select.value;
-	select.replaceChildren(
-		...protocols.map((/** @type {any} */ one) => h("option", { value: one.name, selected: one.name === chosen }, one.name)),
-	);
+	select.replaceChildren(...choices(protocols, chosen));
 }

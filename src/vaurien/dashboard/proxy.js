@@ -2,7 +2,7 @@
 
 import { ApiError, call, faultPath, proxyPath, addressOf } from "./api.js";
 import { showCharts } from "./chart.js";
-import { button, h, setAttribute, setText, sync } from "./dom.js";
+import { bar, button, h, setAttribute, setText, sync } from "./dom.js";
 import { bytes, clock, counted, duration, percent, shown } from "./format.js";
 import { messages } from "./live.js";
 import { attempt, complain, offerUndo, readOnly, say } from "./messages.js";
@@ -43,7 +43,7 @@ class ProxyScreen extends Screen {
 			this.change({ enabled: this.on.checked }, `Proxy ${shown(name)} is ${this.on.checked ? "on" : "off"}.`),
 		);
 		this.state = h("span");
-		this.charts = h("div", { class: "charts" });
+		this.charts = h("div", { class: "charts", onchosen: (/** @type {CustomEvent} */ event) => this.showEvents(event.detail) });
 		this.chains = h("dl", { class: "chains" });
 		this.faults = h("ol", { class: "faults", "aria-label": "Faults, in the order in which they act" });
 		this.mix = h("p", { class: "mix" });
@@ -78,13 +78,7 @@ class ProxyScreen extends Screen {
 		this.append(
 			h("h1", {}, h("bdi", {}, shown(name))),
 			this.gone,
-			h(
-				"div",
-				{ class: "bar" },
-				h("label", { class: "switch" }, this.on, this.state),
-				this.about,
-				!readOnly() && button("Delete the proxy", () => this.delete()),
-			),
+			bar(h("label", { class: "switch" }, this.on, this.state), this.about, !readOnly() && button("Delete the proxy", () => this.delete())),
 			this.hint,
 			h("h2", {}, "Faults"),
 			this.mix,
@@ -92,7 +86,11 @@ class ProxyScreen extends Screen {
 			this.faults,
 			readOnly() ? "" : h("a", { class: "button", href: addressOf("proxy", name, "add") }, "+ Add a fault"),
 			h("h2", {}, "The last 15 minutes"),
-			h("p", { class: "help" }, "A vertical line is a change of the faults. Figures are taken while a page is open."),
+			h(
+				"p",
+				{ class: "help" },
+				"A vertical line is a change of the faults. A click shows the events of that second. Figures are taken while a page is open.",
+			),
 			this.charts,
 			h("h2", {}, "Connections"),
 			this.noConnection,
@@ -151,6 +149,12 @@ class ProxyScreen extends Screen {
 		this.draw();
 	}
 
+	/** Show the events of the second at *time* of the charts. @param {number} time */
+	showEvents(time) {
+		const last = store.steps.get(this.proxy)?.at(-1);
+		if (last) location.hash = `#/events?proxy=${encodeURIComponent(this.proxy)}&time=${clock(last.at - last.uptime + time)}`;
+	}
+
 	draw() {
 		const proxy = this.configured;
 		const steps = store.steps.get(this.proxy) ?? [];
@@ -201,18 +205,14 @@ class ProxyScreen extends Screen {
 		const item = h(
 			"li",
 			{},
-			h(
-				"div",
-				{ class: "bar" },
+			bar(
 				!readOnly() && this.handle(fault.name),
 				h("label", { class: "switch" }, parts.on, parts.state),
 				h("a", { href }, h("bdi", {}, name)),
 				parts.facts,
 			),
-			h("div", { class: "bar" }, h("span", {}, "Probability"), parts.slider, parts.chance),
-			h(
-				"div",
-				{ class: "bar" },
+			bar(h("span", {}, "Probability"), parts.slider, parts.chance),
+			bar(
 				icon("▲", `Move ${name} up`, () => this.move(fault.name, -1)),
 				icon("▼", `Move ${name} down`, () => this.move(fault.name, 1)),
 				icon("✕", `Remove fault ${name}`, () => removeFault(this.proxy, fault.name)),

@@ -1,7 +1,7 @@
 // The screen of the schedule: its timeline, where it is now, what became of its steps.
 
 import { call } from "./api.js";
-import { button, h, head, setAttribute, setText, svg, sync } from "./dom.js";
+import { bar, button, h, head, setAttribute, setText, svg, sync } from "./dom.js";
 import { duration, shown } from "./format.js";
 import { attempt, readOnly, say } from "./messages.js";
 import { Screen } from "./screen.js";
@@ -56,7 +56,7 @@ class RunScreen extends Screen {
 			"div",
 			{},
 			this.state,
-			readOnly() ? "" : h("div", { class: "bar" }, this.start, this.stop),
+			readOnly() ? "" : bar(this.start, this.stop),
 			this.line,
 			h("table", {}, h("caption", { class: "unseen" }, "Steps"), head(["At", "What", "State", "From"]), this.steps),
 			this.failed,

@@ -1,6 +1,6 @@
 // Fields of a form, made from a JSON Schema: a label, an input for the type, its help, and the place for its error.
 
-import { h } from "./dom.js";
+import { choices, h } from "./dom.js";
 import { rounded, shown } from "./format.js";
 
 /** @typedef {{name: string, schema: any, input: any, row: HTMLElement, error: HTMLElement}} Field */
@@ -44,11 +44,10 @@ function plain(schema) {
  * @param {string} id
  */
 function inputFor(schema, value, id) {
-	const { type, enum: choices, default: normal } = plain(schema);
+	const { type, enum: values, default: normal } = plain(schema);
 	const now = value === undefined ? normal : value;
 	const about = { id, "aria-describedby": `${id}-help` };
-	if (choices)
-		return h("select", about, ...choices.map((/** @type {string} */ one) => h("option", { value: one, selected: one === now }, one)));
+	if (values) return h("select", about, ...choices(values, now));
 	if (type === "boolean") return h("input", { ...about, type: "checkbox", checked: now === true });
 	if (type === "array") return h("textarea", { ...about, rows: 2, placeholder: "One a line" }, (now ?? []).join("\n"));
 	const numeric = type === "number" || type === "integer";

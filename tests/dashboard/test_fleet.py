@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from tests import nats_server
+from tests.fleet_processes import running
+from tests.waiting import until
+
+
+@pytest.fixture
+def nats(tmp_path):
+    for name in ("nats", "nkeys"):
+        pytest.importorskip(name, reason="the extra fleet is not installed")
+    with nats_server.running(tmp_path / "js") as server:
+        yield server
+
+
+@pytest.fixture
+def nodes(nats):
+    labels = {name: ["-label", f"zone={name}"] for name in ("one", "two")}
+    with running(nats.url, "one", "two", arguments=labels) as started:
+        yield started
+
+
+def test_nodes_with_their_faults_hits_and_differences(new_tab, nodes):
+    one, _ = nodes
+    one.fleet().create_proxy(name="web", listen="127.0.0.1:0", backend="127.0.0.1:9")
+    one.fleet(nodes="zone=one").add_fault("web", behavior="delay", name="slow")
+    page = new_tab(f"http://127.0.0.1:{one.port}").open("#/fleet")
+    first, second = (
+        page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=name)) for name in ("one", "two")
+    )
+    until(lambda: "web/slow 0" in first.inner_text())
+    assert "zone=two" in second.inner_text()
+    assert "web/slow" not in second.inner_text()
+    page.get_by_role("button", name="Stop everything").click()
+    page.get_by_text("everything is stopped").wait_for()
+    until(lambda: "web/slow" not in first.inner_text())
+    page.get_by_role("button", name="Let faults act again").click()
+    until(lambda: "web/slow 0" in first.inner_text())
+
+
+def test_a_program_in_no_fleet_says_how_to_join_one(tab):
+    tab.open("#/fleet").get_by_text("in no fleet; expected one that was started with --fleet").wait_for()
