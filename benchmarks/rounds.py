@@ -70,7 +70,7 @@ def _measure(
 ) -> None:
     try:
         measured.append(_round(row, backends, number, effort, say))
-    except BenchmarkError as error:
+    except (BenchmarkError, OSError) as error:
         left_out[row.key] = f"round {number + 1}: {error}"
         say(f"{row.key}: {left_out[row.key]}")
 

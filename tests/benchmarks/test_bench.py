@@ -83,9 +83,10 @@ def test_a_row_that_cannot_be_measured_says_why():
     assert result.left_out in Report("", "", {}, 0.0, 1, [result]).tables()
 
 
-def test_a_row_that_fails_is_left_out_and_the_others_go_on():
+@pytest.mark.parametrize("error", [BenchmarkError("no figure"), ConnectionResetError("no figure")])
+def test_a_row_that_fails_is_left_out_and_the_others_go_on(error):
     def fail(*_):
-        raise BenchmarkError("no figure")
+        raise error
 
     failing = Row("failing", "a load that fails", "asked", [Contestant(Kind.NONE)], fail)
     [failed, other], said = results(failing, row(NONE=1.0))
