@@ -39,9 +39,8 @@ DEPENDS_ON_THE_INTERPRETER = [
     )
 ]
 DEPENDS_ON_THE_SYSTEM = [f"tests/{folder}" for folder in ("behaviors", "engine", "legacy", "library", "proxies")]
-DOES_NOT = [
-    f"--ignore=tests/behaviors/test_{name}.py" for name in ("extremes", "surfaces")
-]  # no system has a part in it
+# In these no system has a part.
+NOT_ON_THE_SYSTEM = [f"--ignore=tests/behaviors/test_{name}.py" for name in ("extremes", "surfaces")]
 DEPENDS_ON_THE_LOOP = ["tests/engine"]
 
 
@@ -100,7 +99,7 @@ def loops(session: nox.Session, loop: str) -> None:
 @nox.session(python=False)
 def portable(session: nox.Session) -> None:
     """Run what depends on the system without the ways that only Linux has, as on macOS."""
-    _pytest(session, "-n", "4", *(session.posargs or DEPENDS_ON_THE_SYSTEM + DOES_NOT), VAURIEN_PORTABLE="1")
+    _pytest(session, "-n", "4", *(session.posargs or DEPENDS_ON_THE_SYSTEM + NOT_ON_THE_SYSTEM), VAURIEN_PORTABLE="1")
 
 
 def _pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
