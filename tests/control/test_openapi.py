@@ -33,6 +33,7 @@ that they are text and objects: what there is to name depends on what is install
 @pytest.fixture(scope="module", params=COUNTS)
 def served(request):
     with interface(workers=request.param) as served:
+        served.hub.tls_files.allow(["/*"])
         yield served
 
 

@@ -18,7 +18,9 @@ from vaurien.model import Address, Fault, ProxyConfig
 
 @pytest.fixture
 def served(shared_interface):
+    shared_interface.hub.tls_files.allow(["/*"])
     yield shared_interface
+    shared_interface.hub.tls_files.allow([])
     shared_interface.clear()
 
 

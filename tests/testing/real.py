@@ -66,7 +66,7 @@ class OneConnection(ProxiedConnection):
 
     waiting: PlainEndpoint
 
-    def _dial_backend(self) -> None:
+    def dial_backend(self) -> None:
         self.on(Trigger.DIALLED, self.waiting)
 
 
