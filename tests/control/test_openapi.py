@@ -76,9 +76,11 @@ WORDS = {
     "mix": ["", "20:delay,10:error", [{"percent": 50, "behavior": "delay"}]],
     "route": [[], ["*.example.test=10.0.0.1:443"]],
     "upstream_proxy": [None],
+    "expect_hits": ["1..", "0", "2..5"],
     "tls": [[]],
 }
-"""What the document cannot say, said: only a forward proxy has an upstream proxy, and TLS takes files there are."""
+"""What the document cannot say, said: only a forward proxy has an upstream proxy, TLS takes files there are, and a
+range ends behind its beginning."""
 
 
 @pytest.fixture(scope="module")
