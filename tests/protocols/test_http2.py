@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.http2 import ASKED, FAST, OK, Side, fault, greet, sides
+from tests.http2 import ASKED, FAST, OK, Frame, Side, fault, greet, sides
 from tests.running import Running, backend, pair, read, read_all, running
 from vaurien.engine.filters.message_filter import MessageFilters
 from vaurien.events import Closed, Failed, Injected, MixHit, ProtocolLost
@@ -18,7 +18,7 @@ from vaurien.framing import Head, Part
 from vaurien.framing import http2 as h2
 from vaurien.framing.http2 import Code, Setting
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction, Fault, Scope
-from vaurien.protocols.http2 import Http2Framer
+from vaurien.protocols.http2 import Http2Framer, Http2Protocol
 from vaurien.protocols.http2.blocks import encode
 
 CONTENT = [("content-type", "text/plain")]
@@ -229,13 +229,78 @@ def test_the_windows_are_right_after_an_answer_that_the_proxy_made() -> None:
         assert server.hears(h2.WINDOW_UPDATE, 0).payload == (100).to_bytes(4, "big")
 
 
-def test_an_answer_that_the_window_does_not_take_is_cut_off() -> None:
-    slow = fault("http_status", status=200, body="x" * 100)
-    with sides(slow, greeted=False) as (_, client, server):
-        greet(client, server, of_client=[(Setting.INITIAL_WINDOW_SIZE, 99)])
+WHOLE = fault("http_status", body="x" * 10_000)
+
+
+def body_of(client: Side, stream: int, size: int) -> Frame:
+    """The last of the frames that bring *size* bytes."""
+    got = 0
+    while got < size:
+        frame = client.hears(h2.DATA, stream)
+        got += len(frame.payload)
+    assert got == size
+    return frame
+
+
+@pytest.mark.parametrize("rest", ["update", "settings"])
+def test_an_answer_that_the_window_does_not_take_comes_in_pieces(rest: str) -> None:
+    with sides(WHOLE, greeted=False) as (_, client, server):
+        greet(client, server, of_client=[(Setting.INITIAL_WINDOW_SIZE, 100)])
+        client.ask(1)
+        assert client.hears_head(1)
+        assert not body_of(client, 1, 100).flags
+        client.ask(3, FAST)  # which another one's answer does not hold up
+        assert server.hears_head(3) == FAST
+        client.send(h2.WINDOW_UPDATE, 0, 1, (50).to_bytes(4, "big"))
+        assert not body_of(client, 1, 50).flags
+        if rest == "update":
+            client.send(h2.WINDOW_UPDATE, 0, 1, h2.WINDOW.to_bytes(4, "big"))
+        else:
+            client.sock.sendall(h2.settings([(Setting.INITIAL_WINDOW_SIZE, h2.WINDOW)]))
+        assert body_of(client, 1, 10_000 - 150).flags == h2.END_STREAM
+        client.ask(5, FAST)
+        while (frame := server.frame()).kind != h2.HEADERS:  # nothing of stream 1, which it does not know
+            assert (frame.kind, frame.stream) == (h2.SETTINGS, 0)
+
+
+def test_answers_wait_for_the_window_of_the_connection() -> None:
+    with sides(WHOLE) as (_, client, server):
+        for stream in range(1, 15, 2):
+            client.ask(stream)
+        for stream in range(1, 13, 2):
+            client.hears_head(stream)
+            assert body_of(client, stream, 10_000).flags == h2.END_STREAM
+        client.hears_head(13)
+        assert not body_of(client, 13, h2.WINDOW - 60_000).flags
+        client.send(h2.WINDOW_UPDATE, 0, 0, h2.WINDOW.to_bytes(4, "big"))
+        assert body_of(client, 13, 70_000 - h2.WINDOW).flags == h2.END_STREAM
+        client.ask(15, FAST)
+        assert server.hears_head(15) == FAST
+
+
+def test_an_answer_that_waits_is_forgotten_when_the_client_gives_the_stream_up() -> None:
+    with sides(WHOLE, greeted=False) as (_, client, server):
+        greet(client, server, of_client=[(Setting.INITIAL_WINDOW_SIZE, 100)])
         client.ask(1)
         client.hears_head(1)
-        assert client.hears(h2.RST_STREAM, 1).payload == Code.FLOW_CONTROL_ERROR.to_bytes(4, "big")
+        body_of(client, 1, 100)
+        client.send(h2.RST_STREAM, 0, 1, bytes(4))
+        client.sock.sendall(h2.settings([(Setting.INITIAL_WINDOW_SIZE, h2.WINDOW)]))
+        client.ask(3)
+        client.hears_head(3)
+
+
+def test_answers_that_wait_are_bounded() -> None:
+    with sides(WHOLE, greeted=False) as (_, client, server):
+        greet(client, server, of_client=[(Setting.INITIAL_WINDOW_SIZE, 0)])
+        for stream in range(1, 221, 2):
+            client.ask(stream)
+        kinds = []
+        while h2.RST_STREAM not in kinds:
+            frame = client.frame()
+            kinds.append(frame.kind)
+        assert frame.payload == Code.FLOW_CONTROL_ERROR.to_bytes(4, "big")
+        assert kinds.count(h2.HEADERS) == 105  # 1 MiB
 
 
 def test_abort_ends_the_stream() -> None:
@@ -630,6 +695,17 @@ def test_what_cannot_be_passed_is_refused(what: str) -> None:
         proxy.events.wait(Closed)
         assert len(proxy.events.of(ProtocolLost)) == 1
         assert not proxy.events.of(Failed)
+
+
+def test_the_reason_is_the_first_one() -> None:
+    """Found by fuzzing: the end of the other side, in the middle of its preface, was told in its place."""
+    framer = Http2Protocol().framer()
+    framer.feed(TO_BACKEND, h2.PREFACE[:5])
+    framer.feed(TO_CLIENT, h2.settings([]) + h2.HEADER.pack(0x6363, 0x63, 4, 0, 0))
+    reason = framer.lost
+    for direction in (TO_BACKEND, TO_CLIENT):
+        framer.end(direction)
+    assert framer.lost == reason == "a frame of 6513507 bytes that is not DATA"
 
 
 def test_a_thousand_streams_reset_at_once() -> None:

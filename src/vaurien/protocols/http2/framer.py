@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
 from vaurien.framing import HEAD_LIMIT, Framing, Head, Mark, Part, Piece
 from vaurien.framing import http2 as h2
@@ -40,6 +41,9 @@ _NO_FRAME = Part(_BODY, payload=True)
 
 _USUAL_TABLE = 4096
 """Bytes of a table before anything changes it (RFC 9113, section 6.5.2)."""
+
+_ANSWERS_LIMIT = 1024 * 1024
+"""Bytes of answers made up here that wait for room."""
 
 _GATE_LIMIT = 1024 * 1024
 """Bytes of a side that are held while they do not fit into the other side's window, because of bytes made up here."""
@@ -151,6 +155,20 @@ class _Run:
         self.start = self.at = self.taken = goes_on
 
 
+class _Answer:
+    """What is left of an answer that the proxy has made, for which its stream has *room*; *reset* comes behind it."""
+
+    __slots__ = ("frames", "reset", "room")
+
+    def __init__(self, frames: Iterable[tuple[int, int, int, bytes]], room: int, reset: bytes) -> None:
+        self.frames = deque((kind, flags, payload) for kind, flags, _, payload in frames)
+        self.room, self.reset = room, reset
+
+    @property
+    def size(self) -> int:
+        return sum(len(payload) for _, _, payload in self.frames)
+
+
 class Http2Framer(Framing):
     """The framing of one connection of HTTP/2."""
 
@@ -168,6 +186,7 @@ class Http2Framer(Framing):
         self._here: dict[int, int] = {}  # and the other way round
         self._head_ends = False  # the last head that was a piece of its own is all of its message
         self._refused: set[int] = set()  # streams that the backend promised on a stream that the client does not see
+        self._answers: dict[int, _Answer] = {}  # by stream, those that wait for the client to make room
         self._said: list[list[bytes]] = [[], []]
         self._early: list[bytes] = []  # for the client, which wants to hear the backend's settings first (section 3.4)
 
@@ -349,6 +368,8 @@ class Http2Framer(Framing):
                 if stream in self._refused:
                     mark = _NOTHING
                 else:
+                    if direction is TO_BACKEND:
+                        self._answers.pop(stream, None)
                     mark = None if spared else Part(_ABORTED, stream)
                     streams.pop(stream, None)
             elif kind == 4 and not stream:
@@ -535,7 +556,12 @@ class Http2Framer(Framing):
         sizes = dict(pairs)
         if sizes.get(Setting.HEADER_TABLE_SIZE, _USUAL_TABLE) < _USUAL_TABLE:
             side.tables = False  # it expects that blocks for it begin with a size
-        other.stream_window = sizes.get(Setting.INITIAL_WINDOW_SIZE, other.stream_window)
+        before = other.stream_window
+        other.stream_window = sizes.get(Setting.INITIAL_WINDOW_SIZE, before)
+        if direction is TO_BACKEND and self._answers:  # section 6.9.2: streams that are open change by the difference
+            for answer in self._answers.values():
+                answer.room += other.stream_window - before
+            self._answer_more()
         if (len(whole) - 9) % 6 or len(whole) > h2.FRAME_LIMIT - 6:  # wrong: for the peer to judge
             return _OF_CONNECTION
         first = other.decode is not None and not other.table_pending
@@ -548,7 +574,12 @@ class Http2Framer(Framing):
 
     def _window_update(self, direction: Direction, stream: int, whole: bytes) -> Part:
         if stream:
-            return Part(_BODY, stream)
+            answer = self._answers.get(stream) if direction is TO_BACKEND and len(whole) == 13 else None
+            if answer is None:
+                return Part(_BODY, stream)
+            answer.room += int.from_bytes(whole[9:13], "big") & h2.MOST
+            self._answer_more()
+            return Part(_BODY, stream, b"")
         if len(whole) != 13:
             return _OF_CONNECTION
         size = int.from_bytes(whole[9:13], "big") & h2.MOST
@@ -556,10 +587,12 @@ class Http2Framer(Framing):
         other.window += size
         if other.gated:
             other.gated, self.other_direction_ready = False, True
-        if not other.borrowed:
-            return _OF_CONNECTION
         kept = min(other.borrowed, size)
         other.borrowed -= kept
+        if self._answers and direction is TO_BACKEND:
+            self._answer_more()
+        if not kept:
+            return _OF_CONNECTION
         return Part(_BODY, instead=h2.window_update(0, size - kept))
 
     # Long frames.
@@ -669,7 +702,7 @@ class Http2Framer(Framing):
     def end(self, direction: Direction) -> list[Piece]:
         side = self._sides[direction]
         rest, side.buffer = side.buffer, b""
-        if rest and not side.begun and not self._unframed:
+        if rest and not (side.begun or self._unframed or self.ended_by_protocol):
             return self._lose(direction, rest)
         return [(_NO_FRAME, rest)] if rest else []
 
@@ -713,24 +746,52 @@ class Http2Framer(Framing):
         return made + h2.data(stream, data, end=bool(flags & h2.END_STREAM))
 
     def answer(self, head: Head, data: bytes) -> bytes:
-        """The frames *data* that answer *head*: what the client's windows do not take of them is cut off."""
-        asked = self._streams.pop(head.stream, _ASKED) & _ASKED
+        """The frames *data* that answer *head*, as far as the client's windows take them; the rest follows its updates.
+
+        Of answers that wait for room no more than `_ANSWERS_LIMIT` bytes are kept: another is cut off.
+        """
+        stream = head.stream
+        asked = self._streams.pop(stream, _ASKED) & _ASKED
+        reset = b"" if asked else h2.rst_stream(stream, Code.NO_ERROR)  # section 8.1: the rest is not needed
+        answer = _Answer(h2.frames(data), self._sides[TO_CLIENT].stream_window, reset)
+        made = self._answered(stream, answer)
+        if answer.frames:
+            if answer.size + sum(other.size for other in self._answers.values()) > _ANSWERS_LIMIT:
+                return made + h2.rst_stream(stream, Code.FLOW_CONTROL_ERROR)
+            self._answers[stream] = answer
+        return made
+
+    def _answered(self, stream: int, answer: _Answer) -> bytes:
+        """What the windows take of *answer* now."""
         backend = self._sides[TO_CLIENT]
-        room = min(backend.stream_window, backend.window)
-        at, used = 0, 0
-        while at < len(data):
-            high, low, kind, _, stream = h2.HEADER.unpack_from(data, at)
-            size = high << 8 | low
-            if kind == h2.DATA:
-                if used + size > room:
-                    break
-                used += size
-            at += h2.HEADER_SIZE + size
-        backend.window -= used
-        backend.borrowed += used
-        if at < len(data):
-            return data[:at] + h2.rst_stream(stream, Code.FLOW_CONTROL_ERROR)
-        return data if asked else data + h2.rst_stream(head.stream, Code.NO_ERROR)  # section 8.1: it needs no rest
+        made: list[bytes] = []
+        while answer.frames:
+            kind, flags, payload = answer.frames[0]
+            taken = payload
+            if kind == h2.DATA and payload:
+                room = min(answer.room, backend.window)
+                if room <= 0:
+                    return b"".join(made)
+                taken = payload[:room]
+                answer.room -= len(taken)
+                backend.window -= len(taken)
+                backend.borrowed += len(taken)
+            if len(taken) < len(payload):
+                made.append(h2.frame(kind, 0, stream, taken))
+                answer.frames[0] = kind, flags, payload[len(taken) :]
+            else:
+                made.append(h2.frame(kind, flags, stream, taken))
+                answer.frames.popleft()
+        return b"".join(made) + answer.reset
+
+    def _answer_more(self) -> None:
+        """Go on with the answers that wait, the oldest first: the client has made room."""
+        for stream, answer in list(self._answers.items()):
+            made = self._answered(stream, answer)
+            if made:
+                self._say(TO_CLIENT, made)
+            if not answer.frames:
+                del self._answers[stream]
 
     def finish(self, head: Head, data: bytes) -> tuple[bytes, bytes]:
         goes_on = head.stream in self._streams
