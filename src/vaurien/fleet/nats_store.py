@@ -352,8 +352,12 @@ class NatsStore:
                 self._again.set()
 
     async def _remember(self, error: Exception) -> None:
-        """What matters of it comes as an error of a call, or as trouble; the reason comes here alone."""
-        self._error = error
+        """What matters of it comes as an error of a call, or as trouble; the reason comes here alone.
+
+        A server that refuses a login says so, and resets the connection: its word is the reason.
+        """
+        if "authorization" not in str(self._error).lower():
+            self._error = error
 
     async def _gone(self) -> None:
         self._set_trouble(f"NATS at {self.where} is away")
