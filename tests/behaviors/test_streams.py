@@ -9,8 +9,9 @@ import pytest
 
 import vaurien
 from tests import llm_server
-from tests.running import PATIENCE
+from tests.running import PATIENCE, backend, pair, running
 from vaurien.errors import OptionError
+from vaurien.model import Fault, Stream
 
 PATHS = sorted(llm_server.STREAMS)
 OPENAI = "/v1/chat/completions"
@@ -232,15 +233,32 @@ def test_a_fault_that_is_removed_in_the_middle_leaves_the_answer_whole():
         with vaurien.Proxy(server.getsockname(), protocol="http") as proxy, connected(proxy) as client:
             with proxy.fault("stream_reorder", after=0, events=5):
                 ask(client)
-                backend, _ = server.accept()
-                backend.settimeout(PATIENCE)
-                backend.recv(65536)
-                backend.sendall(head + b"9\r\ndata: a\n\n\r\n12\r\ndata: b\n\ndat")
+                peer, _ = server.accept()
+                peer.settimeout(PATIENCE)
+                peer.recv(65536)
+                peer.sendall(head + b"9\r\ndata: a\n\n\r\n12\r\ndata: b\n\ndat")
                 before = read_until(client, b"data: b\n\n\r\n")
-            with backend:
-                backend.sendall(b"a: c\n\n\r\n0\r\n\r\n")
+            with peer:
+                peer.sendall(b"a: c\n\n\r\n0\r\n\r\n")
                 after = read_until(client, b"\r\n0\r\n\r\n")
             assert b"".join(chunks(before + after)) == b"data: b\n\ndata: a\n\ndata: c\n\n"
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+SPLIT = Fault("split", "stream_split", options={"pause": 0})
+
+
+def test_what_another_fault_keeps_of_an_answer_is_still_of_it():
+    """Also once the answer has ended: the events are in it."""
+    kept = Fault("kept", "coalesce", options={"wait": 3_600_000}, stream=Stream.DOWNSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", kept, SPLIT, protocol="http") as proxy:
+        with pair(proxy, listening) as (client, server):
+            ask(client)
+            server.recv(65536)
+            server.sendall(CHUNKED + b"c\r\ndata: a\n\ndat\r\n6\r\na: b\n\n\r\n0\r\n\r\n")
+            answer = read_until(client, b"\r\n0\r\n\r\n")
+    assert b"".join(chunks(answer)) == b"data: a\n\ndata: b\n\n"
+    assert len(chunks(answer)) == 4  # they were split
 
 
 def test_only_for_protocols_with_statuses(model):

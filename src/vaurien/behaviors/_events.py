@@ -39,6 +39,8 @@ class EventStream:
         """Events that wait for a later one."""
         self.due = 0.0
         """When what was sent last leaves, by the clock of the link, if that is late."""
+        self.passing = self.lets_go = False
+        """Some events are being sent; and the fault has stopped meanwhile."""
         self.over = False
         """The behavior has ended the answer: the rest goes nowhere."""
 
@@ -133,18 +135,23 @@ class EventBehavior(Behavior, frozen=True):
         elif stream.over:
             stream.take(data)  # to know when the answer has ended
         else:
-            await self.pass_events(link, stream, stream.take(data))
-
-    async def on_done(self, exchange: Exchange) -> None:
-        """The end of the connection ends the answer that has no other end."""
-        link = exchange.connection.downstream
-        await self._flush(link, _streams(self, link).get(exchange.number))
+            stream.passing = True
+            try:
+                await self.pass_events(link, stream, stream.take(data))
+            finally:
+                stream.passing = False
+            if stream.lets_go:
+                await self._let_go(link.connection, link, stream)
 
     async def on_eof(self, link: Link) -> None:
-        """The answer has ended, where the protocol has streams."""
-        exchange = link.exchange
+        """The answer has ended, where the protocol has streams; or the connection, and what has no other end."""
+        exchange, streams = link.exchange, _streams(self, link)
         if exchange is not None:
-            await self._flush(link, _streams(self, link).get(exchange.number))
+            await self._flush(link, streams.get(exchange.number))
+        elif not link.to_backend:
+            for stream in list(streams.values()):
+                if stream is not None and stream.ends_with_stream:
+                    await self._flush(link, stream)
 
     async def _flush(self, link: Link, stream: EventStream | None) -> None:
         """Send what is kept, and what is behind the last event."""
@@ -159,11 +166,19 @@ class EventBehavior(Behavior, frozen=True):
         link = connection.downstream
         for stream in _streams(self, link).values():
             if stream is not None and not stream.ended:
-                released = None if stream.over else stream.release()
-                if released is None:
-                    connection.close()
-                elif released:
-                    await link.send(released)
+                if stream.passing:  # the rest goes behind the events that are being sent
+                    stream.lets_go = True
+                else:
+                    await self._let_go(connection, link, stream)
+
+    async def _let_go(self, connection: Connection, link: Link, stream: EventStream) -> None:
+        if stream.ended:
+            return
+        released = None if stream.over else stream.release()
+        if released is None:
+            connection.close()
+        elif released:
+            await link.send(released)
 
     def _stream(self, link: Link, data: bytes) -> EventStream | None:
         """The stream of events that *data* belongs to; ``None``: it is none, or passes as it comes."""

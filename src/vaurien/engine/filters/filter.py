@@ -90,12 +90,14 @@ class Filter(FaultView):
         "_link",
         "_message",
         "_moment",
+        "_next_message",
         "_offset",
         "_rang",
         "_ringing",
         "_rolls",
         "_sent",
         "_spared",
+        "exchanges_behind",
         "fault",
         "leaving",
         "next",
@@ -110,6 +112,9 @@ class Filter(FaultView):
         """The fault is removed; later chunks only pass."""
         self.passing = False
         """The next receiver has some, and is not done with it."""
+        self.exchanges_behind = False
+        """A fault further on is for single exchanges: it has to get all of one before the next begins."""
+        self._next_message: TrackedMessage | None = None  # which began while the alarm acts
         self._armed = fault.hit
         self._act: OnData | None = None  # on chunks, while the fault is in play and is not drawn for each
         self._limit: int | None = None  # bytes that the behavior gets at once
@@ -214,10 +219,19 @@ class Filter(FaultView):
 
     def begin(self, message: TrackedMessage) -> None:
         """What comes next is of *message*; faults further on see it once what waits here has gone."""
+        if self.exchanges_behind and self._alarm is not None:  # what is kept is of the message before
+            self._silence()
+            self._link.spawn(self._act_on_alarm())
         self._message = message
         if self.fault.compiled.per_exchange:
             self._armed = message.drawn_for(self.fault)
             self.refresh()
+        if self._ringing is not None:
+            self._next_message = message
+        else:
+            self._pass_begin(message)
+
+    def _pass_begin(self, message: TrackedMessage) -> None:
         if self._clear:
             self.next.begin(message)
         else:
@@ -378,6 +392,9 @@ class Filter(FaultView):
         finally:
             self._ringing = self._chunk = None
             self.refresh()
+            if self._next_message is not None:
+                message, self._next_message = self._next_message, None
+                self._pass_begin(message)
             ringing.set_result(None)
         if self._rang:
             self._ring_late()
@@ -449,7 +466,9 @@ class Filter(FaultView):
     @property
     def _ends_messages(self) -> bool:
         """Whether the end of the stream is one to the fault also between two messages that it was drawn for."""
-        return self.fault.compiled.one_way and self.fault.eligible and not self.leaving and not self.fault.stopped
+        compiled = self.fault.compiled
+        wanted = compiled.one_way or compiled.reads_content
+        return wanted and self.fault.eligible and not self.leaving and not self.fault.stopped
 
     @property
     def _place(self) -> Place:

@@ -57,8 +57,10 @@ class DirectionFilters:
     def connect(self, filters: list[Filter], tracker: ExchangeTracker | None) -> None:
         """Pass the bytes through *tracker* and *filters*, in order."""
         receiver: Receiver = Sink(self.link)
+        exchanges_behind = False
         for each in reversed(filters):
-            each.next = receiver
+            each.next, each.exchanges_behind = receiver, exchanges_behind
+            exchanges_behind = exchanges_behind or each.fault.compiled.per_exchange
             receiver = each
         self.filters, self.first, self.tracker = filters, receiver, tracker
         self.may_be_passive = all(each.may_be_passive for each in filters)

@@ -18,9 +18,8 @@ class ChunkedBody(BodyCodec):
     ends_with_stream = False
 
     def __init__(self) -> None:
-        self._raw = (
-            bytearray()
-        )  # of the line of a size, of the last byte of a chunk and its line end, or of the trailers
+        # Of the line of a size, of the last byte of a chunk and its line end, or of the trailers.
+        self._raw = bytearray()
         self._left = 0  # bytes of the chunk at hand that have not been given out
         self._trailing = False
         self._end = b"0\r\n\r\n"
