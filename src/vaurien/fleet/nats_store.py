@@ -46,11 +46,14 @@ _WRONG_REVISION = (10071, 10164)
 _TIMEOUT = 5.0
 """Seconds that a call may take: an election of the store's own leader takes about as long."""
 
+_READ = 1.0
+"""Seconds that a call may take which only reads, and is made again: an answer may be lost with its connection."""
+
 _CONNECT = 3.0
 """Seconds that a first connection may take, over all servers."""
 
-_LOOK = 2.0
-"""Seconds between two looks whether all changes have come."""
+_LOOK, _SECOND_LOOK = 2.0, 0.5
+"""Seconds between two looks whether all changes have come; and from one that missed some to the next."""
 
 _MEASURE = 10.0
 """Seconds between two looks how far this machine's clock is from the store's."""
@@ -225,14 +228,21 @@ class NatsStore:
 
     @property
     def _js(self) -> JetStreamContext:
+        return self._jetstream(_TIMEOUT)
+
+    @property
+    def _reader(self) -> JetStreamContext:
+        return self._jetstream(_READ)
+
+    def _jetstream(self, timeout: float) -> JetStreamContext:
         if self._client is None or not self._client.is_connected:  # else the client would say it later
             raise StoreAway(f"NATS at {self.where} is away")
-        return self._client.jetstream(timeout=_TIMEOUT)
+        return self._client.jetstream(timeout=timeout)
 
     async def _make(self) -> None:
         """Make the buckets and the stream, unless they exist. Raises `StoreAway` for a server that is too old."""
-        js, bucket, replicas = self._js, self.where.bucket, self.where.replicas
-        info = await js.account_info()
+        js, reader, bucket, replicas = self._js, self._reader, self.where.bucket, self.where.replicas
+        info = await reader.account_info()
         if not info.api.level:
             raise StoreAway(
                 f"the NATS server at {self.where} is older than 2.11; expected one with times to live of keys"
@@ -243,11 +253,11 @@ class NatsStore:
         }
         for name, settings in made.items():
             try:
-                await js.stream_info(f"KV_{name}")
+                await reader.stream_info(f"KV_{name}")
             except nats.js.errors.NotFoundError:
                 await js.create_key_value(bucket=name, **settings)
         try:
-            await js.stream_info(self._audit)
+            await reader.stream_info(self._audit)
         except nats.js.errors.NotFoundError:
             age = AUDIT_DAYS * 86400
             config = api.StreamConfig(
@@ -268,14 +278,14 @@ class NatsStore:
     async def _read(self) -> Any:
         """Know all entries; returns the watcher for what comes after them."""
         started = time.time()
-        kv = await self._js.key_value(self.where.bucket)
+        kv = await self._reader.key_value(self.where.bucket)
         watcher: Any = await kv.watchall()
         entries: dict[str, Stored] = {}
         removed: dict[str, int] = {}
         revision = 0
         while True:
-            async with asyncio.timeout(_TIMEOUT):
-                entry = await watcher.updates(timeout=_TIMEOUT)
+            async with asyncio.timeout(_READ):
+                entry = await watcher.updates(timeout=_READ)
             if entry is None:
                 break
             revision = max(revision, entry.revision)
@@ -283,7 +293,7 @@ class NatsStore:
                 entries[entry.key] = Stored(entry.value or b"", entry.revision, entry.created.timestamp())
             else:
                 removed[entry.key] = entry.revision
-        state = (await self._js.stream_info(f"KV_{self.where.bucket}")).state
+        state = (await self._reader.stream_info(f"KV_{self.where.bucket}")).state
         self._entries, self._removed = entries, removed
         self._revision = max(revision, state.last_seq) if time.time() - started < _TIMEOUT else revision
         return watcher
@@ -338,9 +348,10 @@ class NatsStore:
         """Ask for everything again once a change has not come within two looks, or JetStream does not answer."""
         missing = 0
         while not self._again.is_set():  # a call of the client may have swallowed that we are cancelled
-            await asyncio.sleep(_LOOK * random.uniform(0.75, 1.25))  # noqa: S311 - spread over the nodes
+            pause = _SECOND_LOOK if missing else _LOOK * random.uniform(0.75, 1.25)  # noqa: S311 - spread over the nodes
+            await asyncio.sleep(pause)
             try:
-                state = (await self._js.stream_info(f"KV_{self.where.bucket}")).state
+                state = (await self._reader.stream_info(f"KV_{self.where.bucket}")).state
             except (*_GONE, StoreAway) as error:
                 self._set_trouble(f"NATS at {self.where} is away: {_reason(error)}")
                 missing += 1
