@@ -6,24 +6,29 @@ import re
 
 from vaurien import dashboard
 
-LIMIT = 100 * 1024
-"""Bytes."""
+AIM = 100 * 1024
+"""Bytes, without comments."""
 
-REPORT = "report.js"
-"""The page of a run's report, which is written into a file of its own."""
+ABOVE = 5700
+"""Bytes above the aim, which are to become fewer: see the roadmap."""
 
-COMMENTS = re.compile(r"/\*.*?\*/ ?|(?m:(?:^|(?<=[ \t;{,]))//.*$)", re.DOTALL)
-INDENTATION = re.compile(r"^\s+", re.MULTILINE)
+COMMENTS = re.compile(r"/\*.*?\*/ ?|(?m:(?:^|(?<=[ \t;{,]))//[^\n]*$)", re.DOTALL)
+EMPTY = re.compile(r"^\s*\n", re.MULTILINE)
 
 
 def weight(name):
     text = dashboard.read(name).decode()
     if name.endswith((".js", ".css")):
         text = COMMENTS.sub("", text)
-    return len(INDENTATION.sub("", text).encode())
+    return len(EMPTY.sub("", text).encode())
 
 
-def test_what_a_browser_loads_is_small():
-    """Without comments and indentation, uncompressed."""
-    weights = {name: weight(name) for name in dashboard.names() if name != REPORT}
-    assert sum(weights.values()) <= LIMIT, weights
+def test_comments_alone_do_not_count():
+    script = 'call("http://x"); // why\n\n/** @type {any} */ (one).two();\n// three\nfour();\n'
+    assert EMPTY.sub("", COMMENTS.sub("", script)) == 'call("http://x"); \n(one).two();\nfour();\n'
+
+
+def test_the_page_is_small():
+    weights = {name: weight(name) for name in dashboard.names()}
+    assert min(weights.values()) > 100, weights
+    assert sum(weights.values()) <= AIM + ABOVE, weights
