@@ -202,7 +202,7 @@ def test_an_error_that_ends_nothing(proxy):
     ("shape", "kind"), [("openai", '"code": "rate_limit_exceeded"'), ("anthropic", '"type": "error"')]
 )
 def test_rate_limited(proxy, shape, kind):
-    with proxy.fault("rate_limited", retry_after=2, limit=7, shape=shape), connected(proxy) as client:
+    with proxy.fault("rate_limited", retry_after="1200ms", limit=7, shape=shape), connected(proxy) as client:
         ask(client)
         head, _, body = read_until(client, b"}").decode().partition("\r\n\r\n")
         assert head.startswith("HTTP/1.1 429 ")

@@ -160,7 +160,7 @@ def test_a_lost_pong(proxy):
 
 
 def test_the_upgrade_is_refused(proxy):
-    with proxy.fault("ws_refuse", status=503, retry_after=7):
+    with proxy.fault("ws_refuse", status=503, retry_after=6.2):
         with pytest.raises(exceptions.InvalidStatus) as caught:
             connected(proxy)
         assert (caught.value.response.status_code, caught.value.response.headers["Retry-After"]) == (503, "7")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Literal
 
 import msgspec
@@ -24,7 +25,7 @@ class RateLimited(Behavior, frozen=True):
     """
 
     status: Annotated[Literal[429, 503, 529], Option("The status to answer")] = 429
-    retry_after: Annotated[Duration | None, Option("Seconds to wait, as it says; none: it does not say")] = 1.0
+    retry_after: Annotated[Duration | None, Option("Seconds to wait that it names, rounded up; none: no word")] = 1.0
     limit: Annotated[Count, Option("Requests a minute that are allowed, as it says")] = 60
     shape: Annotated[Literal["openai", "anthropic"], Option("Whose error the body is")] = "openai"
     message: Annotated[str, msgspec.Meta(max_length=1000), Option("What it says")] = "Rate limit reached for requests"
@@ -41,7 +42,8 @@ class RateLimited(Behavior, frozen=True):
             "x-ratelimit-remaining-requests: 0",
         ]
         if self.retry_after is not None:
-            headers += [f"retry-after: {self.retry_after:g}", f"x-ratelimit-reset-requests: {self.retry_after:g}s"]
+            seconds = math.ceil(self.retry_after)  # whole ones: RFC 9110, section 10.2.3
+            headers += [f"retry-after: {seconds}", f"x-ratelimit-reset-requests: {seconds}s"]
         error = {"type": _KINDS[self.status], "message": self.message}
         body: dict[str, object] = {"error": {**error, "code": "rate_limit_exceeded", "param": None}}
         if self.shape == "anthropic":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import msgspec
@@ -23,7 +24,7 @@ class WsRefuse(Behavior, frozen=True):
     """
 
     status: Annotated[int, msgspec.Meta(ge=400, le=599), Option("The status to answer")] = 503
-    retry_after: Annotated[Duration | None, Option("Seconds after which to try again, as it says")] = None
+    retry_after: Annotated[Duration | None, Option("Seconds after which to try again, as it says, rounded up")] = None
     wrong_key: Annotated[bool, Option("Let the backend answer, and spoil its key")] = False
 
     def check(self, protocol: Protocol) -> None:
@@ -37,7 +38,7 @@ class WsRefuse(Behavior, frozen=True):
             return
         headers = [("Content-Type", "text/plain")]
         if self.retry_after is not None:
-            headers.append(("Retry-After", f"{self.retry_after:.0f}"))
+            headers.append(("Retry-After", str(math.ceil(self.retry_after))))
         exchange.reply(exchange.protocol.response(exchange.request, self.status, headers, b"no WebSocket now\n"))
 
     async def on_response(self, exchange: Exchange) -> None:
