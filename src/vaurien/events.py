@@ -64,7 +64,7 @@ class Injected(Event, frozen=True):
 
 
 class Decided(Event, frozen=True):
-    """Dice were thrown, or a window was asked, for one occasion.
+    """The probability or the window of a fault, or the mix, has decided on one occasion.
 
     *fault* is the fault's name, or ``mix``; *drawn* says whether it was hit, of the mix which share was: its behavior,
     or ``None``. The rest is as for `Injected`. Only for observers that have an attribute ``detailed`` that is true.
