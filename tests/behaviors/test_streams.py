@@ -92,19 +92,47 @@ class TestWhatChangesTheEvents:
         first, second, third, fourth, *rest = llm_server.STREAMS[path][1]()
         assert answer(proxy, "stream_reorder after=1 events=2", path) == [first, third, fourth, second, *rest]
 
-    @pytest.mark.parametrize("how", ["length", "eof"])
-    def test_whatever_says_where_the_answer_ends(self, proxy, path, how):
-        if (path, how) == ("/stream", "length"):
-            pytest.skip("an array of JSON with a length is no stream")
-        first, _, *rest = llm_server.STREAMS[path][1]()
-        with proxy.fault("stream_drop", after=1), connected(proxy) as client:
-            ask(client, f"{path}?{how}")
-            if how == "length":
-                assert chunks(read_until(client, b"\r\n0\r\n\r\n")) == [first, *rest]
-            else:
-                data = b"".join(iter(lambda: client.recv(65536), b""))
-                assert data.partition(b"\r\n\r\n")[2] == first + b"".join(rest)
-            proxy.expect("stream_drop")
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path != "/stream"])
+def test_an_answer_with_a_length_gets_chunks(proxy, path):
+    first, _, *rest = llm_server.STREAMS[path][1]()
+    with proxy.fault("stream_drop", after=1), connected(proxy) as client:
+        ask(client, f"{path}?length")
+        assert chunks(read_until(client, b"\r\n0\r\n\r\n")) == [first, *rest]
+        proxy.expect("stream_drop")
+
+
+def test_an_array_of_json_with_a_length_is_no_stream(proxy):
+    whole = b"".join(llm_server.STREAMS["/stream"][1]())
+    with proxy.fault("stream_drop", after=1), connected(proxy) as client:
+        ask(client, "/stream?length")
+        assert read_until(client, whole).lower().count(b"content-length: ") == 1
+        assert proxy.hits("stream_drop") == 0
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_an_answer_up_to_the_end_of_the_connection(proxy, path):
+    first, _, *rest = llm_server.STREAMS[path][1]()
+    with proxy.fault("stream_drop", after=1), connected(proxy) as client:
+        ask(client, f"{path}?eof")
+        data = b"".join(iter(lambda: client.recv(65536), b""))
+        assert data.partition(b"\r\n\r\n")[2] == first + b"".join(rest)
+        proxy.expect("stream_drop")
+
+
+@pytest.mark.parametrize("between", ["noop", "slicer average_size=7 size_variation=0 delay=0"])
+def test_two_faults_of_events_on_an_answer_with_a_length(proxy, between):
+    """The first writes another head; what the second does not know of passes it whole, however it is cut."""
+    first, _, *rest = EVENTS
+    with (
+        proxy.fault("stream_drop", after=1),
+        proxy.fault(f"{between} name=between stream=downstream"),
+        proxy.fault("stream_duplicate"),
+        connected(proxy) as client,
+    ):
+        ask(client, f"{OPENAI}?length")
+        assert b"".join(chunks(read_until(client, b"\r\n0\r\n\r\n"))) == first + b"".join(rest)
+        assert proxy.hits("stream_duplicate") == 0
 
 
 def test_split_in_the_middle_of_an_event(proxy):

@@ -31,7 +31,7 @@ class EventStream:
     """One answer on its way; *events* is how many that count have passed a behavior."""
 
     def __init__(self, splitter: EventSplitter, codec: BodyCodec, head: bytes) -> None:
-        self._splitter, self._codec = splitter, codec
+        self._splitter, self._codec, self._original = splitter, codec, head
         self._head = codec.head(head)  # until it is sent
         self._left = len(head)  # bytes of the head that are to come
         self.events = 0
@@ -48,6 +48,16 @@ class EventStream:
     def ended(self) -> bool:
         """The answer is through."""
         return self._codec.ended
+
+    def is_other(self, data: bytes) -> bool:
+        """*data* does not go on with the head that the response had: another fault has written one anew."""
+        at = len(self._original) - self._left
+        return self._left > 0 and not self._original.startswith(data[: self._left], at)
+
+    @property
+    def part_of_head(self) -> bytes:
+        """What has come, while that is less than the head."""
+        return self._original[: len(self._original) - self._left]
 
     def take(self, data: bytes) -> list[StreamEvent]:
         """The events that end in *data*; of an answer that ends, what is behind the last one too."""
@@ -130,6 +140,10 @@ class EventBehavior(Behavior, frozen=True):
     async def on_data(self, link: Link, data: bytes) -> None:
         """Split the answer into events."""
         stream = self._stream(link, data)
+        if stream is not None and stream.is_other(data):  # its codec is not that of what comes
+            data = stream.part_of_head + data
+            self._pass(link)
+            stream = None
         if stream is None:
             await link.send(data)
         elif stream.over:
@@ -179,6 +193,11 @@ class EventBehavior(Behavior, frozen=True):
             connection.close()
         elif released:
             await link.send(released)
+
+    def _pass(self, link: Link) -> None:
+        """Let the rest of this answer pass as it comes."""
+        if link.exchange is not None:
+            _streams(self, link)[link.exchange.number] = None
 
     def _stream(self, link: Link, data: bytes) -> EventStream | None:
         """The stream of events that *data* belongs to; ``None``: it is none, or passes as it comes."""
