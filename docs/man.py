@@ -69,7 +69,7 @@ def _commands(group: click.Group, before: str) -> Iterator[str]:
             continue
         context = click.Context(command, info_name=name)
         yield f".SS {before}{name} {_escaped(' '.join(command.collect_usage_pieces(context)))}"
-        yield _escaped((command.help or "").replace("\b", "").strip())
+        yield _escaped(inspect.cleandoc((command.help or "").replace("\b", "")))
         yield from _params(command)
 
 

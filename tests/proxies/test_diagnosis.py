@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import ssl
 
@@ -27,7 +28,9 @@ def asked(backend, *paths, data=None, protocol="http", **fault):
         with socket.create_connection((proxy.host, proxy.port), PATIENCE) as client:
             for path in paths:
                 client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-                client.recv(1000)
+                answer = http.client.HTTPResponse(client)
+                answer.begin()
+                answer.read()
             if data is not None:
                 client.sendall(data)
             proxy.wait_for_connections(1)
