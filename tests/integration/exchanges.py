@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.running import PATIENCE, Running, read_all, running
 from tests.servers import Server
-from vaurien.events import Accepted, Closed, Failed, Injected, MixHit, ProtocolLost
+from vaurien.events import Accepted, Closed, Encrypted, Failed, Injected, MixHit, ProtocolLost
 from vaurien.model import Fault, Mix, Policy, Share
 
 CALM: dict[str, tuple[str, tuple[Fault, ...]]] = {
@@ -113,7 +113,7 @@ VERBATIM = {"http": {"overwrite_host_header": False}}
 
 def passes_unharmed(
     protocol: str, said: bytes, *, greeting: bytes = b"", answer: bytes = b"\x00end"
-) -> list[ProtocolLost]:
+) -> list[ProtocolLost | Encrypted]:
     """Say *said* through a proxy of *protocol*: both sides get each other's bytes. Returns what it lost track of."""
     with (
         Recorder(greeting, answer) as backend,
@@ -126,6 +126,6 @@ def passes_unharmed(
         (end,) = proxy.events.wait(Closed)
         assert (end.sent, end.received) == (len(said), len(greeting + answer))
         assert proxy.events.of(Failed) == []
-        lost: list[ProtocolLost] = proxy.events.of(ProtocolLost)
+        lost: list[ProtocolLost | Encrypted] = proxy.events.of(ProtocolLost, Encrypted)
     assert backend.received == said
     return lost
