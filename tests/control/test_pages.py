@@ -84,13 +84,3 @@ def test_a_page_that_may_only_read_can_change_nothing():
         assert one.ask("POST", "/reset", origin=origin).status == 403
         assert one.ask("GET", "/api/v1/proxies", origin=origin).json["proxies"] == []
         assert one.ask("POST", "/api/v1/proxies", proxy).status == 201  # a program's
-
-
-def test_the_files_are_small():
-    """All that the page consists of; report.js is of reports alone."""
-
-    def bare(name):
-        text = dashboard.read(name).decode()
-        return re.sub(r"/\*.*?\*/|^\s*//[^\n]*$|(?<=[;,{)\]]) //[^\n]*$", "", text, flags=re.DOTALL | re.MULTILINE)
-
-    assert sum(len(bare(name).encode()) for name in dashboard.names() if name != "report.js") <= 100 * 1024
