@@ -122,7 +122,7 @@ def test_in_a_marker_of_pytest(pytester: pytest.Pytester, monkeypatch: pytest.Mo
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     ran = pytester.runpytest_inprocess(*plugin, "-q")
     ran.assert_outcomes(errors=len(MISTAKES))
-    text = ran.stdout.str()
+    text = ran.stdout.str().partition("short test summary info")[0]
     for number, mistake in enumerate(MISTAKES):
         said = text.partition(f"ERROR at setup of test_{number} ")[2].partition("ERROR at setup of")[0]
         [line] = [one for one in said.splitlines() if "@pytest.mark.vaurien:" in one]

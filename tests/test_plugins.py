@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import sys
 import tempfile
@@ -59,9 +60,12 @@ def callables():
 def test_no_callable_of_a_loaded_module_is_a_handler_unless_it_says_so():
     paths = list(callables())
     assert len(paths) > 3000
+    taken = []
     for path in paths:
-        with pytest.raises(PluginError):
+        with contextlib.suppress(PluginError):
             plugins.find(path, "behavior", "handler", "protocol")
+            taken.append(path)
+    assert taken == []
 
 
 def test_callers_may_name_none_of_them_nor_ours():
