@@ -303,8 +303,9 @@ def test_a_task_of_a_hook_that_raises_ends_its_own_connection(hook: str, error: 
             proxy.set_policy("", broken)
             with pytest.raises(ConnectionError), proxy.connect() as client:
                 client.sendall(b"x")
-                with contextlib.suppress(OSError):  # ENOTCONN when the reset is already there; reading tells of it
-                    client.shutdown(socket.SHUT_WR)
+                if hook == "on_eof":  # otherwise the connection may have ended by the time at which the task runs
+                    with contextlib.suppress(OSError):  # ENOTCONN when the reset is already there; reading tells of it
+                        client.shutdown(socket.SHUT_WR)
                 read_all(client)
                 read_all(client)
             failed = proxy.events.wait(Failed)[0]
