@@ -68,6 +68,19 @@ def test_no_callable_of_a_loaded_module_is_a_handler_unless_it_says_so():
     assert taken == []
 
 
+def test_a_method_of_the_name_alone_makes_no_protocol(here):
+    (here / "chaos_protocols.py").write_text(
+        "from vaurien.protocols.base import BaseProtocol\n"
+        "class Other:\n    def _handle(self, *arguments): ...\n"
+        "class Page:\n    def _handle(self, source, dest, to_backend): ...\n"
+        "class Derived(BaseProtocol):\n    def _handle(self, a, b, c): ...\n"
+    )
+    assert plugins.find("chaos_protocols.Page", "protocol").kind == "protocol"
+    assert plugins.find("chaos_protocols.Derived", "protocol").kind == "protocol"
+    with pytest.raises(PluginError, match=r"or have _handle\(self, source, dest, to_backend\)"):
+        plugins.find("chaos_protocols.Other", "protocol")
+
+
 def test_callers_may_name_none_of_them_nor_ours():
     for path in [*callables(), "vaurien.Behavior", "vaurien.behaviors.delay.Delay", "tests.plugins.Noop"]:
         with pytest.raises(PluginError, match="callers of the HTTP interface"):

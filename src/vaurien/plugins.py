@@ -288,7 +288,7 @@ _NOT_IMPORTED = (
 
 _NEEDS: Mapping[Kind, str] = {
     "behavior": "it must subclass vaurien.Behavior, or have on_before_handle, on_between_handle or on_after_handle",
-    "protocol": "it must subclass vaurien.Protocol, or have _handle",
+    "protocol": "it must subclass vaurien.Protocol, or have _handle(self, source, dest, to_backend)",
     "handler": (
         "it must be a class with __call__(self, client_sock, backend_sock, to_backend), "
         "a function of these three arguments, or be registered by Handler.register"
@@ -307,7 +307,7 @@ def _usable(kind: Kind, target: Any) -> bool:
         return False
     legacy = [name for name in _LEGACY_HOOKS[kind] if callable(getattr(target, name, None))]
     if not issubclass(target, _BASES[kind]):
-        return bool(legacy)
+        return bool(legacy) and (kind != "protocol" or _declares_protocol(target))
     if legacy:
         derive = "vaurien.behaviors.dummy.Dummy" if kind == "behavior" else "vaurien.protocols.base.BaseProtocol"
         base = f"{_BASES[kind].__module__}.{_BASES[kind].__name__}"
@@ -331,6 +331,21 @@ def _declares_handler(target: Any) -> bool:
         return False
     place = 3 if inspect.isclass(target) else 2  # behind self
     return names[place : place + 1] == ["to_backend"]
+
+
+def _declares_protocol(target: Any) -> bool:
+    """Whether the class *target*, with ``_handle``, says that it is a protocol: other libraries have such methods too.
+
+    A protocol derives from `BaseProtocol`, was registered, or has the third argument of Mozilla's page.
+    """
+    derives = any(base.__module__.startswith("vaurien.legacy.") for base in target.__mro__)
+    if derives or any(target is known for known in _registered["protocol"].values()):
+        return True
+    try:
+        names = list(inspect.signature(target._handle).parameters)
+    except Exception:  # as for a handler
+        return False
+    return names[3:4] == ["to_backend"]  # behind self
 
 
 def _must_be_usable(kind: Kind, target: Any, name: str) -> None:
