@@ -1,4 +1,4 @@
-// The page of a run's report. It stands alone in one file, so it shows what is written into it and asks nobody.
+// The page of a run's report. It stands alone in one file, so it shows what is written into it and makes no request.
 
 import { showCharts } from "./chart.js";
 import { h, head } from "./dom.js";

@@ -116,7 +116,7 @@ def without_login(url: str) -> str:
 
 
 def nothing() -> None:
-    """Nobody wants to know."""
+    """No caller wants to know."""
 
 
 class SharedMemory:
