@@ -46,7 +46,7 @@ _WRONG_REVISION = (10071, 10164)
 _TIMEOUT = 5.0
 """Seconds that a call may take: an election of the store's own leader takes about as long."""
 
-_READ = 1.0
+_READ = 2.0
 """Seconds that a call may take which only reads, and is made again: an answer may be lost with its connection."""
 
 _CONNECT = 3.0
