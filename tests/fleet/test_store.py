@@ -10,7 +10,7 @@ import pytest
 
 from tests.waiting import eventually
 from vaurien.errors import OptionError
-from vaurien.fleet.store import MemoryStore, Outdated, SharedMemory, StoreAway
+from vaurien.fleet.store import MemoryStore, Outdated, SharedMemory, StoreAway, end_tasks
 
 BUCKETS = itertools.count()
 
@@ -169,6 +169,25 @@ def test_listeners_hear_what_is_told_from_then_on(pair):
         one.tell("events.a", b"nobody hears it")
 
     pair(play)
+
+
+def test_a_task_that_swallows_its_cancellation_ends():
+    swallowed = []
+
+    async def stubborn():
+        while len(swallowed) < 3:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed.append(1)
+
+    async def play():
+        task = asyncio.create_task(stubborn())
+        await asyncio.sleep(0)
+        await asyncio.wait_for(end_tasks(task), 30)
+
+    asyncio.run(play())
+    assert len(swallowed) == 3
 
 
 # NATS alone.

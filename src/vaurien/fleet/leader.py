@@ -24,7 +24,7 @@ from vaurien.fleet.desired import Desired, EditScope, edit_scope
 from vaurien.fleet.entries import Author, Keys, Stop, decode, encode
 from vaurien.fleet.limits import Probe, succeeds
 from vaurien.fleet.node import Node
-from vaurien.fleet.store import RENEW, Outdated, StoreAway
+from vaurien.fleet.store import RENEW, Outdated, StoreAway, end_tasks
 from vaurien.scenario.player import after
 
 
@@ -81,11 +81,8 @@ class Leader:
 
     async def stop(self) -> None:
         """Lead no more; another node can at once."""
-        tasks = [task for task in (self._task, *self._duties) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await end_tasks(*([] if self._task is None else [self._task]))
+        await end_tasks(*self._duties)
         if self._claim:
             with contextlib.suppress(StoreAway, Outdated, TimeoutError):
                 async with asyncio.timeout(1):
@@ -126,9 +123,7 @@ class Leader:
             if leads and not self._duties:
                 self._duties = {asyncio.create_task(self._play()), asyncio.create_task(self._ask())}
             elif not leads and self._duties:
-                for task in self._duties:
-                    task.cancel()
-                await asyncio.wait(self._duties)
+                await end_tasks(*self._duties)
                 self._duties = set()
             await asyncio.sleep(RENEW * random.uniform(0.5, 1.0))  # noqa: S311 - spread over the nodes
 

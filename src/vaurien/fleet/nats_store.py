@@ -33,6 +33,7 @@ from vaurien.fleet.store import (
     Outdated,
     StoreAway,
     Stored,
+    end_tasks,
     nothing,
     until_closed,
     without_login,
@@ -218,8 +219,7 @@ class NatsStore:
         """End the connection."""
         if self._following is not None:
             self._again.set()
-            self._following.cancel()
-            await asyncio.wait([self._following])
+            await end_tasks(self._following)
             self._following = None
         client, self._client = self._client, None
         if client is not None:
@@ -306,9 +306,7 @@ class NatsStore:
             try:
                 await self._again.wait()
             finally:
-                for task in (looking, receiving):
-                    task.cancel()
-                await asyncio.wait([looking, receiving])
+                await end_tasks(looking, receiving)
             with contextlib.suppress(*_GONE):
                 async with asyncio.timeout(1):
                     await watcher.stop()

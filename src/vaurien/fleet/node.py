@@ -17,7 +17,7 @@ from vaurien.errors import Conflict, VaurienError
 from vaurien.events import Event, Failed, Listening, PolicyChanged, WorkerDied
 from vaurien.fleet.desired import Desired, DesiredHub, NodeFacts
 from vaurien.fleet.entries import FaultEntry, Keys, MixEntry, ProxyEntry, quoted
-from vaurien.fleet.store import RENEW, Outdated, Store, StoreAway
+from vaurien.fleet.store import RENEW, Outdated, Store, StoreAway, end_tasks
 from vaurien.model import Config, Fault, Policy, ProxyConfig
 from vaurien.proxies.hub import Hub
 from vaurien.version import __version__
@@ -121,10 +121,7 @@ class Node:
 
     async def stop(self) -> None:
         """Leave: the name is free at once."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await end_tasks(*self._tasks)
         if self._claim:
             with contextlib.suppress(StoreAway, Outdated):
                 async with asyncio.timeout(1):

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -234,6 +234,14 @@ class MemoryStore:
     async def _forget(self, listener: tuple[str, asyncio.Queue[bytes]]) -> None:
         with contextlib.suppress(ValueError):
             self._shared.listeners.remove(listener)
+
+
+async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel *tasks* until they have ended: a call of a client library may swallow a cancellation."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=0.1)
 
 
 async def until_closed(heard: asyncio.Queue[bytes], end: Callable[[], Awaitable[None]]) -> AsyncGenerator[bytes, None]:
