@@ -99,7 +99,9 @@ def serving(make, observers=(), workers=1) -> Iterator[Api]:
 
         async def start():
             hub = await opening.enter_async_context(hubs.open_hub(workers, observers))
-            server = _Server(uvicorn.Config(make(hub), http="h11", ws="none", lifespan="off", log_config=None))
+            config = uvicorn.Config(make(hub), http="h11", ws="none", lifespan="off", log_config=None)
+            config.timeout_graceful_shutdown = 10  # a client of a test may have left in the middle of its request
+            server = _Server(config)
             return hub, server, asyncio.create_task(server.serve(sockets=[listening]))
 
         hub, server, task = asyncio.run_coroutine_threadsafe(start(), loop).result(PATIENCE)
