@@ -75,10 +75,15 @@ async def _lines(transport: Transport, target: str) -> AsyncGenerator[bytes, Non
         with contextlib.closing(writer):
             async with asyncio.timeout(transport.timeout):
                 await _ask(transport, target, reader, writer)
-            while line := await asyncio.wait_for(reader.readline(), EVENTS_TIMEOUT):
+            while line := await _next_line(reader):
                 yield line
     except (OSError, TimeoutError, ValueError, IndexError) as error:  # the last two: what answers speaks no HTTP
         raise transport.unreachable(error) from error
+
+
+async def _next_line(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(EVENTS_TIMEOUT):
+        return await reader.readline()
 
 
 async def _ask(transport: Transport, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

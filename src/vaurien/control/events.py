@@ -117,7 +117,8 @@ class RecentEvents:
                     if proxy in (None, event.proxy):
                         yield message(one, event)
                 try:
-                    await asyncio.wait_for(news.wait(), heartbeat)
+                    async with asyncio.timeout(heartbeat):
+                        await news.wait()
                 except TimeoutError:
                     yield b":\n\n"
 

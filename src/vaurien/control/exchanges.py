@@ -101,7 +101,8 @@ class Exchanges:
                         await asyncio.sleep(PACE)
                     else:
                         try:
-                            await asyncio.wait_for(news.wait(), heartbeat)
+                            async with asyncio.timeout(heartbeat):
+                                await news.wait()
                         except TimeoutError:
                             yield b":\n\n"
         finally:

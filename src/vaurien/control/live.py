@@ -60,7 +60,8 @@ async def follow(
                 yield b"".join(pieces)
             behind = recent.last > number
             try:
-                await asyncio.wait_for(news.wait(), next_write - loop.time() if behind else heartbeat)
+                async with asyncio.timeout(next_write - loop.time() if behind else heartbeat):
+                    await news.wait()
             except TimeoutError:
                 if not behind:
                     yield b":\n\n"

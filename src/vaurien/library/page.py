@@ -313,7 +313,8 @@ class ShownProxy:
 
         asked = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(called(), loop))
         try:
-            return await asyncio.wait_for(asked, PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                return await asked
         except TimeoutError:
             raise VaurienError(f"proxy {self._name!r}: its loop has not answered for {PATIENCE:g} s") from None
 

@@ -134,7 +134,8 @@ class ProxyServer:
         if self.state.connections and grace > 0:
             self._emptied.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), grace)
+                async with asyncio.timeout(grace):
+                    await self._emptied.wait()
         for connection in self.connections:
             connection.reset(Ending.STOPPED)
         await asyncio.sleep(0)  # cancelled hooks get their turn

@@ -141,6 +141,24 @@ def test_a_disk_that_is_full_is_told_and_leaves_what_there_is(path, monkeypatch,
     assert list(kept(path)) == ["a", "b"]
 
 
+@pytest.mark.parametrize("steps", range(5))
+def test_an_end_that_meets_a_change_on_a_full_disk(path, monkeypatch, steps):
+    """However many steps of the loop lie between: `asyncio.wait_for` of Python 3.11 loses the cancellation."""
+
+    async def play(hub, keeper):
+        with monkeypatch.context() as full:
+            full.setattr(os, "fsync", _full)
+            await hub.create(config("a"))
+            assert not await keeper.settled()
+            hub.changed()
+            for _ in range(steps):
+                await asyncio.sleep(0)
+        await keeper.close()
+
+    following(path, play, needs_state=True)
+    assert list(kept(path)) == ["a"]
+
+
 def _full(_descriptor):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

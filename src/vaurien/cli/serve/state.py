@@ -157,7 +157,8 @@ class StateFile:
             self._settle(number)
             if not self._healthy:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), _RETRY)
+                    async with asyncio.timeout(_RETRY):
+                        await self._news.wait()
                 self._news.set()
 
     def _settle(self, number: int) -> None:
