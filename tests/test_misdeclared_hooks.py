@@ -29,6 +29,11 @@ class TooMany(Behavior, frozen=True):
         pass
 
 
+class ByKeyword(Behavior, frozen=True):
+    async def on_request(self, exchange, *, extra):
+        pass
+
+
 class Inherits(Misspelt, frozen=True):
     pass
 
@@ -37,7 +42,7 @@ class Right(Behavior, frozen=True):
     async def on_request(self, *arguments):
         pass
 
-    async def on_data(self, link, data, more=None):
+    async def on_data(self, link, data, more=None, *, other=None):
         pass
 
     def once(self):
@@ -54,6 +59,7 @@ class Right(Behavior, frozen=True):
         ("Inherits", r"'on_requst' is no hook; did you mean 'on_request'\?"),
         ("NotAsync", r"'on_data' is not async; expected `async def on_data\(self, link, data\)`"),
         ("TooFew", r"'on_data' takes \(self, link\); expected \(self, link, data\)"),
+        ("ByKeyword", r"'on_request' takes \(self, exchange, \*, extra\); expected \(self, exchange\)"),
         ("TooMany", r"'on_request' takes \(self, exchange, extra\); expected \(self, exchange\)"),
     ],
 )

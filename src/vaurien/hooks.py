@@ -8,7 +8,7 @@ behavior is tested without a socket and without waiting. A hook that a class doe
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -393,22 +393,54 @@ def misdeclared(behavior: type[Behavior]) -> str:
                     return f"{_place(method)}: {name!r} is no hook; did you mean {near!r}?"
                 continue
             wanted = list(inspect.signature(getattr(Behavior, name)).parameters)
-            given = inspect.signature(method).parameters.values()
+            signature = inspect.signature(method)
+            given = list(signature.parameters.values())
             if not inspect.iscoroutinefunction(method):
                 return f"{_place(method)}: {name!r} is not async; expected `async def {name}({', '.join(wanted)})`"
             if not _takes(given, len(wanted)):
-                shown = ", ".join(str(one) for one in given)
-                return f"{_place(method)}: {name!r} takes ({shown}); expected ({', '.join(wanted)})"
+                shown = signature.replace(return_annotation=inspect.Signature.empty)
+                return f"{_place(method)}: {name!r} takes {shown}; expected ({', '.join(wanted)})"
     return ""
 
 
-def _takes(parameters: Iterable[inspect.Parameter], count: int) -> bool:
+def _takes(parameters: Sequence[inspect.Parameter], count: int) -> bool:
     """Whether a call with *count* positional arguments fits."""
     by_position = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     needed = [one for one in by_position if one.default is one.empty]
+    if any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in parameters):
+        return False
     return len(needed) <= count and (
         count <= len(by_position) or any(one.kind is one.VAR_POSITIONAL for one in parameters)
     )
+
+
+_SHOWN = 60
+"""Characters of a wrong value that a message shows."""
+
+
+def expect_bytes(call: str, value: object) -> None:
+    """Raise `TypeError` if a hook has given *call* something else than bytes, before the engine trips over it."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise _unexpected(call, value, "bytes")
+
+
+def expect_seconds(call: str, value: object) -> None:
+    """Raise `TypeError` if a hook has given *call* something else than a number."""
+    if not isinstance(value, int | float):
+        raise _unexpected(call, value, "seconds, as a number")
+
+
+def expect_reply(call: str, value: object) -> None:
+    """Raise `TypeError` if a hook has given *call* something else than a `Reply` of bytes."""
+    if not isinstance(value, Reply):
+        raise _unexpected(call, value, "a vaurien.framing.Reply, such as Reply(b'...')")
+    expect_bytes("Reply", value.data)
+
+
+def _unexpected(call: str, value: object, expected: str) -> TypeError:
+    shown = repr(value)
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    return TypeError(f"{call} was given {shown}, of type {type(value).__name__}; expected {expected}")
 
 
 def _place(method: Any) -> str:

@@ -128,6 +128,7 @@ class FakeConnection:
 
     async def pause(self, seconds: float) -> None:
         """Wait that long, or until the fault is changed or removed."""
+        hooks.expect_seconds("sleep", seconds)
         await self.wait_for(Wait(self.now() + seconds))
 
     async def wait_for(self, wait: Wait) -> None:
@@ -206,6 +207,7 @@ class FakeLink(_Part):
 
     async def send(self, data: bytes, after: float = 0.0) -> None:
         """Let *data* leave: behind what was sent before, and not before *after* seconds from its arrival."""
+        hooks.expect_bytes("send", data)
         if after > 0 or data is not self._chunk:
             self.mark_hit()
         if not self.connection.stopped:
@@ -298,6 +300,7 @@ class FakeExchange(_Part):
 
     def reply(self, reply: Reply) -> None:
         """Remember *reply*."""
+        hooks.expect_reply("reply", reply)
         self.mark_hit()
         self.replied = reply
 
@@ -318,16 +321,19 @@ class FakeExchange(_Part):
 
     def finish(self, reply: Reply) -> None:
         """Remember *reply*, and end the connection, as for a protocol without streams."""
+        hooks.expect_reply("finish", reply)
         self.finished = reply
         self.close()
 
     def say(self, data: bytes, side: Literal["client", "backend"] = "client") -> None:
         """Remember *data*."""
+        hooks.expect_bytes("say", data)
         self.mark_hit()
         self.said.append((side, data))
 
     def change(self, head: bytes) -> None:
         """Remember *head*."""
+        hooks.expect_bytes("change", head)
         self.mark_hit()
         self.changed = head
 
@@ -337,6 +343,7 @@ class FakeExchange(_Part):
 
     def inject(self, data: bytes) -> None:
         """Remember *data*."""
+        hooks.expect_bytes("inject", data)
         self.mark_hit()
         self.injected += data
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from traceback import walk_tb
+from types import FrameType
 
 from vaurien import events
 from vaurien.engine.connection.proxy_state import ProxyState
@@ -169,10 +172,16 @@ def encrypted_text(plan: CompiledPolicy, protocol: Protocol, *, opened: bool) ->
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line, with the place that raised it."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
-        trace = trace.tb_next
-    return f"{type(error).__name__}: {error}{place}"
+    """An exception in one line, with its place: the last line of the plugin that was running, else where it began."""
+    frames = [(_package(frame), frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+    plugin = next((package for package, _, _ in frames if package not in _NO_PLUGINS), None)
+    places = [f" ({file}:{line})" for package, file, line in frames if plugin in (None, package)]
+    return f"{type(error).__name__}: {error}{places[-1] if places else ''}"
+
+
+_NO_PLUGINS = sys.stdlib_module_names | {"vaurien"}
+
+
+def _package(frame: FrameType) -> str:
+    """The top package of the code that runs in *frame*."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

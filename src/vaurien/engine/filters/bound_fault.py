@@ -249,6 +249,7 @@ class BoundFault:
 
     async def sleep(self, seconds: float) -> None:
         """Wait. Counts as a hit before the dial; in `on_start` it is the time up to the act."""
+        hooks.expect_seconds("sleep", seconds)
         if not self._begun:
             self.count_hit()
             await self.pause(seconds)
@@ -319,6 +320,7 @@ class BoundFault:
 
     async def pause(self, seconds: float) -> None:
         """Make something *seconds* late, or less when the fault stops meanwhile."""
+        hooks.expect_seconds("sleep", seconds)
         begun = self.now()
         try:
             await self.wait_until(begun + seconds)

@@ -290,6 +290,7 @@ class ExchangeContext(FaultView):
 
     def reply(self, reply: Reply) -> None:
         """Answer in place of the backend."""
+        hooks.expect_reply("reply", reply)
         self.mark_hit()
         self._exchange.reply = reply
         self._exchange.swallow()
@@ -306,11 +307,13 @@ class ExchangeContext(FaultView):
 
     def change(self, head: bytes) -> None:
         """Send another head."""
+        hooks.expect_bytes("change", head)
         self.mark_hit()
         self._exchange.change(self._direction, head)
 
     def inject(self, data: bytes) -> None:
         """Put bytes into the message's head."""
+        hooks.expect_bytes("inject", data)
         self.mark_hit()
         self._exchange.inject(data)
 
@@ -321,11 +324,13 @@ class ExchangeContext(FaultView):
 
     def finish(self, reply: Reply) -> None:
         """End the exchange with *reply*."""
+        hooks.expect_reply("finish", reply)
         self.mark_hit()
         self._owner.finish(self._exchange, self.fault, reply.data)
 
     def say(self, data: bytes, side: Literal["client", "backend"] = "client") -> None:
         """Send *data* of the connection itself to a side."""
+        hooks.expect_bytes("say", data)
         self.mark_hit()
         self._owner.say(data, TO_BACKEND if side == "backend" else TO_CLIENT)
 

@@ -172,6 +172,7 @@ class Filter(FaultView):
         if data is self._chunk and after <= 0.0:
             self._chunk = _SENT
         else:
+            hooks.expect_bytes("send", data)
             if self._chunk is None:  # from `on_start` or `on_stop`, not about what is at hand
                 self._arrived = self._moment = self.now()
             if self.fault.stopped:

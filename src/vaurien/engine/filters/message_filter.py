@@ -118,6 +118,7 @@ class MessageFilter(FaultView):
     async def send(self, data: bytes, after: float = 0.0) -> None:
         """Pass *data* on, now or *after* seconds from its arrival; what comes behind it waits."""
         if data is not self._chunk or after > 0.0:
+            hooks.expect_bytes("send", data)
             self.mark_hit()
         if after > 0.0:
             due = self.at + after
