@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextvars
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -93,6 +94,7 @@ class Broken(Behavior, frozen=True):
     hook: Annotated[str, Option("Where")] = "on_request"
     error: Annotated[Literal["RuntimeError", "SystemExit", "KeyboardInterrupt"], Option("What")] = "RuntimeError"
     task: Annotated[bool, Option("In a task of its own, for which it waits")] = False
+    callback: Annotated[str, Option("In a callback that it gives to this method of the loop; then it waits")] = ""
 
     async def on_connect(self, connection: Connection) -> None:
         await self._fail("on_connect")
@@ -114,8 +116,35 @@ class Broken(Behavior, frozen=True):
         await self._fail("on_eof")
 
     async def _fail(self, hook: str) -> None:
-        if hook == self.hook:
+        if hook == self.hook and self.callback:
+            await self._fail_in_callback(hook)
+        elif hook == self.hook:
             await (asyncio.create_task(self._raise(hook)) if self.task else self._raise(hook))
+
+    async def _fail_in_callback(self, hook: str) -> None:
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        near, far = socket.socketpair()
+
+        def fail(*_: object) -> None:
+            loop.remove_reader(near.fileno())
+            raise getattr(builtins, self.error)(f"broken {hook}")
+
+        before: dict[str, tuple[object, ...]] = {
+            "call_later": (0.001,),
+            "call_at": (loop.time(),),
+            "add_reader": (near.fileno(),),
+        }
+        with near, far:
+            if self.callback == "add_done_callback":
+                done.add_done_callback(fail)
+                done.set_result(None)
+            elif self.callback == "thread":
+                await asyncio.to_thread(loop.call_soon_threadsafe, fail)
+            else:
+                getattr(loop, self.callback)(*before.get(self.callback, ()), fail)
+            far.send(b"x")
+            await loop.create_future()
 
     async def _raise(self, hook: str) -> None:
         raise getattr(builtins, self.error)(f"broken {hook}")

@@ -317,6 +317,27 @@ def test_a_task_of_a_hook_that_raises_ends_its_own_connection(hook: str, error: 
             assert read(another, 5) == b"still"
 
 
+@pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt"])
+@pytest.mark.parametrize("method", ["call_soon", "call_later", "call_at", "add_done_callback", "thread", "add_reader"])
+def test_a_callback_that_a_hook_gives_to_the_loop_ends_its_own_connection(method: str, error: str) -> None:
+    options = {"hook": "on_request", "error": error, "callback": method}
+    broken = Fault(name="bad", behavior="tests.plugins.Broken", options=options)
+    with Echo() as echo, running(echo.address) as proxy, proxy.connect() as other:
+        other.sendall(b"fine")
+        assert read(other, 4) == b"fine"
+        proxy.set_policy("", broken)
+        with proxy.connect() as client:
+            client.sendall(b"x")
+            with pytest.raises(ConnectionError):
+                read_all(client)
+        failed = proxy.events.wait(Failed)
+        proxy.set_policy("")
+        assert [one.where for one in failed] == ["behavior bad"]
+        assert f"{error}: broken on_request" in failed[0].error
+        other.sendall(b"still")
+        assert read(other, 5) == b"still"
+
+
 def test_shares_and_seeds() -> None:
     """20 % over 2,000 exchanges, and the same seed gives the same hits."""
     first, second, other = (_hits(seed) for seed in ("1", "1", "2"))

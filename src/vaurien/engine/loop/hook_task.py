@@ -10,8 +10,9 @@ plugins::
             the hook ends:   the carrier is idle again, and serves the next hook
             the hook waits:  the carrier's task goes on with the hook, and ends with it
 
-A task that a hook makes itself ends its connection, too, when it raises KeyboardInterrupt or SystemExit: asyncio's own
-tasks raise these out of the loop, which would end all connections. Such tasks are known by their context (`guarded`).
+A task that a hook makes itself ends its connection, too, when it raises KeyboardInterrupt or SystemExit, and so does a
+callback that it gives to the loop: asyncio raises these out of the loop, which would end all connections. Such tasks
+and callbacks are known by their context (`guarded`).
 
 This module uses `asyncio._enter_task` and `asyncio._leave_task`, which the documentation of asyncio ("Extending")
 offers to other implementations of tasks.
@@ -21,8 +22,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import inspect
 import types
+import weakref
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeAlias
 
@@ -39,16 +42,32 @@ Failed: TypeAlias = Callable[[BaseException], None]
 _NOT_BEGUN = inspect.CORO_CREATED
 
 _failed: contextvars.ContextVar[Failed | None] = contextvars.ContextVar("vaurien.failed", default=None)
-"""Where hooks run: what is told that a task of their own wants to end the program."""
+"""Where hooks run: what is told that a task or a callback of their own wants to end the program."""
+
+_TAKE_CALLBACKS = {
+    "call_soon": 0,
+    "call_soon_threadsafe": 0,
+    "call_later": 1,
+    "call_at": 1,
+    "add_reader": 1,
+    "add_writer": 1,
+}
+"""Methods of a loop, and which of their arguments is the callback; `Future.add_done_callback` uses ``call_soon``."""
+
+_guarded_loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
 def guarded(loop: asyncio.AbstractEventLoop, failed: Failed) -> contextvars.Context:
-    """A context for hooks: a task that is made in it tells *failed* when it raises KeyboardInterrupt or SystemExit.
+    """A context for hooks: what runs in it later tells *failed* when it raises KeyboardInterrupt or SystemExit.
 
-    A loop that makes its tasks in another way already is left as it is.
+    That is a task, or a callback of the loop. A loop that makes its tasks in another way already goes on to do so.
     """
-    if loop.get_task_factory() is None:
-        loop.set_task_factory(_make_task)
+    if loop not in _guarded_loops:
+        _guarded_loops.add(loop)
+        if loop.get_task_factory() is None:
+            loop.set_task_factory(_make_task)
+        for name, position in _TAKE_CALLBACKS.items():
+            setattr(loop, name, _guarding(getattr(loop, name), position))
     context = contextvars.copy_context()
     context.run(_failed.set, failed)
     return context
@@ -67,6 +86,28 @@ async def _guard(coroutine: Coroutine[Any, Any, Any], failed: Failed) -> Any:
     except (KeyboardInterrupt, SystemExit) as error:
         failed(error)
         raise asyncio.CancelledError from error  # it was told; a hook that waits for the task ends with its connection
+
+
+def _guarding(method: Callable[..., Any], position: int) -> Callable[..., Any]:
+    """*method* of a loop, with a guard around the callback at *position* where that is a hook's."""
+
+    @functools.wraps(method)
+    def guarding(*arguments: Any, **settings: Any) -> Any:
+        context = settings.get("context")
+        failed = _failed.get() if context is None else context.get(_failed)
+        if failed is None or len(arguments) <= position:
+            return method(*arguments, **settings)
+        callback = functools.partial(_call, failed, arguments[position])
+        return method(*arguments[:position], callback, *arguments[position + 1 :], **settings)
+
+    return guarding
+
+
+def _call(failed: Failed, callback: Callable[..., Any], /, *arguments: Any) -> None:
+    try:
+        callback(*arguments)
+    except (KeyboardInterrupt, SystemExit) as error:
+        failed(error)
 
 
 def start(
