@@ -223,6 +223,12 @@ def test_events_of_nowhere(refused, query):
     assert "expected" in error["message"] or "did you mean" in error["message"] or "known are" in error["message"]
 
 
+def test_more_of_the_audit_trail_than_one_answer_has(refused):
+    status, error = refused("GET", "/api/v1/fleet/audit?count=1001")
+    assert status == 400
+    assert error["message"] == "count: '1001' is not valid; expected a number of at most 1000"
+
+
 def test_a_path_that_there_is_not(refused):
     status, error = refused("GET", "/api/v1/proxys")
     assert status == 404

@@ -79,5 +79,7 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
     found = []
     for name, one in route.query.items():
         schema = _NUMBER if one.number else one.schema or {"type": "string"}
+        if one.maximum is not None:
+            schema = {**schema, "maximum": one.maximum}
         found.append({"name": name, "in": "query", "description": one.about, "schema": schema})
     return found

@@ -96,18 +96,21 @@ Handler: TypeAlias = Callable[[RouteCall], Awaitable[object]]
 class Parameter(msgspec.Struct, frozen=True):
     """A parameter of the query: what it is for, and its *schema*, a JSON Schema: text if there is none.
 
-    *number* is one from 0 to 999999999999999999.
+    *number* is one from 0 to 999999999999999999, or to *maximum*.
     """
 
     about: str
     schema: Mapping[str, Any] | None = None
     number: bool = False
+    maximum: int | None = None
 
     def check(self, name: str, text: str) -> None:
         """Raise `BadRequest` for a *text* of the parameter *name* that its schema does not allow."""
         schema = self.schema or {}
         if self.number:
-            number(name, text)
+            value = number(name, text)
+            if self.maximum is not None and value > self.maximum:
+                raise BadRequest(400, f"{name}: {text!r} is not valid; expected a number of at most {self.maximum}")
         elif "enum" in schema and text not in schema["enum"]:
             raise BadRequest(400, f"{name}: {text!r} is not valid; expected {' or '.join(schema['enum'])}")
         elif schema.get("type") == "number" and not _is_ratio(text):

@@ -45,7 +45,9 @@ _EDIT = {
     "max_nodes": Parameter("With scope=fleet: on at most so many of these nodes", number=True),
 }
 _FLEET = f"{_API}/fleet"
-_COUNT = {"count": Parameter("At most so many; 100 if not given", number=True)}
+_COUNT = {
+    "count": Parameter("At most so many; 100 if not given", number=True, maximum=fleet.MOST_RECORDS),
+}
 
 ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/healthz", handler=process.get_health, answer=process.Health),

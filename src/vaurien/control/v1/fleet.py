@@ -16,6 +16,9 @@ from vaurien.control.routes import RouteCall, number
 
 _RECORDS = 100
 
+MOST_RECORDS = 1000
+"""Of the audit trail in one answer: the store is asked for each of them."""
+
 
 class FleetAnswer(msgspec.Struct):
     """The nodes by name, what is desired, and whether everything is stopped. *trouble*: the store is away from here."""
