@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 
 import msgspec
@@ -196,6 +197,81 @@ def test_an_answer_that_is_no_answer_is_a_failure(answer):
             return await succeeds(Probe(f"http://127.0.0.1:{port}/", query="up"))
 
     assert asyncio.run(play()) is False
+
+
+@pytest.mark.parametrize("path", ["", "/deep?a=b c"])
+@pytest.mark.parametrize(
+    ("answer", "holds"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\nbegun", True),
+        (b"HTTP/1.1 302 Found\r\nlocation: /\r\n\r\n", True),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", False),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", False),
+    ],
+)
+def test_what_a_status_says(path, answer, holds):
+    async def play():
+        asked, gone = [], []
+
+        async def serve(reader, writer):
+            with contextlib.closing(writer):
+                asked.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(answer)
+                gone.append(await reader.read())
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            assert await succeeds(Probe(f"http://127.0.0.1:{port}{path}")) is holds
+            await eventually(lambda: gone)
+        target = path.replace(" ", "%20") or "/"
+        assert asked[0].startswith(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n".encode())
+
+    asyncio.run(play())
+
+
+def test_an_expression_is_asked_of_a_server_that_sends_in_pieces():
+    async def play():
+        async def serve(reader, writer):
+            assert b"GET /prom/api/v1/query?query=up+%3E+0 HTTP/1.1" in await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for piece in (b'{"data":{"resultType":', b'"scalar","result":[1,"1"]}}'):
+                writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                await writer.drain()
+            writer.write(b"0\r\n\r\n")
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            return await succeeds(Probe(f"http://127.0.0.1:{port}/prom/", query="up > 0"))
+
+    assert asyncio.run(play()) is True
+
+
+@pytest.mark.parametrize("endless", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_nothing_is_left_of_probes_of_a_server_that_sends_byte_by_byte(endless):
+    async def play():
+        left = []
+
+        async def serve(reader, writer):
+            writer.write(endless)
+            with contextlib.suppress(ConnectionError):
+                while not reader.at_eof():
+                    writer.write(b"x")
+                    await writer.drain()
+                    await asyncio.sleep(0.005)
+            writer.close()
+            left.append(writer)
+
+        before = threading.active_count()
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            probe = Probe(f"http://127.0.0.1:{port}/", query="up", timeout=0.1)
+            assert not any(await asyncio.gather(*(succeeds(probe) for _ in range(20))))
+            await eventually(lambda: len(left) == 20)
+        assert threading.active_count() == before
+
+    asyncio.run(play())
 
 
 @pytest.mark.parametrize("url", ["ftp://h", "tcp://h", "http://", "h:80", "http://[::1", "tcp://h:x", "tcp://h:70000"])

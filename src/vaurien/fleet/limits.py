@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
+import io
 import urllib.parse
-import urllib.request
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -15,6 +16,10 @@ from vaurien.control.fleet import LimitsBody, ProbeBody
 from vaurien.errors import OptionError
 from vaurien.fleet.entries import FaultEntry, MixEntry, Selector, rank
 from vaurien.model import Fault
+
+
+_MOST = 2**20
+"""Bytes of an answer: a longer one says nothing."""
 
 
 class Probe(ProbeBody, frozen=True, forbid_unknown_fields=True):
@@ -90,25 +95,51 @@ def chosen(selector: Selector, fitting: Collection[str], key: str, limits: Limit
 
 
 async def succeeds(probe: Probe) -> bool:
-    """Whether *probe* finds that all is well."""
+    """Whether *probe* finds that all is well.
+
+    No thread waits for the server: however slowly that sends, nothing of the question is left after its timeout.
+    """
+    parts = urllib.parse.urlsplit(probe.url)
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
     try:
         async with asyncio.timeout(probe.timeout):
-            if probe.url.startswith("tcp:"):
-                parts = urllib.parse.urlsplit(probe.url)
-                _, writer = await asyncio.open_connection(parts.hostname, parts.port)
-                writer.close()
-                return True
-            return await asyncio.get_running_loop().run_in_executor(None, _asked, probe)
-    except (OSError, ValueError, http.client.HTTPException):
+            reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=secure or None, limit=_MOST)
+            with contextlib.closing(writer):
+                return parts.scheme == "tcp" or await _answers(probe, parts, reader, writer)
+    except (OSError, ValueError, EOFError, asyncio.LimitOverrunError, http.client.HTTPException):
         return False
 
 
-def _asked(probe: Probe) -> bool:
-    url = probe.url
+async def _answers(
+    probe: Probe, parts: urllib.parse.SplitResult, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> bool:
+    """Whether the answer to a GET of *probe*, at *parts*, says that all is well."""
+    path, query = parts.path or "/", parts.query
     if probe.query:
-        url = f"{url.rstrip('/')}/api/v1/query?{urllib.parse.urlencode({'query': probe.query})}"
-    with urllib.request.urlopen(url, timeout=probe.timeout) as answer:  # noqa: S310 - its scheme is checked
-        return _holds(answer.read()) if probe.query else True
+        path, query = f"{path.rstrip('/')}/api/v1/query", urllib.parse.urlencode({"query": probe.query})
+    target = urllib.parse.quote(f"{path}?{query}" if query else path, safe="/?%:@!$&'()*+,;=~")
+    host = parts.netloc.rpartition("@")[2].encode("idna").decode()
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    received = bytearray(await reader.readuntil(b"\r\n\r\n"))
+    while probe.query and (piece := await reader.read(_MOST)):
+        received += piece
+        if len(received) > _MOST:
+            return False
+    answer = http.client.HTTPResponse(_Received(received))  # type: ignore[arg-type]  # it reads from nothing else
+    answer.begin()
+    return answer.status < 400 and (not probe.query or _holds(answer.read()))
+
+
+class _Received:
+    """In the place of a socket: what was received from one."""
+
+    def __init__(self, received: bytes | bytearray) -> None:
+        self._received = received
+
+    def makefile(self, _: str) -> io.BytesIO:
+        """To read from."""
+        return io.BytesIO(self._received)
 
 
 def _holds(answer: bytes) -> bool:
