@@ -259,7 +259,7 @@ def test_nothing_is_left_of_probes_of_a_server_that_sends_byte_by_byte(endless):
                 while not reader.at_eof():
                     writer.write(b"x")
                     await writer.drain()
-                    await asyncio.sleep(0.005)
+                    await asyncio.sleep(0)
             writer.close()
             left.append(writer)
 

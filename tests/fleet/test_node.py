@@ -11,7 +11,7 @@ from tests.hubs import config
 from tests.waiting import eventually
 from vaurien.errors import Conflict, OptionError, UnknownName, VaurienError
 from vaurien.fleet import store as stores
-from vaurien.fleet.desired import EditScope, edit_scope
+from vaurien.fleet.desired import Desired, EditScope, edit_scope
 from vaurien.fleet.entries import Alive, Keys, MixEntry, ProxyEntry, Selector, Stop, decode, encode
 from vaurien.fleet.limits import Limits
 from vaurien.fleet.node import Node
@@ -322,6 +322,42 @@ def test_two_edits_at_the_same_time(play):
             await desired.update_policy("own", lambda _: Policy(), revision=revision)
         assert {one.name for one in raised.value.current.proxy("own").policy.faults} == {"one", "two", "three"}
         await desired.update_policy("own", lambda _: Policy(), revision=desired.config.revision)
+
+    play(whole)
+
+
+@pytest.mark.parametrize(("with_revision", "error"), [(True, OutdatedRevision), (False, Conflict)])
+def test_an_edit_that_meets_another_one_half_way_takes_its_first_half_back(play, with_revision, error):
+    async def whole(fleet):
+        await fleet.add(Fault("kept", "freeze", ttl=60.0))
+        await fleet.add(Fault("removed", "freeze"))
+        desired, store = await fleet.desired(), fleet.nodes["a"].store
+        await fleet.nodes["b"].refresh()
+        put, half = store.put, []
+
+        async def put_after_another(key, value, **more):
+            if key == Keys.fault("own", "second") and not half:
+                half.extend(one.name for one in Desired.of(store.entries).policy("own").faults)
+                await fleet.nodes["b"].desired.update_policy(
+                    "own", lambda now: now.with_fault(Fault("second", "freeze", probability=0.2))
+                )
+            return await put(key, value, **more)
+
+        def edit(now):
+            changed = now.without_fault("removed").with_changed_fault(
+                "kept", lambda one: msgspec.structs.replace(one, probability=0.5)
+            )
+            return changed.with_fault(Fault("first", "freeze")).with_fault(Fault("second", "freeze"))
+
+        store.put = put_after_another
+        with pytest.raises(error):
+            await desired.update_policy("own", edit, revision=desired.config.revision if with_revision else None)
+        assert half == ["kept", "first"]
+        kept, removed, second = Desired.of(store.entries).policy("own").faults
+        assert (removed, second) == (Fault("removed", "freeze"), Fault("second", "freeze", probability=0.2))
+        assert (kept.name, kept.probability) == ("kept", 1.0)
+        assert 50.0 < kept.ttl < 60.0
+        await eventually(lambda: set(fleet.faults()["c"]) == {"kept", "removed", "second"})
 
     play(whole)
 

@@ -227,8 +227,8 @@ class DesiredHub(Hub):
     ) -> None:
         """Write what *change* changes. Raises as `Hub.edit` does, and `StoreAway`.
 
-        Entries are written one after the other; an edit of another that comes between two of them makes this one begin
-        anew, on what is there then.
+        Entries are written one after the other. When another edit comes between two of them, what this one has written
+        is taken back, and it begins anew, on what is there then, or is refused if it is meant for a *revision*.
         """
         for _ in range(_ATTEMPTS):
             desired = Desired.of(self._shared.entries)
@@ -238,10 +238,13 @@ class DesiredHub(Hub):
                 raise OutdatedRevision(revision, before)
             wanted = change(before)
             self._check(before, wanted, desired)
+            written: list[tuple[str, int, Stored | None]] = []
             try:
                 for key, value, ttl in list(self._writes(before, wanted, desired, self.author())):
-                    await self._write(key, value, ttl)
+                    known = self._shared.entries.get(key)
+                    written.append((key, await self._write(key, value, ttl), known))
             except Outdated:
+                await self._undo(written)
                 if revision is not None:
                     self._take(Desired.of(self._shared.entries))
                     raise OutdatedRevision(revision, self._config) from None
@@ -250,15 +253,45 @@ class DesiredHub(Hub):
             return
         raise VaurienError("the desired configuration changes all the time; expected to find a moment for this edit")
 
-    async def _write(self, key: str, value: bytes | None, ttl: float | None, *, audited: bool = True) -> None:
+    async def _write(self, key: str, value: bytes | None, ttl: float | None, *, audited: bool = True) -> int:
+        """Write or remove *key*; returns its revision, 0 if it does not exist any more."""
         stored = self._shared.entries.get(key)
         there = stored.revision if stored else 0
+        written = 0
         if value is not None:
-            await self._shared.put(key, value, revision=there, ttl=ttl)
+            written = await self._shared.put(key, value, revision=there, ttl=ttl)
         elif there:
             await self._shared.delete(key, revision=there)
         if audited:
             await self._shared.record(audit_line(self.author(), key, value))
+        return written
+
+    async def _undo(self, written: Iterable[tuple[str, int, Stored | None]]) -> None:
+        """Have the entries again that were there before *written*: keys, their revisions, and what they had been.
+
+        An entry that another edit has changed since is left to that one.
+        """
+        for key, revision, before in written:
+            now = self._shared.entries.get(key)
+            if (now.revision if now else 0) != revision:
+                continue
+            value: bytes | None = before.value if before is not None else None
+            ttl: float | None = None
+            with contextlib.suppress(Outdated, Unreadable):
+                if before is not None and key.startswith("fault."):
+                    value, ttl = self._what_is_left(key, before)
+                await self._write(key, value, ttl)
+
+    def _what_is_left(self, key: str, before: Stored) -> tuple[bytes | None, float | None]:
+        """The fault that was *before*, for what is left of its time, ``None``: nothing; and that time."""
+        entry: FaultEntry = decode(key, before, FaultEntry)
+        ttl = entry.fault.ttl
+        if ttl is None:
+            return before.value, None
+        left = before.at + ttl - self._shared.offset - time.time()
+        if left <= 0:
+            return None, None
+        return encode(msgspec.structs.replace(entry, fault=msgspec.structs.replace(entry.fault, ttl=left))), left
 
     def author(self) -> Author:
         """The origin of an edit of this task that is made now."""

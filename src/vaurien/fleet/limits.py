@@ -17,7 +17,6 @@ from vaurien.errors import OptionError
 from vaurien.fleet.entries import FaultEntry, MixEntry, Selector, rank
 from vaurien.model import Fault
 
-
 _MOST = 2**20
 """Bytes of an answer: a longer one says nothing."""
 
