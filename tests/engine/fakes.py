@@ -194,7 +194,7 @@ class FakeFilters:
     def __init__(self, link: Any, hook: Callable[[bytes], Coroutine[Any, Any, None]] | None = None) -> None:
         self.link, self.hook = link, hook
         self.intake = self
-        self.fast_path: Callable[[bytes], bytes] | None = None
+        self.fast_path: Callable[[memoryview], bytes] | None = None
         self.held = 0
         self.idle, self.keeps = True, False
         self.cleared = False

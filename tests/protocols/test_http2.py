@@ -517,6 +517,31 @@ def test_bytes_that_are_slow_stay_in_order() -> None:
         assert client.hears_head(1) == [("grpc-status", "0")]
 
 
+def test_large_answers_of_streams_with_and_without_a_fault() -> None:
+    with sides(fault("latency", latency=1)) as (_, client, server):
+        client.ask(1, FAST)
+        client.ask(3)
+        for stream in (1, 3):
+            server.hears(h2.HEADERS, stream)
+            server.head(stream)
+        text = bytes(range(256)) * 30
+        for number in range(4):
+            server.sock.sendall(b"".join(h2.data(stream, text, end=number == 3) for stream in (1, 3)))
+        got = {1: b"", 3: b""}
+        heads, ended = set(), set()
+        while len(ended) < 2:
+            frame = client.frame()
+            if frame.kind == h2.HEADERS:
+                heads.add(frame.stream)
+                continue
+            assert frame.kind == h2.DATA
+            assert frame.stream in heads - ended
+            got[frame.stream] += frame.payload
+            if frame.flags & h2.END_STREAM:
+                ended.add(frame.stream)
+        assert got == {1: text * 4, 3: text * 4}
+
+
 def test_trailers_and_interim_responses_pass() -> None:
     with sides() as (_, client, server):
         client.ask(1, end=False)
@@ -865,6 +890,36 @@ def test_what_is_spared_leaves_as_what_is_not(turns: list[tuple[Direction, bytes
         assert leaves(one, direction, data) == leaves(other, direction, data)
         assert one.held(direction) == other.held(direction)
         assert one.idle == other.idle
+
+
+@given(conversations())
+def test_bulk_leaves_as_pieces_do(turns: list[tuple[Direction, bytes]]) -> None:
+    one, other = framed(sparing=True), framed(sparing=True)
+    for direction, data in turns:
+        taken, sent = one.pass_bulk(direction, memoryview(data))
+        if taken < len(data):
+            sent += leaves(one, direction, data[taken:])[0]
+        assert sent == leaves(other, direction, data)[0]
+        assert one.held(direction) == other.held(direction)
+        assert one.idle == other.idle
+
+
+def test_bulk_is_of_spared_streams_up_to_their_end() -> None:
+    framer = framed(sparing=True)
+    framer.feed(TO_BACKEND, h2.headers(1, BLOCK, end=True))
+    framer.spare = lambda head, behind: None
+    framer.feed(TO_BACKEND, h2.headers(3, BLOCK, end=True))
+    framer.feed(TO_CLIENT, b"".join(h2.headers(stream, STATUS, end=False) for stream in (1, 3)))
+    one, hit = (h2.data(stream, bytes(16384), end=False) for stream in (1, 3))
+    assert framer.pass_bulk(TO_CLIENT, memoryview(one + one + hit + one)) == (2 * len(one), one + one)
+    assert framer.pass_bulk(TO_CLIENT, memoryview(hit)) == (0, b"")
+    assert framer.pass_bulk(TO_CLIENT, memoryview(one + one[:5000])) == (len(one) + 5000, one)
+    assert framer.held(TO_CLIENT) == 5000
+    assert framer.pass_bulk(TO_CLIENT, memoryview(one[5000:] + one[:4])) == (len(one) - 5000 + 4, one)
+    assert framer.pass_bulk(TO_CLIENT, memoryview(one[4:])) == (0, b"")
+    assert leaves(framer, TO_CLIENT, one[4:])[0] == one
+    last = h2.data(1, bytes(16384), end=True)
+    assert framer.pass_bulk(TO_CLIENT, memoryview(one + last)) == (len(one), one)
 
 
 def test_frames_that_are_spared_are_one_piece() -> None:

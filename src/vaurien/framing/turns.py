@@ -159,6 +159,13 @@ class Framing:
     may stand for many requests: the framing changes the number of its stream in the answer.
     """
 
+    def pass_bulk(self, direction: Direction, data: memoryview) -> tuple[int, bytes]:
+        """How many bytes at the front of *data* are taken, and what leaves of them, behind what was held.
+
+        They are inside of messages that are spared, and pass as they are; the last of them may be held.
+        """
+        return 0, b""
+
     @property
     def sparing(self) -> bool:
         """An exchange goes on that was spared in this way."""

@@ -21,7 +21,7 @@ def sent(connection: Connection, to_backend: bool, data: bytes) -> bytes:
     link = (connection.up if to_backend else connection.down).link
     before = len(link.written)
     tracker = connection.tracker
-    passed = tracker.take_requests(data) if to_backend else tracker.take_responses(data)
+    passed = tracker.take_requests(memoryview(data)) if to_backend else tracker.take_responses(memoryview(data))
     return b"".join(link.written[before:]) + passed
 
 

@@ -184,7 +184,7 @@ def test_filters_get_the_bytes_and_the_end(pair: Pair) -> None:
 
 def test_the_fast_path_goes_past_the_filters(pair: Pair) -> None:
     filters = FakeFilters(pair.up)
-    filters.fast_path = bytes.upper
+    filters.fast_path = lambda chunk: chunk.tobytes().upper()
     pair.up.filters = filters  # type: ignore[assignment]
     pair.up.update()
     pair.client.incoming.append(b"loud")
@@ -195,7 +195,7 @@ def test_the_fast_path_goes_past_the_filters(pair: Pair) -> None:
 def test_a_protocol_that_raises_is_reported(pair: Pair) -> None:
     error = ValueError("in the framer")
 
-    def fast_path(_: bytes) -> bytes:
+    def fast_path(_: memoryview) -> bytes:
         raise error
 
     filters = FakeFilters(pair.up)
@@ -229,7 +229,7 @@ def test_a_change_that_was_put_off_is_adopted_before_bytes_are_read(pair: Pair) 
         assert list(pair.client.incoming) == [b"x"]
         pair.owner.deferred = False
         pair.up.filters = filters  # type: ignore[assignment]
-        filters.fast_path = bytes.upper
+        filters.fast_path = lambda chunk: chunk.tobytes().upper()
         pair.up.update()
 
     pair.owner.adopt = adopt

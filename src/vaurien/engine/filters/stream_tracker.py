@@ -44,6 +44,8 @@ LANE_LIMIT = 10_000
 ENDED_LIMIT = 1000
 """Exchanges that are remembered after they were aborted or answered here, for pieces that may still come."""
 
+_LARGE = 16 * 1024
+"""Bytes of a chunk above which frames are looked for that pass as they are: it has at least one of the usual size."""
 
 _LET_GO = Part(Mark.BODY)
 """In the place of a piece: faults that have stopped send what they keep of the message."""
@@ -136,20 +138,36 @@ class StreamTracker(ExchangeTracker):
 
     # Pieces.
 
-    def take_requests(self, data: bytes) -> bytes:
-        return self._take_all(TO_BACKEND, data)
+    def take_requests(self, chunk: memoryview) -> bytes:
+        return self._take_all(TO_BACKEND, chunk)
 
-    def take_responses(self, data: bytes) -> bytes:
-        return self._take_all(TO_CLIENT, data)
+    def take_responses(self, chunk: memoryview) -> bytes:
+        return self._take_all(TO_CLIENT, chunk)
 
-    def _take_all(self, direction: Direction, data: bytes) -> bytes:
-        pieces = self._pieces(direction, data)
+    def _take_all(self, direction: Direction, chunk: memoryview) -> bytes:
+        if len(chunk) > _LARGE:
+            chunk = self._pass_bulk(direction, chunk)
+            if not chunk:
+                return b""
+        pieces = self._pieces(direction, chunk.tobytes())
         if not self._route(direction, pieces):
             self.connection_direction(direction).link.run(self._go_on(direction, pieces))
             return b""
         self._flush()
         self._flush_other(direction)
         return b""
+
+    def _pass_bulk(self, direction: Direction, chunk: memoryview) -> memoryview:
+        """Send what passes of *chunk* as it is; returns what is left."""
+        way = self.connection_direction(direction)
+        if way.filters or self.connection.ending:
+            return chunk
+        size, sent = self.framing.pass_bulk(direction, chunk)
+        if size:
+            if direction is TO_BACKEND:
+                self._fed += size
+            way.link.write(sent)
+        return chunk[size:]
 
     async def _go_on(self, direction: Direction, pieces: Iterator[Piece]) -> None:
         """Take the rest of *pieces*, and let other connections run in between."""

@@ -37,7 +37,7 @@ class WriteBuffer:
         """How many bytes."""
         return len(self._data)
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | memoryview) -> None:
         """*data* waits too."""
         self._data += data
 

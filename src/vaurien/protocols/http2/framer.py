@@ -206,23 +206,53 @@ class Http2Framer(Framing):
     def pieces(self, direction: Direction, data: bytes) -> Iterator[Piece]:
         side, at = self._sides[direction], 0
         self.other_direction_ready = False
+        if len(data) > _LARGE and (at := self._missing(side, data)):
+            held, side.buffer = side.buffer, b""
+            yield from self._pieces(direction, side, held + data[:at], 0)
         held, side.buffer = side.buffer, b""
-        if held and len(data) > _LARGE:
-            at = self._missing(side, held, data)
-            if at:
-                yield from self._pieces(direction, side, held + data[:at], 0)
-                held, side.buffer = side.buffer, b""
         if held:
             data, at = held + data[at:], 0
         yield from self._pieces(direction, side, data, at)
 
-    def _missing(self, side: _Side, held: bytes, data: bytes) -> int:
-        """How many bytes of *data* complete the frame that *held* begins; 0: that is not known, or it needs more."""
+    def _missing(self, side: _Side, data: bytes | memoryview) -> int:
+        """How many bytes of *data* complete the frame that is held; 0: that is not known, or it needs more."""
         if side.split is not None or self.renumbers or not side.begun:
             return 0
-        high, low, _, _, _ = h2.HEADER.unpack_from(held + data[: h2.HEADER_SIZE])
-        missing = h2.HEADER_SIZE + (high << 8 | low) - len(held)
+        begun = b"".join((side.buffer[: h2.HEADER_SIZE], data[: h2.HEADER_SIZE]))
+        high, low, _, _, _ = h2.HEADER.unpack_from(begun)
+        missing = h2.HEADER_SIZE + (high << 8 | low) - len(side.buffer)
         return missing if 0 < missing <= len(data) else 0
+
+    def pass_bulk(self, direction: Direction, data: memoryview) -> tuple[int, bytes]:
+        """Frames DATA of spared streams, up to one that ends its stream."""
+        side = self._sides[direction]
+        ordinary = side.split is not None or side.borrowed or self.renumbers or self._unframed or self.spare is None
+        if ordinary or self.ended_by_protocol or not side.begun:
+            return 0, b""
+        streams, unpack, total = self._streams, h2.HEADER.unpack_from, len(data)
+        at = end = kind = frames = 0
+        held = side.buffer
+        if held:
+            if len(held) < 9 or held[3] or held[4] & 1:
+                return 0, b""
+            high, low, _, _, stream = unpack(held)
+            at = 9 + (high << 8 | low) - len(held)
+            if not 0 < at <= total or not streams.get(stream, 0) & _SPARED:
+                return 0, b""
+            frames = 1
+        while total - at >= 9:  # h2.HEADER_SIZE
+            high, low, kind, flags, stream = unpack(data, at)
+            end = at + 9 + (high << 8 | low)
+            if kind or flags & 1 or end > total or not streams.get(stream, 0) & _SPARED or frames == _RUN_LIMIT:
+                break
+            at, frames = end, frames + 1
+        if not at:
+            return 0, b""
+        side.window -= at + len(held) - 9 * frames
+        sent = b"".join((held, data[:at]))
+        incomplete = total - at < 9 or (not kind and end > total and end - at <= HEAD_LIMIT)
+        side.buffer = data[at:].tobytes() if incomplete else b""
+        return total if incomplete else at, sent
 
     def _pieces(self, direction: Direction, side: _Side, data: bytes, at: int) -> Iterator[Piece]:
         """The pieces of *data* from *at* on; what is no whole frame is held."""
