@@ -128,7 +128,7 @@ class Address(msgspec.Struct, frozen=True):
             return cls._parse_tls(scheme, rest, text, option=option, source=source)
         match = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^\[\]:]*)):([^:]*)", text.strip())
         if match is None:
-            raise OptionError(option, text, "host:port, [ipv6]:port or unix:/path", source)
+            raise OptionError(option, text, "host:port, [ipv6]:port or unix:/path" + _complete(text), source)
         bracketed, plain, port = match.groups()
         if not (port.isascii() and port.isdigit()) or int(port) not in _PORTS:
             raise OptionError(option, text, "a port from 0 to 65535 after the last colon", source)
@@ -174,6 +174,13 @@ class Address(msgspec.Struct, frozen=True):
             return f"{host}:{self.port}"
         options = str(self.tls)
         return f"tls://{host}:{self.port}" + (f"?{options}" if options else "")
+
+
+def _complete(text: str) -> str:
+    """What is said of *text* that lacks its host, or its port."""
+    if text.isascii() and text.isdigit() and int(text) in _PORTS:
+        return f", such as localhost:{text}"
+    return f", such as {text}:80" if re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?", text) else ""
 
 
 def parse_route(text: str, *, option: str = "route", source: str | None = None) -> tuple[str, Address]:

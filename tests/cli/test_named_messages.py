@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.server
+import shlex
 import threading
 
 import pytest
 
 from tests.control.interface import interface
-from vaurien.cli import main
+from vaurien import __version__
+from vaurien.cli import main, meta
 from vaurien.cli.ctl import main as ctl
 
 
@@ -77,7 +79,12 @@ def test_a_wrong_token_and_none(given, message, tmp_path, capsys):
 
 
 MAIN = {
-    "extra": "unknown argument 'extra'",
+    "extra": "unknown argument 'extra'; options begin with --, and vaurien --help lists them",
+    "chek x.toml": "unknown argument 'chek'; did you mean 'check'?",
+    "backend localhost:1": "unknown argument 'backend'; did you mean '--backend'?",
+    "-config x.toml": "unknown option '-config'; did you mean '--config'?",
+    "-b 20:delay": "unknown option '-b'; options begin with --, and vaurien --help lists them",
+    "--behaviour 20:delay": "unknown option '--behaviour'; did you mean '--behavior'?",
     "run x.toml --reprot r.html -- true": "'--reprot'",
     "--config missing.toml": "file 'missing.toml' (from --config) cannot be read: No such file or directory",
     "run missing.toml -- true": "file 'missing.toml' cannot be read: No such file or directory",
@@ -86,7 +93,10 @@ MAIN = {
     "expected an address of its own; proxy 'a' listens there",
     "replay x.toml": "x.toml line 1: '[vaurien]' is not a line of a trace; expected a trace written by --trace",
     "replay missing.jsonl": "file 'missing.jsonl' cannot be read: No such file or directory; expected a trace",
-    "--backend google --show-config": "option backend: 'google' (from --backend) is not valid; expected host:port",
+    "--backend google --show-config": "option backend: 'google' (from --backend) is not valid; expected host:port, "
+    "[ipv6]:port or unix:/path, such as google:80",
+    "--backend 8080 --show-config": "option backend: '8080' (from --backend) is not valid; expected host:port, "
+    "[ipv6]:port or unix:/path, such as localhost:8080",
     "--state spoilt": "/spoilt' is not what was written: it is no JSON; expected another file, or none: move it away",
 }
 
@@ -103,7 +113,56 @@ def test_at_vaurien(typed, tmp_path, monkeypatch, capsys):
     assert MAIN[typed] in said(capsys)
 
 
+PROGRAMS = {"vaurien": main.main, "vaurienctl": ctl.main, "meta-vaurien": meta.main}
+
+
 @pytest.mark.parametrize("flag", ["-V", "--version"])
-def test_the_version(flag, capsys):
-    assert main.main([flag]) == 0
-    assert capsys.readouterr().out.startswith("vaurien ")
+@pytest.mark.parametrize("program", [*PROGRAMS, *(f"vaurien {command}" for command in main.COMMANDS)])
+def test_the_version_is_told_in_the_same_way_everywhere(program, flag, capsys):
+    name, *command = program.split()
+    assert PROGRAMS[name]([*command, flag]) == 0
+    assert capsys.readouterr().out == f"{name} {__version__}\n"
+
+
+EMPTY = {
+    "--fault=": "--fault: it is empty, so there is no fault of it",
+    "--fault latency": "fault 'latency' changes nothing: latency and jitter are 0",
+    "--fault 'delay probability=0'": "fault 'delay' changes nothing: its probability is 0",
+    "--fault 'delay count=0 scope=exchange'": "fault 'delay' changes nothing: its window takes 0 occasions",
+    "--behavior 0:delay": "behavior: a share of 0 percent of 'delay' is never drawn",
+    "--behavior-delay-sleep 3": "--behavior-delay-sleep: option sleep of 'delay' has no effect; no mix and no fault "
+    "uses that behavior",
+    "--behavior 20:error --handler-delay-sleep 3": "--handler-delay-sleep: option sleep of 'delay' has no effect; "
+    "no mix and no fault uses that behavior",
+    "--behavior 20:slow_accept": "--behavior: slow_accept acts when a connection begins (on_connect), and the mix is "
+    "drawn for each exchange: it has no effect here",
+}
+
+
+@pytest.mark.parametrize("typed", EMPTY)
+def test_what_cannot_do_anything_is_a_warning(typed, capsys):
+    assert main.main([*shlex.split(typed), "--show-config"]) == 0
+    assert capsys.readouterr().err == f"vaurien: warning: {EMPTY[typed]}\n"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "--behavior 20:delay --behavior-delay-sleep 3",
+        "--behavior 20:delay --handler-delay-sleep 3",
+        "--fault delay --behavior-delay-sleep 3",
+        "--http --behavior-delay-sleep 3",
+        "--behavior 20:delay",
+        "--behavior=",
+    ],
+)
+def test_what_may_do_something_is_none(typed, capsys):
+    assert main.main([*shlex.split(typed), "--show-config"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_callable_that_is_no_plugin_is_refused(capsys):
+    assert main.main(["--behavior", "20:os.path.join", "--show-config"]) == 2
+    assert said(capsys).startswith(
+        "vaurien: 'os.path.join' (from --behavior) cannot be used as a behavior or handler: it must subclass "
+    )

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 
-from vaurien.cli.configure import BAD_INPUT, HELP, OK, configure, say
+from vaurien.cli.configure import BAD_INPUT, HELP, OK, configure, fail
 from vaurien.config import Configuration
 from vaurien.engine.net import binding
 from vaurien.errors import BindError, VaurienError
@@ -48,7 +48,7 @@ def _tell(problems: list[str], summary: str, as_json: bool) -> int:
         print(json.dumps({"ok": not problems, "problems": problems}))
     else:
         for problem in problems:
-            say(problem)
+            fail(problem)
         if not problems:
             print(summary)
     return BAD_INPUT if problems else OK

@@ -56,7 +56,12 @@ def _parse(arguments: Sequence[str], found: Sources, known: Sequence[flags.Flag]
     try:
         return flags.parse(arguments, [*known, *plugins])
     except click.NoSuchOption as error:
-        raise flags.unknown(error.option_name, found.catalogue, known) from None
+        raise flags.unknown(_typed(error.option_name, arguments), found.catalogue, known) from None
+
+
+def _typed(option: str, arguments: Sequence[str]) -> str:
+    """The whole word of *option*: click takes a word behind one dash for letters, each of which is an option."""
+    return next((word for word in arguments if len(option) == len("-c") and word.startswith(option)), option)
 
 
 def say(message: str) -> None:

@@ -101,18 +101,26 @@ def parse(arguments: Sequence[str], flags: Sequence[Flag], *, others: bool = Fal
 def unknown(typed: str, catalogue: Catalogue, flags: Iterable[Flag]) -> VaurienError:
     """The error for a flag that does not exist, with the nearest of *flags* and those of all plugins."""
     known = [spelling for made in [*flags, *_made(catalogue.usable())] for spelling in made.opts]
-    return _unknown("option", typed, known)
+    if len(typed) > len("-c") and nearest(typed, known):
+        return UnknownName("option", typed, known)
+    return _unknown("option", typed)
 
 
 def unknown_argument(typed: str, flags: Iterable[Flag], others: Iterable[str] = ()) -> VaurienError:
     """The error for a word that belongs to no flag, with the nearest of *flags*, and of *others*."""
-    return _unknown("argument", typed, [*(made.opts[0] for made in flags), *others])
+    bare = {made.opts[0].removeprefix("--"): made.opts[0] for made in flags}
+    command, forgotten = nearest(typed, others, _SURE), nearest(typed, bare, _SURE)
+    if command is not None or forgotten is not None:
+        return UnknownName("argument", typed, [command or bare[str(forgotten)]])
+    return _unknown("argument", typed)
 
 
-def _unknown(kind: str, typed: str, known: list[str]) -> VaurienError:
-    """The error names what is near; everything that exists would be too much for a line."""
-    if nearest(typed, known):
-        return UnknownName(kind, typed, known)
+_SURE = 0.65
+"""How much a word is like another one that was meant."""
+
+
+def _unknown(kind: str, typed: str) -> VaurienError:
+    """Everything that exists would be too much for a line."""
     return VaurienError(f"unknown {kind} {typed!r}; options begin with --, and vaurien --help lists them")
 
 

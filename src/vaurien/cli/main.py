@@ -47,13 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     to_user.json = _wants_json(given, os.environ)
+    status: int
     try:
         if "_VAURIEN_COMPLETE" in os.environ:
             from vaurien.cli import completion
 
             return completion.complete(os.environ["_VAURIEN_COMPLETE"])
-        if given and given[0] in COMMANDS:
-            status: int = importlib.import_module(COMMANDS[given[0]]).main(given[1:], os.environ)
+        if given[1:2] in (["--version"], ["-V"]) and given[0] in COMMANDS:
+            status = _version()
+        elif given and given[0] in COMMANDS:
+            status = importlib.import_module(COMMANDS[given[0]]).main(given[1:], os.environ)
         else:
             now, spellings = early_spellings.of_arguments(given)
             for line in spellings:
@@ -75,7 +78,7 @@ def _wants_json(arguments: Sequence[str], variables: Mapping[str, str]) -> bool:
     """Whether the log is JSON on standard error, as far as is known before the options are read, which may fail."""
     given = {name: variables.get(f"VAURIEN_{name.upper()}", "") for name in ("log_format", "log_output")}
     for word, following in itertools.pairwise((*arguments, "")):
-        name, equals, value = word.removeprefix("--").replace("-", "_").partition("=")
+        name, equals, value = word.lstrip("-").replace("-", "_").partition("=")
         if name in given:
             given[name] = value if equals else following
     return given["log_format"] == "json" and given["log_output"] in ("", "-")
@@ -87,8 +90,7 @@ def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         raise flags.unknown_argument(arguments[0], flags.own(), COMMANDS)
     own = flags.parse(arguments, flags.own(), others=True)
     if ("command", "version") in own:
-        print(f"vaurien {__version__}")
-        return OK
+        return _version()
     if ("command", "help") in own:
         from vaurien.cli import help
 
@@ -105,6 +107,11 @@ def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         )
 
     return _serve(configuration, given, again)
+
+
+def _version() -> int:
+    print(f"vaurien {__version__}")
+    return OK
 
 
 def _topic(arguments: Sequence[str]) -> Sequence[str]:

@@ -193,7 +193,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 )
 @click.option("--host", default="localhost", help="Where to listen, and where the servers are.")
 @click.option("--port", default=9998, type=click.IntRange(0, 65535), help="The port to listen on.")
-@click.version_option(__version__, prog_name="meta-vaurien")
+@click.version_option(__version__, "-V", "--version", prog_name="meta-vaurien", message="%(prog)s %(version)s")
 def command(host: str, port: int) -> None:
     """One HTTP address for many proxies: /8001/path goes to port 8001 as /path."""
     with Front(host, port) as front:

@@ -105,7 +105,10 @@ def assemble(
         for config in proxies
         if config.backend.tls is not None and not config.backend.tls.verify
     )
-    warnings += tuple(_unused(selection, proxies, faults.schedule, layer))
+    if not (own.http.http or own.http.api):  # by which a behavior may be set later, with the options that it has here
+        warnings += tuple(_unused(proxies, faults.schedule, layer))
+    if ("vaurien", "fault") in layer and not faults.own.fault:
+        warnings += (f"{_source(layer, 'fault')}: it is empty, so there is no fault of it",)
     return Configuration(
         proxies=proxies,
         connections=own.connections,
@@ -209,12 +212,12 @@ def _idle(proxies: Iterable[ProxyConfig], schedule: Schedule) -> Iterator[str]:
         yield f"behavior: a share of 0 percent of {share!r} is never drawn"
 
 
-def _unused(selection: Selection, proxies: Iterable[ProxyConfig], schedule: Schedule, layer: Layer) -> Iterator[str]:
+def _unused(proxies: Iterable[ProxyConfig], schedule: Schedule, layer: Layer) -> Iterator[str]:
     """A warning for each option that was given to a behavior which is not in use."""
     used = {one.behavior for one in _faults_of(proxies, schedule)}
     used |= {share.behavior for config in proxies for share in config.policy.mix.shares}
     found = [plugins.find(name, "behavior", "handler") for name in used]
-    sections = {*selection.entries, *(f"{plugin.kind}:{plugin.name}" for plugin in found)}
+    sections = {f"{plugin.kind}:{plugin.name}" for plugin in found}
     for (section, option), given in layer.items():
         kind, _, name = section.partition(":")
         if kind in ("behavior", "handler") and section not in sections:

@@ -596,12 +596,28 @@ def test_a_shortage_of_files_does_not_end_the_listener(start):
         ("vaurien serve", ["-port"], 2, "flag needs an argument: -port"),
         ("vaurien serve", ["-port", "99999"], 2, "a port from 0 to 65535"),
         ("vaurien serve", ["-strict", "true"], 2, "unexpected argument 'true'; flags begin with a dash"),
+        ("vaurien serve", ["-log-format", "xml"], 2, "log_format: 'xml' (from -log-format) is not valid; expected one"),
     ],
 )
 def test_words_and_statuses(capsys, program, flags, status, text):
     assert daemon.run(flags, program) == status
     captured = capsys.readouterr()
     assert text in (captured.err if status else captured.out)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["-confg", "x"], "flag provided but not defined: -confg; did you mean -config?"),
+        (["-zzz"], "flag provided but not defined: -zzz; vaurien serve -help lists the flags"),
+        (["-port"], "flag needs an argument: -port; vaurien serve -help lists the flags"),
+    ],
+)
+def test_a_bad_flag_is_one_line_of_ours_and_a_page_of_the_alias(capsys, flags, message):
+    assert daemon.run(flags, "vaurien serve") == 2
+    assert capsys.readouterr().err == f"vaurien serve: {message}\n"
+    assert daemon.run(flags, "toxiproxy-server") == 2
+    assert capsys.readouterr().err.startswith(f"{message.partition(';')[0]}\nUsage of toxiproxy-server:\n")
 
 
 FLAGS = {"host": GoFlag("", "here"), "n": GoFlag("", 0), "on": GoFlag("", False)}

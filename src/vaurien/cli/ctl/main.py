@@ -61,7 +61,7 @@ _STATUSES = (
 @click.option("--share", metavar="RATIO", help="With --fleet: on this share of these nodes, from 0 to 1.")
 @click.option("--max-nodes", metavar="COUNT", help="With --fleet: on at most so many of these nodes.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the interface says, as JSON.")
-@click.version_option(__version__, prog_name="vaurienctl")
+@click.version_option(__version__, "-V", "--version", prog_name="vaurienctl", message="%(prog)s %(version)s")
 @click.pass_context
 def command(
     context: click.Context, /, host: str | None, token_file: Any, as_json: bool, fleet: bool, **selecting: str | None

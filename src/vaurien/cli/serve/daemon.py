@@ -13,13 +13,13 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from vaurien import __version__, plugins
 from vaurien.cli import hubs
 from vaurien.cli.runner import on_signals
 from vaurien.cli.serve import precedence
-from vaurien.cli.serve.go_flags import GoFlag, HelpWanted, Value, parse, usage
+from vaurien.cli.serve.go_flags import GoFlag, HelpWanted, UnknownFlag, Value, parse, usage
 from vaurien.cli.serve.proxies_file import ProxiesFile
 from vaurien.cli.serve.reloading import at_hangup
 from vaurien.cli.serve.report import Report, TextReport
@@ -28,6 +28,7 @@ from vaurien.cli.serve.toxiproxy_log import AccessLog, ToxiproxyLog
 from vaurien.config import declared
 from vaurien.config.assemble import EffectiveSetting
 from vaurien.config.layers import variable
+from vaurien.console import to_user
 from vaurien.control import security
 from vaurien.control.app import Dashboard, app
 from vaurien.control.asgi import ASGIApp
@@ -76,6 +77,7 @@ OUR_FLAGS: Mapping[str, GoFlag] = {
     "state-wins": GoFlag("Where -state and -config contradict each other, take the proxies of the state", False),
     "config-wins": GoFlag("Where they contradict each other, take the proxies of the configuration file", False),
     "http-names": GoFlag("Further names by which the interface may be called, separated by commas", ""),
+    "log-format": GoFlag("How the lines of the log, and all others on standard error, are written: text or json", ""),
     "token-file": GoFlag("A file with the token that requests must bear (Authorization: Bearer TOKEN)", ""),
     "fleet": GoFlag("Join the fleet whose store is this NATS: nats://host:port[,host:port][/BUCKET][?replicas=3]", ""),
     "node": GoFlag("The name of this node in its fleet; if not given, that of the host", ""),
@@ -116,7 +118,11 @@ def run(arguments: Sequence[str], program: str = OURS) -> int:
         print(usage(program, flags))
         return OK
     except VaurienError as error:
-        print(error, usage(program, flags), sep="\n", file=sys.stderr)
+        if program == OURS:
+            advice = error.advice if isinstance(error, UnknownFlag) else ""
+            to_user(f"{error}{advice or f'; {program} -help lists the flags'}", "ERROR", name=program)
+        else:  # as a program in Go does
+            print(error, usage(program, flags), sep="\n", file=sys.stderr)
         return BAD_INPUT
     if values["version"]:
         print(f"{TOXIPROXY} version {VERSION}" if program == TOXIPROXY else f"vaurien {__version__}")
@@ -124,7 +130,7 @@ def run(arguments: Sequence[str], program: str = OURS) -> int:
     try:
         _serve(Daemon(program, values))
     except VaurienError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        to_user(str(error), "ERROR", name=program)
         return BAD_INPUT if program == OURS and not isinstance(error, (BindError, Unavailable)) else FAILED
     return OK
 
@@ -156,7 +162,8 @@ class Daemon:
             self._log = self._report = ToxiproxyLog(level, VERSION, self._ends)
             self._log.starting()
         else:
-            self._log, self._report = Log(_LEVELS.get(level.lower(), "info")), TextReport(program)
+            to_user.json = (log_format := _log_format(str(values["log-format"]))) == "json"
+            self._log, self._report = Log(_LEVELS.get(level.lower(), "info"), log_format), TextReport(program)
         self._membership: Membership | None = None
         self._recent, self._history = RecentEvents(), History()
         state_path = str(values.get("state", ""))
@@ -353,6 +360,15 @@ def _dashboard(text: str) -> Dashboard:
     [declaration] = [option for option in describe(declared.HttpSection) if option.name == "dashboard"]
     mode: Dashboard = declaration.convert(text, source="-dashboard")
     return mode
+
+
+def _log_format(given: str) -> Literal["text", "json"]:
+    """The format that was *given*, or that of the environment. Raises `OptionError`."""
+    [declaration] = [option for option in describe(declared.Process) if option.name == "log_format"]
+    name = variable("vaurien", "log_format")
+    text, source = (given, "-log-format") if given else (os.environ.get(name) or "text", name)
+    found: Literal["text", "json"] = declaration.convert(text, source=source)
+    return found
 
 
 def _token(path: str) -> str | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
 
-from vaurien.errors import VaurienError
+from vaurien.errors import VaurienError, nearest
 
 Value: TypeAlias = str | int | bool | tuple[str, ...]
 
@@ -25,6 +25,15 @@ class GoFlag(msgspec.Struct, frozen=True):
     default: Value
     aliases: tuple[str, ...] = ()
     variable: str = ""
+
+
+class UnknownFlag(VaurienError):
+    """A flag that does not exist; the text is Go's, *advice* is ours."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        near = nearest(name, known)
+        self.advice = f"; did you mean -{near}?" if near is not None else ""
+        super().__init__(f"flag provided but not defined: -{name}")
 
 
 class HelpWanted(Exception):
@@ -55,7 +64,7 @@ def parse(
         if name not in names:
             if name in ("h", "help"):
                 raise HelpWanted
-            raise VaurienError(f"flag provided but not defined: -{name}")
+            raise UnknownFlag(name, names)
         flag = flags[names[name]]
         if not equals:
             text = _operand(name, flag, left)
