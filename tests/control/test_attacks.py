@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.control.interface import interface
+from tests.control.test_events import parsed
 from vaurien.control.events import LARGEST, RecentEvents
 from vaurien.errors import UnknownName, nearest
 from vaurien.events import Listening, PolicyChanged
@@ -72,8 +73,9 @@ def test_remembered_events_have_a_bound_in_size():
     recent = RecentEvents()
     for number in range(100):
         recent(Listening(proxy=f"{number}" * 10**6, at=0, address="", backend=""))
-    assert sum(len(event.proxy) for _, event in recent.since(0)) <= LARGEST
+    assert sum(len(parsed(message)[1]["proxy"]) for message in recent.messages(0)) <= LARGEST
     for _ in range(1500):
         recent(PolicyChanged(proxy="p", at=0, mix="m", faults=("f",)))
-    assert len(recent.since(0)) == 1000
-    assert recent.since(0)[-1][0] == 1600
+    messages = recent.messages(0)
+    assert len(messages) == 1000
+    assert parsed(messages[-1])[0] == 1600

@@ -17,8 +17,14 @@ def accepted(number, proxy="p"):
     return Accepted(proxy=proxy, at=float(number), connection=number, peer="here")
 
 
+def parsed(message):
+    """The number of an event, and its data."""
+    number, _, data = message.decode().strip().split("\n")
+    return int(number.removeprefix("id: ")), json.loads(data.removeprefix("data: "))
+
+
 def connections(recent, number=0):
-    return [(at, event.connection) for at, event in recent.since(number)]
+    return [(at, data["connection"]) for at, data in map(parsed, recent.messages(number))]
 
 
 @pytest.mark.parametrize(("since", "first"), [(0, 3), (2, 3), (3, 4), (4, 5), (-1, 3)])
@@ -35,6 +41,15 @@ def test_nothing_comes_after_the_last(since):
     for number in range(1, 6):
         recent(accepted(number))
     assert connections(recent, since) == []
+
+
+def test_an_event_is_encoded_once_for_all_readers():
+    recent = RecentEvents()
+    for number in range(1, 6):
+        recent(accepted(number))
+    first, again = recent.messages(0), recent.messages(2, most=2)
+    assert [parsed(message)[0] for message in again] == [4, 5]
+    assert all(one is other for one, other in zip(first[3:], again, strict=True))
 
 
 def test_a_reader_gets_what_was_and_what_comes_and_then_the_end():

@@ -100,3 +100,38 @@ def test_a_number_of_another_run_is_no_number_of_this_one():
         assert (kind, data["connection"]) == ("Accepted", 1)
 
     following(play, number=7)
+
+
+class CountingEvents(RecentEvents):
+    """Counts how often a reader is woken."""
+
+    def __init__(self):
+        super().__init__()
+        self.woken = 0
+
+    def waking(self, news):
+        def counted():
+            self.woken += 1
+            news()
+
+        return super().waking(counted)
+
+
+def test_events_that_come_before_the_next_write_wake_no_page():
+    async def whole():
+        recent = CountingEvents()
+        stream = live.follow(Hub(), recent, History(), 0)
+        assert [kind for kind, _ in messages(await anext(stream))] == ["Hello"]
+        recent(accepted(1))
+        assert [kind for kind, _ in messages(await anext(stream))] == ["Accepted"]
+        waiting = asyncio.ensure_future(anext(stream))
+        recent(accepted(2))
+        for number in range(3, 503):
+            await asyncio.sleep(0)
+            recent(accepted(number))
+        [(first, _), *events] = messages(await waiting)
+        assert (first, len(events)) == ("Skipped", live.MOST)
+        assert recent.woken <= 1
+        await stream.aclose()
+
+    asyncio.run(whole())

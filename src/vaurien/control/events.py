@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 import msgspec
 
@@ -33,6 +34,23 @@ def _size(event: Event) -> int:
     return size
 
 
+class _Remembered:
+    """An event, and its number."""
+
+    __slots__ = ("_message", "event", "number")
+
+    def __init__(self, number: int, event: Event) -> None:
+        self.number, self.event = number, event
+        self._message: bytes | None = None
+
+    def message(self) -> bytes:
+        """It as a server-sent event."""
+        if self._message is None:
+            kind = str(self.event.__struct_config__.tag).encode()
+            self._message = b"id: %d\nevent: %s\ndata: %s\n\n" % (self.number, kind, msgspec.json.encode(self.event))
+        return self._message
+
+
 class RecentEvents:
     """An observer that remembers the last *capacity* events, numbered from 1, and wakes readers that wait for the next.
 
@@ -40,7 +58,7 @@ class RecentEvents:
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._events: deque[Event] = deque(maxlen=capacity)
+        self._events: deque[_Remembered] = deque(maxlen=capacity)
         self._last = 0
         self._size = 0
         self._news: set[Callable[[], None]] = set()
@@ -52,7 +70,7 @@ class RecentEvents:
         """Remember *event*."""
         if len(self._events) == self._events.maxlen:
             self._forget_oldest()
-        self._events.append(event)
+        self._events.append(_Remembered(self._last + 1, event))
         self._size += _size(event)
         while self._size > LARGEST and len(self._events) > 1:
             self._forget_oldest()
@@ -60,7 +78,7 @@ class RecentEvents:
         self._wake()
 
     def _forget_oldest(self) -> None:
-        self._size -= _size(self._events.popleft())
+        self._size -= _size(self._events.popleft().event)
 
     def close(self) -> None:
         """End what `follow` yields."""
@@ -94,11 +112,17 @@ class RecentEvents:
         """*number*, or 0 if there was no such event yet: it is of an earlier run, of which nothing is known."""
         return 0 if number > self._last else number
 
-    def since(self, number: int) -> list[tuple[int, Event]]:
-        """The events after event *number* that are remembered, each with its own number."""
-        first = self._last - len(self._events) + 1
-        skipped = max(0, min(number, self._last) + 1 - first)
-        return [(first + place, self._events[place]) for place in range(skipped, len(self._events))]
+    def messages(self, number: int, most: int | None = None) -> list[bytes]:
+        """The events after event *number* that are remembered, at most the last *most*, as server-sent events.
+
+        Each is encoded once, for all readers.
+        """
+        return [one.message() for one in self._after(number, most)]
+
+    def _after(self, number: int, most: int | None = None) -> Iterable[_Remembered]:
+        count = min(self._last - min(number, self._last), len(self._events))
+        wanted = count if most is None else min(count, most)
+        return itertools.islice(self._events, len(self._events) - wanted, None)
 
     async def follow(
         self, number: int = 0, *, proxy: str | None = None, heartbeat: float = HEARTBEAT
@@ -112,18 +136,12 @@ class RecentEvents:
         with self.waking(news.set):
             while not self._closed:
                 news.clear()
-                for one, event in self.since(number):
-                    number = one
-                    if proxy in (None, event.proxy):
-                        yield message(one, event)
+                for one in list(self._after(number)):
+                    number = one.number
+                    if proxy in (None, one.event.proxy):
+                        yield one.message()
                 try:
                     async with asyncio.timeout(heartbeat):
                         await news.wait()
                 except TimeoutError:
                     yield b":\n\n"
-
-
-def message(number: int, event: Event) -> bytes:
-    """*event*, which has this *number*, as a server-sent event."""
-    kind = str(event.__struct_config__.tag)
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, kind.encode(), msgspec.json.encode(event))

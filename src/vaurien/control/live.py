@@ -7,11 +7,12 @@ page would cost the proxies more than their own work.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import msgspec
 
-from vaurien.control.events import HEARTBEAT, RecentEvents, message
+from vaurien.control.events import HEARTBEAT, RecentEvents
 from vaurien.control.history import History
 from vaurien.proxies.hub import Hub
 
@@ -35,15 +36,10 @@ async def follow(
     number = recent.known(number)
     loop = asyncio.get_running_loop()
     next_write = loop.time()
-    with recent.waking(news.set), history.watched(hub, news.set):
-        missed = recent.since(number)
+    with history.watched(hub, news.set):
+        missed = recent.messages(number)
         number = recent.last
-        yield b"".join(
-            [
-                b"event: Hello\ndata: %s\n\n" % msgspec.json.encode({"run": recent.run}),
-                *(message(one, event) for one, event in missed),
-            ]
-        )
+        yield b"".join([b"event: Hello\ndata: %s\n\n" % msgspec.json.encode({"run": recent.run}), *missed])
         while not recent.closed:
             news.clear()
             pieces = []
@@ -51,17 +47,18 @@ async def follow(
                 ticks = history.number
                 pieces.append(b"event: Figures\ndata: %s\n\n" % history.latest)
             if recent.last > number and loop.time() >= next_write:
-                fresh = recent.since(number)[-MOST:]
+                fresh = recent.messages(number, MOST)
                 if skipped := recent.last - number - len(fresh):
                     pieces.append(b'event: Skipped\ndata: {"count":%d}\n\n' % skipped)
-                pieces += [message(one, event) for one, event in fresh]
+                pieces += fresh
                 number, next_write = recent.last, loop.time() + PACE
             if pieces:
                 yield b"".join(pieces)
-            behind = recent.last > number
+            behind = recent.last > number  # then time alone matters: events that come meanwhile would wake it in vain
             try:
-                async with asyncio.timeout(next_write - loop.time() if behind else heartbeat):
-                    await news.wait()
+                with contextlib.nullcontext() if behind else recent.waking(news.set):
+                    async with asyncio.timeout(next_write - loop.time() if behind else heartbeat):
+                        await news.wait()
             except TimeoutError:
                 if not behind:
                     yield b":\n\n"
