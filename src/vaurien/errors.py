@@ -128,12 +128,19 @@ class BindError(VaurienError):
         super().__init__(message)
 
 
-class DialError(VaurienError):
-    """A backend that cannot be reached: it has *refused*, is *unreachable* or has no address, or is too *late*."""
+DialFailureKind: TypeAlias = Literal["refused", "unreachable", "late", "loop", "forbidden"]
+"""Why a backend is not reached."""
 
-    def __init__(self, message: str, kind: Literal["refused", "unreachable", "late"] = "unreachable") -> None:
+
+class DialError(VaurienError):
+    """A backend that cannot be reached: it has *refused*, is *unreachable* or has no address, or is too *late*.
+
+    Or it is not dialled: the way would lead back to the proxy (a *loop*), or to what is *forbidden*.
+    """
+
+    def __init__(self, message: str, kind: DialFailureKind = "unreachable") -> None:
         super().__init__(message)
-        self.kind: Literal["refused", "unreachable", "late"] = kind
+        self.kind: DialFailureKind = kind
 
 
 class ParseError(VaurienError):

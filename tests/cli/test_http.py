@@ -185,3 +185,44 @@ def test_callers_may_name_the_files_that_are_allowed(tmp_path, way):
         for name, message in (("a.txt", "callers may name no other"), ("a.pem", "No such file")):
             with pytest.raises(Refused, match=message):
                 client.change_proxy("vaurien", backend=f"tls://localhost:9?ca={tmp_path}/{name}")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_clients_of_a_forward_proxy_do_not_get_to_it(host, workers):
+    with program("--backend", "forward", "--workers", workers, "--http", "--http-port", "0") as process:
+        proxy = at(process.interface).get_proxy("vaurien")
+        port = int(process.interface.rpartition(":")[2])
+        for asked in (f"CONNECT {host}:{port} HTTP/1.1", f"GET http://{host}:{port}/api/v1/proxies HTTP/1.1"):
+            answer = answer_to(proxy["listen"], f"{asked}\r\nHost: {host}:{port}\r\n\r\n".encode())
+            assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")
+            assert b"this is the HTTP interface of the program" in answer
+        socks = b"\x05\x01\x00\x05\x01\x00\x03" + bytes([len(host)]) + host.encode() + port.to_bytes(2, "big")
+        assert answer_to(proxy["listen"], socks).startswith(b"\x05\x00\x05\x02")
+
+
+def test_clients_of_a_forward_proxy_that_was_made_later_do_not_get_to_it():
+    with program("--backend", "localhost:9", "--http", "--http-port", "0") as process:
+        client = at(process.interface)
+        made = client.create_proxy(name="forward", listen="127.0.0.1:0", backend="forward")
+        where = process.interface.removeprefix("http://")
+        answer = answer_to(made["listen"], f"CONNECT {where} HTTP/1.1\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")
+
+
+def answer_to(address, request):
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), BOUND) as client, client.makefile("rb") as answer:
+        client.sendall(request)
+        return answer.read()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_proxy_is_not_its_own_backend(workers):
+    with program("--backend", "localhost:9", "--workers", workers, "--http", "--http-port", "0") as process:
+        client = at(process.interface)
+        own = client.get_proxy("vaurien")["listen"]
+        expected = r"another address: connections would come back to the proxy \(vaurien -> vaurien\)"
+        with pytest.raises(Refused, match=expected):
+            client.change_proxy("vaurien", backend=own)
+        assert client.get_proxy("vaurien")["backend"] == "localhost:9"

@@ -91,6 +91,10 @@ MAIN = {
     "check nameless.toml": "nameless.toml line 1 [[proxy]]: it has no name; expected one, such as name = 'redis'",
     "check two.toml": "proxy 'b' listen: 'localhost:7001' (from two.toml line 7 [[proxy]] listen) is not valid; "
     "expected an address of its own; proxy 'a' listens there",
+    "check circle.toml": "proxy 'a' backend: 'localhost:7002' (from circle.toml line 4 [[proxy]] backend) is not "
+    "valid; expected another address: connections would come back to the proxy (a -> b -> a), without end",
+    "--proxy localhost:7001 --backend localhost:7001": "option backend: 'localhost:7001' (from --backend) is not "
+    "valid; expected another address: connections would come back to the proxy (vaurien -> vaurien), without end",
     "replay x.toml": "x.toml line 1: '[vaurien]' is not a line of a trace; expected a trace written by --trace",
     "replay missing.jsonl": "file 'missing.jsonl' cannot be read: No such file or directory; expected a trace",
     "--backend google --show-config": "option backend: 'google' (from --backend) is not valid; expected host:port, "
@@ -109,6 +113,11 @@ def test_at_vaurien(typed, tmp_path, monkeypatch, capsys):
     (tmp_path / "nameless.toml").write_text("[[proxy]]\nlisten = 'localhost:0'\n")
     proxies = (f"[[proxy]]\nname = '{name}'\nlisten = 'localhost:7001'\nbackend = 'localhost:1'\n" for name in "ab")
     (tmp_path / "two.toml").write_text("".join(proxies))
+    circle = (
+        f"[[proxy]]\nname = '{name}'\nlisten = 'localhost:{at}'\nbackend = 'localhost:{to}'\n"
+        for name, at, to in (("a", 7001, 7002), ("b", 7002, 7001))
+    )
+    (tmp_path / "circle.toml").write_text("".join(circle))
     assert main.main(typed.split()) in (2, 125)
     assert MAIN[typed] in said(capsys)
 

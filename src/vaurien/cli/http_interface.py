@@ -84,6 +84,7 @@ class HttpInterface:
             name = "api" if options.http.api else "http_port"
             source = options.source("vaurien", name)
             raise BindError(f"option {name} (from {source}): {error}; expected an address that is free") from None
+        hub.reserve(self._server.names)
         if security.exposed(self._listen, self._token):
             to_user(security.warning(address, f"--token-file, {security.BEARER_VARIABLE} in the environment"))
         return f"HTTP interface at {address if address.path else f'http://{address}'}"

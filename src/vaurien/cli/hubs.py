@@ -36,7 +36,7 @@ async def open_hub(
     if not platform.PORT_SHARED:
         wanted = "1: this system does not distribute clients over several processes (SO_REUSEPORT)"
         raise OptionError("option workers", workers, wanted, source)
-    from vaurien.workers.pool import WorkerPool
+    from vaurien.workers.pool import WorkerPool, gathered
     from vaurien.workers.proxy import WorkersProxy
 
     pool = WorkerPool(workers, observers=observers, uvloop=uvloop)
@@ -44,6 +44,8 @@ async def open_hub(
         await pool.start()
         made = Hub(make=lambda config: WorkersProxy(config, pool), hits=hits)
         made.lag = pool.lag
+        made.interface = pool.interface
+        made.interface_changed = lambda: pool.run(gathered(pool.inform(), object))
         yield made
     finally:
         await pool.stop()

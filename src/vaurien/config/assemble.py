@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from vaurien import options, plugins
-from vaurien.config import declared, fault, policy
+from vaurien.config import circles, declared, fault, policy
 from vaurien.config.catalogue import Catalogue
 from vaurien.config.layers import Given, Layer, Section, converted
 from vaurien.config.mesh import Mesh, with_edges
@@ -94,6 +94,7 @@ def assemble(
         _proxy(own.traffic, own.connections, own.tls, selection, faults, layer),
     )
     _check_listens(proxies, proxy_tables)
+    _check_backends(proxies, proxy_tables, layer)
     _check_text(proxies, faults.schedule)
     for preset in faults.presets:
         for config in proxies:
@@ -138,6 +139,14 @@ def _check_listens(proxies: Sequence[ProxyConfig], tables: Sequence[ProxyTable])
             source = table.layer["vaurien", "proxy"].source if ("vaurien", "proxy") in table.layer else None
             wanted = f"an address of its own; proxy {first!r} listens there"
             raise OptionError(f"proxy {config.name!r} listen", str(config.listen), wanted, source)
+
+
+def _check_backends(proxies: Sequence[ProxyConfig], tables: Sequence[ProxyTable], layer: Layer) -> None:
+    """Raise `OptionError` for a proxy whose backend leads back to it."""
+    layers = [table.layer for table in tables] or [layer] * len(proxies)
+    for config, own in zip(proxies, layers, strict=False):
+        option = f"proxy {config.name!r} backend" if tables else "option backend"
+        circles.check(proxies, (config.name,), option=option, source=_source(own, "backend"))
 
 
 def _check_text(proxies: Sequence[ProxyConfig], schedule: Schedule) -> None:
@@ -309,11 +318,7 @@ def _address(option: str, text: str, layer: Layer, *, dialled: bool = False) -> 
 
 
 def _backend(traffic: declared.TrafficSection, layer: Layer) -> Address:
-    text = traffic.backend
-    address = _address("backend", text, layer, dialled=True)
-    if address == _address("proxy", traffic.proxy, layer):
-        raise OptionError("option backend", text, "another address than the proxy's own", _source(layer, "backend"))
-    return address
+    return _address("backend", traffic.backend, layer, dialled=True)
 
 
 def _routes(connections: declared.Connections, layer: Layer) -> tuple[str, ...]:

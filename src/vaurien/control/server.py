@@ -21,6 +21,7 @@ from vaurien.control.acceptor import Acceptor
 from vaurien.control.asgi import ASGIApp
 from vaurien.control.http_connection import HttpConnection
 from vaurien.engine.net import binding
+from vaurien.engine.net.own_addresses import Name, listening_at
 from vaurien.errors import BindError
 from vaurien.model import Address
 
@@ -65,6 +66,7 @@ class Server:
         )
         self._state = ServerState()
         self._acceptor: Acceptor | None = None
+        self._names: list[Name] = []
         self._made: set[asyncio.Task[None]] = set()
         self._nobody_left = asyncio.Event()
 
@@ -72,10 +74,16 @@ class Server:
         """Serve, and return the address with its port. Raises `BindError`."""
         sockets = await self._bind()
         self._config.load()
+        self._names = listening_at(sockets)
         self._acceptor = Acceptor(sockets, self._accepted, self._make_room, self._complain)
         if self._listen.path is not None:
             return self._listen
         return Address(self._listen.host, sockets[0].getsockname()[1])
+
+    @property
+    def names(self) -> list[Name]:
+        """Where it listens, once it has started; empty for a Unix socket."""
+        return self._names
 
     async def stop(self) -> None:
         """Stop, and wait a little for answers in progress. Idempotent."""

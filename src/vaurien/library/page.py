@@ -27,6 +27,7 @@ from vaurien.control.events import RecentEvents
 from vaurien.control.history import History
 from vaurien.control.responses import error_response
 from vaurien.control.server import Server
+from vaurien.engine.net.own_addresses import http_interface
 from vaurien.engine.relay.traffic import ConnectionInfo, Figures
 from vaurien.errors import VaurienError
 from vaurien.events import Decided, Delayed, Event, PolicyChanged
@@ -53,6 +54,8 @@ class Page:
         self._home: loop_thread.LoopThread | None = None
         self._server: Server | None = None
         self._process = 0
+        self.interface = http_interface()
+        """Where the page is, which clients of forward proxies do not get to."""
         self._names: dict[str, ProxyHost] = {}
         self._naming = threading.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,7 +82,9 @@ class Page:
             dashboard="read-only",
         )
         self._server = Server(_reading(served), self._listen)
-        return await self._server.start()
+        address = await self._server.start()
+        self.interface.assign(self._server.names)
+        return address
 
     def close(self) -> None:
         """Serve no more. Idempotent."""

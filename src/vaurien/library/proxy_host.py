@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from vaurien.config.schedule import Schedule
 from vaurien.engine.loop.clock import Clock
+from vaurien.engine.net.own_addresses import OwnAddresses
 from vaurien.errors import VaurienError
 from vaurien.events import Event, Observer
 from vaurien.library.record import Record
@@ -55,6 +56,9 @@ class Watcher(Protocol):
 class Watching(Protocol):
     """Something that wants to know of all proxies of this process: the page that shows them."""
 
+    interface: OwnAddresses
+    """Where it listens, which clients of forward proxies do not get to."""
+
     def watch(self, host: ProxyHost) -> Watcher | None:
         """A watcher of *host*, if it wants one."""
 
@@ -78,7 +82,12 @@ class ProxyHost:
         own = config.tls == (AUTO,) and config.tls_authority is None
         self._watchers = [watcher for one in watching if (watcher := one.watch(self)) is not None]
         observers: list[Observer] = [self.record, *self._watchers]
-        self.proxy = TcpProxy(config, observers=observers, authority=_session_authority if own else None)
+        self.proxy = TcpProxy(
+            config,
+            observers=observers,
+            authority=_session_authority if own else None,
+            interface=watching[0].interface if watching else None,
+        )
         self.closed = self._starting = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = self._process = 0

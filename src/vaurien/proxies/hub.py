@@ -32,6 +32,8 @@ from typing import Protocol
 
 import msgspec
 
+from vaurien.config import circles
+from vaurien.engine.net.own_addresses import Name, http_interface
 from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.errors import PartlyDone, UnknownName, VaurienError
 from vaurien.events import Observer
@@ -91,6 +93,10 @@ class Hub:
         """Called after each edit, also after one that failed."""
         self.lag: Callable[[], float] = lambda: 0.0
         """How late the loop of another process was at most since the last call, in seconds."""
+        self.interface = http_interface()
+        """Where the HTTP interface listens, which clients of forward proxies do not get to; see `reserve`."""
+        self.interface_changed: Callable[[], object] = lambda: None
+        """Called when that is known: proxies in other processes are to be told."""
         self.tls_files = TlsFiles()
         """The files that callers may name."""
         self._config = Config()
@@ -121,6 +127,11 @@ class Hub:
     def difference(self, name: str) -> VaurienError | None:
         """Why the proxy *name* does not run as `config` says; ``None`` when it does."""
         return self._differences.get(name)
+
+    def reserve(self, names: Iterable[Name]) -> None:
+        """The HTTP interface listens at *names*: clients of forward proxies are refused there from now on."""
+        self.interface.assign(names)
+        self.interface_changed()
 
     def check(self, config: ProxyConfig) -> None:
         """Raise what is wrong with *config*, as an edit would, and change nothing."""
@@ -309,6 +320,7 @@ class Hub:
         With *keep* the configuration of a proxy that cannot be reconciled stays; else it is taken back to *before*.
         """
         changed = [proxy for name, proxy in wanted.by_name.items() if name in names]
+        circles.check(wanted.proxies, names)
         self._checked |= {proxy.name: self._make_proxy(proxy) for proxy in changed}
         self._store(wanted)
         failures: Mapping[str, VaurienError] = {}
@@ -520,7 +532,8 @@ class Hub:
         return proxy
 
     def _make_local(self, config: ProxyConfig) -> ManagedProxy:
-        return LocalProxy(TcpProxy(config, observers=self._observers, recorded=self._recorded.get(config.name)))
+        recorded = self._recorded.get(config.name)
+        return LocalProxy(TcpProxy(config, observers=self._observers, recorded=recorded, interface=self.interface))
 
 
 class CarryOut(Protocol):

@@ -17,6 +17,7 @@ from vaurien.engine.loop import hook_task
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net import binding
 from vaurien.engine.net.binding import Bind
+from vaurien.engine.net.own_addresses import OwnAddresses
 from vaurien.engine.net.routes import Routes
 from vaurien.engine.policy.compiled_policy import CompiledPolicy
 from vaurien.engine.policy.replay import ReplayedDecisions
@@ -47,6 +48,7 @@ class TcpProxy:
     take the place of chance. *bind* makes its listening sockets, *ordinals* are the numbers of its connections, and
     *shared_counters* are those that it shares with other processes. *authority* gives what signs certificates; without
     it that is the one in a folder, see `ProxyConfig.tls_authority`.
+    Clients of a forward proxy do not get to *interface*.
     """
 
     def __init__(
@@ -59,10 +61,12 @@ class TcpProxy:
         ordinals: Sequence[int] = ALL,
         shared_counters: ProxyCounters | None = None,
         authority: LoadAuthority | None = None,
+        interface: OwnAddresses | None = None,
     ) -> None:
         self.config = config
         """The configuration it runs with now; the port is the real one once it has started."""
         self._observers, self._recorded, self._shared_counters = observers, recorded, shared_counters
+        self._interface = interface
         self._view = ProxyView(lambda: self.config)
         self._protocol, self._legacy_protocol = self._protocols(config)
         self._plan = CompiledPolicy(config.policy, self._protocol, self._instantiate, forward=config.backend.forward)
@@ -179,6 +183,7 @@ class TcpProxy:
             self._traffic,
             self._recorded,
             self._shared_counters,
+            self._interface,
         )
         state.client_tls = self._client_tls
         return ProxyServer(state, self._bind, self.config.max_connections, self._expire)

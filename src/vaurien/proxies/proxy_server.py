@@ -155,6 +155,7 @@ class ProxyServer:
 
     def _take(self, listener: Listener) -> None:
         self._listener = listener
+        self.state.listening.assign(listener.names)
         if self.state.plan.closed:
             listener.suspend()
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from vaurien import events
+from vaurien.engine.net.own_addresses import Name
 from vaurien.engine.policy.shared_counters import Generations
 from vaurien.engine.relay.traffic import Figures
 from vaurien.events import Event
@@ -30,14 +31,15 @@ class Prepare(WorkerMessage, frozen=True):
     """Import the plugins that were *registered*. The first request, and again when its content changes.
 
     *detailed*: an observer wants every decision and delay. *ignored* are the names of the kinds of events that no
-    observer wants, *followed* those of the proxies whose exchanges one wants. The descriptor of the shared counters
-    comes along.
+    observer wants, *followed* those of the proxies whose exchanges one wants. *interface* is where the HTTP interface
+    listens. The descriptor of the shared counters comes along.
     """
 
     registered: tuple[Registered, ...]
     detailed: bool
     ignored: tuple[str, ...]
     followed: tuple[str, ...] = ()
+    interface: tuple[Name, ...] = ()
 
 
 class StartProxy(WorkerMessage, frozen=True):

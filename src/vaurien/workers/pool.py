@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from vaurien import plugins
 from vaurien.engine.loop.clock import Clock
+from vaurien.engine.net.own_addresses import http_interface
 from vaurien.engine.policy import shared_counters
 from vaurien.errors import PluginError, VaurienError
 from vaurien.events import Accepted, Closed, Event, Observer, tell, wants
@@ -56,6 +57,8 @@ class WorkerPool:
         self._processes: list[WorkerProcess] = []
         self._reports: list[messages.WorkerReport] = []
         self._begun: list[float] = []
+        self.interface = http_interface()
+        """Where the HTTP interface listens: the workers are told by `inform`."""
         self._told: messages.Prepare | None = None
         self._lag = 0.0
         self._reporting: asyncio.Future[None] | None = None
@@ -84,13 +87,15 @@ class WorkerPool:
         os.close(self._shared_counters)
 
     def inform(self) -> list[asyncio.Future[messages.WorkerReply]]:
-        """Send the workers the plugins that are registered and the wishes of the observers, if they have changed.
+        """Send the workers the plugins that are registered, the wishes of the observers, and where the interface is.
+
+        Nothing is sent where nothing has changed.
 
         Returns the futures of the replies. Raises `PluginError` for a plugin that a worker could not import.
         """
         detailed = any(getattr(observer, "detailed", False) for observer in self._observers)
         followed = sorted({name for observer in self._observers for name in getattr(observer, "followed", ())})
-        start = messages.Prepare(_registered(), detailed, self._ignored(), tuple(followed))
+        start = messages.Prepare(_registered(), detailed, self._ignored(), tuple(followed), self.interface.names)
         if start == self._told:
             return []
         self._told = start

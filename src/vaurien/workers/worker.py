@@ -18,6 +18,7 @@ from vaurien import events, plugins
 from vaurien.engine.connection.connection_events import describe
 from vaurien.engine.loop import gc_tuning as collector
 from vaurien.engine.loop.event_loop import loop_factory
+from vaurien.engine.net.own_addresses import http_interface
 from vaurien.engine.policy.shared_counters import ProxyCounters, SharedCounters
 from vaurien.engine.relay.traffic import Figures
 from vaurien.errors import PluginError, UnknownName, VaurienError
@@ -50,6 +51,7 @@ class Worker:
         self._proxies: dict[int, TcpProxy] = {}
         self._counters: dict[int, ProxyCounters] = {}
         self._shared_counters: SharedCounters | None = None
+        self._interface = http_interface()
         self._given: list[int] = []  # descriptors that came with the request at hand
         self._lag = LoopLag()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,6 +94,7 @@ class Worker:
         self._events.detailed = request.detailed
         self._events.ignores = _IGNORED.union(getattr(events, name) for name in request.ignored)
         self._events.followed = request.followed
+        self._interface.assign(request.interface)
         for proxy in self._proxies.values():
             proxy.follow_observers()
         if self._shared_counters is None:
@@ -109,6 +112,7 @@ class Worker:
             bind=self._bind,
             ordinals=range(request.first, sys.maxsize, request.step),
             shared_counters=counters,
+            interface=self._interface,
         )
         await proxy.start()
         self._proxies[request.proxy] = proxy

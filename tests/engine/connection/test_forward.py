@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import vaurien
-from tests.running import Running, backend, read, read_all, running
+from tests.running import Running, backend, pair, read, read_all, running
 from tests.tls_peers import echo, serving
 from tests.waiting import PATIENCE, until
 from vaurien.engine.connection import opening as opening_module
@@ -218,6 +218,21 @@ def test_a_proxy_on_all_interfaces_knows_itself_by_each_name(host: str) -> None:
             assert read_all(client).startswith(b"HTTP/1.1 508 ")
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_proxy_does_not_dial_itself(host: str) -> None:
+    with backend() as listening, running(listening.getsockname()) as proxy:
+        proxy.call(lambda: proxy.proxy.set_backend(Address(host, proxy.proxy.address.port)))
+        with proxy.connect() as client, pytest.raises(ConnectionResetError):
+            client.recv(1)
+        assert [closed.connection for closed in proxy.events.wait(Closed)] == [1]
+        assert "this is the proxy itself" in proxy.events.of(Failed)[0].error
+        proxy.call(lambda: proxy.proxy.set_backend(Address(*listening.getsockname())))
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"works")
+            assert read(server, 5) == b"works"
+        assert [closed.connection for closed in proxy.events.wait(Closed, 2)] == [1, 2]
+
+
 def test_a_server_on_the_same_port_of_another_address_is_not_the_proxy() -> None:
     with backend() as listening, running(FORWARD, listen=f"127.0.0.2:{port_of(listening)}") as proxy:
         with proxy.connect() as client:
@@ -292,7 +307,7 @@ class Dialled:
 
     made: list[Dialled] = []
 
-    def __init__(self, loop: Any, clock: Any, backend: Address, timeout: float, done: Any) -> None:
+    def __init__(self, loop: Any, clock: Any, backend: Address, timeout: float, done: Any, own: Any) -> None:
         self.done = done
         Dialled.made.append(self)
 
@@ -305,7 +320,7 @@ class Dialled:
 
 def test_a_client_that_is_reset_the_moment_its_server_is_there_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening_module, "Dial", Dialled)
-    monkeypatch.setattr(opening_module.dial, "begin", lambda backend: None)
+    monkeypatch.setattr(opening_module.dial, "begin", lambda backend, own: None)
     with running(FORWARD) as proxy, proxy.connect() as client:
         client.sendall(b"CONNECT a.test:1 HTTP/1.1\r\n\r\n")
         until(lambda: Dialled.made)

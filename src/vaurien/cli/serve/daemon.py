@@ -207,6 +207,7 @@ class Daemon:
             if self._membership is not None:
                 await self._membership.start(self._report)
             self._greet(await server.start())
+            self._hub.reserve(server.names)
             with self._reloading():
                 await stop.wait()
             self._report.stopping()

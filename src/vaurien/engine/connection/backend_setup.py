@@ -62,12 +62,17 @@ class BackendSetup:
         if pooled is not None:
             connection.on(Trigger.DIALLED, pooled)
             return
-        begun = dial.begin(connection.backend_address)
+        begun = dial.begin(connection.backend_address, service.own)
         if begun is not None and not begun[1]:
             self._connected(begun[0])
             return
         self._dial = Dial(
-            connection.loop, connection.clock, connection.backend_address, service.config.timeout, self._dialled
+            connection.loop,
+            connection.clock,
+            connection.backend_address,
+            service.config.timeout,
+            self._dialled,
+            service.own,
         )
         self._dial.start(begun)
 

@@ -82,7 +82,8 @@ class ClientSetup:
         """Read what the client says first, for what depends on it."""
         connection = self._connection
         assert isinstance(connection.client, PlainEndpoint)  # noqa: S101 - it was just accepted
-        self._opening = Opening(connection.loop, connection.clock, connection.client, connection.service.config)
+        service = connection.service
+        self._opening = Opening(connection.loop, connection.clock, connection.client, service.config, service.own)
         connection.background.run(self._read(self._opening), "opening", at_once=True)
 
     async def _read(self, opening: Opening) -> None:

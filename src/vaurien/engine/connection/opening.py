@@ -14,9 +14,8 @@ A client that says something else than a ClientHello, or nothing, is one of whic
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
@@ -26,13 +25,12 @@ from vaurien.engine.net.dial import Dial
 from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.engine.net.first_bytes import FirstBytes
 from vaurien.engine.net.forward_request import ForwardRequest
+from vaurien.engine.net.own_addresses import OwnAddresses
 from vaurien.engine.policy.matching import NO_FACTS, Facts, facts_of
 from vaurien.errors import DialError, ParseError
 from vaurien.model import Address, ProxyConfig
 from vaurien.tls import client_hello
 from vaurien.tls.client_hello import ClientHello
-
-_ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - nothing is bound here
 
 
 class Opened(msgspec.Struct):
@@ -54,12 +52,17 @@ class Opened(msgspec.Struct):
 
 
 class Opening:
-    """Reads what *client* says first, for *config*'s time-out at most."""
+    """Reads what *client* says first, for *config*'s time-out at most. Servers at *own* are refused."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, clock: Clock, client: PlainEndpoint, config: ProxyConfig
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        client: PlainEndpoint,
+        config: ProxyConfig,
+        own: Sequence[OwnAddresses] = (),
     ) -> None:
-        self._loop, self._clock, self._client, self._config = loop, clock, client, config
+        self._loop, self._clock, self._config, self._own = loop, clock, config, own
         self._first = self._first_bytes(client)
         self._others: FirstBytes | None = None  # of another proxy
         self._dial: Dial | None = None
@@ -133,8 +136,6 @@ class Opening:
         except DialError as error:
             reason = str(error).removeprefix(f"backend {server}: ").replace("backend", "the proxy", 1)
             raise request.refused(error.kind, reason) from None
-        if self._is_self(opened.backend):
-            raise request.refused("loop", "this is the proxy itself")
         if upstream is not None and request.whole is not None:
             opened.data = _authorized(request)
         elif upstream is not None:
@@ -152,23 +153,12 @@ class Opening:
                 self._backend = result  # now: a task that is cancelled before it goes on would lose it
             done.set_result(result)
 
-        self._dial = Dial(self._loop, self._clock, plain, self._config.timeout, finish)
-        self._dial.start(dial.begin(plain))
+        self._dial = Dial(self._loop, self._clock, plain, self._config.timeout, finish, self._own)
+        self._dial.start(dial.begin(plain, self._own))
         result = await done
         if isinstance(result, DialError):
             raise result
         return result
-
-    def _is_self(self, backend: PlainEndpoint) -> bool:
-        """Whether *backend* is a connection to this proxy."""
-        peer, here = _internet(backend.getpeername()), _internet(self._client.getsockname())
-        if peer is None or here is None or peer[1] != here[1]:
-            return False
-        if peer[0] == here[0]:
-            return True
-        source = _internet(backend.getsockname())
-        local = peer[0].is_loopback or (source is not None and source[0] == peer[0])
-        return local and (self._config.listen.host in _ANY or not _is_numeric(self._config.listen.host))
 
     async def _ask(self, backend: PlainEndpoint, upstream: Address, request: ForwardRequest) -> None:
         """Ask another proxy for the server of *request*."""
@@ -190,17 +180,6 @@ def _authorized(request: ForwardRequest) -> bytes:
         return whole
     line, lf, fields = whole.partition(b"\n")
     return line + lf + b"Proxy-Authorization: " + request.authorization.encode("latin-1") + b"\r\n" + fields
-
-
-def _internet(name: Any) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int] | None:
-    if not isinstance(name, tuple):
-        return None
-    address = ipaddress.ip_address(str(name[0]).partition("%")[0])
-    return getattr(address, "ipv4_mapped", None) or address, int(name[1])
-
-
-def _is_numeric(host: str) -> bool:
-    return dial.numeric(Address(host)) is not None
 
 
 def refusal_text(error: Exception) -> str:

@@ -13,6 +13,7 @@ from vaurien.engine.loop import hook_watch
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net.backend_pool import Pool
 from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
+from vaurien.engine.net.own_addresses import OwnAddresses, http_interface
 from vaurien.engine.net.reset_watch import ResetWatcher
 from vaurien.engine.net.routes import Routes
 from vaurien.engine.policy.chance import Chance
@@ -92,6 +93,7 @@ class ProxyState:
         traffic: ProxyTraffic | None = None,
         recorded: ReplayedDecisions | None = None,
         shared_counters: ProxyCounters | None = None,
+        interface: OwnAddresses | None = None,
     ) -> None:
         self.loop, self.clock, self.config = loop, clock, config
         self.protocol = protocol
@@ -106,6 +108,9 @@ class ProxyState:
         self.reuse_socket = protocol.reuse_socket
         """A backend's socket may outlive its client."""
         self.backend: Address = config.backend
+        self.listening = OwnAddresses("loop", "this is the proxy itself")
+        """Where the proxy listens."""
+        self._interface = interface or http_interface()
         self.routes = Routes(config.route)
         """Backends of clients that ask for certain server names."""
         self.events = EventBus(loop, config.name, observers)
@@ -155,6 +160,11 @@ class ProxyState:
 
     def _blocks(self, plan: CompiledPolicy) -> bool:
         return plan.blocking or not isinstance(self.legacy_protocol, Transparent)
+
+    @property
+    def own(self) -> tuple[OwnAddresses, ...]:
+        """What is not dialled: the proxy itself, and by clients of a forward proxy the program's HTTP interface."""
+        return (self.listening, self._interface) if self.backend.forward else (self.listening,)
 
     @property
     def reads_opening(self) -> bool:

@@ -7,14 +7,15 @@ import errno
 import functools
 import os
 import socket
-from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from vaurien import platform
 from vaurien.engine.loop.clock import Clock, Timer
 from vaurien.engine.net import congestion_control
 from vaurien.engine.net.endpoint import PlainEndpoint
-from vaurien.errors import DialError
+from vaurien.engine.net.own_addresses import OwnAddresses
+from vaurien.errors import DialError, DialFailureKind
 from vaurien.model import LONGEST_HOST, Address
 
 _LOCAL = "localhost"
@@ -24,13 +25,14 @@ Attempt: TypeAlias = tuple[PlainEndpoint, int]
 """A socket that was asked to connect, and the number of the error that this gave: 0 when it is connected."""
 
 
-def begin(backend: Address) -> Attempt | None:
+def begin(backend: Address, own: Sequence[OwnAddresses] = ()) -> Attempt | None:
     """Ask the system to connect to *backend*, and say how far that got; ``None`` when it takes more, see `Dial`.
 
-    A system connects to itself while it is asked to, and then no `Dial` is needed.
+    A system connects to itself while it is asked to, and then no `Dial` is needed. What may be one of the addresses
+    *own*, which are not dialled, takes more.
     """
     found = numeric(backend)
-    if found is None:
+    if found is None or any(one.has_port(backend.port) for one in own):
         return None
     try:
         return _attempt(*found)
@@ -44,7 +46,7 @@ class Dial:
     It begins with `start`, and may be done when that returns. The addresses that a name resolves to are tried in the
     order that the resolver gives, until one accepts or *timeout* seconds are over. A numeric address or a Unix socket
     takes no detour through the resolver's threads. TCP sockets come without Nagle's delay (TCP_NODELAY), for every
-    chunk is sent as it came.
+    chunk is sent as it came. The addresses *own* are not dialled, nor those that follow one of them.
     """
 
     __slots__ = (
@@ -55,6 +57,7 @@ class Dial:
         "_error",
         "_kind",
         "_loop",
+        "_own",
         "_resolving",
         "_socket",
         "_timeout",
@@ -68,14 +71,16 @@ class Dial:
         backend: Address,
         timeout: float,
         done: Callable[[PlainEndpoint | DialError], None],
+        own: Sequence[OwnAddresses] = (),
     ) -> None:
         self._loop, self._clock, self._backend, self._timeout, self._done = loop, clock, backend, timeout, done
+        self._own = own
         self._candidates: list[tuple[int, Any]] = []
         self._socket: PlainEndpoint | None = None
         self._resolving: asyncio.Task[None] | None = None
         self._timer: Timer | None = None
         self._error = "no address"
-        self._kind: Literal["refused", "unreachable", "late"] = "unreachable"
+        self._kind: DialFailureKind = "unreachable"
 
     def start(self, begun: Attempt | None = None) -> None:
         """Go on with what `begin` has *begun*, or begin."""
@@ -121,8 +126,14 @@ class Dial:
     def _next(self) -> None:
         """Try the next address; each ends in `_connected`, in a writable socket, or here again."""
         while self._candidates:
+            family, where = self._candidates.pop(0)
+            for one in self._own:
+                if one.includes(where):
+                    self._kind = one.kind
+                    self._fail(one.reason)
+                    return
             try:
-                attempt = _attempt(*self._candidates.pop(0))
+                attempt = _attempt(family, where)
             except OSError as error:
                 self._note(error)
                 continue

@@ -27,7 +27,7 @@ from vaurien.engine.net.first_bytes import FirstBytes
 from vaurien.errors import OptionError
 from vaurien.model import Address, BackendTls
 
-Refusal: TypeAlias = Literal["malformed", "unreachable", "refused", "late", "loop", "unsupported"]
+Refusal: TypeAlias = Literal["malformed", "unreachable", "refused", "late", "loop", "forbidden", "unsupported"]
 """Why a client does not get its server."""
 
 _LONGEST_HEAD = 64 * 1024
@@ -39,6 +39,7 @@ _STATUS: dict[Refusal, str] = {
     "refused": "502 Bad Gateway",
     "late": "504 Gateway Timeout",
     "loop": "508 Loop Detected",
+    "forbidden": "403 Forbidden",
     "unsupported": "501 Not Implemented",
 }
 _SOCKS5_CODE: dict[Refusal, int] = {
@@ -47,6 +48,7 @@ _SOCKS5_CODE: dict[Refusal, int] = {
     "refused": 5,
     "late": 6,
     "loop": 2,
+    "forbidden": 2,
     "unsupported": 7,
 }
 """RFC 1928, section 6."""

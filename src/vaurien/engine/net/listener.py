@@ -13,6 +13,7 @@ from vaurien.engine.loop.clock import Clock, Timer
 from vaurien.engine.net import binding
 from vaurien.engine.net.binding import Bind
 from vaurien.engine.net.endpoint import PlainEndpoint
+from vaurien.engine.net.own_addresses import Name, listening_at
 from vaurien.engine.net.reserved_port import ReservedPort
 from vaurien.model import Address
 
@@ -59,6 +60,8 @@ class Listener:
         self._loop, self._clock = loop, clock
         self._accepted, self._room, self._complain, self._bind = accepted, room, complain, bind
         self._sockets: list[socket.socket] = []
+        self.names: list[Name] = []
+        """Where it listens; none for a Unix socket."""
         self._held: list[ReservedPort] = []
         self._address, self._backlog = Address(), 0
         self._listening = False
@@ -69,6 +72,7 @@ class Listener:
         """Listen on *address* and return it with its port resolved. Raises `BindError`, and then nothing listens."""
         self._sockets = await self._bind(address, backlog)
         self._address, self._backlog = binding.bound(address, self._sockets), backlog
+        self.names = listening_at(self._sockets)
         self._watch()
         return self._address
 
