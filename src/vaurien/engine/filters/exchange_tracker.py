@@ -683,6 +683,8 @@ class ExchangeTracker:
 
     def _response_at_once(self, head: Head, out: list[bytes]) -> bool:
         if head.one_way:
+            if self._decided and self._decided[0][0] is head:
+                return False
             if self._tracks and (drawn := self._draw(head, self._count + 1)) is not None:
                 self._decided.append((head, drawn))
                 return False
