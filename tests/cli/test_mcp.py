@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 
 import pytest
@@ -51,3 +52,33 @@ def test_its_tools_steer_a_running_proxy():
         served.proxy("api")
         asyncio.run(asyncio.wait_for(play(served.address.port), 60))
         assert served.get("/api/v1/proxies/api/faults") == {"faults": []}
+
+
+HELLO = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+CALL = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "list_proxies", "arguments": {}}}
+
+
+@pytest.mark.parametrize(
+    ("last", "read"),
+    [(b'{"jsonrpc":', True), (b"\xff\n", False), (json.dumps(CALL).encode() + b"\n", True)],
+    ids=["in a message", "output closed", "after a call"],
+)
+def test_a_client_that_leaves_ends_it_in_silence(last, read):
+    command = [sys.executable, "-m", "vaurien", "mcp", "--host", "127.0.0.1:1"]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, **pipes) as process:
+        for message in (
+            {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO},
+            {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        ):
+            process.stdin.write(json.dumps(message).encode() + b"\n")
+        process.stdin.flush()
+        assert b'"result"' in process.stdout.readline()
+        if not read:
+            process.stdout.close()
+        process.stdin.write(last)
+        process.stdin.close()
+        rest = process.stdout.read() if read else b""
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
+        assert (b"does not answer" in rest) == (read and last.endswith(b"}\n"))

@@ -31,7 +31,7 @@ def server(client: Client) -> FastMCP:
         from mcp.server.fastmcp import FastMCP
     except ImportError as error:
         raise PluginError(f"mcp needs the extra 'mcp': pip install 'vaurien[mcp]' ({error})") from None
-    made = FastMCP("vaurien", instructions=" ".join(_ABOUT.split()), log_level="WARNING")
+    made = FastMCP("vaurien", instructions=" ".join(_ABOUT.split()), log_level="CRITICAL")
 
     @made.tool()
     def list_proxies() -> list[dict[str, Any]]:
@@ -94,6 +94,18 @@ def server(client: Client) -> FastMCP:
     return made
 
 
+def _serve(made: FastMCP) -> None:
+    """Serve until the input ends, also in the middle of a message, or the output is read no more."""
+    import anyio  # mcp brings it
+
+    try:
+        made.run("stdio")
+    except* (anyio.ClosedResourceError, anyio.BrokenResourceError, BrokenPipeError):
+        pass  # a message was still to be sent: the client has left
+    except* KeyboardInterrupt:
+        pass
+
+
 @click.command(
     "mcp",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -112,7 +124,7 @@ def _command(context: click.Context, host: str | None, token_file: Any) -> None:
         client = at(url, token=token_file.read().strip() if token_file else None)
     except ValueError as error:
         raise click.UsageError(f"--host: {error}") from None
-    server(client).run("stdio")
+    _serve(server(client))
     sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the server has closed it, others flush it
 
 
