@@ -156,7 +156,7 @@ class FakeOwner:
         self.hook_runner = None
         self.buffer = memoryview(bytearray(1 << 16))
         self.edge_triggered = self.deferred = self.decides_lane = self.thread_wanted = False
-        self.tls_pending = self.opens_tls = False
+        self.handover_pending = self.opens_tls = self.one_request = False
         self.reset_watch = FakeResetWatch()
         self.ending = self.reconfigure_pending = False
         self.reports: list[Any] = []

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import vaurien
 from tests.servers import require
 
 authority = pytest.importorskip("vaurien.tls.authority")
@@ -244,3 +245,51 @@ status = 503
     )
     ran = started([str(scenario), "--quiet"], [sys.executable, "-c", program])
     assert ran.stdout.split() == ["200", "503"], ran.stderr
+
+
+@contextlib.contextmanager
+def counting() -> Iterator[tuple[str, list[object]]]:
+    """A server that counts its connections: its URL, and who has connected."""
+    connected: list[object] = []
+
+    class Server(http.server.ThreadingHTTPServer):
+        asked: list[str] = []
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            connected.append(client_address)
+            super().process_request(request, client_address)
+
+    with Server(("127.0.0.1", 0), Hello) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/", connected
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_clients_keep_their_connection_to_the_forward_proxy() -> None:
+    requests = pytest.importorskip("requests")
+    curl = require("curl")
+    with counting() as (one, of_one), counting() as (other, of_other):
+        with vaurien.Proxy("forward", protocol="http") as proxy:
+            where = f"http://{proxy.host}:{proxy.port}"
+            told = "%{http_code} %{num_connects}\n"
+            urls = [one, one, other, other, one]
+            command = [curl, "-s", "--noproxy", "", "-x", where, "-w", told, *urls]
+            for _ in urls:
+                command += ["-o", os.devnull]
+            said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+            assert said.splitlines() == ["200 1", "200 0", "200 0", "200 0", "200 0"]
+            assert len(of_one) == 2
+            assert len(of_other) == 1
+            before = proxy.accepted
+            with requests.Session() as session:
+                session.trust_env, session.proxies = False, {"http": where}
+                assert [session.get(url, timeout=60).text for url in urls] == [BODY.decode()] * 5
+            assert proxy.accepted - before == 1
+            proxy.mix("100:error")
+            with requests.Session() as session:
+                session.trust_env, session.proxies = False, {"http": where}
+                assert {session.get(one, timeout=60).status_code // 100 for _ in range(5)} == {5}

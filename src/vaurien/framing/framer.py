@@ -78,6 +78,8 @@ class Framer(Framing):
 
     def feed(self, direction: Direction, data: bytes) -> list[Piece]:
         side = self._sides[direction]
+        if self.one_request and direction is TO_BACKEND:
+            side.stops = True
         pieces: list[Piece] = []
         learns = side.ready and self.stateless and len(data) <= SIZE_LIMIT
         if side.unframed:
@@ -122,7 +124,7 @@ class Framer(Framing):
         self._series[direction].add(data, tuple(series))
 
     def try_series(self, direction: Direction, data: bytes) -> Series | None:
-        if not self.stateless or not self._sides[direction].ready:
+        if not self.stateless or not self._sides[direction].ready or self.one_request:
             return None
         series = self._series[direction].get(data)
         if series is None:
@@ -138,6 +140,8 @@ class Framer(Framing):
     def try_whole(self, direction: Direction, data: bytes) -> Head | None:
         waiting, side = self.waiting, self._sides[direction]
         if not self.stateless or not side.ready or len(data) > SIZE_LIMIT:
+            return None
+        if self.one_request and direction is TO_BACKEND:  # its side has to stop behind it
             return None
         if len(waiting) >= WAITING_LIMIT if direction is TO_BACKEND else not (waiting and waiting[0].self_contained):
             return None
@@ -171,7 +175,7 @@ class Framer(Framing):
         pieces = self.feed(direction, b"")
         side.unframed = not between  # an end inside a message leaves the other side with something that is no message
         rest = side.read.take_all()
-        if rest:
+        if rest and not side.stopped:  # what comes behind the one request has no answer
             pieces.append((Mark.BODY, rest))
         if self._fallback is not None:
             pieces.extend(self._fallback.end(direction))
@@ -179,7 +183,7 @@ class Framer(Framing):
 
     def release(self, direction: Direction) -> bytes:
         side = self._sides[direction]
-        return b"" if side.unframed or self.tls else side.release()
+        return b"" if side.unframed or side.stopped or self.tls else side.release()
 
     def is_released(self, direction: Direction) -> bool:
         return self._sides[direction].released
@@ -211,6 +215,20 @@ class Framer(Framing):
     def reusable(self) -> bool:
         """Whether another client may use the backend's connection: the framer is `idle`, and neither side ends it."""
         return self.idle and not any(side.closing for side in self._sides)
+
+    @property
+    def answered_whole(self) -> bool:
+        down, up = self._sides
+        settled = up.stopped and down.between and not (self.waiting or up.unframed)
+        return settled and not (down.closing or up.closing)
+
+    @property
+    def holds_behind(self) -> bool:
+        up = self._sides[TO_BACKEND]
+        return up.stopped and up.read.held > 0
+
+    def take_behind(self) -> bytes:
+        return self._sides[TO_BACKEND].read.drop()
 
     def agree_on_tls(self) -> bool:
         """Both sides begin TLS behind the message at hand. False where nothing is framed from there."""
@@ -270,6 +288,8 @@ class _Side:
         "read",
         "ready",
         "released",
+        "stopped",
+        "stops",
         "unframed",
     )
 
@@ -282,6 +302,8 @@ class _Side:
         """A message said that no other follows it."""
         self.released = False
         """Bytes of a head were given back before it was complete."""
+        self.stops = self.stopped = False
+        """It reads no further behind the message at hand; and has come there."""
         self._end_mark = end_mark
         self._waiting = waiting
         self._open = False  # a message has begun: its bytes need not be held
@@ -302,18 +324,21 @@ class _Side:
             return True
         self.ready = False
         read.push(data)
-        for step in self._frames:
+        for step in () if self.stopped else self._frames:
             if step is _MORE:
                 break
             self._mark(step, pieces)
+            if self.stops and step is _END:
+                self.stopped = True
+                break
         else:
-            self.unframed = True
+            self.unframed = not self.stopped
         if self._open:
             rest = read.take_all()
             if rest:
                 pieces.append((Mark.BODY, rest))
         read.forget()
-        self.ready = self.between
+        self.ready = self.between and not self.stopped
         return not self.unframed
 
     def release(self) -> bytes:

@@ -51,6 +51,9 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     upgrades: ClassVar[bool] = False
     """Both sides may agree on TLS in the middle of a connection, as SMTP's do by STARTTLS."""
 
+    frames_one_request: ClassVar[bool] = False
+    """Its framing has `Framing.one_request`, so that clients of a forward proxy may ask for several servers in turn."""
+
     plain_hint: ClassVar[str] = ""
     """How clients are told to speak no TLS."""
 

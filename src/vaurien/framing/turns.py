@@ -24,6 +24,9 @@ class Framing:
     opens_tls: bool = False
     """The proxy can speak TLS with both sides, once they agree on it."""
 
+    one_request: bool = False
+    """Only one request is framed: what the client sends behind it is held, until `take_behind` is asked for it."""
+
     other_direction_ready: bool = False
     """The last `feed` set bytes free that are held back in the other direction: feed that one ``b""`` to get them."""
 
@@ -78,6 +81,20 @@ class Framing:
 
     def begin_tls(self) -> bytes:
         """TLS begins: what is fed from now on was said inside. Returns what was held back of the client, of its TLS."""
+        return b""
+
+    @property
+    def answered_whole(self) -> bool:
+        """With `one_request`: it is answered, and both connections may go on."""
+        return False
+
+    @property
+    def holds_behind(self) -> bool:
+        """With `one_request`: something of the client is held behind it."""
+        return False
+
+    def take_behind(self) -> bytes:
+        """With `one_request`: what is held behind it."""
         return b""
 
     def end(self, direction: Direction) -> list[Piece]:

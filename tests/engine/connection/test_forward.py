@@ -156,6 +156,8 @@ def test_an_absolute_uri_becomes_a_request_to_its_server(sent: str, got: str, pr
     with forwarding(protocol=protocol) as (proxy, listening), proxy.connect() as client:
         client.sendall(sent.format(port=port_of(listening)).encode())
         wanted = got.format(port=port_of(listening)).encode()
+        if protocol == "http" and b"HTTP/1.1" in wanted:  # another request may follow
+            wanted = wanted.replace(b"Connection: close\r\n", b"")
         with listening.accept()[0] as server:
             assert read(server, len(wanted)) == wanted
             server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
@@ -287,7 +289,7 @@ def test_faults_match_the_server(match: dict[str, str], hit: bool) -> None:
 
 def test_an_error_of_http_hits_a_request_with_an_absolute_uri() -> None:
     with forwarding(Fault(name="it", behavior="http_status", options={"status": 418}), protocol="http") as (proxy, one):
-        answer = request(proxy, f"GET http://127.0.0.1:{port_of(one)}/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = request(proxy, f"GET http://127.0.0.1:{port_of(one)}/ HTTP/1.0\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 418 ")
 
 

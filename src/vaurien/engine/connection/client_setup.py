@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 
@@ -81,15 +82,34 @@ class ClientSetup:
     def read_opening(self) -> None:
         """Read what the client says first, for what depends on it."""
         connection = self._connection
-        assert isinstance(connection.client, PlainEndpoint)  # noqa: S101 - it was just accepted
+        self._opening = opening = self._make_opening()
         service = connection.service
-        self._opening = Opening(connection.loop, connection.clock, connection.client, service.config, service.own)
-        connection.background.run(self._read(self._opening), "opening", at_once=True)
+        read = opening.read(hello=service.reads_hello, tls=service.client_tls is not None)
+        connection.background.run(self._read(read), "opening", at_once=True)
 
-    async def _read(self, opening: Opening) -> None:
+    def read_next(self, sent_ahead: bytes) -> None:
+        """Read what a forward proxy's client says behind an answer; *sent_ahead* was read of it before."""
         connection, service = self._connection, self._connection.service
+        backend, server = connection.backend, connection.backend_address
+        assert isinstance(backend, PlainEndpoint)  # noqa: S101 - it had a request that persists
+        self._opening = opening = self._make_opening()
+        read = opening.read_next(
+            sent_ahead, backend, server, hello=service.reads_hello, tls=service.client_tls is not None
+        )
+        connection.background.run(self._read(read), "opening", at_once=True)
+
+    def _make_opening(self) -> Opening:
+        connection, service = self._connection, self._connection.service
+        assert isinstance(connection.client, PlainEndpoint)  # noqa: S101 - no TLS is spoken yet
+        persists = connection.protocol.frames_one_request and connection.protocol.keep_alive
+        return Opening(
+            connection.loop, connection.clock, connection.client, service.config, service.own, persists=persists
+        )
+
+    async def _read(self, read: Coroutine[Any, Any, Opened]) -> None:
+        connection = self._connection
         try:
-            opened = await opening.read(hello=service.reads_hello, tls=service.client_tls is not None)
+            opened = await read
         except NotForwarded as refused:
             connection.journal.failed("forward", refused.reason)
             with contextlib.suppress(OSError):
@@ -108,12 +128,20 @@ class ClientSetup:
         """Go on with what the client has said."""
         connection = self._connection
         self._opening = None
-        connection.first_data = opened.data
+        connection.first_data, connection.one_request = opened.data, opened.persists
         if opened.peer is not None:
             connection.rename_peer(opened.peer)
         if opened.server is not None:
+            if connection.backend is not None and not opened.kept:
+                connection.backend.close()
             connection.backend, connection.backend_address = opened.backend, opened.server
+        if opened.facts != connection.facts:
+            connection.forget_faults()
         connection.facts = opened.facts
+        if opened.kept:
+            connection.choose_faults()
+            connection.on(Trigger.DIALLED, opened.backend)
+            return
         if connection.service.client_tls is not None and (opened.server is None or opened.speaks_tls):
             self.await_tls()
         else:

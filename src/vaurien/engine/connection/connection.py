@@ -78,6 +78,7 @@ class ProxiedConnection:
         "ending",
         "facts",
         "first_data",
+        "handover_pending",
         "hook_runner",
         "lane_switch",
         "links",
@@ -85,12 +86,12 @@ class ProxiedConnection:
         "loop",
         "meter",
         "number",
+        "one_request",
         "peer_address",
         "reconfigure_pending",
         "reset_watch",
         "service",
         "state",
-        "tls_pending",
         "upgraded",
     )
 
@@ -124,8 +125,10 @@ class ProxiedConnection:
         self._filter_chain: FilterChain | None = None
         self._past_exchanges = 0  # of links that are gone
         self._rebuilding = False  # the filters; what they let go meanwhile is looked at afterwards
-        self.tls_pending = self.upgraded = False
-        """Both sides begin TLS in the middle; and have begun it."""
+        self.handover_pending = self.upgraded = False
+        """Something else goes on with the sockets once nothing is under way; and both sides have begun TLS so."""
+        self.one_request = False
+        """The client of a forward proxy may ask for another server once its request is answered."""
         self.reconfigure_pending = False
         """A change waits until something on the links is done: `reconfigure` is to be called then."""
         self.meter = Meter()
@@ -188,7 +191,7 @@ class ProxiedConnection:
 
     def choose_faults(self) -> None:
         """Bind the faults that fit what the client has said."""
-        if self.service.plan.relevant:
+        if self.service.plan.relevant or self.bound_faults:
             reconcile_faults(self, begun=False)
 
     def connect(self) -> None:
@@ -217,7 +220,7 @@ class ProxiedConnection:
 
     def tls_agreed(self) -> None:
         """Both sides begin TLS: read no more, and go on once everything that was read is through."""
-        self.tls_pending = self.reconfigure_pending = True
+        self.handover_pending = self.reconfigure_pending = True
         for link in self.links:
             link.update()
         self.loop.call_soon(self.reconfigure)
@@ -245,11 +248,35 @@ class ProxiedConnection:
         up.replace_source(client)
         down.attach_destination(client)
         up.attach_destination(backend)
-        self.tls_pending = False
+        self.handover_pending = False
         self.upgraded = True
         for link in self.links:
             link.update()
         self.reconfigure()
+
+    # A forward proxy's client that asks for one server after the other.
+
+    def request_answered(self) -> None:
+        """Its request is answered, and both connections may go on: look for the next one once all of it is through."""
+        if not (self.ending or self.handover_pending or any(link.ended for link in self.links)):
+            self.handover_pending = self.reconfigure_pending = True
+            for link in self.links:
+                link.update()
+            self.loop.call_soon(self.reconfigure)
+
+    def await_request(self) -> None:
+        """Read the client's next request, and keep the backend, which may be asked again."""
+        assert self._filter_chain is not None  # noqa: S101 - it was framed
+        sent_ahead = self._filter_chain.take_behind()
+        self._forget_links()
+        self.handover_pending = self.reconfigure_pending = False
+        self._make_client_setup().read_next(sent_ahead)
+
+    def forget_faults(self) -> None:
+        """Let go of the faults that are bound, and of what they remember: the next server is another one."""
+        for bound in self.bound_faults.values():
+            bound.dispose()
+        self.bound_faults = {}
 
     # The backend.
 
@@ -361,7 +388,7 @@ class ProxiedConnection:
     def _follow_plan(self) -> None:
         """Put what the plan asks for between the sockets; as long as that is nothing, bytes pass by themselves."""
         if self._filter_chain is None:
-            if self.service.plan.direct or not filter_chain.needed(self):
+            if (self.service.plan.direct and not self.one_request) or not filter_chain.needed(self):
                 for link in self.links:
                     link.update()
                 return
@@ -387,13 +414,16 @@ class ProxiedConnection:
                 waiting = self._filter_chain.reconfigure()
             finally:
                 self._rebuilding = False
-        self.reconfigure_pending = waiting or self.ending or self.thread_wanted or self.tls_pending
+        self.reconfigure_pending = waiting or self.ending or self.thread_wanted or self.handover_pending
         if self.state is _DRAINING:
             if self.links and all(link.idle and link.pending is None for link in self.links):
                 self.on(Trigger.DRAINED)
-        elif self.tls_pending:
+        elif self.handover_pending:
             if self.state is _RELAYING and all(link.drained for link in self.links):
-                self._open_tls()
+                if self.one_request:
+                    self.on(Trigger.REQUEST_ANSWERED)
+                else:
+                    self._open_tls()
         elif self.thread_wanted:
             if self.state is _WITHOUT_BACKEND:
                 self.on(Trigger.NEED_BACKEND)

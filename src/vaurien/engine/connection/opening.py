@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Sequence
 
 import msgspec
@@ -49,10 +50,17 @@ class Opened(msgspec.Struct):
     """What it is to get first."""
     speaks_tls: bool = False
     """Its client begins with TLS."""
+    persists: bool = False
+    """Its client may ask for another server behind it."""
+    kept: bool = False
+    """The server is the one that was asked before, by the same connection."""
 
 
 class Opening:
-    """Reads what *client* says first, for *config*'s time-out at most. Servers at *own* are refused."""
+    """Reads what *client* says first, for *config*'s time-out at most. Servers at *own* are refused.
+
+    *persists*: where a request to a forward proxy ends is known, and so there may be another one behind it.
+    """
 
     def __init__(
         self,
@@ -61,8 +69,11 @@ class Opening:
         client: PlainEndpoint,
         config: ProxyConfig,
         own: Sequence[OwnAddresses] = (),
+        *,
+        persists: bool = False,
     ) -> None:
-        self._loop, self._clock, self._config, self._own = loop, clock, config, own
+        self._loop, self._clock, self._client, self._config, self._own = loop, clock, client, config, own
+        self._persists = persists
         self._first = self._first_bytes(client)
         self._others: FirstBytes | None = None  # of another proxy
         self._dial: Dial | None = None
@@ -92,7 +103,35 @@ class Opening:
         if self._config.accept_proxy_protocol:
             opened.peer = await proxy_protocol.read(self._first)
         if self._config.backend.forward:
-            await self._forward(opened)
+            await self._forward(opened, await forward_request.read(self._first, persists=self._persists))
+        return await self._finish(opened, hello=hello, tls=tls)
+
+    async def read_next(
+        self, sent_ahead: bytes, backend: PlainEndpoint, server: Address, *, hello: bool, tls: bool
+    ) -> Opened:
+        """What the client says behind an answer that it has had from *server* by *backend*, however late.
+
+        *sent_ahead* was read of it before. Raises as `read`.
+        """
+        self._first = FirstBytes(self._loop, self._clock, self._client, 0.0, sent_ahead)
+        await self._first.more()
+        if patience := self._config.timeout:
+            self._first.deadline = self._clock.now() + patience
+        opened = Opened()
+        request = await forward_request.read(self._first, persists=self._persists)
+        by_other = self._config.upstream is not None
+        same = request.persists and (by_other or request.server == server)
+        if same and _reusable(backend):
+            opened.kept, opened.server, opened.backend = True, request.server, backend
+            opened.persists = True
+            opened.data = _authorized(request) if by_other else request.data
+            opened.facts = _facts(request.server)
+        else:
+            await self._forward(opened, request)
+        opened.data += self._first.rest
+        return await self._finish(opened, hello=hello, tls=tls)
+
+    async def _finish(self, opened: Opened, *, hello: bool, tls: bool) -> Opened:
         if tls and opened.backend is not None and not opened.data:
             opened.speaks_tls = await self._begins_with_tls(opened.backend)
         found = await self._hello() if hello and not tls and not opened.data else None
@@ -125,11 +164,10 @@ class Opening:
         except (ParseError, EOFError, TimeoutError):
             return None
 
-    async def _forward(self, opened: Opened) -> None:
-        request = await forward_request.read(self._first)
+    async def _forward(self, opened: Opened, request: ForwardRequest) -> None:
         server = msgspec.structs.replace(request.server, tls=None)
-        opened.server, opened.data = request.server, request.data
-        opened.facts = {"host": (server.host,), "port": (str(server.port),)}
+        opened.server, opened.data, opened.persists = request.server, request.data, request.persists
+        opened.facts = _facts(server)
         upstream = self._config.upstream
         try:
             opened.backend = await self._dialled(upstream or server)
@@ -171,6 +209,21 @@ class Opening:
         self._others = None
         if refusal:
             raise request.refused("unreachable", f"the proxy {upstream} refused it: {refusal}")
+
+
+def _facts(server: Address) -> Facts:
+    return {"host": (server.host,), "port": (str(server.port),)}
+
+
+def _reusable(backend: PlainEndpoint) -> bool:
+    """Whether *backend* says nothing, and has not ended, so that it may be asked again."""
+    try:
+        backend.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _authorized(request: ForwardRequest) -> bytes:

@@ -82,6 +82,12 @@ class SetupOwner(Protocol):
     def dial_backend(self) -> None:
         """Get a backend, without hooks."""
 
+    one_request: bool
+    """The client of a forward proxy may ask for another server once its request is answered."""
+
+    def forget_faults(self) -> None:
+        """Let go of the faults that are bound, and of what they remember."""
+
     def choose_faults(self) -> None:
         """Bind the faults that fit what the client has said."""
 

@@ -13,6 +13,7 @@
             │ NEED_BACKEND                              IN_THREAD     │
         WITHOUT_BACKEND ◄──────────────────────────────────┴──────────┘
 
+        RELAYING ── REQUEST_ANSWERED ───────────────────────────────────────────► CONNECTING
         RELAYING ── LAST_END, BACKEND_SPARED ───────────────────────────────────► CLOSED
 
         each of these ── CLOSE ─► DRAINING ── DRAINED ─► LINGERING ── DELIVERED ─► CLOSED
@@ -94,6 +95,8 @@ class Trigger(enum.IntEnum):
     """A peer takes nothing any more."""
     TLS_EXPECTED = 18
     """The client is to speak TLS before anything else."""
+    REQUEST_ANSWERED = 19
+    """The client of a forward proxy may ask for another server now."""
 
 
 Transition: TypeAlias = tuple[str, State]
@@ -121,6 +124,7 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, Transition]] = MappingProxyType(
         State.RELAYING: {
             Trigger.END: ("pass_end", State.RELAYING),
             Trigger.LAST_END: ("finish", State.CLOSED),
+            Trigger.REQUEST_ANSWERED: ("await_request", State.CONNECTING),
             Trigger.SOURCE_RESET: ("deliver_then_reset", State.RESETTING),
             Trigger.BACKEND_LOST: ("detach_backend", State.WITHOUT_BACKEND),
             Trigger.BACKEND_SPARED: ("keep_backend", State.CLOSED),

@@ -101,6 +101,13 @@ class TrackedConnection(FilteredConnection, Protocol):
     def opens_tls(self) -> bool:
         """The proxy speaks TLS with both sides, once they agree on it."""
 
+    @property
+    def one_request(self) -> bool:
+        """A forward proxy's client may ask for another server once its request is answered."""
+
+    def request_answered(self) -> None:
+        """That request is answered, and both connections may go on."""
+
     def tls_agreed(self) -> None:
         """Both sides begin TLS, behind what they have said so far."""
 
@@ -179,6 +186,7 @@ class ExchangeTracker:
         self._skip_reply: Reply | None = None  # to the head at hand, which is skipped
         self._recognized: Head | None = None  # the last request that was recognized
         self._sent = b""  # its head as the backend saw it
+        self._next_turn: asyncio.Future[None] | None = None  # when the next request is looked at, if it is here
 
     def follow_policy(self, down: TrackedDirection, up: TrackedDirection) -> None:
         """The faults of the connection, the policy, or its links have changed."""
@@ -400,7 +408,7 @@ class ExchangeTracker:
                 self.connection.protocol_failed(error)
         if head is not None:
             # Behind the oldest open exchange an answer of the proxy's own may wait; or the connection ends there.
-            goes_on = self.keep_alive and (len(waiting) < 2 or not waiting[1].answerable)
+            goes_on = self.keep_alive and not framing.one_request and (len(waiting) < 2 or not waiting[1].answerable)
             if not (goes_on and passes and waiting and waiting[0] is SPARED):
                 return self._pass(TO_CLIENT, _pieces(copy.copy(head), data, _RESPONSE_END))
             waiting.popleft()
@@ -498,6 +506,8 @@ class ExchangeTracker:
             self._flush()
             self._hand_over(direction, self.framing.successor)
             return b""
+        if self.framing.one_request:
+            self._look_behind_request()
         self._release(direction, side, unsent)
         sent = unsent[0] if len(unsent) == 1 else b"".join(unsent)
         unsent.clear()
@@ -572,8 +582,21 @@ class ExchangeTracker:
         if not more or self.framing.other_direction_ready or self.framing.successor is not None:
             self._flush()
         self._flush_other(direction)
+        if self.framing.one_request and not more:
+            self._look_behind_request()
         if self.framing.successor is not None and not self.connection.ending:
             self._hand_over(direction, self.framing.successor)
+
+    def _look_behind_request(self) -> None:
+        """Leave the next request to the connection; until then read no more of what a client sends ahead."""
+        if self.framing.answered_whole and not self._open:
+            if self._next_turn is not None:
+                self._next_turn.set_result(None)
+                self._next_turn = None
+            self.connection.request_answered()
+        elif self.framing.holds_behind and self._next_turn is None:
+            self._next_turn = turn = self.connection.loop.create_future()
+            self.up.link.run(_wait_for(turn))
 
     def _hand_over(self, direction: Direction, framing: Framing) -> None:
         """Leave the connection, and what is held of it, to another protocol."""
@@ -1055,6 +1078,10 @@ class ExchangeTracker:
         exchange.swallow_all()
         self._flush()
         fault.close_connection()
+
+
+async def _wait_for(future: asyncio.Future[None]) -> None:
+    await future
 
 
 def _pieces(head: Head, whole: bytes, end: Mark) -> list[Piece]:

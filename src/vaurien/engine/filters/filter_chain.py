@@ -30,6 +30,8 @@ class ChainedConnection(TrackedConnection, Protocol):
 def needed(connection: ChainedConnection) -> bool:
     """Whether the protocol or a fault drawn for *connection* must see its bytes."""
     policy = connection.plan
+    if connection.one_request:
+        return True
     if policy.direct:
         return False
     return policy.framed or any(connection.bound_faults[fault.key].eligible for fault in policy.on_any_data)
@@ -140,6 +142,10 @@ class FilterChain:
         """TLS begins in both directions; returns what the client has said of it by now."""
         return self._tracker.framing.begin_tls() if self._tracker is not None else b""
 
+    def take_behind(self) -> bytes:
+        """What the client has sent behind the one request that was framed."""
+        return self._tracker.framing.take_behind() if self._tracker is not None else b""
+
     @property
     def encrypted(self) -> bool:
         """Both sides speak TLS that the proxy cannot read."""
@@ -181,9 +187,10 @@ class FilterChain:
         """Follow the policy. `reconfigure` is to be called afterwards."""
         connection = self._connection
         directions = [self._direction(direction) for direction in Direction]
-        if connection.plan.framed and self._tracker is None:
+        if (connection.plan.framed or connection.one_request) and self._tracker is None:
             down, up = directions
             framing = connection.protocol.framer()
+            framing.one_request = connection.one_request
             framing.opens_tls = connection.opens_tls
             make = StreamTracker if framing.streams else ExchangeTracker
             self._tracker = make(connection, connection.protocol, framing, up, down)
@@ -253,7 +260,7 @@ class FilterChain:
                 break
             self.build()
         running = any(filters.link.hook_running for filters in both)
-        unneeded = self._tracker is not None and not self._connection.plan.framed
+        unneeded = self._tracker is not None and not (self._connection.plan.framed or self._connection.one_request)
         if unneeded and self._tracker is not None and self._tracker.drained and not running:
             self._past_exchanges += self._tracker.exchanges
             self._tracker, unneeded = None, False

@@ -29,11 +29,21 @@ _INTERNET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 class FirstBytes:
     """The first bytes that *endpoint* receives, waited for until *deadline* by *clock*; 0: without a limit.
 
+    *received* was read of it before. `rest` is what is left of that.
+
     `cancel` is to be called when the socket is closed, or used by another, while something waits here.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, endpoint: PlainEndpoint, deadline: float) -> None:
-        self._loop, self._clock, self._endpoint, self._deadline = loop, clock, endpoint, deadline
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        endpoint: PlainEndpoint,
+        deadline: float,
+        received: bytes = b"",
+    ) -> None:
+        self._loop, self._clock, self._endpoint, self.deadline = loop, clock, endpoint, deadline
+        self._received = received
         self._told = endpoint.family in _INTERNET and platform.LOW_WATER_POLLED
         self._waiting: asyncio.Future[None] | None = None
         self._timer: Timer | None = None
@@ -44,6 +54,8 @@ class FirstBytes:
 
         Raises EOFError when the peer has ended before, TimeoutError at the deadline, and OSError when it has reset.
         """
+        if len(self._received) > than:
+            return self._received
         waited = False
         while True:
             try:
@@ -54,20 +66,26 @@ class FirstBytes:
             else:
                 if not data:
                     raise EOFError
-            if len(data) > than:
+            if len(self._received) + len(data) > than:
                 self._ask_for(1)
-                return data
+                return self._received + data
             if len(data) == LIMIT or (waited and self._told):
                 raise EOFError
-            self._ask_for(than + 1)
+            self._ask_for(than + 1 - len(self._received))
             await self._wait()
             waited = True
 
     def take(self, size: int) -> None:
         """Take *size* bytes out, which `more` has shown."""
-        left = size
+        left = max(size - len(self._received), 0)
+        self._received = self._received[size:]
         while left:
             left -= len(self._endpoint.recv(left))
+
+    @property
+    def rest(self) -> bytes:
+        """What was received before, and was not taken."""
+        return self._received
 
     def send(self, data: bytes) -> None:
         """Send a short answer. Raises OSError; so does a peer that has taken nothing of earlier ones."""
@@ -88,13 +106,13 @@ class FirstBytes:
     async def _wait(self) -> None:
         self._waiting = waiting = self._loop.create_future()
         now = self._clock.now()
-        if self._deadline and now >= self._deadline:
+        if self.deadline and now >= self.deadline:
             raise TimeoutError
         if self._told:
             self._watched = True
             self._loop.add_reader(self._endpoint.fileno(), self._wake)
-            if self._deadline:
-                self._timer = self._clock.call_at(self._deadline, self._late)
+            if self.deadline:
+                self._timer = self._clock.call_at(self.deadline, self._late)
         else:
             self._timer = self._clock.call_at(now + _LOOK_AGAIN, self._wake)
         try:

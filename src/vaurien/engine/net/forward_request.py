@@ -9,8 +9,8 @@ any other    HTTP/1: ``CONNECT host:port``, or a request with an absolute URI (R
 ===========  ==========================================================================
 
 The request is read from the system's buffer byte for byte, so what comes behind it is the server's. A request with an
-absolute URI becomes one to the server itself, the last one of its connection (``Connection: close``): the next one may
-be for another server.
+absolute URI becomes one to the server itself. The next one may be for another server: so it is the last one of its
+connection (``Connection: close``), unless the proxy sees where its answer ends, and reads the next one itself.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ _NO_AUTHENTICATION, _NO_METHOD = 0, 0xFF
 _GRANTED, _REJECTED = 0x5A, 0x5B
 _REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.([01])\r?\n")
 _HOP = re.compile(rb"^(?:proxy-connection|proxy-authorization|connection|keep-alive):.*\r?\n", re.IGNORECASE | re.M)
+_CLOSE = re.compile(rb"^(?:proxy-)?connection:[^\n]*\bclose\b", re.IGNORECASE | re.M)
 _UPGRADE = re.compile(rb"^upgrade:", re.IGNORECASE | re.M)
 _HOST = re.compile(rb"^host:.*$", re.IGNORECASE | re.M)
 _AUTHORIZATION = re.compile(rb"^proxy-authorization:[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.M)
@@ -76,7 +77,7 @@ class ForwardRequest(msgspec.Struct, frozen=True):
 
     *accepted* is what it gets once the server is there, *data* what the server gets first. *whole* is *data* for
     another proxy, which takes an absolute URI; ``None``: it is asked by CONNECT. *authorization* is what the client
-    tells a proxy.
+    tells a proxy. *persists*: the client may ask for something else behind it, and the server may be asked again.
     """
 
     server: Address
@@ -85,6 +86,7 @@ class ForwardRequest(msgspec.Struct, frozen=True):
     data: bytes = b""
     whole: bytes | None = None
     authorization: str = ""
+    persists: bool = False
 
     def refused(self, kind: Refusal, reason: str) -> NotForwarded:
         """What to raise when the server is not to be had."""
@@ -92,14 +94,17 @@ class ForwardRequest(msgspec.Struct, frozen=True):
         return NotForwarded(_reply(self.language, kind, text), text)
 
 
-async def read(first: FirstBytes) -> ForwardRequest:
-    """The request of a client. Raises `NotForwarded`, and as `FirstBytes.more`."""
+async def read(first: FirstBytes, *, persists: bool) -> ForwardRequest:
+    """The request of a client, behind which there may be others if it *persists*.
+
+    Raises `NotForwarded`, and as `FirstBytes.more`.
+    """
     version = (await first.more())[0]
     if version == 5:
         return await _socks5(first)
     if version == 4:
         return await _socks4(first)
-    return await _http(first)
+    return await _http(first, persists)
 
 
 async def _exactly(first: FirstBytes, size: int) -> bytes:
@@ -172,7 +177,7 @@ def _decoded(name: bytes) -> str:
     return name.decode("utf-8", "replace")
 
 
-async def _http(first: FirstBytes) -> ForwardRequest:
+async def _http(first: FirstBytes, persists: bool) -> ForwardRequest:
     data = b""
     while True:
         data = await first.more(len(data))
@@ -192,7 +197,7 @@ async def _http(first: FirstBytes) -> ForwardRequest:
     if method == b"CONNECT":
         accepted = b"HTTP/1.1 200 Connection established\r\n\r\n"
         return ForwardRequest(_connect_server(target), "http", accepted, authorization=authorization)
-    return _absolute(head, line, target, authorization)
+    return _absolute(head, line, target, authorization, persists)
 
 
 def _malformed(reason: str) -> NotForwarded:
@@ -206,8 +211,11 @@ def _connect_server(target: str) -> Address:
     return _server(host.removeprefix("[").removesuffix("]"), int(port), "http")
 
 
-def _absolute(head: bytes, line: re.Match[bytes], target: str, authorization: str) -> ForwardRequest:
-    """The request with an absolute URI, as its server is to get it."""
+def _absolute(head: bytes, line: re.Match[bytes], target: str, authorization: str, persists: bool) -> ForwardRequest:
+    """The request with an absolute URI, as its server is to get it.
+
+    It is the last one where its client wants that, is of HTTP/1.0 (RFC 9112, section 9.3), or wants TLS, or an upgrade.
+    """
     try:
         uri = urllib.parse.urlsplit(target)
         host, port = uri.hostname or "", uri.port
@@ -222,7 +230,9 @@ def _absolute(head: bytes, line: re.Match[bytes], target: str, authorization: st
     path = urllib.parse.urlunsplit(("", "", uri.path or ("*" if line[1] == b"OPTIONS" else "/"), uri.query, ""))
     fields = head[line.end() :]
     upgrade = _UPGRADE.search(fields) is not None
-    fields = b"Connection: " + (b"Upgrade" if upgrade else b"close") + b"\r\n" + _HOP.sub(b"", fields)
+    persists = persists and not (secure or upgrade or line[3] == b"0" or _CLOSE.search(fields))
+    connection = b"" if persists else b"Connection: " + (b"Upgrade" if upgrade else b"close") + b"\r\n"
+    fields = connection + _HOP.sub(b"", fields)
     authority = uri.netloc.rpartition("@")[2].encode("ascii")
     if _HOST.search(fields):  # RFC 9112, section 3.2.2: what the URI says counts
         host_line = b"Host: " + authority + (b"\r" if b"\r\n" in head else b"")
@@ -232,7 +242,7 @@ def _absolute(head: bytes, line: re.Match[bytes], target: str, authorization: st
     version = b" HTTP/1." + line[3] + b"\r\n"
     data = line[1] + b" " + path.encode("ascii") + version + fields
     whole = None if secure else line[1] + b" " + target.encode("ascii") + version + fields
-    return ForwardRequest(server, "http", data=data, whole=whole, authorization=authorization)
+    return ForwardRequest(server, "http", data=data, whole=whole, authorization=authorization, persists=persists)
 
 
 def _server(host: str, port: int, language: Literal["http", "socks4", "socks5"]) -> Address:

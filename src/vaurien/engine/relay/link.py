@@ -56,8 +56,8 @@ class LinkOwner(Protocol):
     reconfigure_pending: bool
     """A change waits until something on the links is done: `reconfigure` is to be called then."""
 
-    tls_pending: bool
-    """Both sides begin TLS as soon as nothing is under way: nothing more is to be read before."""
+    handover_pending: bool
+    """Something else goes on with the sockets as soon as nothing is under way: nothing more is to be read before."""
 
     @property
     def thread_wanted(self) -> bool:
@@ -312,7 +312,7 @@ class RelayLink:
             return None
         if self._pause:
             return None if self._pause_noted else self._note_blocked
-        if self.owner.tls_pending:
+        if self.owner.handover_pending:
             return None
         if self._hooks is not None and self._hooks.running:
             return self._read_ahead if self._hooks.reads_ahead else None

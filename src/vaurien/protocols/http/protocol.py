@@ -37,6 +37,7 @@ class HttpProtocol(Protocol, frozen=True):
     WebSocket, each message, of either side, is an exchange of its own without an answer; an error closes with 1011.
     """
 
+    frames_one_request: ClassVar[bool] = True
     plain_hint: ClassVar[str] = "ask for http:// instead of https://"
     error_codes = tuple(REASONS)
     abort_codes = tuple(h2.Code.__members__)
