@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from tests.http2 import ASKED, FAST, OK, Frame, Side, fault, greet, sides
 from tests.running import Running, backend, pair, read, read_all, running
 from vaurien.engine.filters.message_filter import MessageFilters
-from vaurien.events import Closed, Failed, Injected, MixHit, ProtocolLost
+from vaurien.events import Closed, Event, Failed, Injected, MixHit, Observer, ProtocolLost
 from vaurien.framing import Head, Part
 from vaurien.framing import http2 as h2
 from vaurien.framing.http2 import Code, Setting
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction, Fault, Scope
 from vaurien.protocols.http2 import Http2Framer, Http2Protocol
 from vaurien.protocols.http2.blocks import encode
+from vaurien.protocols.http2.framer import Http2Request
 
 CONTENT = [("content-type", "text/plain")]
 
@@ -625,8 +626,8 @@ def test_a_match_asks_requests_and_responses(match) -> None:
 
 
 def test_draws_are_for_streams_and_the_same_for_the_same_seed() -> None:
-    def hits() -> list[int]:
-        with sides(mix="20:error", seed="5") as (proxy, client, server):
+    def hits(*observers: Observer) -> list[int]:
+        with sides(mix="20:error", seed="5", observers=observers) as (proxy, client, server):
             for stream in range(1, 201, 2):
                 client.ask(stream)
             client.sock.shutdown(socket.SHUT_WR)
@@ -638,6 +639,16 @@ def test_draws_are_for_streams_and_the_same_for_the_same_seed() -> None:
     first = hits()
     assert 8 < len(first) < 35
     assert first == hits()
+    assert first == hits(Detailed())
+
+
+class Detailed:
+    """An observer that wants to know each draw."""
+
+    detailed = True
+
+    def __call__(self, event: Event) -> None:
+        """Look at nothing."""
 
 
 def test_what_is_not_http2_passes_unframed() -> None:
@@ -830,6 +841,19 @@ def test_a_request_of_http_1_that_looks_alike(start: bytes) -> None:
             client.sock.sendall(start[at : at + 1])
         assert read(server.sock, len(start)) == start
         assert not proxy.events.of(ProtocolLost)
+
+
+@pytest.mark.parametrize("size", [0, 5, 3000, 40_000])
+def test_an_answer_of_the_proxy_is_whole_frames(size: int) -> None:
+    reply = Http2Protocol().response(Http2Request(request=True, stream=7), 503, [("x", "y")], b"b" * size)
+    [(kind, _, stream, block), *body] = h2.frames(reply.data)
+    assert (kind, stream) == (h2.HEADERS, 7)
+    said = [(":status", "503"), ("x", "y"), ("content-length", str(size))]
+    assert [*map(tuple, hpack.Decoder().decode(block))] == said
+    assert {(kind, stream) for kind, _, stream, _ in body} <= {(h2.DATA, 7)}
+    assert b"".join(payload for *_, payload in body) == b"b" * size
+    assert h2.text_size(reply.data) == size
+    assert [flags & h2.END_STREAM for _, flags, *_ in h2.frames(reply.data)] == [0] * len(body) + [1]
 
 
 def framed(*, sparing: bool) -> Http2Framer:

@@ -75,7 +75,7 @@ class ErrorBehavior(Behavior, frozen=True):
 
     async def on_request(self, exchange: Exchange) -> None:
         """Answer in place of the backend."""
-        spared = not (exchange.matched or exchange.protocol.may_refuse(exchange.request, self._code))
+        spared = not (exchange.protocol.may_refuse(exchange.request, self._code) or exchange.matched)
         if not (spared or self.inject) and self._warm(exchange):
             words = () if self.message is None else (self.message,)
             exchange.reply(exchange.protocol.error_reply(exchange.request, exchange.random, self._code, *words))

@@ -124,6 +124,33 @@ def frames(whole: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         at = end
 
 
+def around_streams(whole: bytes) -> tuple[bytes, ...]:
+    """*whole*, which is nothing but whole frames, without the numbers of their streams: see `on_stream`."""
+    parts, begin, at = [], 0, 0
+    while at < len(whole):
+        high, low, _, _, _ = HEADER.unpack_from(whole, at)
+        parts.append(whole[begin : at + 5])
+        begin, at = at + HEADER_SIZE, at + HEADER_SIZE + (high << 8 | low)
+    return *parts, whole[begin:]
+
+
+def on_stream(stream: int, parts: tuple[bytes, ...]) -> bytes:
+    """The frames of which *parts* come before, between and behind the numbers of streams, on *stream*."""
+    return stream.to_bytes(4, "big").join(parts)
+
+
+def text_size(whole: bytes) -> int:
+    """Bytes of the payloads of the frames DATA in *whole*, which is nothing but whole frames."""
+    unpack, at, size = HEADER.unpack_from, 0, 0
+    while at < len(whole):
+        high, low, kind, _, _ = unpack(whole, at)
+        length = high << 8 | low
+        if kind == DATA:
+            size += length
+        at += HEADER_SIZE + length
+    return size
+
+
 def unpadded(flags: int, payload: bytes) -> bytes:
     """*payload* of a frame DATA, HEADERS or PUSH_PROMISE without its padding. Raises ValueError for too much of it."""
     if not flags & PADDED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -39,8 +40,14 @@ class GrpcProtocol(Http2Protocol, frozen=True):
         return self.trailers(head, fields, begun=False)
 
     def trailers(self, head: Head, fields: Sequence[tuple[bytes, bytes]], *, begun: bool) -> Reply:
-        first = [] if begun else [(b":status", b"200"), (b"content-type", b"application/grpc")]
-        return Reply(h2.headers(head.stream, encode([*first, *fields]), end=True))
+        return Reply(h2.on_stream(head.stream, _trailers(tuple(fields), begun=begun)))
+
+
+@functools.lru_cache(maxsize=256)  # a fault gives mostly the same status
+def _trailers(fields: tuple[tuple[bytes, bytes], ...], *, begun: bool) -> tuple[bytes, ...]:
+    """The frames of the end of a call, on any stream."""
+    first = () if begun else ((b":status", b"200"), (b"content-type", b"application/grpc"))
+    return h2.around_streams(h2.headers(0, encode((*first, *fields)), end=True))
 
 
 class GrpcFramer(Http2Framer):

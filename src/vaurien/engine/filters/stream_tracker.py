@@ -27,7 +27,14 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.exchange import NO_MESSAGE, TrackedExchange, TrackedMessage
-from vaurien.engine.filters.exchange_tracker import LONG, SPARED, ExchangeTracker, TrackedConnection, TrackedDirection
+from vaurien.engine.filters.exchange_tracker import (
+    LONG,
+    SPARED,
+    Drawn,
+    ExchangeTracker,
+    TrackedConnection,
+    TrackedDirection,
+)
 from vaurien.engine.filters.message_filter import MessageFilter, MessageFilters, Taker, acts_on_messages, is_control
 from vaurien.engine.relay.ending import Ending
 from vaurien.framing import Framing, Head, Mark, Part, Piece
@@ -93,6 +100,7 @@ class StreamTracker(ExchangeTracker):
         self._messages: tuple[dict[int, MessageFilters], dict[int, MessageFilters]] = ({}, {})
         self._gone: dict[int, asyncio.Future[None]] = {}  # done once the client has given the exchange up
         self._controls: tuple[BoundFault, ...] = ()  # faults on what is of the connection itself
+        self._draws_mix_alone = False
         self._sent_as: dict[Head, bytes] = {}  # heads of spared requests, and what leaves of them
 
     def follow_policy(self, down: TrackedDirection, up: TrackedDirection) -> None:
@@ -108,6 +116,8 @@ class StreamTracker(ExchangeTracker):
                 if filters.let_go_due:
                     self._put_first(direction, stream, _LET_GO)
         self._sent_as.clear()
+        alone = self._policy.has_live_mix and not (self._faults or self._detailed or self._listing)
+        self._draws_mix_alone = alone and not self._draws_by_turn
         self.framing.spare = None if self._controls else self._spare
 
     # What others want to know.
@@ -223,7 +233,8 @@ class StreamTracker(ExchangeTracker):
 
     def _route(self, direction: Direction, pieces: Iterator[Piece]) -> bool:
         """Take *pieces*; false: the first of them have taken long, and others are still to come."""
-        clock = self.connection_direction(direction).link.clock
+        link = self.connection_direction(direction).link
+        clock = link.clock
         began = clock.now()
         lanes = self._lanes[direction]
         for mark, piece in pieces:
@@ -244,8 +255,7 @@ class StreamTracker(ExchangeTracker):
                 self._queue(direction, lane, mark, piece)
             elif not self._spared(direction, mark, piece):
                 lanes[stream] = lane = Lane()
-                self._queue(direction, lane, mark, piece)
-                lane.task = self.connection_direction(direction).link.spawn(self._run(direction, stream, lane))
+                lane.task = link.spawn(self._run(direction, stream, lane, mark, piece, began))
             if direction is TO_BACKEND:
                 self._offset += len(piece)
             if clock.now() - began > LONG:
@@ -270,17 +280,19 @@ class StreamTracker(ExchangeTracker):
             lane.pieces.appendleft((mark, b"", 0.0))
             return
         self._lanes[direction][stream] = lane = Lane()
-        lane.pieces.append((mark, b"", 0.0))
-        lane.task = self.connection_direction(direction).link.spawn(self._run(direction, stream, lane))
+        lane.task = self.connection_direction(direction).link.spawn(self._run(direction, stream, lane, mark, b"", 0.0))
         self._flush()
 
     def _queue(self, direction: Direction, lane: Lane, mark: Head | Part, piece: bytes) -> None:
         lane.pieces.append((mark, piece, self.connection_direction(direction).link.clock.now()))
         self._held[direction] += len(piece)
 
-    async def _run(self, direction: Direction, stream: int, lane: Lane) -> None:
-        """Take the pieces of a lane, until none is left."""
+    async def _run(
+        self, direction: Direction, stream: int, lane: Lane, mark: Head | Part, piece: bytes, at: float
+    ) -> None:
+        """Take the piece that begins a lane, and those that come while it waits, until none is left."""
         try:
+            await self._take_piece(direction, stream, mark, piece, at)
             while lane.pieces and not self.connection.ending:
                 mark, piece, at = lane.pieces.popleft()
                 self._held[direction] -= len(piece)
@@ -369,10 +381,13 @@ class StreamTracker(ExchangeTracker):
     def _spare(self, head: Head, behind: int) -> bytes | None:
         """What leaves of *head*, so far *behind* the last piece, if no fault acts on its exchange."""
         if self._tracks:
-            begin = self._offset
-            self._offset += behind
-            drawn = self._draw(head, self._count + 1)
-            self._offset = begin
+            if self._draws_mix_alone:
+                drawn = self._draw_share(self._count + 1)
+            else:
+                begin = self._offset
+                self._offset += behind
+                drawn = self._draw(head, self._count + 1)
+                self._offset = begin
             if drawn is not None:
                 self._decided.append((head, drawn))
                 return None
@@ -385,6 +400,18 @@ class StreamTracker(ExchangeTracker):
                 self._sent_as.clear()
             sent = self._sent_as[head] = self._rewritten(head)
         return sent
+
+    def _draw_share(self, number: int) -> Drawn | None:
+        """As `_draw`, where nothing but the mix is drawn: most requests are spared, and pay for little more."""
+        connection = self.connection
+        if self._mix_random is None:
+            self._mix_random = connection.chance.random_for(connection.number, "mix")
+        share = self._chance.draw(connection.number, self._policy, self._mix_random)
+        fault = connection.bound_faults.get(share.key) if share is not None else None
+        if fault is None:
+            return None
+        connection.journal.chosen(number, fault.name)
+        return (fault,), ()
 
     def _spared(self, direction: Direction, mark: Head | Part, piece: bytes) -> bool:
         """Take a piece of an exchange that no fault acts on; false: hooks have to see it."""

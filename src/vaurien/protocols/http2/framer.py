@@ -783,7 +783,13 @@ class Http2Framer(Framing):
         stream = head.stream
         asked = self._streams.pop(stream, _ASKED) & _ASKED
         reset = b"" if asked else h2.rst_stream(stream, Code.NO_ERROR)  # section 8.1: the rest is not needed
-        answer = _Answer(h2.frames(data), self._sides[TO_CLIENT].stream_window, reset)
+        backend = self._sides[TO_CLIENT]
+        if len(data) <= backend.window and len(data) <= backend.stream_window:
+            size = h2.text_size(data)
+            backend.window -= size
+            backend.borrowed += size
+            return data + reset
+        answer = _Answer(h2.frames(data), backend.stream_window, reset)
         made = self._answered(stream, answer)
         if answer.frames:
             if answer.size + sum(other.size for other in self._answers.values()) > _ANSWERS_LIMIT:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from vaurien.framing import Framing, Head, Protocol, Reply
 from vaurien.framing import http2 as h2
 from vaurien.framing.body import BodyCodec, FramedBody
-from vaurien.framing.cache import BoundedCache
+from vaurien.framing.cache import SIZE_LIMIT, BoundedCache
 from vaurien.framing.events import kind_of
 from vaurien.options import Option
 from vaurien.protocols._http import BY_CHANCE, REASONS, WITHOUT_BODY, authority
@@ -54,18 +54,20 @@ class Http2Protocol(Protocol, frozen=True):
 
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """A response with the status *code*, by chance a 50x. Raises `OptionError` for another code than these."""
-        code = random.choice(BY_CHANCE) if code is None else code
-        self.check_code(code)
-        text = f"{code} {REASONS[code]}" if message is None else message
-        return self.response(head, int(code), [("content-type", "text/plain")], f"{text}\n".encode())
+        if code is None:
+            code = random.choice(BY_CHANCE)
+        else:
+            self.check_code(code)
+        text = f"{code} {REASONS[code]}\n" if message is None else f"{message}\n"
+        return self.response(head, int(code), _PLAIN_TEXT, text.encode())
 
     def response(self, head: Head, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Reply:
         """A response on the stream of *head*."""
         length = None if status in WITHOUT_BODY else len(body)
         if isinstance(head, Http2Request) and head.method == "HEAD":
             body = b""
-        answer = h2.headers(head.stream, _block(status, tuple(headers), length), end=not body)
-        return Reply(answer + h2.data(head.stream, body, end=True) if body else answer)
+        made = _response if len(body) <= SIZE_LIMIT else _response.__wrapped__
+        return Reply(h2.on_stream(head.stream, made(status, tuple(headers), length, body)))
 
     def changed_head(self, head: Head, data: bytes, gone: Set[str], added: Sequence[tuple[str, str]]) -> bytes:
         flags, stream, before, block = split_head(data)
@@ -111,14 +113,16 @@ class Http2Protocol(Protocol, frozen=True):
 
 
 @functools.lru_cache(maxsize=256)  # a fault gives mostly the same answer
-def _block(status: int, headers: tuple[tuple[str, str], ...], length: int | None) -> bytes:
-    """The header block of a response of its own."""
+def _response(status: int, headers: tuple[tuple[str, str], ...], length: int | None, body: bytes) -> tuple[bytes, ...]:
+    """The frames of a response of its own, on any stream."""
     fields: list[Field] = [(b":status", b"%d" % status)]
     fields += ((name.lower().encode(), value.encode()) for name, value in headers)
     if length is not None:
         fields.append((b"content-length", b"%d" % length))
-    return encode(fields)
+    made = h2.headers(0, encode(fields), end=not body)
+    return h2.around_streams(made + h2.data(0, body, end=True) if body else made)
 
 
+_PLAIN_TEXT = (("content-type", "text/plain"),)
 _AUTHORITIES = (b":authority", b"host")
 _REWRITTEN: BoundedCache[bytes] = BoundedCache()  # a client's fields are mostly the same, whatever it asks for
