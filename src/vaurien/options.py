@@ -153,7 +153,17 @@ class Declaration(msgspec.Struct, frozen=True):
             return self.accepts(value)
         except (ValueError, TypeError, msgspec.ValidationError):
             option = f"{owner} option {self.name}" if owner else f"option {self.name}"
-            raise OptionError(option, value, self.expected, source) from None
+            raise OptionError(option, value, self.expected + self._bound(value), source) from None
+
+    def _bound(self, value: object) -> str:
+        """The greatest number, where *value* is greater, and `expected` spares its readers that."""
+        most, number = self.limits.get("maximum"), _NUMBER.fullmatch(str(value))
+        if most is None or number is None or float(number[1]) <= most or any(word in self.expected for word in _BOUNDS):
+            return ""
+        return f", at most {most}"
+
+
+_BOUNDS = ("<=", "at most", " to ")
 
 
 @functools.cache  # a class does not change, and resolving its annotations takes longer than all else a new fault needs

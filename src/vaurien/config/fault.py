@@ -116,10 +116,14 @@ def _words(text: str, source: str | None) -> list[str]:
     return words
 
 
+_TABLES = ("window", "match", "options")
+"""Fields of a fault that are tables, and may be empty."""
+
+
 def _flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     """The values of *table* by dotted name."""
     for name, value in table.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and (value or name in _TABLES):
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
