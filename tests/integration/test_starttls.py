@@ -13,7 +13,6 @@ import vaurien
 from tests.servers import free_port
 from tests.tls_peers import TlsPeer, read_all, server_context, serving
 from tests.waiting import PATIENCE, until
-from vaurien.errors import OptionError
 from vaurien.events import Encrypted, Failed
 from vaurien.framing import Head
 from vaurien.model import Address, Direction
@@ -160,14 +159,6 @@ def test_a_backend_whose_certificate_is_refused(tls_authority):
                 send_mail(proxy, context, 1)
             until(lambda: failures(proxy))
             assert "certificate verify failed" in failures(proxy)[0]
-
-
-@pytest.mark.parametrize("protocol", ["smtp", "mysql"])
-def test_both_sides_or_none(protocol):
-    with pytest.raises(OptionError) as raised:
-        vaurien.Proxy("127.0.0.1:25", protocol=protocol, tls="auto")
-    assert f"expected tls://127.0.0.1:25: {protocol} begins TLS on both sides at once" in str(raised.value)
-    vaurien.Proxy("127.0.0.1:25", protocol=protocol, tls="auto", starttls=False)
 
 
 def test_the_clients_hello_comes_with_the_request_for_tls():

@@ -65,7 +65,7 @@ POSTGRES = {
 
 
 CASES = [(*case, own_tls) for case, error in POSTGRES.items() for own_tls in ((False, True) if error else (False,))]
-"""libpq in plain text takes no backend that has TLS: that offers SCRAM-SHA-256-PLUS."""
+"""libpq in plain text before a proxy that speaks TLS with it: the offer of SCRAM-SHA-256-PLUS stays."""
 
 
 @pytest.mark.parametrize(("fault", "sslmode", "own_tls"), CASES)

@@ -104,18 +104,6 @@ def _asyncpg(proxy, server, client_tls):
     return asyncio.run(run())
 
 
-@pytest.mark.server
-def test_libpq_in_plain_text_refuses_a_backend_that_has_tls(postgres_tls_server, tls_ca):
-    """The backend offers to bind the password to its TLS, and libpq finds that odd. Documented, not mended."""
-    psycopg = pytest.importorskip("psycopg")
-    server = postgres_tls_server
-    with vaurien.Proxy(backend_of(server, tls_ca, tls=True), protocol="postgres") as proxy:
-        with pytest.raises(psycopg.OperationalError, match="SCRAM-SHA-256-PLUS authentication over a non-SSL"):
-            psycopg.connect(
-                host="127.0.0.1", port=proxy.port, user=server.user, password=server.password, sslmode="disable"
-            )
-
-
 def test_requests_for_encryption_are_answered(tls_authority, tls_ca):
     """GSSAPI is declined, TLS is begun, whatever the pieces that it is asked for in."""
 

@@ -10,7 +10,7 @@ import msgspec
 from vaurien.errors import OptionError
 from vaurien.framing.body import BodyCodec
 from vaurien.framing.head import Head, Reply
-from vaurien.framing.starttls import NoOffer, TlsOffer
+from vaurien.framing.starttls import NoOffer, TlsOffer, TlsWords
 from vaurien.framing.turns import Framing, Turns
 
 if TYPE_CHECKING:
@@ -86,6 +86,13 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     def tls_offer(self) -> TlsOffer:
         """What takes the offer of TLS out of one connection."""
         return NoOffer()
+
+    def tls_words(self, *, backend_tls: bool) -> TlsWords:
+        """What is said about TLS on one connection whose backend has TLS and whose client has none, or vice versa.
+
+        For protocols with `upgrades`, or a `tls_request`.
+        """
+        return TlsWords()
 
     @property
     def keep_alive(self) -> bool:

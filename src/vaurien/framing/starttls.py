@@ -1,4 +1,8 @@
-"""What a protocol says about TLS in plain text, before it: the server's offer, and the client's request."""
+"""What a protocol says about TLS in plain text, before it: the server's offer, and the client's request.
+
+`TlsOffer` is for faults, which take the offer and the request out. `TlsWords` are for a proxy with TLS on one side
+only: they ask the backend for TLS that the client knows nothing of, or let a backend without TLS look as if it had it.
+"""
 
 from __future__ import annotations
 
@@ -34,4 +38,36 @@ class NoOffer:
 
     def rest(self, *, to_backend: bool) -> bytes:
         """Nothing."""
+        return b""
+
+
+class TlsWords:
+    """What is said about TLS with a backend, where one side of one connection has TLS and the other has none.
+
+    The base class changes nothing. Nothing is raised, whatever the bytes.
+    """
+
+    over = False
+    """Bytes pass as they are from here on, in both directions."""
+    asks = False
+    """The backend is being asked for TLS: what the client says, and its end, come behind that."""
+    failure = ""
+    """Why the backend does not begin TLS; empty: it may still do it."""
+    begins = False
+    """TLS with the backend begins behind the `question`; what is still to be sent is said inside."""
+    question = b""
+    """What the backend is to be sent now, before anything else."""
+    answer = b""
+    """What the client is to get now, in the backend's place."""
+
+    def from_backend(self, data: bytes) -> bytes:
+        """What the client gets of *data*."""
+        return data
+
+    def to_backend(self, data: bytes) -> bytes:
+        """What the backend gets of *data*."""
+        return data
+
+    def rest(self, *, to_backend: bool) -> bytes:
+        """What was kept of a direction, once the words are `over`, or nothing more comes."""
         return b""

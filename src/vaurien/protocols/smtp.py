@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.errors import ParseError
 from vaurien.framing import Framer, Frames, Head, Protocol, Reader, Reply, Step
-from vaurien.framing.starttls import NoOffer, TlsOffer
+from vaurien.framing.reader import HEAD_LIMIT
+from vaurien.framing.starttls import NoOffer, TlsOffer, TlsWords
 from vaurien.legacy.protocols import SMTP
 
 if TYPE_CHECKING:
@@ -161,6 +163,7 @@ def _fields(line: bytes) -> dict[str, str]:
     return fields
 
 
+_WHOLE_REPLY = re.compile(rb"(?:[2-5][0-9][0-9]-[^\n]*\n)*[2-5][0-9][0-9](?: [^\n]*)?\r?\n")
 _OFFER = re.compile(rb"(?m)(^250[ -])STARTTLS(?=[ \r\n])", re.IGNORECASE)
 
 
@@ -191,12 +194,124 @@ class _Offer(NoOffer):
         return rest
 
 
+_BEFORE_TLS = frozenset({b"EHLO", b"HELO", b"HELP", b"NOOP", b"QUIT", b"RSET", b"STARTTLS", b"VRFY", b""})
+"""Commands before which a client may still ask for TLS. The lines behind others may be no commands."""
+
+
+class _PretendedTls(TlsWords):
+    """A backend without TLS that looks as if it had STARTTLS: its replies to EHLO offer it, and it is answered 220."""
+
+    def __init__(self) -> None:
+        self._asked: deque[bytes] = deque([b""])  # commands whose reply is due; the greeting is that to none
+        self._line = self._reply = b""  # which are not complete
+        self._offered = False
+        self._wanted = False  # behind replies that are due
+
+    def to_backend(self, data: bytes) -> bytes:
+        begun, passed = self._line + data, b""
+        while not self._wanted and (end := begun.find(b"\n") + 1):
+            line, begun = begun[:end], begun[end:]
+            verb = line.strip().upper().partition(b" ")[0]
+            if verb == b"STARTTLS":
+                self._wanted = True
+                self._consent()
+                break
+            self._asked.append(verb)
+            passed += line
+            if verb not in _BEFORE_TLS:
+                self.over = True
+                break
+        self._line = b"" if self._wanted else begun  # what is slipped in before TLS is not said inside
+        self.over = self.over or len(begun) > LINE_LIMIT
+        return passed
+
+    def from_backend(self, data: bytes) -> bytes:
+        begun, passed = self._reply + data, b""
+        while end := begun.find(b"\n") + 1:
+            passed += self._reply_line(begun[:end])
+            begun = begun[end:]
+        self._reply = begun
+        self.over = self.over or len(begun) > LINE_LIMIT
+        return passed
+
+    def _reply_line(self, line: bytes) -> bytes:
+        ehlo = line.startswith(b"250") and bool(self._asked) and self._asked[0] == b"EHLO"
+        self._offered = self._offered or (ehlo and line[4:].strip().upper() == b"STARTTLS")
+        if line[3:4] == b"-":
+            return line
+        if ehlo and not self._offered:
+            line = b"250-" + line[4:] + b"250 STARTTLS\r\n"
+        self._offered = False
+        if self._asked:
+            self._asked.popleft()
+        self._consent()
+        return line
+
+    def _consent(self) -> None:
+        """Answer STARTTLS, once everything before it is answered. What is said behind it is said inside TLS."""
+        if self._wanted and not self._asked:
+            self.answer = b"220 2.0.0 Ready to start TLS\r\n"
+            self.over = True
+
+    def rest(self, *, to_backend: bool) -> bytes:
+        rest = self._line if to_backend else self._reply
+        if to_backend:
+            self._line = b""
+        else:
+            self._reply = b""
+        return rest
+
+
+class _RequestedTls(TlsWords):
+    """A backend with STARTTLS that looks as if it had none: it is asked for TLS before its greeting is passed on."""
+
+    asks = True
+
+    def __init__(self) -> None:
+        self._greeting = self._said = self._waiting = b""
+        self._steps = iter((b"EHLO [127.0.0.1]\r\n", b"STARTTLS\r\n"))
+
+    def to_backend(self, data: bytes) -> bytes:
+        self._waiting += data  # a client that does not wait for the greeting
+        return b""
+
+    def from_backend(self, data: bytes) -> bytes:
+        self._said += data
+        whole = _WHOLE_REPLY.match(self._said)
+        if whole is None:
+            if len(self._said) > HEAD_LIMIT:
+                self.failure = f"it says {self._said[:40]!r}, which is no reply of SMTP"
+            return b""
+        reply, self._said = self._said, b""
+        self._greeting = self._greeting or reply
+        self.question = next(self._steps, b"")
+        refused = not reply.startswith(b"2")
+        if refused and reply is self._greeting:  # it takes no client at all
+            self.over, self.asks, self.question = True, False, b""
+        elif refused or whole.end() < len(reply):
+            self.failure = f"it answers {reply[:100]!r} to the request for TLS; expected 220"
+        elif self.question == b"STARTTLS\r\n" and not _OFFER.search(reply):
+            self.failure = "it does not offer STARTTLS"
+        elif not self.question:
+            self.begins = self.over = True
+            self.asks = False
+        return b""
+
+    def rest(self, *, to_backend: bool) -> bytes:
+        rest = self._waiting if to_backend else self._greeting
+        if to_backend:
+            self._waiting = b""
+        else:
+            self._greeting = b""
+        return rest
+
+
 class Smtp(Protocol, frozen=True):
     """SMTP with its extensions. An exchange is a command and its reply, of however many lines.
 
     The mail after DATA is an exchange of its own (verb ``MESSAGE``), as is each answer to a challenge of AUTH (verb
-    ``RESPONSE``). After STARTTLS the proxy speaks TLS with both sides, if it has a certificate; otherwise nothing is
-    framed from there. Connections are always kept.
+    ``RESPONSE``). After STARTTLS the proxy speaks TLS with the client, if it has a certificate; otherwise nothing is
+    framed from there. It asks a ``tls://`` backend for TLS in the same way. Connections are always kept.
     """
 
     upgrades: ClassVar[bool] = True
@@ -218,6 +333,9 @@ class Smtp(Protocol, frozen=True):
 
     def tls_offer(self) -> TlsOffer:
         return _Offer()
+
+    def tls_words(self, *, backend_tls: bool) -> TlsWords:
+        return _RequestedTls() if backend_tls else _PretendedTls()
 
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """A refusal with *code*. The connection ends after 421, and where the backend waits for what it will not get.

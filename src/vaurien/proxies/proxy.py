@@ -327,9 +327,6 @@ class TcpProxy:
                 raise OptionError("backend", str(backend), f"one without TLS: {reason}")
             if self.config.tls:
                 raise OptionError("tls", list(self.config.tls), f"no TLS with clients: {reason}")
-        if self._protocol.upgrades and self.config.starttls and self.config.tls and backend.tls is None:
-            wanted = f"tls://{backend}: {self.config.protocol} begins TLS on both sides at once"
-            raise OptionError("backend", str(backend), wanted)
         if backend.tls is not None:
             from vaurien.engine.net.tls_context import client_context  # imported only where TLS is used
 

@@ -96,6 +96,8 @@ class BackendSetup:
         wrap, tls = service.wrap_backend, connection.backend_address.tls
         if wrap is not None:
             connection.on(Trigger.DIALLED, wrap(backend))
+        elif self._one_sided(tls):
+            connection.on(Trigger.DIALLED, self._talk_of_tls(backend, backend, tls))
         elif tls is None or connection.opens_tls:  # later
             connection.on(Trigger.DIALLED, backend)
         elif service.negotiates_tls and not tls.alpn:
@@ -113,6 +115,37 @@ class BackendSetup:
             backend.send(proxy_protocol.header(version, connection.peer_address, connection.local_address))
 
     # TLS.
+
+    def _one_sided(self, tls: BackendTls | None) -> bool:
+        """The protocol begins TLS in the middle, and one side only has it."""
+        service = self._connection.service
+        begins_inside = self._connection.protocol.upgrades and service.config.starttls
+        return begins_inside and (service.client_tls is None) != (tls is None)
+
+    def _talk_of_tls(self, backend: Endpoint, plain: PlainEndpoint, tls: BackendTls | None) -> Endpoint:
+        """*backend* with what the protocol says about *tls* to the side that has it, and to the one that has none."""
+        from vaurien.engine.net.starttls_endpoint import StartTlsEndpoint  # imported only where TLS is used
+
+        connection = self._connection
+
+        def begin() -> Endpoint:
+            assert tls is not None  # noqa: S101 - the words begin it only then
+            try:
+                return self.speak_tls(plain, tls)
+            except OptionError as error:  # a file that was there when the proxy was made
+                failed(str(error))
+                raise ConnectionError(str(error)) from None
+
+        def failed(reason: str) -> None:
+            self._cancel_timer()
+            connection.journal.failed("tls", f"backend {connection.backend_address}: {reason}")
+
+        if tls is not None and backend is plain:
+            self._limit()
+        words = connection.protocol.tls_words(backend_tls=tls is not None)
+        return StartTlsEndpoint(
+            backend, words, begin, failed, lambda: connection.loop.call_soon(connection.read_backend)
+        )
 
     async def _request_tls(self, backend: PlainEndpoint, tls: BackendTls) -> None:
         """Ask *backend* for TLS in the words of the protocol, and begin it."""
@@ -148,6 +181,8 @@ class BackendSetup:
     def _begin_tls(self, backend: PlainEndpoint, tls: BackendTls) -> None:
         try:
             endpoint = self.speak_tls(backend, tls)
+            if self._connection.service.client_tls is None and self._connection.protocol.tls_request:
+                endpoint = self._talk_of_tls(endpoint, backend, tls)
         except OptionError as error:  # a file that was there when the proxy was made
             backend.close()
             self._failed(DialError(str(error)))
@@ -171,10 +206,13 @@ class BackendSetup:
             tls = msgspec.structs.replace(tls, alpn=connection.protocol.alpn)  # servers of HTTP/2 insist on it
         context = client_context(tls)
         name = tls.server_name or connection.backend_address.host
-        self._cancel_timer()
-        if patience := connection.service.config.timeout:
-            self._timer = connection.clock.call_later(patience, self._late)
+        self._limit()
         return TlsEndpoint(backend, context, server_side=False, server_hostname=name, handshaken=self._handshaken)
+
+    def _limit(self) -> None:
+        self._cancel_timer()
+        if patience := self._connection.service.config.timeout:
+            self._timer = self._connection.clock.call_later(patience, self._late)
 
     def _handshaken(self, error: OSError | None) -> None:
         self._cancel_timer()

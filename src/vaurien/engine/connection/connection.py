@@ -232,16 +232,17 @@ class ProxiedConnection:
         setup.begin_inside(self._filter_chain.begin_tls)
 
     def begin_tls_inside(self, client: Endpoint) -> None:
-        """Go on with plain text of the client on links that are there; the backend's TLS begins."""
-        tls, plain = self.backend_address.tls, self.backend
-        assert isinstance(plain, PlainEndpoint) and tls is not None  # noqa: S101, PT018 - see ProxyState.opens_tls
-        self._backend_setup = BackendSetup(self)
-        try:
-            backend = self._backend_setup.speak_tls(plain, tls)
-        except OptionError as error:  # a file that was there when the proxy was made
-            self.journal.failed("tls", str(error))
-            self.reset(Ending.DIAL_FAILED)
-            return
+        """Go on with plain text of the client on links that are there; the backend's TLS begins, if it has that."""
+        tls, backend = self.backend_address.tls, self.backend
+        assert backend is not None  # noqa: S101 - there are links
+        if tls is not None and isinstance(backend, PlainEndpoint):
+            self._backend_setup = BackendSetup(self)
+            try:
+                backend = self._backend_setup.speak_tls(backend, tls)
+            except OptionError as error:  # a file that was there when the proxy was made
+                self.journal.failed("tls", str(error))
+                self.reset(Ending.DIAL_FAILED)
+                return
         self.backend = backend
         down, up = self.links
         down.replace_source(backend)
@@ -286,6 +287,11 @@ class ProxiedConnection:
         if self.backend is not None:  # that of a forward proxy's client
             self.backend.close()
             self.backend = None
+
+    def read_backend(self) -> None:
+        """Read what the backend's endpoint has, which the system does not report."""
+        if self.links:
+            self.links[TO_CLIENT].read_again()
 
     def dial_backend(self) -> None:
         """Get a backend: that of a forward proxy's client, one from the pool, or a new one."""

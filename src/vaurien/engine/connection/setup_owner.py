@@ -79,6 +79,9 @@ class SetupOwner(Protocol):
     def connect(self) -> None:
         """Get a backend."""
 
+    def read_backend(self) -> None:
+        """Read what the backend's endpoint has, which the system does not report."""
+
     def dial_backend(self) -> None:
         """Get a backend, without hooks."""
 

@@ -284,6 +284,11 @@ class RelayLink:
             if buffers:  # the system does not report what the endpoint has read already
                 self.loop.call_soon(self._read_until_dry)
 
+    def read_again(self) -> None:
+        """Read what the source has beside what the system reports."""
+        if self._reader is not None:
+            self._read_until_dry()
+
     def _unwatch(self) -> None:
         if self._reader is not None:
             self._reader = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.framing import Framer, Head, Protocol, Reply
-from vaurien.framing.starttls import TlsOffer
+from vaurien.framing.starttls import TlsOffer, TlsWords
 from vaurien.protocols._options import BUFFER, Buffer
 from vaurien.protocols.mysql.framer import MysqlFramer, MysqlRequest
 from vaurien.protocols.mysql.packets import error_packet
-from vaurien.protocols.mysql.tls_offer import MysqlTlsOffer
+from vaurien.protocols.mysql.tls_offer import MysqlTlsOffer, MysqlTlsWords
 
 if TYPE_CHECKING:
     from vaurien.chance import Random
@@ -38,7 +38,7 @@ class Mysql(Protocol, frozen=True):
     """MySQL and MariaDB. An exchange is a command and everything that answers it; connecting is the first of them.
 
     A connection that changes to compression or to a replication stream passes on unmarked from there; and one that
-    changes to TLS, unless the proxy has a certificate, and speaks TLS with both sides.
+    changes to TLS, unless the proxy has a certificate. It asks a ``tls://`` backend for TLS.
     """
 
     upgrades: ClassVar[bool] = True
@@ -54,6 +54,9 @@ class Mysql(Protocol, frozen=True):
 
     def tls_offer(self) -> TlsOffer:
         return MysqlTlsOffer()
+
+    def tls_words(self, *, backend_tls: bool) -> TlsWords:
+        return MysqlTlsWords(backend_tls=backend_tls)
 
     def framer(self) -> Framer:
         """A framer of MySQL, for one connection."""

@@ -1,10 +1,20 @@
-"""The SSL flag of MySQL's first packets: the server offers TLS by it in its greeting, the client asks by it."""
+"""The SSL flag of MySQL's first packets: the server offers TLS by it in its greeting, the client asks by it.
+
+A request for TLS is a packet of its own, with the number 1, and behind it the packets of the login have higher numbers
+by one. So where one side only has TLS, all of them are renumbered until the login has its OK or ERR.
+"""
 
 from __future__ import annotations
 
-from vaurien.protocols.mysql.packets import Can
+from collections.abc import Iterator
+
+from vaurien.framing.reader import HEAD_LIMIT
+from vaurien.framing.starttls import TlsWords
+from vaurien.protocols.mysql.packets import ERR, Can
 
 _HEADER = 4
+_REQUEST = 32
+"""Bytes of a request for TLS: flags, largest packet, character set, filler."""
 _VERSION_10 = 0x0A
 _BEFORE_FLAGS = 4 + 8 + 1
 """Bytes between the server's version, which ends with a zero, and its flags: thread, part of the challenge, filler."""
@@ -61,3 +71,86 @@ def _flags_of_greeting(begun: bytes) -> int | None:
     if len(begun) >= _HEADER + size and (end < 0 or place + 2 > _HEADER + size):
         return 0
     return None if end < 0 or len(begun) < place + 2 else place
+
+
+class MysqlTlsWords(TlsWords):
+    """The flag, the request and the numbers for the other side; *backend_tls*: the backend has TLS, not the client."""
+
+    def __init__(self, *, backend_tls: bool) -> None:
+        self._backend_tls = backend_tls
+        self._greeted = self._asked = False
+        self._shift = 1 if backend_tls else -1  # of the numbers, towards the backend
+        self._kept = {False: b"", True: b""}  # by direction
+
+    def from_backend(self, data: bytes) -> bytes:
+        passed = b""
+        for packet in self._packets(data, to_backend=False):
+            if not self._greeted:
+                self._greeted = True
+                passed += self._greeting(packet)
+            elif not self._asked:  # an error, before the client has said anything
+                passed += packet
+            else:
+                passed += _renumbered(packet, -self._shift)
+                self.over = packet[_HEADER : _HEADER + 1] in (b"\0", ERR)
+            if self.over:
+                break
+        return passed
+
+    def _greeting(self, packet: bytes) -> bytes:
+        place = _flags_of_greeting(packet)
+        if not place:  # it takes no client, or is something else
+            self.over = True
+            return packet
+        flags = int.from_bytes(packet[place : place + 2], "little")
+        if self._backend_tls and not flags & Can.SSL:
+            self.failure = "its greeting does not offer TLS"
+        flags = flags & ~Can.SSL if self._backend_tls else flags | Can.SSL
+        return packet[:place] + flags.to_bytes(2, "little") + packet[place + 2 :]
+
+    def to_backend(self, data: bytes) -> bytes:
+        passed = b""
+        for packet in self._packets(data, to_backend=True):
+            if self._asked:
+                passed += self._login(packet)
+                continue
+            self._asked = True
+            if self._backend_tls:
+                login = self._login(packet)
+                self.question = b"\x20\0\0\1" + login[_HEADER : _HEADER + _REQUEST]
+                self.begins = True
+                passed += login
+            elif len(packet) != _HEADER + _REQUEST:  # the client wants no TLS
+                passed += packet
+                self.over = True
+                break
+        return passed
+
+    def _login(self, packet: bytes) -> bytes:
+        """A packet of the login; the client's flags in the first one are those that its side has."""
+        packet = _renumbered(packet, self._shift)
+        if packet[3] != (2 if self._backend_tls else 1):
+            return packet
+        flags = int.from_bytes(packet[_HEADER : _HEADER + 4], "little")
+        flags = flags | Can.SSL if self._backend_tls else flags & ~Can.SSL
+        return packet[:_HEADER] + flags.to_bytes(4, "little") + packet[_HEADER + 4 :]
+
+    def _packets(self, data: bytes, *, to_backend: bool) -> Iterator[bytes]:
+        """The packets that are complete by *data*."""
+        self._kept[to_backend] += data
+        while len(begun := self._kept[to_backend]) >= _HEADER:
+            end = _HEADER + int.from_bytes(begun[:3], "little")
+            if end > HEAD_LIMIT:  # no login has that
+                self.over = True
+            if self.over or len(begun) < end:
+                return
+            self._kept[to_backend] = begun[end:]
+            yield begun[:end]
+
+    def rest(self, *, to_backend: bool) -> bytes:
+        kept, self._kept[to_backend] = self._kept[to_backend], b""
+        return kept
+
+
+def _renumbered(packet: bytes, shift: int) -> bytes:
+    return packet[:3] + bytes([(packet[3] + shift) % 256]) + packet[_HEADER:]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.framing import Framer, Head, Protocol, Reply, TlsStep
+from vaurien.framing.starttls import TlsWords
+from vaurien.protocols.postgres.channel_binding import UnboundPasswords
 from vaurien.protocols.postgres.framer import (
     SSL_CONSENT,
     SSL_REQUEST,
@@ -62,6 +64,9 @@ class Postgres(Protocol, frozen=True):
         if stripped:
             return Reply(b"N")
         return Reply(_error("FATAL", "57P03", None), close=True)
+
+    def tls_words(self, *, backend_tls: bool) -> TlsWords:
+        return UnboundPasswords()
 
     def framer(self) -> Framer:
         """A framer of PostgreSQL, for one connection."""
