@@ -6,6 +6,7 @@ import contextlib
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -192,6 +193,17 @@ FLOODS = {
 def test_a_flood_of_frames_lets_others_run(flood: str, acts: bool) -> None:
     data = h2.PREFACE + h2.settings([]) + FLOODS[flood]
     fault = Fault(name="error", behavior="error", match={} if acts else {"path": "/other"})
+    _flood(data, fault, lambda moved: moved > len(data) // 20)
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_of_late_frames_lets_others_run(flood: str) -> None:
+    data = h2.PREFACE + h2.settings([]) + FLOODS[flood]
+    _flood(data, Fault(name="it", behavior="latency", options={"latency": 20}), lambda moved: moved > len(data) // 20)
+
+
+def _flood(data: bytes, fault: Fault, enough: Callable[[int], bool]) -> None:
+    """Send *data* through the proxy until *enough* has come out, and see that no turn of the loop is long."""
     with backend() as listening, running(listening.getsockname(), "", fault, protocol="http2") as proxy:
         with pair(proxy, listening) as (client, server), Turns(proxy) as turns:
             server.sendall(h2.settings([]))
@@ -200,7 +212,7 @@ def test_a_flood_of_frames_lets_others_run(flood: str, acts: bool) -> None:
             readers = [threading.Thread(target=_read, args=(one, moved)) for one in (client, server)]
             for thread in (sender, *readers):
                 thread.start()
-            until(lambda: moved[0] > len(data) // 20 or proxy.events.of(Closed))
+            until(lambda: enough(moved[0]) or proxy.events.of(Closed))
             for one in (client, server):
                 with contextlib.suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)

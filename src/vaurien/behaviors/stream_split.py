@@ -13,7 +13,7 @@ _CONTINUES = range(0x80, 0xC0)
 """The bytes of a character of UTF-8 behind its first (RFC 3629, section 3)."""
 
 
-_LOOKED_AT = 512
+_LOOKED_AT = 256
 """Bytes that are sent, by the piece, before other connections run."""
 
 

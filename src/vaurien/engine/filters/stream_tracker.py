@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import TypeAlias
 
 from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.exchange import NO_MESSAGE, TrackedExchange, TrackedMessage
@@ -50,6 +51,8 @@ LANE_LIMIT = 10_000
 
 ENDED_LIMIT = 1000
 """Exchanges that are remembered after they were aborted or answered here, for pieces that may still come."""
+_Late: TypeAlias = deque[tuple[bytes, TrackedExchange | None]]
+"""What is to go through the filters of a direction, and of which exchanges it is."""
 
 _LARGE = 16 * 1024
 """Bytes of a chunk above which frames are looked for that pass as they are: it has at least one of the usual size."""
@@ -95,6 +98,8 @@ class StreamTracker(ExchangeTracker):
         super().__init__(connection, protocol, framing, up, down)
         self._lanes: tuple[dict[int, Lane], dict[int, Lane]] = ({}, {})  # to the client, to the backend
         self._held = [0, 0]
+        self._goes_on = [False, False]  # `_go_on` runs
+        self._late: tuple[_Late, _Late] = (deque(), deque())
         self._room: list[asyncio.Future[None] | None] = [None, None]
         self._exchanges: dict[int, TrackedExchange] = {}
         self._messages: tuple[dict[int, MessageFilters], dict[int, MessageFilters]] = ({}, {})
@@ -180,12 +185,24 @@ class StreamTracker(ExchangeTracker):
         return chunk[size:]
 
     async def _go_on(self, direction: Direction, pieces: Iterator[Piece]) -> None:
-        """Take the rest of *pieces*, and let other connections run in between."""
-        done = False
-        while not done:
-            self._flush()
-            await asyncio.sleep(0)
-            done = self._route(direction, pieces)
+        """Take the rest of *pieces*, and let other connections run in between.
+
+        Meanwhile it sends what goes through the filters: as hooks behind this one they would be thousands.
+        """
+        done, late = False, self._late[direction]
+        self._goes_on[direction] = True
+        try:
+            while (not done or late) and not self.connection.ending:
+                self._flush()
+                await asyncio.sleep(0)
+                if not done:
+                    done = self._route(direction, pieces)
+                while late:
+                    await self._through_filters(direction, *late.popleft())
+        finally:
+            self._goes_on[direction] = False
+            while late:  # the link is stopped: what was sent before still gets its turn
+                self.connection_direction(direction).link.run(self._through_filters(direction, *late.popleft()))
         self._flush()
         self._flush_other(direction)
         await self._until_room(direction)
@@ -351,7 +368,10 @@ class StreamTracker(ExchangeTracker):
             self._unsent[direction].append(data)
         else:
             self._flush()
-            way.link.run(self._through_filters(direction, data, exchange))
+            if self._goes_on[direction]:
+                self._late[direction].append((data, exchange))
+            else:
+                way.link.run(self._through_filters(direction, data, exchange))
 
     def _goes_past(self, way: TrackedDirection, exchange: TrackedExchange | None) -> bool:
         """Whether no filter of *way* acts on bytes of *exchange*."""

@@ -23,6 +23,9 @@ AHEAD_LIMIT = 8 * 1024 * 1024
 QUEUE_LIMIT = 64
 """Coroutines that may queue up while a hook waits, before the direction that adds them has to wait."""
 
+_AT_ONCE = 64
+"""Coroutines that run one behind the other before other connections do."""
+
 WaitFor: TypeAlias = Callable[[asyncio.Future[None]], Awaitable[None]]
 """Waits for a future, unless the hook that waits is interrupted."""
 
@@ -112,6 +115,7 @@ class HookQueue:
 
     def _run_all(self, coroutine: Coroutine[Any, Any, None] | None, *, waited: bool = False) -> None:
         link, owner = self._link, self._link.owner
+        left = _AT_ONCE
         while coroutine is not None:
             ending, runner = owner.ending, owner.hook_runner
             try:  # as `spawn` does: it would be one more call for each chunk
@@ -126,6 +130,11 @@ class HookQueue:
                     task.cancel()
                 link.update()
                 task.add_done_callback(lambda _: self._run_all(self._next(), waited=True))
+                return
+            left -= 1
+            if not left and self._queue:
+                link.update()
+                link.loop.call_soon(lambda: self._run_all(self._next(), waited=True))
                 return
             coroutine = self._next() if self._queue or self._ahead or self._end_owed else None
         self.running = False
