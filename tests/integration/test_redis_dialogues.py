@@ -154,11 +154,33 @@ def hit(wire: Wire) -> None:
 def test_random_dialogues(server: Server) -> None:
     with framed(server, "redis", "", *FAULTS) as proxy:
         for number in range(DIALOGUES):
-            compare(server, proxy, number)
+            compare(server, proxy, number, dialogue(random.Random(number)))
 
 
-def compare(server: Server, proxy: Running, number: int) -> None:
-    parts, sizes, found = dialogue(random.Random(number)), None, []
+MULTI, EXEC, GET = command(b"MULTI"), command(b"EXEC"), command(b"GET", b"a")
+SUBSCRIBE = command(b"SUBSCRIBE", b"c", b"d")
+OFF, SKIP, ON = (command(b"CLIENT", b"REPLY", mode) for mode in (b"OFF", b"SKIP", b"ON"))
+
+TRANSACTIONS = {
+    "subscribes": [MULTI + SUBSCRIBE + GET + EXEC, command(b"PING"), command(b"UNSUBSCRIBE") + GET],
+    "subscribes in RESP3": [command(b"HELLO", b"3") + MULTI + SUBSCRIBE + GET + EXEC, GET],
+    "subscribes and leaves": [MULTI + SUBSCRIBE + command(b"UNSUBSCRIBE") + GET + EXEC + GET],
+    "subscribes twice": [MULTI + command(b"PSUBSCRIBE", b"c*") + SUBSCRIBE + EXEC, command(b"UNSUBSCRIBE", b"c")],
+    "hears itself": [MULTI + SUBSCRIBE + command(b"PUBLISH", b"c", b"x") + GET + EXEC, command(b"PING")],
+    "is silenced after it": [MULTI + GET + SKIP + EXEC + GET + GET],
+    "is silenced for ever": [MULTI + GET + OFF + GET + EXEC + GET + ON + GET],
+    "is silenced for a while": [MULTI + OFF + GET + ON + GET + EXEC + GET],
+}
+
+
+@pytest.mark.parametrize("parts", TRANSACTIONS.values(), ids=TRANSACTIONS)
+def test_a_transaction_that_changes_the_connection(server: Server, parts: list[bytes]) -> None:
+    with framed(server, "redis", "", *FAULTS) as proxy:
+        compare(server, proxy, 0, parts)
+
+
+def compare(server: Server, proxy: Running, number: int, parts: list[bytes]) -> None:
+    sizes, found = None, []
     for address in (where(server), proxy.address):
         with contextlib.closing((keeper := Wire(where(server))).socket):
             keeper.socket.sendall(command(b"AUTH", b"secret") + command(b"FLUSHALL") + command(b"QUIT"))

@@ -38,6 +38,7 @@ _CONFIRMATIONS = frozenset(name.lower() for name in _SUBSCRIPTIONS)
 _UNASKED = _CONFIRMATIONS | {b"message", b"pmessage", b"smessage"}
 _KIND_LIMIT = len("punsubscribe")
 
+_PUBLISH = frozenset((b"PUBLISH", b"SPUBLISH"))
 _TRANSACTION = frozenset((b"DISCARD", b"EXEC", b"MULTI", b"RESET"))
 _REPLICATION = frozenset((b"PSYNC", b"SYNC"))
 _LASTING = _SUBSCRIPTIONS | _REPLICATION | {b"MONITOR"}
@@ -73,7 +74,7 @@ class RedisFramer(Framer):
         self._queued_modes: list[bytes] = []  # the CLIENT REPLY OFF and SKIP of this transaction
         # As the replies show it.
         self._in_multi = False
-        self._queue: list[bytes] = []  # what the transaction has queued: CLIENT REPLY's mode, empty for others
+        self._queue: list[RedisCommand | None] = []  # the transaction's commands; ``None``: one reply, no state
         self._monitoring = False
         self._subscribed = {b"": 0, b"p": 0, b"s": 0}  # channels, patterns, shard channels
         self._resp2_subscriber = False
@@ -220,6 +221,8 @@ class RedisFramer(Framer):
             if isinstance(head, RedisCommand) and not head.self_contained:
                 if silencing is not None and silencing.reply_mode == b"SKIP":
                     silencing = None
+                if head.name == b"EXEC" and not multi:
+                    self._runs_nothing(head, silencing)
                 if head.reply_mode == b"ON" or (head.name == b"RESET" and silencing is not None):
                     silencing = None
                 elif head.reply_mode and not multi and (head.in_multi or head.silences):
@@ -229,6 +232,14 @@ class RedisFramer(Framer):
         self._multi = multi
         if silencing is not None and not any(doubt.by is silencing for doubt in self._doubts):
             self._begin_doubt(silencing, off=silencing.reply_mode == b"OFF")
+
+    def _runs_nothing(self, head: RedisCommand, silencing: RedisCommand | None) -> None:
+        """*head*, an EXEC, silences nothing; but *silencing*, a CLIENT REPLY OFF before it, may do so."""
+        for doubt in tuple(self._doubts):
+            if doubt.by is head and silencing is None:
+                self._refuse(doubt)
+            elif doubt.by is head and silencing is not None:
+                doubt.by, doubt.off = silencing, True
 
     # The backend's side.
 
@@ -262,12 +273,12 @@ class RedisFramer(Framer):
                 continue
             if self._doubts and not self._answers_waiting(line):
                 request = None
-            missing: int | None = None
+            executed: list[RedisCommand | None] = []
             if isinstance(request, RedisCommand) and not request.self_contained:
-                missing = self._obeyed(request, line)
+                executed = self._obeyed(request, line)
             yield Step.ASIDE if request is None else Head(False, self_contained=request.self_contained)
-            if missing is not None:
-                yield from replies.values(read, missing)
+            if executed:
+                yield from self._results(read, executed)
             elif first not in replies.SIMPLE:
                 yield from replies.rest(read, line)
             yield Step.END
@@ -325,21 +336,23 @@ class RedisFramer(Framer):
         self._skipping = None if self._skipping is doubt else self._skipping
         self._settle()
 
-    def _obeyed(self, request: RedisCommand, line: bytes) -> int | None:
+    def _obeyed(self, request: RedisCommand, line: bytes) -> list[RedisCommand | None]:
         """Note what the reply that *line* opens has made of the connection.
 
-        Returns how many values of the reply to EXEC follow where CLIENT REPLY has cut it short; ``None``: all.
+        Returns the commands whose replies follow, if it is that to EXEC and they are not as many as it says.
         """
-        error, missing = line[:1] == b"-", None
+        error = line[:1] == b"-"
+        queued: list[RedisCommand | None] = []
         self._lasting -= request.name in _LASTING
         if request.name == b"MULTI" and not error:
             self._in_multi, self._queue = True, []
         elif line == b"+QUEUED\r\n":
             self._in_multi = True
-            self._queue.append(request.reply_mode or (b"SUBSCRIBE" if request.name in _SUBSCRIPTIONS else b""))
+            special = request.reply_mode or request.name in _SUBSCRIPTIONS or request.name in _PUBLISH
+            self._queue.append(request if special else None)
         elif request.name == b"EXEC":
             executed = line[:1] == b"*" and line != b"*-1\r\n"
-            missing = self._executed() if executed else None
+            queued = self._queue if executed and any(self._queue) else []
             self._in_multi = self._in_multi and error and not line.startswith(b"-EXECABORT")
             if self._doubts and self._doubts[0].by is request:
                 self._decide() if executed else self._refuse(self._doubts[0])
@@ -360,16 +373,44 @@ class RedisFramer(Framer):
             self._predict()
             self.waiting.appendleft(waiting)
         self._settle()
-        return missing
+        return queued
 
-    def _executed(self) -> int | None:
-        """How many values the reply to EXEC has: none after CLIENT REPLY OFF, and none for SKIP itself."""
-        if b"SUBSCRIBE" in self._queue:  # which channels is not looked at
-            self._subscribed[b""], self._resp2_subscriber = max(1, self._subscribed[b""]), True
-        if b"OFF" not in self._queue and b"SKIP" not in self._queue:
-            return None
-        obeyed = self._queue[: self._queue.index(b"OFF")] if b"OFF" in self._queue else self._queue
-        return len(obeyed) - obeyed.count(b"SKIP")
+    def _results(self, read: Reader, queued: list[RedisCommand | None]) -> Frames:
+        """The replies to the commands of a transaction, one behind the other.
+
+        None for CLIENT REPLY SKIP itself, and none after OFF, but the confirmations of subscriptions.
+        """
+        silent = False
+        for head in queued:
+            if head is not None and head.reply_mode in (b"OFF", b"SKIP"):
+                silent = silent or head.reply_mode == b"OFF"
+                continue
+            if head is not None and head.reply_mode == b"ON":
+                silent = False
+            if head is not None and head.name in _SUBSCRIPTIONS:
+                yield from self._confirmations(read, head, silent=silent)
+            elif head is not None and head.name in _PUBLISH:
+                while (yield from read.peek(1)) in (b"*", b">"):  # what is published here comes here at once
+                    yield from replies.values(read, 1)
+                if not silent:
+                    yield from replies.values(read, 1)
+            elif not silent:
+                yield from replies.values(read, 1)
+        self._settle()
+
+    def _confirmations(self, read: Reader, head: RedisCommand, *, silent: bool) -> Frames:
+        """Those of the subscription *head* inside a transaction, or its error; none of that where it is *silent*."""
+        family = _family(head.name)
+        for _ in range(head.count or max(1, self._subscribed[family])):
+            if silent and (yield from read.peek(1)) not in (b"*", b">"):
+                return
+            line = yield from replies.opening(read)
+            if line[:1] not in (b"*", b">"):
+                yield from replies.rest(read, line)
+                return
+            yield from replies.values(read, 2)  # the kind and the channel
+            self._count(family, (yield from replies.number(read)))
+            self._resp2_subscriber = line[:1] == b"*" and any(self._subscribed.values())
 
     def _replication(self, read: Reader, first: bytes) -> Frames:
         """The first of a replication stream; what follows is not RESP in either direction."""
@@ -403,7 +444,7 @@ class RedisFramer(Framer):
 
         Without a *request* it is one confirmation of a command that has no reply, or that a server has given up.
         """
-        family = kind.removesuffix(b"subscribe").removesuffix(b"un")
+        family = _family(kind)
         start += kind + b"\r\n"
         doubt = self._doubts[0] if self._doubts else None
         if doubt is not None and isinstance(request, RedisCommand) and request.number < doubt.number:
@@ -446,6 +487,11 @@ class RedisFramer(Framer):
 def _after(head: RedisCommand, multi: bool) -> bool:
     """Whether the connection is inside MULTI after *head*, if it is obeyed."""
     return head.name == b"MULTI" or (multi and head.name not in _TRANSACTION)
+
+
+def _family(name: bytes) -> bytes:
+    """The kind of channels that *name*, of a command or a confirmation, is about: ``p``, ``s`` or nothing."""
+    return name.lower().removesuffix(b"subscribe").removesuffix(b"un")
 
 
 def _is_refusal(mode: bytes, line: bytes, *, alone: bool = False) -> bool:
