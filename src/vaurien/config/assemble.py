@@ -108,7 +108,8 @@ def assemble(
     )
     if not (own.http.http or own.http.api):  # by which a behavior may be set later, with the options that it has here
         warnings += tuple(_unused(proxies, faults.schedule, layer))
-    if ("vaurien", "fault") in layer and not faults.own.fault:
+    given = layer.get(("vaurien", "fault"))
+    if given is not None and given.value not in ([], ()) and not faults.own.fault:  # a list in a program may be empty
         warnings += (f"{_source(layer, 'fault')}: it is empty, so there is no fault of it",)
     return Configuration(
         proxies=proxies,
