@@ -186,6 +186,10 @@ class TcpProxy:
             self._interface,
         )
         state.client_tls = self._client_tls
+        if self._client_tls is not None:
+            self._client_tls.unusable = lambda reason: state.events.emit(
+                events.Failed, connection=0, where="tls", error=reason
+            )
         return ProxyServer(state, self._bind, self.config.max_connections, self._expire)
 
     def _listens(self, server: ProxyServer) -> None:

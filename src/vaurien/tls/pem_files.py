@@ -13,6 +13,18 @@ LIMIT = 4 * 2**20
 """Bytes of a file; the certificates of all public authorities together are a quarter of a megabyte."""
 
 
+def stamp(*paths: str | None) -> tuple[object, ...]:
+    """What differs once one of the files *paths* is another, or has been written."""
+    found: list[object] = []
+    for path in paths:
+        try:
+            status = os.stat(path) if path is not None else None
+        except OSError:
+            status = None
+        found.append((status.st_ino, status.st_size, status.st_mtime_ns) if status is not None else None)
+    return tuple(found)
+
+
 def content(path: str) -> bytes:
     """What is in the file *path*. Raises OSError for one that cannot be read, is no regular file, or is too large."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))

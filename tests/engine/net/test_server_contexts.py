@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import socket
+import ssl
 
 import msgspec
 import pytest
 
+import vaurien
+from tests.tls_peers import echo, server_context, serving
+from tests.waiting import PATIENCE
 from vaurien.engine.net import server_contexts
 from vaurien.engine.net.server_contexts import ServerContexts
 from vaurien.errors import ConfigError, OptionError
+from vaurien.events import Failed
 from vaurien.model import ClientTls
 from vaurien.tls.authority import Authority, Flaw
 
@@ -95,3 +102,54 @@ def test_a_certificate_that_has_expired_is_warned_of(tmp_path):
     [warning] = ServerContexts(ClientTls((str(tmp_path / "own.pem"),)), authority).warnings
     assert warning.startswith(f"tls: the certificate in {tmp_path / 'own.pem'} expired on 20")
     assert warning.endswith(": clients refuse it")
+
+
+def shown(proxy, ca):
+    """The names in the certificate that a client gets."""
+    context = ssl.create_default_context(cadata=ca.certificate.decode())
+    context.check_hostname = False
+    with socket.create_connection((proxy.host, proxy.port), PATIENCE) as raw:
+        with context.wrap_socket(raw, server_hostname="a.test") as secure:
+            return [name for _, name in secure.getpeercert()["subjectAltName"]]
+
+
+def test_a_certificate_that_is_renewed_is_for_the_next_client(tmp_path):
+    own, key = tmp_path / "own.pem", tmp_path / "own.key"
+
+    def write(path, data):
+        path.with_suffix(".new").write_bytes(data)
+        path.with_suffix(".new").replace(path)
+
+    before, after = authority().issue(["before.test"]), authority().issue(["after.test"])
+    write(own, before.chain)
+    write(key, before.key)
+    with serving(None, echo) as address:
+        with vaurien.Proxy(address, tls=str(own), tls_key=str(key)) as proxy:
+            assert shown(proxy, authority()) == ["before.test"]
+            write(own, after.chain)  # and the key is not there yet
+            assert shown(proxy, authority()) == ["before.test"]
+            assert shown(proxy, authority()) == ["before.test"]
+            [failed] = [event for event in proxy.events if isinstance(event, Failed)]
+            assert failed.where == "tls"
+            assert "own.key" in failed.error
+            assert failed.error.endswith("; clients get what was there before")
+            write(key, after.key)
+            assert shown(proxy, authority()) == ["after.test"]
+            own.unlink()
+            assert shown(proxy, authority()) == ["after.test"]
+
+
+def test_an_authority_that_changes_is_for_the_next_backend(tmp_path):
+    other, ca = Authority.create(), tmp_path / "ca.pem"
+    ca.write_bytes(other.certificate)
+    with serving(server_context(authority().issue(["localhost"])), echo) as address:
+        with vaurien.Proxy(f"tls://localhost:{address[1]}?ca={ca}") as proxy:
+            for trusted in (False, True):
+                with socket.create_connection((proxy.host, proxy.port), PATIENCE) as client:
+                    client.sendall(b"hello")
+                    if trusted:
+                        assert client.recv(5) == b"hello"
+                    else:
+                        with contextlib.suppress(ConnectionResetError):
+                            assert client.recv(5) == b""
+                ca.write_bytes(authority().certificate)

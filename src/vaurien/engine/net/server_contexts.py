@@ -43,11 +43,13 @@ class ServerContexts:
     """Makes the contexts for *settings*; *authority* gives what signs certificates, when the first one is made.
 
     Making it reads all files. Raises `OptionError` for one that cannot be used, and `VaurienError` without the extra
-    ``tls``.
+    ``tls``. Files that have changed are read again for the next client. If they cannot be used, as while one of a pair
+    is written, clients get what they got before, and *unusable* is called with the reason.
     """
 
     def __init__(self, settings: ClientTls, authority: LoadAuthority) -> None:
         tls.require()
+        self.unusable: Callable[[str], None] = lambda _: None
         self.settings = settings
         self._authority = authority
         self._auto = settings.certificates == (AUTO,)
@@ -59,6 +61,7 @@ class ServerContexts:
                 raise OptionError("tls_key", list(settings.keys), f"no key beside tls = {AUTO}, which makes its own")
         else:
             self._own = _read(settings)
+        self._tried = self._now()
         self.find("", "127.0.0.1")  # what is wrong with versions, ciphers or the clients' authority is said now
 
     @property
@@ -78,6 +81,8 @@ class ServerContexts:
 
         *settings* instead of its own, a certificate with a *flaw*, and no session that can be resumed are for faults.
         """
+        if self._now() != self._tried:
+            self._read_again()
         settings = settings or self.settings
         signs = self._auto or flaw is not None
         wanted = (name or here) if signs else name
@@ -94,6 +99,24 @@ class ServerContexts:
         else:
             self._contexts.move_to_end(key)
         return context
+
+    def _now(self) -> tuple[object, ...]:
+        """How its files are now. Those of the authority are not meant: it is valid for ten years."""
+        own = self.settings
+        files = () if self._auto else (*own.certificates, *own.keys, own.passphrase_file)
+        return pem_files.stamp(*files, own.client_ca)
+
+    def _read_again(self) -> None:
+        self._tried = self._now()
+        before = self._own, self._contexts
+        try:
+            if not self._auto:
+                self._own = _read(self.settings)
+            self._contexts = OrderedDict()
+            self.find("", "127.0.0.1")
+        except VaurienError as error:
+            self._own, self._contexts = before
+            self.unusable(f"{error}; clients get what was there before")
 
     def _pair(self, name: str, here: str, flaw: Flaw | None) -> Pair:
         names = [name] if name != here else [here, "localhost"]

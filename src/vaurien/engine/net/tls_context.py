@@ -1,4 +1,4 @@
-"""The contexts of TLS to backends, made once for each way in which an address asks for it."""
+"""The contexts of TLS to backends, made once for each way in which an address asks for it, and for each file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ from vaurien.model import BackendTls
 from vaurien.tls import pem_files
 
 
-@functools.lru_cache(maxsize=256)  # one takes 2 ms, and hundreds of connections share it
 def client_context(tls: BackendTls) -> ssl.SSLContext:
-    """The context for *tls*. Raises `OptionError` for a file that cannot be read, or is not what it is to be."""
+    """The context for *tls*, by what its files have now.
+
+    Raises `OptionError` for a file that cannot be read, or is not what it is to be.
+    """
+    return _context(tls, pem_files.stamp(tls.ca, tls.certificate, tls.key))
+
+
+@functools.lru_cache(maxsize=256)  # one takes 2 ms, and hundreds of connections share it
+def _context(tls: BackendTls, _: tuple[object, ...]) -> ssl.SSLContext:
     context = _trusting(tls)
     if not tls.verify:
         context.check_hostname = False
