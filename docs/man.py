@@ -15,6 +15,10 @@ from vaurien.config.catalogue import Catalogue
 from vaurien.options import Declaration, describe
 
 PAGES = Path(__file__).parent / "man"
+EXIT_STATUS = """0 at the end, 2 for what is not understood, 1 when the reader of its output has gone.
+For vaurien run that of the command; 123 when that is 0 and a step could not be played, 124 when a fault has not hit as
+often as was expected, 125 when the run could not begin, 126 when the command cannot be started, 127 when it is not
+there. vaurien check ends with 2 for a file that a start would refuse."""
 NOTE = '.\\" Written by docs/man.py from the code.'
 
 
@@ -44,7 +48,7 @@ def _vaurien() -> Iterator[str]:
     yield ".SH EXAMPLES"
     for about, command in (*help.EXAMPLES, *help.MORE_EXAMPLES):
         yield f".TP\n{_escaped(about)}\n{_escaped(command)}"
-    yield ".SH EXIT STATUS\n0 at the end, 2 for what is not understood.\n.SH SEE ALSO\n.BR vaurienctl (1)"
+    yield f".SH EXIT STATUS\n{_escaped(EXIT_STATUS)}\n.SH SEE ALSO\n.BR vaurienctl (1)"
 
 
 def _group(title: str, section: str, options: Iterable[Declaration]) -> Iterator[str]:

@@ -55,6 +55,19 @@ def test_options_of_the_command_line_hold_until_something_else_is_said():
         assert client.get_mix("vaurien")["mix"][0]["options"] == {"sleep": 9.0, "before": False}
 
 
+def test_an_acknowledged_change_survives_the_end_of_the_process_at_once(tmp_path):
+    flags = ["--http", "--http-host", "127.0.0.1", "--http-port", "0", "--state", str(tmp_path / "state.json")]
+    for number in range(3):
+        with program(*flags) as process:
+            client = at(process.interface)
+            assert [one["name"] for one in client.get_proxy("vaurien")["faults"]] == [
+                f"f{one}" for one in range(number)
+            ]
+            client.add_fault("vaurien", behavior="delay", name=f"f{number}")
+            process.kill()
+            process.wait(BOUND)
+
+
 def test_figures_are_for_prometheus():
     with program("--http", "--http-host", "127.0.0.1", "--http-port", "0") as process:
         client = at(process.interface)

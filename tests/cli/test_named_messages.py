@@ -170,6 +170,18 @@ def test_what_may_do_something_is_none(typed, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_behavior_that_a_step_brings_is_in_use(tmp_path, capsys):
+    file = tmp_path / "chaos.toml"
+    file.write_text(
+        "[vaurien]\n[[step]]\nmix = '20:delay'\n[[step]]\nat = 1\nadd = 'error'\n"
+        "[behavior.delay]\nsleep = 2\n[behavior.error]\nwarmup = 3\n[behavior.latency]\njitter = 3\n"
+    )
+    assert main.main(["--config", str(file), "--show-config"]) == 0
+    where = f"{file} line 12 [behavior:latency] jitter"
+    fact = "option jitter of 'latency' has no effect; no mix and no fault uses that behavior"
+    assert capsys.readouterr().err == f"vaurien: warning: {where}: {fact}\n"
+
+
 def test_a_callable_that_is_no_plugin_is_refused(capsys):
     assert main.main(["--behavior", "20:os.path.join", "--show-config"]) == 2
     assert said(capsys).startswith(

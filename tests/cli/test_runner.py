@@ -75,6 +75,21 @@ def test_a_second_signal_ends_at_once(vaurien):
         assert program.end()[0] == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_what_it_waits_for_and_that_a_second_signal_ends_it(vaurien, number):
+    program = vaurien("--grace", "600", "--log-level", "error")
+    with program.connect() as idle:
+        idle.sendall(b"1")
+        assert idle.recv(1) == b"1"
+        program.signal(number)
+        line = program.process.stderr.readline()
+        assert line == (
+            "vaurien: waiting up to 600 s for 1 open connection to end; Ctrl-C or SIGTERM again ends at once\n"
+        )
+        program.signal(number)
+        assert program.end() == (0, "")
+
+
 def test_without_grace_a_live_connection_is_reset(vaurien):
     program = vaurien("--grace", "0")
     with program.connect() as client:

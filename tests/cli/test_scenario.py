@@ -211,6 +211,38 @@ def test_a_run_fails_when_a_fault_has_not_hit(folder, option, status, unmet):
     assert text.replace("'", "'") in (folder / "report.xml").read_text()
 
 
+SCHEME = [
+    ("hits", "command", 0, 0),
+    ("hits", "command", 3, 3),
+    ("hits", "vaurien", 3, 124),
+    ("hits", "both", 2, 2),
+    ("hits", "both", 3, 3),
+    ("fails", "command", 0, 0),
+    ("fails", "vaurien", 3, 123),
+    ("fails", "both", 3, 3),
+]
+
+
+@pytest.mark.parametrize(("wrong", "source", "own", "status"), SCHEME)
+def test_whose_end_the_exit_status_is_about(folder, wrong, source, own, status):
+    """A fault that has not hit, or a step that fails, while the command ends with a status of its own."""
+    (folder / "gone").mkdir()
+    (folder / "chaos.toml").write_text(HITS if wrong == "hits" else FAILING)
+    (folder / "command.py").write_text(f"{WITNESS if wrong == 'fails' else ''}\nraise SystemExit({own})\n")
+    flags = ["--exit-code-from", source, "--log-output", "log"]
+    done = vaurien(folder, "run", "chaos.toml", *flags, "--", sys.executable, "command.py")
+    assert done.returncode == status, done.stderr
+
+
+def test_a_command_that_cannot_be_started(folder):
+    (folder / "chaos.toml").write_text(CUT_SHORT)
+    (folder / "command").write_text("no program")
+    for source in ("command", "vaurien", "both"):
+        done = vaurien(folder, "run", "chaos.toml", "--exit-code-from", source, "--", "./command")
+        assert done.returncode == 126
+        assert "command './command': Permission denied; expected a program that can be started" in done.stderr
+
+
 def test_what_listens_already_is_said(folder, backend):
     (folder / "chaos.toml").write_text(f'[vaurien]\nproxy = "{backend}"\n')
     done = vaurien(folder, "run", "chaos.toml", "--", "true")

@@ -46,7 +46,8 @@ def configure(
         from vaurien.cli import check
 
         check.policies(configuration)
-    for warning in configuration.warnings:
+    steered = configuration.http.http or configuration.http.api
+    for warning in (*configuration.warnings, *(() if steered else configuration.unused)):
         say(f"warning: {warning}")
     return configuration, given
 

@@ -57,6 +57,8 @@ class Configuration(msgspec.Struct, frozen=True):
     environment: Mapping[str, Given] = {}
     warnings: tuple[str, ...] = ()
     mesh: Mesh | None = None
+    unused: tuple[str, ...] = ()
+    """A warning for each option of a behavior that is not in use; where behaviors are set later, it may yet count."""
 
     def source(self, section: str, name: str) -> str:
         """Where the value of option *name* in *section* came from."""
@@ -106,8 +108,6 @@ def assemble(
         for config in proxies
         if config.backend.tls is not None and not config.backend.tls.verify
     )
-    if not (own.http.http or own.http.api):  # by which a behavior may be set later, with the options that it has here
-        warnings += tuple(_unused(proxies, faults.schedule, layer))
     given = layer.get(("vaurien", "fault"))
     if given is not None and given.value not in ([], ()) and not faults.own.fault:  # a list in a program may be empty
         warnings += (f"{_source(layer, 'fault')}: it is empty, so there is no fault of it",)
@@ -128,6 +128,7 @@ def assemble(
         schedule=faults.schedule,
         warnings=(*warnings, *_without_effect(selection, own.process, layer), *_without_tls(proxies, layer)),
         mesh=mesh,
+        unused=tuple(_unused(proxies, faults.schedule, layer)),
     )
 
 
@@ -225,7 +226,8 @@ def _idle(proxies: Iterable[ProxyConfig], schedule: Schedule) -> Iterator[str]:
 def _unused(proxies: Iterable[ProxyConfig], schedule: Schedule, layer: Layer) -> Iterator[str]:
     """A warning for each option that was given to a behavior which is not in use."""
     used = {one.behavior for one in _faults_of(proxies, schedule)}
-    used |= {share.behavior for config in proxies for share in config.policy.mix.shares}
+    mixes = [*(config.policy.mix for config in proxies), *(step.mix for step in schedule.steps if step.mix is not None)]
+    used |= {share.behavior for mix in mixes for share in mix.shares}
     found = [plugins.find(name, "behavior", "handler") for name in used]
     sections = {f"{plugin.kind}:{plugin.name}" for plugin in found}
     for (section, option), given in layer.items():

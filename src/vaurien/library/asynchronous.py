@@ -9,6 +9,7 @@ from typing import Self, Unpack
 from vaurien.engine.relay.traffic import ConnectionInfo
 from vaurien.errors import VaurienError
 from vaurien.library.base import TIMEOUT, BaseProxy
+from vaurien.library.errors_at_caller import errors_at_caller
 from vaurien.library.settings import AddressLike, Settings
 
 
@@ -35,6 +36,7 @@ class AsyncProxy(BaseProxy):
     has a thread of its own.
     """
 
+    @errors_at_caller
     def __init__(self, backend: AddressLike, **settings: Unpack[Settings]) -> None:
         super().__init__(backend, settings)
 

@@ -47,7 +47,7 @@ class BaseProxy:
     def __init__(self, backend: AddressLike, given: Settings) -> None:
         made = configure(backend, given, type(self).__name__)
         for text in made.warnings:
-            warnings.warn(text, stacklevel=3)
+            warnings.warn(text, stacklevel=4)  # behind the subclass, and what ends its errors there
         self._given = given
         self._proxy_host = ProxyHost(made.proxies[0], made.schedule)
         self._first_mix = made.proxies[0].policy.mix
@@ -400,6 +400,8 @@ class BaseProxy:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
-        host = self._proxy_host
+        host: ProxyHost | None = getattr(self, "_proxy_host", None)
+        if host is None:  # its arguments were refused
+            return f"<{type(self).__name__} that was not made>"
         state = "closed" if host.closed else host.proxy.address if host.started else "not started"
         return f"<{type(self).__name__} {self.name!r} {state} -> {self.backend}>"

@@ -11,6 +11,7 @@ from typing import Unpack
 from vaurien.events import Encrypted, Failed
 from vaurien.library.asynchronous import AsyncProxy
 from vaurien.library.base import BaseProxy
+from vaurien.library.errors_at_caller import errors_at_caller
 from vaurien.library.hits import Hits, NotHit
 from vaurien.library.settings import AddressLike, Settings
 from vaurien.library.synchronous import Proxy
@@ -38,6 +39,7 @@ class Proxies:
         """The seed of this test, made of ``--vaurien-seed`` and the name of the test."""
         return self._seed
 
+    @errors_at_caller
     def __call__(self, backend: AddressLike, **settings: Unpack[Settings]) -> Proxy:
         """A started proxy. Raises as `Proxy` does."""
         proxy = Proxy(backend, **self._completed(settings))

@@ -10,6 +10,7 @@ from vaurien.engine.relay.traffic import ConnectionInfo
 from vaurien.errors import VaurienError
 from vaurien.library import loop_thread
 from vaurien.library.base import TIMEOUT, BaseProxy
+from vaurien.library.errors_at_caller import errors_at_caller
 from vaurien.library.settings import AddressLike, Settings
 
 
@@ -37,11 +38,13 @@ class Proxy(BaseProxy):
     Raises `UnknownName` and `OptionError` for wrong arguments, before anything is opened.
     """
 
+    @errors_at_caller
     def __init__(self, backend: AddressLike, **settings: Unpack[Settings]) -> None:
         super().__init__(backend, settings)
         self._home: loop_thread.LoopThread | None = None
         self._closing = threading.Lock()
 
+    @errors_at_caller
     def start(self) -> Self:
         """Listen; clients may connect when this returns. Returns itself. Raises `BindError`."""
         home = loop_thread.acquire()
@@ -66,6 +69,7 @@ class Proxy(BaseProxy):
                 loop_thread.release(home)
         self._proxy_host.closed = True
 
+    @errors_at_caller
     def wait_for_connections(self, count: int, timeout: float = TIMEOUT) -> list[ConnectionInfo]:
         """Wait until at least *count* connections are open, or none if that is 0, and return them.
 
@@ -74,6 +78,7 @@ class Proxy(BaseProxy):
         self._waits.run(self._proxy_host.until_open(count, timeout))
         return self.connections
 
+    @errors_at_caller
     def wait_for_hits(self, fault: str, count: int = 1, timeout: float = TIMEOUT) -> None:
         """Wait until *fault* has acted *count* times. Raises `UnknownName`, and TimeoutError after *timeout*."""
         self._waits.run(self._proxy_host.until_hit(fault, count, timeout))
@@ -90,9 +95,11 @@ class Proxy(BaseProxy):
     def _own_thread(self) -> VaurienError:
         return VaurienError(f"{self._proxy_host.label}: its own thread cannot wait for it; expected another thread")
 
+    @errors_at_caller
     def __enter__(self) -> Self:
         return self.start()
 
+    @errors_at_caller
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
             if kind is None:
