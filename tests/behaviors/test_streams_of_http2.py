@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.http2 import OK, Side, fault, sides
+from tests.http2 import FAST, OK, Side, fault, sides
 from vaurien.events import Injected
 from vaurien.framing import http2 as h2
+from vaurien.framing.http2 import Setting
 
 STREAMED = [OK[0], ("content-type", "text/event-stream")]
 
@@ -26,6 +27,58 @@ def body(client: Side) -> bytes:
         got += frame.payload
         if frame.flags & h2.END_STREAM:
             return got
+
+
+def settle(client: Side, server: Side, window: int) -> None:
+    """Let the client take so many bytes on each stream."""
+    client.sock.sendall(h2.settings([(Setting.INITIAL_WINDOW_SIZE, window)]))
+    assert dict(h2.pairs(server.hears(h2.SETTINGS, 0).payload))[Setting.INITIAL_WINDOW_SIZE] == window
+
+
+def test_what_a_fault_adds_waits_for_the_window_of_its_stream() -> None:
+    event = b"data: " + b"x" * 32 + b"\n\n"  # 40 bytes
+    with sides(fault("stream_duplicate", after=0, events=2)) as (_, client, server):
+        settle(client, server, 100)
+        answered(client, server)
+        server.data(1, event + event, end=True)
+        got = b""
+        while len(got) < 100:
+            got += client.hears(h2.DATA, 1).payload
+        assert len(got) == 100
+        client.ask(3, FAST)  # others go on
+        assert server.hears_head(3) == FAST
+        server.head(3, end=True)
+        assert client.hears_head(3) == OK
+        client.sock.sendall(h2.window_update(1, 50))
+        while len(got) < 150:
+            got += client.hears(h2.DATA, 1).payload
+        client.sock.sendall(h2.settings([(Setting.INITIAL_WINDOW_SIZE, 200)]))
+        assert got + body(client) == event * 4
+
+
+def test_room_for_what_a_fault_added_is_not_the_backends() -> None:
+    event = b"data: " + b"x" * 32 + b"\n\n"
+    with sides(fault("stream_duplicate", after=0, events=1)) as (_, client, server):
+        answered(client, server)
+        server.data(1, event)
+        assert client.hears(h2.DATA, 1)
+        client.sock.sendall(h2.window_update(1, 80))
+        assert server.hears(h2.WINDOW_UPDATE, 1).payload == (40).to_bytes(4, "big")
+        client.sock.sendall(h2.window_update(1, 80))
+        assert server.hears(h2.WINDOW_UPDATE, 1).payload == (80).to_bytes(4, "big")
+
+
+def test_what_waits_for_a_window_goes_with_its_stream() -> None:
+    with sides(fault("stream_duplicate", after=0, events=2)) as (_, client, server):
+        settle(client, server, 10)
+        answered(client, server)
+        server.data(1, b"data: abc\n\n", end=False)
+        assert client.hears(h2.DATA, 1).payload == b"data: abc\n"
+        client.send(h2.RST_STREAM, 0, 1, bytes(4))
+        assert server.hears(h2.RST_STREAM, 1)
+        assert server.hears(h2.WINDOW_UPDATE, 0).payload == (1).to_bytes(4, "big")  # what was not sent
+        client.ask(3, FAST)
+        assert server.hears_head(3) == FAST
 
 
 @pytest.mark.parametrize("rest", [b"a: c\n\n", b""])

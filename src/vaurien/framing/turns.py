@@ -183,6 +183,10 @@ class Framing:
         """
         return 0, b""
 
+    def take_room(self, direction: Direction, stream: int, size: int) -> int:
+        """How many of *size* bytes of text the receiver takes on *stream* now; these are sent next."""
+        return size
+
     @property
     def sparing(self) -> bool:
         """An exchange goes on that was spared in this way."""

@@ -46,6 +46,9 @@ class MessageOwner(ExchangeOwner, Protocol):
     async def send_head(self, direction: Direction, exchange: TrackedExchange) -> None:
         """Send the head of *exchange*; returns when the destination takes more."""
 
+    async def take_room(self, direction: Direction, exchange: TrackedExchange, size: int) -> int:
+        """How many of *size* bytes of text may be sent now; waits until the receiver takes some."""
+
     def body(self, exchange: TrackedExchange, text: bytes, *, end: bool = False) -> bytes:
         """*text* as it is sent in the body of a message; with *end* the message ends behind it."""
 
@@ -303,9 +306,13 @@ class _Frames:
             data = data[here:]
             if not self.head:
                 await self._owner.send_head(self._direction, self._exchange)
-        if data:
-            self.sent += len(data)
-            await self._owner.send_message(self._direction, self._owner.body(self._exchange, data), self._exchange)
+        while data:
+            size = await self._owner.take_room(self._direction, self._exchange, len(data))
+            if self._exchange.swallows(self._direction):
+                return
+            part, data = data[:size], data[size:]
+            self.sent += size
+            await self._owner.send_message(self._direction, self._owner.body(self._exchange, part), self._exchange)
 
 
 class MessageFilters:

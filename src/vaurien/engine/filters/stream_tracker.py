@@ -103,6 +103,7 @@ class StreamTracker(ExchangeTracker):
         self._room: list[asyncio.Future[None] | None] = [None, None]
         self._exchanges: dict[int, TrackedExchange] = {}
         self._messages: tuple[dict[int, MessageFilters], dict[int, MessageFilters]] = ({}, {})
+        self._opened: dict[int, asyncio.Future[None]] = {}  # done once a receiver may take more of a stream
         self._gone: dict[int, asyncio.Future[None]] = {}  # done once the client has given the exchange up
         self._controls: tuple[BoundFault, ...] = ()  # faults on what is of the connection itself
         self._draws_mix_alone = False
@@ -262,6 +263,8 @@ class StreamTracker(ExchangeTracker):
             if self._decided and isinstance(mark, Head) and mark.request:  # the framing has asked, and it is hit
                 self._exchanges[stream] = self._exchange(mark, self._decided.popleft()[1])
             lane = lanes.get(stream) if lanes else None
+            if self._opened and isinstance(mark, Part) and not mark.payload:
+                self._wake(stream)
             if direction is TO_BACKEND and isinstance(mark, Part) and mark.mark is Mark.ABORTED:
                 if stream in self._gone:
                     self._leave(stream)
@@ -329,6 +332,7 @@ class StreamTracker(ExchangeTracker):
     def _give_up(self, stream: int) -> None:
         """The client has given the exchange of *stream* up: hooks that wait for it have nothing to wait for."""
         exchange = self._exchanges.get(stream)
+        self._opened.pop(stream, None)
         for direction in Direction:
             lane = self._lanes[direction].pop(stream, None)
             self._messages[direction].pop(stream, None)
@@ -695,6 +699,7 @@ class StreamTracker(ExchangeTracker):
             self._say(TO_BACKEND, backend_told)
         self._say(TO_CLIENT, client_told)
         exchange.swallow_all()
+        self._wake(exchange.request.stream)
         self._close_exchange(exchange)
         self._flush()
         self._forget_messages(exchange.request.stream)
@@ -717,6 +722,25 @@ class StreamTracker(ExchangeTracker):
         self._flush()
         if link.full:
             await link.room()
+
+    async def take_room(self, direction: Direction, exchange: TrackedExchange, size: int) -> int:
+        """How many of *size* bytes of text may be sent now; waits until the receiver takes some, or *exchange* ends."""
+        stream = exchange.request.stream
+        while not exchange.swallows(direction):
+            taken = self.framing.take_room(direction, stream, size)
+            if taken:
+                return taken
+            self._flush()
+            opened = self._opened.setdefault(stream, self.connection.loop.create_future())
+            await asyncio.shield(opened)
+        return 0
+
+    def _wake(self, stream: int) -> None:
+        """Let go on what waits for room on *stream*; of 0, on all of them."""
+        for one in (stream,) if stream else tuple(self._opened):
+            opened = self._opened.pop(one, None)
+            if opened is not None and not opened.done():
+                opened.set_result(None)
 
     def body(self, exchange: TrackedExchange, text: bytes, *, end: bool = False) -> bytes:
         """*text* as the protocol sends it."""

@@ -155,6 +155,18 @@ class _Run:
         self.start = self.at = self.taken = goes_on
 
 
+class _Windows:
+    """What differs, of a stream on which faults act, from the windows of a new stream, by the direction of its DATA."""
+
+    __slots__ = ("borrowed", "room")
+
+    def __init__(self) -> None:
+        self.room = [0, 0]
+        """What the receiver has given back, less the text that was sent through faults."""
+        self.borrowed = [0, 0]
+        """Bytes that the proxy sent in the sender's place, for which the receiver has not made room again yet."""
+
+
 class _Answer:
     """What is left of an answer that the proxy has made, for which its stream has *room*; *reset* comes behind it."""
 
@@ -184,6 +196,7 @@ class Http2Framer(Framing):
         self._own_numbers = 0  # up to here streams have the same number on both sides, if any has another
         self._there: dict[int, int] = {}  # a stream's number at the backend, by that of the client
         self._here: dict[int, int] = {}  # and the other way round
+        self._windows: dict[int, _Windows] = {}  # of streams that are not spared
         self._head_ends = False  # the last head that was a piece of its own is all of its message
         self._refused: set[int] = set()  # streams that the backend promised on a stream that the client does not see
         self._answers: dict[int, _Answer] = {}  # by stream, those that wait for the client to make room
@@ -489,6 +502,7 @@ class Http2Framer(Framing):
         self._streams[stream] = _ASKED if ends else 0
         if self.spare is None:
             self._head_ends = bool(ends)
+            self._watch(stream)
             return self._request(flags, stream, block, whole, instead)
         model = None
         if instead is None and flags | 1 == _PLAIN:
@@ -500,6 +514,7 @@ class Http2Framer(Framing):
         sent = self.spare(head, behind)
         if sent is None:
             self._head_ends = bool(ends)
+            self._watch(stream)
             return head if model is None else self._request(flags, stream, block, whole, None)
         self._streams[stream] |= _SPARED
         self._open(stream)
@@ -603,16 +618,11 @@ class Http2Framer(Framing):
         return Part(_BODY, instead=told)
 
     def _window_update(self, direction: Direction, stream: int, whole: bytes) -> Part:
-        if stream:
-            answer = self._answers.get(stream) if direction is TO_BACKEND and len(whole) == 13 else None
-            if answer is None:
-                return Part(_BODY, stream)
-            answer.room += int.from_bytes(whole[9:13], "big") & h2.MOST
-            self._answer_more()
-            return Part(_BODY, stream, b"")
-        if len(whole) != 13:
-            return _OF_CONNECTION
+        if len(whole) != 13:  # wrong: for the peer to judge
+            return Part(_BODY, stream)
         size = int.from_bytes(whole[9:13], "big") & h2.MOST
+        if stream:
+            return self._stream_window_update(direction, stream, size)
         other = self._sides[direction.back]
         other.window += size
         if other.gated:
@@ -624,6 +634,41 @@ class Http2Framer(Framing):
         if not kept:
             return _OF_CONNECTION
         return Part(_BODY, instead=h2.window_update(0, size - kept))
+
+    def _stream_window_update(self, direction: Direction, stream: int, size: int) -> Part:
+        answer = self._answers.get(stream) if direction is TO_BACKEND else None
+        if answer is not None:
+            answer.room += size
+            self._answer_more()
+            return Part(_BODY, stream, b"")
+        windows, other = self._windows.get(stream), direction.back
+        if windows is None:
+            return Part(_BODY, stream)
+        windows.room[other] += size
+        kept = min(windows.borrowed[other], size)
+        windows.borrowed[other] -= kept
+        return Part(_BODY, stream, h2.window_update(stream, size - kept) if kept else None)
+
+    def _watch(self, stream: int) -> None:
+        """Keep count of the windows of *stream*."""
+        self._windows[stream] = _Windows()
+        if len(self._windows) > 2 * _NUMBERS:
+            ended = [one for one in self._windows if one not in self._streams]
+            for one in ended[:-_NUMBERS]:
+                del self._windows[one]
+
+    def _room(self, direction: Direction, stream: int) -> int:
+        """What the receiver takes on *stream*, on which nothing but text through faults was sent."""
+        windows = self._windows.get(stream)
+        return self._sides[direction].stream_window + (windows.room[direction] if windows is not None else 0)
+
+    def take_room(self, direction: Direction, stream: int, size: int) -> int:
+        windows = self._windows.get(stream)
+        if windows is None:
+            return size
+        taken = max(0, min(size, self._room(direction, stream)))
+        windows.room[direction] -= taken
+        return taken
 
     # Long frames.
 
@@ -772,7 +817,9 @@ class Http2Framer(Framing):
         """*data* is the first of the body, since it can be nothing of the head; a response without a body gets one."""
         flags, stream, before, block = split_head(sent)
         made = rebuilt(h2.HEADERS, flags & ~h2.END_STREAM, stream, before, block)
-        self._give_back(TO_CLIENT, _OF_CONNECTION, -len(data))
+        self._give_back(TO_CLIENT, Part(_BODY, stream), -len(data))
+        if stream in self._windows:
+            self._windows[stream].room[TO_CLIENT] -= len(data)
         return made + h2.data(stream, data, end=bool(flags & h2.END_STREAM))
 
     def answer(self, head: Head, data: bytes) -> bytes:
@@ -784,12 +831,13 @@ class Http2Framer(Framing):
         asked = self._streams.pop(stream, _ASKED) & _ASKED
         reset = b"" if asked else h2.rst_stream(stream, Code.NO_ERROR)  # section 8.1: the rest is not needed
         backend = self._sides[TO_CLIENT]
-        if len(data) <= backend.window and len(data) <= backend.stream_window:
+        room = self._room(TO_CLIENT, stream)
+        if len(data) <= backend.window and len(data) <= room:
             size = h2.text_size(data)
             backend.window -= size
             backend.borrowed += size
             return data + reset
-        answer = _Answer(h2.frames(data), backend.stream_window, reset)
+        answer = _Answer(h2.frames(data), room, reset)
         made = self._answered(stream, answer)
         if answer.frames:
             if answer.size + sum(other.size for other in self._answers.values()) > _ANSWERS_LIMIT:
@@ -853,6 +901,8 @@ class Http2Framer(Framing):
         self._sides[direction].window += size
         if size < 0:
             self._sides[direction].borrowed -= size
+            if mark.stream in self._windows:
+                self._windows[mark.stream].borrowed[direction] -= size
         back = h2.window_update(0, size)
         if mark.mark is _BODY and mark.stream in self._streams:
             back += h2.window_update(mark.stream, size)
