@@ -96,6 +96,19 @@ def test_what_comes_behind_the_request_is_the_servers() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("fault", ["", "http_status"])
+def test_a_client_that_names_its_server_keeps_the_name_of_its_host(language: str, fault: str) -> None:
+    sent = b"GET / HTTP/1.1\r\nHost: api.test\r\n\r\n"
+    faults = [Fault("f", fault, probability=0.0)] if fault else []
+    with forwarding(*faults, protocol="http") as (proxy, listening), proxy.connect() as client:
+        asked(client, listening, language)
+        with listening.accept()[0] as server:
+            for _ in range(2):
+                client.sendall(sent)
+                assert read(server, len(sent)) == sent
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_a_request_may_come_in_one_byte_pieces(language: str) -> None:
     class Slow(socket.socket):
         def sendall(self, data: bytes, flags: int = 0) -> None:

@@ -14,6 +14,8 @@ The way: a connection has one chain of filters for each direction, behind one ex
                        └ DelayLine: chunks that leave later, and what is behind them
 
     FilterChain     builds both directions from the policy, and rebuilds them live
+    ExchangeDraws   which faults act on an exchange
+    SentHeads       in which form the backend gets the head of a request
     BoundFault      a fault on this connection: whether it acts, its state, what its hooks wait for
     FaultView       what hooks see of a link (Filter) or an exchange (ExchangeContext)
 

@@ -25,27 +25,23 @@ import copy
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from random import Random
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-from vaurien.engine.filters.bound_fault import BoundFault, FilteredConnection
+from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.exchange import NO_MESSAGE, ExchangeContext, TrackedExchange, TrackedMessage
+from vaurien.engine.filters.exchange_draws import UNTOUCHED, DrawingConnection, Drawn, ExchangeDraws
 from vaurien.engine.filters.filter import Receiver
+from vaurien.engine.filters.sent_heads import AddressedConnection, SentHeads
 from vaurien.engine.loop.hook_task import DONE, finish
-from vaurien.engine.policy.compiled_policy import EXCHANGE_HOOKS, CompiledFault
-from vaurien.engine.policy.place import place
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import RelayLink
 from vaurien.framing import Framing, Head, Mark, Part, Piece, Reply, Series, Turns
 from vaurien.framing import Protocol as WireProtocol
-from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction, Scope
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 from vaurien.tls.client_hello import is_tls
 
 # A member of an enum costs a look-up in its class each time; these are asked for at every piece.
 _BODY, _REQUEST_END, _RESPONSE_END = Mark.BODY, Mark.REQUEST_END, Mark.RESPONSE_END
-
-Drawn: TypeAlias = tuple[tuple[BoundFault, ...], tuple[BoundFault, ...]]
-"""The faults that were drawn for an exchange, and those that ask about its response first."""
 
 _LARGE = 2048
 """Bytes that are taken at once where they may hold many messages: as many as may be recognized."""
@@ -62,9 +58,6 @@ LONG = 0.0005
 _NOT_COPIED = 64 * 1024
 """Bytes above which one more system call costs less than a copy."""
 
-_UNTOUCHED: Drawn = ((), ())
-"""Nothing was drawn for an exchange that filters have to see."""
-
 LONGEST = 200
 """Characters of a field that observers are told."""
 
@@ -72,26 +65,12 @@ SPARED = TrackedExchange(0, Head(request=True), 0)
 """Stands among the open exchanges for each one that no fault acts on."""
 
 
-class TrackedConnection(FilteredConnection, Protocol):
+class TrackedConnection(DrawingConnection, AddressedConnection, Protocol):
     """The connection, as the tracker of its exchanges sees it."""
-
-    backend_address: Address
-
-    @property
-    def detailed(self) -> bool:
-        """An observer wants to know every decision."""
 
     @property
     def lists_exchanges(self) -> bool:
         """An observer wants to know each exchange."""
-
-    @property
-    def pending_share(self) -> CompiledFault | None:
-        """The share of the mix that was drawn for the turn that begins now, while a legacy plugin is in play."""
-
-    @property
-    def decides_lane(self) -> bool:
-        """A legacy plugin is in play: the mix is drawn for turns, before they are read."""
 
     @property
     def may_change_backend(self) -> bool:
@@ -110,9 +89,6 @@ class TrackedConnection(FilteredConnection, Protocol):
 
     def tls_agreed(self) -> None:
         """Both sides begin TLS, behind what they have said so far."""
-
-    def protocol_failed(self, error: BaseException) -> None:
-        """The protocol's own code raised."""
 
     def follow_framing(self, framing: Framing) -> ExchangeTracker:
         """Another protocol goes on, with *framing*: the tracker of its exchanges."""
@@ -161,16 +137,10 @@ class ExchangeTracker:
         self.up, self.down = up, down
         self.framing = framing
         self.keep_alive = protocol.keep_alive
-        self._rewrites = protocol.rewrites and "host" not in connection.facts  # a server that the client has named
         self._marks = not (isinstance(framing, Turns) or protocol.upgrades or protocol.tls_request)
         """The protocol marks messages, and does not say itself where TLS begins."""
         self._skips = type(self.framing).skips is not Framing.skips
-        self._mix_random: Random | None = None
-        self._faults: tuple[BoundFault, ...] = ()  # those that may be drawn for an exchange
-        self._policy, self._chance, self._detailed = connection.plan, connection.chance, connection.detailed
-        self._plain = False
-        """A fault reads messages without an answer: heads that negotiate are sent without offers to compress."""
-        self._draws = self._draws_by_turn = False
+        self._draws, self._heads = ExchangeDraws(connection), SentHeads(connection, protocol)
         self._listing = self._tracks = False  # exchanges are told to observers; or they are drawn for
         self._count = 0
         self._fed = 0  # bytes of the client's stream so far
@@ -184,35 +154,15 @@ class ExchangeTracker:
         self._heir: ExchangeTracker | None = None  # of another protocol, which goes on where this one ended
         self._decided: deque[tuple[Head, Drawn | None]] = deque()  # heads that were drawn for, and have their turn next
         self._skip_reply: Reply | None = None  # to the head at hand, which is skipped
-        self._recognized: Head | None = None  # the last request that was recognized
-        self._sent = b""  # its head as the backend saw it
         self._next_turn: asyncio.Future[None] | None = None  # when the next request is looked at, if it is here
 
     def follow_policy(self, down: TrackedDirection, up: TrackedDirection) -> None:
         """The faults of the connection, the policy, or its links have changed."""
         self.up, self.down = up, down
-        faults = self.connection.bound_faults.values()
-        self._faults = tuple(
-            fault
-            for fault in faults
-            if fault.eligible
-            and not fault.compiled.of_mix
-            and (fault.compiled.per_exchange or fault.compiled.handles(*EXCHANGE_HOOKS, "on_data", "on_eof"))
-        )
-        self._policy, self._detailed = self.connection.plan, self.connection.detailed
-        self._draws_by_turn = self.connection.decides_lane
-        self._plain = any(fault.eligible and self._reads_messages(fault.compiled) for fault in faults)
-        reads = any(fault.eligible and fault.compiled.reads_content for fault in faults)
-        self._rewrites = self.protocol.rewrites or self._plain or reads
-        self._recognized = None  # its head may have to be sent another way now
-        self._draws = bool(self._faults) or self._policy.has_live_mix or self._draws_by_turn
         self._listing = self.connection.lists_exchanges and bool(self.protocol.fields)
-        self._tracks = self._draws or self._listing
-
-    def _reads_messages(self, compiled: CompiledFault) -> bool:
-        """Whether *compiled* has to read messages without an answer."""
-        asks = not self.protocol.content_fields.isdisjoint(compiled.matcher.names)
-        return asks or (compiled.reads_content and compiled.one_way)
+        self._draws.follow_policy(follow_all=self._listing)
+        self._heads.follow_policy()
+        self._tracks = self._draws.due
 
     # What others want to know.
 
@@ -315,21 +265,20 @@ class ExchangeTracker:
         if head is not None:
             self._offset = self._fed
             self._fed += len(data)
-            drawn = self._draw(head, self._count + 1) if self._tracks else None
+            drawn = self._draws.draw(head, self._count + 1, self._offset) if self._tracks else None
             if drawn is None and passes:
                 if up.filters:
                     up.pass_by(len(data))
                 self._count += 1
                 self._open.append(SPARED)
-                if not self._rewrites:
+                if not self._heads.differ:
                     return data
-                if head is not self._recognized:
-                    self._recognized, self._sent = head, self._rewritten(head)
-                return self._sent + data[len(head.data) :] if len(data) > len(head.data) else self._sent
+                sent = self._heads.recognized(head)
+                return sent + data[len(head.data) :] if len(data) > len(head.data) else sent
             self.framing.take_back()
-            self.up.link.run(self._process_series(((head, data),), [drawn or _UNTOUCHED]))
+            self.up.link.run(self._process_series(((head, data),), [drawn or UNTOUCHED]))
             return b""
-        series = self.framing.try_series(TO_BACKEND, data) if passes and not self._faults else None
+        series = self.framing.try_series(TO_BACKEND, data) if passes and not self._draws.faults else None
         if series is not None:
             return self._take_series(series, data)
         self._offset = self._fed - self.framing.held(TO_BACKEND)
@@ -351,15 +300,15 @@ class ExchangeTracker:
         self._open.extend((SPARED,) * len(series))
         if self.up.filters:
             self.up.pass_by(len(data))
-        if not self._rewrites:
+        if not self._heads.differ:
             return data
-        return b"".join(self._rewritten(head) + whole[len(head.data) :] for head, whole in series)
+        return b"".join(self._heads.sent(head) + whole[len(head.data) :] for head, whole in series)
 
     def _draw_series(self, series: Series) -> list[Drawn | None] | None:
         """Draw the mix for each request of *series*; ``None``: none is hit."""
         drawn = []
         for number, (head, whole) in enumerate(series, self._count + 1):
-            drawn.append(self._draw(head, number))
+            drawn.append(self._draws.draw(head, number, self._offset))
             self._offset += len(whole)
         return drawn if any(drawn) else None
 
@@ -373,7 +322,7 @@ class ExchangeTracker:
                 self.framing.take_series(TO_BACKEND, (head,))
                 self._count += 1
                 waiting.append(SPARED)
-                unsent.append(self._rewritten(head) + whole[len(head.data) :] if self._rewrites else whole)
+                unsent.append(self._heads.sent(head) + whole[len(head.data) :] if self._heads.differ else whole)
             else:
                 own = copy.copy(head)  # the one that was recognized stands for many exchanges
                 self.framing.take_series(TO_BACKEND, (own,))
@@ -517,10 +466,10 @@ class ExchangeTracker:
 
     def _release(self, direction: Direction, side: TrackedDirection, out: list[bytes]) -> None:
         """Send what the framing holds of a head as it comes, while nothing here needs the head whole."""
-        if self._draws or not self.framing.held(direction) or (side.filters and not side.passive):
+        if self._draws.live or not self.framing.held(direction) or (side.filters and not side.passive):
             return
         if direction is TO_BACKEND:
-            if (self._rewrites and not self.framing.one_way) or self.connection.may_change_backend:
+            if (self._heads.differ and not self.framing.one_way) or self.connection.may_change_backend:
                 return
         elif self._open and self._open[0] is not SPARED:
             return
@@ -689,7 +638,7 @@ class ExchangeTracker:
             self._decided.popleft()
         elif self._skips and self._skipped(head):
             return False
-        elif self._tracks and (drawn := self._draw(head, self._count + 1)) is not None:
+        elif self._tracks and (drawn := self._draws.draw(head, self._count + 1, self._offset)) is not None:
             self._decided.append((head, drawn))
             return False
         self._count += 1
@@ -701,14 +650,14 @@ class ExchangeTracker:
             self._asking = None
             self._count -= 1
             return False
-        out.append(self._rewritten(head) if self._rewrites else head.data)
+        out.append(self._heads.sent(head) if self._heads.differ else head.data)
         return True
 
     def _response_at_once(self, head: Head, out: list[bytes]) -> bool:
         if head.one_way:
             if self._decided and self._decided[0][0] is head:
                 return False
-            if self._tracks and (drawn := self._draw(head, self._count + 1)) is not None:
+            if self._tracks and (drawn := self._draws.draw(head, self._count + 1, self._offset)) is not None:
                 self._decided.append((head, drawn))
                 return False
             self._count += 1
@@ -750,71 +699,6 @@ class ExchangeTracker:
             self._decided.append((head, None))
         return self._skip_reply is not None
 
-    def _rewritten(self, head: Head, *, read: bool = False) -> bytes:
-        """What is sent of *head*; *read*: a fault that reads the answer was drawn for the exchange."""
-        if head.released:  # some of it was sent already
-            return head.outgoing
-        try:
-            changed = self.protocol.rewrite(head, self.connection.backend_address)
-            data = head.outgoing if changed is None else changed
-            plain = self._plain if head.negotiates else read
-            return self.protocol.plain_head(head, data) if plain else data
-        except Exception as error:  # the protocol's own code may raise anything
-            self.connection.protocol_failed(error)
-            return head.outgoing
-
-    # Draws.
-
-    def _draw(self, head: Head, number: int) -> Drawn | None:
-        """Draw for the exchange *number*, which *head* begins; ``None``: no fault acts on it."""
-        if head.released:
-            return None
-        share = self._draw_mix(number)
-        drawn: list[BoundFault] = []
-        undecided: list[BoundFault] = []
-        if share is not None:
-            drawn.append(share)
-            self.connection.journal.chosen(number, share.name)
-        for fault in self._faults:
-            matcher = fault.compiled.matcher
-            if head.one_way != fault.compiled.one_way and (fault.compiled.says_hits or matcher.late):
-                continue  # one of both is a message without an answer, and the other is not for that
-            if not matcher.by_exchange or matcher.request(head.fields):
-                if matcher.late:
-                    undecided.append(fault)
-                elif self._roll(fault, number, self._offset):
-                    drawn.append(fault)
-            else:
-                fault.note_unmatched(head.fields)
-        return (tuple(drawn), tuple(undecided)) if drawn or undecided or self._listing else None
-
-    def _roll(self, fault: BoundFault, number: int, offset: int) -> bool:
-        return fault.compiled.fault.scope is not Scope.EXCHANGE or fault.roll(number, place(TO_BACKEND, offset))
-
-    def _decide(self, exchange: TrackedExchange, head: Head) -> None:
-        """Of the faults that ask about the response, those that mean this one are in play from here on."""
-        for fault in exchange.undecided:
-            if not fault.compiled.matcher.response(head.fields):
-                fault.note_unmatched(head.fields)
-            elif self._roll(fault, exchange.number, exchange.offset):
-                exchange.drawn += (fault,)
-        exchange.undecided = ()
-
-    def _draw_mix(self, number: int) -> BoundFault | None:
-        if self._draws_by_turn:
-            share = self.connection.pending_share if self._policy.mix else None
-        elif not self._policy.has_live_mix:  # the same with and without other faults: no number is drawn for nothing
-            return None
-        else:
-            connection = self.connection
-            if self._mix_random is None:
-                self._mix_random = connection.chance.random_for(connection.number, "mix")
-            share = self._chance.draw(connection.number, self._policy, self._mix_random)
-            if self._detailed:
-                label = share.label if share is not None else None
-                connection.journal.decided("mix", label, number, place(TO_BACKEND, self._offset))
-        return self.connection.bound_faults.get(share.key) if share is not None else None
-
     # Pieces of exchanges that faults act on.
 
     async def _take(self, direction: Direction, mark: Head | Mark | Part, piece: bytes, at: float) -> None:
@@ -833,7 +717,7 @@ class ExchangeTracker:
         if self._decided and self._decided[0][0] is head:
             drawn = self._decided.popleft()[1]
         else:
-            drawn = self._draw(head, self._count + 1) if self._tracks else None
+            drawn = self._draws.draw(head, self._count + 1, self._offset) if self._tracks else None
         return self._exchange(head, drawn)
 
     def _exchange(self, head: Head, drawn: Drawn | None) -> TrackedExchange:
@@ -844,14 +728,9 @@ class ExchangeTracker:
             exchange.began = self.up.link.clock.now()
         if drawn is not None:
             exchange.drawn, exchange.undecided = drawn
-        if self._rewrites:
-            exchange.rewrite = self._rewritten_request
+        if self._heads.differ:
+            exchange.rewrite = self._heads.of_exchange
         return exchange
-
-    def _rewritten_request(self, exchange: TrackedExchange) -> bytes:
-        faults = (*exchange.drawn, *exchange.undecided)
-        read = any(one.compiled.reads_content and not one.compiled.one_way for one in faults)
-        return self._rewritten(exchange.request, read=read)
 
     async def _request(self, head: Head, at: float) -> None:
         if self._skips and not (self._decided and self._decided[0][0] is head):
@@ -919,7 +798,7 @@ class ExchangeTracker:
             await self._forward(TO_CLIENT, head.data, at)
             return
         exchange.answers(head)
-        self._decide(exchange, head)
+        self._draws.decide(exchange, head)
         self._announce(TO_CLIENT, exchange)
         for fault in exchange.drawn:
             if exchange.swallows(TO_CLIENT):

@@ -106,7 +106,6 @@ class StreamTracker(ExchangeTracker):
         self._opened: dict[int, asyncio.Future[None]] = {}  # done once a receiver may take more of a stream
         self._gone: dict[int, asyncio.Future[None]] = {}  # done once the client has given the exchange up
         self._controls: tuple[BoundFault, ...] = ()  # faults on what is of the connection itself
-        self._draws_mix_alone = False
         self._sent_as: dict[Head, bytes] = {}  # heads of spared requests, and what leaves of them
 
     def follow_policy(self, down: TrackedDirection, up: TrackedDirection) -> None:
@@ -122,8 +121,6 @@ class StreamTracker(ExchangeTracker):
                 if filters.let_go_due:
                     self._put_first(direction, stream, _LET_GO)
         self._sent_as.clear()
-        alone = self._policy.has_live_mix and not (self._faults or self._detailed or self._listing)
-        self._draws_mix_alone = alone and not self._draws_by_turn
         self.framing.spare = None if self._controls else self._spare
 
     # What others want to know.
@@ -405,37 +402,22 @@ class StreamTracker(ExchangeTracker):
     def _spare(self, head: Head, behind: int) -> bytes | None:
         """What leaves of *head*, so far *behind* the last piece, if no fault acts on its exchange."""
         if self._tracks:
-            if self._draws_mix_alone:
-                drawn = self._draw_share(self._count + 1)
+            if self._draws.mix_alone:
+                drawn = self._draws.draw_mix(self._count + 1)
             else:
-                begin = self._offset
-                self._offset += behind
-                drawn = self._draw(head, self._count + 1)
-                self._offset = begin
+                drawn = self._draws.draw(head, self._count + 1, self._offset + behind)
             if drawn is not None:
                 self._decided.append((head, drawn))
                 return None
         self._count += 1
-        if not self._rewrites:
+        if not self._heads.differ:
             return head.outgoing
         sent = self._sent_as.get(head)
         if sent is None:
             if len(self._sent_as) >= COUNT_LIMIT:
                 self._sent_as.clear()
-            sent = self._sent_as[head] = self._rewritten(head)
+            sent = self._sent_as[head] = self._heads.sent(head)
         return sent
-
-    def _draw_share(self, number: int) -> Drawn | None:
-        """As `_draw`, where nothing but the mix is drawn: most requests are spared, and pay for little more."""
-        connection = self.connection
-        if self._mix_random is None:
-            self._mix_random = connection.chance.random_for(connection.number, "mix")
-        share = self._chance.draw(connection.number, self._policy, self._mix_random)
-        fault = connection.bound_faults.get(share.key) if share is not None else None
-        if fault is None:
-            return None
-        connection.journal.chosen(number, fault.name)
-        return (fault,), ()
 
     def _spared(self, direction: Direction, mark: Head | Part, piece: bytes) -> bool:
         """Take a piece of an exchange that no fault acts on; false: hooks have to see it."""
@@ -448,14 +430,14 @@ class StreamTracker(ExchangeTracker):
         if isinstance(mark, Head) and mark.request:
             if stream in self._exchanges:
                 return False
-            drawn = self._draw(mark, self._count + 1) if self._tracks else None
+            drawn = self._draws.draw(mark, self._count + 1, self._offset) if self._tracks else None
             if drawn is not None:
                 self._exchanges[stream] = self._exchange(mark, drawn)
                 return False
             self._count += 1
             self._exchanges[stream] = SPARED
             self.framing.opened(mark)
-            self._emit(TO_BACKEND, self._rewritten(mark) if self._rewrites else mark.outgoing, SPARED)
+            self._emit(TO_BACKEND, self._heads.sent(mark) if self._heads.differ else mark.outgoing, SPARED)
             return True
         exchange = self._exchanges.get(stream)
         if exchange is not None and exchange is not SPARED:
@@ -635,7 +617,7 @@ class StreamTracker(ExchangeTracker):
             self._drop(TO_CLIENT, head, piece)
             return
         exchange.answers(head)
-        self._decide(exchange, head)
+        self._draws.decide(exchange, head)
         for fault in exchange.drawn:
             if exchange.swallows(TO_CLIENT):
                 break

@@ -1,0 +1,158 @@
+"""Draws the faults that act on each exchange of a connection.
+
+Once for each exchange, in order: the mix gives one share or none, and each fault that is for single exchanges is
+matched and rolled by itself. The same seed and the same requests give the same draws, so no number is drawn where
+none is asked for, and none twice.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Protocol, TypeAlias
+
+from vaurien.engine.filters.bound_fault import BoundFault, FilteredConnection
+from vaurien.engine.filters.exchange import TrackedExchange
+from vaurien.engine.policy.compiled_policy import EXCHANGE_HOOKS, CompiledFault
+from vaurien.engine.policy.place import place
+from vaurien.framing import Head
+from vaurien.model import TO_BACKEND, Scope
+
+Drawn: TypeAlias = tuple[tuple[BoundFault, ...], tuple[BoundFault, ...]]
+"""The faults that were drawn for an exchange, and those that ask about its response first."""
+
+UNTOUCHED: Drawn = ((), ())
+"""Nothing was drawn for an exchange that has to be followed all the same."""
+
+
+class DrawingConnection(FilteredConnection, Protocol):
+    """The connection, as the draws for its exchanges see it."""
+
+    @property
+    def detailed(self) -> bool:
+        """An observer wants to know every decision."""
+
+    @property
+    def pending_share(self) -> CompiledFault | None:
+        """The share of the mix that was drawn for the turn that begins now, while a legacy plugin is in play."""
+
+    @property
+    def decides_lane(self) -> bool:
+        """A legacy plugin is in play: the mix is drawn for turns, before they are read."""
+
+
+class ExchangeDraws:
+    """The draws for the exchanges of *connection*. `follow_policy` is to be called before the first."""
+
+    __slots__ = (
+        "_by_turn",
+        "_chance",
+        "_connection",
+        "_detailed",
+        "_follow_all",
+        "_mix_random",
+        "_policy",
+        "due",
+        "faults",
+        "live",
+        "mix_alone",
+    )
+
+    def __init__(self, connection: DrawingConnection) -> None:
+        self._connection = connection
+        self._mix_random: Random | None = None
+        self._policy, self._chance, self._detailed = connection.plan, connection.chance, connection.detailed
+        self._by_turn = self._follow_all = False
+        self.faults: tuple[BoundFault, ...] = ()
+        """Those that may be drawn for an exchange, beside the mix."""
+        self.live = False
+        """Something may be drawn."""
+        self.due = False
+        """`draw` is to be called for each exchange."""
+        self.mix_alone = False
+        """Nothing but the mix is drawn, and no observer wants to know of it: `draw_mix` is as good as `draw`."""
+
+    def follow_policy(self, *, follow_all: bool) -> None:
+        """The faults of the connection, or the policy, have changed. *follow_all*: observers want each exchange."""
+        connection = self._connection
+        self.faults = tuple(
+            fault
+            for fault in connection.bound_faults.values()
+            if fault.eligible
+            and not fault.compiled.of_mix
+            and (fault.compiled.per_exchange or fault.compiled.handles(*EXCHANGE_HOOKS, "on_data", "on_eof"))
+        )
+        self._policy, self._detailed = connection.plan, connection.detailed
+        self._by_turn = connection.decides_lane
+        self._follow_all = follow_all
+        self.live = bool(self.faults) or self._policy.has_live_mix or self._by_turn
+        self.due = self.live or follow_all
+        self.mix_alone = self._policy.has_live_mix and not (
+            self.faults or self._detailed or follow_all or self._by_turn
+        )
+
+    def draw(self, head: Head, number: int, offset: int) -> Drawn | None:
+        """Draw for the exchange *number*, which *head* begins at *offset* of the client's stream.
+
+        ``None``: no fault acts on it, and no observer wants it. A head of which some was sent before it was whole is
+        not drawn for.
+        """
+        if head.released:
+            return None
+        share = self._share(number, offset)
+        drawn: list[BoundFault] = []
+        undecided: list[BoundFault] = []
+        if share is not None:
+            drawn.append(share)
+            self._connection.journal.chosen(number, share.name)
+        for fault in self.faults:
+            matcher = fault.compiled.matcher
+            if head.one_way != fault.compiled.one_way and (fault.compiled.says_hits or matcher.late):
+                continue  # one of both is a message without an answer, and the other is not for that
+            if not matcher.by_exchange or matcher.request(head.fields):
+                if matcher.late:
+                    undecided.append(fault)
+                elif _roll(fault, number, offset):
+                    drawn.append(fault)
+            else:
+                fault.note_unmatched(head.fields)
+        return (tuple(drawn), tuple(undecided)) if drawn or undecided or self._follow_all else None
+
+    def draw_mix(self, number: int) -> Drawn | None:
+        """Draw as `draw` does, where there is the mix alone: most exchanges are spared, and pay for little more."""
+        connection = self._connection
+        if self._mix_random is None:
+            self._mix_random = connection.chance.random_for(connection.number, "mix")
+        share = self._chance.draw(connection.number, self._policy, self._mix_random)
+        fault = connection.bound_faults.get(share.key) if share is not None else None
+        if fault is None:
+            return None
+        connection.journal.chosen(number, fault.name)
+        return (fault,), ()
+
+    def decide(self, exchange: TrackedExchange, response: Head) -> None:
+        """Of the faults that ask about the *response*, those that mean this one are in play from here on."""
+        for fault in exchange.undecided:
+            if not fault.compiled.matcher.response(response.fields):
+                fault.note_unmatched(response.fields)
+            elif _roll(fault, exchange.number, exchange.offset):
+                exchange.drawn += (fault,)
+        exchange.undecided = ()
+
+    def _share(self, number: int, offset: int) -> BoundFault | None:
+        connection = self._connection
+        if self._by_turn:
+            share = connection.pending_share if self._policy.mix else None
+        elif not self._policy.has_live_mix:  # the same with and without other faults: no number is drawn for nothing
+            return None
+        else:
+            if self._mix_random is None:
+                self._mix_random = connection.chance.random_for(connection.number, "mix")
+            share = self._chance.draw(connection.number, self._policy, self._mix_random)
+            if self._detailed:
+                label = share.label if share is not None else None
+                connection.journal.decided("mix", label, number, place(TO_BACKEND, offset))
+        return connection.bound_faults.get(share.key) if share is not None else None
+
+
+def _roll(fault: BoundFault, number: int, offset: int) -> bool:
+    return fault.compiled.fault.scope is not Scope.EXCHANGE or fault.roll(number, place(TO_BACKEND, offset))
