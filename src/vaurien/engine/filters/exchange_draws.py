@@ -98,6 +98,8 @@ class ExchangeDraws:
         """
         if head.released:
             return None
+        if self.mix_alone:
+            return self.draw_mix(number)
         share = self._share(number, offset)
         drawn: list[BoundFault] = []
         undecided: list[BoundFault] = []

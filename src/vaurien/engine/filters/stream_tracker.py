@@ -31,7 +31,6 @@ from vaurien.engine.filters.exchange import NO_MESSAGE, TrackedExchange, Tracked
 from vaurien.engine.filters.exchange_tracker import (
     LONG,
     SPARED,
-    Drawn,
     ExchangeTracker,
     TrackedConnection,
     TrackedDirection,
