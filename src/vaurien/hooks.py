@@ -256,15 +256,9 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     ``both_ways`` these two see the bytes of both directions, whatever the stream. With ``halts`` nothing is read or
     written in the fault's directions of a connection that all of it is in play for: its `on_data` sees what was read
     before, and nothing else. Where it is for exchanges, or chunks, `halts` has no say. With ``below_tls`` its bytes are
-    records: a connection that it hits is passed through, where the proxy would speak TLS with the client itself. With
-    ``of_messages`` its `on_data` gets the text of single messages where the protocol has streams, as it does for every
-    fault that is for single exchanges.
-
-    The others are for behaviors that understand messages. With ``reads_content`` a fault is for exchanges, whatever its
-    scope, and its peers are kept from compressing what it reads (`framing.Protocol.plain_head`). With ``one_way`` it is
-    for messages without an answer alone, such as those of a WebSocket: each is an exchange, whose `on_request` gets it,
-    whichever side has sent it, and `on_eof` sees the end of a direction whatever its last message was. With either,
-    what is sent to a link is no hit by itself: `Exchange.hit` says so.
+    records, those between the client and the proxy where that speaks TLS with it. With ``of_messages`` its `on_data`
+    gets the text of single messages where the protocol has streams, as it does for every fault that is for single
+    exchanges.
     """
 
     below_tls: ClassVar[bool] = False

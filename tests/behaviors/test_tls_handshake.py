@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,10 @@ import pytest
 
 import vaurien
 from tests.servers import require
-from tests.tls_peers import echo, server_context, serving
-from tests.waiting import PATIENCE
+from tests.tls_peers import TlsPeer, echo, server_context, serving
+from tests.waiting import PATIENCE, until
 from vaurien.cli import main
+from vaurien.events import Closed
 
 pytest.importorskip("cryptography")
 
@@ -176,24 +178,107 @@ def test_a_fault_is_for_server_names(plain: Any) -> None:
             assert secure.recv(5) == b"hello"
 
 
-@pytest.mark.parametrize("fault", ["tls_alert alert=internal_error", "tls_plaintext", "tls_close"])
-def test_records_are_broken_where_the_proxy_would_speak_tls_itself(plain: Any, fault: str) -> None:
-    """The connection is passed through: here its backend has nothing to say to that."""
-    with broken(plain, fault) as (proxy, context):
-        assert error_of(proxy, context)
-        assert proxy.hits("it") > 0
+@pytest.fixture(params=["plain", "tls"])
+def any_backend(request: pytest.FixtureRequest, plain: Any, tls_authority: Any) -> Iterator[Any]:
+    """A backend that echoes, and has TLS or none."""
+    if request.param == "plain":
+        yield plain
+    else:
+        with serving(server_context(tls_authority.issue(["localhost"])), echo) as address:
+            yield f"tls://localhost:{address[1]}?verify=no"
 
 
-def test_a_connection_with_a_fault_of_records_has_the_backends_own_certificate(tmp_path: Path) -> None:
-    from vaurien.tls.authority import Authority
+@pytest.mark.filterwarnings("ignore:.*certificate is not verified")
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("tls_alert alert=internal_error", "tlsv1 alert internal error"),
+        ("tls_alert alert=internal_error after=20", "ALERT_INTERNAL_ERROR|UNEXPECTED|internal error"),
+        ("tls_plaintext", "wrong version number"),
+        ("tls_close", "EOF occurred"),
+        ("tls_close how=reset", "reset by peer"),
+        ("tls_close when=flight after=100", "EOF occurred"),
+        ("tls_corrupt", "bad record mac"),
+        ("tls_corrupt when=data", "bad record mac"),
+    ],
+)
+def test_records_are_broken_below_the_tls_of_the_proxy(any_backend: Any, fault: str, error: str) -> None:
+    with broken(any_backend, fault) as (proxy, context):
+        told = error_of(proxy, context)
+        assert any(one in told for one in error.split("|")), told
+        assert proxy.hits("it")
+        until(lambda: not proxy.connections)
 
-    authority = Authority.create()
-    backend = server_context(authority.issue(["localhost", "127.0.0.1"]))
-    trusting = ssl.create_default_context(cadata=authority.certificate.decode())
-    authority.save(tmp_path)
-    with serving(backend, echo) as address:
-        where = f"tls://{address[0]}:{address[1]}?ca={tmp_path / 'ca.pem'}"
-        with broken(where, "tls_slow size=500 delay=1") as (proxy, _), connected(proxy, trusting) as secure:
+
+@pytest.mark.filterwarnings("ignore:.*certificate is not verified")
+@pytest.mark.parametrize("how", ["data", "cut"])
+def test_data_of_the_proxys_tls_is_truncated(any_backend: Any, how: str) -> None:
+    with broken(any_backend, f"tls_close when={how} after=20KiB") as (proxy, context):
+        with connected(proxy, context, suppress_ragged_eofs=True) as secure:
+            secure.sendall(bytes(100_000))
+            received = 0
+            with contextlib.suppress(ConnectionResetError):
+                while data := secure.recv(65536):
+                    received += len(data)
+            assert 0 < received < 100_000
+        assert proxy.hits("it") == 1
+        until(lambda: not proxy.connections)
+        [closed] = [event for event in proxy.events if isinstance(event, Closed)]
+        assert closed.end == "closed by it"
+
+
+@pytest.mark.filterwarnings("ignore:.*certificate is not verified")
+def test_faults_of_records_and_of_requests_act_on_one_connection(any_backend: Any) -> None:
+    with broken(any_backend, "tls_slow size=500 delay=1", protocol="http") as (proxy, context):
+        proxy.fault("error code=503 name=inside")
+        with connected(proxy, context) as secure:  # it has the certificate of the proxy
+            assert next(one.faults for one in proxy.connections).count("it") == 1
+            secure.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert secure.recv(12) == b"HTTP/1.1 503"
+        assert proxy.hits("it") == 1
+        assert proxy.hits("inside") == 1
+        until(lambda: not proxy.connections)
+        assert proxy.accepted == 1
+
+
+def test_a_stall_of_records_ends_when_the_fault_is_removed(plain: Any) -> None:
+    with vaurien.Proxy(backend=plain, tls="auto", timeout=0.2) as proxy:
+        context = proxy.ssl_context()
+        with proxy.fault("tls_stall name=it"):
+            raw = socket.create_connection((proxy.host, proxy.port), PATIENCE)
+            secure = context.wrap_socket(raw, server_hostname="localhost", do_handshake_on_connect=False)
+            secure.settimeout(1.0)  # longer than the proxy's own patience
+            with pytest.raises(TimeoutError):
+                secure.do_handshake()
+            assert proxy.hits("it") == 1
+        secure.settimeout(PATIENCE)
+        with secure:
+            secure.do_handshake()
             secure.sendall(b"hello")
             assert secure.recv(5) == b"hello"
-            assert proxy.hits("it") > 0
+
+
+def test_a_reset_of_the_backend_comes_through_records(tls_authority: Any) -> None:
+    def leave(stream: Any) -> None:
+        stream.recv(5)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with serving(None, leave) as address, broken(address, "tls_slow size=500 delay=1") as (proxy, context):
+        with socket.create_connection((proxy.host, proxy.port), PATIENCE) as raw:
+            peer = TlsPeer(raw, context, "localhost")
+            peer.sendall(b"hello")
+            with pytest.raises(ConnectionResetError):
+                peer.recv(1)
+        until(lambda: not proxy.connections)
+
+
+def test_a_proxy_that_stops_resets_a_client_whose_records_it_relays(plain: Any) -> None:
+    with socket.socket() as raw:
+        with broken(plain, "tls_slow size=500 delay=1") as (proxy, context):
+            raw.settimeout(PATIENCE)
+            raw.connect((proxy.host, proxy.port))
+            peer = TlsPeer(raw, context, "localhost")
+            peer.sendall(b"hello")
+            assert peer.recv(5) == b"hello"
+        with pytest.raises(ConnectionResetError):
+            peer.recv(1)

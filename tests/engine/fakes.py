@@ -178,6 +178,9 @@ class FakeOwner:
         self.reports.append(("failed", direction))
         self.links[direction].source_reset = True
 
+    def has_place_for(self, compiled: object) -> bool:
+        return True
+
     def need_backend(self) -> None:
         self.reports.append("need backend")
 

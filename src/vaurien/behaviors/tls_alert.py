@@ -44,10 +44,11 @@ Alert = Literal[
 class TlsAlert(TlsFault, frozen=True):
     """Answer the client's ClientHello with *alert*, as a server does that refuses it, and end the connection.
 
-    The client gets the alert and the end (FIN); the backend gets no ClientHello, or only its beginning, and the end.
-    No key is needed, so this works on TLS that passes through. With *after*, so many bytes of the server's flight come
-    before the alert: it is not encrypted, so a client of TLS 1.3 that has its ServerHello already may call it
-    unexpected. Connections that are not TLS are not changed.
+    The client gets the alert and the end (FIN). Where TLS passes through, the backend gets no ClientHello, or only its
+    beginning, and the end; where the proxy speaks TLS itself, no backend is dialled. With *after*, so many bytes of the
+    server's flight come before the alert. No key is used, so it is not encrypted: a client of TLS 1.2 reports it as
+    itself, one of TLS 1.3 that has its ServerHello already calls it unexpected, as that wants it encrypted.
+    Connections that are not TLS are not changed.
 
     For `handshake_failure`, OpenSSL (curl, Python, Node) reports `sslv3 alert handshake failure` or, from version 3.2
     on, `ssl/tls alert handshake failure`; Go `remote error: tls: handshake failure`; Java

@@ -15,8 +15,8 @@ class TlsCorrupt(TlsFault, frozen=True):
 
     *when* says whether these bytes are counted in the server's ``flight``, where the record with the ServerHello is
     left alone, or in its ``data``, once the client has finished its handshake. With TLS 1.3 the first records there are
-    session tickets. The client gets a record that was changed on its way, sends an alert, which the backend gets, and
-    closes. Connections that are not TLS are not changed.
+    session tickets. The client gets a record that was changed on its way, sends an alert to the side that
+    speaks TLS with it, and closes. Connections that are not TLS are not changed.
 
     OpenSSL (curl, Python, Node) reports `decryption failed or bad record mac`, Go `local error: tls: bad record MAC`,
     Java `Tag mismatch`. In the flight of TLS 1.2, which is not encrypted, it is what the bit stood for that counts: a

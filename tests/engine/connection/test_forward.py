@@ -237,7 +237,7 @@ def test_a_proxy_on_all_interfaces_knows_itself_by_each_name(host: str) -> None:
 def test_a_proxy_does_not_dial_itself(host: str) -> None:
     with backend() as listening, running(listening.getsockname()) as proxy:
         proxy.call(lambda: proxy.proxy.set_backend(Address(host, proxy.proxy.address.port)))
-        with proxy.connect() as client, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), proxy.connect() as client:
             client.recv(1)
         assert [closed.connection for closed in proxy.events.wait(Closed)] == [1]
         assert "this is the proxy itself" in proxy.events.of(Failed)[0].error

@@ -81,6 +81,7 @@ class Connection:
     facts = NO_FACTS
     ending = decides_lane = detailed = lists_exchanges = opens_tls = handover_pending = one_request = False
     hook_runner = pending_share = None
+    relays_records = False
 
     def __init__(self, mix: str = "", *faults: Fault, protocol: Protocol, seed: str = "0") -> None:
         self.clock, self.loop = Clock(), None
@@ -95,6 +96,9 @@ class Connection:
         made = (self, protocol, protocol.framer(), self.up, self.down)
         self.tracker = ExchangeTracker(*made)  # type: ignore[arg-type] # as above
         self.tracker.follow_policy(self.down, self.up)  # type: ignore[arg-type] # as above
+
+    def has_place_for(self, compiled: object) -> bool:
+        return True
 
     def chosen(self, exchange: int, name: str) -> None:
         self.told.append(("chosen", exchange, name))

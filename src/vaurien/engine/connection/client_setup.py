@@ -6,7 +6,7 @@
                     ▼
                  negotiation       what the protocol says about TLS before it begins (PostgreSQL's SSLRequest)
                     ▼
-                 ClientHello ──► faults are chosen, on_client_hello ──► handshake, or records that pass through
+                 ClientHello ──► faults are chosen, on_client_hello ──► handshake; below it faults of records
 
 The last step also begins in the middle of a connection, where both sides agree on TLS there (STARTTLS).
 """
@@ -48,13 +48,14 @@ class AskedTls:
 class ClientSetup:
     """Reads what *connection*'s client says first, and speaks TLS with it (`AcceptOwner`)."""
 
-    __slots__ = ("_accept", "_connection", "_negotiation", "_opening", "_timer")
+    __slots__ = ("_accept", "_address", "_connection", "_negotiation", "_opening", "_timer")
 
     def __init__(self, connection: SetupOwner) -> None:
         self._connection = connection
         self._opening: Opening | None = None
         self._negotiation: FirstBytes | None = None
         self._accept: TlsAccept | None = None
+        self._address = ""  # that the client has connected to, where another part of the connection has its socket
         self._timer: Timer | None = None
 
     def cancel(self) -> None:
@@ -295,21 +296,26 @@ class ClientSetup:
         if not connection.links:
             self._take_name(hello.sni)
         handshake = ClientHandshake(hello, service.client_tls.settings)
-        if any(bound.hit and bound.compiled.below_tls for bound in connection.bound_faults.values()):
-            self._pass_through()
+        below = (bound.hit and bound.compiled.below_tls for bound in connection.bound_faults.values())
+        if not connection.links and any(below):
+            self._split_records()
         elif service.plan.shakes:
             connection.background.run(self._run_hooks(handshake), "on_client_hello")
         else:
             self._answer(handshake)
 
-    def _pass_through(self) -> None:
-        """Let TLS pass between client and backend: a fault acts on its records."""
+    def _split_records(self) -> None:
+        """Let faults of records act below the TLS that is spoken here, which begins anew with what they pass."""
         connection = self._connection
         assert self._accept is not None  # noqa: S101 - the ClientHello was read there
-        connection.first_data = self._accept.received
-        self.cancel()
-        connection.backend_address = msgspec.structs.replace(connection.backend_address, tls=None)
-        connection.on(Trigger.CLIENT_SHAKEN)
+        received, self._address = self._accept.received, self._here
+        self.cancel()  # also the time-out: what a fault holds up may take longer
+        try:
+            connection.split_records(received)
+        except OSError as error:
+            self.client_refused(error)
+        else:
+            self._accept_tls()
 
     def _speak_tls_to_server(self, name: str) -> None:
         """What the client of a forward proxy says inside TLS goes to its server by TLS too."""
@@ -355,6 +361,8 @@ class ClientSetup:
     def _here(self) -> str:
         """The address that the client has connected to, or has asked a forward proxy for."""
         connection = self._connection
+        if self._address:
+            return self._address
         if connection.service.backend.forward:
             return connection.backend_address.host
         assert isinstance(connection.client, PlainEndpoint)  # noqa: S101 - TLS is not spoken yet

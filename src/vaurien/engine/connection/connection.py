@@ -20,14 +20,14 @@ from vaurien.engine.connection.proxy_state import ProxyState
 from vaurien.engine.connection.reconnect import Reconnect
 from vaurien.engine.connection.states import TRANSITIONS, State, Trigger
 from vaurien.engine.filters import filter_chain
-from vaurien.engine.filters.bound_fault import BoundFault, reconcile_faults
+from vaurien.engine.filters.bound_fault import BoundFault, move_faults, reconcile_faults
 from vaurien.engine.filters.exchange_tracker import ExchangeTracker
 from vaurien.engine.filters.filter import Filter
 from vaurien.engine.filters.filter_chain import FilterChain
 from vaurien.engine.loop.background_hooks import Background
 from vaurien.engine.loop.hook_task import HookRunner
 from vaurien.engine.net.closing import Delivery, StallWatch
-from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint
+from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint, loopback_pair
 from vaurien.engine.net.listener import peer_name
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
@@ -55,6 +55,7 @@ class ProxiedConnection:
     __slots__ = (
         "_backend_setup",
         "_background",
+        "_blamed",
         "_client_setup",
         "_delivery",
         "_filter_chain",
@@ -80,6 +81,7 @@ class ProxiedConnection:
         "first_data",
         "handover_pending",
         "hook_runner",
+        "inside",
         "lane_switch",
         "links",
         "local_address",
@@ -89,20 +91,27 @@ class ProxiedConnection:
         "one_request",
         "peer_address",
         "reconfigure_pending",
+        "records",
         "reset_watch",
         "service",
         "state",
         "upgraded",
     )
 
-    def __init__(self, service: ProxyState, client: Endpoint, peer: Any) -> None:
+    def __init__(
+        self, service: ProxyState, client: Endpoint, peer: Any, inside: ProxiedConnection | None = None
+    ) -> None:
+        self.inside = inside
+        """The connection whose TLS passes here as records: this one is a part of it, with faults of records alone."""
+        self.records: ProxiedConnection | None = None
+        """The part of this one that relays its client's records, if a fault acts on them."""
         self.service, self.client, self.peer_address = service, client, peer
         self.loop, self.clock = service.loop, service.clock
         self.buffer, self.reset_watch = service.buffer, service.reset_watch
         self.edge_triggered, self.decides_lane = service.edge_triggered, service.blocking
         self.deferred = False
         """It has put off the plan, of which it knows no fault, until there are bytes."""
-        self.number = service.traffic.number()
+        self.number: int = service.traffic.number() if inside is None else inside.number
         self.began = service.clock.now()
         self.state = _CONNECTING
         self.ending = False
@@ -118,6 +127,7 @@ class ProxiedConnection:
         self._reconnect: Reconnect | None = None
         self._outcome: Ending | None = None
         self._outcome_by = ""  # the fault that brought it about
+        self._blamed = ""  # how a fault of records has ended it
         self.backend: Endpoint | None = None
         self.backend_address = service.backend
         self.links: tuple[RelayLink, ...] = ()
@@ -210,6 +220,38 @@ class ProxiedConnection:
                     bound.handle_hook_error(error)  # interrupted: go on as if the fault had not been there
         if not self.ending:
             self.dial_backend()
+
+    # Records of TLS that is spoken here.
+
+    def has_place_for(self, compiled: CompiledFault) -> bool:
+        """Whether *compiled* acts here, and not on records of another part of the connection."""
+        return compiled.below_tls if self.inside is not None else not (compiled.below_tls and self.records is not None)
+
+    @property
+    def relays_records(self) -> bool:
+        """What passes are records of TLS, that another part of the connection speaks."""
+        return self.inside is not None
+
+    def split_records(self, received: bytes) -> None:
+        """Let faults of records act between the client and the TLS that is to be spoken with it.
+
+        *received* is what the client has sent. Raises OSError where the system has no more sockets.
+        """
+        outer, inner = loopback_pair()
+        self.records = records = ProxiedConnection(self.service, self.client, self.peer_address, inside=self)
+        self.client = inner
+        move_faults(self, records)
+        records.first_data = received
+        records.on(Trigger.DIALLED, outer)
+
+    def records_done(self) -> None:
+        """The part that relays records has ended."""
+        if self.state is _CLOSED:
+            self._report_end()
+
+    def blame(self, ending: str) -> None:
+        """A fault of records has ended the part that relays them, and so all of it: *ending* says which."""
+        self._blamed = self._blamed or ending
 
     # TLS that both sides agree on in the middle.
 
@@ -350,6 +392,8 @@ class ProxiedConnection:
 
     def adopt(self) -> None:
         """The proxy has another plan: from the next byte on it is this connection's too."""
+        if self.records is not None and self.records.state is not _CLOSED:
+            self.records.adopt()
         self._defer_no_more()
         self.decides_lane = self.service.blocking
         opening = self._client_setup is not None and self._client_setup.opening
@@ -376,7 +420,12 @@ class ProxiedConnection:
         if self.deferred:
             return
         chain = self._filter_chain
-        knows = self.bound_faults or (chain is not None and not chain.empty) or self.lane_switch is not None
+        knows = (
+            self.bound_faults
+            or self.records is not None
+            or (chain is not None and not chain.empty)
+            or self.lane_switch is not None
+        )
         steady = self.state is _RELAYING and not (self.decides_lane or self.may_change_backend)
         if knows or not (steady and all(link.direct for link in self.links)):
             self.adopt()
@@ -452,7 +501,8 @@ class ProxiedConnection:
     def may_pool(self) -> bool:
         """Whether its backend may be another client's, before or after: not if it was redirected."""
         address = self.backend_address
-        return self.service.reuse_socket and address == self.service.backend and address.tls is None
+        pools = self.service.reuse_socket and self.inside is None
+        return pools and address == self.service.backend and address.tls is None
 
     # What links report (`LinkOwner`).
 
@@ -506,12 +556,12 @@ class ProxiedConnection:
     @property
     def may_change_backend(self) -> bool:
         """Whether the client stays when its backend goes, and is given another."""
-        return self.service.config.stay_connected
+        return self.service.config.stay_connected and self.inside is None
 
     @property
     def _client_stays(self) -> bool:
         """Whether the client stays when the backend goes: not once it has ended, nor with half of something sent."""
-        if not self.service.config.stay_connected or self.state is not _RELAYING or self.upgraded:
+        if not self.may_change_backend or self.state is not _RELAYING or self.upgraded:
             return False
         up, chain = self.links[TO_BACKEND], self._filter_chain
         torn = (up.pending is not None and up.pending.size) or (chain is not None and chain.half_sent_request)
@@ -624,14 +674,18 @@ class ProxiedConnection:
         """End in order: what was sent is delivered, then FIN to both sides. *by* is the fault that wants it."""
         if not self.ending:
             self._outcome, self._outcome_by = outcome, by
+            self._blame_fault()
             self._cancel_dial_and_hooks()
             self.on(Trigger.CLOSE)
 
     def reset(self, outcome: Ending, by: str = "", side: hooks.Side | Literal["neither"] = "both") -> None:
         """End at once: RST to *side*, and FIN to the other one. *by* is the fault that wants it."""
+        if self.records is not None and outcome is Ending.STOPPED:
+            self.records.reset(outcome)
         if self.state is _CLOSED:
             return
         self._outcome, self._outcome_by = outcome, by
+        self._blame_fault()
         self._cancel_dial_and_hooks()
         spared = {"client": self.backend, "backend": self.client}.get(side)
         if side == "neither":
@@ -731,12 +785,24 @@ class ProxiedConnection:
             bound.dispose()
         if self.hook_runner is not None:
             self.hook_runner.close()
+        if self.inside is not None:
+            self.inside.records_done()
+        elif self.records is None or self.records.state is _CLOSED:
+            self._report_end()
+
+    def _report_end(self) -> None:
         if self.service.events.subscribers[Closed]:
             self.journal.closed(self._outcome_text, self.meter)
         self.service.forget(self)
 
+    def _blame_fault(self) -> None:
+        if self.inside is not None and self._outcome_by:
+            self.inside.blame(self._outcome_text)
+
     def disown(self) -> None:
         """Close the sockets and leave the loop alone, see `vaurien.proxies.proxy.TcpProxy.disown`."""
+        if self.records is not None:
+            self.records.disown()
         for endpoint in self._endpoints:
             endpoint.close()
 
@@ -784,7 +850,7 @@ class ProxiedConnection:
 
     @property
     def _outcome_text(self) -> str:
-        return self._outcome.value.format(self._outcome_by) if self._outcome is not None else ""
+        return self._blamed or (self._outcome.value.format(self._outcome_by) if self._outcome is not None else "")
 
     # What filters and observers ask for.
 
@@ -816,11 +882,14 @@ class ProxiedConnection:
         """The names of those that act on all of it."""
         if self.deferred:
             return (one.name for one in self.service.plan.relevant if not (one.per_exchange or one.blocking))
-        return (bound.name for bound in self.bound_faults.values() if bound.hit)
+        parts = [self] if self.records is None else [self, self.records]
+        return (bound.name for part in parts for bound in part.bound_faults.values() if bound.hit)
 
     @property
     def journal(self) -> ConnectionEvents:
         """What tells the observers; made when there is something to tell."""
+        if self.inside is not None:
+            return self.inside.journal
         if self._journal is None:
             self._journal = ConnectionEvents(self.service, self.number, self.peer, self.began)
         return self._journal

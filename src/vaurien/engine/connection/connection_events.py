@@ -131,7 +131,7 @@ class ConnectionEvents:
         traffic, service = self._service.traffic, self._service
         traffic.encrypted += 1
         if traffic.encrypted == 1:
-            text = encrypted_text(service.plan, service.protocol, opened=service.client_tls is not None)
+            text = encrypted_text(service.plan, service.protocol)
             reason = f"connection {self._number} is encrypted: {text}"
             service.events.emit(events.Encrypted, connection=self._number, reason=reason)
 
@@ -156,17 +156,11 @@ class ConnectionEvents:
         )
 
 
-def encrypted_text(plan: CompiledPolicy, protocol: Protocol, *, opened: bool) -> str:
-    """What it means for the faults of *plan* that requests of *protocol* are encrypted, and what would help.
-
-    *opened*: the proxy speaks TLS itself, but for connections whose records a fault acts on.
-    """
+def encrypted_text(plan: CompiledPolicy, protocol: Protocol) -> str:
+    """What it means for the faults of *plan* that requests of *protocol* are encrypted, and what would help."""
     blind = [str(plan.policy.mix)] if plan.has_live_mix else []
     blind += [compiled.name for compiled in plan.faults if compiled.per_exchange or compiled.handles(*EXCHANGE_HOOKS)]
     who = f"the {', '.join(blind)} of this proxy" if blind else "this proxy"
-    if opened:
-        below = ", ".join(compiled.name for compiled in plan.faults if compiled.below_tls)
-        return f"{who} cannot see its requests: {below} acts on records of TLS, which pass through"
     advice = f", or {protocol.plain_hint}" if protocol.plain_hint else ""
     return f"{who} cannot see its requests; give the proxy a certificate (tls){advice}"
 

@@ -91,6 +91,9 @@ class SetupOwner(Protocol):
     def forget_faults(self) -> None:
         """Let go of the faults that are bound, and of what they remember."""
 
+    def split_records(self, received: bytes) -> None:
+        """Let faults of records act between the client and its TLS; *received* is what it has sent. Raises OSError."""
+
     def choose_faults(self) -> None:
         """Bind the faults that fit what the client has said."""
 

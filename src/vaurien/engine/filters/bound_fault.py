@@ -84,6 +84,9 @@ class FilteredConnection(Protocol):
     def plan(self) -> CompiledPolicy:
         """The policy of this moment."""
 
+    def has_place_for(self, compiled: CompiledFault) -> bool:
+        """Whether *compiled* acts here, and not on another part of the connection."""
+
     @property
     def chance(self) -> Chance:
         """The draws of the proxy."""
@@ -409,6 +412,10 @@ class BoundFault:
         task = asyncio.current_task(self._connection.loop)
         return self._connection.ending or (task is not None and task.cancelling() > 0)
 
+    def move_to(self, connection: FilteredConnection) -> None:
+        """Act on *connection*, which is a part of the same; nothing has begun yet."""
+        self._connection = connection
+
     def begin(self) -> None:
         """Run `on_start`: up to its first wait before anything else happens, the rest as a task of its own."""
         if not self._begun and self.hit and not self.stopped and "on_start" in self.compiled.hooks:
@@ -447,6 +454,14 @@ class BoundFault:
             self._task.cancel()
 
 
+def move_faults(connection: FilteredConnection, records: FilteredConnection) -> None:
+    """Leave the faults of *connection* that act on records of TLS to *records*; none of them has begun."""
+    for key, bound in list(connection.bound_faults.items()):
+        if bound.compiled.below_tls:
+            records.bound_faults[key] = connection.bound_faults.pop(key)
+            bound.move_to(records)
+
+
 def _task_failed(connection: FilteredConnection, error: BaseException) -> None:
     """A task that a hook of *connection* made raised *error*; of which fault is not known if there are several."""
     plugins = [bound.name for bound in connection.bound_faults.values() if bound.compiled.needs_task]
@@ -461,7 +476,7 @@ def reconcile_faults(connection: FilteredConnection, *, begun: bool) -> None:
     before = connection.bound_faults
     connection.bound_faults = {}
     for compiled in connection.plan.relevant:
-        if compiled.blocking:
+        if compiled.blocking or not connection.has_place_for(compiled):
             continue
         if compiled.needs_task and connection.hook_runner is None:
             connection.hook_runner = HookRunner(connection.loop, functools.partial(_task_failed, connection))

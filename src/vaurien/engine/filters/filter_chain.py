@@ -23,6 +23,10 @@ class ChainedConnection(TrackedConnection, Protocol):
     def protocol(self) -> WireProtocol:
         """The proxy's protocol."""
 
+    @property
+    def relays_records(self) -> bool:
+        """What passes are records of TLS, which no protocol frames."""
+
     def link(self, direction: Direction) -> RelayLink:
         """The link of a direction."""
 
@@ -34,7 +38,10 @@ def needed(connection: ChainedConnection) -> bool:
         return True
     if policy.direct:
         return False
-    return policy.framed or any(connection.bound_faults[fault.key].eligible for fault in policy.on_any_data)
+    if policy.framed and not connection.relays_records:
+        return True
+    bound = (connection.bound_faults.get(fault.key) for fault in policy.on_any_data)
+    return any(one is not None and one.eligible for one in bound)
 
 
 class DirectionFilters:
@@ -183,11 +190,16 @@ class FilterChain:
         """The next bytes may go another way: none that came before them are held back."""
         return self._tracker is None or self._tracker.releasable
 
+    @property
+    def _frames(self) -> bool:
+        connection = self._connection
+        return connection.one_request or (connection.plan.framed and not connection.relays_records)
+
     def build(self) -> None:
         """Follow the policy. `reconfigure` is to be called afterwards."""
         connection = self._connection
         directions = [self._direction(direction) for direction in Direction]
-        if (connection.plan.framed or connection.one_request) and self._tracker is None:
+        if self._frames and self._tracker is None:
             down, up = directions
             framing = connection.protocol.framer()
             framing.one_request = connection.one_request
@@ -198,7 +210,7 @@ class FilterChain:
         self._misplaced.clear()
         for direction, filters in zip(Direction, directions, strict=True):
             keys = [fault.key for fault in connection.plan.on_data(filters.link.direction)]
-            faults = [connection.bound_faults[key] for key in keys]
+            faults = [connection.bound_faults[key] for key in keys if key in connection.bound_faults]
             if isinstance(self._tracker, StreamTracker):  # which lets them act on messages
                 faults = [fault for fault in faults if not acts_on_messages(fault)]
             wanted = [self._filter(filters, fault) for fault in faults if fault.eligible]
@@ -260,7 +272,7 @@ class FilterChain:
                 break
             self.build()
         running = any(filters.link.hook_running for filters in both)
-        unneeded = self._tracker is not None and not (self._connection.plan.framed or self._connection.one_request)
+        unneeded = self._tracker is not None and not self._frames
         if unneeded and self._tracker is not None and self._tracker.drained and not running:
             self._past_exchanges += self._tracker.exchanges
             self._tracker, unneeded = None, False

@@ -139,6 +139,23 @@ class PlainEndpoint(socket.SocketType):
             return False
 
 
+def loopback_pair() -> tuple[PlainEndpoint, PlainEndpoint]:
+    """Two sockets that are connected with each other. They are of TCP, so that a reset is one. Raises OSError."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as listening:
+        one = socket.create_connection(listening.getsockname())  # at once: the system accepts for the listener
+        try:
+            other, peer = listening.accept()
+            while peer != one.getsockname():  # another program was faster
+                other.close()
+                other, peer = listening.accept()
+        except OSError:
+            one.close()
+            raise
+    for each in (one, other):
+        each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return PlainEndpoint.of(one), PlainEndpoint.of(other)
+
+
 class ResetEndpoint(PlainEndpoint):
     """A socket that was accepted, written to and reset before its dial was over: the bytes first, then the reset."""
 
