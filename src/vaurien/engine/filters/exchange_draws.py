@@ -121,14 +121,11 @@ class ExchangeDraws:
 
     def draw_mix(self, number: int) -> Drawn | None:
         """Draw as `draw` does, where there is the mix alone: most exchanges are spared, and pay for little more."""
-        connection = self._connection
-        if self._mix_random is None:
-            self._mix_random = connection.chance.random_for(connection.number, "mix")
-        share = self._chance.draw(connection.number, self._policy, self._mix_random)
-        fault = connection.bound_faults.get(share.key) if share is not None else None
+        share = self._share_of_mix()
+        fault = self._connection.bound_faults.get(share.key) if share is not None else None
         if fault is None:
             return None
-        connection.journal.chosen(number, fault.name)
+        self._connection.journal.chosen(number, fault.name)
         return (fault,), ()
 
     def decide(self, exchange: TrackedExchange, response: Head) -> None:
@@ -147,13 +144,17 @@ class ExchangeDraws:
         elif not self._policy.has_live_mix:  # the same with and without other faults: no number is drawn for nothing
             return None
         else:
-            if self._mix_random is None:
-                self._mix_random = connection.chance.random_for(connection.number, "mix")
-            share = self._chance.draw(connection.number, self._policy, self._mix_random)
+            share = self._share_of_mix()
             if self._detailed:
                 label = share.label if share is not None else None
                 connection.journal.decided("mix", label, number, place(TO_BACKEND, offset))
         return connection.bound_faults.get(share.key) if share is not None else None
+
+    def _share_of_mix(self) -> CompiledFault | None:
+        connection = self._connection
+        if self._mix_random is None:
+            self._mix_random = connection.chance.random_for(connection.number, "mix")
+        return self._chance.draw(connection.number, self._policy, self._mix_random)
 
 
 def _roll(fault: BoundFault, number: int, offset: int) -> bool:
