@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.http2 import FAST, OK, Side, fault, sides
+from tests.http2 import ASKED, FAST, OK, Side, fault, sides
 from tests.running import backend, pair, read, read_all, running
 from vaurien import options
 from vaurien.behaviors.grpc_status import GrpcStatus
@@ -135,6 +135,21 @@ def test_the_windows_of_streams_stay_shut_until_the_fault_is_gone() -> None:
         assert client.hears(h2.WINDOW_UPDATE, 1)
         proxy.set_policy("")
         assert server.hears(h2.WINDOW_UPDATE, 1).payload == (12).to_bytes(4, "big")
+
+
+def test_the_windows_of_a_stream_with_another_number_are_opened() -> None:
+    stall, late = Fault("stall", "h2_stall", stream=Stream.UPSTREAM), fault("delay", sleep=3600)
+    with sides(stall, late) as (proxy, client, server):
+        client.ask(1)
+        client.ask(3, FAST)
+        assert server.hears_head(3) == FAST
+        proxy.set_policy("", stall)
+        assert server.hears_head(5) == ASKED  # the client's first
+        client.sock.sendall(h2.window_update(1, 5) + h2.window_update(3, 7) + h2.window_update(0, 9))
+        assert server.hears(h2.WINDOW_UPDATE, 0).payload == (9).to_bytes(4, "big")
+        proxy.set_policy("")
+        assert server.hears(h2.WINDOW_UPDATE, 5).payload == (5).to_bytes(4, "big")
+        assert server.hears(h2.WINDOW_UPDATE, 3).payload == (7).to_bytes(4, "big")
 
 
 def test_the_window_of_one_stream_stays_shut() -> None:

@@ -856,7 +856,10 @@ class ProxiedConnection:
 
     def last_filter(self, bound: BoundFault, direction: Direction) -> Filter:
         """A place behind all faults, for one without a hook on these bytes that sends some of its own."""
-        return Filter(bound, self.links[direction])
+        last = Filter(bound, self.links[direction])
+        if self._filter_chain is not None:
+            last.next = self._filter_chain.sink(direction)
+        return last
 
     @property
     def peer(self) -> str:

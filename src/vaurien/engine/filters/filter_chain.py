@@ -125,6 +125,20 @@ class DirectionFilters:
             each.clear()
 
 
+class _RenumberingSink(Sink):
+    """The socket to the backend, where streams have other numbers than at the client."""
+
+    __slots__ = ("_framing",)
+
+    def __init__(self, link: RelayLink, framing: Framing) -> None:
+        super().__init__(link)
+        self.at_once, self._framing = None, framing
+
+    async def receive(self, data: bytes, at: float) -> None:
+        """Write what is sent for *data*."""
+        await super().receive(self._framing.renumbered(data), at)
+
+
 class FilterChain:
     """Builds the filters of a connection's links from its policy, and rebuilds them live.
 
@@ -234,6 +248,13 @@ class FilterChain:
         if filters is None or filters.link is not link:
             self._directions[direction] = filters = DirectionFilters(link)
         return filters
+
+    def sink(self, direction: Direction) -> Receiver:
+        """Takes bytes that a fault sends behind all others."""
+        link, tracker = self._connection.link(direction), self._tracker
+        if direction is TO_BACKEND and tracker is not None and tracker.framing.renumbers:
+            return _RenumberingSink(link, tracker.framing)
+        return Sink(link)
 
     def release(self) -> None:
         """The connection is ending: faults that are gone hold nothing back any more, and no other thing changes."""
