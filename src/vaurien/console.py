@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import json
 import sys
+import traceback
 from typing import Any
 
 
@@ -13,7 +14,21 @@ class Voice:
     """Writes to standard error; with *json* an object a line, as `vaurien.observers.log` has them."""
 
     def __init__(self) -> None:
-        self.json = False
+        self._json = self._hooked = False
+
+    @property
+    def json(self) -> bool:
+        """Whether each line is an object; then what Python says by itself, such as a warning, is one too."""
+        return self._json
+
+    @json.setter
+    def json(self, wanted: bool) -> None:
+        self._json = wanted
+        if wanted and not self._hooked:
+            self._hooked = True
+            from vaurien import python_messages  # takes time to import, and most programs write text
+
+            python_messages.let_say(self)
 
     def __call__(self, message: str, level: str = "WARNING", *, name: str = "vaurien") -> None:
         """Say *message* as one line, whatever a plugin's own text has in it."""
@@ -22,10 +37,17 @@ class Voice:
             sys.stderr.write(self.line(plain, level) if self.json else f"{name}: {plain}\n")
             sys.stderr.flush()
 
-    def line(self, message: str, level: str) -> str:
+    def line(self, message: str, level: str, **more: str) -> str:
         """The object."""
         now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
-        return json.dumps({"time": now, "level": level, "msg": message}) + "\n"
+        return json.dumps({"time": now, "level": level, "msg": message, **more}) + "\n"
+
+    def tell_of(self, error: BaseException | None, about: str, level: str = "ERROR") -> None:
+        """Write an object about *error*, which has ended a part of the program, with its traceback."""
+        trace = {"traceback": "".join(traceback.format_exception(error))} if error is not None else {}
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(self.line(" ".join(about.split()), level, **trace))
+            sys.stderr.flush()
 
 
 class JsonStream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import vaurien
+from tests.cli.programs import Program
 from tests.waiting import PATIENCE
 
 JSON = {"VAURIEN_LOG_FORMAT": "json"}
@@ -65,6 +67,46 @@ def test_warnings_and_what_a_run_tells(tmp_path):
     assert lines[0]["level"] == "WARNING"
     assert lines[0]["msg"] == "fault 'latency' changes nothing: latency and jitter are 0"
     assert any(line["msg"].startswith("vaurien: 127.0.0.1:") for line in lines), "what the narrator tells"
+
+
+RUDE = """
+import asyncio, threading, warnings
+from vaurien import Behavior
+
+class Rude(Behavior, frozen=True):
+    async def on_data(self, link, data):
+        asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+        warnings.warn("from a plugin")
+        thread = threading.Thread(target=lambda: [][0])
+        thread.start()
+        thread.join()
+        await asyncio.sleep(0)
+        raise ValueError("two\\nlines")
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_plugins_do_wrong(tmp_path, backend, workers, monkeypatch):
+    (tmp_path / "rude.py").write_text(RUDE)
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{tmp_path}")
+    places = ["--proxy", "127.0.0.1:0", "--backend", backend]
+    program = Program(*places, "--log-format", "json", "--fault", "rude.Rude", "--workers", workers)
+    with program.connect() as client:
+        client.sendall(b"hello")
+        with contextlib.suppress(ConnectionError):
+            assert client.recv(100) == b""
+    program.signal()
+    status, err = program.end()
+    assert status == 0
+    lines = [json.loads(line) for line in err.splitlines()]
+    told = {line["msg"]: line for line in lines}
+    [warning] = [text for text in told if text.endswith("UserWarning: from a plugin")]
+    assert "rude.py:8: " in warning
+    [thread] = [line for text, line in told.items() if text.endswith("IndexError: list index out of range")]
+    assert "rude.py" in thread["traceback"]
+    [callback] = [line for text, line in told.items() if text.startswith("Exception in callback ")]
+    assert callback["traceback"].endswith("ZeroDivisionError: division by zero\n")
+    assert "ValueError: two\nlines" in told["failed"]["error"]
 
 
 def test_the_variable_counts_too():

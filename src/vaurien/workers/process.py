@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from vaurien.console import to_user
 from vaurien.errors import VaurienError
 from vaurien.events import Accepted, Closed, Event
 from vaurien.workers import messages
@@ -195,7 +196,15 @@ def _spawn(end: socket.socket, kind: str) -> subprocess.Popen[bytes]:
     Files of the working directory cannot take the place of modules: ``-P`` leaves it out, and so does an empty entry.
     """
     return subprocess.Popen(  # noqa: S603 - this very interpreter
-        [sys.executable, "-P", "-m", "vaurien.workers.worker", str(end.fileno()), kind],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "vaurien.workers.worker",
+            str(end.fileno()),
+            kind,
+            "json" if to_user.json else "text",
+        ],
         stdin=subprocess.DEVNULL,
         pass_fds=[end.fileno()],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

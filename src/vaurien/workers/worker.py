@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from vaurien import events, plugins
+from vaurien.console import to_user
 from vaurien.engine.connection.connection_events import describe
 from vaurien.engine.loop import gc_tuning as collector
 from vaurien.engine.loop.event_loop import loop_factory
@@ -216,7 +217,8 @@ async def _work(end: socket.socket) -> None:
 
 
 def main() -> None:
-    """Run a worker: the arguments are the descriptor of the channel's end, and the kind of loop."""
+    """Run a worker: the arguments are the descriptor of the channel's end, the kind of loop, and the lines' form."""
+    to_user.json = sys.argv[3] == "json"
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # they are for the control process, which then steers the workers
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     end = socket.socket(fileno=int(sys.argv[1]))
