@@ -1,4 +1,4 @@
-"""Three real etcd members whose ways to each other are the edges of a mesh.
+"""Real etcd members whose ways to each other are the edges of a mesh.
 
 All members of etcd have to be given the same URL of a member, so each one finds its peers' names in a hosts(5) file of
 its own, in a mount namespace of its own (unshare(1)); no root is needed where users may have namespaces.
@@ -23,7 +23,7 @@ import pytest
 from tests.servers import free_port, require
 from tests.waiting import until
 
-NAMES = ("etcd-a", "etcd-b", "etcd-c")
+NAMES = ("etcd-a", "etcd-b", "etcd-c", "etcd-d")
 
 
 def require_namespaces() -> None:
@@ -57,6 +57,11 @@ class Member:
             return "", ""
         return str(status["header"]["member_id"]), str(status.get("leader", ""))  # type: ignore[index]
 
+    def leaderless(self) -> bool:
+        """Whether it says that it has no leader."""
+        own, leader = self.status()
+        return bool(own) and leader in ("", "0")
+
     def put(self, key: str, value: str, timeout: float = 30.0) -> bool:
         """Write; whether the cluster has confirmed it."""
         try:
@@ -65,10 +70,10 @@ class Member:
             return False
         return True
 
-    def get(self, key: str) -> str | None:
+    def get(self, key: str, timeout: float = 30.0) -> str | None:
         """What a quorum says of *key*; ``None``: nothing, or there is no quorum."""
         try:
-            found = self.ask("kv/range", {"key": _encoded(key)}).get("kvs")
+            found = self.ask("kv/range", {"key": _encoded(key)}, timeout).get("kvs")
         except OSError:
             return None
         return base64.b64decode(found[0]["value"]).decode() if isinstance(found, list) else None
@@ -104,9 +109,9 @@ class Cluster:
         return found[0]
 
 
-def members() -> list[Member]:
-    """Members that do not run yet, on free ports."""
-    return [Member(name) for name in NAMES]
+def members(count: int) -> list[Member]:
+    """So many members that do not run yet, on free ports."""
+    return [Member(name) for name in NAMES[:count]]
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
-"""A mesh between three real etcd members: what each topology does to them, by their own account."""
+"""A mesh between real etcd members: what each topology does to them, by their own account."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -28,19 +29,15 @@ class Lab:
 
     cluster: Cluster
     mesh: Client
-    a: Member
-    b: Member
-    c: Member
 
     def others(self, *members: Member) -> list[Member]:
         return [one for one in self.cluster.members if one not in members]
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+@contextlib.contextmanager
+def _lab(folder: Path, count: int) -> Iterator[Lab]:
     etcd_cluster.require_namespaces()
-    folder: Path = tmp_path_factory.mktemp("mesh")
-    cluster = Cluster(etcd_cluster.members())
+    cluster = Cluster(etcd_cluster.members(count))
     arguments = ["mesh", "--nodes", cluster.nodes, "--edges", "hosts"]
     hosts = {
         one.name: subprocess.run(
@@ -61,15 +58,34 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
                     break
             with etcd_cluster.running(cluster, folder, hosts):
                 cluster.agreed()
-                yield Lab(cluster, Client(port=port), *cluster.members)
+                yield Lab(cluster, Client(port=port))
         finally:
             program.send_signal(signal.SIGTERM)
 
 
-@pytest.fixture(autouse=True)
-def _healed(lab: Lab) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with _lab(tmp_path_factory.mktemp("three"), 3) as made:
+        yield made
+
+
+@pytest.fixture
+def lab(three: Lab) -> Iterator[Lab]:
+    """Three members."""
+    yield three
+    _heal(three)
+
+
+@pytest.fixture
+def square(tmp_path: Path) -> Iterator[Lab]:
+    """Four members."""
+    with _lab(tmp_path, 4) as made:
+        yield made
+        _heal(made)
+
+
+def _heal(lab: Lab) -> None:
     """After each test the cluster is whole, and takes writes at every member."""
-    yield
     lab.mesh.heal_mesh()
     assert lab.mesh.get_mesh()["topologies"] == []
     lab.cluster.agreed()
@@ -121,7 +137,7 @@ def test_one_way_to_the_leader_stops_what_a_follower_asks(lab: Lab) -> None:
 
 
 def test_a_partition_into_three_leaves_no_leader(lab: Lab) -> None:
-    lab.mesh.add_topology(topology=f"partition {lab.a.name} {lab.b.name} {lab.c.name}")
+    lab.mesh.add_topology(topology="partition " + " ".join(one.name for one in lab.cluster.members))
     until(lambda: not any(one.put("nobody", "yes", timeout=0.5) for one in lab.cluster.members))
 
 
@@ -140,6 +156,28 @@ def test_a_far_member_is_slow_to_write_and_its_region_is_not(lab: Lab) -> None:
     assert not far.put("late", "yes", timeout=0.4)  # there and back
     assert near.put("in time", "yes")
     assert lab.cluster.agreed() in lab.cluster.members
+
+
+def test_in_a_ring_the_member_opposite_the_leader_has_no_leader(square: Lab) -> None:
+    members = square.cluster.members
+    square.mesh.add_topology(topology="ring")
+    cut_off: list[int] = []
+
+    def opposite_has_no_leader() -> bool:
+        for place, one in enumerate(members):
+            beside = [members[(place + side) % 4] for side in (1, 3)]
+            if one.leaderless() and square.cluster.leader_of(*beside) is members[(place + 2) % 4]:
+                cut_off[:] = [place]
+        return bool(cut_off)
+
+    until(opposite_has_no_leader)
+    [place] = cut_off
+    in_reach = [one for one in members if one is not members[place]]
+    until(lambda: all(one.put("round", "the ring", timeout=3) for one in in_reach))
+    assert not members[place].put("opposite", "yes", timeout=0.5)
+    square.mesh.heal_mesh()
+    square.cluster.agreed()
+    until(lambda: members[place].get("round", timeout=3) == "the ring")
 
 
 def test_vaurienctl_cuts_slows_and_heals(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
