@@ -89,6 +89,18 @@ def test_a_span_has_a_bounded_number_of_events(observed):
     assert span.attributes["vaurien.hits"] == 1000
 
 
+def test_hits_of_connections_that_never_close_do_not_pile_up(observed):
+    from vaurien.observers.otel import MOST_HIT
+
+    observer, spans, _ = observed
+    for number in range(1, MOST_HIT + 2):
+        observer(Injected(proxy="p", at=1.0, connection=number, fault="slow"))
+    for number in (1, 2, MOST_HIT + 1):
+        about = {"peer": "", "sent": 0, "received": 0, "end": "", "duration": 1.0, "hits": {"slow": 1}}
+        observer(Closed(proxy="p", at=2.0, connection=number, **about))
+    assert [len(span.events) for span in spans()] == [0, 1, 1]
+
+
 class Collector(http.server.BaseHTTPRequestHandler):
     """Takes what is sent by OTLP over HTTP."""
 

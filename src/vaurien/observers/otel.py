@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _MOST_HITS = 100
 """Events of one span; OpenTelemetry's own default is 128. The rest is in the metrics, and in the attribute hits."""
 
+MOST_HIT = 10_000
+"""Connections whose hits are remembered until they close. Those of a worker that died never do, so the oldest give way."""
+
 _NANO = 1_000_000_000
 
 
@@ -45,7 +48,7 @@ class OpenTelemetry:
         self._durations = meter.create_histogram("vaurien.connection.duration", "s", "How long connections lasted")
         self._bytes = meter.create_counter("vaurien.bytes", "By", "Bytes that were forwarded")
         self._open: dict[tuple[str, int], list[Injected | Failed]] = {}
-        """What happened on each open connection, if something did."""
+        """What happened on each open connection, if something did; the oldest first."""
 
     def __call__(self, event: Event) -> None:
         """Count *event*, and make a span of a connection that has ended."""
@@ -62,9 +65,13 @@ class OpenTelemetry:
                 self._end(event)
 
     def _note(self, event: Injected | Failed) -> None:
+        if not event.connection:
+            return
         noted = self._open.setdefault((event.proxy, event.connection), [])
-        if event.connection and len(noted) < _MOST_HITS:
+        if len(noted) < _MOST_HITS:
             noted.append(event)
+        if len(self._open) > MOST_HIT:
+            del self._open[next(iter(self._open))]
 
     def _end(self, event: Closed) -> None:
         noted = self._open.pop((event.proxy, event.connection), [])
