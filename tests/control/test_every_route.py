@@ -65,6 +65,7 @@ LIMITS = {
 }
 V1_BODIES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "set_config": ({"proxies": []}, ("proxies",)),
+    "read_config_text": ({"toml": ""}, ("toml",)),
     "create_proxy": ({**PROXY, **LIMITS}, ("name", "backend")),
     "change_proxy": ({**PROXY, **LIMITS, "name": "proxy"}, ()),
     "set_mix": ({"mix": "20:delay"}, ("mix",)),

@@ -25,9 +25,9 @@ CASES = [
 ]
 
 
-IN_WORDS = frozenset({"set_config", "create_proxy", "change_proxy", "set_mix", "add_fault"})
-"""Operations whose bodies name addresses, mixes, plugins and their options, of which the document says no more than
-that they are text and objects: what there is to name depends on what is installed, and a mix has a grammar."""
+IN_WORDS = frozenset({"set_config", "read_config_text", "create_proxy", "change_proxy", "set_mix", "add_fault"})
+"""Operations whose bodies name addresses, mixes, plugins and their options, or are TOML, of which the document says
+no more than that they are text and objects: what there is to name depends on what is installed, a mix has a grammar."""
 
 
 @pytest.fixture(scope="module", params=COUNTS)
@@ -78,6 +78,7 @@ WORDS = {
     "upstream_proxy": [None],
     "expect_hits": ["1..", "0", "2..5"],
     "tls": [[]],
+    "toml": ["", '[[proxy]]\nname = "p"\nbackend = "localhost:9"\nfault = ["noop"]'],
 }
 """What the document cannot say, said: only a forward proxy has an upstream proxy, TLS takes files there are, and a
 range ends behind its beginning."""

@@ -409,6 +409,44 @@ def test_a_name_with_a_line_break_is_a_name(served):
     assert served.ask("DELETE", "/proxies/a%0Ab").status == 204
 
 
+def test_a_configuration_comes_back_from_its_text(served, echo):
+    fault = {"name": "slow", "behavior": "latency", "options": {"latency": 5}, "probability": 0.5, "ttl": 600}
+    served.proxy("web", echo, protocol="http", mix="20:delay", faults=[fault], timeout=3)
+    served.proxy("off", echo, enabled=False)
+    before = served.get("/api/v1/config")["proxies"]
+    text = served.get("/api/v1/config/text")
+    assert text["ini"].startswith("[vaurien]\nname = web\n")
+    web, off = text["toxiproxy"]
+    toxic = {"name": "slow", "type": "latency", "stream": "downstream", "toxicity": 0.5}
+    assert web["toxics"] == [{**toxic, "attributes": {"latency": 5, "jitter": 0}}]
+    assert (off["upstream"], off["enabled"]) == (echo, False)
+    served.clear()
+    read = served.ask("POST", "/api/v1/config/text", {"toml": text["toml"]})
+    assert read.status == 200
+    assert served.get("/api/v1/config")["proxies"] == []
+    assert served.ask("PUT", "/api/v1/config", read.json).status == 200
+    assert served.get("/api/v1/config")["proxies"] == before
+
+
+def test_without_a_proxy_there_are_texts_too(served):
+    assert served.get("/api/v1/config/text") == {"toml": "", "ini": "[vaurien]\n", "toxiproxy": []}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[proxy", "the text: not valid TOML: "),
+        ('[[proxy]]\nname = "$' + '{PATH}"', "would be a variable of the environment; expected its value"),
+        ('[[proxy]]\nname = "a"\nfault = "antigravity.Fault"', "'antigravity.Fault' cannot be used"),
+    ],
+)
+def test_a_text_that_cannot_be_read(served, text, message):
+    answer = served.ask("POST", "/api/v1/config/text", {"toml": text})
+    assert answer.status == 400
+    assert answer.json["error"]["pointer"] == "/toml"
+    assert message in answer.json["error"]["message"]
+
+
 def test_a_configuration_takes_away_what_it_does_not_name(served):
     served.proxy("web")
     assert served.ask("PUT", "/api/v1/config", {"proxies": []}).json["proxies"] == []

@@ -61,9 +61,35 @@ def test_an_export_is_imported_again_and_its_difference_shown_before(tab, daemon
     assert daemon.ask("GET", "/proxies/web/faults/slow")["options"] == {"latency": 7}
 
 
+def test_toml_is_imported_as_json_is(tab, daemon, tmp_path):
+    daemon.proxy("web", "127.0.0.1:9", faults=FAULTS, mix="20:delay")
+    page = tab.open("#/configuration")
+    text = exported(page, "TOML", tmp_path)
+    page.get_by_label("or text").fill(text)
+    page.get_by_role("button", name="Show what it would change").click()
+    page.get_by_text("It changes nothing").wait_for()
+    text = text.replace("latency=5", "latency=7")
+    (tmp_path / "changed.toml").write_text(text + '\n[[proxy]]\nname = "new"\nbackend = "127.0.0.1:10"\n')
+    page.get_by_label("File").set_input_files(tmp_path / "changed.toml")
+    page.get_by_role("button", name="Show what it would change").click()
+    page.get_by_text("new: added").wait_for()
+    page.get_by_text("web: faults").wait_for()
+    assert page.locator(".notice li").count() == 2
+    assert len(daemon.ask("GET", "/proxies")["proxies"]) == 1
+    page.get_by_role("button", name="Apply it").click()
+    page.get_by_text("The configuration is applied").wait_for()
+    until(lambda: len(daemon.ask("GET", "/proxies")["proxies"]) == 2)
+    assert daemon.ask("GET", "/proxies/web/faults/slow")["options"] == {"latency": 7}
+
+
 def test_a_file_that_cannot_be_imported_is_told(tab, daemon):
     page = tab.open("#/configuration")
-    for text, error in [("nonsense", "This is not JSON"), ("{}", 'a list "proxies"')]:
+    for text, error in [
+        ("nonsense", "not valid TOML"),
+        ("{]", "This cannot be imported"),
+        ("{}", 'a list "proxies"'),
+        ('[[proxy]]\nname = "$' + '{HOME}"', "would be a variable of the environment"),
+    ]:
         page.get_by_label("or text").fill(text)
         page.get_by_role("button", name="Show what it would change").click()
         page.get_by_text(error).wait_for()

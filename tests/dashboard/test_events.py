@@ -57,7 +57,7 @@ def test_a_click_goes_to_the_connection(tab, daemon, redis_server):
         client.ping()
         page.get_by_role("row").filter(has_text="Accepted").get_by_role("link", name="1", exact=True).click()
         page.get_by_text("Connection 1 of cache is open").wait_for()
-        page.get_by_role("button", name="Close it").click()
+        page.get_by_role("button", name="Close connection").click()
     page.get_by_text("Connection 1 of cache is over").wait_for()
 
 

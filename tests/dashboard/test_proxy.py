@@ -152,3 +152,50 @@ def test_of_many_connections_those_in_sight_are_in_the_page(tab, daemon, echo_se
     finally:
         for one in clients:
             one.close()
+
+
+STEPS = 50
+STALL = 0.05
+"""Seconds of its own processor that a step of scrolling may take the page: three frames of a screen."""
+
+SCROLL = """
+async (element, steps) => {
+    for (let step = 0; step <= steps; step += 1) {
+        element.scrollTo(0, (step / steps) * (element.scrollHeight - element.clientHeight));
+        await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+    }
+}
+"""
+
+
+def time_of_a_step(page, element):
+    """Seconds that the page's thread computed for each step of scrolling *element* to its end."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent():
+        return {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}["TaskDuration"]
+
+    before = spent()
+    element.evaluate(SCROLL, STEPS)
+    return (spent() - before) / STEPS
+
+
+def test_two_hundred_proxies_and_two_thousand_connections_scroll_without_a_stall(tab, daemon, echo_server):
+    names = ["web", *(f"proxy {number}" for number in range(199))]
+    daemon.ask("PUT", "/config", {"proxies": [{"name": name, "backend": echo_server.address} for name in names]})
+    proxy = daemon.ask("GET", "/proxies/web")
+    clients = [connected(proxy) for _ in range(2000)]
+    try:
+        page = tab.open("#/proxy/web")
+        page.get_by_text("2,000 connections").wait_for()
+        region = page.get_by_role("region", name="Open connections")
+        assert time_of_a_step(page, region) < STALL
+        page.get_by_role("button", name="Close connection 2000").wait_for()
+        assert page.get_by_role("table", name="Open connections").get_by_role("row").count() < 60
+        page.goto(f"{tab.origin}/#/")
+        page.get_by_role("link", name="proxy 198", exact=True).wait_for()
+        assert time_of_a_step(page, page.locator("html")) < STALL
+    finally:
+        for one in clients:
+            one.close()

@@ -63,7 +63,7 @@ def test_an_error_of_a_megabyte_does_not_flood_the_page(tab, daemon):
     page.get_by_label("Backend").fill("127.0.0.1:9")
     page.get_by_role("button", name="Add the proxy").click()
     page.get_by_text("more)").wait_for()
-    assert len(page.get_by_role("alert").filter(has_text="xxx").inner_text()) < 3000
+    assert len(page.locator(".toast").filter(has_text="xxx").inner_text()) < 3000
     page.unroute("**/api/v1/proxies")
 
 

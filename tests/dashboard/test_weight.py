@@ -6,11 +6,8 @@ import re
 
 from vaurien import dashboard
 
-AIM = 100 * 1024
-"""Bytes, without comments."""
-
-ABOVE = 5700
-"""Bytes above the aim, which are to become fewer: see the roadmap."""
+MOST = 100_000
+"""Bytes, without comments; those of the report among them."""
 
 COMMENTS = re.compile(r"/\*.*?\*/ ?|(?m:(?:^|(?<=[ \t;{,]))//[^\n]*$)", re.DOTALL)
 EMPTY = re.compile(r"^\s*\n", re.MULTILINE)
@@ -31,4 +28,4 @@ def test_comments_alone_do_not_count():
 def test_the_page_is_small():
     weights = {name: weight(name) for name in dashboard.names()}
     assert min(weights.values()) > 100, weights
-    assert sum(weights.values()) <= AIM + ABOVE, weights
+    assert sum(weights.values()) <= MOST, weights

@@ -64,6 +64,14 @@ class Calls:
     get_version = Call("GET", "/api/v1/version", "The version of the program.", "version")
     get_config = Call("GET", "/api/v1/config", "All proxies with their mixes and faults: what can be put back later.")
     set_config = Call("PUT", "/api/v1/config", "Have exactly these proxies.")
+    get_config_text = Call(
+        "GET",
+        "/api/v1/config/text",
+        "All proxies with their mixes and faults, as files of `vaurien --config`, and as those of Toxiproxy.",
+    )
+    read_config_text = Call(
+        "POST", "/api/v1/config/text", "What a text in TOML says of proxies, for `set_config`. It changes nothing."
+    )
     reset = Call("POST", "/api/v1/reset", "Switch all proxies on, and take all mixes and faults away.")
     get_settings = Call(
         "GET", "/api/v1/settings", "How the program was started: each option, and where its value came from."

@@ -26,6 +26,8 @@ def read(text: str, path: str, environment: Mapping[str, str]) -> Tables:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: its values are nested too deeply") from None
     arrays = {name: document.pop(name) for name in _ARRAYS if isinstance(document.get(name), list)}
     tables: Tables = {}
     lines = TomlLines(text)

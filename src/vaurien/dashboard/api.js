@@ -86,6 +86,11 @@ export function addressOf(...names) {
 	return `#/${names.map(encodeURIComponent).join("/")}`;
 }
 
+/** The address of the events that *filters* leave. @param {Record<string, string>} filters */
+export function eventsOf(filters) {
+	return `#/events?${new URLSearchParams(filters)}`;
+}
+
 /** The path of a proxy. @param {string} name */
 export function proxyPath(name) {
 	return `/proxies/${encodeURIComponent(name)}`;

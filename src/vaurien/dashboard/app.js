@@ -38,8 +38,8 @@ function show() {
 }
 
 function buildNavigation() {
-	const links = SCREENS.filter(([, , , place]) => place).map(([, , title, place]) => h("li", {}, h("a", { href: place }, title)));
-	nav.append(h("ul", {}, ...links));
+	const links = SCREENS.filter(([, , , place]) => place).map(([, , title, place]) => h("li", h("a", { href: place }, title)));
+	nav.append(h("ul", ...links));
 }
 
 function showLink() {

@@ -48,7 +48,7 @@ class TimeChart extends HTMLElement {
 	connectedCallback() {
 		if (this.plot) return;
 		this.heading = h("h3");
-		this.legend = h("ul", { class: "legend" });
+		this.legend = h("ul.legend");
 		this.most = svg("text", { x: 2, y: 10 });
 		this.marks = svg("g", { class: "marks" });
 		this.lines = svg("g");
@@ -65,8 +65,8 @@ class TimeChart extends HTMLElement {
 			const time = this.from + ((event.clientX - left) / width) * (this.to - this.from);
 			this.dispatchEvent(new CustomEvent("chosen", { detail: time, bubbles: true }));
 		});
-		this.times = h("p", { class: "times", "aria-hidden": "true" }, h("span"), h("span"));
-		this.append(h("figure", {}, h("figcaption", {}, this.heading, this.legend), this.plot, this.times));
+		this.times = h("p.times", { "aria-hidden": "true" }, h("span"), h("span"));
+		this.append(h("figure", h("figcaption", this.heading, this.legend), this.plot, this.times));
 	}
 
 	/** @param {Chart} chart */
@@ -81,32 +81,25 @@ class TimeChart extends HTMLElement {
 		setText(this.heading, title);
 		setText(this.most, chart.shown(most));
 		const last = points.at(-1);
-		const now = names.map((_, place) => chart.shown(last?.values[place] ?? 0));
-		setAttribute(
-			this.plot,
-			"aria-label",
-			`${title}: ${names.map((name, place) => `${name} ${now[place]}`).join(", ")}; at most ${chart.shown(most)}`,
-		);
+		const lines = names.map((name, place) => ({ name, place, kind: `line-${place % COLORS}`, now: chart.shown(last?.values[place] ?? 0) }));
+		const told = lines.map(({ name, now }) => `${name} ${now}`);
+		setAttribute(this.plot, "aria-label", `${title}: ${told.join(", ")}; at most ${chart.shown(most)}`);
 		sync(
 			this.legend,
-			names,
-			(name) => name,
-			() => h("li", {}, h("i"), h("bdi"), " ", h("b")),
-			(item, name) => {
-				const place = names.indexOf(name) % COLORS;
-				setAttribute(item.firstElementChild, "class", `line-${place}`);
+			lines,
+			() => h("li", h("i"), h("bdi"), " ", h("b")),
+			(item, { name, kind, now }) => {
+				setAttribute(item.firstElementChild, "class", kind);
 				setText(item.querySelector("bdi"), name);
-				setText(item.lastElementChild, now[names.indexOf(name)]);
+				setText(item.lastElementChild, now);
 			},
 		);
 		sync(
 			this.lines,
-			names,
-			(name) => name,
+			lines,
 			() => svg("path"),
-			(line, name) => {
-				const place = names.indexOf(name);
-				setAttribute(line, "class", `line-${place % COLORS}`);
+			(line, { place, kind }) => {
+				setAttribute(line, "class", kind);
 				setAttribute(line, "d", path(points, place, x, y));
 			},
 		);
@@ -114,9 +107,9 @@ class TimeChart extends HTMLElement {
 		sync(
 			this.marks,
 			marks,
-			(mark) => `${mark.time} ${mark.text}`,
-			(mark) => svg("path", {}, svg("title", {}, mark.text)),
+			(mark) => svg("path", svg("title", mark.text)),
 			(line, mark) => setAttribute(line, "d", `M${x(mark.time).toFixed(1)} 0V${HEIGHT}`),
+			(mark) => `${mark.time} ${mark.text}`,
 		);
 		setText(this.times.firstElementChild, chart.label?.(from) ?? "");
 		setText(this.times.lastElementChild, chart.label?.(to) ?? "");
@@ -170,7 +163,6 @@ export function showCharts(parent, steps, view) {
 	sync(
 		parent,
 		FIGURES,
-		([title]) => title,
 		() => h("time-chart"),
 		(chart, [title, lines, text]) => {
 			const named = title === "Hits by fault" ? hits : lines;

@@ -4,26 +4,28 @@
 /** @typedef {Record<string, any>} Attributes */
 
 /**
- * An element. An attribute `onclick` is a listener; `true` stands for an attribute without a value, and `false`, `null`
- * and `undefined` for none.
+ * An element of the class or classes behind the dots of *tag*, as in `p.help`. Attributes come before its children, if
+ * there are any: `onclick` is a listener; `true` stands for one without a value, and `false`, `null` and `undefined` for
+ * none.
  * @param {string} tag
- * @param {Attributes} [attributes]
- * @param {...Child} children
+ * @param {...(Attributes | Child)} parts
  * @returns {any}
  */
-export function h(tag, attributes = {}, ...children) {
-	return filled(document.createElement(tag), attributes, children);
+export function h(tag, ...parts) {
+	const [name, ...classes] = tag.split(".");
+	const element = document.createElement(name);
+	element.classList.add(...classes);
+	return filled(element, parts);
 }
 
 /**
  * An element of SVG.
  * @param {string} tag
- * @param {Attributes} [attributes]
- * @param {...Child} children
+ * @param {...(Attributes | Child)} parts
  * @returns {any}
  */
-export function svg(tag, attributes = {}, ...children) {
-	return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+export function svg(tag, ...parts) {
+	return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), parts);
 }
 
 /**
@@ -38,7 +40,7 @@ export function button(text, onclick, more = {}) {
 
 /** Things side by side. @param {...Child} children */
 export function bar(...children) {
-	return h("div", { class: "bar" }, ...children);
+	return h("div.bar", ...children);
 }
 
 /**
@@ -50,17 +52,33 @@ export function choices(list, chosen) {
 	return list.map((one) => one.name ?? one).map((value) => h("option", { value, selected: value === chosen }, value));
 }
 
-/** The first row of a table. @param {string[]} titles */
-export function head(titles) {
-	return h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col" }, title))));
+/**
+ * A table with a caption, which the application hides from the eye alone, and the titles of its columns.
+ * @param {string} caption
+ * @param {string[]} titles
+ * @param {Node} body
+ */
+export function table(caption, titles, body) {
+	const head = h("tr", ...titles.map((title) => h("th", { scope: "col" }, title)));
+	return h("table", h("caption", caption), h("thead", head), body);
+}
+
+/**
+ * The one of *list* that is called *name*.
+ * @param {any[] | undefined} list
+ * @param {string} name
+ */
+export function named(list, name) {
+	return list?.find((one) => one.name === name);
 }
 
 /**
  * @param {Element} element
- * @param {Attributes} attributes
- * @param {Child[]} children
+ * @param {any[]} parts
  */
-function filled(element, attributes, children) {
+function filled(element, parts) {
+	const given = parts[0] instanceof Object && !(parts[0] instanceof Node);
+	const [attributes, ...children] = given ? parts : [{}, ...parts];
 	for (const [name, value] of Object.entries(attributes)) {
 		if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
 		else setAttribute(element, name, value);
@@ -109,11 +127,11 @@ export function setText(element, text) {
  * @template T
  * @param {Element} parent
  * @param {Iterable<T>} items
- * @param {(item: T) => string} keyOf
  * @param {(item: T) => any} make
  * @param {(element: any, item: T) => void} [update]
+ * @param {(item: T) => unknown} [keyOf]
  */
-export function sync(parent, items, keyOf, make, update = () => {}) {
+export function sync(parent, items, make, update = () => {}, keyOf = usualKey) {
 	const list = [...items];
 	const keys = new Set(list.map(keyOf));
 	const known = new Map();
@@ -130,4 +148,9 @@ export function sync(parent, items, keyOf, make, update = () => {}) {
 		if (element === place) place = place?.nextElementSibling ?? null;
 		else parent.insertBefore(element, place);
 	}
+}
+
+/** A text itself; of other things their name, their number, or the first of them. @param {any} item */
+function usualKey(item) {
+	return typeof item === "string" ? item : (item.name ?? item.number ?? item[0]);
 }

@@ -1,9 +1,10 @@
 // The screen of events: as they happen, filtered, paused, exported.
 
-import { call, proxyPath, addressOf } from "./api.js";
+import { call, proxyPath, addressOf, eventsOf } from "./api.js";
 import { bar, button, choices, h, setAttribute, setText } from "./dom.js";
+import { enders } from "./edit.js";
 import { bytes, clock, counted, duration, rounded, shown } from "./format.js";
-import { attempt, readOnly, say } from "./messages.js";
+import { say } from "./messages.js";
 import { Screen } from "./screen.js";
 import { store } from "./store.js";
 import { column } from "./virtual-rows.js";
@@ -63,20 +64,18 @@ class EventsScreen extends Screen {
 			kind: h("select", { id: "event-kind", onchange: () => this.filter() }, h("option", { value: "" }, "all"), ...choices(KINDS)),
 		};
 		this.pause = button("Pause", () => this.togglePause(), { "aria-pressed": "false" });
-		this.count = h("p", { class: "count", role: "status" });
-		this.about = h("div", { class: "about" });
+		this.count = h("p.count", { role: "status" });
+		this.about = h("div.about");
 		this.rows = /** @type {any} */ (h("virtual-rows")).begin(
 			"Events",
 			[
 				column("Time", (one) => clock(one.at), "number"),
 				column("Kind", (one) => one.kind),
-				column("Proxy", (one) => h("a", { href: addressOf("proxy", one.proxy) }, h("bdi", {}, shown(one.proxy)))),
+				column("Proxy", (one) => h("a", { href: addressOf("proxy", one.proxy) }, h("bdi", shown(one.proxy)))),
 				column(
 					"Connection",
 					(one) =>
-						one.connection
-							? h("a", { href: `#/events?proxy=${encodeURIComponent(one.proxy)}&connection=${one.connection}` }, String(one.connection))
-							: "",
+						one.connection ? h("a", { href: eventsOf({ proxy: one.proxy, connection: one.connection }) }, String(one.connection)) : "",
 					"number",
 				),
 				column("Fault", (one) => shown(one.fault ?? one.behavior ?? "")),
@@ -85,7 +84,7 @@ class EventsScreen extends Screen {
 			(/** @type {any} */ one) => one.number,
 		);
 		this.append(
-			h("h1", {}, "Events"),
+			h("h1", "Events"),
 			bar(
 				...FILTERS.flatMap((name) => [
 					h("label", { for: `event-${name}` }, name[0].toUpperCase() + name.slice(1)),
@@ -107,16 +106,19 @@ class EventsScreen extends Screen {
 	}
 
 	filter() {
-		const given = FILTERS.map((name) => [name, /** @type {any} */ (this.filters)[name].value.trim()]).filter(([, value]) => value);
-		history.replaceState(null, "", `#/events${given.length ? `?${new URLSearchParams(given)}` : ""}`);
+		const given = this.given().filter(([, value]) => value);
+		history.replaceState(null, "", eventsOf(Object.fromEntries(given)));
 		this.update();
 		this.showConnection();
 	}
 
+	/** The filters and what was typed into each. */
+	given() {
+		return FILTERS.map((name) => [name, /** @type {any} */ (this.filters)[name].value.trim()]);
+	}
+
 	matching() {
-		const { proxy, connection, fault, time, kind } = Object.fromEntries(
-			FILTERS.map((name) => [name, /** @type {any} */ (this.filters)[name].value.trim()]),
-		);
+		const { proxy, connection, fault, time, kind } = Object.fromEntries(this.given());
 		const hit = (/** @type {LoggedEvent} */ event) =>
 			event.fault === fault || event.behavior === fault || Object.hasOwn(event.hits ?? {}, fault) || event.faults?.includes(fault);
 		return (this.held ?? store.events).filter(
@@ -158,17 +160,16 @@ class EventsScreen extends Screen {
 		}
 		const path = `${proxyPath(proxy.value)}/connections/${connection.value}`;
 		let text = `Connection ${connection.value} of ${shown(proxy.value)} is over.`;
-		let buttons = /** @type {Node[]} */ ([]);
+		/** @type {any} */
+		let buttons = "";
 		try {
 			const one = await call("GET", path);
 			text = `Connection ${one.number} of ${shown(proxy.value)} is open: ${shown(one.peer)}, ${duration(one.age)} old, ${bytes(one.sent)} to the backend, ${bytes(one.received)} to the client, hit by ${one.faults.map(shown).join(", ") || "nothing"}.`;
-			const end = (/** @type {string} */ title, /** @type {string} */ method, /** @type {string} */ where) =>
-				button(title, async () => (await attempt(() => call(method, where))) !== undefined && this.showConnection());
-			buttons = readOnly() ? [] : [end("Close it", "DELETE", path), end("Reset it", "POST", `${path}/reset`)];
+			buttons = enders(proxy.value, one.number, () => this.showConnection());
 		} catch {
 			// It is over.
 		}
-		this.about?.replaceChildren(h("p", {}, text), bar(...buttons));
+		this.about?.replaceChildren(h("p", text), bar(buttons));
 	}
 }
 

@@ -1,11 +1,12 @@
 // The screen that adds a fault or changes one: a form made from the schemas of the program.
 
 import { ApiError, ask, call, faultPath, proxyPath, addressOf } from "./api.js";
-import { bar, button, choices, h, setAttribute, setText, sync } from "./dom.js";
+import { bar, button, choices, h, named, setAttribute, setText, sync } from "./dom.js";
+import { chanceSlider, icon } from "./edit.js";
 import { percent, shown } from "./format.js";
 import { attempt, complain, readOnly, say } from "./messages.js";
 import { asSent, removeFault } from "./overview.js";
-import { field, isDefault, showError, typedValue } from "./schema-form.js";
+import { field, formOf, isDefault, showError, typedValue } from "./schema-form.js";
 import { copyable, snippets } from "./snippets.js";
 import { Screen } from "./screen.js";
 import { store } from "./store.js";
@@ -52,7 +53,7 @@ class FaultScreen extends Screen {
 		if (!store.loaded) await store.refresh();
 		const proxy = this.configured;
 		if (!proxy) {
-			this.append(h("h1", {}, "No such proxy"), h("p", {}, `There is no proxy ${shown(this.proxy)}.`));
+			this.append(h("h1", "No such proxy"), h("p", `There is no proxy ${shown(this.proxy)}.`));
 			return;
 		}
 		const loaded = await attempt(() =>
@@ -72,7 +73,7 @@ class FaultScreen extends Screen {
 		);
 		this.base = this.now();
 		if (this.fault && !this.base) {
-			this.append(h("h1", {}, "No such fault"), h("p", {}, `Proxy ${shown(this.proxy)} has no fault ${shown(this.fault)}.`), this.back());
+			this.append(h("h1", "No such fault"), h("p", `Proxy ${shown(this.proxy)} has no fault ${shown(this.fault)}.`), this.back());
 			return;
 		}
 		this.build();
@@ -81,7 +82,7 @@ class FaultScreen extends Screen {
 
 	/** What is configured of this fault now, or null. */
 	now() {
-		const found = this.configured?.faults.find((/** @type {any} */ one) => one.name === this.fault);
+		const found = named(this.configured?.faults, this.fault);
 		return found ? asSent(found) : null;
 	}
 
@@ -92,42 +93,40 @@ class FaultScreen extends Screen {
 	build() {
 		const editing = Boolean(this.fault);
 		const value = this.base ?? { behavior: "latency", options: {}, window: {}, match: {} };
-		this.notice = h("div", { class: "notice", role: "status" });
-		this.problem = h("p", { class: "error", role: "alert" });
-		this.behavior = h("select", { id: "behavior", disabled: editing }, ...choices(this.behaviors, value.behavior));
-		this.behavior.addEventListener("change", () => this.chooseBehavior({}));
-		this.summary = h("p", { class: "help" });
-		this.optionRows = h("div", { class: "fields" });
+		this.notice = h("div.notice", { role: "status" });
+		this.problem = h("p.error", { role: "alert" });
+		this.behavior = h(
+			"select",
+			{ id: "behavior", disabled: editing, onchange: () => this.chooseBehavior({}) },
+			...choices(this.behaviors, value.behavior),
+		);
+		this.summary = h("p.help");
+		this.optionRows = h("div.fields");
 		this.nameField = field("name", this.schemas.fault.name, value.name ?? "", "Name");
 		setAttribute(this.nameField.input, "disabled", editing);
 		this.common = COMMON.map((name) => field(name, this.schemas.fault[name], value[name], /** @type {any} */ (TITLES)[name]));
 		this.window = Object.entries(this.schemas.window).map(([name, schema]) =>
 			field(name, schema, value.window?.[name], /** @type {any} */ (TITLES)[name]),
 		);
-		this.conditions = h("div", { class: "matches" });
-		this.matchError = h("p", { class: "error", role: "alert" });
-		this.copies = h("div", { class: "copies" });
+		this.conditions = h("div.matches");
+		this.matchError = h("p.error", { role: "alert" });
+		this.copies = h("div.copies");
 		this.form = h(
-			"form",
-			{
-				class: "fault",
-				onsubmit: (/** @type {Event} */ event) => this.submit(event),
-				oninput: () => this.showCopies(),
-			},
-			h("div", { class: "field" }, h("label", { for: "behavior" }, "Behavior"), h("div", {}, this.behavior, this.summary)),
+			"form.fault",
+			{ onsubmit: (/** @type {Event} */ event) => this.submit(event), oninput: () => this.showCopies() },
+			h("div.field", h("label", { for: "behavior" }, "Behavior"), h("div", this.behavior, this.summary)),
 			this.optionRows,
 			this.nameField.row,
-			h("fieldset", {}, h("legend", {}, "When it acts"), ...this.common.map((one) => one.row), this.slider()),
+			h("fieldset", h("legend", "When it acts"), ...this.common.map((one) => one.row), this.slider()),
 			h(
-				"details",
-				{ class: "panel", open: this.window.some((one) => !isDefault(one.schema, typedValue(one))) },
-				h("summary", {}, "Window: which occasions count"),
+				"details.panel",
+				{ open: this.window.some((one) => !isDefault(one.schema, typedValue(one))) },
+				h("summary", "Window: which occasions count"),
 				...this.window.map((one) => one.row),
 			),
 			h(
 				"fieldset",
-				{},
-				h("legend", {}, "Match: which clients and exchanges"),
+				h("legend", "Match: which clients and exchanges"),
 				this.conditions,
 				this.matchError,
 				button("Add a condition", () => this.addMatch("", "")),
@@ -140,11 +139,11 @@ class FaultScreen extends Screen {
 			),
 		);
 		this.append(
-			h("h1", {}, editing ? "Change fault " : "Add a fault to ", h("bdi", {}, shown(editing ? this.fault : this.proxy))),
+			h("h1", editing ? "Change fault " : "Add a fault to ", h("bdi", shown(editing ? this.fault : this.proxy))),
 			this.notice,
 			!editing && !readOnly() ? this.presetForm() : "",
 			this.form,
-			h("h2", {}, "The same elsewhere"),
+			h("h2", "The same elsewhere"),
 			this.copies,
 		);
 		for (const [name, pattern] of Object.entries(value.match ?? {})) this.addMatch(name, String(pattern));
@@ -153,16 +152,9 @@ class FaultScreen extends Screen {
 
 	/** A slider beside the number of the probability: the two say the same. */
 	slider() {
-		const number = this.common?.find((one) => one.name === "probability")?.input;
-		const slider = h("input", {
-			type: "range",
-			min: 0,
-			max: 1,
-			step: 0.01,
-			value: number.value,
-			"aria-label": "Probability",
-		});
-		const output = h("output", {}, percent(Number(number.value)));
+		const number = named(this.common, "probability").input;
+		const slider = chanceSlider("Probability", number.value);
+		const output = h("output", percent(Number(number.value)));
 		slider.addEventListener("input", () => {
 			number.value = slider.value;
 			setText(output, percent(Number(slider.value)));
@@ -176,34 +168,23 @@ class FaultScreen extends Screen {
 	}
 
 	presetForm() {
-		const choice = h("select", { id: "preset" }, ...choices(this.presets));
-		const about = h("p", { class: "help" });
-		const show = () => setText(about, this.presets.find((/** @type {any} */ one) => one.name === choice.value)?.about ?? "");
-		choice.addEventListener("change", show);
+		const chosen = () => named(this.presets, choice.input.value);
+		const choice = field("preset", { enum: this.presets.map((/** @type {any} */ one) => one.name) }, undefined, "Preset");
+		const show = () => setText(about, chosen()?.about ?? "");
+		const about = h("p.help");
+		choice.input.after(about);
+		choice.input.addEventListener("change", show);
 		show();
-		const add = async (/** @type {Event} */ event) => {
-			event.preventDefault();
-			const preset = this.presets.find((/** @type {any} */ one) => one.name === choice.value);
-			const faults = [...(this.configured?.faults ?? []).map(asSent), ...preset.fault_bodies];
-			if (await attempt(() => call("PATCH", proxyPath(this.proxy), { faults }))) this.done(`Preset ${preset.name} is added.`);
-		};
-		return h(
-			"details",
-			{ class: "panel" },
-			h("summary", {}, "Use a preset"),
-			h(
-				"form",
-				{ class: "grid", onsubmit: add },
-				h("label", { for: "preset" }, "Preset"),
-				h("div", {}, choice, about),
-				h("button", { type: "submit" }, "Add the preset"),
-			),
-		);
+		const form = formOf([choice], "Add the preset", async () => {
+			const faults = [...(this.configured?.faults ?? []).map(asSent), ...chosen().fault_bodies];
+			if (await attempt(() => call("PATCH", proxyPath(this.proxy), { faults }))) this.done(`Preset ${choice.input.value} is added.`);
+		});
+		return h("details.panel", h("summary", "Use a preset"), form);
 	}
 
 	/** @param {Record<string, any>} values */
 	chooseBehavior(values) {
-		const chosen = this.behaviors.find((/** @type {any} */ one) => one.name === this.behavior.value);
+		const chosen = named(this.behaviors, this.behavior.value);
 		setText(this.summary, chosen?.summary ?? "");
 		this.options = Object.entries(chosen?.options.properties ?? {}).map(([name, schema]) => field(name, schema, values[name]));
 		this.optionRows.replaceChildren(...this.options.map((one) => one.row));
@@ -218,8 +199,7 @@ class FaultScreen extends Screen {
 	addMatch(name, pattern) {
 		const list = `fields-${this.conditions.children.length}-${Date.now()}`;
 		const row = h(
-			"div",
-			{ class: "bar match" },
+			"div.bar.match",
 			h("input", { "aria-label": "Field", list, value: name, placeholder: "client", autocomplete: "off" }),
 			h("datalist", { id: list }, ...choices(this.matchable)),
 			h("input", {
@@ -228,7 +208,7 @@ class FaultScreen extends Screen {
 				placeholder: "10.0.0.0/8, glob:/api/*",
 				autocomplete: "off",
 			}),
-			button("✕", () => row.remove() || this.showCopies(), { class: "icon", "aria-label": "Remove this condition" }),
+			icon("✕", "Remove this condition", () => row.remove() || this.showCopies()),
 		);
 		this.conditions.append(row);
 	}
@@ -239,7 +219,7 @@ class FaultScreen extends Screen {
 			Object.fromEntries(
 				fields
 					.map((one) => /** @type {[string, any]} */ ([one.name, typedValue(one)]))
-					.filter(([name, value]) => !isDefault(fields.find((one) => one.name === name)?.schema, value)),
+					.filter(([name, value]) => !isDefault(named(fields, name)?.schema, value)),
 			);
 		/** @type {Record<string, any>} */
 		const body = { behavior: this.behavior.value, ...chosen(this.common ?? []) };
@@ -277,7 +257,6 @@ class FaultScreen extends Screen {
 		sync(
 			this.copies,
 			list,
-			([title]) => title,
 			([title]) => copyable(title),
 			(element, [, text]) => setText(element.code, text),
 		);
@@ -341,14 +320,14 @@ class FaultScreen extends Screen {
 		const now = this.now();
 		if (JSON.stringify(now) === JSON.stringify(this.base)) return;
 		if (!now) {
-			this.notice.replaceChildren(h("p", {}, "This fault is gone. What you typed can be added as a new one."));
+			this.notice.replaceChildren(h("p", "This fault is gone. What you typed can be added as a new one."));
 			this.base = null;
 			const submit = this.form.querySelector("button[type=submit]");
 			if (submit) setText(submit, "Add the fault");
 			return;
 		}
 		const was = this.base;
-		const changes = differences(was, now).map((one) => h("li", {}, one));
+		const changes = differences(was, now).map((one) => h("li", one));
 		const take = button("Take what it is now", () => {
 			this.replaceChildren();
 			this.base = now;
@@ -358,7 +337,7 @@ class FaultScreen extends Screen {
 			this.base = now;
 			this.notice.replaceChildren();
 		});
-		this.notice.replaceChildren(h("p", {}, "This fault was changed elsewhere meanwhile:"), h("ul", {}, ...changes), bar(take, keep));
+		this.notice.replaceChildren(h("p", "This fault was changed elsewhere meanwhile:"), h("ul", ...changes), bar(take, keep));
 	}
 
 	async removeIt() {

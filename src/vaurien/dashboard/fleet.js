@@ -1,7 +1,7 @@
 // The screen of the fleet: its nodes, what each runs, what differs from what is wanted, and why.
 
 import { ApiError, call } from "./api.js";
-import { bar, button, h, head, setAttribute, setText, sync } from "./dom.js";
+import { bar, button, h, setAttribute, setText, sync, table } from "./dom.js";
 import { counted, shown } from "./format.js";
 import { attempt, readOnly } from "./messages.js";
 import { Screen } from "./screen.js";
@@ -22,23 +22,10 @@ class FleetScreen extends Screen {
 			"div",
 			{ hidden: true },
 			!readOnly() && bar(this.stop, this.resume),
-			h(
-				"table",
-				{},
-				h("caption", { class: "unseen" }, "Nodes"),
-				head(["Node", "Labels", "Faults and their hits", "Differs", "Clock"]),
-				this.rows,
-			),
+			table("Nodes", ["Node", "Labels", "Faults and their hits", "Differs", "Clock"], this.rows),
 		);
-		this.append(h("h1", {}, "Fleet"), this.state, this.whole);
-		this.read();
-	}
-
-	async read() {
-		while (!this.over) {
-			await this.look();
-			await new Promise((resolve) => setTimeout(resolve, 1000));
-		}
+		this.append(h("h1", "Fleet"), this.state, this.whole);
+		this.repeat(() => this.look());
 	}
 
 	async look() {
@@ -60,8 +47,7 @@ class FleetScreen extends Screen {
 		sync(
 			this.rows,
 			nodes,
-			(/** @type {any} */ one) => one.name,
-			(one) => h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, shown(one.name))), ...Array.from({ length: 4 }, () => h("td"))),
+			(one) => h("tr", h("th", { scope: "row" }, h("bdi", shown(one.name))), ...Array.from({ length: 4 }, () => h("td"))),
 			(row, one) => {
 				const pairs = (/** @type {any} */ all, by = "=") => Object.entries(all).map(([name, value]) => `${name}${by}${value}`);
 				const faults = one.faults.map((/** @type {any} */ fault) => `${fault.proxy}/${fault.fault} ${fault.hits}`);

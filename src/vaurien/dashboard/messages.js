@@ -16,7 +16,7 @@ export function readOnly() {
  * @param {...Node} more
  */
 function toast(text, ...more) {
-	const element = h("div", { class: "toast" }, h("p", {}, text), ...more);
+	const element = h("div.toast", h("p", text), ...more);
 	document.querySelector(".toasts")?.append(element);
 	return element;
 }
@@ -82,7 +82,7 @@ export function tokenDialog() {
 			"form",
 			{ onsubmit: submit },
 			h("h2", { id: "token-title" }, "This interface wants its token"),
-			h("p", {}, "It is the one of --token-file. It stays in this tab until the tab is closed."),
+			h("p", "It is the one of --token-file. It stays in this tab until the tab is closed."),
 			h("label", { for: "token" }, "Token"),
 			input,
 			h("button", { type: "submit" }, "Continue"),

@@ -1,10 +1,11 @@
 // The first screen: each proxy as a row, with its faults and what passes through it now.
 
-import { ApiError, call, faultPath, proxyPath, addressOf } from "./api.js";
+import { call, faultPath, proxyPath, addressOf } from "./api.js";
 import "./chart.js";
-import { bar, button, h, setAttribute, setText, sync } from "./dom.js";
+import { bar, button, h, named, setAttribute, setText, sync } from "./dom.js";
+import { adder, edit, icon, switchOf, turn } from "./edit.js";
 import { bytes, counted, duration, mixText, percent, rounded, shown } from "./format.js";
-import { attempt, offerUndo, readOnly, say } from "./messages.js";
+import { attempt, offerUndo, readOnly } from "./messages.js";
 import { addProxyForm } from "./proxy-form.js";
 import { Screen } from "./screen.js";
 import { store } from "./store.js";
@@ -45,9 +46,16 @@ function connections(proxy) {
 	return store.steps.has(proxy.name) ? store.latest(proxy.name).open : proxy.connections;
 }
 
-/** Seconds until a fault ends by itself, or null. @param {any} state */
-export function secondsLeft(state) {
-	return state?.seconds_left == null ? null : Math.max(0, state.seconds_left - (performance.now() - store.readAt) / 1000);
+/** How long a fault stays before it ends by itself, if it does. @param {any} state */
+export function timeLeft(state) {
+	if (state?.seconds_left == null) return "";
+	const left = Math.max(0, state.seconds_left - (performance.now() - store.readAt) / 1000);
+	return `${duration(Math.ceil(left))} left`;
+}
+
+/** Why a proxy does not run as it is to, if it does not. @param {any} proxy */
+export function differsOf(proxy) {
+	return proxy?.differs ? `Does not run as configured: ${shown(proxy.differs)}` : "";
 }
 
 class OverviewScreen extends Screen {
@@ -64,20 +72,20 @@ class OverviewScreen extends Screen {
 
 	build() {
 		this.filter = h("input", { type: "search", id: "filter", oninput: () => this.update() });
-		this.count = h("p", { class: "count", role: "status" });
+		this.count = h("p.count", { role: "status" });
 		this.removeAll = button("Remove all faults", removeAllFaults);
 		this.heads = COLUMNS.map((column) => h("th", { scope: "col", role: "columnheader", class: column.id }, this.sorter(column)));
 		this.body = h("tbody", { role: "rowgroup" });
 		this.table = h(
 			"table",
 			{ role: "table", class: "proxies" },
-			h("caption", { class: "unseen" }, "Proxies"),
+			h("caption", "Proxies"),
 			h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ...this.heads)),
 			this.body,
 		);
-		this.empty = h("div", { class: "empty" });
+		this.empty = h("div.empty");
 		this.append(
-			h("h1", {}, "Overview"),
+			h("h1", "Overview"),
 			bar(h("label", { for: "filter" }, "Filter"), this.filter, this.count, !readOnly() && this.removeAll),
 			this.table,
 			this.empty,
@@ -131,7 +139,6 @@ class OverviewScreen extends Screen {
 		sync(
 			this.body,
 			rows,
-			(proxy) => proxy.name,
 			(proxy) => new Row(proxy.name).element,
 			(element, proxy) => element.row.update(proxy),
 		);
@@ -171,46 +178,30 @@ class Row {
 	constructor(name) {
 		this.name = name;
 		this.everSeen = false;
-		this.link = h("a", { href: addressOf("proxy", name) }, h("bdi", {}, shown(name)));
-		this.ways = h("span", { class: "ways" });
-		this.protocol = h("span", { class: "protocol" });
-		this.differs = h("p", { class: "warning" });
-		this.idle = h("p", { class: "hint" });
-		this.mix = h("p", { class: "mix" });
-		this.faults = h("ul", { class: "chips" });
+		this.link = h("a", { href: addressOf("proxy", name) }, h("bdi", shown(name)));
+		this.ways = h("span.ways");
+		this.protocol = h("span.protocol");
+		this.differs = h("p.warning");
+		this.idle = h("p.hint");
+		this.mix = h("p.mix");
+		this.faults = h("ul.chips");
 		this.open = cell("Open", "number open");
 		this.exchanges = cell("Exchanges", "number exchanges");
 		this.hits = cell("Hits", "number hits");
 		this.rates = Object.fromEntries(["sent", "received"].map((figure) => [figure, { text: h("span"), line: h("spark-line") }]));
-		this.on = h("input", {
-			type: "checkbox",
-			role: "switch",
-			"aria-label": `Proxy ${shown(name)}`,
-			disabled: readOnly(),
-		});
-		this.on.addEventListener("change", () => switchProxy(name, this.on));
-		this.state = h("span", { class: "state" });
-		this.add = h(
-			"a",
-			{
-				class: "button",
-				href: addressOf("proxy", name, "add"),
-				"aria-label": `Add a fault to ${shown(name)}`,
-			},
-			"+ Add a fault",
-		);
+		this.on = switchOf(`Proxy ${shown(name)}`, (on) => switchProxy(name, on));
 		this.element = h(
 			"tr",
 			{ role: "row" },
 			h("th", { scope: "row", role: "rowheader", class: "name" }, this.link, " ", this.protocol, this.ways, this.differs, this.idle),
-			cell("Faults", "faults", this.mix, this.faults, !readOnly() && this.add),
+			cell("Faults", "faults", this.mix, this.faults, adder(name)),
 			this.open,
 			...["sent", "received"].map((figure) =>
 				cell(figure === "sent" ? "To backend" : "To client", "number", this.rates[figure].text, this.rates[figure].line),
 			),
 			this.exchanges,
 			this.hits,
-			cell("On", "enabled", h("label", { class: "switch" }, this.on, this.state)),
+			cell("On", "enabled", this.on),
 		);
 		this.element.row = this;
 	}
@@ -220,7 +211,7 @@ class Row {
 		const step = store.latest(proxy.name);
 		setText(this.ways, `${shown(proxy.address)} → ${shown(proxy.backend)}`);
 		setText(this.protocol, proxy.protocol + (proxy.backend.startsWith("tls://") ? " + TLS" : ""));
-		setText(this.differs, proxy.differs ? `Does not run as configured: ${shown(proxy.differs)}` : "");
+		setText(this.differs, differsOf(proxy));
 		setText(
 			this.idle,
 			proxy.enabled && !proxy.accepted && !connections(proxy) && !this.seen(step) ? `No traffic yet. ${howToSend(proxy)}` : "",
@@ -229,7 +220,6 @@ class Row {
 		sync(
 			this.faults,
 			proxy.faults,
-			(fault) => fault.name,
 			(fault) => faultChip(proxy.name, fault),
 			(chip, fault) => updateChip(chip, fault, proxy),
 		);
@@ -240,8 +230,7 @@ class Row {
 		}
 		setText(this.exchanges, `${rounded(rate(proxy, "exchanges"))}/s`);
 		setText(this.hits, `${rounded(hitRate(proxy))}/s`);
-		if (document.activeElement !== this.on || this.on.dataset.busy !== "yes") this.on.checked = proxy.enabled;
-		setText(this.state, proxy.enabled ? "on" : "off");
+		turn(this.on, proxy.enabled);
 	}
 
 	/** @param {any} step */
@@ -275,13 +264,10 @@ export function howToSend(proxy) {
  */
 function faultChip(proxy, fault) {
 	const name = shown(fault.name);
-	const facts = h("span", { class: "facts" });
-	const remove = button("✕", () => removeFault(proxy, fault.name), {
-		class: "icon",
-		"aria-label": `Remove fault ${name} of ${shown(proxy)}`,
-	});
+	const facts = h("span.facts");
+	const remove = icon("✕", `Remove fault ${name} of ${shown(proxy)}`, () => removeFault(proxy, fault.name));
 	const href = addressOf("proxy", proxy, "fault", fault.name);
-	return Object.assign(h("li", { class: "chip" }, h("a", { href }, h("bdi", {}, name)), facts, !readOnly() && remove), {
+	return Object.assign(h("li.chip", h("a", { href }, h("bdi", name)), facts, remove), {
 		facts,
 	});
 }
@@ -293,29 +279,21 @@ function faultChip(proxy, fault) {
  */
 function updateChip(chip, fault, proxy) {
 	const state = proxy.fault_states[fault.name];
-	const left = secondsLeft(state);
 	const facts = [
 		fault.name === fault.behavior ? "" : fault.behavior,
 		fault.probability < 1 ? percent(fault.probability) : "",
 		state?.hits ? counted(state.hits, "hit") : "",
-		left === null ? "" : `${duration(Math.ceil(left))} left`,
+		timeLeft(state),
 	];
 	setText(chip.facts, facts.filter(Boolean).join(", "));
 }
 
 /**
  * @param {string} name
- * @param {HTMLInputElement} input
+ * @param {boolean} enabled
  */
-async function switchProxy(name, input) {
-	const wanted = input.checked;
-	input.dataset.busy = "yes";
-	await attempt(async () => {
-		await call("PATCH", proxyPath(name), { enabled: wanted });
-		say(`Proxy ${shown(name)} is ${wanted ? "on" : "off"}.`);
-	});
-	input.dataset.busy = "";
-	await store.refresh();
+export function switchProxy(name, enabled) {
+	return edit("PATCH", proxyPath(name), { enabled }, `Proxy ${shown(name)} is ${enabled ? "on" : "off"}.`);
 }
 
 /**
@@ -325,12 +303,9 @@ async function switchProxy(name, input) {
 export async function removeFault(proxy, fault) {
 	const before = store.proxies.get(proxy)?.faults ?? [];
 	const place = before.findIndex((/** @type {any} */ one) => one.name === fault);
-	const removed = await attempt(() => call("DELETE", faultPath(proxy, fault)));
-	await store.refresh();
-	if (removed === undefined) return;
+	if ((await edit("DELETE", faultPath(proxy, fault))) === undefined) return;
 	offerUndo(`Fault ${shown(fault)} of ${shown(proxy)} is removed.`, async () => {
 		const now = store.proxies.get(proxy)?.faults.map(asSent) ?? [];
-		if (now.some((/** @type {any} */ one) => one.name === fault)) throw new ApiError(409, `there is another fault ${fault} now`);
 		now.splice(place, 0, asSent(before[place]));
 		await call("PATCH", proxyPath(proxy), { faults: now });
 		await store.refresh();
@@ -349,14 +324,11 @@ async function removeAllFaults() {
 	const before = await attempt(() => call("GET", "/config"));
 	if (!before) return;
 	const bare = before.proxies.map((/** @type {any} */ proxy) => ({ ...proxy, faults: [], mix: [] }));
-	const done = await attempt(() => call("PUT", `/config?revision=${before.revision}`, { proxies: bare }));
-	await store.refresh();
-	if (!done) return;
+	if (!(await edit("PUT", `/config?revision=${before.revision}`, { proxies: bare }))) return;
 	offerUndo("All faults are removed.", async () => {
-		const old = new Map(before.proxies.map((/** @type {any} */ proxy) => [proxy.name, proxy]));
 		const now = await call("GET", "/config");
 		const restored = now.proxies.map((/** @type {any} */ proxy) => {
-			const { faults, mix } = old.get(proxy.name) ?? proxy;
+			const { faults, mix } = named(before.proxies, proxy.name) ?? proxy;
 			return proxy.faults.length || proxy.mix.length ? proxy : { ...proxy, faults, mix };
 		});
 		await call("PUT", `/config?revision=${now.revision}`, { proxies: restored });

@@ -1,55 +1,35 @@
 // The form that adds a proxy.
 
-import { ApiError, call } from "./api.js";
+import { call } from "./api.js";
 import { choices, h } from "./dom.js";
 import { shown } from "./format.js";
-import { complain, say } from "./messages.js";
+import { say } from "./messages.js";
+import { field, formOf, showError, showProblem } from "./schema-form.js";
 import { store } from "./store.js";
 
 /** A form behind a summary that opens it. */
 export function addProxyForm() {
-	const error = h("p", { class: "error", role: "alert", id: "proxy-error" });
-	const fields = {
-		name: h("input", { id: "proxy-name", required: true, maxlength: 200 }),
-		listen: h("input", { id: "proxy-listen", value: "127.0.0.1:0", "aria-describedby": "proxy-listen-help" }),
-		backend: h("input", { id: "proxy-backend", required: true, placeholder: "127.0.0.1:6379" }),
-		protocol: h("select", { id: "proxy-protocol" }, ...choices(["tcp"])),
-	};
-	const submit = async (/** @type {Event} */ event) => {
-		event.preventDefault();
-		const body = Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, field.value.trim()]));
-		error.textContent = "";
-		for (const field of Object.values(fields)) field.removeAttribute("aria-invalid");
+	const text = (/** @type {string} */ description) => ({ type: "string", description });
+	const protocol = field("protocol", { enum: ["tcp"] }, "tcp", "Protocol");
+	const fields = [
+		field("name", text(""), "", "Name"),
+		field("listen", text("host:port; port 0 is any free one"), "127.0.0.1:0", "Listens on"),
+		field("backend", text("such as 127.0.0.1:6379"), "", "Backend"),
+		protocol,
+	];
+	const form = formOf(fields, "Add the proxy", async () => {
+		showError(fields, undefined, "");
 		try {
-			const made = await call("POST", "/proxies", body);
+			const made = await call("POST", "/proxies", Object.fromEntries(fields.map(({ name, input }) => [name, input.value.trim()])));
 			form.reset();
 			details.open = false;
 			say(`Proxy ${shown(made.name)} listens on ${shown(made.address)}.`);
 			await store.refresh();
-		} catch (problem) {
-			const field = problem instanceof ApiError ? /** @type {any} */ (fields)[problem.pointer?.slice(1) ?? ""] : null;
-			if (!(problem instanceof ApiError)) complain(problem);
-			else error.textContent = shown(problem.message);
-			field?.setAttribute("aria-invalid", "true");
-			field?.setAttribute("aria-errormessage", "proxy-error");
-			field?.focus();
+		} catch (error) {
+			showProblem(fields, error);
 		}
-	};
-	const form = h(
-		"form",
-		{ class: "grid", onsubmit: submit },
-		h("label", { for: "proxy-name" }, "Name"),
-		fields.name,
-		h("label", { for: "proxy-listen" }, "Listens on"),
-		h("div", {}, fields.listen, h("p", { class: "help", id: "proxy-listen-help" }, "host:port; port 0 is any free one")),
-		h("label", { for: "proxy-backend" }, "Backend"),
-		fields.backend,
-		h("label", { for: "proxy-protocol" }, "Protocol"),
-		fields.protocol,
-		error,
-		h("button", { type: "submit" }, "Add the proxy"),
-	);
-	const details = h("details", { class: "panel", ontoggle: () => fillProtocols(fields.protocol) }, h("summary", {}, "Add a proxy"), form);
+	});
+	const details = h("details.panel", { ontoggle: () => fillProtocols(protocol.input) }, h("summary", "Add a proxy"), form);
 	return details;
 }
 
@@ -57,6 +37,5 @@ export function addProxyForm() {
 async function fillProtocols(select) {
 	if (select.options.length > 1) return;
 	const { protocols } = await call("GET", "/protocols");
-	const chosen = select.value;
-	select.replaceChildren(...choices(protocols, chosen));
+	select.replaceChildren(...choices(protocols, select.value));
 }

@@ -1,13 +1,14 @@
 // The screen of one proxy: charts, its chain of faults, its connections.
 
-import { ApiError, call, faultPath, proxyPath, addressOf } from "./api.js";
+import { call, faultPath, proxyPath, addressOf, eventsOf } from "./api.js";
 import { showCharts } from "./chart.js";
-import { bar, button, h, setAttribute, setText, sync } from "./dom.js";
+import { bar, button, h, named, setAttribute, setText, sync } from "./dom.js";
+import { adder, chanceSlider, edit, enders, icon, switchOf, turn } from "./edit.js";
 import { bytes, clock, counted, duration, percent, shown } from "./format.js";
 import { messages } from "./live.js";
-import { attempt, complain, offerUndo, readOnly, say } from "./messages.js";
-import { asSent, howToSend, removeFault, secondsLeft } from "./overview.js";
-import { field, isDefault, showError, typedValue } from "./schema-form.js";
+import { attempt, offerUndo, readOnly, say } from "./messages.js";
+import { asSent, differsOf, howToSend, removeFault, switchProxy, timeLeft } from "./overview.js";
+import { field, formOf, isDefault, showError, showProblem, typedValue } from "./schema-form.js";
 import { Screen } from "./screen.js";
 import { store } from "./store.js";
 import { column } from "./virtual-rows.js";
@@ -24,30 +25,21 @@ class ProxyScreen extends Screen {
 		this.follow(["tick"], () => this.draw());
 		this.update();
 		store.backfill(`?proxy=${encodeURIComponent(this.proxy)}`).catch(() => {}); // the stream fills the charts too
-		this.readConnections();
-		this.readExchanges();
-	}
-
-	disconnectedCallback() {
-		super.disconnectedCallback();
-		clearTimeout(this.timer);
+		this.repeat(() => this.readConnections());
+		this.repeat(() => this.readExchanges());
 	}
 
 	build() {
 		const name = this.proxy;
-		this.gone = h("p", { class: "warning", role: "status" });
-		this.about = h("p", { class: "ways" });
-		this.hint = h("p", { class: "hint" });
-		this.on = h("input", { type: "checkbox", role: "switch", disabled: readOnly() });
-		this.on.addEventListener("change", () =>
-			this.change({ enabled: this.on.checked }, `Proxy ${shown(name)} is ${this.on.checked ? "on" : "off"}.`),
-		);
-		this.state = h("span");
-		this.charts = h("div", { class: "charts", onchosen: (/** @type {CustomEvent} */ event) => this.showEvents(event.detail) });
-		this.chains = h("dl", { class: "chains" });
-		this.faults = h("ol", { class: "faults", "aria-label": "Faults, in the order in which they act" });
-		this.mix = h("p", { class: "mix" });
-		this.noConnection = h("p", { class: "hint" });
+		this.gone = h("p.warning", { role: "status" });
+		this.about = h("p.ways");
+		this.hint = h("p.hint");
+		this.on = switchOf(`Proxy ${shown(name)}`, (on) => switchProxy(name, on));
+		this.charts = h("div.charts", { onchosen: (/** @type {CustomEvent} */ event) => this.showEvents(event.detail) });
+		this.chains = h("dl.chains");
+		this.faults = h("ol.faults", { "aria-label": "Faults, in the order in which they act" });
+		this.mix = h("p.mix");
+		this.noConnection = h("p.hint");
 		this.connections = /** @type {any} */ (h("virtual-rows")).begin(
 			"Open connections",
 			[
@@ -58,11 +50,11 @@ class ProxyScreen extends Screen {
 				column("To client", (one) => bytes(one.received), "number"),
 				column("Exchanges", (one) => String(one.exchanges ?? ""), "number"),
 				column("Hit by", (one) => shown(one.faults.join(", "))),
-				...(readOnly() ? [] : [column("End it", (one) => this.enders(one.number))]),
+				...(readOnly() ? [] : [column("End it", (one) => enders(this.proxy, one.number))]),
 			],
 			(/** @type {any} */ one) => one.number,
 		);
-		this.noExchange = h("p", { class: "hint" });
+		this.noExchange = h("p.hint");
 		this.exchanges = /** @type {any} */ (h("virtual-rows")).begin(
 			"Exchanges",
 			[
@@ -76,46 +68,37 @@ class ProxyScreen extends Screen {
 			(/** @type {any} */ one) => one.key,
 		);
 		this.append(
-			h("h1", {}, h("bdi", {}, shown(name))),
+			h("h1", h("bdi", shown(name))),
 			this.gone,
-			bar(h("label", { class: "switch" }, this.on, this.state), this.about, !readOnly() && button("Delete the proxy", () => this.delete())),
+			bar(this.on, this.about, !readOnly() && button("Delete the proxy", () => this.delete())),
 			this.hint,
-			h("h2", {}, "Faults"),
+			h("h2", "Faults"),
 			this.mix,
 			this.chains,
 			this.faults,
-			readOnly() ? "" : h("a", { class: "button", href: addressOf("proxy", name, "add") }, "+ Add a fault"),
-			h("h2", {}, "The last 15 minutes"),
+			adder(name),
+			h("h2", "The last 15 minutes"),
 			h(
-				"p",
-				{ class: "help" },
+				"p.help",
 				"A vertical line is a change of the faults. A click shows the events of that second. Figures are taken while a page is open.",
 			),
 			this.charts,
-			h("h2", {}, "Connections"),
+			h("h2", "Connections"),
 			this.noConnection,
 			this.connections,
-			h("h2", {}, "Exchanges"),
+			h("h2", "Exchanges"),
 			this.noExchange,
 			this.exchanges,
-			h("p", {}, h("a", { href: `#/events?proxy=${encodeURIComponent(name)}` }, "Its events")),
+			h("p", h("a", { href: eventsOf({ proxy: name }) }, "Its events")),
 		);
 	}
 
 	update() {
 		const proxy = this.configured;
-		setText(
-			this.gone,
-			store.loaded && !proxy
-				? "This proxy does not exist any more, or not yet."
-				: proxy?.differs
-					? `Does not run as configured: ${shown(proxy.differs)}`
-					: "",
-		);
+		setText(this.gone, store.loaded && !proxy ? "This proxy does not exist any more, or not yet." : differsOf(proxy));
 		if (!proxy) return;
 		setText(this.about, `${shown(proxy.address)} → ${shown(proxy.backend)}, ${proxy.protocol}, seed ${shown(proxy.seed)}`);
-		setText(this.state, proxy.enabled ? "on" : "off");
-		this.on.checked = proxy.enabled;
+		turn(this.on, proxy.enabled);
 		setText(this.hint, proxy.accepted ? "" : `No traffic yet. ${howToSend(proxy)}`);
 		setText(
 			this.mix,
@@ -135,14 +118,12 @@ class ProxyScreen extends Screen {
 		sync(
 			this.chains,
 			chains,
-			([title]) => title,
-			([title]) => h("div", {}, h("dt", {}, title), h("dd")),
+			([title]) => h("div", h("dt", title), h("dd")),
 			(row, [, text]) => setText(row.lastElementChild, text),
 		);
 		sync(
 			this.faults,
 			proxy.faults,
-			(/** @type {any} */ fault) => fault.name,
 			(fault) => this.makeFault(fault),
 			(item, fault) => this.updateFault(item, fault, proxy),
 		);
@@ -152,7 +133,7 @@ class ProxyScreen extends Screen {
 	/** Show the events of the second at *time* of the charts. @param {number} time */
 	showEvents(time) {
 		const last = store.steps.get(this.proxy)?.at(-1);
-		if (last) location.hash = `#/events?proxy=${encodeURIComponent(this.proxy)}&time=${clock(last.at - last.uptime + time)}`;
+		if (last) location.hash = eventsOf({ proxy: this.proxy, time: clock(last.at - last.uptime + time) });
 	}
 
 	draw() {
@@ -181,37 +162,20 @@ class ProxyScreen extends Screen {
 	makeFault(fault) {
 		const name = shown(fault.name);
 		const href = addressOf("proxy", this.proxy, "fault", fault.name);
-		const icon = (/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ act) =>
-			!readOnly() && button(text, act, { class: "icon", "aria-label": label });
 		const parts = {
-			on: h("input", { type: "checkbox", role: "switch", "aria-label": `Fault ${name}`, disabled: readOnly() }),
-			state: h("span"),
-			facts: h("span", { class: "facts" }),
-			slider: h("input", {
-				type: "range",
-				min: 0,
-				max: 1,
-				step: 0.01,
-				"aria-label": `Probability of ${name}`,
-				disabled: readOnly(),
-			}),
+			on: switchOf(`Fault ${name}`, (enabled) => this.changeFault(fault.name, { enabled })),
+			facts: h("span.facts"),
+			slider: chanceSlider(`Probability of ${name}`),
 			chance: h("output"),
-			options: h("details", {}, h("summary", {}, `Options of ${name}`)),
+			options: h("details", h("summary", `Options of ${name}`)),
 		};
-		parts.on.addEventListener("change", () => this.changeFault(fault.name, { enabled: parts.on.checked }));
 		parts.slider.addEventListener("input", () => setText(parts.chance, percent(Number(parts.slider.value))));
 		parts.slider.addEventListener("change", () => this.changeFault(fault.name, { probability: Number(parts.slider.value) }));
 		parts.options.addEventListener("toggle", () => parts.options.open && this.editOptions(fault.name, parts.options));
 		const item = h(
 			"li",
-			{},
-			bar(
-				!readOnly() && this.handle(fault.name),
-				h("label", { class: "switch" }, parts.on, parts.state),
-				h("a", { href }, h("bdi", {}, name)),
-				parts.facts,
-			),
-			bar(h("span", {}, "Probability"), parts.slider, parts.chance),
+			bar(!readOnly() && this.handle(fault.name), parts.on, h("a", { href }, h("bdi", name)), parts.facts),
+			bar(h("span", "Probability"), parts.slider, parts.chance),
 			bar(
 				icon("▲", `Move ${name} up`, () => this.move(fault.name, -1)),
 				icon("▼", `Move ${name} down`, () => this.move(fault.name, 1)),
@@ -224,7 +188,7 @@ class ProxyScreen extends Screen {
 
 	/** What a mouse, a pen or a finger moves a fault by; for the keyboard there are buttons. @param {string} name */
 	handle(name) {
-		const grip = h("span", { class: "grip", "aria-hidden": "true" }, "⠿");
+		const grip = h("span.grip", { "aria-hidden": "true" }, "⠿");
 		grip.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => grip.setPointerCapture(event.pointerId));
 		grip.addEventListener("pointerup", (/** @type {PointerEvent} */ event) => {
 			const other = /** @type {any} */ (document.elementFromPoint(event.clientX, event.clientY)?.closest(".faults > li"));
@@ -239,9 +203,8 @@ class ProxyScreen extends Screen {
 	 * @param {any} proxy
 	 */
 	updateFault(item, fault, proxy) {
-		const { on, state, slider, chance } = item.parts;
-		on.checked = fault.enabled !== false;
-		setText(state, on.checked ? "on" : "off");
+		const { on, slider, chance } = item.parts;
+		turn(on, fault.enabled !== false);
 		if (document.activeElement !== slider || !slider.matches(":active")) slider.value = String(fault.probability);
 		setText(chance, percent(Number(slider.value)));
 		this.showFacts(item, proxy);
@@ -252,10 +215,9 @@ class ProxyScreen extends Screen {
 	 * @param {any} proxy
 	 */
 	showFacts(item, proxy) {
-		const fault = proxy.faults.find((/** @type {any} */ one) => one.name === item.fault);
+		const fault = named(proxy.faults, item.fault);
 		if (!fault) return;
 		const state = proxy.fault_states[fault.name];
-		const left = secondsLeft(state);
 		const options = Object.entries(fault.options).map(
 			([name, value]) => `${name}=${shown(Array.isArray(value) ? value.join(",") : value)}`,
 		);
@@ -266,7 +228,7 @@ class ProxyScreen extends Screen {
 			fault.stream === "both" ? "both ways" : fault.stream === "upstream" ? "to the backend" : "to the client",
 			match.length ? `for ${match.join(" ")}` : "",
 			state?.hits ? `${counted(state.hits, "hit")}, ${counted(state.connections_hit, "connection")}` : "no hit yet",
-			left === null ? "" : `${duration(Math.ceil(left))} left`,
+			timeLeft(state),
 		];
 		setText(item.parts.facts, facts.filter(Boolean).join(", "));
 	}
@@ -276,9 +238,8 @@ class ProxyScreen extends Screen {
 	 * @param {any} body
 	 */
 	async changeFault(name, body) {
-		const done = await attempt(() => call("PATCH", faultPath(this.proxy, name), body));
+		const done = await edit("PATCH", faultPath(this.proxy, name), body);
 		if (done?.warning) say(`Fault ${shown(name)} changes nothing: ${done.warning}.`);
-		await store.refresh();
 	}
 
 	/**
@@ -303,9 +264,8 @@ class ProxyScreen extends Screen {
 		const to = faults.findIndex((/** @type {any} */ one) => one.name === other);
 		if (from < 0 || to < 0 || from === to) return;
 		faults.splice(to, 0, ...faults.splice(from, 1));
-		await attempt(() => call("PATCH", `${proxyPath(this.proxy)}?revision=${store.revision}`, { faults }));
-		await store.refresh();
-		say(`Fault ${shown(name)} is number ${to + 1} now.`);
+		const path = `${proxyPath(this.proxy)}?revision=${store.revision}`;
+		await edit("PATCH", path, { faults }, `Fault ${shown(name)} is number ${to + 1} now.`);
 	}
 
 	/**
@@ -314,15 +274,14 @@ class ProxyScreen extends Screen {
 	 * @param {HTMLElement} details
 	 */
 	async editOptions(name, details) {
-		const fault = this.configured?.faults.find((/** @type {any} */ one) => one.name === name);
+		const fault = named(this.configured?.faults, name);
 		if (!fault) return;
 		const behavior =
 			this.schemas?.get(fault.behavior) ?? (await attempt(() => call("GET", `/behaviors/${encodeURIComponent(fault.behavior)}`)));
 		if (!behavior) return;
 		this.schemas?.set(fault.behavior, behavior);
 		const fields = Object.entries(behavior.options.properties).map(([option, schema]) => field(option, schema, fault.options[option]));
-		const submit = async (/** @type {Event} */ event) => {
-			event.preventDefault();
+		const form = formOf(fields, "Save the options", async () => {
 			showError(fields, undefined, "");
 			const options = Object.fromEntries(
 				fields
@@ -333,40 +292,20 @@ class ProxyScreen extends Screen {
 				await call("PATCH", faultPath(this.proxy, name), { options });
 				say(`Fault ${shown(name)} is changed.`);
 			} catch (error) {
-				const option = error instanceof ApiError ? error.pointer?.split("/")[2] : undefined;
-				if (!(error instanceof ApiError) || !showError(fields, option, error.message)) complain(error);
+				showProblem(fields, error);
 			}
 			await store.refresh();
-		};
-		const form = h(
-			"form",
-			{ onsubmit: submit },
-			...fields.map((one) => one.row),
-			!readOnly() && h("button", { type: "submit" }, "Save the options"),
-		);
+		});
 		details.querySelector("form")?.remove();
 		details.append(form);
 	}
 
 	// The proxy, and its connections.
 
-	/**
-	 * @param {any} body
-	 * @param {string} text
-	 */
-	async change(body, text) {
-		if (await attempt(() => call("PATCH", proxyPath(this.proxy), body))) say(text);
-		await store.refresh();
-		this.update();
-	}
-
 	async delete() {
 		const name = this.proxy;
-		const { proxies } = (await attempt(() => call("GET", "/config"))) ?? { proxies: [] };
-		const before = proxies.find((/** @type {any} */ one) => one.name === name);
-		const done = await attempt(() => call("DELETE", proxyPath(name)));
-		await store.refresh();
-		if (done === undefined) return;
+		const before = named((await attempt(() => call("GET", "/config")))?.proxies, name);
+		if ((await edit("DELETE", proxyPath(name))) === undefined) return;
 		location.hash = "#/";
 		offerUndo(`Proxy ${shown(name)} is deleted.`, async () => {
 			await call("POST", "/proxies", before);
@@ -374,57 +313,32 @@ class ProxyScreen extends Screen {
 		});
 	}
 
-	/** @param {number} number */
-	enders(number) {
-		const path = `${proxyPath(this.proxy)}/connections/${number}`;
-		const end = (/** @type {string} */ title, /** @type {string} */ method, /** @type {string} */ where, /** @type {string} */ how) =>
-			button(title, async () => (await attempt(() => call(method, where))) !== undefined && say(`Connection ${number} is ${how}.`), {
-				class: "plain",
-				"aria-label": `${title} connection ${number}`,
-			});
-		return h("span", {}, end("Close", "DELETE", path, "closed"), end("Reset", "POST", `${path}/reset`, "reset"));
-	}
-
 	/** Follow the exchanges: the program makes a note of each only for those who do. */
 	async readExchanges() {
 		let [count, skipped] = [0, 0];
 		/** @type {any[]} */
 		let list = [];
-		while (!this.over) {
-			setText(this.noExchange, "None yet. A protocol that marks them, such as http or redis, has each listed here as it ends.");
-			setAttribute(this.exchanges, "hidden", true);
-			try {
-				for await (const { data } of messages(`${proxyPath(this.proxy)}/exchanges`, this.left.signal)) {
-					for (const one of data.exchanges) list.push({ ...one, key: count++ });
-					list = list.slice(-KEPT);
-					skipped += data.skipped;
-					setText(this.noExchange, skipped ? `${counted(skipped, "exchange")} left out as there were too many at once` : "");
-					setAttribute(this.exchanges, "hidden", false);
-					this.exchanges.show([...list].reverse());
-				}
-			} catch {
-				// The proxy is not there, or the program: the screen says so already.
-			}
-			await new Promise((resolve) => setTimeout(resolve, 1000));
+		setText(this.noExchange, "None yet. A protocol that marks them, such as http or redis, has each listed here as it ends.");
+		setAttribute(this.exchanges, "hidden", true);
+		for await (const { data } of messages(`${proxyPath(this.proxy)}/exchanges`, this.left.signal)) {
+			for (const one of data.exchanges) list.push({ ...one, key: count++ });
+			list = list.slice(-KEPT);
+			skipped += data.skipped;
+			setText(this.noExchange, skipped ? `${counted(skipped, "exchange")} left out as there were too many at once` : "");
+			setAttribute(this.exchanges, "hidden", false);
+			this.exchanges.show([...list].reverse());
 		}
 	}
 
-	/** Read the connections each second, and seldomer where that takes the program long. */
+	/** Read the connections; the time until they are to be read again, which is longer where that takes the program long. */
 	async readConnections() {
+		if (store.link !== "connected" || !this.configured) return undefined;
 		const began = performance.now();
-		let pause = 1000;
-		if (store.link === "connected" && store.proxies.has(this.proxy)) {
-			try {
-				const { connections } = await call("GET", `${proxyPath(this.proxy)}/connections`);
-				pause = Math.max(pause, (performance.now() - began) * SLOWEST);
-				setText(this.noConnection, connections.length ? counted(connections.length, "connection") : "No connection is open.");
-				setAttribute(this.connections, "hidden", !connections.length);
-				this.connections.show(connections);
-			} catch {
-				// The proxy is gone, or the program: the screen says so already.
-			}
-		}
-		if (!this.over) this.timer = setTimeout(() => this.readConnections(), Math.min(pause, 15_000));
+		const { connections } = await call("GET", `${proxyPath(this.proxy)}/connections`);
+		setText(this.noConnection, connections.length ? counted(connections.length, "connection") : "No connection is open.");
+		setAttribute(this.connections, "hidden", !connections.length);
+		this.connections.show(connections);
+		return Math.min(Math.max(1000, (performance.now() - began) * SLOWEST), 15_000);
 	}
 }
 

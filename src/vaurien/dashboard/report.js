@@ -1,7 +1,7 @@
 // The page of a run's report. It stands alone in one file, so it shows what is written into it and makes no request.
 
 import { showCharts } from "./chart.js";
-import { h, head } from "./dom.js";
+import { h, table } from "./dom.js";
 import { bytes, counted, duration, shown } from "./format.js";
 
 const report = JSON.parse(document.getElementById("data")?.textContent ?? "");
@@ -11,9 +11,9 @@ const report = JSON.parse(document.getElementById("data")?.textContent ?? "");
  * @param {string[]} titles
  * @param {any[][]} rows
  */
-function table(caption, titles, rows) {
-	const body = rows.map((row) => h("tr", {}, ...row.map((cell) => h("td", {}, typeof cell === "string" ? shown(cell) : String(cell)))));
-	return h("table", {}, h("caption", {}, caption), head(titles), h("tbody", {}, ...body));
+function rowsOf(caption, titles, rows) {
+	const body = rows.map((row) => h("tr", ...row.map((cell) => h("td", typeof cell === "string" ? shown(cell) : String(cell)))));
+	return table(caption, titles, h("tbody", ...body));
 }
 
 /** @param {any} proxy */
@@ -25,7 +25,7 @@ function charts(proxy) {
 			time: change.time,
 			text: `${duration(change.time)}: ${change.faults.join(", ") || "no fault"} ${change.mix}`,
 		}));
-	const parent = h("div", { class: "charts" });
+	const parent = h("div.charts");
 	showCharts(parent, steps, { marks, from: 0, to: report.duration, label: duration });
 	return parent;
 }
@@ -38,9 +38,7 @@ function timeline(proxy) {
 		change.faults.join(", ") || "no fault",
 		change.mix || "none",
 	]);
-	return rows.length
-		? table("Changes of its faults", ["After", "Faults", "Mix"], rows)
-		: h("p", { class: "help" }, "Its faults did not change.");
+	return rows.length ? rowsOf("Changes of its faults", ["After", "Faults", "Mix"], rows) : h("p.help", "Its faults did not change.");
 }
 
 /** @param {any} proxy */
@@ -58,16 +56,14 @@ function section(proxy) {
 	const ends = Object.entries(proxy.ends).map(([end, count]) => `${end} ${count}`);
 	return h(
 		"section",
-		{},
-		h("h2", {}, shown(proxy.name)),
+		h("h2", shown(proxy.name)),
 		h(
 			"p",
-			{},
 			`${shown(proxy.address)} → ${shown(proxy.backend)}, ${proxy.protocol}: ${counted(proxy.connections, "connection")}, ${proxy.failed} failed, ${bytes(proxy.sent)} to the backend, ${bytes(proxy.received)} to the client. Ends: ${ends.join(", ") || "none"}.`,
 		),
 		charts(proxy),
 		timeline(proxy),
-		table("Faults", ["Fault", "As it was set", "Hits", "Connections", "Exchanges", "Delay p50", "Delay p99", "Why it never hit"], faults),
+		rowsOf("Faults", ["Fault", "As it was set", "Hits", "Connections", "Exchanges", "Delay p50", "Delay p99", "Why it never hit"], faults),
 	);
 }
 
@@ -81,15 +77,14 @@ const failed = [
 document
 	.querySelector("main")
 	?.append(
-		h("h1", {}, "Vaurien's report"),
-		h("pre", {}, h("code", {}, report.command.map(shown).join(" "))),
+		h("h1", "Vaurien's report"),
+		h("pre", h("code", report.command.map(shown).join(" "))),
 		h(
 			"p",
-			{},
 			`It ended with status ${report.status} after ${duration(report.duration)}; ${counted(report.steps, "step")} played. Repeat it with `,
-			h("code", {}, `--seed ${shown(report.seed)}`),
+			h("code", `--seed ${shown(report.seed)}`),
 			`. Vaurien ${report.version}.`,
 		),
-		h("ul", { class: "error" }, ...failed.map((one) => h("li", {}, shown(one)))),
+		h("ul.error", ...failed.map((one) => h("li", shown(one)))),
 		...report.proxies.map(section),
 	);

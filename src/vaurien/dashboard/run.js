@@ -1,7 +1,7 @@
 // The screen of the schedule: its timeline, where it is now, what became of its steps.
 
 import { call } from "./api.js";
-import { bar, button, h, head, setAttribute, setText, svg, sync } from "./dom.js";
+import { bar, button, h, setAttribute, setText, svg, sync, table } from "./dom.js";
 import { duration, shown } from "./format.js";
 import { attempt, readOnly, say } from "./messages.js";
 import { Screen } from "./screen.js";
@@ -11,12 +11,7 @@ const WIDTH = 600;
 class RunScreen extends Screen {
 	begin() {
 		this.build();
-		this.read();
-	}
-
-	disconnectedCallback() {
-		clearTimeout(this.timer);
-		super.disconnectedCallback();
+		this.repeat(async () => this.update(await call("GET", "/schedule")));
 	}
 
 	build() {
@@ -26,12 +21,11 @@ class RunScreen extends Screen {
 		};
 		this.state = h("p", { role: "status" });
 		this.none = h(
-			"p",
-			{ class: "hint" },
+			"p.hint",
 			"This program plays no schedule. Start one with [[step]] tables: ",
-			h("code", {}, "vaurien --http --config scenario.toml"),
+			h("code", "vaurien --http --config scenario.toml"),
 			", or run a command against it: ",
-			h("code", {}, "vaurien run scenario.toml --http --report out.html -- pytest"),
+			h("code", "vaurien run scenario.toml --http --report out.html -- pytest"),
 		);
 		this.start = button("Start from the beginning", act("start", "The schedule begins anew."));
 		this.stop = button("Stop", act("stop", "The schedule is stopped."));
@@ -51,28 +45,18 @@ class RunScreen extends Screen {
 			this.now,
 		);
 		this.steps = h("tbody");
-		this.failed = h("ul", { class: "error" });
+		this.failed = h("ul.error");
 		this.whole = h(
 			"div",
-			{},
 			this.state,
 			readOnly() ? "" : bar(this.start, this.stop),
 			this.line,
-			h("table", {}, h("caption", { class: "unseen" }, "Steps"), head(["At", "What", "State", "From"]), this.steps),
+			table("Steps", ["At", "What", "State", "From"], this.steps),
 			this.failed,
 		);
-		this.append(h("h1", {}, "Run"), this.none, this.whole);
+		this.append(h("h1", "Run"), this.none, this.whole);
 		setAttribute(this.none, "hidden", true);
 		setAttribute(this.whole, "hidden", true);
-	}
-
-	async read() {
-		try {
-			this.update(await call("GET", "/schedule"));
-		} catch {
-			// The program is not reached; the head of the page says so.
-		}
-		if (!this.over) this.timer = setTimeout(() => this.read(), 1000);
 	}
 
 	/** @param {any} schedule */
@@ -92,35 +76,16 @@ class RunScreen extends Screen {
 		const x = (/** @type {number} */ at) => (at / (length || 1)) * (WIDTH - 4) + 2;
 		setAttribute(this.now, "d", `M${x(Math.max(0, inRound)).toFixed(1)} 0V30`);
 		const numbered = steps.map((/** @type {any} */ step, /** @type {number} */ number) => ({ ...step, number }));
-		sync(
-			this.marks,
-			numbered,
-			(step) => String(step.number),
-			(step) => svg("path", { d: `M${x(step.at).toFixed(1)} 8V30` }, svg("title", {}, shown(step.effect))),
-		);
+		sync(this.marks, numbered, (step) => svg("path", { d: `M${x(step.at).toFixed(1)} 8V30` }, svg("title", shown(step.effect))));
 		const stateOf = (/** @type {number} */ number) =>
 			done || number < place ? "played" : number === place && playing ? "next" : "to come";
 		sync(
 			this.steps,
 			numbered,
-			(step) => String(step.number),
-			(step) =>
-				h(
-					"tr",
-					{},
-					h("td", { class: "number" }, duration(step.at)),
-					h("td", {}, shown(step.effect)),
-					h("td"),
-					h("td", {}, shown(step.source)),
-				),
+			(step) => h("tr", h("td.number", duration(step.at)), h("td", shown(step.effect)), h("td"), h("td", shown(step.source))),
 			(row, step) => setText(row.children[2], stateOf(step.number)),
 		);
-		sync(
-			this.failed,
-			failed,
-			(/** @type {string} */ one) => one,
-			(one) => h("li", {}, shown(one)),
-		);
+		sync(this.failed, failed, (one) => h("li", shown(one)));
 	}
 }
 

@@ -1,7 +1,9 @@
 // Fields of a form, made from a JSON Schema: a label, an input for the type, its help, and the place for its error.
 
-import { choices, h } from "./dom.js";
+import { ApiError } from "./api.js";
+import { choices, h, setAttribute } from "./dom.js";
 import { rounded, shown } from "./format.js";
+import { complain, readOnly } from "./messages.js";
 
 /** @typedef {{name: string, schema: any, input: any, row: HTMLElement, error: HTMLElement}} Field */
 
@@ -21,13 +23,8 @@ export function field(name, schema, value, title = name.replaceAll("_", " ")) {
 	const input = inputFor(schema, value, id);
 	const range = rangeOf(schema);
 	const help = [schema.description ?? "", range, defaultOf(schema)].filter(Boolean).join("; ");
-	const error = h("p", { class: "error", id: `${id}-error`, role: "alert" });
-	const row = h(
-		"div",
-		{ class: "field" },
-		h("label", { for: id }, title),
-		h("div", {}, input, h("p", { class: "help", id: `${id}-help` }, help), error),
-	);
+	const error = h("p.error", { id: `${id}-error`, role: "alert" });
+	const row = h("div.field", h("label", { for: id }, title), h("div", input, h("p.help", { id: `${id}-help` }, help), error));
 	return { name, schema: plain(schema), input, row, error };
 }
 
@@ -106,19 +103,38 @@ export function isDefault(schema, value) {
  */
 export function showError(fields, name, message) {
 	let found = false;
-	for (const one of fields) {
+	for (const { error, input, ...one } of fields) {
 		const wrong = Boolean(message) && one.name === name;
-		one.error.textContent = wrong ? shown(message) : "";
-		if (wrong) {
-			one.input.setAttribute("aria-invalid", "true");
-			one.input.setAttribute("aria-errormessage", one.error.id);
-			one.input.closest("details")?.setAttribute("open", "");
-			one.input.focus();
-			found = true;
-		} else {
-			one.input.removeAttribute("aria-invalid");
-			one.input.removeAttribute("aria-errormessage");
-		}
+		error.textContent = wrong ? shown(message) : "";
+		setAttribute(input, "aria-invalid", wrong && "true");
+		setAttribute(input, "aria-errormessage", wrong && error.id);
+		if (!wrong) continue;
+		input.closest("details")?.setAttribute("open", "");
+		input.focus();
+		found = true;
 	}
 	return found;
+}
+
+/**
+ * Show what the program says is wrong beside the field that it names, or else as a message.
+ * @param {Field[]} fields
+ * @param {unknown} error
+ */
+export function showProblem(fields, error) {
+	if (!(error instanceof ApiError) || !showError(fields, error.pointer?.split("/").pop(), error.message)) complain(error);
+}
+
+/**
+ * A form of *fields* with a button; *submit* is what that does.
+ * @param {Field[]} fields
+ * @param {string} title
+ * @param {() => unknown} submit
+ */
+export function formOf(fields, title, submit) {
+	const onsubmit = (/** @type {Event} */ event) => {
+		event.preventDefault();
+		submit();
+	};
+	return h("form", { onsubmit }, ...fields.map((one) => one.row), !readOnly() && h("button", { type: "submit" }, title));
 }

@@ -23,6 +23,18 @@ export class Screen extends HTMLElement {
 		return this.left.signal.aborted;
 	}
 
+	/**
+	 * Do *act* again and again while this is shown: a second after it is done, or so many ms as it returns. It may fail,
+	 * which the head of the page tells: the program is not reached.
+	 * @param {() => Promise<number | void>} act
+	 */
+	async repeat(act) {
+		while (!this.over) {
+			const pause = await act().catch(() => {});
+			await new Promise((resolve) => setTimeout(resolve, pause ?? 1000));
+		}
+	}
+
 	/** The first name, of a proxy. */
 	get proxy() {
 		return this.names[0];

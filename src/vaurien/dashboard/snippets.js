@@ -1,7 +1,7 @@
 // A fault in the words of each interface, ready to copy.
 
 import { faultPath, proxyPath } from "./api.js";
-import { h } from "./dom.js";
+import { button, h } from "./dom.js";
 import { unmistakable } from "./format.js";
 import { attempt, say } from "./messages.js";
 
@@ -96,13 +96,17 @@ export function snippets(proxy, body, exists) {
 /** @param {string} title */
 export function copyable(title) {
 	const code = h("code");
-	const copy = h("button", { type: "button", "aria-label": `Copy: ${title}` }, "Copy");
-	copy.addEventListener("click", async () => {
+	const write = async () => {
 		await attempt(() => navigator.clipboard.writeText(code.textContent ?? ""));
 		say("Copied.");
-	});
+	};
 	return Object.assign(
-		h("div", { class: "copy" }, h("h3", {}, title), h("pre", { tabindex: 0, role: "region", "aria-label": title }, code), copy),
+		h(
+			"div.copy",
+			h("h3", title),
+			h("pre", { tabindex: 0, role: "region", "aria-label": title }, code),
+			button("Copy", write, { "aria-label": `Copy: ${title}` }),
+		),
 		{ code },
 	);
 }

@@ -26,27 +26,25 @@ const NOTHING = {
 };
 
 class Store extends EventTarget {
-	constructor() {
-		super();
-		/** @type {Map<string, any>} */
-		this.proxies = new Map();
-		/** When the proxies were last read, by the clock that never jumps. */
-		this.readAt = 0;
-		this.loaded = false;
-		this.link = "connecting";
-		this.revision = -1;
-		this.run = "";
-		/** @type {Map<string, Step[]>} */
-		this.steps = new Map();
-		/** @type {{proxy: string, at: number, uptime: number, faults: string[], mix: string}[]} Changes of faults, for marks on charts. */
-		this.changes = [];
-		/** @type {LoggedEvent[]} */
-		this.events = [];
-		this.skipped = 0;
-		/** @type {Promise<void> | null} */
-		this.reading = null;
-		this.readAgain = false;
-	}
+	/** @type {Map<string, any>} */
+	proxies = new Map();
+	/** When the proxies were last read, by the clock that never jumps. */
+	readAt = 0;
+	loaded = false;
+	link = "connecting";
+	revision = -1;
+	run = "";
+	/** @type {Map<string, Step[]>} */
+	steps = new Map();
+	/** @type {{proxy: string, at: number, uptime: number, faults: string[], mix: string}[]} Changes of faults, for marks on charts. */
+	changes = [];
+	/** @type {LoggedEvent[]} */
+	events = [];
+	skipped = 0;
+	/** @type {Promise<void> | null} */
+	reading = null;
+	readAgain = false;
+	telling = false;
 
 	/** @param {string} kind */
 	tell(kind) {

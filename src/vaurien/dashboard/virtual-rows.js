@@ -32,16 +32,17 @@ class VirtualRows extends HTMLElement {
 	begin(label, columns, keyOf) {
 		this.columns = columns;
 		this.keyOf = keyOf;
-		this.above = h("tr", { class: "space", "aria-hidden": "true" }, h("td", { colspan: columns.length }));
-		this.below = h("tr", { class: "space", "aria-hidden": "true" }, h("td", { colspan: columns.length }));
-		this.body = h("tbody", {}, this.above, this.below);
+		const space = () => h("tr.space", { "aria-hidden": "true" }, h("td", { colspan: columns.length }));
+		this.above = space();
+		this.below = space();
+		this.body = h("tbody", this.above, this.below);
 		this.table = h(
 			"table",
 			{ "aria-label": label },
-			h("thead", {}, h("tr", {}, ...columns.map((column) => h("th", { scope: "col", class: column.class }, column.title)))),
+			h("thead", h("tr", ...columns.map((column) => h("th", { scope: "col", class: column.class }, column.title)))),
 			this.body,
 		);
-		this.window = h("div", { class: "window", tabindex: 0, role: "region", "aria-label": label }, this.table);
+		this.window = h("div.window", { tabindex: 0, role: "region", "aria-label": label }, this.table);
 		this.window.addEventListener("scroll", () => this.draw());
 		this.append(this.window);
 		return this;
@@ -79,7 +80,7 @@ class VirtualRows extends HTMLElement {
 
 	/** @param {any} item */
 	make(item) {
-		return Object.assign(h("tr", {}, ...this.columns.map((column) => h("td", { class: column.class }))), {
+		return Object.assign(h("tr", ...this.columns.map((column) => h("td", { class: column.class }))), {
 			key: this.keyOf(item),
 		});
 	}

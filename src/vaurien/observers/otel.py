@@ -21,7 +21,7 @@ _MOST_HITS = 100
 """Events of one span; OpenTelemetry's own default is 128. The rest is in the metrics, and in the attribute hits."""
 
 MOST_HIT = 10_000
-"""Connections whose hits are remembered until they close. Those of a worker that died never do, so the oldest give way."""
+"""Connections whose hits are remembered until they close. Those of a dead worker never do, so the oldest give way."""
 
 _NANO = 1_000_000_000
 

@@ -65,6 +65,20 @@ ROUTES: tuple[Route, ...] = (
         answer=process.ConfigBody,
         query=_EDIT,
     ),
+    Route(
+        method="GET",
+        path=f"{_API}/config/text",
+        handler=process.get_config_text,
+        answer=process.ConfigText,
+        query=_SCOPE,
+    ),
+    Route(
+        method="POST",
+        path=f"{_API}/config/text",
+        handler=process.read_config_text,
+        body=process.ConfigTextBody,
+        answer=process.ReadConfig,
+    ),
     Route(method="POST", path=f"{_API}/reset", handler=process.reset, status=204, query=_SCOPE),
     Route(method="GET", path=f"{_API}/events", handler=process.follow_events, query=_FOLLOW),
     Route(

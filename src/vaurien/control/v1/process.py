@@ -8,10 +8,14 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from vaurien import plugins
+from vaurien.config import proxy_files
 from vaurien.config.schedule import ShownSchedule
 from vaurien.control import bodies, checks, history, live, responses
 from vaurien.control.responses import BadRequest
 from vaurien.control.routes import RouteCall, ScheduleControl, number
+from vaurien.control.toxiproxy.toxics import Toxic
+from vaurien.model import ProxyConfig, Stream
 from vaurien.version import __version__
 
 ConfigBody = msgspec.defstruct(
@@ -20,6 +24,29 @@ ConfigBody = msgspec.defstruct(
     forbid_unknown_fields=True,
 )
 """All proxies, as they are sent and shown."""
+
+
+class ConfigText(msgspec.Struct):
+    """All proxies as a file in TOML, the first as an ini file, which has one, and all as Toxiproxy takes them.
+
+    Toxiproxy has no mix, and a fault that acts in both directions is one to the client there.
+    """
+
+    toml: str
+    ini: str
+    toxiproxy: list[bodies.JsonObject]
+
+
+class ConfigTextBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A text in TOML that has `[[proxy]]` tables, and nothing else."""
+
+    toml: str
+
+
+class ReadConfig(msgspec.Struct):
+    """Proxies, with what was said of each."""
+
+    proxies: list[bodies.JsonObject]
 
 
 class Version(msgspec.Struct):
@@ -111,6 +138,31 @@ async def set_config(call: RouteCall) -> object:
         checks.tls_files(call.hub.tls_files, config, f"/proxies/{index}")
     await call.hub.replace(configs, revision=call.revision)
     return await get_config(call)
+
+
+async def get_config_text(call: RouteCall) -> object:
+    """All proxies with their mixes and faults, as files that `vaurien --config` takes, and as those of Toxiproxy."""
+    configs = list(call.hub.config.proxies)
+    ini = proxy_files.as_ini(configs[0]) if configs else "[vaurien]\n"
+    return ConfigText(proxy_files.as_toml(configs), ini, [_of_toxiproxy(config) for config in configs])
+
+
+def _of_toxiproxy(config: ProxyConfig) -> bodies.JsonObject:
+    streams = {Stream.UPSTREAM: "upstream"}
+    toxics = [Toxic(one, streams.get(one.stream, "downstream")).shown() for one in config.policy.faults]
+    addresses = {"listen": str(config.listen), "upstream": str(config.backend)}
+    return {"name": config.name, **addresses, "enabled": config.enabled, "toxics": toxics}
+
+
+async def read_config_text(call: RouteCall) -> object:
+    """What a text in TOML says of proxies, in the form of `set_config`. It changes nothing.
+
+    A `${NAME}` in it is refused, as no caller reads the environment of the program.
+    """
+    with checks.at("/toml"):
+        return ReadConfig(
+            proxy_files.from_toml(call.body.toml, lambda name: plugins.find_for_caller(name, "behavior", "handler"))
+        )
 
 
 async def reset(call: RouteCall) -> None:
