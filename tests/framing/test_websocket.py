@@ -65,8 +65,8 @@ def test_the_example_of_the_rfc():
 def test_messages_and_their_fields():
     upstream = bytes(Frame(FIN | TEXT, "hé".encode(), MASK)) + bytes(Frame(FIN | BINARY, b"\xff", MASK))
     text, binary = heads(UP, upstream + bytes(Frame(FIN | PING, b"", MASK)))[:2]
-    assert dict(text.fields) == {"path": "/x", "opcode": "text", "direction": "upstream", "text": "hé"}
-    assert dict(binary.fields) == {"path": "/x", "opcode": "binary", "direction": "upstream"}
+    assert dict(text.fields) == {"path": "/x", "opcode": "text", "direction": "upstream", "number": "1", "text": "hé"}
+    assert dict(binary.fields) == {"path": "/x", "opcode": "binary", "direction": "upstream", "number": "2"}
     [close] = heads(DOWN, close_frame(1000, "bye"))
     assert (close.fields["opcode"], close.fields["direction"], close.request) == ("close", "downstream", False)
 

@@ -84,6 +84,8 @@ def test_each_message_is_an_exchange(proxy):
     [
         ("ws_drop match.text=b", ["a", "c", "d"]),
         ("ws_drop match.text=regex:[bc] match.direction=downstream", ["a", "d"]),
+        ("ws_drop match.number=2 match.direction=downstream", ["a", "c", "d"]),
+        ("ws_drop match.number=regex:[13] match.direction=upstream", ["b", "d"]),
         ("ws_duplicate match.text=b match.direction=upstream", ["a", "b", "b", "c", "d"]),
         ("ws_duplicate match.text=b match.direction=downstream", ["a", "b", "b", "c", "d"]),
         ("ws_reorder match.direction=upstream", ["b", "a", "d", "c"]),

@@ -98,13 +98,15 @@ def _masked(payload: bytes, mask: bytes) -> bytes:
 class WebSocketMessage(Head, eq=False):
     """A message, or a control frame; *compressed*: its payload is not in the clear (RFC 7692).
 
-    *raw* is all of it, as it came; of a message that is not *whole* it is empty.
+    *raw* is all of it, as it came; of a message that is not *whole* it is empty. *number* counts the messages of data
+    in its direction; control frames have none (0).
     """
 
     opcode: int = TEXT
     whole: bool = True
     compressed: bool = False
     raw: bytes = b""
+    number: int = 0
 
     @property
     def frames(self) -> list[Frame]:
@@ -114,6 +116,8 @@ class WebSocketMessage(Head, eq=False):
 
 def _fields(message: WebSocketMessage, upstream: bool, known: Mapping[str, str]) -> dict[str, str]:
     fields = {**known, "opcode": OPCODES[message.opcode], "direction": "upstream" if upstream else "downstream"}
+    if message.number:
+        fields["number"] = str(message.number)
     if message.opcode == TEXT and message.whole and not message.compressed:
         payload = b"".join(frame.payload for frame in message.frames if not frame.control)
         fields["text"] = payload.decode(errors="replace")
@@ -121,10 +125,14 @@ def _fields(message: WebSocketMessage, upstream: bool, known: Mapping[str, str])
 
 
 class _Opened(msgspec.Struct):
-    """The message that is being read: its *opcode*, whether it is *compressed*, its *size* so far, and its *parts*."""
+    """The message that is being read.
+
+    Its *opcode*, whether it is *compressed*, its *number*, its *size* so far, and its *parts*.
+    """
 
     opcode: int
     compressed: bool
+    number: int
     size: int = 0
     parts: list[bytes] = []
 
@@ -135,6 +143,7 @@ def messages(read: Reader, *, upstream: bool, known: Mapping[str, str], extended
     Their fields are *known*, those of the handshake, and the message's own. *extended*: an extension was agreed on,
     which may use RSV1.
     """
+    count = 0
     while (yield from read.peek(1)):
         opened: _Opened | None = None
         headed = False
@@ -142,7 +151,8 @@ def messages(read: Reader, *, upstream: bool, known: Mapping[str, str], extended
             head, size = yield from _frame_head(read, upstream, extended, opened)
             bits, opcode = head[0], head[0] & 0x0F
             if opened is None:
-                opened = _Opened(opcode, bool(bits & RSV1))
+                count += opcode < CLOSE
+                opened = _Opened(opcode, bool(bits & RSV1), count if opcode < CLOSE else 0)
             opened.size += len(head) + size
             last = bool(bits & FIN) and (opcode < CLOSE or opened.opcode >= CLOSE)
             if not headed and opened.size > MESSAGE_LIMIT:
@@ -170,6 +180,7 @@ def _message(opened: _Opened, upstream: bool, known: Mapping[str, str], *, whole
         whole=whole,
         compressed=opened.compressed,
         raw=b"".join(opened.parts) if whole else b"",
+        number=opened.number,
     )
     message.fields = Fields(lambda: _fields(message, upstream, known))
     return message

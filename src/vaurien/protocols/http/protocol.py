@@ -41,7 +41,7 @@ class HttpProtocol(Protocol, frozen=True):
     plain_hint: ClassVar[str] = "ask for http:// instead of https://"
     error_codes = tuple(REASONS)
     abort_codes = tuple(h2.Code.__members__)
-    fields = ("method", "path", "host", "header.", "status", "opcode", "direction", "text")
+    fields = ("method", "path", "host", "header.", "status", "opcode", "direction", "number", "text")
     response_fields = ("status",)
     content_fields = frozenset({"text"})
 
