@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import h11
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
@@ -17,7 +20,7 @@ from tests.running import PATIENCE, read, read_all
 from vaurien.control import server
 from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
-from vaurien.control.http_connection import REQUEST_TIMEOUT, HttpConnection
+from vaurien.control.http_connection import PIECE, REQUEST_TIMEOUT, HttpConnection
 from vaurien.model import Address
 from vaurien.proxies.hub import Hub
 
@@ -206,3 +209,49 @@ def test_an_answer_is_one_write(path):
     [answer] = asyncio.run(play())
     head, _, body = answer.partition(b"\r\n\r\n")
     assert f"content-length: {len(body)}".encode() in head
+
+
+def test_a_body_in_chunks_of_one_byte_gives_others_their_turn(served, monkeypatch):
+    sizes = []
+    receive = h11.Connection.receive_data
+
+    def received(self, data):
+        sizes.append(len(data))
+        receive(self, data)
+
+    monkeypatch.setattr(h11.Connection, "receive_data", received)
+    body = b'{"name":"small","listen":"127.0.0.1:0","backend":"127.0.0.1:9"}' + b" " * 30_000
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    head = b"POST /api/v1/proxies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as one:
+        one.sendall(head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + chunks + b"0\r\n\r\n")
+        assert read_all(one).startswith(b"HTTP/1.1 201 ")
+    served.clear()
+    assert sum(sizes) > 6 * len(body)
+    assert max(sizes) <= PIECE
+
+
+def test_a_client_that_resets_while_it_is_left_is_no_error():
+    class Gone(Transport):
+        def write_eof(self):
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+        def set_protocol(self, protocol):
+            pass
+
+        def pause_reading(self):
+            pass
+
+    async def play():
+        where = Address("127.0.0.1", 0)
+        config = uvicorn.Config(app(Hub(), RecentEvents(), where), lifespan="off", log_config=None)
+        connection = HttpConnection(config, ServerState(), lambda: None)
+        transport = Gone()
+        connection.connection_made(transport)
+        connection.data_received(b"POST /populate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n")
+        [answering] = connection.tasks
+        await answering
+        connection.connection_lost(None)
+        return transport.writes
+
+    assert asyncio.run(play())[0].startswith(b"HTTP/1.1 413 ")
