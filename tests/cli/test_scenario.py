@@ -324,6 +324,30 @@ def test_quiet_says_nothing(folder):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
+def test_on_a_terminal_hits_so_far_are_shown(folder):
+    """The command ends when it has seen them, so that nothing depends on how fast the machine is."""
+    (folder / "chaos.toml").write_text(CUT_SHORT)
+    environment = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])}
+    waits = "import pathlib, time\nwhile not pathlib.Path('seen').exists(): time.sleep(0.01)"
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, "run", "chaos.toml", "--", sys.executable, "-c", waits],
+        cwd=folder,
+        env=environment,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        told = b""
+        while b"0 connections, hits: none" not in told:
+            told += os.read(ours, 4096)
+        (folder / "seen").touch()
+        process.wait(BOUND)
+        os.close(ours)
+    assert process.returncode == 0
+    assert told.index(b"step 1 of 2: add=noop") < told.index(b"connections, hits: none")
+
+
 @pytest.mark.parametrize(("source", "status"), [("command", 3), ("vaurien", 0), ("both", 3)])
 def test_the_exit_status_may_be_about_one_of_them(folder, source, status):
     (folder / "chaos.toml").write_text(CUT_SHORT)

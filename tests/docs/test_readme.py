@@ -1,4 +1,4 @@
-"""The README's lines about many proxies, typed in as they stand; only the ports are free ones."""
+"""The README's lines for a command line, typed in as they stand; only the ports are free ones."""
 
 from __future__ import annotations
 
@@ -73,3 +73,22 @@ def test_many_proxies(lines, backend):
         finally:
             server.terminate()
     assert server.returncode == 0
+
+
+def test_one_proxy_on_the_command_line(backend):
+    """What the page says of the requests that the loop sends: with its seed, a fifth waits and a fifth fails."""
+    text = README.read_text(encoding="utf-8")
+    [command] = re.findall(r"^\$ vaurien (--proxy localhost:8000 .*)$", text, re.MULTILINE)
+    [loop] = re.findall(r"^\$ (for i in .*)$", text, re.MULTILINE)
+    arguments = command.replace("localhost:8000", "127.0.0.1:0").replace("8001", str(backend)).split()
+    command = [sys.executable, "-m", "vaurien", *arguments, "--behavior-delay-sleep", "0.3", "--log-level", "error"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as proxy:
+        try:
+            address = re.search(r"127\.0\.0\.1:\d+", proxy.stdout.readline())[0]
+            seen = [line.split(" in ") for line in run(loop.replace("localhost:8000", address)).stdout.splitlines()]
+        finally:
+            proxy.terminate()
+    assert len(seen) == 10
+    assert [status for status, _ in seen].count("200") == 8
+    assert sum(status.startswith("50") for status, _ in seen) == 2
+    assert sum(status == "200" and float(took.split()[0]) >= 0.3 for status, took in seen) >= 2
