@@ -44,6 +44,40 @@ def test_at_vaurienctl(typed, url, capsys):
     assert said(capsys).startswith(f"vaurienctl: {CTL[typed]}")
 
 
+ADDED = {
+    "latency": "latency and jitter are 0",
+    "delay --probability 0": "its probability is 0",
+    "delay --count 0 --scope exchange": "its window takes 0 occasions",
+}
+
+
+@pytest.mark.parametrize("typed", ADDED)
+def test_a_fault_that_changes_nothing_is_taken_with_a_warning(typed, url, capsys):
+    assert ctl.main(["--host", url, "fault", "add", "redis", *typed.split(), "--name", "idle"]) == 0
+    try:
+        out, err = capsys.readouterr()
+        assert err == f"vaurienctl: fault 'idle' changes nothing: {ADDED[typed]}\n"
+        assert ctl.main(["--host", url, "why", "redis", "idle"]) == 0
+        out, err = capsys.readouterr()
+        assert (f"it changes nothing: {ADDED[typed]}" in out, err) == (True, "")
+        assert ctl.main(["--host", url, "fault", "update", "redis", "idle", "--stream", "downstream"]) == 0
+        assert capsys.readouterr().err == f"vaurienctl: fault 'idle' changes nothing: {ADDED[typed]}\n"
+    finally:
+        assert ctl.main(["--host", url, "fault", "remove", "redis", "idle"]) == 0
+
+
+def test_why_a_fault_has_not_hit(url, capsys):
+    assert ctl.main(["--host", url, "fault", "add", "redis", "hang"]) == 0
+    try:
+        capsys.readouterr()
+        assert ctl.main(["--host", url, "why", "redis"]) == 0
+        assert "no connection has come since it was set; clients have to connect to " in capsys.readouterr().out
+        assert ctl.main(["--host", url, "why", "redis", "hagn"]) == 1
+        assert said(capsys) == "vaurienctl: unknown fault 'hagn'; did you mean 'hang'?\n"
+    finally:
+        assert ctl.main(["--host", url, "fault", "remove", "redis", "hang"]) == 0
+
+
 def test_a_field_of_another_protocol_names_the_protocol(url, capsys):
     assert ctl.main(["--host", url, "fault", "add", "redis", "error", "--match", "path=/x"]) == 1
     assert "these are the fields of protocol redis" in said(capsys)

@@ -144,7 +144,7 @@ def test_help_has_examples_that_work_in_their_order(capsys, run, line):
     if line:
         run("create", "redis", "--backend", "localhost:6379", "--protocol", "redis")
     if line == "fault update":
-        run("fault", "add", "redis", "latency")
+        run("fault", "add", "redis", "latency", "latency=100")
     for example in examples:
         program, *arguments = shlex.split(example.replace("--listen localhost:6380", ""))
         assert program == "vaurienctl"

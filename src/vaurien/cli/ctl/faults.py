@@ -70,8 +70,12 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
 def list_faults(control: CtlContext, proxy: str) -> None:
     """List the faults of PROXY: how often each has hit, so many connections and exchanges, and when the last time."""
     found = control.client.list_faults(proxy)
-    control.show(found, "name", "behavior", "hits", "connections_hit", "exchanges_hit", "last_hit", "expect_hits")
-    for one in found:
+    _show(control, found, "name", "behavior", "hits", "connections_hit", "exchanges_hit", "last_hit", "expect_hits")
+
+
+def _show(control: CtlContext, faults: list[dict[str, Any]], *columns: str) -> None:
+    control.show(faults, *columns)
+    for one in faults:
         if one.get("warning"):
             click.echo(f"vaurienctl: fault {one['name']!r} changes nothing: {one['warning']}", err=True)
 
@@ -89,7 +93,7 @@ def add(control: CtlContext, /, proxy: str, behavior: str, options: tuple[str, .
     If nothing else is said it is drawn for every connection, and acts on both directions until it is removed.
     """
     added = control.client.add_fault(proxy, behavior=behavior, options=pairs(options), **_fields(given))
-    control.show([added], *_FAULT)
+    _show(control, [added], *_FAULT)
 
 
 @fault.command("update", epilog=examples(*_UPDATE))
@@ -101,7 +105,7 @@ def add(control: CtlContext, /, proxy: str, behavior: str, options: tuple[str, .
 def update(control: CtlContext, /, proxy: str, name: str, options: tuple[str, ...], **given: Any) -> None:
     """Change what is given of the fault NAME of PROXY; the rest stays as it is."""
     changed = control.client.change_fault(proxy, name, options=pairs(options), **_fields(given))
-    control.show([changed], *_FAULT)
+    _show(control, [changed], *_FAULT)
 
 
 @fault.command("remove")
