@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import os
 import shutil
 import socket
 import ssl
@@ -15,7 +17,7 @@ import pytest
 import vaurien
 from tests.tls_peers import TlsClient, read_all, serving
 from tests.waiting import PATIENCE, until
-from vaurien.events import Closed, Failed
+from vaurien.events import Failed
 from vaurien.tls.authority import Authority
 
 COUNT = 20
@@ -165,7 +167,8 @@ def test_redis(redis_server, redis_tls_server, tls_ca, backend_tls):
 # What is left behind, and what is kept in memory.
 
 
-def test_handshakes_leave_nothing_behind():
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
+def test_handshakes_leave_nothing_behind(count):
     """Also those that fail, and those whose client goes away in the middle."""
     with serving(None, lambda stream: stream.sendall(stream.recv(10))) as address:
         with vaurien.Proxy(address, tls="auto") as proxy:
@@ -173,8 +176,9 @@ def test_handshakes_leave_nothing_behind():
             hello = ssl.MemoryBIO()
             with contextlib.suppress(ssl.SSLWantReadError):
                 context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
-            beginning = hello.read()
-            for number in range(60):
+            beginning, untrusting = hello.read(), ssl.create_default_context()
+            open_before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+            for number in range(count):
                 match number % 3:
                     case 0:
                         with TlsClient(where, context) as client:
@@ -185,10 +189,33 @@ def test_handshakes_leave_nothing_behind():
                             raw.sendall(beginning)
                             assert raw.recv(1) == b"\x16"
                     case _:
-                        with contextlib.suppress(OSError), TlsClient(where, ssl.create_default_context()):
+                        with contextlib.suppress(OSError), TlsClient(where, untrusting):
                             pass
-            until(lambda: sum(isinstance(event, Closed) for event in proxy.events) == 60)
+            until(lambda: proxy.accepted == count and not proxy.connections)
+            if open_before:
+                until(lambda: len(os.listdir("/proc/self/fd")) == open_before)
+
+
+@pytest.mark.slow
+def test_a_gibibyte_arrives_through_tls_on_both_sides(nginx_tls_server, tls_ca):
+    curl, digest, received = program("curl"), hashlib.sha256(), hashlib.sha256()
+    source = nginx_tls_server.folder / "www" / "1GiB"
+    with open(source, "wb") as file:
+        for _ in range(2**30 // 2**24):
+            part = os.urandom(2**16) * 2**8
+            file.write(part)
+            digest.update(part)
+    try:
+        with vaurien.Proxy(f"https://localhost:{nginx_tls_server.port}?ca={tls_ca}", tls="auto") as proxy:
+            command = [curl, "-sSf", "--cacert", str(proxy.ca_file), f"https://localhost:{proxy.port}/1GiB"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as running:
+                while chunk := running.stdout.read(1 << 20):
+                    received.update(chunk)
+            assert running.returncode == 0
             assert proxy.connections == []
+    finally:
+        source.unlink()
+    assert received.hexdigest() == digest.hexdigest()
 
 
 def test_a_client_that_does_not_read_stops_the_backend():
