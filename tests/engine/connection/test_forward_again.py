@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.running import Running, backend, read, read_all, running
 from tests.tls_peers import echo, serving
 from tests.waiting import PATIENCE, until
 from vaurien.events import Closed, Failed, Injected
-from vaurien.model import Address, Fault
+from vaurien.model import Address, Fault, Scope
 
 FORWARD = Address(forward=True)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -284,3 +285,38 @@ def test_a_client_that_leaves_between_two_requests_leaves_nothing() -> None:
                 assert read_all(server) == b""
         proxy.until(lambda: not proxy.proxy.live)
         assert not proxy.events.of(Failed)
+
+
+@pytest.mark.parametrize("two", [False, True])
+@pytest.mark.parametrize("fault", [True, False])
+def test_each_request_has_a_draw_of_its_own(fault: bool, two: bool) -> None:
+    """Not the first of its connection again and again, on one server or on two in turn."""
+    faults = [Fault("it", "error", probability=0.5, scope=Scope.EXCHANGE, options={"code": "503"})] if fault else []
+    mix = "" if fault else "50:error"
+    with backend() as one, backend() as other, running(FORWARD, mix, *faults, protocol="http") as proxy:
+
+        def serve(listening: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    with listening.accept()[0] as server:
+                        while server.recv(1000):
+                            server.sendall(OK)
+
+        threads = [threading.Thread(target=serve, args=(listening,)) for listening in (one, other)]
+        for thread in threads:
+            thread.start()
+        hits = []
+        with proxy.connect() as client:
+            for number in range(24):
+                client.sendall(get(other if two and number % 2 else one, f"/{number}"))
+                heard = client.recv(1000)
+                while not heard.endswith((b"ok", b"\n")) or heard.endswith(b"\r\n"):
+                    heard += client.recv(1000)
+                hits.append(not heard.startswith(OK[:13]))
+        for listening in (one, other):
+            listening.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert 4 < sum(hits) < 20, hits
+        counted = [event.exchange for event in proxy.events.of(Injected)]
+        assert counted == [number for number, hit in enumerate(hits, 1) if hit]

@@ -80,8 +80,9 @@ class Connection:
     number, peer, backend_address = 1, "127.0.0.1:5", Address("127.0.0.1", 1)
     facts = NO_FACTS
     ending = decides_lane = detailed = lists_exchanges = opens_tls = handover_pending = one_request = False
-    hook_runner = pending_share = None
+    hook_runner = pending_share = mix_random = None
     relays_records = False
+    past_exchanges = 0
 
     def __init__(self, mix: str = "", *faults: Fault, protocol: Protocol, seed: str = "0") -> None:
         self.clock, self.loop = Clock(), None

@@ -136,9 +136,9 @@ class ClientSetup:
             if connection.backend is not None and not opened.kept:
                 connection.backend.close()
             connection.backend, connection.backend_address = opened.backend, opened.server
-        if opened.facts != connection.facts:
-            connection.forget_faults()
-        connection.facts = opened.facts
+        other, connection.facts = opened.facts != connection.facts, opened.facts
+        if other:
+            connection.rebind_faults()
         if opened.kept:
             connection.choose_faults()
             connection.on(Trigger.DIALLED, opened.backend)

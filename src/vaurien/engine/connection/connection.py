@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
 from vaurien import hooks
@@ -20,7 +21,7 @@ from vaurien.engine.connection.proxy_state import ProxyState
 from vaurien.engine.connection.reconnect import Reconnect
 from vaurien.engine.connection.states import TRANSITIONS, State, Trigger
 from vaurien.engine.filters import filter_chain
-from vaurien.engine.filters.bound_fault import BoundFault, move_faults, reconcile_faults
+from vaurien.engine.filters.bound_fault import BoundFault, move_faults, rebind_faults, reconcile_faults
 from vaurien.engine.filters.exchange_tracker import ExchangeTracker
 from vaurien.engine.filters.filter import Filter
 from vaurien.engine.filters.filter_chain import FilterChain
@@ -62,7 +63,6 @@ class ProxiedConnection:
         "_journal",
         "_outcome",
         "_outcome_by",
-        "_past_exchanges",
         "_rebuilding",
         "_reconnect",
         "_stall_watch",
@@ -87,8 +87,10 @@ class ProxiedConnection:
         "local_address",
         "loop",
         "meter",
+        "mix_random",
         "number",
         "one_request",
+        "past_exchanges",
         "peer_address",
         "reconfigure_pending",
         "records",
@@ -133,7 +135,8 @@ class ProxiedConnection:
         self.links: tuple[RelayLink, ...] = ()
         """To the client, to the backend: indexed by `Direction`. None unless it is in the loop, with a backend."""
         self._filter_chain: FilterChain | None = None
-        self._past_exchanges = 0  # of links that are gone
+        self.past_exchanges = 0
+        """Requests that were recognized on links that are gone."""
         self._rebuilding = False  # the filters; what they let go meanwhile is looked at afterwards
         self.handover_pending = self.upgraded = False
         """Something else goes on with the sockets once nothing is under way; and both sides have begun TLS so."""
@@ -142,6 +145,8 @@ class ProxiedConnection:
         self.reconfigure_pending = False
         """A change waits until something on the links is done: `reconfigure` is to be called then."""
         self.meter = Meter()
+        self.mix_random: Random | None = None
+        """Draws for the mix; ``None``: nothing was drawn yet."""
         self.bound_faults: dict[str, BoundFault] = {}
         # Thousands of connections are idle, so what most never need is made when it is needed.
         self.lane_switch: LaneSwitch | None = None
@@ -315,11 +320,10 @@ class ProxiedConnection:
         self.handover_pending = self.reconfigure_pending = False
         self._make_client_setup().read_next(sent_ahead)
 
-    def forget_faults(self) -> None:
-        """Let go of the faults that are bound, and of what they remember: the next server is another one."""
-        for bound in self.bound_faults.values():
-            bound.dispose()
-        self.bound_faults = {}
+    def rebind_faults(self) -> None:
+        """Bind the faults that fit the next server, which is another one; they remember nothing of the last."""
+        if self.bound_faults:
+            rebind_faults(self)
 
     # The backend.
 
@@ -383,7 +387,7 @@ class ProxiedConnection:
     def exchanges(self) -> int:
         """How many requests were recognized so far."""
         now = self._filter_chain.exchanges if self._filter_chain is not None else 0
-        return self._past_exchanges + now
+        return self.past_exchanges + now
 
     @property
     def plan(self) -> CompiledPolicy:
@@ -839,7 +843,7 @@ class ProxiedConnection:
             bound.filters.clear()  # so that none tries to send what it held when it stops
         self.meter.forget()
         self.links = ()
-        self._past_exchanges = self.exchanges
+        self.past_exchanges = self.exchanges
         if self._filter_chain is not None:
             self._filter_chain.end()
         self._filter_chain = None

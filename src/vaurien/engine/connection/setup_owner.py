@@ -88,8 +88,8 @@ class SetupOwner(Protocol):
     one_request: bool
     """The client of a forward proxy may ask for another server once its request is answered."""
 
-    def forget_faults(self) -> None:
-        """Let go of the faults that are bound, and of what they remember."""
+    def rebind_faults(self) -> None:
+        """Bind the faults anew that were bound for another server."""
 
     def split_records(self, received: bytes) -> None:
         """Let faults of records act between the client and its TLS; *received* is what it has sent. Raises OSError."""

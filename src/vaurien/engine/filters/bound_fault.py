@@ -412,6 +412,10 @@ class BoundFault:
         task = asyncio.current_task(self._connection.loop)
         return self._connection.ending or (task is not None and task.cancelling() > 0)
 
+    def draw_on(self, before: BoundFault) -> None:
+        """Draw the numbers that *before* would have drawn next."""
+        self._random = before._random
+
     def move_to(self, connection: FilteredConnection) -> None:
         """Act on *connection*, which is a part of the same; nothing has begun yet."""
         self._connection = connection
@@ -452,6 +456,17 @@ class BoundFault:
         self._refresh()
         if self._task is not None:
             self._task.cancel()
+
+
+def rebind_faults(connection: FilteredConnection) -> None:
+    """Bind the faults of *connection* as to a new one, but for their draws, which go on."""
+    before, connection.bound_faults = connection.bound_faults, {}
+    for bound in before.values():
+        bound.dispose()
+    reconcile_faults(connection, begun=False)
+    for key, bound in connection.bound_faults.items():
+        if key in before:
+            bound.draw_on(before[key])
 
 
 def move_faults(connection: FilteredConnection, records: FilteredConnection) -> None:

@@ -27,6 +27,9 @@ UNTOUCHED: Drawn = ((), ())
 class DrawingConnection(FilteredConnection, Protocol):
     """The connection, as the draws for its exchanges see it."""
 
+    mix_random: Random | None
+    """Draws for the mix, and goes on where other links, or another protocol, go on; ``None``: nothing was drawn yet."""
+
     @property
     def detailed(self) -> bool:
         """An observer wants to know every decision."""
@@ -49,7 +52,6 @@ class ExchangeDraws:
         "_connection",
         "_detailed",
         "_follow_all",
-        "_mix_random",
         "_policy",
         "due",
         "faults",
@@ -59,7 +61,6 @@ class ExchangeDraws:
 
     def __init__(self, connection: DrawingConnection) -> None:
         self._connection = connection
-        self._mix_random: Random | None = None
         self._policy, self._chance, self._detailed = connection.plan, connection.chance, connection.detailed
         self._by_turn = self._follow_all = False
         self.faults: tuple[BoundFault, ...] = ()
@@ -152,9 +153,9 @@ class ExchangeDraws:
 
     def _share_of_mix(self) -> CompiledFault | None:
         connection = self._connection
-        if self._mix_random is None:
-            self._mix_random = connection.chance.random_for(connection.number, "mix")
-        return self._chance.draw(connection.number, self._policy, self._mix_random)
+        if connection.mix_random is None:
+            connection.mix_random = connection.chance.random_for(connection.number, "mix")
+        return self._chance.draw(connection.number, self._policy, connection.mix_random)
 
 
 def _roll(fault: BoundFault, number: int, offset: int) -> bool:

@@ -68,6 +68,9 @@ SPARED = TrackedExchange(0, Head(request=True), 0)
 class TrackedConnection(DrawingConnection, AddressedConnection, Protocol):
     """The connection, as the tracker of its exchanges sees it."""
 
+    past_exchanges: int
+    """Requests that were recognized on links that are gone."""
+
     @property
     def lists_exchanges(self) -> bool:
         """An observer wants to know each exchange."""
@@ -142,7 +145,7 @@ class ExchangeTracker:
         self._skips = type(self.framing).skips is not Framing.skips
         self._draws, self._heads = ExchangeDraws(connection), SentHeads(connection, protocol)
         self._listing = self._tracks = False  # exchanges are told to observers; or they are drawn for
-        self._count = 0
+        self._count = self._before = connection.past_exchanges
         self._fed = 0  # bytes of the client's stream so far
         self._offset = 0  # in the client's stream, of the piece at hand
         self._unsent: tuple[list[bytes], list[bytes]] = ([], [])  # to the client, to the backend, in this callback
@@ -169,7 +172,7 @@ class ExchangeTracker:
     @property
     def exchanges(self) -> int:
         """How many requests were recognized so far; none once the protocol has lost track."""
-        return self._count if self._recognized_until is None else self._recognized_until
+        return (self._count if self._recognized_until is None else self._recognized_until) - self._before
 
     @property
     def drained(self) -> bool:
