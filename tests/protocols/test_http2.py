@@ -543,6 +543,24 @@ def test_large_answers_of_streams_with_and_without_a_fault() -> None:
         assert got == {1: text * 4, 3: text * 4}
 
 
+@pytest.mark.parametrize("path", ["/slow?x", "/fast"], ids=["late", "spared"])
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_header_blocks_in_several_frames_pass(path: str, count: int) -> None:
+    fields = [*ASKED[:3], (":path", path), ("x", "y" * 100)]
+    with sides(fault("delay", sleep=0.001)) as (_, client, server):
+        for one, other, said in ((client, server, fields), (server, client, OK)):
+            block = one.encoder.encode(said)
+            size = len(block) // count
+            first, *others = [block[at * size : (at + 1) * size if at < count - 1 else None] for at in range(count)]
+            flags = h2.END_HEADERS if not others else 0
+            whole = h2.frame(h2.HEADERS, flags | (h2.END_STREAM if one is client else 0), 1, first)
+            for number, part in enumerate(others, 2):
+                whole += h2.frame(h2.CONTINUATION, h2.END_HEADERS if number == count else 0, 1, part)
+            for at in range(len(whole)):
+                one.sock.sendall(whole[at : at + 1])
+            assert other.hears_head(1) == said
+
+
 def test_trailers_and_interim_responses_pass() -> None:
     with sides() as (_, client, server):
         client.ask(1, end=False)
