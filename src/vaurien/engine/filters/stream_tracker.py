@@ -60,6 +60,17 @@ _LET_GO = Part(Mark.BODY)
 """In the place of a piece: faults that have stopped send what they keep of the message."""
 
 
+def _over() -> TrackedExchange:
+    exchange = TrackedExchange(0, Head(request=True), 0)
+    exchange.asked = exchange.done = True
+    exchange.swallow_all()
+    return exchange
+
+
+_OVER = _over()
+"""Stands for each exchange that has ended without the backend's knowledge, while its stream is remembered."""
+
+
 class Lane:
     """The pieces of one stream, in one direction, that wait for a hook, and when they came."""
 
@@ -461,8 +472,11 @@ class StreamTracker(ExchangeTracker):
     def _forget(self, exchange: TrackedExchange, mark: Part) -> None:
         """Forget what is known of *exchange*, whose message has ended by *mark*, as far as nothing more can come."""
         stream = mark.stream
-        if mark.mark is Mark.ABORTED or (exchange.asked and exchange.done and not exchange.swallows(TO_BACKEND)):
+        over = exchange.asked and exchange.done
+        if mark.mark is Mark.ABORTED or (over and not exchange.swallows(TO_BACKEND)):
             self._exchanges.pop(stream, None)
+        elif over and stream in self._exchanges:
+            self._exchanges[stream] = _OVER
         if exchange.done:
             self._gone.pop(stream, None)
             self._forget_ended()

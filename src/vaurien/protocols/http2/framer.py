@@ -51,6 +51,9 @@ _GATE_LIMIT = 1024 * 1024
 _NUMBERS = 1000
 """Streams that have ended whose other numbers are remembered, for what may still come for them."""
 
+_WATCHED = 100
+"""Streams that have ended whose windows are remembered, for text of theirs that waits."""
+
 _RUN_LIMIT = 100
 """Frames in one piece: to take them takes less than a millisecond."""
 
@@ -197,6 +200,7 @@ class Http2Framer(Framing):
         self._there: dict[int, int] = {}  # a stream's number at the backend, by that of the client
         self._here: dict[int, int] = {}  # and the other way round
         self._windows: dict[int, _Windows] = {}  # of streams that are not spared
+        self._watched = 2 * _WATCHED  # above so many windows, those of streams that have ended are forgotten
         self._head_ends = False  # the last head that was a piece of its own is all of its message
         self._refused: set[int] = set()  # streams that the backend promised on a stream that the client does not see
         self._answers: dict[int, _Answer] = {}  # by stream, those that wait for the client to make room
@@ -652,10 +656,11 @@ class Http2Framer(Framing):
     def _watch(self, stream: int) -> None:
         """Keep count of the windows of *stream*."""
         self._windows[stream] = _Windows()
-        if len(self._windows) > 2 * _NUMBERS:
+        if len(self._windows) > self._watched:
             ended = [one for one in self._windows if one not in self._streams]
-            for one in ended[:-_NUMBERS]:
+            for one in ended[:-_WATCHED]:
                 del self._windows[one]
+            self._watched = 2 * max(len(self._windows), _WATCHED)  # all of them are looked at for twice as many
 
     def _room(self, direction: Direction, stream: int) -> int:
         """What the receiver takes on *stream*, on which nothing but text through faults was sent."""
@@ -832,6 +837,7 @@ class Http2Framer(Framing):
         reset = b"" if asked else h2.rst_stream(stream, Code.NO_ERROR)  # section 8.1: the rest is not needed
         backend = self._sides[TO_CLIENT]
         room = self._room(TO_CLIENT, stream)
+        self._windows.pop(stream, None)
         if len(data) <= backend.window and len(data) <= room:
             size = h2.text_size(data)
             backend.window -= size
