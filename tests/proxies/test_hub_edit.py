@@ -9,6 +9,7 @@ import pytest
 from tests.hubs import adding, ask, changing, config, connect, having, refuses, removing, taken
 from tests.running import PATIENCE
 from tests.waiting import eventually
+from vaurien.engine.net import resolver
 from vaurien.errors import BindError, Conflict, OptionError, UnknownName, VaurienError
 from vaurien.model import Address, Fault, Mix, Policy
 from vaurien.proxies.hub import Hub, OutdatedRevision
@@ -126,16 +127,15 @@ def test_edits_of_different_proxies_do_not_wait_for_each_other(hub, monkeypatch)
     async def play(hub):
         await hub.create(config("free", policy=Policy(faults=(NOOP,))))
         await hub.create(config("stuck"))
-        loop = asyncio.get_running_loop()
-        found, getaddrinfo = asyncio.Event(), loop.getaddrinfo
+        found, look_up = asyncio.Event(), resolver.look_up
 
-        async def slow(host, *rest, **more):
+        async def slow(host, port):
             if host == "slow.example":
                 await found.wait()
                 host = "127.0.0.1"
-            return await getaddrinfo(host, *rest, **more)
+            return await look_up(host, port)
 
-        monkeypatch.setattr(loop, "getaddrinfo", slow)
+        monkeypatch.setattr(resolver, "look_up", slow)
         stuck = asyncio.ensure_future(hub.update("stuck", changing(listen=Address("slow.example", 0))))
         await eventually(lambda: hub.config.proxy("stuck").listen.host == "slow.example")
         await asyncio.wait_for(hub.update("free", changing(backend=Address("other", 1))), PATIENCE)
@@ -280,7 +280,7 @@ def test_an_edit_whose_caller_gives_up_leaves_a_difference_that_is_tried_again(m
             async def never(*_, **__):
                 await loop.create_future()
 
-            unanswered.setattr(loop, "getaddrinfo", never)
+            unanswered.setattr(resolver, "look_up", never)
             moving = asyncio.ensure_future(hub.update("a", changing(listen=Address("slow.example", 0))))
             while hub.config.proxy("a").listen.host != "slow.example":
                 await asyncio.sleep(0)

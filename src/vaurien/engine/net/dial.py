@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from vaurien import platform
 from vaurien.engine.loop.clock import Clock, Timer
-from vaurien.engine.net import congestion_control
+from vaurien.engine.net import congestion_control, resolver
 from vaurien.engine.net.endpoint import PlainEndpoint
 from vaurien.engine.net.own_addresses import OwnAddresses
 from vaurien.errors import DialError, DialFailureKind
@@ -196,7 +196,7 @@ async def lookup(host: str, port: int) -> list[tuple[Any, ...]]:
     """
     if len(host) > LONGEST_HOST:
         raise ValueError(f"a name has at most {LONGEST_HOST} characters")
-    return list(await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    return await resolver.look_up(host, port)
 
 
 async def addresses(host: str) -> set[str]:
