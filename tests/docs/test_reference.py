@@ -35,6 +35,17 @@ def test_every_hook_is_in_the_page_on_behaviors(hook):
     assert f"`{hook}`" in (ROOT / "docs/how-to/write-a-behavior.md").read_text(encoding="utf-8")
 
 
+OPTION_TYPES = ["Duration", "Milliseconds", "Microseconds", "Size", "PositiveSize", "Ratio", "Count", "PositiveCount"]
+OPTION_TYPES += ["float", "int", "bool", "Literal", "str", "tuple[str, ...]"]
+
+
+@pytest.mark.parametrize("kind", OPTION_TYPES)
+def test_every_type_of_an_option_has_an_example(kind):
+    text = (ROOT / "docs/how-to/write-a-behavior.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\|.*`{re.escape(kind)}.*\|$", text, re.MULTILINE), "in the table"
+    assert f"Annotated[{kind}" in text, "in the example"
+
+
 def links(page):
     """The files that *page* points to."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
