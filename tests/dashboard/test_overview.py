@@ -30,10 +30,16 @@ def test_proxies_are_added_broken_and_switched_from_an_empty_start(tab, daemon, 
         row.get_by_role("cell", name="1", exact=True).wait_for()  # the open connection
         assert row.get_by_text("No traffic yet").count() == 0
 
-    row.get_by_role("switch").uncheck()
+    row.get_by_role("switch", name="Proxy cache").uncheck()
     until(lambda: not daemon.ask("GET", "/proxies/cache")["enabled"])
-    row.get_by_role("switch").check()
+    row.get_by_role("switch", name="Proxy cache").check()
     until(lambda: daemon.ask("GET", "/proxies/cache")["enabled"])
+
+    row.get_by_role("switch", name="Fault latency of cache").uncheck()
+    until(lambda: not daemon.ask("GET", "/proxies/cache/faults/latency")["enabled"])
+    page.get_by_text("Fault latency changes nothing: it is switched off").wait_for()
+    row.get_by_role("switch", name="Fault latency of cache").check()
+    until(lambda: daemon.ask("GET", "/proxies/cache/faults/latency")["enabled"])
 
 
 def test_an_error_of_the_form_is_beside_its_field(tab, daemon):

@@ -35,12 +35,7 @@ class ConfigurationScreen extends Screen {
 		this.settings = h("tbody.settings");
 		this.clients = h("div.copies");
 		this.text = h("textarea", { id: "import", rows: 8, spellcheck: "false" });
-		this.file = h("input", {
-			type: "file",
-			id: "import-file",
-			accept: ".json,.toml",
-			onchange: () => this.readFile(),
-		});
+		this.file = h("input", { type: "file", id: "import-file", accept: ".json,.toml", onchange: () => this.readFile() });
 		this.difference = h("div.notice", { role: "status" });
 		this.problem = h("p.error", { role: "alert" });
 		const read = () => Promise.all([call("GET", "/config/text"), call("GET", "/config")]);

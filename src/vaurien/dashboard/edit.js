@@ -1,6 +1,6 @@
 // Edits of the configuration by buttons and switches, which say what became of them.
 
-import { addressOf, call, proxyPath } from "./api.js";
+import { addressOf, call, faultPath, proxyPath } from "./api.js";
 import { button, h, setText } from "./dom.js";
 import { shown } from "./format.js";
 import { attempt, readOnly, say } from "./messages.js";
@@ -18,6 +18,17 @@ export async function edit(method, path, body, text) {
 	await store.refresh();
 	if (done !== undefined && text) say(text);
 	return done;
+}
+
+/**
+ * Change the fault *name* of *proxy* as *body* says.
+ * @param {string} proxy
+ * @param {string} name
+ * @param {any} body
+ */
+export async function changeFault(proxy, name, body) {
+	const done = await edit("PATCH", faultPath(proxy, name), body);
+	if (done?.warning) say(`Fault ${shown(name)} changes nothing: ${done.warning}.`);
 }
 
 /**

@@ -12,12 +12,7 @@ import { Screen } from "./screen.js";
 import { store } from "./store.js";
 
 const COMMON = ["stream", "probability", "scope", "ttl", "expect_hits"];
-const TITLES = {
-	stream: "Direction",
-	ttl: "Removes itself after (s)",
-	expect_hits: "Expected hits",
-	seconds: "for (s)",
-};
+const TITLES = { stream: "Direction", ttl: "Removes itself after (s)", expect_hits: "Expected hits", seconds: "for (s)" };
 
 /** @type {Promise<any> | undefined} */
 let asked;

@@ -3,7 +3,7 @@
 import { call, faultPath, proxyPath, addressOf } from "./api.js";
 import "./chart.js";
 import { bar, button, h, named, setAttribute, setText, sync } from "./dom.js";
-import { adder, edit, icon, switchOf, turn } from "./edit.js";
+import { adder, changeFault, edit, icon, switchOf, turn } from "./edit.js";
 import { bytes, counted, duration, mixText, percent, rounded, shown } from "./format.js";
 import { attempt, offerUndo, readOnly } from "./messages.js";
 import { addProxyForm } from "./proxy-form.js";
@@ -265,11 +265,10 @@ export function howToSend(proxy) {
 function faultChip(proxy, fault) {
 	const name = shown(fault.name);
 	const facts = h("span.facts");
+	const on = switchOf(`Fault ${name} of ${shown(proxy)}`, (enabled) => changeFault(proxy, fault.name, { enabled }));
 	const remove = icon("✕", `Remove fault ${name} of ${shown(proxy)}`, () => removeFault(proxy, fault.name));
 	const href = addressOf("proxy", proxy, "fault", fault.name);
-	return Object.assign(h("li.chip", h("a", { href }, h("bdi", name)), facts, remove), {
-		facts,
-	});
+	return Object.assign(h("li.chip", on, h("a", { href }, h("bdi", name)), facts, remove), { facts, on });
 }
 
 /**
@@ -285,6 +284,7 @@ function updateChip(chip, fault, proxy) {
 		state?.hits ? counted(state.hits, "hit") : "",
 		timeLeft(state),
 	];
+	turn(chip.on, fault.enabled !== false);
 	setText(chip.facts, facts.filter(Boolean).join(", "));
 }
 
@@ -302,7 +302,7 @@ export function switchProxy(name, enabled) {
  */
 export async function removeFault(proxy, fault) {
 	const before = store.proxies.get(proxy)?.faults ?? [];
-	const place = before.findIndex((/** @type {any} */ one) => one.name === fault);
+	const place = before.indexOf(named(before, fault));
 	if ((await edit("DELETE", faultPath(proxy, fault))) === undefined) return;
 	offerUndo(`Fault ${shown(fault)} of ${shown(proxy)} is removed.`, async () => {
 		const now = store.proxies.get(proxy)?.faults.map(asSent) ?? [];

@@ -3,7 +3,7 @@
 import { call, faultPath, proxyPath, addressOf, eventsOf } from "./api.js";
 import { showCharts } from "./chart.js";
 import { bar, button, h, named, setAttribute, setText, sync } from "./dom.js";
-import { adder, chanceSlider, edit, enders, icon, switchOf, turn } from "./edit.js";
+import { adder, chanceSlider, changeFault, edit, enders, icon, switchOf, turn } from "./edit.js";
 import { bytes, clock, counted, duration, percent, shown } from "./format.js";
 import { messages } from "./live.js";
 import { attempt, offerUndo, readOnly, say } from "./messages.js";
@@ -163,14 +163,14 @@ class ProxyScreen extends Screen {
 		const name = shown(fault.name);
 		const href = addressOf("proxy", this.proxy, "fault", fault.name);
 		const parts = {
-			on: switchOf(`Fault ${name}`, (enabled) => this.changeFault(fault.name, { enabled })),
+			on: switchOf(`Fault ${name}`, (enabled) => changeFault(this.proxy, fault.name, { enabled })),
 			facts: h("span.facts"),
 			slider: chanceSlider(`Probability of ${name}`),
 			chance: h("output"),
 			options: h("details", h("summary", `Options of ${name}`)),
 		};
 		parts.slider.addEventListener("input", () => setText(parts.chance, percent(Number(parts.slider.value))));
-		parts.slider.addEventListener("change", () => this.changeFault(fault.name, { probability: Number(parts.slider.value) }));
+		parts.slider.addEventListener("change", () => changeFault(this.proxy, fault.name, { probability: Number(parts.slider.value) }));
 		parts.options.addEventListener("toggle", () => parts.options.open && this.editOptions(fault.name, parts.options));
 		const item = h(
 			"li",
@@ -235,22 +235,12 @@ class ProxyScreen extends Screen {
 
 	/**
 	 * @param {string} name
-	 * @param {any} body
-	 */
-	async changeFault(name, body) {
-		const done = await edit("PATCH", faultPath(this.proxy, name), body);
-		if (done?.warning) say(`Fault ${shown(name)} changes nothing: ${done.warning}.`);
-	}
-
-	/**
-	 * @param {string} name
 	 * @param {number} by
 	 */
 	move(name, by) {
 		const faults = this.configured?.faults ?? [];
-		const place = faults.findIndex((/** @type {any} */ one) => one.name === name);
-		const other = faults[place + by];
-		return other ? this.moveTo(name, other.name) : Promise.resolve();
+		const other = faults[faults.indexOf(named(faults, name)) + by];
+		if (other) this.moveTo(name, other.name);
 	}
 
 	/**
@@ -260,8 +250,7 @@ class ProxyScreen extends Screen {
 	 */
 	async moveTo(name, other) {
 		const faults = (this.configured?.faults ?? []).map(asSent);
-		const from = faults.findIndex((/** @type {any} */ one) => one.name === name);
-		const to = faults.findIndex((/** @type {any} */ one) => one.name === other);
+		const [from, to] = [name, other].map((one) => faults.indexOf(named(faults, one)));
 		if (from < 0 || to < 0 || from === to) return;
 		faults.splice(to, 0, ...faults.splice(from, 1));
 		const path = `${proxyPath(this.proxy)}?revision=${store.revision}`;

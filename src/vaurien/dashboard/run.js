@@ -24,7 +24,7 @@ class RunScreen extends Screen {
 			"p.hint",
 			"This program plays no schedule. Start one with [[step]] tables: ",
 			h("code", "vaurien --http --config scenario.toml"),
-			", or run a command against it: ",
+			", or ",
 			h("code", "vaurien run scenario.toml --http --report out.html -- pytest"),
 		);
 		this.start = button("Start from the beginning", act("start", "The schedule begins anew."));

@@ -80,9 +80,7 @@ class VirtualRows extends HTMLElement {
 
 	/** @param {any} item */
 	make(item) {
-		return Object.assign(h("tr", ...this.columns.map((column) => h("td", { class: column.class }))), {
-			key: this.keyOf(item),
-		});
+		return Object.assign(h("tr", ...this.columns.map((column) => h("td", { class: column.class }))), { key: this.keyOf(item) });
 	}
 
 	/**
