@@ -2,7 +2,7 @@
 
 A look-up waits for a name server, some seconds for a name that none knows. In asyncio's threads, of which there are a
 few more than processors, such names would keep waiting what else is done there, and the end of the program, which
-waits for these threads. Here there are more threads, and they do not outlive the program.
+waits for these threads. Here there are more threads, and the program does not wait for them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import queue
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -23,31 +23,30 @@ Found: TypeAlias = list[tuple[Any, ...]]
 
 
 class _Threads:
-    """Calls functions in threads, which are made when they are needed and kept."""
+    """Calls functions in threads, which end when there is nothing to do."""
 
     def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._waiting: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
         self._count = 0
-        self._idle = 0  # threads that wait, less the functions that do
 
     def call(self, function: Callable[[], None]) -> None:
         """Call *function* soon, which raises nothing."""
         with self._lock:
-            if self._idle > 0:
-                self._idle -= 1
-            elif self._count < THREADS:
-                self._count += 1
-                threading.Thread(target=self._work, name="vaurien look-up", daemon=True).start()
-            else:
-                self._idle -= 1  # one that gets idle has this to do
-        self._waiting.put(function)
+            self._waiting.append(function)
+            if self._count == THREADS:
+                return
+            self._count += 1
+        threading.Thread(target=self._work, name="vaurien look-up", daemon=True).start()
 
     def _work(self) -> None:
         while True:
-            self._waiting.get()()
             with self._lock:
-                self._idle += 1
+                if not self._waiting:
+                    self._count -= 1
+                    return
+                function = self._waiting.popleft()
+            function()
 
 
 class _Resolver:
