@@ -12,6 +12,7 @@ accepts what `find` has resolved before, what is registered, built in or install
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import fnmatch
 import functools
 import importlib
@@ -94,6 +95,8 @@ def find(name: str, *kinds: Kind, source: str | None = None) -> Plugin:
     Raises `UnknownName` with the nearest known name, or `PluginError` for an import path that does not lead to a class
     of these kinds, with the import's own error.
     """
+    if _for_callers.get():
+        _refuse_unknown_path(name, *kinds)
     for kind in sorted(kinds, key=lambda kind: name not in _registered[kind]):
         target = _lookup(kind, name)
         if target is not None:
@@ -112,13 +115,30 @@ def find_for_caller(name: str, *kinds: Kind) -> Plugin:
     A dotted *name* must be one that `find` or `adopt` has resolved for the user of this machine, or one that a pattern
     of `allow` matches. Raises `PluginError` for any other, and imports nothing then.
     """
+    _refuse_unknown_path(name, *kinds)
+    return find(name, *kinds)
+
+
+_for_callers: contextvars.ContextVar[bool] = contextvars.ContextVar("for_callers", default=False)
+
+
+@contextlib.contextmanager
+def for_callers() -> Iterator[None]:
+    """Have `find` refuse inside what `find_for_caller` refuses: the names there are those of callers."""
+    token = _for_callers.set(True)
+    try:
+        yield
+    finally:
+        _for_callers.reset(token)
+
+
+def _refuse_unknown_path(name: str, *kinds: Kind) -> None:
     known = "." not in name or name in _given_paths or any(name in _registered[kind] for kind in kinds)
     if not known and not any(fnmatch.fnmatchcase(name, pattern) for pattern in _allowed):
         raise PluginError(
             f"{name!r} cannot be used as a {' or '.join(kinds)}: callers of the HTTP interface may use import paths "
             f"that the program was started with; start it with --allow-plugin {name!r} to permit this one"
         )
-    return find(name, *kinds)
 
 
 def allow(patterns: Collection[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 import time
 
@@ -137,6 +138,14 @@ async def _played(door, count):
 def test_what_is_no_schedule_of_a_fleet(text, message):
     with pytest.raises(VaurienError, match=message.replace("[", r"\[")):
         read_steps(text)
+
+
+@pytest.mark.parametrize("word", ["add", "change"])
+def test_a_schedule_that_came_over_http_imports_nothing(word):
+    sys.modules.pop("this", None)
+    with pytest.raises(VaurienError, match=r"'this\.Fault' cannot be used"):
+        read_steps(f"[[step]]\nat = 1\nproxy = 'own'\n{word} = ['this.Fault']")
+    assert "this" not in sys.modules
 
 
 def test_a_probe_that_fails_stops_everything(play):

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from vaurien import plugins
 from vaurien.config import schedule as scheduling
 from vaurien.config import toml
 from vaurien.config.schedule import Schedule
@@ -57,7 +58,8 @@ def read_steps(text: str) -> Schedule:
     for name in tables:
         if name != "schedule":
             raise UnknownName("table of a schedule", name, ["schedule", "step"], tables[name].source)
-    found = scheduling.read_schedule(tables.get("schedule"))
+    with plugins.for_callers():
+        found = scheduling.read_schedule(tables.get("schedule"))
     for step in found.steps:
         if step.proxy is None or step.topology or step.heal:
             raise ConfigError(
