@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import inspect
+import io
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import click
 
 from vaurien.cli import help
 from vaurien.cli.ctl import main as ctl
+from vaurien.cli.main import COMMANDS
 from vaurien.config import declared
 from vaurien.config.catalogue import Catalogue
 from vaurien.options import Declaration, describe
@@ -19,6 +24,9 @@ EXIT_STATUS = """0 at the end, 2 for what is not understood, 1 when the reader o
 For vaurien run that of the command; 123 when that is 0 and a step could not be played, 124 when a fault has not hit as
 often as was expected, 125 when the run could not begin, 126 when the command cannot be started, 127 when it is not
 there. vaurien check ends with 2 for a file that a start would refuse."""
+WIDTH = 76
+"""Characters of a line, as man(1) shows them."""
+
 NOTE = '.\\" Written by docs/man.py from the code.'
 
 
@@ -39,6 +47,8 @@ def _vaurien() -> Iterator[str]:
     yield ".SH COMMANDS"
     for command, about in help.COMMANDS:
         yield f".TP\n.B {_escaped(command)}\n{_escaped(about[0].upper() + about[1:])}."
+    for name, module in COMMANDS.items():
+        yield f".SS vaurien {name}\n.nf\n{_escaped(_help(module))}\n.fi"
     yield ".SH OPTIONS\nEach option can be given in a file, in the environment and as a flag; the last of these wins."
     for group in (*declared.GROUPS, declared.Group("command", declared.CommandSection)):
         yield from _group(inspect.getdoc(group.struct) or "", group.section, describe(group.struct))
@@ -49,6 +59,26 @@ def _vaurien() -> Iterator[str]:
     for about, command in (*help.EXAMPLES, *help.MORE_EXAMPLES):
         yield f".TP\n{_escaped(about)}\n{_escaped(command)}"
     yield f".SH EXIT STATUS\n{_escaped(EXIT_STATUS)}\n.SH SEE ALSO\n.BR vaurienctl (1)"
+
+
+def _help(module: str) -> str:
+    """What the command of *module* prints for ``--help``, in the width of a manual page."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), _columns(WIDTH):
+        importlib.import_module(module).main(["--help"], {})
+    return printed.getvalue().strip("\n")
+
+
+@contextlib.contextmanager
+def _columns(width: int) -> Iterator[None]:
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(width)
+    try:
+        yield
+    finally:
+        del os.environ["COLUMNS"]
+        if before is not None:
+            os.environ["COLUMNS"] = before
 
 
 def _group(title: str, section: str, options: Iterable[Declaration]) -> Iterator[str]:

@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """``--vaurien-seed``, ``--vaurien-dashboard`` and ``--vaurien-dashboard-port``."""
     group = parser.getgroup("vaurien", "faults on connections")
     group.addoption(
-        "--vaurien-seed", dest=_SEED, metavar="SEED", help="Throw the same dice again; without it a seed is drawn."
+        "--vaurien-seed", dest=_SEED, metavar="SEED", help="Repeat the draws of an earlier run; without it a seed is drawn."
     )
     group.addoption(
         "--vaurien-dashboard",
@@ -144,7 +144,7 @@ def proxy(**settings: Unpack[MarkerSettings]) -> pytest.MarkDecorator:
 def vaurien(request: pytest.FixtureRequest) -> Iterator[Proxies]:
     """Make a proxy: ``vaurien(backend="127.0.0.1:6379", protocol="redis")``, as ``vaurien.Proxy``, but started.
 
-    All are closed at the end of the test. Their dice depend on ``--vaurien-seed`` and on the test, not on its place
+    All are closed at the end of the test. Their draws depend on ``--vaurien-seed`` and on the test, not on its place
     among the others.
     """
     from vaurien.library.suite import Proxies

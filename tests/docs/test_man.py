@@ -38,6 +38,8 @@ def test_it_has_the_commands_and_the_options_of_the_program():
     text = plain(man.PAGES / "vaurien.1")
     for name in main.COMMANDS:
         assert f".B {name} " in text or f".B {name}\n" in text, name
+    for option in ("--exit-code-from command", "--dev", "--force", "-runtime-metrics"):  # of the commands
+        assert f"  {option}" in text, option
     for option in ("--backend", "--fault", "--behavior-latency-jitter", "--http-port", "--statsd.host"):
         assert f".B {option}" in text, option
     for _, command in help.EXAMPLES:

@@ -46,7 +46,7 @@ def run(
 
     At SIGHUP the proxies of *again*, the configuration read anew, come in the place of those that there are: what is
     the same stays, with its connections; its schedule begins. With *recorded*, its decisions, by proxy, take the place
-    of dice.
+    of draws.
 
     Raises `BindError` when the address cannot be had, and `OptionError` for a log, a trace, a statsd server, workers or
     connections that cannot.

@@ -42,7 +42,7 @@ class TrafficSection(msgspec.Struct, frozen=True):
 
 
 class FaultsSection(msgspec.Struct, frozen=True):
-    """Faults that act beside the mix, each by its own dice. May be given several times."""
+    """Faults that act beside the mix, each drawn by itself. May be given several times."""
 
     fault: Annotated[
         tuple[str, ...], Option("A fault, such as 'latency latency=100 jitter=20 stream=downstream probability=0.3'")

@@ -283,7 +283,7 @@ class Node:
         return True
 
     def _seeded(self, proxy: ProxyConfig) -> ProxyConfig:
-        """*proxy* with a seed that says the node: other nodes have other dice."""
+        """*proxy* with a seed that says the node: other nodes have other draws."""
         return msgspec.structs.replace(proxy, seed=f"{proxy.seed}@{self.name}")
 
     def _proxy(self, name: str, proxies: Mapping[str, ProxyEntry]) -> ProxyConfig | None:

@@ -150,7 +150,7 @@ class Daemon:
         if values.get("fleet"):
             from vaurien.cli.serve.fleet import node_name
 
-            self._seed += f"@{node_name(values)}"  # other nodes have other dice
+            self._seed += f"@{node_name(values)}"  # other nodes have other draws
         self._strict = bool(values.get("strict"))
         self._dashboard = _dashboard(str(values.get("dashboard", "off")))
         self._token = _token(str(values.get("token-file", "")))
