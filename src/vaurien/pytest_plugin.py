@@ -37,7 +37,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """``--vaurien-seed``, ``--vaurien-dashboard`` and ``--vaurien-dashboard-port``."""
     group = parser.getgroup("vaurien", "faults on connections")
     group.addoption(
-        "--vaurien-seed", dest=_SEED, metavar="SEED", help="Repeat the draws of an earlier run; without it a seed is drawn."
+        "--vaurien-seed",
+        dest=_SEED,
+        metavar="SEED",
+        help="Repeat the draws of an earlier run; without it a seed is drawn.",
     )
     group.addoption(
         "--vaurien-dashboard",

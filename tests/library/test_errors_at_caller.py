@@ -24,9 +24,25 @@ MISTAKES = {
     "with package.Proxy('h:1', faults=['noop expect_hits=1']): pass": "NotHit: ",
 }
 
+AWAITED = {
+    "await package.AsyncProxy('h:1', listen=proxy.address).start()": "BindError: ",
+    "async with package.AsyncProxy('h:1', listen=proxy.address): pass": "BindError: ",
+    "async with package.AsyncProxy('h:1', faults=['noop expect_hits=1']): pass": "NotHit: ",
+    "async with package.AsyncProxy('h:1', faults=['noop']) as one: await one.wait_for_hits('noop', timeout=0.01)": (
+        "TimeoutError: "
+    ),
+    "async with package.AsyncProxy('h:1') as one: await one.wait_for_connections(1, timeout=0.01)": "TimeoutError: ",
+    "await package.AsyncProxy('h:1').wait_for_hits('noop')": "VaurienError: ",
+}
+
 MODULE = """
 import pytest
 import vaurien as package
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +55,19 @@ def proxy():
 
 
 def test_the_report_ends_at_the_line_of_the_test(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    tests = (f"def test_{number}(proxy, vaurien):\n    {call}\n\n\n" for number, call in enumerate(MISTAKES))
+    tests = [f"def test_{number}(proxy, vaurien):\n    {call}\n\n\n" for number, call in enumerate(MISTAKES)]
+    tests += [
+        f"@pytest.mark.anyio\nasync def test_{number}(proxy):\n    {call}\n\n\n"
+        for number, call in enumerate(AWAITED, len(MISTAKES))
+    ]
+    mistakes = MISTAKES | AWAITED
     pytester.makepyfile(test_it=MODULE + "".join(tests))
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    ran = pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider", "-p", "vaurien.pytest_plugin", "--tb=long")
-    ran.assert_outcomes(failed=len(MISTAKES))
+    plugins = ("-p", "no:cacheprovider", "-p", "vaurien.pytest_plugin", "-p", "anyio.pytest_plugin")
+    ran = pytester.runpytest_inprocess("-q", *plugins, "--tb=long")
+    ran.assert_outcomes(failed=len(mistakes))
     reports = re.split(r"^_+ test_\d+ _+$", ran.stdout.str(), flags=re.MULTILINE)[1:]
-    for (call, message), report in zip(MISTAKES.items(), reports, strict=True):
+    for (call, message), report in zip(mistakes.items(), reports, strict=True):
         report = report.partition("short test summary info")[0]
         places = re.findall(r"^\S*\.py:\d+: ", report, flags=re.MULTILINE)
         assert len(places) == 1, report

@@ -9,7 +9,7 @@ from typing import Self, Unpack
 from vaurien.engine.relay.traffic import ConnectionInfo
 from vaurien.errors import VaurienError
 from vaurien.library.base import TIMEOUT, BaseProxy
-from vaurien.library.errors_at_caller import errors_at_caller
+from vaurien.library.errors_at_caller import awaited_errors_at_caller, errors_at_caller
 from vaurien.library.settings import AddressLike, Settings
 
 
@@ -40,6 +40,7 @@ class AsyncProxy(BaseProxy):
     def __init__(self, backend: AddressLike, **settings: Unpack[Settings]) -> None:
         super().__init__(backend, settings)
 
+    @awaited_errors_at_caller
     async def start(self) -> Self:
         """Listen; clients may connect when this returns. Returns itself. Raises `BindError`."""
         try:
@@ -49,6 +50,7 @@ class AsyncProxy(BaseProxy):
         await self._proxy_host.start()
         return self
 
+    @awaited_errors_at_caller
     async def close(self, grace: float = 0.0) -> None:
         """Refuse new clients, give open connections *grace* seconds to end, then reset them. Idempotent."""
         if self._proxy_host.open:
@@ -56,6 +58,7 @@ class AsyncProxy(BaseProxy):
             await self._proxy_host.stop(grace)
         self._proxy_host.closed = True
 
+    @awaited_errors_at_caller
     async def wait_for_connections(self, count: int, timeout: float = TIMEOUT) -> list[ConnectionInfo]:
         """Wait until at least *count* connections are open, or none if that is 0, and return them.
 
@@ -65,6 +68,7 @@ class AsyncProxy(BaseProxy):
         await self._proxy_host.until_open(count, timeout)
         return self.connections
 
+    @awaited_errors_at_caller
     async def wait_for_hits(self, fault: str, count: int = 1, timeout: float = TIMEOUT) -> None:
         """Wait until *fault* has acted *count* times. Raises `UnknownName`, and TimeoutError after *timeout*."""
         self._check_loop()
@@ -77,9 +81,11 @@ class AsyncProxy(BaseProxy):
                 f"{self._proxy_host.label} lives in another event loop; expected the one that started it"
             )
 
+    @awaited_errors_at_caller
     async def __aenter__(self) -> Self:
         return await self.start()
 
+    @awaited_errors_at_caller
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
