@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.protocols.conversations import GREETING, LOGIN
-from tests.running import PATIENCE, backend, pair, read, read_all, running
+from tests.running import backend, pair, read, read_all, running
+from tests.waiting import until
 from vaurien.behaviors.duplicate_request import DuplicateRequest
 from vaurien.errors import OptionError
 from vaurien.model import Fault
@@ -100,31 +102,34 @@ def answer(server: socket.socket, seen: list[int]) -> None:
 @pytest.mark.parametrize("pipeline", [1, 50])
 def test_added_and_removed_under_load_each_request_is_answered_once(pipeline: int) -> None:
     """Some are sent twice, one right behind the other; no answer is missing, none comes twice or to another's place."""
-    count, seen = 2000 if pipeline == 1 else 10_000, list[int]()
+    seen, enough, phases = list[int](), threading.Event(), 0
     with backend() as listening, running(listening.getsockname(), protocol="redis") as proxy:
-        with pair(proxy, listening) as (client, server):
-            answering = threading.Thread(target=answer, args=(server, seen))
-            asking = threading.Thread(target=ask, args=(client, count, pipeline))
-            answering.start()
-            asking.start()
-            changes = 0
-            while asking.is_alive():
-                proxy.set_policy("", *[FAULT][: changes % 2])
-                changes += 1
+        with pair(proxy, listening) as (client, server), ThreadPoolExecutor(2) as threads:
+            threads.submit(answer, server, seen)
+            asking = threads.submit(ask, client, enough, 2000 if pipeline == 1 else 10_000, pipeline)
+            while not asking.done():
+                phases += 1
+                proxy.set_policy("", *[FAULT][: phases % 2])
+                met = len(seen) + 3 * pipeline  # some of them were sent after the change, however busy the machine is
+                until(lambda met=met: len(seen) >= met or asking.done())
+                if phases == 4:
+                    enough.set()
             client.close()
-            answering.join(PATIENCE)
     once = [number for number, before in zip(seen, [-1, *seen], strict=False) if number != before]
-    assert once == list(range(count))
-    assert count < len(seen) < 2 * count
-    assert changes > 3
+    assert once == list(range(asking.result()))
+    assert asking.result() < len(seen) < 2 * asking.result()
 
 
-def ask(client: socket.socket, count: int, pipeline: int) -> None:
-    for first in range(0, count, pipeline):
+def ask(client: socket.socket, enough: threading.Event, count: int, pipeline: int) -> int:
+    """Ask at least *count* times, and until that is *enough*; how often it was."""
+    first = 0
+    while first < count or not enough.is_set():
         numbers = range(first, first + pipeline)
         client.sendall(b"".join(ASKED % number for number in numbers))
         expected = b"".join(SAID % number for number in numbers)
         assert read(client, len(expected)) == expected
+        first += pipeline
+    return first
 
 
 EXPECTING = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
