@@ -229,7 +229,7 @@ def test_a_warning_does_not_stop_the_run(capsys):
         ("--behavior 20", "behavior: '20' (from --behavior) is not valid; expected shares such as 20:error"),
         (
             "--proxy :1 --backend :1",
-            "option backend: ':1' (from --backend) is not valid; expected another address than",
+            "option backend: ':1' (from --backend) is not valid; expected another address: connections",
         ),
         ("--behavior 60:error,50:delay", "expected shares of at most 100 in total, these add up to 110"),
         ("--behavior 20:erorr", "unknown behavior or handler 'erorr' (from --behavior); did you mean 'error'?"),

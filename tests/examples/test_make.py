@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,8 +23,9 @@ def would_do(clone, target):
     """The commands that make would run."""
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}  # not ours
     done = subprocess.run(
-        ["make", "--dry-run", target], cwd=clone, capture_output=True, text=True, timeout=60, check=True
+        ["make", "--dry-run", target], cwd=clone, env=own, capture_output=True, text=True, timeout=60, check=True
     )
     return done.stdout
 

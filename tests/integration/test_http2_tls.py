@@ -79,8 +79,8 @@ def test_grpcio(backend_tls, tls_authority, tls_ca):
         server.add_generic_rpc_handlers((handlers,))
         if backend_tls:
             pair = tls_authority.issue(["localhost"])
-            port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([(pair.key, pair.chain)]))
-            backend = f"tls://localhost:{port}?ca={tls_ca}"
+            port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(pair.key, pair.chain)]))
+            backend = f"tls://127.0.0.1:{port}?ca={tls_ca}&server_name=localhost"
         else:
             backend = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
@@ -105,7 +105,7 @@ def test_plain_text_before_a_backend_that_insists_on_h2(tls_authority, tls_ca):
         echo = grpc.unary_unary_rpc_method_handler(lambda request, _: request)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", {"Unary": echo}),))
         pair = tls_authority.issue(["localhost"])
-        port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([(pair.key, pair.chain)]))
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(pair.key, pair.chain)]))
         server.start()
         with vaurien.Proxy(f"tls://localhost:{port}?ca={tls_ca}", protocol="grpc") as proxy:
             with grpc.insecure_channel(f"localhost:{proxy.port}") as channel:
