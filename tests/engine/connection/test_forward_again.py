@@ -39,6 +39,11 @@ def seen(listening: socket.socket, path: str, fields: str = "") -> bytes:
 
 def exchange(client: socket.socket, server: socket.socket, listening: socket.socket, path: str) -> None:
     client.sendall(get(listening, path))
+    serve(client, server, listening, path)
+
+
+def serve(client: socket.socket, server: socket.socket, listening: socket.socket, path: str) -> None:
+    """The request that was sent last comes to *server*, and its answer to *client*."""
     wanted = seen(listening, path)
     assert read(server, len(wanted)) == wanted
     server.sendall(OK)
@@ -49,9 +54,7 @@ def test_requests_for_one_server_share_its_connection() -> None:
     with backend() as listening, forwarding() as proxy, proxy.connect() as client:
         client.sendall(get(listening, "/1"))
         with listening.accept()[0] as server:
-            assert read(server, len(seen(listening, "/1"))) == seen(listening, "/1")
-            server.sendall(OK)
-            assert read(client, len(OK)) == OK
+            serve(client, server, listening, "/1")
             for number in range(2, 6):
                 exchange(client, server, listening, f"/{number}")
             assert proxy.call(lambda: [one.info.exchanges for one in proxy.proxy.live]) == [5]
@@ -67,9 +70,7 @@ def test_a_request_for_another_server_goes_there() -> None:
     with backend() as first, backend() as second, forwarding() as proxy, proxy.connect() as client:
         client.sendall(get(first, "/1"))
         with first.accept()[0] as one:
-            assert read(one, len(seen(first, "/1"))) == seen(first, "/1")
-            one.sendall(OK)
-            assert read(client, len(OK)) == OK
+            serve(client, one, first, "/1")
             client.sendall(get(second, "/2"))
             with second.accept()[0] as other:
                 assert read(other, len(seen(second, "/2"))) == seen(second, "/2")
@@ -84,10 +85,7 @@ def test_a_server_that_has_left_is_dialled_again() -> None:
         for number in range(3):
             client.sendall(get(listening, f"/{number}"))
             with listening.accept()[0] as server:
-                wanted = seen(listening, f"/{number}")
-                assert read(server, len(wanted)) == wanted
-                server.sendall(OK)
-                assert read(client, len(OK)) == OK
+                serve(client, server, listening, f"/{number}")
                 proxy.until(lambda: not any(one.links for one in proxy.proxy.live))
 
 
@@ -175,9 +173,7 @@ def test_a_tunnel_may_follow_a_request() -> None:
     with backend() as listening, forwarding() as proxy, proxy.connect() as client:
         client.sendall(get(listening, "/1"))
         with listening.accept()[0] as server:
-            assert read(server, len(seen(listening, "/1"))) == seen(listening, "/1")
-            server.sendall(OK)
-            assert read(client, len(OK)) == OK
+            serve(client, server, listening, "/1")
         client.sendall(f"CONNECT 127.0.0.1:{listening.getsockname()[1]} HTTP/1.1\r\n\r\n".encode())
         assert read(client, 19) == b"HTTP/1.1 200 Connec"
         with listening.accept()[0] as server:
@@ -198,9 +194,7 @@ def test_a_later_request_that_cannot_be_followed_gets_the_reason(text: str, stat
     with backend() as listening, forwarding() as proxy, proxy.connect() as client:
         client.sendall(get(listening, "/1"))
         with listening.accept()[0] as server:
-            assert read(server, len(seen(listening, "/1"))) == seen(listening, "/1")
-            server.sendall(OK)
-            assert read(client, len(OK)) == OK
+            serve(client, server, listening, "/1")
             client.sendall(text.format(here="{}:{}".format(*proxy.address)).encode())
             assert read_all(client).startswith(f"HTTP/1.1 {status} ".encode())
             assert read_all(server) == b""
@@ -215,9 +209,7 @@ def test_faults_match_the_server_of_each_request() -> None:
                 client.sendall(get(listening, "/"))
                 with listening.accept()[0] as server:
                     if not hit:
-                        assert read(server, len(seen(listening, "/"))) == seen(listening, "/")
-                        server.sendall(OK)
-                        assert read(client, len(OK)) == OK
+                        serve(client, server, listening, "/")
                     else:
                         answer = b""
                         while not answer.endswith(b"\r\n\r\n503 Service Unavailable\n"):
@@ -230,9 +222,7 @@ def test_a_fault_that_is_set_while_the_client_thinks_hits_its_next_request() -> 
     with backend() as listening, forwarding() as proxy, proxy.connect() as client:
         client.sendall(get(listening, "/1"))
         with listening.accept()[0] as server:
-            assert read(server, len(seen(listening, "/1"))) == seen(listening, "/1")
-            server.sendall(OK)
-            assert read(client, len(OK)) == OK
+            serve(client, server, listening, "/1")
             proxy.set_policy("", Fault("error", "error", options={"code": "503"}))
             client.sendall(get(listening, "/2"))
             assert read(client, 13) == b"HTTP/1.1 503 "
@@ -249,9 +239,7 @@ def test_an_answer_on_a_delay_line_comes_whole(fault: str) -> None:
     with backend() as listening, forwarding(Fault(fault, fault, options=options)) as proxy, proxy.connect() as client:
         client.sendall(get(listening, "/1"))
         with listening.accept()[0] as server:
-            assert read(server, len(seen(listening, "/1"))) == seen(listening, "/1")
-            server.sendall(OK)
-            assert read(client, len(OK)) == OK
+            serve(client, server, listening, "/1")
             for number in range(3):
                 exchange(client, server, listening, f"/{number}")
 
@@ -278,9 +266,7 @@ def test_a_client_that_leaves_between_two_requests_leaves_nothing() -> None:
         with proxy.connect() as client:
             client.sendall(get(listening, "/1"))
             with listening.accept()[0] as server:
-                assert read(server, len(seen(listening, "/1"))) == seen(listening, "/1")
-                server.sendall(OK)
-                assert read(client, len(OK)) == OK
+                serve(client, server, listening, "/1")
                 client.close()
                 assert read_all(server) == b""
         proxy.until(lambda: not proxy.proxy.live)
