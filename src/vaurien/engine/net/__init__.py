@@ -13,7 +13,8 @@ The way: all sockets are raw and non-blocking, and the loop calls back when one 
                                                             └─ nothing taken for so long ──► StallWatch
 
 An endpoint is what a link reads and writes. A plain socket is one by itself, so its bytes pass no layer; an endpoint
-with a layer of its own (TLS) says that it buffers.
+with a layer of its own says that it buffers: `tls_endpoint` (TLS), `starttls_endpoint` (what is said before it).
+`Dial` asks `resolver` for names, in threads of its own, and `own_addresses` for what it must not dial: this program.
 
 What this does not do: it decides nothing. When to close, and how, is the connection's business.
 """
