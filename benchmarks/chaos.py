@@ -111,6 +111,19 @@ class Server:
             self._process = None
 
 
+async def opened(store: NatsStore) -> None:
+    """Open *store* once its cluster has a leader of its own: the bucket has one, and takes edits, before that."""
+
+    async def opens() -> bool:
+        try:
+            await store.open()
+        except StoreAway:
+            return False
+        return True
+
+    await true(opens, "the cluster is a store")
+
+
 class Node:
     """A node of the fleet, and what was seen of it. *cut*: it has no way to the store now."""
 
@@ -364,7 +377,7 @@ class Field:
     async def audit(self) -> None:
         """Compare what the store has, read anew, with what was acknowledged."""
         fresh = NatsStore(Where.parse(self.url))
-        await fresh.open()
+        await opened(fresh)
         there = {entry.fault.name for entry in Desired.of(fresh.entries).faults.get(PROXY, ())}
         await fresh.close()
         for name in sorted(self.ledger.kept - there):
@@ -543,15 +556,7 @@ async def _addresses(mesh: AsyncClient, port: int) -> dict[tuple[str, str], str]
 @contextlib.asynccontextmanager
 async def running(field: Field) -> AsyncIterator[None]:
     """The fleet with its proxy, watched."""
-
-    async def opens() -> bool:
-        try:
-            await field.store.open()
-        except StoreAway:
-            return False
-        return True
-
-    await true(opens, "the cluster is a store")
+    await opened(field.store)
     field.store.on_change = lambda: field.ledger.note(Desired.of(field.store.entries), field.store)
     for node in field.nodes:
         node.start()
