@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,10 +12,17 @@ from vaurien.protocols.mysql.packets import Can
 from vaurien.protocols.mysql.protocol import Mysql
 from vaurien.protocols.postgres.protocol import Postgres
 from vaurien.protocols.smtp import Smtp
+from vaurien.tls import rsa_key
 
 PROTOCOLS = {"smtp": Smtp(), "mysql": Mysql(), "postgres": Postgres()}
 
 TO_BACKEND, TO_CLIENT = True, False
+
+OTHER_KEY = (
+    ec.generate_private_key(ec.SECP256R1())
+    .public_key()
+    .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+)
 
 
 def talk(protocol, backend_tls, said):
@@ -90,6 +99,53 @@ def test_mysql_offers_tls_for_a_backend():
     assert words.over
 
 
+def test_mysql_gives_a_client_without_tls_a_key_and_a_backend_with_it_the_password():
+    key = rsa_key.public_key()
+    said = [
+        (TO_CLIENT, greeting(SECURE)),
+        (TO_BACKEND, login(1, FLAGS)),
+        (TO_CLIENT, packet(3, b"\xfecaching_sha2_password\0" + b"\1" * 20 + b"\0")),
+        (TO_BACKEND, packet(3, b"x" * 32)),
+        (TO_CLIENT, packet(5, b"\1\4")),
+        (TO_BACKEND, packet(5, b"\2")),
+        (TO_BACKEND, packet(7, rsa_key.encrypt(bytes(byte ^ 1 for byte in b"secret\0"), key))),
+        (TO_CLIENT, packet(7, OK)),
+    ]
+    got, words = talk("mysql", True, said)
+    assert got[TO_CLIENT].endswith(packet(4, b"\1\4") + packet(6, b"\1" + key) + packet(8, OK))
+    assert got[TO_BACKEND].endswith(packet(4, b"x" * 32) + packet(6, b"secret\0"))
+    assert words.over
+
+
+@pytest.mark.parametrize("payload", [b"\1\4", b"\1\3"])
+def test_mysql_takes_no_password_from_a_method_that_it_does_not_know(payload):
+    said = [
+        (TO_CLIENT, greeting(FLAGS)),
+        (TO_BACKEND, REQUEST + login(2, SECURE)),
+        (TO_CLIENT, packet(2, b"\xfedialog\0")),
+        (TO_BACKEND, packet(4, b"one")),
+        (TO_CLIENT, packet(4, payload)),
+        (TO_BACKEND, packet(6, b"two")),
+    ]
+    got, words = talk("mysql", False, said)
+    assert got[TO_BACKEND].endswith(packet(3, b"one") + packet(5, b"two"))
+    assert not words.failure
+
+
+@pytest.mark.parametrize("key", [b"", b"no PEM", OTHER_KEY], ids=["nothing", "garbage", "EC"])
+def test_mysql_says_which_key_of_a_backend_is_none(key):
+    said = [
+        (TO_CLIENT, greeting(FLAGS)),
+        (TO_BACKEND, REQUEST + login(2, SECURE)),
+        (TO_CLIENT, packet(2, b"\1\4")),
+        (TO_BACKEND, packet(4, b"secret\0")),
+        (TO_CLIENT, packet(4, b"\1" + key)),
+    ]
+    _, words = talk("mysql", False, said)
+    assert words.failure.startswith("the password cannot be encrypted for it: ")
+    assert "secret" not in words.failure
+
+
 @pytest.mark.parametrize(
     "begin", [packet(0, b"\xff\x10\x04#08004Too many connections"), b"HTTP/1.1 400 Bad Request\r\n"]
 )
@@ -164,6 +220,17 @@ def test_postgres_binds_no_password():
 
 TALKS = [
     ("mysql", True, [(TO_CLIENT, greeting(SECURE)), (TO_BACKEND, login(1, FLAGS)), (TO_CLIENT, packet(3, OK) + b"x")]),
+    (
+        "mysql",
+        True,
+        [
+            (TO_CLIENT, greeting(SECURE)),
+            (TO_BACKEND, login(1, FLAGS)),
+            (TO_CLIENT, packet(3, b"\1\4")),
+            (TO_BACKEND, packet(3, b"\2")),
+            (TO_BACKEND, packet(5, b"z" * 256)),
+        ],
+    ),
     ("mysql", False, [(TO_CLIENT, greeting(FLAGS)), (TO_BACKEND, login(1, FLAGS) + b"y"), (TO_CLIENT, packet(2, OK))]),
     ("mysql", False, [(TO_CLIENT, greeting(FLAGS)), (TO_BACKEND, REQUEST + login(2, SECURE)), (TO_CLIENT, b"abc")]),
     ("smtp", False, [*SMTP, (TO_BACKEND, b"RSET\r\nMAIL FROM:<>\r\nDA"), (TO_CLIENT, b"250 ok\r\n250")]),

@@ -70,6 +70,8 @@ class StartTlsEndpoint:
             raise BlockingIOError
         if self._words.over:
             return self._inner.send(data)
+        if self._words.failure:
+            raise ConnectionError(self._words.failure)
         self._unsent += self._words.to_backend(bytes(data))
         self._follow_words()
         self._flush()
@@ -79,6 +81,7 @@ class StartTlsEndpoint:
         words = self._words
         if words.failure:
             self._failed(words.failure)
+            self._wake()  # reading it will say so
             raise ConnectionError(words.failure)
         if words.question:
             question, words.question = words.question, b""

@@ -1,7 +1,7 @@
 """The SSL flag of MySQL's first packets: the server offers TLS by it in its greeting, the client asks by it.
 
 A request for TLS is a packet of its own, with the number 1, and behind it the packets of the login have higher numbers
-by one. So where one side only has TLS, all of them are renumbered until the login has its OK or ERR.
+by one. So where one side only has TLS, each side has numbers of its own until the login has its OK or ERR.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from vaurien.framing.reader import HEAD_LIMIT
 from vaurien.framing.starttls import TlsWords
 from vaurien.protocols.mysql.packets import ERR, Can
+from vaurien.protocols.mysql.password import CHALLENGE, PasswordExchange
 
 _HEADER = 4
 _REQUEST = 32
@@ -18,6 +19,8 @@ _REQUEST = 32
 _VERSION_10 = 0x0A
 _BEFORE_FLAGS = 4 + 8 + 1
 """Bytes between the server's version, which ends with a zero, and its flags: thread, part of the challenge, filler."""
+_BEFORE_REST = 2 + 1 + 2 + 2 + 1 + 10
+"""Bytes from the flags to the rest of the challenge: flags, character set, status, flags, length, filler."""
 
 
 class MysqlTlsOffer:
@@ -79,7 +82,8 @@ class MysqlTlsWords(TlsWords):
     def __init__(self, *, backend_tls: bool) -> None:
         self._backend_tls = backend_tls
         self._greeted = self._asked = False
-        self._shift = 1 if backend_tls else -1  # of the numbers, towards the backend
+        self._password = PasswordExchange(backend_tls=backend_tls)
+        self._next = {False: 0, True: 0}  # number of the next packet with each side: the client, the backend
         self._kept = {False: b"", True: b""}  # by direction
 
     def from_backend(self, data: bytes) -> bytes:
@@ -91,9 +95,12 @@ class MysqlTlsWords(TlsWords):
             elif not self._asked:  # an error, before the client has said anything
                 passed += packet
             else:
-                passed += _renumbered(packet, -self._shift)
+                self._next[True] = packet[3] + 1
+                onwards, back = self._password.from_backend(packet[_HEADER:])
+                passed += self._numbered(onwards, to_backend=False)
+                self.question += self._numbered(back, to_backend=True)
                 self.over = packet[_HEADER : _HEADER + 1] in (b"\0", ERR)
-            if self.over:
+            if self._stops():
                 break
         return passed
 
@@ -106,34 +113,55 @@ class MysqlTlsWords(TlsWords):
         if self._backend_tls and not flags & Can.SSL:
             self.failure = "its greeting does not offer TLS"
         flags = flags & ~Can.SSL if self._backend_tls else flags | Can.SSL
+        rest = place + _BEFORE_REST
+        self._password.challenge = (packet[place - 9 : place - 1] + packet[rest:])[:CHALLENGE]
         return packet[:place] + flags.to_bytes(2, "little") + packet[place + 2 :]
 
     def to_backend(self, data: bytes) -> bytes:
         passed = b""
         for packet in self._packets(data, to_backend=True):
+            self._next[False] = packet[3] + 1
             if self._asked:
                 passed += self._login(packet)
-                continue
-            self._asked = True
-            if self._backend_tls:
-                login = self._login(packet)
-                self.question = b"\x20\0\0\1" + login[_HEADER : _HEADER + _REQUEST]
-                self.begins = True
-                passed += login
+            elif self._backend_tls:
+                self._asked = self.begins = True
+                flags = self._flagged(packet)[_HEADER : _HEADER + _REQUEST]
+                self.question = b"\x20\0\0\1" + flags
+                self._next[True] = 2
+                passed += self._login(packet)
             elif len(packet) != _HEADER + _REQUEST:  # the client wants no TLS
                 passed += packet
                 self.over = True
+            else:
+                self._asked = True
+                self._next[True] = 1
+            if self._stops():
                 break
         return passed
 
     def _login(self, packet: bytes) -> bytes:
         """A packet of the login; the client's flags in the first one are those that its side has."""
-        packet = _renumbered(packet, self._shift)
-        if packet[3] != (2 if self._backend_tls else 1):
-            return packet
+        if self._next[True] == (2 if self._backend_tls else 1):
+            return self._numbered(self._flagged(packet)[_HEADER:], to_backend=True)
+        onwards, back = self._password.from_client(packet[_HEADER:])
+        self.answer += self._numbered(back, to_backend=False)
+        return self._numbered(onwards, to_backend=True)
+
+    def _flagged(self, packet: bytes) -> bytes:
         flags = int.from_bytes(packet[_HEADER : _HEADER + 4], "little")
         flags = flags | Can.SSL if self._backend_tls else flags & ~Can.SSL
         return packet[:_HEADER] + flags.to_bytes(4, "little") + packet[_HEADER + 4 :]
+
+    def _numbered(self, payload: bytes | None, *, to_backend: bool) -> bytes:
+        """The next packet with that side; nothing for ``None``."""
+        if payload is None:
+            return b""
+        number, self._next[to_backend] = self._next[to_backend] % 256, self._next[to_backend] + 1
+        return len(payload).to_bytes(3, "little") + bytes([number]) + payload
+
+    def _stops(self) -> bool:
+        self.failure = self.failure or self._password.failure
+        return self.over or bool(self.failure)
 
     def _packets(self, data: bytes, *, to_backend: bool) -> Iterator[bytes]:
         """The packets that are complete by *data*."""
@@ -150,7 +178,3 @@ class MysqlTlsWords(TlsWords):
     def rest(self, *, to_backend: bool) -> bytes:
         kept, self._kept[to_backend] = self._kept[to_backend], b""
         return kept
-
-
-def _renumbered(packet: bytes, shift: int) -> bytes:
-    return packet[:3] + bytes([(packet[3] + shift) % 256]) + packet[_HEADER:]
