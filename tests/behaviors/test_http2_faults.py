@@ -95,6 +95,47 @@ def test_goaway_that_refuses_a_request_answers_those_before_it() -> None:
         assert client.hears_head(1) == OK
 
 
+def test_a_clients_goaway_waits_for_its_request_that_is_held() -> None:
+    """A backend that has no stream left ends the connection when it is told (RFC 9113, section 6.8)."""
+    held = Fault("held", "delay", options={"sleep": 3600}, match={"path": "/slow"})
+    with sides(fault("h2_goaway"), held) as (proxy, client, server):
+        client.ask(1)
+        assert goaway(client)[0] == 1
+        client.sock.sendall(h2.goaway(0, Code.NO_ERROR))
+        client.send(h2.PING, 0, 0, b"no hurry")
+        server.hears(h2.PING, 0)
+        proxy.set_policy("")
+        server.hears_head(1)
+        server.hears(h2.GOAWAY, 0)
+        server.head(1, end=True)
+        assert client.hears_head(1) == OK
+
+
+@pytest.mark.parametrize("behavior", ["error", "h2_reset"])
+def test_a_clients_goaway_goes_on_when_the_request_that_is_held_does_not(behavior: str) -> None:
+    held = Fault("held", "delay", options={"sleep": 3600}, match={"path": "/slow"})
+    with sides(held, fault(behavior)) as (proxy, client, server):
+        client.ask(1)
+        client.sock.sendall(h2.goaway(0, Code.NO_ERROR))
+        client.send(h2.PING, 0, 0, b"no hurry")
+        server.hears(h2.PING, 0)
+        proxy.set_policy("", fault(behavior))
+        server.hears(h2.GOAWAY, 0)
+        client.hears(h2.RST_STREAM if behavior == "h2_reset" else h2.HEADERS, 1)
+
+
+def test_a_clients_goaway_goes_on_when_it_gives_the_request_up_that_is_held() -> None:
+    with sides(fault("hang")) as (_, client, server):
+        client.ask(1, FAST)
+        server.hears_head(1)
+        client.ask(3)
+        client.sock.sendall(h2.goaway(0, Code.NO_ERROR))
+        client.send(h2.PING, 0, 0, b"no hurry")
+        server.hears(h2.PING, 0)
+        client.send(h2.RST_STREAM, 0, 3, bytes(4))
+        server.hears(h2.GOAWAY, 0)
+
+
 @pytest.mark.parametrize("behavior", ["h2_ping", "h2_stall", "h2_settings"])
 def test_bytes_that_are_no_frame_pass(behavior: str) -> None:
     with sides(Fault("it", behavior)) as (_, client, server):

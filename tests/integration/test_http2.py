@@ -129,3 +129,26 @@ def test_httpx(nghttpd_server: Server) -> None:
             for path, status in (("/hello", 200), ("/4MB", 503), ("/hello", 200), ("/missing", 404)):
                 response = client.get(base + path)
                 assert (response.http_version, response.status_code) == ("HTTP/2", status)
+
+
+NODE = """
+const client = require('http2').connect(process.argv[1])
+const request = client.request({ ':path': '/hello' })
+let got = ''
+process.on('exit', () => console.log(got))
+client.once('goaway', (code) => { got += `goaway ${code}, ` })
+client.on('error', (error) => { got += error.code })
+request.on('error', (error) => { got += error.code })
+request.on('data', (data) => { got += data })
+request.on('close', () => client.close())
+"""
+
+
+@pytest.mark.parametrize("last", ["current", "graceful"])
+def test_node_reads_a_held_answer_behind_goaway(nghttpd_server: Server, last: str) -> None:
+    """Node answers GOAWAY with its own, upon which nghttpd would end a connection that has no stream yet."""
+    faults = Fault("goaway", "h2_goaway", {"last": last}), Fault("late", "delay", {"sleep": 0.2})
+    with framed(nghttpd_server, "http2", "", *faults) as proxy:
+        host, port = proxy.address
+        said = output(require("node"), "-e", NODE, f"http://{host}:{port}").decode()
+    assert said.strip() == "goaway 0, hello"

@@ -83,13 +83,15 @@ class Part(msgspec.Struct, frozen=True):
     """What a piece is where the protocol has streams: *mark*, on *stream*; on 0 it is of the connection itself.
 
     The mark of an end has the bytes that end the message. *instead* is what leaves in place of the piece's bytes. A
-    piece without a *payload* is no part of the message's text, whatever it does for its stream.
+    piece without a *payload* is no part of the message's text, whatever it does for its stream. With one that is its
+    *last*, a side begins no more exchanges; those before it go on.
     """
 
     mark: Mark
     stream: int = 0
     instead: bytes | None = None
     payload: bool = False
+    last: bool = False
 
 
 Piece: TypeAlias = tuple[Head | Mark | Part, bytes]

@@ -9,8 +9,10 @@ Each piece names its stream. The pieces of one stream and direction are a lane::
 
 So a hook that waits holds the pieces of its own exchange. Faults on bytes that are for single exchanges act on the text
 of their messages, in their lane (`message_filter`); pieces of the connection itself have a lane too while a fault acts
-on them (`Behavior.on_control`). What lanes hold is bounded: with more than `HELD_LIMIT` bytes, or `LANE_LIMIT` lanes,
-in a direction its link reads no more until a lane goes on. A client that gives an exchange up ends its lanes.
+on them (`Behavior.on_control`). A client's word that it sends no more requests waits for those that are held here: a
+backend without an open exchange would end the connection before they come. What lanes hold is bounded: with more than
+`HELD_LIMIT` bytes, or `LANE_LIMIT` lanes, in a direction its link reads no more until a lane goes on. A client that
+gives an exchange up ends its lanes.
 
 Answers of the proxy's own need not wait for other exchanges. The framing says how an exchange is aborted, and what is
 sent in place of pieces that go nowhere.
@@ -117,6 +119,7 @@ class StreamTracker(ExchangeTracker):
         self._gone: dict[int, asyncio.Future[None]] = {}  # done once the client has given the exchange up
         self._controls: tuple[BoundFault, ...] = ()  # faults on what is of the connection itself
         self._sent_as: dict[Head, bytes] = {}  # heads of spared requests, and what leaves of them
+        self._last_words: deque[tuple[Part, bytes]] = deque()  # of the client; requests before them are held
 
     def follow_policy(self, down: TrackedDirection, up: TrackedDirection) -> None:
         super().follow_policy(down, up)
@@ -278,11 +281,12 @@ class StreamTracker(ExchangeTracker):
                 elif stream in self._lanes[TO_CLIENT] or lane is not None:
                     self._give_up(stream)
                     lane = None
-            if lane is not None:
+            if not stream and isinstance(mark, Part) and mark.last and self._holds_requests:
+                self._last_words.append((mark, piece))
+            elif lane is not None:
                 self._queue(direction, lane, mark, piece)
             elif not self._spared(direction, mark, piece):
-                lanes[stream] = lane = Lane()
-                lane.task = link.spawn(self._run(direction, stream, lane, mark, piece, began))
+                self._open_lane(direction, stream, mark, piece, began)
             if direction is TO_BACKEND:
                 self._offset += len(piece)
             if clock.now() - began > LONG:
@@ -306,9 +310,13 @@ class StreamTracker(ExchangeTracker):
         if lane is not None:
             lane.pieces.appendleft((mark, b"", 0.0))
             return
-        self._lanes[direction][stream] = lane = Lane()
-        lane.task = self.connection_direction(direction).link.spawn(self._run(direction, stream, lane, mark, b"", 0.0))
+        self._open_lane(direction, stream, mark, b"", 0.0)
         self._flush()
+
+    def _open_lane(self, direction: Direction, stream: int, mark: Head | Part, piece: bytes, at: float) -> None:
+        self._lanes[direction][stream] = lane = Lane()
+        link = self.connection_direction(direction).link
+        lane.task = link.spawn(self._run(direction, stream, lane, mark, piece, at))
 
     def _queue(self, direction: Direction, lane: Lane, mark: Head | Part, piece: bytes) -> None:
         lane.pieces.append((mark, piece, self.connection_direction(direction).link.clock.now()))
@@ -327,6 +335,7 @@ class StreamTracker(ExchangeTracker):
         finally:
             if self._lanes[direction].get(stream) is lane:
                 del self._lanes[direction][stream]
+            self._pass_last_words()
             room, self._room[direction] = self._room[direction], None
             if room is not None and not room.done():
                 room.set_result(None)
@@ -335,6 +344,22 @@ class StreamTracker(ExchangeTracker):
                 self._flush()
         if not at_once:
             self.connection_direction(direction).link.progressed()
+
+    @property
+    def _holds_requests(self) -> bool:
+        """A request waits here of which the backend knows nothing."""
+        held = (self._exchanges.get(stream) for stream in self._lanes[TO_BACKEND])
+        return any(one is not None and not (one is SPARED or one.forwarded or one.swallows(TO_BACKEND)) for one in held)
+
+    def _pass_last_words(self) -> None:
+        """Pass on that no more requests come, once none before that is held."""
+        while self._last_words and not (self._holds_requests or self.connection.ending):
+            mark, piece = self._last_words.popleft()
+            lane = self._lanes[TO_BACKEND].get(0)
+            if lane is not None:
+                self._queue(TO_BACKEND, lane, mark, piece)
+            elif not self._spared(TO_BACKEND, mark, piece):
+                self._open_lane(TO_BACKEND, 0, mark, piece, self.up.link.clock.now())
 
     def _give_up(self, stream: int) -> None:
         """The client has given the exchange of *stream* up: hooks that wait for it have nothing to wait for."""
@@ -620,6 +645,7 @@ class StreamTracker(ExchangeTracker):
             exchange.forwarded = True
             self.framing.opened(exchange.request)
         self._emit(direction, exchange.take_head(direction), exchange)
+        self._pass_last_words()
 
     async def _response_head(self, head: Head, piece: bytes, at: float) -> None:
         exchange = self._exchanges.get(head.stream)

@@ -36,6 +36,7 @@ _PLAIN = h2.END_HEADERS | h2.END_STREAM
 _BODY, _REQUEST_END, _RESPONSE_END, _ABORTED = Mark.BODY, Mark.REQUEST_END, Mark.RESPONSE_END, Mark.ABORTED
 _OF_CONNECTION = Part(_BODY)
 _NOTHING = Part(_BODY, instead=b"")
+_GOAWAY = Part(_BODY, last=True)
 _NO_FRAME = Part(_BODY, payload=True)
 """Bytes that are no frame: of another protocol, or of a frame that its sender did not finish."""
 
@@ -425,12 +426,14 @@ class Http2Framer(Framing):
                 raise _Refused(Code.PROTOCOL_ERROR, "CONTINUATION without a header block to continue")
             elif kind == 7 and self.renumbers and direction is TO_CLIENT and end - at >= 17:
                 mark = Part(_BODY, instead=self._goaway_here(data[at:end]))
+            elif kind == 7 and direction is TO_BACKEND and not stream:
+                mark = _GOAWAY
             elif kind < 9 or not stream:  # PRIORITY may come for any stream, before it begins and after it has ended
                 mark = _OF_CONNECTION
             elif not spared:
                 mark = Part(_BODY, stream)
             if mark is not None:
-                if sparing and not mark.stream:
+                if sparing and not mark.stream and mark is not _GOAWAY:
                     if mark.instead is not None:
                         run.replace(at, end, mark.instead)
                 else:
