@@ -5,7 +5,7 @@ VENV ?= $(if $(or $(wildcard .venv/.make),$(wildcard .venv/.installed)),.venv,$(
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboard pictures site wheel test dialogues interpreters loops servers bench bench-page soak walk chaos fleet profile fuzz check format docs tls-errors coverage changelog clean
+.PHONY: help install demo dashboard pictures site wheel test dialogues interpreters loops servers bench bench-page soak walk chaos fleet profile fuzz check format docs tls-errors stream-errors coverage changelog clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,6 +122,9 @@ docs: $(VENV)/.developer ## Write the reference pages anew from what the code de
 
 tls-errors: $(VENV)/.developer servers ## Write the page on what clients report for faults of TLS
 	$(BIN)/python -m tests.integration.tls_errors
+
+stream-errors: $(VENV)/.developer servers ## Write the page on what clients report for faults of HTTP/2, gRPC, WebSocket, streams
+	$(BIN)/python -m tests.integration.stream_errors
 
 coverage: $(VENV)/.developer servers ## Run all tests and show the lines and branches that none of them took
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --cov-report=html $(ARGS)

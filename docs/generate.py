@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import itertools
 import json
@@ -133,11 +134,23 @@ def _index(kind: str, known: list[plugins.Plugin]) -> str:
     )
 
 
+_CLIENTS = {
+    page: f"## Clients\n\n[What clients report](../{page}) of it: a table that a test has made."
+    for page in ("tls-errors.md", "stream-errors.md")
+}
+
+
+@functools.cache
+def _read(page: str) -> str:
+    return (REFERENCE / page).read_text(encoding="utf-8")
+
+
 def _plugin(plugin: plugins.Plugin) -> str:
     parts = [f"# {plugin.name}", _prose(plugin.target)]
     parts += _used(plugin) if plugin.kind == "behavior" else []
     parts += ["## Options", _options(plugin)]
     parts += _acts(plugin.target) if plugin.kind == "behavior" else _speaks(plugin.target)
+    parts += [text for page, text in _CLIENTS.items() if re.search(rf"^\| \[`{plugin.name}[ `]", _read(page), re.M)]
     by_hand = Path(f"{plugin.kind}s", f"{plugin.name}.md")
     if (REFERENCE.parent / by_hand).exists():
         link = f"[{plugin.name} on the wire](../../{by_hand.as_posix()})"

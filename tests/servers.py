@@ -232,8 +232,8 @@ def nginx_server() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def nghttpd_server() -> Iterator[Server]:
+@contextlib.contextmanager
+def nghttpd() -> Iterator[Server]:
     """HTTP/2 by prior knowledge, for the files in its folder's ``www``: ``/hello`` and ``/4MB`` are there."""
     program = require("nghttpd")
 
@@ -245,6 +245,13 @@ def nghttpd_server() -> Iterator[Server]:
         return [program, *options, "--mime-types-file=/dev/null", str(port)]
 
     with started(command) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nghttpd_server() -> Iterator[Server]:
+    """`nghttpd`, for all tests of a process."""
+    with nghttpd() as server:
         yield server
 
 

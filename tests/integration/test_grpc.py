@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,7 +15,11 @@ from tests.running import PATIENCE, running
 from vaurien.events import Failed, Injected, ProtocolLost
 from vaurien.model import Fault
 
+if TYPE_CHECKING:
+    from tests.grpc_server import Service
+
 grpc = pytest.importorskip("grpc")
+grpc_server = pytest.importorskip("tests.grpc_server")
 
 RETRIES = {
     "methodConfig": [
@@ -34,40 +37,10 @@ RETRIES = {
 }
 
 
-class Service:
-    """Echoes: ``Unary``, ``Up`` (joins what comes), ``Down`` (single bytes), ``Both``; and what it saw."""
-
-    def __init__(self) -> None:
-        self.seen: list[bytes] = []
-        self._lock = threading.Lock()
-
-    def note(self, request: bytes) -> bytes:
-        with self._lock:
-            self.seen.append(request)
-        return request
-
-    def handlers(self):
-        def fail(request: bytes, context):
-            context.abort(grpc.StatusCode.NOT_FOUND, "no such thing: \u00e9%")
-
-        return {
-            "Unary": grpc.unary_unary_rpc_method_handler(lambda request, _: self.note(request)),
-            "Up": grpc.stream_unary_rpc_method_handler(lambda requests, _: b"".join(requests)),
-            "Down": grpc.unary_stream_rpc_method_handler(lambda request, _: (bytes([byte]) for byte in request)),
-            "Both": grpc.stream_stream_rpc_method_handler(lambda requests, _: (self.note(one) for one in requests)),
-            "Fail": grpc.unary_unary_rpc_method_handler(fail),
-        }
-
-
 @pytest.fixture(scope="module")
 def service() -> Iterator[tuple[Service, int]]:
-    made = Service()
-    server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", made.handlers()),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield made, port
-    server.stop(0).wait()
+    with grpc_server.served() as served:
+        yield served
 
 
 @contextlib.contextmanager

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 pytest.importorskip("cryptography")
 
 from tests.integration import tls_errors
+from tests.integration.error_pages import check_page, check_reports
 from tests.integration.tls_errors import OPENED, PAGE, PASSED_THROUGH, PROGRAMS
 
 WHOLE, CUT = f"{tls_errors.SIZE} bytes", "fewer bytes, no error"
@@ -53,12 +52,8 @@ def test_every_fault_is_asked_about() -> None:
 
 @pytest.mark.parametrize("fault", KINDS)
 def test_each_program_reports_the_kind_of_error_that_the_fault_is(said: dict[str, dict[str, str]], fault: str) -> None:
-    for program in PROGRAMS:
-        assert re.search(KINDS[fault], said[fault][program].lower()), f"{program}: {said[fault][program]}"
+    check_reports(said[fault], dict.fromkeys(PROGRAMS, KINDS[fault]), fault)
 
 
 def test_the_page_says_what_these_programs_report(said: dict[str, dict[str, str]]) -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    if tls_errors.versions() not in text:
-        pytest.skip(f"the page was written with other programs than {tls_errors.versions()}")
-    assert tls_errors.page(said) == text, "make tls-errors"
+    check_page(PAGE, tls_errors.page(said), tls_errors.versions())

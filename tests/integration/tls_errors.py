@@ -9,24 +9,23 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import http.server
-import json
-import os
 import re
 import ssl
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import vaurien
+from tests.integration.error_pages import REFERENCE, Reports, curl_version, framed, node_version, printed, table
 from tests.servers import require
 from tests.tls_peers import secured
 from vaurien.library.session_authority import session_authority
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "tls-errors.md"
+PAGE = REFERENCE / "tls-errors.md"
 SIZE = 100_000
 """Bytes of an answer."""
 
@@ -181,8 +180,8 @@ def asked() -> dict[str, dict[str, str]]:
         programs = stack.enter_context(concurrent.futures.ThreadPoolExecutor())
         running = {
             "curl": programs.submit(lambda: [_curl(url) for url in urls]),
-            "Python": programs.submit(_lines, [sys.executable, "-c", PYTHON, *urls], SSL_CERT_FILE=trusted),
-            "Node": programs.submit(_lines, [require("node"), "-e", NODE, *urls], NODE_EXTRA_CA_CERTS=trusted),
+            "Python": programs.submit(printed, [sys.executable, "-c", PYTHON, *urls], SSL_CERT_FILE=trusted),
+            "Node": programs.submit(printed, [require("node"), "-e", NODE, *urls], NODE_EXTRA_CA_CERTS=trusted),
             "Java": programs.submit(_java, folder, urls),
         }
         said = {name: one.result() for name, one in running.items()}
@@ -203,13 +202,7 @@ def _java(folder: Path, urls: list[str]) -> list[str]:
     subprocess.run([*command, "-keystore", store, "-storepass", "changeit"], check=True, capture_output=True)
     (folder / "Ask.java").write_text(JAVA)
     trust = [f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStorePassword=changeit"]
-    return _lines([require("java"), *trust, str(folder / "Ask.java"), *urls])
-
-
-def _lines(command: list[str], **variables: str) -> list[str]:
-    given = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**given, **variables}, check=True)
-    return [json.loads(line) for line in ran.stdout.splitlines()]
+    return printed([require("java"), *trust, str(folder / "Ask.java"), *urls])
 
 
 def _plain(text: str) -> str:
@@ -227,54 +220,31 @@ def _plain(text: str) -> str:
 
 def versions() -> str:
     """The programs, and the TLS that they speak by."""
-    curl = subprocess.run([require("curl"), "--version"], capture_output=True, text=True).stdout.split()
-    openssl = next(word for word in curl if word.startswith("OpenSSL/"))
-    node = subprocess.run(
-        [require("node"), "-p", "process.version + ' (OpenSSL ' + process.versions.openssl + ')'"],
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
     java = subprocess.run([require("java"), "--version"], capture_output=True, text=True).stdout.split()[1]
     python = f"{sys.version_info.major}.{sys.version_info.minor} ({ssl.OPENSSL_VERSION.partition('  ')[0]})"
-    return f"curl {curl[1]} ({openssl}), Python {python}, Node {node}, Java {java}"
+    curl, node = (f"{program} ({openssl})" for program, openssl in (curl_version(), node_version()))
+    return f"{curl}, Python {python}, {node}, Java {java}"
 
 
-def page(said: Mapping[str, Mapping[str, str]]) -> str:
+def page(said: Reports) -> str:
     """The page."""
-
-    def rows(faults: tuple[str, ...]) -> Iterator[str]:
-        yield "| fault | " + " | ".join(PROGRAMS) + " |"
-        yield "|---|" + "---|" * len(PROGRAMS)
-        for fault in faults:
-            name = fault.partition(" ")[0]
-            shown = (said[fault][program].replace("|", "\\|") for program in PROGRAMS)
-            yield f"| [`{fault}`](behaviors/{name}.md) | " + " | ".join(shown) + " |"
-
-    return "\n".join(
-        [
-            "<!-- Written by tests/integration/tls_errors.py: `make tls-errors`. -->",
-            "",
-            "# What clients report for faults of TLS",
-            "",
-            f"Seen with {versions()}.",
-            "",
-            f"Each client asks once for an answer of {SIZE} bytes without a length, trusts the authority, and gives up",
-            f"after {_PATIENCE} seconds. Where bytes are named, the client reports no error. OpenSSL has other words",
-            "in other versions.",
-            "",
-            "## TLS that passes through the proxy",
-            "",
-            *rows(PASSED_THROUGH),
-            "",
-            "An answer that a fault cuts is one that many clients take for a whole one: only close_notify would tell",
-            "them. `tls_slow` is too fast here for any time-out.",
-            "",
-            "## TLS that the proxy opens",
-            "",
-            *rows(OPENED),
-            "",
-        ]
-    )
+    lines = [
+        f"Each client asks once for an answer of {SIZE} bytes without a length, trusts the authority, and gives up",
+        f"after {_PATIENCE} seconds. Where bytes are named, the client reports no error. OpenSSL has other words",
+        "in other versions.",
+        "",
+        "## TLS that passes through the proxy",
+        "",
+        *table(said, PASSED_THROUGH, PROGRAMS),
+        "",
+        "An answer that a fault cuts is one that many clients take for a whole one: only close_notify would tell",
+        "them. `tls_slow` is too fast here for any time-out.",
+        "",
+        "## TLS that the proxy opens",
+        "",
+        *table(said, OPENED, PROGRAMS),
+    ]
+    return framed("tls_errors", "What clients report for faults of TLS", versions(), lines)
 
 
 if __name__ == "__main__":
