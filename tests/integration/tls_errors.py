@@ -60,27 +60,27 @@ OPENED = (
 )
 PROGRAMS = ("curl", "Python", "Node", "Java")
 
-_PATIENCE = 4
-"""Seconds until a program gives up."""
+_PATIENCE = 15
+"""Seconds until a program gives up: more than an answer takes while all of them, and other tests, start."""
 
 PYTHON = """
 import json, sys, urllib.request
 for url in sys.argv[1:]:
     try:
-        said = f"{len(urllib.request.urlopen(url, timeout=4).read())} bytes"
+        said = f"{len(urllib.request.urlopen(url, timeout=PATIENCE).read())} bytes"
     except Exception as error:
         reason = getattr(error, "reason", None)
         error = reason if isinstance(reason, Exception) else error
         said = f"{type(error).__name__}: {error}"
     print(json.dumps(said))
-"""
+""".replace("PATIENCE", str(_PATIENCE))
 NODE = """
 const https = require('https')
 const ask = (urls) => {
   if (!urls.length) return
   let told = false
   const tell = (text) => { if (!told) { told = true; console.log(JSON.stringify(text)); ask(urls.slice(1)) } }
-  const request = https.get(urls[0], { timeout: 4000, agent: false }, (response) => {
+  const request = https.get(urls[0], { timeout: PATIENCE * 1000, agent: false }, (response) => {
     let size = 0
     response.on('data', (data) => { size += data.length })
     response.on('end', () => tell(`${size} bytes`))
@@ -90,7 +90,7 @@ const ask = (urls) => {
   request.on('error', (error) => tell(`${error.code}: ${error.message.split('\\n')[0]}`))
 }
 ask(process.argv.slice(1))
-"""
+""".replace("PATIENCE", str(_PATIENCE))
 JAVA = """
 import java.net.URI;
 import java.net.http.*;
@@ -99,7 +99,7 @@ public class Ask {
     public static void main(String[] urls) {
         for (String url : urls) {
             HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
-            HttpRequest request = HttpRequest.newBuilder(URI.create(url)).timeout(Duration.ofSeconds(4)).build();
+            HttpRequest request = HttpRequest.newBuilder(URI.create(url)).timeout(Duration.ofSeconds(PATIENCE)).build();
             String said;
             try {
                 said = client.send(request, HttpResponse.BodyHandlers.ofByteArray()).body().length + " bytes";
@@ -112,7 +112,7 @@ public class Ask {
         }
     }
 }
-"""
+""".replace("PATIENCE", str(_PATIENCE))
 
 
 class _Answer(http.server.BaseHTTPRequestHandler):
