@@ -11,7 +11,8 @@ import pytest
 import vaurien
 from tests.servers import free_port
 from tests.tls_peers import server_context
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
+from vaurien.events import Failed
 
 pytestmark = pytest.mark.server
 
@@ -24,18 +25,29 @@ def proxied(port, protocol, ca, fault, own_tls):
         yield proxy
 
 
-@pytest.fixture(scope="module")
-def mail(tls_authority):
-    """The port of aiosmtpd with STARTTLS."""
+@contextlib.contextmanager
+def mail_server(context):
     controllers = pytest.importorskip("aiosmtpd.controller")
     handlers = pytest.importorskip("aiosmtpd.handlers")
-    context = server_context(tls_authority.issue(["localhost"]))
     controller = controllers.Controller(handlers.Sink(), hostname="127.0.0.1", port=free_port(), tls_context=context)
     controller.start()
     try:
         yield controller.port
     finally:
         controller.stop()
+
+
+@pytest.fixture(scope="module")
+def mail(tls_authority):
+    """The port of aiosmtpd with STARTTLS."""
+    with mail_server(server_context(tls_authority.issue(["localhost"]))) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def mail_without_tls():
+    with mail_server(None) as port:
+        yield port
 
 
 @pytest.mark.parametrize("own_tls", [False, True])
@@ -103,3 +115,86 @@ def test_pymysql(mariadb_tls_server, tls_ca, fault, error, own_tls):
                 ssl={"ca": str(tls_ca), "check_hostname": False},
             )
         assert proxy.hits(fault)
+
+
+RECORDS = [
+    ("tls_alert alert=internal_error", "alert internal error"),
+    ("tls_alert alert=internal_error match.sni=local*", "alert internal error"),
+    ("tls_plaintext", "wrong version number"),
+    ("tls_close", "EOF occurred"),
+    ("tls_close how=reset", "reset by peer"),
+    ("tls_close when=flight after=100", "EOF occurred"),
+    ("tls_corrupt", "bad record mac"),
+    ("tls_corrupt when=data", "bad record mac"),
+    ("tls_close when=data", "unexpectedly closed"),
+    ("tls_close when=cut", "unexpectedly closed"),
+    ("tls_certificate flaw=expired match.sni=localhost", "certificate has expired"),
+]
+
+
+def greeted(proxy):
+    """What goes wrong for a client that says EHLO inside TLS."""
+    context = proxy.ssl_context()
+    with smtplib.SMTP("localhost", proxy.port, timeout=PATIENCE) as client:
+        assert client.ehlo()[0] == 250
+        try:
+            client.starttls(context=context)
+            client.ehlo()
+        except (OSError, smtplib.SMTPException) as error:
+            client.close()
+            return str(error).replace("_", " ")
+        return ""
+
+
+@pytest.mark.parametrize("own_tls", [True, False])
+@pytest.mark.parametrize(("fault", "error"), RECORDS)
+def test_records_of_tls_that_the_proxy_begins_in_the_middle(mail, mail_without_tls, tls_ca, own_tls, fault, error):
+    backend = f"tls://localhost:{mail}?ca={tls_ca}" if own_tls else ("127.0.0.1", mail_without_tls)
+    with vaurien.Proxy(backend, protocol="smtp", tls="auto", faults=[f"{fault} name=it"]) as proxy:
+        with smtplib.SMTP(proxy.host, proxy.port, timeout=PATIENCE) as client:
+            assert client.ehlo()[0] == 250  # it sees no plain text
+        assert not proxy.hits("it")
+        assert error.lower() in greeted(proxy).lower()
+        assert proxy.hits("it")
+        until(lambda: not proxy.connections)
+
+
+def test_a_slow_flight_and_an_error_inside_act_on_one_connection(mail, tls_ca):
+    faults = ["tls_slow size=500 delay=1 name=slow", "error code=451 match.verb=MAIL match.sni=localhost name=inside"]
+    with vaurien.Proxy(f"tls://localhost:{mail}?ca={tls_ca}", protocol="smtp", tls="auto", faults=faults) as proxy:
+        with smtplib.SMTP("localhost", proxy.port, timeout=PATIENCE) as client:
+            client.ehlo()
+            assert client.mail("a@example.test")[0] == 250  # its server name is not known
+            client.rset()
+            client.starttls(context=proxy.ssl_context())
+            client.ehlo()
+            assert client.mail("a@example.test")[0] == 451
+        assert proxy.hits("slow") == proxy.hits("inside") == 1
+        until(lambda: not proxy.connections)
+        assert proxy.accepted == 1
+        assert not [event for event in proxy.events if isinstance(event, Failed)]
+
+
+def test_a_fault_of_records_is_for_server_names(mail, tls_ca):
+    fault = "tls_close name=it match.sni=*.example.test"
+    with vaurien.Proxy(f"tls://localhost:{mail}?ca={tls_ca}", protocol="smtp", tls="auto", faults=[fault]) as proxy:
+        assert greeted(proxy) == ""
+        assert not proxy.hits("it")
+
+
+@pytest.mark.parametrize("client_only", [True, False])
+def test_a_record_of_mysql_is_broken(mariadb_tls_server, tls_ca, client_only):
+    pymysql = pytest.importorskip("pymysql")
+    server = mariadb_tls_server
+    backend = server.address if client_only else f"tls://localhost:{server.port}?ca={tls_ca}"
+    with vaurien.Proxy(backend, protocol="mysql", tls="auto", faults=["tls_corrupt name=it"]) as proxy:
+        with pytest.raises(pymysql.err.OperationalError, match=r"(?i)bad.record.mac"):
+            pymysql.connect(
+                host="localhost",
+                port=proxy.port,
+                user=server.user,
+                password=server.password,
+                ssl={"ca": str(proxy.ca_file)},
+            )
+        assert proxy.hits("it") == 1
+        until(lambda: not proxy.connections)

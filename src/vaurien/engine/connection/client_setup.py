@@ -293,11 +293,13 @@ class ClientSetup:
         connection.facts = {**connection.facts, **facts_of(hello)}
         if service.backend.forward:
             self._speak_tls_to_server(hello.sni)
-        if not connection.links:
+        if connection.links:
+            connection.choose_faults_inside()
+        else:
             self._take_name(hello.sni)
         handshake = ClientHandshake(hello, service.client_tls.settings)
         below = (bound.hit and bound.compiled.below_tls for bound in connection.bound_faults.values())
-        if not connection.links and any(below):
+        if any(below):
             self._split_records()
         elif service.plan.shakes:
             connection.background.run(self._run_hooks(handshake), "on_client_hello")

@@ -229,8 +229,13 @@ class ProxiedConnection:
     # Records of TLS that is spoken here.
 
     def has_place_for(self, compiled: CompiledFault) -> bool:
-        """Whether *compiled* acts here, and not on records of another part of the connection."""
-        return compiled.below_tls if self.inside is not None else not (compiled.below_tls and self.records is not None)
+        """Whether *compiled* acts here: not on records of another part of the connection, or of TLS still to come."""
+        if self.inside is not None:
+            return compiled.below_tls
+        of_tls = compiled.below_tls or compiled.matcher.reads_hello
+        if of_tls and self.opens_tls and "sni" not in self.facts:
+            return False
+        return not (compiled.below_tls and self.records is not None)
 
     @property
     def relays_records(self) -> bool:
@@ -245,6 +250,10 @@ class ProxiedConnection:
         outer, inner = loopback_pair()
         self.records = records = ProxiedConnection(self.service, self.client, self.peer_address, inside=self)
         self.client = inner
+        if self.links:
+            down, up = self.links
+            up.replace_source(inner)
+            down.attach_destination(inner)
         move_faults(self, records)
         records.first_data = received
         records.on(Trigger.DIALLED, outer)
@@ -278,6 +287,11 @@ class ProxiedConnection:
         setup = self._client_setup if self._client_setup is not None else self._make_client_setup()
         setup.begin_inside(self._filter_chain.begin_tls)
 
+    def choose_faults_inside(self) -> None:
+        """Bind the faults that wait for the ClientHello."""
+        if self.service.plan.relevant:
+            reconcile_faults(self, begun=True)
+
     def begin_tls_inside(self, client: Endpoint) -> None:
         """Go on with plain text of the client on links that are there; the backend's TLS begins, if it has that."""
         tls, backend = self.backend_address.tls, self.backend
@@ -300,7 +314,7 @@ class ProxiedConnection:
         self.upgraded = True
         for link in self.links:
             link.update()
-        self.reconfigure()
+        self._follow_plan()
 
     # A forward proxy's client that asks for one server after the other.
 

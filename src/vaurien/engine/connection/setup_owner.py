@@ -97,6 +97,9 @@ class SetupOwner(Protocol):
     def choose_faults(self) -> None:
         """Bind the faults that fit what the client has said."""
 
+    def choose_faults_inside(self) -> None:
+        """Bind those that wait for the ClientHello, on links that are there."""
+
     def rename_peer(self, peer: Any) -> None:
         """Another proxy has told the client's own address."""
 
