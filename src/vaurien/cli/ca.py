@@ -54,7 +54,7 @@ Or on this machine, for everything (think twice: with the key one can then pose 
 )
 @click.option("--force", is_flag=True, help="Replace the one that is there: clients that trust it have to trust anew.")
 @click.pass_context
-def _command(context: click.Context, folder: Path | None, permitted: tuple[str, ...], crl: bool, force: bool) -> None:
+def command(context: click.Context, folder: Path | None, permitted: tuple[str, ...], crl: bool, force: bool) -> None:
     """Make a certificate authority (EC P-256, valid for 10 years), unless there is one, and say how to trust it.
 
     A proxy with tls = "auto" signs by it what it shows to clients.
@@ -81,7 +81,7 @@ def _command(context: click.Context, folder: Path | None, permitted: tuple[str, 
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run with *arguments*, those behind ``ca``; returns the exit status."""
     try:
-        _command.main(list(arguments), prog_name="vaurien ca", standalone_mode=False, obj=variables)
+        command.main(list(arguments), prog_name="vaurien ca", standalone_mode=False, obj=variables)
     except click.exceptions.Exit as done:
         return done.exit_code
     return OK

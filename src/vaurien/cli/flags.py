@@ -37,7 +37,9 @@ class Flag(click.Option):
             spelling = f"{spelling}/--no-{spelling.removeprefix('--')}"
         short = _SHORT.get(key, [])
         name = "flag" + re.sub(r"\W", "_", flag(*key))  # click wants a Python name for each parameter
-        super().__init__([name, spelling, *short], default=None, is_flag=declaration.kind is bool, multiple=repeated)
+        about = declaration.help or None
+        switch = declaration.kind is bool
+        super().__init__([name, spelling, *short], default=None, is_flag=switch, multiple=repeated, help=about)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """What may follow the flag, if `vaurien.cli.completion` has said how to find it."""

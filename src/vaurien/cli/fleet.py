@@ -32,7 +32,7 @@ HINT = """NATS with JetStream at {url}, its files in {folder}. Join it with
     "--folder", type=click.Path(path_type=Path), help="Where it keeps its files [default: ~/.local/share/vaurien/nats]."
 )
 @click.pass_context
-def _command(context: click.Context, dev: bool, host: str, port: int, folder: Path | None) -> None:
+def command(context: click.Context, dev: bool, host: str, port: int, folder: Path | None) -> None:
     """Start the store that the nodes of a fleet share, for trying it on one machine.
 
     In production bring your own NATS with JetStream, 2.11 or newer: one server or a cluster, with TLS and accounts.
@@ -60,7 +60,7 @@ def server_program() -> str:
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run with *arguments*, those behind ``fleet``; returns the exit status."""
     try:
-        _command.main(list(arguments), prog_name="vaurien fleet", standalone_mode=False, obj=variables)
+        command.main(list(arguments), prog_name="vaurien fleet", standalone_mode=False, obj=variables)
     except click.exceptions.Exit as done:
         return done.exit_code
     return OK

@@ -114,7 +114,7 @@ def _serve(made: FastMCP) -> None:
 @click.option("--host", metavar="URL", help=f"Where the interface of Vaurien is [default: {URL}].")
 @click.option("--token-file", type=click.File(), help="A file with the interface's token.")
 @click.pass_context
-def _command(context: click.Context, host: str | None, token_file: Any) -> None:
+def command(context: click.Context, host: str | None, token_file: Any) -> None:
     """Offer the proxies of a running Vaurien over stdin and stdout to what speaks the Model Context Protocol.
 
     It can list proxies and behaviors, add faults that end by themselves, remove them, and read hits.
@@ -131,7 +131,7 @@ def _command(context: click.Context, host: str | None, token_file: Any) -> None:
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run with *arguments*, those behind ``mcp``; returns the exit status."""
     try:
-        _command.main(list(arguments), prog_name="vaurien mcp", standalone_mode=False, obj=variables or os.environ)
+        command.main(list(arguments), prog_name="vaurien mcp", standalone_mode=False, obj=variables or os.environ)
     except click.exceptions.Exit as done:
         return done.exit_code
     return OK

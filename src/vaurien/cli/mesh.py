@@ -42,7 +42,7 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         return OK
     words = list(arguments)
     file = words.pop(0) if words and not words[0].startswith("-") else None
-    configuration, given = configure(words, variables, _flags(), file=file)
+    configuration, given = configure(words, variables, own_flags(), file=file)
     mesh = configuration.mesh
     if mesh is None:
         raise ConfigError("mesh: it has no nodes; expected --nodes a=host:port,b=host:port, or a file with a [mesh]")
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     return OK
 
 
-def _flags() -> list[flags.Flag]:
+def own_flags() -> list[flags.Flag]:
     """The flags of the mesh, besides those of ``vaurien``."""
     of_mesh = [
         flags.Flag(("mesh", one.name), one, repeated=one.name == "topology") for one in describe(declared.MeshSection)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 from click.shell_completion import ShellComplete
 
+from tests import shells
+from vaurien.cli import completion
 from vaurien.cli.ctl import main as ctl
 
 
@@ -58,3 +61,15 @@ def test_the_host_on_the_command_line_is_asked(offered, monkeypatch):
 def test_where_nothing_answers_there_is_nothing_to_offer(offered, monkeypatch, url):
     monkeypatch.setenv("VAURIEN_URL", url)
     assert offered("inspect") == []
+
+
+def test_an_option_takes_its_value_without_a_space(offered, tmp_path, capsys):
+    program = tmp_path / "vaurienctl"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m vaurien.cli.ctl.main "$@"\n')
+    program.chmod(0o755)
+    variables = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    shells.require("zsh")
+    completion.main(["zsh"], variables)
+    with shells.zsh(capsys.readouterr().out, variables, tmp_path) as zsh:
+        assert zsh.complete("vaurienctl fault add redis latency ji")[0] == "vaurienctl fault add redis latency jitter="
+        assert zsh.complete("vaurienctl inspect re")[1] == ["redis", "rest"]

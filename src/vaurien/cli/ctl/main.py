@@ -290,6 +290,10 @@ command.add_command(watch)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit status."""
+    if "_VAURIENCTL_COMPLETE" in os.environ:
+        from vaurien.cli import shells
+
+        shells.register()
     try:
         command.main(arguments, prog_name="vaurienctl", standalone_mode=False)
     except click.ClickException as error:
