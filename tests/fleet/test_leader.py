@@ -310,11 +310,10 @@ class PausedStore(MemoryStore):
     def entries(self):
         return super().entries if self.seen is None else self.seen
 
-    async def put(self, key, value, **more):
-        written = await super().put(key, value, **more)
+    async def write(self, changes):
+        written = await super().write(changes)
         self.seen = None
-        if key == Keys.PLAYED:
-            self.noted.append(msgspec.json.decode(value)["steps"])
+        self.noted += [msgspec.json.decode(one.value)["steps"] for one in changes if one.key == Keys.PLAYED]
         return written
 
 
@@ -325,10 +324,10 @@ def test_a_leader_that_was_paused_does_not_undo_the_steps_of_the_next_one(play):
         await doors[0].enter({}, "me")
         await doors[0].set_schedule(STEPS.replace("repeat = 2", "repeat = 300"))
         of = fleet.shared.entries[Keys.SCHEDULE].revision
-        await doors[0].desired.write(Keys.PLAYED, encode(PlayedSchedule(of, 0.0, 2)))
+        await doors[0].desired.write({Keys.PLAYED: encode(PlayedSchedule(of, 0.0, 2))})
         store = PausedStore(fleet.shared)
         store.pause()
-        await doors[0].desired.write(Keys.PLAYED, encode(PlayedSchedule(of, 0.0, 501)))
+        await doors[0].desired.write({Keys.PLAYED: encode(PlayedSchedule(of, 0.0, 501))})
         late = Leader(Node(store, fleet.hubs["c"], "c", {}))
         late.start()
         try:
@@ -343,7 +342,7 @@ def test_a_leader_that_was_paused_does_not_undo_the_steps_of_the_next_one(play):
 def test_a_schedule_that_the_leader_cannot_read_is_said_and_another_one_played(play):
     async def whole(fleet, doors, _):
         text = "[[step]]\nproxy = 'own'\nadd = ['of_another_node']\n"
-        await doors[0].desired.write(Keys.SCHEDULE, encode(ScheduleEntry(text)))
+        await doors[0].desired.write({Keys.SCHEDULE: encode(ScheduleEntry(text))})
         await eventually(lambda: _failed(doors[0]))
         assert "'of_another_node'" in (await doors[0].schedule())["failed"]
         await doors[0].enter({}, "me")

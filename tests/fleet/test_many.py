@@ -42,7 +42,7 @@ def test_limits_and_selectors_count_five_hundred_nodes(nats):
             some = hit(node, "some")
             assert len(some) == 20
             assert all(int(name[1:]) % 5 == 1 for name in some)
-            await node.desired.write(Keys.LIMITS, encode(Limits(max_nodes=22)))
+            await node.desired.write({Keys.LIMITS: encode(Limits(max_nodes=22))})
             await add(node, "all", Selector())
             assert len(hit(node, "all")) == 22
             assert hit(node, "all") > some

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import re
 import time
 
 import pytest
 
+from tests.servers import free_port
 from tests.waiting import eventually
 from vaurien.errors import OptionError
-from vaurien.fleet.store import MemoryStore, Outdated, SharedMemory, StoreAway, end_tasks
+from vaurien.fleet.store import KeyChange, MemoryStore, Outdated, SharedMemory, StoreAway, Unanswered, end_tasks
 
 BUCKETS = itertools.count()
 
@@ -84,6 +87,38 @@ def test_an_edit_of_another_revision_is_refused_and_changes_nothing(pair):
     pair(play)
 
 
+def test_changes_are_made_all_or_none(pair):
+    async def play(one, other):
+        first = await one.put("changed", b"1", revision=0)
+        gone = await one.put("removed", b"1", revision=0)
+        await eventually(lambda: len(values(other)) == 2)
+
+        def changes(revision):
+            return [
+                KeyChange("changed", b"2", first),
+                KeyChange("removed", None, gone),
+                KeyChange("new", b"1", 0, ttl=60.0),
+                KeyChange("stale", b"1", revision),
+            ]
+
+        for wrong in (gone, first + 100):
+            with pytest.raises(Outdated):
+                await other.write(changes(wrong))
+        written = await other.write(changes(0))
+        assert list(written) == sorted(set(written))
+        expected = {"changed": b"2", "new": b"1", "stale": b"1"}
+        assert values(other) == expected
+        await eventually(lambda: values(one) == expected)
+        assert {key: one.entries[key].revision for key in expected} == dict(
+            zip(("changed", "new", "stale"), (written[0], *written[2:]), strict=True)
+        )
+        await one.write([KeyChange("removed", b"again", 0), KeyChange("new", None, written[2])])
+        await eventually(lambda: values(other) == {"changed": b"2", "stale": b"1", "removed": b"again"})
+        assert list(await one.write([])) == []
+
+    pair(play)
+
+
 def test_of_two_at_the_same_time_one_wins(pair):
     async def play(one, other):
         done = await asyncio.gather(
@@ -105,6 +140,17 @@ def test_a_time_to_live_ends_without_its_writer(pair):
         await eventually(lambda: values(other) == {"long": b"1"})
         await other.put("short", b"2", revision=0)
         assert values(other) == {"long": b"1", "short": b"2"}
+
+    pair(play)
+
+
+def test_a_time_to_live_is_not_shorter_than_it_was_said(pair):
+    async def play(one, other):
+        began = time.monotonic()
+        await one.put("key", b"1", revision=0, ttl=1.6)
+        await eventually(lambda: "key" in other.entries)
+        await eventually(lambda: "key" not in other.entries)
+        assert time.monotonic() - began >= 1.6
 
     pair(play)
 
@@ -221,6 +267,171 @@ def test_a_server_that_is_killed_comes_back_with_everything(tmp_path):
         asyncio.run(asyncio.wait_for(play(), 60))
 
 
+class Way:
+    """A way to *server* on which it is killed once a client has sent so many *writes* to its bucket, if any."""
+
+    def __init__(self, server):
+        self._server, self.port, self._relays = server, free_port(), set()
+        self.writes = None
+
+    async def open(self):
+        self._listener = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
+
+    async def close(self):
+        self._listener.close()
+        await asyncio.wait(self._relays)
+
+    async def _relay(self, reader, writer):
+        self._relays.add(asyncio.current_task())
+        ends = [writer]
+        with contextlib.suppress(OSError):
+            down, up = await asyncio.open_connection("127.0.0.1", self._server.port)
+            ends.append(up)
+            answers = asyncio.create_task(self._answer(down, writer))
+            while data := await reader.read(65536):
+                kept = data if self.writes is None else await self._until_the_last_write(data)
+                up.write(kept)
+                await up.drain()
+                if len(kept) < len(data):
+                    break
+            up.close()
+            await answers
+        for end in ends:
+            end.close()
+            with contextlib.suppress(OSError):
+                await end.wait_closed()
+
+    async def _answer(self, reader, writer):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    async def _until_the_last_write(self, data):
+        found = [one.start() for one in re.finditer(rb"HPUB \$KV\.\w+\.fault", data)]
+        if len(found) <= self.writes:
+            self.writes -= len(found)
+            return data
+        place, self.writes = found[self.writes], None
+        self._listener.close()  # the client leaves sockets behind that were accepted and then closed
+        await asyncio.to_thread(self._server.kill)
+        return data[:place]
+
+
+def test_an_edit_whose_store_is_lost_between_its_writes_leaves_nothing_of_itself(tmp_path):
+    from tests import nats_server
+    from vaurien.fleet.nats_store import NatsStore, Where
+
+    with nats_server.running(tmp_path / "js") as server:
+
+        async def play():
+            way = Way(server)
+            await way.open()
+            one, other = NatsStore(Where.parse(f"nats://127.0.0.1:{way.port}")), NatsStore(Where.parse(server.url))
+            await one.open()
+            await other.open()
+            before = await one.put("fault.a.before", b"1", revision=0)
+            changes = [
+                KeyChange("fault.a.first", b"1", 0),
+                KeyChange("fault.a.second", b"1", 0),
+                KeyChange("fault.a.before", None, before),
+            ]
+            way.writes = 2
+            with pytest.raises(Unanswered, match="the change may have been made, as a whole, or not at all"):
+                await one.write(changes)
+            await asyncio.to_thread(server.start)
+            await way.open()
+            await eventually(lambda: one.trouble is None and other.trouble is None)
+            assert values(one) == values(other) == {"fault.a.before": b"1"}
+            await one.write(changes)
+            await eventually(lambda: values(other) == {"fault.a.first": b"1", "fault.a.second": b"1"})
+            await one.close()
+            await other.close()
+            await way.close()
+
+        asyncio.run(asyncio.wait_for(play(), 60))
+
+
+def test_the_audit_trail_has_what_was_recorded_while_the_store_was_away(tmp_path):
+    from tests import nats_server
+    from vaurien.fleet.nats_store import NatsStore, Where
+
+    with nats_server.running(tmp_path / "js") as server:
+
+        async def play():
+            store = NatsStore(Where.parse(server.url))
+            await store.open()
+            await store.record(b"before")
+            await asyncio.to_thread(server.kill)
+            await eventually(lambda: store.trouble)
+            for line in (b"meanwhile", b"then"):
+                await store.record(line)
+            await asyncio.to_thread(server.start)
+
+            async def lines():
+                try:
+                    return await store.records(10)
+                except StoreAway:
+                    return None
+
+            await eventually(lambda: store.trouble is None)
+            async with asyncio.timeout(30):
+                while await lines() != [b"before", b"meanwhile", b"then"]:
+                    await asyncio.sleep(0.05)
+            await store.close()
+
+        asyncio.run(asyncio.wait_for(play(), 60))
+
+
+def test_what_a_watcher_missed_is_found_although_the_node_writes_itself(nats):
+    """A server that is killed takes watchers of the clients of other servers with it, and says nothing of that."""
+    import nats as client_library
+
+    from vaurien.fleet.nats_store import NatsStore, Where
+
+    where = Where.parse(f"{nats.url}/test{next(BUCKETS)}")
+
+    async def play():
+        one, other = NatsStore(where), NatsStore(where)
+        await one.open()
+        await other.open()
+        client = await client_library.connect(nats.url)
+        js = client.jetstream()
+        for consumer in await js.consumers_info(f"KV_{where.bucket}"):
+            await js.delete_consumer(f"KV_{where.bucket}", consumer.name)
+        await client.close()
+        await other.put("missed", b"1", revision=0)
+        revision = 0
+        async with asyncio.timeout(8):
+            while "missed" not in one.entries:
+                revision = await one.put("own", b"1", revision=revision)
+                await asyncio.sleep(0.02)
+        await one.close()
+        await other.close()
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
+def test_a_bucket_of_an_earlier_release_is_made_ready_for_whole_edits(nats):
+    import nats as client_library
+
+    from vaurien.fleet.nats_store import NatsStore, Where
+
+    where = Where.parse(f"{nats.url}/test{next(BUCKETS)}")
+
+    async def play():
+        client = await client_library.connect(nats.url)
+        await client.jetstream().create_key_value(bucket=where.bucket, limit_marker_ttl=3600)
+        await client.close()
+        store = NatsStore(where)
+        await store.open()
+        await store.write([KeyChange("one", b"1", 0), KeyChange("two", b"2", 0)])
+        assert values(store) == {"one": b"1", "two": b"2"}
+        await store.close()
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
 def test_a_server_that_comes_back_empty_is_believed(tmp_path):
     """Other revisions, and nothing of what there was: what is desired is what the store says."""
     from tests import nats_server
@@ -269,7 +480,6 @@ def test_how_far_the_servers_clock_is_from_this_machines_is_measured(nats, monke
 
 def test_where_nobody_is(tmp_path):
     from tests import nats_server
-    from tests.servers import free_port
     from vaurien.fleet.nats_store import NatsStore, Where
 
     nats_server.program()

@@ -35,7 +35,7 @@ HINT = """NATS with JetStream at {url}, its files in {folder}. Join it with
 def command(context: click.Context, dev: bool, host: str, port: int, folder: Path | None) -> None:
     """Start the store that the nodes of a fleet share, for trying it on one machine.
 
-    In production bring your own NATS with JetStream, 2.11 or newer: one server or a cluster, with TLS and accounts.
+    In production bring your own NATS with JetStream, 2.12 or newer: one server or a cluster, with TLS and accounts.
     """
     if not dev:
         raise VaurienError(

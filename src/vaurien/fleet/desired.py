@@ -7,6 +7,7 @@ import contextvars
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
+from typing import TypeAlias
 
 import msgspec
 
@@ -26,11 +27,14 @@ from vaurien.fleet.entries import (
     encode,
 )
 from vaurien.fleet.limits import Limits
-from vaurien.fleet.store import Outdated, Store, Stored
+from vaurien.fleet.store import KeyChange, Outdated, Store, Stored, Unanswered
 from vaurien.model import Address, Config, Edit, Fault, Mix, Policy, ProxyConfig
 from vaurien.observers.hits import FaultHits, HitCounter
 from vaurien.proxies.hub import CarryOut, Hub, OutdatedRevision
 from vaurien.proxies.managed_proxy import ManagedProxy
+
+Wanted: TypeAlias = tuple[str, bytes | None, float | None]
+"""A key, the value that it is to have, ``None``: to remove it; and its time to live."""
 
 _ATTEMPTS = 10
 """How often an edit that is meant for no revision is evaluated anew because another one came first."""
@@ -227,8 +231,8 @@ class DesiredHub(Hub):
     ) -> None:
         """Write what *change* changes. Raises as `Hub.edit` does, and `StoreAway`.
 
-        Entries are written one after the other. When another edit comes between two of them, what this one has written
-        is taken back, and it begins anew, on what is there then, or is refused if it is meant for a *revision*.
+        All entries are written, or none. When another edit has come first, this one begins anew, on what is there
+        then, or is refused if it is meant for a *revision*.
         """
         for _ in range(_ATTEMPTS):
             desired = Desired.of(self._shared.entries)
@@ -238,13 +242,9 @@ class DesiredHub(Hub):
                 raise OutdatedRevision(revision, before)
             wanted = change(before)
             self._check(before, wanted, desired)
-            written: list[tuple[str, int, Stored | None]] = []
             try:
-                for key, value, ttl in list(self._writes(before, wanted, desired, self.author())):
-                    known = self._shared.entries.get(key)
-                    written.append((key, await self._write(key, value, ttl), known))
+                await self._write(self._writes(before, wanted, desired, self.author()))
             except Outdated:
-                await self._undo(written)
                 if revision is not None:
                     self._take(Desired.of(self._shared.entries))
                     raise OutdatedRevision(revision, self._config) from None
@@ -253,45 +253,25 @@ class DesiredHub(Hub):
             return
         raise VaurienError("the desired configuration changes all the time; expected to find a moment for this edit")
 
-    async def _write(self, key: str, value: bytes | None, ttl: float | None, *, audited: bool = True) -> int:
-        """Write or remove *key*; returns its revision, 0 if it does not exist any more."""
-        stored = self._shared.entries.get(key)
-        there = stored.revision if stored else 0
-        written = 0
-        if value is not None:
-            written = await self._shared.put(key, value, revision=there, ttl=ttl)
-        elif there:
-            await self._shared.delete(key, revision=there)
-        if audited:
-            await self._shared.record(audit_line(self.author(), key, value))
-        return written
+    async def _write(self, wanted: Iterable[Wanted], *, audited: bool = True) -> None:
+        """Write or remove entries: all of them, or none. Raises `Outdated`, `StoreAway` and `Unanswered`."""
+        there = self._shared.entries
+        changes = [
+            KeyChange(key, value, there[key].revision if key in there else 0, ttl)
+            for key, value, ttl in wanted
+            if value is not None or key in there
+        ]
+        author = self.author()
+        try:
+            await self._shared.write(changes)
+        except Unanswered:
+            await self._record(author, changes if audited else (), unanswered=True)
+            raise
+        await self._record(author, changes if audited else ())
 
-    async def _undo(self, written: Iterable[tuple[str, int, Stored | None]]) -> None:
-        """Have the entries again that were there before *written*: keys, their revisions, and what they had been.
-
-        An entry that another edit has changed since is left to that one.
-        """
-        for key, revision, before in written:
-            now = self._shared.entries.get(key)
-            if (now.revision if now else 0) != revision:
-                continue
-            value: bytes | None = before.value if before is not None else None
-            ttl: float | None = None
-            with contextlib.suppress(Outdated, Unreadable):
-                if before is not None and key.startswith("fault."):
-                    value, ttl = self._what_is_left(key, before)
-                await self._write(key, value, ttl)
-
-    def _what_is_left(self, key: str, before: Stored) -> tuple[bytes | None, float | None]:
-        """The fault that was *before*, for what is left of its time, ``None``: nothing; and that time."""
-        entry: FaultEntry = decode(key, before, FaultEntry)
-        ttl = entry.fault.ttl
-        if ttl is None:
-            return before.value, None
-        left = before.at + ttl - self._shared.offset - time.time()
-        if left <= 0:
-            return None, None
-        return encode(msgspec.structs.replace(entry, fault=msgspec.structs.replace(entry.fault, ttl=left))), left
+    async def _record(self, author: Author, changes: Iterable[KeyChange], *, unanswered: bool = False) -> None:
+        for change in changes:
+            await self._shared.record(audit_line(author, change, unanswered=unanswered))
 
     def author(self) -> Author:
         """The origin of an edit of this task that is made now."""
@@ -309,9 +289,7 @@ class DesiredHub(Hub):
                 raise VaurienError(f"proxy {name!r} is one of the nodes' own; expected only its faults to change")
             self._check_proxy(_what_is_new(wanted.proxy(name), before.by_name.get(name)))
 
-    def _writes(
-        self, before: Config, wanted: Config, desired: Desired, author: Author
-    ) -> Iterator[tuple[str, bytes | None, float | None]]:
+    def _writes(self, before: Config, wanted: Config, desired: Desired, author: Author) -> Iterator[Wanted]:
         """The keys to write with their values, ``None``: to remove; and their time to live."""
         limits = desired.limits
         if self.require_ttl:
@@ -339,7 +317,7 @@ class DesiredHub(Hub):
         selected: dict[str, Selector],
         limits: Limits,
         author: Author,
-    ) -> Iterator[tuple[str, bytes | None, float | None]]:
+    ) -> Iterator[Wanted]:
         before, after = (one.policy if one is not None else Policy() for one in (old, new))
         there = {one.fault.name: one for one in desired.faults.get(name, ())}
         kept = {one.name for one in after.faults}
@@ -422,23 +400,24 @@ class DesiredHub(Hub):
             chosen = self._chosen(on, key, _selected(desired), desired.limits)
             entry = msgspec.structs.replace(known[fault], fault=one, on=chosen, author=author)
             with contextlib.suppress(Outdated):
-                await self._write(key, encode(entry), one.ttl)
+                await self._write([(key, encode(entry), one.ttl)])
                 return
         raise VaurienError(f"fault {fault!r} changes all the time; expected to find a moment for this edit")
 
-    async def write(self, key: str, value: bytes | None, *, audited: bool = True) -> None:
-        """Write the entry *key* whatever it is now, or remove it. Raises `StoreAway`."""
+    async def write(self, entries: Mapping[str, bytes | None], *, audited: bool = True) -> None:
+        """Write *entries* whatever they are now, or remove them: all, or none. Raises `StoreAway`."""
         for _ in range(_ATTEMPTS):
             with contextlib.suppress(Outdated):
-                await self._write(key, value, None, audited=audited)
+                await self._write([(key, value, None) for key, value in entries.items()], audited=audited)
                 return
-        raise VaurienError(f"entry {key!r} changes all the time; expected to find a moment for this edit")
+        raise VaurienError(f"{', '.join(entries)} changes all the time; expected to find a moment for this edit")
 
 
-def audit_line(author: Author, key: str, value: bytes | None) -> bytes:
-    """A line of the audit trail: caller, time, node and change."""
-    what = {"key": key, "entry": msgspec.Raw(value) if value is not None else None}
-    return msgspec.json.encode({"at": author.at, "by": author.by, "via": author.via, **what})
+def audit_line(author: Author, change: KeyChange, *, unanswered: bool = False) -> bytes:
+    """A line of the audit trail: caller, time, node and change; and that it is not known whether that was made."""
+    what = {"key": change.key, "entry": msgspec.Raw(change.value) if change.value is not None else None}
+    unsure = {"unanswered": True} if unanswered else {}
+    return msgspec.json.encode({"at": author.at, "by": author.by, "via": author.via, **what, **unsure})
 
 
 def _selected(desired: Desired) -> dict[str, Selector]:

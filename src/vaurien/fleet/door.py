@@ -78,15 +78,15 @@ class Door:
 
     async def stop_everything(self, reason: str) -> None:
         """End all faults of all nodes. Raises `StoreAway`."""
-        await self.desired.write(Keys.STOP, encode(Stop(reason, self.desired.author())))
+        await self.desired.write({Keys.STOP: encode(Stop(reason, self.desired.author()))})
 
     async def resume(self) -> None:
         """Let faults act again. Raises `StoreAway`."""
-        await self.desired.write(Keys.STOP, None)
+        await self.desired.write({Keys.STOP: None})
 
     async def heartbeat(self) -> None:
         """Say that the controller lives. Raises `StoreAway`."""
-        await self.desired.write(Keys.ALIVE, encode(Alive(self.desired.author())), audited=False)
+        await self.desired.write({Keys.ALIVE: encode(Alive(self.desired.author()))}, audited=False)
 
     async def limits(self) -> LimitsBody:
         """The limits."""
@@ -98,7 +98,7 @@ class Door:
         wanted.check()
         if wanted.heartbeat is not None:
             await self.heartbeat()
-        await self.desired.write(Keys.LIMITS, encode(wanted))
+        await self.desired.write({Keys.LIMITS: encode(wanted)})
 
     async def schedule(self) -> Mapping[str, Any] | None:
         """The schedule, and how far its leader is."""
@@ -107,12 +107,11 @@ class Door:
     async def set_schedule(self, text: str | None) -> None:
         """Have the leader play the steps of *text*, TOML. Raises what is wrong with it, and `StoreAway`."""
         if text is None:
-            await self.desired.write(Keys.SCHEDULE, None)
-            await self.desired.write(Keys.PLAYED, None)
+            await self.desired.write({Keys.SCHEDULE: None, Keys.PLAYED: None})
             return
         read_steps(text)
-        await self.desired.write(Keys.PLAYED, None)
-        await self.desired.write(Keys.SCHEDULE, encode(ScheduleEntry(text, self.desired.author())))
+        entry = ScheduleEntry(text, self.desired.author())
+        await self.desired.write({Keys.SCHEDULE: encode(entry), Keys.PLAYED: None})
 
 
 def _selector(query: Mapping[str, Any]) -> Selector | None:

@@ -206,5 +206,5 @@ class Leader:
             if failed >= probe.failures and Keys.STOP not in self._node.store.entries:
                 reason = f"the probe {probe.url} {probe.query} failed {failed} times".replace("  ", " ")
                 with contextlib.suppress(VaurienError):
-                    await self._node.desired.write(Keys.STOP, encode(Stop(reason, self._node.desired.author())))
+                    await self._node.desired.write({Keys.STOP: encode(Stop(reason, self._node.desired.author()))})
             await asyncio.sleep(probe.every)

@@ -7,13 +7,16 @@ is away, is found by looking every two seconds whether the newest revision is kn
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
+import dataclasses
 import math
 import random
 import ssl
 import time
 import urllib.parse
-from collections.abc import AsyncGenerator, Callable, Mapping
+import uuid
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -30,9 +33,11 @@ from vaurien.errors import OptionError
 from vaurien.fleet.store import (
     BEHIND,
     CLAIM_TTL,
+    KeyChange,
     Outdated,
     StoreAway,
     Stored,
+    Unanswered,
     end_tasks,
     nothing,
     until_closed,
@@ -41,6 +46,9 @@ from vaurien.fleet.store import (
 
 _EXPECT = "Nats-Expected-Last-Subject-Sequence"
 _OPERATION = "KV-Operation"
+_API_LEVEL = 2
+"""JetStream's, of servers from 2.12 on."""
+
 _WRONG_REVISION = (10071, 10164)
 """Codes of JetStream's error for a compare-and-set that met another sequence."""
 
@@ -49,6 +57,9 @@ _TIMEOUT = 5.0
 
 _READ = 2.0
 """Seconds that a call may take which only reads, and is made again: an answer may be lost with its connection."""
+
+_LOOKING = 1.0
+"""Seconds that a look may take: with the pauses, and one answer that is lost, a change is found missing within five."""
 
 _CONNECT = 3.0
 """Seconds that a first connection may take, over all servers."""
@@ -157,7 +168,10 @@ class NatsStore:
         self._entries: dict[str, Stored] = {}
         self._removed: dict[str, int] = {}
         """Revisions of the marks of keys that were removed."""
-        self._revision = 0
+        self._received = self._written = 0
+        """The newest revisions that came by the watcher, and by our own writes: those say nothing of others before."""
+        self._unrecorded: collections.deque[tuple[str, bytes]] = collections.deque(maxlen=BEHIND)
+        self._recording = asyncio.Lock()
         self._trouble: str | None = "not connected yet"
         self._following: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Task[None]] = set()
@@ -173,7 +187,7 @@ class NatsStore:
     @property
     def revision(self) -> int:
         """The newest revision that is known here."""
-        return self._revision
+        return max(self._received, self._written)
 
     @property
     def trouble(self) -> str | None:
@@ -235,18 +249,19 @@ class NatsStore:
         return self._jetstream(_READ)
 
     def _jetstream(self, timeout: float) -> JetStreamContext:
+        return self._connected().jetstream(timeout=timeout)
+
+    def _connected(self) -> Client:
         if self._client is None or not self._client.is_connected:  # else the client would say it later
             raise StoreAway(f"NATS at {self.where} is away")
-        return self._client.jetstream(timeout=timeout)
+        return self._client
 
     async def _make(self) -> None:
         """Make the buckets and the stream, unless they exist. Raises `StoreAway` for a server that is too old."""
         js, reader, bucket, replicas = self._js, self._reader, self.where.bucket, self.where.replicas
         info = await reader.account_info()
-        if not info.api.level:
-            raise StoreAway(
-                f"the NATS server at {self.where} is older than 2.11; expected one with times to live of keys"
-            )
+        if (info.api.level or 0) < _API_LEVEL:
+            raise StoreAway(f"the NATS server at {self.where} is older than 2.12; expected one with atomic batches")
         made: Mapping[str, dict[str, Any]] = {
             bucket: {"limit_marker_ttl": _TOMBSTONE, "replicas": replicas},
             f"{bucket}_nodes": {"ttl": CLAIM_TTL, "storage": api.StorageType.MEMORY, "replicas": replicas},
@@ -256,6 +271,9 @@ class NatsStore:
                 await reader.stream_info(f"KV_{name}")
             except nats.js.errors.NotFoundError:
                 await js.create_key_value(bucket=name, **settings)
+        config = (await reader.stream_info(f"KV_{bucket}")).config
+        if not config.allow_atomic:
+            await js.update_stream(dataclasses.replace(config, allow_atomic=True))
         try:
             await reader.stream_info(self._audit)
         except nats.js.errors.NotFoundError:
@@ -277,25 +295,23 @@ class NatsStore:
 
     async def _read(self) -> Any:
         """Know all entries; returns the watcher for what comes after them."""
-        started = time.time()
         kv = await self._reader.key_value(self.where.bucket)
+        newest = (await self._reader.stream_info(f"KV_{self.where.bucket}")).state.last_seq
         watcher: Any = await kv.watchall()
         entries: dict[str, Stored] = {}
         removed: dict[str, int] = {}
-        revision = 0
         while True:
             async with asyncio.timeout(_READ):
                 entry = await watcher.updates(timeout=_READ)
             if entry is None:
                 break
-            revision = max(revision, entry.revision)
+            newest = max(newest, entry.revision)
             if entry.operation is None:
                 entries[entry.key] = Stored(entry.value or b"", entry.revision, entry.created.timestamp())
             else:
                 removed[entry.key] = entry.revision
-        state = (await self._reader.stream_info(f"KV_{self.where.bucket}")).state
         self._entries, self._removed = entries, removed
-        self._revision = max(revision, state.last_seq) if time.time() - started < _TIMEOUT else revision
+        self._received = self._written = newest
         return watcher
 
     async def _follow(self, watcher: Any) -> None:
@@ -330,7 +346,7 @@ class NatsStore:
         async for entry in watcher:
             if entry is None:
                 continue
-            self._revision = max(self._revision, entry.revision)
+            self._received = max(self._received, entry.revision)
             known = self._entries.get(entry.key)
             if entry.revision <= max(known.revision if known else 0, self._removed.get(entry.key, 0)):
                 continue  # our own write, which we know
@@ -343,22 +359,25 @@ class NatsStore:
             self.on_change()
 
     async def _look(self) -> None:
-        """Ask for everything again once a change has not come within two looks, or JetStream does not answer."""
-        missing = 0
+        """Ask for everything again once a change has not come within two looks, or the store answers after it did not.
+
+        What the watcher brought counts, and not our own writes: they are newer than what another node wrote before.
+        """
+        awaited: int | None = None
         while not self._again.is_set():  # a call of the client may have swallowed that we are cancelled
-            pause = _SECOND_LOOK if missing else _LOOK * random.uniform(0.75, 1.25)  # noqa: S311 - spread over the nodes
+            calm = awaited is None and self._trouble is None
+            pause = _LOOK * random.uniform(0.75, 1.25) if calm else _SECOND_LOOK  # noqa: S311 - spread over the nodes
             await asyncio.sleep(pause)
             try:
-                state = (await self._reader.stream_info(f"KV_{self.where.bucket}")).state
+                newest = (await self._jetstream(_LOOKING).stream_info(f"KV_{self.where.bucket}")).state.last_seq
             except (*_GONE, StoreAway) as error:
                 self._set_trouble(f"NATS at {self.where} is away: {_reason(error)}")
-                missing += 1
-            else:
-                missing = 0 if state.last_seq == self._revision else missing + 1
-                if self._trouble is not None:
-                    missing = 2
-            if missing >= 2:
+                continue
+            missed = awaited is not None and (self._received < awaited or newest < self._received)
+            if missed or self._trouble is not None:
                 self._again.set()
+            awaited = newest if newest != self._received else None
+            await self._record_all()
 
     async def _remember(self, error: Exception) -> None:
         """What matters of it comes as an error of a call, or as trouble; the reason comes here alone.
@@ -382,32 +401,37 @@ class NatsStore:
 
     # Writing.
 
-    async def put(self, key: str, value: bytes, *, revision: int, ttl: float | None = None) -> int:
-        """Write. Raises `Outdated` and `StoreAway`."""
-        written = await self._write(self.where.bucket, key, value, revision or self._removed.get(key, 0), ttl, revision)
-        self._removed.pop(key, None)
-        known = self._entries.get(key)
-        if known is None or known.revision < written:
-            self._entries[key] = Stored(value, written, time.time() + self.offset)
-            self._revision = max(self._revision, written)
-            self.on_change()
+    async def write(self, changes: Sequence[KeyChange]) -> Sequence[int]:
+        """Make all changes or none. Raises `Outdated`, `StoreAway` and `Unanswered`."""
+        if not changes:
+            return ()
+        written = await self._compare_and_set(self.where.bucket, changes, self._removed)
+        for change, revision in zip(changes, written, strict=True):
+            known = self._entries.get(change.key)
+            if max(known.revision if known else 0, self._removed.get(change.key, 0)) >= revision:
+                continue  # it came to our watcher before this answer did
+            if change.value is None:
+                self._entries.pop(change.key, None)
+                self._removed[change.key] = revision
+            else:
+                self._entries[change.key] = Stored(change.value, revision, time.time() + self.offset)
+                self._removed.pop(change.key, None)
+        self._written = max(self._written, written[-1])
+        self.on_change()
         return written
 
+    async def put(self, key: str, value: bytes, *, revision: int, ttl: float | None = None) -> int:
+        """Write. Raises as `write` does."""
+        return (await self.write([KeyChange(key, value, revision, ttl)]))[0]
+
     async def delete(self, key: str, *, revision: int) -> None:
-        """Remove. Raises `Outdated` and `StoreAway`."""
-        headers = {_OPERATION: "DEL"}
-        written = await self._write(self.where.bucket, key, b"", revision, _TOMBSTONE, revision, headers)
-        known = self._entries.get(key)
-        if known is not None and known.revision < written:
-            del self._entries[key]
-            self._removed[key] = written
-            self._revision = max(self._revision, written)
-            self.on_change()
+        """Remove. Raises as `write` does."""
+        await self.write([KeyChange(key, None, revision)])
 
     async def claim(self, key: str, value: bytes, *, revision: int) -> int:
         """Write a claim. Raises `Outdated` and `StoreAway`."""
         began = time.time()
-        written = await self._write(f"{self.where.bucket}_nodes", key, value, revision, None, revision)
+        written = (await self._compare_and_set(f"{self.where.bucket}_nodes", [KeyChange(key, value, revision)], {}))[0]
         if time.monotonic() < self._measured + _MEASURE:
             return written
         with contextlib.suppress(*_GONE):
@@ -419,50 +443,68 @@ class NatsStore:
 
     async def release(self, key: str, *, revision: int) -> None:
         """End a claim. Raises `Outdated` and `StoreAway`."""
-        headers = {_OPERATION: "DEL"}
-        await self._write(f"{self.where.bucket}_nodes", key, b"", revision, None, revision, headers)
+        await self._compare_and_set(f"{self.where.bucket}_nodes", [KeyChange(key, None, revision)], {})
 
-    async def _write(
-        self,
-        bucket: str,
-        key: str,
-        value: bytes,
-        expected: int,
-        ttl: float | None,
-        revision: int,
-        headers: Mapping[str, str] = MappingProxyType({}),
-    ) -> int:
-        """Publish if the last message of *key* is *expected*; a key that shall not exist may have a mark of its end."""
-        subject = f"$KV.{bucket}.{key}"
-        msg_ttl = None if ttl is None else max(1.0, ttl)  # the least that JetStream takes
+    async def _compare_and_set(
+        self, bucket: str, changes: Sequence[KeyChange], removed: Mapping[str, int]
+    ) -> Sequence[int]:
+        """Make all *changes* of *bucket*, or none. A key that shall not exist may have a mark of its end: *removed*."""
+        expected = {one.key: one.revision or removed.get(one.key, 0) for one in changes}
         for _ in range(3):
-            told = {**headers, _EXPECT: str(expected)}
             try:
-                answer = await self._js.publish(subject, value, headers=told, timeout=_TIMEOUT, msg_ttl=msg_ttl)
+                return await self._publish(bucket, changes, expected)
+            except nats.js.errors.NoStreamResponseError as error:
+                raise StoreAway(f"NATS at {self.where} does not answer: {_reason(error)}") from None
             except nats.js.errors.APIError as error:
                 if error.err_code not in _WRONG_REVISION:
                     raise StoreAway(f"NATS at {self.where} refuses: {error.description}") from None
-                other = None if revision else await self._mark_of_end(bucket, subject)
-                if other is None or other == expected:
-                    raise Outdated(key, revision) from None
-                expected = other
             except _GONE as error:
-                raise StoreAway(f"NATS at {self.where} does not answer: {_reason(error)}") from None
-            else:
-                return answer.seq
-        raise Outdated(key, revision)
+                reason = f"NATS at {self.where} does not answer: {_reason(error)}"
+                raise Unanswered(f"{reason}; the change may have been made, as a whole, or not at all") from None
+            before = dict(expected)
+            for one in changes:
+                if not one.revision:
+                    expected[one.key] = await self._mark_of_end(bucket, one.key)
+            if expected == before:
+                break
+        raise Outdated(", ".join(expected), max(one.revision for one in changes))
 
-    async def _mark_of_end(self, bucket: str, subject: str) -> int | None:
-        """The revision of the mark that *subject* was removed, 0 when nothing is left of it; ``None``: it exists."""
+    async def _publish(self, bucket: str, changes: Sequence[KeyChange], expected: Mapping[str, int]) -> Sequence[int]:
+        """Publish *changes* if the last messages of their keys are *expected*: several as one atomic batch."""
+        js, client = self._js, self._connected()
+        # "JetStream Batch Publishing" in the documentation of NATS: nothing is checked or kept before the commit
+        batch = {"Nats-Batch-Id": uuid.uuid4().hex} if len(changes) > 1 else {}
+        messages = []
+        for number, one in enumerate(changes, 1):
+            headers = {**batch, _EXPECT: str(expected[one.key])}
+            if batch:
+                headers["Nats-Batch-Sequence"] = str(number)
+            ttl = one.ttl
+            if one.value is None:
+                headers[_OPERATION] = "DEL"
+                ttl = _TOMBSTONE if bucket == self.where.bucket else None
+            if ttl is not None:
+                headers["Nats-TTL"] = str(math.ceil(ttl))  # whole seconds, and no less than one
+            messages.append((f"$KV.{bucket}.{one.key}", one.value or b"", headers))
+        for subject, value, headers in messages[:-1]:
+            await client.publish(subject, value, headers=headers)
+        subject, value, headers = messages[-1]
+        commit = {"Nats-Batch-Commit": "1"} if batch else {}
+        answer = await js.publish(subject, value, headers={**headers, **commit}, timeout=_TIMEOUT)
+        return range(answer.seq - len(changes) + 1, answer.seq + 1)
+
+    async def _mark_of_end(self, bucket: str, key: str) -> int:
+        """The revision of the mark that *key* was removed, 0: there is nothing. Raises `Outdated` when it exists."""
         try:
-            last = await self._js.get_last_msg(f"KV_{bucket}", subject)
+            last = await self._js.get_last_msg(f"KV_{bucket}", f"$KV.{bucket}.{key}")
         except nats.js.errors.NotFoundError:
             return 0
         except _GONE as error:
             raise StoreAway(f"NATS at {self.where} does not answer: {_reason(error)}") from None
         headers = last.headers or {}
-        ended = _OPERATION in headers or "Nats-Marker-Reason" in headers
-        return last.seq if ended else None
+        if _OPERATION not in headers and "Nats-Marker-Reason" not in headers:
+            raise Outdated(key, 0)
+        return last.seq or 0
 
     # Claims, audit trail, news.
 
@@ -480,11 +522,18 @@ class NatsStore:
         return found
 
     async def record(self, value: bytes) -> None:
-        """Add to the audit trail. Raises `StoreAway`."""
-        try:
-            await self._js.publish(self._audit_subject, value, timeout=_TIMEOUT)
-        except _GONE as error:
-            raise StoreAway(f"NATS at {self.where} does not answer: {_reason(error)}") from None
+        """Add to the audit trail, now or when the store is back."""
+        self._unrecorded.append((uuid.uuid4().hex, value))
+        await self._record_all()
+
+    async def _record_all(self) -> None:
+        """Send what the audit trail lacks, as far as the store takes it; it drops what it has by the identity."""
+        async with self._recording:
+            with contextlib.suppress(*_GONE, StoreAway):
+                while self._unrecorded:
+                    identity, value = self._unrecorded[0]
+                    await self._reader.publish(self._audit_subject, value, headers={"Nats-Msg-Id": identity})
+                    self._unrecorded.popleft()
 
     async def records(self, count: int) -> list[bytes]:
         """The end of the audit trail. Raises `StoreAway`."""

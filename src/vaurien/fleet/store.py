@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -22,8 +22,24 @@ class Stored(msgspec.Struct, frozen=True):
     at: float
 
 
+class KeyChange(msgspec.Struct, frozen=True):
+    """A write of *key* if it has *revision*, 0: if it does not exist. *value* is ``None``: to remove.
+
+    It is removed *ttl* seconds later, whatever happens to its writer.
+    """
+
+    key: str
+    value: bytes | None
+    revision: int
+    ttl: float | None = None
+
+
 class StoreAway(Unavailable):
     """The store does not answer, or is not the one that is needed; the message says why."""
+
+
+class Unanswered(StoreAway):
+    """The store took changes, and went away before it answered: it has made all of them, or none."""
 
 
 class Outdated(VaurienError):
@@ -65,14 +81,17 @@ class Store(Protocol):
     async def close(self) -> None:
         """Let go of the store."""
 
-    async def put(self, key: str, value: bytes, *, revision: int, ttl: float | None = None) -> int:
-        """Write *key* if it has *revision*, 0: if it does not exist; returns the new one.
+    async def write(self, changes: Sequence[KeyChange]) -> Sequence[int]:
+        """Make all *changes*, each of another key, or none of them; returns their revisions.
 
-        It is removed *ttl* seconds later, whatever happens to its writer. Raises `Outdated` and `StoreAway`.
+        Raises `Outdated`, `StoreAway`, and `Unanswered` when it is not known which of the two was done.
         """
 
+    async def put(self, key: str, value: bytes, *, revision: int, ttl: float | None = None) -> int:
+        """Make one change; returns its revision. Raises as `write` does."""
+
     async def delete(self, key: str, *, revision: int) -> None:
-        """Remove *key* if it has *revision*. Raises `Outdated` and `StoreAway`."""
+        """Remove *key* if it has *revision*. Raises as `write` does."""
 
     async def claim(self, key: str, value: bytes, *, revision: int) -> int:
         """Write the claim *key* as `put` does; without another write it ends after `CLAIM_TTL` seconds."""
@@ -84,7 +103,7 @@ class Store(Protocol):
         """All claims of now. Raises `StoreAway`."""
 
     async def record(self, value: bytes) -> None:
-        """Add *value* to the audit trail. Raises `StoreAway`."""
+        """Add *value* to the audit trail: at once, or when the store is back."""
 
     async def records(self, count: int) -> list[bytes]:
         """The last *count* of the audit trail, oldest first. Raises `StoreAway`."""
@@ -130,26 +149,24 @@ class SharedMemory:
         self.stores: list[MemoryStore] = []
         self.listeners: list[tuple[str, asyncio.Queue[bytes]]] = []
 
-    def write(self, table: dict[str, Stored], key: str, value: bytes, revision: int, ttl: float | None) -> int:
-        """Compare and set."""
-        there = table.get(key)
-        if (there.revision if there else 0) != revision:
-            raise Outdated(key, revision)
-        self.revision += 1
-        mine = table[key] = Stored(value, self.revision, time.time())
-        if ttl is not None:
-            asyncio.get_running_loop().call_later(ttl, self._expire, table, key, mine)
+    def write(self, table: dict[str, Stored], changes: Sequence[KeyChange]) -> Sequence[int]:
+        """Compare all, and set all."""
+        for change in changes:
+            there = table.get(change.key)
+            if (there.revision if there else 0) != change.revision or (there is None and change.value is None):
+                raise Outdated(change.key, change.revision)
+        written = []
+        for change in changes:
+            self.revision += 1
+            written.append(self.revision)
+            if change.value is None:
+                del table[change.key]
+                continue
+            mine = table[change.key] = Stored(change.value, self.revision, time.time())
+            if change.ttl is not None:
+                asyncio.get_running_loop().call_later(change.ttl, self._expire, table, change.key, mine)
         self._tell(table)
-        return self.revision
-
-    def remove(self, table: dict[str, Stored], key: str, revision: int) -> None:
-        """Compare and delete."""
-        there = table.get(key)
-        if there is None or there.revision != revision:
-            raise Outdated(key, revision)
-        self.revision += 1
-        del table[key]
-        self._tell(table)
+        return written
 
     def _expire(self, table: dict[str, Stored], key: str, mine: Stored) -> None:
         if table.get(key) is mine:
@@ -191,21 +208,25 @@ class MemoryStore:
         if self in self._shared.stores:
             self._shared.stores.remove(self)
 
+    async def write(self, changes: Sequence[KeyChange]) -> Sequence[int]:
+        """Write. Raises `Outdated`."""
+        return self._shared.write(self._shared.entries, changes)
+
     async def put(self, key: str, value: bytes, *, revision: int, ttl: float | None = None) -> int:
         """Write. Raises `Outdated`."""
-        return self._shared.write(self._shared.entries, key, value, revision, ttl)
+        return (await self.write([KeyChange(key, value, revision, ttl)]))[0]
 
     async def delete(self, key: str, *, revision: int) -> None:
         """Remove. Raises `Outdated`."""
-        self._shared.remove(self._shared.entries, key, revision)
+        await self.write([KeyChange(key, None, revision)])
 
     async def claim(self, key: str, value: bytes, *, revision: int) -> int:
         """Write a claim. Raises `Outdated`."""
-        return self._shared.write(self._shared.claims, key, value, revision, CLAIM_TTL)
+        return self._shared.write(self._shared.claims, [KeyChange(key, value, revision, CLAIM_TTL)])[0]
 
     async def release(self, key: str, *, revision: int) -> None:
         """End a claim. Raises `Outdated`."""
-        self._shared.remove(self._shared.claims, key, revision)
+        self._shared.write(self._shared.claims, [KeyChange(key, None, revision)])
 
     async def claims(self) -> Mapping[str, Stored]:
         """All claims."""
