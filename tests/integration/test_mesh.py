@@ -124,8 +124,9 @@ def test_across_a_bridge_one_member_still_has_a_majority(lab: Lab) -> None:
     leader = lab.cluster.agreed()
     left, right = lab.others(leader)
     lab.mesh.add_topology(topology=f"bridge {left.name} {leader.name} {right.name}")
-    assert left.put("bridged", "yes")
-    assert right.get("bridged") == "yes"
+    # Where a heartbeat comes late, one more election is under way for a moment, and etcd refuses what meets that.
+    until(lambda: left.put("bridged", "yes"))
+    until(lambda: right.get("bridged") == "yes")
 
 
 def test_one_way_to_the_leader_stops_what_a_follower_asks(lab: Lab) -> None:
