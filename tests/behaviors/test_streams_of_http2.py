@@ -156,3 +156,58 @@ def test_an_answer_with_a_length(kind: str, text: bytes, changed: bytes | None) 
         server.data(1, text, end=True)
         assert body(client) == (text if changed is None else changed)
         assert len(proxy.events.of(Injected)) == (changed is not None)
+
+
+def spend(client: Side, server: Side, size: int) -> None:
+    """Let an exchange that no fault acts on, 1, take so much of the window of the connection."""
+    client.ask(1, FAST)
+    assert server.hears_head(1) == FAST
+    server.head(1)
+    assert client.hears_head(1) == OK
+    while size:
+        part = bytes(min(size, h2.FRAME_LIMIT))
+        server.data(1, part)
+        assert client.hears(h2.DATA, 1).payload == part
+        size -= len(part)
+
+
+def test_what_a_fault_adds_waits_for_the_window_of_the_connection() -> None:
+    event = b"data: 10\n\n"
+    with sides(fault("stream_duplicate", after=0, events=2)) as (_, client, server):
+        settle(client, server, 2 * h2.WINDOW)
+        spend(client, server, h2.WINDOW - 30)
+        client.ask(3)
+        assert server.hears_head(3)
+        server.head(3, STREAMED)
+        server.data(3, event * 2, end=True)
+        server.data(1, b"x" * 10)  # as the backend knows it, there is room for it
+        assert client.hears_head(3) == STREAMED
+        got = {1: b"", 3: b""}
+
+        def take(size: int) -> None:
+            while sum(map(len, got.values())) < size:
+                frame = client.frame()
+                if frame.kind == h2.DATA:
+                    got[frame.stream] += frame.payload
+                else:
+                    assert frame.kind == h2.PING
+
+        take(30)
+        assert got == {1: b"", 3: (event * 4)[:30]}
+        client.sock.sendall(h2.window_update(0, 20 + 100))
+        take(50)
+        assert got == {1: b"x" * 10, 3: event * 4}
+        # what the fault has added later is kept from the next update
+        assert server.hears(h2.WINDOW_UPDATE, 0).payload == (110).to_bytes(4, "big")
+
+
+def test_bytes_that_error_injects_fit_into_the_window_of_the_connection() -> None:
+    with sides(fault("error", inject=True)) as (_, client, server):
+        settle(client, server, 2 * h2.WINDOW)
+        spend(client, server, h2.WINDOW - 10)
+        client.ask(3)
+        assert server.hears_head(3)
+        server.head(3, end=True)
+        assert client.hears_head(3) == OK
+        frame = client.hears(h2.DATA, 3)
+        assert (len(frame.payload), frame.flags) == (10, h2.END_STREAM)

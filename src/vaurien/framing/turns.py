@@ -184,7 +184,10 @@ class Framing:
         return 0, b""
 
     def take_room(self, direction: Direction, stream: int, size: int) -> int:
-        """How many of *size* bytes of text the receiver takes on *stream* now; these are sent next."""
+        """How many of *size* bytes of text the receiver takes on *stream* now; these are sent next.
+
+        The text of the piece at hand has its place there already (`text`).
+        """
         return size
 
     @property
@@ -232,16 +235,16 @@ class Framing:
         """
         return b"", b""
 
-    def text(self, mark: Part, data: bytes) -> bytes:
-        """The bytes of a message's body in a piece whose mark says that it has a *payload*."""
+    def text(self, direction: Direction, mark: Part, data: bytes) -> bytes:
+        """The bytes of a message's body in a piece whose mark says that it has a *payload*; it is the one at hand."""
         return data
 
     def body(self, stream: int, text: bytes, *, end: bool = False) -> bytes:
         """What is sent for *text*, in the body of a message; with *end* the message ends behind it."""
         return text
 
-    def replaced(self, direction: Direction, mark: Part, data: bytes, sent: int) -> tuple[bytes, bytes]:
-        """As `swallowed`, for a piece in whose place *sent* bytes of text were sent."""
+    def replaced(self, direction: Direction, mark: Part) -> tuple[bytes, bytes]:
+        """As `swallowed`, for what is left of the piece at hand, in whose place text was sent (`take_room`)."""
         return b"", b""
 
     def repeat(self, head: Head) -> bool:

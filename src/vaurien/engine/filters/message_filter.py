@@ -287,14 +287,12 @@ class _OfMessage(FaultView):
 class _Frames:
     """Behind the last filter: puts what it is sent into frames."""
 
-    __slots__ = ("_direction", "_exchange", "_owner", "head", "sent")
+    __slots__ = ("_direction", "_exchange", "_owner", "head")
 
     def __init__(self, owner: MessageOwner, exchange: TrackedExchange, direction: Direction) -> None:
         self._owner, self._exchange, self._direction = owner, exchange, direction
         self.head = 0
         """Bytes of the head that were not sent yet."""
-        self.sent = 0
-        """Bytes of text that were sent."""
 
     async def receive(self, data: bytes, at: float) -> None:
         """Send *data*: text, but for the bytes of a head that is not sent yet, which leaves whole."""
@@ -311,7 +309,6 @@ class _Frames:
             if self._exchange.swallows(self._direction):
                 return
             part, data = data[:size], data[size:]
-            self.sent += size
             await self._owner.send_message(self._direction, self._owner.body(self._exchange, part), self._exchange)
 
 
@@ -335,11 +332,6 @@ class MessageFilters:
     def begun(self) -> bool:
         """The head was sent."""
         return not self._frames.head
-
-    @property
-    def sent(self) -> int:
-        """Bytes of text that were sent."""
-        return self._frames.sent
 
     async def head(self, data: bytes, at: float) -> None:
         """Take the head."""

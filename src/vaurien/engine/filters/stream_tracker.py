@@ -562,16 +562,15 @@ class StreamTracker(ExchangeTracker):
     async def _text(self, direction: Direction, exchange: TrackedExchange, mark: Part, piece: bytes, at: float) -> None:
         """Let the faults on the text of a message act on a piece of it, and on its end."""
         filters = self._messages[direction][mark.stream]
-        before = filters.sent
         try:
             if mark.payload:
-                await filters.text(self.framing.text(mark, piece), at)
+                await filters.text(self.framing.text(direction, mark, piece), at)
             if mark.mark is not Mark.BODY:
                 await filters.finish(at)
         finally:  # also when the client gives the exchange up while a hook waits
-            sent = filters.sent - before
-            for side, back in zip(Direction, self.framing.replaced(direction, mark, piece, sent), strict=True):
-                self._say(side, back)
+            if mark.payload:
+                for side, back in zip(Direction, self.framing.replaced(direction, mark), strict=True):
+                    self._say(side, back)
         if mark.mark is Mark.BODY or exchange.swallows(direction) or not filters.begun:
             return
         end = self.framing.body(mark.stream, b"", end=True) if mark.payload else piece
@@ -584,11 +583,7 @@ class StreamTracker(ExchangeTracker):
     async def _let_go(self, direction: Direction, stream: int) -> None:
         filters = self._messages[direction].get(stream)
         if filters is not None:
-            before = filters.sent
             await filters.let_go()
-            sent = filters.sent - before
-            for side, back in zip(Direction, self.framing.replaced(direction, _LET_GO, b"", sent), strict=True):
-                self._say(side, back)
 
     def _forget_ended(self) -> None:
         """Forget the oldest exchanges that have ended without the backend's knowledge, if they are many."""

@@ -202,6 +202,8 @@ class Http2Framer(Framing):
         self._here: dict[int, int] = {}  # and the other way round
         self._windows: dict[int, _Windows] = {}  # of streams that are not spared
         self._watched = 2 * _WATCHED  # above so many windows, those of streams that have ended are forgotten
+        self._unsent: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        """By stream, bytes of the piece at hand, not sent yet, that have their place in the receiver's windows."""
         self._head_ends = False  # the last head that was a piece of its own is all of its message
         self._refused: set[int] = set()  # streams that the backend promised on a stream that the client does not see
         self._answers: dict[int, _Answer] = {}  # by stream, those that wait for the client to make room
@@ -671,12 +673,25 @@ class Http2Framer(Framing):
         return self._sides[direction].stream_window + (windows.room[direction] if windows is not None else 0)
 
     def take_room(self, direction: Direction, stream: int, size: int) -> int:
-        windows = self._windows.get(stream)
-        if windows is None:
-            return size
-        taken = max(0, min(size, self._room(direction, stream)))
-        windows.room[direction] -= taken
+        side, windows, unsent = self._sides[direction], self._windows.get(stream), self._unsent[direction]
+        own = unsent.get(stream, 0)
+        taken = min(size, own + max(0, side.window))
+        if windows is not None:
+            taken = max(0, min(taken, self._room(direction, stream)))
+            windows.room[direction] -= taken
+        used = min(own, taken)
+        if used:
+            unsent[stream] = own - used
+        self._borrow(direction, stream, taken - used)
         return taken
+
+    def _borrow(self, direction: Direction, stream: int, size: int) -> None:
+        """*size* bytes that no side has sent take room of the receiver's."""
+        side, windows = self._sides[direction], self._windows.get(stream)
+        side.window -= size
+        side.borrowed += size
+        if windows is not None:
+            windows.borrowed[direction] += size
 
     # Long frames.
 
@@ -822,12 +837,13 @@ class Http2Framer(Framing):
         return b""
 
     def injected(self, head: Head, sent: bytes, data: bytes) -> bytes:
-        """*data* is the first of the body, since it can be nothing of the head; a response without a body gets one."""
+        """*data* is the first of the body, since it can be nothing of the head; a response without a body gets one.
+
+        What does not fit into the client's windows is left out.
+        """
         flags, stream, before, block = split_head(sent)
         made = rebuilt(h2.HEADERS, flags & ~h2.END_STREAM, stream, before, block)
-        self._give_back(TO_CLIENT, Part(_BODY, stream), -len(data))
-        if stream in self._windows:
-            self._windows[stream].room[TO_CLIENT] -= len(data)
+        data = data[: self.take_room(TO_CLIENT, stream, len(data))]
         return made + h2.data(stream, data, end=bool(flags & h2.END_STREAM))
 
     def answer(self, head: Head, data: bytes) -> bytes:
@@ -890,9 +906,10 @@ class Http2Framer(Framing):
         goes_on = head.stream in self._streams
         return self.answer(head, data), h2.rst_stream(head.stream, Code.CANCEL) if goes_on else b""
 
-    def text(self, mark: Part, data: bytes) -> bytes:
+    def text(self, direction: Direction, mark: Part, data: bytes) -> bytes:
         size = h2.HEADER_SIZE
         whole = data if mark.instead is None else mark.instead
+        self._unsent[direction][mark.stream] = len(whole) - size
         try:
             return h2.unpadded(whole[4], whole[size:])
         except ValueError:  # for the receiver to judge, as long as it gets the frame
@@ -901,17 +918,12 @@ class Http2Framer(Framing):
     def body(self, stream: int, text: bytes, *, end: bool = False) -> bytes:
         return h2.data(stream, text, end=end)
 
-    def replaced(self, direction: Direction, mark: Part, data: bytes, sent: int) -> tuple[bytes, bytes]:
-        size = len(data if mark.instead is None else mark.instead) - h2.HEADER_SIZE if mark.payload else 0
-        return self._give_back(direction, mark, size - sent)
+    def replaced(self, direction: Direction, mark: Part) -> tuple[bytes, bytes]:
+        return self._give_back(direction, mark, self._unsent[direction].pop(mark.stream, 0))
 
     def _give_back(self, direction: Direction, mark: Part, size: int) -> tuple[bytes, bytes]:
-        """Let the sender of a piece have *size* bytes back; less than 0: so many more than its own were sent."""
+        """Let the sender of a piece have *size* bytes back."""
         self._sides[direction].window += size
-        if size < 0:
-            self._sides[direction].borrowed -= size
-            if mark.stream in self._windows:
-                self._windows[mark.stream].borrowed[direction] -= size
         back = h2.window_update(0, size)
         if mark.mark is _BODY and mark.stream in self._streams:
             back += h2.window_update(mark.stream, size)
@@ -923,7 +935,8 @@ class Http2Framer(Framing):
         The streams that a promise announces are refused with it: the client could not know of them.
         """
         if isinstance(mark, Part) and mark.payload:
-            return self.replaced(direction, mark, data, 0)
+            size = len(data if mark.instead is None else mark.instead) - h2.HEADER_SIZE
+            return self._give_back(direction, mark, size)
         if direction is TO_BACKEND or data[3:4] != bytes((h2.PUSH_PROMISE,)):
             return b"", b""
         promised = int.from_bytes(parts(data, h2.PUSH_PROMISE, data[4])[0], "big") & h2.MOST
