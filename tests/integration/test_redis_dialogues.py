@@ -79,6 +79,17 @@ def words(dice: random.Random) -> bytes:
         command(b"MULTI") + command(b"SET", key, b"2") + command(b"EXEC"),
         mode,
         mode + command(b"SET", key, b"3"),
+        command(b"MULTI") + mode + command(b"GET", key) + command(b"EXEC"),
+        command(b"MULTI") + command(b"SUBSCRIBE", b"c", b"d") + command(b"GET", key) + command(b"EXEC"),
+        command(b"MULTI")
+        + mode
+        + command(b"EXEC")
+        + command(b"MULTI")
+        + command(b"GET", key)
+        + mode
+        + command(b"EXEC"),
+        command(b"CLIENT", b"REPLY", b"OFF") + command(b"MULTI") + command(b"SUBSCRIBE", b"c") + command(b"EXEC"),
+        command(b"MULTI") + command(b"CLIENT", b"REPLY", b"ON") + command(b"GET", key) + command(b"EXEC"),
         mode + command(b"NOSUCH") + command(b"GET", key) + command(b"CLIENT", b"REPLY", b"ON"),
         command(b"CLIENT", b"REPLY"),
         command(b"CLIENT", b"REPLY", b"OFF", b"x"),
@@ -136,7 +147,10 @@ def play(wire: Wire, parts: list[bytes], dice: random.Random, sizes: list[int] |
         while sizes is not None and len(wire.got) < sizes[number]:
             assert wire.read(PATIENCE), f"part {number} of {parts}: {wire.got!r}, and nothing more"
         seen.append(len(wire.got))
-    wire.socket.sendall(command(b"RESET") + command(b"AUTH", b"secret") + command(b"SET", b"the end", b"the end"))
+    # PING takes the silence of a CLIENT REPLY SKIP, so RESET has its reply.
+    wire.socket.sendall(
+        command(b"PING") + command(b"RESET") + command(b"AUTH", b"secret") + command(b"SET", b"the end", b"the end")
+    )
     wire.socket.sendall(command(b"GET", b"the end"))
     wire.until(b"$7\r\nthe end\r\n")
     return seen

@@ -408,6 +408,14 @@ MULTI, EXEC = command(b"MULTI"), command(b"EXEC")
 REFUSALS: dict[str, list[Segment]] = {
     "CLIENT REPLY OFF": [(UP, OFF), (DOWN, NOAUTH)],
     "CLIENT REPLY OFF before others": [(UP, OFF + GET + GET), (DOWN, NOPERM + VALUE * 2)],
+    "CLIENT REPLY SKIP of a subscriber": [
+        (UP, command(b"SUBSCRIBE", b"a")),
+        (DOWN, confirmed(b"subscribe", b"a", 1)),
+        (UP, SKIP + command(b"PING")),
+        (DOWN, NOPERM + b"*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
+        (UP, command(b"RESET")),
+        (DOWN, b"+RESET\r\n"),
+    ],
     "CLIENT REPLY OFF, then ON": [(UP, OFF + GET + ON), (DOWN, NOPERM + VALUE + NOPERM)],
     "CLIENT REPLY SKIP": [(UP, SKIP), (DOWN, UNKNOWN)],
     "CLIENT REPLY SKIP before others": [(UP, SKIP + GET + GET), (DOWN, UNKNOWN + VALUE * 2)],
@@ -480,6 +488,104 @@ def test_a_silenced_server_is_followed(segments: list[Segment]) -> None:
     (head, _), _ = framer.feed(UP, GET)
     assert isinstance(head, RedisCommand)
     assert head.answered
+
+
+QUEUED = b"+QUEUED\r\n"
+NO_MULTI = b"-ERR unknown command 'MULTI', with args beginning with: \r\n"
+NOT_INSIDE = b"-ERR EXEC without MULTI\r\n"
+SUBSCRIBE = command(b"SUBSCRIBE", b"a", b"b")
+CONFIRMED = confirmed(b"subscribe", b"a", 1) + confirmed(b"subscribe", b"b", 2)
+RESET, RESET_REPLY = command(b"RESET"), b"+RESET\r\n"
+
+DOUBTFUL: dict[str, list[Segment]] = {
+    "two transactions with SKIP, whose MULTI is refused": [
+        (UP, (MULTI + SKIP + GET + EXEC) * 2),
+        (DOWN, (NO_MULTI + NOT_INSIDE) * 2),
+    ],
+    "two transactions with OFF, whose MULTI is refused": [
+        (UP, (MULTI + OFF + GET + EXEC) * 2 + ON),
+        (DOWN, NO_MULTI + b"+OK\r\n"),
+    ],
+    "two transactions with ON, whose MULTI is refused": [
+        (UP, (MULTI + OFF + ON + GET + EXEC) * 2),
+        (DOWN, (NO_MULTI + b"+OK\r\n" + VALUE + NOT_INSIDE) * 2),
+    ],
+    "two transactions whose CLIENT REPLY is refused": [
+        (UP, (MULTI + SKIP + GET + EXEC) * 2),
+        (DOWN, (b"+OK\r\n" + NOPERM + QUEUED + b"-EXECABORT no\r\n") * 2),
+    ],
+    "two transactions, both of which are obeyed": [
+        (UP, (MULTI + SKIP + GET + EXEC + GET) * 2),
+        (DOWN, (b"+OK\r\n" + QUEUED * 2 + b"*2\r\n" + VALUE) * 2),
+    ],
+    "OFF before two transactions, the last of which says ON": [
+        (UP, OFF + MULTI + GET + EXEC + MULTI + GET + ON + GET + GET + EXEC),
+        (DOWN, b"+OK\r\n" + VALUE * 2),
+    ],
+    "OFF before two transactions whose MULTI is refused": [
+        (UP, OFF + MULTI + GET + EXEC + MULTI + GET + ON + GET + EXEC),
+        (DOWN, b"+OK\r\n" + VALUE + NOT_INSIDE),
+    ],
+    "OFF before a transaction, both refused": [
+        (UP, OFF + MULTI + SKIP + GET + EXEC + GET),
+        (DOWN, NOAUTH * 5 + VALUE),
+    ],
+    "SUBSCRIBE in EXEC behind OFF": [
+        (UP, OFF + MULTI + SUBSCRIBE + GET + EXEC + GET),
+        (DOWN, CONFIRMED),
+        (UP, RESET),
+        (DOWN, RESET_REPLY),
+    ],
+    "SUBSCRIBE in EXEC behind OFF, and ON": [
+        (UP, OFF + MULTI + SUBSCRIBE + ON + GET + EXEC + RESET),
+        (DOWN, CONFIRMED + b"+OK\r\n" + VALUE + RESET_REPLY),
+    ],
+    "SUBSCRIBE behind OFF, which lets ON be refused": [
+        (UP, OFF + GET + SUBSCRIBE),
+        (DOWN, CONFIRMED),
+        (UP, ON + GET + RESET),
+        (DOWN, RESET_REPLY),
+    ],
+    "SUBSCRIBE behind OFF, in RESP3": [
+        (UP, OFF + GET + SUBSCRIBE + ON + GET + RESET),
+        (DOWN, CONFIRMED.replace(b"*", b">") + b"+OK\r\n" + VALUE + RESET_REPLY),
+    ],
+    "a SUBSCRIBE that is refused behind OFF": [(UP, OFF + SUBSCRIBE + ON + GET), (DOWN, b"+OK\r\n" + VALUE)],
+    "a transaction behind OFF that WATCH stops, and SUBSCRIBE": [
+        (UP, OFF + MULTI + command(b"SUBSCRIBE", b"a") + EXEC + SUBSCRIBE + RESET),
+        (DOWN, CONFIRMED + RESET_REPLY),
+    ],
+    "a MULTI that is refused behind SKIP": [(UP, SKIP + MULTI + GET), (DOWN, VALUE)],
+    "a MULTI that is obeyed behind SKIP": [(UP, SKIP + MULTI + GET + EXEC), (DOWN, QUEUED + b"*1\r\n" + VALUE)],
+}
+
+
+@pytest.mark.parametrize("segments", DOUBTFUL.values(), ids=DOUBTFUL)
+def test_doubtful_transactions_end_with_a_certain_reply(segments: list[Segment]) -> None:
+    last = (UP, command(b"PING") + RESET + GET), (DOWN, b"+PONG\r\n" + RESET_REPLY + VALUE)
+    played(*segments, *last)
+    framer = RedisProtocol().framer()
+    for to_backend, data in [*segments, *last]:
+        framer.feed(Direction(to_backend), data)
+    assert not framer.waiting
+    assert framer.idle
+    (head, _), _ = framer.feed(UP, GET)
+    assert isinstance(head, RedisCommand)
+    assert head.answered
+    assert not head.in_multi
+    assert isinstance(framer.feed(DOWN, VALUE)[0][0], Head)
+    assert framer.idle
+
+
+def test_commands_behind_the_certain_reply_belong_to_no_exchange() -> None:
+    framer = RedisProtocol().framer()
+    framer.feed(UP, (MULTI + SKIP + GET + EXEC) * 2)
+    framer.feed(DOWN, (NO_MULTI + NOT_INSIDE) * 2)
+    assert not any(isinstance(mark, Head) for mark, _ in framer.feed(UP, GET + RESET + GET * 2))
+    assert not any(isinstance(mark, Head) for mark, _ in framer.feed(DOWN, VALUE + RESET_REPLY + VALUE))
+    assert isinstance(framer.feed(UP, GET)[0][0], Head)
+    assert [type(mark) for mark, _ in framer.feed(DOWN, VALUE * 2)].count(Head) == 1
+    assert framer.idle
 
 
 def test_a_client_that_silences_for_ever_is_not_remembered_for_ever() -> None:

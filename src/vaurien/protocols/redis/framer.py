@@ -14,6 +14,9 @@ The last are in *doubt*: if they are obeyed nothing comes, and if not an error d
 to have no reply. Each reply that arrives decides the oldest doubt. An error about it shows that it was refused: the
 replies to the commands behind it are due, and belong to no exchange any more. A reply to a command that was sent later
 shows that it was obeyed.
+
+A transaction in doubt that changes the replies again would double the possibilities. There the framer leaves off
+pairing until a reply is certain (`Unpaired`): what passes meanwhile belongs to no exchange.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from vaurien.model import TO_BACKEND, Direction
 from vaurien.protocols.redis import command as commands
 from vaurien.protocols.redis import reply as replies
 from vaurien.protocols.redis.command import RedisCommand
+from vaurien.protocols.redis.unpaired import Unpaired
 
 DOUBTS_LIMIT = 10_000
 """Doubts that are kept, and commands in doubt: clients that never ask for a reply send more, and are obeyed by then."""
@@ -71,7 +75,7 @@ class RedisFramer(Framer):
         self._multi = False
         self._silent: _Doubt | None = None  # CLIENT REPLY OFF
         self._skipping: _Doubt | None = None  # CLIENT REPLY SKIP
-        self._queued_modes: list[bytes] = []  # the CLIENT REPLY OFF and SKIP of this transaction
+        self._queued_modes: list[bytes] = []  # those of CLIENT REPLY in this transaction
         # As the replies show it.
         self._in_multi = False
         self._queue: list[RedisCommand | None] = []  # the transaction's commands; ``None``: one reply, no state
@@ -82,6 +86,8 @@ class RedisFramer(Framer):
         self._lasting = 0  # commands in `_LASTING` that wait
         self._doubts: deque[_Doubt] = deque()
         self._doubted = 0
+        self._unpaired: Unpaired | None = None
+        self._owed = 0  # replies that belong to no exchange, before those to the commands that wait
         self._settle()
 
     def backend_replaced(self) -> None:
@@ -100,6 +106,8 @@ class RedisFramer(Framer):
             or self._silent
             or self._skipping
             or self._doubts
+            or self._unpaired is not None
+            or self._owed
             or self._monitoring
             or any(self._subscribed.values())
         )
@@ -154,7 +162,7 @@ class RedisFramer(Framer):
                 head.self_contained = True
             else:
                 self._follow(head)
-            yield head
+            yield head if self._unpaired is None else Step.ASIDE
             if head.cut:
                 yield from read.skip(head.cut)
             if head.unread:
@@ -163,6 +171,15 @@ class RedisFramer(Framer):
 
     def _follow(self, head: RedisCommand) -> None:
         """Find out whether *head* has a reply, and what the connection is after it, if it is obeyed."""
+        mode = head.reply_mode
+        doubtful = self._multi and (mode or head.name in _SUBSCRIPTIONS) and self._is_too_doubtful()
+        if doubtful or (mode == b"ON" and self._silent is not None and self._unheard):  # a subscriber may not say ON
+            self._unpaired = self._unpaired or Unpaired()
+        if self._unpaired is not None:
+            self._unpaired.add(head)
+            self._monitoring = self._monitoring or head.name == b"MONITOR"
+            self._settle()
+            return
         head.in_multi = self._multi
         head.answered = self._has_reply(head)
         head.number = self._doubted
@@ -171,9 +188,26 @@ class RedisFramer(Framer):
         if head.name in (b"DISCARD", b"RESET") or (head.name == b"MULTI" and not head.in_multi):
             self._queued_modes = []
         elif head.name == b"EXEC" and self._queued_modes:
-            self._begin_doubt(head, off=b"OFF" in self._queued_modes)
+            off = skip = False
+            for mode in self._queued_modes:
+                off = mode == b"OFF" or (off and mode == b"SKIP")
+                skip = skip or (mode == b"SKIP" and not off)  # ON does not take that back
+            if off or skip:
+                self._begin_doubt(head, off=off)
             self._queued_modes = []
         self._settle()
+
+    def _is_too_doubtful(self) -> bool:
+        """Whether the effect of a CLIENT REPLY in an earlier transaction, or outside of one, is not known."""
+        if self._doubts:
+            return True
+        crossed = False
+        for before in reversed(self.waiting):
+            if isinstance(before, RedisCommand) and not before.self_contained:
+                if before.in_multi and before.reply_mode:
+                    return crossed
+                crossed = crossed or before.name in _TRANSACTION
+        return False
 
     def _has_reply(self, head: RedisCommand) -> bool:
         """Whether *head* has a reply. A command inside MULTI is not run yet, and so CLIENT REPLY neither."""
@@ -263,25 +297,62 @@ class RedisFramer(Framer):
                 yield from _monitored(read)
                 continue
             line = yield from replies.opening(read)
+            uncertain = self._unpaired is not None and self._is_uncertain(request)
+            if uncertain or (self._owed and first != b">"):
+                yield from self._of_no_exchange(read, line)
+                continue
             if isinstance(request, RedisCommand) and request.silences and not _is_refusal(request.reply_mode, line):
                 read.unread(len(line))
                 yield from self._pass_over(request)
                 continue
             loose = self._resp2_subscriber or self._unheard or name in _SUBSCRIPTIONS
+            loose = loose and not (self._in_multi and name == b"EXEC")
             if first == b">" or (first == b"*" and loose):
                 yield from self._pushed(read, line, request)
                 continue
-            if self._doubts and not self._answers_waiting(line):
-                request = None
+            answered = self._answered(line)
             executed: list[RedisCommand | None] = []
-            if isinstance(request, RedisCommand) and not request.self_contained:
-                executed = self._obeyed(request, line)
-            yield Step.ASIDE if request is None else Head(False, self_contained=request.self_contained)
+            if isinstance(answered, RedisCommand) and not answered.self_contained:
+                executed = self._obeyed(answered, line)
+            if answered is None or answered is not request:
+                yield Step.ASIDE
+            else:
+                yield Head(False, self_contained=answered.self_contained)
             if executed:
                 yield from self._results(read, executed)
             elif first not in replies.SIMPLE:
                 yield from replies.rest(read, line)
             yield Step.END
+
+    def _is_uncertain(self, request: Head | None) -> bool:
+        """Whether *request*, the oldest that waits, may have no reply."""
+        number = request.number if isinstance(request, RedisCommand) else 0
+        return request is None or not self._doubts or number >= self._doubts[0].number
+
+    def _of_no_exchange(self, read: Reader, line: bytes) -> Frames:
+        """The reply that *line* opens, to a command that belongs to no exchange. Those that wait then have none."""
+        if self._owed:
+            self._owed -= 1
+        elif self._unpaired is not None:
+            read.unread(len(line))
+            while self.waiting:
+                yield Head(False)
+                yield Step.END
+            yield from read.exactly(len(line))
+            behind = self._unpaired.reply(line)
+            if behind is not None and not _SPECIAL.intersection(behind):
+                monitoring = self._monitoring and line != b"+RESET\r\n"
+                self._start_afresh()
+                self._monitoring, self._owed = monitoring, len(behind)
+            elif (
+                line[:1] in replies.AGGREGATES
+            ):  # that to EXEC may have fewer elements than it says: each is read as if it stood alone
+                line = b""
+        self._settle()
+        yield Step.ASIDE
+        if line and line[:1] not in replies.SIMPLE:
+            yield from replies.rest(read, line)
+        yield Step.END
 
     def _pass_over(self, silencer: RedisCommand) -> Frames:
         """Replies that will not come: *silencer*, a CLIENT REPLY that waits as if MULTI had queued it, was obeyed."""
@@ -301,23 +372,23 @@ class RedisFramer(Framer):
             yield Step.END
         self._settle()
 
-    def _answers_waiting(self, line: bytes) -> bool:
-        """Whether the reply that *line* opens is to the oldest request that waits, and not to one in doubt."""
+    def _answered(self, line: bytes) -> Head | None:
+        """The request that has the reply which *line* opens: the oldest that waits, or one in doubt; if it is known."""
+        request = self.waiting[0] if self.waiting else None
         while self._doubts:
             doubt = self._doubts[0]
-            request = self.waiting[0] if self.waiting else None
             if isinstance(request, RedisCommand) and request.number < doubt.number:
-                return True
+                break
             if doubt.refused and doubt.due:
-                doubt.due.popleft()
+                due = doubt.due.popleft()
                 self._forget_if_settled(doubt)
-                return False
+                return due
             mode = b"OFF" if doubt.off else b"SKIP"
             if not doubt.refused and _is_refusal(mode, line, alone=request is None):
                 self._refuse(doubt)
-                return False
+                return None
             self._decide()
-        return True
+        return request
 
     def _decide(self) -> None:
         self._doubts.popleft()
@@ -343,7 +414,7 @@ class RedisFramer(Framer):
         """
         error = line[:1] == b"-"
         queued: list[RedisCommand | None] = []
-        self._lasting -= request.name in _LASTING
+        self._lasting -= request.answered and request.name in _LASTING
         if request.name == b"MULTI" and not error:
             self._in_multi, self._queue = True, []
         elif line == b"+QUEUED\r\n":
@@ -356,11 +427,11 @@ class RedisFramer(Framer):
             self._in_multi = self._in_multi and error and not line.startswith(b"-EXECABORT")
             if self._doubts and self._doubts[0].by is request:
                 self._decide() if executed else self._refuse(self._doubts[0])
+            self._queue = self._queue if self._in_multi else []
         elif request.name == b"DISCARD" and not error:
-            self._in_multi = False
+            self._in_multi, self._queue = False, []
         elif line == b"+RESET\r\n":
-            self._in_multi = self._monitoring = self._resp2_subscriber = False
-            self._subscribed, self._unheard = dict.fromkeys(self._subscribed, 0), False
+            self._note_reset()
         elif request.name == b"MONITOR" and line == b"+OK\r\n":
             self._monitoring = True
         if request.silences:
@@ -369,11 +440,20 @@ class RedisFramer(Framer):
                 if doubt.by is request:
                     self._refuse(doubt)
         if error and request.name in _TRANSACTION:
-            waiting = self.waiting.popleft()
+            waits = bool(self.waiting) and self.waiting[0] is request
+            if waits:
+                self.waiting.popleft()
             self._predict()
-            self.waiting.appendleft(waiting)
+            if waits:
+                self.waiting.appendleft(request)
         self._settle()
         return queued
+
+    def _note_reset(self) -> None:
+        self._in_multi = self._monitoring = self._resp2_subscriber = False
+        self._queue = []
+        self._subscribed, self._unheard = dict.fromkeys(self._subscribed, 0), False
+        self._settle()
 
     def _results(self, read: Reader, queued: list[RedisCommand | None]) -> Frames:
         """The replies to the commands of a transaction, one behind the other.
@@ -428,7 +508,8 @@ class RedisFramer(Framer):
             yield from self._confirmed(read, line + first, kind, request)
             return
         reply = line[:1] == b"*" and kind not in _UNASKED
-        answer = reply and (not self._doubts or self._answers_waiting(line)) and request is not None
+        answered = self._answered(line) if reply else None
+        answer = answered is not None and answered is request
         if answer and isinstance(request, RedisCommand):
             self._lasting -= request.name in _LASTING
         yield Head(False) if answer else Step.ASIDE

@@ -17,7 +17,8 @@ DEPTH_LIMIT = 128
 
 SIMPLE = b"+-:_#,("
 _BULK = b"$!="
-STARTS = SIMPLE + _BULK + b"*~>%|"
+AGGREGATES = b"*~>%|"
+STARTS = SIMPLE + _BULK + AGGREGATES
 """What a value can begin with, so that another protocol is found out by its first byte."""
 
 _PER_ELEMENT = {b"*": 1, b"~": 1, b">": 1, b"%": 2, b"|": 2}  # a map's element is a key and a value
