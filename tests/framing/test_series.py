@@ -23,9 +23,9 @@ def test_requests_are_recognized_the_second_time(framer, chunk: bytes, count: in
     assert len(first.waiting) == count
     series = framer().try_series(TO_BACKEND, chunk)
     assert series is not None
-    assert b"".join(whole for _, whole in series) == chunk
-    assert [dict(head.fields) for head, _ in series] == [dict(head.fields) for head in first.waiting]
-    assert not {id(head) for head, _ in series} & {id(head) for head in first.waiting}
+    assert b"".join(series.wholes) == chunk
+    assert [dict(head.fields) for head in series.heads] == [dict(head.fields) for head in first.waiting]
+    assert not set(map(id, series.heads)) & {id(head) for head in first.waiting}
 
 
 def test_responses_are_recognized_where_all_their_requests_wait() -> None:
@@ -37,7 +37,7 @@ def test_responses_are_recognized_where_all_their_requests_wait() -> None:
     other.feed(TO_BACKEND, asked)
     series = other.try_series(TO_CLIENT, VALUES)
     assert series is not None
-    other.take_series(TO_CLIENT, [head for head, _ in series])
+    other.take_series(TO_CLIENT, series.heads)
     assert not other.waiting
 
 

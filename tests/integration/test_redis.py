@@ -12,6 +12,7 @@ from tests.integration.exchanges import CALM, accepted, chosen, drawn, fault, fr
 from tests.running import PATIENCE, Running, read, running
 from tests.servers import Server
 from vaurien.events import Closed, Injected
+from vaurien.model import Mix, Policy, Share
 from vaurien.protocols.redis import RedisProtocol
 
 redis = pytest.importorskip("redis")
@@ -217,6 +218,29 @@ def test_the_seed_says_which_requests_of_a_pipeline_fail(redis_server: Server, s
         replies.close()
         proxy.events.wait(Closed)
     assert failed == drawn(1000, 20) == chosen(proxy)
+
+
+def test_hits_of_a_pipeline_that_is_repeated_keep_the_order_of_its_replies(redis_server: Server) -> None:
+    words = [b"word %d" % number for number in range(8)]
+    pipeline = b"".join(b"*2\r\n$4\r\nECHO\r\n$%d\r\n%s\r\n" % (len(word), word) for word in words)
+    with framed(redis_server, "redis") as proxy:
+        mix = Mix((Share(20, "error"), Share(20, "delay", {"sleep": 0.001})))
+        proxy.call(lambda: proxy.proxy.set_policy(Policy(mix)))
+        one = proxy.connect()
+        replies = one.makefile("rb")
+        failed = set()
+        for number in range(400):
+            if number % len(words) == 0:
+                one.sendall(pipeline)
+            if replies.readline().startswith(b"-"):
+                failed.add(number + 1)
+            else:
+                assert replies.readline() == words[number % len(words)] + b"\r\n"
+        replies.close()
+        one.close()
+    hit = [(event.exchange, event.fault) for event in proxy.events.of(Injected)]
+    assert failed == drawn(400, 20) == {exchange for exchange, name in hit if name == "error"}
+    assert drawn(400, 40) - failed == {exchange for exchange, name in hit if name == "delay"}
 
 
 def test_abort_lets_the_backend_do_its_work(redis_server: Server) -> None:

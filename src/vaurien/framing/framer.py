@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import operator
 from collections import deque
 from collections.abc import Callable, Generator
 from typing import ClassVar, TypeAlias
@@ -31,6 +32,8 @@ VAIN_LIMIT = 64
 
 # A member of an enum costs a look-up in its class each time; these are asked for at every step of every message.
 _MORE, _ASIDE, _END = Step.MORE, Step.ASIDE, Step.END
+
+_self_contained = operator.attrgetter("self_contained")
 
 Frames: TypeAlias = Generator[Head | Step, None, None]
 """A generator that reads one direction for ever; when it returns, the rest of the connection is unframed."""
@@ -104,7 +107,8 @@ class Framer(Framing):
         self._vain += 1
         if self._vain > VAIN_LIMIT and self._vain % VAIN_LIMIT:
             return
-        series: list[tuple[Head, bytes]] = []
+        heads: list[Head] = []
+        wholes: list[bytes] = []
         inside = False
         for mark, piece in pieces:
             if isinstance(mark, Head):
@@ -112,16 +116,16 @@ class Framer(Framing):
                     return
                 if direction is TO_BACKEND and (mark.waits or mark.needed or not mark.answered):
                     return
-                series.append((copy.copy(mark), piece))  # the head at hand belongs to its exchange
+                heads.append(copy.copy(mark))  # the head at hand belongs to its exchange
+                wholes.append(piece)
                 inside = True
             elif mark is not Mark.BODY:
                 inside = False
             elif not inside:  # of no exchange
                 return
             else:
-                head, before = series[-1]
-                series[-1] = head, before + piece
-        self._series[direction].add(data, tuple(series))
+                wholes[-1] += piece
+        self._series[direction].add(data, Series(tuple(heads), tuple(wholes)))
 
     def try_series(self, direction: Direction, data: bytes) -> Series | None:
         if not self.stateless or not self._sides[direction].ready or self.one_request:
@@ -130,10 +134,10 @@ class Framer(Framing):
         if series is None:
             return None
         self._vain = 0
-        waiting, count = self.waiting, len(series)
+        waiting, count = self.waiting, len(series.heads)
         if direction is TO_BACKEND:
             return series if len(waiting) + count <= WAITING_LIMIT else None
-        if len(waiting) < count or not all(head.self_contained for head in itertools.islice(waiting, count)):
+        if len(waiting) < count or not all(map(_self_contained, itertools.islice(waiting, count))):
             return None
         return series
 
@@ -148,7 +152,7 @@ class Framer(Framing):
         known = self._known[direction]
         head = known.get(data)
         if head is None:
-            head = self.parse_whole(direction, data)
+            head = self.parse_whole(direction, data) if data not in self._series[direction] else None
             if head is None:
                 return None
             known.add(data, head)

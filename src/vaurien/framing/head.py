@@ -97,5 +97,9 @@ class Part(msgspec.Struct, frozen=True):
 Piece: TypeAlias = tuple[Head | Mark | Part, bytes]
 """What some bytes are, and the bytes. With streams a piece is a `Head` or a `Part`, without a `Head` or a `Mark`."""
 
-Series: TypeAlias = tuple[tuple[Head, bytes], ...]
-"""Whole messages that came in one chunk, each with its head."""
+
+class Series(msgspec.Struct, frozen=True, eq=False):
+    """Whole messages that came in one chunk: their *heads*, and in *wholes* the bytes of each."""
+
+    heads: tuple[Head, ...]
+    wholes: tuple[bytes, ...]

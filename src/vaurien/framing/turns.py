@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Literal
 
 from vaurien.framing.head import Head, Mark, Part, Piece, Reply, Series
@@ -56,7 +56,8 @@ class Framing:
     def try_whole(self, direction: Direction, data: bytes) -> Head | None:
         """The head of *data*, if that is seen to be one whole message; then it is taken, and not to be fed any more.
 
-        It is the head of every such message: no caller may change it, and only exchanges without a fault may have it.
+        It is the head of every such message: no caller may change it, and only exchanges without a fault may have it,
+        or such as are answered without a wait.
         """
         return None
 
@@ -67,13 +68,19 @@ class Framing:
         """
         return None
 
-    def take_series(self, direction: Direction, heads: Iterable[Head]) -> None:
-        """Take the messages that *heads* begin, which `try_series` gave."""
+    def take_series(self, direction: Direction, heads: Sequence[Head]) -> None:
+        """Take the messages that *heads* begin, which `try_series` gave.
+
+        Requests that the proxy answers without a wait need not be taken: the backend sees nothing of them.
+        """
+        waiting = self.waiting
         if direction is TO_BACKEND:
-            self.waiting.extend(heads)
+            waiting.extend(heads)
+        elif len(heads) == len(waiting):
+            waiting.clear()
         else:
             for _ in heads:
-                self.waiting.popleft()
+                waiting.popleft()
 
     def pass_tls(self) -> None:
         """The client begins with TLS, which passes: nothing is framed."""

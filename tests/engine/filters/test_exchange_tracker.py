@@ -85,3 +85,42 @@ def test_a_fault_of_exchanges_is_rolled_for_each() -> None:
     hit = [exchange for kind, exchange, _ in connection.told if kind == "hit"]
     assert 8 < len(hit) < 32
     assert connection.tracker.drained
+
+
+MIXES = ("30:error", "30:error,30:drop_response", "20:error,40:duplicate_request", "50:dummy,20:error")
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_a_pipeline_that_is_known_becomes_what_its_bytes_one_by_one_become(mix: str) -> None:
+    def outcome(cut: int, answers_at_once: int) -> tuple[object, ...]:
+        connection = made(mix, seed="7")
+        to_backend = to_client = b""
+        for start in range(0, len(requests), cut):
+            link = connection.down.link
+            before = len(link.written)
+            forwarded = sent(connection, True, requests[start : start + cut])
+            to_client += b"".join(link.written[before:])
+            to_backend += forwarded
+            answers = [OK] * forwarded.count(b"GET")
+            for first in range(0, len(answers), answers_at_once):
+                to_client += sent(connection, False, b"".join(answers[first : first + answers_at_once]))
+        assert connection.tracker.backend_clean
+        assert connection.tracker.drained
+        return to_backend, to_client, sorted(connection.told), connection.tracker.exchanges
+
+    pipeline = b"".join(GET % number for number in range(8))
+    requests = pipeline * 12
+    by_bytes = outcome(1, 1)
+    assert by_bytes[2]
+    for answers_at_once in (1, 3, 100, 100):
+        assert outcome(len(pipeline), answers_at_once) == by_bytes
+    assert outcome(len(GET % 1), 1) == by_bytes
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_a_known_request_that_is_answered_here_ends_what_it_should(keep_alive: bool) -> None:
+    connection = Connection("100:error", protocol=RedisProtocol(keep_alive=keep_alive))
+    sent(connection, True, GET % 2)
+    assert connection.ending != keep_alive
+    assert len(connection.down.link.written) == 1
+    assert [kind for kind, *_ in connection.told] == ["chosen", "hit"]

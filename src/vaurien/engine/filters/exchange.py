@@ -96,7 +96,7 @@ class TrackedExchange:
         reply = self.reply
         if reply is not None and (reply.close or reply.at_end is not None):
             return False
-        return not any("on_done" in fault.compiled.hooks for fault in self.drawn)
+        return not (self.drawn and any("on_done" in fault.compiled.hooks for fault in self.drawn))
 
     @property
     def place(self) -> Place:

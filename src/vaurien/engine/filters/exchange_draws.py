@@ -7,6 +7,7 @@ none is asked for, and none twice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Protocol, TypeAlias
 
@@ -19,6 +20,9 @@ from vaurien.model import TO_BACKEND, Scope
 
 Drawn: TypeAlias = tuple[tuple[BoundFault, ...], tuple[BoundFault, ...]]
 """The faults that were drawn for an exchange, and those that ask about its response first."""
+
+Hits: TypeAlias = list[tuple[int, Drawn]]
+"""What was drawn for some of several exchanges, with the place of each among them."""
 
 UNTOUCHED: Drawn = ((), ())
 """Nothing was drawn for an exchange that has to be followed all the same."""
@@ -122,12 +126,35 @@ class ExchangeDraws:
 
     def draw_mix(self, number: int) -> Drawn | None:
         """Draw as `draw` does, where there is the mix alone: most exchanges are spared, and pay for little more."""
-        share = self._share_of_mix()
-        fault = self._connection.bound_faults.get(share.key) if share is not None else None
+        connection = self._connection
+        random = connection.mix_random
+        if random is None:
+            random = self._random
+        share = self._chance.draw(connection.number, self._policy, random)
+        fault = connection.bound_faults.get(share.key) if share is not None else None
         if fault is None:
             return None
-        self._connection.journal.chosen(number, fault.name)
+        connection.journal.chosen(number, fault.name)
         return (fault,), ()
+
+    def draw_many(self, heads: Sequence[Head], wholes: Sequence[bytes], number: int, offset: int) -> Hits:
+        """Draw for *heads*, one behind the other: the first is of the exchange *number*, and begins at *offset*."""
+        if not self.mix_alone:
+            drawn = []
+            for head, whole in zip(heads, wholes, strict=True):
+                drawn.append(self.draw(head, number, offset))
+                number += 1
+                offset += len(whole)
+            return [(at, one) for at, one in enumerate(drawn) if one is not None]
+        connection = self._connection
+        hits: Hits = []
+        shares = self._chance.draw_many(connection.number, self._policy, self._random, len(heads))
+        for at, share in shares:
+            fault = connection.bound_faults.get(share.key)
+            if fault is not None:
+                connection.journal.chosen(number + at, fault.name)
+                hits.append((at, ((fault,), ())))
+        return hits
 
     def decide(self, exchange: TrackedExchange, response: Head) -> None:
         """Of the faults that ask about the *response*, those that mean this one are in play from here on."""
@@ -152,10 +179,15 @@ class ExchangeDraws:
         return connection.bound_faults.get(share.key) if share is not None else None
 
     def _share_of_mix(self) -> CompiledFault | None:
+        return self._chance.draw(self._connection.number, self._policy, self._random)
+
+    @property
+    def _random(self) -> Random:
+        """The generator of the mix."""
         connection = self._connection
         if connection.mix_random is None:
             connection.mix_random = connection.chance.random_for(connection.number, "mix")
-        return self._chance.draw(connection.number, self._policy, connection.mix_random)
+        return connection.mix_random
 
 
 def _roll(fault: BoundFault, number: int, offset: int) -> bool:

@@ -102,3 +102,12 @@ class Chance:
             return policy.draw(random)
         label = self._replayed.next(connection, "mix")
         return next((share for share in policy.mix if share.label == label), None)
+
+    def draw_many(
+        self, connection: int, policy: CompiledPolicy, random: Random, count: int
+    ) -> list[tuple[int, CompiledFault]]:
+        """What `draw` gives *count* times in a row: the shares that are hit, each with its place among the draws."""
+        if self._replayed is None:
+            return policy.draw_many(random, count)
+        drawn = ((place, self.draw(connection, policy, random)) for place in range(count))
+        return [(place, share) for place, share in drawn if share is not None]

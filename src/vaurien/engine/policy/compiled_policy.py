@@ -23,6 +23,7 @@ EXCHANGE_HOOKS = frozenset({"on_request", "on_response", "on_done"})
 """The hooks that are called for exchanges."""
 
 _ALWAYS = Window()
+_BEFORE_AND_AFTER = frozenset({"on_request", "on_response"})
 _DATA_HOOKS = frozenset({"on_data", "on_eof"})
 _WITH_BYTES = _DATA_HOOKS | EXCHANGE_HOOKS
 """The hooks that are called for bytes that come, and at no other time."""
@@ -38,6 +39,7 @@ class CompiledFault:
 
     # Asked at each chunk or exchange, so what can be known is computed once.
     __slots__ = (
+        "answers",
         "blocking",
         "chunk_limit",
         "fault",
@@ -75,6 +77,8 @@ class CompiledFault:
         """Whether it reads messages, which are not to be compressed."""
         self.one_way: bool = not plugin.legacy and plugin.target.one_way
         """Whether it is for messages without an answer alone."""
+        self.answers = plugin.built_in and "on_request" in self.hooks and self.hooks <= _BEFORE_AND_AFTER
+        """Whether it may answer a request before anything of it is sent, and does nothing else to the request."""
         self.says_hits = self.reads_content or self.one_way
         """Whether it says itself what is a hit."""
         self.per_exchange = of_mix or self.says_hits or fault.scope is Scope.EXCHANGE or matcher.by_exchange
@@ -159,6 +163,7 @@ class CompiledPolicy:
         self.answers_tls_requests = any(compiled.handles("on_tls_request") for compiled in self.faults)
         self.shakes = any(compiled.handles("on_client_hello") for compiled in self.faults)
         self._limits = tuple(itertools.accumulate(share.percent for share in shares))
+        self._end = self._limits[-1] if self._limits else 0.0
         self.has_live_mix = any(compiled.hooks or compiled.blocking for compiled in self.mix)
         self.relevant = self.compiled_faults if self.has_live_mix else self.faults
         """Those that a connection has to know: shares of a mix that never does anything are not among them."""
@@ -220,8 +225,17 @@ class CompiledPolicy:
 
     def draw(self, random: Random) -> CompiledFault | None:
         """The share of the mix that is hit this time; ``None`` for the undisturbed rest. One number is drawn."""
-        place = bisect.bisect_right(self._limits, random.random() * 100)
-        return self.mix[place] if place < len(self.mix) else None
+        number = random.random() * 100
+        return self.mix[bisect.bisect_right(self._limits, number)] if number < self._end else None
+
+    def draw_many(self, random: Random, count: int) -> list[tuple[int, CompiledFault]]:
+        """What `draw` gives *count* times in a row: the shares that are hit, each with its place among the draws."""
+        draw, limits, mix, end = random.random, self._limits, self.mix, self._end
+        return [
+            (place, mix[bisect.bisect_right(limits, number)])
+            for place in range(count)
+            if (number := draw() * 100) < end
+        ]
 
     def on_data(self, direction: Direction) -> tuple[CompiledFault, ...]:
         """The compiled faults with a hook on the bytes of this direction, in the order they act."""

@@ -36,6 +36,8 @@ _ERRORS = {
     "MOVED": "MOVED {slot} 127.0.0.1:6379",
     "ASK": "ASK {slot} 127.0.0.1:6379",
 }
+_REDIRECTIONS = frozenset({"ASK", "MOVED"})
+"""Errors that name a slot of the cluster."""
 
 
 class RedisProtocol(Protocol, frozen=True):
@@ -62,12 +64,15 @@ class RedisProtocol(Protocol, frozen=True):
 
         Raises `OptionError` for another code than these.
         """
-        code = random.choice(self.error_codes) if code is None else code
-        self.check_code(code)
+        if code is None:
+            code = random.choice(self.error_codes)
+        else:
+            self.check_code(code)
         if not (head.answered or (isinstance(head, RedisCommand) and head.silences)):
             return Reply(b"")
-        usual = _ERRORS[code].format(slot=_slot(head.key if isinstance(head, RedisCommand) else b""))
-        text = usual if message is None else f"{code} {message}"
+        text = _ERRORS[code] if message is None else f"{code} {message}"
+        if message is None and code in _REDIRECTIONS:
+            text = text.format(slot=_slot(head.key if isinstance(head, RedisCommand) else b""))
         spoilt = isinstance(head, RedisCommand) and head.in_multi  # which the backend does not know, and would execute
         return Reply(f"-{text}\r\n".encode(), close=spoilt or not self.keep_alive)
 
