@@ -234,6 +234,13 @@ class Framer(Framing):
     def take_behind(self) -> bytes:
         return self._sides[TO_BACKEND].read.drop()
 
+    def frame_on(self) -> None:
+        """With `one_request`: both sides have changed what they speak, and what the client sends belongs to that."""
+        if self.one_request:
+            up = self._sides[TO_BACKEND]
+            self.one_request = up.stops = up.stopped = False
+            self.other_direction_ready = up.read.held > 0
+
     def agree_on_tls(self) -> bool:
         """Both sides begin TLS behind the message at hand. False where nothing is framed from there."""
         self.tls = "agreed" if self.opens_tls else "encrypted"

@@ -12,6 +12,9 @@ from vaurien.errors import ParseError
 HEAD_LIMIT = 64 * 1024
 """Bytes that may be held while a head is incomplete: eight times nginx's large_client_header_buffers (8k)."""
 
+BEGINNING = 80
+"""Bytes of a line that are looked at before it is complete; what is wrong behind them is seen at its end."""
+
 
 class Step(enum.Enum):
     """What a generator of a `Framer` may yield besides a `Head`; the bytes read so far belong to what is yielded."""
@@ -42,8 +45,12 @@ class Reader:
         self._skip = 0  # bytes to come that no framer looks at
         self.ended = False
 
-    def line(self, limit: int = HEAD_LIMIT) -> Generator[More, None, bytes]:
-        """The bytes up to and including the next LF. Raises `ParseError` when there is none within *limit* bytes."""
+    def line(self, limit: int = HEAD_LIMIT, begin: re.Pattern[bytes] | None = None) -> Generator[More, None, bytes]:
+        """The bytes up to and including the next LF. Raises `ParseError` when there is none within *limit* bytes.
+
+        *begin* matches every beginning of a line that is wanted. What does not begin so is returned at once, as it is,
+        for another protocol may never send an LF.
+        """
         scanned = 0
         while True:
             found = self._data.find(b"\n", self._at + scanned)
@@ -52,6 +59,10 @@ class Reader:
             scanned = len(self._data) - self._at
             if found >= 0 or scanned >= limit:
                 raise ParseError(f"no end of line within {limit} bytes")
+            if begin is not None:
+                if begin.fullmatch(self._data, self._at, self._at + BEGINNING) is None:
+                    return self._take(len(self._data))
+                begin = begin if scanned < BEGINNING else None
             yield from self._more()
 
     def block(self, limit: int = HEAD_LIMIT) -> Generator[More, None, bytes]:

@@ -95,6 +95,36 @@ def test_what_comes_behind_the_request_is_the_servers() -> None:
             assert read(server, 5) == b"early"
 
 
+@pytest.mark.parametrize(
+    "first",
+    [b"AMQP\0\0\x09\x01", b"0\x0c\x02\x01\x01", b"G\0", b"B\0\0\0\x01", b"GET key value"],
+    ids=["AMQP", "LDAP", "one letter", "MongoDB", "no version"],
+)
+def test_a_tunnel_for_another_protocol_holds_nothing_though_a_fault_waits_for_requests(first: bytes) -> None:
+    fault = Fault("it", "http_status", match={"path": "/x"}, options={"status": 503})
+    for cut in (len(first), 1):
+        with forwarding(fault, protocol="http") as (proxy, listening), proxy.connect() as client:
+            asked(client, listening, "connect")
+            with listening.accept()[0] as server:
+                for at in range(0, len(first), cut):
+                    client.sendall(first[at : at + cut])
+                assert read(server, len(first)) == first
+                server.sendall(b"H\0welcome")
+                assert read(client, 9) == b"H\0welcome"
+
+
+def test_a_server_that_speaks_first_does_though_a_fault_matches_a_server_name() -> None:
+    fault = Fault("it", "latency", match={"sni": "api.test"}, options={"latency": 1})
+    with forwarding(fault, timeout=PATIENCE) as (proxy, listening), proxy.connect() as client:
+        asked(client, listening, "connect")
+        with listening.accept()[0] as server:
+            client.settimeout(PATIENCE / 2)  # not only when the proxy waits no longer for a ClientHello
+            server.sendall(b"220 ready\r\n")
+            assert read(client, 11) == b"220 ready\r\n"
+            client.sendall(b"EHLO x\r\n")
+            assert read(server, 8) == b"EHLO x\r\n"
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("fault", ["", "http_status"])
 def test_a_client_that_names_its_server_keeps_the_name_of_its_host(language: str, fault: str) -> None:
@@ -156,7 +186,7 @@ def request(proxy: Running, text: str) -> bytes:
         ),
         (
             "GET http://127.0.0.1:{port}/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-            "GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n\r\n",
+            "GET /ws HTTP/1.1\r\nConnection: Upgrade, close\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n\r\n",
         ),
         (
             "OPTIONS http://127.0.0.1:{port} HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -170,7 +200,7 @@ def test_an_absolute_uri_becomes_a_request_to_its_server(sent: str, got: str, pr
         client.sendall(sent.format(port=port_of(listening)).encode())
         wanted = got.format(port=port_of(listening)).encode()
         if protocol == "http" and b"HTTP/1.1" in wanted:  # another request may follow
-            wanted = wanted.replace(b"Connection: close\r\n", b"")
+            wanted = wanted.replace(b"Connection: close\r\n", b"").replace(b"Upgrade, close", b"Upgrade")
         with listening.accept()[0] as server:
             assert read(server, len(wanted)) == wanted
             server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")

@@ -169,6 +169,75 @@ def test_a_server_that_ends_the_connection_ends_the_clients(answer: bytes) -> No
             assert read_all(client) == answer
 
 
+ACCEPT = "Sec-WebSocket-Accept"
+UPGRADE = "Connection: Upgrade\r\nUpgrade: {}\r\n"
+
+
+def asked_to_upgrade(listening: socket.socket, name: str) -> tuple[bytes, bytes]:
+    """The request for it, and what its server sees."""
+    fields = UPGRADE.format(name) + "Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n"
+    wanted = seen(listening, "/", fields)
+    line, lf, rest = wanted.partition(b"\n")
+    rest = b"Connection: Upgrade\r\n" + rest.replace(b"Connection: Upgrade\r\n", b"")
+    return get(listening, "/", fields), line + lf + rest
+
+
+def test_an_upgrade_that_is_refused_is_not_the_last_request() -> None:
+    with backend() as first, backend() as second, forwarding() as proxy, proxy.connect() as client:
+        sent, wanted = asked_to_upgrade(first, "websocket")
+        client.sendall(sent + get(second, "/2"))
+        with first.accept()[0] as one:
+            assert read(one, len(wanted)) == wanted
+            one.sendall(OK)
+            assert read(client, len(OK)) == OK
+            with second.accept()[0] as other:
+                serve(client, other, second, "/2")
+
+
+@pytest.mark.parametrize("faults", [(), (Fault("it", "latency", options={"latency": 1}),)], ids=["spared", "slow"])
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("name", ["websocket", "other"])
+def test_an_upgrade_goes_on_with_its_server(name: str, ahead: bool, faults: tuple[Fault, ...]) -> None:
+    frame = b"\x81\x82\0\0\0\0hi"
+    with backend() as listening, forwarding(*faults) as proxy, proxy.connect() as client:
+        sent, wanted = asked_to_upgrade(listening, name)
+        client.sendall(sent + (frame if ahead else b""))
+        with listening.accept()[0] as server:
+            assert read(server, len(wanted)) == wanted
+            switched = (
+                f"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\n{ACCEPT}: x\r\nUpgrade: {name}\r\n\r\n".encode()
+            )
+            server.sendall(switched)
+            assert read(client, len(switched)) == switched
+            if not ahead:
+                client.sendall(frame)
+            assert read(server, len(frame)) == frame
+            for _ in range(3):
+                server.sendall(b"\x81\x02ho")
+                assert read(client, 4) == b"\x81\x02ho"
+                client.sendall(frame)
+                assert read(server, len(frame)) == frame
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(server) == b""
+        assert not proxy.events.of(Failed)
+
+
+def test_a_fault_hits_the_messages_of_a_websocket_behind_an_upgrade() -> None:
+    fault = Fault("it", "ws_drop", match={"direction": "upstream"})
+    with backend() as listening, forwarding(fault) as proxy, proxy.connect() as client:
+        sent, wanted = asked_to_upgrade(listening, "websocket")
+        client.sendall(sent)
+        with listening.accept()[0] as server:
+            assert read(server, len(wanted)) == wanted
+            switched = f"HTTP/1.1 101 Switching\r\n{ACCEPT}: x\r\nUpgrade: websocket\r\n\r\n".encode()
+            server.sendall(switched)
+            assert read(client, len(switched)) == switched
+            client.sendall(b"\x81\x82\0\0\0\0hi")
+            proxy.events.wait(Injected)
+            server.sendall(b"\x81\x02ho")
+            assert read(client, 4) == b"\x81\x02ho"
+
+
 def test_a_tunnel_may_follow_a_request() -> None:
     with backend() as listening, forwarding() as proxy, proxy.connect() as client:
         client.sendall(get(listening, "/1"))

@@ -134,7 +134,10 @@ class Opening:
     async def _finish(self, opened: Opened, *, hello: bool, tls: bool) -> Opened:
         if tls and opened.backend is not None and not opened.data:
             opened.speaks_tls = await self._begins_with_tls(opened.backend)
-        found = await self._hello() if hello and not tls and not opened.data else None
+        found = None
+        if hello and not tls and not opened.data:
+            backend = opened.backend
+            found = await self._hello() if backend is None or await self._begins_with_tls(backend) else None
         if found is not None:
             opened.name, opened.facts = found.sni, {**opened.facts, **facts_of(found)}
         self._backend = None

@@ -608,16 +608,20 @@ class ExchangeTracker:
     def _look_behind_request(self) -> None:
         """Leave the next request to the connection; until then read no more of what a client sends ahead."""
         if self.framing.answered_whole and not self._open:
-            if self._next_turn is not None:
-                self._next_turn.set_result(None)
-                self._next_turn = None
+            self._end_turn()
             self.connection.request_answered()
         elif self.framing.holds_behind and self._next_turn is None:
             self._next_turn = turn = self.connection.loop.create_future()
             self.up.link.run(_wait_for(turn))
 
+    def _end_turn(self) -> None:
+        if self._next_turn is not None:
+            self._next_turn.set_result(None)
+            self._next_turn = None
+
     def _hand_over(self, direction: Direction, framing: Framing) -> None:
         """Leave the connection, and what is held of it, to another protocol."""
+        self._end_turn()
         before, self.framing.successor = self.framing, None
         self._heir = heir = self.connection.follow_framing(framing)
         for way in (direction, direction.back):
@@ -655,6 +659,7 @@ class ExchangeTracker:
     def _flush_other(self, direction: Direction) -> None:
         """Send the bytes of the other side that were held back, if they are free now."""
         if self.framing.other_direction_ready:
+            self._end_turn()  # what was held behind a request belongs to what both sides have changed to
             self.connection_direction(direction.back).link.run(self.feed(direction.back, b""))
 
     def connection_direction(self, direction: Direction) -> TrackedDirection:

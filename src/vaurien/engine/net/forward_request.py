@@ -214,7 +214,8 @@ def _connect_server(target: str) -> Address:
 def _absolute(head: bytes, line: re.Match[bytes], target: str, authorization: str, persists: bool) -> ForwardRequest:
     """The request with an absolute URI, as its server is to get it.
 
-    It is the last one where its client wants that, is of HTTP/1.0 (RFC 9112, section 9.3), or wants TLS, or an upgrade.
+    It is the last one where its client wants that, is of HTTP/1.0, with which a proxy keeps no connection (RFC 9112,
+    section 9.3), or wants TLS. An upgrade that the server takes is the last one too.
     """
     try:
         uri = urllib.parse.urlsplit(target)
@@ -230,8 +231,9 @@ def _absolute(head: bytes, line: re.Match[bytes], target: str, authorization: st
     path = urllib.parse.urlunsplit(("", "", uri.path or ("*" if line[1] == b"OPTIONS" else "/"), uri.query, ""))
     fields = head[line.end() :]
     upgrade = _UPGRADE.search(fields) is not None
-    persists = persists and not (secure or upgrade or line[3] == b"0" or _CLOSE.search(fields))
-    connection = b"" if persists else b"Connection: " + (b"Upgrade" if upgrade else b"close") + b"\r\n"
+    persists = persists and not (secure or line[3] == b"0" or _CLOSE.search(fields))
+    options = [word for word, wanted in ((b"Upgrade", upgrade), (b"close", not persists)) if wanted]
+    connection = b"Connection: " + b", ".join(options) + b"\r\n" if options else b""
     fields = connection + _HOP.sub(b"", fields)
     authority = uri.netloc.rpartition("@")[2].encode("ascii")
     if _HOST.search(fields):  # RFC 9112, section 3.2.2: what the URI says counts

@@ -7,6 +7,7 @@ from collections.abc import Generator
 
 from vaurien.errors import ParseError
 from vaurien.framing import HEAD_LIMIT, Framer, Frames, Head, Reader, Step
+from vaurien.framing.reader import BEGINNING
 from vaurien.framing.websocket import messages
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 from vaurien.protocols.http import head as heads
@@ -73,6 +74,7 @@ class HttpFramer(Framer):
             if self._connect is not None and self._connect in self.waiting:
                 return  # the tunnel's bytes, sent before the answer
             if self.one_way:
+                self.other_direction_ready = False  # what was held behind the request is here
                 yield from messages(read, upstream=True, known=self._handshake, extended=self._extended)
                 return
             if first in b"\r\n":
@@ -82,7 +84,7 @@ class HttpFramer(Framer):
                 yield from self._hold_for_http2()
             if first[0] not in heads.METHOD_STARTS:
                 raise ParseError(f"not a method of HTTP: it begins with {first!r}")
-            head, length = heads.request(*(yield from _head(read, heads.REQUEST_LINE)))
+            head, length = heads.request(*(yield from _head(read, heads.REQUEST_LINE, heads.REQUEST_BEGIN)))
             if head.method == "CONNECT":
                 self._connect = head
                 self.stateless = False
@@ -96,7 +98,7 @@ class HttpFramer(Framer):
                 yield from self._hold_for_http2()
             if first != b"H":
                 raise ParseError(f"not a response of HTTP: it begins with {first!r}")
-            parts = yield from _head(read, heads.STATUS_LINE)
+            parts = yield from _head(read, heads.STATUS_LINE, heads.STATUS_BEGIN)
             request = self.waiting[0] if self.waiting else None
             status, head, length = heads.response(*parts, request)
             aside = request is None or (status < 200 and status != 101)
@@ -108,6 +110,8 @@ class HttpFramer(Framer):
             if not tunnel:
                 yield from _body(read, length)
             yield Step.END
+            if tunnel:
+                self.frame_on()
             if tunnel and alone and request is not None and heads.is_websocket(request, head):
                 self._handshake = {name: request.fields[name] for name in ("path", "host")}
                 self._extended = "header.sec-websocket-extensions" in head.fields
@@ -153,12 +157,15 @@ def _is_settings(data: bytes) -> bool:
     return data[3:4] == b"\x04" and data[5:9] == bytes(4)
 
 
-def _head(read: Reader, first: re.Pattern[bytes]) -> Generator[Step, None, tuple[re.Match[bytes], bytes]]:
-    """The *first* line and the field lines. Another protocol's first line is found out before a second is awaited."""
-    line = yield from read.line()
+def _head(
+    read: Reader, first: re.Pattern[bytes], begin: re.Pattern[bytes]
+) -> Generator[Step, None, tuple[re.Match[bytes], bytes]]:
+    """The *first* line and the field lines. What does not *begin* such a line is found out by its first bytes."""
+    line = yield from read.line(begin=begin)
     match = first.fullmatch(line)
     if match is None:
-        raise ParseError(f"not the first line of an HTTP/1 message: {line[:80]!r}")
+        wrong = (line[:count] for count in range(1, BEGINNING) if begin.fullmatch(line, 0, count) is None)
+        raise ParseError(f"not the first line of an HTTP/1 message: {next(wrong, line[:BEGINNING])!r}")
     return match, (yield from read.block(HEAD_LIMIT - len(line)))
 
 

@@ -19,6 +19,23 @@ from vaurien.framing.fields import Fields
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"++) ([^\x00-\x20\x7f]++) HTTP/1\.([0-9])\r?\n")
 STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: [^\r\n\x00]*+)?\r?\n")
+
+
+def _beginning(text: bytes, then: bytes) -> bytes:
+    """An expression for every beginning of *text*, and of what *then* is one for, behind it."""
+    for byte in reversed(text):
+        then = b"(?:" + re.escape(bytes([byte])) + then + b")?"
+    return then
+
+
+REQUEST_BEGIN = re.compile(
+    _TOKEN + rb"++(?: (?:[^\x00-\x20\x7f]++" + _beginning(b" HTTP/1.", rb"(?:[0-9]\r?)?") + rb")?)?"
+)
+"""Matches every beginning of a request line."""
+STATUS_BEGIN = re.compile(
+    _beginning(b"HTTP/1.", rb"(?:[0-9](?: (?:[1-9](?:[0-9](?:[0-9](?: [^\r\n\x00]*+)?\r?)?)?)?)?)?")
+)
+"""Matches every beginning of a status line."""
 METHOD_STARTS = frozenset(byte for byte in range(128) if re.match(_TOKEN, bytes([byte])))
 """The bytes that a request can begin with; the first byte of TLS, or of most binary protocols, is not among them."""
 
