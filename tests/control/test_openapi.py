@@ -170,3 +170,27 @@ def test_descriptions_are_the_same_on_every_python():
     schemas = openapi.document(v1.ROUTES)["components"]["schemas"].values()
     lines = [line for schema in schemas for line in schema.get("description", "").splitlines()]
     assert [line for line in lines if line.startswith("  ")] == []
+
+
+def test_every_integer_of_a_request_has_a_maximum():
+    """A number that does not fit into 64 bits is read as a float, which is no integer."""
+    shapes = openapi.document(v1.ROUTES)["components"]["schemas"]
+    missing, seen = [], set()
+
+    def walk(part, where):
+        if isinstance(part, list):
+            for one in part:
+                walk(one, where)
+        elif isinstance(part, dict):
+            if part.get("type") == "integer" and "maximum" not in part:
+                missing.append(where)
+            if (name := part.get("$ref", "").rpartition("/")[2]) and name not in seen:
+                seen.add(name)
+                walk(shapes[name], name)
+            for key, one in part.items():
+                walk(one, f"{where}.{key}")
+
+    for route in v1.ROUTES:
+        if route.body is not None:
+            walk(shapes[route.body.__name__], route.body.__name__)
+    assert missing == []

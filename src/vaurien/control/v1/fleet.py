@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Annotated
 
 import msgspec
 
@@ -13,6 +12,7 @@ from vaurien.control.events import HEARTBEAT
 from vaurien.control.fleet import FleetDoor
 from vaurien.control.responses import BadRequest
 from vaurien.control.routes import RouteCall, number
+from vaurien.options import PositiveCount, Ratio
 
 _RECORDS = 100
 
@@ -48,8 +48,8 @@ class NodesBody(msgspec.Struct, forbid_unknown_fields=True):
     """Nodes whose labels fit *nodes*, such as `role=payments,zone!=b`; of them a *share*, and at most *max_nodes*."""
 
     nodes: str | None = None
-    share: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    max_nodes: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    share: Ratio | None = None
+    max_nodes: PositiveCount | None = None
 
 
 class ScheduleBody(msgspec.Struct, forbid_unknown_fields=True):
