@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextvars
+import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -127,7 +129,8 @@ class Broken(Behavior, frozen=True):
         near, far = socket.socketpair()
 
         def fail(*_: object) -> None:
-            loop.remove_reader(near.fileno())
+            if self.callback == "add_reader":
+                loop.remove_reader(near.fileno())
             raise getattr(builtins, self.error)(f"broken {hook}")
 
         before: dict[str, tuple[object, ...]] = {
@@ -136,7 +139,9 @@ class Broken(Behavior, frozen=True):
             "add_reader": (near.fileno(),),
         }
         with near, far:
-            if self.callback == "add_done_callback":
+            if self.callback in ("connection_made", "data_received", "pipe", "server", "datagram"):
+                await self._fail_in_protocol(near, far, fail)
+            elif self.callback == "add_done_callback":
                 done.add_done_callback(fail)
                 done.set_result(None)
             elif self.callback == "thread":
@@ -146,8 +151,45 @@ class Broken(Behavior, frozen=True):
             far.send(b"x")
             await loop.create_future()
 
+    async def _fail_in_protocol(self, near: socket.socket, far: socket.socket, fail: Callable[..., object]) -> None:
+        """A transport of the loop calls *fail*."""
+        loop = asyncio.get_running_loop()
+        method = self.callback if self.callback == "connection_made" else "data_received"
+        made = type("Fails", (asyncio.Protocol,), {method: fail})
+        near.setblocking(False)
+        opened: list[asyncio.BaseTransport | asyncio.Server] = []
+        try:
+            if self.callback == "pipe":
+                reading, writing = os.pipe()
+                opened.append((await loop.connect_read_pipe(made, os.fdopen(reading, "rb", 0)))[0])
+                os.write(writing, b"x")
+                os.close(writing)
+            elif self.callback == "server":
+                opened.append(server := await loop.create_server(lambda: _kept(made(), opened), "127.0.0.1", 0))
+                _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+                opened.append(writer.transport)
+                writer.write(b"x")
+            elif self.callback == "datagram":
+                made = type("Fails", (asyncio.DatagramProtocol,), {"datagram_received": fail})
+                transport, _ = await loop.create_datagram_endpoint(made, ("127.0.0.1", 0))
+                opened.append(transport)
+                transport.sendto(b"x", transport.get_extra_info("sockname"))
+            else:
+                opened.append((await loop.create_connection(made, sock=near))[0])
+                far.send(b"x")
+            await loop.create_future()
+        finally:
+            for one in opened:
+                one.close()
+
     async def _raise(self, hook: str) -> None:
         raise getattr(builtins, self.error)(f"broken {hook}")
+
+
+def _kept(protocol: asyncio.Protocol, opened: list[asyncio.BaseTransport | asyncio.Server]) -> asyncio.Protocol:
+    """*protocol*, whose transport is among those *opened* once it is there."""
+    protocol.connection_made = opened.append  # type: ignore[method-assign]
+    return protocol
 
 
 class Keeps(Behavior, frozen=True):

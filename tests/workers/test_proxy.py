@@ -204,6 +204,44 @@ def test_a_fault_that_is_removed_may_still_count(workers, echo, told):
     assert [event for event in told.of(events.Failed) if event.proxy == "late"] == []
 
 
+@pytest.mark.parametrize("shared", ["proxy", "client"])
+def test_a_shared_line_is_removed_under_load(workers, echo, told, shared):
+    """A hundred times, while hooks wait in it: no connection ends, and no byte is lost or changes places."""
+    line = Fault("line", "bandwidth", {"rate": 2000, "shared": shared})
+    name = f"shared by {shared}"
+
+    async def play(hub):
+        proxy = await hub.create(config(name, backend=echo))
+        streams, _ = await several(proxy)
+        over = asyncio.Event()
+        passed = [0] * len(streams)
+
+        async def talk(number):
+            reader, writer = streams[number]
+            while not over.is_set():
+                data = b"".join(b"%8d" % place for place in range(passed[number], passed[number] + 250))
+                writer.write(data)
+                assert await reader.readexactly(len(data)) == data
+                passed[number] += 250
+
+        talking = [asyncio.ensure_future(talk(number)) for number in range(len(streams))]
+        for _ in range(100):
+            await hub.update_policy(name, adding(line))
+            before = sum(passed)
+
+            async def has_passed(before=before):
+                return sum(passed) > before
+
+            await eventually(has_passed)
+            await hub.update_policy(name, removing("line"))
+        over.set()
+        await asyncio.gather(*talking)
+        await leave(streams)
+
+    workers.run(play)
+    assert [event for event in told.of(events.Failed) if event.proxy == name] == []
+
+
 def test_no_more_connections_than_the_limit(workers, echo):
     async def play(hub):
         proxy = await hub.create(config(backend=echo, max_connections=2))

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.running import PATIENCE, Echo, Running, backend, pair, pour, read, read_all, reset, running
+from tests.running import LOOP, PATIENCE, Echo, Running, backend, pair, pour, read, read_all, reset, running
 from vaurien.engine.loop.clock import SLACK
 from vaurien.errors import OptionError, UnknownName
 from vaurien.events import Closed, Failed, Injected, MixHit, PolicyChanged
@@ -336,6 +336,14 @@ def test_a_callback_that_a_hook_gives_to_the_loop_ends_its_own_connection(method
         assert f"{error}: broken on_request" in failed[0].error
         other.sendall(b"still")
         assert read(other, 5) == b"still"
+
+
+@pytest.mark.skipif(LOOP == "uvloop", reason="uvloop's transports call protocols past the loop's methods")
+@pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt"])
+@pytest.mark.parametrize("method", ["connection_made", "data_received", "pipe", "server", "datagram"])
+def test_a_protocol_that_a_hook_gives_to_the_loop_ends_its_own_connection(method: str, error: str) -> None:
+    """The loop's transports call its methods."""
+    test_a_callback_that_a_hook_gives_to_the_loop_ends_its_own_connection(method, error)
 
 
 def test_shares_and_seeds() -> None:

@@ -11,8 +11,8 @@ plugins::
             the hook waits:  the carrier's task goes on with the hook, and ends with it
 
 A task that a hook makes itself ends its connection, too, when it raises KeyboardInterrupt or SystemExit, and so does a
-callback that it gives to the loop: asyncio raises these out of the loop, which would end all connections. Such tasks
-and callbacks are known by their context (`guarded`).
+callback that it gives to the loop, or a method of an `asyncio.Protocol`, which transports call: asyncio raises these
+out of the loop, which would end all connections. Such tasks and callbacks are known by their context (`guarded`).
 
 This module uses `asyncio._enter_task` and `asyncio._leave_task`, which the documentation of asyncio ("Extending")
 offers to other implementations of tasks.
@@ -51,8 +51,13 @@ _TAKE_CALLBACKS = {
     "call_at": 1,
     "add_reader": 1,
     "add_writer": 1,
+    "_add_reader": 1,
+    "_add_writer": 1,
 }
-"""Methods of a loop, and which of their arguments is the callback; `Future.add_done_callback` uses ``call_soon``."""
+"""Methods of a loop, and which of their arguments is the callback; `Future.add_done_callback` uses ``call_soon``.
+
+Those with an underscore are what transports of asyncio's own loops call. Other loops, such as uvloop, have them not.
+"""
 
 _guarded_loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
@@ -67,7 +72,8 @@ def guarded(loop: asyncio.AbstractEventLoop, failed: Failed) -> contextvars.Cont
         if loop.get_task_factory() is None:
             loop.set_task_factory(_make_task)
         for name, position in _TAKE_CALLBACKS.items():
-            setattr(loop, name, _guarding(getattr(loop, name), position))
+            if hasattr(loop, name):
+                setattr(loop, name, _guarding(getattr(loop, name), position))
     context = contextvars.copy_context()
     context.run(_failed.set, failed)
     return context
