@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaurien.errors import Conflict, UnknownName
+from vaurien.errors import Conflict, OptionError, UnknownName
 from vaurien.model import Address, Config, Fault, HitRange, Mix, Policy, ProxyConfig
 
 A, B, C = (Fault(name, "dummy") for name in "abc")
@@ -128,3 +128,11 @@ def test_a_range_of_hits(text, inside, outside, shown):
     assert all(hits in wanted for hits in inside)
     assert not any(hits in wanted for hits in outside)
     assert str(wanted) == shown
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_name_can_stand_in_a_url(name):
+    address = Address("127.0.0.1", 1)
+    for make in (lambda: Fault(name, "delay"), lambda: ProxyConfig(name=name, listen=address, backend=address)):
+        with pytest.raises(OptionError, match="a client cannot ask for this one in a URL"):
+            make()

@@ -317,7 +317,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enabled: Annotated[bool, Option("Whether it acts; one that is switched off keeps its place and its options")] = True
 
     def __post_init__(self) -> None:
-        """Turn tuples into lists. Raises `OptionError` for hits to expect that cannot be."""
+        """Turn tuples into lists. Raises `OptionError` for a name, or hits to expect, that cannot be."""
+        _check_name("fault", self.name)
         _with_lists(self, "options")
         if self.expect_hits is not None:
             HitRange.parse(self.expect_hits, option=f"fault {self.name!r} option expect_hits")
@@ -373,6 +374,12 @@ def check_count(option: str, count: int, source: str | None = None) -> None:
     """Raise `OptionError` for more faults or shares, as *option* says, than a proxy may have."""
     if count > MOST_FAULTS:
         raise OptionError(option, f"{count} of them", f"at most {MOST_FAULTS}", source)
+
+
+def _check_name(kind: Literal["proxy", "fault"], name: str) -> None:
+    """Refuse a name that clients take out of the path of a URL (RFC 3986, section 5.2.4). Raises `OptionError`."""
+    if name in (".", ".."):
+        raise OptionError(f"{kind} name", name, "another name: a client cannot ask for this one in a URL")
 
 
 def _check_unique(kind: Literal["proxy", "fault"], named: tuple[Any, ...]) -> None:
@@ -477,7 +484,8 @@ class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        """Turn tuples into lists."""
+        """Turn tuples into lists. Raises `OptionError` for a name that cannot be."""
+        _check_name("proxy", self.name)
         _with_lists(self, "protocol_options")
 
     @property

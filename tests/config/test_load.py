@@ -305,6 +305,13 @@ def test_a_behavior_that_a_mix_never_runs_is_told():
     )
 
 
+@pytest.mark.parametrize(("settings", "told"), [({"protocol": "http"}, True), ({"tls": ("auto",)}, True), ({}, False)])
+def test_a_fault_of_records_that_a_mix_never_runs_is_told(settings, told):
+    warnings = load(typed(behavior="20:tls_close", **settings), {}).warnings
+    text = "--behavior: tls_close acts on records of TLS, and the mix is drawn for each exchange inside; "
+    assert warnings == ((text + "expected --fault tls_close",) if told else ())
+
+
 def test_a_count_of_connections_is_told_where_exchanges_may_be_meant():
     told = load(typed(fault=("error count=1", "delay name=slow count=2 scope=exchange", "reset_peer count=3")), {})
     [warning] = told.warnings

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from vaurien import plugins
-from vaurien.config import load, proxy_files
+from vaurien.config import ini, load, proxy_files, toml
+from vaurien.config.fault import parse as parse_fault
 from vaurien.config.layers import Given
 from vaurien.errors import VaurienError
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Share, Window
@@ -58,6 +61,43 @@ def test_an_ini_file_stands_for_the_same_proxy_but_its_switch(tmp_path):
     text = proxy_files.as_ini(full)
     assert loaded(tmp_path, "a.ini", text) == (msgspec.structs.replace(full, enabled=True),)
     assert "# enabled = false" in text
+
+
+# One line that can be read back, as ini has it.
+TEXTS = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))) | st.sampled_from(
+    [
+        "${HOME}",
+        "$${HOME}",
+        "a${HOME}$$${PATH}$",
+        "%(name)s %% %",
+        ' "quoted" ',
+        "'",
+        '"',
+        "#x",
+        ";x",
+        "1.0",
+        "true",
+        "a = b",
+    ]
+)
+
+
+@given(TEXTS, TEXTS)
+def test_any_name_and_option_is_read_as_it_was_written(name, text):
+    assume(name not in ("", ".", "..") and text.isprintable())
+    fault = Fault("it", "error", {"message": text})
+    one = msgspec.structs.replace(PLAIN, name=name, protocol="http", policy=Policy(faults=(fault,)))
+    for read, written in ((toml.read, proxy_files.as_toml([one])), (ini.read, proxy_files.as_ini(one))):
+        [section] = read(written, "a file", {"HOME": "/root", "PATH": "/bin"}).values()
+        assert section.values["name"].value == name
+        [line] = faults_of(section.values["fault"].value)
+        assert parse_fault(line).options == fault.options
+    [again] = proxy_files.from_toml(proxy_files.as_toml([one]), permit)
+    assert again["name"] == name
+
+
+def faults_of(value):
+    return value.split("\n") if isinstance(value, str) else value
 
 
 def test_what_a_file_has_no_place_for_is_said_in_it(tmp_path):

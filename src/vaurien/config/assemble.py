@@ -126,7 +126,11 @@ def assemble(
             *_plugin_settings(selection, layer),
         ),
         schedule=faults.schedule,
-        warnings=(*warnings, *_without_effect(selection, own.process, layer), *_without_tls(proxies, layer)),
+        warnings=(
+            *warnings,
+            *_without_effect(selection, own.process, layer, tls=bool(own.tls.tls)),
+            *_without_tls(proxies, layer),
+        ),
         mesh=mesh,
         unused=tuple(_unused(proxies, faults.schedule, layer)),
     )
@@ -188,11 +192,15 @@ class _OwnOptions(msgspec.Struct, frozen=True):
         return [*(("vaurien", group) for group in vaurien), ("statsd", self.statsd)]
 
 
-def _without_effect(selection: Selection, process: declared.Process, layer: Layer) -> Iterator[str]:
-    """A warning for each thing that was asked for and does nothing."""
+def _without_effect(selection: Selection, process: declared.Process, layer: Layer, *, tls: bool) -> Iterator[str]:
+    """A warning for each thing that was asked for and does nothing; *tls*: it is spoken with clients."""
     for name, hooks in selection.idle:
         fact = f"acts when a connection begins ({hooks}), and the mix is drawn for each exchange: it has no effect here"
         yield f"{_source(layer, 'behavior')}: {name} {fact}"
+    if tls or selection.protocol[0] != "tcp":
+        for name in selection.of_records:
+            fact = f"acts on records of TLS, and the mix is drawn for each exchange inside; expected --fault {name}"
+            yield f"{_source(layer, 'behavior')}: {name} {fact}"
     if process.sync:
         yield f"{_source(layer, 'sync')}: sync has no effect; connections never wait for each other"
 

@@ -39,6 +39,9 @@ class Given(msgspec.Struct, frozen=True):
 Layer: TypeAlias = Mapping[Key, Given]
 
 
+_VARIABLE = re.compile(r"(\$+)\{(\w+)\}")
+
+
 class Section(msgspec.Struct, frozen=True):
     """A section of a file, and where it begins."""
 
@@ -71,14 +74,24 @@ def variable(section: str, option: str) -> str:
 
 
 def expand(text: str, environment: Mapping[str, str], source: str) -> str:
-    """*text* with each ``${VAR}`` replaced. Raises `ConfigError` for a variable that is not set."""
+    """*text* with each ``${VAR}`` replaced; ``$${VAR}`` stands for ``${VAR}`` itself.
+
+    Raises `ConfigError` for a variable that is not set.
+    """
 
     def value(match: re.Match[str]) -> str:
-        if match[1] not in environment:
-            raise ConfigError(f"{source}: {text!r} needs the environment variable {match[1]!r}, which is not set")
-        return environment[match[1]]
+        if len(match[1]) > 1:
+            return match[0][1:]
+        if match[2] not in environment:
+            raise ConfigError(f"{source}: {text!r} needs the environment variable {match[2]!r}, which is not set")
+        return environment[match[2]]
 
-    return re.sub(r"\$\{(\w+)\}", value, text)
+    return _VARIABLE.sub(value, text)
+
+
+def escaped(text: str) -> str:
+    """What `expand` makes *text* of, without any variable."""
+    return _VARIABLE.sub(r"$\g<0>", text)
 
 
 def converted(declaration: Declaration, given: Given, owner: str) -> Any:

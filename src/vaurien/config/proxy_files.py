@@ -17,7 +17,7 @@ from vaurien import options
 from vaurien.config import fault, proxies, toml
 from vaurien.config.assemble import mix
 from vaurien.config.declared import Connections, Tls, TrafficSection
-from vaurien.config.layers import TABLE, Section, Tables, converted
+from vaurien.config.layers import TABLE, Section, Tables, converted, escaped
 from vaurien.errors import ConfigError, UnknownName
 from vaurien.model import ProxyConfig
 
@@ -47,9 +47,9 @@ def as_ini(config: ProxyConfig) -> str:
     lines = ["[vaurien]"]
     for name, value in _values(config):
         parts = value if isinstance(value, list) else [value]
-        lines.append(f"{spellings[name]} = " + "\n    ".join(str(part) for part in parts))
+        lines.append(f"{spellings[name]} = " + "\n    ".join(map(_ini, parts)))
     if config.policy.faults:
-        lines.append("fault =" + "".join(f"\n    {fault.text(one)}" for one in config.policy.faults))
+        lines.append("fault =" + "".join(f"\n    {escaped(fault.text(one))}" for one in config.policy.faults))
     return "\n".join([*lines, *_left_out(config), *([] if config.enabled else ["# enabled = false"]), ""])
 
 
@@ -78,7 +78,17 @@ def _toml(value: object) -> str:
     """*value* as TOML writes it (its version 1.0, "String": a basic string has no control characters)."""
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, str):
+        value = escaped(value)
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _ini(value: object) -> str:
+    """*value* as a line of ini, in quotes where it would be read as something else without."""
+    text = escaped(str(value))
+    if isinstance(value, str) and (text != text.strip() or text[:1] in ("", "#", ";", '"', "'")):
+        return f'"{text}"'
+    return text
 
 
 def from_toml(text: str, permit: Callable[[str], object]) -> list[dict[str, Any]]:
@@ -87,7 +97,7 @@ def from_toml(text: str, permit: Callable[[str], object]) -> list[dict[str, Any]
     *permit* is asked for each behavior, before anything is imported for it. ``${NAME}`` is refused: a caller that may
     send a text may not read the environment. Raises `VaurienError`.
     """
-    if variable := re.search(r"\$\{\w*", text):
+    if variable := re.search(r"(?<!\$)\$\{\w*", text):
         raise ConfigError(f"{_PATH}: {variable[0]}}} would be a variable of the environment; expected its value")
     tables = toml.read(text, _PATH, {})
     for name, section in tables.items():

@@ -43,6 +43,12 @@ class Selection:
         return self._protocol.plugin.name, self.options[self._protocol.section]
 
     @property
+    def of_records(self) -> list[str]:
+        """The behaviors of the mix that act on records of TLS."""
+        modern = [entry.plugin for entry in self._behaviors if not entry.plugin.legacy]
+        return sorted({plugin.name for plugin in modern if plugin.target.below_tls})
+
+    @property
     def idle(self) -> list[tuple[str, str]]:
         """The behaviors of the mix that have nothing but hooks which a share of a mix never runs, and these hooks."""
         modern = [entry.plugin for entry in self._behaviors if not entry.plugin.legacy]
