@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
-from tests.dashboard.conftest import tool
-from tests.waiting import until
+from tests.dashboard.conftest import WIDE, tool
+from tests.waiting import PATIENCE, until
 
 SCREENS = {
     "overview": ("#/", "Add a proxy"),
@@ -17,6 +19,10 @@ SCREENS = {
     "run": ("#/run", "plays no schedule"),
     "configuration": ("#/configuration", "command line"),
 }
+NARROW = {"width": 360, "height": 740}
+ZOOMED = {"width": WIDE["width"] // 2, "height": WIDE["height"] // 2}
+"""What a wide screen has room for at a zoom of 200 %."""
+
 FAULT = {"behavior": "latency", "name": "slow", "options": {"latency": 5}, "ttl": 600, "match": {"client": "10.0.0.1"}}
 
 
@@ -32,6 +38,13 @@ def populated():
     started.stop()
 
 
+def violations(page):
+    """What axe finds in the page as it is."""
+    page.evaluate(tool("axe-core/axe.min.js").read_text())
+    found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+    return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
 def test_axe_finds_nothing(new_tab, populated, screen, scheme):
@@ -41,18 +54,45 @@ def test_axe_finds_nothing(new_tab, populated, screen, scheme):
     page.get_by_text(text).first.wait_for()
     for details in page.locator("details").all():
         details.evaluate("element => { element.open = true }")
-    page.evaluate(tool("axe-core/axe.min.js").read_text())
-    found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
-    assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
+    for size in (WIDE, NARROW):
+        page.set_viewport_size(size)
+        assert violations(page) == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_what_comes_and_goes(new_tab, new_daemon, scheme, tmp_path):
+    """The question for the token, errors beside fields, a failure, an offer to undo, and what is not there."""
+    (tmp_path / "token").write_text("s3cret")
+    daemon = new_daemon("-token-file", str(tmp_path / "token"))
+    daemon.token = "s3cret"
+    daemon.proxy("web", "127.0.0.1:9", faults=[FAULT])
+    page = new_tab(daemon.origin, color_scheme=scheme, bypass_csp=True, viewport=NARROW).open()
+    token = page.get_by_role("textbox", name="Token")
+    token.wait_for()
+    assert violations(page) == []
+    token.fill("s3cret")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Remove fault slow of web").click()
+    page.get_by_role("button", name="Undo").wait_for()
+    page.get_by_text("Add a proxy").click()
+    page.get_by_label("Name").fill("web")
+    page.get_by_label("Backend").fill("nowhere")
+    page.get_by_role("button", name="Add the proxy").click()
+    page.get_by_role("alert").filter(has_text="host:port").wait_for()
+    assert violations(page) == []
+    for where in ("#/proxy/gone", "#/proxy/web/fault/gone"):
+        page.goto(f"{daemon.origin}/{where}")
+        page.get_by_text("gone").first.wait_for()
+        assert violations(page) == []
+
+
+@pytest.mark.parametrize("size", [NARROW, ZOOMED], ids=["narrow", "zoomed"])
 @pytest.mark.parametrize("screen", SCREENS)
-def test_a_narrow_screen_does_not_scroll_sideways(new_tab, populated, screen):
-    """360 px, which is also what 720 px are at a zoom of 200 %."""
+def test_a_narrow_screen_does_not_scroll_sideways(new_tab, populated, screen, size):
     where, text = SCREENS[screen]
-    page = new_tab(populated.origin, viewport={"width": 360, "height": 740}).open(where)
+    page = new_tab(populated.origin, viewport=size, device_scale_factor=2).open(where)
     page.get_by_text(text).first.wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
 def tab_to(page, name, role="link"):
@@ -101,3 +141,23 @@ def test_the_focus_survives_updates(tab, daemon):
     assert button.evaluate("element => element === document.activeElement")
     ring = button.evaluate("element => getComputedStyle(element).outlineStyle")
     assert ring == "solid"
+
+
+def test_the_focus_survives_updates_of_a_proxy_and_of_events(tab, daemon, echo_server):
+    address = daemon.proxy("web", echo_server.address, faults=[FAULT])["address"].split(":")
+    page = tab.open("#/proxy/web")
+    for role, name in (("button", "Remove fault slow"), ("switch", "Fault slow")):
+        focused = page.get_by_role(role, name=name, exact=True)
+        focused.focus()
+        daemon.ask("POST", "/proxies/web/faults", {"behavior": "delay", "name": f"after {role}"})
+        page.get_by_role("switch", name=f"Fault after {role}").wait_for()
+        assert focused.evaluate("element => element === document.activeElement")
+    page = tab.open("#/events")
+    page.get_by_label("Proxy").focus()
+    page.keyboard.type("we")
+    for _ in range(20):
+        socket.create_connection((address[0], int(address[1])), PATIENCE).close()
+    page.keyboard.type("b")
+    page.get_by_role("row").filter(has_text="Closed").first.wait_for()
+    assert page.get_by_label("Proxy").input_value() == "web"
+    assert page.get_by_label("Proxy").evaluate("element => element === document.activeElement")

@@ -70,6 +70,21 @@ def test_all_faults_are_removed_and_put_back(tab, daemon):
         assert [share["behavior"] for share in proxy["mix"]] == ["delay"]
 
 
+def test_what_was_removed_can_be_put_back_for_ten_seconds(tab, daemon):
+    fault = {"behavior": "latency", "name": "slow", "options": {"latency": 7}}
+    daemon.proxy("web", "127.0.0.1:9", faults=[fault])
+    tab.page.clock.install()
+    page = tab.open()
+    page.get_by_role("button", name="Remove all faults").click()
+    undo = page.get_by_role("button", name="Undo")
+    undo.wait_for()
+    page.clock.run_for(9_000)
+    assert undo.count() == 1
+    page.clock.run_for(1_500)
+    assert undo.count() == 0
+    assert daemon.ask("GET", "/proxies/web")["faults"] == []
+
+
 def test_one_fault_is_removed_and_put_back_in_its_place(tab, daemon):
     faults = [{"behavior": "latency", "name": name, "options": {"latency": 7}} for name in ("a", "b", "c")]
     daemon.proxy("web", "127.0.0.1:9", faults=faults)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import socket
+import threading
 
 import pytest
 
@@ -54,6 +57,60 @@ def test_what_the_network_says_is_text_too(new_tab, daemon):
     assert page.locator("main img, main script").count() == 0
 
 
+@contextlib.contextmanager
+def answering(greeting, answer):
+    """The address of a backend that greets its first client, and answers it once."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with listener, listener.accept()[0] as one:
+            one.sendall(greeting)
+            one.recv(65536)
+            one.sendall(answer)
+            one.recv(65536)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield f"127.0.0.1:{listener.getsockname()[1]}"
+    thread.join(PATIENCE)
+
+
+EXCHANGES = {
+    "http": (
+        b"GET /%s?q=%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\n\r\n",
+        b"HTTP/1.1 200 %s\r\nContent-Type: %s\r\nContent-Length: 0\r\n\r\n",
+    ),
+    "redis": (b"%s %s\r\n", b"-ERR %s\r\n"),
+    "memcache": (b"get %s\r\n", b"SERVER_ERROR %s\r\n"),
+    "smtp": (b"HELO %s\r\n", b"500 %s\r\n"),
+}
+SENT = EVIL.replace(" ", "\u00a0").encode("latin-1")
+
+
+@pytest.mark.parametrize("protocol", EXCHANGES)
+def test_what_exchanges_and_events_quote_of_the_network_is_text(new_tab, daemon, protocol):
+    """Methods, paths, keys, statuses and errors, on the screens of a proxy and of events."""
+    request, answer = (one.replace(b"%s", SENT) for one in EXCHANGES[protocol])
+    greeting = b"220 %s\r\n" % SENT if protocol == "smtp" else b""
+    with answering(greeting, answer) as backend:
+        daemon.proxy("web", backend, protocol=protocol)
+        page = new_tab(daemon.origin).open("#/proxy/web")
+        page.get_by_text("has each listed here as it ends").wait_for()
+        host, port = daemon.ask("GET", "/proxies/web")["address"].split(":")
+        with socket.create_connection((host, int(port)), PATIENCE) as one:
+            if greeting:
+                one.recv(65536)
+            one.sendall(request)
+            one.recv(65536)
+            page.get_by_role("row").filter(has_text=re.compile("img|GET|get|HELO", re.IGNORECASE)).first.wait_for()
+    assert page.evaluate("window.hit") is None
+    assert page.locator("main img, main script").count() == 0
+    page.goto(f"{daemon.origin}/#/events")
+    page.get_by_role("row").filter(has_text="Closed").first.wait_for()
+    assert page.evaluate("window.hit") is None
+    assert page.locator("main img, main script").count() == 0
+
+
 def test_an_error_of_a_megabyte_does_not_flood_the_page(tab, daemon):
     page = tab.open()
     page.get_by_text("There is no proxy yet").wait_for()
@@ -97,6 +154,7 @@ def test_a_token_in_the_fragment_is_taken_out_of_the_address(new_daemon, new_tab
     page = tab.open("#token=s3cret")
     page.get_by_role("link", name="web", exact=True).wait_for()
     assert page.evaluate("location.href") == f"{daemon.origin}/#/"
+    assert not [url for url in tab.requested[1:] if "s3cret" in url]  # the first has the fragment, which is not sent
     assert page.get_by_role("textbox", name="Token").count() == 0
 
 
@@ -150,3 +208,31 @@ def test_ten_thousand_events_do_not_stall_the_page(tab, daemon, echo_server):
     page.get_by_text("left out").wait_for()
     page.get_by_label("Kind").select_option("Closed")
     page.get_by_role("row").filter(has_text="Closed").first.wait_for()
+
+
+def test_ten_thousand_events_at_once_are_shown_within_a_second(new_tab, daemon):
+    """As they come in the second in which the program falls behind by no more than it keeps."""
+    daemon.proxy("web", "127.0.0.1:9")
+    tab = new_tab(daemon.origin)
+    told = [
+        {"type": "Accepted", "proxy": "web", "at": 1e9 + number / 1e4, "connection": number} for number in range(10_000)
+    ]
+    lines = [f"event: Accepted\nid: {number}\ndata: {json.dumps(one)}\n\n" for number, one in enumerate(told, 1)]
+    hello = 'event: Hello\ndata: {"run": "r"}\n\n'
+    headers = {"Content-Type": "text/event-stream"}
+    tab.page.route("**/api/v1/live*", lambda route: route.fulfill(headers=headers, body=hello + "".join(lines)))
+    tab.page.add_init_script(SLOWEST)
+    page = tab.open("#/events")
+    page.get_by_role("row").filter(has_text="9999").first.wait_for()
+    assert page.locator("[role=row], tr").count() < 200
+    assert page.evaluate("window.slowest") < 1000
+    page.unroute_all(behavior="ignoreErrors")
+
+
+SLOWEST = """
+window.slowest = 0;
+new PerformanceObserver(list => {
+    for (const one of list.getEntries()) window.slowest = Math.max(window.slowest, one.duration);
+}).observe({type: "longtask", buffered: true});
+"""
+"""Keeps the longest time, in ms, that the page answered nobody."""
