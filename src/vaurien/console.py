@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
 import sys
 import traceback
 from typing import Any
@@ -39,6 +38,8 @@ class Voice:
 
     def line(self, message: str, level: str, **more: str) -> str:
         """The object."""
+        import json  # takes time to import, and most programs write text
+
         now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
         return json.dumps({"time": now, "level": level, "msg": message, **more}) + "\n"
 

@@ -14,13 +14,16 @@ import click
 
 from vaurien.config import Given, Key, declared
 from vaurien.config.catalogue import Catalogue, Entry
-from vaurien.config.layers import flag
+from vaurien.config.layers import PLUGIN_WORDS, flag
 from vaurien.errors import UnknownName, VaurienError, nearest
 from vaurien.options import Declaration, describe
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+
+_OF_PLUGINS = tuple(f"--{word}-" for word in PLUGIN_WORDS)
+"""What the flags of plugins begin with."""
 
 _SHORT: Mapping[Key, list[str]] = {("command", "help"): ["-h"], ("command", "version"): ["-V"]}
 
@@ -67,6 +70,8 @@ def of_plugins(catalogue: Catalogue, arguments: Iterable[str]) -> list[Flag]:
     When two plugins lay claim to a flag, the first by name has it.
     """
     typed = [_plain(argument.partition("=")[0]).replace("--no-", "--", 1) for argument in arguments]
+    if not any(word.startswith(_OF_PLUGINS) for word in typed):
+        return []  # as at most starts: what looks for installed plugins takes as long to import as asyncio
     about = [section for section in catalogue.sections() if any(word.startswith(flag(section, "")) for word in typed)]
     return list(_made((section, catalogue.find(section)) for section in about))
 

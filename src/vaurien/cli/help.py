@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import os
 import sys
 import textwrap
 from collections import Counter
@@ -113,7 +114,19 @@ _METAVARS = {
     "tls_client_ca": "FILE",
 }
 _KINDS: Mapping[type, str] = {int: "NUMBER", float: "NUMBER", list: "LIST"}
+_USUAL_COLUMNS = 80
 _COLUMN = 32  # a longer flag has its explanation below it
+
+
+def _columns() -> int:
+    """As `shutil.get_terminal_size`, whose module imports three ways to compress files."""
+    with contextlib.suppress(ValueError):
+        if (columns := int(os.environ.get("COLUMNS", "0"))) > 0:
+            return columns
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or _USUAL_COLUMNS
+    except (OSError, ValueError):  # no terminal, or no file at all
+        return _USUAL_COLUMNS
 
 
 def text(catalogue: Catalogue, topic: Sequence[str] = ()) -> str:
@@ -121,7 +134,7 @@ def text(catalogue: Catalogue, topic: Sequence[str] = ()) -> str:
 
     *catalogue* has the plugins. Raises `UnknownName` for a topic that there is not.
     """
-    page = click.HelpFormatter(width=min(shutil.get_terminal_size().columns, 100) - 2)
+    page = click.HelpFormatter(width=min(_columns(), 100) - 2)
     match [word.lower() for word in topic]:
         case []:
             _first(page, catalogue)
