@@ -62,7 +62,7 @@ class BackendSetup:
         if pooled is not None:
             connection.on(Trigger.DIALLED, pooled)
             return
-        begun = dial.begin(connection.backend_address, service.own)
+        begun = dial.begin(connection.backend_address, connection.own)
         if begun is not None and not begun[1]:
             self._connected(begun[0])
             return
@@ -72,7 +72,7 @@ class BackendSetup:
             connection.backend_address,
             service.config.timeout,
             self._dialled,
-            service.own,
+            connection.own,
         )
         self._dial.start(begun)
 

@@ -104,7 +104,7 @@ class ClientSetup:
         assert isinstance(connection.client, PlainEndpoint)  # noqa: S101 - no TLS is spoken yet
         persists = connection.protocol.frames_one_request and connection.protocol.keep_alive
         return Opening(
-            connection.loop, connection.clock, connection.client, service.config, service.own, persists=persists
+            connection.loop, connection.clock, connection.client, service.config, connection.own, persists=persists
         )
 
     async def _read(self, read: Coroutine[Any, Any, Opened]) -> None:

@@ -30,6 +30,7 @@ from vaurien.engine.loop.hook_task import HookRunner
 from vaurien.engine.net.closing import Delivery, StallWatch
 from vaurien.engine.net.endpoint import Endpoint, PlainEndpoint, loopback_pair
 from vaurien.engine.net.listener import peer_name
+from vaurien.engine.net.own_addresses import way_of
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
 from vaurien.engine.policy.matching import NO_FACTS, Facts
@@ -90,6 +91,7 @@ class ProxiedConnection:
         "mix_random",
         "number",
         "one_request",
+        "own",
         "past_exchanges",
         "peer_address",
         "reconfigure_pending",
@@ -108,6 +110,8 @@ class ProxiedConnection:
         self.records: ProxiedConnection | None = None
         """The part of this one that relays its client's records, if a fault acts on them."""
         self.service, self.client, self.peer_address = service, client, peer
+        self.own = service.own(way_of(client, peer))
+        """What is not dialled."""
         self.loop, self.clock = service.loop, service.clock
         self.buffer, self.reset_watch = service.buffer, service.reset_watch
         self.edge_triggered, self.decides_lane = service.edge_triggered, service.blocking

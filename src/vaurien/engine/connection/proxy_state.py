@@ -110,7 +110,8 @@ class ProxyState:
         self.backend: Address = config.backend
         self.listening = OwnAddresses("loop", "this is the proxy itself")
         """Where the proxy listens."""
-        self._interface = interface or http_interface()
+        self._itself = (self.listening,)
+        self._not_for_clients = (self.listening, interface or http_interface())
         self.routes = Routes(config.route)
         """Backends of clients that ask for certain server names."""
         self.events = EventBus(loop, config.name, observers)
@@ -161,10 +162,14 @@ class ProxyState:
     def _blocks(self, plan: CompiledPolicy) -> bool:
         return plan.blocking or not isinstance(self.legacy_protocol, Transparent)
 
-    @property
-    def own(self) -> tuple[OwnAddresses, ...]:
-        """What is not dialled: the proxy itself, and by clients of a forward proxy the program's HTTP interface."""
-        return (self.listening, self._interface) if self.backend.forward else (self.listening,)
+    def own(self, way: tuple[OwnAddresses, ...]) -> tuple[OwnAddresses, ...]:
+        """What is not dialled: the proxy itself, and the proxies of the *way* that a client has come.
+
+        Where clients of a forward proxy choose the server, it is not the program's HTTP interface.
+        """
+        if self.backend.forward and self.config.upstream is None:
+            return self._not_for_clients
+        return (self.listening, *way) if way else self._itself
 
     @property
     def reads_opening(self) -> bool:

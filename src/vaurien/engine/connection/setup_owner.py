@@ -13,6 +13,7 @@ from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.loop.background_hooks import Background
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net.endpoint import Endpoint
+from vaurien.engine.net.own_addresses import OwnAddresses
 from vaurien.engine.policy.matching import Facts
 from vaurien.engine.relay.ending import Ending
 from vaurien.framing import Protocol as FramingProtocol
@@ -35,6 +36,8 @@ class SetupOwner(Protocol):
     """What the backend is to get first, in the place of what the client has said."""
     local_address: Any
     """What the client has connected to, where the backend is told of it."""
+    own: tuple[OwnAddresses, ...]
+    """What is not dialled."""
     bound_faults: dict[str, BoundFault]
 
     @property

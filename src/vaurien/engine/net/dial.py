@@ -14,7 +14,7 @@ from vaurien import platform
 from vaurien.engine.loop.clock import Clock, Timer
 from vaurien.engine.net import congestion_control, resolver
 from vaurien.engine.net.endpoint import PlainEndpoint
-from vaurien.engine.net.own_addresses import OwnAddresses
+from vaurien.engine.net.own_addresses import BEEN_THERE, OwnAddresses, note_dialled
 from vaurien.errors import DialError, DialFailureKind
 from vaurien.model import LONGEST_HOST, Address
 
@@ -35,7 +35,7 @@ def begin(backend: Address, own: Sequence[OwnAddresses] = ()) -> Attempt | None:
     if found is None or any(one.has_port(backend.port) for one in own):
         return None
     try:
-        return _attempt(*found)
+        return _attempt(*found, own)
     except OSError:
         return None
 
@@ -46,7 +46,8 @@ class Dial:
     It begins with `start`, and may be done when that returns. The addresses that a name resolves to are tried in the
     order that the resolver gives, until one accepts or *timeout* seconds are over. A numeric address or a Unix socket
     takes no detour through the resolver's threads. TCP sockets come without Nagle's delay (TCP_NODELAY), for every
-    chunk is sent as it came. The addresses *own* are not dialled, nor those that follow one of them.
+    chunk is sent as it came. The addresses *own* are not dialled, nor those that follow one of them: first those of the
+    proxy, then of the proxies that its client has come through.
     """
 
     __slots__ = (
@@ -130,10 +131,11 @@ class Dial:
             for one in self._own:
                 if one.includes(where):
                     self._kind = one.kind
-                    self._fail(one.reason)
+                    been_there = one.kind == "loop" and one is not self._own[0]
+                    self._fail(BEEN_THERE if been_there else one.reason)
                     return
             try:
-                attempt = _attempt(family, where)
+                attempt = _attempt(family, where, self._own)
             except OSError as error:
                 self._note(error)
                 continue
@@ -220,7 +222,7 @@ _STREAM_NOW = _STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY})
 
 
-def _attempt(family: int, address: Any) -> Attempt:
+def _attempt(family: int, address: Any, way: Sequence[OwnAddresses]) -> Attempt:
     at_birth = platform.NON_BLOCKING_AT_BIRTH
     connecting = PlainEndpoint(int(family), _STREAM_NOW if at_birth else _STREAM)
     try:
@@ -230,6 +232,8 @@ def _attempt(family: int, address: Any) -> Attempt:
             connecting.setsockopt(_TCP, _NODELAY, 1)
             congestion_control.use_reno_on_loopback(connecting, address[0])
         code = connecting.connect_ex(address)
+        if way:
+            note_dialled(connecting, address, way)
         if code == errno.EINPROGRESS and platform.LINUX:
             # On one machine the handshake is over by now, and to ask saves watching the socket (measured on Linux). Not
             # by a second connect(2): where the backend has reset by then, that drops the bytes which came before.

@@ -85,7 +85,7 @@ class Endpoint(Protocol):
 class PlainEndpoint(socket.SocketType):
     """A TCP or Unix socket. It is `_socket.socket`, which does not make objects of enums at each use."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     buffers = False
     unsent = 0
