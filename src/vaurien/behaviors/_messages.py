@@ -23,7 +23,7 @@ class MessageBehavior(Behavior, frozen=True):
         """Refuse protocols without messages. Raises `OptionError`."""
         if "opcode" not in protocol.fields:
             name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
-            raise OptionError("behavior", name, "a proxy whose protocol is http, where WebSockets begin")
+            raise OptionError("behavior", name, "a proxy whose protocol is http or http2, where WebSockets begin")
 
     async def act(self, exchange: Exchange, message: WebSocketMessage) -> None:
         """A message is complete, and nothing of it is sent."""

@@ -18,9 +18,9 @@ class WsClose(MessageBehavior, frozen=True):
     """Close a WebSocket with *code* and *reason* in the place of a message, as if the other side had done so.
 
     *side* says which side is told: the client reads a close frame of its server, the backend one of its client. Then
-    the connection ends (FIN); the side that was not told sees it end without a close frame. 1001 is a server that goes
-    away, 1008 a policy, 1011 an error, 1012 a restart, 1013 a server that is too busy (RFC 6455, section 7.4, and the
-    registry of IANA).
+    the connection ends (FIN), or the stream of HTTP/2; the side that was not told sees it end without a close frame.
+    1001 is a server that goes away, 1008 a policy, 1011 an error, 1012 a restart, 1013 a server that is too busy
+    (RFC 6455, section 7.4, and the registry of IANA).
     """
 
     code: Annotated[int, msgspec.Meta(ge=1000, le=4999), Option("The code of the close")] = 1011

@@ -20,7 +20,8 @@ class WsRefuse(Behavior, frozen=True):
 
     The client reads a complete response instead of 101, with ``Retry-After`` if *retry_after* is given; the backend
     never sees the request. With *wrong_key* the backend's 101 passes with another ``Sec-WebSocket-Accept`` than the
-    client must see (RFC 6455, section 4.1), so that it fails the connection. Other requests pass.
+    client must see (RFC 6455, section 4.1), so that it fails the connection; over HTTP/2 there is no key, and it
+    passes. Other requests pass.
     """
 
     status: Annotated[int, msgspec.Meta(ge=400, le=599), Option("The status to answer")] = 503
@@ -30,7 +31,8 @@ class WsRefuse(Behavior, frozen=True):
     def check(self, protocol: Protocol) -> None:
         """Refuse protocols without WebSockets. Raises `OptionError`."""
         if "opcode" not in protocol.fields:
-            raise OptionError("behavior", "ws_refuse", "a proxy whose protocol is http, where WebSockets begin")
+            expected = "a proxy whose protocol is http or http2, where WebSockets begin"
+            raise OptionError("behavior", "ws_refuse", expected)
 
     async def on_request(self, exchange: Exchange) -> None:
         """Answer in place of the backend."""
@@ -49,4 +51,6 @@ class WsRefuse(Behavior, frozen=True):
 
 
 def _asks_for_websocket(exchange: Exchange) -> bool:
-    return exchange.request.fields.get("header.upgrade", "").lower() == "websocket"
+    request = exchange.request
+    on_stream = request.stream > 0 and request.negotiates  # RFC 8441: no upgrade, but an extended CONNECT
+    return on_stream or request.fields.get("header.upgrade", "").lower() == "websocket"

@@ -216,6 +216,20 @@ class Framing:
         """What may be sent now of *data*, which the proxy sends by itself; the rest comes with `take_said`."""
         return data
 
+    def inside(self, request: Head, response: Head) -> Framing | None:
+        """What frames the text of the stream that *request* has opened, in both directions, if *response* agrees to it.
+
+        Those are messages without an answer. ``None``: its text is the bodies of the two.
+        """
+        return None
+
+    def hang_up(self, head: Head, reset: Literal["both", "client", "backend"] | None) -> tuple[bytes, bytes]:
+        """What the client, and what the backend, is sent to end the stream of *head* as if the other had closed it.
+
+        With *reset* that side, or both, sees it reset.
+        """
+        return self.abort(head)
+
     def injected(self, head: Head, sent: bytes, data: bytes) -> bytes:
         """*sent*, the bytes of *head*, a response's, with *data* in the message's first bytes."""
         return sent + data

@@ -18,7 +18,7 @@ import msgspec
 
 from vaurien.errors import ParseError
 from vaurien.framing.fields import Fields
-from vaurien.framing.framer import Frames
+from vaurien.framing.framer import Framer, Frames
 from vaurien.framing.head import Head
 from vaurien.framing.reader import Reader, Step
 
@@ -211,3 +211,20 @@ def _frame_head(
     if upstream:
         head += yield from read.exactly(4)
     return head, size
+
+
+class WebSocketFramer(Framer):
+    """The messages of both sides, for a carrier that has nothing else behind the handshake: see `messages`."""
+
+    one_way = True
+    stateless = False
+
+    def __init__(self, known: Mapping[str, str], *, extended: bool) -> None:
+        super().__init__()
+        self._known_fields, self._extended = known, extended
+
+    def requests(self, read: Reader) -> Frames:
+        yield from messages(read, upstream=True, known=self._known_fields, extended=self._extended)
+
+    def responses(self, read: Reader) -> Frames:
+        yield from messages(read, upstream=False, known=self._known_fields, extended=self._extended)

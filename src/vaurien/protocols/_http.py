@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import http
 
+from vaurien.framing import Reply
+from vaurien.framing.websocket import close_frame
 from vaurien.model import Address
 
 REASONS = {str(status.value): status.phrase for status in http.HTTPStatus if status >= 400}
@@ -27,3 +29,8 @@ def authority(address: Address) -> bytes:
     host = host or "localhost"
     usual = "80" if tls is None else "443"
     return (host if port == usual else f"{host}:{port}").encode("ascii" if host.isascii() else "idna")
+
+
+def closing_reply(reason: str) -> Reply:
+    """What a server that fails sends on a WebSocket: 1011, internal error (RFC 6455, section 7.4.1)."""
+    return Reply(close_frame(1011, reason), close=True)

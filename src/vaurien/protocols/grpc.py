@@ -53,6 +53,9 @@ def _trailers(fields: tuple[tuple[bytes, bytes], ...], *, begun: bool) -> tuple[
 class GrpcFramer(Http2Framer):
     """The framing of HTTP/2, with the fields of calls."""
 
+    def inside(self, request: Head, response: Head) -> None:
+        """Nothing: a WebSocket is no call."""
+
     def request_fields(self, block: Block) -> Mapping[str, str]:
         fields = dict(super().request_fields(block))
         service, _, method = fields["path"].removeprefix("/").rpartition("/")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
@@ -13,6 +13,8 @@ from vaurien.engine.policy.place import Place, place
 from vaurien.framing import Head, Reply
 from vaurien.framing import Protocol as WireProtocol
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
+
+S = TypeVar("S")
 
 REPEAT_LIMIT = 2**20
 """Bytes of a request that are kept to be sent again."""
@@ -190,6 +192,18 @@ class ExchangeOwner(Protocol):
     ) -> None:
         """Wait, by *wait_for*, until the client has ended its stream, or *exchange*."""
 
+    def connection_of(self, fault: BoundFault) -> hooks.Connection:
+        """The connection, or what takes its place for an exchange, as *fault* sees it."""
+
+    def state(self, fault: BoundFault, factory: Callable[[], S]) -> S:
+        """The state of *fault* there."""
+
+    def close(self, exchange: TrackedExchange, fault: BoundFault) -> None:
+        """End the connection of *exchange* in order, because of *fault*."""
+
+    def reset(self, exchange: TrackedExchange, fault: BoundFault, side: hooks.Side) -> None:
+        """End the connection of *exchange* with RST, because of *fault*."""
+
     def abort(self, exchange: TrackedExchange, fault: BoundFault, code: str | None) -> None:
         """End *exchange* by the protocol's own means, or the connection, because of *fault*."""
 
@@ -250,7 +264,7 @@ class ExchangeContext(FaultView):
     @property
     def connection(self) -> hooks.Connection:
         """The connection, as this fault sees it."""
-        return self.fault
+        return self._owner.connection_of(self.fault)
 
     @property
     def protocol(self) -> WireProtocol:
@@ -316,6 +330,20 @@ class ExchangeContext(FaultView):
         hooks.expect_bytes("inject", data)
         self.mark_hit()
         self._exchange.inject(data)
+
+    def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
+        """The fault's state on the connection."""
+        return self._owner.state(self.fault, factory)
+
+    def close(self) -> None:
+        """End the connection in order."""
+        self.mark_hit()
+        self._owner.close(self._exchange, self.fault)
+
+    def reset(self, side: hooks.Side = "both") -> None:
+        """End the connection with RST."""
+        self.mark_hit()
+        self._owner.reset(self._exchange, self.fault, side)
 
     def abort(self, code: str | None = None) -> None:
         """End the exchange by the protocol's own means, or the connection."""

@@ -25,10 +25,17 @@ import copy
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
-from vaurien.engine.filters.exchange import NO_MESSAGE, ExchangeContext, TrackedExchange, TrackedMessage
+from vaurien.engine.filters.exchange import (
+    NO_MESSAGE,
+    ExchangeContext,
+    ExchangeOwner,
+    TrackedExchange,
+    TrackedMessage,
+)
 from vaurien.engine.filters.exchange_draws import UNTOUCHED, DrawingConnection, Drawn, ExchangeDraws, Hits
 from vaurien.engine.filters.filter import Receiver
 from vaurien.engine.filters.sent_heads import AddressedConnection, SentHeads
@@ -39,6 +46,8 @@ from vaurien.framing import Framing, Head, Mark, Part, Piece, Reply, Series, Tur
 from vaurien.framing import Protocol as WireProtocol
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 from vaurien.tls.client_hello import is_tls
+
+S = TypeVar("S")
 
 # A member of an enum costs a look-up in its class each time; these are asked for at every piece.
 _BODY, _REQUEST_END, _RESPONSE_END = Mark.BODY, Mark.REQUEST_END, Mark.RESPONSE_END
@@ -842,6 +851,10 @@ class ExchangeTracker:
             side.first.begin(TrackedMessage(self, exchange, direction) if known and exchange else NO_MESSAGE)
 
     async def _hook(self, fault: BoundFault, name: str, exchange: TrackedExchange) -> None:
+        await self.call_hook(fault, name, exchange, self)
+
+    async def call_hook(self, fault: BoundFault, name: str, exchange: TrackedExchange, owner: ExchangeOwner) -> None:
+        """Call the hook *name* of *fault* for *exchange*, which is *owner*'s."""
         if name not in fault.compiled.hooks or fault.stopped or self.connection.ending:
             return
         if fault.compiled.needs_task:  # a plugin may send to any side by itself
@@ -849,7 +862,7 @@ class ExchangeTracker:
         hook: Callable[[ExchangeContext], Awaitable[None]] = getattr(fault.compiled.instance, name)
         try:
             direction = TO_BACKEND if name == "on_request" and not exchange.pushed else TO_CLIENT
-            await hook(ExchangeContext(fault, exchange, self, direction))
+            await hook(ExchangeContext(fault, exchange, owner, direction))
         except BaseException as error:  # the plugin's own code may raise anything
             fault.handle_hook_error(error)  # interrupted: the exchange goes on undisturbed
 
@@ -1022,6 +1035,22 @@ class ExchangeTracker:
     ) -> None:
         """Wait until the client has ended its stream."""
         await self.up.link.source_gone(wait_for)
+
+    def connection_of(self, fault: BoundFault) -> hooks.Connection:
+        """The connection, as *fault* sees it."""
+        return fault
+
+    def state(self, fault: BoundFault, factory: Callable[[], S]) -> S:
+        """The state of *fault* on the connection."""
+        return fault.state(fault.behavior, factory)
+
+    def close(self, exchange: TrackedExchange, fault: BoundFault) -> None:
+        """End the connection in order."""
+        fault.close_connection()
+
+    def reset(self, exchange: TrackedExchange, fault: BoundFault, side: hooks.Side) -> None:
+        """End the connection with RST."""
+        fault.reset_connection(side)
 
     def finish(self, exchange: TrackedExchange, fault: BoundFault, data: bytes) -> None:
         """As `abort`: what follows a response's beginning is not known here."""

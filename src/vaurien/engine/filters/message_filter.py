@@ -49,6 +49,9 @@ class MessageOwner(ExchangeOwner, Protocol):
     async def take_room(self, direction: Direction, exchange: TrackedExchange, size: int) -> int:
         """How many of *size* bytes of text may be sent now; waits until the receiver takes some."""
 
+    def text_state(self, fault: BoundFault, direction: Direction) -> list[object]:
+        """Where the state of *fault* on a new message of *direction* is kept: one, or none yet."""
+
     def body(self, exchange: TrackedExchange, text: bytes, *, end: bool = False) -> bytes:
         """*text* as it is sent in the body of a message; with *end* the message ends behind it."""
 
@@ -91,7 +94,7 @@ class MessageFilter(FaultView):
         self._chunk: bytes | None = None
         self._sent = 0
         self._hit = False
-        self._states: list[object] = []
+        self._states = owner.text_state(fault, direction)
         self.at = 0.0
 
     # What the behavior sees (hooks.Link).

@@ -28,8 +28,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeAlias
 
+from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
-from vaurien.engine.filters.exchange import NO_MESSAGE, TrackedExchange, TrackedMessage
+from vaurien.engine.filters.exchange import NO_MESSAGE, ExchangeOwner, TrackedExchange, TrackedMessage
+from vaurien.engine.filters.exchange_draws import UNTOUCHED
 from vaurien.engine.filters.exchange_tracker import (
     LONG,
     SPARED,
@@ -38,6 +40,7 @@ from vaurien.engine.filters.exchange_tracker import (
     TrackedDirection,
 )
 from vaurien.engine.filters.message_filter import MessageFilter, MessageFilters, Taker, acts_on_messages, is_control
+from vaurien.engine.filters.message_stream import MessageStream, MessageWay
 from vaurien.engine.relay.ending import Ending
 from vaurien.framing import Framing, Head, Mark, Part, Piece
 from vaurien.framing import Protocol as WireProtocol
@@ -54,6 +57,9 @@ ENDED_LIMIT = 1000
 """Exchanges that are remembered after they were aborted or answered here, for pieces that may still come."""
 _Late: TypeAlias = deque[tuple[bytes, TrackedExchange | None]]
 """What is to go through the filters of a direction, and of which exchanges it is."""
+
+_Messages: TypeAlias = dict[int, MessageFilters | MessageWay]
+"""What acts on the text of a stream: faults on its message, or those on the messages inside of it."""
 
 _LARGE = 16 * 1024
 """Bytes of a chunk above which frames are looked for that pass as they are: it has at least one of the usual size."""
@@ -114,7 +120,8 @@ class StreamTracker(ExchangeTracker):
         self._late: tuple[_Late, _Late] = (deque(), deque())
         self._room: list[asyncio.Future[None] | None] = [None, None]
         self._exchanges: dict[int, TrackedExchange] = {}
-        self._messages: tuple[dict[int, MessageFilters], dict[int, MessageFilters]] = ({}, {})
+        self._messages: tuple[_Messages, _Messages] = ({}, {})
+        self.messages_held = 0  # bytes of incomplete messages inside of streams
         self._opened: dict[int, asyncio.Future[None]] = {}  # done once a receiver may take more of a stream
         self._gone: dict[int, asyncio.Future[None]] = {}  # done once the client has given the exchange up
         self._controls: tuple[BoundFault, ...] = ()  # faults on what is of the connection itself
@@ -283,6 +290,8 @@ class StreamTracker(ExchangeTracker):
                     lane = None
             if not stream and isinstance(mark, Part) and mark.last and self._holds_requests:
                 self._last_words.append((mark, piece))
+            elif lane is not None and self._overtakes(direction, mark):
+                self._emit(direction, piece if mark.instead is None else mark.instead, self._exchanges.get(stream))
             elif lane is not None:
                 self._queue(direction, lane, mark, piece)
             elif not self._spared(direction, mark, piece):
@@ -303,6 +312,14 @@ class StreamTracker(ExchangeTracker):
         elif self._is_full(direction):
             self.connection_direction(direction).link.run(self._until_room(direction))
         return True
+
+    def _overtakes(self, direction: Direction, mark: Head | Part) -> bool:
+        """Whether a piece need not wait for the messages of its stream, which the other side may wait for: windows."""
+        if not (isinstance(mark, Part) and isinstance(self._messages[direction].get(mark.stream), MessageWay)):
+            return False
+        exchange = self._exchanges.get(mark.stream)
+        drawn = exchange.drawn if exchange is not None else ()
+        return is_control(mark) and not any(fault.compiled.handles("on_control") for fault in (*self._controls, *drawn))
 
     def _put_first(self, direction: Direction, stream: int, mark: Part) -> None:
         """Have the lane of *stream* take *mark* before the pieces that wait there."""
@@ -365,9 +382,9 @@ class StreamTracker(ExchangeTracker):
         """The client has given the exchange of *stream* up: hooks that wait for it have nothing to wait for."""
         exchange = self._exchanges.get(stream)
         self._opened.pop(stream, None)
+        self._forget_messages(stream)
         for direction in Direction:
             lane = self._lanes[direction].pop(stream, None)
-            self._messages[direction].pop(stream, None)
             if lane is None:
                 continue
             for mark, piece, _ in lane.pieces:
@@ -444,6 +461,9 @@ class StreamTracker(ExchangeTracker):
             if drawn is not None:
                 self._decided.append((head, drawn))
                 return None
+        if head.negotiates:  # messages may follow
+            self._decided.append((head, UNTOUCHED))
+            return None
         self._count += 1
         if not self._heads.differ:
             return head.outgoing
@@ -466,7 +486,7 @@ class StreamTracker(ExchangeTracker):
             if stream in self._exchanges:
                 return False
             drawn = self._draws.draw(mark, self._count + 1, self._offset) if self._tracks else None
-            if drawn is not None:
+            if drawn is not None or mark.negotiates:
                 self._exchanges[stream] = self._exchange(mark, drawn)
                 return False
             self._count += 1
@@ -596,7 +616,9 @@ class StreamTracker(ExchangeTracker):
 
     def _forget_messages(self, stream: int) -> None:
         for messages in self._messages:
-            messages.pop(stream, None)
+            forgotten = messages.pop(stream, None)
+            if isinstance(forgotten, MessageWay):
+                forgotten.stream.end()
 
     async def _request_head(self, head: Head, at: float) -> None:
         exchange = self._exchanges.get(head.stream)
@@ -663,6 +685,11 @@ class StreamTracker(ExchangeTracker):
             if injected := exchange.take_injected():
                 exchange.change(TO_CLIENT, self.framing.injected(head, exchange.head(TO_CLIENT), injected))
             await self._send_head(TO_CLIENT, exchange, at)
+            inside = None if exchange.done else self.framing.inside(exchange.request, head)
+            if inside is not None:
+                messages = MessageStream(self, exchange, inside)
+                for direction in Direction:
+                    self._messages[direction][head.stream] = messages.ways[direction]
             return
         self._drop(TO_CLIENT, head, piece)
         if exchange.reply is not None and not exchange.done:
@@ -721,6 +748,61 @@ class StreamTracker(ExchangeTracker):
         self._forget_messages(exchange.request.stream)
         self._forget_ended()
 
+    def has_left(self, exchange: TrackedExchange) -> bool:
+        """Whether a hook has waited until the client gave *exchange* up."""
+        gone = self._gone.get(exchange.request.stream)
+        return gone is not None and gone.done()
+
+    def hang_up(self, exchange: TrackedExchange, reset: hooks.Side | None) -> None:
+        """End the stream of *exchange* as if its peers had closed it, or with a *reset* towards a side."""
+        if not exchange.done:
+            self._end(exchange, *self.framing.hang_up(exchange.request, reset))
+
+    # For messages inside of a stream.
+
+    @property
+    def live(self) -> bool:
+        """A fault may be drawn for a message."""
+        return self._draws.live
+
+    @property
+    def message_faults(self) -> list[BoundFault]:
+        """The faults for messages without an answer."""
+        return [fault for fault in self.connection.bound_faults.values() if fault.eligible and fault.compiled.one_way]
+
+    def begin_message(self, head: Head) -> TrackedExchange | None:
+        """The exchange that *head* begins; ``None``: no fault acts on it."""
+        drawn = self._draws.draw(head, self._count + 1, self._offset) if self._tracks else None
+        if drawn is None:
+            self._count += 1
+            return None
+        exchange = self._exchange(head, drawn)
+        exchange.rewrite = None
+        return exchange
+
+    async def message_done(self, exchange: TrackedExchange, owner: ExchangeOwner) -> None:
+        """A message is through."""
+        exchange.asked = True
+        self._close_exchange(exchange)
+        for fault in exchange.drawn:
+            await self.call_hook(fault, "on_done", exchange, owner)
+
+    def frame_messages(self, framing: Framing, direction: Direction, data: bytes) -> list[Piece]:
+        """The pieces of *data*; tells observers when *framing* loses track."""
+        lost = framing.lost
+        try:
+            pieces = framing.feed(direction, data)
+        except Exception as error:  # the protocol's own code may raise anything
+            self.connection.protocol_failed(error)
+            return []
+        if framing.lost is not None and lost is None:
+            self.connection.journal.lost(framing.lost)
+        return pieces
+
+    def look_again(self, direction: Direction, exchange: TrackedExchange) -> None:
+        """Have the lane of the stream of *exchange* let go of what need not be held."""
+        self._put_first(direction, exchange.request.stream, _LET_GO)
+
     # For faults on messages.
 
     async def send_head(self, direction: Direction, exchange: TrackedExchange) -> None:
@@ -757,6 +839,10 @@ class StreamTracker(ExchangeTracker):
             opened = self._opened.pop(one, None)
             if opened is not None and not opened.done():
                 opened.set_result(None)
+
+    def text_state(self, fault: BoundFault, direction: Direction) -> list[object]:
+        """Each message has a state of its own."""
+        return []
 
     def body(self, exchange: TrackedExchange, text: bytes, *, end: bool = False) -> bytes:
         """*text* as the protocol sends it."""

@@ -12,10 +12,9 @@ from vaurien.framing import Framing, Head, Protocol, Reply
 from vaurien.framing import http2 as h2
 from vaurien.framing.body import BodyCodec
 from vaurien.framing.cache import BoundedCache
-from vaurien.framing.websocket import close_frame
 from vaurien.model import Address, Fault
 from vaurien.options import Option
-from vaurien.protocols._http import BY_CHANCE, REASONS, WITHOUT_BODY, authority
+from vaurien.protocols._http import BY_CHANCE, REASONS, WITHOUT_BODY, authority, closing_reply
 from vaurien.protocols._options import BUFFER, HEADER_FAULTS, Buffer, HeaderFaults, KeepAlive, ReuseSocket
 from vaurien.protocols.http import head as heads
 from vaurien.protocols.http.body import ChunkedBody, MeasuredBody
@@ -73,14 +72,14 @@ class HttpProtocol(Protocol, frozen=True):
         code = random.choice(BY_CHANCE) if code is None else code
         self.check_code(code)
         if head.one_way:
-            return _closing(message or REASONS[code])
+            return closing_reply(message or REASONS[code])
         close = not (self.keep_alive and isinstance(head, Http1Request) and head.persistent) or head.waits
         return _error(code, message, close, not (isinstance(head, Http1Request) and head.method == "HEAD"))
 
     def response(self, head: Head, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Reply:
         """A complete response, after which the connection ends where the client could not use it any more."""
         if head.one_way:
-            return _closing(REASONS.get(str(status), ""))
+            return closing_reply(REASONS.get(str(status), ""))
         close = not (self.keep_alive and isinstance(head, Http1Request) and head.persistent) or head.waits
         return _response(status, headers, body, close, not (isinstance(head, Http1Request) and head.method == "HEAD"))
 
@@ -153,11 +152,6 @@ def _fields_of(names: frozenset[str]) -> re.Pattern[bytes]:
 
 
 _HOSTED: BoundedCache[bytes] = BoundedCache()  # a client's fields are mostly the same, whatever it asks for
-
-
-def _closing(reason: str) -> Reply:
-    """What a server that fails sends on a WebSocket: 1011, internal error (RFC 6455, section 7.4.1)."""
-    return Reply(close_frame(1011, reason), close=True)
 
 
 def _hosted(fields: bytes, host: bytes) -> bytes:

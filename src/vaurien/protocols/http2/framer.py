@@ -22,10 +22,12 @@ import base64
 import contextlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Literal
 
 from vaurien.framing import HEAD_LIMIT, Framing, Head, Mark, Part, Piece
 from vaurien.framing import http2 as h2
 from vaurien.framing.http2 import Code, Setting
+from vaurien.framing.websocket import WebSocketFramer
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 from vaurien.protocols.http2.blocks import EMPTY_TABLE, Block, Undecodable, decode_stateless, decoder, encode
 
@@ -540,6 +542,7 @@ class Http2Framer(Framing):
             data=whole,
             stream=stream,
             repeatable=method != "CONNECT",
+            negotiates=block.pseudo.get(b":protocol") == b"websocket",
             method=method,
             ends=bool(flags & h2.END_STREAM),
             instead=instead,
@@ -829,6 +832,25 @@ class Http2Framer(Framing):
         open_ = self._streams.pop(head.stream, None) is not None  # otherwise the backend has ended it already
         reset = Code.INTERNAL_ERROR if code is None else Code[code]
         return h2.rst_stream(head.stream, reset), h2.rst_stream(head.stream, Code.CANCEL) if open_ else b""
+
+    def inside(self, request: Head, response: Head) -> Framing | None:
+        """The messages of a WebSocket (RFC 8441)."""
+        if not (request.negotiates and response.fields["status"].startswith("2")):
+            return None
+        known = {name: request.fields[name] for name in ("path", "host")}
+        return WebSocketFramer(known, extended="header.sec-websocket-extensions" in response.fields)
+
+    def hang_up(self, head: Head, reset: Literal["both", "client", "backend"] | None) -> tuple[bytes, bytes]:
+        """The end of a connection is END_STREAM, and a reset is CANCEL (RFC 8441, section 5)."""
+        state = self._streams.get(head.stream, _ASKED | _ANSWERED)
+        ends = h2.data(head.stream, b"", end=True)
+        client_told = b"" if state & _ANSWERED else ends
+        backend_told = b"" if state & _ASKED else ends
+        if reset is not None:
+            resets = self.abort(head, Code.CANCEL.name)
+            client_told = client_told if reset == "backend" else resets[TO_CLIENT]
+            backend_told = backend_told if reset == "client" else resets[TO_BACKEND]
+        return client_told, backend_told
 
     def own(self, direction: Direction, data: bytes) -> bytes:
         if direction is TO_BACKEND or self._sides[TO_CLIENT].begun:

@@ -12,7 +12,7 @@ from vaurien.framing.body import BodyCodec, FramedBody
 from vaurien.framing.cache import SIZE_LIMIT, BoundedCache
 from vaurien.framing.events import kind_of
 from vaurien.options import Option
-from vaurien.protocols._http import BY_CHANCE, REASONS, WITHOUT_BODY, authority
+from vaurien.protocols._http import BY_CHANCE, REASONS, WITHOUT_BODY, authority, closing_reply
 from vaurien.protocols._options import HEADER_FAULTS, HeaderFaults
 from vaurien.protocols.http2.blocks import Field, decode_stateless, encode
 from vaurien.protocols.http2.framer import Http2Framer, Http2Request, rebuilt, split_head
@@ -27,15 +27,21 @@ class Http2Protocol(Protocol, frozen=True):
 
     A fault that waits holds its own stream, and no other. An error is a complete response on its stream; whatever the
     client has not sent of the request is not needed any more (RST_STREAM with NO_ERROR). ``abort`` ends the stream
-    (RST_STREAM), not the connection. Streams that the backend pushes belong to no exchange.
+    (RST_STREAM), not the connection. Streams that the backend pushes belong to no exchange. On a stream with a
+    WebSocket (RFC 8441) each message, of either side, is an exchange of its own without an answer; an error closes the
+    WebSocket with 1011, and ends the stream.
     """
 
     alpn: ClassVar[tuple[str, ...]] = ("h2",)
     plain_hint: ClassVar[str] = "ask for http:// instead of https://"
     error_codes = tuple(REASONS)
     abort_codes = tuple(h2.Code.__members__)
-    fields: ClassVar[tuple[str, ...]] = ("method", "path", "host", "authority", "header.", "status")
+    fields: ClassVar[tuple[str, ...]] = (
+        *("method", "path", "host", "authority", "header.", "status"),
+        *("opcode", "direction", "number", "text"),
+    )
     response_fields: ClassVar[tuple[str, ...]] = ("status",)
+    content_fields: ClassVar[frozenset[str]] = frozenset({"text"})
 
     overwrite_host_header: Annotated[
         bool, Option("Send the backend's address as :authority, not what the client sent")
@@ -58,11 +64,15 @@ class Http2Protocol(Protocol, frozen=True):
             code = random.choice(BY_CHANCE)
         else:
             self.check_code(code)
+        if head.one_way:
+            return closing_reply(message or REASONS[code])
         text = f"{code} {REASONS[code]}\n" if message is None else f"{message}\n"
         return self.response(head, int(code), _PLAIN_TEXT, text.encode())
 
     def response(self, head: Head, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Reply:
         """A response on the stream of *head*."""
+        if head.one_way:
+            return closing_reply(REASONS.get(str(status), ""))
         length = None if status in WITHOUT_BODY else len(body)
         if isinstance(head, Http2Request) and head.method == "HEAD":
             body = b""
