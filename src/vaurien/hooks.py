@@ -105,6 +105,16 @@ class Connection(FaultContext, Protocol):
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead; only in `Behavior.on_connect`."""
 
+    def seal(
+        self, kind: int, body: bytes, sequence: int, *, handshake: bool = False, server_random: bytes = b""
+    ) -> bytes:
+        """A record of content type *kind* as the proxy itself would encrypt it for its client, to whom it speaks TLS.
+
+        Empty where it does not, where the cipher has no AEAD, and for a behavior without `Behavior.seals`. *sequence*
+        is how many records were encrypted for the client before with the same key: with TLS 1.3 that of the
+        *handshake*, or of what follows it. TLS 1.2 wants to know the *server_random* of its ServerHello.
+        """
+
 
 class Handshake(Protocol):
     """A client's TLS handshake, of which nothing is answered yet: how it will be is a hook's to change."""
@@ -256,12 +266,14 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     ``both_ways`` these two see the bytes of both directions, whatever the stream. With ``halts`` nothing is read or
     written in the fault's directions of a connection that all of it is in play for: its `on_data` sees what was read
     before, and nothing else. Where it is for exchanges, or chunks, `halts` has no say. With ``below_tls`` its bytes are
-    records, those between the client and the proxy where that speaks TLS with it. With ``of_messages`` its `on_data`
+    records, those between the client and the proxy where that speaks TLS with it, and with ``seals`` too it may
+    encrypt some of its own (`Connection.seal`). With ``of_messages`` its `on_data`
     gets the text of single messages where the protocol has streams, as it does for every fault that is for single
     exchanges.
     """
 
     below_tls: ClassVar[bool] = False
+    seals: ClassVar[bool] = False
     both_ways: ClassVar[bool] = False
     by_stream: ClassVar[bool] = False
     of_messages: ClassVar[bool] = False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import os
 import socket
 import ssl
 import struct
@@ -208,6 +210,43 @@ def test_records_are_broken_below_the_tls_of_the_proxy(any_backend: Any, fault: 
         assert any(one in told for one in error.split("|")), told
         assert proxy.hits("it")
         until(lambda: not proxy.connections)
+
+
+CIPHERS = {
+    "TLS 1.3": {},
+    "AES-256-GCM": {"tls_max_version": "1.2", "tls_ciphers": "ECDHE-ECDSA-AES256-GCM-SHA384"},
+    "AES-128-GCM": {"tls_max_version": "1.2", "tls_ciphers": "ECDHE-ECDSA-AES128-GCM-SHA256"},
+    "ChaCha20": {"tls_max_version": "1.2", "tls_ciphers": "ECDHE-ECDSA-CHACHA20-POLY1305"},
+}
+
+
+@pytest.mark.parametrize("settings", CIPHERS.values(), ids=CIPHERS)
+@pytest.mark.parametrize(
+    "where", ["after=1", "after=200", "when=data", "when=data after=400", "when=data after=20KiB"], ids=str
+)
+def test_an_alert_is_encrypted_where_the_proxy_has_the_keys(plain: Any, settings: Any, where: str) -> None:
+    with broken(plain, f"tls_alert alert=access_denied {where}", **settings) as (proxy, context):
+        with pytest.raises(ssl.SSLError, match="ALERT_ACCESS_DENIED"):
+            with connected(proxy, context) as secure:
+                secure.sendall(bytes(60_000))
+                while secure.recv(65536):
+                    pass
+        assert proxy.hits("it") == 1
+        assert not any("SECRET" in repr(event) or "CLIENT_RANDOM" in repr(event) for event in proxy.events)
+
+
+def test_no_pipe_for_secrets_is_left(plain: Any) -> None:
+    def pipes() -> set[str]:
+        paths = (f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd"))
+        return {target for path in paths if os.path.exists(path) and "pipe:" in (target := os.readlink(path))}
+
+    with broken(plain, "tls_alert alert=access_denied when=data match.sni=localhost") as (proxy, context):
+        gc.collect()  # of other tests
+        before = pipes()
+        for _ in range(3):
+            assert "ACCESS_DENIED" in error_of(proxy, context)
+        until(lambda: not proxy.connections)
+        assert pipes() <= before
 
 
 @pytest.mark.filterwarnings("ignore:.*certificate is not verified")

@@ -45,6 +45,8 @@ PASSED_THROUGH = (
     "tls_corrupt when=data after=20KiB",
 )
 OPENED = (
+    "tls_alert alert=access_denied after=1",
+    "tls_alert alert=access_denied when=data after=20KiB",
     *(
         f"tls_certificate flaw={flaw}"
         for flaw in (

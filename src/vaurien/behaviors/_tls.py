@@ -25,6 +25,10 @@ _LONGEST_FINISHED = HEADER + 96
 """Bytes of a record with an encrypted Finished of TLS 1.2: a MAC of 48 bytes, an IV, padding; a hello has more."""
 
 
+_HELLO_RANDOM = slice(HEADER + 4 + 2, HEADER + 4 + 2 + 32)
+"""Where a ServerHello has its random number: behind the headers of record and message, and a version."""
+
+
 class Phase(enum.IntEnum):
     """How far a handshake has come."""
 
@@ -41,7 +45,19 @@ class Phase(enum.IntEnum):
 class HandshakeFollower:
     """Follows the handshake of one connection by its bytes."""
 
-    __slots__ = ("_changed", "_client", "_hello", "done", "passed", "phase", "server")
+    __slots__ = (
+        "_changed",
+        "_client",
+        "_hello",
+        "_server_changed",
+        "_tls_13",
+        "begun",
+        "done",
+        "passed",
+        "phase",
+        "sealed",
+        "server",
+    )
 
     def __init__(self) -> None:
         self.phase = Phase.BEFORE
@@ -51,6 +67,11 @@ class HandshakeFollower:
         """Bytes of the server's flight, then of its data, that were passed on."""
         self.done = False
         """The fault has acted as often as it does."""
+        self.begun = bytearray()
+        """The first bytes of the server's flight, up to the random number of its ServerHello."""
+        self.sealed = 0
+        """Records that the server has encrypted with the key that it has now."""
+        self._server_changed = self._tls_13 = False
         self._hello = bytearray()
         self._client = RecordCutter()
         self._changed = False  # the client has sent ChangeCipherSpec
@@ -82,7 +103,30 @@ class HandshakeFollower:
         encrypted = part.kind == HANDSHAKE and self._changed and 0 < part.size <= _LONGEST_FINISHED
         if self.phase is Phase.FLIGHT and (part.kind == APPLICATION_DATA or encrypted):
             self.phase, self.passed = Phase.DATA, 0
+            if self._tls_13:  # another key
+                self.sealed = 0
         self._changed = self._changed or part.kind == CHANGE_CIPHER_SPEC
+
+    def server_passes(self, part: RecordPart) -> None:
+        """*part* of what the server sends goes to the client."""
+        self.passed += len(part.data)
+        if len(self.begun) < _HELLO_RANDOM.stop:
+            self.begun += part.data
+        if part.kind == APPLICATION_DATA and self.phase is Phase.FLIGHT and not self._tls_13:
+            self._tls_13, self.sealed = True, 0  # a ChangeCipherSpec before it means nothing there
+        if part.ends and part.kind == CHANGE_CIPHER_SPEC:
+            self._server_changed, self.sealed = True, 0
+        elif part.ends and (part.kind == APPLICATION_DATA or self._server_changed):
+            self.sealed += 1
+
+    def encrypts(self, part: RecordPart) -> bool:
+        """Whether the server encrypts the record that *part* begins."""
+        return part.kind == APPLICATION_DATA or (self._server_changed and part.kind != CHANGE_CIPHER_SPEC)
+
+    @property
+    def server_random(self) -> bytes:
+        """The random number of the ServerHello."""
+        return bytes(self.begun[_HELLO_RANDOM])
 
     def server_begins(self) -> None:
         """The server is about to send something. Before it has a ClientHello, what is spoken is not TLS."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from vaurien.behaviors._tls import HandshakeFollower, Phase, TlsFault
 from vaurien.hooks import Link
 from vaurien.options import Option, Size
-from vaurien.tls.records import alert
+from vaurien.tls.records import ALERT, CHANGE_CIPHER_SPEC, HEADER, RecordPart, alert
 
 Alert = Literal[
     "close_notify",
@@ -45,37 +45,65 @@ class TlsAlert(TlsFault, frozen=True):
     """Answer the client's ClientHello with *alert*, as a server does that refuses it, and end the connection.
 
     The client gets the alert and the end (FIN). Where TLS passes through, the backend gets no ClientHello, or only its
-    beginning, and the end; where the proxy speaks TLS itself, no backend is dialled. With *after*, so many bytes of the
-    server's flight come before the alert. No key is used, so it is not encrypted: a client of TLS 1.2 reports it as
-    itself, one of TLS 1.3 that has its ServerHello already calls it unexpected, as that wants it encrypted.
-    Connections that are not TLS are not changed.
+    beginning, and the end; where the proxy speaks TLS itself, no backend is dialled. With *after*, the server's flight
+    begins, and the alert comes before the first record behind so many bytes of it; with *when* ``data``, before the
+    first record behind so many bytes of what comes once the client has finished its handshake. With TLS 1.3 the first
+    of these are session tickets. Connections that are not TLS are not changed.
+
+    TLS wants an alert encrypted once there are keys. The proxy does that where it speaks TLS with the client itself;
+    with TLS 1.2 only for AES-GCM and ChaCha20. Where TLS passes through, it has no key and sends the alert as it is,
+    which a client that has keys already calls unexpected.
 
     For `handshake_failure`, OpenSSL (curl, Python, Node) reports `sslv3 alert handshake failure` or, from version 3.2
     on, `ssl/tls alert handshake failure`; Go `remote error: tls: handshake failure`; Java
     `Received fatal alert: handshake_failure`. Each alert has a text like these, with its own name.
     """
 
+    seals = True
+
     alert: Annotated[Alert, Option("Which alert, by its name in RFC 8446, section 6")] = "handshake_failure"
-    after: Annotated[Size, Option("Bytes of the server's flight that pass before")] = 0
+    after: Annotated[Size, Option("Bytes of the server's flight, or of its data, that pass before")] = 0
+    when: Annotated[Literal["flight", "data"], Option("Where the alert is")] = "flight"
 
     async def hello_complete(self, link: Link, data: bytes) -> None:
         """Answer instead of the server."""
-        if self.after:
+        if self.after or self.when == "data":
             await link.send(data)
         else:
-            await self._refuse(link)
+            await link.connection.downstream.send(alert(self.alert))
+            link.close()
 
     async def server_sends(self, link: Link, data: bytes, handshake: HandshakeFollower) -> None:
-        """Let the beginning of the flight pass."""
-        left = self.after - handshake.passed
-        if handshake.phase is not Phase.FLIGHT or left > len(data):
-            handshake.passed += len(data)
-            await link.send(data)
-            return
-        if left > 0:
-            await link.send(data[:left])
-        await self._refuse(link)
+        """Let what comes before the alert pass."""
+        passed = 0
+        for part in handshake.server.feed(data):
+            if self._is_place(part, handshake):
+                handshake.done = True
+                await link.send(data[:passed] + self._record(link, part, handshake))
+                link.close()
+                return
+            passed += len(part.data)
+            handshake.server_passes(part)
+        await link.send(data)
 
-    async def _refuse(self, link: Link) -> None:
-        await link.connection.downstream.send(alert(self.alert))
-        link.close()
+    def _is_place(self, part: RecordPart, handshake: HandshakeFollower) -> bool:
+        """Whether the alert comes before *part*, which begins a record."""
+        if part.offset or handshake.passed < self.after:
+            return False
+        if self.when == "data":
+            return handshake.phase is Phase.DATA
+        return handshake.phase is Phase.FLIGHT and handshake.passed > 0 and part.kind != CHANGE_CIPHER_SPEC
+
+    def _record(self, link: Link, part: RecordPart, handshake: HandshakeFollower) -> bytes:
+        """The alert, encrypted if *part*'s record is, and that can be done."""
+        plain = alert(self.alert)
+        if not handshake.encrypts(part):
+            return plain
+        sealed = link.connection.seal(
+            ALERT,
+            plain[HEADER:],
+            handshake.sealed,
+            handshake=handshake.phase is Phase.FLIGHT,
+            server_random=handshake.server_random,
+        )
+        return sealed or plain

@@ -119,6 +119,12 @@ class FakeConnection:
         """End at once, because of the fault."""
         self.end("reset" if side == "both" else f"reset {side}")
 
+    def seal(
+        self, kind: int, body: bytes, sequence: int, *, handshake: bool = False, server_random: bytes = b""
+    ) -> bytes:
+        """Nothing: no TLS is spoken."""
+        return b""
+
     def redirect(self, backend: Address) -> None:
         """Remember *backend*."""
         self.hits += 1

@@ -352,12 +352,20 @@ class ClientSetup:
             return
         try:
             context = contexts.find(
-                handshake.hello.sni, self._here, handshake.tls, handshake.flaw, resumes=handshake.resumes
+                handshake.hello.sni,
+                self._here,
+                handshake.tls,
+                handshake.flaw,
+                resumes=handshake.resumes,
+                shared=not connection.seals_records,
             )
         except VaurienError as error:  # settings of a fault that OpenSSL cannot have
             self.client_refused(OSError(0, str(error)))
         else:
+            log = connection.log_keys(context) if connection.seals_records else None
             self._accept.answer(context, handshake.below)
+            if log is not None and self._accept is not None and self._accept.spoken is not None:
+                log.follow(self._accept.spoken)
 
     @property
     def _here(self) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
-from vaurien import hooks
+from vaurien import hooks, tls
 from vaurien.engine.blocking.lane_switch import LaneSwitch
 from vaurien.engine.blocking.lane_thread import LaneResult
 from vaurien.engine.connection.backend_setup import BackendSetup
@@ -38,13 +38,16 @@ from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import RelayLink
 from vaurien.engine.relay.traffic import ConnectionInfo, Meter
-from vaurien.errors import OptionError
+from vaurien.errors import OptionError, VaurienError
 from vaurien.events import Accepted, Closed
 from vaurien.framing import Framing, Protocol
 from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction
 
 if TYPE_CHECKING:
+    import ssl
+
     from vaurien.engine.connection.client_setup import ClientSetup
+    from vaurien.engine.net.key_log import KeyLog
 
 # A member of an enum costs a look-up in its class each time, and every connection comes here.
 _CONNECTING, _RELAYING, _WITHOUT_BACKEND = State.CONNECTING, State.RELAYING, State.WITHOUT_BACKEND
@@ -83,6 +86,7 @@ class ProxiedConnection:
         "handover_pending",
         "hook_runner",
         "inside",
+        "key_log",
         "lane_switch",
         "links",
         "local_address",
@@ -109,6 +113,8 @@ class ProxiedConnection:
         """The connection whose TLS passes here as records: this one is a part of it, with faults of records alone."""
         self.records: ProxiedConnection | None = None
         """The part of this one that relays its client's records, if a fault acts on them."""
+        self.key_log: KeyLog | None = None
+        """The secrets of its client's TLS, if a fault encrypts records of its own."""
         self.service, self.client, self.peer_address = service, client, peer
         self.own = service.own(way_of(client, peer))
         """What is not dialled."""
@@ -261,6 +267,28 @@ class ProxiedConnection:
         move_faults(self, records)
         records.first_data = received
         records.on(Trigger.DIALLED, outer)
+
+    @property
+    def seals_records(self) -> bool:
+        """A fault of its records wants to encrypt some of its own."""
+        faults = self.records.bound_faults.values() if self.records is not None else ()
+        return any(bound.hit and bound.compiled.plugin.target.seals for bound in faults)
+
+    def log_keys(self, context: ssl.SSLContext) -> KeyLog | None:
+        """Keep the secrets of *context*, which is for this connection alone; ``None`` where it cannot be."""
+        from vaurien.engine.net.key_log import KeyLog  # imported only where it is used
+
+        with contextlib.suppress(OSError, VaurienError):
+            tls.require()
+            self.key_log = KeyLog(context)
+        return self.key_log
+
+    def seal(self, kind: int, body: bytes, sequence: int, *, handshake: bool, server_random: bytes) -> bytes:
+        """See `hooks.Connection.seal`."""
+        log = self.inside.key_log if self.inside is not None else None
+        if log is None:
+            return b""
+        return log.seal(kind, body, sequence, handshake=handshake, server_random=server_random)
 
     def records_done(self) -> None:
         """The part that relays records has ended."""
@@ -803,6 +831,8 @@ class ProxiedConnection:
         self.client.close()
         if self.backend is not None:
             self.backend.close()
+        if self.inside is not None and self.inside.key_log is not None:
+            self.inside.key_log.close()
         for bound in self.bound_faults.values():
             bound.dispose()
         if self.hook_runner is not None:

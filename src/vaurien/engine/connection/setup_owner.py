@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any, Literal, Protocol
 
 from vaurien import hooks
@@ -13,6 +14,7 @@ from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.loop.background_hooks import Background
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net.endpoint import Endpoint
+from vaurien.engine.net.key_log import KeyLog
 from vaurien.engine.net.own_addresses import OwnAddresses
 from vaurien.engine.policy.matching import Facts
 from vaurien.engine.relay.ending import Ending
@@ -96,6 +98,13 @@ class SetupOwner(Protocol):
 
     def split_records(self, received: bytes) -> None:
         """Let faults of records act between the client and its TLS; *received* is what it has sent. Raises OSError."""
+
+    @property
+    def seals_records(self) -> bool:
+        """A fault of its records wants to encrypt some of its own."""
+
+    def log_keys(self, context: ssl.SSLContext) -> KeyLog | None:
+        """Keep the secrets of *context* for that; ``None`` where it cannot be."""
 
     def choose_faults(self) -> None:
         """Bind the faults that fit what the client has said."""

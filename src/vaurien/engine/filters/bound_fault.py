@@ -119,6 +119,9 @@ class FilteredConnection(Protocol):
     def redirect(self, backend: Address) -> None:
         """Dial *backend* instead."""
 
+    def seal(self, kind: int, body: bytes, sequence: int, *, handshake: bool, server_random: bytes) -> bytes:
+        """A record of the proxy's TLS with its client; empty where that cannot be made."""
+
     def plugin_failed(self, name: str, error: BaseException) -> None:
         """The fault *name* raised."""
 
@@ -249,6 +252,12 @@ class BoundFault:
     def now(self) -> float:
         """Seconds on the engine's clock."""
         return self._connection.clock.now()
+
+    def seal(
+        self, kind: int, body: bytes, sequence: int, *, handshake: bool = False, server_random: bytes = b""
+    ) -> bytes:
+        """A record of the proxy's TLS with its client; empty where that cannot be made."""
+        return self._connection.seal(kind, body, sequence, handshake=handshake, server_random=server_random)
 
     async def sleep(self, seconds: float) -> None:
         """Wait. Counts as a hit before the dial; in `on_start` it is the time up to the act."""

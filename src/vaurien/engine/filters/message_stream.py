@@ -384,6 +384,11 @@ class _OnStream(_StreamView):
     def redirect(self, backend: Address) -> None:
         self.fault.redirect(backend)
 
+    def seal(
+        self, kind: int, body: bytes, sequence: int, *, handshake: bool = False, server_random: bytes = b""
+    ) -> bytes:
+        return b""  # it is about messages, not about records
+
 
 class _WayOfStream(_StreamView):
     """A direction of a stream as the `hooks.Link` of a fault: what it sends comes between two messages."""

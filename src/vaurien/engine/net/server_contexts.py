@@ -75,11 +75,19 @@ class ServerContexts:
         ]
 
     def find(
-        self, name: str, here: str, settings: ClientTls | None = None, flaw: Flaw | None = None, *, resumes: bool = True
+        self,
+        name: str,
+        here: str,
+        settings: ClientTls | None = None,
+        flaw: Flaw | None = None,
+        *,
+        resumes: bool = True,
+        shared: bool = True,
     ) -> ssl.SSLContext:
         """The context for a client that asks for the server *name*, or that has only come to the address *here*.
 
-        *settings* instead of its own, a certificate with a *flaw*, and no session that can be resumed are for faults.
+        *settings* instead of its own, a certificate with a *flaw*, and no session that can be resumed are for faults,
+        and so is one that is not *shared* with other clients.
         """
         if self._now() != self._tried:
             self._read_again()
@@ -87,12 +95,14 @@ class ServerContexts:
         signs = self._auto or flaw is not None
         wanted = (name or here) if signs else name
         key = (wanted, settings, flaw, resumes, time.monotonic() // _FRESH if signs else 0)
-        context = self._contexts.get(key)
+        context = self._contexts.get(key) if shared else None
         if context is None:
             context = _context(settings, self._pair(wanted, here, flaw) if signs else self._chosen(wanted))
             if not resumes:
                 context.num_tickets = 0
                 context.options |= ssl.OP_NO_TICKET
+            if not shared:
+                return context
             self._contexts[key] = context
             if len(self._contexts) > _MOST:
                 self._contexts.popitem(last=False)

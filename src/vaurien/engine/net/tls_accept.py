@@ -116,6 +116,11 @@ class TlsAccept:
         """What the client has said up to the end of its ClientHello, or more."""
         return bytes(self._hello.received)
 
+    @property
+    def spoken(self) -> ssl.SSLObject | None:
+        """What speaks TLS with the client; ``None`` before it is answered."""
+        return self._endpoint.object if self._endpoint is not None else None
+
     def cancel(self) -> None:
         """Leave the socket alone from now on."""
         if self._reading:
