@@ -246,6 +246,9 @@ class Exchange(FaultContext, Protocol):
     def say(self, data: bytes, side: Literal["client", "backend"] = "client") -> None:
         """Send *data*, which is of the connection and not of the exchange, to a side; only with streams."""
 
+    async def put_in(self, data: bytes, side: Literal["client", "backend"] = "client") -> None:
+        """Send *data* to a side between two messages without an answer: behind the one that is half sent, if any."""
+
     def hit(self) -> None:
         """The fault acts on this exchange: count it, once."""
 

@@ -34,10 +34,9 @@ class WsClose(MessageBehavior, frozen=True):
 
     async def act(self, exchange: Exchange, message: WebSocketMessage) -> None:
         """Close it."""
-        connection = exchange.connection
         exchange.drop()
         if self.side != "backend":
-            await connection.downstream.send(close_frame(self.code, self.reason))
+            await exchange.put_in(close_frame(self.code, self.reason))
         if self.side != "client":
-            await connection.upstream.send(close_frame(self.code, self.reason, _MASK))
+            await exchange.put_in(close_frame(self.code, self.reason, _MASK), "backend")
         exchange.close()

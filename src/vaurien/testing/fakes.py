@@ -337,6 +337,12 @@ class FakeExchange(_Part):
         self.mark_hit()
         self.said.append((side, data))
 
+    async def put_in(self, data: bytes, side: Literal["client", "backend"] = "client") -> None:
+        """Send *data* on the direction to *side*."""
+        hooks.expect_bytes("put_in", data)
+        self.mark_hit()
+        await (self.connection.upstream if side == "backend" else self.connection.downstream).send(data)
+
     def change(self, head: bytes) -> None:
         """Remember *head*."""
         hooks.expect_bytes("change", head)

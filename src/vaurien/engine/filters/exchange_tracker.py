@@ -164,6 +164,8 @@ class ExchangeTracker:
         self._open: deque[TrackedExchange] = deque()  # requested, and not answered to the end
         self._asking: TrackedExchange | None = None
         self._answering: TrackedExchange | None = None
+        self._half_sent: set[Direction] = set()  # where a message without an answer has begun, and not ended
+        self._between: dict[Direction, asyncio.Future[None]] = {}  # done once that is not so
         self._lost = self._tls_noted = False
         self._recognized_until: int | None = None  # the number of the last request before the protocol lost track
         self._heir: ExchangeTracker | None = None  # of another protocol, which goes on where this one ended
@@ -553,6 +555,8 @@ class ExchangeTracker:
             return
         if data := self.framing.release(direction):
             out.append(data)
+            if self.framing.one_way:
+                self._half_sent.add(direction)
 
     def release_heads(self) -> None:
         """The policy has changed: send what is held of a head that nothing needs whole any more."""
@@ -707,6 +711,8 @@ class ExchangeTracker:
         if mark is _REQUEST_END:
             if self._asking is None or self._asking is SPARED:
                 self._asking = None
+                if self._half_sent:
+                    self._message_sent(TO_BACKEND)
                 return True
             return False
         if mark is _RESPONSE_END:
@@ -734,6 +740,8 @@ class ExchangeTracker:
             self._count -= 1
             return False
         out.append(self._heads.sent(head) if self._heads.differ else head.data)
+        if head.one_way:
+            self._half_sent.add(TO_BACKEND)
         return True
 
     def _response_at_once(self, head: Head, out: list[bytes]) -> bool:
@@ -745,6 +753,7 @@ class ExchangeTracker:
                 return False
             self._count += 1
             self._answering = None
+            self._half_sent.add(TO_CLIENT)
             out.append(head.data)
             return True
         exchange = self._open[0] if self._open else None
@@ -757,6 +766,8 @@ class ExchangeTracker:
     def _response_end_at_once(self, direction: Direction, out: list[bytes]) -> bool:
         exchange, waiting = self._answering, self._open
         if exchange is None:
+            if self._half_sent:
+                self._message_sent(TO_CLIENT)
             return True
         if exchange is not SPARED or not self.keep_alive:
             return False
@@ -841,6 +852,8 @@ class ExchangeTracker:
             sent = exchange.take_head(TO_BACKEND)
             exchange.record(sent)
             exchange.forwarded = True
+            if head.one_way:
+                self._half_sent.add(TO_BACKEND)
             await self._forward(TO_BACKEND, sent, at)
 
     def _announce(self, direction: Direction, exchange: TrackedExchange | None) -> None:
@@ -878,6 +891,7 @@ class ExchangeTracker:
         if exchange.swallows(TO_CLIENT):
             await self._reply(TO_CLIENT, exchange)
         else:
+            self._half_sent.add(TO_CLIENT)
             await self._forward(TO_CLIENT, exchange.take_head(TO_CLIENT), at)
 
     async def _response(self, head: Head, at: float) -> None:
@@ -921,6 +935,7 @@ class ExchangeTracker:
     async def _request_end(self, direction: Direction) -> None:
         exchange, self._asking = self._asking, None
         self._announce(TO_BACKEND, None)
+        self._message_sent(TO_BACKEND)
         if exchange is None or exchange is SPARED:
             return
         exchange.asked = True
@@ -950,6 +965,7 @@ class ExchangeTracker:
 
     async def _response_end(self, direction: Direction) -> None:
         exchange, self._answering = self._answering, None
+        self._message_sent(TO_CLIENT)
         if exchange is not None and self._open and self._open[0] is exchange:
             self._open.popleft()
         self._announce(TO_CLIENT, None)
@@ -977,6 +993,8 @@ class ExchangeTracker:
         if reply is None or self.connection.ending:
             return
         data = reply.data if reply.at_end is None else reply.data + reply.at_end()
+        if exchange.request.one_way:
+            await self._until_between(TO_CLIENT, _wait_for)
         down = self.down
         if not down.filters and (direction is TO_CLIENT or not down.link.hook_running):
             self._unsent[TO_CLIENT].append(data)
@@ -1028,7 +1046,28 @@ class ExchangeTracker:
             if exchange is not None and exchange is not SPARED:
                 self._close_exchange(exchange)
 
+    def _message_sent(self, direction: Direction) -> None:
+        """No message without an answer is half sent any more."""
+        self._half_sent.discard(direction)
+        between = self._between.pop(direction, None)
+        if between is not None and not between.done():
+            between.set_result(None)
+
+    async def _until_between(
+        self, direction: Direction, wait_for: Callable[[asyncio.Future[None]], Awaitable[None]]
+    ) -> None:
+        """Wait until what is sent comes between two messages without an answer, not into one."""
+        while direction in self._half_sent and not self.connection.ending:
+            self._flush()
+            between = self._between.setdefault(direction, self.connection.loop.create_future())
+            await wait_for(between)
+
     # For hooks.
+
+    async def put_in(self, fault: BoundFault, data: bytes, direction: Direction) -> None:
+        """Send *data* between two messages without an answer."""
+        await self._until_between(direction, fault.wait_for)
+        await (fault.upstream if direction is TO_BACKEND else fault.downstream).send(data)
 
     async def client_gone(
         self, exchange: TrackedExchange, wait_for: Callable[[asyncio.Future[None]], Awaitable[None]]

@@ -150,6 +150,10 @@ class MessageStream:
         """Send *data* of the connection itself."""
         self.owner.say(data, direction)
 
+    async def put_in(self, fault: BoundFault, data: bytes, direction: Direction) -> None:
+        """Send *data* between two messages."""
+        await self.ways[direction].put_in(data)
+
     async def answer(self, reply: Reply) -> None:
         """Send the client what the proxy says in place of a message."""
         await self.ways[TO_CLIENT].put_in(reply.data)
