@@ -111,6 +111,25 @@ def test_a_stream_that_waits_delays_no_other() -> None:
         assert [server.frame().stream for _ in range(10)] == [*range(201, 221, 2)]  # none may be below 199 any more
 
 
+def test_a_quarter_of_a_hundred_streams_waits_and_delays_none_of_the_others() -> None:
+    streams = range(1, 200, 2)
+    held = [stream for stream in streams if stream % 8 == 1]
+    others = [stream for stream in streams if stream not in held]
+    with sides(fault("delay", sleep=3600)) as (proxy, client, server):
+        for stream in streams:
+            client.ask(stream, ASKED if stream in held else FAST)
+        there = [server.hears(h2.HEADERS, number).stream for number in others]  # in order, and nothing between them
+        for stream in reversed(there):
+            server.head(stream, end=True)
+        assert [client.hears(h2.HEADERS, stream).stream for stream in reversed(others)] == [*reversed(others)]
+        proxy.set_policy("")
+        late = [server.frame() for _ in held]
+        assert {frame.kind for frame in late} == {h2.HEADERS}
+        for frame in late:
+            server.head(frame.stream, end=True)
+        assert sorted(client.frame().stream for _ in held) == held
+
+
 def test_a_request_that_was_overtaken_has_another_number_at_the_backend() -> None:
     with sides(fault("delay", sleep=3600)) as (proxy, client, server):
         client.ask(1, end=False)
