@@ -28,15 +28,15 @@ BEHAVIORS += ("stream_cut", "ws_close", "tls_alert", "h2_reset", "grpc_status")
 they act on bytes, messages, streams of events, WebSockets, records of TLS, HTTP/2 and gRPC."""
 
 FIELDS = {
-    "probability": [("nonsense", "a number"), ("30", "a number >= 0 and <= 1")],
+    "probability": [("nonsense", "a number"), ("30", "a number from 0 to 1")],
     "scope": [("request", "one of connection, exchange, chunk")],
     "stream": [("sideways", "one of upstream, downstream, both")],
     "ttl": [("soon", "seconds"), ("-1", "seconds, zero or more")],
     "enabled": [("perhaps", "true or false")],
     "expect_hits": [("many", "text such as 1..")],
-    "skip": [("nonsense", "a whole number"), ("-1", "a whole number >= 0")],
-    "every": [("nonsense", "a whole number"), ("0", "a whole number >= 1")],
-    "count": [("nonsense", "a whole number"), ("-1", "a whole number >= 0")],
+    "skip": [("nonsense", "a whole number"), ("-1", "a whole number of 0 or more")],
+    "every": [("nonsense", "a whole number"), ("0", "a whole number of 1 or more")],
+    "count": [("nonsense", "a whole number"), ("-1", "a whole number of 0 or more")],
 }
 """Fields of each fault, with wrong values and what is expected."""
 

@@ -42,15 +42,16 @@ class OptionError(VaurienError):
 class UnknownName(VaurienError):
     """A behavior, protocol, handler, option, section or key that does not exist.
 
-    *kind* says which of these, *name* what was asked for, *known* what exists; the message names the nearest, and
-    unless that is very near, *hint*.
+    *kind* says which of these, and may say of what: "option of fault 'slow'". *name* is what was asked for, *known*
+    what exists; the message names the nearest, and unless that is very near, *hint*.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], source: str | None = None, hint: str = "") -> None:
         self.kind, self.name, self.known, self.source, self.hint = kind, name, sorted(known), source, hint
         origin = f" (from {source})" if source else ""
         shown = repr(name) if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]!r}..."
-        super().__init__(f"unknown {kind} {shown}{origin}; {self._advice()}")
+        noun, of, owner = kind.partition(" of ")
+        super().__init__(f"unknown {noun} {shown}{of}{owner}{origin}; {self._advice()}")
 
     def _advice(self) -> str:
         near = nearest(self.name, self.known)

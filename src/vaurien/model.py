@@ -366,7 +366,8 @@ def _share(part: str, text: str, source: str | None) -> Share:
     if not colon and not part.isdecimal():  # a bare name is all of it, as in Mozilla's Vaurien
         percent, behavior = "100", part
     if not re.fullmatch(r"\d+(\.\d+)?", percent.strip()) or float(percent) > 100 or not behavior.strip():
-        raise OptionError("behavior", text, f"shares such as 20:error with 0 to 100 percent, not {part!r}", source)
+        which = "" if part == text else f", not {part!r}"
+        raise OptionError("behavior", text, f"shares such as 20:error with 0 to 100 percent{which}", source)
     return Share(float(percent), behavior.strip())
 
 

@@ -163,7 +163,7 @@ class Declaration(msgspec.Struct, frozen=True):
         return f", at most {most}"
 
 
-_BOUNDS = ("<=", "at most", " to ")
+_BOUNDS = ("at most", " to ")
 
 
 @functools.cache  # a class does not change, and resolving its annotations takes longer than all else a new fault needs
@@ -220,10 +220,12 @@ def _expected(base: Any, extras: tuple[Any, ...]) -> str:
     if choices is not None:
         return "one of " + ", ".join(str(choice) for choice in choices)
     kind = _kind(base)
-    words = {bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
+    words = {bool: "true or false", list: "a list", dict: "a table"}
     examples = [str(one) for meta in extras if isinstance(meta, msgspec.Meta) for one in meta.examples or ()]
     words[str] = f"text such as {', '.join(examples)}" if examples else "text"
-    return " ".join([words.get(kind, kind.__name__), *_bounds(extras)])
+    if kind is str and any(isinstance(meta, msgspec.Meta) and meta.min_length for meta in extras):
+        return f"{words[str]}, one character or more"
+    return number(kind, **_limits(extras)) if kind in (int, float) else words.get(kind, kind.__name__)
 
 
 _JSON_LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
@@ -243,11 +245,20 @@ def _limits(extras: tuple[Any, ...]) -> dict[str, Any]:
     return limits
 
 
-def _bounds(extras: tuple[Any, ...]) -> list[str]:
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    limits = _limits(extras)
-    given = [f"{sign} {limits[name]}" for name, sign in signs.items() if limits.get(name) not in (None, MOST)]
-    return [" and ".join(given)] if given else []
+def number(
+    kind: type, *, ge: float | None = None, gt: float | None = None, le: float | None = None, lt: float | None = None
+) -> str:
+    """A number of *kind*, ``int`` or ``float``, in a range, in words; a bound that is None, or `MOST`, is none."""
+    word = "a whole number" if kind is int else "a number"
+    le = None if le == MOST else le
+    if (kind, ge, le) == (float, 0, 1):
+        return "a number from 0 to 1, such as 0.3 for 30 %"
+    if ge is not None and le is not None:
+        return f"{word} from {ge:g} to {le}"
+    bounds = {"of {} or more": ge, "above {}": gt, "of at most {}": le, "below {}": lt}
+    return " ".join(
+        [word, " and ".join(text.format(bound) for text, bound in bounds.items() if bound is not None)]
+    ).rstrip()
 
 
 def _converter(hint: Any, kind: type, unit: Unit | None) -> Callable[[object], Any]:

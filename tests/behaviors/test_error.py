@@ -91,7 +91,7 @@ def test_what_the_protocol_does_not_have_is_refused(protocol: str, values: dict[
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"status": 200}, "option status: 200 is not valid; expected a whole number >= 400 and <= 599"),
+        ({"status": 200}, "option status: 200 is not valid; expected a whole number from 400 to 599"),
         ({"status": 503, "code": "503"}, "code or status, not both"),
         ({"message": "a\r\nb"}, "message in one line without control characters, not 'a\\r\\nb'"),
     ],

@@ -129,7 +129,7 @@ def test_it_can_be_a_share_of_a_mix_with_options_of_its_own(name: str) -> None:
 
 
 def test_a_closed_port_is_no_share_of_a_mix(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(OptionError, match="a fault of its own: 'refuse' closes the port for everybody"):
+    with pytest.raises(OptionError, match="a fault of its own: 'refuse' closes the port for every client"):
         with Echo() as echo, running(echo.address, "20:refuse"):
             pass
 
@@ -178,7 +178,7 @@ def test_it_can_be_had_through_the_originals_interface(name: str, fresh: Interfa
     answer = fresh.ask("PUT", "/behavior", {"name": name, **GIVEN.get(name, {})})
     if name == "refuse":
         assert answer.status == 400
-        assert b"closes the port for everybody" in answer.body
+        assert b"closes the port for every client" in answer.body
         return
     assert answer.status == 200, answer
     assert fresh.get("/behavior")["behavior"] == name

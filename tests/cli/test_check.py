@@ -14,7 +14,7 @@ from vaurien.errors import VaurienError
         (
             "latency match.comand=GET",
             "redis",
-            "unknown field to match of fault 'latency' 'comand' (from --fault); did yo",
+            "unknown field 'comand' of the match of fault 'latency' (from --fault); did yo",
         ),
         (
             "latency match.client=x",

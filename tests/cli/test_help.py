@@ -58,7 +58,7 @@ def test_the_presets_have_a_page(page):
 @pytest.mark.parametrize(
     ("topic", "message"),
     [
-        (["behavor"], "unknown topic of --help 'behavor'; did you mean 'behaviors'?"),
+        (["behavor"], "unknown topic 'behavor' of --help; did you mean 'behaviors'?"),
         (["behavior", "latncy"], "unknown section 'behavior:latncy'; did you mean 'behavior:latency'?"),
     ],
 )

@@ -34,7 +34,7 @@ CTL = {
     "update redis bakend=1.2.3.4:5": "unknown field 'bakend'; did you mean 'backend'?",
     "create a/b --backend localhost:1": 'name: "a/b" is not valid; expected text (1 to 200 characters without slashes',
     "set-behavior dely": "the 'dely' behavior does not exist; did you mean 'delay'?",
-    "fault add redis error --match path=/x": "unknown field to match of fault 'error' 'path'; known are: ",
+    "fault add redis error --match path=/x": "unknown field 'path' of the match of fault 'error'; known are: ",
 }
 
 

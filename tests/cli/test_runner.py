@@ -178,4 +178,4 @@ def test_a_fault_that_the_proxy_cannot_have_is_refused(tmp_path):
     arguments = ["--fault", "latency match.path=/", "--protocol", "redis"]
     done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=BOUND)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "unknown field to match of fault 'latency' 'path' (from --fault)" in done.stderr
+    assert "unknown field 'path' of the match of fault 'latency' (from --fault)" in done.stderr

@@ -60,7 +60,7 @@ def test_shared_faults_are_everybodys_unless_there_is_one_of_the_name(load):
 
 def test_a_step_names_a_proxy_that_there_is(load):
     with pytest.raises(
-        VaurienError, match=r"unknown proxy of a step 'cahe' \(from .*line \d+ \[\[step\]\]\); did you mean"
+        VaurienError, match=r"unknown proxy 'cahe' of a step \(from .*line \d+ \[\[step\]\]\); did you mean"
     ):
         load("cahe")
 
@@ -68,7 +68,7 @@ def test_a_step_names_a_proxy_that_there_is(load):
 def test_a_step_suits_the_proxy_that_it_names(load, capsys):
     _, path = load("db")
     assert main.main(["run", path, "--", "true"]) == 125
-    assert "unknown field to match of fault 'broken' 'key' (from" in capsys.readouterr().err
+    assert "unknown field 'key' of the match of fault 'broken' (from" in capsys.readouterr().err
 
 
 def test_a_fault_of_one_proxy_is_to_suit_it(tmp_path, capsys):

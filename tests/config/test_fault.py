@@ -76,7 +76,7 @@ def test_no_built_in_behavior_has_an_option_that_is_called_as_a_field():
         (
             "latency jiter=1",
             UnknownName,
-            "unknown option of fault 'latency' 'jiter' (from here); did you mean 'jitter'?",
+            "unknown option 'jiter' of fault 'latency' (from here); did you mean 'jitter'?",
         ),
         ("latency probabilty=1", UnknownName, "did you mean 'probability'?"),
         (

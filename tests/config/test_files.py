@@ -91,5 +91,5 @@ def test_extends_that_leads_back(folder):
 def test_default_holds_nothing_else(folder):
     (folder / "a.ini").write_text("[DEFAULT]\nextend = b.ini\n")
     assert failure("a.ini") == (
-        "unknown key of [DEFAULT] 'extend' (from a.ini line 2 [DEFAULT] extend); did you mean 'extends'?"
+        "unknown key 'extend' of [DEFAULT] (from a.ini line 2 [DEFAULT] extend); did you mean 'extends'?"
     )

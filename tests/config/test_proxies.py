@@ -90,8 +90,8 @@ def test_what_is_of_one_proxy_stands_in_its_table(load, option):
         ("[[proxy]]", ConfigError, r"chaos.toml line 32 \[\[proxy\]\]: it has no name"),
         ('[[proxy]]\nname = "web"', ConfigError, "the name 'web' is that of another proxy; expected one of its own"),
         ('[[proxy]]\nname = "x"\nlistn = 1', UnknownName, "'listn'.*did you mean 'listen'"),
-        ('[[proxy]]\nname = "x"\nproxy = ":1"', UnknownName, "unknown key of"),
-        ('[[proxy]]\nname = "x"\ngrace = 1', UnknownName, "unknown key of"),
+        ('[[proxy]]\nname = "x"\nproxy = ":1"', UnknownName, "unknown key 'proxy' of"),
+        ('[[proxy]]\nname = "x"\ngrace = 1', UnknownName, "unknown key 'grace' of"),
         (
             '[[proxy]]\nname = "x"\nlisten = "nope"',
             OptionError,

@@ -158,7 +158,7 @@ fault = "freeze\\nlatency latency=3"
         ("[[proxy", "the text: not valid TOML: "),
         ("a = " + "[" * 10_000, "the text: its values are nested too deeply"),
         ("[[proxy]]", "the text line 1 [[proxy]]: it has no name; expected one, such as name = 'redis'"),
-        ('[[proxy]]\nname = "a"\nport = 1', "unknown key of [[proxy]] 'port'"),
+        ('[[proxy]]\nname = "a"\nport = 1', "unknown key 'port' of [[proxy]]"),
         ('[[proxy]]\nname = "a"\ntimeout = "long"', "the text line 3 [[proxy]] timeout"),
         ('[vaurien]\nbackend = "h:1"', "(from the text line 1 [vaurien]); known are: [[proxy.fault]], [[proxy]]"),
         ('[DEFAULT]\nextends = "/etc/passwd"', "unknown table '[DEFAULT]'"),

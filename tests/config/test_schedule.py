@@ -69,7 +69,7 @@ def test_without_steps_there_is_nothing_to_play(load):
             "[[step]]\nat = -1\n",
             "step option at: -1 (from chaos.toml line 2 [[step]] at) is not valid; expected seconds",
         ),
-        ("[[step]]\nwhen = 1\n", "unknown key of step 'when' (from chaos.toml line 2 [[step]] when); "),
+        ("[[step]]\nwhen = 1\n", "unknown key 'when' of step (from chaos.toml line 2 [[step]] when); "),
         (
             "\n[[step]]\nadd = 'latncy'\n",
             "unknown behavior or handler 'latncy' (from chaos.toml line 3 [[step]] add); did",
@@ -84,11 +84,11 @@ def test_without_steps_there_is_nothing_to_play(load):
         ),
         (
             "[[step]]\nremove = 'a'\n",
-            "unknown fault to remove at 0 s 'a' (from chaos.toml line 1 [[step]]); none is known",
+            "unknown fault 'a' of the step at 0 s (from chaos.toml line 1 [[step]]); none is known",
         ),
         (
             "[[step]]\nchange = 'noop'\n",
-            "unknown fault to change at 0 s 'noop' (from chaos.toml line 1 [[step]]); none",
+            "unknown fault 'noop' of the step at 0 s (from chaos.toml line 1 [[step]]); none",
         ),
         (
             "[[step]]\nremove = 3\n",
@@ -105,7 +105,7 @@ def test_without_steps_there_is_nothing_to_play(load):
         ),
         (
             "[[step]]\nproxy = 'web'\n",
-            "unknown proxy of a step 'web' (from chaos.toml line 1 [[step]]); known are: vauri",
+            "unknown proxy 'web' of a step (from chaos.toml line 1 [[step]]); known are: vauri",
         ),
         (
             "[schedule]\nrepeat = 0\n",
@@ -115,7 +115,7 @@ def test_without_steps_there_is_nothing_to_play(load):
             "[schedule]\nlength = 1\n[[step]]\nat = 2\n",
             "schedule option length: 1.0 (from chaos.toml line 2 [schedule] length)",
         ),
-        ("[schedule]\nevery = 1\n", "unknown key of schedule 'every' (from chaos.toml line 2 [schedule] every); "),
+        ("[schedule]\nevery = 1\n", "unknown key 'every' of schedule (from chaos.toml line 2 [schedule] every); "),
         (
             "[schedule]\nstep = 1\n",
             "schedule: 1 (from chaos.toml line 2 [schedule] step) is not valid; expected [[step]] table",
@@ -155,7 +155,7 @@ def test_a_fault_whose_time_is_over_may_be_added_again_or_removed():
     check_schedule(Schedule(steps), {"p": ()})
     with pytest.raises(OptionError, match="a name that is free at 4 s, such as name=a-2"):
         check_schedule(Schedule((steps[0], ScheduleStep(4, add=(one("a"),)))), {"p": ()})
-    with pytest.raises(UnknownName, match="fault to change at 6 s"):
+    with pytest.raises(UnknownName, match="unknown fault 'a' of the step at 6 s; none is known"):
         check_schedule(Schedule((steps[0], ScheduleStep(6, change=(one("a"),)))), {"p": ()})
 
 

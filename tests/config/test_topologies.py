@@ -79,7 +79,7 @@ def test_the_fault_of_an_edge(text, fault):
     [
         ("", "topology: '' (from --topology) is not valid; expected a kind first, such as: isolate a ttl=30s"),
         ("isolate 'a", 'topology: "isolate \'a" (from --topology) is not valid; expected quotes that close'),
-        ("isolat a", "unknown kind of topology 'isolat' (from --topology); did you mean 'isolate'?"),
+        ("isolat a", "unknown kind 'isolat' of topology (from --topology); did you mean 'isolate'?"),
         ("isolate d", "unknown node 'd' (from --topology); known are: a, b, c"),
         ("isolate a,a", "topology: 'isolate a,a' (from --topology) is not valid; expected node 'a' once"),
         (

@@ -130,7 +130,7 @@ async def _played(door, count):
     [
         ("[[step]]\nadd = ['freeze']\n", "a step of the fleet has one proxy"),
         ("[[step]]\nproxy = 'own'\ntopology = 'isolate a'\n", "a step of the fleet has one proxy"),
-        ("[vaurien]\nproxy = ':1'\n", "unknown table of a schedule 'vaurien'"),
+        ("[vaurien]\nproxy = ':1'\n", "unknown table 'vaurien' of a schedule"),
         ("[[step]]\nproxy = 'own'\nadd = ['freez']\n", "unknown behavior or handler 'freez'"),
         ("[[step", "not valid TOML"),
     ],

@@ -579,7 +579,7 @@ def test_a_fault_is_selected_anew_and_runs_on_where_it_was(play):
         await fleet.have("a", "b", "c")
         assert fleet.hubs["a"].config.proxy("own").policy.fault("ice") is before
         assert 50 < fleet.hubs["c"].config.proxy("own").policy.fault("ice").ttl <= 60
-        with pytest.raises(UnknownName, match="unknown fault of the fleet 'fire'"):
+        with pytest.raises(UnknownName, match="unknown fault 'fire' of the fleet"):
             await desired.select("own", "fire", Selector())
         with pytest.raises(OptionError, match="expected conditions"):
             await desired.select("own", "ice", Selector("a b"))

@@ -8,7 +8,7 @@ import pytest
 
 MISTAKES = {
     "proxy.fault('latnecy')": "UnknownName: unknown behavior or handler 'latnecy'; did you mean 'latency'?",
-    "proxy.fault('latency', latnecy=1)": "UnknownName: unknown option of fault 'latency' 'latnecy'; did you mean",
+    "proxy.fault('latency', latnecy=1)": "UnknownName: unknown option 'latnecy' of fault 'latency'; did you mean",
     "proxy.mix('20:dely')": "UnknownName: unknown behavior or handler 'dely'",
     "proxy.preset('3h')": "UnknownName: unknown preset '3h'; did you mean '3g'?",
     "proxy.hits('nope')": "UnknownName: ",
@@ -17,7 +17,7 @@ MISTAKES = {
     "proxy.wait_for_connections(1, timeout=0.01)": "TimeoutError: ",
     "package.Proxy('google')": "OptionError: option backend: 'google' (from keyword backend) is not valid",
     "package.AsyncProxy('google')": "OptionError: option backend: 'google' (from keyword backend) is not valid",
-    "package.Proxy('h:1', protocl='http')": "UnknownName: unknown argument of Proxy 'protocl'; did you mean",
+    "package.Proxy('h:1', protocl='http')": "UnknownName: unknown argument 'protocl' of Proxy; did you mean",
     "package.Proxy('h:1', listen=proxy.address).start()": "BindError: ",
     "vaurien('h:1', listen=proxy.address)": "BindError: ",
     "with package.Proxy('h:1', listen=proxy.address): pass": "BindError: ",

@@ -53,12 +53,12 @@ def test_all_that_can_be_said():
 @pytest.mark.parametrize(
     ("settings", "error", "text"),
     [
-        ({"protocl": "http"}, UnknownName, "unknown argument of Proxy 'protocl'; did you mean 'protocol'?"),
+        ({"protocl": "http"}, UnknownName, "unknown argument 'protocl' of Proxy; did you mean 'protocol'?"),
         ({"protocol": "reds"}, UnknownName, "unknown protocol 'reds' (from keyword protocol); did you mean 'redis'?"),
         (
             {"protocol": "redis", "protocol_options": {"keep_aliv": 1}},
             UnknownName,
-            "unknown option of protocol 'redis' 'keep_aliv' (from keyword protocol_options keep_aliv); did you mean",
+            "unknown option 'keep_aliv' of protocol 'redis' (from keyword protocol_options keep_aliv); did you mean",
         ),
         (
             {"mix": "5:eror"},
@@ -89,7 +89,7 @@ def test_a_place_is_whatever_has_a_host_and_a_port():
 def test_what_is_wrong_with_the_backend():
     with pytest.raises(OptionError, match=r"^option backend: 'redis' \(from keyword backend\) is not valid"):
         vaurien.AsyncProxy("redis")
-    with pytest.raises(UnknownName, match="argument of AsyncProxy"):
+    with pytest.raises(UnknownName, match="unknown argument 'protocl' of AsyncProxy"):
         vaurien.AsyncProxy("localhost:1", protocl="tcp")
 
 
@@ -130,13 +130,13 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("fields", "text"),
         [
-            ({"window": {"coun": 1}}, "unknown key of window 'coun'; did you mean 'count'?"),
+            ({"window": {"coun": 1}}, "unknown key 'coun' of window; did you mean 'count'?"),
             ({"window": 3}, "fault option window: 3 is not valid; expected a table such as"),
             (
                 {"stream": "up"},
                 "fault 'latency' option stream: 'up' is not valid; expected one of upstream, downstream",
             ),
-            ({"probability": 2}, "fault 'latency' option probability: 2 is not valid; expected a number >= 0 and <= 1"),
+            ({"probability": 2}, "fault 'latency' option probability: 2 is not valid; expected a number from 0 to 1"),
         ],
     )
     def test_what_is_wrong(self, fields, text):

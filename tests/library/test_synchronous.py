@@ -135,7 +135,7 @@ class TestFaults:
             (lambda proxy: proxy.fault("error", match={"pth": "/"}), UnknownName, "'pth'"),
             (lambda proxy: proxy.mix("20:eror"), UnknownName, "did you mean 'error'?"),
             (lambda proxy: proxy.mix("20:delay", delay={"slep": 1}), UnknownName, "did you mean 'sleep'?"),
-            (lambda proxy: proxy.hits("latencies"), UnknownName, "unknown fault of proxy 'vaurien' 'latencies'"),
+            (lambda proxy: proxy.hits("latencies"), UnknownName, "unknown fault 'latencies' of proxy 'vaurien'"),
         ],
     )
     def test_what_is_wrong_is_raised_at_the_call_and_changes_nothing(self, proxy, call, error, text):

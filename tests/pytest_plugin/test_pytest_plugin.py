@@ -171,13 +171,13 @@ class TestTheMarker:
             ("", "@pytest.mark.vaurien: it has no backend, which vaurien_proxy needs; expected @pytest.mark."),
             (
                 "@pytest.mark.vaurien(bakend='127.0.0.1:1')",
-                "@pytest.mark.vaurien: unknown argument of Proxy 'bakend'; did you mean 'backend'?",
+                "@pytest.mark.vaurien: unknown argument 'bakend' of Proxy; did you mean 'backend'?",
             ),
             ("@pytest.mark.vaurien(faults=['hang'])", "@pytest.mark.vaurien: it has no backend, which vaurien_proxy"),
             ("@pytest.mark.vaurien('a:1')", "@pytest.mark.vaurien: 'a:1' has no name; expected keywords, such as"),
             (
                 "@pytest.mark.vaurien(backend='a:1', fault=['hang'])",
-                "@pytest.mark.vaurien: unknown argument of Proxy 'fault'; did you mean 'faults'?",
+                "@pytest.mark.vaurien: unknown argument 'fault' of Proxy; did you mean 'faults'?",
             ),
             (
                 "@pytest.mark.vaurien(backend='a:1', faults=['hung'])",

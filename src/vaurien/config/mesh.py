@@ -169,7 +169,7 @@ def _of_step(step: ScheduleStep, mesh: Mesh, there: dict[str, None]) -> Iterator
     removed: dict[str, list[str]] = {}
     for name in step.heal:
         if name != topologies.HEAL and name not in there:
-            raise UnknownName(f"topology to heal at {step.at:g} s", name, [topologies.HEAL, *there], step.source)
+            raise UnknownName(f"topology of the step at {step.at:g} s", name, [topologies.HEAL, *there], step.source)
         for gone in list(there) if name == topologies.HEAL else [name]:
             del there[gone]
             for edge in topologies.parse(gone, mesh.names, step.source).faults:

@@ -210,11 +210,12 @@ class _Names:
     def play(self, step: ScheduleStep) -> None:
         for name in step.remove:
             if name not in self._until:
-                raise UnknownName(f"fault to remove at {step.at:g} s", name, self._until, step.source)
+                raise UnknownName(f"fault of the step at {step.at:g} s", name, self._until, step.source)
             del self._until[name]
         for one in step.change:
             if not self._has(one.name, step.at):
-                raise UnknownName(f"fault to change at {step.at:g} s", one.name, self._until, step.source)
+                there = [name for name in self._until if self._has(name, step.at)]
+                raise UnknownName(f"fault of the step at {step.at:g} s", one.name, there, step.source)
             self._until[one.name] = _until(step.at, one)
         for one in step.add:
             if self._has(one.name, step.at):

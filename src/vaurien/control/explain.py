@@ -15,7 +15,7 @@ import msgspec
 from msgspec import inspect
 
 from vaurien.errors import UnknownName
-from vaurien.options import MOST
+from vaurien.options import number
 
 _PLACE = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\[(?P<index>\d+|\.\.\.)\]|\.(?P<field>[^.\[]+)")
@@ -123,11 +123,9 @@ def _expected(kind: inspect.Type, description: str = "") -> str:
         case inspect.StrType():
             return f"text ({description or 'one character or more'})"
         case inspect.IntType():
-            return f"a whole number{_bounds(kind)}"
-        case inspect.FloatType(ge=0, le=1):
-            return "a number from 0 to 1, such as 0.3 for 30 %"
+            return number(int, ge=kind.ge, gt=kind.gt, le=kind.le, lt=kind.lt)
         case inspect.FloatType():
-            return f"a number{_bounds(kind)}"
+            return number(float, ge=kind.ge, gt=kind.gt, le=kind.le, lt=kind.lt)
         case inspect.EnumType() | inspect.LiteralType():
             return "one of " + ", ".join(_choices(kind))
         case inspect.ListType():
@@ -139,15 +137,6 @@ def _expected(kind: inspect.Type, description: str = "") -> str:
 
 def _small(text: str) -> str:
     return text[:1].lower() + text[1:]
-
-
-def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
-    least, most = kind.ge, kind.le if kind.le != MOST else None
-    if least is not None and most is not None:
-        return f" from {least:g} to {most}"
-    if least is not None:
-        return f" of {least:g} or more"
-    return "" if most is None else f" of at most {most}"
 
 
 def _choices(kind: inspect.Type) -> list[str]:

@@ -226,7 +226,7 @@ def test_the_address_as_text(text, address, shown):
         ("ftp://db:1", OptionError, "expected host:port, or tls://host:port for a backend that speaks TLS"),
         ("tls://db", OptionError, "expected host:port"),
         ("tls://db:1?verify=maybe", OptionError, "expected verify=yes or verify=no"),
-        ("tls://db:1?veryfi=no", UnknownName, "unknown option of a tls:// address 'veryfi'; did you mean 'verify'?"),
+        ("tls://db:1?veryfi=no", UnknownName, "unknown option 'veryfi' of a tls:// address; did you mean 'verify'?"),
     ],
 )
 def test_an_address_that_cannot_be(text, error, message):

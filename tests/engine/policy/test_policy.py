@@ -160,7 +160,7 @@ def test_blackout_may_be_for_some_exchanges() -> None:
 @pytest.mark.parametrize(
     ("one", "protocol", "error", "text"),
     [
-        (fault(match={"path": "/"}), "redis", UnknownName, "unknown field to match of fault 'f' 'path'; known are"),
+        (fault(match={"path": "/"}), "redis", UnknownName, "unknown field 'path' of the match of fault 'f'; known are"),
         (fault(match={"comand": "GET"}), "redis", UnknownName, "did you mean 'command'?"),
         (fault(match={"client": "10.0.0.0/99"}), "tcp", OptionError, "networks such as 10.0.0.0/8"),
         (fault(match={"key": "regex:("}), "redis", OptionError, "a regular expression of Python's re"),

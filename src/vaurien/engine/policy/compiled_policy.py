@@ -288,13 +288,15 @@ def _check_choices(compiled: CompiledFault) -> None:
     """Refuse a choice for a fault that closes the port, which it does for every client. Raises `OptionError`."""
     fault, plain = compiled.fault, Fault(name="", behavior="")
     if compiled.of_mix:
-        wanted = f"a fault of its own: {fault.behavior!r} closes the port for everybody, not for a share of exchanges"
+        wanted = (
+            f"a fault of its own: {fault.behavior!r} closes the port for every client, not for a share of exchanges"
+        )
         raise OptionError("behavior", fault.behavior, wanted)
     for field in ("probability", "scope", "window", "match"):
         value = getattr(fault, field)
         if value != getattr(plain, field):
             shown = msgspec.to_builtins(value)
-            wanted = f"it to be left out: {fault.behavior!r} closes the port for everybody, or not at all"
+            wanted = f"none: {fault.behavior!r} takes no {field}, it closes the port for every client"
             raise OptionError(f"fault {fault.name!r} {field}", shown, wanted)
 
 

@@ -125,7 +125,7 @@ def _field(name: str, protocol: Protocol, owner: str, others: tuple[str, ...]) -
         return name.lower()
     spoken = type(protocol).__name__.removesuffix("Protocol").lower()
     raise UnknownName(
-        f"field to match of {owner}",
+        f"field of the match of {owner}",
         name,
         {CLIENT, *others, *protocol.fields},
         hint=f"these are the fields of protocol {spoken}; look whether it is the right one",
