@@ -59,7 +59,7 @@ def test_the_presets_have_a_page(page):
     ("topic", "message"),
     [
         (["behavor"], "unknown topic 'behavor' of --help; did you mean 'behaviors'?"),
-        (["behavior", "latncy"], "unknown section 'behavior:latncy'; did you mean 'behavior:latency'?"),
+        (["behavior", "latncy"], "unknown behavior 'latncy'; did you mean 'latency'?"),
     ],
 )
 def test_a_topic_that_there_is_not(capsys, topic, message):

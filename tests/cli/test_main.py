@@ -244,11 +244,16 @@ def test_a_warning_does_not_stop_the_run(capsys):
         ("--behavior-dealy-sleep 2", "unknown option '--behavior-dealy-sleep'; did you mean '--behavior-delay-sleep'?"),
         ("--statsd.hots x", "unknown option '--statsd-hots'; did you mean '--statsd.host'?"),
         ("--qqqqqqqqqqqqqqqqqqqqqqqqqqqqqq", "; options begin with --, and vaurien --help lists them"),
-        ("--proxy", "Option '--proxy' requires an argument."),
+        ("--proxy", "--proxy has no value; expected one behind it"),
+        (
+            "--behavior-grumpy-patience 2",
+            "expected --behavior-NAME-OPTION, of a behavior that comes with Vaurien or is",
+        ),
+        ("--stay-connected=maybe", "--stay-connected takes no value; expected --stay-connected or --no-stay-connected"),
         ("proxy", "unknown argument 'proxy'; did you mean '--proxy'?"),
         ("repaly trace.jsonl", "unknown argument 'repaly'; did you mean 'replay'?"),
         ("--sync xyz", "unknown argument 'xyz'; options begin with --, and vaurien --help lists them"),
-        ("--sync=3", "Option '--sync' does not take a value."),
+        ("--sync=3", "--sync takes no value; expected --sync or --no-sync"),
         (
             "--behavior no.such.Thing",
             "'no.such.Thing' (from --behavior) does not import: ModuleNotFoundError: No module",
@@ -400,3 +405,16 @@ add = "latency name=slow latency=100"
     assert main.main(["--config", "chaos.toml", "--show-config", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["step"]["2"]["value"] == "at=10 proxy=vaurien remove=slow mix=20:delay"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "value"),
+    [
+        ("--behavior 20:delay --behavior 10:error", "behavior", ["20:delay", "10:error"]),
+        ("--route a=h:1 --route b=h:2,c=h:3", "route", ["a=h:1", "b=h:2", "c=h:3"]),
+        ("--backend h:1 --backend h:2", "backend", "h:2"),
+    ],
+)
+def test_a_list_may_be_given_by_several_flags(capsys, arguments, option, value):
+    assert main.main([*arguments.split(), "--show-config", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["vaurien"][option]["value"] == value

@@ -117,6 +117,26 @@ MAIN = {
     "chek x.toml": "unknown argument 'chek'; did you mean 'check'?",
     "backend localhost:1": "unknown argument 'backend'; did you mean '--backend'?",
     "-config x.toml": "unknown option '-config'; did you mean '--config'?",
+    "run --fault hang --exit-code-from me -- true": "option exit_code_from: 'me' (from --exit-code-from) is not valid; "
+    "expected one of command, vaurien, both",
+    "forward --listen 8000": "option listen: '8000' (from --listen) is not valid; expected host:port",
+    "forward --listen 192.0.2.1:80": "option listen (from --listen): cannot listen on 192.0.2.1:80",
+    "mesh --nodes a": "mesh option nodes: 'a' (from --nodes) is not valid; expected a node and where it listens",
+    "schema extra": "schema: unexpected argument 'extra'; expected none",
+    "ca extra": "unexpected argument 'extra'; expected vaurien ca [OPTIONS]",
+    "--help behavior latncy": "unknown behavior 'latncy'; did you mean 'latency'?",
+    "check one-table.toml": "table: '[proxy]' (from one-table.toml line 1) is not valid; expected [[proxy]], of which",
+    "check unlike.toml": "unknown section 'zzzz' (from unlike.toml line 1 [zzzz]); known are: behavior:NAME, ",
+    "check listed.toml": "environment A: [1] (from listed.toml line 2 [environment] A) is not valid; expected text, a",
+    "--name ''": "option name: '' (from --name) is not valid; expected text, one character or more",
+    "--behavior 120:delay": "behavior: '120:delay' (from --behavior) is not valid; expected shares such as "
+    "20:error with 0 to 100 percent\n",
+    "--fault 'refuse probability=0.5'": "fault 'refuse' probability: 0.5 (from --fault) is not valid; expected none: "
+    "'refuse' takes no probability, it closes the port for every client",
+    "serve -port x": "host and port: 'localhost:x' (from -host and -port) is not valid; expected a port from 0 to",
+    "serve -seed abc": 'invalid value "abc" for flag -seed: parse error; expected a whole number\n',
+    "serve -token-file nowhere": "option token_file: 'nowhere' (from -token-file) is not valid; expected a file that",
+    "serve -label a=b": "-label is about a fleet; expected -fleet beside it",
     "-b 20:delay": "unknown option '-b'; options begin with --, and vaurien --help lists them",
     "--behaviour 20:delay": "unknown option '--behaviour'; did you mean '--behavior'?",
     "run x.toml --reprot r.html -- true": "'--reprot'",
@@ -152,7 +172,10 @@ def test_at_vaurien(typed, tmp_path, monkeypatch, capsys):
         for name, at, to in (("a", 7001, 7002), ("b", 7002, 7001))
     )
     (tmp_path / "circle.toml").write_text("".join(circle))
-    assert main.main(typed.split()) in (2, 125)
+    (tmp_path / "one-table.toml").write_text("[proxy]\nname = 'a'\n")
+    (tmp_path / "unlike.toml").write_text("[zzzz]\na = 1\n")
+    (tmp_path / "listed.toml").write_text("[environment]\nA = [1]\n")
+    assert main.main(shlex.split(typed)) in (2, 125)
     assert MAIN[typed] in said(capsys)
 
 

@@ -152,7 +152,7 @@ def test_a_port_in_use():
 
 def test_a_log_that_cannot_be_written(tmp_path):
     assert failure("--log-output", str(tmp_path)) == (
-        f"vaurien: log output: {str(tmp_path)!r} (from --log-output) is not valid; "
+        f"vaurien: option log_output: {str(tmp_path)!r} (from --log-output) is not valid; "
         "expected - or a file that can be written (Is a directory)\n"
     )
 

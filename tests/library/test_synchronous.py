@@ -130,7 +130,11 @@ class TestFaults:
         ("call", "error", "text"),
         [
             (lambda proxy: proxy.fault("latncy"), UnknownName, "'latncy'; did you mean 'latency'?"),
-            (lambda proxy: proxy.fault("latency", latncy=1), UnknownName, "'latncy'; did you mean 'latency'?"),
+            (
+                lambda proxy: proxy.fault("latency", latncy=1),
+                UnknownName,
+                "unknown option 'latncy' of fault 'latency'; did you mean 'latency'?",
+            ),
             (lambda proxy: proxy.fault("latency", latency="x"), OptionError, "expected milliseconds, zero or more"),
             (lambda proxy: proxy.fault("error", match={"pth": "/"}), UnknownName, "'pth'"),
             (lambda proxy: proxy.mix("20:eror"), UnknownName, "did you mean 'error'?"),

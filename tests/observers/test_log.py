@@ -144,7 +144,7 @@ def test_lines_are_added_to_a_file(tmp_path):
         ({"format": "xml"}, "log format: 'xml' is not valid; expected one of text, json"),
         (
             {"output": "/dev"},
-            "log output: '/dev' is not valid; expected - or a file that can be written (Is a directory)",
+            "option log_output: '/dev' is not valid; expected - or a file that can be written (Is a directory)",
         ),
     ],
 )

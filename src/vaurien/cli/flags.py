@@ -29,7 +29,10 @@ _SHORT: Mapping[Key, list[str]] = {("command", "help"): ["-h"], ("command", "ver
 
 
 class Flag(click.Option):
-    """The flag of one option; *key* is the option's section and name. *repeated*: it may be given several times."""
+    """The flag of one option; *key* is the option's section and name.
+
+    A list may be given by several flags, or by one with commas. *repeated*: each flag is one text, commas and all.
+    """
 
     def __init__(self, key: Key, declaration: Declaration, *, repeated: bool = False) -> None:
         self.key, self.declaration = key, declaration
@@ -41,16 +44,21 @@ class Flag(click.Option):
         short = _SHORT.get(key, [])
         name = "flag" + re.sub(r"\W", "_", flag(*key))  # click wants a Python name for each parameter
         about = declaration.help or None
-        switch = declaration.kind is bool
-        super().__init__([name, spelling, *short], default=None, is_flag=switch, multiple=repeated, help=about)
+        self._texts = repeated
+        several, switch = repeated or declaration.kind is list, declaration.kind is bool
+        super().__init__([name, spelling, *short], default=None, is_flag=switch, multiple=several, help=about)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """What may follow the flag, if `vaurien.cli.completion` has said how to find it."""
         return self.complete(self.key, self.declaration, incomplete) if self.complete is not None else []
 
     def given(self, value: object) -> Given:
-        """What was typed, and as which flag."""
+        """What was typed, and as which flag. Raises `OptionError` for a choice that a command does not have."""
         source = self.secondary_opts[0] if value is False else self.opts[0]
+        if self.key[0] == "command" and self.declaration.choices:
+            value = self.declaration.convert(value, source=source)
+        if isinstance(value, tuple) and not self._texts:
+            value = ",".join(map(str, value))  # as a list is written behind one flag
         return Given(value, source, value)
 
 
@@ -98,7 +106,11 @@ def parse(arguments: Sequence[str], flags: Sequence[Flag], *, others: bool = Fal
     """
     settings = {"token_normalize_func": _plain, "ignore_unknown_options": others, "allow_extra_args": True}
     command = click.Command("vaurien", settings, params=list(flags), add_help_option=False)
-    context = command.make_context("vaurien", list(arguments))
+    try:
+        context = command.make_context("vaurien", list(arguments))
+    except click.UsageError as error:
+        error.ctx = error.ctx or click.Context(command)  # for what `vaurien.cli.usage` says about it
+        raise
     if context.args and not others:
         raise unknown_argument(context.args[0], flags)
     values = {made.key: (made, context.params.get(made.name or "")) for made in flags}
@@ -108,6 +120,17 @@ def parse(arguments: Sequence[str], flags: Sequence[Flag], *, others: bool = Fal
 def unknown(typed: str, catalogue: Catalogue, flags: Iterable[Flag]) -> VaurienError:
     """The error for a flag that does not exist, with the nearest of *flags* and those of all plugins."""
     known = [spelling for made in [*flags, *_made(catalogue.usable())] for spelling in made.opts]
+    of_plugin = next((start for start in _OF_PLUGINS if typed.startswith(start)), None)
+    if of_plugin is not None:
+        rest = {one.removeprefix(of_plugin) for one in known if one.startswith(of_plugin)}
+        near = nearest(typed.removeprefix(of_plugin), rest, _SURE)
+        if near is None:
+            what = of_plugin.strip("-")
+            wanted = (
+                f"{of_plugin}NAME-OPTION, of a {what} that comes with Vaurien or is in use (vaurien --help {what}s)"
+            )
+            return VaurienError(f"unknown option {typed!r}; expected {wanted}")
+        return UnknownName("option", typed, [of_plugin + near])
     if len(typed) > len("-c") and nearest(typed, known):
         return UnknownName("option", typed, known)
     return _unknown("option", typed)
@@ -122,6 +145,7 @@ def unknown_argument(typed: str, flags: Iterable[Flag], others: Iterable[str] = 
     return _unknown("argument", typed)
 
 
+_OF_PLUGINS = ("--behavior-", "--handler-", "--protocol-")
 _SURE = 0.65
 """How much a word is like another one that was meant."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from vaurien.cli import main as vaurien
 from vaurien.cli.configure import HELP, OK
+from vaurien.errors import BindError, OptionError, VaurienError
 
 USAGE = """Usage: vaurien forward [--listen ADDRESS] [OPTIONS]
 
@@ -33,7 +34,13 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         print(USAGE, end="")
         return OK
     words = ["--proxy" + word.removeprefix("--listen") if _is_listen(word) else word for word in arguments]
-    return vaurien.run(["--proxy", LISTEN, "--protocol", "http", *words, "--backend", "forward"], variables)
+    try:
+        return vaurien.run(["--proxy", LISTEN, "--protocol", "http", *words, "--backend", "forward"], variables)
+    except (OptionError, BindError) as error:  # about --proxy, where the user has typed --listen
+        if words == list(arguments):
+            raise
+        told = str(error).replace("option proxy", "option listen").replace("(from --proxy)", "(from --listen)")
+        raise VaurienError(told) from None
 
 
 def _is_listen(word: str) -> bool:

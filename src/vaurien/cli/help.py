@@ -149,6 +149,9 @@ def text(catalogue: Catalogue, topic: Sequence[str] = ()) -> str:
         case ["presets"]:
             _presets(page)
         case ["behavior" | "protocol" | "handler" as kind, name]:
+            known = [one.partition(":")[2] for one in catalogue.sections() if one.startswith(f"{kind}:")]
+            if name not in known:
+                raise UnknownName(kind, name, known)
             _plugin(page, f"{kind}:{name}", catalogue.find(f"{kind}:{name}"))
         case words:
             raise UnknownName("topic of --help", " ".join(words), TOPICS)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import click
 
 from vaurien import __version__, config
-from vaurien.cli import flags
+from vaurien.cli import flags, usage
 from vaurien.cli.configure import BAD_INPUT, HELP, OK, configure, fail, say
 from vaurien.config import Configuration, Given, Key, early_spellings
 from vaurien.config.assemble import DRAWN
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VaurienError as error:
         fail(str(error))
     except click.UsageError as error:
-        fail(error.format_message())
+        fail(usage.explain(error))
     except BrokenPipeError:  # `vaurien --help | head`; the interpreter's own flush at the end must not complain either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOBODY_READS

@@ -10,7 +10,7 @@ from typing import IO
 
 import click
 
-from vaurien.cli import flags
+from vaurien.cli import flags, usage
 from vaurien.cli.configure import HELP, OK, configure, fail, say
 from vaurien.config import Configuration, Given, Key, declared
 from vaurien.console import user_stream
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     except VaurienError as error:
         fail(str(error))
     except click.UsageError as error:
-        fail(error.format_message())
+        fail(usage.explain(error))
     return CANNOT_BEGIN
 
 
@@ -85,7 +85,7 @@ def _main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         raise VaurienError("run: expected -- and a command behind it, such as: vaurien run chaos.toml -- pytest")
     file = None if ours[0].startswith("-") else ours.pop(0)
     if file is None:
-        ours = [*_forward(), *ours]
+        ours = [*_forward(any(word.partition("=")[0] == "--tls" for word in ours)), *ours]
     more = [
         flags.Flag(("command", option.name), option, repeated=option.kind is list)
         for option in describe(declared.RunSection)
@@ -94,10 +94,10 @@ def _main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     return _run(configuration, command, variables, given)
 
 
-def _forward() -> list[str]:
-    """The options of a run without a scenario: a forward proxy, which opens TLS where it can."""
-    opens = importlib.util.find_spec("cryptography") is not None
-    if not opens:
+def _forward(tls_given: bool) -> list[str]:
+    """The options of a run without a scenario: a forward proxy, which opens TLS where it can, unless it is told how."""
+    opens = importlib.util.find_spec("cryptography") is not None and not tls_given
+    if not opens and not tls_given:
         say("warning: without the package cryptography TLS is not opened: pip install 'vaurien[tls]'")
     return ["--proxy", "127.0.0.1:0", "--backend", "forward", "--protocol", "http", *(["--tls", AUTO] if opens else [])]
 

@@ -11,6 +11,7 @@ from vaurien.cli.configure import HELP, OK
 from vaurien.config import declared, fault
 from vaurien.config.catalogue import Catalogue
 from vaurien.config.proxies import table_keys
+from vaurien.errors import VaurienError
 from vaurien.options import Declaration, describe
 
 USAGE = """Usage: vaurien schema
@@ -28,6 +29,8 @@ Schema = dict[str, Any]
 
 def main(arguments: Sequence[str], _variables: Mapping[str, str]) -> int:
     """Print the schema, or with ``--help`` the usage; returns the exit status."""
+    if arguments and not HELP.intersection(arguments):
+        raise VaurienError(f"schema: unexpected argument {arguments[0]!r}; expected none")
     print(USAGE if HELP.intersection(arguments) else json.dumps(schema(), indent=1), end="\n")
     return OK
 

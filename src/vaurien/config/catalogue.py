@@ -15,7 +15,7 @@ import msgspec
 
 from vaurien import plugins
 from vaurien.config.layers import PLUGIN_WORDS
-from vaurien.errors import PluginError, UnknownName, VaurienError
+from vaurien.errors import PluginError, UnknownName, VaurienError, nearest
 from vaurien.options import Declaration
 from vaurien.plugins import Kind, Plugin
 
@@ -24,6 +24,9 @@ _KINDS: Mapping[str, tuple[Kind, ...]] = {
     "handler": ("handler", "behavior"),
     "protocol": ("protocol",),
 }
+
+
+_SECTIONS = ("vaurien", "statsd", "mesh", "schedule", "environment", "behavior:NAME", "handler:NAME", "protocol:NAME")
 
 
 class Entry(msgspec.Struct, frozen=True, eq=False):
@@ -98,7 +101,8 @@ class Catalogue:
         if section not in self._entries:
             word, _, name = section.partition(":")
             if not plugins.known(name, *_KINDS.get(word, ())):
-                raise UnknownName("section", section, ["vaurien", "statsd", *self.sections()], source)
+                known = [*_SECTIONS, *self.sections()]
+                raise UnknownName("section", section, known if nearest(section, known) else _SECTIONS, source)
             self._add(section, _entry(plugins.find(name, *_KINDS[word], source=source)))
         return self._entries[section]
 

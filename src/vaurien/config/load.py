@@ -10,7 +10,7 @@ from vaurien.config import declared, early_spellings, environment, files, mesh, 
 from vaurien.config.assemble import Configuration, assemble, mix
 from vaurien.config.catalogue import Catalogue, Entry
 from vaurien.config.layers import Given, Key, Layer, Section, Tables, is_plugin
-from vaurien.errors import ConfigError, UnknownName
+from vaurien.errors import ConfigError, OptionError, UnknownName
 
 
 def load(arguments: Layer, variables: Mapping[str, str], config: Given | None = None) -> Configuration:
@@ -104,6 +104,9 @@ class Sources:
         self._warnings = tuple(warnings)
         self._schedule = tables.pop("schedule", None)
         self._environment = tables.pop("environment", Section("", {})).values
+        for name, given in self._environment.items():
+            if not isinstance(given.value, str | int | float):
+                raise OptionError(f"environment {name}", given.value, "text, a number, true or false", given.source)
         self._tables, self._proxy_tables, self._variables = tables, proxy_tables, variables
 
     def configuration(self, arguments: Layer) -> Configuration:

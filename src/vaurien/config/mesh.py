@@ -86,6 +86,9 @@ def _nodes(given: Given) -> dict[str, Address]:
         raise OptionError("mesh option nodes", value, 'a table such as {a = "host:port"}', given.source)
     nodes: dict[str, Address] = {}
     for name, address in listed:
+        if not address:
+            wanted = "a node and where it listens, such as a=127.0.0.1:2381"
+            raise OptionError("mesh option nodes", name, wanted, given.source)
         if not re.fullmatch(r"[\w.-]+", name):
             wanted = "NAME=host:port, the name of letters, digits, dots, dashes and underscores"
             raise OptionError("mesh option nodes", name, wanted, given.source)

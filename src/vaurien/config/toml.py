@@ -12,7 +12,7 @@ from typing import Any
 
 from vaurien.config.layers import PLUGIN_WORDS, TABLE, Given, Section, Tables, expand
 from vaurien.config.toml_lines import TomlLines
-from vaurien.errors import ConfigError, UnknownName
+from vaurien.errors import ConfigError, OptionError, UnknownName
 
 _ARRAYS: Mapping[str, str] = {"fault": "vaurien", "step": "schedule"}
 """Tables that may come several times, and the section they belong to."""
@@ -92,6 +92,9 @@ def _sections(document: Mapping[str, Any], path: str, lines: TomlLines) -> Itera
             continue
         if isinstance(table, list) and (line := lines.of(name)):
             raise UnknownName("table", f"[[{name}]]", _REPEATED, f"{path} line {line}")
+        if isinstance(table, dict) and f"[[{name}]]" in _REPEATED:
+            wanted = f"[[{name}]], of which there may be several"
+            raise OptionError("table", f"[{name}]", wanted, f"{path} line {lines.of(name)}")
         if not isinstance(table, dict):
             where = f"{path} line {lines.of('', 0, name)}"
             raise ConfigError(f"{where}: {name!r} stands before the first section; expected it under [vaurien]")

@@ -101,7 +101,7 @@ def _open(output: str) -> RawFile:
         return open(output, "ab", buffering=0)
     except OSError as error:
         expected = f"- or a file that can be written ({error.strerror})"
-        raise OptionError("log output", output, expected) from None
+        raise OptionError("option log_output", output, expected) from None
 
 
 def _fields(event: Event, level: str, message: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Trace:
         try:
             file = open(path, "wb", buffering=0)  # noqa: SIM115 - `close` closes it
         except OSError as error:
-            raise OptionError("trace", path, f"a file that can be written ({error.strerror})") from None
+            raise OptionError("option trace", path, f"a file that can be written ({error.strerror})") from None
         self._file = LineFile(file, f"trace {path!r}", lambda count: _line({"kind": "lost", "lines": count}))
         told = {"proxies": msgspec.to_builtins(proxies)} if proxies else {}
         self._write({"trace": FORM, "version": __version__, "seed": seed, **told})

@@ -44,4 +44,5 @@ def test_a_partition_is_made_shown_and_healed(run):
 def test_what_is_wrong_is_one_line(run):
     assert run("add isolate d", 1) == "vaurienctl: unknown node 'd'; known are: a, b, c"
     assert run("remove isolate a", 1) == "vaurienctl: unknown topology 'isolate a'; none is known"
-    assert run("add", 2) == "vaurienctl: Missing argument 'KIND [NODE,NODE...]... [OPTION=VALUE]...'."
+    expected = "KIND [NODE,NODE...]... [OPTION=VALUE]... is missing; expected vaurienctl mesh add [OPTIONS] KIND "
+    assert run("add", 2).startswith(f"vaurienctl: {expected}")

@@ -94,10 +94,10 @@ pass_control = click.make_pass_decorator(CtlContext)
 """Gives a command its `CtlContext`."""
 
 
-def pairs(options: Sequence[str]) -> dict[str, Any]:
-    """What ``OPTION=VALUE`` arguments say. A value that is JSON is what it says, any other is text."""
+def pairs(options: Sequence[str], example: str = "OPTION=VALUE, such as sleep=2") -> dict[str, Any]:
+    """What ``OPTION=VALUE`` arguments say, such as *example*. A value that is JSON is that, any other is text."""
     given: dict[str, Any] = {}
-    for name, value in texts(options).items():
+    for name, value in texts(options, example).items():
         try:
             given[name] = json.loads(value)
         except ValueError:
@@ -105,12 +105,12 @@ def pairs(options: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def texts(options: Sequence[str]) -> dict[str, str]:
-    """What ``NAME=VALUE`` arguments say, as it was typed."""
+def texts(options: Sequence[str], example: str) -> dict[str, str]:
+    """What ``NAME=VALUE`` arguments, such as *example*, say, as it was typed. Raises `click.UsageError`."""
     given = {}
     for option in options:
         name, equals, value = option.partition("=")
         if not equals or not name:
-            raise click.UsageError(f"{option!r} is not valid; expected OPTION=VALUE, such as sleep=2")
+            raise click.UsageError(f"{option!r} is not valid; expected {example}")
         given[name] = value
     return given

@@ -60,7 +60,7 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
     if window:
         fields["window"] = window
     if given["match"]:
-        fields["match"] = texts(given["match"])
+        fields["match"] = texts(given["match"], "--match FIELD=PATTERN, such as --match path=/api/*")
     return fields
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from vaurien import __version__
+from vaurien.cli import usage
 from vaurien.cli.ctl.context import Commands, CtlContext, examples, pairs, pass_control
 from vaurien.cli.ctl.faults import fault
 from vaurien.cli.ctl.fleet import fleet as fleet_commands
@@ -178,7 +179,7 @@ def create(control: CtlContext, /, **given: Any) -> None:
 @pass_control
 def update(control: CtlContext, proxy: str, fields: tuple[str, ...]) -> None:
     """Change what is given of a proxy: a field of what `inspect` shows."""
-    given = pairs(fields)
+    given = pairs(fields, "FIELD=VALUE, such as timeout=2")
     if "seed" in given:
         given["seed"] = str(given["seed"])  # text, though it looks like a number
     control.show(control.client.change_proxy(proxy, **given))
@@ -268,17 +269,20 @@ def events(control: CtlContext, proxy: str | None, since: int | None) -> None:
 
 
 @command.command("config", short_help="Print all proxies as JSON, or replace them by those of a file.")
-@click.argument("file", required=False, type=click.File())
+@click.argument("file", required=False, type=click.File("rb"))
 @pass_control
 def config(control: CtlContext, file: Any) -> None:
     """Print all proxies as JSON, or replace them by those of FILE, which has the same form (- is standard input)."""
     if file is None:
         click.echo(json.dumps(control.client.get_config(), indent=2))
         return
+    data = file.read()
     try:
-        wanted = json.load(file)
-    except ValueError as error:
-        raise click.UsageError(f"{file.name} is not JSON: {error}") from None
+        wanted = json.loads(data)
+    except ValueError:
+        from vaurien.control import explain
+
+        raise click.UsageError(explain.syntax(data).replace("the body", file.name, 1)) from None
     if not isinstance(wanted, Mapping):
         raise click.UsageError(f"{file.name} is not valid; expected an object, such as `vaurienctl config` prints")
     control.client.set_config(**wanted)
@@ -296,6 +300,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shells.register()
     try:
         command.main(arguments, prog_name="vaurienctl", standalone_mode=False)
+    except click.UsageError as error:
+        return _fail(BAD_INPUT, usage.explain(error))
     except click.ClickException as error:
         return _fail(BAD_INPUT, error.format_message())
     except Unreachable as error:

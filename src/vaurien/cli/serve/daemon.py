@@ -19,7 +19,7 @@ from vaurien import __version__, plugins
 from vaurien.cli import hubs
 from vaurien.cli.runner import on_signals
 from vaurien.cli.serve import precedence
-from vaurien.cli.serve.go_flags import GoFlag, HelpWanted, UnknownFlag, Value, parse, usage
+from vaurien.cli.serve.go_flags import FlagError, GoFlag, HelpWanted, Value, parse, usage
 from vaurien.cli.serve.proxies_file import ProxiesFile
 from vaurien.cli.serve.reloading import at_hangup
 from vaurien.cli.serve.report import Report, TextReport
@@ -90,6 +90,8 @@ OUR_FLAGS: Mapping[str, GoFlag] = {
     "require-ttl": GoFlag("Refuse faults of the fleet without a time to live", False),
 }
 
+_OF_FLEET = ("node", "label", *(name for name in OUR_FLAGS if name.startswith("fleet-")), "require-ttl")
+
 # Toxiproxy's levels (zerolog's) in the words of our log; what is none of them means info, as there.
 _LEVELS = {"trace": "debug", "debug": "debug", "warn": "warning", "error": "error", "fatal": "critical"}
 _LEVELS |= {"panic": "critical", "disabled": "critical"}
@@ -119,7 +121,7 @@ def run(arguments: Sequence[str], program: str = OURS) -> int:
         return OK
     except VaurienError as error:
         if program == OURS:
-            advice = error.advice if isinstance(error, UnknownFlag) else ""
+            advice = error.advice if isinstance(error, FlagError) else ""
             to_user(f"{error}{advice or f'; {program} -help lists the flags'}", "ERROR", name=program)
         else:  # as a program in Go does
             print(error, usage(program, flags), sep="\n", file=sys.stderr)
@@ -145,8 +147,13 @@ class Daemon:
 
     def __init__(self, program: str, values: Mapping[str, Value]) -> None:
         self._program, self._values = program, values
-        self._listen = Address.parse(f"{_bracketed(str(values['host']))}:{values['port']}", option="host and port")
+        self._listen = Address.parse(
+            f"{_bracketed(str(values['host']))}:{values['port']}", option="host and port", source="-host and -port"
+        )
         self._seed = str(values["seed"] or secrets.randbits(32))
+        for name in () if values.get("fleet") else _OF_FLEET:
+            if values.get(name):
+                raise ConfigError(f"-{name} is about a fleet; expected -fleet beside it")
         if values.get("fleet"):
             from vaurien.cli.serve.fleet import node_name
 
@@ -374,7 +381,7 @@ def _log_format(given: str) -> Literal["text", "json"]:
 
 def _token(path: str) -> str | None:
     """The token that requests must bear: that of the file *path*, or of the environment. Raises `VaurienError`."""
-    return security.read_token(path) if path else security.token_of(os.environ)
+    return security.read_token(path, source="-token-file") if path else security.token_of(os.environ)
 
 
 def _allowed(values: Mapping[str, object], flag: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -27,13 +27,12 @@ class GoFlag(msgspec.Struct, frozen=True):
     variable: str = ""
 
 
-class UnknownFlag(VaurienError):
-    """A flag that does not exist; the text is Go's, *advice* is ours."""
+class FlagError(VaurienError):
+    """A flag that does not exist, or a value that it does not take; the text is Go's, *advice* is ours."""
 
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        near = nearest(name, known)
-        self.advice = f"; did you mean -{near}?" if near is not None else ""
-        super().__init__(f"flag provided but not defined: -{name}")
+    def __init__(self, text: str, advice: str = "") -> None:
+        self.advice = advice
+        super().__init__(text)
 
 
 class HelpWanted(Exception):
@@ -64,7 +63,9 @@ def parse(
         if name not in names:
             if name in ("h", "help"):
                 raise HelpWanted
-            raise UnknownFlag(name, names)
+            near = nearest(name, names)
+            advice = f"; did you mean -{near}?" if near is not None else ""
+            raise FlagError(f"flag provided but not defined: -{name}", advice)
         flag = flags[names[name]]
         if not equals:
             text = _operand(name, flag, left)
@@ -99,10 +100,11 @@ def _value(name: str, flag: GoFlag, text: str) -> Value:
     if isinstance(flag.default, bool):
         if text in _TRUE or text in _FALSE:
             return text in _TRUE
-        raise VaurienError(f'invalid boolean value "{text}" for -{name}: parse error')
+        raise FlagError(f'invalid boolean value "{text}" for -{name}: parse error', "; expected true or false")
     if isinstance(flag.default, int):
         try:
             return int(text, 0)  # Go reads 0x10 too
         except ValueError:
-            raise VaurienError(f'invalid value "{text}" for flag -{name}: parse error') from None
+            advice = "; expected a whole number"
+            raise FlagError(f'invalid value "{text}" for flag -{name}: parse error', advice) from None
     return text

@@ -189,7 +189,9 @@ class StateFile:
             wanted = "expected another file, or that it ends first"
             raise ConfigError(f"state file {str(self._path)!r} is kept by {held.strerror}; {wanted}") from None
         except OSError as error:
-            raise ConfigError(f"state file {str(self._path)!r} cannot be written: {error.strerror}") from None
+            raise ConfigError(
+                f"state file {str(self._path)!r} cannot be written: {error.strerror}; expected one that can be"
+            ) from None
 
     def _release(self) -> None:
         if not os.fstat(self._locked).st_size:  # made for the lock alone
