@@ -29,6 +29,7 @@ _SEED, _DASHBOARD, _DASHBOARD_PORT = "vaurien_seed", "vaurien_dashboard", "vauri
 
 _seed = pytest.StashKey[str]()
 _proxies = pytest.StashKey["Proxies"]()
+_used_marker = pytest.StashKey[bool]()
 _page: pytest.StashKey[Page] = pytest.StashKey()
 _page_address = pytest.StashKey[str]()
 
@@ -109,8 +110,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test that has passed without the hits that its faults, or its marker, expect."""
+    """Fail a test that has passed without the hits that its faults, or its marker, expect; or without its proxy."""
     result = yield
+    own = any(marker.name == "vaurien" for marker in item.own_markers)
+    if own and not item.stash.get(_used_marker, False):
+        wrong = "the test does not use the proxy that it describes; expected the argument vaurien_proxy"
+        raise pytest.fail.Exception(f"{item.nodeid}: @pytest.mark.vaurien: {wrong}", pytrace=False)
     proxies = item.stash.get(_proxies, None)
     if proxies is not None and (missed := proxies.missed()):
         raise pytest.fail.Exception(missed, pytrace=False)
@@ -184,6 +189,7 @@ def vaurien_proxy(request: pytest.FixtureRequest, vaurien: Proxies) -> Proxy:
     from vaurien.errors import VaurienError
     from vaurien.library.settings import check_keywords
 
+    request.node.stash[_used_marker] = True
     settings = _settings(request)
     try:
         check_keywords(settings.keys() - {"expect_hits"})

@@ -131,6 +131,7 @@ class TestFaults:
         ("fields", "text"),
         [
             ({"window": {"coun": 1}}, "unknown key 'coun' of window; did you mean 'count'?"),
+            ({"name": ""}, "fault 'latency' option name: '' is not valid; expected text, one character or more"),
             ({"window": 3}, "fault option window: 3 is not valid; expected a table such as"),
             (
                 {"stream": "up"},
@@ -143,6 +144,11 @@ class TestFaults:
         with pytest.raises((UnknownName, OptionError)) as raised:
             self.read("latency", **fields)
         assert str(raised.value).startswith(text)
+
+    @pytest.mark.parametrize("behavior", [5, dict, None])
+    def test_a_behavior_is_text(self, behavior):
+        with pytest.raises(OptionError, match="is not valid; expected the name of a behavior, or the import path of a"):
+            self.read(behavior)
 
 
 @pytest.mark.parametrize("kind", [vaurien.Proxy, vaurien.AsyncProxy])

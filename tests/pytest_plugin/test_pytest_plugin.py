@@ -201,6 +201,30 @@ class TestTheMarker:
         assert f"::test_it: {text}" in told
         assert after.startswith("=====")
 
+    def test_a_marker_without_its_fixture_is_one_line(self, suite):
+        result = suite(
+            """
+            import pytest
+
+            pytestmark = pytest.mark.vaurien(backend="localhost:1")
+
+            @pytest.mark.vaurien(mix="100:error")
+            def test_other_fixture(vaurien):
+                pass
+
+            @pytest.mark.vaurien(mix="100:error")
+            def test_used_later(request):
+                request.getfixturevalue("vaurien_proxy")
+
+            def test_beside_it():
+                pass
+            """
+        )
+        result.assert_outcomes(passed=2, failed=1)
+        result.stdout.fnmatch_lines(
+            ["*::test_other_fixture: @pytest.mark.vaurien: the test does not use the proxy that it describes; *"]
+        )
+
 
 DICE = """
 import pytest

@@ -156,6 +156,10 @@ class _Reader:
                 given[option] = self._converted(self._declared[option], name, value, f"behavior {self._behavior!r}")
                 sources[option] = self._source(name) or ""
         self._check(given, sources)
+        if not fields["name"]:
+            raise OptionError(
+                f"fault {self._behavior!r} option name", "", "text, one character or more", self._source("name")
+            )
         return Fault(behavior=self._behavior, options=given, window=Window(**window), match=match, **fields)
 
     def _option(self, name: str) -> str:

@@ -20,6 +20,8 @@ def read(behavior: str, fields: Mapping[str, Any], options: Mapping[str, object]
 
     Raises `UnknownName` for a behavior or an option that does not exist, `OptionError` for a value that does not fit.
     """
+    if not isinstance(behavior, str):  # such as the class itself
+        raise OptionError("behavior", behavior, "the name of a behavior, or the import path of a class, as text")
     given = {name: value for name, value in fields.items() if value is not None}
     window, own = given.pop("window", {}), given.pop("options", {})
     if " " in behavior and not (given or window or own or options):
