@@ -1,4 +1,4 @@
-"""What the faults of gRPC have in common: whom they work with, and where messages are."""
+"""What the faults of gRPC have in common: the protocols they work with, and where messages are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the faults of HTTP/2 have in common: whom they work with, and the names of codes."""
+"""What the faults of HTTP/2 have in common: the protocols they work with, and the names of codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What behaviors for HTTP alone have in common: whom they work with, and what a header may be."""
+"""What behaviors for HTTP alone have in common: the protocols they work with, and what a header may be."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from vaurien import tls
-from vaurien.cli.configure import OK
+from vaurien.cli.usage import run_command
 from vaurien.errors import ConfigError
 
 TRUST = """Clients have to trust {folder}/ca.pem. Its key, {folder}/ca-key.pem, is a secret.
@@ -80,8 +80,4 @@ def command(context: click.Context, folder: Path | None, permitted: tuple[str, .
 
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run with *arguments*, those behind ``ca``; returns the exit status."""
-    try:
-        command.main(list(arguments), prog_name="vaurien ca", standalone_mode=False, obj=variables)
-    except click.exceptions.Exit as done:
-        return done.exit_code
-    return OK
+    return run_command(command, arguments, variables)

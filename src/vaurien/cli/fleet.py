@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from vaurien import tls
-from vaurien.cli.configure import OK
+from vaurien.cli.usage import run_command
 from vaurien.errors import PluginError, VaurienError
 
 HINT = """NATS with JetStream at {url}, its files in {folder}. Join it with
@@ -59,8 +59,4 @@ def server_program() -> str:
 
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run with *arguments*, those behind ``fleet``; returns the exit status."""
-    try:
-        command.main(list(arguments), prog_name="vaurien fleet", standalone_mode=False, obj=variables)
-    except click.exceptions.Exit as done:
-        return done.exit_code
-    return OK
+    return run_command(command, arguments, variables)

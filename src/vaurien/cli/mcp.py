@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaurien.cli.configure import OK
 from vaurien.cli.ctl.names import URL
+from vaurien.cli.usage import run_command
 from vaurien.client import Client, at
 from vaurien.errors import PluginError
 
@@ -130,8 +130,4 @@ def command(context: click.Context, host: str | None, token_file: Any) -> None:
 
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run with *arguments*, those behind ``mcp``; returns the exit status."""
-    try:
-        command.main(list(arguments), prog_name="vaurien mcp", standalone_mode=False, obj=variables or os.environ)
-    except click.exceptions.Exit as done:
-        return done.exit_code
-    return OK
+    return run_command(command, arguments, variables or os.environ)

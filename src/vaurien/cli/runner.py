@@ -53,7 +53,7 @@ def run(
     """
     if configuration.process.trace is not None:
         hubs.refuse_workers(
-            configuration, "--trace", "it could not be replayed, as the system chooses who has a connection"
+            configuration, "--trace", "it could not be replayed, as the system chooses the worker of a connection"
         )
     descriptors.reserve(configuration)
     with (

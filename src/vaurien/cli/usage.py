@@ -1,8 +1,9 @@
-"""Mistakes on a command line that click finds, told as all others are: what, the value, what would be right."""
+"""Command lines that click reads, and mistakes that it finds, told as all others: what, the value, what is right."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -15,6 +16,18 @@ _NUMBERS = {
     "integer range": "a whole number",
 }
 _QUOTED = re.compile(r"'(?P<value>[^']*)'")
+
+
+def run_command(command: click.Command, arguments: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Run *command* of `vaurien` with *arguments*, and *variables* as its object; returns the exit status.
+
+    Raises `VaurienError` and `click.UsageError`.
+    """
+    try:
+        command.main(list(arguments), prog_name=f"vaurien {command.name}", standalone_mode=False, obj=variables)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    return 0
 
 
 def explain(error: click.UsageError) -> str:

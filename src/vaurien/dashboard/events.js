@@ -15,7 +15,7 @@ const KINDS = ["Listening", "Accepted", "Chosen", "Injected", "Lost", "Failed", 
 const FILTERS = ["proxy", "connection", "fault", "time", "kind"];
 const KNOWN = new Set(["type", "number", "kind", "proxy", "at", "connection", "fault"]);
 
-/** What an event says besides who and when. @param {LoggedEvent} event */
+/** What an event says besides its proxy and its time. @param {LoggedEvent} event */
 function told(event) {
 	if (event.kind === "Closed") {
 		const hits = Object.entries(event.hits).map(([name, count]) => `${name} ${count}`);

@@ -51,8 +51,8 @@ def _loses_nothing(behavior: Behavior) -> None:
     if played.end is not None:
         return
     sent = b"".join(_PARTS)
-    for got, who in ((played.to_backend, "backend"), (played.to_client, "client")):
-        must(got == sent, f"{_name(behavior)} was removed, and the {who} got {got!r} instead of {sent!r}")
+    for got, side in ((played.to_backend, "backend"), (played.to_client, "client")):
+        must(got == sent, f"{_name(behavior)} was removed, and the {side} got {got!r} instead of {sent!r}")
     must(None not in (played.up_end, played.down_end), f"{_name(behavior)} was removed, and an end of stream is lost")
 
 

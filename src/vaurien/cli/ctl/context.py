@@ -1,4 +1,4 @@
-"""What the commands of ``vaurienctl`` have in common: whom they ask, and how they print the answer."""
+"""What the commands of ``vaurienctl`` have in common: which server they ask, and how they print the answer."""
 
 from __future__ import annotations
 

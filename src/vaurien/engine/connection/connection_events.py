@@ -160,9 +160,9 @@ def encrypted_text(plan: CompiledPolicy, protocol: Protocol) -> str:
     """What it means for the faults of *plan* that requests of *protocol* are encrypted, and what would help."""
     blind = [str(plan.policy.mix)] if plan.has_live_mix else []
     blind += [compiled.name for compiled in plan.faults if compiled.per_exchange or compiled.handles(*EXCHANGE_HOOKS)]
-    who = f"the {', '.join(blind)} of this proxy" if blind else "this proxy"
+    affected = f"the {', '.join(blind)} of this proxy" if blind else "this proxy"
     advice = f", or {protocol.plain_hint}" if protocol.plain_hint else ""
-    return f"{who} cannot see its requests; give the proxy a certificate (tls){advice}"
+    return f"{affected} cannot see its requests; give the proxy a certificate (tls){advice}"
 
 
 def describe(error: BaseException) -> str:

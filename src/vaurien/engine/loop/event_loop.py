@@ -128,7 +128,7 @@ class _Files(selectors.BaseSelector):
                 self._epoll.unregister(fd)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait at most *timeout* seconds, call whom it concerns, and return what asyncio has to see to.
+        """Wait at most *timeout* seconds, call the callbacks of ready descriptors, and return what asyncio handles.
 
         The system gives files their turns in a circle (epoll_wait(2), Notes), so none is forgotten.
         """
@@ -154,7 +154,7 @@ class _Files(selectors.BaseSelector):
         return self._asyncio.select(0)
 
     def _tell(self, fd: int, event: int) -> None:
-        """Call whom *event* of *fd* concerns; an error, or a hang-up, both.
+        """Call the reader or the writer of *fd*, as *event* says; an error or a hang-up calls both.
 
         A reader is called twice when the stream has ended: for the last bytes, and for the end behind them.
         """

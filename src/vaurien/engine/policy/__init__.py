@@ -1,4 +1,4 @@
-"""The policy of a proxy, made ready to run: which faults there are, for whom, how often, and for how long.
+"""The policy of a proxy, made ready to run: which faults there are, for which clients, how often, and for how long.
 
 The problem: a policy changes while connections live, is the same for thousands of them, and its chance must be
 repeatable, in one process and in several, in the loop and in threads.
