@@ -9,6 +9,11 @@ import traceback
 from typing import Any
 
 
+def counted(number: int, thing: str, things: str = "") -> str:
+    """*number* and what it counts: ``1 proxy``, ``2 proxies``; without *things*, the plural is *thing* with an s."""
+    return f"{number} {thing if number == 1 else things or thing + 's'}"
+
+
 class Voice:
     """Writes to standard error; with *json* an object a line, as `vaurien.observers.log` has them."""
 

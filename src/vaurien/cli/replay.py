@@ -9,6 +9,7 @@ import msgspec
 from vaurien.cli.configure import HELP, OK, configure, say
 from vaurien.config import Configuration, Given, Key, declared, environment
 from vaurien.config.fault import text
+from vaurien.console import counted
 from vaurien.errors import OptionError, VaurienError
 from vaurien.model import ProxyConfig
 from vaurien.observers.trace import Recording, read
@@ -63,16 +64,12 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         for config in configuration.proxies
     }
     total = sum(len(found) for found in recording.decisions.values())
-    say(f"replaying {path}: {_count(total, 'decision')} of {_count(len(recording.decisions), 'proxy', 'proxies')}")
+    say(f"replaying {path}: {counted(total, 'decision')} of {counted(len(recording.decisions), 'proxy', 'proxies')}")
     for difference in differences(recording, configuration):
         say(f"warning: {path} does not fit: {difference}")
     runner.run(configuration, recorded=decisions)
-    say(f"replayed {sum(one.taken for one in decisions.values())} of {_count(total, 'decision')}")
+    say(f"replayed {sum(one.taken for one in decisions.values())} of {counted(total, 'decision')}")
     return OK
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _describes_proxies(given: Mapping[Key, Given], variables: Mapping[str, str]) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast, overload
 import msgspec
 
 from vaurien.config.policy import Preset
+from vaurien.console import counted
 from vaurien.engine.relay.traffic import ConnectionInfo
 from vaurien.errors import OptionError, VaurienError
 from vaurien.events import Event
@@ -198,8 +199,10 @@ class BaseProxy:
 
     def _missed(self, fault: str, wanted: HitRange) -> str:
         hits = self.hits(fault)
-        reason = self.idle_faults().get(fault) or f"it hit {hits.connections_hit} of {self.accepted} connections"
-        return f"fault {fault!r} of proxy {self.name!r} hit {hits} times, expected {wanted}: {reason}"
+        reason = (
+            self.idle_faults().get(fault) or f"it hit {hits.connections_hit} of {counted(self.accepted, 'connection')}"
+        )
+        return f"fault {fault!r} of proxy {self.name!r} hit {counted(hits, 'time')}, expected {wanted}: {reason}"
 
     def idle_faults(self) -> Mapping[str, str]:
         """Why each fault that the proxy has, or had, has not hit, by its name; those that have hit are not there."""

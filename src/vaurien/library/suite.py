@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Unpack
 
+from vaurien.console import counted
 from vaurien.events import Encrypted, Failed
 from vaurien.library.asynchronous import AsyncProxy
 from vaurien.library.base import BaseProxy
@@ -79,7 +80,7 @@ class Proxies:
 
 def _told(proxy: BaseProxy) -> Iterator[str]:
     hits = ", ".join(f"{name} hit {_spread(count)}" for name, count in proxy.hits().items()) or "no fault"
-    yield f"proxy {proxy.name!r} -> {proxy.backend}, {_counted(proxy.accepted, 'connection')}: {hits}"
+    yield f"proxy {proxy.name!r} -> {proxy.backend}, {counted(proxy.accepted, 'connection')}: {hits}"
     yield from (f"  {name} never hit: {reason}" for name, reason in proxy.idle_faults().items())
     yield from dict.fromkeys(f"  {event.reason}" for event in proxy.events if isinstance(event, Encrypted))
     complaints = [f"  {event.where}: {event.error}" for event in proxy.events if isinstance(event, Failed)]
@@ -88,16 +89,12 @@ def _told(proxy: BaseProxy) -> Iterator[str]:
 
 def _spread(hits: Hits) -> str:
     """*hits*, and on how many connections and exchanges they were, where that is another number."""
-    parts = [_counted(hits, "time")]
+    parts = [counted(hits, "time")]
     if hits.connections_hit not in (0, hits):
-        parts.append(f"on {_counted(hits.connections_hit, 'connection')}")
+        parts.append(f"on {counted(hits.connections_hit, 'connection')}")
     if hits.exchanges_hit not in (0, hits):
-        parts.append(f"in {_counted(hits.exchanges_hit, 'exchange')}")
+        parts.append(f"in {counted(hits.exchanges_hit, 'exchange')}")
     return " ".join(parts)
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def repeating(node: str, root: Path, folder: Path, seed: str) -> str:

@@ -15,6 +15,7 @@ import msgspec
 
 from vaurien import plugins
 from vaurien.config.fault import without_effect
+from vaurien.console import counted
 from vaurien.engine.policy.matching import CLIENT, FORWARD, HELLO
 from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.relay.traffic import Figures
@@ -52,7 +53,7 @@ def diagnose(config: ProxyConfig, fault: Fault, hits: int, figures: Figures, add
     """Why *fault* of the proxy of *config*, which listens on *address*, has no *hits*, by the proxy's *figures*."""
     seen = figures.near_misses.get(key_of(fault)) or NearMisses()
     causes = (
-        [("acted", f"it has acted {_count(hits, 'time')}")] if hits else _causes(config, fault, seen, figures, address)
+        [("acted", f"it has acted {counted(hits, 'time')}")] if hits else _causes(config, fault, seen, figures, address)
     )
     cause, text = next(iter(causes))
     return Diagnosis(
@@ -81,7 +82,7 @@ def _of_share(config: ProxyConfig, share: Share, figures: Figures, address: str)
         fault = Fault(share.behavior, share.behavior, share.options, scope=Scope.EXCHANGE)
         seen = NearMisses(connections=figures.accepted)
         return next(text for _, text in _causes(config, fault, seen, figures, address))
-    return f"{share.percent:g} % spared all of {_count(figures.exchanges, 'exchange')}, so far by chance"
+    return f"{share.percent:g} % spared all of {counted(figures.exchanges, 'exchange')}, so far by chance"
 
 
 def _causes(
@@ -99,7 +100,7 @@ def _causes(
         asked = [name for name in fault.match if name in _of_connections(config)]
         wanted = " ".join(f"match.{name}={fault.match[name]}" for name in asked)
         found = "; ".join(", ".join(filter(None, seen.seen.get(name, []))) or "none" for name in asked)
-        yield "other_clients", f"{wanted} fits none of {_count(seen.connections, 'connection')}; seen: {found}"
+        yield "other_clients", f"{wanted} fits none of {counted(seen.connections, 'connection')}; seen: {found}"
     if _needs_exchanges(config, fault) and figures.encrypted and figures.encrypted >= figures.accepted:
         yield "encrypted", _encrypted(config, figures)
     if _needs_exchanges(config, fault) and not figures.exchanges:
@@ -109,11 +110,11 @@ def _causes(
     if seen.outside_window and not seen.spared:
         yield (
             "outside_window",
-            f"its window ({_shown(fault.window)}) took none of {_count(seen.outside_window, 'occasion')}",
+            f"its window ({_shown(fault.window)}) took none of {counted(seen.outside_window, 'occasion')}",
         )
     if seen.spared:
         chance = f"a probability of {fault.probability:g}"
-        yield "spared", f"{chance} spared all of {_count(seen.spared, 'occasion')}, so far by chance"
+        yield "spared", f"{chance} spared all of {counted(seen.spared, 'occasion')}, so far by chance"
     yield "no_occasion", _no_occasion(fault, seen, figures)
 
 
@@ -131,12 +132,12 @@ def _needs_exchanges(config: ProxyConfig, fault: Fault) -> bool:
 def _encrypted(config: ProxyConfig, figures: Figures) -> str:
     hint = getattr(plugins.find(config.protocol, "protocol").target, "plain_hint", "")
     advice = f", or {hint}" if hint else ""
-    connections = _count(figures.encrypted, "connection")
+    connections = counted(figures.encrypted, "connection")
     return f"{connections} encrypted, which hides the requests; give the proxy a certificate (tls){advice}"
 
 
 def _not_recognized(config: ProxyConfig, seen: NearMisses, figures: Figures) -> str:
-    connections = _count(seen.connections, "connection")
+    connections = counted(seen.connections, "connection")
     if figures.lost:
         return f"{connections}, but no request was recognized as {config.protocol}: {figures.lost_because}"
     return f"{connections}, but no request yet that {config.protocol} recognizes"
@@ -148,7 +149,7 @@ def _other_exchanges(config: ProxyConfig, fault: Fault, seen: NearMisses) -> str
     found = "; ".join(
         f"{name} {', '.join(map(repr, values))}" for name, values in seen.seen.items() if name not in others
     )
-    return f"{asked} fits none of {_count(seen.unmatched, 'exchange')}; seen: {found}"
+    return f"{asked} fits none of {counted(seen.unmatched, 'exchange')}; seen: {found}"
 
 
 def _no_occasion(fault: Fault, seen: NearMisses, figures: Figures) -> str:
@@ -163,8 +164,8 @@ def _no_occasion(fault: Fault, seen: NearMisses, figures: Figures) -> str:
     }
     hooks = overridden(plugin.target) if not plugin.legacy else frozenset()
     wanted = next((text for hook, text in acts.items() if hook in hooks), "its occasion")
-    connections = _count(seen.connections, "connection")
-    return f"{connections}, {_count(figures.exchanges, 'request')}, and {wanted} has not come yet"
+    connections = counted(seen.connections, "connection")
+    return f"{connections}, {counted(figures.exchanges, 'request')}, and {wanted} has not come yet"
 
 
 def _shown(window: Window) -> str:
@@ -173,7 +174,3 @@ def _shown(window: Window) -> str:
     told = {name: getattr(window, name) for name in Window.__struct_fields__}
     given = (f"{names.get(name, name)}={value:g}" for name, value in told.items() if value != getattr(plain, name))
     return " ".join(given)
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

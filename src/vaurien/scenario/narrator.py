@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from vaurien.config.schedule import Schedule, ScheduleStep, step_text
+from vaurien.console import counted
 from vaurien.model import Address, ProxyConfig
 from vaurien.scenario.player import FailedStep
 from vaurien.scenario.report import RunReport, steps_played
@@ -65,7 +66,9 @@ class Narrator:
                     hits[name] += fault.hits
             told = ", ".join(f"{name} {count}" for name, count in hits.items()) or "none"
             connections = sum(one.connections for one in sums)
-            self._stream.write(f"{_CLEAR}vaurien: {self._now():7.1f} s  {connections} connections, hits: {told}")
+            self._stream.write(
+                f"{_CLEAR}vaurien: {self._now():7.1f} s  {counted(connections, 'connection')}, hits: {told}"
+            )
             self._stream.flush()
 
     def end(self, report: RunReport) -> None:
@@ -74,11 +77,11 @@ class Narrator:
         steps = f"; {steps_played(report)}" if self._due else ""
         self._say(f"{shlex.join(report.command)} {ended}{steps}; repeat it with --seed {report.seed}")
         for proxy in report.proxies:
-            self._say(f"{proxy.name}: {proxy.connections} connections, {proxy.failed} failed")
+            self._say(f"{proxy.name}: {counted(proxy.connections, 'connection')}, {proxy.failed} failed")
             for fault in proxy.faults:
                 late = f", late by {fault.delays.median * 1000:.1f} ms in the median" if fault.delays.count else ""
-                inside = f", in {fault.exchanges} exchanges" if fault.exchanges else ""
-                acted = f"{fault.hits} hits on {fault.connections} connections{inside}{late}"
+                inside = f", in {counted(fault.exchanges, 'exchange')}" if fault.exchanges else ""
+                acted = f"{counted(fault.hits, 'hit')} on {counted(fault.connections, 'connection')}{inside}{late}"
                 never = f"never hit: {fault.why}" if fault.why else "never hit"
                 self._say(f"  {fault.told or fault.name}: {acted if fault.connections else never}")
 

@@ -12,6 +12,7 @@ import msgspec
 
 from vaurien import dashboard, plugins
 from vaurien.config.schedule import Schedule
+from vaurien.console import counted
 from vaurien.errors import OptionError
 from vaurien.hooks import overridden
 from vaurien.model import HitRange, Mix, Policy, ProxyConfig
@@ -57,7 +58,8 @@ class Unmet(msgspec.Struct, frozen=True):
     why: str
 
     def __str__(self) -> str:
-        return f"fault {self.fault!r} of {self.proxy} hit {self.hits} times, expected {self.expected}: {self.why}"
+        hits = counted(self.hits, "time")
+        return f"fault {self.fault!r} of {self.proxy} hit {hits}, expected {self.expected}: {self.why}"
 
 
 class ProxyReport(msgspec.Struct, frozen=True):
@@ -162,11 +164,11 @@ def unmet(
     for one in faults:
         wanted[one.name] = one.expected_hits or wanted.get(one.name) or always
     for name, expected in wanted.items():
-        counted = [fault for (of, _), fault in sums.faults.items() if of == name]
-        hits = sum(max(fault.hits, len(fault.connections)) for fault in counted)  # a legacy plugin's are its draws
+        meant = [fault for (of, _), fault in sums.faults.items() if of == name]
+        hits = sum(max(fault.hits, len(fault.connections)) for fault in meant)  # a legacy plugin's are its draws
         if expected is not None and hits not in expected:
-            connections = len(set().union(*(fault.connections for fault in counted)))
-            acted = f"it hit {connections} of {sums.connections} connections"
+            connections = len(set().union(*(fault.connections for fault in meant)))
+            acted = f"it hit {connections} of {counted(sums.connections, 'connection')}"
             reason = acted if hits else why.get(name, "it was not there when the command ended")
             yield Unmet(config.name, name, hits, str(expected), reason)
 

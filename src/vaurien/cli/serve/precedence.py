@@ -19,6 +19,7 @@ import msgspec
 
 from vaurien.config import Configuration, declared
 from vaurien.config.assemble import DEFAULT, DRAWN
+from vaurien.console import counted
 from vaurien.errors import ConfigError
 from vaurien.model import Fault, Policy, ProxyConfig
 
@@ -98,7 +99,7 @@ def choose(
 
 
 def _count(proxies: Sequence[ProxyConfig]) -> str:
-    return f"{len(proxies)} {'proxy' if len(proxies) == 1 else 'proxies'}"
+    return counted(len(proxies), "proxy", "proxies")
 
 
 def _differences(kept: Sequence[ProxyConfig], configured: Sequence[ProxyConfig]) -> Iterable[str]:
