@@ -408,6 +408,38 @@ def test_what_a_watcher_missed_is_found_although_the_node_writes_itself(nats):
     asyncio.run(asyncio.wait_for(play(), 30))
 
 
+def test_reading_claims_leaves_no_watchers_in_the_server(nats):
+    """It has room for a thousand on a bucket: each edit, and each look at the fleet, reads them."""
+    import nats as client_library
+
+    from vaurien.fleet.nats_store import NatsStore, Where
+
+    where = Where.parse(f"{nats.url}/test{next(BUCKETS)}")
+
+    async def play():
+        one, other = NatsStore(where), NatsStore(where)
+        await one.open()
+        for _ in range(50):
+            await one.claims()
+            await other.open()
+            await other.close()
+        client = await client_library.connect(nats.url)
+        js = client.jetstream()
+
+        async def watchers():
+            return [(await js.stream_info(f"KV_{where.bucket}{end}")).state.consumer_count for end in ("", "_nodes")]
+
+        async def none_is_left():
+            return await watchers() == [1, 0]
+
+        assert (await watchers())[0] > 1
+        await eventually(none_is_left)
+        await client.close()
+        await one.close()
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
 def test_a_bucket_of_an_earlier_release_is_made_ready_for_whole_edits(nats):
     import nats as client_library
 

@@ -70,6 +70,12 @@ _LOOK, _SECOND_LOOK = 2.0, 0.5
 _MEASURE = 10.0
 """Seconds between two looks how far this machine's clock is from the store's."""
 
+_IDLE, _IDLE_READ = 5.0, 1.0
+"""Seconds for which the server keeps a watcher, and one that has read all, whose client is gone.
+
+It has room for 1000 of them on a bucket, and the client library would have it keep each for five minutes.
+"""
+
 _TOMBSTONE = 3600.0
 """Seconds that a removed key is remembered for watchers that were away; after that they read everything anyway."""
 
@@ -297,7 +303,7 @@ class NatsStore:
         """Know all entries; returns the watcher for what comes after them."""
         kv = await self._reader.key_value(self.where.bucket)
         newest = (await self._reader.stream_info(f"KV_{self.where.bucket}")).state.last_seq
-        watcher: Any = await kv.watchall()
+        watcher: Any = await kv.watchall(inactive_threshold=_IDLE)
         entries: dict[str, Stored] = {}
         removed: dict[str, int] = {}
         while True:
@@ -513,7 +519,7 @@ class NatsStore:
         found: dict[str, Stored] = {}
         try:
             kv = await self._js.key_value(f"{self.where.bucket}_nodes")
-            watcher: Any = await kv.watchall(ignore_deletes=True)
+            watcher: Any = await kv.watchall(ignore_deletes=True, inactive_threshold=_IDLE_READ)
             while (entry := await watcher.updates(timeout=_TIMEOUT)) is not None:
                 found[entry.key] = Stored(entry.value, entry.revision, entry.created.timestamp())
             await watcher.stop()
