@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+
 import pytest
 
 from tests.control.interface import interface
 from tests.control.test_events import parsed
+from tests.running import PATIENCE
+from tests.waiting import until
 from vaurien.control.events import LARGEST, RecentEvents
+from vaurien.control.responses import STREAMS
 from vaurien.errors import UnknownName, nearest
 from vaurien.events import Listening, PolicyChanged
 
@@ -79,3 +85,28 @@ def test_remembered_events_have_a_bound_in_size():
     messages = recent.messages(0)
     assert len(messages) == 1000
     assert parsed(messages[-1])[0] == 1600
+
+
+@pytest.mark.parametrize("path", ["/api/v1/events", "/api/v1/live", "/api/v1/proxies/p/exchanges"])
+def test_no_more_streams_of_events_than_the_limit(path):
+    """Each event is written to each of them, in the loop of the proxies."""
+    with interface() as served, contextlib.ExitStack() as stack:
+        served.proxy("p")
+        ask = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+        def stream(*answers):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", served.address.port), PATIENCE))
+            client.sendall(ask)
+            got = b""
+            while not any(answer in got for answer in answers):
+                got += (chunk := client.recv(1 << 16))
+                assert chunk, got
+            return client, got
+
+        opened = [stream(b"HTTP/1.1 200 ")[0] for _ in range(STREAMS)]
+        refused = stream(b"close one")[1]
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"100 streams of events are open, and no more are served: close one" in refused
+        assert served.ask("GET", "/version").status == 200
+        opened[0].close()
+        until(lambda: stream(b"HTTP/1.1 200 ", b"close one")[1].startswith(b"HTTP/1.1 200 "))

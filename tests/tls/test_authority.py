@@ -171,3 +171,11 @@ def test_curl_trusts_it(authority, tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
         thread.join(PATIENCE)
     assert (done.stdout, done.stderr) == ("ok", "")
+
+
+def test_a_weak_key_is_made_once():
+    """A client that asks for name after name would have the loop make one each time, for 20 ms."""
+    authority = Authority.create()
+    one, other = (authority.issue([name], Flaw.WEAK_KEY) for name in ("a.test", "b.test"))
+    assert one.key == other.key
+    assert one.chain != other.chain

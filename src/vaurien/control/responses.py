@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
-from vaurien.control.asgi import ClientDisconnect, HttpRequest, Response, StreamingResponse
+from vaurien.control.asgi import ClientDisconnect, HttpRequest, Receive, Response, Scope, Send, StreamingResponse
 
 BODY_LIMIT = 2**20
 """Bytes of a request's body: a configuration of thousands of proxies, and no more."""
@@ -32,15 +32,42 @@ class BadRequest(Exception):
         super().__init__(message)
 
 
+STREAMS = 100
+"""Streams of events that may be open at a time: each costs the loop of the proxies some 20 µs for every event."""
+
+
+class EventStreams:
+    """Responses of server-sent events (https://html.spec.whatwg.org/#server-sent-events), at most *most* at a time."""
+
+    def __init__(self, most: int = STREAMS) -> None:
+        self._most = most
+        self.count = 0
+        """Those that are being sent."""
+
+    def response(self, events: AsyncIterator[bytes]) -> StreamingResponse:
+        """*events*, as they come. Raises `BadRequest` when no more streams may be open."""
+        if self.count >= self._most:
+            raise BadRequest(503, f"{self.count} streams of events are open, and no more are served: close one")
+        return _EventStream(self, events)
+
+
+class _EventStream(StreamingResponse):
+    def __init__(self, streams: EventStreams, events: AsyncIterator[bytes]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
+        self._streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._streams.count += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams.count -= 1
+
+
 def json_response(value: object, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
     """*value* as JSON."""
     content = msgspec.json.encode(value, enc_hook=str)
     return Response(content, status, {**closing(status), **(headers or {})}, media_type="application/json")
-
-
-def event_stream(events: AsyncIterator[bytes]) -> StreamingResponse:
-    """*events*, which are server-sent events (https://html.spec.whatwg.org/#server-sent-events), as they come."""
-    return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 
 def closing(status: int) -> dict[str, str]:

@@ -16,7 +16,7 @@ from vaurien.control.asgi import HttpRequest, Receive, Response, Scope, Send
 from vaurien.control.events import RecentEvents
 from vaurien.control.fleet import FleetDoor
 from vaurien.control.history import History
-from vaurien.control.responses import BadRequest
+from vaurien.control.responses import BadRequest, EventStreams
 from vaurien.errors import BindError, Conflict, OptionError, Unavailable, UnknownName, VaurienError
 from vaurien.proxies.hub import Hub, OutdatedRevision
 
@@ -50,6 +50,7 @@ class Program(msgspec.Struct, frozen=True):
     fleet: FleetDoor | None = None
     settings: Sequence[EffectiveSetting] = ()
     schedule: ScheduleControl | None = None
+    streams: EventStreams = msgspec.field(default_factory=EventStreams)
 
 
 class RouteCall(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import functools
 import ipaddress
 import os
 import secrets
@@ -188,8 +189,12 @@ def _key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
+@functools.cache
 def _weak_key() -> rsa.RSAPrivateKey:
-    """1024 bits, which OpenSSL refuses at its security level 2, the default of Debian."""
+    """1024 bits, which OpenSSL refuses at its security level 2, the default of Debian.
+
+    One for all names: making it takes 20 ms and more, and each client may ask for another name.
+    """
     return rsa.generate_private_key(65537, 1024)  # noqa: S505 - to be refused
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 
-from vaurien.control import bodies, responses
+from vaurien.control import bodies
 from vaurien.control.events import HEARTBEAT
 from vaurien.control.fleet import FleetDoor
 from vaurien.control.responses import BadRequest
@@ -69,7 +69,7 @@ async def follow_fleet_events(call: RouteCall) -> object:
     The data of an event is a JSON object, that of [the event](events.md) and its `node`. They are not numbered, and not
     remembered. Hits are in the reports of the nodes: `GET /api/v1/fleet`.
     """
-    return responses.event_stream(_messages(await _fleet(call).events()))
+    return call.program.streams.response(_messages(await _fleet(call).events()))
 
 
 async def _messages(told: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:

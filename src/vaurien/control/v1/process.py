@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from vaurien import plugins
 from vaurien.config import proxy_files
 from vaurien.config.schedule import ShownSchedule
-from vaurien.control import bodies, checks, history, live, responses
+from vaurien.control import bodies, checks, history, live
 from vaurien.control.responses import BadRequest
 from vaurien.control.routes import RouteCall, ScheduleControl, number
 from vaurien.control.toxiproxy.toxics import Toxic
@@ -180,7 +180,7 @@ async def follow_events(call: RouteCall) -> object:
     if proxy is not None:
         call.hub.get(proxy)
     since = call.query.get("since", call.headers.get("last-event-id", "0"))
-    return responses.event_stream(call.program.recent.follow(number("since", since), proxy=proxy))
+    return call.program.streams.response(call.program.recent.follow(number("since", since), proxy=proxy))
 
 
 async def follow_live(call: RouteCall) -> object:
@@ -192,7 +192,7 @@ async def follow_live(call: RouteCall) -> object:
     """
     program = call.program
     since = call.query.get("since", call.headers.get("last-event-id", "0"))
-    return responses.event_stream(live.follow(program.hub, program.recent, program.history, number("since", since)))
+    return program.streams.response(live.follow(program.hub, program.recent, program.history, number("since", since)))
 
 
 async def follow_exchanges(call: RouteCall) -> object:
@@ -205,7 +205,7 @@ async def follow_exchanges(call: RouteCall) -> object:
     proxy = call.path["proxy"]
     call.hub.get(proxy)
     program = call.program
-    return responses.event_stream(program.history.exchanges.follow(program.hub, program.recent, proxy))
+    return program.streams.response(program.history.exchanges.follow(program.hub, program.recent, proxy))
 
 
 async def get_figures(call: RouteCall) -> object:
