@@ -56,9 +56,9 @@ class Toy(Framer):
 
     def parse_whole(self, to_backend: bool, data: bytes) -> Head | None:
         self.parsed += 1
-        line, _, body = data.partition(b"\n")
+        line, end, body = data.partition(b"\n")
         word, _, number = line.partition(b" ")
-        whole = word == b"q" and len(body) == int(number or 0)
+        whole = word == b"q" and end and len(body) == int(number or 0)
         return Head(to_backend, {"word": "q"}, self_contained=True, data=line + b"\n") if whole else None
 
 

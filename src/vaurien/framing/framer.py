@@ -143,25 +143,31 @@ class Framer(Framing):
 
     def try_whole(self, direction: Direction, data: bytes) -> Head | None:
         waiting, side = self.waiting, self._sides[direction]
-        if not self.stateless or not side.ready or len(data) > SIZE_LIMIT:
+        if not (side.ready and self.stateless):
             return None
-        if self.one_request and direction is TO_BACKEND:  # its side has to stop behind it
-            return None
-        if len(waiting) >= WAITING_LIMIT if direction is TO_BACKEND else not (waiting and waiting[0].self_contained):
-            return None
-        known = self._known[direction]
-        head = known.get(data)
-        if head is None:
-            head = self.parse_whole(direction, data) if data not in self._series[direction] else None
-            if head is None:
+        up = direction is TO_BACKEND
+        if up:
+            if self.one_request or len(waiting) >= WAITING_LIMIT:  # its side has to stop behind the one
                 return None
-            known.add(data, head)
-        if direction is TO_BACKEND:
+        elif not (waiting and waiting[0].self_contained):
+            return None
+        head = self._known[direction].get(data) or self._learn_whole(direction, data)
+        if head is None:
+            return None
+        if up:
             waiting.append(head)
         else:
             waiting.popleft()
         if head.closes:
             side.closing = True
+        return head
+
+    def _learn_whole(self, direction: Direction, data: bytes) -> Head | None:
+        if len(data) > SIZE_LIMIT or data in self._series[direction]:
+            return None
+        head = self.parse_whole(direction, data)
+        if head is not None:
+            self._known[direction].add(data, head)
         return head
 
     def parse_whole(self, direction: Direction, data: bytes) -> Head | None:

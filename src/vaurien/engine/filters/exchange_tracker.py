@@ -235,8 +235,8 @@ class ExchangeTracker:
     # Bytes in: at once where nothing waits, otherwise by a coroutine that acts on the link.
 
     def _takes_in_steps(self, direction: Direction, data: bytes) -> bool:
-        """Whether *data* is so much that it may hold thousands of messages: it is taken by a coroutine then."""
-        if len(data) <= _LARGE or self.framing.lost is not None or self.framing.inside_message(direction, len(data)):
+        """Whether *data*, which is `_LARGE`, may hold thousands of messages: it is taken by a coroutine then."""
+        if self.framing.lost is not None or self.framing.inside_message(direction, len(data)):
             return False
         side = self.up if direction is TO_BACKEND else self.down
         side.link.run(self._feed_in_steps(direction, data))
@@ -270,7 +270,7 @@ class ExchangeTracker:
     def take_requests(self, chunk: memoryview) -> bytes:
         """Take *chunk* of the client; returns what is to be sent of it now. Hooks may be left running."""
         data = chunk.tobytes()  # a third less than `bytes` takes
-        if self._takes_in_steps(TO_BACKEND, data):
+        if len(data) > _LARGE and self._takes_in_steps(TO_BACKEND, data):
             return b""
         up = self.up
         passes = not up.filters or (up.may_be_passive and up.passive)
@@ -423,7 +423,7 @@ class ExchangeTracker:
     def take_responses(self, chunk: memoryview) -> bytes:
         """Take *chunk* of the backend; returns what is to be sent of it now. Hooks may be left running."""
         data = chunk.tobytes()
-        if self._takes_in_steps(TO_CLIENT, data):
+        if len(data) > _LARGE and self._takes_in_steps(TO_CLIENT, data):
             return b""
         waiting, down, framing = self._open, self.down, self.framing
         passes = not down.filters or (down.may_be_passive and down.passive)

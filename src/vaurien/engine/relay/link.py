@@ -392,14 +392,30 @@ class RelayLink:
             self._source_ended()
             return
         self.withheld += size
-        assert self.filters is not None and self.filters.fast_path is not None  # noqa: S101, PT018 - see _wanted
+        filters = self.filters
+        assert filters is not None and filters.fast_path is not None  # noqa: S101, PT018 - see _wanted
         try:
-            passed = self.filters.fast_path(view[:size])
+            passed = filters.fast_path(view[:size])
         except Exception as error:  # the protocol's own code runs here and may raise anything
             self.owner.crashed(error)
             return
-        if passed:
+        if not passed:
+            return
+        if self.pending is not None or self._sending >= _END_PASSED:
             self.write(passed)
+            return
+        size = len(passed)  # as `write`, which would be one more call for each message
+        self.moved += size
+        self.withheld -= size
+        try:
+            sent = self._send(passed)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.destination_failed()
+            return
+        if sent < size:
+            self._keep(memoryview(passed)[sent:])
 
     def _read_hooked(self) -> None:
         data = self._read()
