@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import contextlib
 import socket
 import time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from tests.control.interface import interface
-from tests.hubs import COUNTS
+from tests.hubs import COUNTS, config
 from tests.running import PATIENCE, Echo, until
 from vaurien import __version__, plugins
 from vaurien.control import bodies
+from vaurien.control.v1 import proxies
 from vaurien.model import Address, Fault, ProxyConfig
+from vaurien.proxies.hub import Hub
 
 
 @pytest.fixture
@@ -43,6 +47,19 @@ def client(proxy):
 def test_health_and_version(served):
     assert served.get("/healthz") == {"status": "ok"}
     assert served.get("/api/v1/version") == {"version": __version__}
+
+
+def test_a_list_that_is_asked_for_while_a_proxy_ends_has_it_or_not():
+    async def play():
+        hub = Hub()
+        await hub.create(config("a"))
+        listing = asyncio.create_task(proxies.list_proxies(SimpleNamespace(hub=hub)))
+        ending = asyncio.create_task(hub.delete("a"))
+        listed = await listing
+        await ending
+        return [one["name"] for one in listed["proxies"]]
+
+    assert asyncio.run(play()) in ([], ["a"])
 
 
 def test_a_proxy_from_its_beginning_to_its_end(served, echo):

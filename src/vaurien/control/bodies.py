@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from types import GenericAlias, MappingProxyType
 from typing import Annotated, Any, TypeAlias
 
@@ -18,7 +18,7 @@ from vaurien.config.declared import Connections, Tls
 from vaurien.config.fault import without_effect
 from vaurien.control import checks
 from vaurien.control.responses import BadRequest
-from vaurien.errors import OptionError
+from vaurien.errors import OptionError, VaurienError
 from vaurien.model import Address, Config, Fault, Mix, Policy, ProxyConfig, Share, check_count
 from vaurien.observers.hits import FaultHits
 from vaurien.options import Option
@@ -296,10 +296,13 @@ def all_proxies(config: Config) -> JsonObject:
     return {"proxies": [flat(proxy) for proxy in config.proxies], "revision": config.revision}
 
 
-async def shown(hub: Hub, name: str) -> JsonObject:
-    """The proxy *name* of *hub* as a `ProxyAnswer` has it. Raises `UnknownName`."""
-    proxy, config, reason = hub.get(name), hub.config.proxy(name), hub.difference(name)
-    figures = await proxy.figures()  # it may be deleted meanwhile
+def shown(hub: Hub, name: str) -> Coroutine[object, object, JsonObject]:
+    """The proxy *name* of *hub* as a `ProxyAnswer` has it. Raises `UnknownName` at once, and nothing once awaited."""
+    return _shown(hub, hub.get(name), hub.config.proxy(name), hub.difference(name))
+
+
+async def _shown(hub: Hub, proxy: ManagedProxy, config: ProxyConfig, reason: VaurienError | None) -> JsonObject:
+    name, figures = config.name, await proxy.figures()  # it may be deleted meanwhile
     hits = [hub.hits.of(name, fault.name) for fault in config.policy.faults]
     state = {
         "address": str(proxy.address),
