@@ -159,6 +159,60 @@ def test_records_of_tls_that_the_proxy_begins_in_the_middle(mail, mail_without_t
         until(lambda: not proxy.connections)
 
 
+PASSED = [
+    ("tls_corrupt", "bad record mac|decrypt error"),
+    ("tls_close", "eof|lost connection|unexpectedly"),
+    ("tls_alert alert=internal_error", "internal error"),
+    ("tls_plaintext", "wrong version number"),
+]
+
+
+def errors_of_passed_tls(fault, protocol, address, act):
+    with vaurien.Proxy(address, protocol=protocol, faults=[f"{fault} name=it"]) as proxy:
+        with pytest.raises(Exception) as raised:  # noqa: PT011 - each client has its own class
+            act(proxy)
+        assert proxy.hits("it")
+        until(lambda: not proxy.connections)
+        return str(raised.value).lower().replace("_", " ")
+
+
+@pytest.mark.parametrize(("fault", "error"), PASSED)
+def test_records_that_pass_behind_starttls(mail, fault, error):
+    def act(proxy):
+        with smtplib.SMTP(proxy.host, proxy.port, timeout=PATIENCE) as client:
+            client.starttls(context=ssl._create_unverified_context())
+            client.ehlo()
+
+    told = errors_of_passed_tls(fault, "smtp", ("127.0.0.1", mail), act)
+    assert any(one in told for one in error.split("|")), told
+
+
+@pytest.mark.parametrize(("fault", "error"), PASSED)
+def test_records_that_pass_behind_a_request_of_postgres(postgres_tls_server, fault, error):
+    psycopg = pytest.importorskip("psycopg")
+    server = postgres_tls_server
+    account = {"user": server.user, "password": server.password, "dbname": server.database}
+
+    def act(proxy):
+        psycopg.connect(host="localhost", hostaddr="127.0.0.1", port=proxy.port, sslmode="require", **account)
+
+    told = errors_of_passed_tls(fault, "postgres", server.address, act)
+    assert any(one in told for one in error.split("|")), told
+
+
+@pytest.mark.parametrize(("fault", "error"), PASSED)
+def test_records_that_pass_behind_a_request_of_mysql(mariadb_tls_server, tls_ca, fault, error):
+    pymysql = pytest.importorskip("pymysql")
+    server = mariadb_tls_server
+    account = {"user": server.user, "password": server.password, "ssl": {"ca": str(tls_ca), "check_hostname": False}}
+
+    def act(proxy):
+        pymysql.connect(host="127.0.0.1", port=proxy.port, **account)
+
+    told = errors_of_passed_tls(fault, "mysql", server.address, act)
+    assert any(one in told for one in error.split("|")), told
+
+
 def test_a_slow_flight_and_an_error_inside_act_on_one_connection(mail, tls_ca):
     faults = ["tls_slow size=500 delay=1 name=slow", "error code=451 match.verb=MAIL match.sni=localhost name=inside"]
     with vaurien.Proxy(f"tls://localhost:{mail}?ca={tls_ca}", protocol="smtp", tls="auto", faults=faults) as proxy:

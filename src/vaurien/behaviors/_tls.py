@@ -10,11 +10,14 @@
 
 A server's ChangeCipherSpec and Finished of TLS 1.2 come behind the client's Finished, and count as data here, as the
 session tickets of TLS 1.3 do: they cannot be told from data.
+
+Where the protocol begins TLS in the middle (STARTTLS), the plain text before it is passed over.
 """
 
 from __future__ import annotations
 
 import enum
+import functools
 
 from vaurien.errors import ParseError
 from vaurien.hooks import Behavior, Connection, Link
@@ -25,6 +28,8 @@ _LONGEST_FINISHED = HEADER + 96
 """Bytes of a record with an encrypted Finished of TLS 1.2: a MAC of 48 bytes, an IV, padding; a hello has more."""
 
 
+_HELLO_BEGIN = bytes([HANDSHAKE, 3])
+"""The first bytes of a ClientHello: a record of this type, and its version."""
 _HELLO_RANDOM = slice(HEADER + 4 + 2, HEADER + 4 + 2 + 32)
 """Where a ServerHello has its random number: behind the headers of record and message, and a version."""
 
@@ -43,12 +48,13 @@ class Phase(enum.IntEnum):
 
 
 class HandshakeFollower:
-    """Follows the handshake of one connection by its bytes."""
+    """Follows the handshake of one connection by its bytes; *late*: plain text may come before it."""
 
     __slots__ = (
         "_changed",
         "_client",
         "_hello",
+        "_late",
         "_server_changed",
         "_tls_13",
         "begun",
@@ -59,7 +65,8 @@ class HandshakeFollower:
         "server",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, late: bool = False) -> None:
+        self._late = late
         self.phase = Phase.BEFORE
         self.server = RecordCutter()
         """Cuts what the server sends."""
@@ -79,7 +86,10 @@ class HandshakeFollower:
     def client_sends(self, data: bytes) -> bool:
         """The client has sent *data*; whether its ClientHello is complete by that."""
         if self.phase is Phase.BEFORE:
-            return self._hello_grows(data)
+            if self._late and not self._hello:
+                begin = data.find(_HELLO_BEGIN)  # MySQL's client may say it behind other bytes
+                data = data[begin:] if begin >= 0 else b""
+            return bool(data) and self._hello_grows(data)
         if self.phase is Phase.FLIGHT:
             for part in self._client.feed(data):
                 self._client_answers(part)
@@ -129,8 +139,8 @@ class HandshakeFollower:
         return bytes(self.begun[_HELLO_RANDOM])
 
     def server_begins(self) -> None:
-        """The server is about to send something. Before it has a ClientHello, what is spoken is not TLS."""
-        if self.phase is Phase.BEFORE:
+        """The server is about to send something. Before it has a ClientHello, what is spoken is not TLS, or not yet."""
+        if self.phase is Phase.BEFORE and not self._late:
             self.phase = Phase.NONE
 
 
@@ -142,14 +152,19 @@ class TlsFault(Behavior, frozen=True):
 
     async def on_start(self, connection: Connection) -> None:
         """Follow the handshake from here on."""
-        connection.state(self, HandshakeFollower)
+        self._handshake(connection)
+
+    def _handshake(self, connection: Connection) -> HandshakeFollower:
+        protocol = connection.protocol
+        late = protocol.upgrades or bool(protocol.tls_request)
+        return connection.state(self, functools.partial(HandshakeFollower, late=late))
 
     async def on_data(self, link: Link, data: bytes) -> None:
         """Follow the handshake, and act on it."""
-        handshake = link.connection.state(self, HandshakeFollower)
+        handshake = self._handshake(link.connection)
         if not link.to_backend:
             handshake.server_begins()
-            if handshake.phase is Phase.NONE or handshake.done:
+            if handshake.phase in (Phase.BEFORE, Phase.NONE) or handshake.done:
                 await link.send(data)
             else:
                 await self.server_sends(link, data, handshake)

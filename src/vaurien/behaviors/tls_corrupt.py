@@ -9,6 +9,8 @@ from vaurien.hooks import Link
 from vaurien.options import Option, Size
 from vaurien.tls.records import APPLICATION_DATA, HANDSHAKE, HEADER, RecordPart
 
+_SERVER_HELLO = b"\2"
+
 
 class TlsCorrupt(TlsFault, frozen=True):
     """Turn one bit of one record that the server sends: the first one behind its first *after* bytes.
@@ -43,8 +45,10 @@ class TlsCorrupt(TlsFault, frozen=True):
         await link.send(data if changed is None else bytes(changed))
 
     def _is_meant(self, part: RecordPart, handshake: HandshakeFollower) -> bool:
-        if part.kind not in (HANDSHAKE, APPLICATION_DATA):
+        if part.kind not in (HANDSHAKE, APPLICATION_DATA) or part.offset > HEADER:
             return False
+        if part.kind == HANDSHAKE and part.data[:1] == _SERVER_HELLO and part.offset == HEADER:
+            return False  # the second one, behind a HelloRetryRequest
         begin = handshake.passed - part.offset
         if self.when == "flight":
             return handshake.phase is Phase.FLIGHT and begin > 0 and begin >= self.after
