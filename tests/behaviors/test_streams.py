@@ -122,16 +122,30 @@ def test_an_answer_up_to_the_end_of_the_connection(proxy, path):
 
 @pytest.mark.parametrize("between", ["noop", "slicer average_size=7 size_variation=0 delay=0"])
 def test_two_faults_of_events_on_an_answer_with_a_length(proxy, between):
-    """The first writes another head; what the second does not know of passes it whole, however it is cut."""
+    """The first sends chunks, with another head: the second takes these apart, however they are cut."""
     first, _, *rest = EVENTS
     with (
         proxy.fault("stream_drop", after=1),
         proxy.fault(f"{between} name=between stream=downstream"),
+        proxy.fault("stream_duplicate", after=0),
+        connected(proxy) as client,
+    ):
+        ask(client, f"{OPENAI}?length")
+        assert b"".join(chunks(read_until(client, b"\r\n0\r\n\r\n"))) == first + first + b"".join(rest)
+        assert proxy.hits("stream_drop") == proxy.hits("stream_duplicate") == 1
+
+
+def test_a_fault_of_events_behind_one_that_writes_another_head(proxy):
+    """What is not known of passes whole."""
+    with (
+        proxy.fault("replace", pattern="HTTP/1.1 200", by="HTTP/1.1 203", stream="downstream"),
         proxy.fault("stream_duplicate"),
         connected(proxy) as client,
     ):
         ask(client, f"{OPENAI}?length")
-        assert b"".join(chunks(read_until(client, b"\r\n0\r\n\r\n"))) == first + b"".join(rest)
+        data = read_until(client, EVENTS[-1])
+        assert data.startswith(b"HTTP/1.1 203")
+        assert data.endswith(b"".join(EVENTS))
         assert proxy.hits("stream_duplicate") == 0
 
 

@@ -54,6 +54,11 @@ class EventStream:
         at = len(self._original) - self._left
         return self._left > 0 and not self._original.startswith(data[: self._left], at)
 
+    def as_sent(self) -> EventStream | None:
+        """The same answer as a fault of events before this one sends it; ``None``: as it came."""
+        codec = self._codec.as_sent()
+        return None if codec is None else EventStream(self._splitter, codec, self._codec.head(self._original))
+
     @property
     def part_of_head(self) -> bytes:
         """What has come, while that is less than the head."""
@@ -142,8 +147,7 @@ class EventBehavior(Behavior, frozen=True):
         stream = self._stream(link, data)
         if stream is not None and stream.is_other(data):  # its codec is not that of what comes
             data = stream.part_of_head + data
-            self._pass(link)
-            stream = None
+            stream = self._reopen(link, stream, data)
         if stream is None:
             await link.send(data)
         elif stream.over:
@@ -194,10 +198,12 @@ class EventBehavior(Behavior, frozen=True):
         elif released:
             await link.send(released)
 
-    def _pass(self, link: Link) -> None:
-        """Let the rest of this answer pass as it comes."""
+    def _reopen(self, link: Link, stream: EventStream, data: bytes) -> EventStream | None:
+        """The answer *stream* as it begins with *data*; ``None``: its rest passes as it comes."""
+        other = _matching(stream, data)
         if link.exchange is not None:
-            _streams(self, link)[link.exchange.number] = None
+            _streams(self, link)[link.exchange.number] = other
+        return other
 
     def _stream(self, link: Link, data: bytes) -> EventStream | None:
         """The stream of events that *data* belongs to; ``None``: it is none, or passes as it comes."""
@@ -218,8 +224,8 @@ def _streams(behavior: Behavior, link: Link) -> dict[int, EventStream | None]:
 
 
 def _opened(exchange: Exchange, data: bytes) -> EventStream | None:
-    response, head = exchange.response, exchange.head
-    if response is None or not data.startswith(head[: len(data)]):  # the fault came in the middle of the answer
+    response = exchange.response
+    if response is None:
         return None
     fields = response.fields
     kind = kind_of(fields.get("header.content-type", ""))
@@ -228,4 +234,15 @@ def _opened(exchange: Exchange, data: bytes) -> EventStream | None:
     codec = exchange.protocol.body(exchange.request, response)
     if codec is None or (kind == "array" and not codec.streamed):
         return None
-    return EventStream(EventSplitter(kind), codec, head)
+    return _matching(EventStream(EventSplitter(kind), codec, exchange.head), data)
+
+
+def _matching(stream: EventStream, data: bytes) -> EventStream | None:
+    """The answer *stream* as it begins with *data*: as it came, or as another fault of events sends it.
+
+    ``None``: it begins otherwise, because another fault has written its head, or this one came in the middle of it.
+    """
+    if not stream.is_other(data):
+        return stream
+    sent = stream.as_sent()
+    return None if sent is None or sent.is_other(data) else sent

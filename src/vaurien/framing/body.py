@@ -22,6 +22,10 @@ class BodyCodec:
         """The head to send, which promises no length."""
         return head
 
+    def as_sent(self) -> BodyCodec | None:
+        """What takes the body apart as this sends it, behind its `head`, if that is another one than came."""
+        return None
+
     def decode(self, data: bytes) -> bytes:
         """The part of the body in *data*, which comes next."""
         return data

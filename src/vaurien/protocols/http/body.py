@@ -79,6 +79,9 @@ class MeasuredBody(ChunkedBody):
         before, *behind = _LENGTHS.split(head)
         return before + b"Transfer-Encoding: chunked\r\n" + b"".join(behind)
 
+    def as_sent(self) -> BodyCodec:
+        return ChunkedBody()
+
     def decode(self, data: bytes) -> bytes:
         self._left -= len(data)
         self.ended = self._left <= 0
