@@ -405,7 +405,7 @@ def test_a_configuration_comes_back_as_it_was(served, echo):
     "upstream",
     ["nope", "nope:0", "[::1]", "[x", "a:b:c", "http://x:80", " x", "x:99999", "a\nb", "x y:1", "x" * 64 + ":1"],
 )
-@pytest.mark.parametrize("name", ["a/b", "\u00fc \U0001f600", "x" * 10_000, "line\nbreak", "..", "%2F", '"'])
+@pytest.mark.parametrize("name", ["a/b", "\u00fc \U0001f600", "x" * 10_000, "line\nbreak", "...", "%2F", '"'])
 def test_a_configuration_has_whatever_toxiproxy_s_interface_takes(served, name, upstream):
     off = {"name": name, "listen": "no such host:1", "upstream": upstream, "enabled": False}
     on = {"name": f"{name} on", "listen": "127.0.0.1:0", "upstream": upstream}
@@ -417,6 +417,14 @@ def test_a_configuration_has_whatever_toxiproxy_s_interface_takes(served, name, 
         assert served.ask("PUT", "/api/v1/config", kept).json["proxies"] == kept["proxies"]
         assert served.get("/proxies") == before
         served.clear()
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_name_that_no_path_can_hold_is_refused(served, name):
+    proxy, toxic = {"name": name, "upstream": "x:1"}, {"name": name, "type": "noop"}
+    for refused in (proxy, {"name": "web", "upstream": "x:1", "toxics": [toxic]}):
+        assert served.ask("POST", "/populate", [refused]).status == 400
+    assert served.get("/proxies") == {}
 
 
 def test_a_name_with_a_line_break_is_a_name(served):
