@@ -26,6 +26,8 @@ KINDS = {
     "tls_close when=cut after=20KiB": f"{CUT}|eof|underflow|ssl_error|closed",
     "tls_corrupt": "bad.record.mac|tag mismatch",
     "tls_corrupt when=data after=20KiB": "bad.record.mac|tag mismatch",
+    "tls_alert alert=access_denied after=1": "access.denied",
+    "tls_alert alert=access_denied when=data after=20KiB": "access.denied",
     "tls_certificate flaw=expired": "expired",
     "tls_certificate flaw=not_yet_valid": "not.?yet.?valid",
     "tls_certificate flaw=wrong_host": "alternative|hostname",
