@@ -44,8 +44,9 @@ percentages: `--behavior 20:delay,10:error`. Its options are `--behavior-NAME-OP
 
 _SETTINGS = """What `vaurien` itself can be told, besides the options of
 [behaviors](behaviors/index.md) and [protocols](protocols/index.md). Each option can be given in a file (`--config`),
-in the environment and as a flag; the last of these wins. `vaurien --show-config` prints every option, its value, and
-where it came from. Flags take `.`, `_` and `-` for the same, and what is on or off has a `--no-` form.
+in the environment and as a flag; the last of these wins. A list may be given by several flags, or by
+one with commas. `vaurien --show-config` prints every option, its value, and where it came from. Flags
+take `.`, `_` and `-` for the same, and what is on or off has a `--no-` form.
 In a file, `${NAME}` stands for that variable of the environment, and `$${NAME}` for the text `${NAME}`."""
 
 

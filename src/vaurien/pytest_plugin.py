@@ -182,9 +182,9 @@ def vaurien_proxy(request: pytest.FixtureRequest, vaurien: Proxies) -> Proxy:
     """The proxy that ``@pytest.mark.vaurien(backend=…, faults=[…])`` describes, started.
 
     The marker takes the arguments of ``vaurien.Proxy``, and *expect_hits*: ``{"error": "1.."}``, or a text for all
-    faults; a test that passes with other hits than these fails. On a class or a module it is for all tests in it; what
-    a test's own marker says comes before. *backend* is an address, or the name of a fixture that is one, or a callable
-    that returns one.
+    faults; a test that passes with other hits than these fails, and so does one with a marker of its own that does not
+    use this fixture. On a class or a module it is for all tests in it; what a test's own marker says comes before.
+    *backend* is an address, or the name of a fixture that is one, or a callable that returns one.
     """
     from vaurien.errors import VaurienError
     from vaurien.library.settings import check_keywords

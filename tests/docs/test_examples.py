@@ -91,7 +91,10 @@ def test_the_tests_of_a_page_pass(page, folder):
 )
 def test_the_commands_of_a_page_are_understood(page, command, folder):
     words = shlex.split(command)[1:]
-    tried = [*words[: words.index("--")], "--", "true"] if words[0] == "run" else [*words, "--show-config"]
+    if ">" in words:
+        words = words[: words.index(">")]
+    tried = [*words[: words.index("--")], "--", "true"] if words[0] == "run" else words
+    tried += ["--show-config"] if words[0] not in ("run", "schema") else []
     run([sys.executable, "-m", "vaurien", *tried], folder)
 
 

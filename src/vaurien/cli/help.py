@@ -60,7 +60,8 @@ COMMANDS = (
 """What else `vaurien` does, each with ``--help`` of its own."""
 
 _SOURCES = """Each option can be given in a file (--config), in the environment (--proxy is VAURIEN_PROXY,
---behavior-delay-sleep is VAURIEN_BEHAVIOR_DELAY_SLEEP) and as a flag; the last of these wins."""
+--behavior-delay-sleep is VAURIEN_BEHAVIOR_DELAY_SLEEP) and as a flag; the last of these wins. A list may be given by
+several flags, or by one with commas."""
 
 _FIRST = {"vaurien": (declared.TrafficSection, declared.FaultsSection), "command": (declared.CommandSection,)}
 """The groups of options on the first page."""
