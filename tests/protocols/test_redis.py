@@ -555,6 +555,12 @@ DOUBTFUL: dict[str, list[Segment]] = {
         (UP, OFF + MULTI + command(b"SUBSCRIBE", b"a") + EXEC + SUBSCRIBE + RESET),
         (DOWN, CONFIRMED + RESET_REPLY),
     ],
+    "OFF behind an EXEC of OFF that is refused": [
+        (UP, MULTI + command(b"NOSUCH") + OFF + EXEC + GET + OFF + GET),
+        (DOWN, b"+OK\r\n-ERR unknown\r\n" + QUEUED + b"-EXECABORT no\r\n" + VALUE),
+        (UP, ON),
+        (DOWN, b"+OK\r\n"),
+    ],
     "a MULTI that is refused behind SKIP": [(UP, SKIP + MULTI + GET), (DOWN, VALUE)],
     "a MULTI that is obeyed behind SKIP": [(UP, SKIP + MULTI + GET + EXEC), (DOWN, QUEUED + b"*1\r\n" + VALUE)],
 }

@@ -173,7 +173,12 @@ class RedisFramer(Framer):
         """Find out whether *head* has a reply, and what the connection is after it, if it is obeyed."""
         mode = head.reply_mode
         doubtful = self._multi and (mode or head.name in _SUBSCRIPTIONS) and self._is_too_doubtful()
-        if doubtful or (mode == b"ON" and self._silent is not None and self._unheard):  # a subscriber may not say ON
+        before = self._silent or self._skipping
+        if before is not None and mode == b"ON":
+            doubtful = doubtful or (self._silent is not None and self._unheard)  # a subscriber may not say ON
+        elif before is not None and mode and not self._multi:
+            doubtful = doubtful or before.by.name == b"EXEC"  # that may have run nothing, and *head* is obeyed
+        if doubtful:
             self._unpaired = self._unpaired or Unpaired()
         if self._unpaired is not None:
             self._unpaired.add(head)
