@@ -71,7 +71,7 @@ def test_a_number_out_of_range_is_named_with_its_option_and_the_range(name: str,
         options.build(plugins.find(name, "behavior").target, {option.name: -1}, owner=f"behavior {name!r}")
     said = str(raised.value)
     assert said == f"behavior {name!r} option {option.name}: -1 is not valid; expected {option.expected}"
-    assert any(words in said for words in (">=", "zero or more", "one or more", "one of "))
+    assert any(words in said for words in (" or more", " from ", "one of "))
 
 
 @pytest.mark.parametrize(("name", "option"), NUMERIC)
