@@ -169,5 +169,5 @@ def test_a_route_that_cannot_be_is_refused(text: str) -> None:
 
 def test_a_field_of_a_forward_proxy_is_none_of_this_one() -> None:
     with backend() as listening, running(listening.getsockname()) as proxy:
-        with pytest.raises(UnknownName, match="field to match of fault 'it' 'port'"):
+        with pytest.raises(UnknownName, match="unknown field 'port' of the match of fault 'it'"):
             proxy.set_policy("", fault(port="443"))
