@@ -185,7 +185,10 @@ def test_a_port_that_cannot_be_opened_stays_closed_and_says_so(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"probability": 0.5}, "fault 'it' probability: 0.5 is not valid; expected it to be left out: 'refuse' closes"),
+        (
+            {"probability": 0.5},
+            "fault 'it' probability: 0.5 is not valid; expected none: 'refuse' takes no probability, it closes",
+        ),
         ({"scope": Scope.EXCHANGE}, "fault 'it' scope: 'exchange' is not valid"),
         ({"match": {"client": "10.0.0.0/8"}}, "fault 'it' match: {'client': '10.0.0.0/8'} is not valid"),
         ({"window": Window(skip=3)}, "fault 'it' window: {'skip': 3, "),

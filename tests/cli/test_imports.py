@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -34,7 +35,10 @@ ALL = INTERFACE | OTHERS | SERVING | READING
 def imported(arguments, served=False):
     """The modules that a new interpreter imports, *served*: until it says that it listens, and is told to stop."""
     command = [sys.executable, "-X", "importtime", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    variables = {
+        name: value for name, value in os.environ.items() if not name.startswith("VAURIEN_")
+    }  # they may be options
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables) as process:
         if served:
             process.stdout.readline()
             process.terminate()

@@ -10,6 +10,7 @@ from vaurien.control.responses import BadRequest
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig, Scope, Share, Stream
 
 NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="/"), min_size=1, max_size=20)
+NAMES = NAMES.filter(lambda name: name not in (".", ".."))
 SLEEPS = st.fixed_dictionaries({}, optional={"sleep": st.floats(0, 100), "before": st.booleans()})
 FAULTS = st.builds(
     Fault,

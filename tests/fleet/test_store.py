@@ -239,6 +239,33 @@ def test_a_task_that_swallows_its_cancellation_ends():
 # NATS alone.
 
 
+def test_a_claim_that_is_renewed_while_it_is_listed_is_there(nats):
+    from vaurien.fleet.nats_store import NatsStore, Where
+
+    where = Where.parse(f"{nats.url}/test{next(BUCKETS)}")
+
+    async def play():
+        one, other = NatsStore(where), NatsStore(where)
+        await one.open()
+        await other.open()
+        written = [await one.claim(key, b"1", revision=0) for key in "abc"]
+        assert set(await other.claims()) == set("abc")
+        reading = asyncio.create_task(read(other))
+        while not reading.done():
+            written = [await one.claim(key, b"1", revision=at) for key, at in zip("abc", written, strict=True)]
+        await reading
+        await one.release("a", revision=written[0])
+        assert set(await other.claims()) == set("bc")
+        await one.close()
+        await other.close()
+
+    async def read(store):
+        for _ in range(100):
+            assert set(await store.claims()) == set("abc")
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
 def test_a_server_that_is_killed_comes_back_with_everything(tmp_path):
     from tests import nats_server
     from vaurien.fleet.nats_store import NatsStore, Where

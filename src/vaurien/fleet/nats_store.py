@@ -176,6 +176,7 @@ class NatsStore:
         """Revisions of the marks of keys that were removed."""
         self._received = self._written = 0
         """The newest revisions that came by the watcher, and by our own writes: those say nothing of others before."""
+        self._claims: Mapping[str, Stored] = {}
         self._unrecorded: collections.deque[tuple[str, bytes]] = collections.deque(maxlen=BEHIND)
         self._recording = asyncio.Lock()
         self._trouble: str | None = "not connected yet"
@@ -517,14 +518,23 @@ class NatsStore:
     async def claims(self) -> Mapping[str, Stored]:
         """All claims. Raises `StoreAway`."""
         found: dict[str, Stored] = {}
+        released: set[str] = set()
         try:
             kv = await self._js.key_value(f"{self.where.bucket}_nodes")
-            watcher: Any = await kv.watchall(ignore_deletes=True, inactive_threshold=_IDLE_READ)
+            watcher: Any = await kv.watchall(inactive_threshold=_IDLE_READ)
             while (entry := await watcher.updates(timeout=_TIMEOUT)) is not None:
-                found[entry.key] = Stored(entry.value, entry.revision, entry.created.timestamp())
+                if entry.operation is None:
+                    found[entry.key] = Stored(entry.value, entry.revision, entry.created.timestamp())
+                else:
+                    released.add(entry.key)
             await watcher.stop()
         except _GONE as error:
             raise StoreAway(f"NATS at {self.where} does not answer: {_reason(error)}") from None
+        oldest = time.time() + self.offset - CLAIM_TTL
+        for key, stored in self._claims.items():  # one that is renewed while NATS lists them may be left out
+            if key not in found and key not in released and stored.at > oldest:
+                found[key] = stored
+        self._claims = found
         return found
 
     async def record(self, value: bytes) -> None:
