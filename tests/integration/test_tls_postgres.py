@@ -168,8 +168,8 @@ def test_a_backend_that_does_not_speak_tls(answer, reason):
     with serving(None, talk) as address:
         with vaurien.Proxy(f"tls://localhost:{address[1]}", protocol="postgres") as proxy:
             with (
+                pytest.raises(ConnectionResetError),  # it may come before connect returns
                 socket.create_connection((proxy.host, proxy.port), PATIENCE) as raw,
-                pytest.raises(ConnectionResetError),
             ):
                 read_all(raw)
             assert [text.partition(": ")[2] for text in failures(proxy)] == [reason]
@@ -180,8 +180,8 @@ def test_a_backend_that_never_answers():
         backend = f"tls://localhost:{listening.getsockname()[1]}"
         with vaurien.Proxy(backend, protocol="postgres", timeout=0.2) as proxy:
             with (
+                pytest.raises(ConnectionResetError),  # it may come before connect returns
                 socket.create_connection((proxy.host, proxy.port), PATIENCE) as raw,
-                pytest.raises(ConnectionResetError),
             ):
                 read_all(raw)
             [text] = failures(proxy)

@@ -49,6 +49,12 @@ def test_the_second_interrupt_ends_it_the_first_does_not():
     assert run(once) == 3
 
 
+def test_a_signal_beside_its_start_and_its_end_leaves_its_status():
+    first_and_last_act = ["/bin/sh", "-c", "trap '' INT; kill -INT $PPID; exit 3"]
+    for _ in range(50):
+        assert asyncio.run(command.run(first_and_last_act, os.environ)) == 3
+
+
 def test_it_does_not_outlive_us(tmp_path):
     async def cancelled():
         task = asyncio.ensure_future(command.run([sys.executable, "-c", waits], os.environ))

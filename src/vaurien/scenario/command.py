@@ -7,8 +7,8 @@ import contextlib
 import itertools
 import os
 import signal
-from asyncio.subprocess import Process
-from collections.abc import Iterator, Mapping, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from vaurien.errors import VaurienError
 
@@ -33,28 +33,34 @@ async def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
     SIGINT and SIGTERM are passed on to it; the first SIGINT is not where a terminal has sent it to both. A second
     SIGINT ends it (SIGTERM).
     """
-    try:
-        process = await asyncio.create_subprocess_exec(*command, env=dict(environment))
-    except OSError as error:
-        raise CommandError(command[0], error) from None
-    try:
-        with _passing_on(process):
-            status = await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    # A process of asyncio has status 255 when it gets a signal just after its end: Popen.send_signal collects the
+    # status that its watcher waits for. Popen alone keeps the status, whichever of its methods collects it.
+    process: subprocess.Popen[bytes] | None = None
+
+    def send(number: signal.Signals) -> None:
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    with _signals_passed_to(send):  # from before the command's start on: its first act may be to send one
+        try:
+            process = subprocess.Popen(command, env=dict(environment))  # noqa: S603 - the user's own command, and no shell
+        except OSError as error:
+            raise CommandError(command[0], error) from None
+        ended = asyncio.get_running_loop().run_in_executor(None, process.wait)
+        try:
+            status = await asyncio.shield(ended)
+        finally:
+            if not ended.done():
+                process.kill()
+                await ended
     return status if status >= 0 else _KILLED - status
 
 
 @contextlib.contextmanager
-def _passing_on(process: Process) -> Iterator[None]:
+def _signals_passed_to(send: Callable[[signal.Signals], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     interrupts = itertools.count()
-
-    def send(number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(number)
 
     def interrupted() -> None:
         if next(interrupts):
