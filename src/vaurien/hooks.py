@@ -223,8 +223,8 @@ class Exchange(FaultContext, Protocol):
     def repeat(self) -> None:
         """In `on_request`: send the request twice. The first answer is passed on, the second is swallowed.
 
-        Not with `framing.Turns`, which does not know where a request ends, and not with streams; nor a request of more
-        than 1 MiB.
+        Not with `framing.Turns`, which does not know where a request ends, nor a request of more than 1 MiB. Where the
+        protocol has streams, the second has one that only the backend knows.
         """
 
     def change(self, head: bytes) -> None:

@@ -302,3 +302,10 @@ def test_a_limit_counts_the_bytes_of_several_messages() -> None:
         assert after_windows(server) == (h2.RST_STREAM, 0, 1, Code.CANCEL.to_bytes(4, "big"))
         assert after_windows(client) == (h2.RST_STREAM, 0, 1, Code.INTERNAL_ERROR.to_bytes(4, "big"))
         lives_on(client, server)
+
+
+def test_a_message_is_no_request_to_send_twice() -> None:
+    with sockets(fault("duplicate_request", {"opcode": "text"})) as (proxy, client, server):
+        client.data(1, up("a") + up("b"))
+        assert heard(server, up("a"), up("b"))
+        assert proxy.events.of(Injected) == []

@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.exchanges import chosen, drawn
 from tests.running import PATIENCE, running
+from tests.waiting import until
 from vaurien.events import Failed, Injected, ProtocolLost
 from vaurien.model import Fault
 
@@ -201,6 +202,15 @@ def test_a_match_chooses_calls(service) -> None:
         assert unary(channel) == b"hello"
         assert outcome(lambda: unary(channel, metadata=(("user", "me"),)))[0] == "UNAVAILABLE"
         assert unary(channel, metadata=(("user", "you"),)) == b"hello"
+
+
+def test_calls_are_made_twice(service) -> None:
+    large = bytes(range(256)) * 2000
+    with calls(service, fault("duplicate_request")) as (proxy, channel):
+        for request in (b"one", large):
+            assert unary(channel, request) == request
+        until(lambda: sorted(service[0].seen) == sorted([b"one", large] * 2))
+        assert [one.exchange for one in proxy.events.of(Injected)] == [1, 2]
 
 
 def test_calls_that_wait_delay_no_other(service) -> None:

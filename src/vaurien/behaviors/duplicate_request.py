@@ -15,9 +15,11 @@ class DuplicateRequest(Behavior, frozen=True):
 
     The backend sees the same request again, right behind the first, and answers both. The client sees the first answer
     and nothing of the second. What is not idempotent is done twice. It needs a protocol that marks where requests end:
-    plain tcp is refused. Requests of more than 1 MiB are sent once, and so is, without *handshakes*, a request that
-    changes what the connection is: a login, an upgrade (WebSocket), CONNECT, COPY, the text of a mail. The second of
-    two is another request to the backend, or data, and it may hang or end the connection.
+    plain tcp is refused. With HTTP/2 the second has a stream of its own, as soon as the first is through, and takes
+    what room the backend gives it. Requests of more than 1 MiB are sent once, messages of WebSockets too, and so is,
+    without *handshakes*, a request that changes what the connection is: a login, an upgrade (WebSocket), CONNECT, COPY,
+    the text of a mail. The second of two is another request to the backend, or data, and it may hang or end the
+    connection.
     """
 
     handshakes: Annotated[bool, Option("Repeat logins, upgrades and other requests that change the connection")] = False
@@ -29,5 +31,6 @@ class DuplicateRequest(Behavior, frozen=True):
 
     async def on_request(self, exchange: Exchange) -> None:
         """Send it again."""
-        if self.handshakes or exchange.request.repeatable:
+        request = exchange.request
+        if not request.one_way and (self.handshakes or request.repeatable):
             exchange.repeat()

@@ -268,6 +268,15 @@ class Framing:
         """As `swallowed`, for what is left of the piece at hand, in whose place text was sent (`take_room`)."""
         return b"", b""
 
+    def again(self, sent: bytes) -> bytes:
+        """What is sent to the backend to repeat the request that was *sent* to it before; what comes of it is no piece.
+
+        Empty where it cannot be repeated. What the backend has no room for yet comes with `take_said`.
+        """
+        return b""
+
+    # Only without.
+
     def repeat(self, head: Head) -> bool:
         """The request that *head* began is sent again: one more response will come. False if it is answered already."""
         if head not in self.waiting:

@@ -42,6 +42,7 @@ class TrackedExchange:
         "hits",
         "number",
         "offset",
+        "repeats",
         "reply",
         "request",
         "response",
@@ -76,6 +77,8 @@ class TrackedExchange:
         self.hits: frozenset[str] = _NO_FAULT
         self._swallowed: frozenset[Direction] = _NO_DIRECTION
         self._injected: bytes = b""
+        self.repeats = False
+        """Its request is to be sent twice."""
         self._copy: bytearray | None = None  # of the request, when it is to be sent twice
 
     def push(self) -> None:
@@ -133,7 +136,7 @@ class TrackedExchange:
 
     def repeat(self) -> None:
         """Send the request twice."""
-        self._copy = bytearray()
+        self.repeats, self._copy = True, bytearray()
 
     def record(self, data: bytes) -> None:
         """*data* of the request is sent; keep it when it is to be sent twice, and not too long for that."""

@@ -18,7 +18,7 @@ Answers of the proxy's own need not wait for other exchanges. The framing says h
 sent in place of pieces that go nowhere.
 
 What this does not do: faults on bytes that are for the connection act on the stream of bytes of the whole direction, as
-they do everywhere; one that waits holds the direction. A request is not repeated.
+they do everywhere; one that waits holds the direction.
 """
 
 from __future__ import annotations
@@ -414,8 +414,11 @@ class StreamTracker(ExchangeTracker):
         """Send *data*, of *exchange*, or of the connection; it is behind what was sent before in its direction."""
         if not data or self.connection.ending:
             return
-        if direction is TO_BACKEND and self.framing.renumbers:
-            data = self.framing.renumbered(data)
+        if direction is TO_BACKEND:
+            if exchange is not None and exchange.repeats:
+                exchange.record(data)
+            if self.framing.renumbers:
+                data = self.framing.renumbered(data)
         way = self.connection_direction(direction)
         if not way.filters or self._goes_past(way, exchange):
             self._unsent[direction].append(data)
@@ -551,6 +554,8 @@ class StreamTracker(ExchangeTracker):
             self._forget_messages(stream)
         if mark.mark is Mark.REQUEST_END:
             exchange.asked = True
+            if exchange.copy:
+                self._emit(TO_BACKEND, self.framing.again(exchange.copy), None)
             if exchange.answerable and not exchange.done:
                 self._answer_here(exchange)
                 await self._done(exchange)

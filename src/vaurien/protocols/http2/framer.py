@@ -6,7 +6,8 @@ tracker is asked whether it is spared. Frames pass as they are, but for three th
 
 * **Tables.** Both sides are told SETTINGS_HEADER_TABLE_SIZE=0; see `blocks`.
 * **Numbers.** A stream may only be opened behind those with lower numbers (section 5.1.1). A request that was held back
-  until later ones were sent gets a number of its own at the backend, and so do all that follow.
+  until later ones were sent gets a number of its own at the backend, and so do all that follow. A request that is
+  repeated gets the next number there, and here one that no client may open: what comes on it goes nowhere.
 * **Windows.** Bytes that go nowhere are given back to their sender, with WINDOW_UPDATE. Bytes that the proxy makes up
   are taken from the receiver's window: its next updates are kept from the other side by so much, whose bytes wait here
   while they would not fit any more.
@@ -45,8 +46,8 @@ _NO_FRAME = Part(_BODY, payload=True)
 _USUAL_TABLE = 4096
 """Bytes of a table before anything changes it (RFC 9113, section 6.5.2)."""
 
-_ANSWERS_LIMIT = 1024 * 1024
-"""Bytes of answers made up here that wait for room."""
+_MESSAGES_LIMIT = 1024 * 1024
+"""Bytes of answers made up here, and of repeated requests, that wait for room."""
 
 _GATE_LIMIT = 1024 * 1024
 """Bytes of a side that are held while they do not fit into the other side's window, because of bytes made up here."""
@@ -173,12 +174,15 @@ class _Windows:
         """Bytes that the proxy sent in the sender's place, for which the receiver has not made room again yet."""
 
 
-class _Answer:
-    """What is left of an answer that the proxy has made, for which its stream has *room*; *reset* comes behind it."""
+class _Message:
+    """What is left of an answer, or of a repeated request, for which its stream has *room*; *reset* comes behind it."""
 
-    __slots__ = ("frames", "reset", "room")
+    __slots__ = ("direction", "frames", "reset", "room")
 
-    def __init__(self, frames: Iterable[tuple[int, int, int, bytes]], room: int, reset: bytes) -> None:
+    def __init__(
+        self, direction: Direction, frames: Iterable[tuple[int, int, int, bytes]], room: int, reset: bytes = b""
+    ) -> None:
+        self.direction = direction
         self.frames = deque((kind, flags, payload) for kind, flags, _, payload in frames)
         self.room, self.reset = room, reset
 
@@ -207,8 +211,9 @@ class Http2Framer(Framing):
         self._unsent: tuple[dict[int, int], dict[int, int]] = ({}, {})
         """By stream, bytes of the piece at hand, not sent yet, that have their place in the receiver's windows."""
         self._head_ends = False  # the last head that was a piece of its own is all of its message
-        self._refused: set[int] = set()  # streams that the backend promised on a stream that the client does not see
-        self._answers: dict[int, _Answer] = {}  # by stream, those that wait for the client to make room
+        self._unseen: dict[int, None] = {}  # streams that the client does not see: promised there, or repeated
+        self._repeated = h2.MOST + 1  # the lowest stream of a repeated request, which has an even number
+        self._messages: dict[int, _Message] = {}  # by stream, those made here that wait for their receiver to make room
         self._said: list[list[bytes]] = [[], []]
         self._early: list[bytes] = []  # for the client, which wants to hear the backend's settings first (section 3.4)
 
@@ -369,7 +374,7 @@ class Http2Framer(Framing):
         size = high << 8 | low
         if h2.HEADER_SIZE + size <= HEAD_LIMIT:
             return False
-        if kind or not stream or stream & h2.MOST in self._refused:
+        if kind or not stream:
             raise _Refused(Code.FRAME_SIZE_ERROR, f"a frame of {size} bytes that is not DATA")
         return True
 
@@ -398,14 +403,14 @@ class Http2Framer(Framing):
                 if side.borrowed and end - at - 9 > side.window:
                     side.gated = True
                     return at
-                if spared or stream not in self._refused:
+                if spared or stream not in self._unseen:
                     side.window -= end - at - 9
                     ended = flags & 1 and self._ends(direction, stream)
                     if not spared:
                         mark = Part(end_mark if ended else _BODY, stream, payload=True)
                 else:
                     mark = _NOTHING
-                    self._say(TO_BACKEND, h2.window_update(0, end - at - 9))
+                    self._take_unseen(flags, stream, end - at - 9)
             elif kind == 1 or kind == 5:
                 end = end if flags & 4 else self._block_end(data, at, end, flags, stream)
                 if not end:
@@ -417,13 +422,11 @@ class Http2Framer(Framing):
                 if not spared:
                     mark = self._window_update(direction, stream, data[at:end])
             elif kind == 3 and stream:
-                if stream in self._refused:
-                    mark = _NOTHING
-                else:
-                    if direction is TO_BACKEND:
-                        self._answers.pop(stream, None)
-                    mark = None if spared else Part(_ABORTED, stream)
-                    streams.pop(stream, None)
+                if self._message_to(direction.back, stream):
+                    del self._messages[stream]
+                unseen = stream in self._unseen
+                mark = _NOTHING if unseen else None if spared else Part(_ABORTED, stream)
+                streams.pop(stream, None)
             elif kind == 4 and not stream:
                 mark = self._settings(direction, side, flags, data[at:end])
             elif kind == 9:
@@ -435,7 +438,7 @@ class Http2Framer(Framing):
             elif kind < 9 or not stream:  # PRIORITY may come for any stream, before it begins and after it has ended
                 mark = _OF_CONNECTION
             elif not spared:
-                mark = Part(_BODY, stream)
+                mark = _NOTHING if stream in self._unseen else Part(_BODY, stream)
             if mark is not None:
                 if sparing and not mark.stream and mark is not _GOAWAY:
                     if mark.instead is not None:
@@ -496,6 +499,9 @@ class Http2Framer(Framing):
             ended = flags & h2.END_STREAM and self._ends(TO_BACKEND, stream)  # trailers, or a stream that has ended
             if not self._is_spared(state):
                 return Part(_REQUEST_END if ended else _BODY, stream, instead)
+        elif stream in self._unseen:
+            self._say(TO_BACKEND, self._refuse_promise(whole))
+            return _NOTHING
         elif not self._is_spared(state):
             return Part(_BODY, stream, instead)
         return None if instead is None else Part(_BODY, instead=instead)
@@ -551,7 +557,8 @@ class Http2Framer(Framing):
     def _backend_head(
         self, flags: int, stream: int, state: int | None, block: Block, whole: bytes, instead: bytes | None
     ) -> Head | Part | None:
-        if stream in self._refused:
+        if stream in self._unseen:
+            self._take_unseen(flags, stream, 0)
             return _NOTHING
         ends = flags & h2.END_STREAM
         begins = not (state is None or state & _ANSWERING or block.interim)
@@ -615,10 +622,11 @@ class Http2Framer(Framing):
             side.tables = False  # it expects that blocks for it begin with a size
         before = other.stream_window
         other.stream_window = sizes.get(Setting.INITIAL_WINDOW_SIZE, before)
-        if direction is TO_BACKEND and self._answers:  # section 6.9.2: streams that are open change by the difference
-            for answer in self._answers.values():
-                answer.room += other.stream_window - before
-            self._answer_more()
+        if self._messages:  # section 6.9.2: streams that are open change by the difference
+            for message in self._messages.values():
+                if message.direction is direction.back:
+                    message.room += other.stream_window - before
+            self._send_more()
         if (len(whole) - 9) % 6 or len(whole) > h2.FRAME_LIMIT - 6:  # wrong: for the peer to judge
             return _OF_CONNECTION
         first = other.decode is not None and not other.table_pending
@@ -641,18 +649,20 @@ class Http2Framer(Framing):
             other.gated, self.other_direction_ready = False, True
         kept = min(other.borrowed, size)
         other.borrowed -= kept
-        if self._answers and direction is TO_BACKEND:
-            self._answer_more()
+        if self._messages:
+            self._send_more()
         if not kept:
             return _OF_CONNECTION
         return Part(_BODY, instead=h2.window_update(0, size - kept))
 
     def _stream_window_update(self, direction: Direction, stream: int, size: int) -> Part:
-        answer = self._answers.get(stream) if direction is TO_BACKEND else None
-        if answer is not None:
-            answer.room += size
-            self._answer_more()
+        message = self._message_to(direction.back, stream)
+        if message is not None:
+            message.room += size
+            self._send_more()
             return Part(_BODY, stream, b"")
+        if stream in self._unseen:
+            return _NOTHING
         windows, other = self._windows.get(stream), direction.back
         if windows is None:
             return Part(_BODY, stream)
@@ -733,6 +743,11 @@ class Http2Framer(Framing):
                 instead = h2.frame(h2.DATA, flags | h2.PADDED, stream, bytes((trailing,)) + payload)
             else:
                 instead = h2.frame(h2.DATA, flags if whole else 0, stream, payload)
+            if stream in self._unseen:
+                self._take_unseen(flags if whole else 0, stream, here + (side.padding if whole else 0))
+                yield _NOTHING, payload
+                at, left = at + here, left - here
+                continue
             ends = whole and flags & h2.END_STREAM and self._ends(direction, stream)
             mark = (_REQUEST_END if direction is TO_BACKEND else _RESPONSE_END) if ends else _BODY
             yield Part(mark, stream, instead, payload=True), payload
@@ -751,11 +766,18 @@ class Http2Framer(Framing):
             if not self.renumbers:
                 return
         else:
-            if not self.renumbers:
-                self.renumbers, self._own_numbers = True, self._opened
-                backend = self._sides[TO_CLIENT]
-                backend.next_header = backend.split[2] if backend.split is not None else 0
+            self._begin_renumbering()
             self._opened += 2
+        self._note_number(stream)
+
+    def _begin_renumbering(self) -> None:
+        if not self.renumbers:
+            self.renumbers, self._own_numbers = True, self._opened
+            backend = self._sides[TO_CLIENT]
+            backend.next_header = backend.split[2] if backend.split is not None else 0
+
+    def _note_number(self, stream: int) -> None:
+        """*stream* is the one that was opened last at the backend."""
         self._there[stream], self._here[self._opened] = self._opened, stream
         if len(self._there) > 2 * _NUMBERS:
             ended = [stream for stream in self._there if stream not in self._streams]
@@ -795,7 +817,7 @@ class Http2Framer(Framing):
         last = int.from_bytes(whole[9:13], "big") & h2.MOST
         if last >= self._opened:
             return whole
-        seen = [here for there, here in self._here.items() if there <= last]
+        seen = [here for there, here in self._here.items() if there <= last and here % 2]
         return whole[:9] + max(min(last, self._own_numbers), *seen, 0).to_bytes(4, "big") + whole[13:]
 
     # What the engine asks.
@@ -871,7 +893,7 @@ class Http2Framer(Framing):
     def answer(self, head: Head, data: bytes) -> bytes:
         """The frames *data* that answer *head*, as far as the client's windows take them; the rest follows its updates.
 
-        Of answers that wait for room no more than `_ANSWERS_LIMIT` bytes are kept: another is cut off.
+        Of answers that wait for room no more than `_MESSAGES_LIMIT` bytes are kept: another is cut off.
         """
         stream = head.stream
         asked = self._streams.pop(stream, _ASKED) & _ASKED
@@ -884,45 +906,76 @@ class Http2Framer(Framing):
             backend.window -= size
             backend.borrowed += size
             return data + reset
-        answer = _Answer(h2.frames(data), room, reset)
-        made = self._answered(stream, answer)
-        if answer.frames:
-            if answer.size + sum(other.size for other in self._answers.values()) > _ANSWERS_LIMIT:
-                return made + h2.rst_stream(stream, Code.FLOW_CONTROL_ERROR)
-            self._answers[stream] = answer
+        answer = _Message(TO_CLIENT, h2.frames(data), room, reset)
+        made = self._taken(stream, answer)
+        if answer.frames and not self._keep(stream, answer):
+            return made + h2.rst_stream(stream, Code.FLOW_CONTROL_ERROR)
         return made
 
-    def _answered(self, stream: int, answer: _Answer) -> bytes:
-        """What the windows take of *answer* now."""
-        backend = self._sides[TO_CLIENT]
+    def _message_to(self, direction: Direction, stream: int) -> _Message | None:
+        message = self._messages.get(stream)
+        return message if message is not None and message.direction is direction else None
+
+    def _keep(self, stream: int, message: _Message) -> bool:
+        """Let *message* wait for room; false: there is too much that waits."""
+        if message.size + sum(other.size for other in self._messages.values()) > _MESSAGES_LIMIT:
+            return False
+        self._messages[stream] = message
+        return True
+
+    def _taken(self, stream: int, message: _Message) -> bytes:
+        """What the windows take of *message* now."""
+        side = self._sides[message.direction]
         made: list[bytes] = []
-        while answer.frames:
-            kind, flags, payload = answer.frames[0]
+        while message.frames:
+            kind, flags, payload = message.frames[0]
             taken = payload
             if kind == h2.DATA and payload:
-                room = min(answer.room, backend.window)
+                room = min(message.room, side.window)
                 if room <= 0:
                     return b"".join(made)
                 taken = payload[:room]
-                answer.room -= len(taken)
-                backend.window -= len(taken)
-                backend.borrowed += len(taken)
+                message.room -= len(taken)
+                side.window -= len(taken)
+                side.borrowed += len(taken)
             if len(taken) < len(payload):
                 made.append(h2.frame(kind, 0, stream, taken))
-                answer.frames[0] = kind, flags, payload[len(taken) :]
+                message.frames[0] = kind, flags, payload[len(taken) :]
             else:
                 made.append(h2.frame(kind, flags, stream, taken))
-                answer.frames.popleft()
-        return b"".join(made) + answer.reset
+                message.frames.popleft()
+        return b"".join(made) + message.reset
 
-    def _answer_more(self) -> None:
-        """Go on with the answers that wait, the oldest first: the client has made room."""
-        for stream, answer in list(self._answers.items()):
-            made = self._answered(stream, answer)
+    def _send_more(self) -> None:
+        """Go on with the messages that wait, the oldest first: a side has made room."""
+        for stream, message in list(self._messages.items()):
+            made = self._taken(stream, message)
             if made:
-                self._say(TO_CLIENT, made)
-            if not answer.frames:
-                del self._answers[stream]
+                self._say(message.direction, made)
+            if not message.frames:
+                del self._messages[stream]
+
+    def again(self, sent: bytes) -> bytes:
+        """The request on a stream that only the backend knows, as far as its windows take it."""
+        frames = []
+        for kind, flags, _, payload in h2.frames(sent):
+            if kind == h2.DATA:
+                frames.append((kind, flags & h2.END_STREAM, 0, h2.unpadded(flags, payload)))
+            elif kind in (h2.HEADERS, h2.CONTINUATION):
+                frames.append((kind, flags, 0, payload))
+        stream, message = self._repeated - 2, _Message(TO_BACKEND, frames, self._sides[TO_BACKEND].stream_window)
+        if self._opened + 2 > h2.MOST or not self._keep(stream, message):
+            return b""
+        self._begin_renumbering()
+        self._opened += 2
+        self._repeated = stream
+        self._note_number(stream)
+        self._streams[stream] = _ASKED
+        self._hide(stream)
+        made = self._taken(stream, message)
+        if not message.frames:
+            del self._messages[stream]
+        return made
 
     def finish(self, head: Head, data: bytes) -> tuple[bytes, bytes]:
         goes_on = head.stream in self._streams
@@ -961,9 +1014,30 @@ class Http2Framer(Framing):
             return self._give_back(direction, mark, size)
         if direction is TO_BACKEND or data[3:4] != bytes((h2.PUSH_PROMISE,)):
             return b"", b""
-        promised = int.from_bytes(parts(data, h2.PUSH_PROMISE, data[4])[0], "big") & h2.MOST
-        self._refused.add(promised)
-        return b"", h2.rst_stream(promised, Code.CANCEL)
+        return b"", self._refuse_promise(data)
+
+    def _refuse_promise(self, whole: bytes) -> bytes:
+        promised = int.from_bytes(parts(whole, h2.PUSH_PROMISE, whole[4])[0], "big") & h2.MOST
+        self._hide(promised)
+        return h2.rst_stream(promised, Code.CANCEL)
+
+    def _hide(self, stream: int) -> None:
+        """Let what comes on *stream* of the backend go nowhere."""
+        self._unseen[stream] = None
+        if len(self._unseen) > 2 * _NUMBERS:
+            ended = [stream for stream in self._unseen if stream not in self._streams]
+            for stream in ended[:-_NUMBERS]:
+                del self._unseen[stream]
+
+    def _take_unseen(self, flags: int, stream: int, size: int) -> None:
+        """Give *size* bytes of a frame back that goes nowhere; with END_STREAM it is the last of its *stream*."""
+        if flags & h2.END_STREAM:
+            self._streams.pop(stream, None)
+        back = h2.window_update(0, size)
+        if stream in self._streams:
+            back += h2.window_update(stream, size)
+        if back:
+            self._say(TO_BACKEND, back)
 
     def _say(self, direction: Direction, data: bytes) -> None:
         self._said[direction].append(data)
