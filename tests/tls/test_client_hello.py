@@ -98,7 +98,7 @@ def test_a_name_is_in_lower_case_and_without_the_last_dot():
         (b"\x16\x03\x01\x40\x01", "a record of 16385 bytes"),
         (b"\x16\x03\x01\x00\x04\x02\x00\x00\x00", "handshake message 2, not a ClientHello"),
         (b"\x16\x03\x01\x00\x04\x01\x01\x00\x01", "a ClientHello of 65537 bytes"),
-        (b"\x16\x03\x01\x00\x04\x01\x00\x00\x00", "whose field of 2 bytes has only 0"),
+        (b"\x16\x03\x01\x00\x04\x01\x00\x00\x00", "whose first 34 bytes are only 0"),
     ],
 )
 def test_what_is_no_hello(data, message):

@@ -6,8 +6,6 @@ comes, in pieces of any size, and nothing of it is changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 
 from vaurien.errors import ParseError
@@ -92,65 +90,58 @@ def parse(data: bytes) -> ClientHello | None:
 
 
 def _fields(message: bytes) -> ClientHello:
-    fields = _Fields(message)
-    legacy = fields.number(2)
-    fields.take(32)  # random
-    fields.vector(1)  # session id
-    fields.vector(2)  # cipher suites
-    fields.vector(1)  # compression methods
+    at = 2 + 32  # the version, and random bytes
+    if len(message) < at:
+        raise ParseError(f"a ClientHello whose first {at} bytes are only {len(message)}")
+    for width in (1, 2, 1):  # session id, cipher suites, compression methods
+        _, at = _vector(message, at, width)
     sni = ""
     alpn: tuple[bytes, ...] = ()
-    versions: tuple[int, ...] = (legacy,)
-    if fields.left:
-        extensions = _Fields(fields.vector(2))
-        while extensions.left:
-            kind, body = extensions.number(2), _Fields(extensions.vector(2))
-            if kind == _SERVER_NAME:
-                sni = _server_name(body)
-            elif kind == _ALPN:
-                alpn = tuple(_Fields(body.vector(2)).vectors(1))
-            elif kind == _SUPPORTED_VERSIONS:
-                listed = body.vector(1)
-                versions = tuple(int.from_bytes(listed[at : at + 2]) for at in range(0, len(listed) - 1, 2))
+    versions: tuple[int, ...] = (int.from_bytes(message[:2]),)
+    extensions = _vector(message, at, 2)[0] if at < len(message) else b""
+    at = 0
+    while at < len(extensions):
+        kind = int.from_bytes(extensions[at : at + 2])
+        body, at = _vector(extensions, at + 2, 2)
+        if kind == _SERVER_NAME:
+            sni = _server_name(body)
+        elif kind == _ALPN:
+            alpn = _vectors(_vector(body, 0, 2)[0])
+        elif kind == _SUPPORTED_VERSIONS:
+            listed, _ = _vector(body, 0, 1)
+            versions = tuple(int.from_bytes(listed[at : at + 2]) for at in range(0, len(listed) - 1, 2))
     named = tuple(name.decode("latin-1") for name in alpn if not _is_grease(name))
     return ClientHello(sni, named, tuple(VERSIONS[one] for one in versions if one in VERSIONS))
 
 
-class _Fields:
-    """Reads the fields of a message one after the other."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    @property
-    def left(self) -> int:
-        return len(self._data) - self._at
-
-    def take(self, size: int) -> bytes:
-        if size > self.left:
-            raise ParseError(f"a ClientHello whose field of {size} bytes has only {self.left}")
-        self._at += size
-        return self._data[self._at - size : self._at]
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size))
-
-    def vector(self, size: int) -> bytes:
-        """The bytes whose length stands before them, in *size* bytes."""
-        return self.take(self.number(size))
-
-    def vectors(self, size: int) -> Iterator[bytes]:
-        while self.left:
-            yield self.vector(size)
+def _vector(data: bytes, at: int, width: int) -> tuple[bytes, int]:
+    """The bytes whose length stands before them, in *width* bytes at *at*; and where what follows them begins."""
+    begin = at + width
+    end = begin + int.from_bytes(data[at:begin])
+    if end > len(data):
+        size, begin = (end - begin, begin) if begin <= len(data) else (width, at)
+        raise ParseError(f"a ClientHello whose field of {size} bytes has only {max(0, len(data) - begin)}")
+    return data[begin:end], end
 
 
-def _server_name(body: _Fields) -> str:
+def _vectors(data: bytes) -> tuple[bytes, ...]:
+    """Names, each with its length in one byte before it."""
+    names, at = [], 0
+    while at < len(data):
+        name, at = _vector(data, at, 1)
+        names.append(name)
+    return tuple(names)
+
+
+def _server_name(body: bytes) -> str:
     """The host name of the list (there is no other type of name)."""
-    if not body.left:
+    if not body:
         return ""
-    names = _Fields(body.vector(2))
-    while names.left:
-        kind, name = names.number(1), names.vector(2)
+    names, _ = _vector(body, 0, 2)
+    at = 0
+    while at < len(names):
+        kind = names[at]
+        name, at = _vector(names, at + 1, 2)
         if kind == 0:
             return name.decode("ascii", "replace").rstrip(".").lower()
     return ""
