@@ -44,10 +44,16 @@ dashboard: $(VENV)/.installed ## Start proxies with traffic and faults, and prin
 pictures: $(VENV)/.developer servers ## Take the pictures of the dashboard that the docs show
 	$(BIN)/python -m docs.pictures
 
+build/load-tools/.installed: pyproject.toml | $(VENV)/.developer
+	@echo "Installing load testers into build/load-tools (half a minute)…"
+	@$(PYTHON) -m venv --clear --without-pip build/load-tools
+	@$(BIN)/python -m pip --python build/load-tools/bin/python install --quiet --group load
+	@touch $@
+
 servers: ## Install the servers that tests use (apt-get, where it may)
 	sh tests/install-servers.sh
 
-test: $(VENV)/.developer servers ## Run all tests, four at a time: a quarter of an hour (ARGS=tests/cli: only those)
+test: $(VENV)/.developer build/load-tools/.installed servers ## Run all tests, four at a time: a quarter of an hour (ARGS=tests/cli: only those)
 	$(BIN)/python -m pytest $(or $(ARGS),-n 4)
 
 dialogues: $(VENV)/.developer servers ## Play 2,000 random dialogues with PostgreSQL and with each Redis, some 20 minutes
@@ -126,7 +132,7 @@ tls-errors: $(VENV)/.developer servers ## Write the page on what clients report 
 stream-errors: $(VENV)/.developer servers ## Write the page on what clients report for faults of HTTP/2, gRPC, WebSocket, streams
 	$(BIN)/python -m tests.integration.stream_errors
 
-coverage: $(VENV)/.developer servers ## Run all tests and show the lines and branches that none of them took
+coverage: $(VENV)/.developer build/load-tools/.installed servers ## Run all tests and show the lines and branches that none of them took
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --cov-report=html $(ARGS)
 
 changelog: $(VENV)/.developer ## Show the changelog of the next release

@@ -1,7 +1,7 @@
 """Real servers for tests: each is started when a test first asks for it, on a free port, with a folder of its own.
 
 A program that is not installed skips the test, or fails it when VAURIEN_REQUIRE_SERVERS is set (as in CI).
-`tests/packages.txt` says which Debian packages they come from.
+`tests/packages.txt` says which Debian packages they come from; load testers are in `build/load-tools`, by `make test`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from tests.waiting import until
 
 STOP_TIMEOUT = 30.0
 _ROOT = os.getuid() == 0
-_PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin", *sorted(glob.glob("/usr/lib/postgresql/*/bin"))])
+_LOAD_TOOLS = str(Path(__file__).parents[1] / "build" / "load-tools" / "bin")
+_PATH = os.pathsep.join([os.environ["PATH"], _LOAD_TOOLS, "/usr/sbin", *sorted(glob.glob("/usr/lib/postgresql/*/bin"))])
 
 
 @dataclass(frozen=True)

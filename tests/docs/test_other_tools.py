@@ -1,37 +1,33 @@
-"""What the page about other tools asks of Vaurien, a real one answers; k6 and Locust themselves are played here."""
+"""What the page about load testers says, k6 and Locust themselves do to a real Vaurien."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
-import shutil
 import subprocess
-import sys
-import types
 from pathlib import Path
 
 import pytest
 
 from tests.control.interface import interface
-from tests.servers import absent
+from tests.http_server import http_server
+from tests.servers import require
+from tests.waiting import until
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "connect-other-tools.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "how-to" / "connect-other-tools.md"
 
-K6 = """
-import { execFileSync } from "node:child_process";
-const asked = (method, url, body, params) => {
-    const headers = Object.entries(params?.headers ?? {}).flatMap(([name, value]) => ["-H", `${name}: ${value}`]);
-    execFileSync("curl", ["-sS", "--fail", "-X", method, ...headers, ...(body ? ["-d", body] : []), url]);
-};
-export default { get: url => asked("GET", url), post: (url, body, params) => asked("POST", url, body, params) };
-"""
-"""Of k6's module for HTTP as much as the script uses."""
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+pytestmark = pytest.mark.server
 
 
 @pytest.fixture
 def served():
-    with interface() as one:
-        one.proxy("db")
-        yield one
+    """An interface, and the port of its proxy *db* in front of an HTTP server."""
+    with http_server() as backend, interface() as one:
+        yield one, int(one.proxy("db", f"127.0.0.1:{backend}")["listen"].rpartition(":")[2])
 
 
 def code(language):
@@ -39,57 +35,56 @@ def code(language):
     return block
 
 
-def faults(served):
-    return [(one["behavior"], one["options"], one["ttl"]) for one in served.get("/api/v1/proxies/db/faults")["faults"]]
+def faults(vaurien):
+    return vaurien.get("/api/v1/proxies/db/faults")["faults"]
 
 
-def test_the_script_for_k6_breaks_and_mends(served, tmp_path):
-    for program in ("node", "curl"):
-        if not shutil.which(program):
-            absent(f"{program} is not installed")
-    module = tmp_path / "node_modules" / "k6"
-    module.mkdir(parents=True)
-    (module / "package.json").write_text(
-        '{"name": "k6", "type": "module", "exports": {".": "./k6.js", "./http": "./http.js"}}'
+def replaced(text, *pairs):
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def test_the_script_for_k6_breaks_what_it_loads_and_mends_it(served, tmp_path):
+    program = require("k6")
+    vaurien, port = served
+    script = replaced(
+        code("js"),
+        ("localhost:8080", f"127.0.0.1:{vaurien.address.port}"),
+        ("localhost:3000", f"127.0.0.1:{port}"),
+        ("vus: 20", "vus: 2"),
+        ('"60s"', '"4s"'),
+        ('startTime: "20s"', 'startTime: "1s"'),
+        ("sleep(20)", "sleep(1)"),
     )
-    (module / "http.js").write_text(K6)
-    (module / "k6.js").write_text("export const sleep = () => {};")
-    script = code("js").replace("localhost:8080", f"127.0.0.1:{served.address.port}")
-    (tmp_path / "script.mjs").write_text(script)
-
-    def run(function):
-        call = f"import('./script.mjs').then(it => {{ it.{function}(); console.log(JSON.stringify(it.options)); }})"
-        done = subprocess.run(
-            ["node", "-e", call], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
-        )
-        return done.stdout
-
-    assert '"exec":"chaos"' in run("chaos")
-    assert faults(served) == [("latency", {"latency": 200}, 20)]
-    run("teardown")
-    assert faults(served) == []
+    (tmp_path / "script.js").write_text(script)
+    options = ["--no-usage-report", "--quiet", "--summary-export", "summary.json"]
+    command = [program, "run", *options, "script.js"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr  # the threshold is kept: nothing has failed
+    took = json.loads((tmp_path / "summary.json").read_text())["metrics"]["http_req_duration"]
+    assert took["max"] >= 200
+    assert took["min"] < 200
+    assert faults(vaurien) == []
 
 
-def test_the_file_for_locust_breaks_and_mends(served, monkeypatch, capsys):
-    listeners = {}
-
-    class Event:
-        def __init__(self, name):
-            self.name = name
-
-        def add_listener(self, function):
-            listeners[self.name] = function
-            return function
-
-    events = types.SimpleNamespace(spawning_complete=Event("begin"), test_stop=Event("end"))
-    locust = types.ModuleType("locust")
-    locust.HttpUser, locust.events, locust.task = object, events, lambda function: function
-    monkeypatch.setitem(sys.modules, "locust", locust)
-    text = code("python")
-    assert "chaos = Client()" in text
-    exec(text.replace("Client()", f"Client(port={served.address.port})"), {})
-    listeners["begin"](user_count=20)
-    assert faults(served) == [("latency", {"latency": 200}, 60)]
-    listeners["end"](environment=None)
-    assert capsys.readouterr().out == "hits: [('latency', 0)]\n"
-    assert faults(served) == []
+def test_the_file_for_locust_breaks_what_it_loads_and_mends_it(served, tmp_path):
+    program = require("locust")
+    vaurien, port = served
+    (tmp_path / "locustfile.py").write_text(
+        replaced(code("python"), ("Client()", f"Client(port={vaurien.address.port})"))
+    )
+    command = [program, "--headless", "--users", "2", "--spawn-rate", "2", "--host", f"http://127.0.0.1:{port}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, **PIPES) as locust:
+        try:
+            until(lambda: locust.poll() is not None or any(one["hits"] for one in faults(vaurien)))
+        finally:
+            locust.terminate()
+        said, log = locust.communicate(timeout=60)
+    assert locust.returncode == 0, said + log
+    hits = re.search(r"hits: \[\('latency', (\d+)\)\]", said)
+    assert hits is not None, said + log
+    assert int(hits[1]) > 0
+    assert faults(vaurien) == []

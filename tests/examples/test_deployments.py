@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import Echo, free_port
+from tests.servers import Echo, free_port, require
 from vaurien.cli.serve.daemon import OUR_FLAGS
 from vaurien.cli.serve.go_flags import parse
 from vaurien.client import Client
@@ -55,9 +54,7 @@ def test_the_program_takes_the_flags_and_the_proxies_of_a_manifest(path: Path) -
 
 
 def test_the_unit_is_one_of_systemd(tmp_path: Path) -> None:
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
-        pytest.skip("systemd-analyze is not installed")
+    analyze = require("systemd-analyze")
     unit = (ROOT / "examples" / "vaurien.service").read_text()
     (tmp_path / "vaurien.service").write_text(unit.replace("/usr/local/bin/vaurien", sys.executable))
     done = subprocess.run(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
-import json
 import socket
 import threading
 
 import pytest
 
-from tests import nats_server
+from tests import nats_server, prometheus_server
 from tests.fleet_processes import eventually_all, running
 from tests.servers import free_port
 from tests.waiting import until
@@ -111,16 +111,12 @@ def test_faults_end_everywhere_when_the_controller_is_silent(fleet, capsys):
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
-    """A service that is well until it is told otherwise, and a Prometheus that has measured it."""
+    """A service that is well until it is told otherwise, and has a page for Prometheus."""
 
     def do_GET(self):
-        well = self.server.well
-        if self.path.startswith("/api/v1/query?query=up+%3E+0"):
-            body = json.dumps({"data": {"resultType": "scalar", "result": [1, "1" if well else "0"]}}).encode()
-            self.send_response(200)
-        else:
-            body = b""
-            self.send_response(200 if well else 503)
+        body = b"requests_total 1\n" if self.path == "/metrics" else b""
+        self.send_response(200 if self.server.well else 503)
+        self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -133,6 +129,7 @@ class Service:
     """What a probe asks, until it is ill."""
 
     def __init__(self, kind):
+        self.stack = contextlib.ExitStack()
         if kind == "tcp":
             self.listener = socket.create_server(("127.0.0.1", free_port()))
             self.probe = {"url": f"tcp://127.0.0.1:{self.listener.getsockname()[1]}"}
@@ -141,8 +138,13 @@ class Service:
         self.listener.well = True
         self.thread = threading.Thread(target=self.listener.serve_forever, args=(0.01,))
         self.thread.start()
-        where = f"http://127.0.0.1:{self.listener.server_address[1]}"
-        self.probe = {"url": where, "query": "up > 0"} if kind == "prometheus" else {"url": f"{where}/health"}
+        where = f"127.0.0.1:{self.listener.server_address[1]}"
+        if kind == "http":
+            self.probe = {"url": f"http://{where}/health"}
+            return
+        measuring = self.stack.enter_context(prometheus_server.running(service=where))
+        self.probe = {"url": f"http://{measuring.address}", "query": "up{job='service'} > 0"}
+        until(lambda: prometheus_server.asked(measuring, self.probe["query"]))
 
     def falls_ill(self):
         if isinstance(self.listener, socket.socket):
@@ -151,6 +153,7 @@ class Service:
             self.listener.well = False
 
     def close(self):
+        self.stack.close()
         if not isinstance(self.listener, socket.socket):
             self.listener.shutdown()
             self.thread.join()
