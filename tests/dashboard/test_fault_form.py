@@ -93,7 +93,7 @@ def test_everything_else_of_a_fault_is_typed_too(tab, daemon):
     page.get_by_role("button", name="Add a condition").click()
     page.get_by_label("Field").fill("path")
     page.get_by_label("Pattern").fill("glob:/api/*")
-    command = page.get_by_role("region", name="Command line").inner_text()
+    command = page.get_by_role("group", name="Command line").inner_text()
     page.get_by_role("button", name="Add the fault").click()
     page.get_by_text("Fault slow reads is added").wait_for()
     fault = daemon.ask("GET", "/proxies/web/faults/slow%20reads")

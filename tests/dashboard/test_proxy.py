@@ -160,7 +160,7 @@ def test_of_many_connections_those_in_sight_are_in_the_page(tab, daemon, echo_se
         table = page.get_by_role("table", name="Open connections")
         assert table.get_attribute("aria-rowcount") == "401"
         assert len(table.get_by_role("row").all()) < 60
-        region = page.get_by_role("region", name="Open connections")
+        region = page.get_by_role("group", name="Open connections")
         region.evaluate("element => element.scrollTo(0, element.scrollHeight)")
         page.get_by_role("button", name="Close connection 400").wait_for()
     finally:
@@ -203,7 +203,7 @@ def test_two_hundred_proxies_and_two_thousand_connections_scroll_without_a_stall
     try:
         page = tab.open("#/proxy/web")
         page.get_by_text("2,000 connections").wait_for()
-        region = page.get_by_role("region", name="Open connections")
+        region = page.get_by_role("group", name="Open connections")
         assert time_of_a_step(page, region) < STALL
         page.get_by_role("button", name="Close connection 2000").wait_for()
         assert page.get_by_role("table", name="Open connections").get_by_role("row").count() < 60

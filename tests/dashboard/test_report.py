@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+
 from tests.cli.programs import BOUND, PROGRAM
+from tests.dashboard.axe import SCHEMES, misfits
+from vaurien.scenario.report import NOT_HIT
 
 SCENARIO = """
 [vaurien]
@@ -56,3 +60,22 @@ def test_it_prints(new_tab, redis_server, tmp_path):
     subprocess.run(run, capture_output=True, text=True, timeout=BOUND, check=True)
     page = new_tab(f"file://{tmp_path}").open("out.html")
     assert page.pdf().startswith(b"%PDF")
+
+
+@pytest.fixture(scope="module")
+def report(redis_server, tmp_path_factory):
+    """The folder of a report with changes, hits, and a fault that lacks some."""
+    folder = tmp_path_factory.mktemp("report")
+    scenario = SCENARIO.format(backend=redis_server.address).replace("name=slow", "name=slow expect_hits=1000..")
+    (folder / "a.toml").write_text(scenario)
+    command = ["sh", "-c", "redis-cli -p $VAURIEN_PORT ping"]
+    run = [*PROGRAM, "run", "a.toml", "--report", "out.html", "--", *command]
+    assert subprocess.run(run, cwd=folder, capture_output=True, timeout=BOUND).returncode == NOT_HIT
+    return folder
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_axe_finds_nothing_in_it(new_tab, report, scheme):
+    page = new_tab(f"file://{report}", color_scheme=scheme, bypass_csp=True).open("out.html")
+    page.get_by_text("expected 1000").wait_for()
+    assert misfits(page) == []

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.cli.programs import PROGRAM
+from tests.dashboard.axe import SCHEMES, misfits
 from tests.waiting import PATIENCE, until
 
 SCENARIO = """
@@ -57,6 +58,16 @@ def test_a_schedule_is_shown_stopped_and_begun_again(new_tab, scenario):
     page.get_by_role("button", name="Start from the beginning").click()
     page.get_by_text("Playing for").wait_for()
     until(lambda: "next" in second.inner_text())
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_axe_finds_nothing_while_a_schedule_plays_and_when_it_is_stopped(new_tab, scenario, scheme):
+    page = new_tab(scenario, color_scheme=scheme, bypass_csp=True).open("#/run")
+    page.get_by_text("Playing for").wait_for()
+    assert misfits(page) == []
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopped.", exact=True).wait_for()
+    assert misfits(page) == []
 
 
 def test_a_program_without_a_schedule_says_how_to_have_one(tab):

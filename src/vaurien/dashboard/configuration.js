@@ -32,7 +32,7 @@ class ConfigurationScreen extends Screen {
 
 	build() {
 		this.about = h("p");
-		this.settings = h("tbody.settings");
+		this.settings = h("tbody");
 		this.clients = h("div.copies");
 		this.text = h("textarea", { id: "import", rows: 8, spellcheck: "false" });
 		this.file = h("input", { type: "file", id: "import-file", accept: ".json,.toml", onchange: () => this.readFile() });

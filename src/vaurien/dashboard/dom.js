@@ -64,6 +64,16 @@ export function table(caption, titles, body) {
 }
 
 /**
+ * What may be larger than its place, and is scrolled there, also by keys.
+ * @param {string} tag
+ * @param {string} label
+ * @param {Node} child
+ */
+export function scrolled(tag, label, child) {
+	return h(tag, { tabindex: 0, role: "group", "aria-label": label }, child);
+}
+
+/**
  * The one of *list* that is called *name*.
  * @param {any[] | undefined} list
  * @param {string} name

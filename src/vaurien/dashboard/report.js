@@ -1,7 +1,7 @@
 // The page of a run's report. It stands alone in one file, so it shows what is written into it and makes no request.
 
 import { showCharts } from "./chart.js";
-import { h, table } from "./dom.js";
+import { h, scrolled, table } from "./dom.js";
 import { bytes, counted, duration, shown } from "./format.js";
 
 const report = JSON.parse(document.getElementById("data")?.textContent ?? "");
@@ -13,32 +13,24 @@ const report = JSON.parse(document.getElementById("data")?.textContent ?? "");
  */
 function rowsOf(caption, titles, rows) {
 	const body = rows.map((row) => h("tr", ...row.map((cell) => h("td", typeof cell === "string" ? shown(cell) : String(cell)))));
-	return table(caption, titles, h("tbody", ...body));
+	return scrolled("div.wide", caption, table(caption, titles, h("tbody", ...body)));
 }
 
-/** @param {any} proxy */
+/**
+ * The figures of a proxy over time, and from when to when it had which faults.
+ * @param {any} proxy
+ */
 function charts(proxy) {
 	const steps = report.moments.map((/** @type {any} */ moment) => ({ ...moment, ...moment.proxies[proxy.name] }));
-	const marks = report.changes
-		.filter((/** @type {any} */ change) => change.proxy === proxy.name)
-		.map((/** @type {any} */ change) => ({
-			time: change.time,
-			text: `${duration(change.time)}: ${change.faults.join(", ") || "no fault"} ${change.mix}`,
-		}));
+	const changes = report.changes.filter((/** @type {any} */ change) => change.proxy === proxy.name);
+	const rows = changes.map((/** @type {any} */ { time, faults, mix }) => [duration(time), faults.join(", ") || "no fault", mix || "none"]);
+	const marks = changes.map((/** @type {any} */ { time }, /** @type {number} */ place) => ({ time, text: shown(rows[place].join(", ")) }));
 	const parent = h("div.charts");
 	showCharts(parent, steps, { marks, from: 0, to: report.duration, label: duration });
-	return parent;
-}
-
-/** Which faults there were, from when to when. @param {any} proxy */
-function timeline(proxy) {
-	const changes = report.changes.filter((/** @type {any} */ change) => change.proxy === proxy.name);
-	const rows = changes.map((/** @type {any} */ change) => [
-		duration(change.time),
-		change.faults.join(", ") || "no fault",
-		change.mix || "none",
-	]);
-	return rows.length ? rowsOf("Changes of its faults", ["After", "Faults", "Mix"], rows) : h("p.help", "Its faults did not change.");
+	return [
+		parent,
+		rows.length ? rowsOf("Changes of its faults", ["After", "Faults", "Mix"], rows) : h("p.help", "Its faults did not change."),
+	];
 }
 
 /** @param {any} proxy */
@@ -59,10 +51,9 @@ function section(proxy) {
 		h("h2", shown(proxy.name)),
 		h(
 			"p",
-			`${shown(proxy.address)} → ${shown(proxy.backend)}, ${proxy.protocol}: ${counted(proxy.connections, "connection")}, ${proxy.failed} failed, ${bytes(proxy.sent)} to the backend, ${bytes(proxy.received)} to the client. Ends: ${ends.join(", ") || "none"}.`,
+			`${shown(proxy.address)} → ${shown(proxy.backend)}, ${proxy.protocol}: ${counted(proxy.connections, "connection")}, ${proxy.failed} failed, ${bytes(proxy.sent)} to the backend, ${bytes(proxy.received)} to the client. Ends: ${shown(ends.join(", ")) || "none"}.`,
 		),
-		charts(proxy),
-		timeline(proxy),
+		...charts(proxy),
 		rowsOf("Faults", ["Fault", "As it was set", "Hits", "Connections", "Exchanges", "Delay p50", "Delay p99", "Why it never hit"], faults),
 	);
 }
@@ -78,7 +69,7 @@ document
 	.querySelector("main")
 	?.append(
 		h("h1", "Vaurien's report"),
-		h("pre", h("code", report.command.map(shown).join(" "))),
+		scrolled("pre", "Command", h("code", report.command.map(shown).join(" "))),
 		h(
 			"p",
 			`It ended with status ${report.status} after ${duration(report.duration)}; ${counted(report.steps, "step")} played. Repeat it with `,

@@ -1,7 +1,7 @@
 // A fault in the words of each interface, ready to copy.
 
 import { faultPath, proxyPath } from "./api.js";
-import { button, h } from "./dom.js";
+import { button, h, scrolled } from "./dom.js";
 import { unmistakable } from "./format.js";
 import { attempt, say } from "./messages.js";
 
@@ -101,12 +101,7 @@ export function copyable(title) {
 		say("Copied.");
 	};
 	return Object.assign(
-		h(
-			"div.copy",
-			h("h3", title),
-			h("pre", { tabindex: 0, role: "region", "aria-label": title }, code),
-			button("Copy", write, { "aria-label": `Copy: ${title}` }),
-		),
+		h("div.copy", h("h3", title), scrolled("pre", title, code), button("Copy", write, { "aria-label": `Copy: ${title}` })),
 		{ code },
 	);
 }

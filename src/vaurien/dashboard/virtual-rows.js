@@ -1,6 +1,6 @@
 // A long table of which only the rows in sight are in the page: `<virtual-rows>`.
 
-import { h, setAttribute, setText } from "./dom.js";
+import { h, scrolled, setAttribute, setText } from "./dom.js";
 
 const HEIGHT = 32; // px of a row
 const MORE = 8; // rows above and below those in sight
@@ -42,7 +42,7 @@ class VirtualRows extends HTMLElement {
 			h("thead", h("tr", ...columns.map((column) => h("th", { scope: "col", class: column.class }, column.title)))),
 			this.body,
 		);
-		this.window = h("div.window", { tabindex: 0, role: "region", "aria-label": label }, this.table);
+		this.window = scrolled("div.window", label, this.table);
 		this.window.addEventListener("scroll", () => this.draw());
 		this.append(this.window);
 		return this;
