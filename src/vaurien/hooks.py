@@ -172,7 +172,8 @@ class Link(FaultContext, Protocol):
         """Have `Behavior.on_alarm` called after *seconds*, in this direction, in place of an alarm set before.
 
         It goes off early when bytes come that the fault is not drawn for, so that they overtake nothing that is kept.
-        It does not go off after the end of the stream, nor after the fault has stopped.
+        It does not go off after the end of the stream, or of the message that the link is of, nor after the fault has
+        stopped.
         """
 
 
@@ -272,7 +273,7 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     records, those between the client and the proxy where that speaks TLS with it, and with ``seals`` too it may
     encrypt some of its own (`Connection.seal`). With ``of_messages`` its `on_data`
     gets the text of single messages where the protocol has streams, as it does for every fault that is for single
-    exchanges.
+    exchanges; with ``text_only`` too without their heads, so that it may send more or less than it gets.
     """
 
     below_tls: ClassVar[bool] = False
@@ -280,6 +281,7 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     both_ways: ClassVar[bool] = False
     by_stream: ClassVar[bool] = False
     of_messages: ClassVar[bool] = False
+    text_only: ClassVar[bool] = False
     closes_port: ClassVar[bool] = False
     halts: ClassVar[bool] = False
     reads_content: ClassVar[bool] = False

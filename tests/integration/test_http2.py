@@ -98,6 +98,10 @@ ENDS: dict[str, tuple[Fault, Callable[[subprocess.CompletedProcess[str]], bool]]
     "http_headers": (fault("http_headers", set=["X-New: 1"]), lambda done: "x-new: 1" in done.stderr),
     "abort": (fault("abort"), lambda done: done.returncode == 92 and "INTERNAL_ERROR" in done.stderr),
     "truncate_body": (fault("truncate_body", after=3), lambda done: done.returncode == 92),
+    "replace": (
+        fault("replace", pattern="ell", by="ELL"),
+        lambda done: done.returncode == 0 and "hELLo" in done.stdout,
+    ),
     "malformed_body": (fault("malformed_body", after=3), lambda done: done.returncode == 92),
     "drop_response": (fault("drop_response"), lambda done: done.returncode == 28),
     "hang": (fault("hang"), lambda done: done.returncode == 28),

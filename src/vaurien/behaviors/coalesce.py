@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from vaurien.hooks import Behavior, Connection, Link
 from vaurien.options import BufferSize, Milliseconds, Option
@@ -17,7 +17,12 @@ class Coalesce(Behavior, frozen=True):
     The peer that receives gets the same bytes in fewer, larger reads: several messages at once, or one and a half.
     Bytes wait until there are *size* of them, and go on in writes of that size; what is less goes on *wait*
     milliseconds after the first of it arrived, or at the end of the stream.
+
+    With HTTP/2 and gRPC those are the frames of all streams, as they are. A fault that matches exchanges gathers the
+    text of their messages, each by itself, in fewer frames DATA.
     """
+
+    text_only: ClassVar[bool] = True
 
     size: Annotated[BufferSize, Option("Bytes to gather")] = 65536
     wait: Annotated[Milliseconds, Option("How long the first of them waits at most")] = 20.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from vaurien.behaviors._count import ByteCount
 from vaurien.hooks import Behavior, Link
@@ -15,7 +15,11 @@ class Inject(Behavior, frozen=True):
     The peer that receives gets bytes in the middle of the others that the sender knows nothing of. The offset counts in
     each direction by itself, from when the fault began on the connection; with 0 the data comes before the first byte,
     when that arrives. In *data*, ``\n``, ``\r``, ``\t``, ``\\`` and ``\xNN`` stand for bytes.
+
+    With HTTP/2 and gRPC, a fault that matches exchanges counts the text of each message, without its headers.
     """
+
+    text_only: ClassVar[bool] = True
 
     data: Annotated[str, Option("What to put in; may have escapes such as \\r\\n and \\x00")] = ""
     offset: Annotated[Size, Option("After how many bytes of a direction")] = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from vaurien import patterns
 from vaurien.hooks import Behavior, Connection, Link
@@ -42,7 +42,13 @@ class Replace(Behavior, frozen=True):
     A pattern that is no expression may have 4096 bytes.
 
     Bytes that may be the beginning of a match wait for more, 10 ms at most; with *regex* those are the last 256.
+
+    With HTTP/2 and gRPC it acts on the text of messages, each by itself, without their headers and trailers: frames and
+    windows stay right, whatever is put in.
     """
+
+    of_messages: ClassVar[bool] = True
+    text_only: ClassVar[bool] = True
 
     pattern: Annotated[str, Option("What to look for; nothing is replaced while it is empty")] = ""
     by: Annotated[str, Option("What to put in its place")] = ""

@@ -12,7 +12,7 @@ import msgspec
 
 from vaurien import hooks
 from vaurien.engine.loop.background_hooks import Background
-from vaurien.engine.loop.clock import Clock
+from vaurien.engine.loop.clock import Clock, Timer
 from vaurien.engine.loop.hook_task import HookRunner
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.compiled_policy import CompiledFault, CompiledPolicy
@@ -329,6 +329,10 @@ class BoundFault:
     def delayed(self, seconds: float) -> None:
         """The fault made something late."""
         self._connection.journal.delayed(self.name, seconds)
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> Timer:
+        """Have *call* called after *seconds*, by the engine's clock."""
+        return self._connection.clock.call_later(seconds, call)
 
     async def pause(self, seconds: float) -> None:
         """Make something *seconds* late, or less when the fault stops meanwhile."""

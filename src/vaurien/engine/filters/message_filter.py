@@ -8,9 +8,9 @@ into frames again::
                     ──► text ──► hooks ──► frames of what was sent
                     ──► end  ──► on_eof ─► the end, with its trailers
 
-A hook that waits holds its lane: the message, and no other. Closing the link ends the exchange, not the connection.
-
-What this does not do: `Link.alarm`. A behavior that needs it acts on the bytes of the direction (`Filter`).
+A hook that waits holds its lane: the message, and no other. Closing the link ends the exchange, not the connection. An
+alarm that goes off has its turn in the lane before the pieces that wait there. Behaviors with `text_only` do not see
+the head: they may send more or less than they get, and what is of the head is known by its length.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault, Interrupted
 from vaurien.engine.filters.exchange import ExchangeContext, ExchangeOwner, TrackedExchange
 from vaurien.engine.filters.fault_context import FaultView
+from vaurien.engine.loop.clock import Timer
 from vaurien.engine.policy.place import place
 from vaurien.framing import Mark, Part
 from vaurien.framing import Protocol as WireProtocol
@@ -34,7 +35,7 @@ def acts_on_messages(fault: BoundFault) -> bool:
     """Whether *fault* acts on the text of single messages."""
     compiled = fault.compiled
     single = compiled.per_exchange or compiled.of_messages
-    return single and compiled.handles("on_data", "on_eof") and not compiled.handles("on_alarm")
+    return single and compiled.handles("on_data", "on_eof")
 
 
 class MessageOwner(ExchangeOwner, Protocol):
@@ -48,6 +49,9 @@ class MessageOwner(ExchangeOwner, Protocol):
 
     async def take_room(self, direction: Direction, exchange: TrackedExchange, size: int) -> int:
         """How many of *size* bytes of text may be sent now; waits until the receiver takes some."""
+
+    def look_again(self, direction: Direction, exchange: TrackedExchange) -> None:
+        """Have the lane of the stream of *exchange* let go of what need not be held, when its turn comes."""
 
     def text_state(self, fault: BoundFault, direction: Direction) -> list[object]:
         """Where the state of *fault* on a new message of *direction* is kept: one, or none yet."""
@@ -67,17 +71,21 @@ class MessageFilter(FaultView):
     """One fault's place on one message, or (without an exchange) on what is of the connection."""
 
     __slots__ = (
+        "_alarm",
         "_behind",
         "_chunk",
         "_exchange",
         "_hit",
         "_hook",
         "_owner",
+        "_ringing",
         "_sent",
         "_states",
         "at",
         "direction",
         "fault",
+        "head",
+        "rang",
     )
 
     def __init__(
@@ -95,6 +103,12 @@ class MessageFilter(FaultView):
         self._sent = 0
         self._hit = False
         self._states = owner.text_state(fault, direction)
+        self._alarm: Timer | None = None
+        self._ringing = False
+        self.rang = False
+        """The alarm went off, and the behavior has not acted on that yet."""
+        self.head = 0
+        """Bytes of the head that are to come, and go past the behavior."""
         self.at = 0.0
 
     # What the behavior sees (hooks.Link).
@@ -144,8 +158,22 @@ class MessageFilter(FaultView):
                 return
 
     def alarm(self, seconds: float) -> None:
-        """Not for messages."""
-        raise NotImplementedError("a behavior with an alarm acts on the bytes of a direction")
+        """Call `on_alarm` after *seconds*, between two pieces of the message."""
+        self._silence()
+        if not (self.fault.stopped or self._ended):
+            self._alarm = self.fault.call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._exchange is not None and not self._ended:
+            self.rang = True
+            self._owner.look_again(self.direction, self._exchange)
+
+    def _silence(self) -> None:
+        self.rang = False
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         """The fault's state on this message; of the connection's own pieces, in this direction."""
@@ -174,7 +202,7 @@ class MessageFilter(FaultView):
 
     def mark_hit(self) -> None:
         """Count a hit, once for each exchange, or piece of the connection; not for a behavior that says it itself."""
-        if self.fault.compiled.says_hits:
+        if self.fault.compiled.says_hits or self._ringing:
             return
         if self._exchange is not None:
             ExchangeContext(self.fault, self._exchange, self._owner, self.direction).mark_hit()
@@ -186,6 +214,11 @@ class MessageFilter(FaultView):
 
     async def receive(self, data: bytes, at: float) -> None:
         """Let the behavior act on *data*, in pieces of the length that it asks for."""
+        if self.head:
+            here = min(self.head, len(data))
+            self.head -= here
+            await self._behind.receive(data[:here], at)
+            data = data[here:]
         limit = self.fault.compiled.chunk_limit if self._hook == "on_data" else None
         if limit is None or len(data) <= limit:
             await self._receive(data, at)
@@ -219,6 +252,7 @@ class MessageFilter(FaultView):
 
     async def finish(self, at: float) -> None:
         """The message ends: let the behavior act on that."""
+        self._silence()
         self.at = at
         again = "on_eof" in self.fault.compiled.hooks
         while again and not self.fault.stopped and not self._ended:
@@ -233,9 +267,17 @@ class MessageFilter(FaultView):
         """The behavior may keep something of the message, to send it when its fault stops."""
         return bool(self._states) and "on_stop" in self.fault.compiled.hooks
 
+    @property
+    def let_go_due(self) -> bool:
+        """`let_go` is to be called."""
+        return self.rang or (self.fault.stopped and self.keeps)
+
     async def let_go(self) -> None:
-        """The fault has stopped: let the behavior send what it keeps of the message."""
-        if not self.keeps or self._ended:
+        """The alarm went off: let the behavior act. Or its fault has stopped: let it send what it keeps."""
+        rang, self.rang = self.rang, False
+        if rang and not self.fault.stopped:
+            await self._act_on_alarm()
+        if not (self.fault.stopped and self.keeps) or self._ended:
             return
         try:
             await self.fault.behavior.on_stop(_OfMessage(self))
@@ -243,31 +285,58 @@ class MessageFilter(FaultView):
             self.fault.handle_hook_error(error)
         self._states.clear()
 
+    async def _act_on_alarm(self) -> None:
+        if self._ended:
+            return
+        self.at, self._ringing = self.now(), True
+        try:
+            await self.fault.behavior.on_alarm(self)
+        except BaseException as error:  # the plugin's own code may raise anything
+            self.fault.handle_hook_error(error)
+        finally:
+            self._ringing = False
+
     @property
     def _ended(self) -> bool:
         return self._exchange is not None and self._exchange.swallows(self.direction)
 
 
-class _OfMessage(FaultView):
-    """The connection of one message, for a fault that lets go of what it keeps of that: its end is the exchange's."""
+class ConnectionView(FaultView):
+    """What takes the place of the connection for a fault, as far as it is the connection's own."""
 
-    __slots__ = ("_message", "fault")
+    __slots__ = ("fault",)
 
-    def __init__(self, message: MessageFilter) -> None:
-        self._message = message
-        self.fault: BoundFault = message.fault
+    def __init__(self, fault: BoundFault) -> None:
+        self.fault: BoundFault = fault
 
     @property
     def number(self) -> int:
+        """The ordinal on its proxy."""
         return self.fault.number
 
     @property
     def peer(self) -> str:
+        """The client's address."""
         return self.fault.peer
 
     @property
     def protocol(self) -> WireProtocol:
+        """The protocol of the proxy."""
         return self.fault.protocol
+
+    def redirect(self, backend: Address) -> None:
+        """Dial *backend* instead."""
+        self.fault.redirect(backend)
+
+
+class _OfMessage(ConnectionView):
+    """The connection of one message, for a fault that lets go of what it keeps of that: its end is the exchange's."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, message: MessageFilter) -> None:
+        super().__init__(message.fault)
+        self._message = message
 
     @property
     def upstream(self) -> hooks.Link:
@@ -276,9 +345,6 @@ class _OfMessage(FaultView):
     @property
     def downstream(self) -> hooks.Link:
         return self.fault.downstream if self._message.to_backend else self._message
-
-    def redirect(self, backend: Address) -> None:
-        self.fault.redirect(backend)
 
     def close(self) -> None:
         self._message.close()
@@ -339,6 +405,9 @@ class MessageFilters:
     async def head(self, data: bytes, at: float) -> None:
         """Take the head."""
         self._frames.head = len(data)
+        for each in self._filters:
+            if each.fault.behavior.text_only:
+                each.head = len(data)
         await self._first.receive(data, at)
 
     async def text(self, data: bytes, at: float) -> None:
@@ -347,14 +416,13 @@ class MessageFilters:
 
     @property
     def let_go_due(self) -> bool:
-        """A fault has stopped that may keep something."""
-        return any(each.fault.stopped and each.keeps for each in self._filters)
+        """`let_go` is to be called."""
+        return any(each.let_go_due for each in self._filters)
 
     async def let_go(self) -> None:
-        """Let faults that have stopped send what they keep."""
+        """Let faults send what they keep, if they have stopped or their alarm went off."""
         for each in self._filters:
-            if each.fault.stopped:
-                await each.let_go()
+            await each.let_go()
 
     async def finish(self, at: float) -> None:
         """The message ends."""

@@ -22,11 +22,9 @@ from typing import Any, Protocol, TypeVar
 from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.exchange import ExchangeOwner, TrackedExchange
-from vaurien.engine.filters.fault_context import FaultView
-from vaurien.engine.filters.message_filter import MessageFilters, MessageOwner, acts_on_messages
+from vaurien.engine.filters.message_filter import ConnectionView, MessageFilters, MessageOwner, acts_on_messages
 from vaurien.framing import Framing, Head, Mark, Piece, Reply
-from vaurien.framing import Protocol as WireProtocol
-from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 
 S = TypeVar("S")
 
@@ -59,9 +57,6 @@ class StreamOwner(MessageOwner, Protocol):
 
     def frame_messages(self, framing: Framing, direction: Direction, data: bytes) -> Sequence[Piece]:
         """The pieces of *data*; tells observers when *framing* loses track."""
-
-    def look_again(self, direction: Direction, exchange: TrackedExchange) -> None:
-        """Have the lane of the stream of *exchange* let go of what need not be held."""
 
     def has_left(self, exchange: TrackedExchange) -> bool:
         """Whether a hook has waited until the client gave *exchange* up."""
@@ -175,6 +170,10 @@ class MessageStream:
         """How many of *size* bytes may be sent now."""
         return await self.owner.take_room(direction, self.opened, size)
 
+    def look_again(self, direction: Direction, exchange: TrackedExchange) -> None:
+        """The lane is that of the stream."""
+        self.owner.look_again(direction, self.opened)
+
     def text_state(self, fault: BoundFault, direction: Direction) -> list[object]:
         """The messages of a direction share it, as on a connection of their own."""
         return self._text_states.setdefault((fault.compiled.key, direction), [])
@@ -224,10 +223,13 @@ class MessageWay:
     @property
     def let_go_due(self) -> bool:
         """Something is held, or kept by a fault, that need not be any more."""
-        return self.stream.let_go_due or (self._held > 0 and not self.stream.owner.live)
+        of_message = self._filters is not None and self._filters.let_go_due
+        return of_message or self.stream.let_go_due or (self._held > 0 and not self.stream.owner.live)
 
     async def let_go(self) -> None:
-        """Send what is held or kept for nothing."""
+        """Send what is held or kept for nothing, or until now."""
+        if self._filters is not None:
+            await self._filters.let_go()
         if self._sending:  # nothing may come between the parts of a message
             self._let_go_later = True
             return
@@ -335,14 +337,14 @@ class MessageWay:
             self._turn.release()
 
 
-class _StreamView(FaultView):
+class _StreamView(ConnectionView):
     """What the connection, and its directions, have in common for a fault on a stream."""
 
-    __slots__ = ("_stream", "fault")
+    __slots__ = ("_stream",)
 
     def __init__(self, stream: MessageStream, fault: BoundFault) -> None:
+        super().__init__(fault)
         self._stream = stream
-        self.fault: BoundFault = fault
 
     def mark_hit(self) -> None:
         if not self.fault.compiled.says_hits:
@@ -366,27 +368,12 @@ class _OnStream(_StreamView):
     __slots__ = ()
 
     @property
-    def number(self) -> int:
-        return self.fault.number
-
-    @property
-    def peer(self) -> str:
-        return self.fault.peer
-
-    @property
-    def protocol(self) -> WireProtocol:
-        return self.fault.protocol
-
-    @property
     def upstream(self) -> hooks.Link:
         return _WayOfStream(self._stream, self.fault, TO_BACKEND)
 
     @property
     def downstream(self) -> hooks.Link:
         return _WayOfStream(self._stream, self.fault, TO_CLIENT)
-
-    def redirect(self, backend: Address) -> None:
-        self.fault.redirect(backend)
 
     def seal(
         self, kind: int, body: bytes, sequence: int, *, handshake: bool = False, server_random: bytes = b""
@@ -427,4 +414,4 @@ class _WayOfStream(_StreamView):
         await self._stream.ways[self._direction].put_in(data)
 
     def alarm(self, seconds: float) -> None:
-        raise NotImplementedError("a behavior with an alarm acts on the bytes of a connection")
+        raise NotImplementedError("nothing of a message is kept between two")

@@ -323,6 +323,8 @@ class StreamTracker(ExchangeTracker):
 
     def _put_first(self, direction: Direction, stream: int, mark: Part) -> None:
         """Have the lane of *stream* take *mark* before the pieces that wait there."""
+        if self.connection.ending:
+            return
         lane = self._lanes[direction].get(stream)
         if lane is not None:
             lane.pieces.appendleft((mark, b"", 0.0))
