@@ -153,8 +153,9 @@ class Address(msgspec.Struct, frozen=True):
             return
         if self.tls is not None and not dialled:
             raise OptionError(option, text, "an address without tls://, which is for backends", source)
-        if dialled and self.path is None and not self.port:
-            raise OptionError(option, text, "a port from 1 to 65535 after the last colon", source)
+        if self.port not in _PORTS or (dialled and self.path is None and not self.port):
+            least = 1 if dialled else 0
+            raise OptionError(option, text, f"a port from {least} to 65535 after the last colon", source)
         if not (self.path or self.host or "-").isprintable() or " " in self.host:
             raise OptionError(option, text, "an address without control characters or spaces", source)
         if len(self.host) > LONGEST_HOST:  # the next step takes seconds for a long one

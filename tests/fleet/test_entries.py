@@ -65,7 +65,31 @@ def test_an_entry_survives_the_store():
     assert decode(Keys.fault("p", "f"), Stored(encode(entry), 1, 0.0)) == entry
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"{}", b'{"type":"later"}', b'{"type":"fault","proxy":5}', b"\xff"])
+OTHER = encode(FaultEntry("p", Fault("other", "latency")))
+NO_CONDITION = encode(FaultEntry("p", Fault("f", "latency"), on=Selector("!")))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            b"",
+            b"{",
+            b"{}",
+            b'{"type":"later"}',
+            b'{"type":"fault","proxy":5}',
+            b"\xff",
+            b'{"type":"stop","reason":"\xff"}',
+        ),
+        *(
+            b'{"type":"stop","x":' + b"[" * 100_000,
+            b'{"type":"fault","proxy":"p","fault":{"ttl":1e999}}',
+            OTHER,
+            NO_CONDITION,
+        ),
+    ],
+    ids=lambda value: str(value[:40]),
+)
 def test_what_this_version_does_not_know_is_said(value):
     with pytest.raises(Unreadable, match=r"^entry 'fault.p.f' of revision 7 is not understood here: "):
         decode("fault.p.f", Stored(value, 7, 0.0))

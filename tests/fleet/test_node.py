@@ -14,7 +14,7 @@ from vaurien.fleet import store as stores
 from vaurien.fleet.desired import Desired, EditScope, edit_scope
 from vaurien.fleet.entries import Alive, Keys, MixEntry, ProxyEntry, Selector, Stop, decode, encode
 from vaurien.fleet.limits import Limits
-from vaurien.fleet.node import Node
+from vaurien.fleet.node import Node, told
 from vaurien.fleet.store import MemoryStore, SharedMemory, StoreAway
 from vaurien.model import Address, Fault, Mix, Policy
 from vaurien.proxies.hub import Hub, OutdatedRevision
@@ -259,6 +259,179 @@ def test_an_entry_that_does_not_fit_is_passed_over_and_said(play, value, problem
         await fleet.add(ICE)
         await fleet.have("a", "b", "c")
         assert all(problem in node.report().problems[key] for node in fleet.nodes.values())
+
+    play(whole)
+
+
+FAULT = b'{"type":"fault","proxy":"own","fault":{"name":"f","behavior":"freeze",%s}}'
+PROXY = b'{"type":"proxy","proxy":{"name":"p","listen":%s,"backend":%s}}'
+HERE = b'{"host":"127.0.0.1","port":9}'
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("fault.own.f", b'{"type":"fault","proxy":"\xff"}', "'utf-8' codec"),
+        ("fault.own.f", b'{"type":"fault","x":' + b"[" * 100_000, "nested too deeply"),
+        ("fault.own.g", FAULT % b'"ttl":1', "it is that of 'fault.own.f'"),
+        ("fault.own.f", FAULT % b'"options":{"x":[[[1]]]}', "unknown option 'x'"),
+        ("fault.own.f", FAULT % b'"probability":1e999', "out of range"),
+        ("proxy.p", PROXY % (b'{"port":-1}', HERE), "expected a port from 0 to 65535"),
+        ("proxy.p", PROXY % (b'{"port":65536}', HERE), "expected a port from 0 to 65535"),
+        ("proxy.p", PROXY % (b'{"host":"a\\u0000"}', HERE), "without control characters"),
+        ("proxy.p", PROXY % (b'{"port":0}', b'{"port":65536}'), "expected a port from 1 to 65535"),
+        (
+            "mix.own",
+            b'{"type":"mix","proxy":"own","mix":{"shares":[{"percent":500,"behavior":"delay"}]}}',
+            "100 percent",
+        ),
+        (
+            "mix.own",
+            b'{"type":"mix","proxy":"own","mix":{"shares":[{"percent":-1,"behavior":"delay"}]}}',
+            "100 percent",
+        ),
+    ],
+    ids=lambda value: str(value[:40]),
+)
+def test_what_another_program_writes_into_the_bucket_stops_no_node(play, key, value, problem):
+    async def whole(fleet):
+        revision = await fleet.nodes["a"].store.put(key, value, revision=0)
+        await eventually(lambda: all(node.report().problems for node in fleet.nodes.values()))
+        assert all(problem in node.report().problems[key] for node in fleet.nodes.values())
+        assert not any("p" in hub.proxies for hub in fleet.hubs.values())
+        await fleet.add(ICE)
+        await fleet.have("a", "b", "c")
+        assert set(map(tuple, fleet.faults().values())) == {("ice",)}
+        await fleet.nodes["a"].store.delete(key, revision=revision)
+        await eventually(lambda: not any(node.report().problems for node in fleet.nodes.values()))
+
+    play(whole)
+
+
+def test_more_faults_than_a_proxy_may_have_are_said_and_other_proxies_go_on(play):
+    async def whole(fleet):
+        desired = await fleet.desired()
+        await desired.create(config("made", backend=OTHER))
+        mine = Policy(faults=tuple(Fault(f"mine-{number}", "freeze") for number in range(600)))
+        await fleet.hubs["a"].update_policy("own", lambda _: mine)
+        many = Policy(faults=tuple(Fault(f"f-{number}", "freeze") for number in range(600)))
+        await (await fleet.desired()).update_policy("own", lambda _: many)
+        await fleet.add(ICE, proxy="made")
+        await eventually(lambda: set(map(tuple, fleet.faults("made").values())) == {("ice",)})
+        assert "at most 1000" in fleet.nodes["a"].report().problems[Keys.proxy("own")]
+        assert [len(some) for some in fleet.faults().values()] == [600, 600, 600]
+        assert fleet.hubs["a"].config.proxy("own").policy == mine
+
+    play(whole)
+
+
+@pytest.mark.parametrize("value", [b"{", b"\xff", b'{"type":"later"}'])
+def test_a_stop_that_is_not_understood_stops(play, value):
+    async def whole(fleet):
+        await fleet.add(ICE)
+        await fleet.have("a", "b", "c")
+        await fleet.nodes["a"].store.put(Keys.STOP, value, revision=0)
+        await fleet.have()
+        assert all(node.report().stopped for node in fleet.nodes.values())
+
+    play(whole)
+
+
+@pytest.mark.parametrize(
+    "value", [b'{"max_nodes":1,"newer":2}', b'{"probe":{"url":"tcp://127.0.0.1:9","every":0}}', b"\xff"]
+)
+def test_without_limits_that_are_understood_no_fault_acts_and_none_is_set(play, value):
+    async def whole(fleet):
+        await fleet.add(ICE)
+        await fleet.have("a", "b", "c")
+        revision = await fleet.nodes["a"].store.put(Keys.LIMITS, value, revision=0)
+        await fleet.have()
+        assert all(Keys.LIMITS in node.report().problems for node in fleet.nodes.values())
+        with pytest.raises(VaurienError, match=r"entry 'limits'|probe every"):
+            await fleet.add(Fault("second", "freeze"))
+        with pytest.raises(VaurienError, match=r"entry 'limits'|probe every"):
+            await (await fleet.desired()).select("own", "ice", Selector("name=a"))
+        await (await fleet.desired()).update_policy("own", lambda policy: policy.without_fault("ice"))
+        await fleet.nodes["a"].store.delete(Keys.LIMITS, revision=revision)
+        await fleet.add(Fault("second", "freeze"))
+        await fleet.have("a", "b", "c")
+
+    play(whole)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"\xff",
+        b'{"name":"later","x":' + b"[" * 100_000,
+        b'{"name":"a","identity":"forged","labels":{},"version":"","since":1}',
+    ],
+    ids=lambda value: str(value[:20]),
+)
+def test_a_report_that_no_node_has_written_is_passed_over(play, value):
+    async def whole(fleet):
+        await fleet.nodes["a"].store.claim("node.later", value, revision=0)
+        await fleet.nodes["a"].store.claim(Keys.LEADER, value, revision=0)
+        reports = await fleet.nodes["b"].reports()
+        assert reports.keys() == {"a", "b", "c"}
+        assert reports["a"].identity != "forged"
+        await fleet.add(ICE)
+        await fleet.have("a", "b", "c")
+
+    play(whole)
+
+
+@pytest.mark.parametrize(
+    ("value", "event"),
+    [
+        (b'{"type":"Failed",\n "node":"a\\nb"}', b'{"type":"Failed","node":"a\\nb"}'),
+        (b'{"type":"x\\nevent: Failed"}', None),
+        (b'{"type":["Failed"]}', None),
+        (b'{"type":"Failed","x":"' + b"x" * 70_000 + b'"}', None),
+        (b'{"node":"a"}', None),
+        (b"[]", None),
+        (b"\xff", None),
+        (b"[" * 60_000, None),
+    ],
+    ids=lambda value: str(value and value[:20]),
+)
+def test_what_is_told_by_others_is_no_event(value, event):
+    assert told(value) == event
+
+
+def test_two_edits_at_the_same_time_keep_a_limit_together(play):
+    """Each adds another entry, and would be permitted without the other."""
+
+    async def whole(fleet):
+        await (await fleet.desired()).write({Keys.LIMITS: encode(Limits(max_share=0.3))})
+        for node in fleet.nodes.values():
+            await node.refresh()
+
+        async def add(name, number):
+            fault = Fault(f"{name}-{number}", "freeze", probability=0.1)
+            await fleet.nodes[name].desired.update_policy("own", lambda policy: policy.with_fault(fault))
+
+        edits = [add(name, number) for name in fleet.nodes for number in range(3)]
+        done = await asyncio.gather(*edits, return_exceptions=True)
+        assert [type(one) for one in done].count(type(None)) == 3
+        assert {type(one) for one in done} == {type(None), OptionError}
+        assert len([key for key in fleet.shared.entries if key.startswith("fault.")]) == 3
+
+    play(whole)
+
+
+@pytest.mark.parametrize("limits", [Limits(max_share=0.3), Limits(max_nodes=1), Limits(require_ttl=True)])
+def test_a_proxy_that_is_disabled_is_no_way_round_a_limit(play, limits):
+    async def whole(fleet):
+        desired = await fleet.desired()
+        await desired.create(config("made", backend=OTHER))
+        await desired.write({Keys.LIMITS: encode(limits)})
+        with pytest.raises(OptionError, match="expected a fault in its place, such as refuse with a ttl"):
+            await desired.update("made", lambda proxy: msgspec.structs.replace(proxy, enabled=False))
+        await desired.write({Keys.LIMITS: None})
+        await desired.update("made", lambda proxy: msgspec.structs.replace(proxy, enabled=False))
+        await desired.write({Keys.LIMITS: encode(limits)})
+        await desired.update("made", lambda proxy: msgspec.structs.replace(proxy, enabled=True))
 
     play(whole)
 
@@ -598,7 +771,7 @@ def test_what_is_selected_anew_ends_when_it_was_to_end(play):
         await (await fleet.desired()).select("own", "short", Selector())
         await fleet.have("a", "b", "c")
         entry = fleet.shared.entries[Keys.fault("own", "short")]
-        assert abs(entry.at + decode("", entry).fault.ttl - end) < 0.05
+        assert abs(entry.at + decode(Keys.fault("own", "short"), entry).fault.ttl - end) < 0.05
         await fleet.have()
         assert fleet.shared.entries == {}
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 import json
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 
 import pytest
@@ -17,6 +20,8 @@ from tests.servers import Echo, free_port
 from tests.waiting import until
 from vaurien.cli.ctl import main as ctl
 from vaurien.client import Refused
+
+nats = pytest.importorskip("nats")
 
 pytestmark = pytest.mark.server
 
@@ -174,6 +179,87 @@ def test_an_edit_that_comes_too_late_gets_the_configuration_of_now(fleet, proxy)
     assert raised.value.code == 409
     assert answer["config"]["proxies"][0]["mix"][0]["behavior"] == "delay"
     fleet[0].fleet().set_mix(proxy, mix="")
+
+
+def _written(server, bucket, entries):
+    """Have *entries* in *bucket*, as any client of the server can."""
+
+    async def write():
+        client = await nats.connect(server.url)
+        kv = await client.jetstream().key_value(bucket)
+        for key, value in entries.items():
+            await (kv.delete(key) if value is None else kv.put(key, value))
+        await client.close()
+
+    asyncio.run(write())
+
+
+def test_an_entry_runs_no_code_and_hides_no_other(server, tmp_path, monkeypatch):
+    """One that was written past the nodes, with what no door of a node would have let in."""
+    (tmp_path / "of_the_entry.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Fault: pass\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code = b'{"type":"fault","proxy":"api","fault":{"name":"code","behavior":"of_the_entry.Fault"}}'
+    wrong = b'{"type":"fault","proxy":"api","fault":{"name":"wrong","behavior":"latency","options":{"latency":[{}]}}}'
+    mix = b'{"type":"mix","proxy":"api","mix":{"shares":[{"percent":10,"behavior":"of_the_entry.Fault"}]}}'
+    protocol = b'{"type":"proxy","proxy":{"name":"p","listen":{},"backend":{"port":9},"protocol":"of_the_entry.Fault"}}'
+    entries = {"fault.api.code": code, "fault.api.wrong": wrong, "mix.api": mix, "proxy.p": protocol}
+    with running(f"{server.url}/hostile", "a") as [node]:
+        node.fleet().create_proxy(name="api", backend="127.0.0.1:9")
+        _written(server, "hostile", entries)
+        until(lambda: [one["problems"].keys() for one in node.client.get_fleet()["nodes"]] == [entries.keys()])
+        node.fleet().add_fault("api", behavior="freeze", name="good", ttl=600)
+        until(lambda: node.faults("api") == ["good"])
+        listed = {one["name"]: one["warning"] for one in node.fleet().list_faults("api")}
+        assert listed.keys() == {"code", "wrong", "good"}
+        assert "--allow-plugin 'of_the_entry.Fault'" in listed["code"]
+        for path in (
+            "/proxies",
+            "/api/v1/proxies/p",
+            "/api/v1/proxies/api",
+            "/api/v1/config",
+            "/protocols",
+            "/behavior",
+        ):
+            asked = urllib.request.Request(f"http://127.0.0.1:{node.port}{path}?scope=fleet")
+            with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(asked, timeout=30) as answer:
+                answer.read()
+        toxics = json.load(urllib.request.urlopen(f"http://127.0.0.1:{node.port}/proxies/api/toxics?scope=fleet"))
+        assert {one["name"] for one in toxics} == {"code", "wrong", "good"}
+        for name in ("code", "wrong"):
+            node.fleet().remove_fault("api", name)
+        node.fleet().delete_proxy("p")
+        assert not (tmp_path / "ran").exists()
+
+
+def test_lines_of_others_in_the_audit_trail_hide_none_of_ours(server, fleet, proxy):
+    async def publish():
+        client = await nats.connect(server.url)
+        for line in (b"\xff", b"[1]", b"{" * 1000):
+            await client.jetstream().publish("vaurien.doors.audit", line)
+        await client.close()
+
+    asyncio.run(publish())
+    fleet[1].fleet().add_fault(proxy, behavior="freeze", name="ours", ttl=600)
+    changes = fleet[0].client.get_audit()
+    assert [one.get("key") for one in changes[-4:]] == [None, None, None, "fault.api.ours"]
+    assert all(one["unreadable"] for one in changes[-4:-1])
+
+
+def test_an_entry_that_the_server_would_not_take_is_refused_and_holds_up_no_audit_trail(fleet, proxy):
+    door = fleet[0].fleet()
+    with pytest.raises(Refused, match=r"entry 'fault.api.big' has \d+ bytes; expected at most 1044480"):
+        door.add_fault(proxy, behavior="replace", name="big", options={"pattern": "x", "by": "y" * 1_045_000})
+    door.add_fault(proxy, behavior="replace", name="fits", options={"pattern": "x", "by": "y" * 1_040_000}, ttl=600)
+    door.add_fault(proxy, behavior="freeze", name="small", ttl=600)
+    assert [one["key"] for one in fleet[1].client.get_audit()[-2:]] == ["fault.api.fits", "fault.api.small"]
+
+
+@pytest.mark.parametrize("wrong", [["--node", "a\nb"], ["--node", "n" * 201], ["--label", "a=\x1b[31m"]])
+def test_names_and_labels_are_text_that_can_be_shown(server, wrong):
+    done = subprocess.run([*COMMAND, "--fleet", server.url, *wrong], capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "is not valid; expected" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_second_node_of_a_name_is_refused(server, fleet):

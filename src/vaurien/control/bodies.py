@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from vaurien import plugins
 from vaurien.config.declared import Connections, Tls
 from vaurien.config.fault import without_effect
 from vaurien.control import checks
@@ -284,7 +285,16 @@ def flat(config: ProxyConfig) -> JsonObject:
 def shown_fault(hub: Hub, proxy: str, fault: Fault) -> JsonObject:
     """*fault* of *proxy* as a `FaultAnswer` has it."""
     done = msgspec.structs.asdict(hub.hits.of(proxy, fault.name))
-    return msgspec.structs.asdict(fault) | done | {"warning": without_effect(fault) or None}
+    return msgspec.structs.asdict(fault) | done | {"warning": _warning(fault)}
+
+
+def _warning(fault: Fault) -> str | None:
+    """Why *fault* changes nothing; one that the fleet wants may be of a plugin that this node has not."""
+    try:
+        with plugins.for_callers():
+            return without_effect(fault) or None
+    except VaurienError as error:
+        return str(error)
 
 
 def _fault_state(hub: Hub, proxy: ManagedProxy, name: str, fault: str) -> JsonObject:

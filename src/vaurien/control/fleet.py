@@ -9,6 +9,7 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
+from vaurien import plugins
 from vaurien.control.asgi import ASGIApp, Receive, Response, Scope, Send
 from vaurien.errors import Unavailable, VaurienError
 from vaurien.options import Duration, Option, PositiveCount, Ratio
@@ -147,7 +148,8 @@ class FleetScope:
             status = 503 if isinstance(error, Unavailable) else 400
             await self._refused(scope["path"], status, str(error))(scope, receive, send)
         else:
-            await app(scope, receive, send)
+            with plugins.for_callers():  # the store is one: its entries have been written by any client of it
+                await app(scope, receive, send)
 
 
 def _caller(scope: Scope) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
+import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -36,8 +38,11 @@ from vaurien.proxies.managed_proxy import ManagedProxy
 Wanted: TypeAlias = tuple[str, bytes | None, float | None]
 """A key, the value that it is to have, ``None``: to remove it; and its time to live."""
 
-_ATTEMPTS = 10
+_ATTEMPTS = 20
 """How often an edit that is meant for no revision is evaluated anew because another one came first."""
+
+_AGAIN = 0.02
+"""Seconds until it is, in the mean."""
 
 
 class EditScope(msgspec.Struct, frozen=True):
@@ -75,7 +80,10 @@ class FleetHits(HitCounter):
 
 
 class Desired(msgspec.Struct, frozen=True):
-    """The entries of a store, sorted, and those that are not understood here."""
+    """The entries of a store, sorted, and those that are not understood here.
+
+    A stop that is not understood stops all the same; without limits that are understood no fault is set, and none acts.
+    """
 
     proxies: Mapping[str, ProxyEntry]
     mixes: Mapping[str, MixEntry]
@@ -94,8 +102,10 @@ class Desired(msgspec.Struct, frozen=True):
             try:
                 if key == Keys.LIMITS:
                     limits = decode(key, stored, Limits)
+                    limits.check()
                 elif key == Keys.STOP:
-                    stop = decode(key, stored)
+                    stop = Stop()  # also when it is of another version
+                    stop = decode(key, stored, Stop)
                 elif key.startswith(("proxy.", "mix.", "fault.")):
                     match decode(key, stored):
                         case ProxyEntry() as one:
@@ -104,10 +114,21 @@ class Desired(msgspec.Struct, frozen=True):
                             mixes[one.proxy] = one
                         case FaultEntry() as one:
                             faults.setdefault(one.proxy, []).append(one)
-            except Unreadable as error:
+            except VaurienError as error:
                 unreadable[key] = str(error)
         ordered = {name: tuple(sorted(some, key=lambda one: one.order)) for name, some in faults.items()}
         return cls(proxies, mixes, ordered, limits, stop, unreadable)
+
+    @property
+    def may_act(self) -> bool:
+        """Whether faults of the fleet may act, as far as its entries say."""
+        return self.stop is None and Keys.LIMITS not in self.unreadable
+
+    def limits_of_edits(self) -> Limits:
+        """The limits. Raises `Unreadable` when they are not understood here."""
+        if Keys.LIMITS in self.unreadable:
+            raise Unreadable(self.unreadable[Keys.LIMITS])
+        return self.limits
 
     def policy(self, name: str) -> Policy:
         """What the fleet wants of the proxy *name*, on some nodes or on all."""
@@ -242,28 +263,40 @@ class DesiredHub(Hub):
                 raise OutdatedRevision(revision, before)
             wanted = change(before)
             self._check(before, wanted, desired)
+            writes = list(self._writes(before, wanted, desired, self.author()))
             try:
-                await self._write(self._writes(before, wanted, desired, self.author()))
+                await self._write(writes, limits=desired.limits)
             except Outdated:
                 if revision is not None:
                     self._take(Desired.of(self._shared.entries))
                     raise OutdatedRevision(revision, self._config) from None
+                await self._look_again()
                 continue
             self._take(Desired.of(self._shared.entries))
             return
         raise VaurienError("the desired configuration changes all the time; expected to find a moment for this edit")
 
-    async def _write(self, wanted: Iterable[Wanted], *, audited: bool = True) -> None:
-        """Write or remove entries: all of them, or none. Raises `Outdated`, `StoreAway` and `Unanswered`."""
+    async def _look_again(self) -> None:
+        """Wait for what another edit has written: other times for others, so that they do not meet again."""
+        await asyncio.sleep(random.uniform(0, 2 * _AGAIN))  # noqa: S311 - no secret
+
+    async def _write(self, wanted: Iterable[Wanted], *, audited: bool = True, limits: Limits | None = None) -> None:
+        """Write or remove entries: all of them, or none. Raises `Outdated`, `StoreAway` and `Unanswered`.
+
+        What *limits* count over several entries is the sum of edits of all nodes. So the entry of these limits is
+        written as it is with every edit that adds to the sum: of two such at the same time one is outdated.
+        """
         there = self._shared.entries
         changes = [
             KeyChange(key, value, there[key].revision if key in there else 0, ttl)
             for key, value, ttl in wanted
             if value is not None or key in there
         ]
+        counted = limits is not None and limits.counts and any(change.value is not None for change in changes)
+        guard = [KeyChange(Keys.LIMITS, there[Keys.LIMITS].value, there[Keys.LIMITS].revision)] if counted else []
         author = self.author()
         try:
-            await self._shared.write(changes)
+            await self._shared.write([*changes, *guard])
         except Unanswered:
             await self._record(author, changes if audited else (), unanswered=True)
             raise
@@ -301,6 +334,8 @@ class DesiredHub(Hub):
             if new is None:
                 yield Keys.proxy(name), None, None
             elif old is None or _bare(old) != _bare(new):
+                if old is not None and old.enabled and not new.enabled:
+                    limits.check_disabled(name)
                 on = edit_scope.get().on or (desired.proxies[name].on if name in desired.proxies else Selector())
                 key = Keys.proxy(name)
                 on.check()
@@ -326,6 +361,8 @@ class DesiredHub(Hub):
             yield Keys.fault(name, gone), None, None
         if not after.mix.shares:
             selected.pop(Keys.mix(name), None)
+        elif before.mix != after.mix:
+            desired.limits_of_edits()
         entries: list[FaultEntry] = []
         changed: list[FaultEntry] = []
         mix = MixEntry(name, after.mix)
@@ -335,6 +372,7 @@ class DesiredHub(Hub):
             if known is not None and known.fault == one:
                 entries.append(known)
                 continue
+            desired.limits_of_edits()
             order += 1e-6
             changed.append(self._fault_entry(name, one, known, selected, limits, author, order))
             entries.append(changed[-1])
@@ -397,11 +435,12 @@ class DesiredHub(Hub):
             if one.ttl is not None:
                 one = msgspec.structs.replace(one, ttl=max(0.001, self._ends_at(key, one.ttl) - time.time()))
             author = Author(edit_scope.get().by, self._via, time.time() + self._shared.offset)
-            chosen = self._chosen(on, key, _selected(desired), desired.limits)
+            chosen = self._chosen(on, key, _selected(desired), desired.limits_of_edits())
             entry = msgspec.structs.replace(known[fault], fault=one, on=chosen, author=author)
             with contextlib.suppress(Outdated):
-                await self._write([(key, encode(entry), one.ttl)])
+                await self._write([(key, encode(entry), one.ttl)], limits=desired.limits)
                 return
+            await self._look_again()
         raise VaurienError(f"fault {fault!r} changes all the time; expected to find a moment for this edit")
 
     async def write(self, entries: Mapping[str, bytes | None], *, audited: bool = True) -> None:
@@ -410,6 +449,7 @@ class DesiredHub(Hub):
             with contextlib.suppress(Outdated):
                 await self._write([(key, value, None) for key, value in entries.items()], audited=audited)
                 return
+            await self._look_again()
         raise VaurienError(f"{', '.join(entries)} changes all the time; expected to find a moment for this edit")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any
 
@@ -10,10 +11,10 @@ import msgspec
 from vaurien.control.fleet import LimitsBody
 from vaurien.errors import OptionError
 from vaurien.fleet.desired import Desired, DesiredHub, EditScope, edit_scope
-from vaurien.fleet.entries import Alive, Keys, Selector, Stop, encode
+from vaurien.fleet.entries import Alive, Keys, Selector, Stop, Unreadable, encode, read
 from vaurien.fleet.leader import Leader, ScheduleEntry, read_steps
 from vaurien.fleet.limits import Limits
-from vaurien.fleet.node import Node
+from vaurien.fleet.node import Node, told
 from vaurien.fleet.store import StoreAway
 
 
@@ -64,12 +65,15 @@ class Door:
         }
 
     async def audit(self, count: int) -> list[Any]:
-        """The last *count* changes, oldest first. Raises `StoreAway`."""
-        return [msgspec.json.decode(line) for line in await self._node.store.records(count)]
+        """The last *count* changes, oldest first. Raises `StoreAway`.
+
+        A line that no node has written has one field, *unreadable*.
+        """
+        return [_audited(line) for line in await self._node.store.records(count)]
 
     async def events(self) -> AsyncGenerator[bytes, None]:
-        """What nodes tell from now on, each event as JSON. Raises `StoreAway`."""
-        return await self._node.store.listen("events")
+        """What nodes tell from now on, each event as one line of JSON. Raises `StoreAway`."""
+        return _events(await self._node.store.listen("events"))
 
     async def select(self, proxy: str, fault: str, query: Mapping[str, Any]) -> None:
         """Have a fault of the fleet on other nodes. Raises `UnknownName`, `OptionError` and `StoreAway`."""
@@ -89,8 +93,8 @@ class Door:
         await self.desired.write({Keys.ALIVE: encode(Alive(self.desired.author()))}, audited=False)
 
     async def limits(self) -> LimitsBody:
-        """The limits."""
-        return Desired.of(self._node.store.entries).limits
+        """The limits. Raises `Unreadable`."""
+        return Desired.of(self._node.store.entries).limits_of_edits()
 
     async def set_limits(self, limits: LimitsBody) -> None:
         """Replace the limits. Raises `OptionError` and `StoreAway`."""
@@ -112,6 +116,22 @@ class Door:
         read_steps(text)
         entry = ScheduleEntry(text, self.desired.author())
         await self.desired.write({Keys.SCHEDULE: encode(entry), Keys.PLAYED: None})
+
+
+async def _events(heard: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The events in *heard*, to whose subjects every client of the store may publish what it likes."""
+    async with contextlib.aclosing(heard):
+        async for value in heard:
+            if (event := told(value)) is not None:
+                yield event
+
+
+def _audited(line: bytes) -> dict[str, Any]:
+    try:
+        change: dict[str, Any] = read(line, dict[str, Any])
+    except Unreadable as error:
+        return {"unreadable": str(error)}
+    return change
 
 
 def _selector(query: Mapping[str, Any]) -> Selector | None:

@@ -90,6 +90,11 @@ class ProxyEntry(msgspec.Struct, frozen=True, tag="proxy"):
     on: Selector = Selector()
     author: Author = Author()
 
+    @property
+    def key(self) -> str:
+        """Where it belongs."""
+        return Keys.proxy(self.proxy.name)
+
 
 class MixEntry(msgspec.Struct, frozen=True, tag="mix"):
     """A mix of the proxy called *proxy*."""
@@ -98,6 +103,11 @@ class MixEntry(msgspec.Struct, frozen=True, tag="mix"):
     mix: Mix
     on: Selector = Selector()
     author: Author = Author()
+
+    @property
+    def key(self) -> str:
+        """Where it belongs."""
+        return Keys.mix(self.proxy)
 
 
 class FaultEntry(msgspec.Struct, frozen=True, tag="fault"):
@@ -108,6 +118,11 @@ class FaultEntry(msgspec.Struct, frozen=True, tag="fault"):
     order: float = 0.0
     on: Selector = Selector()
     author: Author = Author()
+
+    @property
+    def key(self) -> str:
+        """Where it belongs."""
+        return Keys.fault(self.proxy, self.fault.name)
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
@@ -130,12 +145,27 @@ class Unreadable(VaurienError):
     """An entry that this version does not understand."""
 
 
-def decode(key: str, stored: Stored, kind: Any = Entry) -> Any:
-    """The entry that is *stored* under *key*. Raises `Unreadable`."""
+def read(value: bytes, kind: Any) -> Any:
+    """The *kind* that *value* is. Raises `Unreadable`: a program that may write to the store may write any bytes."""
     try:
-        return msgspec.json.decode(stored.value, type=kind)
-    except (msgspec.DecodeError, VaurienError, RecursionError) as error:
+        return msgspec.json.decode(value, type=kind)
+    except RecursionError:
+        raise Unreadable("it is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreadable(str(error)) from None
+
+
+def decode(key: str, stored: Stored, kind: Any = Entry) -> Any:
+    """The entry that is *stored* under *key*. Raises `Unreadable`, also for one of another key."""
+    try:
+        entry = read(stored.value, kind)
+        if isinstance(entry, ProxyEntry | MixEntry | FaultEntry):
+            if entry.key != key:
+                raise Unreadable(f"it is that of {entry.key!r}")
+            entry.on.check()
+    except VaurienError as error:
         raise Unreadable(f"entry {key!r} of revision {stored.revision} is not understood here: {error}") from None
+    return entry
 
 
 def encode(entry: object) -> bytes:

@@ -22,7 +22,7 @@ from vaurien.config import toml
 from vaurien.config.schedule import Schedule
 from vaurien.errors import ConfigError, UnknownName, VaurienError
 from vaurien.fleet.desired import Desired, EditScope, edit_scope
-from vaurien.fleet.entries import Author, Keys, Stop, decode, encode
+from vaurien.fleet.entries import Author, Keys, Stop, Unreadable, decode, encode, read
 from vaurien.fleet.limits import Probe, succeeds
 from vaurien.fleet.node import Node
 from vaurien.fleet.store import RENEW, Outdated, StoreAway, end_tasks
@@ -92,10 +92,10 @@ class Leader:
 
     async def name(self) -> str | None:
         """The node that leads; ``None``: none, or the store is away."""
-        with contextlib.suppress(StoreAway, msgspec.DecodeError):
+        with contextlib.suppress(StoreAway, Unreadable):
             stored = (await self._node.store.claims()).get(Keys.LEADER)
             if stored is not None:
-                return msgspec.json.decode(stored.value, type=LeaderReport).node
+                return str(read(stored.value, LeaderReport).node)
         return None
 
     def schedule(self) -> Mapping[str, Any] | None:

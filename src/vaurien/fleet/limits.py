@@ -53,6 +53,17 @@ class Limits(LimitsBody, frozen=True, forbid_unknown_fields=True):
         if self.probe is not None:
             self.probe.check()
 
+    @property
+    def counts(self) -> bool:
+        """Whether they limit what several entries make together."""
+        return self.max_nodes is not None or self.max_share < 1.0
+
+    def check_disabled(self, proxy: str) -> None:
+        """Raise `OptionError` for *proxy* that is to be disabled: a fault without an end that is not counted."""
+        if self.counts or self.require_ttl:
+            wanted = "a fault in its place, such as refuse with a ttl: the limits of the fleet count those"
+            raise OptionError(f"proxy {proxy!r} option enabled", False, wanted)
+
     def check_fault(self, proxy: str, fault: Fault, others: Iterable[FaultEntry], mix: MixEntry | None) -> None:
         """Raise `OptionError` if *fault* of *proxy* breaks a limit, together with its *others* and its *mix*."""
         if self.require_ttl and fault.ttl is None:

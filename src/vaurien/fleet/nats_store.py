@@ -29,7 +29,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 
-from vaurien.errors import OptionError
+from vaurien.errors import OptionError, VaurienError
 from vaurien.fleet.store import (
     BEHIND,
     CLAIM_TTL,
@@ -80,6 +80,9 @@ _TOMBSTONE = 3600.0
 """Seconds that a removed key is remembered for watchers that were away; after that they read everything anyway."""
 
 AUDIT_DAYS = 30
+
+_AUDITED = 4096
+"""Bytes that a line of the audit trail has beside the entry, and a message beside its value, at most."""
 
 _GONE = (OSError, nats.errors.Error, nats.js.errors.Error, TimeoutError, asyncio.TimeoutError)
 
@@ -412,6 +415,13 @@ class NatsStore:
         """Make all changes or none. Raises `Outdated`, `StoreAway` and `Unanswered`."""
         if not changes:
             return ()
+        most = self._connected().max_payload - _AUDITED
+        for change in changes:
+            if change.value is not None and len(change.value) > most:
+                wanted = (
+                    f"at most {most}: the NATS server takes no more (max_payload), the line of the audit trail included"
+                )
+                raise VaurienError(f"entry {change.key!r} has {len(change.value)} bytes; expected {wanted}")
         written = await self._compare_and_set(self.where.bucket, changes, self._removed)
         for change, revision in zip(changes, written, strict=True):
             known = self._entries.get(change.key)

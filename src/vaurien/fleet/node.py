@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from vaurien import plugins
-from vaurien.errors import Conflict, VaurienError
+from vaurien.errors import Conflict, OptionError, VaurienError
 from vaurien.events import Event, Failed, Listening, PolicyChanged, WorkerDied
 from vaurien.fleet.desired import Desired, DesiredHub, NodeFacts
-from vaurien.fleet.entries import FaultEntry, Keys, MixEntry, ProxyEntry, quoted
+from vaurien.fleet.entries import FaultEntry, Keys, MixEntry, ProxyEntry, Unreadable, quoted, read
 from vaurien.fleet.store import RENEW, Outdated, Store, StoreAway, end_tasks
 from vaurien.model import Config, Fault, Policy, ProxyConfig
 from vaurien.proxies.hub import Hub
@@ -30,6 +30,11 @@ _SAME_END = 0.1
 
 _TOLD = (Listening, PolicyChanged, Failed, WorkerDied)
 """Events that are told to listeners of the fleet; hits are in the reports."""
+
+_KINDS = tuple(kind.__struct_config__.tag for kind in _TOLD)
+
+_MOST_TOLD = 65536
+"""Bytes of an event: a longer one is none of ours."""
 
 
 class NodeFaultReport(msgspec.Struct, frozen=True):
@@ -187,9 +192,9 @@ class Node:
 
     async def _is_ours(self) -> bool:
         """Whether the claim is ours, written by a call whose answer was lost."""
-        with contextlib.suppress(StoreAway, msgspec.DecodeError):
+        with contextlib.suppress(StoreAway, Unreadable):
             stored = (await self.store.claims()).get(Keys.node(self.name))
-            if stored and msgspec.json.decode(stored.value, type=NodeReport).identity == self._identity:
+            if stored and read(stored.value, NodeReport).identity == self._identity:
                 self._claim = stored.revision
                 return True
         return False
@@ -208,6 +213,8 @@ class Node:
                 await self._apply()
             except VaurienError as error:  # an edit that could not be carried out on a proxy is among the problems
                 self._problems.setdefault("", str(error))
+            except Exception as error:  # whatever an entry brings about, the next one is followed
+                self._problems.setdefault("", f"what is desired was not brought about: {error!r}")
             self._applied_news.set()
 
     def _until_late(self) -> float | None:
@@ -231,7 +238,7 @@ class Node:
     async def _apply(self) -> None:
         desired = Desired.of(self.store.entries)
         self._problems = dict(desired.unreadable)
-        running = desired.stop is None and self._alive(desired)
+        running = desired.may_act and self._alive(desired)
         proxies = {
             name: entry
             for name, entry in desired.proxies.items()
@@ -265,6 +272,13 @@ class Node:
 
     def check(self, proxy: ProxyConfig) -> None:
         """Raise what is wrong with *proxy*. The store is a caller: what it names has to be permitted here."""
+        proxy.listen.check(str(proxy.listen), option="listen")
+        backend = proxy.backend
+        if backend.port or backend.path is not None or backend.forward:  # else one that Toxiproxy's clients may give
+            backend.check(str(backend), option="backend", dialled=True)
+        percents = [share.percent for share in proxy.policy.mix.shares]
+        if any(not 0 <= one <= 100 for one in percents) or sum(percents) > 100 + 1e-9:
+            raise OptionError("mix", str(proxy.policy.mix), "shares of 0 to 100 percent, and of 100 at most in total")
         self._hub.tls_files.check(proxy)
         plugins.find_for_caller(proxy.protocol, "protocol")
         for name in (
@@ -383,7 +397,11 @@ class Node:
             policy = found[name].policy
             own = [one for one in policy.faults if one.name not in self._faults.get(name, ())]
             mix = mixes[name].mix if name in mixes else (Policy().mix if name in self._mixes else policy.mix)
-            after = Policy(mix, (*own, *faults.get(name, ())))
+            try:
+                after = Policy(mix, (*own, *faults.get(name, ())))
+            except VaurienError as error:  # more than a proxy may have
+                self._problems[f"proxy.{quoted(name)}"] = str(error)
+                after = Policy(mix, tuple(own))
             if after != policy:
                 found[name] = msgspec.structs.replace(found[name], policy=after)
         return Config(found, config.revision)
@@ -434,15 +452,25 @@ class Node:
         found = {}
         for key, stored in (await self.store.claims()).items():
             if key.startswith("node."):
-                with contextlib.suppress(msgspec.DecodeError):  # of another version
-                    report = msgspec.json.decode(stored.value, type=NodeReport)
-                    found[report.name] = report
+                with contextlib.suppress(Unreadable):  # of another version
+                    report = read(stored.value, NodeReport)
+                    if Keys.node(report.name) == key:
+                        found[report.name] = report
         return found
 
     async def refresh(self) -> None:
         """Have `desired` know what the store and the nodes say now. Raises `StoreAway`."""
         reports = await self.reports() | {self.name: self.report()}  # a store that was restarted lacks claims at first
         self.desired.refresh({name: _facts(one) for name, one in reports.items()})
+
+
+def told(value: bytes) -> bytes | None:
+    """The event in *value* in one line of JSON; ``None``: it is none that a node tells."""
+    with contextlib.suppress(Unreadable):
+        event = read(value, dict[str, Any]) if len(value) <= _MOST_TOLD else {}
+        if any(event.get("type") == kind for kind in _KINDS):
+            return msgspec.json.encode(event)
+    return None
 
 
 def _same_but_time(one: Fault, other: Fault) -> bool:

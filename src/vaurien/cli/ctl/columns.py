@@ -37,7 +37,7 @@ def cell(value: Any, name: str = "") -> str:
     """*value* of the field *name* in one line, without tabs and without what a terminal would act on."""
     match value:
         case float() if name in _TIMES:
-            return dt.datetime.fromtimestamp(value).astimezone().isoformat(timespec="milliseconds")
+            return _time(value)
         case None:
             return "-"
         case bool():
@@ -45,12 +45,19 @@ def cell(value: Any, name: str = "") -> str:
         case float():
             return f"{value:g}"
         case [*items]:
-            return ",".join(_item(item) for item in items) or "-"
+            text = ",".join(_item(item) for item in items) or "-"
         case str():
             text = value
         case _:
             text = json.dumps(value)
     return " ".join(text.split()) if text.isprintable() else json.dumps(text)
+
+
+def _time(seconds: float) -> str:
+    try:
+        return dt.datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):  # no year that there is
+        return f"{seconds:g}"
 
 
 def _item(item: Any) -> str:

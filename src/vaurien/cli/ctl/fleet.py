@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from vaurien.cli.ctl import columns
 from vaurien.cli.ctl.context import Commands, CtlContext, examples, pairs, pass_control
 
 
@@ -33,7 +34,8 @@ def show(control: CtlContext) -> None:
     control.show(answer if control.as_json else [_row(one) for one in answer["nodes"]], *_COLUMNS)
     for node in answer["nodes"]:
         for key, problem in node["problems"].items():
-            click.echo(f"vaurienctl: node {node['name']!r} differs: {key}: {problem}".replace(": : ", ": "), err=True)
+            text = f"vaurienctl: node {node['name']!r} differs: {key}: {problem}".replace(": : ", ": ")
+            click.echo(columns.cell(text), err=True)
     for trouble in filter(None, [answer["trouble"], "everything is stopped" if answer["stopped"] else None]):
         click.echo(f"vaurienctl: {trouble}", err=True)
 

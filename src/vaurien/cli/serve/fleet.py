@@ -56,8 +56,11 @@ class Membership:
 
 
 def node_name(values: Mapping[str, Value]) -> str:
-    """The name of the node: the host's, if none is given."""
-    return str(values["node"]) or socket.gethostname()
+    """The name of the node: the host's, if none is given. Raises `OptionError`."""
+    name = str(values["node"]) or socket.gethostname()
+    if len(name) > 200 or not name.isprintable():
+        raise OptionError("node", name, "a name of at most 200 characters, without control characters", "-node")
+    return name
 
 
 def _file(value: Value) -> str | None:
@@ -67,9 +70,9 @@ def _file(value: Value) -> str | None:
 def _labels(value: Value) -> dict[str, str]:
     """The labels ``NAME=VALUE``. Raises `OptionError`."""
     labels = {}
-    for text in value if isinstance(value, tuple) else ():
-        name, equals, label = str(text).partition("=")
-        if not equals or not name or set(",=!") & set(name + label):
+    for text in map(str, value if isinstance(value, tuple) else ()):
+        name, equals, label = text.partition("=")
+        if not equals or not name or set(",=!") & set(name + label) or not text.isprintable():
             raise OptionError("label", text, "NAME=VALUE, such as role=payments, without commas", "-label")
         labels[name] = label
     return labels

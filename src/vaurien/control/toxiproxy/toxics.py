@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -181,7 +182,10 @@ def _numbers(fault: Fault) -> dict[str, Any]:
     )
     shown = {}
     for name, value in fault.options.items():
-        number = declared[name].convert(value) if name in fields and not isinstance(value, int) else value
+        number = value
+        if name in fields and not isinstance(value, int):
+            with contextlib.suppress(VaurienError):  # the store of a fleet may have any value
+                number = declared[name].convert(value)
         shown[name] = int(number) if isinstance(number, float) and number.is_integer() else number
     return shown
 
