@@ -105,7 +105,9 @@ class Exchanged(Event, frozen=True):
 
 
 class ProtocolLost(Event, frozen=True, tag="Lost"):
-    """The protocol could not parse the bytes; the connection goes on as plain tcp.
+    """The protocol could not parse the bytes, and the connection goes on as plain tcp.
+
+    Or it cannot tell which response answers which request, and what passes belongs to no exchange until it can again.
 
     Traces and streams of events call it ``Lost``.
     """

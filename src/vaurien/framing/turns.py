@@ -16,6 +16,11 @@ class Framing:
     lost: str | None = None
     """Why the protocol lost track of this connection, which is framed as plain tcp since then; ``None``: it has not."""
 
+    unpaired: str | None = None
+    """Why requests and responses are not paired for the time being: what passes belongs to no exchange; ``None``: they
+    are.
+    """
+
     tls: Literal["", "agreed", "encrypted"] = ""
     """Both sides begin TLS behind what was fed: *agreed*, where the proxy `opens_tls`, until `begin_tls` is called; or
     *encrypted*, and nothing is framed from there.

@@ -166,7 +166,7 @@ class ExchangeTracker:
         self._answering: TrackedExchange | None = None
         self._half_sent: set[Direction] = set()  # where a message without an answer has begun, and not ended
         self._between: dict[Direction, asyncio.Future[None]] = {}  # done once that is not so
-        self._lost = self._tls_noted = False
+        self._lost = self._tls_noted = self._unpaired_noted = False
         self._recognized_until: int | None = None  # the number of the last request before the protocol lost track
         self._heir: ExchangeTracker | None = None  # of another protocol, which goes on where this one ended
         self._decided: deque[tuple[Head, Drawn | None]] = deque()  # heads that were drawn for, and have their turn next
@@ -500,6 +500,9 @@ class ExchangeTracker:
             self._fed += len(data)
         if self.framing.lost is not None and not self._lost:
             self._lose(self.framing.lost)
+        if self.framing.unpaired is not None and not self._unpaired_noted:
+            self._unpaired_noted = True
+            self.connection.journal.lost(self.framing.unpaired)
         if self.framing.tls and not self._tls_noted:
             self._note_tls()
         return pieces

@@ -52,8 +52,8 @@ class RedisCommand(Head, eq=False):
     """The head of a command: its *name* in capitals, and of *count* arguments the first *arguments*, looked at.
 
     *cut* bytes of the last of these, and *unread* more arguments, are yet to be skipped. *in_multi*: it follows MULTI.
-    *silences*: it is a CLIENT REPLY that ends the replies, unless it is refused; then it has one. *number* is
-    the framer's own.
+    *silences*: it is a CLIENT REPLY that ends the replies, unless it is refused; then it has one. *number* and
+    *place* are the framer's own.
     """
 
     name: bytes = b""
@@ -65,6 +65,7 @@ class RedisCommand(Head, eq=False):
     in_multi: bool = False
     silences: bool = False
     number: int = 0
+    place: int = 0
 
     @property
     def reply_mode(self) -> bytes:

@@ -16,12 +16,14 @@ replies to the commands behind it are due, and belong to no exchange any more. A
 shows that it was obeyed.
 
 A transaction in doubt that changes the replies again would double the possibilities. There the framer leaves off
-pairing until a reply is certain (`Unpaired`): what passes meanwhile belongs to no exchange.
+pairing until a reply is certain (`Unpaired`): what passes meanwhile belongs to no exchange. A reply that its command
+cannot have shows that a possibility was missed: then the protocol is lost for the rest of the connection.
 """
 
 from __future__ import annotations
 
 import itertools
+import operator
 from collections import deque
 
 import msgspec
@@ -37,6 +39,9 @@ from vaurien.protocols.redis.unpaired import Unpaired
 DOUBTS_LIMIT = 10_000
 """Doubts that are kept, and commands in doubt: clients that never ask for a reply send more, and are obeyed by then."""
 
+_CHANNELS_LIMIT = 1000
+"""Channels of one kind that are remembered."""
+
 _SUBSCRIPTIONS = frozenset(b"SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE".split())
 _CONFIRMATIONS = frozenset(name.lower() for name in _SUBSCRIPTIONS)
 _UNASKED = _CONFIRMATIONS | {b"message", b"pmessage", b"smessage"}
@@ -49,6 +54,10 @@ _LASTING = _SUBSCRIPTIONS | _REPLICATION | {b"MONITOR"}
 """Commands after whose reply a server sends what was not asked for."""
 _SPECIAL = _TRANSACTION | _LASTING | {b"CLIENT"}
 """Commands after whose reply the connection may be in another state."""
+
+_UNPAIRED = "CLIENT REPLY or SUBSCRIBE inside MULTI: which reply answers which command is not known until RESET or PING"
+
+_place = operator.attrgetter("place")
 
 
 class _Doubt(msgspec.Struct, eq=False):
@@ -73,9 +82,11 @@ class RedisFramer(Framer):
     def _start_afresh(self) -> None:
         # As the client's next command will find the connection, if those that wait are obeyed.
         self._multi = False
+        self._multi_silent = False  # no reply says whether that MULTI was obeyed
         self._silent: _Doubt | None = None  # CLIENT REPLY OFF
         self._skipping: _Doubt | None = None  # CLIENT REPLY SKIP
         self._queued_modes: list[bytes] = []  # those of CLIENT REPLY in this transaction
+        self._channels: dict[bytes, set[bytes | None]] = {}  # by kind, that it may have subscribed to
         # As the replies show it.
         self._in_multi = False
         self._queue: list[RedisCommand | None] = []  # the transaction's commands; ``None``: one reply, no state
@@ -83,10 +94,13 @@ class RedisFramer(Framer):
         self._subscribed = {b"": 0, b"p": 0, b"s": 0}  # channels, patterns, shard channels
         self._resp2_subscriber = False
         self._unheard = False  # confirmations may come although CLIENT REPLY has silenced the subscription
+        self._silenced: deque[RedisCommand] = deque(maxlen=DOUBTS_LIMIT)  # subscriptions that may be confirmed
         self._lasting = 0  # commands in `_LASTING` that wait
         self._doubts: deque[_Doubt] = deque()
         self._doubted = 0
+        self._followed = 0
         self._unpaired: Unpaired | None = None
+        self.unpaired = None
         self._owed = 0  # replies that belong to no exchange, before those to the commands that wait
         self._settle()
 
@@ -108,6 +122,7 @@ class RedisFramer(Framer):
             or self._doubts
             or self._unpaired is not None
             or self._owed
+            or self._silenced
             or self._monitoring
             or any(self._subscribed.values())
         )
@@ -155,6 +170,7 @@ class RedisFramer(Framer):
             else:
                 raise ParseError(f"not a command of the Redis protocol: it begins with {first!r}")
             if head is None:
+                self._follow_nothing()
                 yield Step.ASIDE
                 yield Step.END
                 continue
@@ -172,23 +188,29 @@ class RedisFramer(Framer):
     def _follow(self, head: RedisCommand) -> None:
         """Find out whether *head* has a reply, and what the connection is after it, if it is obeyed."""
         mode = head.reply_mode
-        doubtful = self._multi and (mode or head.name in _SUBSCRIPTIONS) and self._is_too_doubtful()
+        changing = mode or head.name in _SUBSCRIPTIONS
+        doubtful = self._multi and changing and (self._multi_silent or self._is_too_doubtful())
         before = self._silent or self._skipping
         if before is not None and mode == b"ON":
-            doubtful = doubtful or (self._silent is not None and self._unheard)  # a subscriber may not say ON
+            subscriber = any(self._channels.values())  # which may not say ON
+            doubtful = doubtful or (self._silent is not None and subscriber)
         elif before is not None and mode and not self._multi:
             doubtful = doubtful or before.by.name == b"EXEC"  # that may have run nothing, and *head* is obeyed
         if doubtful:
-            self._unpaired = self._unpaired or Unpaired()
+            self._leave_off_pairing()
         if self._unpaired is not None:
             self._unpaired.add(head)
             self._monitoring = self._monitoring or head.name == b"MONITOR"
             self._settle()
             return
-        head.in_multi = self._multi
+        self._followed += 1
+        head.place, head.in_multi = self._followed, self._multi
         head.answered = self._has_reply(head)
         head.number = self._doubted
         self._lasting += head.answered and head.name in _LASTING
+        self._note_channels(head)
+        if head.name == b"MULTI":
+            self._multi_silent = not head.answered or (head.in_multi and self._multi_silent)
         self._multi = _after(head, self._multi)
         if head.name in (b"DISCARD", b"RESET") or (head.name == b"MULTI" and not head.in_multi):
             self._queued_modes = []
@@ -201,6 +223,35 @@ class RedisFramer(Framer):
                 self._begin_doubt(head, off=off)
             self._queued_modes = []
         self._settle()
+
+    def _follow_nothing(self) -> None:
+        """The client has sent an empty command. After CLIENT REPLY SKIP Redis counts it as the one without a reply."""
+        self._skipping = None
+        if self._queued_modes:  # one of them may be such a SKIP, if MULTI is refused
+            self._leave_off_pairing()
+
+    def _leave_off_pairing(self) -> None:
+        if self._unpaired is None:
+            self._unpaired, self.unpaired = Unpaired(), _UNPAIRED
+            for head in self._undecided():
+                self._unpaired.add(head, certain=False)
+
+    def _note_channels(self, head: RedisCommand) -> None:
+        """Keep the channels that may be subscribed to behind *head*; ``None``: others than these."""
+        if head.name == b"RESET":
+            self._channels.clear()
+        elif head.name in _SUBSCRIPTIONS:
+            channels = self._channels.setdefault(_family(head.name), set())
+            named = set(head.arguments) if head.count == 1 and not head.cut else {None}
+            if b"UNSUB" not in head.name:
+                channels |= named
+            elif head.count:
+                channels -= named - {None}
+            else:
+                channels.clear()
+            if len(channels) > _CHANNELS_LIMIT:
+                channels.clear()
+                channels.add(None)
 
     def _is_too_doubtful(self) -> bool:
         """Whether the effect of a CLIENT REPLY in an earlier transaction, or outside of one, is not known."""
@@ -234,7 +285,9 @@ class RedisFramer(Framer):
         doubt = self._silent or skipping
         if doubt is None:
             return True
-        self._unheard = self._unheard or head.name in _SUBSCRIPTIONS
+        if head.name in _SUBSCRIPTIONS:
+            self._unheard = True
+            self._silenced.append(head)
         doubt.due.append(head)
         if len(doubt.due) > DOUBTS_LIMIT:
             doubt.due.clear()
@@ -253,11 +306,19 @@ class RedisFramer(Framer):
         else:
             self._skipping = doubt
 
+    def _undecided(self) -> list[RedisCommand]:
+        """The commands that wait, and those that are taken to have no reply, in the order in which they were sent."""
+        waiting = [head for head in self.waiting if isinstance(head, RedisCommand)]
+        return sorted([*waiting, *(head for doubt in self._doubts for head in doubt.due)], key=_place)
+
     def _predict(self) -> None:
         """A command was not obeyed: find out anew in which state those that wait find the connection."""
         multi, silencing = self._in_multi, None
-        for head in self.waiting:
-            if isinstance(head, RedisCommand) and not head.self_contained:
+        self._queued_modes = [head.reply_mode for head in self._queue if head is not None and head.reply_mode]
+        for head in self._undecided():
+            if head.self_contained:
+                continue
+            if head.answered or head.silences:
                 if silencing is not None and silencing.reply_mode == b"SKIP":
                     silencing = None
                 if head.name == b"EXEC" and not multi:
@@ -266,8 +327,12 @@ class RedisFramer(Framer):
                     silencing = None
                 elif head.reply_mode and not multi and (head.in_multi or head.silences):
                     head.silences, silencing = True, head
-                head.in_multi = multi
-                multi = _after(head, multi)
+            head.in_multi = multi
+            if head.name in _TRANSACTION and (head.name != b"MULTI" or not multi):
+                self._queued_modes = []
+            elif multi and head.reply_mode:
+                self._queued_modes.append(head.reply_mode)
+            multi = _after(head, multi)
         self._multi = multi
         if silencing is not None and not any(doubt.by is silencing for doubt in self._doubts):
             self._begin_doubt(silencing, off=silencing.reply_mode == b"OFF")
@@ -318,6 +383,10 @@ class RedisFramer(Framer):
             answered = self._answered(line)
             executed: list[RedisCommand | None] = []
             if isinstance(answered, RedisCommand) and not answered.self_contained:
+                if _contradicts(answered, line, subscriber=self._resp2_subscriber):
+                    raise ParseError(f"{line!r} is no reply to {answered.name!r}: which reply is whose is not known")
+                while self._silenced and self._silenced[0].place < answered.place:
+                    self._silenced.popleft()
                 executed = self._obeyed(answered, line)
             if answered is None or answered is not request:
                 yield Step.ASIDE
@@ -331,8 +400,11 @@ class RedisFramer(Framer):
 
     def _is_uncertain(self, request: Head | None) -> bool:
         """Whether *request*, the oldest that waits, may have no reply."""
-        number = request.number if isinstance(request, RedisCommand) else 0
-        return request is None or not self._doubts or number >= self._doubts[0].number
+        if request is None or not isinstance(request, RedisCommand):
+            return request is None
+        if self._doubts:
+            return request.number >= self._doubts[0].number
+        return bool(request.reply_mode) or request.silences
 
     def _of_no_exchange(self, read: Reader, line: bytes) -> Frames:
         """The reply that *line* opens, to a command that belongs to no exchange. Those that wait then have none."""
@@ -373,6 +445,9 @@ class RedisFramer(Framer):
         for _ in range(passed):
             head = self.waiting[0]
             self._lasting -= isinstance(head, RedisCommand) and head.name in _LASTING
+            if isinstance(head, RedisCommand) and head.name in _SUBSCRIPTIONS:
+                self._unheard = True
+                self._silenced.append(head)
             yield Head(False)
             yield Step.END
         self._settle()
@@ -444,6 +519,8 @@ class RedisFramer(Framer):
             for doubt in tuple(self._doubts):
                 if doubt.by is request:
                     self._refuse(doubt)
+        if error and request.name in (b"DISCARD", b"EXEC") and self._in_multi and self._doubts:
+            raise ParseError(f"{request.name!r} is refused: which of the commands behind it have replies is not known")
         if error and request.name in _TRANSACTION:
             waits = bool(self.waiting) and self.waiting[0] is request
             if waits:
@@ -457,7 +534,8 @@ class RedisFramer(Framer):
     def _note_reset(self) -> None:
         self._in_multi = self._monitoring = self._resp2_subscriber = False
         self._queue = []
-        self._subscribed, self._unheard = dict.fromkeys(self._subscribed, 0), False
+        self._subscribed = dict.fromkeys(self._subscribed, 0)
+        self._unheard = self._unheard and bool(self._silent or self._skipping or self._doubts)
         self._settle()
 
     def _results(self, read: Reader, queued: list[RedisCommand | None]) -> Frames:
@@ -535,6 +613,9 @@ class RedisFramer(Framer):
         doubt = self._doubts[0] if self._doubts else None
         if doubt is not None and isinstance(request, RedisCommand) and request.number < doubt.number:
             doubt = None  # there is an older request
+        name = kind.upper()
+        if doubt is not None and any(head.name == name and head.place < doubt.by.place for head in self._silenced):
+            doubt = None  # it was silenced before
         if doubt is not None and not doubt.refused:
             self._decide()  # obeyed: a refusal would have come before
         if doubt is not None and doubt.refused and doubt.due:
@@ -542,8 +623,10 @@ class RedisFramer(Framer):
         else:
             asked = request
         missing = 1
-        if isinstance(asked, RedisCommand) and kind.upper() == asked.name:
+        if isinstance(asked, RedisCommand) and name == asked.name:
             missing = asked.count or max(1, self._subscribed[family])
+            if asked is request and any(head.name == name for head in self._silenced):
+                raise ParseError(f"which {asked.name!r} is confirmed is not known")
             if asked is request:
                 self._lasting -= 1
             elif doubt is not None:
@@ -572,7 +655,9 @@ class RedisFramer(Framer):
 
 def _after(head: RedisCommand, multi: bool) -> bool:
     """Whether the connection is inside MULTI after *head*, if it is obeyed."""
-    return head.name == b"MULTI" or (multi and head.name not in _TRANSACTION)
+    if head.name == b"MULTI":
+        return multi or not head.count
+    return multi and head.name not in _TRANSACTION
 
 
 def _family(name: bytes) -> bytes:
@@ -591,6 +676,25 @@ def _is_refusal(mode: bytes, line: bytes, *, alone: bool = False) -> bool:
     if mode == b"OFF" or alone or line.startswith(b"-NOAUTH"):
         return True
     return b"client" in line.lower() and not line.startswith(b"-ERR wrong number of arguments")
+
+
+def _contradicts(request: RedisCommand, line: bytes, *, subscriber: bool) -> bool:
+    """Whether the reply that *line* opens cannot be that to *request*; a *subscriber* of RESP2 may not say CLIENT."""
+    if line[:1] == b"-":
+        return False
+    if line == b"+QUEUED\r\n":
+        return request.name in _TRANSACTION or bool(request.number and not request.in_multi)
+    match request.name:
+        case b"MULTI" | b"DISCARD":
+            return line != b"+OK\r\n"
+        case b"RESET":
+            return line != b"+RESET\r\n"
+        case b"EXEC":
+            return line[:1] not in (b"*", b"_")
+        case name if name in _SUBSCRIPTIONS:
+            return line[:1] not in (b"*", b">")
+        case _:
+            return bool(request.reply_mode) and (subscriber or line != b"+OK\r\n")
 
 
 def _monitored(read: Reader) -> Frames:

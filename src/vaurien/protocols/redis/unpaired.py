@@ -36,11 +36,11 @@ class Unpaired:
         self._first = 0  # the number of the first of them
         self._candidates: list[_Candidate] = []
 
-    def add(self, head: RedisCommand) -> None:
-        """Take note of *head*, which the client sends."""
+    def add(self, head: RedisCommand, *, certain: bool = True) -> None:
+        """Take note of *head*, which the client sends; not *certain*: not all commands before it are known."""
         answer = b"" if head.count else _ANSWERS.get(head.name, b"")
         if answer:
-            certain = head.name == b"RESET" and bool(self._names) and self._names[-1] not in _MAY_SKIP
+            certain = certain and head.name == b"RESET" and bool(self._names) and self._names[-1] not in _MAY_SKIP
             self._candidates.append(_Candidate(self._first + len(self._names), answer, certain))
         self._names.append(head.name)
         if len(self._names) > COMMANDS_LIMIT:
