@@ -1,4 +1,4 @@
-"""Each fault of TLS makes curl, Python, Node and Java report an error of its own kind, and the page says which."""
+"""Each fault of TLS makes each client report an error of its own kind, and the page says which."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ KINDS = {
     "tls_alert alert=unrecognized_name": "unrecognized.name",
     "tls_alert alert=internal_error": "internal.error",
     "tls_plaintext": "wrong version number|unrecognized ssl message|packet length too long",
-    "tls_stall": "timed out|timeout",
+    "tls_stall": "timed out|timeout|no time-out",
     "tls_slow size=200 delay=1ms": WHOLE,
     "tls_close": "eof|ssl_error_syscall|socket disconnected|terminated the handshake",
-    "tls_close how=reset": "reset",
+    "tls_close how=reset": "reset|errno=104",
     "tls_close when=flight after=100": "eof|ssl_error_syscall|socket disconnected|terminated the handshake",
     "tls_close when=data after=20KiB": f"{CUT}|eof|close_notify|ssl_error|closed",
     "tls_close when=cut after=20KiB": f"{CUT}|eof|underflow|ssl_error|closed",

@@ -1,4 +1,4 @@
-"""What curl, Python, Node and Java report for each fault of TLS: the table of docs/reference/tls-errors.md.
+"""What curl, openssl, Python, Node and Java report for each fault of TLS: the table of docs/reference/tls-errors.md.
 
 ``make tls-errors`` writes the page. Each program asks once for each fault, through a proxy of its own: what it says is
 what a user will find in a log.
@@ -60,7 +60,7 @@ OPENED = (
     "tls_no_resumption",
     "tls_client_certificate",
 )
-PROGRAMS = ("curl", "Python", "Node", "Java")
+PROGRAMS = ("curl", "openssl s_client", "Python", "Node", "Java")
 
 _PATIENCE = 15
 """Seconds until a program gives up: more than an answer takes while all of them, and other tests, start."""
@@ -170,18 +170,20 @@ def asked() -> dict[str, dict[str, str]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         plain = stack.enter_context(_serving(None))
         secure = stack.enter_context(_serving(session_authority().server_context("localhost", "127.0.0.1")))
-        urls = []
+        ports = []
         for fault in faults:
             opened = fault in OPENED
             proxy = stack.enter_context(
                 vaurien.Proxy(backend=plain if opened else secure, tls="auto" if opened else ())
             )
             stack.enter_context(proxy.fault(fault))
-            urls.append(f"https://localhost:{proxy.port}/")
+            ports.append(proxy.port)
+        urls = [f"https://localhost:{port}/" for port in ports]
         trusted = str(session_authority().file)
         programs = stack.enter_context(concurrent.futures.ThreadPoolExecutor())
         running = {
             "curl": programs.submit(lambda: [_curl(url) for url in urls]),
+            "openssl s_client": programs.submit(lambda: [_openssl(port) for port in ports]),
             "Python": programs.submit(printed, [sys.executable, "-c", PYTHON, *urls], SSL_CERT_FILE=trusted),
             "Node": programs.submit(printed, [require("node"), "-e", NODE, *urls], NODE_EXTRA_CA_CERTS=trusted),
             "Java": programs.submit(_java, folder, urls),
@@ -195,6 +197,21 @@ def _curl(url: str) -> str:
     command = [require("curl"), "-sS", "--noproxy", "*", "--max-time", str(_PATIENCE), "--cacert", trusted]
     ran = subprocess.run([*command, "-o", "/dev/null", "-w", "%{size_download}", url], capture_output=True, text=True)
     return f"{ran.stdout} bytes" if ran.returncode == 0 else ran.stderr.strip().partition("\n")[0]
+
+
+def _openssl(port: int) -> str:
+    """What ``openssl s_client`` says; of a chain that it does not trust, what is wrong with it."""
+    trusted = ["-CAfile", str(session_authority().file), "-verify_hostname", "localhost", "-verify_return_error"]
+    command = [require("openssl"), "s_client", "-quiet", "-alpn", "http/1.1", *trusted, "-connect", f"localhost:{port}"]
+    request = b"GET / HTTP/1.0\r\n\r\n"
+    try:
+        ran = subprocess.run(command, input=request, capture_output=True, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        return "nothing: it has no time-out"
+    told = [line for line in ran.stderr.decode().splitlines() if re.search(r"error[:=]|errno", line)]
+    if told:
+        return told[0]
+    return f"{len(ran.stdout.partition(bytes.fromhex('0d0a0d0a'))[2])} bytes"
 
 
 def _java(folder: Path, urls: list[str]) -> list[str]:
@@ -216,7 +233,7 @@ def _plain(text: str) -> str:
     text = re.sub(r"after \d+ (ms|milliseconds)", rf"after {_PATIENCE}000 \1", text)
     text = re.sub(r"with EOF, \d+ bytes", "with EOF, some bytes", text)
     text = re.sub(r"NotAfter: .*|NotBefore: .*", lambda found: found[0].partition(":")[0], text)
-    text = re.sub(r":\.\./deps/.*?\.c:\d*:?", ": ", text).removesuffix(": ")
+    text = re.sub(r":\.\./(?:deps|ssl)/.*?\.c:\d*:?", ": ", text).removesuffix(": ")
     return re.sub(r"^(\d+) bytes$", lambda found: found[0] if found[1] == str(SIZE) else "fewer bytes, no error", text)
 
 
@@ -224,8 +241,9 @@ def versions() -> str:
     """The programs, and the TLS that they speak by."""
     java = subprocess.run([require("java"), "--version"], capture_output=True, text=True).stdout.split()[1]
     python = f"{sys.version_info.major}.{sys.version_info.minor} ({ssl.OPENSSL_VERSION.partition('  ')[0]})"
-    curl, node = (f"{program} ({openssl})" for program, openssl in (curl_version(), node_version()))
-    return f"{curl}, Python {python}, {node}, Java {java}"
+    curl, node = (f"{program} ({library})" for program, library in (curl_version(), node_version()))
+    openssl = subprocess.run([require("openssl"), "version"], capture_output=True, text=True).stdout.split()[1]
+    return f"{curl}, openssl {openssl}, Python {python}, {node}, Java {java}"
 
 
 def page(said: Reports) -> str:
