@@ -101,11 +101,12 @@ def test_a_client_that_has_not_asked_yet(backend):
         assert why(proxy) == ("not_recognized", "1 connection, but no request yet that http recognizes")
 
 
-def hello():
+def hello(alpn="h2"):
     """What a client of TLS sends first."""
-    out = ssl.MemoryBIO()
+    context, out = ssl.create_default_context(), ssl.MemoryBIO()
+    context.set_alpn_protocols([alpn])
     with contextlib.suppress(ssl.SSLWantReadError):
-        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname="x.test").do_handshake()
+        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="x.test").do_handshake()
     return out.read()
 
 
@@ -128,6 +129,11 @@ def test_traffic_of_another_protocol_names_the_reason(backend, protocol, field):
     with asked(backend, data=b"\x00\x16\r\n\r\n", protocol=protocol, behavior="delay", match={field: "get"}) as proxy:
         until(lambda: proxy.why("it").cause == "not_recognized" and "recognized as" in proxy.why("it").text)
         assert why(proxy)[1].startswith(f"1 connection, but no request was recognized as {protocol}: ")
+
+
+def test_no_client_can_steer_the_terminal_of_a_reader(backend):
+    with asked(backend, data=hello("\x1b[2J"), behavior="latency", match={"alpn": "h2"}, latency=1) as proxy:
+        assert why(proxy) == ("other_clients", "match.alpn=h2 fits none of 1 connection; seen: '\\x1b[2J'")
 
 
 @pytest.mark.parametrize("behavior", ["error", "latency"])

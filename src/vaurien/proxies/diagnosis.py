@@ -99,7 +99,7 @@ def _causes(
     if seen.connections == seen.other_clients:
         asked = [name for name in fault.match if name in _of_connections(config)]
         wanted = " ".join(f"match.{name}={fault.match[name]}" for name in asked)
-        found = "; ".join(", ".join(filter(None, seen.seen.get(name, []))) or "none" for name in asked)
+        found = "; ".join(", ".join(map(_printable, filter(None, seen.seen.get(name, [])))) or "none" for name in asked)
         yield "other_clients", f"{wanted} fits none of {counted(seen.connections, 'connection')}; seen: {found}"
     if _needs_exchanges(config, fault) and figures.encrypted and figures.encrypted >= figures.accepted:
         yield "encrypted", _encrypted(config, figures)
@@ -116,6 +116,11 @@ def _causes(
         chance = f"a probability of {fault.probability:g}"
         yield "spared", f"{chance} spared all of {counted(seen.spared, 'occasion')}, so far by chance"
     yield "no_occasion", _no_occasion(fault, seen, figures)
+
+
+def _printable(value: str) -> str:
+    """*value*, which a client chose, without anything that a terminal would obey."""
+    return value if value.isprintable() else repr(value)
 
 
 def _of_connections(config: ProxyConfig) -> frozenset[str]:
