@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from typing import NamedTuple
+from urllib.parse import quote
 
 import pytest
 
@@ -197,22 +198,21 @@ def harmless(page) -> None:
     assert "\u202e" not in page.locator("main").inner_text()
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_what_the_network_says_is_text_on_the_screens(new_tab, daemon, listener, name):
-    attack = ATTACKS[name]
-    fault = {"behavior": attack.behavior, "name": "it", "match": {attack.match: "none"}}
+def test_what_the_network_says_is_text_on_the_screens(new_tab, daemon, listener):
     backend = f"127.0.0.1:{listener.getsockname()[1]}"
-    address = daemon.proxy("web", backend, protocol=attack.protocol, faults=[fault])["address"]
-    tab = new_tab(daemon.origin)
-    page = tab.open("#/proxy/web")
-    page.get_by_text("has each listed here as it ends").wait_for()
-    play(attack, address, listener)
-    events = new_tab(daemon.origin).open("#/events?proxy=web")
-    events.get_by_role("row").filter(has_text="Closed").first.wait_for()
-    if name not in NO_EXCHANGE:
-        page.get_by_role("row").filter(has_text=re.compile("onerror", re.IGNORECASE)).first.wait_for()
-    for one in (page, events):
-        harmless(one)
+    tab, events = new_tab(daemon.origin), new_tab(daemon.origin).open("#/events")
+    for name, attack in ATTACKS.items():
+        fault = {"behavior": attack.behavior, "name": "it", "match": {attack.match: "none"}}
+        address = daemon.proxy(name, backend, protocol=attack.protocol, faults=[fault])["address"]
+        page = tab.open(f"#/proxy/{quote(name)}")
+        page.get_by_role("heading", name=name, exact=True).wait_for()
+        page.get_by_text("has each listed here as it ends").wait_for()
+        play(attack, address, listener)
+        events.get_by_role("row").filter(has_text="Closed").filter(has_text=name).first.wait_for()
+        if name not in NO_EXCHANGE:
+            page.get_by_role("row").filter(has_text=re.compile("onerror", re.IGNORECASE)).first.wait_for()
+        for one in (page, events):
+            harmless(one)
 
 
 def test_what_a_certificate_is_called_is_text_too(new_tab, daemon, tmp_path):

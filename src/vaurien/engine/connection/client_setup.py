@@ -130,8 +130,8 @@ class ClientSetup:
         connection = self._connection
         self._opening = None
         connection.first_data, connection.one_request = opened.data, opened.persists
-        if opened.peer is not None:
-            connection.rename_peer(opened.peer)
+        if opened.ends is not None:
+            connection.rename_ends(*opened.ends)
         if opened.server is not None:
             if connection.backend is not None and not opened.kept:
                 connection.backend.close()

@@ -210,9 +210,9 @@ class ProxiedConnection:
         assert self._client_setup is not None  # noqa: S101 - it wants that
         self._client_setup.begin()
 
-    def rename_peer(self, peer: Any) -> None:
-        """Another proxy has told the client's own address."""
-        self.peer_address, self._journal = peer, None
+    def rename_ends(self, peer: Any, local: Any) -> None:
+        """Another proxy has told the client's own address, and the one that the client has connected to."""
+        self.peer_address, self.local_address, self._journal = peer, local, None
 
     def choose_faults(self) -> None:
         """Bind the faults that fit what the client has said."""

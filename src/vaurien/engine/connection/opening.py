@@ -40,8 +40,8 @@ class Opened(msgspec.Struct):
     facts: Facts = NO_FACTS
     name: str = ""
     """The server name of a ClientHello."""
-    peer: proxy_protocol.Name | None = None
-    """The client's own address, behind another proxy."""
+    ends: proxy_protocol.Ends | None = None
+    """The client's own address, and the one that it has connected to, behind another proxy."""
     server: Address | None = None
     """The server that a client of a forward proxy has named."""
     backend: PlainEndpoint | None = None
@@ -101,7 +101,7 @@ class Opening:
         """
         opened = Opened()
         if self._config.accept_proxy_protocol:
-            opened.peer = await proxy_protocol.read(self._first)
+            opened.ends = await proxy_protocol.read(self._first)
         if self._config.backend.forward:
             await self._forward(opened, await forward_request.read(self._first, persists=self._persists))
         return await self._finish(opened, hello=hello, tls=tls)

@@ -105,8 +105,8 @@ class ProxyState:
         self.plan = plan
         self.blocking = self._blocks(plan)
         """A legacy plugin is in play: a draw decides, for each readable chunk, which lane it needs."""
-        self.reuse_socket = protocol.reuse_socket
-        """A backend's socket may outlive its client."""
+        self.reuse_socket = protocol.reuse_socket and config.send_proxy_protocol == "no"
+        """A backend's socket may outlive its client, unless its backend was told whose it is."""
         self.backend: Address = config.backend
         self.listening = OwnAddresses("loop", "this is the proxy itself")
         """Where the proxy listens."""

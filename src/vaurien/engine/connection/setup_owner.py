@@ -112,8 +112,8 @@ class SetupOwner(Protocol):
     def choose_faults_inside(self) -> None:
         """Bind those that wait for the ClientHello, on links that are there."""
 
-    def rename_peer(self, peer: Any) -> None:
-        """Another proxy has told the client's own address."""
+    def rename_ends(self, peer: Any, local: Any) -> None:
+        """Another proxy has told the client's own address, and the one that the client has connected to."""
 
     def begin_tls_inside(self, client: Endpoint) -> None:
         """Go on with plain text of the client on links that are there; the backend's TLS begins."""

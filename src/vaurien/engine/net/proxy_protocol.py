@@ -16,17 +16,28 @@ from vaurien.errors import ParseError
 Name: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 """An address, as accept(2) gives it."""
 
+Ends: TypeAlias = tuple[Name, Name]
+"""Where a connection comes from, and where it was made to."""
+
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _LONGEST_LINE = 107
 """Bytes of a header of version 1, its CRLF included."""
 
-_LINE = re.compile(rb"PROXY (?:UNKNOWN[^\r\n]*|TCP([46]) (\S+) (\S+) (\d{1,5}) (\d{1,5}))\r\n")
+_PORT = rb"(0|[1-9]\d{0,4})"
+_LINE = re.compile(rb"PROXY (?:UNKNOWN[^\r\n]*|TCP([46]) (\S+) (\S+) %s %s)\r\n" % (_PORT, _PORT))
 _LOCAL, _PROXY = 0x20, 0x21
 _TCP4, _TCP6 = 0x11, 0x21
+_INET, _INET6, _UNIX = 1, 2, 3
+_SIZES = {_INET: 12, _INET6: 36, _UNIX: 216}
+"""Bytes of the addresses of each family."""
+
+_LARGEST_TRANSPORT = 2
+_CRC32C = 3
+"""The type of the field with a checksum of the header."""
 
 
-async def read(first: FirstBytes) -> Name | None:
-    """The client's address in the header, which is taken; ``None`` where the header has none.
+async def read(first: FirstBytes) -> Ends | None:
+    """The client's own ends in the header, which is taken; ``None`` where the header has none.
 
     Raises `ParseError` for bytes that are no header, and as `FirstBytes.more`.
     """
@@ -43,27 +54,66 @@ async def read(first: FirstBytes) -> Name | None:
     first.take(line.end())
     if line[1] is None:
         return None
-    host, port = line[2].decode("ascii", "replace"), int(line[4])
-    return _checked(host, port, version=int(line[1]))
+    hosts, ports = (line[2].decode("latin-1"), line[3].decode("latin-1")), (int(line[4]), int(line[5]))
+    source, target = (_checked(*end, version=int(line[1])) for end in zip(hosts, ports, strict=True))
+    return source, target
 
 
-async def _read_binary(first: FirstBytes, data: bytes) -> Name | None:
+async def _read_binary(first: FirstBytes, data: bytes) -> Ends | None:
     while len(data) < 16:
         data = await first.more(len(data))
-    command, family, length = struct.unpack("!BBH", data[12:16])
-    while len(data) < 16 + length:
-        data = await first.more(len(data))
+    command, kind, length = struct.unpack("!BBH", data[12:16])
     if command not in (_LOCAL, _PROXY):
         raise ParseError(f"a header of the PROXY protocol of version and command {command:#x}; expected 0x20 or 0x21")
-    first.take(16 + length)
-    size = {_TCP4: 4, _TCP6: 16}.get(family, 0)
-    if command == _LOCAL or not size:
+    family, transport = divmod(kind, 16)
+    if family > _UNIX or transport > _LARGEST_TRANSPORT:
+        raise ParseError(f"a header of the PROXY protocol with the unknown family and transport {kind:#x}")
+    while len(data) < 16 + length:
+        data = await first.more(len(data))
+    header = data[: 16 + length]
+    size = _SIZES.get(family, 0) if command == _PROXY else 0
+    if length < size:
+        raise ParseError(f"a header of the PROXY protocol with {length} bytes of addresses, not {size}")
+    if size:
+        _check_fields(header, 16 + size)
+    first.take(len(header))
+    if kind not in (_TCP4, _TCP6) or not size:
         return None
-    if length < 2 * size + 4:
-        raise ParseError(f"a header of the PROXY protocol with {length} bytes of addresses")
-    host = ipaddress.ip_address(data[16 : 16 + size])
-    (port,) = struct.unpack("!H", data[16 + 2 * size : 18 + 2 * size])
-    return _name(host, port)
+    half = (size - 4) // 2
+    source, target = header[16 : 16 + half], header[16 + half : 16 + 2 * half]
+    ports = struct.unpack("!HH", header[12 + size : 16 + size])
+    return _name(ipaddress.ip_address(source), ports[0]), _name(ipaddress.ip_address(target), ports[1])
+
+
+def _check_fields(header: bytes, at: int) -> None:
+    """Raises `ParseError` where the fields of *header*, from *at* on, do not fill it, or its checksum is another."""
+    while at < len(header):
+        kind, end = header[at], at + 3 + int.from_bytes(header[at + 1 : at + 3])
+        if at + 3 > len(header) or end > len(header) or (kind == _CRC32C and end != at + 7):
+            raise ParseError(f"a header of the PROXY protocol with a field of type {kind} that goes beyond its end")
+        if kind == _CRC32C:
+            told = int.from_bytes(header[at + 3 : end])
+            found = crc32c(header[: at + 3] + bytes(4) + header[end:])
+            if told != found:
+                raise ParseError(f"a header of the PROXY protocol with the checksum {told:#x}, not {found:#x}")
+        at = end
+
+
+def crc32c(data: bytes) -> int:
+    """The CRC32c of *data* (RFC 4960, appendix B), which zlib does not have."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ _CRC_TABLE[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
+
+
+def _of_byte(crc: int) -> int:
+    for _ in range(8):
+        crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc
+
+
+_CRC_TABLE = [_of_byte(byte) for byte in range(256)]
 
 
 def _name(host: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> Name:
@@ -75,7 +125,7 @@ def _checked(host: str, port: int, *, version: int) -> Name:
         address = ipaddress.ip_address(host)
     except ValueError:
         address = None
-    if address is None or address.version != version or port > 65535:
+    if address is None or address.version != version or port > 65535 or "%" in host:
         raise ParseError(f"a header of the PROXY protocol with the address {host!r} and the port {port}")
     return _name(address, port)
 
@@ -83,13 +133,13 @@ def _checked(host: str, port: int, *, version: int) -> Name:
 def header(version: int, peer: Any, here: Any) -> bytes:
     """The header of *version* for a client at *peer* that has connected to *here*; both as getsockname(2) gives them.
 
-    A client without such an address (of a Unix socket) is said to be unknown.
+    A client without such an address (of a Unix socket) is said to be unknown: relayed, by another kind of socket.
     """
     source, target = _internet(peer), _internet(here)
     if source is not None and target is not None and source[0].version != target[0].version:
         source, target = _mapped(source), _mapped(target)
     if source is None or target is None:
-        return b"PROXY UNKNOWN\r\n" if version == 1 else _SIGNATURE + bytes([_LOCAL, 0, 0, 0])
+        return b"PROXY UNKNOWN\r\n" if version == 1 else _SIGNATURE + bytes([_PROXY, 0, 0, 0])
     if version == 1:
         words = (f"TCP{source[0].version}", source[0], target[0], source[1], target[1])
         return f"PROXY {' '.join(map(str, words))}\r\n".encode()
