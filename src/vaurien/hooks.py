@@ -273,7 +273,9 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     records, those between the client and the proxy where that speaks TLS with it, and with ``seals`` too it may
     encrypt some of its own (`Connection.seal`). With ``of_messages`` its `on_data`
     gets the text of single messages where the protocol has streams, as it does for every fault that is for single
-    exchanges; with ``text_only`` too without their heads, so that it may send more or less than it gets.
+    exchanges; with ``text_only`` too without their heads, so that it may send more or less than it gets. With
+    ``only_replies`` its `on_request` never waits, and does nothing but `Exchange.reply`, or nothing: a built-in
+    behavior is then asked while the request is read.
     """
 
     below_tls: ClassVar[bool] = False
@@ -286,6 +288,7 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     halts: ClassVar[bool] = False
     reads_content: ClassVar[bool] = False
     one_way: ClassVar[bool] = False
+    only_replies: ClassVar[bool] = False
 
     @property
     def chunk_limit(self) -> int | None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.http2 import ASKED, FAST, OK, Frame, Side, fault, greet, sides
 from tests.running import Running, backend, pair, read, read_all, running
+from vaurien.behaviors.error import ErrorBehavior
 from vaurien.engine.filters.message_filter import MessageFilters
 from vaurien.events import Closed, Event, Failed, Injected, MixHit, Observer, ProtocolLost
 from vaurien.framing import Head, Part
@@ -660,6 +661,47 @@ def test_a_match_asks_requests_and_responses(match) -> None:
         server.head(1, [(":status", "404")], end=True)
         server.head(3, end=True)
         assert client.hears_head(3) == OK
+
+
+@pytest.mark.parametrize("cut", [0, 7, 60])
+def test_what_is_answered_at_its_head_is_what_its_lane_would_answer(cut: int, monkeypatch) -> None:
+    """Requests in one chunk, or in chunks that end within a frame; some have a body, some are given up."""
+
+    def seen(*, at_head: bool) -> tuple[object, ...]:
+        monkeypatch.setattr(ErrorBehavior, "only_replies", at_head)
+        with sides(mix="30:error", seed="5") as (proxy, client, server):
+            asked = b""
+            for stream in range(1, 121, 2):
+                body = stream % 3 == 0
+                asked += h2.headers(stream, client.encoder.encode(ASKED), end=not body)
+                if body:
+                    asked += h2.data(stream, b"a body", end=True)
+                if stream % 5 == 0:
+                    asked += h2.window_update(stream, 9) + h2.rst_stream(stream, Code.CANCEL)
+            for at in range(0, len(asked), cut or len(asked)):
+                client.sock.sendall(asked[at : at + (cut or len(asked))])
+            client.sock.shutdown(socket.SHUT_WR)
+            to_backend = read_all(server.sock)
+            server.sock.close()
+            answers: dict[int, list[tuple[int, int, bytes]]] = {}
+            for kind, flags, stream, payload in h2.frames(read_all(client.sock)):
+                if kind != h2.WINDOW_UPDATE:
+                    answers.setdefault(stream, []).append((kind, flags, payload))
+            hits = [(event.exchange, event.stream, event.offset) for event in proxy.events.of(Injected)]
+            return to_backend, answers, hits
+
+    first = seen(at_head=True)
+    assert len(first[2]) > 10
+    assert first == seen(at_head=False)
+
+
+def test_an_error_that_lets_a_request_pass_at_its_head_is_not_asked_again() -> None:
+    with sides(fault("error", code="503", warmup=1)) as (proxy, client, server):
+        client.ask(1)
+        assert server.hears_head(1) == ASKED
+        client.ask(3)
+        assert client.hears_head(3)[0] == (":status", "503")
+        assert [event.exchange for event in proxy.events.of(Injected)] == [2]
 
 
 def test_draws_are_for_streams_and_the_same_for_the_same_seed() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Annotated, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 import msgspec
 
@@ -41,6 +41,8 @@ class ErrorBehavior(Behavior, frozen=True):
 
     With *inject* the backend is asked, and 100 random bytes appear in the middle of the first part of its answer.
     """
+
+    only_replies: ClassVar[bool] = True
 
     inject: Annotated[bool, Option("Put random bytes into the backend's answer instead of replacing it")] = False
     warmup: Annotated[Count, Option("Exchanges of the proxy that pass before the errors begin")] = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ class HttpStatus(Behavior, frozen=True):
     it asked for the end or waits with the body of its request. The backend sees nothing. The headers that say where the
     response ends are made here. In *body*, ``\n``, ``\r``, ``\t``, ``\\`` and ``\xNN`` stand for bytes.
     """
+
+    only_replies: ClassVar[bool] = True
 
     status: Annotated[int, msgspec.Meta(ge=200, le=599), Option("The status to answer")] = 503
     body: Annotated[str, Option("The body; may have escapes such as \\n")] = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -23,6 +23,8 @@ class RateLimited(Behavior, frozen=True):
     an error in the shape of OpenAI's or Anthropic's interface, with *status* 529 and the shape ``anthropic`` that of an
     overloaded server. Its connection stays usable.
     """
+
+    only_replies: ClassVar[bool] = True
 
     status: Annotated[Literal[429, 503, 529], Option("The status to answer")] = 429
     retry_after: Annotated[Duration | None, Option("Seconds to wait that it names, rounded up; none: no word")] = 1.0

@@ -188,6 +188,12 @@ class Framing:
     may stand for many requests: the framing changes the number of its stream in the answer.
     """
 
+    answer_at_head: Callable[[Head, int], bool] | None = None
+    """Asked behind `spare`, at the same place, about the head that would begin the exchange: whether it is answered.
+
+    Nothing leaves of it then, and what may still come of its stream goes nowhere.
+    """
+
     def pass_bulk(self, direction: Direction, data: memoryview) -> tuple[int, bytes]:
         """How many bytes at the front of *data* are taken, and what leaves of them, behind what was held.
 

@@ -34,6 +34,7 @@ class TrackedExchange:
         "_injected",
         "_swallowed",
         "asked",
+        "asked_at_head",
         "began",
         "done",
         "drawn",
@@ -66,6 +67,8 @@ class TrackedExchange:
         """Faults that ask about the response, which is not there yet."""
         self.began: float | None = None
         """When its request was recognized, if observers want to know of it."""
+        self.asked_at_head = False
+        """Its fault has seen the request's head before that had its turn."""
         self.asked = False
         """The request is through."""
         self.forwarded = False

@@ -7,7 +7,7 @@ none is asked for, and none twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Protocol, TypeAlias
 
@@ -56,6 +56,7 @@ class ExchangeDraws:
         "_connection",
         "_detailed",
         "_follow_all",
+        "_next_share",
         "_policy",
         "due",
         "faults",
@@ -67,6 +68,7 @@ class ExchangeDraws:
         self._connection = connection
         self._policy, self._chance, self._detailed = connection.plan, connection.chance, connection.detailed
         self._by_turn = self._follow_all = False
+        self._next_share: Callable[[], CompiledFault | None] | None = None
         self.faults: tuple[BoundFault, ...] = ()
         """Those that may be drawn for an exchange, beside the mix."""
         self.live = False
@@ -87,6 +89,7 @@ class ExchangeDraws:
             and (fault.compiled.per_exchange or fault.compiled.handles(*EXCHANGE_HOOKS, "on_data", "on_eof"))
         )
         self._policy, self._detailed = connection.plan, connection.detailed
+        self._next_share = None
         self._by_turn = connection.decides_lane
         self._follow_all = follow_all
         self.live = bool(self.faults) or self._policy.has_live_mix or self._by_turn
@@ -126,12 +129,11 @@ class ExchangeDraws:
 
     def draw_mix(self, number: int) -> Drawn | None:
         """Draw as `draw` does, where there is the mix alone: most exchanges are spared, and pay for little more."""
+        share = (self._next_share or self._begin_mix())()
+        if share is None:
+            return None
         connection = self._connection
-        random = connection.mix_random
-        if random is None:
-            random = self._random
-        share = self._chance.draw(connection.number, self._policy, random)
-        fault = connection.bound_faults.get(share.key) if share is not None else None
+        fault = connection.bound_faults.get(share.key)
         if fault is None:
             return None
         connection.journal.chosen(number, fault.name)
@@ -172,14 +174,16 @@ class ExchangeDraws:
         elif not self._policy.has_live_mix:  # the same with and without other faults: no number is drawn for nothing
             return None
         else:
-            share = self._share_of_mix()
+            share = (self._next_share or self._begin_mix())()
             if self._detailed:
                 label = share.label if share is not None else None
                 connection.journal.decided("mix", label, number, place(TO_BACKEND, offset))
         return connection.bound_faults.get(share.key) if share is not None else None
 
-    def _share_of_mix(self) -> CompiledFault | None:
-        return self._chance.draw(self._connection.number, self._policy, self._random)
+    def _begin_mix(self) -> Callable[[], CompiledFault | None]:
+        """What gives the next share of the mix; made at the first draw, for a generator takes time to make."""
+        self._next_share = draw = self._chance.drawing(self._connection.number, self._policy, self._random)
+        return draw
 
     @property
     def _random(self) -> Random:

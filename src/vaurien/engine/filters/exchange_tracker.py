@@ -39,7 +39,7 @@ from vaurien.engine.filters.exchange import (
 from vaurien.engine.filters.exchange_draws import UNTOUCHED, DrawingConnection, Drawn, ExchangeDraws, Hits
 from vaurien.engine.filters.filter import Receiver
 from vaurien.engine.filters.sent_heads import AddressedConnection, SentHeads
-from vaurien.engine.loop.hook_task import DONE, Steps, finish
+from vaurien.engine.loop.hook_task import DONE, finish
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import RelayLink
 from vaurien.framing import Framing, Head, Mark, Part, Piece, Reply, Series, Turns
@@ -333,8 +333,8 @@ class ExchangeTracker:
             if self.connection.ending:
                 return
             head, whole = heads[place], wholes[place]
-            hook = self._only_hook(drawn)
-            rest = self._ask(head, whole, drawn) if hook is None else self._ask_at_once(head, whole, drawn, hook)
+            fault = self._replying(drawn)
+            rest = self._ask(head, whole, drawn) if fault is None else self._ask_at_once(head, whole, drawn, fault)
             if rest is not None:
                 steps = rest.__await__()
                 waits_for = next(steps, DONE)
@@ -354,34 +354,37 @@ class ExchangeTracker:
         self._unsent[TO_BACKEND].extend(self._sent(heads, wholes) if self._heads.differ else wholes)
         self._offset += sum(map(len, wholes))
 
-    def _only_hook(self, drawn: Drawn) -> BoundFault | None:
-        """The one fault whose hook may answer a request, if nothing else may act on it."""
+    def _replying(self, drawn: Drawn) -> BoundFault | None:
+        """The one fault that was *drawn*, if it only replies, and nothing else may act on the request."""
         faults, undecided = drawn
-        if len(faults) != 1 or undecided or self.up.filters or self._refusals_count:
+        if len(faults) != 1 or undecided or self.up.filters or self._refusals_count or not self.keep_alive:
             return None
         fault = faults[0]
-        return fault if fault.compiled.answers and not fault.stopped else None
+        return fault if fault.compiled.only_replies and not fault.stopped else None
+
+    def _ask_for_reply(self, fault: BoundFault, exchange: TrackedExchange) -> Reply | None:
+        """What *fault*, which only replies, answers; ``None``: the request is to pass."""
+        hook = fault.compiled.instance.on_request(ExchangeContext(fault, exchange, self, TO_BACKEND))
+        try:
+            waits_for = next(hook.__await__(), DONE)
+        except BaseException as error:  # a protocol's own code, which makes the reply, may raise anything
+            fault.handle_hook_error(error)
+        else:
+            assert waits_for is DONE, f"{fault.name} waits, although it only replies"  # noqa: S101 - it is built in
+        return exchange.reply if exchange.swallows(TO_BACKEND) else None
 
     def _ask_at_once(
         self, head: Head, whole: bytes, drawn: Drawn, fault: BoundFault
     ) -> Coroutine[Any, Any, None] | None:
-        """Call the one hook that was *drawn* for a whole request; returns what is left to be done.
+        """Ask the one fault that was *drawn* for a whole request, and only replies; returns what is left to be done.
 
-        That is nothing where the hook has answered without a wait: the same as `_ask` comes of it then, in a tenth of
-        the calls.
+        That is nothing where it has replied: the same as `_ask` comes of it then, in a tenth of the calls.
         """
         self._asking = exchange = self._exchange(head, drawn)
         self._open.append(exchange)
-        steps = fault.compiled.instance.on_request(ExchangeContext(fault, exchange, self, TO_BACKEND)).__await__()
-        try:
-            waits_for = next(steps, DONE)
-        except BaseException as error:  # the plugin's own code may raise anything
-            fault.handle_hook_error(error)
-            waits_for = DONE
-        reply = exchange.reply
-        answered = waits_for is DONE and reply is not None and exchange.swallows(TO_BACKEND) and head.answered
-        if not answered or reply is None or reply.close or reply.at_end is not None or not self.keep_alive:
-            return self._ask_on(fault, whole, steps, waits_for)
+        reply = self._ask_for_reply(fault, exchange)
+        if reply is None or reply.close or reply.at_end is not None or not head.answered:
+            return self._pass_whole(exchange, whole)
         self._asking, exchange.asked = None, True
         if self._open[0] is exchange:  # otherwise behind the answers to others
             down = self.down
@@ -390,19 +393,11 @@ class ExchangeTracker:
             self._answer_at_once(self._open.pop(), self._unsent[TO_CLIENT])
         return None
 
-    async def _ask_on(self, fault: BoundFault, whole: bytes, steps: Steps, waits_for: Any) -> None:
-        """Go on with a whole request, whose hook, of *fault*, has begun, and *waits_for* something."""
-        exchange = self._asking
-        assert exchange is not None  # noqa: S101 - it was begun just now
-        own = copy.copy(exchange.request)  # the one that was recognized stands for many exchanges
-        exchange.request = own
+    async def _pass_whole(self, exchange: TrackedExchange, whole: bytes) -> None:
+        """Go on with a whole request, which its faults have seen."""
+        exchange.request = own = copy.copy(exchange.request)  # the one that was recognized stands for many exchanges
         self.framing.take_series(TO_BACKEND, (own,))
         at = self.up.link.clock.now()
-        if waits_for is not DONE:
-            try:
-                await finish(steps, waits_for)
-            except BaseException as error:  # the plugin's own code may raise anything
-                fault.handle_hook_error(error)
         await self._pass_request(exchange, at)
         await self._rest_of_request(own, whole, at)
 
@@ -817,10 +812,10 @@ class ExchangeTracker:
             drawn = self._draws.draw(head, self._count + 1, self._offset) if self._tracks else None
         return self._exchange(head, drawn)
 
-    def _exchange(self, head: Head, drawn: Drawn | None) -> TrackedExchange:
-        """The next exchange, which *head* begins, and which was *drawn* for."""
+    def _exchange(self, head: Head, drawn: Drawn | None, behind: int = 0) -> TrackedExchange:
+        """The next exchange, which *head* begins, so far *behind* the piece at hand, and which was *drawn* for."""
         self._count += 1
-        exchange = TrackedExchange(self._count, head, self._offset)
+        exchange = TrackedExchange(self._count, head, self._offset + behind)
         if self._listing:
             exchange.began = self.up.link.clock.now()
         if drawn is not None:

@@ -141,7 +141,9 @@ class StreamTracker(ExchangeTracker):
                 if filters.let_go_due:
                     self._put_first(direction, stream, _LET_GO)
         self._sent_as.clear()
-        self.framing.spare = None if self._controls else self._spare
+        self.framing.spare, self.framing.answer_at_head = (
+            (None, None) if self._controls else (self._spare, self._answer_at_head)
+        )
 
     # What others want to know.
 
@@ -479,6 +481,27 @@ class StreamTracker(ExchangeTracker):
             sent = self._sent_as[head] = self._heads.sent(head)
         return sent
 
+    def _answer_at_head(self, head: Head, behind: int) -> bool:
+        """Whether the request of *head*, so far *behind* the last piece, is answered by the one fault drawn for it.
+
+        The same as in its lane comes of it, in a fifth of the calls.
+        """
+        drawn = self._decided[-1][1]
+        fault = self._replying(drawn) if drawn is not None else None
+        if fault is None:
+            return False
+        self._decided.pop()
+        exchange = self._exchange(head, drawn, behind)
+        if self._ask_for_reply(fault, exchange) is None:
+            exchange.asked_at_head = True
+            self._exchanges[head.stream] = exchange
+            return False
+        self._answer_here(exchange)
+        self._close_exchange(exchange)
+        self._exchanges[head.stream] = _OVER
+        self._forget_ended()
+        return True
+
     def _spared(self, direction: Direction, mark: Head | Part, piece: bytes) -> bool:
         """Take a piece of an exchange that no fault acts on; false: hooks have to see it."""
         stream = mark.stream
@@ -631,7 +654,7 @@ class StreamTracker(ExchangeTracker):
         exchange = self._exchanges.get(head.stream)
         if exchange is None:
             exchange = self._exchanges[head.stream] = self._begin(head)
-        for fault in exchange.drawn:
+        for fault in () if exchange.asked_at_head else exchange.drawn:
             if exchange.swallows(TO_BACKEND):
                 break
             await self._hook(fault, "on_request", exchange)

@@ -11,6 +11,7 @@ the fault. So a fault's draws do not depend on other faults, and the same seed g
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from random import Random
 
@@ -102,6 +103,12 @@ class Chance:
             return policy.draw(random)
         label = self._replayed.next(connection, "mix")
         return next((share for share in policy.mix if share.label == label), None)
+
+    def drawing(self, connection: int, policy: CompiledPolicy, random: Random) -> Callable[[], CompiledFault | None]:
+        """As `draw`, each time it is called: with fewer calls."""
+        if self._replayed is None:
+            return functools.partial(policy.draw, random)
+        return functools.partial(self.draw, connection, policy, random)
 
     def draw_many(
         self, connection: int, policy: CompiledPolicy, random: Random, count: int

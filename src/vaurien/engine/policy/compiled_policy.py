@@ -39,7 +39,6 @@ class CompiledFault:
 
     # Asked at each chunk or exchange, so what can be known is computed once.
     __slots__ = (
-        "answers",
         "blocking",
         "chunk_limit",
         "fault",
@@ -52,6 +51,7 @@ class CompiledFault:
         "needs_task",
         "of_mix",
         "one_way",
+        "only_replies",
         "per_exchange",
         "plugin",
         "probabilistic",
@@ -77,8 +77,9 @@ class CompiledFault:
         """Whether it reads messages, which are not to be compressed."""
         self.one_way: bool = not plugin.legacy and plugin.target.one_way
         """Whether it is for messages without an answer alone."""
-        self.answers = plugin.built_in and "on_request" in self.hooks and self.hooks <= _BEFORE_AND_AFTER
-        """Whether it may answer a request before anything of it is sent, and does nothing else to the request."""
+        at_once = plugin.built_in and not plugin.legacy and plugin.target.only_replies
+        self.only_replies: bool = at_once and "on_request" in self.hooks and self.hooks <= _BEFORE_AND_AFTER
+        """Whether it replies to a request without a wait, or lets it pass, and does nothing else to it."""
         self.says_hits = self.reads_content or self.one_way
         """Whether it says itself what is a hit."""
         self.per_exchange = of_mix or self.says_hits or fault.scope is Scope.EXCHANGE or matcher.by_exchange

@@ -61,6 +61,9 @@ _WATCHED = 100
 _RUN_LIMIT = 100
 """Frames in one piece: to take them takes less than a millisecond."""
 
+_ANSWER_COST = 10
+"""Frames that pass in the time that an answer at a request's head takes."""
+
 _CONTINUATIONS = 32
 """Frames that a header block may go on in: 64 KiB need four, nghttp2 takes eight."""
 
@@ -214,6 +217,7 @@ class Http2Framer(Framing):
         self._unseen: dict[int, None] = {}  # streams that the client does not see: promised there, or repeated
         self._repeated = h2.MOST + 1  # the lowest stream of a repeated request, which has an even number
         self._messages: dict[int, _Message] = {}  # by stream, those made here that wait for their receiver to make room
+        self._messages_size = 0  # their bytes
         self._said: list[list[bytes]] = [[], []]
         self._early: list[bytes] = []  # for the client, which wants to hear the backend's settings first (section 3.4)
 
@@ -390,7 +394,8 @@ class Http2Framer(Framing):
         while total - at >= 9:
             run.at = at
             count += 1
-            if not count % _RUN_LIMIT:
+            if count >= _RUN_LIMIT:
+                count = 0
                 yield from run.end(at, at)
             high, low, kind, flags, stream = unpack(data, at)
             end = at + 9 + (high << 8 | low)
@@ -418,12 +423,15 @@ class Http2Framer(Framing):
                         raise _Refused(Code.ENHANCE_YOUR_CALM, f"a header block of more than {HEAD_LIMIT} bytes")
                     return at
                 mark = self._head(direction, side, kind, flags, stream, data[at:end], at - run.start)
+                if mark is _NOTHING:
+                    count += _ANSWER_COST
             elif kind == 8:
                 if not spared:
                     mark = self._window_update(direction, stream, data[at:end])
             elif kind == 3 and stream:
-                if self._message_to(direction.back, stream):
+                if (unheard := self._message_to(direction.back, stream)) is not None:
                     del self._messages[stream]
+                    self._messages_size -= unheard.size
                 unseen = stream in self._unseen
                 mark = _NOTHING if unseen else None if spared else Part(_ABORTED, stream)
                 streams.pop(stream, None)
@@ -530,9 +538,12 @@ class Http2Framer(Framing):
         head = model or self._request(flags, stream, block, whole, instead)
         sent = self.spare(head, behind)
         if sent is None:
+            own = head if model is None else self._request(flags, stream, block, whole, None)
+            if self.answer_at_head is not None and self.answer_at_head(own, behind):
+                return _NOTHING
             self._head_ends = bool(ends)
             self._watch(stream)
-            return head if model is None else self._request(flags, stream, block, whole, None)
+            return own
         self._streams[stream] |= _SPARED
         self._open(stream)
         if sent is head.data:
@@ -918,9 +929,10 @@ class Http2Framer(Framing):
 
     def _keep(self, stream: int, message: _Message) -> bool:
         """Let *message* wait for room; false: there is too much that waits."""
-        if message.size + sum(other.size for other in self._messages.values()) > _MESSAGES_LIMIT:
+        if message.size + self._messages_size > _MESSAGES_LIMIT:
             return False
         self._messages[stream] = message
+        self._messages_size += message.size
         return True
 
     def _taken(self, stream: int, message: _Message) -> bytes:
@@ -949,11 +961,18 @@ class Http2Framer(Framing):
     def _send_more(self) -> None:
         """Go on with the messages that wait, the oldest first: a side has made room."""
         for stream, message in list(self._messages.items()):
-            made = self._taken(stream, message)
+            made = self._taken_of_waiting(stream, message)
             if made:
                 self._say(message.direction, made)
-            if not message.frames:
-                del self._messages[stream]
+
+    def _taken_of_waiting(self, stream: int, message: _Message) -> bytes:
+        """What the windows take now of *message*, which waits no more once that is all of it."""
+        before = message.size
+        made = self._taken(stream, message)
+        self._messages_size -= before - message.size
+        if not message.frames:
+            del self._messages[stream]
+        return made
 
     def again(self, sent: bytes) -> bytes:
         """The request on a stream that only the backend knows, as far as its windows take it."""
@@ -972,10 +991,7 @@ class Http2Framer(Framing):
         self._note_number(stream)
         self._streams[stream] = _ASKED
         self._hide(stream)
-        made = self._taken(stream, message)
-        if not message.frames:
-            del self._messages[stream]
-        return made
+        return self._taken_of_waiting(stream, message)
 
     def finish(self, head: Head, data: bytes) -> tuple[bytes, bytes]:
         goes_on = head.stream in self._streams
