@@ -299,6 +299,16 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """
         return None
 
+    @property
+    def on_parts(self) -> bool:
+        """Whether its `on_request` may act on single messages of an exchange, where these are parts of it (gRPC).
+
+        That is what a match asks for that names the number or the direction of a message. `Exchange.reply` and
+        `Exchange.abort` end the whole exchange then, `Exchange.drop` leaves the message out. What acts on bytes alone
+        may do so anyway.
+        """
+        return False
+
     def check(self, protocol: WireProtocol) -> None:
         """Refuse, when it is set, to work with *protocol*: raise `vaurien.errors.OptionError` with the reason."""
 

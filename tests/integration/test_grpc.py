@@ -204,6 +204,46 @@ def test_a_match_chooses_calls(service) -> None:
         assert unary(channel, metadata=(("user", "you"),)) == b"hello"
 
 
+THIRD = {"number": "3", "direction": "downstream", "method": "Down"}
+
+
+def test_a_message_is_held_by_its_number(service) -> None:
+    with calls(service, Fault("it", "delay", {"sleep": 3600}, match=THIRD)) as (proxy, channel):
+        said = channel.unary_stream("/test.Echo/Down")(b"abcd", timeout=PATIENCE)
+        assert [next(said), next(said)] == [b"a", b"b"]
+        proxy.events.wait(Injected)
+        assert unary(channel, b"abcd") == b"abcd"  # another call
+        proxy.set_policy("")
+        assert list(said) == [b"c", b"d"]
+        assert [one.exchange for one in proxy.events.of(Injected)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("behavior", "options", "code"),
+    [
+        ("grpc_status", {"code": "ABORTED"}, "ABORTED"),
+        ("error", {"code": "DATA_LOSS"}, "DATA_LOSS"),
+        ("h2_reset", {"code": "ENHANCE_YOUR_CALM"}, "RESOURCE_EXHAUSTED"),
+        ("limit_data", {"bytes": 5}, "INTERNAL"),
+    ],
+)
+def test_a_call_ends_at_a_message(service, behavior: str, options: dict, code: str) -> None:
+    with calls(service, Fault("it", behavior, options, match=THIRD)) as (_, channel):
+        said = channel.unary_stream("/test.Echo/Down")(b"abcd", timeout=PATIENCE)
+        assert [next(said), next(said)] == [b"a", b"b"]
+        assert outcome(lambda: next(said))[0] == code
+
+
+def test_a_message_of_the_request_is_answered_by_a_status(service) -> None:
+    second = {"number": "2", "direction": "upstream"}
+    with calls(service, Fault("it", "grpc_status", {"code": "OUT_OF_RANGE"}, match=second)) as (_, channel):
+        assert unary(channel) == b"hello"
+        assert outcome(lambda: channel.stream_unary("/test.Echo/Up")(iter([b"a", b"b", b"c"]), timeout=PATIENCE)) == (
+            "OUT_OF_RANGE",
+            "by the proxy",
+        )
+
+
 def test_calls_are_made_twice(service) -> None:
     large = bytes(range(256)) * 2000
     with calls(service, fault("duplicate_request")) as (proxy, channel):

@@ -24,6 +24,11 @@ class DelayBehavior(Behavior, frozen=True):
     def why_idle(self) -> str:
         return "" if self.sleep else "sleep is 0"
 
+    @property
+    def on_parts(self) -> bool:
+        """A message has no response."""
+        return self.before
+
     async def on_request(self, exchange: Exchange) -> None:
         """Wait with the request."""
         if self.before:

@@ -72,6 +72,11 @@ class ErrorBehavior(Behavior, frozen=True):
             raise OptionError(f"{_OPTION} {option}", value, f"one of the protocol's: {codes}")
 
     @property
+    def on_parts(self) -> bool:
+        """A message has no answer to put bytes into."""
+        return not self.inject
+
+    @property
     def _code(self) -> str | None:
         return self.code if self.status is None else str(self.status)
 

@@ -53,6 +53,11 @@ class GrpcStatus(Behavior, frozen=True):
         """Refuse protocols other than gRPC. Raises `OptionError`."""
         check_grpc("grpc_status", protocol)
 
+    @property
+    def on_parts(self) -> bool:
+        """Otherwise it counts by itself."""
+        return self.after is None
+
     async def on_request(self, exchange: Exchange) -> None:
         """Answer in place of the backend."""
         if self.after is None:

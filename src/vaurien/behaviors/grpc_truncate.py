@@ -6,11 +6,9 @@ from typing import Annotated, ClassVar
 
 from vaurien.behaviors._grpc import check_grpc, text_of_response
 from vaurien.framing import Protocol
+from vaurien.framing.grpc import PREFIX
 from vaurien.hooks import Behavior, Link
 from vaurien.options import Count, Option
-
-_HEAD = 5
-"""Bytes of a message that pass: its flag and its length."""
 
 
 class GrpcTruncate(Behavior, frozen=True):
@@ -38,7 +36,7 @@ class GrpcTruncate(Behavior, frozen=True):
         if end is None:
             await link.send(text)
             return
-        here = min(_HEAD - messages.beyond, len(text) - end)
+        here = min(PREFIX - messages.beyond, len(text) - end)
         messages.beyond += here
         if end + here:
             await link.send(text[: end + here])

@@ -29,6 +29,11 @@ class H2Reset(Behavior, frozen=True):
         """Refuse protocols without streams. Raises `OptionError`."""
         check_http2("h2_reset", protocol)
 
+    @property
+    def on_parts(self) -> bool:
+        """Otherwise it counts by itself."""
+        return self.after is None
+
     async def on_request(self, exchange: Exchange) -> None:
         """End it at once."""
         if self.after is None:

@@ -16,6 +16,11 @@ class HangBehavior(Behavior, frozen=True):
     Up to 8 MiB of what the client sends meanwhile are read.
     """
 
+    @property
+    def on_parts(self) -> bool:
+        """The messages behind it wait too."""
+        return True
+
     async def on_request(self, exchange: Exchange) -> None:
         """Wait for the client to leave."""
         await exchange.client_gone()

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import base64
 import enum
+import itertools
 import re
+
+from vaurien.framing.framer import Framer, Frames
+from vaurien.framing.head import Head
+from vaurien.framing.reader import Reader, Step
+
+PREFIX = 5
+"""Bytes before a message: whether it is compressed, and its length."""
 
 
 class StatusCode(enum.IntEnum):
@@ -122,9 +130,9 @@ class Messages:
 
     def _take(self, data: bytes, at: int) -> int:
         if not self._left:
-            piece = data[at : at + 5 - len(self._head)]
+            piece = data[at : at + PREFIX - len(self._head)]
             self._head += piece
-            if len(self._head) == 5:
+            if len(self._head) == PREFIX:
                 self._left, self._head = int.from_bytes(self._head[1:], "big"), b""
                 self.count += not self._left
             return len(piece)
@@ -132,3 +140,41 @@ class Messages:
         self._left -= here
         self.count += not self._left
         return here
+
+
+class GrpcMessage(Head, eq=False):
+    """A message of a *call*: its prefix is the head."""
+
+    call: CallFramer | None = None
+
+
+class CallFramer(Framer):
+    """The messages of one call, which *request* has begun."""
+
+    one_way = True
+    stateless = False
+    parts = True
+
+    def __init__(self, request: Head) -> None:
+        super().__init__()
+        self._request = request
+
+    def requests(self, read: Reader) -> Frames:
+        yield from self._messages(read, "upstream")
+
+    def responses(self, read: Reader) -> Frames:
+        yield from self._messages(read, "downstream")
+
+    def _messages(self, read: Reader, direction: str) -> Frames:
+        for number in itertools.count(1):
+            prefix = yield from read.exactly(PREFIX)
+            yield GrpcMessage(
+                request=direction == "upstream",
+                fields={**self._request.fields, "direction": direction, "number": str(number)},
+                answered=False,
+                one_way=True,
+                stream=self._request.stream,
+                call=self,
+            )
+            yield from read.skip(int.from_bytes(prefix[1:], "big"))
+            yield Step.END

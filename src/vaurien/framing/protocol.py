@@ -48,6 +48,9 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     response_fields: ClassVar[tuple[str, ...]] = ()
     """Those of `fields` that only a response has."""
 
+    part_fields: ClassVar[tuple[str, ...]] = ()
+    """Those of `fields` that only messages have which are parts of an exchange (`Framing.parts`)."""
+
     upgrades: ClassVar[bool] = False
     """Both sides may agree on TLS in the middle of a connection, as SMTP's do by STARTTLS."""
 

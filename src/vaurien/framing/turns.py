@@ -227,10 +227,17 @@ class Framing:
         """What may be sent now of *data*, which the proxy sends by itself; the rest comes with `take_said`."""
         return data
 
-    def inside(self, request: Head, response: Head) -> Framing | None:
+    parts: bool = False
+    """Of what is `inside` a stream: its messages are parts of the exchange, and no exchanges."""
+
+    answering: bool = False
+    """Of what is `inside` a stream: the head of the response was sent."""
+
+    def inside(self, request: Head, response: Head | None) -> Framing | None:
         """What frames the text of the stream that *request* has opened, in both directions, if *response* agrees to it.
 
-        Those are messages without an answer. ``None``: its text is the bodies of the two.
+        Those are messages without an answer. ``None``: its text is the bodies of the two. For messages that are parts
+        of the exchange it is asked without a response, before the request is sent.
         """
         return None
 

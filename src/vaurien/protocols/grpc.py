@@ -20,13 +20,18 @@ class GrpcProtocol(Http2Protocol, frozen=True):
     """gRPC over HTTP/2. An exchange is a call, of any kind: unary, or with streams of messages in either direction.
 
     An error is the status of a call, with ``UNAVAILABLE`` unless a code says otherwise: a response without messages
-    ("trailers only"). The client keeps its connection, and its other calls go on. With the protocol ``http2`` faults
-    match on what is HTTP's of a call, and answer as HTTP.
+    ("trailers only"). The client keeps its connection, and its other calls go on. A fault whose match names the number
+    or the direction of a message acts on single messages of a call, in place of the whole call. With the protocol
+    ``http2`` faults match on what is HTTP's of a call, and answer as HTTP.
     """
 
     error_codes = tuple(rpc.StatusCode.__members__)[1:]
-    fields = ("service", "method", "path", "host", "authority", "metadata.", "header.", "status", "grpc_status")
+    fields = (
+        *("service", "method", "path", "host", "authority", "metadata.", "header.", "status", "grpc_status"),
+        *("direction", "number"),
+    )
     response_fields = ("status", "grpc_status")
+    part_fields = ("direction", "number")
 
     def framer(self) -> Framing:
         """A framing of HTTP/2 with the fields of gRPC."""
@@ -40,6 +45,7 @@ class GrpcProtocol(Http2Protocol, frozen=True):
         return self.trailers(head, fields, begun=False)
 
     def trailers(self, head: Head, fields: Sequence[tuple[bytes, bytes]], *, begun: bool) -> Reply:
+        begun = begun or (isinstance(head, rpc.GrpcMessage) and head.call is not None and head.call.answering)
         return Reply(h2.on_stream(head.stream, _trailers(tuple(fields), begun=begun)))
 
 
@@ -53,8 +59,9 @@ def _trailers(fields: tuple[tuple[bytes, bytes], ...], *, begun: bool) -> tuple[
 class GrpcFramer(Http2Framer):
     """The framing of HTTP/2, with the fields of calls."""
 
-    def inside(self, request: Head, response: Head) -> None:
-        """Nothing: a WebSocket is no call."""
+    def inside(self, request: Head, response: Head | None) -> Framing | None:
+        """The messages of a call. A WebSocket is none."""
+        return rpc.CallFramer(request) if response is None else None
 
     def request_fields(self, block: Block) -> Mapping[str, str]:
         fields = dict(super().request_fields(block))

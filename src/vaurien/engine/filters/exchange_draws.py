@@ -62,6 +62,7 @@ class ExchangeDraws:
         "faults",
         "live",
         "mix_alone",
+        "part_faults",
     )
 
     def __init__(self, connection: DrawingConnection) -> None:
@@ -71,6 +72,8 @@ class ExchangeDraws:
         self._next_share: Callable[[], CompiledFault | None] | None = None
         self.faults: tuple[BoundFault, ...] = ()
         """Those that may be drawn for an exchange, beside the mix."""
+        self.part_faults: tuple[BoundFault, ...] = ()
+        """Those for single messages of an exchange."""
         self.live = False
         """Something may be drawn."""
         self.due = False
@@ -81,22 +84,22 @@ class ExchangeDraws:
     def follow_policy(self, *, follow_all: bool) -> None:
         """The faults of the connection, or the policy, have changed. *follow_all*: observers want each exchange."""
         connection = self._connection
-        self.faults = tuple(
+        faults = [
             fault
             for fault in connection.bound_faults.values()
             if fault.eligible
             and not fault.compiled.of_mix
             and (fault.compiled.per_exchange or fault.compiled.handles(*EXCHANGE_HOOKS, "on_data", "on_eof"))
-        )
+        ]
+        self.faults = tuple(fault for fault in faults if not fault.compiled.matcher.by_part)
+        self.part_faults = tuple(fault for fault in faults if fault.compiled.matcher.by_part)
         self._policy, self._detailed = connection.plan, connection.detailed
         self._next_share = None
         self._by_turn = connection.decides_lane
         self._follow_all = follow_all
-        self.live = bool(self.faults) or self._policy.has_live_mix or self._by_turn
+        self.live = bool(faults) or self._policy.has_live_mix or self._by_turn
         self.due = self.live or follow_all
-        self.mix_alone = self._policy.has_live_mix and not (
-            self.faults or self._detailed or follow_all or self._by_turn
-        )
+        self.mix_alone = self._policy.has_live_mix and not (faults or self._detailed or follow_all or self._by_turn)
 
     def draw(self, head: Head, number: int, offset: int) -> Drawn | None:
         """Draw for the exchange *number*, which *head* begins at *offset* of the client's stream.
@@ -125,7 +128,28 @@ class ExchangeDraws:
                     drawn.append(fault)
             else:
                 fault.note_unmatched(head.fields)
-        return (tuple(drawn), tuple(undecided)) if drawn or undecided or self._follow_all else None
+        followed = self._follow_all or (self.part_faults and self._has_parts(head))
+        return (tuple(drawn), tuple(undecided)) if drawn or undecided or followed else None
+
+    def _has_parts(self, head: Head) -> bool:
+        """Whether a fault may act on single messages of the exchange that *head* begins."""
+        found = False
+        for fault in self.part_faults:
+            if fault.compiled.matcher.whole(head.fields):
+                found = True
+            else:
+                fault.note_unmatched(head.fields)
+        return found
+
+    def draw_part(self, head: Head, number: int, offset: int) -> tuple[BoundFault, ...]:
+        """The faults that act on the message of the exchange *number* that *head* begins."""
+        drawn = []
+        for fault in () if head.released else self.part_faults:
+            if not fault.compiled.matcher.request(head.fields):
+                fault.note_unmatched(head.fields)
+            elif _roll(fault, number, offset):
+                drawn.append(fault)
+        return tuple(drawn)
 
     def draw_mix(self, number: int) -> Drawn | None:
         """Draw as `draw` does, where there is the mix alone: most exchanges are spared, and pay for little more."""

@@ -41,8 +41,8 @@ def acts_on_messages(fault: BoundFault) -> bool:
 class MessageOwner(ExchangeOwner, Protocol):
     """The tracker, as a message's filters see it."""
 
-    async def send_message(self, direction: Direction, data: bytes, exchange: TrackedExchange | None) -> None:
-        """Send *data* of *exchange*; returns when the destination takes more."""
+    async def send_text(self, direction: Direction, text: bytes, exchange: TrackedExchange) -> None:
+        """Send *text* of *exchange*, for which there is room; returns when the destination takes more."""
 
     async def send_head(self, direction: Direction, exchange: TrackedExchange) -> None:
         """Send the head of *exchange*; returns when the destination takes more."""
@@ -55,9 +55,6 @@ class MessageOwner(ExchangeOwner, Protocol):
 
     def text_state(self, fault: BoundFault, direction: Direction) -> list[object]:
         """Where the state of *fault* on a new message of *direction* is kept: one, or none yet."""
-
-    def body(self, exchange: TrackedExchange, text: bytes, *, end: bool = False) -> bytes:
-        """*text* as it is sent in the body of a message; with *end* the message ends behind it."""
 
 
 class Taker(Protocol):
@@ -378,7 +375,7 @@ class _Frames:
             if self._exchange.swallows(self._direction):
                 return
             part, data = data[:size], data[size:]
-            await self._owner.send_message(self._direction, self._owner.body(self._exchange, part), self._exchange)
+            await self._owner.send_text(self._direction, part, self._exchange)
 
 
 class MessageFilters:
@@ -396,6 +393,10 @@ class MessageFilters:
             behind = MessageFilter(fault, exchange, owner, direction, behind, "on_data")
             self._filters.insert(0, behind)
         self._first = behind
+
+    def now(self) -> float:
+        """The time, by the clock of the faults."""
+        return self._filters[0].now()
 
     @property
     def begun(self) -> bool:

@@ -1,7 +1,7 @@
 """Messages without an answer inside one stream, such as those of a WebSocket over HTTP/2 (RFC 8441).
 
-The stream was opened by an exchange of its own. Its text is framed once more, and each message is an exchange, in the
-lane of its direction::
+The stream was opened by an exchange of its own. Its text is framed once more, and each message is an exchange, or a
+part of that which has opened the stream (`Framing.parts`: a call of gRPC), in the lane of its direction::
 
     lane of the stream ──► text ──► framing inside ──► message ──► draw ──► hooks ──► faults on its bytes ──► text
 
@@ -51,6 +51,12 @@ class StreamOwner(MessageOwner, Protocol):
 
     async def call_hook(self, fault: BoundFault, name: str, exchange: TrackedExchange, owner: ExchangeOwner) -> None:
         """Call a hook for *exchange*, which is *owner*'s."""
+
+    def begin_part(self, head: Head, opened: TrackedExchange) -> TrackedExchange | None:
+        """Draw for the message that *head* begins, a part of *opened*; ``None``: no fault acts on it."""
+
+    def end_with(self, exchange: TrackedExchange, data: bytes) -> None:
+        """End *exchange* with *data* behind what was sent of its response."""
 
     async def message_done(self, exchange: TrackedExchange, owner: ExchangeOwner) -> None:
         """A message is through."""
@@ -151,6 +157,9 @@ class MessageStream:
 
     async def answer(self, reply: Reply) -> None:
         """Send the client what the proxy says in place of a message."""
+        if self.framing.parts:
+            self.owner.end_with(self.opened, reply.data)
+            return
         await self.ways[TO_CLIENT].put_in(reply.data)
         if reply.close:
             self.owner.hang_up(self.opened, None)
@@ -161,14 +170,17 @@ class MessageStream:
         """Send the head of a message."""
         await self.ways[direction].send(exchange.take_head(direction))
 
-    async def send_message(self, direction: Direction, data: bytes, exchange: TrackedExchange | None) -> None:
-        """Send *data*, for which there is room."""
-        if not self.over:
-            await self.owner.send_message(direction, data, self.opened)
+    async def send_text(self, direction: Direction, text: bytes, exchange: TrackedExchange) -> None:
+        """Send *text*, for which there is room, through the faults on the text of the whole stream if there are any."""
+        behind = self.ways[direction].behind
+        if behind is not None:
+            await behind.text(text, behind.now())
+        elif not self.over:
+            await self.owner.send_text(direction, text, self.opened)
 
     async def take_room(self, direction: Direction, exchange: TrackedExchange, size: int) -> int:
         """How many of *size* bytes may be sent now."""
-        return await self.owner.take_room(direction, self.opened, size)
+        return size if self.ways[direction].behind else await self.owner.take_room(direction, self.opened, size)
 
     def look_again(self, direction: Direction, exchange: TrackedExchange) -> None:
         """The lane is that of the stream."""
@@ -178,17 +190,13 @@ class MessageStream:
         """The messages of a direction share it, as on a connection of their own."""
         return self._text_states.setdefault((fault.compiled.key, direction), [])
 
-    def body(self, exchange: TrackedExchange, text: bytes, *, end: bool = False) -> bytes:
-        """*text* as it is sent."""
-        return self.owner.body(self.opened, text, end=end)
-
 
 class MessageWay:
     """One direction of a stream with messages."""
 
-    begun = True
-
     def __init__(self, stream: MessageStream, direction: Direction) -> None:
+        self.behind: MessageFilters | None = None
+        """Faults on the text of the whole stream."""
         self.stream, self._direction = stream, direction
         self._turn = asyncio.Lock()  # a message is being sent, or something between two
         self._sending = False  # it is the message of this lane
@@ -217,19 +225,27 @@ class MessageWay:
                     await fault.behavior.on_eof(_WayOfStream(self.stream, fault, self._direction))
                 except BaseException as error:  # the plugin's own code may raise anything
                     fault.handle_hook_error(error)
+        if self.behind is not None:
+            await self.behind.finish(at)
         self._ended = True
         self.abandon()
 
     @property
+    def begun(self) -> bool:
+        """The head of the stream's own message was sent."""
+        return self.behind is None or self.behind.begun
+
+    @property
     def let_go_due(self) -> bool:
         """Something is held, or kept by a fault, that need not be any more."""
-        of_message = self._filters is not None and self._filters.let_go_due
+        of_message = any(each is not None and each.let_go_due for each in (self._filters, self.behind))
         return of_message or self.stream.let_go_due or (self._held > 0 and not self.stream.owner.live)
 
     async def let_go(self) -> None:
         """Send what is held or kept for nothing, or until now."""
-        if self._filters is not None:
-            await self._filters.let_go()
+        for filters in (self._filters, self.behind):
+            if filters is not None:
+                await filters.let_go()
         if self._sending:  # nothing may come between the parts of a message
             self._let_go_later = True
             return
@@ -254,7 +270,9 @@ class MessageWay:
                 await self._end(at)
 
     async def _begin(self, head: Head, at: float) -> None:
-        self._exchange = exchange = self.stream.owner.begin_message(head)
+        owner, opened = self.stream.owner, self.stream.opened
+        exchange = owner.begin_part(head, opened) if self.stream.framing.parts else owner.begin_message(head)
+        self._exchange = exchange
         if exchange is None:
             await self.send(head.data)
             return
@@ -325,11 +343,11 @@ class MessageWay:
     async def _write(self, data: bytes) -> None:
         stream = self.stream
         while data and not (stream.over or self._ended):
-            size = await stream.owner.take_room(self._direction, stream.opened, len(data))
+            size = await stream.take_room(self._direction, stream.opened, len(data))
             part, data = data[:size], data[size:]
             if not size:
                 return
-            await stream.send_message(self._direction, stream.body(stream.opened, part), None)
+            await stream.send_text(self._direction, part, stream.opened)
 
     def _let_others(self) -> None:
         if self._sending:

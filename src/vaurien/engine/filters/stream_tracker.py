@@ -667,7 +667,17 @@ class StreamTracker(ExchangeTracker):
                 self._answer_here(exchange)
                 await self._done(exchange)
         else:
+            if self._draws.part_faults:
+                self._look_inside(exchange, None)
             await self._send_head(TO_BACKEND, exchange, at)
+
+    def _look_inside(self, exchange: TrackedExchange, response: Head | None) -> None:
+        """Frame the text of the stream of *exchange*, if there are messages in it."""
+        inside = None if exchange.done else self.framing.inside(exchange.request, response)
+        if inside is not None:
+            messages = MessageStream(self, exchange, inside)
+            for direction in Direction:
+                self._messages[direction][exchange.request.stream] = messages.ways[direction]
 
     def _answer_here(self, exchange: TrackedExchange) -> None:
         if exchange.reply is not None:
@@ -684,13 +694,19 @@ class StreamTracker(ExchangeTracker):
             self._emit_head(direction, exchange)
             return
         filters = MessageFilters(self, exchange, direction, faults)
-        self._messages[direction][exchange.request.stream] = filters
+        way = self._messages[direction].get(exchange.request.stream)
+        if isinstance(way, MessageWay):
+            way.behind = filters
+        else:
+            self._messages[direction][exchange.request.stream] = filters
         await filters.head(exchange.head(direction), at)
 
     def _emit_head(self, direction: Direction, exchange: TrackedExchange) -> None:
         if direction is TO_BACKEND:
             exchange.forwarded = True
             self.framing.opened(exchange.request)
+        elif isinstance(way := self._messages[TO_CLIENT].get(exchange.request.stream), MessageWay):
+            way.stream.framing.answering = True
         self._emit(direction, exchange.take_head(direction), exchange)
         self._pass_last_words()
 
@@ -715,11 +731,7 @@ class StreamTracker(ExchangeTracker):
             if injected := exchange.take_injected():
                 exchange.change(TO_CLIENT, self.framing.injected(head, exchange.head(TO_CLIENT), injected))
             await self._send_head(TO_CLIENT, exchange, at)
-            inside = None if exchange.done else self.framing.inside(exchange.request, head)
-            if inside is not None:
-                messages = MessageStream(self, exchange, inside)
-                for direction in Direction:
-                    self._messages[direction][head.stream] = messages.ways[direction]
+            self._look_inside(exchange, head)
             return
         self._drop(TO_CLIENT, head, piece)
         if exchange.reply is not None and not exchange.done:
@@ -761,6 +773,10 @@ class StreamTracker(ExchangeTracker):
 
     def finish(self, exchange: TrackedExchange, fault: BoundFault, data: bytes) -> None:
         """End *exchange* with *data* behind its response."""
+        self.end_with(exchange, data)
+
+    def end_with(self, exchange: TrackedExchange, data: bytes) -> None:
+        """As `finish`, without a fault of its own."""
         if not exchange.done:
             client_told, backend_told = self.framing.finish(exchange.request, data)
             self._end(exchange, client_told, backend_told)
@@ -810,6 +826,15 @@ class StreamTracker(ExchangeTracker):
         exchange.rewrite = None
         return exchange
 
+    def begin_part(self, head: Head, opened: TrackedExchange) -> TrackedExchange | None:
+        """The message of *opened* that *head* begins, as an exchange that is none; ``None``: no fault acts on it."""
+        drawn = self._draws.draw_part(head, opened.number, opened.offset)
+        if not drawn:
+            return None
+        exchange = TrackedExchange(opened.number, head, opened.offset)
+        exchange.drawn = drawn
+        return exchange
+
     async def message_done(self, exchange: TrackedExchange, owner: ExchangeOwner) -> None:
         """A message is through."""
         exchange.asked = True
@@ -845,6 +870,10 @@ class StreamTracker(ExchangeTracker):
         self._emit(direction, data, exchange)
         await self._until_taken(direction)
 
+    async def send_text(self, direction: Direction, text: bytes, exchange: TrackedExchange) -> None:
+        """Send *text* in the body of a message; returns when the destination takes more."""
+        await self.send_message(direction, self.framing.body(exchange.request.stream, text), exchange)
+
     async def _until_taken(self, direction: Direction) -> None:
         link = self.connection_direction(direction).link
         self._flush()
@@ -873,7 +902,3 @@ class StreamTracker(ExchangeTracker):
     def text_state(self, fault: BoundFault, direction: Direction) -> list[object]:
         """Each message has a state of its own."""
         return []
-
-    def body(self, exchange: TrackedExchange, text: bytes, *, end: bool = False) -> bytes:
-        """*text* as the protocol sends it."""
-        return self.framing.body(exchange.request.stream, text, end=end)

@@ -25,6 +25,7 @@ EXCHANGE_HOOKS = frozenset({"on_request", "on_response", "on_done"})
 _ALWAYS = Window()
 _BEFORE_AND_AFTER = frozenset({"on_request", "on_response"})
 _DATA_HOOKS = frozenset({"on_data", "on_eof"})
+_OF_BYTES = _DATA_HOOKS | {"on_alarm", "on_stop"}
 _WITH_BYTES = _DATA_HOOKS | EXCHANGE_HOOKS
 """The hooks that are called for bytes that come, and at no other time."""
 _RESPONSE_HOOKS = frozenset({"on_response", "on_done", "on_control"}) | _DATA_HOOKS
@@ -214,6 +215,7 @@ class CompiledPolicy:
         matcher = Matcher(fault.match, self.protocol, f"fault {fault.name!r}", forward=self._forward)
         compiled = CompiledFault(key, fault, plugin, instance, matcher, of_mix=of_mix)
         _check_scope(compiled)
+        _check_parts(compiled, self.protocol)
         if compiled.closes_port:
             _check_choices(compiled)
         return compiled
@@ -271,6 +273,27 @@ def _check_scope(compiled: CompiledFault) -> None:
     if compiled.matcher.late and compiled.hooks and not compiled.handles(*_RESPONSE_HOOKS):
         wanted = f"no field of the response: {fault.behavior!r} acts before there is one"
         raise OptionError(f"fault {fault.name!r} match", dict(fault.match), wanted)
+
+
+def _check_parts(compiled: CompiledFault, protocol: Protocol) -> None:
+    """Refuse a match of single messages for a fault that acts on more, or later. Raises `OptionError`."""
+    if not compiled.matcher.by_part:
+        return
+    fault, names = compiled.fault, " and ".join(protocol.part_fields)
+    if compiled.matcher.late:
+        wanted = f"{names} of a message, or what the response says ({', '.join(protocol.response_fields)}), not both"
+    elif compiled.hooks and not _acts_on_parts(compiled):
+        wanted = f"no {names} of a message: {fault.behavior!r}, with these options, acts on whole exchanges"
+    else:
+        return
+    raise OptionError(f"fault {fault.name!r} match", dict(fault.match), wanted)
+
+
+def _acts_on_parts(compiled: CompiledFault) -> bool:
+    """Whether it acts on bytes alone, or says itself that it may act on a single message."""
+    whole = compiled.says_hits or (compiled.of_messages and not compiled.instance.text_only)
+    of_bytes = "on_data" in compiled.hooks and compiled.hooks <= _OF_BYTES and not whole
+    return of_bytes or bool(compiled.instance.on_parts)
 
 
 def _acts_on_chunks(compiled: CompiledFault) -> bool:

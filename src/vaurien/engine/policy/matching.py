@@ -55,7 +55,17 @@ class Matcher:
     Raises `UnknownName` for a field that is not there, and `OptionError` for a pattern or network that cannot be read.
     """
 
-    __slots__ = ("_connection", "_networks", "_request", "_response", "by_exchange", "late", "reads_hello")
+    __slots__ = (
+        "_connection",
+        "_networks",
+        "_request",
+        "_response",
+        "_whole",
+        "by_exchange",
+        "by_part",
+        "late",
+        "reads_hello",
+    )
 
     def __init__(self, match: Mapping[str, str], protocol: Protocol, owner: str, *, forward: bool = False) -> None:
         self._networks = _networks(match[CLIENT], owner) if CLIENT in match else ()
@@ -71,6 +81,9 @@ class Matcher:
         self._connection = {name: pattern for name, pattern in patterns.items() if name in first}
         self._request = {name: pattern for name, pattern in patterns.items() if name not in late and name not in first}
         self._response = {name: pattern for name, pattern in patterns.items() if name in late and name not in first}
+        self._whole = {name: each for name, each in self._request.items() if name not in protocol.part_fields}
+        self.by_part = len(self._whole) < len(self._request)
+        """Whether it asks about single messages of an exchange."""
         self.by_exchange = bool(self._request or self._response)
         """Whether it asks about exchanges, not only about the connection."""
         self.late = bool(self._response)
@@ -106,6 +119,10 @@ class Matcher:
     def request(self, fields: Mapping[str, str]) -> bool:
         """Whether an exchange whose request has *fields* is, or may still be, meant."""
         return _all(self._request, fields)
+
+    def whole(self, fields: Mapping[str, str]) -> bool:
+        """Whether messages of an exchange whose request has *fields* may be meant."""
+        return _all(self._whole, fields)
 
     def response(self, fields: Mapping[str, str]) -> bool:
         """Whether an exchange whose response has *fields* is meant, if its request is."""

@@ -866,9 +866,9 @@ class Http2Framer(Framing):
         reset = Code.INTERNAL_ERROR if code is None else Code[code]
         return h2.rst_stream(head.stream, reset), h2.rst_stream(head.stream, Code.CANCEL) if open_ else b""
 
-    def inside(self, request: Head, response: Head) -> Framing | None:
+    def inside(self, request: Head, response: Head | None) -> Framing | None:
         """The messages of a WebSocket (RFC 8441)."""
-        if not (request.negotiates and response.fields["status"].startswith("2")):
+        if response is None or not (request.negotiates and response.fields["status"].startswith("2")):
             return None
         known = {name: request.fields[name] for name in ("path", "host")}
         return WebSocketFramer(known, extended="header.sec-websocket-extensions" in response.fields)
