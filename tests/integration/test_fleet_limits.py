@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import json
 import socket
 import threading
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -96,6 +99,47 @@ def test_a_fault_without_an_end_is_refused_by_a_limit_and_by_a_node_that_was_sta
     assert "expected faults with a ttl in its place" in refusal(b.fleet().set_mix, "api", mix="5:delay")
     c.fleet().add_fault("api", behavior="hang", ttl=600)
     eventually_all(fleet, "api", ["endless", "hang"])
+
+
+FAULT = {"name": "x", "behavior": "freeze"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/proxies/api/toxics", {"type": "latency", "attributes": {"latency": 100}}),
+        ("POST", "/proxies/api/toxics/some", {"toxicity": 0.9}),
+        ("PATCH", "/proxies/api/toxics/some", {"toxicity": 0.9}),
+        ("POST", "/proxies/api", {"enabled": False}),
+        ("PATCH", "/proxies/api", {"enabled": False}),
+        ("PUT", "/behavior", {"name": "delay"}),
+        ("PATCH", "/api/v1/proxies/api", {"enabled": False}),
+        ("PATCH", "/api/v1/proxies/api", {"mix": "50:delay"}),
+        ("PATCH", "/api/v1/proxies/api", {"faults": [FAULT]}),
+        ("PATCH", "/api/v1/proxies/api/faults/some", {"probability": 0.9}),
+        ("PATCH", "/api/v1/proxies/api/faults/some", {"ttl": None}),
+        ("PUT", "/api/v1/proxies/api/mix", {"mix": "10:delay"}),
+        ("PUT", "/api/v1/config", {"proxies": [{"name": "api", "backend": "127.0.0.1:9", "faults": [FAULT]}]}),
+        ("POST", "/api/v1/proxies", {"name": "new", "backend": "127.0.0.1:9", "mix": "100:delay"}),
+    ],
+)
+def test_no_door_leads_round_the_limits(fleet, method, path, body):
+    node = fleet[1]
+    node.fleet().add_fault("api", behavior="freeze", name="some", probability=0.1, ttl=600)
+    limited(fleet, max_share=0.2, require_ttl=True)
+    before = node.fleet().list_faults("api")
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{node.port}{path}?scope=fleet",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+        method=method,
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=30)
+    assert refused.value.code == 400
+    said = refused.value.read().decode()
+    assert any(word in said for word in ("the fleet requires", "in total, these make", "the limits of the fleet")), said
+    assert node.fleet().list_faults("api") == before
 
 
 def test_faults_end_everywhere_when_the_controller_is_silent(fleet, capsys):
