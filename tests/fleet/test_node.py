@@ -12,10 +12,10 @@ from tests.waiting import eventually
 from vaurien.errors import Conflict, OptionError, UnknownName, VaurienError
 from vaurien.fleet import store as stores
 from vaurien.fleet.desired import Desired, EditScope, edit_scope
-from vaurien.fleet.entries import Alive, Keys, MixEntry, ProxyEntry, Selector, Stop, decode, encode
+from vaurien.fleet.entries import Alive, FaultEntry, Keys, MixEntry, ProxyEntry, Selector, Stop, decode, encode
 from vaurien.fleet.limits import Limits
 from vaurien.fleet.node import Node, told
-from vaurien.fleet.store import MemoryStore, SharedMemory, StoreAway
+from vaurien.fleet.store import KeyChange, MemoryStore, SharedMemory, StoreAway
 from vaurien.model import Address, Fault, Mix, Policy
 from vaurien.proxies.hub import Hub, OutdatedRevision
 
@@ -321,6 +321,32 @@ def test_more_faults_than_a_proxy_may_have_are_said_and_other_proxies_go_on(play
         assert "at most 1000" in fleet.nodes["a"].report().problems[Keys.proxy("own")]
         assert [len(some) for some in fleet.faults().values()] == [600, 600, 600]
         assert fleet.hubs["a"].config.proxy("own").policy == mine
+
+    play(whole)
+
+
+def test_entries_without_end_are_cut_off_everywhere_alike_and_can_be_removed(play):
+    async def whole(fleet):
+        faults = [FaultEntry("own", Fault(f"f-{number}", "freeze"), number) for number in range(1200)]
+        fleet.shared.write(fleet.shared.entries, [KeyChange(one.key, encode(one), 0) for one in faults])
+        await eventually(lambda: all(len(some) == 1000 for some in fleet.faults().values()))
+        assert all(some[-1] == "f-999" for some in fleet.faults().values())
+        problems = fleet.nodes["a"].report().problems
+        assert "it can have no more" in problems[Keys.fault("own", "f-1000")]
+        assert problems["…"] == "100 more problems"
+        await (await fleet.desired()).update_policy("own", lambda policy: policy.without_fault("f-0"))
+        await eventually(lambda: all(some[-1] == "f-1000" for some in fleet.faults().values()))
+
+    play(whole)
+
+
+def test_a_report_has_room_for_the_reason(play):
+    async def whole(fleet):
+        value = b'{"type":"fault","proxy":"own","fault":{"name":"f","behavior":"' + b"x" * 100_000 + b'"}}'
+        await fleet.nodes["a"].store.put("fault.own.f", value, revision=0)
+        await eventually(lambda: fleet.nodes["a"].report().problems)
+        [problem] = fleet.nodes["a"].report().problems.values()
+        assert len(problem) <= 501
 
     play(whole)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
@@ -30,7 +31,7 @@ from vaurien.fleet.entries import (
 )
 from vaurien.fleet.limits import Limits
 from vaurien.fleet.store import KeyChange, Outdated, Store, Stored, Unanswered
-from vaurien.model import Address, Config, Edit, Fault, Mix, Policy, ProxyConfig
+from vaurien.model import MOST_FAULTS, Address, Config, Edit, Fault, Mix, Policy, ProxyConfig
 from vaurien.observers.hits import FaultHits, HitCounter
 from vaurien.proxies.hub import CarryOut, Hub, OutdatedRevision
 from vaurien.proxies.managed_proxy import ManagedProxy
@@ -117,7 +118,10 @@ class Desired(msgspec.Struct, frozen=True):
             except VaurienError as error:
                 unreadable[key] = str(error)
         ordered = {name: tuple(sorted(some, key=lambda one: one.order)) for name, some in faults.items()}
-        return cls(proxies, mixes, ordered, limits, stop, unreadable)
+        for one in itertools.chain.from_iterable(some[MOST_FAULTS:] for some in ordered.values()):
+            unreadable[one.key] = f"proxy {one.proxy!r} has {MOST_FAULTS} faults before this one; it can have no more"
+        fitting = {name: some[:MOST_FAULTS] for name, some in ordered.items()}
+        return cls(proxies, mixes, fitting, limits, stop, unreadable)
 
     @property
     def may_act(self) -> bool:

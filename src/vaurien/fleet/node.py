@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 import time
@@ -32,6 +33,9 @@ _TOLD = (Listening, PolicyChanged, Failed, WorkerDied)
 """Events that are told to listeners of the fleet; hits are in the reports."""
 
 _KINDS = tuple(kind.__struct_config__.tag for kind in _TOLD)
+
+_MOST_PROBLEMS, _LONGEST = 100, 500
+"""Of a report, and the characters of each."""
 
 _MOST_TOLD = 65536
 """Bytes of an event: a longer one is none of ours."""
@@ -433,7 +437,7 @@ class Node:
             revision=self.store.revision,
             proxies={name: one.protocol for name, one in config.by_name.items()},
             faults=tuple(faults),
-            problems=problems,
+            problems=_bounded(problems),
             offset=round(self.store.offset, 4),
             stopped=self._stopped,
             seed=self.seed,
@@ -462,6 +466,15 @@ class Node:
         """Have `desired` know what the store and the nodes say now. Raises `StoreAway`."""
         reports = await self.reports() | {self.name: self.report()}  # a store that was restarted lacks claims at first
         self.desired.refresh({name: _facts(one) for name, one in reports.items()})
+
+
+def _bounded(problems: Mapping[str, str]) -> dict[str, str]:
+    """As much of *problems* as a report has room for: the store takes no message of any size."""
+    shown = {key: text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…" for key, text in problems.items()}
+    if len(shown) > _MOST_PROBLEMS:
+        more = len(shown) - _MOST_PROBLEMS
+        shown = dict(itertools.islice(shown.items(), _MOST_PROBLEMS)) | {"…": f"{more} more problems"}
+    return shown
 
 
 def told(value: bytes) -> bytes | None:
