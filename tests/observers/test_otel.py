@@ -1,7 +1,8 @@
-"""Spans and metrics, by the SDK's own exporter in memory, and by OTLP to a collector that is played."""
+"""Spans and metrics, by the SDK's own exporter in memory, and by OTLP to a server that reads its messages."""
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import subprocess
 import sys
@@ -104,11 +105,13 @@ def test_hits_of_connections_that_never_close_do_not_pile_up(observed):
 class Collector(http.server.BaseHTTPRequestHandler):
     """Takes what is sent by OTLP over HTTP."""
 
-    received: list[str] = []
+    received: list[tuple[str, bytes]] = []
 
     def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
-        self.received.append(self.path)
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if self.headers["content-encoding"] == "gzip":
+            body = gzip.decompress(body)
+        self.received.append((self.path, body))
         self.send_response(200)
         self.send_header("content-length", "0")
         self.end_headers()
@@ -118,6 +121,9 @@ class Collector(http.server.BaseHTTPRequestHandler):
 
 
 def test_a_program_sends_by_otlp_where_the_environment_says(tmp_path, monkeypatch):
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
     from tests.cli.programs import Program
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
@@ -135,7 +141,25 @@ def test_a_program_sends_by_otlp_where_the_environment_says(tmp_path, monkeypatc
             program.signal()
             status, err = program.end()
             assert status == 0, err
-        assert {"/v1/traces", "/v1/metrics"} <= set(Collector.received)
+        [span] = [
+            span
+            for path, body in Collector.received
+            if path == "/v1/traces"
+            for resource in ExportTraceServiceRequest.FromString(body).resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+        assert span.name == "connection of vaurien"
+        assert {event.name for event in span.events} == {"fault"}
+        names = {
+            metric.name
+            for path, body in Collector.received
+            if path == "/v1/metrics"
+            for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+        assert {"vaurien.connections", "vaurien.fault.hits", "vaurien.connection.duration", "vaurien.bytes"} <= names
     finally:
         server.shutdown()
         thread.join()
