@@ -6,8 +6,11 @@ error is made for the user who caused it: the command line prints it as one line
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, ParamSpec, Protocol, TypeAlias
+
+P = ParamSpec("P")
 
 BindStep: TypeAlias = Literal["parse", "lookup", "bind"]
 
@@ -146,6 +149,26 @@ class DialError(VaurienError):
 
 class ParseError(VaurienError):
     """Bytes that are not of the protocol. Never fatal: the connection goes on as plain tcp."""
+
+
+def known_keywords(known: Iterable[str]) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Have a constructor raise `UnknownName` for a keyword that is not in *known*, not Python's TypeError.
+
+    That names no near one, and where an argument is missing for it, says only that.
+    """
+    names = list(known)
+
+    def decorate(method: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(method)
+        def call(*arguments: P.args, **keywords: P.kwargs) -> None:
+            for keyword in keywords:
+                if keyword not in names:
+                    raise UnknownName(f"argument of {type(arguments[0]).__name__}", keyword, names)
+            method(*arguments, **keywords)
+
+        return call
+
+    return decorate
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = 0.5) -> str | None:

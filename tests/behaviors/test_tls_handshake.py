@@ -321,3 +321,11 @@ def test_a_proxy_that_stops_resets_a_client_whose_records_it_relays(plain: Any) 
             assert peer.recv(5) == b"hello"
         with pytest.raises(ConnectionResetError):
             peer.recv(1)
+
+
+@pytest.mark.parametrize("behavior", ["tls_alert", "tls_plaintext", "tls_close"])
+def test_a_connection_that_gets_another_answer_is_one_hit(plain: Any, behavior: str) -> None:
+    with broken(plain, behavior) as (proxy, context):
+        error_of(proxy, context)
+        until(lambda: not proxy.connections)
+        assert proxy.hits("it") == 1

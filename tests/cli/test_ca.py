@@ -39,6 +39,22 @@ def test_what_it_is_permitted_cannot_be_changed_later(ca):
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["a b", "", "a_b!", "-a", "a..b", ".test", "*.test", "10.0.0.1/8", "10.0.0.0/33", "http://a", "a:80"]
+)
+def test_it_is_permitted_names_and_networks_alone(ca, tmp_path, name):
+    expected = "is no name of servers; expected a DNS name such as example.test, or a network such as 10.0.0.0/8\n"
+    assert ca("--permit", "test", "--permit", name) == (2, "", f"vaurien: --permit: {name!r} {expected}")
+    assert not (tmp_path / "vaurien").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["test", "xn--mnchen-3ya.test", "münchen.test", "a_b", "10.0.0.0/8", "::1", "fd00::/8"]
+)
+def test_it_is_permitted(ca, name):
+    assert ca("--permit", name)[0] == 0
+
+
 def test_a_folder_that_cannot_be_written(ca, tmp_path):
     (tmp_path / "file").write_text("")
     status, _, err = ca("--folder", str(tmp_path / "file" / "ca"))

@@ -150,6 +150,17 @@ def test_a_port_in_use():
         )
 
 
+def test_tls_files_that_are_not_there(tmp_path):
+    """The error says where each was named."""
+    pytest.importorskip("cryptography")
+    expected = "is not valid; expected a PEM file with a certificate, or auto (No such file or directory)\n"
+    assert failure("--tls", "nosuch.pem") == f"vaurien: tls: 'nosuch.pem' (from --tls) {expected}"
+    file = tmp_path / "chaos.toml"
+    file.write_text('[vaurien]\nproxy = "127.0.0.1:0"\ntls = "nosuch.pem"\n')
+    where = f"{file} line 3 [vaurien] tls"
+    assert failure("--config", str(file)) == f"vaurien: tls: 'nosuch.pem' (from {where}) {expected}"
+
+
 def test_a_log_that_cannot_be_written(tmp_path):
     assert failure("--log-output", str(tmp_path)) == (
         f"vaurien: option log_output: {str(tmp_path)!r} (from --log-output) is not valid; "

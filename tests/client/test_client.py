@@ -18,6 +18,7 @@ from tests.running import PATIENCE
 from vaurien.client import AsyncClient, Call, Client, Refused, Unreachable, at
 from vaurien.client.calls import Calls
 from vaurien.control import original, v1
+from vaurien.errors import UnknownName
 
 CALLS = {id(call): call for call in vars(Calls).values() if isinstance(call, Call)}.values()
 
@@ -91,6 +92,12 @@ def test_a_proxy_and_its_fault(client):
     assert client.set_config(**config) == config
     client.reset()
     assert client.get_mix("first")["text"] == ""
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_mistyped_keyword_is_named(kind):
+    with pytest.raises(UnknownName, match=f"^unknown argument 'tokn' of {kind.__name__}; did you mean 'token'"):
+        kind("localhost", tokn="x")
 
 
 def test_names_go_by_position():

@@ -162,19 +162,21 @@ SPARED = b"$-1\r\n$-1\r\n$4\r\nkept\r\n"
 HIT = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n$4\r\nkept\r\n"
 
 
-def hit(wire: Wire, *, paired: bool) -> None:
-    """The error hits the one command, the dropped response another, and the next is answered."""
+def hit(wire: Wire, *, paired: bool) -> bool:
+    """The error hits the one command, the dropped response another, and the next is answered; or neither hits."""
     before = len(wire.got)
     wire.socket.sendall(command(b"GET", b"error") + command(b"GET", b"drop_response"))
     wire.socket.sendall(command(b"ECHO", b"kept"))
     wire.until(b"kept\r\n")
-    assert wire.got[before:] == HIT or (not paired and wire.got[before:] == SPARED)
+    is_hit = wire.got[before:] == HIT
+    assert is_hit or (not paired and wire.got[before:] == SPARED)
+    return is_hit
 
 
 def test_random_dialogues(server: Server) -> None:
     with running(where(server), "", *FAULTS, protocol="redis") as proxy:
-        for number in range(DIALOGUES):
-            compare(server, proxy, number, dialogue(random.Random(number)))
+        hits = [compare(server, proxy, number, dialogue(random.Random(number))) for number in range(DIALOGUES)]
+        assert hits.count(False) <= DIALOGUES // 50
         assert proxy.events.of(Failed) == []
 
 
@@ -197,10 +199,12 @@ TRANSACTIONS = {
 @pytest.mark.parametrize("parts", TRANSACTIONS.values(), ids=TRANSACTIONS)
 def test_a_transaction_that_changes_the_connection(server: Server, parts: list[bytes]) -> None:
     with running(where(server), "", *FAULTS, protocol="redis") as proxy:
-        compare(server, proxy, 0, parts)
+        assert compare(server, proxy, 0, parts)
 
 
-def compare(server: Server, proxy: Running, number: int, parts: list[bytes]) -> None:
+def compare(server: Server, proxy: Running, number: int, parts: list[bytes]) -> bool:
+    """Whether the faults hit at the end of the dialogue."""
+    is_hit = False
     sizes, found, unpaired = None, [], len(proxy.events.of(ProtocolLost))
     for address in (where(server), proxy.address):
         with contextlib.closing((keeper := Wire(where(server))).socket):
@@ -213,6 +217,7 @@ def compare(server: Server, proxy: Running, number: int, parts: list[bytes]) -> 
                 found.append(re.sub(rb"(?<=\$2\r\nid\r\n):[0-9]+", b":x", wire.got))
                 if len(found) == 2:
                     assert found[1] == found[0]
-                    hit(wire, paired=len(proxy.events.of(ProtocolLost)) == unpaired)
+                    is_hit = hit(wire, paired=len(proxy.events.of(ProtocolLost)) == unpaired)
             except AssertionError as error:
                 raise AssertionError(f"dialogue {number}, {parts}: {error}; right is {found[0]!r}") from error
+    return is_hit

@@ -154,3 +154,11 @@ class TestFaults:
 @pytest.mark.parametrize("kind", [vaurien.Proxy, vaurien.AsyncProxy])
 def test_help_names_every_setting(kind):
     assert {name for name in Settings.__annotations__ if f"*{name}*" not in kind.__doc__} == set()
+
+
+@pytest.mark.parametrize("kind", [vaurien.Proxy, vaurien.AsyncProxy])
+def test_a_mistyped_backend_is_named(kind):
+    with pytest.raises(UnknownName, match=f"^unknown argument 'bakend' of {kind.__name__}; did you mean 'backend'"):
+        kind(bakend="localhost:1")
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'backend'"):
+        kind(protocol="http")

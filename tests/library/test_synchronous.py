@@ -88,7 +88,7 @@ class TestWhereItIs:
         assert repr(proxy) == f"<Proxy 'cache' closed -> {where}>"
 
     def test_an_address_that_somebody_has(self, backend):
-        with pytest.raises(BindError, match=r"^cannot listen on 127\.0\.0\.1:\d+: Address already in use$"):
+        with pytest.raises(BindError, match=r"^cannot listen on 127\.0\.0\.1:\d+: Address already in use; expected an"):
             vaurien.Proxy(("127.0.0.1", 1), listen=backend).start()
         assert not loop_thread.is_running()
 

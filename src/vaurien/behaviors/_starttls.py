@@ -48,8 +48,9 @@ class StarttlsFault(Behavior, frozen=True):
             passing = offer.from_client(data)
         if passing is None:
             refusal = link.connection.protocol.tls_refusal(stripped=self.stripped)
-            await link.connection.downstream.send(refusal.data)
-            link.close()
+            client = link.connection.downstream
+            await client.send(refusal.data)
+            client.close()
         elif passing:
             await link.send(passing)
 

@@ -70,8 +70,9 @@ class TlsAlert(TlsFault, frozen=True):
         if self.after or self.when == "data":
             await link.send(data)
         else:
-            await link.connection.downstream.send(alert(self.alert))
-            link.close()
+            client = link.connection.downstream
+            await client.send(alert(self.alert))
+            client.close()
 
     async def server_sends(self, link: Link, data: bytes, handshake: HandshakeFollower) -> None:
         """Let what comes before the alert pass."""

@@ -34,5 +34,6 @@ class TlsPlaintext(TlsFault, frozen=True):
 
     async def hello_complete(self, link: Link, data: bytes) -> None:
         """Answer instead of the server."""
-        await link.connection.downstream.send(unescaped(self.text))
-        link.close()
+        client = link.connection.downstream
+        await client.send(unescaped(self.text))
+        client.close()

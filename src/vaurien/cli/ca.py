@@ -9,7 +9,7 @@ import click
 
 from vaurien import tls
 from vaurien.cli.usage import run_command
-from vaurien.errors import ConfigError
+from vaurien.errors import ConfigError, VaurienError
 
 TRUST = """Clients have to trust {folder}/ca.pem. Its key, {folder}/ca-key.pem, is a secret.
 
@@ -73,7 +73,11 @@ def command(context: click.Context, folder: Path | None, permitted: tuple[str, .
             authority.save_revoked_list(place)
         click.echo(f"There is one already: {place / CERTIFICATE}.\n")
     else:
-        Authority.create(permitted=permitted).save(place)
+        try:
+            authority = Authority.create(permitted=permitted)
+        except VaurienError as error:
+            raise ConfigError(f"--permit: {error}") from None
+        authority.save(place)
         click.echo(f"Made {place / CERTIFICATE}.\n")
     click.echo(TRUST.format(folder=place), nl=False)
 

@@ -20,11 +20,12 @@ from vaurien.cli.serve.reloading import at_hangup
 from vaurien.cli.serve.report import TextReport
 from vaurien.cli.serve.state import StateFile
 from vaurien.config import Configuration, fault
+from vaurien.config.assemble import DEFAULT
 from vaurien.engine.loop import gc_tuning as collector
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.loop.event_loop import loop_factory
 from vaurien.engine.policy.replay import ReplayedDecisions
-from vaurien.errors import BindError
+from vaurien.errors import BindError, OptionError
 from vaurien.events import Observer
 from vaurien.proxies.hub import Hub
 from vaurien.proxies.managed_proxy import ManagedProxy
@@ -147,6 +148,11 @@ async def _start(hub: Hub, configuration: Configuration, state: StateFile | None
             raise
         source = configuration.source("vaurien", "proxy")
         raise BindError(f"option proxy (from {source}): {error}; expected an address that is free and ours") from None
+    except OptionError as error:
+        given = [one.source for one in configuration.settings if one.name == error.option and one.source != DEFAULT]
+        if error.source is not None or len(given) != 1:
+            raise
+        raise OptionError(error.option, error.value, error.expected, given[0]) from None
     finally:
         for name, proxy in hub.proxies.items():
             if hub.difference(name) is None:

@@ -9,11 +9,13 @@ from typing import Any
 
 from vaurien.client.calls import Calls
 from vaurien.client.transport import Refused, Transport
+from vaurien.errors import known_keywords
 
 
 class Base(Calls):
     """A client, but for how it waits."""
 
+    @known_keywords(("host", "port", "scheme", "path", "token", "timeout", "query"))
     def __init__(
         self,
         host: str = "localhost",
@@ -28,9 +30,9 @@ class Base(Calls):
         """Ask at *host* and *port*, or at the Unix socket *path*.
 
         *token* is what ``--token-file`` holds; without one it is that of ``TOXIPROXY_AUTH_TOKEN`` in the environment,
-        if there is one. *timeout* is how many seconds an answer may take. Raises ValueError for a token that cannot
-        be one, without showing it. *query* goes with each call about proxies and faults: ``{"scope": "fleet"}``, and
-        perhaps *nodes*, *share* and *max_nodes*.
+        if there is one. *timeout* is how many seconds an answer may take. *query* goes with each call about proxies and
+        faults: ``{"scope": "fleet"}``, and perhaps *nodes*, *share* and *max_nodes*. Raises ValueError for a token that
+        cannot be one, without showing it, and `UnknownName` for a keyword that is none of these.
         """
         self._transport = Transport(host, port, scheme, path, token, timeout, query)
 

@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from vaurien.engine.relay.traffic import ConnectionInfo
-from vaurien.errors import VaurienError
+from vaurien.errors import VaurienError, known_keywords
 from vaurien.library.base import TIMEOUT, BaseProxy
 from vaurien.library.errors_at_caller import awaited_errors_at_caller, errors_at_caller
-from vaurien.library.settings import AddressLike, Settings
+from vaurien.library.settings import KEYWORDS, AddressLike, Settings
 
 
 class AsyncProxy(BaseProxy):
@@ -37,6 +37,7 @@ class AsyncProxy(BaseProxy):
     """
 
     @errors_at_caller
+    @known_keywords(KEYWORDS)
     def __init__(self, backend: AddressLike, **settings: Unpack[Settings]) -> None:
         super().__init__(backend, settings)
 

@@ -48,7 +48,7 @@ class BaseProxy:
     def __init__(self, backend: AddressLike, given: Settings) -> None:
         made = configure(backend, given, type(self).__name__)
         for text in made.warnings:
-            warnings.warn(text, stacklevel=4)  # behind the subclass, and what ends its errors there
+            warnings.warn(text, stacklevel=5)  # behind the subclass, and what checks and ends its errors there
         self._given = given
         self._proxy_host = ProxyHost(made.proxies[0], made.schedule)
         self._first_mix = made.proxies[0].policy.mix

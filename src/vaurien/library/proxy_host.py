@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from vaurien.config.schedule import Schedule
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net.own_addresses import OwnAddresses
-from vaurien.errors import VaurienError
+from vaurien.errors import BindError, VaurienError
 from vaurien.events import Event, Observer
 from vaurien.library.record import Record
 from vaurien.model import AUTO, Mix, ProxyConfig
@@ -168,6 +168,10 @@ class ProxyHost:
             watcher.begin()
         try:
             await self.proxy.start()
+        except BindError as error:
+            self._end_watch()
+            advice = "expected an address of this machine with a free port; port 0 takes one that is free"
+            raise BindError(f"{error}; {advice}", address=error.address, reason=error.reason, step=error.step) from None
         except BaseException:
             self._end_watch()
             raise

@@ -106,12 +106,15 @@ def configure(backend: AddressLike, given: Settings, owner: str = "Proxy") -> Co
     return config.load(layer, {})
 
 
+KEYWORDS = ("backend", *Settings.__annotations__)
+"""All keywords of `Proxy`."""
+
+
 def check_keywords(given: Iterable[str], owner: str = "Proxy") -> None:
     """Refuse a keyword that *owner* does not have. Raises `UnknownName`."""
-    known = ["backend", *Settings.__annotations__]
     for keyword in given:
-        if keyword not in known:
-            raise UnknownName(f"argument of {owner}", keyword, known)
+        if keyword not in KEYWORDS:
+            raise UnknownName(f"argument of {owner}", keyword, KEYWORDS)
 
 
 def _layer(settings: Settings) -> Iterator[tuple[Key, Given]]:

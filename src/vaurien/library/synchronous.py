@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from vaurien.engine.relay.traffic import ConnectionInfo
-from vaurien.errors import VaurienError
+from vaurien.errors import VaurienError, known_keywords
 from vaurien.library import loop_thread
 from vaurien.library.base import TIMEOUT, BaseProxy
 from vaurien.library.errors_at_caller import errors_at_caller
-from vaurien.library.settings import AddressLike, Settings
+from vaurien.library.settings import KEYWORDS, AddressLike, Settings
 
 
 class Proxy(BaseProxy):
@@ -39,6 +39,7 @@ class Proxy(BaseProxy):
     """
 
     @errors_at_caller
+    @known_keywords(KEYWORDS)
     def __init__(self, backend: AddressLike, **settings: Unpack[Settings]) -> None:
         super().__init__(backend, settings)
         self._home: loop_thread.LoopThread | None = None

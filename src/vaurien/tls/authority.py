@@ -11,6 +11,7 @@ import enum
 import functools
 import ipaddress
 import os
+import re
 import secrets
 import ssl
 import tempfile
@@ -43,6 +44,10 @@ that clients need not fetch it anew; other certificates have 159 random bits."""
 
 SKEW = timedelta(days=2)
 """How long ago a certificate became valid: clocks of machines differ."""
+
+
+_DOMAIN = re.compile(r"(?![\d.]+$)\w([-\w]{0,61}\w)?(\.\w([-\w]{0,61}\w)?)*")
+"""A DNS name, of letters, digits and hyphens, or underscores."""
 
 
 class Flaw(enum.StrEnum):
@@ -230,6 +235,9 @@ def _general_name(text: str, *, network: bool = False) -> x509.GeneralName:
     """*text* as the certificate has it: an address (or a *network*), or a DNS name in its ASCII form."""
     with contextlib.suppress(ValueError):
         return x509.IPAddress(ipaddress.ip_network(text) if network else ipaddress.ip_address(text.strip("[]")))
+    if network and not _DOMAIN.fullmatch(text):
+        expected = "a DNS name such as example.test, or a network such as 10.0.0.0/8"
+        raise VaurienError(f"{text!r} is no name of servers; expected {expected}")
     star, rest = ("*.", text[2:]) if text.startswith("*.") else ("", text)
     try:
         encoded = rest.encode("idna").decode("ascii")

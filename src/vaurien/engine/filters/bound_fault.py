@@ -146,6 +146,7 @@ class BoundFault:
         "_waits",
         "compiled",
         "eligible",
+        "ended_connection",
         "filters",
         "hit",
         "stopped",
@@ -163,7 +164,7 @@ class BoundFault:
         self._begun = False
         self._task: asyncio.Task[None] | None = None  # what is left of `on_start` after its first wait
         self.filters: dict[Direction, FaultFilter] = {}
-        self.stopped = False
+        self.stopped = self.ended_connection = False
         meant = compiled.matcher.connection(connection.peer, connection.facts)
         if before is None:
             self._near_misses.connections += 1
@@ -316,10 +317,12 @@ class BoundFault:
 
     def close_connection(self) -> None:
         """End the connection in order, because of this fault."""
+        self.ended_connection = True
         self._connection.close(Ending.CLOSED_BY_FAULT, self.name)
 
     def reset_connection(self, side: hooks.Side = "both") -> None:
         """End the connection with RST, because of this fault."""
+        self.ended_connection = True
         self._connection.reset(Ending.RESET_BY_FAULT, self.name, side)
 
     def count_hit(self, exchange: int | None = None, place: Place = NOWHERE) -> None:

@@ -264,7 +264,7 @@ class Filter(FaultView):
             self._hit = False
         try:
             await act(self, data)
-            if self._chunk is data and not self._sent:
+            if self._chunk is data and not self._sent and not self.fault.ended_connection:
                 self.mark_hit()  # it was swallowed
         except BaseException as error:  # the plugin's own code may raise anything
             await self._go_on(data, error)
