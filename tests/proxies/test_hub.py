@@ -26,6 +26,7 @@ from tests.running import PATIENCE, Echo, read
 from tests.waiting import eventually
 from vaurien.errors import BindError, Conflict, OptionError, PartlyDone, UnknownName
 from vaurien.model import Address, Fault, Mix, Policy
+from vaurien.proxies.tls_files import TlsFiles
 
 HANG = Fault("hung", "hang")
 
@@ -52,6 +53,19 @@ def test_a_name_is_taken_once(hub):
         assert hub.get("a") is first
 
     hub(play)
+
+
+def test_a_new_proxy_is_the_only_one_whose_files_are_looked_at(hub, monkeypatch):
+    """Otherwise a thousand proxies are half a million looks."""
+    learned = []
+    monkeypatch.setattr(TlsFiles, "learn", lambda _, config: learned.append(config.name))
+
+    async def play(hub):
+        for name in "abc":
+            await hub.create(config(name, listen=Address("localhost", 0)))
+
+    hub(play)
+    assert learned == ["a", "b", "c"]
 
 
 def test_two_creations_at_once_make_one_proxy(hub):

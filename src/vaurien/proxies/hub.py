@@ -371,10 +371,12 @@ class Hub:
                 self.hits.forget(name)
 
     def _store(self, config: Config) -> None:
-        revision = self._config.revision + (config.by_name != self._config.by_name)
+        before = self._config.by_name
+        revision = self._config.revision + (config.by_name != before)
         self._config = msgspec.structs.replace(config, revision=revision)
-        for proxy in config.by_name.values():
-            self.tls_files.learn(proxy)
+        for name, proxy in config.by_name.items():
+            if before.get(name) is not proxy:  # one change in a thousand proxies is not to look at all of them
+                self.tls_files.learn(proxy)
 
     def _take_back(self, name: str, before: Config) -> None:
         """Store the configuration that the proxy *name* had in *before*, or none."""

@@ -44,14 +44,17 @@ class OwnAddresses:
 
     def assign(self, names: Iterable[Name]) -> None:
         """The sockets listen at *names*, and nowhere else."""
-        self.names = tuple(names)
+        before, self.names = self.names, tuple(names)
         self._hosts = {}
         for host, port in self.names:
             self._hosts.setdefault(port, set()).add(_ip(host))
         if self.kind == "loop":
             _listening.add(self)
-            _ports.clear()
-            _ports.update(port for one in _listening for _, port in one.names)
+            if before:
+                _ports.clear()
+                _ports.update(port for one in _listening for _, port in one.names)
+            else:  # a thousand proxies that begin to listen are not to be counted a thousand times
+                _ports.update(port for _, port in self.names)
 
     def has_port(self, port: int) -> bool:
         """Whether one of them listens at *port* of any address; only then there is something to look at."""
