@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import msgspec
 import pytest
@@ -488,6 +489,42 @@ def test_a_node_has_a_proxy_of_that_name_already(play):
         await node.start(required=True)
         await eventually(lambda: node.report().problems)
         assert node.report().problems == {"proxy.made": "proxy 'made' is one of this node's own already"}
+
+    play(whole)
+
+
+def test_a_port_that_is_taken_is_tried_again(play):
+    async def whole(fleet):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            made = msgspec.structs.replace(config("made", backend=OTHER), listen=Address("127.0.0.1", port))
+            await (await fleet.desired(on=Selector("name=b"))).create(made)
+            await eventually(lambda: "cannot listen" in str(fleet.nodes["b"].report().problems))
+            await fleet.add(ICE)
+            await fleet.have("a", "b", "c")
+        await eventually(lambda: "made" in fleet.hubs["b"].proxies and not fleet.nodes["b"].report().problems)
+
+    play(whole)
+
+
+def test_a_stop_that_fails_is_tried_again(play):
+    """What the hub says of a proxy that cannot be reached."""
+
+    async def whole(fleet):
+        await fleet.hubs["b"].update_policy("own", lambda policy: policy.with_fault(Fault("mine", "freeze")))
+        await fleet.add(ICE)
+        await fleet.have("a", "b", "c")
+        edit, fails = fleet.hubs["b"].edit, [VaurienError("worker 1 does not answer")] * 2
+
+        async def failing(change):
+            if fails:
+                raise fails.pop()
+            await edit(change)
+
+        fleet.hubs["b"].edit = failing
+        await (await fleet.desired()).write({Keys.STOP: encode(Stop("an incident"))})
+        await fleet.have()
+        await eventually(lambda: all(node.report().stopped for node in fleet.nodes.values()))
 
     play(whole)
 

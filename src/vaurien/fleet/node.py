@@ -24,7 +24,7 @@ from vaurien.proxies.hub import Hub
 from vaurien.version import __version__
 
 _RETRY = 1.0
-"""Seconds between two attempts to reach a store that is away."""
+"""Seconds between two attempts to reach a store that is away, or to bring about what could not be."""
 
 _SAME_END = 0.1
 """Seconds between two ends of a fault that are one: when it is selected anew it runs on, and is not set again."""
@@ -206,9 +206,11 @@ class Node:
     # What the fleet wants.
 
     async def _follow(self) -> None:
-        """Bring about what is desired, after each change of the store, and when a heartbeat is late."""
+        """Bring about what is desired after each change of the store, when a heartbeat is late, and after a failure."""
         while True:
             late = self._until_late()
+            if "" in self._problems:
+                late = min(late or _RETRY, _RETRY)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(late):
                     await self._news.wait()
@@ -250,9 +252,7 @@ class Node:
         }
         faults = self._wanted_faults(desired, proxies) if running else {}
         mixes = self._wanted_mixes(desired, proxies) if running else {}
-        if desired.stop is not None and not self._stopped:
-            await self._hub.edit(_without_faults)
-        self._stopped = desired.stop is not None
+        await self._stop_or_go_on(desired)
 
         def change(config: Config) -> Config:
             return self._changed_config(config, proxies, faults, mixes)
@@ -266,6 +266,18 @@ class Node:
         self._mixes = set(mixes)
         for key in self._applied.keys() - self.store.entries.keys():
             del self._applied[key]
+
+    async def _stop_or_go_on(self, desired: Desired) -> None:
+        """End every fault, those of this node's own too, when a stop comes; try again what could not be ended."""
+        if desired.stop is None:
+            self._stopped = False
+        elif not self._stopped:
+            try:
+                await self._hub.edit(_without_faults)
+            except VaurienError as error:
+                self._problems[""] = str(error)
+            else:
+                self._stopped = True
 
     def _is_possible(self, name: str, entry: ProxyEntry) -> bool:
         """Whether this node can have the proxy of *entry*; if not, that is a problem."""
