@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from contextlib import closing, contextmanager
 
 import pytest
@@ -116,3 +117,17 @@ def test_a_password_that_is_too_long_for_the_key(sided):
         until(lambda: trouble(proxy))
         assert "the password cannot be encrypted for it" in trouble(proxy)[0].error
         assert "xxx" not in repr(proxy.events)
+
+
+def test_the_key_is_made_in_a_thread_before_the_proxy_listens(monkeypatch):
+    made = []
+
+    def loop_thread():
+        return next(thread for thread in threading.enumerate() if thread.name == "vaurien")
+
+    monkeypatch.setattr(rsa_key, "make", lambda: made.append(threading.current_thread()))
+    with vaurien.Proxy("tls://127.0.0.1:1", protocol="mysql"):
+        [thread] = made
+        assert thread not in (threading.main_thread(), loop_thread())
+    with vaurien.Proxy("127.0.0.1:1", protocol="mysql"):
+        assert len(made) == 1

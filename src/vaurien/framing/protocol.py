@@ -97,6 +97,12 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """
         return TlsWords()
 
+    def prepare_tls_words(self) -> None:
+        """Make what takes milliseconds and `tls_words` need where the backend has TLS and clients have none.
+
+        It is called in a thread, before the proxy listens.
+        """
+
     @property
     def keep_alive(self) -> bool:
         """Whether a connection goes on after its first exchange; otherwise the proxy closes it then."""

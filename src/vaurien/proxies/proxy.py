@@ -162,6 +162,8 @@ class TcpProxy:
         async with self._starting:  # a second call, while a name resolves, must not open a second listener
             if self.enabled:
                 return
+            if self._speaks_for_plain_clients(self.config.backend):
+                await asyncio.get_running_loop().run_in_executor(None, self._protocol.prepare_tls_words)
             server = self._server = self._new_server()
             try:
                 self._address = await server.listen(self.config.listen, self.config.backlog)
@@ -169,6 +171,13 @@ class TcpProxy:
                 self._server = None
                 raise
             self._listens(server)
+
+    def _speaks_for_plain_clients(self, backend: Address) -> bool:
+        """Whether clients have no TLS, *backend* has it, and the protocol has words about that."""
+        protocol = self._protocol
+        return (
+            backend.tls is not None and self._client_tls is None and (protocol.upgrades or bool(protocol.tls_request))
+        )
 
     def _new_server(self) -> ProxyServer:
         loop = asyncio.get_running_loop()
@@ -301,6 +310,8 @@ class TcpProxy:
         self._check_tls(backend, self._plan)
         self.config = msgspec.structs.replace(self.config, backend=backend)
         if self._server is not None:
+            if self._speaks_for_plain_clients(backend):
+                asyncio.get_running_loop().run_in_executor(None, self._protocol.prepare_tls_words)
             self._server.dial(backend)
 
     def _expire(self, name: str) -> None:

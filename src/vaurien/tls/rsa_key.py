@@ -1,12 +1,14 @@
 """RSA for protocols that encrypt a password where no TLS does: OAEP with SHA-1, as MySQL has it.
 
-The key here is made when it is first asked for, which takes 0.1 s, and belongs to the whole process. It exists in
-memory only. A client that takes a key from a connection without TLS trusts all that stands between it and the server.
+The key here is made when it is first asked for, which takes 0.1 s and more, and belongs to the whole process. A proxy
+that may need it makes it in a thread before it listens (`make`). It exists in memory only. A client that takes a key
+from a connection without TLS trusts all that stands between it and the server.
 """
 
 from __future__ import annotations
 
 import functools
+import threading
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,9 +20,23 @@ _BITS = 2048
 _OAEP = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303 - the protocol asks for it
 
 
+_making = threading.Lock()
+"""Two threads would make two keys."""
+
+
 @functools.cache
-def _own_key() -> rsa.RSAPrivateKey:
+def _made() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, _BITS)
+
+
+def _own_key() -> rsa.RSAPrivateKey:
+    with _making:
+        return _made()
+
+
+def make() -> None:
+    """Make the key of this process, if there is none yet."""
+    _own_key()
 
 
 def public_key() -> bytes:

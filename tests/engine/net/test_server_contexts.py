@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import socket
 import ssl
+import threading
 
 import msgspec
 import pytest
@@ -87,6 +89,32 @@ def test_an_answer_of_a_fault_has_a_context_of_its_own():
     assert contexts.find("a.test", "127.0.0.1", None, Flaw.WEAK_KEY) is not usual
     assert contexts.find("a.test", "127.0.0.1", resumes=False).num_tickets == 0
     assert contexts.find("a.test", "127.0.0.1") is usual
+
+
+def test_they_are_made_outside_of_the_loop_once_for_clients_that_ask_together():
+    made = []
+
+    def load():
+        made.append(threading.get_ident())
+        return authority()
+
+    contexts = ServerContexts(AUTO, load)
+    made.clear()
+
+    async def ask():
+        asked = contexts.ask("a.test", "127.0.0.1")
+        assert contexts.kept(asked) is None
+        first, second = await asyncio.gather(contexts.make(asked), contexts.make(contexts.ask("a.test", "127.0.0.2")))
+        assert first is second is contexts.kept(asked)
+        assert len(made) == 1
+        assert threading.get_ident() not in made
+        nonsense = msgspec.structs.replace(AUTO, ciphers="nonsense")
+        with pytest.raises(OptionError, match="tls_ciphers"):
+            await contexts.make(contexts.ask("a.test", "127.0.0.1", nonsense))
+        apart = contexts.ask("a.test", "127.0.0.1", shared=False)
+        assert await contexts.make(apart) is not await contexts.make(apart)
+
+    asyncio.run(ask())
 
 
 def test_leafs_are_renewed(monkeypatch):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -34,6 +34,11 @@ from vaurien.errors import ParseError, VaurienError
 from vaurien.framing import Reply, TlsStep
 from vaurien.model import BackendTls
 from vaurien.tls.client_hello import ClientHello
+
+if TYPE_CHECKING:
+    import ssl
+
+    from vaurien.engine.net.server_contexts import Asked, ServerContexts
 
 
 class AskedTls:
@@ -351,7 +356,7 @@ class ClientSetup:
             connection.close(Ending.HANDSHAKE_FAILED)
             return
         try:
-            context = contexts.find(
+            asked = contexts.ask(
                 handshake.hello.sni,
                 self._here,
                 handshake.tls,
@@ -359,13 +364,31 @@ class ClientSetup:
                 resumes=handshake.resumes,
                 shared=not connection.seals_records,
             )
+        except VaurienError as error:
+            self.client_refused(OSError(0, str(error)))
+            return
+        context = contexts.kept(asked)
+        if context is not None:
+            self._speak(context, handshake)
+        else:
+            connection.background.run(self._make_context(contexts, asked, handshake), "TLS", at_once=True)
+
+    async def _make_context(self, contexts: ServerContexts, asked: Asked, handshake: ClientHandshake) -> None:
+        try:
+            context = await contexts.make(asked)
         except VaurienError as error:  # settings of a fault that OpenSSL cannot have
             self.client_refused(OSError(0, str(error)))
         else:
-            log = connection.log_keys(context) if connection.seals_records else None
-            self._accept.answer(context, handshake.below)
-            if log is not None and self._accept is not None and self._accept.spoken is not None:
-                log.follow(self._accept.spoken)
+            if not self._connection.ending:
+                self._speak(context, handshake)
+
+    def _speak(self, context: ssl.SSLContext, handshake: ClientHandshake) -> None:
+        connection = self._connection
+        assert self._accept is not None  # noqa: S101 - the ClientHello was read there
+        log = connection.log_keys(context) if connection.seals_records else None
+        self._accept.answer(context, handshake.below)
+        if log is not None and self._accept is not None and self._accept.spoken is not None:
+            log.follow(self._accept.spoken)
 
     @property
     def _here(self) -> str:

@@ -6,12 +6,16 @@ it (`tls_accept`): so a fault can choose another certificate, or other versions,
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
 import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
 
 from vaurien import tls
 from vaurien.engine.net import tls_context
@@ -39,6 +43,23 @@ _VERSIONS = {
 LoadAuthority: TypeAlias = "Callable[[], Authority]"
 
 
+class Asked(msgspec.Struct, frozen=True, eq=False):
+    """What a client is to get; *here* is where it came to, if a certificate is to be signed for it."""
+
+    name: str
+    settings: ClientTls
+    flaw: Flaw | None
+    resumes: bool
+    until: float
+    here: str | None
+    shared: bool
+
+    @property
+    def key(self) -> Hashable:
+        """The same for those that can have the same context."""
+        return self.name, self.settings, self.flaw, self.resumes, self.until
+
+
 class ServerContexts:
     """Makes the contexts for *settings*; *authority* gives what signs certificates, when the first one is made.
 
@@ -55,6 +76,7 @@ class ServerContexts:
         self._auto = settings.certificates == (AUTO,)
         self._own: tuple[Certificate, ...] = ()
         self._contexts: OrderedDict[Hashable, ssl.SSLContext] = OrderedDict()
+        self._making: dict[Hashable, asyncio.Future[ssl.SSLContext]] = {}
         if self._auto:
             authority()
             if settings.keys:
@@ -74,7 +96,7 @@ class ServerContexts:
             if one.expired is not None
         ]
 
-    def find(
+    def ask(
         self,
         name: str,
         here: str,
@@ -83,8 +105,8 @@ class ServerContexts:
         *,
         resumes: bool = True,
         shared: bool = True,
-    ) -> ssl.SSLContext:
-        """The context for a client that asks for the server *name*, or that has only come to the address *here*.
+    ) -> Asked:
+        """What a client gets that asks for the server *name*, or that has only come to the address *here*.
 
         *settings* instead of its own, a certificate with a *flaw*, and no session that can be resumed are for faults,
         and so is one that is not *shared* with other clients.
@@ -94,21 +116,53 @@ class ServerContexts:
         settings = settings or self.settings
         signs = self._auto or flaw is not None
         wanted = (name or here) if signs else name
-        key = (wanted, settings, flaw, resumes, time.monotonic() // _FRESH if signs else 0)
-        context = self._contexts.get(key) if shared else None
+        until = time.monotonic() // _FRESH if signs else 0.0
+        return Asked(wanted, settings, flaw, resumes, until, here if signs else None, shared)
+
+    def kept(self, asked: Asked) -> ssl.SSLContext | None:
+        """The context that was made before for *asked*; ``None``: it is to be made."""
+        context = self._contexts.get(asked.key) if asked.shared else None
+        if context is not None:
+            self._contexts.move_to_end(asked.key)
+        return context
+
+    async def make(self, asked: Asked) -> ssl.SSLContext:
+        """Make the context for *asked*, in a thread: a key, a certificate and a file take milliseconds.
+
+        Clients that ask for the same meanwhile get the same. Raises `VaurienError` for settings that cannot be.
+        """
+        making = self._making.get(asked.key) if asked.shared else None
+        if making is None:
+            making = asyncio.get_running_loop().run_in_executor(None, self._make, asked)
+            if asked.shared:
+                self._making[asked.key] = making
+                making.add_done_callback(lambda _: self._making.pop(asked.key, None))
+        context = await asyncio.shield(making)
+        self._keep(asked, context)
+        return context
+
+    def find(self, name: str, here: str, *more: Any, **others: Any) -> ssl.SSLContext:
+        """As `kept`, and else `make`, without waiting, of what `ask` gives for these arguments."""
+        asked = self.ask(name, here, *more, **others)
+        context = self.kept(asked)
         if context is None:
-            context = _context(settings, self._pair(wanted, here, flaw) if signs else self._chosen(wanted))
-            if not resumes:
-                context.num_tickets = 0
-                context.options |= ssl.OP_NO_TICKET
-            if not shared:
-                return context
-            self._contexts[key] = context
+            context = self._make(asked)
+            self._keep(asked, context)
+        return context
+
+    def _make(self, asked: Asked) -> ssl.SSLContext:
+        pair = self._pair(asked.name, asked.here, asked.flaw) if asked.here is not None else self._chosen(asked.name)
+        context = _context(asked.settings, pair)
+        if not asked.resumes:
+            context.num_tickets = 0
+            context.options |= ssl.OP_NO_TICKET
+        return context
+
+    def _keep(self, asked: Asked, context: ssl.SSLContext) -> None:
+        if asked.shared:
+            self._contexts[asked.key] = context
             if len(self._contexts) > _MOST:
                 self._contexts.popitem(last=False)
-        else:
-            self._contexts.move_to_end(key)
-        return context
 
     def _now(self) -> tuple[object, ...]:
         """How its files are now. Those of the authority are not meant: it is valid for ten years."""
@@ -166,8 +220,9 @@ def _context(settings: ClientTls, pair: Pair) -> ssl.SSLContext:
     lowest, highest = settings.min_version, settings.max_version
     if lowest > highest:
         raise OptionError("tls_min_version", lowest, f"at most tls_max_version ({highest})")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # old versions are asked for on purpose
+    with warnings.catch_warnings() if lowest < "1.2" else contextlib.nullcontext():  # that is of the whole process
+        if lowest < "1.2":
+            warnings.simplefilter("ignore", DeprecationWarning)  # old versions are asked for on purpose
         context.minimum_version, context.maximum_version = _VERSIONS[lowest], _VERSIONS[highest]
     ciphers = settings.ciphers
     if lowest < "1.2" and ciphers is None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, ClassVar
 
+from vaurien import tls
+from vaurien.errors import VaurienError
 from vaurien.framing import Framer, Head, Protocol, Reply
 from vaurien.framing.starttls import TlsOffer, TlsWords
 from vaurien.protocols._options import BUFFER, Buffer
@@ -57,6 +60,14 @@ class Mysql(Protocol, frozen=True):
 
     def tls_words(self, *, backend_tls: bool) -> TlsWords:
         return MysqlTlsWords(backend_tls=backend_tls)
+
+    def prepare_tls_words(self) -> None:
+        """The RSA key by which clients encrypt their password."""
+        with contextlib.suppress(VaurienError):  # without the extra no password passes, which is said then
+            tls.require()
+            from vaurien.tls import rsa_key
+
+            rsa_key.make()
 
     def framer(self) -> Framer:
         """A framer of MySQL, for one connection."""
