@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from typing import Annotated, Any
 
 from vaurien.framing import Reply
@@ -184,6 +185,16 @@ class Blocks(Behavior, frozen=True):
         if hook == self.hook:
             never = threading.Event()
             never.wait(self.seconds)  # BLOCKS HERE
+
+
+class Works(Behavior, frozen=True):
+    """Works 50 ms, however long it waits for a processor."""
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        done = time.thread_time() + 0.05
+        while time.thread_time() < done:
+            pass
+        await link.send(data)
 
 
 class Sleeps(Behavior, frozen=True):

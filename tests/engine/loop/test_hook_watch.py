@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -56,6 +59,29 @@ def test_a_hook_that_waits_as_it_should_is_not_reported() -> None:
         client.sendall(b"ask")
         assert read(client, 3) == b"ask"
         assert not proxy.events.of(Failed)
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the system does not count who waits")
+def test_a_hook_that_waits_for_a_processor_is_not_reported() -> None:
+    processor = min(os.sched_getaffinity(0))
+    busy = (
+        f"import os, time; os.sched_setaffinity(0, [{processor}]); print(flush=True)\nwhile time.sleep(0) is None: pass"
+    )
+    others = [subprocess.Popen([sys.executable, "-c", busy], stdout=subprocess.PIPE) for _ in range(4)]
+    try:
+        for other in others:
+            assert other.stdout is not None
+            other.stdout.readline()
+        with Echo() as echo, running(echo.address, "", Fault(name="it", behavior="tests.misbehaving.Works")) as proxy:
+            proxy.call(lambda: os.sched_setaffinity(threading.get_native_id(), [processor]))
+            with proxy.connect() as client:
+                client.sendall(b"ask")
+                assert read(client, 3) == b"ask"
+            assert not proxy.events.of(Failed)
+    finally:
+        for other in others:
+            with other:
+                other.kill()
 
 
 def watching() -> list[threading.Thread]:

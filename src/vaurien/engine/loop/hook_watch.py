@@ -7,8 +7,8 @@ outside, while there are plugins to watch::
     the loop    beat ─ beat ─ beat ─ [ hook … time.sleep(1) …                   ] ─ beat: report what was found
     the thread                            ▲ the hook is on the stack    ▲ still the same call: note its line
 
-Both looks come between the same two beats, so the call has not given way to the loop in between. The built-in
-behaviors are not watched.
+Both looks come between the same two beats, so the call has not given way to the loop in between. Time in which the
+loop's thread was ready, and waited for a processor, is not the hook's. The built-in behaviors are not watched.
 """
 
 from __future__ import annotations
@@ -40,6 +40,15 @@ class _Watched(NamedTuple):
     name: str
     behavior: Any
     report: Callable[[str, str], None]
+
+
+class _Look(NamedTuple):
+    """A hook that runs, after which beat, when, and how long its thread had waited for a processor by then."""
+
+    beat: float
+    hook: FrameType
+    at: float
+    queued: float
 
 
 class HookWatch:
@@ -77,7 +86,10 @@ class HookWatch:
         self._over = threading.Event()
         self._go_on(self._over)
         self._thread = threading.Thread(
-            target=self._look_on, args=[threading.get_ident()], name="hook watch", daemon=True
+            target=self._look_on,
+            args=[threading.get_ident(), threading.get_native_id()],
+            name="hook watch",
+            daemon=True,
         )
         self._thread.start()
 
@@ -104,18 +116,17 @@ class HookWatch:
 
     # In the thread.
 
-    def _look_on(self, loop_thread: int) -> None:
-        seen: tuple[float, FrameType] | None = None
-        while not self._over.wait(_LATE if seen is None else BLOCKED):
-            beat = self._beat
-            late = time.monotonic() - beat > _LATE
-            hook = self._running_hook(loop_thread) if late and self._found is None else None
+    def _look_on(self, loop_thread: int, native_id: int) -> None:
+        first: _Look | None = None
+        while not self._over.wait(_LATE if first is None else BLOCKED):
+            beat, now = self._beat, time.monotonic()
+            hook = self._running_hook(loop_thread) if now - beat > _LATE and self._found is None else None
             if hook is None or hook.f_code in self._told:
-                seen = None
-            elif seen is None or seen[0] != beat or seen[1] is not hook:
-                seen = beat, hook
-            else:
-                seen = None
+                first = None
+            elif first is None or first.beat != beat or first.hook is not hook:
+                first = _Look(beat, hook, now, _queued(native_id))
+            elif now - first.at - (_queued(native_id) - first.queued) >= BLOCKED:
+                first = None
                 line = _line_in(hook, sys._current_frames().get(loop_thread))
                 if self._beat == beat:
                     self._found = hook.f_code, _first_argument(hook), line
@@ -126,6 +137,15 @@ class HookWatch:
         while frame is not None and frame.f_code not in self._codes:
             frame = frame.f_back
         return frame
+
+
+def _queued(native_id: int) -> float:
+    """Seconds for which the thread has waited for a processor, as far as the system counts them."""
+    try:
+        with open(f"/proc/self/task/{native_id}/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _codes_of(behavior: Any) -> list[CodeType]:
