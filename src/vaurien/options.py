@@ -17,7 +17,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
@@ -280,8 +280,39 @@ def _from_text(text: str, kind: type) -> object:
     if kind is float:
         return float(text)
     if kind is list:
-        return [part.strip() for part in re.split(r"[,\n]", text) if part.strip()]
+        return [part.strip() for part in _items(text) if part.strip()]
     return text
+
+
+_SEPARATOR = re.compile(r"(\\*)([,\n])")
+
+
+def list_text(items: Iterable[object]) -> str:
+    r"""*items* with commas between them, as an option that is a list takes them from a text.
+
+    ``\,`` is a comma of an item; backslashes are doubled before a comma, and are themselves elsewhere.
+    """
+    *others, last = [re.sub(r"(\\*),", r"\1\1\,", str(item)) for item in items] or [""]
+    return ",".join([*(re.sub(r"(\\+)$", r"\1\1", item) for item in others), last])
+
+
+def _items(text: str) -> Iterator[str]:
+    """The items of a list, which `list_text` has joined; a line ends one too."""
+    item, at = "", 0
+    for found in _SEPARATOR.finditer(text):
+        item += text[at : found.start()]
+        at = found.end()
+        slashes, separator = found.groups()
+        if separator == "\n":
+            item += slashes
+        else:
+            item += slashes[: len(slashes) // 2]
+            if len(slashes) % 2:
+                item += ","
+                continue
+        yield item
+        item = ""
+    yield item + text[at:]
 
 
 def _boolean(value: object) -> bool:

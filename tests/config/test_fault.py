@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaurien import plugins
+from vaurien import options, plugins
 from vaurien.config import fault
 from vaurien.errors import OptionError, UnknownName, VaurienError
 from vaurien.model import Fault, Scope, Stream, Window
@@ -139,6 +139,21 @@ FAULTS = st.builds(
     match=st.dictionaries(st.sampled_from(["path", "header.a"]), st.text("abc '\"\\=,#")),
     ttl=st.none() | st.floats(0, 1e9),
 )
+
+
+ITEMS = st.text("ab '\"\\,=", min_size=1).filter(lambda text: text.strip() == text)
+
+
+@given(st.lists(ITEMS))
+def test_any_item_of_a_list_can_be_written(items):
+    [told] = [one for one in plugins.find("http_headers", "behavior").declarations if one.name == "remove"]
+    assert tuple(told.convert(options.list_text(items))) == tuple(items)
+
+
+def test_a_comma_of_an_item_is_written_behind_a_backslash():
+    made = fault.parse(r"http_headers 'set=Accept: a\, b,X-A: \d,X-B: c\\,X-C: d'")
+    assert tuple(made.options["set"]) == ("Accept: a, b", r"X-A: \d", "X-B: c\\", "X-C: d")
+    assert fault.parse(fault.text(made)) == made
 
 
 @given(FAULTS)

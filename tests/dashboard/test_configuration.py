@@ -99,7 +99,18 @@ def test_a_file_that_cannot_be_imported_is_told(tab, daemon):
     page.get_by_text("host:port").first.wait_for()
 
 
-def test_toxiproxys_form_is_exported(tab, daemon, tmp_path):
-    daemon.proxy("web", "127.0.0.1:9", faults=FAULTS)
-    [proxy] = json.loads(exported(tab.open("#/configuration"), "Toxiproxy JSON", tmp_path))
-    assert (proxy["name"], proxy["upstream"], proxy["toxics"][0]["type"]) == ("web", "127.0.0.1:9", "latency")
+@pytest.mark.parametrize("button", ["Toxiproxy JSON", "TOML"])
+def test_an_export_starts_another_program(new_tab, new_daemon, tmp_path, button):
+    first = new_daemon()
+    address = first.proxy("web", "127.0.0.1:9", faults=FAULTS)["address"]
+    text = exported(new_tab(first.origin).open("#/configuration"), button, tmp_path)
+    first.stop()
+    if button == "Toxiproxy JSON":
+        [proxy] = json.loads(text)
+        assert (proxy["name"], proxy["upstream"], proxy["toxics"][0]["type"]) == ("web", "127.0.0.1:9", "latency")
+    file = tmp_path / ("it.toml" if button == "TOML" else "it.json")
+    file.write_text(text)
+    proxy = new_daemon("-config", str(file)).ask("GET", "/proxies/web")
+    assert (proxy["address"], proxy["backend"]) == (address, "127.0.0.1:9")
+    [fault] = proxy["faults"]
+    assert (fault["name"], fault["options"]["latency"], fault["probability"]) == ("slow", 5, 0.5)

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 
 import redis
 
-from tests.waiting import until
+import vaurien
+from tests.waiting import PATIENCE, until
+from vaurien import events
 
 
 def asked(proxy, *keys):
@@ -66,3 +69,29 @@ def test_what_happened_before_the_page_is_there_too(tab, daemon, redis_server):
     asked(proxy, *"abc")
     page = tab.open("#/events?proxy=cache&kind=Closed")
     page.get_by_role("row").filter(has_text="client closed").wait_for()
+
+
+def test_each_kind_that_a_page_gets_can_be_filtered_for(tab, daemon):
+    page = tab.open("#/events")
+    kinds = page.get_by_label("Kind").locator("option").all_inner_texts()
+    told = {kind for kind in events.Event.__subclasses__() if kind not in {*events.DETAILS, events.Exchanged}}
+    assert set(kinds) == {"all", *(str(kind.__struct_config__.tag) for kind in told)}
+
+
+def test_what_happened_while_the_stream_was_broken_is_caught_up(new_tab, daemon, echo_server):
+    """The program goes on, and the page finds it again: no event is missing, and none is there twice."""
+    host, port = daemon.proxy("web", echo_server.address)["address"].split(":")
+    connect = lambda: socket.create_connection((host, int(port)), PATIENCE).close()  # noqa: E731
+    with vaurien.Proxy(backend=f"127.0.0.1:{daemon.port}") as way:
+        tab = new_tab(f"http://{way.address}")
+        page = tab.open("#/events?proxy=web&kind=Accepted")
+        connect()
+        page.get_by_text("1 event", exact=True).wait_for()
+        with way.down():
+            page.get_by_text("Not connected").wait_for()
+            for _ in range(3):
+                connect()
+        page.get_by_text("4 events", exact=True).wait_for()
+        numbers = page.get_by_role("table", name="Events").get_by_role("link").all_inner_texts()
+        assert [one for one in numbers if one.isdigit()] == ["4", "3", "2", "1"]
+        tab.problems.clear()  # the browser itself reports that the stream was cut

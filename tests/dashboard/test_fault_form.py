@@ -112,9 +112,9 @@ def parsed(command):
 
     from vaurien.config.fault import parse
 
-    program, flag, text = shlex.split(command)
-    assert (program, flag) == ("vaurien", "--fault")
-    return msgspec.to_builtins(parse(text))
+    words = shlex.split(command)
+    assert words[:-1] == ["vaurien", "--backend", "127.0.0.1:9", "--protocol", "http", "--fault"]
+    return msgspec.to_builtins(parse(words[-1]))
 
 
 @pytest.mark.parametrize(

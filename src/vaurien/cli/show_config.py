@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from vaurien.config import EffectiveSetting
+from vaurien.options import list_text
 
 
 def table(settings: Iterable[EffectiveSetting]) -> str:
@@ -40,4 +41,4 @@ def _shown(value: object, unit: str) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return f"{value:.12g} {unit}".rstrip()
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return list_text(value) if isinstance(value, list | tuple) else str(value)

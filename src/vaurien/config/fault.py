@@ -1,10 +1,11 @@
-"""A fault as text, and as a table: ``latency latency=100 jitter=20 stream=downstream probability=0.3 ttl=30s``.
+r"""A fault as text, and as a table: ``latency latency=100 jitter=20 stream=downstream probability=0.3 ttl=30s``.
 
 The behavior's name comes first, then what it is told, each as ``name=value``: its own options, the fields of a fault
 (``name``, ``stream``, ``probability``, ``scope``, ``ttl``, ``expect_hits``, ``enabled``), those of its window
-(``skip``, ``count``, ``every``, ``for``), and ``match.FIELD=PATTERN``. A value with spaces is quoted. A table in TOML
-has the same names, so ``match.path=glob:/api/*`` is ``match.path = "glob:/api/*"`` there, and the behavior's name is
-its key ``behavior``. In the environment and in ini files each line is a fault.
+(``skip``, ``count``, ``every``, ``for``), and ``match.FIELD=PATTERN``. A value with spaces is quoted; a list has
+commas between its items, and a comma of an item is written ``\,``. A table in TOML has the same names, so
+``match.path=glob:/api/*`` is ``match.path = "glob:/api/*"`` there, and the behavior's name is its key ``behavior``.
+In the environment and in ini files each line is a fault.
 
 An option of a plugin that is called as a field is written with ``options.`` before its name.
 """
@@ -199,4 +200,4 @@ def _shown(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return options.list_text(value) if isinstance(value, list | tuple) else str(value)

@@ -138,7 +138,7 @@ customElements.define("time-chart", TimeChart);
 
 /** @typedef {import("./store.js").Step & {time: number}} TimedStep */
 
-const rate = (/** @type {string} */ figure) => (/** @type {any} */ step) => (step[figure] ?? 0) / step.seconds;
+export const rate = (/** @type {string} */ figure) => (/** @type {any} */ step) => (step[figure] ?? 0) / step.seconds;
 const perSecond = (/** @type {number} */ value) => `${rounded(value)}/s`;
 
 /** A title, what each line is and its value in a step, and how a value is shown. @type {[string, Record<string, (step: any) => number>, (value: number) => string][]} */

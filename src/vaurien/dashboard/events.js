@@ -11,7 +11,7 @@ import { column } from "./virtual-rows.js";
 
 /** @typedef {import("./store.js").LoggedEvent} LoggedEvent */
 
-const KINDS = ["Listening", "Accepted", "Chosen", "Injected", "Lost", "Failed", "Closed", "WorkerDied", "PolicyChanged"];
+const KINDS = ["Listening", "Accepted", "Chosen", "Injected", "Lost", "Encrypted", "Failed", "Closed", "WorkerDied", "PolicyChanged"];
 const FILTERS = ["proxy", "connection", "fault", "time", "kind"];
 const KNOWN = new Set(["type", "number", "kind", "proxy", "at", "connection", "fault"]);
 
@@ -40,6 +40,9 @@ function told(event) {
 }
 
 class EventsScreen extends Screen {
+	/** The inputs, by what each is about. @type {any} */
+	filters;
+
 	begin() {
 		/** @type {LoggedEvent[] | null} */
 		this.held = null;
@@ -47,7 +50,7 @@ class EventsScreen extends Screen {
 		this.takeFilters();
 		this.follow(["events"], () => {
 			this.update();
-			if (String(store.events.at(-1)?.connection) === this.filters?.connection.value) this.showConnection();
+			if (String(store.events.at(-1)?.connection) === this.filters.connection.value) this.showConnection();
 		});
 		this.follow(["proxies"], () => this.showConnection());
 		this.update();
@@ -57,10 +60,7 @@ class EventsScreen extends Screen {
 	build() {
 		const text = (/** @type {string} */ name) => h("input", { id: `event-${name}`, autocomplete: "off", oninput: () => this.filter() });
 		this.filters = {
-			proxy: text("proxy"),
-			connection: text("connection"),
-			fault: text("fault"),
-			time: text("time"),
+			...Object.fromEntries(FILTERS.map((name) => [name, text(name)])),
 			kind: h("select", { id: "event-kind", onchange: () => this.filter() }, h("option", { value: "" }, "all"), ...choices(KINDS)),
 		};
 		this.pause = button("Pause", () => this.togglePause(), { "aria-pressed": "false" });
@@ -86,10 +86,7 @@ class EventsScreen extends Screen {
 		this.append(
 			h("h1", "Events"),
 			bar(
-				...FILTERS.flatMap((name) => [
-					h("label", { for: `event-${name}` }, name[0].toUpperCase() + name.slice(1)),
-					/** @type {any} */ (this.filters)[name],
-				]),
+				...FILTERS.flatMap((name) => [h("label", { for: `event-${name}` }, name[0].toUpperCase() + name.slice(1)), this.filters[name]]),
 				this.pause,
 				button("Export as JSON lines", () => this.export()),
 			),
@@ -102,7 +99,7 @@ class EventsScreen extends Screen {
 	/** Take the filters from the address, where a link put them. */
 	takeFilters() {
 		const given = new URLSearchParams(location.hash.split("?")[1] ?? "");
-		for (const name of FILTERS) /** @type {any} */ (this.filters)[name].value = given.get(name) ?? "";
+		for (const name of FILTERS) this.filters[name].value = given.get(name) ?? "";
 	}
 
 	filter() {
@@ -114,7 +111,7 @@ class EventsScreen extends Screen {
 
 	/** The filters and what was typed into each. */
 	given() {
-		return FILTERS.map((name) => [name, /** @type {any} */ (this.filters)[name].value.trim()]);
+		return FILTERS.map((name) => [name, this.filters[name].value.trim()]);
 	}
 
 	matching() {
@@ -153,7 +150,7 @@ class EventsScreen extends Screen {
 
 	/** The connection that is filtered for, if it is open. */
 	async showConnection() {
-		const { proxy, connection } = /** @type {any} */ (this.filters);
+		const { proxy, connection } = this.filters;
 		if (!/^\d+$/.test(connection.value) || !store.proxies.has(proxy.value)) {
 			this.about?.replaceChildren();
 			return;

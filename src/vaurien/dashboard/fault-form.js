@@ -38,6 +38,8 @@ class FaultScreen extends Screen {
 	fault = "";
 	/** @type {any} */
 	nameField;
+	/** The proxy as it was last configured. @type {any} */
+	told;
 
 	begin() {
 		this.fault = this.names[1] ?? "";
@@ -247,8 +249,9 @@ class FaultScreen extends Screen {
 	}
 
 	showCopies() {
+		this.told = this.configured ?? this.told;
 		const body = this.typed();
-		const list = snippets(this.proxy, body, Boolean(this.fault));
+		const list = snippets(this.told, body, Boolean(this.fault));
 		sync(
 			this.copies,
 			list,

@@ -1,7 +1,7 @@
 // The first screen: each proxy as a row, with its faults and what passes through it now.
 
 import { call, faultPath, proxyPath, addressOf } from "./api.js";
-import "./chart.js";
+import { rate } from "./chart.js";
 import { bar, button, h, named, setAttribute, setText, sync } from "./dom.js";
 import { adder, changeFault, edit, icon, switchOf, turn } from "./edit.js";
 import { bytes, counted, duration, mixText, percent, rounded, shown } from "./format.js";
@@ -11,6 +11,7 @@ import { Screen } from "./screen.js";
 import { store } from "./store.js";
 
 const SHOWN = 60; // steps of a sparkline
+const WAYS = /** @type {("sent" | "received")[]} */ (["sent", "received"]);
 
 /** @typedef {{id: string, title: string, of?: (proxy: any) => number | string}} Column */
 
@@ -19,9 +20,9 @@ const COLUMNS = [
 	{ id: "name", title: "Proxy", of: (proxy) => proxy.name },
 	{ id: "faults", title: "Faults", of: (proxy) => proxy.faults.length },
 	{ id: "open", title: "Open", of: (proxy) => connections(proxy) },
-	{ id: "sent", title: "To backend", of: (proxy) => rate(proxy, "sent") },
-	{ id: "received", title: "To client", of: (proxy) => rate(proxy, "received") },
-	{ id: "exchanges", title: "Exchanges", of: (proxy) => rate(proxy, "exchanges") },
+	{ id: "sent", title: "To backend", of: (proxy) => latest(proxy, "sent") },
+	{ id: "received", title: "To client", of: (proxy) => latest(proxy, "received") },
+	{ id: "exchanges", title: "Exchanges", of: (proxy) => latest(proxy, "exchanges") },
 	{ id: "hits", title: "Hits", of: (proxy) => hitRate(proxy) },
 	{ id: "enabled", title: "On" },
 ];
@@ -30,9 +31,8 @@ const COLUMNS = [
  * @param {any} proxy
  * @param {"sent" | "received" | "exchanges"} figure
  */
-function rate(proxy, figure) {
-	const step = store.latest(proxy.name);
-	return step[figure] / step.seconds;
+function latest(proxy, figure) {
+	return rate(figure)(store.latest(proxy.name));
 }
 
 /** @param {any} proxy */
@@ -188,7 +188,7 @@ class Row {
 		this.open = cell("Open", "number open");
 		this.exchanges = cell("Exchanges", "number exchanges");
 		this.hits = cell("Hits", "number hits");
-		this.rates = Object.fromEntries(["sent", "received"].map((figure) => [figure, { text: h("span"), line: h("spark-line") }]));
+		this.rates = Object.fromEntries(WAYS.map((figure) => [figure, { text: h("span"), line: h("spark-line") }]));
 		this.on = switchOf(`Proxy ${shown(name)}`, (on) => switchProxy(name, on));
 		this.element = h(
 			"tr",
@@ -196,7 +196,7 @@ class Row {
 			h("th", { scope: "row", role: "rowheader", class: "name" }, this.link, " ", this.protocol, this.ways, this.differs, this.idle),
 			cell("Faults", "faults", this.mix, this.faults, adder(name)),
 			this.open,
-			...["sent", "received"].map((figure) =>
+			...WAYS.map((figure) =>
 				cell(figure === "sent" ? "To backend" : "To client", "number", this.rates[figure].text, this.rates[figure].line),
 			),
 			this.exchanges,
@@ -224,11 +224,11 @@ class Row {
 			(chip, fault) => updateChip(chip, fault, proxy),
 		);
 		setText(this.open, connections(proxy).toLocaleString("en"));
-		for (const figure of /** @type {("sent" | "received")[]} */ (["sent", "received"])) {
-			setText(this.rates[figure].text, `${bytes(rate(proxy, figure))}/s`);
-			this.rates[figure].line.values = (store.steps.get(proxy.name) ?? []).slice(-SHOWN).map((one) => one[figure] / one.seconds);
+		for (const figure of WAYS) {
+			setText(this.rates[figure].text, `${bytes(latest(proxy, figure))}/s`);
+			this.rates[figure].line.values = (store.steps.get(proxy.name) ?? []).slice(-SHOWN).map(rate(figure));
 		}
-		setText(this.exchanges, `${rounded(rate(proxy, "exchanges"))}/s`);
+		setText(this.exchanges, `${rounded(latest(proxy, "exchanges"))}/s`);
 		setText(this.hits, `${rounded(hitRate(proxy))}/s`);
 		turn(this.on, proxy.enabled);
 	}
@@ -244,7 +244,6 @@ class Row {
 export function howToSend(proxy) {
 	const address = proxy.address;
 	const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(address) ?? [];
-	if (!port) return `Connect clients to ${shown(address)} instead of ${shown(proxy.backend)}.`;
 	/** @type {Record<string, string>} */
 	const commands = {
 		http: `curl http://${address}/`,
@@ -253,9 +252,8 @@ export function howToSend(proxy) {
 		mysql: `mariadb -h ${host} -P ${port}`,
 		smtp: `swaks --server ${address}`,
 	};
-	return commands[proxy.protocol]
-		? `Send some: ${commands[proxy.protocol]}`
-		: `Connect clients to ${address} instead of ${shown(proxy.backend)}.`;
+	const command = port && commands[proxy.protocol];
+	return command ? `Send some: ${command}` : `Connect clients to ${shown(address)} instead of ${shown(proxy.backend)}.`;
 }
 
 /**

@@ -49,7 +49,7 @@ class RunScreen extends Screen {
 		this.whole = h(
 			"div",
 			this.state,
-			readOnly() ? "" : bar(this.start, this.stop),
+			!readOnly() && bar(this.start, this.stop),
 			this.line,
 			table("Steps", ["At", "What", "State", "From"], this.steps),
 			this.failed,

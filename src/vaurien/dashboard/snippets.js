@@ -1,10 +1,11 @@
 // A fault in the words of each interface, ready to copy.
 
-import { faultPath, proxyPath } from "./api.js";
+import { faultPath, proxyPath, session } from "./api.js";
 import { button, h, scrolled } from "./dom.js";
 import { unmistakable } from "./format.js";
 import { attempt, say } from "./messages.js";
 
+const TOKEN_FILE = "VAURIEN_TOKEN_FILE"; // the variable that vaurienctl reads too
 const PLAIN = { stream: "both", probability: 1, scope: "connection", ttl: null, expect_hits: null, enabled: true };
 const WINDOW = { skip: 0, count: null, every: 1, seconds: null };
 
@@ -32,7 +33,7 @@ function quoted(text) {
 /** @param {any} value as the command line takes it */
 function word(value) {
 	if (typeof value === "boolean") return value ? "yes" : "no";
-	return Array.isArray(value) ? value.join(",") : String(value);
+	return Array.isArray(value) ? value.map((one) => one.replace(/(\\*),/g, "$1$1\\,")).join(",") : String(value);
 }
 
 /** @param {any} value as Python writes it @returns {string} */
@@ -66,29 +67,31 @@ export function faultText(fault) {
 }
 
 /**
- * @param {string} proxy
+ * @param {any} proxy as it is configured
  * @param {any} body the fault as the API takes it
  * @param {boolean} exists whether it is there already
  * @returns {[string, string][]} titles and texts
  */
-export function snippets(proxy, body, exists) {
-	const said = words(body);
+export function snippets({ name, backend, protocol }, body, exists) {
 	const text = faultText(body);
-	const fields = Object.entries(body);
-	const path = exists ? faultPath(proxy, body.name) : `${proxyPath(proxy)}/faults`;
-	const sent = exists ? Object.fromEntries(fields.filter(([name]) => name !== "name" && name !== "behavior")) : body;
-	const call = exists ? "change_fault" : "add_fault";
-	const first = exists ? [JSON.stringify(proxy), JSON.stringify(body.name)] : [JSON.stringify(proxy)];
-	const names = Object.entries(sent).map(([name, value]) => `${name}=${python(value)}`);
+	const { behavior, name: fault, ...rest } = body;
+	const sent = exists ? rest : body;
+	const path = exists ? faultPath(name, fault) : `${proxyPath(name)}/faults`;
+	const url = quoted(`${location.origin}/api/v1${path}`);
+	const [bearer, token] = session.token
+		? [` -H "Authorization: Bearer $(cat $${TOKEN_FILE})"`, `, token=open(os.environ["${TOKEN_FILE}"]).read().strip()`]
+		: ["", ""];
+	const values = Object.entries(sent).map(([key, value]) => `${key}=${python(value)}`);
+	const call = `${exists ? "change_fault" : "add_fault"}(${[...(exists ? [name, fault] : [name]).map(python), ...values].join(", ")})`;
 	const list = /** @type {[string, string][]} */ ([
-		["Command line", `vaurien --fault ${quoted(text)}`],
-		["curl", `curl -X ${exists ? "PATCH" : "POST"} ${location.origin}/api/v1${path} -d ${quoted(JSON.stringify(sent))}`],
-		["Python", `vaurien.client.at(${JSON.stringify(location.origin)}).${call}(${[...first, ...names].join(", ")})`],
+		["Command line", `vaurien --backend ${quoted(backend)} --protocol ${protocol} --fault ${quoted(text)}`],
+		["curl", `curl -X ${exists ? "PATCH" : "POST"}${bearer} ${url} -d ${quoted(JSON.stringify(sent))}`],
+		["Python", `import ${token && "os, "}vaurien.client\n\nvaurien.client.at(${python(location.origin)}${token}).${call}`],
 		[
 			"TOML",
-			["[[fault]]", `behavior = ${toml(body.behavior)}`, ...said.map(([name, value]) => `${key(name)} = ${toml(value)}`)].join("\n"),
+			["[[fault]]", `behavior = ${toml(behavior)}`, ...words(body).map(([name, value]) => `${key(name)} = ${toml(value)}`)].join("\n"),
 		],
-		["pytest", `@pytest.mark.vaurien(backend="…", faults=[${JSON.stringify(text)}])`],
+		["pytest", `@pytest.mark.vaurien(backend=${python(backend)}, protocol=${python(protocol)}, faults=[${python(text)}])`],
 	]);
 	return list.map(([title, lines]) => [title, lines.split("\n").map(unmistakable).join("\n")]);
 }

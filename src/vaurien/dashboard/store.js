@@ -12,18 +12,8 @@ const BACKFILL = 60; // seconds of all proxies when the page begins
 /** @typedef {{at: number, uptime: number, seconds: number, sent: number, received: number, accepted: number, open: number, waiting: number, exchanges: number, failed_dials: number, hits: Record<string, number>, delay_p50: number, delay_p99: number}} Step */
 /** @typedef {{number: number, kind: string, proxy: string, at: number, [field: string]: any}} LoggedEvent */
 
-const NOTHING = {
-	sent: 0,
-	received: 0,
-	accepted: 0,
-	open: 0,
-	waiting: 0,
-	exchanges: 0,
-	failed_dials: 0,
-	hits: {},
-	delay_p50: 0,
-	delay_p99: 0,
-};
+/** A step in which nothing was counted: of what is not in it there was none. @type {any} */
+const NOTHING = { open: 0, hits: {} };
 
 class Store extends EventTarget {
 	/** @type {Map<string, any>} */

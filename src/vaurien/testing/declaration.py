@@ -63,4 +63,4 @@ def _forms(value: Any) -> Iterator[tuple[str, Any]]:
     plain = msgspec.to_builtins(value)
     yield "JSON", json.loads(json.dumps(plain))
     yield "TOML", tomllib.loads(f"it = {json.dumps(plain)}")["it"]
-    yield "text", ",".join(map(str, plain)) if isinstance(plain, list | tuple) else str(plain)
+    yield "text", options.list_text(plain) if isinstance(plain, list | tuple) else str(plain)
