@@ -216,8 +216,8 @@ class ExchangeOwner(Protocol):
     def finish(self, exchange: TrackedExchange, fault: BoundFault, data: bytes) -> None:
         """End *exchange* with *data* behind its response, or the connection, because of *fault*."""
 
-    async def put_in(self, fault: BoundFault, data: bytes, direction: Direction) -> None:
-        """Send *data* of *fault* between two messages without an answer."""
+    async def put_in(self, exchange: TrackedExchange, fault: BoundFault, data: bytes, direction: Direction) -> None:
+        """Send *data* of *fault*, which acts on *exchange*, between two messages without an answer."""
 
     def say(self, data: bytes, direction: Direction) -> None:
         """Send *data* of the connection itself."""
@@ -375,7 +375,7 @@ class ExchangeContext(FaultView):
         """Send *data* to a side between two messages without an answer."""
         hooks.expect_bytes("put_in", data)
         self.mark_hit()
-        await self._owner.put_in(self.fault, data, TO_BACKEND if side == "backend" else TO_CLIENT)
+        await self._owner.put_in(self._exchange, self.fault, data, TO_BACKEND if side == "backend" else TO_CLIENT)
 
     def hit(self) -> None:
         """The fault acts."""

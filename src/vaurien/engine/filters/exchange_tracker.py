@@ -122,6 +122,10 @@ class TrackedDirection(Protocol):
         """The first of them, or the sink."""
 
     @property
+    def idle(self) -> bool:
+        """Nothing of what was read is on its way."""
+
+    @property
     def may_be_passive(self) -> bool:
         """Each of them is for some exchanges only, so that there may be bytes which none of them acts on."""
 
@@ -1062,9 +1066,16 @@ class ExchangeTracker:
 
     # For hooks.
 
-    async def put_in(self, fault: BoundFault, data: bytes, direction: Direction) -> None:
-        """Send *data* between two messages without an answer."""
+    async def put_in(self, exchange: TrackedExchange, fault: BoundFault, data: bytes, direction: Direction) -> None:
+        """Send *data* between two messages without an answer, behind those that other faults let leave later."""
         await self._until_between(direction, fault.wait_for)
+        way, from_other_side = self.connection_direction(direction), exchange.pushed is (direction is TO_BACKEND)
+        if way.filters and not way.idle and not (from_other_side and way.link.hook_running):
+            self._announce(direction, None)
+            await self._forward(direction, data, way.link.clock.now())
+            if not from_other_side:
+                self._announce(direction, exchange)
+            return
         await (fault.upstream if direction is TO_BACKEND else fault.downstream).send(data)
 
     async def client_gone(

@@ -151,7 +151,7 @@ class MessageStream:
         """Send *data* of the connection itself."""
         self.owner.say(data, direction)
 
-    async def put_in(self, fault: BoundFault, data: bytes, direction: Direction) -> None:
+    async def put_in(self, exchange: TrackedExchange, fault: BoundFault, data: bytes, direction: Direction) -> None:
         """Send *data* between two messages."""
         await self.ways[direction].put_in(data)
 
