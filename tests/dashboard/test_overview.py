@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import time
 
+import pytest
 import redis
 
 from tests.waiting import until
@@ -136,3 +137,16 @@ def test_two_hundred_proxies_are_listed(tab, daemon):
     tab.page.reload()
     tab.page.get_by_role("link", name="proxy 199", exact=True).wait_for()
     assert len(tab.page.locator("tbody tr").all()) == 200
+
+
+def test_tls_with_clients_or_with_the_backend_is_shown(new_tab, new_daemon, tmp_path):
+    authority = pytest.importorskip("vaurien.tls.authority", reason="the extra tls is not installed").Authority
+    authority.create().save(tmp_path)
+    daemon = new_daemon("-allow-tls-file", str(tmp_path))
+    near = {"tls": "auto", "tls_authority": str(tmp_path)}
+    daemon.proxy("near", "127.0.0.1:9", **near)
+    daemon.proxy("far", "tls://127.0.0.1:9")
+    daemon.proxy("none", "127.0.0.1:9")
+    page = new_tab(daemon.origin).open()
+    page.get_by_role("link", name="none", exact=True).wait_for()
+    assert page.locator("tbody .protocol").all_inner_texts() == ["tcp + TLS", "tcp + TLS", "tcp"]

@@ -3,16 +3,11 @@
 import { h, setAttribute, setText, svg, sync } from "./dom.js";
 import { bytes, duration, rounded, shown } from "./format.js";
 
-/**
- * The points of a polyline through *values*, at even distances.
- * @param {number[]} values
- * @param {number} most the value at the top
- * @param {number} width
- * @param {number} height
- */
-function points(values, most, width, height) {
-	const step = values.length > 1 ? width / (values.length - 1) : 0;
-	return values.map((value, place) => `${(place * step).toFixed(1)},${(height - (value / most) * height).toFixed(1)}`).join(" ");
+/** The points of a polyline through *values*, at even distances. @param {number[]} values */
+function points(values) {
+	const most = Math.max(1, ...values);
+	const step = 60 / Math.max(1, values.length - 1);
+	return values.map((value, place) => `${(place * step).toFixed(1)},${(16 - (value / most) * 16).toFixed(1)}`).join(" ");
 }
 
 /** The last minute of one figure. A picture only: the number is beside it. */
@@ -26,7 +21,7 @@ class SparkLine extends HTMLElement {
 	/** @param {number[]} values */
 	set values(values) {
 		this.connectedCallback();
-		setAttribute(this.line, "points", points(values, Math.max(1, ...values), 60, 16));
+		setAttribute(this.line, "points", points(values));
 	}
 }
 

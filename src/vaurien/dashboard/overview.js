@@ -210,7 +210,7 @@ class Row {
 	update(proxy) {
 		const step = store.latest(proxy.name);
 		setText(this.ways, `${shown(proxy.address)} → ${shown(proxy.backend)}`);
-		setText(this.protocol, proxy.protocol + (proxy.backend.startsWith("tls://") ? " + TLS" : ""));
+		setText(this.protocol, proxy.protocol + (proxy.tls.length || proxy.backend.startsWith("tls://") ? " + TLS" : ""));
 		setText(this.differs, differsOf(proxy));
 		setText(
 			this.idle,
