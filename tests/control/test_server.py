@@ -76,3 +76,15 @@ def test_every_address_of_localhost_answers():
 def test_answers_say_nothing_of_the_server():
     with interface() as served:
         assert "server" not in served.ask("GET", "/healthz").headers
+
+
+def test_a_request_with_two_lengths_ends_the_connection():
+    """RFC 9112, section 6.1: a program in between may see another request in it."""
+    lengths = b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"
+    with interface() as served, socket.create_connection(("127.0.0.1", served.address.port), timeout=PATIENCE) as one:
+        one.sendall(b"POST /api/v1/reset HTTP/1.1\r\nHost: localhost\r\n" + lengths + b"\r\n0\r\n\r\n")
+        answer = b""
+        while data := one.recv(65536):
+            answer += data
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b'"a request has Content-Length or Transfer-Encoding, not both"}}')

@@ -75,6 +75,8 @@ class Guard:
                 self.check(headers, scope["path"], scope["method"])
             except Refusal as refusal:
                 response = self._refused(scope["path"], refusal.status, str(refusal))
+                if refusal.status == 400:
+                    response.headers["connection"] = "close"  # where the next request begins is not certain
                 if refusal.status == 401:
                     response.headers["www-authenticate"] = "Bearer"
                 await response(scope, receive, send)
@@ -83,6 +85,8 @@ class Guard:
 
     def check(self, headers: Mapping[str, str], path: str, method: str = "GET") -> None:
         """Raise `Refusal` for a request of *method* to *path* with *headers*, their names in lower case."""
+        if "transfer-encoding" in headers and "content-length" in headers:  # RFC 9112, section 6.1
+            raise Refusal(400, "a request has Content-Length or Transfer-Encoding, not both")
         host = headers.get("host", "")
         if self._any_name:
             _check_no_origin(headers)
