@@ -230,8 +230,10 @@ def test_a_message_is_held_by_its_number(service) -> None:
 def test_a_call_ends_at_a_message(service, behavior: str, options: dict, code: str) -> None:
     with calls(service, Fault("it", behavior, options, match=THIRD)) as (_, channel):
         said = channel.unary_stream("/test.Echo/Down")(b"abcd", timeout=PATIENCE)
-        assert [next(said), next(said)] == [b"a", b"b"]
-        assert outcome(lambda: next(said))[0] == code
+        heard: list[bytes] = []
+        assert outcome(lambda: heard.extend(said))[0] == code
+        reset = behavior in ("h2_reset", "limit_data")  # grpcio forgets messages that it has not read by then
+        assert heard == ([b"a", b"b"][: len(heard)] if reset else [b"a", b"b"])
 
 
 def test_a_message_of_the_request_is_answered_by_a_status(service) -> None:
