@@ -19,7 +19,7 @@ import pytest
 from tests import tls_peers
 from tests.cli.programs import PROGRAM
 from tests.running import read
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 from vaurien.framing import http2 as h2
 from vaurien.protocols.http2.blocks import encode
 
@@ -210,7 +210,8 @@ def test_what_the_network_says_is_text_on_the_screens(new_tab, daemon, listener)
         play(attack, address, listener)
         events.get_by_role("row").filter(has_text="Closed").filter(has_text=name).first.wait_for()
         if name not in NO_EXCHANGE:
-            page.get_by_role("row").filter(has_text=re.compile("onerror", re.IGNORECASE)).first.wait_for()
+            row = page.get_by_role("row").filter(has_text=re.compile("onerror", re.IGNORECASE))
+            until(lambda row=row, attack=attack, address=address: row.count() or play(attack, address, listener))
         for one in (page, events):
             harmless(one)
 
