@@ -300,7 +300,7 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         return None
 
     @property
-    def on_parts(self) -> bool:
+    def acts_on_parts(self) -> bool:
         """Whether its `on_request` may act on single messages of an exchange, where these are parts of it (gRPC).
 
         That is what a match asks for that names the number or the direction of a message. `Exchange.reply` and

@@ -25,7 +25,7 @@ class DelayBehavior(Behavior, frozen=True):
         return "" if self.sleep else "sleep is 0"
 
     @property
-    def on_parts(self) -> bool:
+    def acts_on_parts(self) -> bool:
         """A message has no response."""
         return self.before
 

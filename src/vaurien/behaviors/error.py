@@ -72,7 +72,7 @@ class ErrorBehavior(Behavior, frozen=True):
             raise OptionError(f"{_OPTION} {option}", value, f"one of the protocol's: {codes}")
 
     @property
-    def on_parts(self) -> bool:
+    def acts_on_parts(self) -> bool:
         """A message has no answer to put bytes into."""
         return not self.inject
 

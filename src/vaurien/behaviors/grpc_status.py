@@ -54,7 +54,7 @@ class GrpcStatus(Behavior, frozen=True):
         check_grpc("grpc_status", protocol)
 
     @property
-    def on_parts(self) -> bool:
+    def acts_on_parts(self) -> bool:
         """Otherwise it counts by itself."""
         return self.after is None
 

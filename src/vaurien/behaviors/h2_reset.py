@@ -30,7 +30,7 @@ class H2Reset(Behavior, frozen=True):
         check_http2("h2_reset", protocol)
 
     @property
-    def on_parts(self) -> bool:
+    def acts_on_parts(self) -> bool:
         """Otherwise it counts by itself."""
         return self.after is None
 

@@ -17,7 +17,7 @@ class HangBehavior(Behavior, frozen=True):
     """
 
     @property
-    def on_parts(self) -> bool:
+    def acts_on_parts(self) -> bool:
         """The messages behind it wait too."""
         return True
 

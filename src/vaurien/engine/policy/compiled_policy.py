@@ -282,18 +282,18 @@ def _check_parts(compiled: CompiledFault, protocol: Protocol) -> None:
     fault, names = compiled.fault, " and ".join(protocol.part_fields)
     if compiled.matcher.late:
         wanted = f"{names} of a message, or what the response says ({', '.join(protocol.response_fields)}), not both"
-    elif compiled.hooks and not _acts_on_parts(compiled):
+    elif compiled.hooks and not _fits_parts(compiled):
         wanted = f"no {names} of a message: {fault.behavior!r}, with these options, acts on whole exchanges"
     else:
         return
     raise OptionError(f"fault {fault.name!r} match", dict(fault.match), wanted)
 
 
-def _acts_on_parts(compiled: CompiledFault) -> bool:
+def _fits_parts(compiled: CompiledFault) -> bool:
     """Whether it acts on bytes alone, or says itself that it may act on a single message."""
     whole = compiled.says_hits or (compiled.of_messages and not compiled.instance.text_only)
     of_bytes = "on_data" in compiled.hooks and compiled.hooks <= _OF_BYTES and not whole
-    return of_bytes or bool(compiled.instance.on_parts)
+    return of_bytes or bool(compiled.instance.acts_on_parts)
 
 
 def _acts_on_chunks(compiled: CompiledFault) -> bool:
