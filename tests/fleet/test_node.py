@@ -272,7 +272,7 @@ HERE = b'{"host":"127.0.0.1","port":9}'
 @pytest.mark.parametrize(
     ("key", "value", "problem"),
     [
-        ("fault.own.f", b'{"type":"fault","proxy":"\xff"}', "'utf-8' codec"),
+        ("fault.own.f", b'{"type":"fault","proxy":"\xff"}', "byte 0xff at position 25 is not UTF-8"),
         ("fault.own.f", b'{"type":"fault","x":' + b"[" * 100_000, "nested too deeply"),
         ("fault.own.g", FAULT % b'"ttl":1', "it is that of 'fault.own.f'"),
         ("fault.own.f", FAULT % b'"options":{"x":[[[1]]]}', "unknown option 'x'"),

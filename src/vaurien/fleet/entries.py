@@ -152,7 +152,15 @@ def read(value: bytes, kind: Any) -> Any:
     except RecursionError:
         raise Unreadable("it is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unreadable(str(error)) from None
+        raise Unreadable(_not_unicode(value) or str(error)) from None
+
+
+def _not_unicode(value: bytes) -> str:
+    try:
+        value.decode()
+    except UnicodeDecodeError as error:
+        return f"byte 0x{value[error.start]:02x} at position {error.start} is not UTF-8; expected JSON in UTF-8"
+    return ""
 
 
 def decode(key: str, stored: Stored, kind: Any = Entry) -> Any:
