@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.browser import chromium_browser
 from tests.cli.programs import PROGRAM
-from tests.servers import absent, require
+from tests.servers import absent
 from tests.waiting import PATIENCE
 
 WIDE = {"width": 1280, "height": 800}
@@ -22,16 +23,9 @@ WIDE = {"width": 1280, "height": 800}
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The browser, for a module: playwright runs a loop in this thread, where other tests need their own."""
-    program = require("chromium")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the group 'dashboard')")
-    with api.sync_playwright() as playwright:
-        # Root may not use the sandbox, and in a container /dev/shm is small.
-        started = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-        )
-        yield started
-        started.close()
+    """The browser, for a module."""
+    with chromium_browser() as browser:
+        yield browser
 
 
 class Tab:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import vaurien
+from tests.browser import chromium_browser
 from tests.running import PATIENCE
 from tests.servers import require
 
@@ -123,14 +124,8 @@ PAGE = """async ([url, texts, last]) => await new Promise((done) => {
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    program = require("chromium")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the group 'dashboard')")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-        )
+    with chromium_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
