@@ -544,6 +544,29 @@ def test_where_nobody_is(tmp_path):
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.parametrize("swallows", [True, False])
+def test_opening_ends_although_the_client_swallows_a_cancellation(monkeypatch, swallows):
+    """As `asyncio.wait_for` of Python 3.11 does inside of the client, when a try ends in the moment of its time-out."""
+    pytest.importorskip("nats")
+    from vaurien.fleet.nats_store import Client, NatsStore, Where
+
+    cancelled, connect = [], Client.connect
+
+    async def stubborn(*arguments, **options):
+        while True:
+            try:
+                await connect(*arguments, **options)
+            except asyncio.CancelledError:
+                cancelled.append(1)
+                if len(cancelled) > swallows:
+                    raise
+
+    monkeypatch.setattr(Client, "connect", stubborn)
+    with pytest.raises(StoreAway, match=r"^no NATS with JetStream at nats://127\.0\.0\.1:1/vaurien: "):
+        asyncio.run(asyncio.wait_for(NatsStore(Where.parse("nats://127.0.0.1:1")).open(), 60))
+    assert len(cancelled) == swallows + 1
+
+
 @pytest.mark.parametrize(
     ("url", "servers", "bucket", "replicas"),
     [

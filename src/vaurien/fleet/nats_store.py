@@ -215,8 +215,8 @@ class NatsStore:
             options["tls"] = ssl.create_default_context(cafile=where.ca)
         try:
             self._client, self._error = Client(), None
-            async with asyncio.timeout(_CONNECT):
-                await self._client.connect(
+            connecting = asyncio.create_task(
+                self._client.connect(
                     list(where.servers),
                     connect_timeout=1,
                     allow_reconnect=True,
@@ -228,6 +228,14 @@ class NatsStore:
                     reconnected_cb=self._back,
                     **{name: value for name, value in options.items() if value is not None},
                 )
+            )
+            try:
+                await asyncio.wait({connecting}, timeout=_CONNECT)
+            finally:
+                await end_tasks(connecting)  # it tries for ever, and may swallow the cancellation of a time-out
+            if connecting.cancelled():
+                raise TimeoutError
+            connecting.result()
             await self._make()
             watching = await self._read()
         except StoreAway:
