@@ -55,6 +55,8 @@ class BackendTls(msgspec.Struct, frozen=True):
                 values[name] = value == "yes"
             else:
                 values[name] = tuple(value.split(",")) if name == "alpn" else value
+        if values.get("key") and not values.get("certificate"):
+            raise OptionError(option, text, "certificate=FILE beside key=FILE, which is its key", source)
         return cls(**values)
 
     def __str__(self) -> str:
@@ -120,6 +122,9 @@ class Address(msgspec.Struct, frozen=True):
                 raise OptionError(option, text, "a path after unix:, such as unix:/run/app.sock", source)
             return cls(path=text.removeprefix("unix:"))
         word, _, query = text.partition("?")
+        if "@" in word:  # what stands before it may be a password
+            shown = f"...@{word.rpartition('@')[2]}"
+            raise OptionError(option, shown, "an address without a user or a password", source)
         if word == _FORWARD:
             tls = BackendTls.parse(query, text, option=option, source=source)
             return cls(forward=True, tls=tls if query else None)
@@ -200,6 +205,9 @@ def parse_route(text: str, *, option: str = "route", source: str | None = None) 
 def parse_upstream(text: str, *, option: str = "upstream_proxy", source: str | None = None) -> Address:
     """The address of another proxy, ``host:port`` or ``http://host:port``. Raises `OptionError`."""
     where = text.removeprefix("http://").removesuffix("/")
+    if "@" in where:
+        wanted = "host:port alone: what clients send as Proxy-Authorization is passed on to this proxy"
+        raise OptionError(option, f"...@{where.rpartition('@')[2]}", wanted, source)
     address = Address.parse(where, option=option, source=source)
     if address.forward or address.tls is not None:
         raise OptionError(option, text, "host:port of a proxy that speaks HTTP", source)

@@ -128,7 +128,10 @@ def test_openssl_reads_the_certificate(authority, tmp_path):
     ("files", "message"),
     [
         ({}, "ca.pem: cannot be read: No such file or directory; run `vaurien ca`"),
-        ({"ca.pem": "x", "ca-key.pem": "x"}, "no certificate authority can be read"),
+        (
+            {"ca.pem": "x", "ca-key.pem": "x"},
+            "ca.pem: expected a PEM file with a certificate; run `vaurien ca --force`",
+        ),
     ],
 )
 def test_a_folder_without_an_authority(tmp_path, files, message):

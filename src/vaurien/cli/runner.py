@@ -149,14 +149,20 @@ async def _start(hub: Hub, configuration: Configuration, state: StateFile | None
         source = configuration.source("vaurien", "proxy")
         raise BindError(f"option proxy (from {source}): {error}; expected an address that is free and ours") from None
     except OptionError as error:
-        given = [one.source for one in configuration.settings if one.name == error.option and one.source != DEFAULT]
-        if error.source is not None or len(given) != 1:
-            raise
-        raise OptionError(error.option, error.value, error.expected, given[0]) from None
+        raise _with_source(error, configuration) from None
     finally:
         for name, proxy in hub.proxies.items():
             if hub.difference(name) is None:
                 print(_greeting(proxy), flush=True)
+
+
+def _with_source(error: OptionError, configuration: Configuration) -> OptionError:
+    """*error* with where the value was given, if that is one place; ``backend ca`` is a part of the option backend."""
+    name = error.option.partition(" ")[0] if error.option.startswith("backend ") else error.option
+    given = [one.source for one in configuration.settings if one.name == name and one.source != DEFAULT]
+    if error.source is not None or len(given) != 1:
+        return error
+    return OptionError(error.option, error.value, error.expected, given[0])
 
 
 def _reload(
@@ -171,7 +177,10 @@ def _reload(
         configuration = again()
         playback.end()
         try:
-            await hub.replace(configuration.proxies)
+            try:
+                await hub.replace(configuration.proxies)
+            except OptionError as error:
+                raise _with_source(error, configuration) from None
             if state is not None:
                 state.configured_anew(precedence.configured(configuration))
         finally:

@@ -24,7 +24,7 @@ from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.engine.policy.shared_counters import ProxyCounters
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.traffic import ALL, Bytes, ConnectionInfo, Figures, ProxyTraffic
-from vaurien.errors import BindError, OptionError, UnknownName
+from vaurien.errors import BindError, ConfigError, OptionError, UnknownName
 from vaurien.events import Observer
 from vaurien.framing import Protocol
 from vaurien.legacy.instances import ProxyView, instantiate
@@ -208,6 +208,15 @@ class TcpProxy:
         server.announce(self._address)
         for text in self._client_tls.warnings if self._client_tls is not None else ():
             server.state.events.emit(events.Failed, connection=0, where="tls", error=text)
+        self._warn_of_backend(server)
+
+    def _warn_of_backend(self, server: ProxyServer) -> None:
+        backend = self.config.backend.tls
+        if backend is not None:
+            from vaurien.engine.net import tls_context  # imported only where TLS is used
+
+            for text in tls_context.warnings(backend):
+                server.state.events.emit(events.Failed, connection=0, where="tls", error=text)
 
     async def serves(self, listen: Address) -> bool:
         """Whether *listen* is the address it listens on: the same text, or another name of it."""
@@ -313,6 +322,7 @@ class TcpProxy:
             if self._speaks_for_plain_clients(backend):
                 asyncio.get_running_loop().run_in_executor(None, self._protocol.prepare_tls_words)
             self._server.dial(backend)
+            self._warn_of_backend(self._server)
 
     def _expire(self, name: str) -> None:
         """Remove the fault *name*, whose time to live is over."""
@@ -370,7 +380,12 @@ def _client_tls(config: ProxyConfig, protocol: Protocol, authority: LoadAuthorit
     def load() -> Authority:
         from vaurien.tls.authority import Authority  # and so is cryptography
 
-        return Authority.load(Path(settings.authority or tls.default_folder(os.environ)))
+        if settings.authority is None:
+            return Authority.load(tls.default_folder(os.environ))
+        try:
+            return Authority.load(Path(settings.authority))
+        except ConfigError as error:
+            raise OptionError("tls_authority", settings.authority, f"a folder with an authority ({error})") from None
 
     return ServerContexts(settings, authority or functools.cache(load))
 

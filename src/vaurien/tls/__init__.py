@@ -22,9 +22,14 @@ from pathlib import Path
 from vaurien.errors import VaurienError
 
 
+def installed() -> bool:
+    """Whether the extra ``tls`` is."""
+    return importlib.util.find_spec("cryptography") is not None
+
+
 def require() -> None:
     """Raise `VaurienError` where the extra ``tls`` is not installed: before `authority` is imported."""
-    if importlib.util.find_spec("cryptography") is None:
+    if not installed():
         raise VaurienError("certificates need the package cryptography; expected: pip install 'vaurien[tls]'")
 
 

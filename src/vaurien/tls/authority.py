@@ -22,6 +22,7 @@ from typing import TypeAlias
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -103,11 +104,14 @@ class Authority:
     @classmethod
     def load(cls, folder: Path) -> Authority:
         """The authority in *folder*. Raises `ConfigError`, naming the file, for one that cannot be read."""
+        reading = CERTIFICATE
         try:
             certificate = x509.load_pem_x509_certificate(_read(folder / CERTIFICATE))
+            reading = KEY
             key = serialization.load_pem_private_key(_read(folder / KEY), None)
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"{folder}: no certificate authority can be read: {error}; run `vaurien ca`") from None
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            expected = "a PEM file with a certificate" if reading == CERTIFICATE else "a key without a passphrase"
+            raise ConfigError(f"{folder / reading}: expected {expected}; run `vaurien ca --force`") from None
         if certificate.public_key() != key.public_key():
             raise ConfigError(f"{folder}: {KEY} is not the key of {CERTIFICATE}; run `vaurien ca --force`")
         return cls(certificate, key)  # type: ignore[arg-type]

@@ -35,9 +35,9 @@ def read(path: str, key_path: str | None, passphrase: bytes | None) -> Certifica
 
     Raises `OptionError`, which names the file and what is wrong with it, and says nothing of its content.
     """
-    content = _content("tls", path, "a certificate, or auto")
+    content = pem_files.of_option("tls", path, "a certificate, or auto")
     key_option, key_file = ("tls_key", key_path) if key_path is not None else ("tls", path)
-    key_content = _content(key_option, key_file, "a key") if key_path is not None else content
+    key_content = pem_files.of_option(key_option, key_file, "a key") if key_path is not None else content
     try:
         chain = x509.load_pem_x509_certificates(content)
         public, names = chain[0].public_key(), tuple(_names(chain[0]))
@@ -47,15 +47,20 @@ def read(path: str, key_path: str | None, passphrase: bytes | None) -> Certifica
     if key.public_key() != public:
         raise OptionError(key_option, key_file, f"the key of the certificate in {path}; it is that of another one")
     pair = Pair(b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain), pem_of_key(key))
-    end = chain[0].not_valid_after_utc
-    return Certificate(pair, names, end if end < datetime.now(UTC) else None)
+    return Certificate(pair, names, _expired(chain[0]))
 
 
-def _content(option: str, path: str, what: str) -> bytes:
+def expired(content: bytes) -> datetime | None:
+    """Since when the first certificate of *content*, which is PEM, is not valid any more, if it is so."""
     try:
-        return pem_files.content(path)
-    except OSError as error:
-        raise OptionError(option, path, f"a PEM file with {what} ({error.strerror})") from None
+        return _expired(x509.load_pem_x509_certificate(content))
+    except (ValueError, UnsupportedAlgorithm):  # OpenSSL has read it, and will say what it finds
+        return None
+
+
+def _expired(certificate: x509.Certificate) -> datetime | None:
+    end = certificate.not_valid_after_utc
+    return end if end < datetime.now(UTC) else None
 
 
 def _key(content: bytes, option: str, path: str, passphrase: bytes | None) -> Any:

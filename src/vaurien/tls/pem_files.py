@@ -9,6 +9,8 @@ import errno
 import os
 import stat
 
+from vaurien.errors import OptionError
+
 LIMIT = 4 * 2**20
 """Bytes of a file; the certificates of all public authorities together are a quarter of a megabyte."""
 
@@ -38,3 +40,11 @@ def content(path: str) -> bytes:
     if len(data) > LIMIT:
         raise OSError(errno.EFBIG, f"it is larger than {LIMIT // 2**20} MiB")
     return data
+
+
+def of_option(option: str, path: str, what: str) -> bytes:
+    """What is in the file *path* that *option* names. Raises `OptionError`, which says that *what* is to be there."""
+    try:
+        return content(path)
+    except OSError as error:
+        raise OptionError(option, path, f"a PEM file with {what} ({error.strerror})") from None

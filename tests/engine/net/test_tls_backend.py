@@ -135,7 +135,9 @@ def test_a_backend_that_does_not_speak_tls():
                     with pytest.raises(ConnectionResetError):
                         read_all(client)
             [failed] = [event for event in proxy.events if isinstance(event, Failed)]
-            assert failed.error.endswith("wrong version number")
+            where = "tls://{}:{}".format(*listening.getsockname())
+            expected = "expected a backend that speaks TLS, or its address without tls://"
+            assert failed.error == f"handshake with {where}: its bytes are not TLS; {expected}"
 
 
 def test_a_handshake_that_never_ends():
@@ -192,8 +194,8 @@ def test_a_legacy_plugin_cannot_have_it():
             "certificate=/nowhere",
             "backend certificate: '/nowhere' is not valid; expected a PEM file with a certificate",
         ),
-        (f"ca={__file__}", "expected a PEM file with certificates (no certificate or crl found)"),
-        (f"certificate={__file__}", "its key, without a passphrase (nothing that can be read)"),
+        (f"ca={__file__}", "expected a PEM file with certificates (it has none that can be read)"),
+        (f"certificate={__file__}", "expected a PEM file with a certificate (it has none)"),
         ("alpn=ä", "backend alpn: 'ä' is not valid; expected names of 1 to 255 ASCII characters"),
     ],
 )

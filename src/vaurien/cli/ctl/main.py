@@ -180,8 +180,9 @@ def create(control: CtlContext, /, **given: Any) -> None:
 def update(control: CtlContext, proxy: str, fields: tuple[str, ...]) -> None:
     """Change what is given of a proxy: a field of what `inspect` shows."""
     given = pairs(fields, "FIELD=VALUE, such as timeout=2")
-    if "seed" in given:
-        given["seed"] = str(given["seed"])  # text, though it looks like a number
+    for name in ("seed", "tls_min_version", "tls_max_version"):
+        if name in given:
+            given[name] = str(given[name])  # text, though it looks like a number
     control.show(control.client.change_proxy(proxy, **given))
 
 

@@ -39,7 +39,8 @@ async def list_proxies(call: RouteCall) -> object:
 async def create_proxy(call: RouteCall) -> object:
     """Add a proxy, with its mix and its faults. Without `listen` it gets a free port of the loopback."""
     config = checks.tls_files(call.hub.tls_files, bodies.config(call.body, call.seed))
-    proxy = await call.hub.create(config, revision=call.revision)
+    with checks.at_option():
+        proxy = await call.hub.create(config, revision=call.revision)
     return await bodies.shown(call.hub, proxy.config.name)
 
 
@@ -64,7 +65,8 @@ async def change_proxy(call: RouteCall) -> object:
     def edit(before: ProxyConfig) -> ProxyConfig:
         return checks.tls_files(call.hub.tls_files, bodies.revised(before, change, call.seed))
 
-    await call.hub.update(name, edit, revision=call.revision)
+    with checks.at_option():
+        await call.hub.update(name, edit, revision=call.revision)
     return await bodies.shown(call.hub, name)
 
 

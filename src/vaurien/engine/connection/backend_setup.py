@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,6 +24,9 @@ from vaurien.engine.net.first_bytes import FirstBytes
 from vaurien.engine.relay.ending import Ending
 from vaurien.errors import DialError, OptionError
 from vaurien.model import BackendTls
+
+if TYPE_CHECKING:
+    from vaurien.engine.net.tls_endpoint import HandshakeError
 
 
 class BackendSetup:
@@ -214,11 +218,12 @@ class BackendSetup:
         if patience := self._connection.service.config.timeout:
             self._timer = self._connection.clock.call_later(patience, self._late)
 
-    def _handshaken(self, error: OSError | None) -> None:
+    def _handshaken(self, error: HandshakeError | None) -> None:
         self._cancel_timer()
         if error is not None:
             connection = self._connection
-            told = f"handshake with {connection.backend_address}: {error.strerror or error}"
+            advice = "; expected a backend that speaks TLS, or its address without tls://" if error.not_tls else ""
+            told = f"handshake with {connection.backend_address}: {error.strerror}{advice}"
             connection.journal.failed("tls", told)
 
     def _late(self) -> None:

@@ -231,15 +231,11 @@ def _context(settings: ClientTls, pair: Pair) -> ssl.SSLContext:
         try:
             context.set_ciphers(ciphers)
         except ssl.SSLError:
-            raise OptionError("tls_ciphers", ciphers, "ciphers as `openssl ciphers` takes them") from None
+            wanted = "ciphers up to TLS 1.2 as `openssl ciphers` takes them, such as ECDHE-ECDSA-AES128-GCM-SHA256"
+            raise OptionError("tls_ciphers", ciphers, wanted) from None
     tls_context.offer(context, settings.alpn, "tls_alpn")
     if settings.client_ca is not None:
-        try:
-            pem_files.content(settings.client_ca)
-            context.load_verify_locations(settings.client_ca)
-        except OSError as error:
-            wanted = f"a PEM file with certificates ({tls_context.reason(error)})"
-            raise OptionError("tls_client_ca", settings.client_ca, wanted) from None
+        _trust(context, settings.client_ca)
         optional = settings.client_certificate == "optional"
         context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
     elif settings.client_certificate == "refused":
@@ -250,3 +246,13 @@ def _context(settings: ClientTls, pair: Pair) -> ssl.SSLContext:
         context.set_ciphers(f"{ciphers or 'DEFAULT'}@SECLEVEL=0")
         pair.load(context)
     return context
+
+
+def _trust(context: ssl.SSLContext, path: str) -> None:
+    """Have *context* take the certificates of clients that one of the file *path* has signed."""
+    pem_files.of_option("tls_client_ca", path, "certificates")
+    try:
+        context.load_verify_locations(path)
+    except OSError:
+        wanted = "a PEM file with certificates (it has none that can be read)"
+        raise OptionError("tls_client_ca", path, wanted) from None

@@ -17,6 +17,7 @@ socket: *plain* may be any endpoint.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable
 
@@ -46,7 +47,7 @@ class TlsEndpoint:
         server_side: bool,
         server_hostname: str | None = None,
         received: Data = b"",
-        handshaken: Callable[[OSError | None], None] = lambda _: None,
+        handshaken: Callable[[HandshakeError | None], None] = lambda _: None,
     ) -> None:
         self.plain = plain
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -54,7 +55,7 @@ class TlsEndpoint:
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self._read: Callable[[int, memoryview], int] = self._object.read  # type: ignore[assignment]
-        self._handshaken: Callable[[OSError | None], None] | None = handshaken
+        self._handshaken: Callable[[HandshakeError | None], None] | None = handshaken
         self._decoded = bytearray()
         self._unsent = bytearray()
         self._eof = False  # of the socket, behind which the last records may still be in `_incoming`
@@ -255,7 +256,7 @@ class TlsEndpoint:
             self._report(self.handshake_failure)
         return error
 
-    def _report(self, result: OSError | None) -> None:
+    def _report(self, result: HandshakeError | None) -> None:
         handshaken, self._handshaken = self._handshaken, None
         if handshaken is not None:
             handshaken(result)
@@ -290,11 +291,26 @@ class TlsEndpoint:
         return not (self._decoded or self._incoming.pending) and (self._eof or self.plain.ended())
 
 
+_NOT_TLS = frozenset(
+    {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST", "BAD_RECORD_TYPE", "RECORD_LAYER_FAILURE"}
+)
+"""How versions of OpenSSL call bytes that are no records."""
+
+_ALERT = re.compile(r"(?:(?:TLSV1|TLSV13)_(?:ALERT_)?|SSLV3_ALERT_)(\w+)")
+"""How OpenSSL calls the alert that a peer has sent."""
+
+
 class HandshakeError(ConnectionError):
-    """The handshake failed. Its *strerror* is what OpenSSL says, without the place in its source."""
+    """The handshake failed. Its *strerror* says why; *not_tls*: the peer has sent something else than TLS."""
 
     def __init__(self, error: OSError) -> None:
-        reason = getattr(error, "reason", None)
+        reason = getattr(error, "reason", None) or ""
         verification = getattr(error, "verify_message", None)
-        text = str(reason).lower().replace("_", " ") if reason else str(error.strerror or error)
+        self.not_tls = reason in _NOT_TLS
+        if self.not_tls:
+            text = "its bytes are not TLS"
+        elif alert := _ALERT.fullmatch(reason):
+            text = f"refused with the alert {alert[1].lower()}"
+        else:
+            text = reason.lower().replace("_", " ") or str(error.strerror or error)
         super().__init__(error.errno or 0, f"{text}: {verification}" if verification else text)
