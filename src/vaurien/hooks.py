@@ -168,6 +168,9 @@ class Link(FaultContext, Protocol):
         delay line is full (`ProxyConfig.delay_line` bytes). Without, `send` waits while the destination does not read.
         """
 
+    def hit(self) -> None:
+        """The fault acts on the chunk at hand: count it, once; for a behavior that says itself what is a hit."""
+
     def alarm(self, seconds: float) -> None:
         """Have `Behavior.on_alarm` called after *seconds*, in this direction, in place of an alarm set before.
 
@@ -224,12 +227,14 @@ class Exchange(FaultContext, Protocol):
     def repeat(self) -> None:
         """In `on_request`: send the request twice. The first answer is passed on, the second is swallowed.
 
+        It is a hit once the request is sent again.
+
         Not with `framing.Turns`, which does not know where a request ends, nor a request of more than 1 MiB. Where the
         protocol has streams, the second has one that only the backend knows.
         """
 
     def change(self, head: bytes) -> None:
-        """Send *head* instead of the head at hand."""
+        """Send *head* instead of the head at hand. The same head is no hit."""
 
     def abort(self, code: str | None = None) -> None:
         """End the exchange without an answer, by the protocol's own means where it has streams (RST_STREAM).
@@ -275,7 +280,8 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     gets the text of single messages where the protocol has streams, as it does for every fault that is for single
     exchanges; with ``text_only`` too without their heads, so that it may send more or less than it gets. With
     ``only_replies`` its `on_request` never waits, and does nothing but `Exchange.reply`, or nothing: a built-in
-    behavior is then asked while the request is read.
+    behavior is then asked while the request is read. With ``says_hits`` what it does by a `Link` is no hit: it keeps
+    bytes also for nothing, and calls `Link.hit`, or `Exchange.hit`, where it has changed something.
     """
 
     below_tls: ClassVar[bool] = False
@@ -289,6 +295,7 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     reads_content: ClassVar[bool] = False
     one_way: ClassVar[bool] = False
     only_replies: ClassVar[bool] = False
+    says_hits: ClassVar[bool] = False
 
     @property
     def chunk_limit(self) -> int | None:
@@ -347,7 +354,8 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """A chunk arrived. Whatever is not passed on by ``link.send`` is swallowed, or held in the state.
 
         When the fault is changed or removed while this hook waits, it is cancelled, and what it has not sent of *data*
-        (all but as many bytes as it has) meets it again, or goes on. Passing a chunk on as it is counts as no hit.
+        (all but as many bytes as it has) meets it again, or goes on. Passing the bytes of a chunk on, at once and
+        unchanged, counts as no hit.
         """
         await link.send(data)
 

@@ -151,8 +151,8 @@ def test_numbers_may_be_a_range() -> None:
 
 
 def test_the_mix_and_faults_on_calls_are_drawn_for_calls_alone() -> None:
-    whole = Fault("whole", "delay", {"sleep": 0}, match={"method": "C"})
-    with sides(fault("delay", sleep=0), whole, mix="100:delay", protocol="grpc") as (proxy, client, server):
+    whole = Fault("whole", "delay", {"sleep": 0.001}, match={"method": "C"})
+    with sides(fault("delay", sleep=0.001), whole, mix="100:delay", protocol="grpc") as (proxy, client, server):
         begun(client, server)
         server.data(1, b"".join(THREE))
         assert got(client, sum(map(len, THREE))) == b"".join(THREE)

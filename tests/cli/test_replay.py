@@ -11,7 +11,7 @@ from vaurien.cli import main
 
 FAULTS = [
     "--fault",
-    "delay name=some sleep=0 scope=exchange probability=0.5",
+    "delay name=some sleep=0.01 scope=exchange probability=0.5",
     "--fault",
     "noop name=half probability=0.5",
     "--log-level",
@@ -83,12 +83,12 @@ def test_a_trace_that_is_used_up_is_said_once(vaurien, written, tmp_path):
     [
         (["noop name=half probability=0.5"], "proxy 'vaurien' had the fault 'some', and has not now"),
         (
-            ["delay name=some sleep=0 scope=exchange probability=0.5", "noop name=half probability=0.4"],
+            ["delay name=some sleep=0.01 scope=exchange probability=0.5", "noop name=half probability=0.4"],
             "the faults of proxy 'vaurien' are other ones: 'noop name=half probability=0.5' was there, where",
         ),
         (
-            ["noop name=half probability=0.5", "delay name=some sleep=0 scope=exchange probability=0.5"],
-            "the faults of proxy 'vaurien' are other ones: 'delay name=some probability=0.5 scope=exchange sleep=0'",
+            ["noop name=half probability=0.5", "delay name=some sleep=0.01 scope=exchange probability=0.5"],
+            "the faults of proxy 'vaurien' are other ones: 'delay name=some probability=0.5 scope=exchange sleep=0.01'",
         ),
     ],
 )

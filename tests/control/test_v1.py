@@ -306,7 +306,7 @@ def peer(client):
 def test_a_fault_says_what_it_has_done(served, echo):
     made = served.proxy("web", echo)
     path = "/api/v1/proxies/web/faults"
-    new = served.ask("POST", path, {"behavior": "delay", "options": {"sleep": 0}, "scope": "exchange"}).json
+    new = served.ask("POST", path, {"behavior": "delay", "options": {"sleep": 0.001}, "scope": "exchange"}).json
     figures = ("hits", "connections_hit", "exchanges_hit", "last_hit")
     assert [new[name] for name in figures] == [0, 0, 0, None]
     before = time.time()
@@ -328,7 +328,7 @@ def test_a_fault_says_what_it_has_done(served, echo):
 def test_a_proxy_says_what_its_mix_has_done(served, echo):
     made = served.proxy("web", echo, mix="100:noop")
     assert served.get("/api/v1/proxies/web")["mix_hits"]["noop"]["hits"] == 0
-    delay = {"percent": 100, "behavior": "delay", "options": {"sleep": 0}}
+    delay = {"percent": 100, "behavior": "delay", "options": {"sleep": 0.001}}
     changed = served.ask("PATCH", "/api/v1/proxies/web", {"mix": [delay]})
     assert changed.status == 200, changed
     with client(made) as one:
@@ -363,14 +363,14 @@ def test_a_new_proxy_of_an_old_name_has_no_hits(served, echo):
         assert served.get("/api/v1/proxies/web/faults/f")["connections_hit"] == 0
         with client(made):
             pass
-        served.ask("POST", "/api/v1/proxies/web/faults", {"behavior": "delay", "options": {"sleep": 0}})
+        served.ask("POST", "/api/v1/proxies/web/faults", {"behavior": "delay", "options": {"sleep": 0.001}})
         with client(made):
             until(lambda: served.get("/api/v1/proxies/web/faults/delay")["connections_hit"] == 1)
         served.ask("DELETE", "/api/v1/proxies/web")
 
 
 def test_connections_are_seen_closed_and_reset(served, echo):
-    made = served.proxy("web", echo, faults=[{"name": "slow", "behavior": "delay", "options": {"sleep": 0}}])
+    made = served.proxy("web", echo, faults=[{"name": "slow", "behavior": "delay", "options": {"sleep": 0.001}}])
     where = "/api/v1/proxies/web/connections"
     with client(made) as first, client(made) as second:
         seen = sorted(served.get(where)["connections"], key=lambda one: one["peer"] != peer(first))
@@ -389,7 +389,7 @@ def test_connections_are_seen_closed_and_reset(served, echo):
 
 
 def test_a_configuration_comes_back_as_it_was(served, echo):
-    slow = {"behavior": "delay", "options": {"sleep": 0}}
+    slow = {"behavior": "delay", "options": {"sleep": 0.001}}
     made = served.proxy("web", echo, mix="20:dummy,10:dummy", faults=[slow], timeout=5)
     served.proxy("db", enabled=False, max_connections=3)
     kept = served.get("/api/v1/config")

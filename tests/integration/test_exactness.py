@@ -20,7 +20,7 @@ def fault(behavior: str, **fields: Any) -> Fault:
 
 
 def test_a_fifth_of_2000_connections_is_hit() -> None:
-    with Echo() as echo, running(echo.address, "", fault("delay", sleep=0, probability=0.2), seed="7") as proxy:
+    with Echo() as echo, running(echo.address, "", fault("delay", sleep=0.001, probability=0.2), seed="7") as proxy:
         for _ in range(2000):
             with proxy.connect() as client:
                 client.sendall(b"x")
@@ -30,7 +30,7 @@ def test_a_fifth_of_2000_connections_is_hit() -> None:
 
 
 def test_a_fifth_of_2000_exchanges_is_hit() -> None:
-    some = fault("delay", sleep=0, probability=0.2, scope=Scope.EXCHANGE)
+    some = fault("delay", sleep=0.001, probability=0.2, scope=Scope.EXCHANGE)
     with Echo() as echo, running(echo.address, "", some, seed="7") as proxy:
         with proxy.connect() as client:
             for _ in range(2000):

@@ -105,6 +105,7 @@ class EventBehavior(Behavior, frozen=True):
     """Base of behaviors on events: `pass_events` gets them, and sends what it makes of them."""
 
     reads_content: ClassVar[bool] = True
+    says_hits: ClassVar[bool] = True
 
     def check(self, protocol: Protocol) -> None:
         """Refuse protocols whose answers have no type. Raises `OptionError`."""

@@ -18,6 +18,7 @@ class MessageBehavior(Behavior, frozen=True):
     """
 
     one_way: ClassVar[bool] = True
+    says_hits: ClassVar[bool] = True
 
     def check(self, protocol: Protocol) -> None:
         """Refuse protocols without messages. Raises `OptionError`."""

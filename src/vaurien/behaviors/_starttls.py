@@ -22,6 +22,7 @@ class StarttlsFault(Behavior, frozen=True):
     """Base class: refuses requests for TLS, and takes the offer out if it is *stripped*."""
 
     both_ways = True
+    says_hits = True
     stripped: ClassVar[bool] = False
 
     def check(self, protocol: Protocol) -> None:
@@ -49,9 +50,13 @@ class StarttlsFault(Behavior, frozen=True):
         if passing is None:
             refusal = link.connection.protocol.tls_refusal(stripped=self.stripped)
             client = link.connection.downstream
+            link.hit()
             await client.send(refusal.data)
             client.close()
-        elif passing:
+            return
+        if offer.taken and not link.to_backend:
+            link.hit()
+        if passing:
             await link.send(passing)
 
     async def on_eof(self, link: Link) -> None:

@@ -86,13 +86,19 @@ class Bandwidth(Behavior, frozen=True):
         if self.rate == 0:
             await link.sleep(math.inf)
         rate, burst, change, step = self.rate * _KB, self.burst * _KB, self._line(link), self._step
+        free = 0  # where those begin that may go and are not sent
         for start in range(0, len(data), step):
-            piece = data[start : start + step]
-            flow = functools.partial(_flow, size=len(piece), rate=rate, burst=burst, now=link.now())
+            size = min(step, len(data) - start)
+            flow = functools.partial(_flow, size=size, rate=rate, burst=burst, now=link.now())
             wait = change(flow) - link.now()
             if wait > 0:
+                if free < start:
+                    await link.send(data[free:start])
                 await link.sleep(wait)
-            await link.send(piece)
+                await link.send(data[start : start + size])
+                free = start + size
+        if free < len(data):
+            await link.send(data[free:])
 
     def _line(self, link: Link) -> Callable[[Callable[[float], float]], float]:
         """What changes the time when all that this line was asked for has flowed."""

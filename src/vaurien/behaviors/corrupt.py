@@ -24,9 +24,6 @@ class _Place:
 
     __slots__ = ("offset", "rate", "target")
 
-    def why_idle(self) -> str:
-        return "" if self.rate else "rate is 0"
-
     def __init__(self) -> None:
         self.offset = 0
         self.target = -1
@@ -53,6 +50,9 @@ class Corrupt(Behavior, frozen=True):
         """Refuse a window without a byte. Raises ValueError."""
         if self.last is not None and self.last < self.first:
             raise ValueError(f"last to be first, {self.first}, or more")
+
+    def why_idle(self) -> str:
+        return "" if self.rate else "rate is 0"
 
     @property
     def chunk_limit(self) -> int | None:

@@ -31,10 +31,10 @@ class DelayBehavior(Behavior, frozen=True):
 
     async def on_request(self, exchange: Exchange) -> None:
         """Wait with the request."""
-        if self.before:
+        if self.before and self.sleep:
             await exchange.sleep(self.sleep)
 
     async def on_response(self, exchange: Exchange) -> None:
         """Wait with the response."""
-        if not self.before:
+        if self.sleep and not self.before:
             await exchange.sleep(self.sleep)

@@ -30,13 +30,13 @@ class GrpcSlowTrailers(Behavior, frozen=True):
 
     async def on_response(self, exchange: Exchange) -> None:
         """Wait, if the head of the response is its trailers."""
-        if exchange.response is not None and "grpc_status" in exchange.response.fields:
+        if self.delay and exchange.response is not None and "grpc_status" in exchange.response.fields:
             await exchange.sleep(self.delay)
 
     async def on_eof(self, link: Link) -> None:
         """Wait with the trailers."""
         exchange = link.exchange
-        if link.to_backend or exchange is None or exchange.response is None:
+        if link.to_backend or exchange is None or exchange.response is None or not self.delay:
             return
         if "grpc_status" not in exchange.response.fields:
             await link.sleep(self.delay)

@@ -57,6 +57,4 @@ class HttpHeaders(Behavior, frozen=True):
         head = exchange.response or exchange.request
         gone = {name.partition(":")[0].lower() for name in (*self.remove, *self.set)}
         added = [parsed(header) for header in self.set]
-        changed = exchange.protocol.changed_head(head, exchange.head, gone, added)
-        if changed != exchange.head:
-            exchange.change(changed)
+        exchange.change(exchange.protocol.changed_head(head, exchange.head, gone, added))

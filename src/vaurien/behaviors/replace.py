@@ -49,6 +49,7 @@ class Replace(Behavior, frozen=True):
 
     of_messages: ClassVar[bool] = True
     text_only: ClassVar[bool] = True
+    says_hits: ClassVar[bool] = True
 
     pattern: Annotated[str, Option("What to look for; nothing is replaced while it is empty")] = ""
     by: Annotated[str, Option("What to put in its place")] = ""
@@ -112,8 +113,10 @@ class Replace(Behavior, frozen=True):
         whole = bytes(kept) + data
         done, rest = self._replaced(whole, final) if self.pattern else (whole, b"")
         kept[:] = rest
+        if done + rest != whole:
+            link.hit()
         if done:
-            await link.send(data if done == data else done)
+            await link.send(done)
 
     def _replaced(self, data: bytes, final: bool) -> tuple[bytes, bytes]:
         if self.regex:

@@ -23,4 +23,5 @@ class SlowAccept(Behavior, frozen=True):
 
     async def on_connect(self, connection: Connection) -> None:
         """Wait."""
-        await connection.sleep(self.delay / 1000)
+        if self.delay:
+            await connection.sleep(self.delay / 1000)

@@ -33,7 +33,7 @@ class StreamError(EventBehavior, frozen=True):
         for event in events:
             if event.counts and stream.events == self.after:
                 parts.append(self._event())
-                if link.exchange is not None:
+                if link.exchange is not None and (parts[-1] or self.end):
                     link.exchange.hit()
                 if self.end:
                     stream.over = True

@@ -26,9 +26,11 @@ class StreamReorder(EventBehavior, frozen=True):
         if event.counts and stream.events == self.after + 1:
             stream.kept.append(event.data)
             return []
-        if not (stream.kept and event.counts and stream.events > self.after + self.events):
+        if not (stream.kept and event.counts):
             return [event.data]
         if link.exchange is not None:
             link.exchange.hit()
+        if stream.events <= self.after + self.events:
+            return [event.data]
         kept, stream.kept = stream.kept, []
         return [event.data, *kept]

@@ -24,6 +24,9 @@ class StreamStall(EventBehavior, frozen=True):
     after: Annotated[Count, Option("Events that pass before")] = 3
     seconds: Annotated[Duration | None, Option("How long nothing passes; if not given, until it is removed")] = None
 
+    def why_idle(self) -> str:
+        return "seconds is 0" if self.seconds == 0 else ""
+
     async def pass_events(self, link: Link, stream: EventStream, events: list[StreamEvent]) -> None:
         """Pass those before the place now, and those behind it late."""
         passing: list[bytes] = []
@@ -33,7 +36,7 @@ class StreamStall(EventBehavior, frozen=True):
             passing.append(event.data)
         if events and not stream.due:
             stream.due = link.now() + (_EVER if self.seconds is None else self.seconds)
-            if link.exchange is not None:
+            if link.exchange is not None and self.seconds != 0:
                 link.exchange.hit()
         end = stream.end() if stream.ended else b""
         if not stream.due:

@@ -33,9 +33,7 @@ class WsCorrupt(MessageBehavior, frozen=True):
         broken = [self._broken(first, message), *rest]
         if self.how == "control":
             broken.insert(0, Frame(FIN | PING, bytes(CONTROL_LIMIT + 1), first.mask))
-        changed = b"".join(map(bytes, broken))
-        if changed != exchange.head:
-            exchange.change(changed)
+        exchange.change(b"".join(map(bytes, broken)))
 
     def _broken(self, frame: Frame, message: WebSocketMessage) -> Frame:
         match self.how:

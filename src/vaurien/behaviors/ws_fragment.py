@@ -26,8 +26,7 @@ class WsFragment(MessageBehavior, frozen=True):
         """Cut its frames."""
         if message.whole:
             cut = b"".join(bytes(piece) for frame in message.frames for piece in self._pieces(frame))
-            if cut != exchange.head:
-                exchange.change(cut)
+            exchange.change(cut)
 
     def _pieces(self, frame: Frame) -> list[Frame]:
         payload = frame.payload

@@ -15,6 +15,9 @@ class TlsOffer(Protocol):
     Bytes that may be a part of it are kept until that is known.
     """
 
+    taken: bool
+    """The offer was taken out of what the server has said last."""
+
     def from_server(self, data: bytes) -> bytes:
         """*data* of the server without its offer; the same object where nothing was changed or kept."""
 
@@ -27,6 +30,8 @@ class TlsOffer(Protocol):
 
 class NoOffer:
     """That of a protocol whose server offers nothing, and whose client asks before anything else, or by a request."""
+
+    taken = False
 
     def from_server(self, data: bytes) -> bytes:
         """All of it."""

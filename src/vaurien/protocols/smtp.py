@@ -185,7 +185,9 @@ class _Offer(NoOffer):
         line = begun[start:].upper()
         complete = not line or not any(offer.startswith(line) for offer in (b"250-STARTTLS", b"250 STARTTLS"))
         self._begun = b"" if complete else begun[start:]
-        passed = _OFFER.sub(rb"\1XXXXXXXA", begun if complete else begun[:start])
+        whole = begun if complete else begun[:start]
+        passed = _OFFER.sub(rb"\1XXXXXXXA", whole)
+        self.taken = passed != whole
         return data if passed == data and not before else passed
 
     def rest(self, *, to_backend: bool) -> bytes:

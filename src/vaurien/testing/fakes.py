@@ -56,6 +56,8 @@ class FakeConnection:
         self.redirected: Address | None = None
         self.hits = 0
         """How often the fault acted."""
+        self.says_hits = False
+        """The behavior says itself what is a hit: what it does by a link is none."""
         self.started = False
         """Its backend is connected: waiting is no act any more."""
         self.stopped = False
@@ -173,6 +175,10 @@ class _Part(FaultView):
 
     def mark_hit(self) -> None:
         """The fault acted: count it, once a chunk or an exchange."""
+        self.hit()
+
+    def hit(self) -> None:
+        """Count a hit, once a chunk or an exchange."""
         if not self._hit:
             self._hit = True
             self.connection.hits += 1
@@ -214,7 +220,9 @@ class FakeLink(_Part):
     async def send(self, data: bytes, after: float = 0.0) -> None:
         """Let *data* leave: behind what was sent before, and not before *after* seconds from its arrival."""
         hooks.expect_bytes("send", data)
-        if after > 0 or data is not self._chunk:
+        if after <= 0 and (data is self._chunk or data == self._chunk):
+            self._chunk = None
+        else:
             self.mark_hit()
         if not self.connection.stopped:
             self.passed += len(data)
@@ -223,6 +231,11 @@ class FakeLink(_Part):
         due = self.arrived_at + after if after > 0 else self.now()
         behind = self.sent[-1].at if self.sent else 0.0
         self.sent.append(Sent(max(due, behind, self.now()), data))
+
+    def mark_hit(self) -> None:
+        """The fault acted: count it, once a chunk, unless the behavior says itself what is a hit."""
+        if not self.connection.says_hits:
+            self.hit()
 
     def alarm(self, seconds: float) -> None:
         """Set the alarm."""
@@ -346,17 +359,15 @@ class FakeExchange(_Part):
     def change(self, head: bytes) -> None:
         """Remember *head*."""
         hooks.expect_bytes("change", head)
-        self.mark_hit()
-        self.changed = head
-
-    def hit(self) -> None:
-        """Count a hit."""
-        self.mark_hit()
+        if head != self.head:
+            self.mark_hit()
+            self.changed = head
 
     def inject(self, data: bytes) -> None:
         """Remember *data*."""
         hooks.expect_bytes("inject", data)
-        self.mark_hit()
+        if data:
+            self.mark_hit()
         self.injected += data
 
     def leave(self) -> None:

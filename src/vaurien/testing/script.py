@@ -84,6 +84,7 @@ def play(behavior: Behavior, script: Sequence[Step], *, seed: str = "0", number:
     decide its chance; *facts* (``clock``, ``peer``, ``shared``) go to `FakeConnection`. Raises what a hook raises.
     """
     connection = FakeConnection(seed=seed, number=number, **facts)
+    connection.says_hits = behavior.says_hits
     player = _Player(behavior, connection)
     clock = connection.clock
     player.begin()
@@ -197,7 +198,7 @@ class _Player:
             elif isinstance(step, End):
                 await self._end(link)
             elif not self._connection.stopped:
-                link.arrive(None, counts=False)
+                link.arrive(None, counts=self._behavior.says_hits)
                 with contextlib.suppress(Interrupted):
                     await self._behavior.on_alarm(link)
         self._busy[to_backend] = False

@@ -355,7 +355,7 @@ def test_shares_and_seeds() -> None:
 
 
 def _hits(seed: str) -> list[tuple[int, int]]:
-    mix = Mix((Share(20, "delay", {"sleep": 0}),))
+    mix = Mix((Share(20, "delay", {"sleep": 0.001}),))
     with Echo() as echo, running(echo.address, seed=seed) as proxy:
         proxy.call(lambda: proxy.proxy.set_policy(Policy(mix)))
         for _ in range(4):
@@ -368,8 +368,8 @@ def _hits(seed: str) -> list[tuple[int, int]]:
 
 
 def test_another_fault_does_not_shift_the_dice() -> None:
-    often = Fault(name="often", behavior="delay", options={"sleep": 0}, probability=0.5, scope=Scope.EXCHANGE)
-    rare = Fault(name="rare", behavior="delay", options={"sleep": 0}, probability=0.2, scope=Scope.EXCHANGE)
+    often = Fault(name="often", behavior="delay", options={"sleep": 0.001}, probability=0.5, scope=Scope.EXCHANGE)
+    rare = Fault(name="rare", behavior="delay", options={"sleep": 0.001}, probability=0.2, scope=Scope.EXCHANGE)
     alone, together = (_fault_hits(*faults) for faults in ([rare], [often, rare]))
     assert alone == together
 
@@ -383,7 +383,7 @@ def _fault_hits(*faults: Fault) -> list[int]:
 
 
 def test_scope_connection_throws_once_per_connection() -> None:
-    half = Fault(name="half", behavior="delay", options={"sleep": 0}, probability=0.5)
+    half = Fault(name="half", behavior="delay", options={"sleep": 0.001}, probability=0.5)
     with Echo() as echo, running(echo.address, "", half) as proxy:
         for _ in range(40):
             with proxy.connect() as client:

@@ -106,7 +106,7 @@ def test_what_hit_them_and_what_has_no_answer():
 
 
 def test_faults_are_drawn_as_without_followers():
-    half = Fault("half", "delay", options={"sleep": 0}, scope=Scope.EXCHANGE, probability=0.5)
+    half = Fault("half", "delay", options={"sleep": 0.001}, scope=Scope.EXCHANGE, probability=0.5)
     drawn = []
     for follower in (Follower(), Follower("test")):
         with (

@@ -14,7 +14,7 @@ from vaurien.model import Fault, Scope, Stream, Window
 
 
 def fault(behavior: str = "delay", **fields: Any) -> Fault:
-    options = fields.pop("options", {"sleep": 0} if behavior == "delay" else {})
+    options = fields.pop("options", {"sleep": 0.001} if behavior == "delay" else {})
     return Fault(name="f", behavior=behavior, options=options, **fields)
 
 

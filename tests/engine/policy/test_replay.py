@@ -11,8 +11,8 @@ from vaurien.model import Fault, Scope, Stream, Window
 
 FAULTS = (
     Fault(name="half", behavior="noop", probability=0.5),
-    Fault(name="some", behavior="delay", options={"sleep": 0}, scope=Scope.EXCHANGE, probability=0.4),
-    Fault(name="third", behavior="delay", options={"sleep": 0}, scope=Scope.EXCHANGE, window=Window(every=3)),
+    Fault(name="some", behavior="delay", options={"sleep": 0.001}, scope=Scope.EXCHANGE, probability=0.4),
+    Fault(name="third", behavior="delay", options={"sleep": 0.001}, scope=Scope.EXCHANGE, window=Window(every=3)),
     Fault(name="sure", behavior="latency", stream=Stream.DOWNSTREAM, options={"latency": 0.1}),
 )
 

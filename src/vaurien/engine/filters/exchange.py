@@ -80,8 +80,8 @@ class TrackedExchange:
         self.hits: frozenset[str] = _NO_FAULT
         self._swallowed: frozenset[Direction] = _NO_DIRECTION
         self._injected: bytes = b""
-        self.repeats = False
-        """Its request is to be sent twice."""
+        self.repeats: tuple[Callable[[], None], ...] = ()
+        """Its request is to be sent twice: these are called when it is."""
         self._copy: bytearray | None = None  # of the request, when it is to be sent twice
 
     def push(self) -> None:
@@ -137,9 +137,14 @@ class TrackedExchange:
         """*response* is the head of its response."""
         self.response, self.heads[TO_CLIENT] = response, response.outgoing
 
-    def repeat(self) -> None:
-        """Send the request twice."""
-        self.repeats, self._copy = True, bytearray()
+    def repeat(self, sent: Callable[[], None]) -> None:
+        """Send the request twice, and call *sent* when it is sent again."""
+        self.repeats, self._copy = (*self.repeats, sent), bytearray()
+
+    def repeated(self) -> None:
+        """The request is sent again."""
+        for sent in self.repeats:
+            sent()
 
     def record(self, data: bytes) -> None:
         """*data* of the request is sent; keep it when it is to be sent twice, and not too long for that."""
@@ -325,19 +330,20 @@ class ExchangeContext(FaultView):
 
     def repeat(self) -> None:
         """Send the request twice."""
-        self.mark_hit()
-        self._exchange.repeat()
+        self._exchange.repeat(self.mark_hit)
 
     def change(self, head: bytes) -> None:
         """Send another head."""
         hooks.expect_bytes("change", head)
-        self.mark_hit()
-        self._exchange.change(self._direction, head)
+        if head != self.head:
+            self.mark_hit()
+            self._exchange.change(self._direction, head)
 
     def inject(self, data: bytes) -> None:
         """Put bytes into the message's head."""
         hooks.expect_bytes("inject", data)
-        self.mark_hit()
+        if data:
+            self.mark_hit()
         self._exchange.inject(data)
 
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:

@@ -119,7 +119,7 @@ class ExchangeDraws:
             self._connection.journal.chosen(number, share.name)
         for fault in self.faults:
             matcher = fault.compiled.matcher
-            if head.one_way != fault.compiled.one_way and (fault.compiled.says_hits or matcher.late):
+            if head.one_way != fault.compiled.one_way and (fault.compiled.of_content or matcher.late):
                 continue  # one of both is a message without an answer, and the other is not for that
             if not matcher.by_exchange or matcher.request(head.fields):
                 if matcher.late:

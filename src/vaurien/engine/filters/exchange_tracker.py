@@ -963,6 +963,7 @@ class ExchangeTracker:
             if exchange not in self._open or not self.framing.repeat(exchange.request):
                 return
             self._open.insert(self._open.index(exchange) + 1, exchange.twin())
+        exchange.repeated()
         await self._forward(TO_BACKEND, exchange.copy, self.up.link.clock.now())
 
     async def _response_end(self, direction: Direction) -> None:

@@ -169,7 +169,7 @@ class Filter(FaultView):
         Once the fault has stopped, this does not wait for the destination: `on_stop` can send to both sides, and what
         arrives later does not overtake it.
         """
-        if data is self._chunk and after <= 0.0:
+        if after <= 0.0 and (data is self._chunk or data == self._chunk):
             self._chunk = _SENT
         else:
             hooks.expect_bytes("send", data)
@@ -212,7 +212,12 @@ class Filter(FaultView):
 
     def mark_hit(self) -> None:
         """Count a hit, once a chunk; some behaviors say themselves what is one."""
-        if not self._hit and not self.fault.stopped and not self.fault.compiled.says_hits:
+        if not self.fault.compiled.says_hits:
+            self.hit()
+
+    def hit(self) -> None:
+        """Count a hit, once a chunk."""
+        if not self._hit and not self.fault.stopped:
             self._hit = True
             self.fault.count_hit(None, self._place)
 
@@ -384,7 +389,7 @@ class Filter(FaultView):
             return
         self._ringing = ringing = self._link.loop.create_future()
         self._arrived = self._moment = self.now()
-        self._chunk, self._hit = _SENT, True
+        self._chunk, self._hit = _SENT, not self.fault.compiled.says_hits  # what it kept has counted
         self.refresh()
         try:
             await self.fault.behavior.on_alarm(self)

@@ -134,7 +134,7 @@ class MessageFilter(FaultView):
 
     async def send(self, data: bytes, after: float = 0.0) -> None:
         """Pass *data* on, now or *after* seconds from its arrival; what comes behind it waits."""
-        if data is not self._chunk or after > 0.0:
+        if after > 0.0 or (data is not self._chunk and data != self._chunk):
             hooks.expect_bytes("send", data)
             self.mark_hit()
         if after > 0.0:
@@ -199,8 +199,11 @@ class MessageFilter(FaultView):
 
     def mark_hit(self) -> None:
         """Count a hit, once for each exchange, or piece of the connection; not for a behavior that says it itself."""
-        if self.fault.compiled.says_hits or self._ringing:
-            return
+        if not (self.fault.compiled.says_hits or self._ringing):
+            self.hit()
+
+    def hit(self) -> None:
+        """Count a hit, once for each exchange, or piece of the connection."""
         if self._exchange is not None:
             ExchangeContext(self.fault, self._exchange, self._owner, self.direction).mark_hit()
         elif not self._hit and not self.fault.stopped:

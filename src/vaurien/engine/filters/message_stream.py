@@ -366,7 +366,10 @@ class _StreamView(ConnectionView):
 
     def mark_hit(self) -> None:
         if not self.fault.compiled.says_hits:
-            self.fault.count_hit()
+            self.hit()
+
+    def hit(self) -> None:
+        self.fault.count_hit()
 
     def state(self, behavior: hooks.Behavior, factory: Callable[[], S]) -> S:
         return self._stream.state(self.fault, factory)

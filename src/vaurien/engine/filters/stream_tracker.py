@@ -579,8 +579,9 @@ class StreamTracker(ExchangeTracker):
             self._forget_messages(stream)
         if mark.mark is Mark.REQUEST_END:
             exchange.asked = True
-            if exchange.copy:
-                self._emit(TO_BACKEND, self.framing.again(exchange.copy), None)
+            if exchange.copy and (again := self.framing.again(exchange.copy)):
+                exchange.repeated()
+                self._emit(TO_BACKEND, again, None)
             if exchange.answerable and not exchange.done:
                 self._answer_here(exchange)
                 await self._done(exchange)

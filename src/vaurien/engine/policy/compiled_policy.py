@@ -50,6 +50,7 @@ class CompiledFault:
         "may_wait",
         "name",
         "needs_task",
+        "of_content",
         "of_mix",
         "one_way",
         "only_replies",
@@ -81,9 +82,11 @@ class CompiledFault:
         at_once = plugin.built_in and not plugin.legacy and plugin.target.only_replies
         self.only_replies: bool = at_once and "on_request" in self.hooks and self.hooks <= _BEFORE_AND_AFTER
         """Whether it replies to a request without a wait, or lets it pass, and does nothing else to it."""
-        self.says_hits = self.reads_content or self.one_way
+        self.of_content = self.reads_content or self.one_way
+        """Whether it acts on what messages say."""
+        self.says_hits: bool = not plugin.legacy and plugin.target.says_hits
         """Whether it says itself what is a hit."""
-        self.per_exchange = of_mix or self.says_hits or fault.scope is Scope.EXCHANGE or matcher.by_exchange
+        self.per_exchange = of_mix or self.of_content or fault.scope is Scope.EXCHANGE or matcher.by_exchange
         """Whether it is in play for some exchanges of a connection and not for others."""
         self.probabilistic = fault.probability < 1.0 or fault.window != _ALWAYS
         """Whether it takes only some of its occasions, so that each is a decision."""
@@ -263,7 +266,7 @@ def _check_scope(compiled: CompiledFault) -> None:
         return
     fault = compiled.fault
     if fault.scope is Scope.CHUNK and not _acts_on_chunks(compiled):
-        acts = "exchanges" if compiled.says_hits or compiled.handles(*EXCHANGE_HOOKS) else "whole connections"
+        acts = "exchanges" if compiled.of_content or compiled.handles(*EXCHANGE_HOOKS) else "whole connections"
         wanted = f"no choice of chunks: {fault.behavior!r} acts on {acts}"
         raise OptionError(f"fault {fault.name!r} scope", "chunk", wanted)
     if compiled.per_exchange and not _acts_on_exchanges(compiled):
@@ -291,7 +294,7 @@ def _check_parts(compiled: CompiledFault, protocol: Protocol) -> None:
 
 def _fits_parts(compiled: CompiledFault) -> bool:
     """Whether it acts on bytes alone, or says itself that it may act on a single message."""
-    whole = compiled.says_hits or (compiled.of_messages and not compiled.instance.text_only)
+    whole = compiled.of_content or (compiled.of_messages and not compiled.instance.text_only)
     of_bytes = "on_data" in compiled.hooks and compiled.hooks <= _OF_BYTES and not whole
     return of_bytes or bool(compiled.instance.acts_on_parts)
 
@@ -299,7 +302,7 @@ def _fits_parts(compiled: CompiledFault) -> bool:
 def _acts_on_chunks(compiled: CompiledFault) -> bool:
     """Whether its acts are for chunks alone; what does nothing may be for anything."""
     whole = compiled.handles("on_client_hello", "on_connect", "on_start", *EXCHANGE_HOOKS)
-    whole = whole or compiled.says_hits
+    whole = whole or compiled.of_content
     return not compiled.blocking and (not compiled.hooks or (compiled.handles("on_data") and not whole))
 
 

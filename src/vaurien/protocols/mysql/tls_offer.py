@@ -27,11 +27,12 @@ class MysqlTlsOffer:
     """Looks at the first packet of each side; what comes behind it passes."""
 
     def __init__(self) -> None:
+        self.taken = False
         self._kept: dict[bool, bytes | None] = {False: b"", True: b""}  # by direction; ``None``: its packet is through
 
     def from_server(self, data: bytes) -> bytes:
         """The greeting without the flag."""
-        kept = self._kept[False]
+        kept, self.taken = self._kept[False], False
         if kept is None:
             return data
         begun = kept + data
@@ -43,6 +44,7 @@ class MysqlTlsOffer:
         flags = int.from_bytes(begun[place : place + 2], "little") if place else 0
         if not flags & Can.SSL:
             return begun if kept else data
+        self.taken = True
         return begun[:place] + (flags & ~Can.SSL).to_bytes(2, "little") + begun[place + 2 :]
 
     def from_client(self, data: bytes) -> bytes | None:
