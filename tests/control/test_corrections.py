@@ -110,10 +110,16 @@ def test_5_removing_a_toxic_does_not_wait_for_a_client_that_does_not_read(api, e
         add(api, "latency", attributes={"latency": 1})
         client.setblocking(False)
         sent = 0
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                sent += client.send(bytes(1 << 16))
-        until(lambda: api.figures().waiting)
+
+        def stuck():
+            nonlocal sent
+            before = sent
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sent += client.send(bytes(1 << 16))
+            return sent == before and api.figures().waiting
+
+        until(stuck)
         assert api("DELETE", "/proxies/p/toxics/t").status == 204
         client.settimeout(PATIENCE)
         assert len(read(client, sent)) == sent
