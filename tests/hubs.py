@@ -9,6 +9,7 @@ import socket
 import msgspec
 
 from tests.running import PATIENCE, looping
+from tests.waiting import in_loop
 from vaurien.model import Address, ProxyConfig
 from vaurien.proxies.hub import Hub
 from vaurien.workers.pool import WorkerPool
@@ -69,7 +70,7 @@ class Spreading:
             await self.pool.report()
             assert not any(self.pool.reported(index).figures for index in range(self.pool.count))
 
-        asyncio.run_coroutine_threadsafe(whole(), self.loop).result(2 * PATIENCE)
+        in_loop(self.loop, whole(), 2 * PATIENCE)
 
 
 @contextlib.contextmanager
@@ -82,11 +83,11 @@ def spreading(count, observers=()):
             await pool.start()
             return pool
 
-        pool = asyncio.run_coroutine_threadsafe(start(), loop).result(PATIENCE)
+        pool = in_loop(loop, start())
         try:
             yield Spreading(loop, pool)
         finally:
-            asyncio.run_coroutine_threadsafe(pool.stop(), loop).result(PATIENCE)
+            in_loop(loop, pool.stop())
 
 
 async def connect(proxy):

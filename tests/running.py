@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import os
 import socket
 import struct
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.waiting import PATIENCE, until
+from tests.waiting import PATIENCE, in_loop, until
 from vaurien.engine.loop import event_loop as engine_loop
 from vaurien.events import Event
 from vaurien.model import Address, Fault, Mix, Policy, ProxyConfig
@@ -64,7 +65,7 @@ class Running:
         self.call(lambda: self.proxy.set_policy(Policy(Mix.parse(mix), faults)))
 
     def stop(self, grace: float = 0.0) -> None:
-        asyncio.run_coroutine_threadsafe(self.proxy.stop(grace), self.loop).result(grace + PATIENCE)
+        in_loop(self.loop, self.proxy.stop(grace), grace + PATIENCE)
 
     def links(self) -> list[str]:
         """The links of all connections, as they show themselves."""
@@ -115,7 +116,7 @@ def running(
     )
     events = Events()
     with looping() as loop:
-        run = lambda what: asyncio.run_coroutine_threadsafe(what, loop).result(PATIENCE)  # noqa: E731
+        run = functools.partial(in_loop, loop)
 
         async def start() -> TcpProxy:
             proxy = TcpProxy(whole, observers=[events, *observers], recorded=recorded)
@@ -157,7 +158,7 @@ def looping() -> Iterator[asyncio.AbstractEventLoop]:
     thread.start()
     try:
         yield loop
-        left = asyncio.run_coroutine_threadsafe(_left(), loop).result(PATIENCE)
+        left = in_loop(loop, _left())
         assert not left, f"tasks left behind: {left}"
     finally:
         loop.call_soon_threadsafe(loop.stop)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.running import PATIENCE, Echo, Running, backend, pair, read, running
+from tests.waiting import in_loop
 from vaurien import platform
 from vaurien.engine.net import reserved_port as held
 from vaurien.errors import BindError, OptionError
@@ -148,7 +148,7 @@ def test_other_faults_come_and_go_while_the_port_is_closed() -> None:
 
 
 def _wait(proxy: Running, what: Coroutine[Any, Any, None]) -> None:
-    asyncio.run_coroutine_threadsafe(what, proxy.loop).result(PATIENCE)
+    in_loop(proxy.loop, what)
 
 
 def test_stopped_disabled_and_moved_it_keeps_its_word() -> None:

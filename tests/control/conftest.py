@@ -12,6 +12,7 @@ import uvicorn
 
 from tests.hubs import COUNTS
 from tests.running import PATIENCE, Echo, looping
+from tests.waiting import in_loop
 from vaurien.cli import hubs
 from vaurien.control.toxiproxy import app as toxiproxy
 
@@ -45,7 +46,7 @@ class Api:
             return _parsed(one.makefile("rb").read())
 
     def run(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE)
+        return in_loop(self.loop, coroutine)
 
     def proxy(self, upstream, name="p", **more):
         """Create a proxy on a port of its own; its address."""
@@ -104,7 +105,7 @@ def serving(make, observers=(), workers=1) -> Iterator[Api]:
             server = _Server(config)
             return hub, server, asyncio.create_task(server.serve(sockets=[listening]))
 
-        hub, server, task = asyncio.run_coroutine_threadsafe(start(), loop).result(PATIENCE)
+        hub, server, task = in_loop(loop, start())
 
         async def stop():
             server.should_exit = True
@@ -115,7 +116,7 @@ def serving(make, observers=(), workers=1) -> Iterator[Api]:
         try:
             yield Api(loop, hub, listening.getsockname())
         finally:
-            asyncio.run_coroutine_threadsafe(stop(), loop).result(PATIENCE)
+            in_loop(loop, stop())
 
 
 @pytest.fixture(scope="session")

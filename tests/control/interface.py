@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tests.running import PATIENCE, looping
+from tests.waiting import in_loop
 from vaurien.cli import hubs
 from vaurien.control.app import app
 from vaurien.control.events import RecentEvents
@@ -42,7 +43,7 @@ class Interface:
         self.address = Address()
 
     def run(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE)
+        return in_loop(self.loop, coroutine)
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """Ask; *body* is JSON, or bytes as they are. Underscores in the names of headers are dashes."""
@@ -86,7 +87,7 @@ def interface(listen: str = "127.0.0.1:0", workers: int = 1, **settings: Any) ->
             made.address = await server.start()
             return made, server
 
-        made, server = asyncio.run_coroutine_threadsafe(start(), loop).result(PATIENCE)
+        made, server = in_loop(loop, start())
 
         async def stop() -> None:
             made.recent.close()

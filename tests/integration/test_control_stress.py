@@ -24,6 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.control.conftest import Api
 from tests.hubs import COUNTS, adding, changing, removing
 from tests.running import PATIENCE, until
+from tests.waiting import in_loop
 from vaurien.control.toxiproxy import app as toxiproxy
 from vaurien.errors import Conflict, UnknownName
 from vaurien.model import Address, Fault, Policy, ProxyConfig
@@ -64,7 +65,7 @@ class Streams:
         self._tasks: list[asyncio.Task[None]] = []
 
     def run(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE * 3)
+        return in_loop(self.loop, coroutine, PATIENCE * 3)
 
     async def serve(self):
         self.server = await asyncio.start_server(sink, "127.0.0.1", 0, backlog=512)

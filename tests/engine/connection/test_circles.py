@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import functools
 from collections.abc import Iterator
 
 import pytest
 
-from tests.running import PATIENCE, Echo, Events, Running, looping, read, read_all
+from tests.running import Echo, Events, Running, looping, read, read_all
+from tests.waiting import in_loop
 from vaurien.events import Accepted, Closed, Failed
 from vaurien.model import Address, ProxyConfig
 from vaurien.proxies.proxy import TcpProxy
@@ -18,7 +19,7 @@ from vaurien.proxies.proxy import TcpProxy
 def together(*backends: Address) -> Iterator[list[Running]]:
     """Proxies in one loop, each of which has the next one as its backend, unless it is given."""
     with looping() as loop:
-        run = lambda what: asyncio.run_coroutine_threadsafe(what, loop).result(PATIENCE)  # noqa: E731
+        run = functools.partial(in_loop, loop)
 
         async def start(number: int) -> Running:
             events = Events()
