@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.http2 import ASKED, FAST, OK, Side, fault, sides
+from tests.http2 import ASKED, FAST, OK, Side, block, fault, sides
 from tests.running import backend, pair, read, read_all, running
 from vaurien import options
 from vaurien.behaviors.grpc_status import GrpcStatus
@@ -367,3 +367,49 @@ def test_a_request_of_http_1_asks_for_its_own_fault() -> None:
                 assert read(client, 12) == b"HTTP/1.1 503"
                 client.sendall(b"GET /b HTTP/1.1\r\nX-Envoy-Fault-Delay-Request: nonsense\r\nHost: x\r\n\r\n")
                 assert read(server, 28) == b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+LATE = Fault("late", "delay", options={"before": False, "sleep": 0.001}, match={"path": "/slow"})
+
+
+@pytest.mark.parametrize("beside", [(), (LATE,)], ids=["at once", "late"])
+@pytest.mark.parametrize("close", [0, 3600])
+def test_a_response_is_through_before_the_connection_ends(close: float, beside: tuple[Fault, ...]) -> None:
+    """What waits to end the connection holds nothing that came before, also when other faults held that."""
+    with sides(fault("h2_goaway", close=close), *beside) as (proxy, client, server):
+        client.ask(1)
+        goaway(client)
+        server.hears_head(1)
+        server.sock.sendall(h2.headers(1, block(*OK), end=False) + h2.data(1, b"body", end=True))
+        assert client.hears_head(1) == OK
+        client.hears(h2.DATA, 1, b"body")
+        if close:
+            proxy.set_policy("")
+        else:
+            assert read_all(client.sock) == b""
+
+
+def test_an_early_head_does_not_wait_for_the_next_one() -> None:
+    final = Fault("final", "delay", options={"before": False, "sleep": 3600}, match={"status": "200"})
+    with sides(LATE, final) as (proxy, client, server):
+        client.ask(1)
+        server.hears_head(1)
+        early = [(":status", "103")]
+        server.sock.sendall(h2.headers(1, block(*early), end=False) + h2.headers(1, block(*OK), end=True))
+        assert client.hears_head(1) == early
+        proxy.set_policy("")
+        assert client.hears_head(1) == OK
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_streams_before_the_one_that_ends_the_connection_get_through(held: bool) -> None:
+    """All in one chunk: the backend hears those before it, and nothing of those behind it."""
+    waits = [Fault("held", "hang", match={"path": "/held"})] if held else []
+    with sides(fault("blackout"), *waits) as (_, client, server):
+        said = h2.headers(1, block(*FAST), end=False) + h2.data(1, b"body", end=True)
+        said += h2.headers(3, block(*FAST[:3], (":path", "/held")), end=True) if held else b""
+        said += h2.headers(5, block(*FAST), end=True) + h2.headers(7, block(*ASKED), end=True)
+        client.sock.sendall(said + h2.headers(9, block(*FAST), end=True))
+        heard = [(kind, stream) for kind, _, stream, _ in h2.frames(read_all(server.sock))]
+        assert heard == [(h2.HEADERS, 1), (h2.DATA, 1), (h2.HEADERS, 5)]
+        assert read_all(client.sock) == b""

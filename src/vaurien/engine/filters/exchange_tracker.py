@@ -1018,6 +1018,7 @@ class ExchangeTracker:
             self._close_exchange(exchange)
             for fault in exchange.drawn:
                 if "on_done" in fault.compiled.hooks:
+                    self._flush()  # the response does not wait for what the hook waits for
                     await self._hook(fault, "on_done", exchange)
         if not self.keep_alive:
             self._flush()
@@ -1094,7 +1095,8 @@ class ExchangeTracker:
         return fault.state(fault.behavior, factory)
 
     def close(self, exchange: TrackedExchange, fault: BoundFault) -> None:
-        """End the connection in order."""
+        """End the connection in order, behind what came before."""
+        self._flush()
         fault.close_connection()
 
     def reset(self, exchange: TrackedExchange, fault: BoundFault, side: hooks.Side) -> None:
