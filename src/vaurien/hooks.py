@@ -110,9 +110,10 @@ class Connection(FaultContext, Protocol):
     ) -> bytes:
         """A record of content type *kind* as the proxy itself would encrypt it for its client, to whom it speaks TLS.
 
-        Empty where it does not, where the cipher has no AEAD, and for a behavior without `Behavior.seals`. *sequence*
-        is how many records were encrypted for the client before with the same key: with TLS 1.3 that of the
-        *handshake*, or of what follows it. TLS 1.2 wants to know the *server_random* of its ServerHello.
+        Empty where it does not, for a cipher of another kind than AES and ChaCha20 of TLS 1.2 and 1.3, and for a
+        behavior without `Behavior.seals`. *sequence* is how many records were encrypted for the client before with the
+        same key: with TLS 1.3 that of the *handshake*, or of what follows it. TLS 1.2 wants to know the *server_random*
+        of its ServerHello.
         """
 
 

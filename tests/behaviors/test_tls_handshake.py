@@ -217,6 +217,8 @@ CIPHERS = {
     "AES-256-GCM": {"tls_max_version": "1.2", "tls_ciphers": "ECDHE-ECDSA-AES256-GCM-SHA384"},
     "AES-128-GCM": {"tls_max_version": "1.2", "tls_ciphers": "ECDHE-ECDSA-AES128-GCM-SHA256"},
     "ChaCha20": {"tls_max_version": "1.2", "tls_ciphers": "ECDHE-ECDSA-CHACHA20-POLY1305"},
+    "AES-128-CBC": {"tls_max_version": "1.2", "tls_ciphers": "ECDHE-ECDSA-AES128-SHA256"},
+    "AES-256-CBC": {"tls_max_version": "1.2", "tls_ciphers": "ECDHE-ECDSA-AES256-SHA384"},
 }
 
 
@@ -233,6 +235,19 @@ def test_an_alert_is_encrypted_where_the_proxy_has_the_keys(plain: Any, settings
                     pass
         assert proxy.hits("it") == 1
         assert not any("SECRET" in repr(event) or "CLIENT_RANDOM" in repr(event) for event in proxy.events)
+
+
+@pytest.mark.parametrize("cipher", ["ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA384"])
+@pytest.mark.parametrize("order", [[], ["-no_etm"]], ids=["encryption, then MAC", "MAC, then encryption"])
+def test_openssl_reads_an_alert_in_cbc_mode(plain: Any, cipher: str, order: list[str]) -> None:
+    settings = {"tls_max_version": "1.2", "tls_ciphers": cipher}
+    with broken(plain, "tls_alert alert=access_denied when=data after=20KiB", **settings) as (proxy, _):
+        where = ["-connect", f"{proxy.host}:{proxy.port}", "-servername", "localhost", "-CAfile", str(proxy.ca_file)]
+        words = [require("openssl"), "s_client", *where, "-tls1_2", "-ign_eof", "-cipher", cipher, *order]
+        ran = subprocess.run(words, input=f"{60 * 'x'}\n" * 1000, capture_output=True, text=True, timeout=PATIENCE)
+        assert f"Cipher    : {cipher}" in ran.stdout
+        assert "SSL alert number 49" in ran.stderr
+        assert proxy.hits("it") == 1
 
 
 def test_no_pipe_for_secrets_is_left(plain: Any) -> None:

@@ -30,5 +30,20 @@ def test_a_record_of_tls_1_2(cipher: str, size: int) -> None:
     assert len(record) == 5 + size
 
 
-def test_a_cipher_without_aead_has_none() -> None:
-    assert sealing.seal_12(bytes(48), bytes(64), "ECDHE-ECDSA-AES128-SHA256", 1, ALERT, CLOSE_NOTIFY) == b""
+@pytest.mark.parametrize("order", [False, True], ids=["MAC, then encryption", "encryption, then MAC"])
+@pytest.mark.parametrize(
+    ("cipher", "mac"),
+    [("ECDHE-ECDSA-AES128-SHA256", 32), ("ECDHE-RSA-AES256-SHA384", 48), ("AES128-SHA", 20)],
+)
+def test_a_record_in_cbc_mode(cipher: str, mac: int, order: bool) -> None:
+    """An IV, whole blocks, and the MAC in them or behind them."""
+    record = sealing.seal_12(bytes(48), bytes(64), cipher, 1, ALERT, CLOSE_NOTIFY, encrypt_then_mac=order)
+    inside = -(-(2 + 1 + (0 if order else mac)) // 16) * 16
+    size = 16 + inside + (mac if order else 0)
+    assert record[:5] == bytes([ALERT, 3, 3, 0, size])
+    assert len(record) == 5 + size
+
+
+@pytest.mark.parametrize("cipher", ["ECDHE-ECDSA-AES128-CCM8", "ECDHE-RSA-CAMELLIA128-SHA256", "NULL-SHA256"])
+def test_a_cipher_of_another_kind_has_none(cipher: str) -> None:
+    assert sealing.seal_12(bytes(48), bytes(64), cipher, 1, ALERT, CLOSE_NOTIFY) == b""

@@ -51,8 +51,8 @@ class TlsAlert(TlsFault, frozen=True):
     of these are session tickets. Connections that are not TLS are not changed.
 
     TLS wants an alert encrypted once there are keys. The proxy does that where it speaks TLS with the client itself;
-    with TLS 1.2 only for AES-GCM and ChaCha20. Where TLS passes through, it has no key and sends the alert as it is,
-    which a client that has keys already calls unexpected.
+    with TLS 1.2 for AES (GCM and CBC) and ChaCha20. Where TLS passes through, it has no key and sends the alert as it
+    is, which a client that has keys already calls unexpected.
 
     For `handshake_failure`, OpenSSL (curl, Python, Node) reports `sslv3 alert handshake failure` or, from version 3.2
     on, `ssl/tls alert handshake failure`; Go `remote error: tls: handshake failure`; Java

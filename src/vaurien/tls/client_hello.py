@@ -14,7 +14,8 @@ HANDSHAKE = 22
 """The content type of the records (RFC 8446, appendix B.1)."""
 
 _CLIENT_HELLO = 1
-_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43  # extensions: RFC 6066 §3, RFC 7301 §3.1, RFC 8446 §4.2.1
+_SERVER_NAME, _ALPN, _ENCRYPT_THEN_MAC, _SUPPORTED_VERSIONS = 0, 16, 22, 43
+"""Extensions: RFC 6066 §3, RFC 7301 §3.1, RFC 7366 §2, RFC 8446 §4.2.1."""
 
 MOST = 64 * 1024
 """Bytes of a ClientHello that are read; real ones have up to 2 KiB, with post-quantum keys."""
@@ -28,12 +29,14 @@ VERSIONS = {0x0300: "SSLv3", 0x0301: "TLSv1", 0x0302: "TLSv1.1", 0x0303: "TLSv1.
 class ClientHello(msgspec.Struct, frozen=True):
     """*sni* is the server's name, in lower case, or empty; *alpn* and *versions* are in the client's order.
 
-    GREASE values (RFC 8701), and versions that have no name, are left out.
+    GREASE values (RFC 8701), and versions that have no name, are left out. *encrypt_then_mac*: the client offers that
+    order for the CBC ciphers of TLS up to 1.2 (RFC 7366).
     """
 
     sni: str = ""
     alpn: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
+    encrypt_then_mac: bool = False
 
 
 def is_tls(data: bytes | bytearray) -> bool:
@@ -98,6 +101,7 @@ def _fields(message: bytes) -> ClientHello:
     sni = ""
     alpn: tuple[bytes, ...] = ()
     versions: tuple[int, ...] = (int.from_bytes(message[:2]),)
+    encrypt_then_mac = False
     extensions = _vector(message, at, 2)[0] if at < len(message) else b""
     at = 0
     while at < len(extensions):
@@ -107,11 +111,14 @@ def _fields(message: bytes) -> ClientHello:
             sni = _server_name(body)
         elif kind == _ALPN:
             alpn = _vectors(_vector(body, 0, 2)[0])
+        elif kind == _ENCRYPT_THEN_MAC:
+            encrypt_then_mac = True
         elif kind == _SUPPORTED_VERSIONS:
             listed, _ = _vector(body, 0, 1)
             versions = tuple(int.from_bytes(listed[at : at + 2]) for at in range(0, len(listed) - 1, 2))
     named = tuple(name.decode("latin-1") for name in alpn if not _is_grease(name))
-    return ClientHello(sni, named, tuple(VERSIONS[one] for one in versions if one in VERSIONS))
+    known = tuple(VERSIONS[one] for one in versions if one in VERSIONS)
+    return ClientHello(sni, named, known, encrypt_then_mac)
 
 
 def _vector(data: bytes, at: int, width: int) -> tuple[bytes, int]:

@@ -388,7 +388,7 @@ class ClientSetup:
         log = connection.log_keys(context) if connection.seals_records else None
         self._accept.answer(context, handshake.below)
         if log is not None and self._accept is not None and self._accept.spoken is not None:
-            log.follow(self._accept.spoken)
+            log.follow(self._accept.spoken, encrypt_then_mac=handshake.hello.encrypt_then_mac)
 
     @property
     def _here(self) -> str:

@@ -29,11 +29,15 @@ class KeyLog:
             os.close(write)
         self._context: ssl.SSLContext | None = context
         self._object: ssl.SSLObject | None = None
+        self._encrypt_then_mac = False
         self._secrets: dict[str, tuple[bytes, bytes]] = {}
 
-    def follow(self, spoken: ssl.SSLObject) -> None:
-        """*spoken* is the server's side that logs here."""
-        self._object = spoken
+    def follow(self, spoken: ssl.SSLObject, *, encrypt_then_mac: bool) -> None:
+        """*spoken* is the server's side that logs here.
+
+        *encrypt_then_mac*: its client has offered that, which OpenSSL takes.
+        """
+        self._object, self._encrypt_then_mac = spoken, encrypt_then_mac
 
     def close(self) -> None:
         """Forget them."""
@@ -51,15 +55,16 @@ class KeyLog:
 
         self._take()
         cipher = self._object.cipher() if self._object is not None else None
-        if cipher is None:
+        if self._object is None or cipher is None:
             return b""
         label = "SERVER_HANDSHAKE_TRAFFIC_SECRET" if handshake else "SERVER_TRAFFIC_SECRET_0"
         if label in self._secrets:
             return sealing.seal(self._secrets[label][1], cipher[0], sequence, kind, body)
-        if "CLIENT_RANDOM" in self._secrets and server_random:
-            random, master = self._secrets["CLIENT_RANDOM"]
-            return sealing.seal_12(master, server_random + random, cipher[0], sequence, kind, body)
-        return b""
+        if "CLIENT_RANDOM" not in self._secrets or not server_random or self._object.version() != "TLSv1.2":
+            return b""
+        random, master = self._secrets["CLIENT_RANDOM"]
+        randoms, first = server_random + random, self._encrypt_then_mac
+        return sealing.seal_12(master, randoms, cipher[0], sequence, kind, body, encrypt_then_mac=first)
 
     def _take(self) -> None:
         data = b""
