@@ -69,7 +69,7 @@ def refusal(wanted: Any, body: object) -> tuple[str | None, str]:
             bodies.ProxyBody,
             {**PROXY, "name": "a/b c"},
             "/name",
-            'name: "a/b c" is not valid; expected text (1 to 200 characters without slashes and control characters)',
+            f'name: "a/b c" is not valid; expected text ({bodies.NAMEABLE})',
         ),
         (
             bodies.ProxyBody,

@@ -15,7 +15,7 @@ from tests.control.interface import interface
 from tests.hubs import COUNTS
 from tests.running import PATIENCE, read_all
 from vaurien import plugins
-from vaurien.control import v1
+from vaurien.control import bodies, v1
 
 NAMES = {"proxy": "p", "fault": "f", "connection": "1", "behavior": "delay", "protocol": "tcp"}
 WITH_BODY = [route for route in v1.ROUTES if route.body is not None]
@@ -63,10 +63,6 @@ BODIES = [
 ]
 
 
-UNNAMEABLE = "1 to 200 characters without slashes and control characters"
-"""What is said of a name that no path can hold."""
-
-
 @pytest.mark.parametrize(("body", "words"), BODIES)
 @pytest.mark.parametrize("route", WITH_BODY, ids=label)
 def test_a_body_that_is_none(refused, route, body, words):
@@ -82,7 +78,9 @@ def test_a_body_that_is_none(refused, route, body, words):
         ({"name": "a"}, "/backend", "backend is missing; expected text (host:port"),
         ({"name": 1, "backend": "h:1"}, "/name", "name: 1 is not valid; expected text"),
         ({"name": "", "backend": "h:1"}, "/name", 'name: "" is not valid; expected text ('),
-        ({"name": "a/b", "backend": "h:1"}, "/name", UNNAMEABLE),
+        ({"name": "a/b", "backend": "h:1"}, "/name", bodies.NAMEABLE),
+        ({"name": ".", "backend": "h:1"}, "/name", bodies.NAMEABLE),
+        ({"name": "..", "backend": "h:1"}, "/name", bodies.NAMEABLE),
         ({"name": "a", "backend": "h"}, "/backend", "expected host:port"),
         ({"name": "a", "backend": "h:0"}, "/backend", "expected a port from 1"),
         ({"name": "a", "backend": "h\0:1"}, "/backend", "without control characters"),
@@ -127,7 +125,7 @@ def test_a_proxy_that_cannot_be(refused, body, pointer, words):
     status, error = refused("POST", "/api/v1/proxies", body)
     assert (status, error["pointer"]) == (400, pointer)
     assert words in error["message"]
-    if body and words != UNNAMEABLE:  # a configuration may hold what other interfaces named
+    if body and words != bodies.NAMEABLE:  # a configuration may hold what other interfaces named
         status, error = refused("PUT", "/api/v1/config", {"proxies": [{"name": "p", "backend": "h:1"}, body]})
         assert (status, error["pointer"]) == (400, f"/proxies/1{pointer}")
 
@@ -138,7 +136,7 @@ def test_a_proxy_that_cannot_be(refused, body, pointer, words):
         ({}, "/behavior", "behavior is missing; expected text"),
         ({"behavior": "dely"}, "/behavior", "did you mean 'delay'?"),
         ({"behavior": "antigravity.fly"}, "/behavior", "start it with --allow-plugin"),
-        ({"behavior": "delay", "name": "a/b"}, "/name", UNNAMEABLE),
+        ({"behavior": "delay", "name": "a/b"}, "/name", bodies.NAMEABLE),
         ({"behavior": "delay", "options": {"slep": 1}}, "/options/slep", "did you mean 'sleep'?"),
         ({"behavior": "delay", "options": {"sleep": -1}}, "/options/sleep", "expected seconds"),
         ({"behavior": "delay", "options": {"a/b~c": 1}}, "/options/a~1b~0c", "unknown option"),

@@ -26,9 +26,10 @@ from vaurien.options import Option
 from vaurien.proxies.hub import Hub
 from vaurien.proxies.managed_proxy import ManagedProxy
 
-_NAMEABLE = Meta(description="1 to 200 characters without slashes and control characters")
-Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^/\x00-\x1f\x7f]+$"), _NAMEABLE]
-"""A name that can be part of a path."""
+NAMEABLE = "1 to 200 characters without slashes and control characters, and neither . nor .."
+_PATTERN = r"^(?!\.{1,2}$)[^/\x00-\x1f\x7f]+$"
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=_PATTERN), Meta(description=NAMEABLE)]
+"""A name that can be part of a path, and that clients do not take out of one (RFC 3986, section 5.2.4)."""
 
 KeptName: TypeAlias = Annotated[str, Meta(min_length=1)]
 """Any name: a proxy of Toxiproxy's interface, or of a file, may have one that no path can hold."""
