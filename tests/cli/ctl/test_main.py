@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 import json
 import re
 import shlex
@@ -10,12 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.control.interface import interface
 from tests.running import PATIENCE, until
 from vaurien.cli.ctl import columns
 from vaurien.cli.ctl import main as ctl
+from vaurien.cli.ctl.context import CtlContext
 from vaurien.control import original
 from vaurien.events import Injected
 
@@ -151,6 +154,29 @@ def test_help_has_examples_that_work_in_their_order(capsys, run, line):
         assert program == "vaurienctl"
         if not set(arguments) & {"|", ">", "--host"}:
             run(*arguments)
+
+
+def commands(group, *words):
+    for name, one in group.commands.items():
+        if isinstance(one, click.Group):
+            yield from commands(one, *words, name)
+        elif not one.hidden:
+            yield (*words, name), one
+
+
+@pytest.mark.parametrize(("words", "command"), list(commands(ctl.command)), ids=str)
+def test_each_command_has_examples_that_are_understood(words, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file in ("kept.json", "storm.toml"):
+        Path(file).touch()
+    title, *examples = command.epilog.removeprefix("\b\n").splitlines()
+    assert title == "Examples:"
+    assert examples
+    for example in examples:
+        line = list(itertools.takewhile(lambda word: word not in (">", "|"), shlex.split(example)))
+        assert line[: len(words) + 1] == ["vaurienctl", *words]
+        with command.make_context(words[-1], line[len(words) + 1 :], obj=CtlContext("", None, False)):
+            pass
 
 
 def test_faults(run, served):

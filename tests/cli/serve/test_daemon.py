@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -618,6 +619,18 @@ def test_a_bad_flag_is_one_line_of_ours_and_a_page_of_the_alias(capsys, flags, m
     assert capsys.readouterr().err == f"vaurien serve: {message}\n"
     assert daemon.run(flags, "toxiproxy-server") == 2
     assert capsys.readouterr().err.startswith(f"{message.partition(';')[0]}\nUsage of toxiproxy-server:\n")
+
+
+def test_the_help_of_ours_ends_with_examples_that_are_understood(capsys):
+    assert daemon.run(["-h"]) == 0
+    examples = capsys.readouterr().out.partition("\nExamples:\n")[2].splitlines()
+    assert len(examples) > 2
+    for example in examples:
+        program, command, *flags = shlex.split(example)
+        assert (program, command) == ("vaurien", "serve")
+        assert parse(flags, daemon.OUR_FLAGS)[1] == []
+    assert daemon.run(["-h"], "toxiproxy-server") == 0
+    assert "Examples" not in capsys.readouterr().out
 
 
 FLAGS = {"host": GoFlag("", "here"), "n": GoFlag("", 0), "on": GoFlag("", False)}

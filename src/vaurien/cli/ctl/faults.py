@@ -64,7 +64,7 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-@fault.command("list")
+@fault.command("list", epilog=examples("vaurienctl fault list redis"))
 @a_proxy
 @pass_control
 def list_faults(control: CtlContext, proxy: str) -> None:
@@ -108,7 +108,7 @@ def update(control: CtlContext, /, proxy: str, name: str, options: tuple[str, ..
     _show(control, [changed], *_FAULT)
 
 
-@fault.command("remove")
+@fault.command("remove", epilog=examples("vaurienctl fault remove redis latency"))
 @a_proxy
 @click.argument("name", shell_complete=faults_of_proxy)
 @pass_control

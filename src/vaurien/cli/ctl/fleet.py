@@ -26,7 +26,7 @@ def fleet() -> None:
     """A fleet of many nodes: what each runs, and what ends it."""
 
 
-@fleet.command("show")
+@fleet.command("show", epilog=examples("vaurienctl fleet show"))
 @pass_control
 def show(control: CtlContext) -> None:
     """List the nodes; what a node does not run as desired is named on standard error, with the reason."""
@@ -51,7 +51,7 @@ def _row(node: dict[str, Any]) -> dict[str, Any]:
     return {**node, "labels": labels, "faults": faults, **counts, "offset": f"{1000 * node['offset']:.1f}ms"}
 
 
-@fleet.command("events")
+@fleet.command("events", epilog=examples("vaurienctl fleet events"))
 @pass_control
 def events(control: CtlContext) -> None:
     """Follow what nodes tell, one JSON object a line: listening, changes of faults and mixes, failures."""
@@ -69,7 +69,7 @@ def select(control: CtlContext, proxy: str, fault: str, nodes: tuple[str, ...]) 
     control.client.select_nodes(proxy, fault, **pairs(nodes))
 
 
-@fleet.command("stop")
+@fleet.command("stop", epilog=examples("vaurienctl fleet stop checkout is down"))
 @click.argument("reason", nargs=-1, required=True)
 @pass_control
 def stop(control: CtlContext, reason: tuple[str, ...]) -> None:
@@ -77,14 +77,14 @@ def stop(control: CtlContext, reason: tuple[str, ...]) -> None:
     control.client.stop_fleet(reason=" ".join(reason))
 
 
-@fleet.command("resume")
+@fleet.command("resume", epilog=examples("vaurienctl fleet resume"))
 @pass_control
 def resume(control: CtlContext) -> None:
     """Let the faults of the fleet act again."""
     control.client.resume_fleet()
 
 
-@fleet.command("heartbeat")
+@fleet.command("heartbeat", epilog=examples("vaurienctl fleet heartbeat"))
 @pass_control
 def heartbeat(control: CtlContext) -> None:
     """Say that a controller lives; with the limit heartbeat all faults end when it does not say so in time."""
@@ -100,7 +100,12 @@ def limits(control: CtlContext, limits: tuple[str, ...]) -> None:
     control.show(client.set_fleet_limits(**pairs(limits)) if limits else client.get_limits())
 
 
-@fleet.command("schedule")
+@fleet.command(
+    "schedule",
+    epilog=examples(
+        "vaurienctl fleet schedule", "vaurienctl fleet schedule storm.toml", "vaurienctl fleet schedule --end"
+    ),
+)
 @click.argument("file", required=False, type=click.File())
 @click.option("--end", is_flag=True, help="Play it no longer.")
 @pass_control
@@ -115,7 +120,7 @@ def schedule(control: CtlContext, file: Any, end: bool) -> None:
         control.show([found] if found else [], "played", "began", "failed", "author")
 
 
-@fleet.command("audit")
+@fleet.command("audit", epilog=examples("vaurienctl fleet audit"))
 @pass_control
 def audit(control: CtlContext) -> None:
     """List the last changes, oldest first: time, caller, node and entry."""

@@ -84,7 +84,7 @@ def command(
 # The three of Mozilla's Vaurien.
 
 
-@command.command("list-behaviors")
+@command.command("list-behaviors", epilog=examples("vaurienctl list-behaviors"))
 @pass_control
 def list_behaviors(control: CtlContext) -> None:
     """List the behaviors of the first proxy."""
@@ -92,14 +92,16 @@ def list_behaviors(control: CtlContext) -> None:
     control.show([{"behavior": name} for name in behaviors], "behavior")
 
 
-@command.command("get-behavior")
+@command.command("get-behavior", epilog=examples("vaurienctl get-behavior"))
 @pass_control
 def get_behavior(control: CtlContext) -> None:
     """Show how the first proxy behaves."""
     control.show([{"behavior": control.client.get_behavior()}], "behavior")
 
 
-@command.command("set-behavior")
+@command.command(
+    "set-behavior", epilog=examples("vaurienctl set-behavior delay sleep=2", "vaurienctl set-behavior dummy")
+)
 @click.argument("name", shell_complete=behaviors)
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @pass_control
@@ -133,7 +135,7 @@ _early("set-handler", set_behavior)
 # Proxies.
 
 
-@command.command("list")
+@command.command("list", epilog=examples("vaurienctl list", "vaurienctl list --json | jq '.[].name'"))
 @pass_control
 def list_proxies(control: CtlContext) -> None:
     """List the proxies; those that do not run as they are configured are named on standard error, with the reason."""
@@ -145,7 +147,7 @@ def list_proxies(control: CtlContext) -> None:
             click.echo(f"vaurienctl: proxy {proxy['name']!r} differs: {proxy['differs']}", err=True)
 
 
-@command.command("inspect")
+@command.command("inspect", epilog=examples("vaurienctl inspect redis"))
 @a_proxy
 @pass_control
 def inspect(control: CtlContext, proxy: str) -> None:
@@ -153,7 +155,13 @@ def inspect(control: CtlContext, proxy: str) -> None:
     control.show(control.client.get_proxy(proxy))
 
 
-@command.command("create")
+@command.command(
+    "create",
+    epilog=examples(
+        "vaurienctl create redis --backend localhost:6379 --protocol redis",
+        "vaurienctl create web --listen :8000 --backend localhost:8001 --mix 20:delay,10:error",
+    ),
+)
 @click.argument("name")
 @click.option("--listen", help="Where clients connect [default: a free port of 127.0.0.1]")
 @click.option("--backend", required=True, help="The server behind it, host:port.")
@@ -186,7 +194,7 @@ def update(control: CtlContext, proxy: str, fields: tuple[str, ...]) -> None:
     control.show(control.client.change_proxy(proxy, **given))
 
 
-@command.command("toggle")
+@command.command("toggle", epilog=examples("vaurienctl toggle redis"))
 @a_proxy
 @pass_control
 def toggle(control: CtlContext, proxy: str) -> None:
@@ -216,7 +224,7 @@ def mix(control: CtlContext, proxy: str, mix: str | None) -> None:
         click.echo(answer["text"] or "-")
 
 
-@command.command("delete")
+@command.command("delete", epilog=examples("vaurienctl delete redis"))
 @a_proxy
 @pass_control
 def delete(control: CtlContext, proxy: str) -> None:
@@ -224,7 +232,7 @@ def delete(control: CtlContext, proxy: str) -> None:
     control.client.delete_proxy(proxy)
 
 
-@command.command("connections")
+@command.command("connections", epilog=examples("vaurienctl connections redis", "vaurienctl connections redis --json"))
 @a_proxy
 @pass_control
 def connections(control: CtlContext, proxy: str) -> None:
@@ -252,14 +260,18 @@ command.add_command(preset)
 # The whole.
 
 
-@command.command("reset")
+@command.command("reset", epilog=examples("vaurienctl reset"))
 @pass_control
 def reset(control: CtlContext) -> None:
     """Switch all proxies on, and take all mixes and faults away."""
     control.client.reset()
 
 
-@command.command("events", short_help="Follow events, one JSON object a line.")
+@command.command(
+    "events",
+    short_help="Follow events, one JSON object a line.",
+    epilog=examples("vaurienctl events", "vaurienctl events --proxy redis | jq -c 'select(.type == \"Closed\")'"),
+)
 @click.option("--proxy", help="Only of this proxy.", shell_complete=proxies)
 @click.option("--since", type=int, help="Only after the event of this number.")
 @pass_control
@@ -269,7 +281,11 @@ def events(control: CtlContext, proxy: str | None, since: int | None) -> None:
         click.echo(json.dumps(event))
 
 
-@command.command("config", short_help="Print all proxies as JSON, or replace them by those of a file.")
+@command.command(
+    "config",
+    short_help="Print all proxies as JSON, or replace them by those of a file.",
+    epilog=examples("vaurienctl config > kept.json", "vaurienctl config kept.json"),
+)
 @click.argument("file", required=False, type=click.File("rb"))
 @pass_control
 def config(control: CtlContext, file: Any) -> None:

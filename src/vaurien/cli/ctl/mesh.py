@@ -25,7 +25,7 @@ def mesh() -> None:
     """Partitions of a cluster whose nodes reach each other through proxies."""
 
 
-@mesh.command("show")
+@mesh.command("show", epilog=examples("vaurienctl mesh show"))
 @pass_control
 def show(control: CtlContext) -> None:
     """List the edges: the address that a node dials to reach another one, and the topologies on that way."""
@@ -42,7 +42,7 @@ def add(control: CtlContext, topology: tuple[str, ...]) -> None:
     control.show([added], "name", "behavior", "edges", "ttl")
 
 
-@mesh.command("remove")
+@mesh.command("remove", epilog=examples("vaurienctl mesh remove isolate a"))
 @click.argument("name", nargs=-1, required=True, metavar="KIND [NODE,NODE...]...")
 @pass_control
 def remove(control: CtlContext, name: tuple[str, ...]) -> None:
@@ -50,7 +50,7 @@ def remove(control: CtlContext, name: tuple[str, ...]) -> None:
     control.client.remove_topology(" ".join(name))
 
 
-@mesh.command("heal")
+@mesh.command("heal", epilog=examples("vaurienctl mesh heal"))
 @pass_control
 def heal(control: CtlContext) -> None:
     """End all topologies."""

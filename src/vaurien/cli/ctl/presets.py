@@ -17,14 +17,14 @@ def preset() -> None:
     """Presets, faults of a network or a cause by name: list, add."""
 
 
-@preset.command("list")
+@preset.command("list", epilog=examples("vaurienctl preset list"))
 @pass_control
 def list_presets(control: CtlContext) -> None:
     """List the presets, and what each stands for."""
     control.show(control.client.list_presets(), "name", "protocols", "about")
 
 
-@preset.command("add")
+@preset.command("add", epilog=examples("vaurienctl preset add redis redis.loading:0.1"))
 @click.argument("proxy")
 @click.argument("name", metavar="NAME[:PROBABILITY]")
 @pass_control

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from vaurien.cli.ctl import columns
-from vaurien.cli.ctl.context import CtlContext, pass_control
+from vaurien.cli.ctl.context import CtlContext, examples, pass_control
 from vaurien.client import Client
 from vaurien.errors import VaurienError
 
@@ -181,7 +181,7 @@ def _screen() -> _PlainScreen | _RichScreen:
     return _PlainScreen()
 
 
-@click.command("top", short_help="Show all proxies, live.")
+@click.command("top", short_help="Show all proxies, live.", epilog=examples("vaurienctl top", "vaurienctl top --once"))
 @click.option("--once", is_flag=True, help="Show the figures of one second, and end.")
 @pass_control
 def top(control: CtlContext, once: bool) -> None:
@@ -287,7 +287,11 @@ def _keys(put: Callable[[tuple[str, Any]], None]) -> Iterator[None]:
         termios.tcsetattr(file, termios.TCSADRAIN, before)
 
 
-@click.command("watch", short_help="Follow one proxy, a line a second.")
+@click.command(
+    "watch",
+    short_help="Follow one proxy, a line a second.",
+    epilog=examples("vaurienctl watch redis", "vaurienctl watch redis --count 10 --json"),
+)
 @click.argument("proxy")
 @click.option("--count", type=click.IntRange(1), help="End after so many lines.")
 @pass_control

@@ -98,6 +98,13 @@ _LEVELS |= {"panic": "critical", "disabled": "critical"}
 
 OK, FAILED, BAD_INPUT = 0, 1, 2
 
+_EXAMPLES = (
+    "vaurien serve",
+    "vaurien serve -port 8474 -config proxies.toml",
+    "vaurien serve -host 0.0.0.0 -token-file token -dashboard read-only -workers auto",
+    "vaurien serve -fleet nats://localhost:4222 -node web-1 -label role=payments",
+)
+
 
 def toxiproxy_server() -> int:
     """The program ``toxiproxy-server``."""
@@ -117,7 +124,7 @@ def run(arguments: Sequence[str], program: str = OURS) -> int:
         if positional and program == OURS:
             raise VaurienError(f"unexpected argument {positional[0]!r}; flags begin with a dash")
     except HelpWanted:
-        print(usage(program, flags))
+        print(usage(program, flags, _EXAMPLES if program == OURS else ()))
         return OK
     except VaurienError as error:
         if program == OURS:

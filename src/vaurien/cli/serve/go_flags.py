@@ -74,13 +74,15 @@ def parse(
     return values, [*positional, *left]
 
 
-def usage(program: str, flags: Mapping[str, GoFlag]) -> str:
-    """The help text, as Go prints it."""
+def usage(program: str, flags: Mapping[str, GoFlag], examples: Sequence[str] = ()) -> str:
+    """The help text, as Go prints it, with *examples* below."""
     lines = [f"Usage of {program}:"]
     for name, flag in sorted(flags.items()):
         kind = "" if isinstance(flag.default, bool) else " int" if isinstance(flag.default, int) else " string"
-        default = f' (default "{flag.default}")' if flag.default not in ("", 0, False) else ""
+        default = f' (default "{flag.default}")' if flag.default not in ("", 0, False, ()) else ""
         lines += [f"  -{name}{kind}", f"    \t{flag.help}{default}"]
+    if examples:
+        lines += ["Examples:", *(f"  {line}" for line in examples)]
     return "\n".join(lines)
 
 
