@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 
 import pytest
 
 import vaurien
 from tests import llm_server
-from tests.running import PATIENCE, backend, pair, running
+from tests.running import PATIENCE, backend, pair, read_all, running
 from vaurien.errors import OptionError
 from vaurien.model import Fault, Stream
 
@@ -307,3 +308,34 @@ def test_only_for_protocols_with_statuses(model):
     with vaurien.Proxy(model, protocol="redis") as proxy:
         with pytest.raises(OptionError, match="a proxy whose protocol is http"):
             proxy.fault("stream_cut")
+
+
+ENDLESS = b"data: " + b"\xff\xc3(" * 700_000
+"""2 MB of a line that does not end, and is no UTF-8."""
+
+
+@pytest.mark.parametrize("fault", ["stream_drop", "stream_duplicate", "stream_reorder", "stream_slow", "stream_stall"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_line_without_end_passes(fault, chunked):
+    """No event of it ever counts, and what is kept of it is bounded (`EVENT_LIMIT`)."""
+    given = {} if fault == "stream_slow" else {"after": 0}
+    with backend() as listening, running(listening.getsockname(), protocol="http") as proxy:
+        proxy.set_policy("", Fault("it", fault, given))
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert read_until(server, b"\r\n\r\n")
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+            sending = threading.Thread(target=answer_without_end, args=(server, head, chunked))
+            sending.start()
+            answer = read_all(client)
+            sending.join()
+        body = b"".join(chunks(answer)) if chunked else answer.partition(b"\r\n\r\n")[2]
+        assert body == ENDLESS
+
+
+def answer_without_end(server, head, chunked):
+    if chunked:
+        server.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(ENDLESS), ENDLESS))
+    else:
+        server.sendall(head + b"\r\n" + ENDLESS)
+    server.shutdown(socket.SHUT_WR)

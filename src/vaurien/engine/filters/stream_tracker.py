@@ -556,9 +556,6 @@ class StreamTracker(ExchangeTracker):
 
     async def _take_piece(self, direction: Direction, stream: int, mark: Head | Part, piece: bytes, at: float) -> None:
         if isinstance(mark, Head):
-            lane = self._lanes[direction].get(stream)
-            if lane is not None and lane.task is not None:  # its hooks do not hold what it has sent before
-                self._flush()
             await (self._request_head(mark, at) if mark.request else self._response_head(mark, piece, at))
             return
         exchange = self._exchanges.get(stream)
