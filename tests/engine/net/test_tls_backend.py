@@ -13,7 +13,7 @@ import pytest
 
 import vaurien
 from tests.http_server import http_server
-from tests.tls_peers import echo, read_all, server_context, serving
+from tests.tls_peers import TlsPeer, echo, read_all, server_context, serving
 from tests.waiting import PATIENCE, until
 from vaurien.errors import OptionError, UnknownName
 from vaurien.events import Closed, Failed
@@ -77,6 +77,31 @@ def test_the_backend_speaks_first(authority, ca):
         socket.create_connection((proxy.host, proxy.port), PATIENCE) as client,
     ):
         assert read_all(client) == b"220 ready\r\n"
+
+
+def test_a_client_that_ends_first_lets_the_handshake_be_done(authority, ca):
+    """Its end comes to the backend as close_notify, and not as FIN in the middle of the handshake."""
+    context = server_context(authority.issue(["db.test"]))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        vaurien.Proxy(backend=url(listening.getsockname(), ca=ca, server_name="db.test")) as proxy,
+        socket.create_connection((proxy.host, proxy.port), PATIENCE) as client,
+    ):
+        server, _ = listening.accept()
+        with server:
+            server.settimeout(PATIENCE)
+            client.shutdown(socket.SHUT_WR)
+            with serving(None, echo) as address, vaurien.Proxy(address) as other:  # in the same loop, which has seen it
+                with socket.create_connection((other.host, other.port), PATIENCE) as second:
+                    second.sendall(b"x")
+                    assert second.recv(1) == b"x"
+            peer = TlsPeer(server, context)
+            assert peer.recv(1) == b""
+            assert peer.notified
+            peer.sendall(b"hello")
+            peer.end()
+            assert read_all(client) == b"hello"
+        assert not [event for event in proxy.events if isinstance(event, Failed)]
 
 
 def test_a_reset_of_the_backend_is_one_of_the_client(authority, ca):

@@ -142,7 +142,7 @@ class TlsEndpoint:
         if self._eof:  # everything was given to the object, which wants more
             self._incoming.write_eof()
             if self.shaking:
-                self._fail(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the peer has closed during the handshake"))
+                self._fail(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "end of stream"))
                 self._raise_failure()
             return
         size = self.plain.recv_into(scratch)
@@ -185,7 +185,7 @@ class TlsEndpoint:
         self._notifies = False
 
     def end_stream(self) -> None:
-        """Send close_notify, behind what waits, and FIN once that is gone."""
+        """Send close_notify, behind the handshake and what waits, and FIN once that is gone."""
         self._ending = True
         self._drive()
 
@@ -245,7 +245,7 @@ class TlsEndpoint:
             except BlockingIOError:
                 return
             del self._unsent[:size]
-        if self._end_sent or (self._ending and self.shaking):
+        if self._end_sent:
             self.plain.end_stream()
 
     def _fail(self, error: OSError) -> OSError:
@@ -309,6 +309,8 @@ class HandshakeError(ConnectionError):
         self.not_tls = reason in _NOT_TLS
         if self.not_tls:
             text = "its bytes are not TLS"
+        elif isinstance(error, ssl.SSLEOFError):
+            text = "it has closed the connection during the handshake"
         elif alert := _ALERT.fullmatch(reason):
             text = f"refused with the alert {alert[1].lower()}"
         else:
