@@ -10,12 +10,18 @@ from typing import Any
 
 import grpc
 
+from tests.waiting import PATIENCE
+
 
 class Service:
-    """Echoes: ``Unary``, ``Up`` (joins what comes), ``Down`` (single bytes), ``Both``; and what it saw."""
+    """Echoes: ``Unary``, ``Up`` (joins what comes), ``Down`` (single bytes), ``Both``; and what it saw.
+
+    ``Slow`` does not answer before its client gives up, ``Flaky`` not before the third attempt.
+    """
 
     def __init__(self) -> None:
         self.seen: list[bytes] = []
+        self.given_up = threading.Event()
         self._lock = threading.Lock()
 
     def note(self, request: bytes) -> bytes:
@@ -27,7 +33,20 @@ class Service:
         def fail(request: bytes, context: grpc.ServicerContext) -> None:
             context.abort(grpc.StatusCode.NOT_FOUND, "no such thing: \u00e9%")
 
+        def slow(request: bytes, context: grpc.ServicerContext) -> bytes:
+            context.add_callback(self.given_up.set)
+            self.given_up.wait(PATIENCE)
+            return request
+
+        def flaky(request: bytes, context: grpc.ServicerContext) -> bytes:
+            self.note(request)
+            if dict(context.invocation_metadata()).get("grpc-previous-rpc-attempts") != "2":
+                context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
+            return request
+
         return {
+            "Slow": grpc.unary_unary_rpc_method_handler(slow),
+            "Flaky": grpc.unary_unary_rpc_method_handler(flaky),
             "Unary": grpc.unary_unary_rpc_method_handler(lambda request, _: self.note(request)),
             "Up": grpc.stream_unary_rpc_method_handler(lambda requests, _: b"".join(requests)),
             "Down": grpc.unary_stream_rpc_method_handler(lambda request, _: (bytes([byte]) for byte in request)),

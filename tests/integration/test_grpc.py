@@ -190,6 +190,30 @@ def test_a_client_with_a_retry_policy_tries_again(service) -> None:
         assert len(proxy.events.of(Injected)) == 3
 
 
+@pytest.mark.parametrize("through", [False, True])
+@pytest.mark.parametrize("method", ["Slow", "Flaky", "Down"])
+def test_deadlines_retries_and_cancellation_are_as_without(service, method: str, through: bool) -> None:
+    """The server hears that its client gives a call up, and is asked again by one with a retry policy."""
+    made, port = service
+    made.given_up.clear()
+    with calls(service, retries=RETRIES) as (_, channel):
+        if not through:
+            options = [("grpc.use_local_subchannel_pool", 1), ("grpc.service_config", json.dumps(RETRIES))]
+            channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
+        if method == "Slow":
+            assert outcome(lambda: unary(channel, method="Slow", timeout=0.2))[0] == "DEADLINE_EXCEEDED"
+            assert made.given_up.wait(PATIENCE)
+        elif method == "Flaky":
+            assert unary(channel, b"again", method="Flaky") == b"again"
+            assert made.seen == [b"again"] * 3
+        else:
+            answers = channel.unary_stream("/test.Echo/Down")(b"abc", timeout=PATIENCE)
+            assert next(answers) == b"a"
+            answers.cancel()
+            assert outcome(lambda: list(answers))[0] == "CANCELLED"
+        channel.close()
+
+
 def test_pushback_keeps_a_client_from_trying_again(service) -> None:
     with calls(service, fault("grpc_status", pushback=-1), retries=RETRIES) as (proxy, channel):
         assert outcome(lambda: unary(channel))[0] == "UNAVAILABLE"
