@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -46,6 +47,35 @@ def test_one_proxy_is_followed_a_line_a_second(served, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert all(re.match(r"\d\d:\d\d:\d\d  open 0  to backend 0 B/s ", line) for line in lines)
+
+
+def test_figures_as_json_are_a_line_a_second(served, capsys):
+    served.proxy("web", faults=[FAULT])
+    served.proxy("other")
+    host = f"127.0.0.1:{served.address.port}"
+    assert main(["--host", host, "watch", "web", "--count", "2", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["type"], line["open"], line["hits"]) for line in lines] == [("Figures", 0, {})] * 2
+    assert main(["--host", host, "top", "--once", "--json"]) == 0
+    [line] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert set(line["proxies"]) == {"web", "other"}
+
+
+def test_hits_of_a_fault_are_one_line_among_the_events():
+    overview = top.Overview()
+    hit = {"at": 0.0, "proxy": "web", "fault": "slow", "connection": 1, "stream": "upstream"}
+    overview.take("Failed", {"at": 0.0, "proxy": "web", "connection": 0, "where": "dial", "error": "refused"})
+    for number in range(50):
+        overview.take("Injected", {**hit, "connection": number})
+        overview.take("Injected", {**hit, "fault": "cut", "connection": number})
+    assert [line.partition(" web ")[2] for line in overview.events] == [
+        "Failed connection=0 where=dial error=refused",
+        "Injected fault=slow connection=49 stream=upstream (the last of 50 seen)",
+        "Injected fault=cut connection=49 stream=upstream (the last of 50 seen)",
+    ]
+    for _ in range(top.EVENTS):
+        overview.take("Listening", {"at": 0.0, "proxy": "web", "address": "a:1", "backend": "b:2"})
+    assert all(" Listening " in line for line in overview.events)
 
 
 def test_a_proxy_that_is_not_there_is_refused(served, capsys):

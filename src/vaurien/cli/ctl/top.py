@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
 import select
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -27,6 +27,9 @@ EVENTS = 8
 """Events that are shown."""
 
 _TOLD = ("PolicyChanged", "Failed", "Listening", "WorkerDied", "Lost")
+_QUIET = {"open": 0, "sent": 0, "received": 0, "exchanges": 0, "failed_dials": 0, "hits": {}}
+"""The figures of a second without traffic, which the interface leaves out."""
+
 _TITLES = ("proxy", "on", "listens", "backend", "open", "to backend", "to client", "exchanges", "hits", "faults")
 _KEYS = "keys: up and down choose a proxy, t switches it, r removes its faults, a removes all faults, q quits"
 _CLEAR = "\x1b[H\x1b[2J"
@@ -41,7 +44,7 @@ class Overview:
         self.figures: Mapping[str, Any] = {}
         self.seconds = 1.0
         self.revision = -1
-        self.events: deque[str] = deque(maxlen=EVENTS)
+        self._events: dict[object, tuple[str, int]] = {}
         self.chosen = 0
         self.note = ""
 
@@ -52,8 +55,17 @@ class Overview:
             return bool(data["revision"] != self.revision)
         if kind in ("Hello", "Skipped"):
             return kind == "Hello"
-        self.events.append(_event(kind, data))
+        key = (data["proxy"], data["fault"]) if kind == "Injected" else object()
+        _, before = self._events.pop(key, ("", 0))
+        self._events[key] = (_event(kind, data), before + 1)
+        if len(self._events) > EVENTS:
+            del self._events[next(iter(self._events))]
         return kind in ("Listening", "PolicyChanged")
+
+    @property
+    def events(self) -> list[str]:
+        """A line for each of the last events, and one for all hits of a fault, which would push out the others."""
+        return [line if count == 1 else f"{line} (the last of {count:,} seen)" for line, count in self._events.values()]
 
     @property
     def proxy(self) -> dict[str, Any] | None:
@@ -64,14 +76,18 @@ class Overview:
         """Choose another proxy."""
         self.chosen = min(max(0, self.chosen + by), max(0, len(self.proxies) - 1))
 
+    def step(self, proxy: str) -> dict[str, Any]:
+        """The figures of the last second of a *proxy*."""
+        return {**_QUIET, **self.figures.get(proxy, {})}
+
     def rows(self) -> list[tuple[str, ...]]:
         """A row for each proxy."""
         return [self._row(proxy) for proxy in self.proxies]
 
     def _row(self, proxy: Mapping[str, Any]) -> tuple[str, ...]:
-        step = self.figures.get(proxy["name"], {})
-        hits = sum(step.get("hits", {}).values())
-        rates = [step.get(name, 0) / self.seconds for name in ("sent", "received", "exchanges")]
+        step = self.step(proxy["name"])
+        hits = sum(step["hits"].values())
+        rates = [step[name] / self.seconds for name in ("sent", "received", "exchanges")]
         faults = [_fault(fault, proxy["fault_states"].get(fault["name"], {})) for fault in proxy["faults"]]
         mix = [f"{share['percent']:g}:{share['behavior']}" for share in proxy["mix"]]
         return (
@@ -79,7 +95,7 @@ class Overview:
             "yes" if proxy["enabled"] else "no",
             columns.cell(proxy["address"]),
             columns.cell(proxy["backend"]),
-            str(step.get("open", 0)),
+            str(step["open"]),
             f"{_bytes(rates[0])}/s",
             f"{_bytes(rates[1])}/s",
             f"{rates[2]:.0f}/s",
@@ -181,17 +197,29 @@ def _screen() -> _PlainScreen | _RichScreen:
     return _PlainScreen()
 
 
-@click.command("top", short_help="Show all proxies, live.", epilog=examples("vaurienctl top", "vaurienctl top --once"))
+@click.command(
+    "top", short_help="Show all proxies, live.", epilog=examples("vaurienctl top", "vaurienctl top --once --json")
+)
 @click.option("--once", is_flag=True, help="Show the figures of one second, and end.")
 @pass_control
 def top(control: CtlContext, once: bool) -> None:
     """Show all proxies, live: faults, traffic, hits and the last events.
 
     Keys: up and down (or k and j) choose a proxy, t switches it on or off, r removes its faults, a removes the faults
-    of all, q quits. With rich (the extra 'tui') it is drawn in colors.
+    of all, q quits. With rich (the extra 'tui') it is drawn in colors. With --json each second is a line.
     """
     overview, client = Overview(), control.client
     client.get_version()  # an interface that is not there, or refuses, is said at once; one that goes away may be back
+    if control.as_json:
+        for kind, data in client.live():
+            if overview.take(kind, data):
+                _read_proxies(client, overview)
+            if kind == "Figures":
+                steps = {one["name"]: overview.step(one["name"]) for one in overview.proxies}
+                click.echo(json.dumps({**data, "proxies": steps}))
+                if once:
+                    break
+        return
     _read_proxies(client, overview)
     news: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_follow, args=(client, news.put), daemon=True).start()
@@ -302,22 +330,26 @@ def watch(control: CtlContext, proxy: str, count: int | None) -> None:
     lines = 0
     for kind, data in client.live():
         if kind == "Figures":
-            click.echo(_line(data["at"], data["seconds"], data["proxies"].get(proxy, {})))
+            step = {**_QUIET, **data["proxies"].get(proxy, {})}
+            if control.as_json:
+                click.echo(json.dumps({"type": kind, "at": data["at"], "seconds": data["seconds"], **step}))
+            else:
+                click.echo(_line(data["at"], data["seconds"], step))
             lines += 1
             if lines == count:
                 return
         elif kind in _TOLD and data["proxy"] == proxy and lines:
-            click.echo(_event(kind, data))
+            click.echo(json.dumps({"type": kind, **data}) if control.as_json else _event(kind, data))
 
 
 def _line(at: float, seconds: float, step: Mapping[str, Any]) -> str:
-    hits = ", ".join(f"{columns.cell(name)} {count}" for name, count in step.get("hits", {}).items()) or "none"
+    hits = ", ".join(f"{columns.cell(name)} {count}" for name, count in step["hits"].items()) or "none"
     facts = [
-        f"open {step.get('open', 0)}",
-        f"to backend {_bytes(step.get('sent', 0) / seconds)}/s",
-        f"to client {_bytes(step.get('received', 0) / seconds)}/s",
-        f"exchanges {step.get('exchanges', 0) / seconds:.0f}/s",
-        f"failed dials {step.get('failed_dials', 0)}",
+        f"open {step['open']}",
+        f"to backend {_bytes(step['sent'] / seconds)}/s",
+        f"to client {_bytes(step['received'] / seconds)}/s",
+        f"exchanges {step['exchanges'] / seconds:.0f}/s",
+        f"failed dials {step['failed_dials']}",
         f"hits {hits}",
     ]
     return f"{_clock(at)}  {'  '.join(facts)}"
