@@ -181,20 +181,12 @@ class Link(FaultContext, Protocol):
         """
 
 
-class Exchange(FaultContext, Protocol):
-    """A request and its response."""
-
-    @property
-    def connection(self) -> Connection:
-        """The connection it belongs to."""
+class Request(FaultContext, Protocol):
+    """A request, for a fault that says what answers it."""
 
     @property
     def protocol(self) -> WireProtocol:
         """The protocol of the proxy, which knows what an error looks like."""
-
-    @property
-    def number(self) -> int:
-        """Its ordinal on its connection, from 1."""
 
     @property
     def matched(self) -> bool:
@@ -203,6 +195,18 @@ class Exchange(FaultContext, Protocol):
     @property
     def request(self) -> Head:
         """The request's head."""
+
+
+class Exchange(Request, Protocol):
+    """A request and its response."""
+
+    @property
+    def connection(self) -> Connection:
+        """The connection it belongs to."""
+
+    @property
+    def number(self) -> int:
+        """Its ordinal on its connection, from 1."""
 
     @property
     def response(self) -> Head | None:
@@ -280,9 +284,9 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     encrypt some of its own (`Connection.seal`). With ``of_messages`` its `on_data`
     gets the text of single messages where the protocol has streams, as it does for every fault that is for single
     exchanges; with ``text_only`` too without their heads, so that it may send more or less than it gets. With
-    ``only_replies`` its `on_request` never waits, and does nothing but `Exchange.reply`, or nothing: a built-in
-    behavior is then asked while the request is read. With ``says_hits`` what it does by a `Link` is no hit: it keeps
-    bytes also for nothing, and calls `Link.hit`, or `Exchange.hit`, where it has changed something.
+    ``only_replies`` its `on_request` does nothing but `Exchange.reply` with what `reply_to` says, if that is a reply:
+    a built-in behavior is then asked while the request is read. With ``says_hits`` what it does by a `Link` is no hit:
+    it keeps bytes also for nothing, and calls `Link.hit`, or `Exchange.hit`, where it has changed something.
     """
 
     below_tls: ClassVar[bool] = False
@@ -326,6 +330,17 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         Such a fault is taken, with a warning.
         """
         return ""
+
+    def reply_to(self, asked: Request) -> Reply | None:
+        """With ``only_replies``: what answers the request in place of the backend; ``None``: it passes."""
+        return None
+
+    def replies_to(self, asked: Request) -> Sequence[Reply]:
+        """The replies of which `reply_to` gives one by chance (`random.choice`), or the only one that it gives.
+
+        For the same request they are the same each time, so that they may be kept. Empty: it is to be asked each time.
+        """
+        return ()
 
     async def on_client_hello(self, connection: Connection, handshake: Handshake) -> None:
         """A client has begun TLS, and nothing is answered yet. May sleep, close, reset, change the *handshake*."""
@@ -447,13 +462,15 @@ def _takes(parameters: Sequence[inspect.Parameter], count: int) -> bool:
     )
 
 
+_BYTES = (bytes, bytearray, memoryview)
+
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
 
 def expect_bytes(call: str, value: object) -> None:
     """Raise `TypeError` if a hook has given *call* something else than bytes, before the engine trips over it."""
-    if not isinstance(value, bytes | bytearray | memoryview):
+    if not isinstance(value, _BYTES):
         raise _unexpected(call, value, "bytes")
 
 

@@ -10,9 +10,10 @@ import pytest
 from tests.running import backend, pair, read, running
 from vaurien import options, plugins
 from vaurien.behaviors.error import ErrorBehavior
+from vaurien.behaviors.transient import TransientBehavior
 from vaurien.errors import OptionError
 from vaurien.framing import Head, Protocol, Reply
-from vaurien.model import Fault
+from vaurien.model import TO_BACKEND, Fault
 
 ASKED = {
     "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -44,6 +45,41 @@ def test_it_says_what_it_is_told(protocol: str, values: dict[str, Any], said: by
         with pair(proxy, listening) as (client, _):
             client.sendall(ASKED[protocol])
             assert read(client, len(said)) == said
+
+
+@pytest.mark.parametrize("values", [{}, {"message": "later"}])
+@pytest.mark.parametrize("name", ASKED)
+def test_its_replies_are_those_of_which_it_gives_one_by_chance(name: str, values: dict[str, Any]) -> None:
+    asked, error = _Asked(name, Random("a")), ErrorBehavior(**values)
+    replies = error.replies_to(asked)
+    drawn = Random("a")
+    chosen = [drawn.choice(replies) for _ in range(50)]
+    assert [error.reply_to(asked) for _ in chosen] == chosen
+    assert len(replies) > 1
+    assert asked.random.random() == drawn.random()
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_with_a_code_it_has_one_reply_and_draws_nothing(name: str) -> None:
+    asked = _Asked(name, Random("a"))
+    error = ErrorBehavior(code=asked.protocol.error_codes[-1])
+    assert error.replies_to(asked) == [error.reply_to(asked)]
+    assert asked.random.random() == Random("a").random()
+
+
+@pytest.mark.parametrize("error", [ErrorBehavior(warmup=1), TransientBehavior(), ErrorBehavior(inject=True)])
+def test_what_counts_exchanges_is_asked_each_time(error: ErrorBehavior) -> None:
+    assert not error.replies_to(_Asked("redis", Random()))
+
+
+class _Asked:
+    """A request of the protocol *name*, for a fault that draws from *random*."""
+
+    matched = False
+
+    def __init__(self, name: str, random: Random) -> None:
+        self.protocol, self.random = plugins.find(name, "protocol").target(), random
+        [(self.request, _), *_] = self.protocol.framer().feed(TO_BACKEND, ASKED[name])
 
 
 def test_a_message_for_a_protocol_whose_errors_have_no_words_is_refused() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from typing import Annotated, ClassVar, TypeAlias
+from collections.abc import Sequence
+from typing import Annotated, TypeAlias
 
 import msgspec
 
+from vaurien.behaviors._replies import Replying
 from vaurien.errors import OptionError
-from vaurien.framing import Protocol
-from vaurien.hooks import Behavior, Exchange
+from vaurien.framing import Protocol, Reply
+from vaurien.hooks import Exchange, Request
 from vaurien.legacy.behaviors import Error
 from vaurien.options import Count, Option
 
@@ -28,7 +30,7 @@ def one_more(number: float) -> float:
     return number + 1
 
 
-class ErrorBehavior(Behavior, frozen=True):
+class ErrorBehavior(Replying, frozen=True):
     """Answer the request with an error of the proxy's protocol; the backend never sees it.
 
     The client reads, for example, ``503 Service Unavailable``, ``-LOADING …`` or an ERR packet, and its connection
@@ -41,8 +43,6 @@ class ErrorBehavior(Behavior, frozen=True):
 
     With *inject* the backend is asked, and 100 random bytes appear in the middle of the first part of its answer.
     """
-
-    only_replies: ClassVar[bool] = True
 
     inject: Annotated[bool, Option("Put random bytes into the backend's answer instead of replacing it")] = False
     warmup: Annotated[Count, Option("Exchanges of the proxy that pass before the errors begin")] = 0
@@ -80,21 +80,40 @@ class ErrorBehavior(Behavior, frozen=True):
     def _code(self) -> str | None:
         return self.code if self.status is None else str(self.status)
 
-    async def on_request(self, exchange: Exchange) -> None:
-        """Answer in place of the backend."""
-        spared = not (exchange.protocol.may_refuse(exchange.request, self._code) or exchange.matched)
-        if not (spared or self.inject) and self._warm(exchange):
-            words = () if self.message is None else (self.message,)
-            exchange.reply(exchange.protocol.error_reply(exchange.request, exchange.random, self._code, *words))
+    def reply_to(self, asked: Request) -> Reply | None:
+        """An error, unless a server never refuses such a request."""
+        protocol, request = asked.protocol, asked.request
+        code = self.code if self.status is None else self._code
+        if self.inject or not (protocol.may_refuse(request, code) or asked.matched):
+            return None
+        if not self._warm(asked):
+            return None
+        if self.message is None:
+            return protocol.error_reply(request, asked.random, code)
+        return protocol.error_reply(request, asked.random, code, self.message)
+
+    def replies_to(self, asked: Request) -> Sequence[Reply]:
+        """Each error that it may be."""
+        protocol, request = asked.protocol, asked.request
+        if self.inject or self._counts or not (protocol.may_refuse(request, self._code) or asked.matched):
+            return ()
+        codes = protocol.codes_by_chance(request) if self._code is None else (self._code,)
+        words = () if self.message is None else (self.message,)
+        return [protocol.error_reply(request, asked.random, code, *words) for code in codes]
+
+    @property
+    def _counts(self) -> bool:
+        """Whether it asks how many exchanges have passed."""
+        return self.warmup > 0
 
     async def on_response(self, exchange: Exchange) -> None:
         """Spoil the backend's answer."""
         if self.inject and self._warm(exchange):
             exchange.inject(exchange.random.randbytes(GARBAGE))
 
-    def _warm(self, exchange: Exchange) -> bool:
+    def _warm(self, asked: Request) -> bool:
         """Whether enough exchanges have passed on this proxy."""
-        return not self.warmup or exchange.shared_number(self, one_more) > self.warmup
+        return not self.warmup or asked.shared_number(self, one_more) > self.warmup
 
 
 def _has_words(protocol: Protocol) -> bool:

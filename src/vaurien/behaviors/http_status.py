@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
 from vaurien.behaviors._http import check_headers, check_protocol, parsed
-from vaurien.framing import Protocol
-from vaurien.hooks import Behavior, Exchange
+from vaurien.behaviors._replies import Replying
+from vaurien.framing import Protocol, Reply
+from vaurien.hooks import Request
 from vaurien.options import Option, unescaped
 
 _WITHOUT_BODY = frozenset({204, 304})
 
 
-class HttpStatus(Behavior, frozen=True):
+class HttpStatus(Replying, frozen=True):
     r"""Answer an HTTP request with *status*; the backend never sees it.
 
     The client reads a complete response with that status, *headers* and *body*, and its connection stays usable, unless
     it asked for the end or waits with the body of its request. The backend sees nothing. The headers that say where the
     response ends are made here. In *body*, ``\n``, ``\r``, ``\t``, ``\\`` and ``\xNN`` stand for bytes.
     """
-
-    only_replies: ClassVar[bool] = True
 
     status: Annotated[int, msgspec.Meta(ge=200, le=599), Option("The status to answer")] = 503
     body: Annotated[str, Option("The body; may have escapes such as \\n")] = ""
@@ -39,7 +39,11 @@ class HttpStatus(Behavior, frozen=True):
         """Refuse protocols without statuses. Raises `OptionError`."""
         check_protocol("http_status", protocol)
 
-    async def on_request(self, exchange: Exchange) -> None:
-        """Answer in place of the backend."""
+    def replies_to(self, asked: Request) -> Sequence[Reply]:
+        """The one."""
+        return (self.reply_to(asked),)
+
+    def reply_to(self, asked: Request) -> Reply:
+        """The response."""
         headers = [parsed(header) for header in self.headers]
-        exchange.reply(exchange.protocol.response(exchange.request, self.status, headers, unescaped(self.body)))
+        return asked.protocol.response(asked.request, self.status, headers, unescaped(self.body))

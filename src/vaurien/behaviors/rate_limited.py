@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import msgspec
 
+from vaurien.behaviors._replies import Replying
 from vaurien.behaviors.http_status import HttpStatus
-from vaurien.framing import Protocol
-from vaurien.hooks import Behavior, Exchange
+from vaurien.framing import Protocol, Reply
+from vaurien.hooks import Request
 from vaurien.options import Count, Duration, Option
 
 _KINDS = {429: "rate_limit_error", 503: "api_error", 529: "overloaded_error"}
 
 
-class RateLimited(Behavior, frozen=True):
+class RateLimited(Replying, frozen=True):
     """Answer an HTTP request with 429, and say when to try again; the backend never sees it.
 
     The client reads ``retry-after``, ``x-ratelimit-limit-requests``, ``-remaining-requests``, ``-reset-requests``, and
     an error in the shape of OpenAI's or Anthropic's interface, with *status* 529 and the shape ``anthropic`` that of an
     overloaded server. Its connection stays usable.
     """
-
-    only_replies: ClassVar[bool] = True
 
     status: Annotated[Literal[429, 503, 529], Option("The status to answer")] = 429
     retry_after: Annotated[Duration | None, Option("Seconds to wait that it names, rounded up; none: no word")] = 1.0
@@ -36,8 +36,12 @@ class RateLimited(Behavior, frozen=True):
         """Refuse protocols without statuses. Raises `OptionError`."""
         HttpStatus().check(protocol)
 
-    async def on_request(self, exchange: Exchange) -> None:
-        """Answer in place of the backend."""
+    def replies_to(self, asked: Request) -> Sequence[Reply]:
+        """The one."""
+        return (self.reply_to(asked),)
+
+    def reply_to(self, asked: Request) -> Reply:
+        """The response."""
         headers = [
             "content-type: application/json",
             f"x-ratelimit-limit-requests: {self.limit}",
@@ -51,4 +55,4 @@ class RateLimited(Behavior, frozen=True):
         if self.shape == "anthropic":
             body = {"type": "error", "error": error}
         made = HttpStatus(status=self.status, headers=tuple(headers), body=json.dumps(body).replace("\\", "\\\\"))
-        await made.on_request(exchange)
+        return made.reply_to(asked)

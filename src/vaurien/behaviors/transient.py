@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from vaurien.behaviors.error import ErrorBehavior, one_more
-from vaurien.hooks import Exchange
+from vaurien.hooks import Request
 from vaurien.legacy.behaviors import Transient
 from vaurien.options import Count, Option
 
@@ -20,6 +20,10 @@ class TransientBehavior(ErrorBehavior, frozen=True):
 
     agitate: Annotated[Count, Option("Exchanges of the proxy that fail, after the warm-up")] = 1
 
-    def _warm(self, exchange: Exchange) -> bool:
-        count = exchange.shared_number(self, one_more)
+    @property
+    def _counts(self) -> bool:
+        return True
+
+    def _warm(self, asked: Request) -> bool:
+        count = asked.shared_number(self, one_more)
         return self.warmup < count <= self.warmup + self.agitate

@@ -135,6 +135,10 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         """
         return Reply(random.randbytes(1000))
 
+    def codes_by_chance(self, head: Head) -> Sequence[str]:
+        """The codes of which `error_reply` takes one by ``random.choice``, where that is all that it draws."""
+        return ()
+
     def response(self, head: Head, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Reply:
         """The response of HTTP to the request *head*; for protocols with the field ``status``, which are HTTP's.
 

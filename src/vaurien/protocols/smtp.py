@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.errors import ParseError
@@ -339,13 +339,17 @@ class Smtp(Protocol, frozen=True):
     def tls_words(self, *, backend_tls: bool) -> TlsWords:
         return _RequestedTls() if backend_tls else _PretendedTls()
 
+    def codes_by_chance(self, head: Head) -> Sequence[str]:
+        """All of them."""
+        return self.error_codes
+
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """A refusal with *code*. The connection ends after 421, and where the backend waits for what it will not get.
 
         That is after `MESSAGE` and `RESPONSE`: a backend that has said 354 or 334 would take the next command for it.
         Raises `OptionError` for another code than these.
         """
-        code = random.choice(self.error_codes) if code is None else code
+        code = random.choice(self.codes_by_chance(head)) if code is None else code
         self.check_code(code)
         stuck = head.fields.get("verb") in (MESSAGE, RESPONSE)
         return Reply(

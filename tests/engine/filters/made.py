@@ -79,6 +79,7 @@ class Connection:
 
     number, peer, backend_address = 1, "127.0.0.1:5", Address("127.0.0.1", 1)
     facts = NO_FACTS
+    tells_hits = True
     ending = decides_lane = detailed = lists_exchanges = opens_tls = handover_pending = one_request = False
     hook_runner = pending_share = mix_random = None
     relays_records = False
@@ -106,6 +107,9 @@ class Connection:
 
     def hit(self, name: str, exchange: int | None, place: object = None) -> None:
         self.told.append(("hit", exchange, name))
+
+    def count(self, name: str, hits: int) -> None:
+        self.told += [("hit", None, name)] * hits
 
     def decided(self, name: str, drawn: object, exchange: int | None, place: object) -> None:
         pass

@@ -69,6 +69,19 @@ def test_a_pipeline_that_is_known_draws_like_single_requests() -> None:
     assert hits(requests)
 
 
+def test_hits_are_counted_where_no_observer_wants_to_know_of_each() -> None:
+    def hits(*, told: bool) -> list[str]:
+        connection = made("30:error,20:transient", seed="5")
+        connection.tells_hits = told
+        for _ in range(3):
+            sent(connection, True, b"".join(GET % number for number in range(10)))
+        return sorted(name for kind, _, name in connection.told if kind == "hit")
+
+    assert hits(told=False) == hits(told=True)
+    assert hits(told=True).count("transient") == 1
+    assert "error" in hits(told=True)
+
+
 def test_a_request_that_comes_in_pieces_is_one_exchange() -> None:
     connection = made("100:error")
     for byte in GET % 1:

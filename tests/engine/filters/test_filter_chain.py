@@ -39,6 +39,7 @@ class Connection(FakeOwner):
     number, peer = 1, "127.0.0.1:5"
     facts, pending_share = NO_FACTS, None
     mix_random, past_exchanges = None, 0
+    tells_hits = True
     detailed = lists_exchanges = relays_records = False
     delay_line_limit = 1 << 20
     background: Any = None

@@ -967,6 +967,11 @@ class ProxiedConnection:
         return self.service.shared
 
     @property
+    def tells_hits(self) -> bool:
+        """An observer wants to know each hit."""
+        return self.service.events.tells_hits
+
+    @property
     def detailed(self) -> bool:
         """An observer wants to know every decision."""
         return bool(self.service.events.detailed)

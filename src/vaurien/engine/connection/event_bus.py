@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from vaurien.events import Event, Exchanged, Observer, wants
+from vaurien.events import Event, Exchanged, Injected, MixHit, Observer, wants
 
 
 class EventBus:
@@ -20,6 +20,8 @@ class EventBus:
         self._loop, self._proxy = loop, proxy
         self.subscribers = _Subscribers(observers)
         """For each kind of event the observers that do not ignore it."""
+        self.tells_hits = bool(self.subscribers[MixHit] or self.subscribers[Injected])
+        """An observer wants to know each hit."""
         self._may_be_detailed = tuple(observer for observer in observers if hasattr(observer, "detailed"))
         self._may_follow = tuple(observer for observer in observers if hasattr(observer, "followed"))
 

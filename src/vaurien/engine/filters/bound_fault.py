@@ -37,6 +37,9 @@ class Interrupted(asyncio.CancelledError):
 class FaultEvents(Protocol):
     """Tells the observers what faults do on a connection."""
 
+    def count(self, name: str, hits: int) -> None:
+        """The fault *name* acted *hits* times, of which no observer wants to know."""
+
     def chosen(self, exchange: int, name: str) -> None:
         """The share *name* of the mix was drawn for *exchange*."""
 

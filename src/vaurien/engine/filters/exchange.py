@@ -193,6 +193,34 @@ class TrackedExchange:
         return self.head(direction)
 
 
+class AnsweredExchange(TrackedExchange):
+    """One that a fault has answered with *reply*, of which nothing but that is left to be done.
+
+    One object may stand for several that have the same reply.
+    """
+
+    __slots__ = ("answer",)
+
+    # They are many, and nothing else of them is ever asked for.
+    asked = True
+    number = offset = 0
+    request = Head(request=True)
+    drawn = undecided = ()
+    hits = _NO_FAULT
+    began = None
+    forwarded = False
+    repeats = ()
+    _swallowed = _BOTH
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply, self.answer = reply, reply.data
+
+    @property
+    def disturbed(self) -> bool:
+        """It is to be answered here."""
+        return True
+
+
 class ExchangeOwner(Protocol):
     """The exchange tracker, as the exchange of a hook sees it."""
 
@@ -262,6 +290,23 @@ class _NoMessage(TrackedMessage):
 
 
 NO_MESSAGE: TrackedMessage = _NoMessage()
+
+
+class AskedRequest(FaultView):
+    """`hooks.Request`: requests of *protocol*, one after the other, as faults see them that only reply."""
+
+    __slots__ = ("fault", "matched", "protocol", "request")
+
+    request: Head
+
+    def __init__(self, protocol: WireProtocol) -> None:
+        self.protocol = protocol
+
+    def ask(self, fault: BoundFault, request: Head) -> None:
+        """It is *request* from here on, as *fault* sees it."""
+        self.fault: BoundFault = fault
+        self.request = request
+        self.matched = fault.compiled.matcher.by_exchange
 
 
 class ExchangeContext(FaultView):

@@ -39,6 +39,10 @@ class DrawingConnection(FilteredConnection, Protocol):
         """An observer wants to know every decision."""
 
     @property
+    def tells_hits(self) -> bool:
+        """An observer wants to know each hit."""
+
+    @property
     def pending_share(self) -> CompiledFault | None:
         """The share of the mix that was drawn for the turn that begins now, while a legacy plugin is in play."""
 
@@ -56,6 +60,7 @@ class ExchangeDraws:
         "_connection",
         "_detailed",
         "_follow_all",
+        "_known",
         "_next_share",
         "_policy",
         "due",
@@ -69,6 +74,7 @@ class ExchangeDraws:
         self._connection = connection
         self._policy, self._chance, self._detailed = connection.plan, connection.chance, connection.detailed
         self._by_turn = self._follow_all = False
+        self._known: dict[CompiledFault, Drawn] = {}
         self._next_share: Callable[[], CompiledFault | None] | None = None
         self.faults: tuple[BoundFault, ...] = ()
         """Those that may be drawn for an exchange, beside the mix."""
@@ -95,6 +101,7 @@ class ExchangeDraws:
         self.part_faults = tuple(fault for fault in faults if fault.compiled.matcher.by_part)
         self._policy, self._detailed = connection.plan, connection.detailed
         self._next_share = None
+        self._known.clear()
         self._by_turn = connection.decides_lane
         self._follow_all = follow_all
         self.live = bool(faults) or self._policy.has_live_mix or self._by_turn
@@ -157,11 +164,12 @@ class ExchangeDraws:
         if share is None:
             return None
         connection = self._connection
-        fault = connection.bound_faults.get(share.key)
-        if fault is None:
+        if share.key not in connection.bound_faults:
             return None
-        connection.journal.chosen(number, fault.name)
-        return (fault,), ()
+        drawn = self._known.get(share) or self._drawn(share)
+        if connection.tells_hits:
+            connection.journal.chosen(number, share.name)
+        return drawn
 
     def draw_many(self, heads: Sequence[Head], wholes: Sequence[bytes], number: int, offset: int) -> Hits:
         """Draw for *heads*, one behind the other: the first is of the exchange *number*, and begins at *offset*."""
@@ -172,15 +180,21 @@ class ExchangeDraws:
                 number += 1
                 offset += len(whole)
             return [(at, one) for at, one in enumerate(drawn) if one is not None]
-        connection = self._connection
-        hits: Hits = []
-        shares = self._chance.draw_many(connection.number, self._policy, self._random, len(heads))
-        for at, share in shares:
-            fault = connection.bound_faults.get(share.key)
-            if fault is not None:
+        connection, known = self._connection, self._known
+        hits = [
+            (at, known.get(share) or self._drawn(share))
+            for at, share in self._chance.draw_many(connection.number, self._policy, self._random, len(heads))
+            if share.key in connection.bound_faults
+        ]
+        if connection.tells_hits:
+            for at, ((fault,), _) in hits:
                 connection.journal.chosen(number + at, fault.name)
-                hits.append((at, ((fault,), ())))
         return hits
+
+    def _drawn(self, share: CompiledFault) -> Drawn:
+        """What is drawn where the mix gives *share*: the same value each time."""
+        drawn = self._known[share] = (self._connection.bound_faults[share.key],), ()
+        return drawn
 
     def decide(self, exchange: TrackedExchange, response: Head) -> None:
         """Of the faults that ask about the *response*, those that mean this one are in play from here on."""

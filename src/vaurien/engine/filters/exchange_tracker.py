@@ -5,6 +5,8 @@ is drawn for, once, in order::
 
     client ──► framing ──► head of a request ──► draw ──┬─ spared: its place in the queue of open exchanges is one
                                                         │          for all; its pieces leave at once, in this callback
+                                                        ├─ hit by a fault that only replies: answered here; its place
+                                                        │          in the queue has the answer, the backend sees nothing
                                                         └─ hit:    a `TrackedExchange`, hooks; a hook that waits holds
                                                                    what comes behind it
     backend ─► framing ──► head of a response ──► the oldest open exchange ──► the same two ways
@@ -23,14 +25,17 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
+import operator
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
 
 from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.exchange import (
     NO_MESSAGE,
+    AnsweredExchange,
+    AskedRequest,
     ExchangeContext,
     ExchangeOwner,
     TrackedExchange,
@@ -40,10 +45,12 @@ from vaurien.engine.filters.exchange_draws import UNTOUCHED, DrawingConnection, 
 from vaurien.engine.filters.filter import Receiver
 from vaurien.engine.filters.sent_heads import AddressedConnection, SentHeads
 from vaurien.engine.loop.hook_task import DONE, finish
+from vaurien.engine.policy.place import place
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import RelayLink
 from vaurien.framing import Framing, Head, Mark, Part, Piece, Reply, Series, Turns
 from vaurien.framing import Protocol as WireProtocol
+from vaurien.framing.cache import COUNT_LIMIT
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 from vaurien.tls.client_hello import is_tls
 
@@ -165,6 +172,7 @@ class ExchangeTracker:
         self._fed = 0  # bytes of the client's stream so far
         self._offset = 0  # in the client's stream, of the piece at hand
         self._unsent: tuple[list[bytes], list[bytes]] = ([], [])  # to the client, to the backend, in this callback
+        self._together = [False, False]  # the last chunk to the client, to the backend, was several whole messages
         self._open: deque[TrackedExchange] = deque()  # requested, and not answered to the end
         self._asking: TrackedExchange | None = None
         self._answering: TrackedExchange | None = None
@@ -278,6 +286,11 @@ class ExchangeTracker:
             return b""
         up = self.up
         passes = not up.filters or (up.may_be_passive and up.passive)
+        if self._together[TO_BACKEND] and passes and not self._draws.faults:
+            series = self.framing.try_series(TO_BACKEND, data)
+            if series is not None:
+                return self._take_series(series, data)
+            self._together[TO_BACKEND] = False
         try:
             head = self.framing.try_whole(TO_BACKEND, data)
         except Exception as error:  # the protocol's own code may raise anything
@@ -297,10 +310,14 @@ class ExchangeTracker:
                 sent = self._heads.recognized(head)
                 return sent + data[len(head.data) :] if len(data) > len(head.data) else sent
             self.framing.take_back()
-            self.up.link.run(self._process_series(Series((head,), (data,)), [(0, drawn or UNTOUCHED)]))
+            alone = Series((head,), (data,))
+            if drawn is not None and head.answered and not head.needed:
+                return self._take_hits(alone, [(0, drawn)])
+            self.up.link.run(self._process_series(alone, [(0, drawn or UNTOUCHED)]))
             return b""
         series = self.framing.try_series(TO_BACKEND, data) if passes and not self._draws.faults else None
         if series is not None:
+            self._together[TO_BACKEND] = True
             return self._take_series(series, data)
         self._offset = self._fed - self.framing.held(TO_BACKEND)
         return self._pass(TO_BACKEND, self._framed(TO_BACKEND, data))
@@ -312,8 +329,7 @@ class ExchangeTracker:
         if self._tracks:
             hits = self._draws.draw_many(series.heads, series.wholes, self._count + 1, self._offset)
             if hits:
-                self.up.link.run(self._process_series(series, hits))
-                return b""
+                return self._take_hits(series, hits)
         self.framing.take_series(TO_BACKEND, series.heads)
         self._count += len(series.heads)
         self._open.extend((SPARED,) * len(series.heads))
@@ -326,25 +342,93 @@ class ExchangeTracker:
         sent = self._heads.sent
         return [sent(head) + whole[len(head.data) :] for head, whole in zip(heads, wholes, strict=True)]
 
-    async def _process_series(self, series: Series, hits: Hits) -> None:
-        """Take the requests of *series*, of which *hits* were drawn; returns when what became of them is sent."""
+    def _take_hits(self, series: Series, hits: Hits) -> bytes:
+        """Take the requests of *series*, of which *hits* were drawn; what is to be sent of it now.
+
+        Hits that only reply are answered here. The first that does more, and what is behind it, is for a coroutine.
+        """
+        down = self.down
+        if self._listing or not self._asks_at_once or down.filters or down.link.hook_running or down.link.full:
+            self.up.link.run(self._process_series(series, hits))
+            return b""
+        opened: list[TrackedExchange] = [SPARED] * len(series.heads)
+        acted: list[BoundFault] = []
+        asked = AskedRequest(self.protocol)
+        before: Drawn = UNTOUCHED
+        fault, left = None, None
+        for at, drawn in hits:
+            head = series.heads[at]
+            if drawn is not before:
+                before, fault = drawn, replying(drawn)
+            if fault is None:
+                break
+            answers = fault.compiled.answers.get(head)
+            if answers is None:
+                asked.ask(fault, head)
+                answers = _answers_of(fault, asked) if len(series.heads) > 1 else ()
+            if answers:
+                opened[at] = answers[0] if len(answers) == 1 else fault.random.choice(answers)
+            else:
+                asked.ask(fault, head)
+                reply = _reply_of(fault, asked)
+                if reply is None or reply.close or reply.at_end is not None:
+                    left = (fault, reply)
+                    break
+                opened[at] = AnsweredExchange(reply)
+            acted.append(fault)
+        done = len(opened) if len(acted) == len(hits) else hits[len(acted)][0]
+        del opened[done:]
+        self._count_hits(series, hits, acted)
+        behind_others = bool(self._open)
+        spared = [*map(operator.is_, opened, itertools.repeat(SPARED))]
+        heads, wholes = [*itertools.compress(series.heads, spared)], [*itertools.compress(series.wholes, spared)]
+        self.framing.take_series(TO_BACKEND, heads)
+        self._count += done
+        self._open.extend(opened)
+        if not behind_others and self._open and self._open[0] is not SPARED:
+            while self._open and self._open[0] is not SPARED:
+                self._answer_at_once(self._open.popleft(), self._unsent[TO_CLIENT])
+            self._send(down, self._unsent[TO_CLIENT])
+        sent = self._sent(heads, wholes) if self._heads.differ else wholes
+        if done == len(series.heads):
+            return b"".join(sent)
+        self._unsent[TO_BACKEND].extend(sent)
+        self._offset += sum(map(len, series.wholes[:done]))
+        self.up.link.run(self._process_series(series, hits[len(acted) :], done, left))
+        return b""
+
+    def _count_hits(self, series: Series, hits: Hits, acted: Sequence[BoundFault]) -> None:
+        """Count the first of *hits*, those of the faults that have *acted* on requests of *series*, not taken yet."""
+        if not self.connection.tells_hits:
+            for fault in set(acted):
+                self.connection.journal.count(fault.name, acted.count(fault))
+            return
+        for (at, _), fault in zip(hits, acted, strict=False):
+            offset = self._offset + sum(map(len, series.wholes[:at]))
+            fault.count_hit(self._count + 1 + at, place(TO_BACKEND, offset))
+
+    async def _process_series(
+        self, series: Series, hits: Hits, done: int = 0, left: tuple[BoundFault, Reply | None] | None = None
+    ) -> None:
+        """Take the requests of *series* behind those that are *done*; returns when what became of them is sent.
+
+        *hits* were drawn for some. The one fault of the first of them has been asked if there is a *left*.
+        """
         heads, wholes = series.heads, series.wholes
-        done = 0
-        for place, drawn in hits:
-            if done < place:
-                self._take_spared(heads[done:place], wholes[done:place])
-            done = place + 1
+        for at, drawn in hits:
+            if done < at:
+                self._take_spared(heads[done:at], wholes[done:at])
+            done = at + 1
             if self.connection.ending:
                 return
-            head, whole = heads[place], wholes[place]
-            fault = self._replying(drawn)
-            rest = self._ask(head, whole, drawn) if fault is None else self._ask_at_once(head, whole, drawn, fault)
-            if rest is not None:
-                steps = rest.__await__()
-                waits_for = next(steps, DONE)
-                if waits_for is not DONE:
-                    self._flush()
-                    await finish(steps, waits_for)
+            head, whole = heads[at], wholes[at]
+            steps = (
+                self._ask(head, whole, drawn) if left is None else self._pass_whole(head, whole, drawn, *left)
+            ).__await__()
+            left, waits_for = None, next(steps, DONE)
+            if waits_for is not DONE:
+                self._flush()
+                await finish(steps, waits_for)
             self._offset += len(whole)
         if done < len(heads) and not self.connection.ending:
             self._take_spared(heads[done:], wholes[done:])
@@ -358,49 +442,28 @@ class ExchangeTracker:
         self._unsent[TO_BACKEND].extend(self._sent(heads, wholes) if self._heads.differ else wholes)
         self._offset += sum(map(len, wholes))
 
-    def _replying(self, drawn: Drawn) -> BoundFault | None:
-        """The one fault that was *drawn*, if it only replies, and nothing else may act on the request."""
-        faults, undecided = drawn
-        if len(faults) != 1 or undecided or self.up.filters or self._refusals_count or not self.keep_alive:
-            return None
-        fault = faults[0]
-        return fault if fault.compiled.only_replies and not fault.stopped else None
+    @property
+    def _asks_at_once(self) -> bool:
+        """Whether a fault that only replies may be asked about a request at once, for nothing else acts on that."""
+        return not (self.up.filters or self._refusals_count) and self.keep_alive
 
     def _ask_for_reply(self, fault: BoundFault, exchange: TrackedExchange) -> Reply | None:
         """What *fault*, which only replies, answers; ``None``: the request is to pass."""
-        hook = fault.compiled.instance.on_request(ExchangeContext(fault, exchange, self, TO_BACKEND))
-        try:
-            waits_for = next(hook.__await__(), DONE)
-        except BaseException as error:  # a protocol's own code, which makes the reply, may raise anything
-            fault.handle_hook_error(error)
-        else:
-            assert waits_for is DONE, f"{fault.name} waits, although it only replies"  # noqa: S101 - it is built in
-        return exchange.reply if exchange.swallows(TO_BACKEND) else None
+        context = ExchangeContext(fault, exchange, self, TO_BACKEND)
+        reply = _reply_of(fault, context)
+        if reply is None:
+            return None
+        context.reply(reply)
+        return reply if exchange.swallows(TO_BACKEND) else None
 
-    def _ask_at_once(
-        self, head: Head, whole: bytes, drawn: Drawn, fault: BoundFault
-    ) -> Coroutine[Any, Any, None] | None:
-        """Ask the one fault that was *drawn* for a whole request, and only replies; returns what is left to be done.
-
-        That is nothing where it has replied: the same as `_ask` comes of it then, in a tenth of the calls.
-        """
-        self._asking = exchange = self._exchange(head, drawn)
-        self._open.append(exchange)
-        reply = self._ask_for_reply(fault, exchange)
-        if reply is None or reply.close or reply.at_end is not None or not head.answered:
-            return self._pass_whole(exchange, whole)
-        self._asking, exchange.asked = None, True
-        if self._open[0] is exchange:  # otherwise behind the answers to others
-            down = self.down
-            if down.filters or down.link.hook_running or down.link.full:
-                return self._answer(TO_BACKEND)
-            self._answer_at_once(self._open.pop(), self._unsent[TO_CLIENT])
-        return None
-
-    async def _pass_whole(self, exchange: TrackedExchange, whole: bytes) -> None:
-        """Go on with a whole request, which its faults have seen."""
-        exchange.request = own = copy.copy(exchange.request)  # the one that was recognized stands for many exchanges
+    async def _pass_whole(self, head: Head, whole: bytes, drawn: Drawn, fault: BoundFault, reply: Reply | None) -> None:
+        """Go on with a whole request for which *fault* alone was drawn; it has been asked, and answers *reply*."""
+        own = copy.copy(head)  # the one that was recognized stands for many exchanges
         self.framing.take_series(TO_BACKEND, (own,))
+        self._asking = exchange = self._exchange(own, drawn)
+        self._open.append(exchange)
+        if reply is not None:
+            ExchangeContext(fault, exchange, self, TO_BACKEND).reply(reply)
         at = self.up.link.clock.now()
         await self._pass_request(exchange, at)
         await self._rest_of_request(own, whole, at)
@@ -427,6 +490,11 @@ class ExchangeTracker:
         waiting, down, framing = self._open, self.down, self.framing
         passes = not down.filters or (down.may_be_passive and down.passive)
         head = None
+        if self._together[TO_CLIENT] and passes and not down.filters and self.keep_alive:
+            series = framing.try_series(TO_CLIENT, data)
+            if series is not None:
+                return self._answer_series(series, data)
+            self._together[TO_CLIENT] = False
         if framing.lost is None:
             try:
                 head = framing.try_whole(TO_CLIENT, data)
@@ -444,6 +512,7 @@ class ExchangeTracker:
         if passes and not down.filters and self.keep_alive:
             series = framing.try_series(TO_CLIENT, data)
             if series is not None:
+                self._together[TO_CLIENT] = True
                 return self._answer_series(series, data)
         return self._pass(TO_CLIENT, self._framed(TO_CLIENT, data))
 
@@ -459,6 +528,17 @@ class ExchangeTracker:
         if waiting.count(SPARED) == len(waiting) == len(heads):  # as where nothing is hit
             waiting.clear()
             return data
+        ours = [*itertools.compress(itertools.count(), map(operator.is_not, waiting, itertools.repeat(SPARED)))]
+        if len(waiting) == len(heads) + len(ours):  # as where a series was asked before
+            sent = [*wholes]
+            for at in ours:
+                exchange = waiting[at]
+                if not isinstance(exchange, AnsweredExchange):
+                    break
+                sent.insert(at, exchange.answer)
+            else:
+                waiting.clear()
+                return b"".join(sent)
         at_once: list[bytes] = []
         take, send = waiting.popleft, at_once.append
         for index, whole in enumerate(wholes):
@@ -686,7 +766,8 @@ class ExchangeTracker:
         self._lost, self._recognized_until = True, self._count
         self._open = deque(exchange for exchange in self._open if exchange.swallows(TO_BACKEND))
         for exchange in self._open:
-            exchange.asked = True  # its end is not marked any more
+            if not exchange.asked:
+                exchange.asked = True  # its end is not marked any more
         self._asking = self._answering = None
         if self._open:
             self.down.link.run(self._answer_late())
@@ -1120,6 +1201,47 @@ class ExchangeTracker:
 
 async def _wait_for(future: asyncio.Future[None]) -> None:
     await future
+
+
+def replying(drawn: Drawn) -> BoundFault | None:
+    """The one fault that was *drawn*, if it only replies."""
+    faults, undecided = drawn
+    if len(faults) != 1 or undecided:
+        return None
+    fault = faults[0]
+    return fault if fault.compiled.only_replies and not fault.stopped else None
+
+
+def _reply_of(fault: BoundFault, asked: hooks.Request) -> Reply | None:
+    """What *fault*, which only replies, answers."""
+    try:
+        reply: Reply | None = fault.compiled.instance.reply_to(asked)
+        if reply is not None and not (type(reply) is Reply and type(reply.data) is bytes):
+            hooks.expect_reply("reply", reply)
+    except BaseException as error:  # a protocol's own code, which makes the reply, may raise anything
+        fault.handle_hook_error(error)
+        return None
+    return reply
+
+
+def _answers_of(fault: BoundFault, asked: AskedRequest) -> tuple[AnsweredExchange, ...]:
+    """Those of which *fault* gives one by chance to the request that is *asked* about; none: it is asked each time.
+
+    They are kept: a request that is recognized has the same head each time.
+    """
+    try:
+        replies = fault.compiled.instance.replies_to(asked)
+        for reply in replies:
+            hooks.expect_reply("reply", reply)
+    except Exception:  # which comes again where it is asked for one
+        replies = ()
+    if any(reply.close or reply.at_end is not None for reply in replies):
+        replies = ()
+    kept = fault.compiled.answers
+    if len(kept) >= COUNT_LIMIT:
+        kept.clear()
+    answers = kept[asked.request] = tuple(map(AnsweredExchange, replies))
+    return answers
 
 
 def _pieces(head: Head, whole: bytes, end: Mark) -> list[Piece]:

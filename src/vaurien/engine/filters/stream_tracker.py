@@ -38,6 +38,7 @@ from vaurien.engine.filters.exchange_tracker import (
     ExchangeTracker,
     TrackedConnection,
     TrackedDirection,
+    replying,
 )
 from vaurien.engine.filters.message_filter import MessageFilter, MessageFilters, Taker, acts_on_messages, is_control
 from vaurien.engine.filters.message_stream import MessageStream, MessageWay
@@ -487,7 +488,7 @@ class StreamTracker(ExchangeTracker):
         The same as in its lane comes of it, in a fifth of the calls.
         """
         drawn = self._decided[-1][1]
-        fault = self._replying(drawn) if drawn is not None else None
+        fault = replying(drawn) if drawn is not None and self._asks_at_once else None
         if fault is None:
             return False
         self._decided.pop()

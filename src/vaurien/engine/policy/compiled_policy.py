@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
@@ -14,7 +16,7 @@ import msgspec
 from vaurien import hooks, options, plugins
 from vaurien.engine.policy.matching import Matcher
 from vaurien.errors import OptionError
-from vaurien.framing import Protocol, Turns
+from vaurien.framing import Head, Protocol, Turns
 from vaurien.legacy import behaviors
 from vaurien.legacy.protocol import Unframed
 from vaurien.model import Direction, Fault, Policy, Scope, Share, Stream, Window
@@ -40,6 +42,7 @@ class CompiledFault:
 
     # Asked at each chunk or exchange, so what can be known is computed once.
     __slots__ = (
+        "answers",
         "blocking",
         "chunk_limit",
         "fault",
@@ -82,6 +85,8 @@ class CompiledFault:
         at_once = plugin.built_in and not plugin.legacy and plugin.target.only_replies
         self.only_replies: bool = at_once and "on_request" in self.hooks and self.hooks <= _BEFORE_AND_AFTER
         """Whether it replies to a request without a wait, or lets it pass, and does nothing else to it."""
+        self.answers: dict[Head, Any] = {}
+        """What the engine keeps of its replies to requests that are recognized."""
         self.of_content = self.reads_content or self.one_way
         """Whether it acts on what messages say."""
         self.says_hits: bool = not plugin.legacy and plugin.target.says_hits
@@ -169,6 +174,7 @@ class CompiledPolicy:
         self.shakes = any(compiled.handles("on_client_hello") for compiled in self.faults)
         self._limits = tuple(itertools.accumulate(share.percent for share in shares))
         self._end = self._limits[-1] if self._limits else 0.0
+        self._spared_from = _least_number(self._end)
         self.has_live_mix = any(compiled.hooks or compiled.blocking for compiled in self.mix)
         self.relevant = self.compiled_faults if self.has_live_mix else self.faults
         """Those that a connection has to know: shares of a mix that never does anything are not among them."""
@@ -236,12 +242,11 @@ class CompiledPolicy:
 
     def draw_many(self, random: Random, count: int) -> list[tuple[int, CompiledFault]]:
         """What `draw` gives *count* times in a row: the shares that are hit, each with its place among the draws."""
-        draw, limits, mix, end = random.random, self._limits, self.mix, self._end
-        return [
-            (place, mix[bisect.bisect_right(limits, number)])
-            for place in range(count)
-            if (number := draw() * 100) < end
-        ]
+        numbers = [*itertools.starmap(random.random, itertools.repeat((), count))]  # without bytecode for each
+        hits = itertools.compress(range(count), map(operator.lt, numbers, itertools.repeat(self._spared_from)))
+        if len(self.mix) == 1:
+            return [(place, self.mix[0]) for place in hits]
+        return [(place, self.mix[bisect.bisect_right(self._limits, numbers[place] * 100)]) for place in hits]
 
     def on_data(self, direction: Direction) -> tuple[CompiledFault, ...]:
         """The compiled faults with a hook on the bytes of this direction, in the order they act."""
@@ -253,6 +258,16 @@ class CompiledPolicy:
                 continue
             if compiled.fault.stream.includes(direction) or compiled.plugin.target.both_ways:
                 yield compiled
+
+
+def _least_number(percent: float) -> float:
+    """The least number that is not below *percent* once it is multiplied by 100, which rounds."""
+    number = percent / 100
+    while number and number * 100 >= percent:
+        number = math.nextafter(number, 0.0)
+    while number * 100 < percent:
+        number = math.nextafter(number, 1.0)
+    return number
 
 
 def _own_faults(policy: Policy, protocol: Protocol) -> tuple[Fault, ...]:

@@ -67,9 +67,13 @@ class HttpProtocol(Protocol, frozen=True):
         """A framer of HTTP/1."""
         return HttpFramer()
 
+    def codes_by_chance(self, head: Head) -> Sequence[str]:
+        """The 50x."""
+        return BY_CHANCE
+
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """A response with the status *code*, by chance a 50x. Raises `OptionError` for another code than these."""
-        code = random.choice(BY_CHANCE) if code is None else code
+        code = random.choice(self.codes_by_chance(head)) if code is None else code
         self.check_code(code)
         if head.one_way:
             return closing_reply(message or REASONS[code])

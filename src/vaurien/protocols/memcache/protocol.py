@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.framing import Head, Protocol, Reply
@@ -39,12 +39,16 @@ class MemcacheProtocol(Protocol, frozen=True):
     def framer(self) -> MemcacheFramer:
         return MemcacheFramer()
 
+    def codes_by_chance(self, head: Head) -> Sequence[str]:
+        """All of them."""
+        return self.error_codes
+
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """A failure of the server, in the language of *head*; nothing for a command with ``noreply``, or ``quit``.
 
         Raises `OptionError` for another code than these.
         """
-        code = random.choice(self.error_codes) if code is None else code
+        code = random.choice(self.codes_by_chance(head)) if code is None else code
         self.check_code(code)
         status, usual = _FAILURES[code]
         words = usual if message is None else message

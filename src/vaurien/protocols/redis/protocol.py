@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.framing import Framing, Head, Protocol, Reply
@@ -59,13 +60,17 @@ class RedisProtocol(Protocol, frozen=True):
         """A framer of the Redis protocol."""
         return RedisFramer()
 
+    def codes_by_chance(self, head: Head) -> Sequence[str]:
+        """All of them."""
+        return self.error_codes
+
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """An error reply that begins with *code*; nothing after CLIENT REPLY OFF.
 
         Raises `OptionError` for another code than these.
         """
         if code is None:
-            code = random.choice(self.error_codes)
+            code = random.choice(self.codes_by_chance(head))
         else:
             self.check_code(code)
         if not (head.answered or (isinstance(head, RedisCommand) and head.silences)):
