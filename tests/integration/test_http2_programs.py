@@ -176,3 +176,26 @@ def test_it_is_the_same_as_without(server: Where, client: str, policy: str) -> N
     with running(server, "", *POLICIES[policy], protocol="http2") as proxy:
         assert CLIENTS[client](proxy.address) == expected
         assert proxy.events.of(ProtocolLost, Failed) == []
+
+
+@pytest.mark.parametrize("faults", [(), (fault("delay", sleep=0.01, before=False),)], ids=["no fault", "delay"])
+def test_nghttp_gets_what_nghttpd_pushes(faults: tuple[Fault, ...]) -> None:
+    """The promise comes before the stream that it announces, though the response that promises is held."""
+
+    def command(port: int, folder: Path) -> list[str | Path]:
+        (folder / "www").mkdir(exist_ok=True)
+        (folder / "www" / "hello").write_bytes(b"hello\n")
+        (folder / "www" / "pushed").write_bytes(bytes(100_000))
+        words: list[str | Path] = ["--no-tls", "--push=/hello=/pushed", "-a", "127.0.0.1", "-d", folder / "www"]
+        return [require("nghttpd"), *words, "--mime-types-file=/dev/null", str(port)]
+
+    def got(host: str, port: int) -> list[tuple[str, ...]]:
+        text = output(require("nghttp"), "-ns", f"http://{host}:{port}/hello").decode()
+        return sorted(re.findall(r" +(\d+) +\S+( \*)? +\S+ +\S+ +(\d{3}) +(\S+) (/\S+)", text))
+
+    with started(command) as pushing:
+        expected = got(pushing.host, pushing.port)
+        assert [(pushed, path) for _, pushed, _, _, path in expected] == [("", "/hello"), (" *", "/pushed")]
+        with running((pushing.host, pushing.port), "", *faults, protocol="http2") as proxy:
+            assert got(*proxy.address) == expected
+            assert proxy.events.of(ProtocolLost, Failed) == []

@@ -636,6 +636,46 @@ def test_a_promise_on_a_dropped_response_is_refused() -> None:
         assert client.hears(h2.PING, 0).payload == b"the next"
 
 
+def pushes(server: Side) -> None:
+    """The response to the request of stream 1 begins, promises stream 2, and both go on."""
+    server.head(1)
+    server.send(h2.PUSH_PROMISE, h2.END_HEADERS, 1, (2).to_bytes(4, "big") + server.encoder.encode(FAST))
+    server.head(2)
+    server.data(2, b"pushed", end=True)
+    server.data(1, b"own", end=True)
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_promise_does_not_wait_for_the_response_that_is_held(scope: Scope) -> None:
+    """The stream that it announces is not held; without it that would be an error (RFC 9113, section 5.1)."""
+    held = fault("delay", sleep=3600, before=False)
+    beside = Fault("late", "latency", {"latency": 1}, scope=scope)
+    with sides(held, beside) as (proxy, client, server):
+        client.ask(1)
+        server.hears_head(1)
+        pushes(server)
+        assert client.hears(h2.PUSH_PROMISE, 1).payload[:4] == (2).to_bytes(4, "big")
+        assert client.hears_head(2) == OK
+        client.hears(h2.DATA, 2, b"pushed")
+        proxy.set_policy("")
+        assert client.hears_head(1) == OK
+        client.hears(h2.DATA, 1, b"own")
+
+
+def test_a_promise_behind_a_response_that_is_about_to_be_dropped() -> None:
+    """It came while the response was held: its client has heard of the stream, and gets it."""
+    lost = Fault("lost", "drop_response", match={"path": "/slow"})
+    with sides(fault("delay", sleep=3600, before=False), lost) as (proxy, client, server):
+        client.ask(1)
+        server.hears_head(1)
+        pushes(server)
+        assert client.hears(h2.PUSH_PROMISE, 1).payload[:4] == (2).to_bytes(4, "big")
+        assert client.hears_head(2) == OK
+        client.hears(h2.DATA, 2, b"pushed")
+        proxy.set_policy("", lost)
+        server.hears(h2.WINDOW_UPDATE, 0, (3).to_bytes(4, "big"))
+
+
 def test_the_authority_is_the_backends() -> None:
     with sides(protocol_options={}) as (proxy, client, server):
         for stream in (1, 3):

@@ -84,7 +84,8 @@ class Part(msgspec.Struct, frozen=True):
 
     The mark of an end has the bytes that end the message. *instead* is what leaves in place of the piece's bytes. A
     piece without a *payload* is no part of the message's text, whatever it does for its stream. With one that is its
-    *last*, a side begins no more exchanges; those before it go on.
+    *last*, a side begins no more exchanges; those before it go on. One that *promises* announces another stream, whose
+    pieces follow: it waits for no hook on its own.
     """
 
     mark: Mark
@@ -92,6 +93,7 @@ class Part(msgspec.Struct, frozen=True):
     instead: bytes | None = None
     payload: bool = False
     last: bool = False
+    promises: bool = False
 
 
 Piece: TypeAlias = tuple[Head | Mark | Part, bytes]

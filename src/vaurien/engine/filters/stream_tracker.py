@@ -294,7 +294,11 @@ class StreamTracker(ExchangeTracker):
             if not stream and isinstance(mark, Part) and mark.last and self._holds_requests:
                 self._last_words.append((mark, piece))
             elif lane is not None and self._overtakes(direction, mark):
-                self._emit(direction, piece if mark.instead is None else mark.instead, self._exchanges.get(stream))
+                exchange = self._exchanges.get(stream)
+                if exchange is not None and exchange.swallows(direction):
+                    self._drop(direction, mark, piece)
+                else:
+                    self._emit(direction, piece if mark.instead is None else mark.instead, exchange)
             elif lane is not None:
                 self._queue(direction, lane, mark, piece)
             elif not self._spared(direction, mark, piece):
@@ -317,7 +321,12 @@ class StreamTracker(ExchangeTracker):
         return True
 
     def _overtakes(self, direction: Direction, mark: Head | Part) -> bool:
-        """Whether a piece need not wait for the messages of its stream, which the other side may wait for: windows."""
+        """Whether a piece need not wait for those of its stream: a promise, whose stream goes on by itself.
+
+        Nor need windows wait for the messages of their stream, for the other side may wait for them.
+        """
+        if isinstance(mark, Part) and mark.promises:
+            return True
         if not (isinstance(mark, Part) and isinstance(self._messages[direction].get(mark.stream), MessageWay)):
             return False
         exchange = self._exchanges.get(mark.stream)

@@ -511,7 +511,7 @@ class Http2Framer(Framing):
             self._say(TO_BACKEND, self._refuse_promise(whole))
             return _NOTHING
         elif not self._is_spared(state):
-            return Part(_BODY, stream, instead)
+            return Part(_BODY, stream, instead, promises=True)
         return None if instead is None else Part(_BODY, instead=instead)
 
     def _is_spared(self, state: int | None) -> bool:
