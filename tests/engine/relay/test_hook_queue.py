@@ -10,6 +10,7 @@ from vaurien.engine.relay.hook_queue import HookQueue
 class Owner:
     ending = False
     hook_runner = None
+    reconfigure_pending = False
 
 
 class Link:
@@ -17,14 +18,14 @@ class Link:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop, self.owner = loop, Owner()
-        self.ended = self.closed = self.waited = False
+        self.ended = self.closed = False
+        self.reader: Any = None
         self.seen: list[Any] = []
 
     def update(self) -> None:
         self.seen.append("update")
 
-    def hooks_done(self, *, waited: bool) -> None:
-        self.waited = waited
+    def progressed(self) -> None:
         self.seen.append("done")
 
     def crashed(self, error: BaseException) -> None:
@@ -61,24 +62,36 @@ async def note(link: Link, what: str, wait: asyncio.Future[None] | None = None) 
 def test_a_hook_that_does_not_wait_is_done_at_once() -> None:
     async def scene(link: Link, queue: HookQueue) -> None:
         queue.run(note(link, "one"))
-        assert (link.seen, link.waited, queue.running) == (["one", "done"], False, False)
+        assert (link.seen, queue.running) == (["one", "done"], False)
 
     play(scene)
 
 
-def test_the_link_hears_that_a_hook_waited() -> None:
+def test_a_link_that_reads_is_told_only_of_hooks_that_waited() -> None:
     """It watched its source by other rules meanwhile, or read ahead."""
 
     async def scene(link: Link, queue: HookQueue) -> None:
         wait = link.loop.create_future()
+        link.reader = object()
         queue.run(note(link, "one", wait))
         wait.set_result(None)
         await turns()
-        assert link.waited
         queue.run(note(link, "two"))
-        assert not link.waited
+        link.owner.reconfigure_pending = True
+        queue.run(note(link, "three"))
 
-    play(scene)
+    assert play(scene) == ["update", "one", "done", "two", "three", "done"]
+
+
+def test_a_link_that_read_ahead_is_told_also_when_the_next_hook_does_not_wait() -> None:
+    async def scene(link: Link, queue: HookQueue) -> None:
+        wait = link.loop.create_future()
+        link.reader = object()
+        queue.run(note(link, "one", wait))
+        queue.run(note(link, "two"))
+        wait.set_result(None)
+
+    assert play(scene) == ["update", "one", "turn free", "two", "done"]
 
 
 def test_hooks_act_one_after_the_other() -> None:
@@ -159,3 +172,17 @@ def test_what_runs_beside_does_not_hold_the_bytes() -> None:
         wait.set_result(None)
 
     assert play(scene) == ["one", "done", "beside"]
+
+
+def test_others_run_between_many_hooks_that_queued_up() -> None:
+    async def scene(link: Link, queue: HookQueue) -> None:
+        wait = link.loop.create_future()
+        queue.run(note(link, "first", wait))
+        for number in range(100):
+            queue.run(note(link, number))
+        wait.set_result(None)
+        wait.add_done_callback(lambda _: link.loop.call_soon(link.loop.call_soon, link.seen.append, "others"))
+
+    seen = [what for what in play(scene) if what not in {"update", "turn free"}]
+    assert [what for what in seen if what != "others"] == ["first", *range(100), "done"]
+    assert 0 < seen.index("others") < seen.index(99)

@@ -77,6 +77,7 @@ class ProxiedConnection:
         "buffer",
         "client",
         "clock",
+        "copy_buffer",
         "decides_lane",
         "deferred",
         "edge_triggered",
@@ -119,7 +120,7 @@ class ProxiedConnection:
         self.own = service.own(way_of(client, peer))
         """What is not dialled."""
         self.loop, self.clock = service.loop, service.clock
-        self.buffer, self.reset_watch = service.buffer, service.reset_watch
+        self.buffer, self.copy_buffer, self.reset_watch = service.buffer, service.copy_buffer, service.reset_watch
         self.edge_triggered, self.decides_lane = service.edge_triggered, service.blocking
         self.deferred = False
         """It has put off the plan, of which it knows no fault, until there are bytes."""

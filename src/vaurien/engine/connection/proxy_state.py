@@ -23,6 +23,7 @@ from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.engine.policy.shared_counters import ProxyCounters
 from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.ending import Ending
+from vaurien.engine.relay.link import COPIED
 from vaurien.engine.relay.traffic import ConnectionInfo, Meter, ProxyTraffic
 from vaurien.events import Failed, Observer
 from vaurien.legacy.protocol import Transparent
@@ -123,6 +124,7 @@ class ProxyState:
         self.traffic = traffic or ProxyTraffic()
         self.buffer = _buffer(loop)
         """Links read into it."""
+        self.copy_buffer = self.buffer[:COPIED]
         self.reset_watch = ResetWatcher(loop, clock)
         """Reports resets that come behind the end of a stream."""
         self.pool = Pool(clock, config.pool_max_size, config.pool_timeout)

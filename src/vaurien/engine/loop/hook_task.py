@@ -32,6 +32,8 @@ from typing import Any, TypeAlias
 Steps: TypeAlias = Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
 """A coroutine, or the generator that its ``__await__`` gives."""
 
+_enter_task, _leave_task = asyncio._enter_task, asyncio._leave_task
+
 DONE = object()
 """In place of what a coroutine waits for, once it has ended."""
 
@@ -178,27 +180,29 @@ class HookRunner:
             carrier = _Carrier(self._loop, self._failed)
         loop, task, outer = self._loop, carrier.task, None
         try:
-            asyncio._enter_task(loop, task)
+            _enter_task(loop, task)
         except RuntimeError:  # another task runs; asking before would cost more, and is rarely needed
             outer = asyncio.current_task(loop)
             assert outer is not None  # noqa: S101 - that is what the error said
-            asyncio._leave_task(loop, outer)
-            asyncio._enter_task(loop, task)
-        waits_for = DONE
+            _leave_task(loop, outer)
+            _enter_task(loop, task)
         try:
-            waits_for = carrier.context.run(next, coroutine.__await__(), DONE)
+            waits_for = carrier.run(next, coroutine.__await__(), DONE)
+        except BaseException:
+            task.cancel()
+            raise
         finally:
-            asyncio._leave_task(loop, task)
+            _leave_task(loop, task)
             if outer is not None:
-                asyncio._enter_task(loop, outer)
-            if waits_for is DONE and self._idle is None and not self._closed:
-                self._idle = carrier
-            elif waits_for is DONE:  # the hook started another one, which has left its carrier, or closed this
-                carrier.task.cancel()
-        if waits_for is DONE:
-            return None
-        carrier.go_on(coroutine, waits_for)
-        return carrier.task
+                _enter_task(loop, outer)
+        if waits_for is not DONE:
+            carrier.go_on(coroutine, waits_for)
+            return task
+        if self._idle is None and not self._closed:
+            self._idle = carrier
+        else:  # the hook started another one, which has left its carrier, or closed this
+            task.cancel()
+        return None
 
     def close(self) -> None:
         """End the idle task, and let no other become idle. Hooks that wait are not affected."""
@@ -211,16 +215,17 @@ class HookRunner:
 class _Carrier:
     """A task that waits until a coroutine that has begun already needs it, and then goes on with that."""
 
-    __slots__ = ("_coroutine", "_needed", "_waits_for", "context", "task")
+    __slots__ = ("_coroutine", "_needed", "_waits_for", "run", "task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, failed: Failed) -> None:
         self._coroutine: Coroutine[Any, Any, None] | None = None
         self._waits_for: Any = None
         self._needed = loop.create_future()
-        self.context = guarded(loop, failed)
+        context = guarded(loop, failed)
+        self.run = context.run
         body = self._body()
         body.send(None)  # a cancellation before the task's first step must find the body begun
-        self.task: asyncio.Task[None] = loop.create_task(body, context=self.context)
+        self.task: asyncio.Task[None] = loop.create_task(body, context=context)
 
     def go_on(self, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:
         """Go on with *coroutine*, which has yielded *waits_for*."""

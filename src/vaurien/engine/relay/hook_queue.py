@@ -37,6 +37,8 @@ class HookOwner(Protocol):
     """No hook acts any more."""
     hook_runner: HookRunner | None
     """Lends tasks to the hooks, where they need one from their first line on."""
+    reconfigure_pending: bool
+    """A change waits until something is done."""
 
 
 class HookedLink(Protocol):
@@ -44,6 +46,8 @@ class HookedLink(Protocol):
 
     loop: asyncio.AbstractEventLoop
     ended: bool
+    reader: Any
+    """Called when there is something to read; ``None`` while nothing is read."""
 
     @property
     def owner(self) -> HookOwner:
@@ -56,8 +60,8 @@ class HookedLink(Protocol):
     def update(self) -> None:
         """Watch the source or not, by what may be read now."""
 
-    def hooks_done(self, *, waited: bool) -> None:
-        """No hook runs any more; *waited*: one did not finish at once, and the source was watched by other rules."""
+    def progressed(self) -> None:
+        """Something that may have been waited for is done."""
 
     def crashed(self, error: BaseException) -> None:
         """*error* came out of a coroutine, which is a defect of the engine."""
@@ -82,6 +86,7 @@ class HookQueue:
         "_readers_ahead",
         "_task",
         "_tasks",
+        "_waited",
         "running",
     )
 
@@ -92,6 +97,7 @@ class HookQueue:
         """A hook on these bytes waits."""
         self._queue: deque[Coroutine[Any, Any, None]] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._waited = False  # since hooks began to run, one has
         self._tasks: Tasks | None = None
         self._ahead = b""
         self._end_owed = False  # the end may have been read ahead
@@ -104,41 +110,61 @@ class HookQueue:
         return len(self._queue)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Let *coroutine* act on the link's bytes: now, or behind those that came before."""
+        """Let *coroutine* act on the link's bytes: now, or behind those that came before.
+
+        Each chunk that a hook acts on comes through here, and for the most part no hook waits.
+        """
         if self._closed:
             coroutine.close()
-        elif self.running:
+            return
+        if self.running:
             self._queue.append(coroutine)
-        else:
-            self.running = True
-            self._run_all(coroutine)
-
-    def _run_all(self, coroutine: Coroutine[Any, Any, None] | None, *, waited: bool = False) -> None:
-        link, owner = self._link, self._link.owner
-        left = _AT_ONCE
-        while coroutine is not None:
+            return
+        self.running = True
+        link, following = self._link, coroutine
+        owner = link.owner
+        for _ in range(_AT_ONCE):
             ending, runner = owner.ending, owner.hook_runner
-            try:  # as `spawn` does: it would be one more call for each chunk
-                task = runner.start(coroutine) if runner is not None else hook_task.start(link.loop, coroutine)
+            try:  # as `spawn` does
+                task = runner.start(following) if runner is not None else hook_task.start(link.loop, following)
             except Exception as error:  # not a plugin's, those are caught where they are called
                 link.crashed(error)
                 task = None
-            self._task = task
             if task is not None:
-                self._adopt(task)
-                if owner.ending and not ending:  # the hook ended the connection, and has no more to say
-                    task.cancel()
-                link.update()
-                task.add_done_callback(lambda _: self._run_all(self._next(), waited=True))
+                self._wait_for(task, over=owner.ending and not ending)
                 return
-            left -= 1
-            if not left and self._queue:
-                link.update()
-                link.loop.call_soon(lambda: self._run_all(self._next(), waited=True))
+            behind = self._next() if self._queue or self._ahead or self._end_owed else None
+            if behind is None:
+                self.running = False
+                if self._waited or link.reader is None or owner.reconfigure_pending:
+                    self._waited = False
+                    link.progressed()
                 return
-            coroutine = self._next() if self._queue or self._ahead or self._end_owed else None
+            following = behind
+        self._queue.appendleft(following)
+        self._waited = True
+        link.update()
+        link.loop.call_soon(self._go_on)
+
+    def _wait_for(self, task: asyncio.Task[None], *, over: bool) -> None:
+        """Go on once *task* has ended; *over*: its hook has ended the connection, and has no more to say."""
+        self._task, self._waited = task, True
+        self._adopt(task)
+        if over:
+            task.cancel()
+        self._link.update()
+        task.add_done_callback(self._go_on)
+
+    def _go_on(self, _: object = None) -> None:
+        """Run what queued up meanwhile."""
+        self._task = None
+        behind = self._next()
         self.running = False
-        link.hooks_done(waited=waited)
+        if behind is not None:
+            self.run(behind)
+        else:
+            self._waited = False
+            self._link.progressed()
 
     def _next(self) -> Coroutine[Any, Any, None] | None:
         if self._closed:

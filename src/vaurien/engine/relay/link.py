@@ -43,6 +43,8 @@ class LinkOwner(Protocol):
     """Lends tasks to the hooks of plugins; ``None`` while no plugin has a hook."""
     buffer: memoryview
     """Where bytes are read into: one buffer for all links of a loop, used within one callback."""
+    copy_buffer: memoryview
+    """The first `COPIED` bytes of `buffer`, for what is copied out of it: to cut them off would cost each chunk."""
     edge_triggered: bool
     """The loop reports a socket with an error once only, also when there are bytes to read before the error."""
     reset_watch: ResetWatcher
@@ -155,11 +157,11 @@ class RelayLink:
 
     __slots__ = (
         "_buffer",
+        "_copy_buffer",
         "_dry",
         "_hooks",
         "_pause",
         "_pause_noted",
-        "_reader",
         "_receive",
         "_room",
         "_send",
@@ -174,6 +176,7 @@ class RelayLink:
         "moved",
         "owner",
         "pending",
+        "reader",
         "source",
         "source_reset",
         "withheld",
@@ -186,7 +189,8 @@ class RelayLink:
         """``None`` while there is no backend."""
         self._send: Send = destination.send if not destination.buffers else self._send_buffered
         self.direction = direction
-        self.loop, self.clock, self._buffer = owner.loop, owner.clock, owner.buffer
+        self.loop, self.clock = owner.loop, owner.clock
+        self._buffer, self._copy_buffer = owner.buffer, owner.copy_buffer
         self.moved = 0
         """Bytes forwarded."""
         self.withheld = 0
@@ -205,7 +209,8 @@ class RelayLink:
         self._pause: Sequence[PauseCause] = ()
         self._pause_noted = False
         self._dry = False  # the source had nothing to read when it was last asked
-        self._reader: Any = None  # the callback that is registered with the loop
+        self.reader: Any = None
+        """What the loop calls when there is something to read; ``None`` while nothing is read."""
         # Thousands of connections are idle, so what most never need is made when it is needed.
         self._room: asyncio.Future[None] | None = None
         self._hooks: HookQueue | None = None
@@ -244,7 +249,7 @@ class RelayLink:
     @property
     def reading(self) -> bool:
         """Whether the loop watches its source for something to read."""
-        return self._reader is not None
+        return self.reader is not None
 
     @property
     def held(self) -> int:
@@ -272,7 +277,7 @@ class RelayLink:
     def update(self) -> None:
         """Watch the source exactly while its bytes can go on, or must be watched for its end."""
         wanted = self._wanted()
-        if wanted == self._reader:
+        if wanted == self.reader:
             return
         if wanted is None:
             self._unwatch()
@@ -280,18 +285,18 @@ class RelayLink:
             buffers = self.source.buffers
             several = buffers or self.owner.edge_triggered
             self.loop.add_reader(self.source.fileno(), self._read_until_dry if several else wanted)
-            self._reader = wanted
+            self.reader = wanted
             if buffers:  # the system does not report what the endpoint has read already
                 self.loop.call_soon(self._read_until_dry)
 
     def read_again(self) -> None:
         """Read what the source has beside what the system reports."""
-        if self._reader is not None:
+        if self.reader is not None:
             self._read_until_dry()
 
     def _unwatch(self) -> None:
-        if self._reader is not None:
-            self._reader = None
+        if self.reader is not None:
+            self.reader = None
             self.loop.remove_reader(self.source.fileno())
 
     def _read_until_dry(self) -> None:
@@ -300,13 +305,13 @@ class RelayLink:
         That is a loop which is `LinkOwner.edge_triggered`, or an endpoint which buffers.
         """
         for _ in range(_ROUNDS):
-            if self._reader is None:
+            if self.reader is None:
                 return
             self._dry = False
-            self._reader()
+            self.reader()
             if self._dry:
                 return
-        if self._reader is not None:  # others wait too; a socket that is registered anew is reported again
+        if self.reader is not None:  # others wait too; a socket that is registered anew is reported again
             self.loop.remove_reader(self.source.fileno())
             self.loop.add_reader(self.source.fileno(), self._read_until_dry)
             if self.source.buffers:
@@ -338,8 +343,8 @@ class RelayLink:
         except Exception as error:  # the protocol's own code runs there and may raise anything
             self.owner.crashed(error)
             return
-        if self._reader is not None:
-            self._reader()
+        if self.reader is not None:
+            self.reader()
 
     def _read_by_lane(self) -> None:
         """Read what is here, unless it is for the blocking lane."""
@@ -379,9 +384,9 @@ class RelayLink:
             self._keep(view[sent:size])
 
     def _read_fast(self) -> None:
-        view, receive = self._buffer, self._receive  # not `_read`: the most frequent way beside the direct one
+        view, receive = self._copy_buffer, self._receive  # not `_read`: the most frequent way beside the direct one
         try:
-            size = receive(view[:COPIED])
+            size = receive(view)
         except BlockingIOError:
             self._dry = True
             return
@@ -392,10 +397,8 @@ class RelayLink:
             self._source_ended()
             return
         self.withheld += size
-        filters = self.filters
-        assert filters is not None and filters.fast_path is not None  # noqa: S101, PT018 - see _wanted
         try:
-            passed = filters.fast_path(view[:size])
+            passed = self.filters.fast_path(view[:size])  # type: ignore[union-attr, misc]  # see _wanted
         except Exception as error:  # the protocol's own code runs here and may raise anything
             self.owner.crashed(error)
             return
@@ -418,12 +421,23 @@ class RelayLink:
             self._keep(memoryview(passed)[sent:])
 
     def _read_hooked(self) -> None:
-        data = self._read()
-        if data:
-            assert self.filters is not None  # noqa: S101 - see _wanted
-            (self._hooks or self.hook_queue).run(self.filters.intake.receive(data, self.clock.now()))
-        elif data is not None:
+        view, receive = self._copy_buffer, self._receive  # not `_read`, as in `_read_fast`
+        try:
+            size = receive(view)
+        except BlockingIOError:
+            self._dry = True
+            return
+        except OSError:
+            self._source_failed()
+            return
+        if not size:
             self._source_ended()
+            return
+        self.withheld += size
+        filters = self.filters
+        assert filters is not None  # noqa: S101 - see _wanted
+        data = view[:size].tobytes()  # a third less than `bytes` takes
+        (self._hooks or self.hook_queue).run(filters.intake.receive(data, self.clock.now()))
 
     def _read_ahead(self) -> None:
         data = self._read()
@@ -441,9 +455,9 @@ class RelayLink:
 
     def _read(self) -> bytes | None:
         """The bytes that the source has; empty at its end, ``None`` when there is nothing after all or it failed."""
-        view, receive = self._buffer, self._receive
+        view, receive = self._copy_buffer, self._receive
         try:
-            size = receive(view[:COPIED])
+            size = receive(view)
         except BlockingIOError:
             self._dry = True
             return None
@@ -517,11 +531,6 @@ class RelayLink:
         Returns the task that goes on with it, or ``None`` when it is done already.
         """
         return self.hook_queue.spawn(coroutine)
-
-    def hooks_done(self, *, waited: bool) -> None:
-        """No hook runs any more; *waited*: one did not finish at once, and the source was watched by other rules."""
-        if waited or self._reader is None or self.owner.reconfigure_pending:  # `update` was called, or is waited for
-            self.progressed()
 
     def crashed(self, error: BaseException) -> None:
         """*error* is a defect of the engine: the connection ends."""
@@ -708,9 +717,9 @@ class RelayLink:
                 self.owner.reset_watch.forget(self.source)
             if self.pending is not None or self._room is not None:
                 self._forget_pending()
-            if self._reader is not None:
+            if self.reader is not None:
                 if closing:
-                    self._reader = None
+                    self.reader = None
                     event_loop.leave(self.loop, self.source.fileno())
                 else:
                     self._unwatch()
