@@ -16,9 +16,9 @@ from vaurien.cli import descriptors, hubs
 from vaurien.cli.configure import say
 from vaurien.cli.observers import observers
 from vaurien.cli.serve import precedence
+from vaurien.cli.serve.precedence import Winner
 from vaurien.cli.serve.reloading import at_hangup
 from vaurien.cli.serve.report import TextReport
-from vaurien.cli.serve.state import StateFile
 from vaurien.config import Configuration, fault
 from vaurien.config.assemble import DEFAULT
 from vaurien.engine.loop import gc_tuning as collector
@@ -33,6 +33,7 @@ from vaurien.scenario.playback import Playback
 
 if TYPE_CHECKING:
     from vaurien.cli.http_interface import HttpInterface
+    from vaurien.cli.serve.state import StateFile
 
 REMIND = 0.5
 """Seconds after which a stop says what it waits for."""
@@ -67,7 +68,7 @@ def run(
         winner = precedence.winner(
             path, state=configuration.process.state_wins, config=configuration.process.config_wins
         )
-        state = None if path is None else StateFile(path, winner)
+        state = None if path is None else _state_file(path, winner)
         control = http_interface(configuration, state)
         observing: list[Observer] = [*told] if control is None else [*told, control, control.history]
         opening = hubs.open_hub(
@@ -79,6 +80,12 @@ def run(
             hits=None if control is None else control.hits,
         )
         runner.run(_serve(configuration, opening, control, state, again or (lambda: configuration), observing))
+
+
+def _state_file(path: str, winner: Winner | None) -> StateFile:
+    from vaurien.cli.serve.state import StateFile  # with the threads that write it
+
+    return StateFile(path, winner)
 
 
 def http_interface(configuration: Configuration, state: StateFile | None = None) -> HttpInterface | None:

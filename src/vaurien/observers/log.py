@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -135,11 +134,17 @@ def _flat(value: object) -> str:
 
 def _quoted(text: str) -> str:
     """*text*, as a JSON string if it could not be read back otherwise: pure ASCII, no control characters."""
-    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+    return text if _PLAIN.fullmatch(text) else _dumps(text)
 
 
 def _json(fields: Mapping[str, Any]) -> str:
-    return json.dumps({name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()})
+    return _dumps({name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()})
+
+
+def _dumps(value: object) -> str:
+    import json  # takes a millisecond of the start, and text seldom needs it
+
+    return json.dumps(value)
 
 
 _FORMATS = {"text": _text, "json": _json}

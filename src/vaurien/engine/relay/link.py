@@ -421,23 +421,12 @@ class RelayLink:
             self._keep(memoryview(passed)[sent:])
 
     def _read_hooked(self) -> None:
-        view, receive = self._copy_buffer, self._receive  # not `_read`, as in `_read_fast`
-        try:
-            size = receive(view)
-        except BlockingIOError:
-            self._dry = True
-            return
-        except OSError:
-            self._source_failed()
-            return
-        if not size:
+        data = self._read()
+        if data:
+            assert self.filters is not None  # noqa: S101 - see _wanted
+            (self._hooks or self.hook_queue).run(self.filters.intake.receive(data, self.clock.now()))
+        elif data is not None:
             self._source_ended()
-            return
-        self.withheld += size
-        filters = self.filters
-        assert filters is not None  # noqa: S101 - see _wanted
-        data = view[:size].tobytes()  # a third less than `bytes` takes
-        (self._hooks or self.hook_queue).run(filters.intake.receive(data, self.clock.now()))
 
     def _read_ahead(self) -> None:
         data = self._read()
