@@ -17,6 +17,8 @@ _CLIENT_HELLO = 1
 _SERVER_NAME, _ALPN, _ENCRYPT_THEN_MAC, _SUPPORTED_VERSIONS = 0, 16, 22, 43
 """Extensions: RFC 6066 §3, RFC 7301 §3.1, RFC 7366 §2, RFC 8446 §4.2.1."""
 
+_READ = frozenset({_SERVER_NAME, _ALPN, _ENCRYPT_THEN_MAC, _SUPPORTED_VERSIONS})
+
 MOST = 64 * 1024
 """Bytes of a ClientHello that are read; real ones have up to 2 KiB, with post-quantum keys."""
 
@@ -106,6 +108,11 @@ def _fields(message: bytes) -> ClientHello:
     at = 0
     while at < len(extensions):
         kind = int.from_bytes(extensions[at : at + 2])
+        if kind not in _READ:
+            at += 4 + int.from_bytes(extensions[at + 2 : at + 4])
+            if at > len(extensions):
+                raise ParseError(f"a ClientHello whose extension {kind} is longer than all of them")
+            continue
         body, at = _vector(extensions, at + 2, 2)
         if kind == _SERVER_NAME:
             sni = _server_name(body)

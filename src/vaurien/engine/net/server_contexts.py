@@ -217,6 +217,9 @@ def _passphrase(path: str | None) -> bytes | None:
 
 def _context(settings: ClientTls, pair: Pair) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.num_tickets = (
+        1  # OpenSSL makes two: the second is a 20th of the handshake; a resumed session brings another
+    )
     lowest, highest = settings.min_version, settings.max_version
     if lowest > highest:
         raise OptionError("tls_min_version", lowest, f"at most tls_max_version ({highest})")

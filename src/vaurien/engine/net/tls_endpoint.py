@@ -204,6 +204,7 @@ class TlsEndpoint:
             self._end_sent = True
             if self._notifies:
                 self._notify()
+        # Tickets go out now, not with the first answer: they acknowledge Finished, behind which Nagle holds a request.
         self._flush_quietly()
 
     def _notify(self) -> None:
