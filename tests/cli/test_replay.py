@@ -65,7 +65,7 @@ def test_replay_does_again_what_was_done_whatever_the_seed(vaurien, written, tmp
 def test_the_proxies_come_from_the_trace(written):
     path, _ = written
     program = Program("replay", str(path), "--log-level", "warning")
-    assert "fault delay name=some probability=0.5 scope=exchange sleep=0s" in program.greeting
+    assert "fault delay name=some probability=0.5 scope=exchange sleep=0.01s" in program.greeting
     program.signal()
     status, said = program.end()
     assert (status, said.splitlines()[-1].split()[:3]) == (0, ["vaurien:", "replayed", "0"])

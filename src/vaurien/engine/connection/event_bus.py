@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -20,10 +21,13 @@ class EventBus:
         self._loop, self._proxy = loop, proxy
         self.subscribers = _Subscribers(observers)
         """For each kind of event the observers that do not ignore it."""
-        self.tells_hits = bool(self.subscribers[MixHit] or self.subscribers[Injected])
-        """An observer wants to know each hit."""
         self._may_be_detailed = tuple(observer for observer in observers if hasattr(observer, "detailed"))
         self._may_follow = tuple(observer for observer in observers if hasattr(observer, "followed"))
+
+    @functools.cached_property
+    def tells_hits(self) -> bool:
+        """Whether an observer wants to know each hit: asked at the first, as `subscribers` is."""
+        return bool(self.subscribers[MixHit] or self.subscribers[Injected])
 
     @property
     def detailed(self) -> bool:
