@@ -136,6 +136,18 @@ def test_an_old_version_is_spoken_with_those_that_offer_it(plain: Any) -> None:
         assert secure.version() == "TLSv1.2"
 
 
+@pytest.mark.parametrize(
+    ("fault", "hits"),
+    [("tls_version version=1.3", 0), ("tls_version version=1.2", 1), ("tls_alpn protocol=h2", 0)],
+)
+def test_what_is_spoken_anyway_is_no_hit(plain: Any, fault: str, hits: int) -> None:
+    with broken(plain, fault, protocol="http2") as (proxy, context):
+        context.set_alpn_protocols(["http/1.1", "h2"])
+        with connected(proxy, context) as secure:
+            assert (secure.version(), secure.selected_alpn_protocol()) == ("TLSv1.2" if hits else "TLSv1.3", "h2")
+        assert proxy.hits("it") == hits
+
+
 def test_a_client_with_a_certificate_is_refused_too(plain: Any) -> None:
     with broken(plain, "tls_client_certificate") as (proxy, context):
         from vaurien.tls.authority import Authority

@@ -26,7 +26,10 @@ class TlsAlpn(Behavior, frozen=True):
 
     async def on_client_hello(self, connection: Connection, handshake: Handshake) -> None:
         """Refuse, or choose."""
-        if self.protocol in handshake.hello.alpn:
+        offered = handshake.hello.alpn
+        if next((one for one in handshake.tls.alpn if one in offered), "") == self.protocol != "":
+            return  # it is spoken anyway
+        if self.protocol in offered:
             handshake.tls = msgspec.structs.replace(handshake.tls, alpn=(self.protocol,))
-        elif handshake.hello.alpn and not self.protocol:
+        elif offered and not self.protocol:
             handshake.instead = alert("no_application_protocol")
