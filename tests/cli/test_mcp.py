@@ -58,10 +58,13 @@ HELLO = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"na
 CALL = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "list_proxies", "arguments": {}}}
 
 
+CALLED = json.dumps(CALL).encode() + b"\n"
+
+
 @pytest.mark.parametrize(
     ("last", "read"),
-    [(b'{"jsonrpc":', True), (b"\xff\n", False), (json.dumps(CALL).encode() + b"\n", True)],
-    ids=["in a message", "output closed", "after a call"],
+    [(b'{"jsonrpc":', "the rest"), (b"\xff\n", ""), (CALLED, "the rest"), (CALLED, "the answer")],
+    ids=["in a message", "output closed", "in a call", "after a call"],
 )
 def test_a_client_that_leaves_ends_it_in_silence(last, read):
     command = [sys.executable, "-m", "vaurien", "mcp", "--host", "127.0.0.1:1"]
@@ -77,8 +80,11 @@ def test_a_client_that_leaves_ends_it_in_silence(last, read):
         if not read:
             process.stdout.close()
         process.stdin.write(last)
+        process.stdin.flush()
+        if read == "the answer":
+            assert b"does not answer" in process.stdout.readline()
         process.stdin.close()
-        rest = process.stdout.read() if read else b""
+        if read:
+            process.stdout.read()
         assert process.stderr.read() == b""
         assert process.wait(60) == 0
-        assert (b"does not answer" in rest) == (read and last.endswith(b"}\n"))
