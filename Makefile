@@ -5,7 +5,7 @@ VENV ?= $(if $(or $(wildcard .venv/.make),$(wildcard .venv/.installed)),.venv,$(
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboard pictures site wheel test dialogues interpreters loops servers bench bench-page soak walk chaos fleet profile fuzz check format docs tls-errors stream-errors coverage changelog clean
+.PHONY: help install demo dashboard pictures site wheel test dialogues interpreters loops servers bench bench-page soak walk chaos fleet profile fuzz check format docs tls-errors stream-errors coverage changelog clean copied
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +17,10 @@ $(VENV)/pyvenv.cfg:
 		|| { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 	@touch $(VENV)/.make
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/pyvenv.cfg
+# `pip install .` in this environment puts a copy in place of the link to this folder: then the link is made again.
+COPIED := $(if $(wildcard $(VENV)/lib/python3*/site-packages/vaurien),copied)
+
+$(VENV)/.installed: pyproject.toml $(COPIED) | $(VENV)/pyvenv.cfg
 	@echo "Installing Vaurien from this folder into $(VENV) (20 s the first time)…"
 	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
@@ -120,8 +123,8 @@ site: $(VENV)/.developer ## Make the documentation site in build/site; a broken 
 	$(BIN)/sphinx-build -q -W --keep-going -c docs -b html . build/site
 	@echo "build/site/docs/index.html"
 
-wheel: $(VENV)/.developer ## Make a wheel in dist, to install elsewhere
-	$(BIN)/python -m build --wheel --outdir dist .
+wheel: | $(VENV)/pyvenv.cfg ## Make a wheel in dist, to install elsewhere
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 docs: $(VENV)/.developer ## Write the reference pages anew from what the code declares
 	$(BIN)/python -m docs.generate

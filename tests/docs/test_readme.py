@@ -22,11 +22,11 @@ PROGRAMS = {"vaurien": "-m vaurien", "vaurienctl": "-m vaurien.cli.ctl.main"}
 @pytest.fixture
 def lines():
     """The commands, with free ports, and what `export` sets among them."""
-    [block] = re.findall(
-        r"^## Many proxies.*?^```console\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    )
+    text = README.read_text(encoding="utf-8")
+    [section] = re.findall(r"^## Many proxies.*?(?=^## )", text, re.DOTALL | re.MULTILINE)
+    typed_in = "".join(re.findall(r"^```console\n(.*?)^```", section, re.DOTALL | re.MULTILINE))
     ports = {"8474": free_port(), "8002": free_port()}
-    typed = [line.removeprefix("$ ").split(" #")[0].strip() for line in block.splitlines()]
+    typed = [line.removeprefix("$ ").split(" #")[0].strip() for line in typed_in.splitlines()]
     return [re.sub(r"\b(8474|8002)\b", lambda found: str(ports[found[0]]), line) for line in typed], ports
 
 
@@ -59,7 +59,7 @@ def backend():
 def test_many_proxies(lines, backend):
     typed, ports = lines
     serve, export, *others = typed
-    assert serve == "vaurien serve &"
+    assert serve == "vaurien serve"
     name, _, url = export.removeprefix("export ").partition("=")
     command = [sys.executable, "-m", "vaurien", "serve", "-port", str(ports["8474"])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
@@ -70,6 +70,8 @@ def test_many_proxies(lines, backend):
                 assert (done.returncode, done.stderr) == (0, ""), line
                 if line.startswith("curl"):
                     assert float(done.stdout.split()[0]) > 0.2, "300 ms, and 50 ms more or less"
+                if line.startswith("vaurienctl fault"):
+                    assert "downstream" in done.stdout
         finally:
             server.terminate()
     assert server.returncode == 0

@@ -52,6 +52,19 @@ def test_it_uses_its_own_again(clone):
     assert would_do(clone, "demo").splitlines() == [".venv/bin/python -m vaurien.cli.demo"]
 
 
+def test_it_installs_again_where_a_copy_has_replaced_its_link_to_this_folder(clone):
+    (clone / ".venv/lib/python3.11/site-packages/vaurien").mkdir(parents=True)
+    for mark in (".make", "pyvenv.cfg", ".installed"):
+        (clone / ".venv" / mark).touch()
+    assert ".venv/bin/python -m pip install --quiet --editable ." in would_do(clone, "demo")
+
+
+def test_a_wheel_needs_no_tools_of_developers(clone):
+    commands = would_do(clone, "wheel")
+    assert commands.splitlines()[-1] == ".venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist ."
+    assert "--group" not in commands
+
+
 def test_the_demo_and_the_tests_say_what_they_do(clone):
     assert "Making a Python environment in .venv" in would_do(clone, "demo")
     assert "Installing Vaurien from this folder into .venv" in would_do(clone, "demo")
