@@ -100,6 +100,25 @@ def test_proxies(run, served):
     assert [row[0] for row in run("list")] == ["first"]
 
 
+@pytest.mark.parametrize("words", ["-l 127.0.0.1:0 -u 127.0.0.1:1", "--upstream 127.0.0.1:1"])
+def test_a_proxy_is_created_with_the_flags_of_toxiproxy(run, words):
+    [[name, address, backend]] = run("create", "second", *words.split())
+    assert (name, address.rpartition(":")[0], backend) == ("second", "127.0.0.1", "127.0.0.1:1")
+
+
+@pytest.mark.parametrize("words", [["-h"], ["-h", "list"], ["--json", "-h"], ["create", "-h"], ["create", "-h", "web"]])
+def test_help_is_printed_where_no_host_is_meant(words, capsys):
+    assert ctl.main(words) == ctl.OK
+    assert capsys.readouterr().out.startswith("Usage: vaurienctl")
+
+
+def test_no_unknown_word_is_taken_for_a_command_that_takes_all_away(run):
+    for word in ("rese", "rests", "resets", "re-set", "unset", "restart", "revert", "reload"):
+        assert "'reset'" not in run(word, status=ctl.BAD_INPUT)
+    for word in ("hea", "heals", "clear"):
+        assert "'heal'" not in run("mesh", word, status=ctl.BAD_INPUT)
+
+
 def test_a_proxy_is_changed(run, served):
     run("create", "web", "--backend", "localhost:1")
     shown = run(
@@ -292,6 +311,20 @@ def test_a_token_of_a_file(tmp_path, capsys, monkeypatch):
         ("lst", "unknown command 'lst'; did you mean 'list'?"),
         ("fault ad", "unknown command 'ad'; did you mean 'add'?"),
         ("zzz", "unknown command 'zzz'; known are: config, connections, create, delete, events"),
+        ("remove first", "unknown command 'remove'; did you mean 'delete' or 'fault remove'?"),
+        ("remvoe first", "unknown command 'remvoe'; did you mean 'delete' or 'fault remove'?"),
+        ("rm first", "unknown command 'rm'; did you mean 'delete' or 'fault remove'?"),
+        ("add first", "unknown command 'add'; did you mean 'create' or 'fault add'?"),
+        ("ls", "unknown command 'ls'; did you mean 'list'?"),
+        ("toxic add first", "unknown command 'toxic'; did you mean 'fault'?"),
+        ("toxics", "unknown command 'toxics'; did you mean 'fault'?"),
+        ("fault delete first latency", "unknown command 'delete'; did you mean 'remove'?"),
+        ("fault rm first latency", "unknown command 'rm'; did you mean 'remove'?"),
+        ("mesh delete isolate a", "unknown command 'delete'; did you mean 'remove'?"),
+        ("rset", "unknown command 'rset'; known are: config,"),
+        ("-h localhost:8474 list", "-h prints help and takes no value; expected --host localhost:8474"),
+        ("--json -h chaos list", "-h prints help and takes no value; expected --host chaos"),
+        ("list -h localhost:8474", "-h prints help and takes no value; expected --host localhost:8474"),
         ("", "no command; expected one of config, connections, create, delete, "),
         ("fault", "no command; expected one of add, list, remove, update"),
         ("create", "NAME is missing; expected vaurienctl create [OPTIONS] NAME"),

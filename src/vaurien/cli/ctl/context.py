@@ -15,9 +15,48 @@ from vaurien.client import Client
 from vaurien.client.plain import endpoint
 from vaurien.errors import nearest
 
+_SYNONYMS: Mapping[str, Sequence[str]] = {
+    "add": ("create", "fault add"),
+    "new": ("create", "add"),
+    "create": ("add",),
+    "delete": ("remove",),
+    "remove": ("delete", "fault remove"),
+    "rm": ("delete", "remove", "fault remove"),
+    "ls": ("list", "show"),
+    "proxies": ("list",),
+    "get": ("inspect", "list", "show"),
+    "show": ("inspect", "list"),
+    "list": ("show",),
+    "change": ("update",),
+    "edit": ("update",),
+    "set": ("update",),
+    "enable": ("toggle",),
+    "disable": ("toggle",),
+    "toxic": ("fault",),
+    "toxics": ("fault",),
+    "faults": ("fault",),
+    "presets": ("preset",),
+}
+"""Words of other programs, Toxiproxy's command line first, and what stands for them here, where a group has it."""
+
+_OF_ALL = frozenset({"reset", "heal"})
+"""Commands that take everything away at once: a mistyped word is never taken for one of them."""
+
 
 class Commands(click.Group):
     """A group that knows the nearest of its commands, whose options may also stand behind a command's name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse *args*. Raises `click.UsageError` for ``-h HOST``, as Toxiproxy's command line takes it."""
+        if ctx.parent is None and "-h" in args:
+            place = args.index("-h")
+            following = next(iter(args[place + 1 :]), "")
+            first = not any(word in self.commands for word in args[:place])
+            if ":" in following or (
+                first and following.strip("-") == following and following not in ("", *self.commands)
+            ):
+                raise click.UsageError(f"-h prints help and takes no value; expected --host {following}", ctx)
+        return super().parse_args(ctx, args)
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add *cmd*, with ``--host`` and ``--json``."""
@@ -31,13 +70,26 @@ class Commands(click.Group):
         """The command that *arguments* name. Raises `click.UsageError` with what comes nearest."""
         known = self.list_commands(context)
         if arguments and arguments[0] not in known:
-            near = nearest(arguments[0], known)
-            advice = f"did you mean {near!r}?" if near else f"known are: {', '.join(known)}"
+            meant = " or ".join(map(repr, _meant(arguments[0], known)))
+            advice = f"did you mean {meant}?" if meant else f"known are: {', '.join(known)}"
             raise click.UsageError(f"unknown command {arguments[0]!r}; {advice}", context)
         return super().resolve_command(context, arguments)
 
 
 Commands.group_class = Commands
+
+
+def _meant(typed: str, known: Sequence[str]) -> Sequence[str]:
+    """The commands of *known* that *typed* may stand for, those of groups with both words."""
+    synonyms = {
+        word: found
+        for word, others in _SYNONYMS.items()
+        if word not in known and (found := [one for one in others if one.partition(" ")[0] in known])
+    }
+    near = typed if typed in synonyms else nearest(typed, [*known, *synonyms])
+    if near is None or near in _OF_ALL:
+        return []
+    return synonyms.get(near, [near])
 
 
 def _host_option() -> click.Option:

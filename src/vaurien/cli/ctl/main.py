@@ -163,8 +163,8 @@ def inspect(control: CtlContext, proxy: str) -> None:
     ),
 )
 @click.argument("name")
-@click.option("--listen", help="Where clients connect [default: a free port of 127.0.0.1]")
-@click.option("--backend", required=True, help="The server behind it, host:port.")
+@click.option("--listen", "-l", help="Where clients connect [default: a free port of 127.0.0.1]")
+@click.option("--backend", "--upstream", "-u", "backend", required=True, help="The server behind it, host:port.")
 @click.option("--protocol", help="What the two speak [default: tcp]", shell_complete=protocols)
 @click.option("--mix", help="Percent and name of each behavior, such as 20:delay,10:error.")
 @pass_control
