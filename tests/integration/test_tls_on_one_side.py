@@ -5,15 +5,19 @@ from __future__ import annotations
 import smtplib
 import socket
 import ssl
+import subprocess
 from contextlib import closing
 
 import pytest
 
 import vaurien
-from tests.servers import free_port
+from tests.servers import free_port, require
 from tests.tls_peers import TlsPeer, read_all, server_context, serving
 from tests.waiting import PATIENCE, until
 from vaurien.events import Failed, ProtocolLost
+
+SSL_REQUEST, GSS_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f", b"\0\0\0\x08\x04\xd2\x16\x30"
+STARTUP = b"\0\0\0\x28\0\3\0\0user\0vaurien\0database\0postgres\0\0"
 
 FAULT = "error code=451 probability=0.2 scope=exchange match.verb=MAIL"
 
@@ -252,8 +256,11 @@ def test_mysql_that_offers_no_tls(mariadb_server, tls_ca):
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("channel_binding", ["prefer", "disable"])
-def test_libpq_without_tls_before_a_backend_that_has_it(postgres_tls_server, tls_ca, channel_binding):
+@pytest.mark.parametrize(
+    ("sslmode", "channel_binding"),
+    [("disable", "prefer"), ("disable", "disable"), ("allow", "prefer"), ("prefer", "prefer")],
+)
+def test_libpq_without_tls_before_a_backend_that_has_it(postgres_tls_server, tls_ca, sslmode, channel_binding):
     psycopg = pytest.importorskip("psycopg")
     server = postgres_tls_server
     fault = "error code=40001 probability=0.2 scope=exchange match.command=SELECT"
@@ -265,7 +272,7 @@ def test_libpq_without_tls_before_a_backend_that_has_it(postgres_tls_server, tls
         with psycopg.connect(
             host="127.0.0.1",
             port=proxy.port,
-            sslmode="disable",
+            sslmode=sslmode,
             channel_binding=channel_binding,
             autocommit=True,
             **parameters,
@@ -277,3 +284,96 @@ def test_libpq_without_tls_before_a_backend_that_has_it(postgres_tls_server, tls
                     failed += 1
         assert failed == proxy.hits("error") > 0
         assert not trouble(proxy)
+
+
+PSQL = "host=127.0.0.1 port={} user={} password={} dbname={} sslmode={} connect_timeout=20"
+
+
+def psql(proxy, server, sslmode, *arguments):
+    connection = PSQL.format(proxy.port, server.user, server.password, server.database, sslmode)
+    command = [require("psql"), "-X", "-At", "-d", connection, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+@pytest.fixture
+def before_tls(postgres_tls_server, tls_ca):
+    """Makes a proxy whose backend has TLS, and which has none with its clients."""
+
+    def make(**settings):
+        backend = f"tls://localhost:{postgres_tls_server.port}?ca={tls_ca}"
+        return vaurien.Proxy(backend, protocol="postgres", **settings)
+
+    return make
+
+
+IS_ENCRYPTED = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("faults", [[], ["slicer average_size=3 size_variation=1"], ["latency latency=2"]], ids=str)
+@pytest.mark.parametrize("sslmode", ["disable", "allow", "prefer"])
+def test_psql_that_can_do_without_tls(postgres_tls_server, before_tls, sslmode, faults):
+    with before_tls(faults=faults) as proxy:
+        done = psql(proxy, postgres_tls_server, sslmode, "-c", IS_ENCRYPTED)
+        assert (done.stdout, done.stderr) == ("t\n", "")  # what the server has seen
+        assert not trouble(proxy)
+
+
+@pytest.mark.server
+def test_a_fault_answers_psql_behind_its_request_for_tls(postgres_tls_server, before_tls):
+    with before_tls(faults=["error code=40001 match.query=prefix:SELECT"]) as proxy:
+        done = psql(proxy, postgres_tls_server, "prefer", "-c", "SHOW port", "-c", "SELECT 1")
+        assert done.stdout == f"{postgres_tls_server.port}\n"
+        assert "could not serialize access" in done.stderr
+        assert proxy.hits("error") == 1
+
+
+@pytest.mark.server
+def test_psql_that_insists_on_tls(postgres_tls_server, before_tls):
+    with before_tls() as proxy:
+        done = psql(proxy, postgres_tls_server, "require", "-c", "SELECT 1")
+        assert "server does not support SSL, but SSL was required" in done.stderr
+        assert done.returncode == 2
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("fault", ["starttls_stripped", "starttls_refused"])
+def test_faults_of_starttls_act_on_psql(postgres_tls_server, before_tls, fault):
+    with before_tls(faults=[fault]) as proxy:
+        done = psql(proxy, postgres_tls_server, "prefer", "-c", "SELECT 1")
+        assert proxy.hits(fault) == 1
+        assert (done.stdout == "1\n") == (fault == "starttls_stripped")
+
+
+@pytest.mark.server
+def test_requests_for_encryption_in_pieces_and_all_at_once(postgres_tls_server, before_tls):
+    with before_tls() as proxy, socket.create_connection((proxy.host, proxy.port), PATIENCE) as raw:
+        raw.sendall(GSS_REQUEST[:3])
+        raw.sendall(GSS_REQUEST[3:])
+        assert raw.recv(10) == b"N"
+        raw.sendall(SSL_REQUEST + STARTUP)
+        answer = raw.recv(1)
+        while len(answer) < 2:
+            answer += raw.recv(1)
+        assert answer == b"NR"  # behind it the server asks for a password
+        raw.shutdown(socket.SHUT_WR)
+        read_all(raw)
+
+
+def test_what_a_client_has_begun_goes_before_its_end(tls_authority, tls_ca):
+    def talk(raw):
+        assert raw.recv(8) == SSL_REQUEST
+        raw.sendall(b"S")
+        peer = TlsPeer(raw, server_context(tls_authority.issue(["localhost"])))
+        heard.append(read_all(peer))
+        peer.end()
+
+    heard = []
+    with serving(None, talk) as address:
+        with vaurien.Proxy(f"tls://localhost:{address[1]}?ca={tls_ca}", protocol="postgres") as proxy:
+            with socket.create_connection((proxy.host, proxy.port), PATIENCE) as raw:
+                raw.sendall(SSL_REQUEST[:5])
+                raw.shutdown(socket.SHUT_WR)
+                read_all(raw)
+            until(lambda: heard)
+    assert heard == [SSL_REQUEST[:5]]

@@ -218,6 +218,25 @@ def test_postgres_binds_no_password():
     assert talk("postgres", True, said)[0][TO_CLIENT] == sasl(b"SCRAM-SHA-256") + b"rest"
 
 
+SSL_REQUEST, GSS_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f", b"\0\0\0\x08\x04\xd2\x16\x30"
+STARTUP = b"\0\0\0\x0e\0\3\0\0user\0\0"
+
+
+@pytest.mark.parametrize(
+    ("said", "answer", "passed"),
+    [
+        (SSL_REQUEST, b"N", b""),
+        (GSS_REQUEST + SSL_REQUEST + STARTUP, b"NN", STARTUP),
+        (STARTUP + SSL_REQUEST, b"", STARTUP + SSL_REQUEST),
+        (SSL_REQUEST + SSL_REQUEST, b"N", SSL_REQUEST),  # PostgreSQL refuses it
+        (b"\0\0\0\x08\x04\xd2\x16\x2e", b"", b"\0\0\0\x08\x04\xd2\x16\x2e"),
+    ],
+)
+def test_postgres_declines_encryption(said, answer, passed):
+    got, _ = talk("postgres", True, [(TO_BACKEND, said)])
+    assert (got[TO_CLIENT], got[TO_BACKEND]) == (answer, passed)
+
+
 TALKS = [
     ("mysql", True, [(TO_CLIENT, greeting(SECURE)), (TO_BACKEND, login(1, FLAGS)), (TO_CLIENT, packet(3, OK) + b"x")]),
     (
@@ -236,6 +255,8 @@ TALKS = [
     ("smtp", False, [*SMTP, (TO_BACKEND, b"RSET\r\nMAIL FROM:<>\r\nDA"), (TO_CLIENT, b"250 ok\r\n250")]),
     ("smtp", False, [*SMTP, (TO_BACKEND, b"STARTTLS\r\n")]),
     ("smtp", True, [(TO_CLIENT, b"220-a\r\n220 b\r\n"), (TO_CLIENT, b"250 STARTTLS\r\n"), (TO_CLIENT, b"220\r\n")]),
+    ("postgres", True, [(TO_BACKEND, GSS_REQUEST + SSL_REQUEST + STARTUP + b"Q"), (TO_CLIENT, sasl(b"X-PLUS", b"Y"))]),
+    ("postgres", True, [(TO_BACKEND, SSL_REQUEST + SSL_REQUEST)]),
     ("postgres", True, [(TO_CLIENT, b"v\0\0\0\5x" + sasl(b"SCRAM-SHA-256", b"X-PLUS") + b"more")]),
 ]
 

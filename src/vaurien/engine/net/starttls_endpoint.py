@@ -133,6 +133,8 @@ class StartTlsEndpoint:
 
     def end_stream(self) -> None:
         """End what is sent, behind what waits."""
+        if not self._words.asks:
+            self._unsent += self._words.rest(to_backend=True)
         self._ending = True
         self._flush_quietly()
 

@@ -37,7 +37,8 @@ from vaurien.protocols._statements import QUERY_START, STATEMENTS_KEPT, Statemen
 
 _CANCEL, _SSL, _GSS = 80877102, 80877103, 80877104
 
-SSL_REQUEST, SSL_CONSENT = b"\0\0\0\x08\x04\xd2\x16\x2f", b"S"
+SSL_REQUEST, SSL_CONSENT = b"\0\0\0\x08" + _SSL.to_bytes(4), b"S"
+GSS_REQUEST = b"\0\0\0\x08" + _GSS.to_bytes(4)
 
 _STARTUP_LIMIT = 10_000
 """Longest start-up message: the server's own limit (MAX_STARTUP_PACKET_LENGTH)."""
@@ -71,8 +72,8 @@ def negotiate_tls(data: bytes) -> TlsStep | None:
         return None
     if data.startswith(SSL_REQUEST):
         return TlsStep("tls", len(SSL_REQUEST), SSL_CONSENT)
-    if data[:8] == b"\0\0\0\x08" + _GSS.to_bytes(4):
-        return TlsStep("more", 8, b"N")
+    if data.startswith(GSS_REQUEST):
+        return TlsStep("more", len(GSS_REQUEST), b"N")
     return TlsStep("plain")
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from vaurien.framing import Framer, Head, Protocol, Reply, TlsStep
 from vaurien.framing.starttls import TlsWords
-from vaurien.protocols.postgres.channel_binding import UnboundPasswords
 from vaurien.protocols.postgres.framer import (
     SSL_CONSENT,
     SSL_REQUEST,
@@ -15,6 +14,7 @@ from vaurien.protocols.postgres.framer import (
     negotiate_tls,
     ready,
 )
+from vaurien.protocols.postgres.tls_words import PostgresTlsWords
 
 if TYPE_CHECKING:
     from vaurien.chance import Random
@@ -47,6 +47,7 @@ class Postgres(Protocol, frozen=True):
     Starting up, with all rounds of authentication, is the first exchange. A connection that changes to TLS, to GSSAPI
     encryption or to a replication stream passes on unmarked from there. But where the proxy speaks TLS with clients,
     it answers their request for it itself, and marks what they say inside; and of a ``tls://`` backend it asks for TLS.
+    Where only the backend has TLS, the proxy declines a client's request (``N``).
     """
 
     error_codes: ClassVar[tuple[str, ...]] = tuple(_ERRORS)
@@ -66,7 +67,7 @@ class Postgres(Protocol, frozen=True):
         return Reply(_error("FATAL", "57P03", None), close=True)
 
     def tls_words(self, *, backend_tls: bool) -> TlsWords:
-        return UnboundPasswords()
+        return PostgresTlsWords()
 
     def framer(self) -> Framer:
         """A framer of PostgreSQL, for one connection."""
