@@ -103,6 +103,14 @@ class PluginError(VaurienError):
     """A class named by its dotted path that does not import, or is not what it is used as."""
 
 
+def missing_package(feature: str, package: str, extra: str) -> str:
+    """The text of an error: *feature* needs *package*, which is not installed, and which *extra* would have brought.
+
+    The command names the package itself: another program of the name ``vaurien`` is on PyPI.
+    """
+    return f"{feature} needs the package {package}; expected pip install {package} (the extra {extra!r})"
+
+
 class ListeningAddress(Protocol):
     """An address to listen on, as `vaurien.model.Address` is one: a Unix socket's *path*, or *host* and *port*."""
 

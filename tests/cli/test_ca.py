@@ -66,7 +66,7 @@ def test_the_extra_is_named_where_it_is_missing(ca, monkeypatch):
     assert ca() == (
         2,
         "",
-        "vaurien: certificates need the package cryptography; expected: pip install 'vaurien[tls]'\n",
+        "vaurien: TLS needs the package cryptography; expected pip install cryptography (the extra 'tls')\n",
     )
 
 

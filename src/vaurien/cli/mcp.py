@@ -15,7 +15,7 @@ import click
 from vaurien.cli.ctl.names import URL
 from vaurien.cli.usage import run_command
 from vaurien.client import Client, at
-from vaurien.errors import PluginError
+from vaurien.errors import PluginError, missing_package
 
 if TYPE_CHECKING:
     from mcp.server.fastmcp import FastMCP
@@ -30,7 +30,7 @@ def server(client: Client) -> FastMCP:
     try:
         from mcp.server.fastmcp import FastMCP
     except ImportError as error:
-        raise PluginError(f"mcp needs the extra 'mcp': pip install 'vaurien[mcp]' ({error})") from None
+        raise PluginError(f"{missing_package('vaurien mcp', 'mcp', 'mcp')}: {error}") from None
     made = FastMCP("vaurien", instructions=" ".join(_ABOUT.split()), log_level="CRITICAL")
 
     @made.tool()

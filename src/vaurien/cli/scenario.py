@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 import click
 
+from vaurien import tls
 from vaurien.cli import flags, usage
 from vaurien.cli.configure import HELP, OK, configure, fail, say
 from vaurien.config import Configuration, Given, Key, declared
@@ -96,9 +96,9 @@ def _main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
 
 def _forward(tls_given: bool) -> list[str]:
     """The options of a run without a scenario: a forward proxy, which opens TLS where it can, unless it is told how."""
-    opens = importlib.util.find_spec("cryptography") is not None and not tls_given
+    opens = tls.installed() and not tls_given
     if not opens and not tls_given:
-        say("warning: without the package cryptography TLS is not opened: pip install 'vaurien[tls]'")
+        say(f"warning: TLS passes through unopened: {tls.MISSING}")
     return ["--proxy", "127.0.0.1:0", "--backend", "forward", "--protocol", "http", *(["--tls", AUTO] if opens else [])]
 
 

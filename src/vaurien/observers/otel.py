@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vaurien.errors import PluginError
+from vaurien.errors import PluginError, missing_package
 from vaurien.events import Accepted, Closed, Event, Failed, Injected
 from vaurien.version import __version__
 
@@ -127,7 +127,8 @@ def _by_otlp() -> tuple[TracerProvider, MeterProvider]:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
-        raise PluginError(f"otel needs the extra 'otel': pip install 'vaurien[otel]' ({error})") from None
+        needed = missing_package("otel", "opentelemetry-exporter-otlp-proto-http", "otel")
+        raise PluginError(f"{needed}: {error}") from None
     told = OTELResourceDetector().detect()
     resource = Resource.create({"service.name": "vaurien", "service.version": __version__}).merge(told)
     tracers = TracerProvider(resource=resource)

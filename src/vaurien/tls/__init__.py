@@ -19,7 +19,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from vaurien.errors import VaurienError
+from vaurien.errors import VaurienError, missing_package
+
+MISSING = missing_package("TLS", "cryptography", "tls")
+"""The text of the error where the extra is not installed."""
 
 
 def installed() -> bool:
@@ -30,7 +33,7 @@ def installed() -> bool:
 def require() -> None:
     """Raise `VaurienError` where the extra ``tls`` is not installed: before `authority` is imported."""
     if not installed():
-        raise VaurienError("certificates need the package cryptography; expected: pip install 'vaurien[tls]'")
+        raise VaurienError(MISSING)
 
 
 def default_folder(variables: Mapping[str, str]) -> Path:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from vaurien.cli.serve.go_flags import Value
 from vaurien.cli.serve.report import Report
-from vaurien.errors import OptionError, PluginError, VaurienError
+from vaurien.errors import OptionError, PluginError, VaurienError, missing_package
 from vaurien.proxies.hub import Hub
 
 try:
     from vaurien.fleet.nats_store import NatsStore, Where
 except ImportError as error:
-    raise PluginError(f"-fleet needs the extra 'fleet': pip install 'vaurien[fleet]' ({error})") from None
+    raise PluginError(f"{missing_package('-fleet', 'nats-py', 'fleet')}: {error}") from None
 from vaurien.fleet.door import Door
 from vaurien.fleet.leader import Leader
 from vaurien.fleet.node import Node
