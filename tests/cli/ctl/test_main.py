@@ -16,11 +16,13 @@ import pytest
 
 from tests.control.interface import interface
 from tests.running import PATIENCE, until
+from vaurien import plugins
 from vaurien.cli.ctl import columns
 from vaurien.cli.ctl import main as ctl
 from vaurien.cli.ctl.context import CtlContext
 from vaurien.control import original
 from vaurien.events import Injected
+from vaurien.hooks import Behavior
 
 
 @pytest.fixture
@@ -239,6 +241,65 @@ def test_when_a_fault_acts(run, served):
     run("fault", "update", "first", "delay", "--count", "5", "--seconds", "1.5")
     window = served.get("/api/v1/proxies/first/faults/delay")["window"]
     assert window == {"skip": 2, "count": 5, "every": 3, "seconds": 1.5}
+
+
+def test_words_say_what_the_option_fault_takes(run, served):
+    served.proxy("web", protocol="http")
+    words = "sleep=2 name=slow probability=0.3 stream=upstream scope=exchange ttl=1m match.host=007 skip=1 for=500ms"
+    run("fault", "add", "web", "delay", *words.split(), "--match", "method=GET", "--every", "3", "expect_hits=1..")
+    fault = served.get("/api/v1/proxies/web/faults/slow")
+    assert (fault["behavior"], fault["options"]) == ("delay", {"sleep": 2})
+    assert (fault["probability"], fault["stream"], fault["scope"]) == (0.3, "upstream", "exchange")
+    assert (fault["ttl"], fault["expect_hits"]) == (60.0, "1..")
+    assert fault["match"] == {"host": "007", "method": "GET"}
+    window = {"skip": 1, "count": None, "every": 3, "seconds": 0.5}
+    assert fault["window"] == window
+    run("fault", "update", "web", "slow", "probability=0.5", "count=4", "sleep=3")
+    fault = served.get("/api/v1/proxies/web/faults/slow")
+    assert (fault["probability"], fault["options"]) == (0.5, {"sleep": 3})
+    assert (fault["window"], fault["match"]) == (window | {"count": 4}, {"host": "007", "method": "GET"})
+
+
+class Plugged(Behavior, frozen=True):
+    """Has options that are called as fields of a fault."""
+
+    count: int = 1
+    name: str = ""
+
+
+def test_an_option_of_the_behavior_wins_over_a_field_of_that_name(run, served, request):
+    plugins.allow([f"{__name__}.*"])
+    request.addfinalizer(lambda: plugins.allow([]))
+    run(
+        "fault",
+        "add",
+        "first",
+        f"{__name__}.Plugged",
+        "count=3",
+        "probability=0.5",
+        "options.name=x",
+        "--name",
+        "plugged",
+    )
+    fault = served.get("/api/v1/proxies/first/faults/plugged")
+    assert fault["options"] == {"count": 3, "name": "x"}
+    assert (fault["probability"], fault["window"]["count"]) == (0.5, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("toxicity=0.5", "unknown option 'toxicity' of fault 'delay'; did you mean 'probability'?"),
+        ("probabilty=0.5", "unknown option 'probabilty' of fault 'delay'; did you mean 'probability'?"),
+        ("probability=2", "fault 'delay' option probability: '2' is not valid; expected"),
+        ("probability=0.5 --probability 0.4", "probability is given twice, by a flag and as probability=0.5; expected"),
+        ("skip=1 --skip 2", "skip is given twice, by a flag and as skip=1; expected it once"),
+    ],
+)
+def test_words_that_no_fault_takes(run, words, message):
+    run("fault", "add", "first", "delay")
+    for command in ("fault add first delay", "fault update first delay"):
+        assert message in run(*command.split(), *words.split(), status=ctl.BAD_INPUT)
 
 
 @pytest.mark.parametrize("text", ["true", "1e3", "null", '"quoted"', "007"])
