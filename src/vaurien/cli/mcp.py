@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaurien.cli.ctl.names import URL
+from vaurien.cli.ctl.finding import URLS
 from vaurien.cli.usage import run_command
 from vaurien.client import Client, at
 from vaurien.errors import PluginError, missing_package
@@ -111,7 +111,7 @@ def _serve(made: FastMCP) -> None:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog='\b\nIn the configuration of a client:\n  {"command": "vaurien", "args": ["mcp"]}',
 )
-@click.option("--host", metavar="URL", help=f"Where the interface of Vaurien is [default: {URL}].")
+@click.option("--host", metavar="URL", help=f"Where the interface of Vaurien is [default: {URLS[0]}].")
 @click.option("--token-file", type=click.File(), help="A file with the interface's token.")
 @click.pass_context
 def command(context: click.Context, host: str | None, token_file: Any) -> None:
@@ -119,7 +119,7 @@ def command(context: click.Context, host: str | None, token_file: Any) -> None:
 
     It can list proxies and behaviors, add faults that end by themselves, remove them, and read hits.
     """
-    url = host or context.obj.get("VAURIEN_URL", URL)
+    url = host or context.obj.get("VAURIEN_URL", URLS[0])
     try:
         client = at(url, token=token_file.read().strip() if token_file else None)
     except ValueError as error:

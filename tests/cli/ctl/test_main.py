@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import datetime as dt
 import itertools
@@ -17,7 +18,7 @@ import pytest
 from tests.control.interface import interface
 from tests.running import PATIENCE, until
 from vaurien import plugins
-from vaurien.cli.ctl import columns
+from vaurien.cli.ctl import columns, finding
 from vaurien.cli.ctl import main as ctl
 from vaurien.cli.ctl.context import CtlContext
 from vaurien.control import original
@@ -439,6 +440,59 @@ def test_nobody_answers(capsys):
         port = taken.getsockname()[1]
     assert ctl.main(["--host", f"127.0.0.1:{port}", "list"]) == ctl.UNREACHABLE
     assert "does not answer" in capsys.readouterr().err
+
+
+@pytest.fixture
+def unused():
+    """An address of this machine where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    return f"http://127.0.0.1:{port}"
+
+
+def test_without_a_host_both_usual_addresses_are_tried(served, unused, monkeypatch, capsys):
+    monkeypatch.delenv("VAURIEN_URL", raising=False)
+    own = f"http://127.0.0.1:{served.address.port}"
+    for urls in ((own, unused), (unused, own)):
+        monkeypatch.setattr(finding, "URLS", urls)
+        assert ctl.main(["list"]) == ctl.OK
+        assert capsys.readouterr().out.startswith("first")
+    monkeypatch.setattr(finding, "URLS", (unused, unused))
+    assert ctl.main(["list"]) == ctl.UNREACHABLE
+    message = f"vaurienctl: neither {unused} (vaurien --http) nor {unused} (vaurien serve) answers ("
+    assert capsys.readouterr().err.startswith(message)
+    monkeypatch.setenv("VAURIEN_URL", unused)
+    monkeypatch.setattr(finding, "URLS", (own, own))
+    assert ctl.main(["list"]) == ctl.UNREACHABLE
+    assert "; is vaurien running there with --http? (vaurien serve is at http" in (line := capsys.readouterr().err)
+    assert line.endswith("--wait SECONDS waits for a server that starts\n")
+
+
+def test_help_names_both_usual_addresses(capsys):
+    assert ctl.main(["--help"]) == ctl.OK
+    text = " ".join(capsys.readouterr().out.split())
+    assert "http://localhost:8080, as of vaurien --http" in text
+    assert "http://localhost:8474, as of vaurien serve" in text
+
+
+@pytest.mark.parametrize("unix", [True, False])
+def test_a_server_that_starts_is_waited_for(vaurien, unix, unused, tmp_path, capsys):
+    """The command begins before its server: it has ended once it is told that nothing listens, or has an answer."""
+    path = f"{tmp_path}/api"
+    where = ["--api", f"unix:{path}"] if unix else ["--http", "--http-port", unused.rpartition(":")[2]]
+    url = f"unix:{path}" if unix else unused
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        done = pool.submit(ctl.main, ["--host", url, "--wait", str(PATIENCE), "get-behavior"])
+        program = vaurien(*where)
+        assert done.result(2 * PATIENCE) == ctl.OK
+        program.signal()
+        program.end()
+    assert capsys.readouterr().out == "dummy\n"
+
+
+def test_a_server_that_does_not_start_is_waited_for_no_longer(unused, capsys):
+    assert ctl.main(["--host", unused, "--wait", "0.1", "list"]) == ctl.UNREACHABLE
+    assert f"{unused} does not answer within 0.1 seconds (" in capsys.readouterr().err
 
 
 ROOT = Path(__file__).parents[3]

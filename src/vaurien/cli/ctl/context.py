@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from vaurien.cli.ctl import columns
+from vaurien.cli.ctl import columns, finding
 from vaurien.client import Client
 from vaurien.client.plain import endpoint
 from vaurien.errors import nearest
@@ -113,17 +113,26 @@ def examples(*lines: str) -> str:
 
 
 class CtlContext:
-    """Where to ask, and how answers are printed."""
+    """Where to ask, and how answers are printed.
+
+    Without *url* `finding.URLS` are tried. *wait* is how many seconds a server has that starts.
+    """
 
     def __init__(
-        self, url: str, token: str | None, as_json: bool, query: Mapping[str, str] = MappingProxyType({})
+        self,
+        url: str | None,
+        token: str | None,
+        as_json: bool,
+        query: Mapping[str, str] = MappingProxyType({}),
+        wait: float = 0.0,
     ) -> None:
-        self.url, self._token, self.as_json, self._query = url, token, as_json, query
+        self.url, self._token, self.as_json, self._query, self._wait = url, token, as_json, query, wait
 
     @property
     def client(self) -> Client:
-        """The client. Raises `click.UsageError` for a URL or a token that is none."""
+        """The client. Raises `click.UsageError` for a URL or a token that is none, and `Unreachable`."""
         try:
+            self.url = finding.find(self.url, self._wait)
             where = endpoint(self.url)
         except ValueError as error:
             raise click.UsageError(f"--host: {error}") from None

@@ -18,9 +18,10 @@ from vaurien import __version__
 from vaurien.cli import usage
 from vaurien.cli.ctl.context import Commands, CtlContext, examples, pairs, pass_control
 from vaurien.cli.ctl.faults import fault
+from vaurien.cli.ctl.finding import URLS
 from vaurien.cli.ctl.fleet import fleet as fleet_commands
 from vaurien.cli.ctl.mesh import mesh
-from vaurien.cli.ctl.names import URL, a_proxy, behaviors, faults_of_proxy, protocols, proxies
+from vaurien.cli.ctl.names import a_proxy, behaviors, faults_of_proxy, protocols, proxies
 from vaurien.cli.ctl.presets import preset
 from vaurien.cli.ctl.top import top, watch
 from vaurien.client import Refused, Unreachable
@@ -52,7 +53,17 @@ _STATUSES = (
     epilog=f"{_STATUSES}\n\n{_EXAMPLES}",
 )
 @click.option(
-    "--host", metavar="URL", help=f"Where the interface is: http://host:port, host:port or unix:/path [default: {URL}]"
+    "--host",
+    metavar="URL",
+    help="Where the interface is: http://host:port, host:port or unix:/path "
+    f"[default: {URLS[0]}, as of vaurien --http; if nothing answers there {URLS[1]}, as of vaurien serve]",
+)
+@click.option(
+    "--wait",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="SECONDS",
+    help="How long to wait for a server that starts, such as 5 [default: 0]",
 )
 @click.option("--token-file", type=click.File(), envvar="VAURIEN_TOKEN_FILE", help="A file with the interface's token.")
 @click.option("--fleet", is_flag=True, help="Steer what the fleet wants, instead of that program alone.")
@@ -65,20 +76,27 @@ _STATUSES = (
 @click.version_option(__version__, "-V", "--version", prog_name="vaurienctl", message="%(prog)s %(version)s")
 @click.pass_context
 def command(
-    context: click.Context, /, host: str | None, token_file: Any, as_json: bool, fleet: bool, **selecting: str | None
+    context: click.Context,
+    /,
+    host: str | None,
+    wait: float,
+    token_file: Any,
+    as_json: bool,
+    fleet: bool,
+    **selecting: str | None,
 ) -> None:
     """Steer running proxies.
 
     Environment: VAURIEN_URL may stand for --host, VAURIEN_TOKEN_FILE or TOXIPROXY_AUTH_TOKEN for --token-file.
     """
-    url = host or os.environ.get("VAURIEN_URL", URL)
     query = {name: value for name, value in selecting.items() if value is not None}
     if query and not fleet:
         raise click.UsageError(
             f"--{next(iter(query)).replace('_', '-')} selects nodes of a fleet; expected --fleet beside it"
         )
     query |= {"scope": "fleet"} if fleet else {}
-    context.obj = CtlContext(url, token_file.read().strip() if token_file else None, as_json, query)
+    url = host or os.environ.get("VAURIEN_URL")
+    context.obj = CtlContext(url, token_file.read().strip() if token_file else None, as_json, query, wait)
 
 
 # The three of Mozilla's Vaurien.
@@ -322,7 +340,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _fail(BAD_INPUT, error.format_message())
     except Unreachable as error:
-        return _fail(UNREACHABLE, str(error))
+        starts = isinstance(error.__cause__, ConnectionRefusedError | FileNotFoundError)
+        return _fail(UNREACHABLE, f"{error}{' --wait SECONDS waits for a server that starts' if starts else ''}")
     except (Refused, VaurienError, ValueError) as error:
         return _fail(REFUSED, str(error))
     except (KeyboardInterrupt, click.Abort):  # how one stops following events

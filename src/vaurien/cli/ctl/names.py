@@ -13,11 +13,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from vaurien.cli.ctl import finding
 from vaurien.client import Client, Refused, Unreachable
 from vaurien.client.plain import endpoint
-
-URL = "http://localhost:8080"
-"""Where ``vaurien --http`` offers its interface."""
 
 _PATIENCE = 5.0
 
@@ -48,7 +46,7 @@ def _client(context: click.Context) -> Client:
             token = file.read().strip()
     elif token_file is not None:
         token = token_file.read().strip()
-    url = given.get("host") or os.environ.get("VAURIEN_URL", URL)
+    url = finding.find(given.get("host") or os.environ.get("VAURIEN_URL"))
     return Client(**endpoint(url), token=token, timeout=_PATIENCE)
 
 
