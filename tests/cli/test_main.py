@@ -252,7 +252,18 @@ def test_a_warning_does_not_stop_the_run(capsys):
         ("--stay-connected=maybe", "--stay-connected takes no value; expected --stay-connected or --no-stay-connected"),
         ("proxy", "unknown argument 'proxy'; did you mean '--proxy'?"),
         ("repaly trace.jsonl", "unknown argument 'repaly'; did you mean 'replay'?"),
-        ("--sync xyz", "unknown argument 'xyz'; options begin with --, and vaurien --help lists them"),
+        ("--sync xyz", "unexpected 'xyz' behind --sync, which takes no value; expected --sync alone"),
+        ("--http proxy :1", "unknown argument 'proxy'; did you mean '--proxy'?"),
+        *(
+            (
+                f"--http{between}{value}",
+                f"--http takes no value, and has {value!r}; expected --http --http-port 8090, or --api {address}",
+            )
+            for between in " ="
+            for value, address in (("[::1]:8090", "[::1]:8090"), ("8090", "localhost:8090"))
+        ),
+        ("--http x", "--http takes no value, and has 'x'; expected --http --http-port PORT"),
+        ("--http --backend h:1 xyz", "unknown argument 'xyz'; options begin with --, and vaurien --help lists them"),
         ("--sync=3", "--sync takes no value; expected --sync or --no-sync"),
         (
             "--behavior no.such.Thing",

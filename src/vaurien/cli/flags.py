@@ -109,12 +109,36 @@ def parse(arguments: Sequence[str], flags: Sequence[Flag], *, others: bool = Fal
     try:
         context = command.make_context("vaurien", list(arguments))
     except click.UsageError as error:
+        word = next((word for word in arguments if word.startswith("--http=")), None)
+        if word is not None and isinstance(error, click.BadOptionUsage) and error.option_name == "--http":
+            raise _http_with(word.partition("=")[2]) from None
         error.ctx = error.ctx or click.Context(command)  # for what `vaurien.cli.usage` says about it
         raise
     if context.args and not others:
-        raise unknown_argument(context.args[0], flags)
+        unknown_word = unknown_argument(context.args[0], flags)
+        known_word = isinstance(unknown_word, UnknownName)  # a flag or a command, but for its dashes or a letter
+        raise unknown_word if known_word else _value_of_switch(context.args[0], arguments, flags) or unknown_word
     values = {made.key: (made, context.params.get(made.name or "")) for made in flags}
     return {key: made.given(value) for key, (made, value) in values.items() if value not in (None, ())}
+
+
+def _value_of_switch(typed: str, arguments: Sequence[str], flags: Iterable[Flag]) -> VaurienError | None:
+    """The error for a word behind a flag that takes no value, as ``--http localhost:8090``; ``None`` for another."""
+    place = list(arguments).index(typed) if typed in arguments else 0
+    before = arguments[place - 1] if place else ""
+    switch = next((made for made in flags if made.is_flag and before in (*made.opts, *made.secondary_opts)), None)
+    if switch is None:
+        return None
+    if switch.key == ("vaurien", "http"):
+        return _http_with(typed)
+    return VaurienError(f"unexpected {typed!r} behind {before}, which takes no value; expected {before} alone")
+
+
+def _http_with(value: str) -> VaurienError:
+    """The error for ``--http`` with a *value*, which may be meant as the port or the address of the interface."""
+    host, _, port = value.rpartition(":")
+    right = f"--http-port {port}, or --api {host or 'localhost'}:{port}" if port.isdecimal() else "--http-port PORT"
+    return VaurienError(f"--http takes no value, and has {value!r}; expected --http {right}")
 
 
 def unknown(typed: str, catalogue: Catalogue, flags: Iterable[Flag]) -> VaurienError:
