@@ -527,6 +527,21 @@ def test_columns_for_people_and_tabs_for_programs():
     assert columns.rows([], names, terminal=True) == "NAME  ON  MIX\n"
 
 
+@pytest.mark.parametrize(
+    "line", ["list", "connections first", "fault list first", "fault add first delay", "create second --backend h:1"]
+)
+def test_help_names_the_columns_that_a_terminal_has_as_headings(line, served, capsys, monkeypatch):
+    monkeypatch.setenv("VAURIEN_URL", f"http://127.0.0.1:{served.address.port}")
+    words = line.split()
+    end = words.index("first" if "first" in words else "second") if len(words) > 1 else 1
+    assert ctl.main([*words[:end], "--help"]) == ctl.OK
+    text = " ".join(capsys.readouterr().out.split())
+    names = re.search(r"Columns: ([\w, ]+)\.", text)[1].split(", ")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert ctl.main(words) == ctl.OK
+    assert capsys.readouterr().out.splitlines()[0].split() == [name.upper() for name in names]
+
+
 def test_help_says_what_exit_statuses_mean(capsys):
     assert ctl.main(["-h"]) == ctl.OK
     text = " ".join(capsys.readouterr().out.split())

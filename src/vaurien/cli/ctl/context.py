@@ -112,6 +112,12 @@ def examples(*lines: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
+def printed(names: Sequence[str], *lines: str) -> str:
+    """The end of the help text of a command that prints the columns *names*; *lines* are its examples."""
+    told = f"Columns: {', '.join(names)}. They have headings on a terminal; in a pipe tabs are between them."
+    return f"{told}\n\n{examples(*lines)}"
+
+
 class CtlContext:
     """Where to ask, and how answers are printed.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaurien.cli.ctl.context import Commands, CtlContext, examples, pairs, pass_control, texts
+from vaurien.cli.ctl.context import Commands, CtlContext, examples, pairs, pass_control, printed, texts
 from vaurien.cli.ctl.names import a_proxy, behaviors, faults_of_proxy, options_of_behavior, options_of_fault
 from vaurien.client import Refused
 from vaurien.errors import OptionError, nearest
@@ -139,13 +139,16 @@ _SURE = 0.8
 """How much a word is like a field that was meant."""
 
 
-@fault.command("list", epilog=examples("vaurienctl fault list redis"))
+_LISTED = ("name", "behavior", "hits", "connections_hit", "exchanges_hit", "last_hit", "expect_hits")
+
+
+@fault.command("list", epilog=printed(_LISTED, "vaurienctl fault list redis"))
 @a_proxy
 @pass_control
 def list_faults(control: CtlContext, proxy: str) -> None:
     """List the faults of PROXY: how often each has hit, so many connections and exchanges, and when the last time."""
     found = control.client.list_faults(proxy)
-    _show(control, found, "name", "behavior", "hits", "connections_hit", "exchanges_hit", "last_hit", "expect_hits")
+    _show(control, found, *_LISTED)
 
 
 def _show(control: CtlContext, faults: list[dict[str, Any]], *columns: str) -> None:
@@ -155,7 +158,7 @@ def _show(control: CtlContext, faults: list[dict[str, Any]], *columns: str) -> N
             click.echo(f"vaurienctl: fault {one['name']!r} changes nothing: {one['warning']}", err=True)
 
 
-@fault.command("add", epilog=examples(*_ADD))
+@fault.command("add", epilog=printed(_FAULT, *_ADD))
 @a_proxy
 @click.argument("behavior", shell_complete=behaviors)
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...", shell_complete=options_of_behavior)
@@ -174,7 +177,7 @@ def add(control: CtlContext, /, proxy: str, behavior: str, options: tuple[str, .
     _show(control, [added], *_FAULT)
 
 
-@fault.command("update", epilog=examples(*_UPDATE))
+@fault.command("update", epilog=printed(_FAULT, *_UPDATE))
 @a_proxy
 @click.argument("name", shell_complete=faults_of_proxy)
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...", shell_complete=options_of_fault)

@@ -16,7 +16,7 @@ import click
 
 from vaurien import __version__
 from vaurien.cli import usage
-from vaurien.cli.ctl.context import Commands, CtlContext, examples, pairs, pass_control
+from vaurien.cli.ctl.context import Commands, CtlContext, examples, pairs, pass_control, printed
 from vaurien.cli.ctl.faults import fault
 from vaurien.cli.ctl.finding import URLS
 from vaurien.cli.ctl.fleet import fleet as fleet_commands
@@ -153,13 +153,18 @@ _early("set-handler", set_behavior)
 # Proxies.
 
 
-@command.command("list", epilog=examples("vaurienctl list", "vaurienctl list --json | jq '.[].name'"))
+_PROXY = ("name", "address", "backend", "protocol", "enabled", "connections", "mix", "faults", "hits", "last_hit")
+_CREATED = ("name", "address", "backend")
+_CONNECTION = ("number", "peer", "age", "sent", "received", "faults", "encrypted")
+_DIAGNOSIS = ("fault", "cause", "text")
+
+
+@command.command("list", epilog=printed(_PROXY, "vaurienctl list", "vaurienctl list --json | jq '.[].name'"))
 @pass_control
 def list_proxies(control: CtlContext) -> None:
     """List the proxies; those that do not run as they are configured are named on standard error, with the reason."""
     found = control.client.list_proxies()
-    names = ("name", "address", "backend", "protocol", "enabled", "connections", "mix", "faults", "hits", "last_hit")
-    control.show(found, *names)
+    control.show(found, *_PROXY)
     for proxy in found:
         if proxy.get("differs"):
             click.echo(f"vaurienctl: proxy {proxy['name']!r} differs: {proxy['differs']}", err=True)
@@ -175,7 +180,8 @@ def inspect(control: CtlContext, proxy: str) -> None:
 
 @command.command(
     "create",
-    epilog=examples(
+    epilog=printed(
+        _CREATED,
         "vaurienctl create redis --backend localhost:6379 --protocol redis",
         "vaurienctl create web --listen :8000 --backend localhost:8001 --mix 20:delay,10:error",
     ),
@@ -189,7 +195,7 @@ def inspect(control: CtlContext, proxy: str) -> None:
 def create(control: CtlContext, /, **given: Any) -> None:
     """Create a proxy called NAME."""
     proxy = control.client.create_proxy(**{name: value for name, value in given.items() if value is not None})
-    control.show([proxy], "name", "address", "backend")
+    control.show([proxy], *_CREATED)
 
 
 @command.command(
@@ -250,16 +256,18 @@ def delete(control: CtlContext, proxy: str) -> None:
     control.client.delete_proxy(proxy)
 
 
-@command.command("connections", epilog=examples("vaurienctl connections redis", "vaurienctl connections redis --json"))
+@command.command(
+    "connections", epilog=printed(_CONNECTION, "vaurienctl connections redis", "vaurienctl connections redis --json")
+)
 @a_proxy
 @pass_control
 def connections(control: CtlContext, proxy: str) -> None:
     """List a proxy's open connections."""
     found = control.client.list_connections(proxy)
-    control.show(found, "number", "peer", "age", "sent", "received", "faults", "encrypted")
+    control.show(found, *_CONNECTION)
 
 
-@command.command("why", epilog=examples("vaurienctl why redis", "vaurienctl why redis latency"))
+@command.command("why", epilog=printed(_DIAGNOSIS, "vaurienctl why redis", "vaurienctl why redis latency"))
 @a_proxy
 @click.argument("fault", required=False, shell_complete=faults_of_proxy)
 @pass_control
@@ -267,7 +275,7 @@ def why(control: CtlContext, proxy: str, fault: str | None) -> None:
     """Say why the faults of a proxy, or one of them, have not hit: what they saw, and what kept them from acting."""
     client = control.client
     names = [fault] if fault else [one["name"] for one in client.list_faults(proxy)]
-    control.show([client.diagnose_fault(proxy, name) for name in names], "fault", "cause", "text")
+    control.show([client.diagnose_fault(proxy, name) for name in names], *_DIAGNOSIS)
 
 
 command.add_command(fault)
@@ -341,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(BAD_INPUT, error.format_message())
     except Unreachable as error:
         starts = isinstance(error.__cause__, ConnectionRefusedError | FileNotFoundError)
-        return _fail(UNREACHABLE, f"{error}{' --wait SECONDS waits for a server that starts' if starts else ''}")
+        return _fail(UNREACHABLE, f"{error}{'; --wait SECONDS waits for a server that starts' if starts else ''}")
     except (Refused, VaurienError, ValueError) as error:
         return _fail(REFUSED, str(error))
     except (KeyboardInterrupt, click.Abort):  # how one stops following events

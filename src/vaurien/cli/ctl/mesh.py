@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from vaurien.cli.ctl.context import Commands, CtlContext, examples, pass_control
+from vaurien.cli.ctl.context import Commands, CtlContext, examples, pass_control, printed
 
 _ADD = (
     "vaurienctl mesh add isolate a ttl=30s",
@@ -25,21 +25,25 @@ def mesh() -> None:
     """Partitions of a cluster whose nodes reach each other through proxies."""
 
 
-@mesh.command("show", epilog=examples("vaurienctl mesh show"))
+_EDGE = ("source", "target", "address", "topologies")
+_TOPOLOGY = ("name", "behavior", "edges", "ttl")
+
+
+@mesh.command("show", epilog=printed(_EDGE, "vaurienctl mesh show"))
 @pass_control
 def show(control: CtlContext) -> None:
     """List the edges: the address that a node dials to reach another one, and the topologies on that way."""
     answer = control.client.get_mesh()
-    control.show(answer if control.as_json else answer["edges"], "source", "target", "address", "topologies")
+    control.show(answer if control.as_json else answer["edges"], *_EDGE)
 
 
-@mesh.command("add", epilog=examples(*_ADD))
+@mesh.command("add", epilog=printed(_TOPOLOGY, *_ADD))
 @click.argument("topology", nargs=-1, required=True, metavar="KIND [NODE,NODE...]... [OPTION=VALUE]...")
 @pass_control
 def add(control: CtlContext, topology: tuple[str, ...]) -> None:
     """Put a topology in force: partition, one-way, bridge, ring, minority, isolate, gray, delay."""
     added = control.client.add_topology(topology=shlex.join(topology))
-    control.show([added], "name", "behavior", "edges", "ttl")
+    control.show([added], *_TOPOLOGY)
 
 
 @mesh.command("remove", epilog=examples("vaurienctl mesh remove isolate a"))
