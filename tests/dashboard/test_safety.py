@@ -125,6 +125,18 @@ def test_an_error_of_a_megabyte_does_not_flood_the_page(tab, daemon):
     page.unroute("**/api/v1/proxies")
 
 
+@pytest.mark.parametrize("screen", ["#/", "#/proxy/web"])
+def test_figures_of_before_that_do_not_come_are_no_error(tab, daemon, screen):
+    daemon.proxy("web", "127.0.0.1:9")
+    refused = []
+    tab.page.route("**/api/v1/figures*", lambda route: (route.abort(), refused.append(route.request.url)))
+    page = tab.open(screen)
+    page.get_by_role("heading", name="web").or_(page.get_by_role("link", name="web", exact=True)).first.wait_for()
+    page.get_by_text("Live", exact=True).wait_for()
+    until(lambda: page.title() and len(refused) > (screen != "#/"))
+    page.unroute("**/api/v1/figures*")
+
+
 def token_daemon(new_daemon, tmp_path):
     (tmp_path / "token").write_text("s3cret")
     started = new_daemon("-token-file", str(tmp_path / "token"))

@@ -24,7 +24,7 @@ class ProxyScreen extends Screen {
 		this.follow(["proxies"], () => this.update());
 		this.follow(["tick"], () => this.draw());
 		this.update();
-		store.backfill(`?proxy=${encodeURIComponent(this.proxy)}`).catch(() => {}); // the stream fills the charts too
+		store.backfill(`?proxy=${encodeURIComponent(this.proxy)}`);
 		this.repeat(() => this.readConnections());
 		this.repeat(() => this.readExchanges());
 	}

@@ -78,11 +78,12 @@ class Store extends EventTarget {
 	}
 
 	/**
-	 * Read steps that are not known yet: those of before the page began, or of while the stream was broken.
+	 * Read steps that are not known yet: those of before the page began, or of while the stream was broken. Where they do
+	 * not come the stream fills the charts.
 	 * @param {string} query
 	 */
 	async backfill(query) {
-		const { steps } = await call("GET", `/figures${query}`);
+		const { steps } = await call("GET", `/figures${query}`).catch(() => ({ steps: [] }));
 		const [only] = /proxy=/.test(query) ? [new URLSearchParams(query).get("proxy")] : [null];
 		for (const tick of steps) this.addTick(tick, only);
 		this.tell("tick");
