@@ -19,7 +19,7 @@ def test_a_short_soak_has_the_shape_of_a_result(tmp_path, capsys, workers):
     for program in ("redis-server", "nginx", "wrk", "iperf3"):
         require(program)
     path = tmp_path / "soak.json"
-    status = main(["--minutes", "0.05", "--workers", str(workers), "--json", str(path)])
+    status = main(["--minutes", "0.15", "--workers", str(workers), "--json", str(path)])
     soak = Soak.parse(path.read_bytes())
     assert status == (0 if soak.flat else 1)
     assert soak.changes > 0
