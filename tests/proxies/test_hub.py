@@ -88,6 +88,24 @@ def test_disabled_is_not_started(hub):
     hub(play)
 
 
+def test_the_proxy_that_has_an_address_is_named(hub, echo):
+    async def play(hub):
+        first = await hub.create(config("first", backend=echo))
+        address = first.address
+        await hub.update("first", changing(enabled=False))
+        await hub.create(config("second", listen=address, backend=echo))
+        with pytest.raises(BindError) as caught:
+            await hub.update("first", changing(enabled=True))
+        assert str(caught.value) == f"cannot listen on {address}: Address already in use (by proxy 'second')"
+        assert (caught.value.address, caught.value.step) == (address, "bind")
+        with pytest.raises(BindError, match=r"Address already in use \(by proxy 'second'\)$"):
+            await hub.create(config("third", listen=address, backend=echo))
+        await hub.delete("second")
+        await hub.update("first", changing(enabled=True))
+
+    hub(play)
+
+
 @pytest.mark.parametrize("method", ["create", "populate"])
 def test_what_cannot_bind_is_not_there(hub, method):
     async def play(hub):

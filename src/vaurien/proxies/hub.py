@@ -24,7 +24,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
+import os
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -35,7 +37,7 @@ import msgspec
 from vaurien.config import circles
 from vaurien.engine.net.own_addresses import Name, http_interface
 from vaurien.engine.policy.replay import ReplayedDecisions
-from vaurien.errors import PartlyDone, UnknownName, VaurienError
+from vaurien.errors import BindError, PartlyDone, UnknownName, VaurienError
 from vaurien.events import Observer
 from vaurien.model import Address, Config, Edit, Fault, Policy, PolicyEdit, ProxyConfig, ProxyEdit
 from vaurien.observers.hits import HitCounter
@@ -424,17 +426,29 @@ class Hub:
         return {}
 
     async def _reconcile_each(self, names: Sequence[str], manner: Manner = _USUAL) -> dict[str, VaurienError]:
-        failures = {}
+        failures: dict[str, VaurienError] = {}
         for name in names:
             config = self._config.proxy(name)
             try:
                 await self._reconcile(config, manner)
+            except BindError as error:
+                failures[name] = await self._named(error, config)
             except VaurienError as error:
                 failures[name] = error
             else:
                 self._adopt(self._proxies[name].config)
                 self._differences.pop(name, None)
         return failures
+
+    async def _named(self, error: BindError, config: ProxyConfig) -> BindError:
+        """*error*, for which the proxy of *config* does not listen, with the proxy that has its address if one has."""
+        if error.reason != os.strerror(errno.EADDRINUSE):
+            return error
+        for name, other in list(self._proxies.items()):
+            if name != config.name and await _anyone_at(config.listen, [other]):
+                text = f"{error} (by proxy {name!r})"
+                return BindError(text, address=error.address, reason=error.reason, step=error.step)
+        return error
 
     def _adopt(self, running: ProxyConfig) -> None:
         """Store what became known when a proxy was reconciled: the number of its port."""
