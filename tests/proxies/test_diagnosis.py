@@ -11,6 +11,8 @@ import pytest
 
 import vaurien
 from tests.http_server import http_server
+from tests.servers import free_port
+from tests.tls_peers import serving
 from tests.waiting import PATIENCE, until
 
 
@@ -46,6 +48,96 @@ def test_nothing_came(backend):
     with vaurien.Proxy(backend=backend) as proxy, proxy.fault("hang", name="it"):
         wanted = f"clients have to connect to {proxy.address}, not to {backend}"
         assert why(proxy) == ("no_connection", f"no connection has come since it was set; {wanted}")
+
+
+def failing(proxy, count=1, said=b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
+    """*count* clients whose server cannot be reached."""
+    for _ in range(count):
+        with contextlib.suppress(OSError), socket.create_connection((proxy.host, proxy.port), PATIENCE) as client:
+            client.sendall(said)
+            while client.recv(1000):
+                pass
+
+
+FAULTS = pytest.mark.parametrize(
+    ("behavior", "settings"),
+    [
+        ("error", {}),
+        ("latency", {"latency": 1}),
+        ("reset_peer", {"probability": 1e-9, "scope": "connection"}),
+        ("delay", {"match": {"path": "/x"}}),
+    ],
+)
+
+
+@FAULTS
+def test_no_connection_reached_the_backend(behavior, settings):
+    address = f"127.0.0.1:{free_port()}"
+    with vaurien.Proxy(backend=address, protocol="http") as proxy, proxy.fault(behavior, name="it", **settings):
+        failing(proxy, 3)
+        until(lambda: proxy.why("it").undialled == 3)
+        told = f"3 connections, each failed to reach its server: {address}: Connection refused"
+        assert why(proxy) == ("dial_failed", told)
+
+
+@FAULTS
+@pytest.mark.parametrize(
+    "language", ["GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", "CONNECT {0}:443 HTTP/1.1\r\n\r\n"]
+)
+def test_a_server_of_a_forward_proxy_that_does_not_resolve(behavior, settings, language):
+    with vaurien.Proxy(backend="forward", protocol="http") as proxy, proxy.fault(behavior, name="it", **settings):
+        failing(proxy, 1, language.format("no.such.name.invalid").encode())
+        until(lambda: proxy.why("it").undialled)
+        cause, text = why(proxy)
+        assert cause == "dial_failed"
+        assert text.startswith("1 connection, which failed to reach its server: no.such.name.invalid:")
+        assert "'no.such.name.invalid' does not resolve" in text
+
+
+def test_a_server_that_the_fault_is_not_for_does_not_resolve(backend):
+    with vaurien.Proxy(backend="forward", protocol="http") as proxy:
+        with proxy.fault("error", name="it", match={"host": "api.test"}):
+            failing(proxy, 1, b"GET http://no.such.name.invalid/ HTTP/1.1\r\n\r\n")
+            until(lambda: proxy.why("it").connections)
+            wanted = "match.host=api.test fits none of 1 connection; seen: no.such.name.invalid"
+            assert why(proxy) == ("other_clients", wanted)
+
+
+def test_nothing_came_to_a_forward_proxy():
+    with vaurien.Proxy(backend="forward", protocol="http") as proxy, proxy.fault("error", name="it"):
+        failing(proxy, 1, b"GET / HTTP/1.1\r\n\r\n")  # it asks for no server
+        wanted = f"clients have to be told of the proxy {proxy.address}"
+        assert why(proxy) == ("no_connection", f"no connection has come since it was set; {wanted}")
+
+
+def test_some_connections_reached_the_backend(backend):
+    """And the next request of a forward proxy's client did not: its connection had a server before."""
+    with vaurien.Proxy(backend="forward", protocol="http") as proxy:
+        with proxy.fault("error", name="it", match={"path": "/x"}):
+            with socket.create_connection((proxy.host, proxy.port), PATIENCE) as client:
+                client.sendall(f"GET http://{backend}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                answer = http.client.HTTPResponse(client)
+                answer.begin()
+                answer.read()
+                client.sendall(b"GET http://no.such.name.invalid/ HTTP/1.1\r\n\r\n")
+                assert client.recv(100).startswith(b"HTTP/1.1 502")
+            assert proxy.why("it").undialled == 0
+            assert why(proxy)[0] == "other_exchanges"
+
+
+def test_tls_that_the_backend_does_not_speak():
+    def talk(raw):
+        raw.recv(1)
+        raw.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        raw.recv(10_000)
+
+    with serving(None, talk) as (host, port):
+        with vaurien.Proxy(f"tls://{host}:{port}", protocol="http") as proxy, proxy.fault("error", name="it"):
+            failing(proxy, said=b"")  # a request might be answered by the fault before the handshake fails
+            until(lambda: proxy.why("it").undialled)
+            cause, text = why(proxy)
+        assert cause == "dial_failed"
+        assert "expected a backend that speaks TLS" in text
 
 
 @pytest.mark.parametrize(

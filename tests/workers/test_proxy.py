@@ -12,11 +12,13 @@ import pytest
 
 from tests.hubs import adding, ask, changing, config, connect, ended, removing, spreading
 from tests.running import Echo, Events
+from tests.servers import free_port
 from tests.waiting import eventually
 from vaurien import events, hooks, plugins
 from vaurien.engine.relay.traffic import Figures
 from vaurien.errors import OptionError, PluginError, UnknownName
 from vaurien.model import Address, Fault, Policy, Stream, Window
+from vaurien.proxies.diagnosis import diagnose
 from vaurien.workers import messages, process
 from vaurien.workers.proxy import ORDINAL_GAP
 
@@ -163,6 +165,32 @@ def test_a_window_is_one_over_all_workers(workers, echo):
                 hits.append(await streams[-1][0].read(5) == b"")
         assert hits == [False, True, False, True, False, True] + [False] * 6
         await leave(streams)
+
+    workers.run(play)
+
+
+def test_no_connection_of_any_worker_reached_the_backend(workers):
+    some = Fault("some", "hang")
+    nowhere = Address("127.0.0.1", free_port())
+
+    async def play(hub):
+        proxy = await hub.create(config(backend=nowhere, policy=Policy(faults=(some,))))
+        for _ in range(MANY):
+            with contextlib.suppress(ConnectionError):
+                reader, writer = await connect(proxy)
+                try:
+                    await reader.read()
+                finally:
+                    writer.close()
+
+        async def counted():
+            return (await proxy.figures()).undialled == MANY
+
+        await eventually(counted)
+        found = diagnose(hub.config.proxy("a"), some, 0, await proxy.figures(), str(proxy.address))
+        assert (found.cause, found.connections, found.undialled) == ("dial_failed", MANY, MANY)
+        told = f"{MANY} connections, each failed to reach its server: {nowhere}: Connection refused"
+        assert found.text == told
 
     workers.run(play)
 

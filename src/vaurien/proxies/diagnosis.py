@@ -3,7 +3,7 @@
 The causes are asked for in the order in which a byte meets them: is the proxy on, does anything arrive, is it
 understood, is it meant, does the window take it, does chance::
 
-    off ─► without effect ─► no connection ─► other clients ─► encrypted ─► not recognized
+    off ─► without effect ─► dial failed ─► no connection ─► other clients ─► encrypted ─► not recognized
         ─► other exchanges ─► window ─► spared
 """
 
@@ -28,8 +28,9 @@ _ON_EXCHANGES = frozenset({"on_request", "on_response"})
 class Diagnosis(msgspec.Struct, frozen=True):
     """What a *fault* has seen, and the *cause* of its not having hit, as a word and as a sentence, *text*.
 
-    *cause* is ``acted`` once it has hit. *connections* and *exchanges* are those of the proxy that could be hit;
-    *unmatched*, *outside_window* and *spared* count occasions that were not, *seen* has some values of matched fields.
+    *cause* is ``acted`` once it has hit. *connections* and *exchanges* are those of the proxy that could be hit; of the
+    connections *undialled* ones, which the fault is for, came to no backend. *unmatched*, *outside_window* and *spared*
+    count occasions that were not, *seen* has some values of matched fields.
     """
 
     fault: str
@@ -37,6 +38,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
     text: str
     hits: int = 0
     connections: int = 0
+    undialled: int = 0
     exchanges: int = 0
     unmatched: int = 0
     outside_window: int = 0
@@ -62,6 +64,7 @@ def diagnose(config: ProxyConfig, fault: Fault, hits: int, figures: Figures, add
         text=text,
         hits=hits,
         connections=seen.connections,
+        undialled=seen.undialled,
         exchanges=figures.exchanges,
         unmatched=seen.unmatched,
         outside_window=seen.outside_window,
@@ -80,7 +83,7 @@ def _of_share(config: ProxyConfig, share: Share, figures: Figures, address: str)
     """Why *share* has not been drawn, as for a fault that is drawn for each exchange."""
     if not figures.exchanges:
         fault = Fault(share.behavior, share.behavior, share.options, scope=Scope.EXCHANGE)
-        seen = NearMisses(connections=figures.accepted)
+        seen = NearMisses(connections=figures.accepted, undialled=figures.undialled)
         return next(text for _, text in _causes(config, fault, seen, figures, address))
     return f"{share.percent:g} % spared all of {counted(figures.exchanges, 'exchange')}, so far by chance"
 
@@ -93,8 +96,12 @@ def _causes(
         yield "off", f"proxy {config.name!r} is switched off"
     if idle := without_effect(fault):
         yield "without_effect", f"it changes nothing: {idle}"
+    if seen.undialled and seen.undialled == seen.connections - seen.other_clients:
+        yield "dial_failed", _dial_failed(seen, figures)
     if not seen.connections:
         wanted = f"clients have to connect to {address}, not to {config.backend}"
+        if config.backend.forward:
+            wanted = f"clients have to be told of the proxy {address}"
         yield "no_connection", f"no connection has come since it was set; {wanted}"
     if seen.connections == seen.other_clients:
         asked = [name for name in fault.match if name in _of_connections(config)]
@@ -116,6 +123,12 @@ def _causes(
         chance = f"a probability of {fault.probability:g}"
         yield "spared", f"{chance} spared all of {counted(seen.spared, 'occasion')}, so far by chance"
     yield "no_occasion", _no_occasion(fault, seen, figures)
+
+
+def _dial_failed(seen: NearMisses, figures: Figures) -> str:
+    which = "which" if seen.undialled == 1 else "each"
+    reason = _printable(figures.dial_error.removeprefix("backend "))
+    return f"{counted(seen.undialled, 'connection')}, {which} failed to reach its server: {reason}"
 
 
 def _printable(value: str) -> str:

@@ -126,6 +126,8 @@ class TcpProxy:
             self._traffic.lost,
             self._traffic.lost_because,
             self._traffic.encrypted,
+            self._traffic.undialled,
+            self._traffic.dial_error,
             self.state.near_misses if self.state is not None else {},
         )
 

@@ -90,6 +90,7 @@ class BackendSetup:
     def _failed(self, error: DialError) -> None:
         connection = self._connection
         connection.journal.failed("dial", str(error))
+        connection.note_undialled(str(error))
         closes = connection.service.config.dial_failure == "close"
         connection.reset(Ending.DIAL_FAILED, side="neither" if closes else "both")
 
@@ -142,7 +143,7 @@ class BackendSetup:
 
         def failed(reason: str) -> None:
             self._cancel_timer()
-            connection.journal.failed("tls", f"backend {connection.backend_address}: {reason}")
+            self._tls_failed(f"backend {connection.backend_address}: {reason}")
 
         if tls is not None and backend is plain:
             self._limit()
@@ -177,7 +178,7 @@ class BackendSetup:
         self._negotiation = None
         if reason:
             backend.close()
-            connection.journal.failed("tls", f"backend {connection.backend_address}: {reason}")
+            self._tls_failed(f"backend {connection.backend_address}: {reason}")
             connection.reset(Ending.DIAL_FAILED)
         else:
             self._begin_tls(backend, tls)
@@ -224,7 +225,7 @@ class BackendSetup:
             connection = self._connection
             advice = "; expected a backend that speaks TLS, or its address without tls://" if error.not_tls else ""
             told = f"handshake with {connection.backend_address}: {error.strerror}{advice}"
-            connection.journal.failed("tls", told)
+            self._tls_failed(told)
 
     def _late(self) -> None:
         self._timer = None
@@ -232,8 +233,12 @@ class BackendSetup:
         if not connection.ending:
             patience = f"{connection.service.config.timeout:g} s"
             told = f"handshake with {connection.backend_address}: not done after {patience}"
-            connection.journal.failed("tls", told)
+            self._tls_failed(told)
             connection.reset(Ending.DIAL_FAILED)
+
+    def _tls_failed(self, error: str) -> None:
+        self._connection.journal.failed("tls", error)
+        self._connection.note_undialled(error)
 
     def _cancel_timer(self) -> None:
         """Let the timer go: it holds the connection in memory."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from vaurien.engine.connection.opening import Opened, Opening, refusal_text
+from vaurien.engine.connection.opening import Opened, Opening, facts_of_server, refusal_text
 from vaurien.engine.connection.setup_owner import SetupOwner
 from vaurien.engine.connection.states import Trigger
 from vaurien.engine.loop.clock import Timer
@@ -118,6 +118,9 @@ class ClientSetup:
             opened = await read
         except NotForwarded as refused:
             connection.journal.failed("forward", refused.reason)
+            if refused.server is not None:
+                connection.facts = facts_of_server(refused.server)
+                connection.note_undialled(refused.reason)
             with contextlib.suppress(OSError):
                 connection.client.send(refused.reply)
             connection.close(Ending.DIAL_FAILED)

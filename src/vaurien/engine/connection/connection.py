@@ -21,7 +21,13 @@ from vaurien.engine.connection.proxy_state import ProxyState
 from vaurien.engine.connection.reconnect import Reconnect
 from vaurien.engine.connection.states import TRANSITIONS, State, Trigger
 from vaurien.engine.filters import filter_chain
-from vaurien.engine.filters.bound_fault import BoundFault, move_faults, rebind_faults, reconcile_faults
+from vaurien.engine.filters.bound_fault import (
+    BoundFault,
+    move_faults,
+    note_undialled,
+    rebind_faults,
+    reconcile_faults,
+)
 from vaurien.engine.filters.exchange_tracker import ExchangeTracker
 from vaurien.engine.filters.filter import Filter
 from vaurien.engine.filters.filter_chain import FilterChain
@@ -385,6 +391,12 @@ class ProxiedConnection:
         """Read what the backend's endpoint has, which the system does not report."""
         if self.links:
             self.links[TO_CLIENT].read_again()
+
+    def note_undialled(self, error: str) -> None:
+        """See `SetupOwner.note_undialled`; one that has had something of a backend is not counted."""
+        if not any(self.meter.counts[:2]):
+            self.service.traffic.miss_backend(error)
+            note_undialled(self)
 
     def dial_backend(self) -> None:
         """Get a backend: that of a forward proxy's client, one from the pool, or a new one."""

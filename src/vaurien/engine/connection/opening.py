@@ -125,7 +125,7 @@ class Opening:
             opened.kept, opened.server, opened.backend = True, request.server, backend
             opened.persists = True
             opened.data = _authorized(request) if by_other else request.data
-            opened.facts = _facts(request.server)
+            opened.facts = facts_of_server(request.server)
         else:
             await self._forward(opened, request)
         opened.data += self._first.rest
@@ -170,7 +170,7 @@ class Opening:
     async def _forward(self, opened: Opened, request: ForwardRequest) -> None:
         server = msgspec.structs.replace(request.server, tls=None)
         opened.server, opened.data, opened.persists = request.server, request.data, request.persists
-        opened.facts = _facts(server)
+        opened.facts = facts_of_server(server)
         upstream = self._config.upstream
         try:
             opened.backend = await self._dialled(upstream or server)
@@ -214,7 +214,8 @@ class Opening:
             raise request.refused("unreachable", f"the proxy {upstream} refused it: {refusal}")
 
 
-def _facts(server: Address) -> Facts:
+def facts_of_server(server: Address) -> Facts:
+    """What a match may ask about the server that a forward proxy's client names."""
     return {"host": (server.host,), "port": (str(server.port),)}
 
 

@@ -42,6 +42,9 @@ class SetupOwner(Protocol):
     """What is not dialled."""
     bound_faults: dict[str, BoundFault]
 
+    def note_undialled(self, error: str) -> None:
+        """It came to no backend, because of *error*, which may explain why faults do not hit."""
+
     @property
     def ending(self) -> bool:
         """No hook acts any more."""

@@ -136,6 +136,28 @@ class FaultFilter(hooks.Link, Protocol):
         """The fault has changed, or stopped."""
 
 
+def note_undialled(connection: FilteredConnection) -> None:
+    """*connection* came to no backend; a forward proxy's client did so before a fault was bound to it."""
+    for compiled in connection.plan.relevant:
+        misses = connection.chance.near_misses.get(compiled.key)
+        if misses is not None:
+            meant = compiled.matcher.connection(connection.peer, connection.facts)
+            if compiled.key not in connection.bound_faults:
+                _count_connection(misses, compiled, connection, meant=meant)
+            misses.undialled += meant
+
+
+def _count_connection(
+    misses: NearMisses, compiled: CompiledFault, connection: FilteredConnection, *, meant: bool
+) -> None:
+    misses.connections += 1
+    if not meant:
+        misses.other_clients += 1
+        facts = {name: ",".join(values) for name, values in connection.facts.items()}
+        seen = {"client": connection.peer.rpartition(":")[0], **facts}
+        misses.note(seen, ("client", *compiled.matcher.of_connections))
+
+
 class BoundFault:
     """One fault, or share of the mix, on one connection, and the `hooks.Connection` that its hooks see."""
 
@@ -170,9 +192,7 @@ class BoundFault:
         self.stopped = self.ended_connection = False
         meant = compiled.matcher.connection(connection.peer, connection.facts)
         if before is None:
-            self._near_misses.connections += 1
-            if not meant:
-                self._note_other_connection()
+            _count_connection(self._near_misses, compiled, connection, meant=meant)
         self.eligible = meant and (compiled.fault.scope is not Scope.CONNECTION or self.roll())
         """The fault may act on this connection: its client matches and, for scope=connection, the roll hit."""
         self.hit = self.eligible and not compiled.per_exchange
@@ -181,12 +201,6 @@ class BoundFault:
     @property
     def _near_misses(self) -> NearMisses:
         return self._connection.chance.near_misses.get(self.compiled.key) or NearMisses()
-
-    def _note_other_connection(self) -> None:
-        names, misses = self.compiled.matcher.of_connections, self._near_misses
-        misses.other_clients += 1
-        facts = {name: ",".join(values) for name, values in self._connection.facts.items()}
-        misses.note({"client": self._connection.peer.rpartition(":")[0], **facts}, ("client", *names))
 
     def note_unmatched(self, fields: Mapping[str, str]) -> None:
         """An exchange with *fields* is not meant by the fault's match."""

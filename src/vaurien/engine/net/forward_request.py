@@ -65,11 +65,14 @@ _AUTHORIZATION = re.compile(rb"^proxy-authorization:[ \t]*(.*?)[ \t]*\r?$", re.I
 
 
 class NotForwarded(Exception):
-    """The request cannot be followed: *reply* is what its client gets, and *reason* what the log says."""
+    """The request cannot be followed: *reply* is what its client gets, and *reason* what the log says.
 
-    def __init__(self, reply: bytes, reason: str) -> None:
+    *server* is the one that it asks for, where that could not be reached.
+    """
+
+    def __init__(self, reply: bytes, reason: str, server: Address | None = None) -> None:
         super().__init__(reason)
-        self.reply, self.reason = reply, reason
+        self.reply, self.reason, self.server = reply, reason, server
 
 
 class ForwardRequest(msgspec.Struct, frozen=True):
@@ -91,7 +94,7 @@ class ForwardRequest(msgspec.Struct, frozen=True):
     def refused(self, kind: Refusal, reason: str) -> NotForwarded:
         """What to raise when the server is not to be had."""
         text = f"{self.server}: {reason}"
-        return NotForwarded(_reply(self.language, kind, text), text)
+        return NotForwarded(_reply(self.language, kind, text), text, self.server)
 
 
 async def read(first: FirstBytes, *, persists: bool) -> ForwardRequest:

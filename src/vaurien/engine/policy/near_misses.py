@@ -15,7 +15,8 @@ LONGEST = 80
 class NearMisses(msgspec.Struct):
     """What one fault has seen since it was set.
 
-    Of its *connections*, *other_clients* are not meant by its match; of the exchanges, *unmatched* are not. Of its
+    Of its *connections*, *other_clients* are not meant by its match, and *undialled* ones, which are, came to no
+    backend; of the exchanges, *unmatched* are not meant. Of its
     occasions, *outside_window* fell out of its window, and *spared* were not drawn. *seen* has some values of the
     fields that its match asks about, ``client`` too. Threads of legacy plugins count here without a lock, so figures
     may be off by a few.
@@ -23,6 +24,7 @@ class NearMisses(msgspec.Struct):
 
     connections: int = 0
     other_clients: int = 0
+    undialled: int = 0
     unmatched: int = 0
     outside_window: int = 0
     spared: int = 0
@@ -42,6 +44,7 @@ class NearMisses(msgspec.Struct):
         return NearMisses(
             self.connections + other.connections,
             self.other_clients + other.other_clients,
+            self.undialled + other.undialled,
             self.unmatched + other.unmatched,
             self.outside_window + other.outside_window,
             self.spared + other.spared,

@@ -51,7 +51,8 @@ class Figures(msgspec.Struct, frozen=True):
 
     *exchanges* is how many requests the protocol recognized, while it told them apart; on *lost* connections it could
     not go on doing so, the last time because of *lost_because*; *encrypted* ones speak TLS that the proxy cannot read.
-    *near_misses* says why faults did not hit, by key.
+    *undialled* ones came to no backend, the last one because of *dial_error*. *near_misses* says why
+    faults did not hit, by key.
     """
 
     accepted: int = 0
@@ -63,6 +64,8 @@ class Figures(msgspec.Struct, frozen=True):
     lost: int = 0
     lost_because: str = ""
     encrypted: int = 0
+    undialled: int = 0
+    dial_error: str = ""
     near_misses: Mapping[str, NearMisses] = {}
 
     def __add__(self, other: Figures) -> Figures:
@@ -79,6 +82,8 @@ class Figures(msgspec.Struct, frozen=True):
             self.lost + other.lost,
             other.lost_because or self.lost_because,
             self.encrypted + other.encrypted,
+            self.undialled + other.undialled,
+            other.dial_error or self.dial_error,
             misses,
         )
 
@@ -157,6 +162,9 @@ class ProxyTraffic:
         self.without_tls = 0
         """Clients that spoke no TLS where they had to."""
         self.lost_because = ""
+        self.undialled = 0
+        """Connections that came to no backend."""
+        self.dial_error = ""
         self._over = _NOTHING
 
     def number(self) -> int:
@@ -168,6 +176,11 @@ class ProxyTraffic:
         """The protocol could not tell the exchanges of one more connection apart."""
         self.lost += 1
         self.lost_because = because
+
+    def miss_backend(self, because: str) -> None:
+        """One more connection came to no backend."""
+        self.undialled += 1
+        self.dial_error = because
 
     def add(self, meter: Meter, exchanges: int) -> None:
         """The connection of *meter* is over, on which so many *exchanges* were recognized; its links are gone."""
