@@ -293,8 +293,12 @@ def test_an_option_of_the_behavior_wins_over_a_field_of_that_name(run, served, r
         ("toxicity=0.5", "unknown option 'toxicity' of fault 'delay'; did you mean 'probability'?"),
         ("probabilty=0.5", "unknown option 'probabilty' of fault 'delay'; did you mean 'probability'?"),
         ("probability=2", "fault 'delay' option probability: '2' is not valid; expected"),
-        ("probability=0.5 --probability 0.4", "probability is given twice, by a flag and as probability=0.5; expected"),
-        ("skip=1 --skip 2", "skip is given twice, by a flag and as skip=1; expected it once"),
+        (
+            "probability=0.5 --probability 0.4",
+            "probability is given twice, by a flag and as OPTION=VALUE; expected it once",
+        ),
+        ("for=1s --seconds 2", "seconds is given twice, by a flag and as OPTION=VALUE; expected it once"),
+        ("match.host=x --match host=y", "host is given twice, by a flag and as OPTION=VALUE; expected it once"),
     ],
 )
 def test_words_that_no_fault_takes(run, words, message):

@@ -70,9 +70,7 @@ def _fields(given: dict[str, Any], words: Sequence[str], behavior: Callable[[], 
     options, told, told_window, told_match = _told(words, behavior, client)
     for flags, others in ((fields, told), (window, told_window), (match, told_match)):
         for twice in flags.keys() & others.keys():
-            raise click.UsageError(
-                f"{twice} is given twice, by a flag and as {twice}={others[twice]}; expected it once"
-            )
+            raise click.UsageError(f"{twice} is given twice, by a flag and as OPTION=VALUE; expected it once")
         flags |= others
     fields |= {name: table for name, table in (("window", window), ("match", match)) if table}
     return {"options": options, **fields}
