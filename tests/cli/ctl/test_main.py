@@ -191,13 +191,15 @@ def test_each_command_has_examples_that_are_understood(words, command, tmp_path,
     monkeypatch.chdir(tmp_path)
     for file in ("kept.json", "storm.toml"):
         Path(file).touch()
-    title, *examples = command.epilog.removeprefix("\b\n").splitlines()
-    assert title == "Examples:"
+    examples = command.epilog.partition("Examples:\n")[2].splitlines()
     assert examples
     for example in examples:
         line = list(itertools.takewhile(lambda word: word not in (">", "|"), shlex.split(example)))
         assert line[: len(words) + 1] == ["vaurienctl", *words]
-        with command.make_context(words[-1], line[len(words) + 1 :], obj=CtlContext("", None, False)):
+        with (
+            ctl.command.make_context("vaurienctl", [words[0]], obj=CtlContext("", None, False)) as whole,
+            command.make_context(words[-1], line[len(words) + 1 :], parent=whole),
+        ):
             pass
 
 
