@@ -9,6 +9,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -87,6 +88,10 @@ def _group(title: str, section: str, options: Iterable[Declaration]) -> Iterator
         yield f".TP\n.B {_escaped(help.spelling(section, option))}\n{_escaped(help.explanation(section, option))}"
 
 
+_HELP: Any = ctl.command.context_settings
+"""A command keeps the names of its help option from the first context that it is in: each has those of the program."""
+
+
 def _vaurienctl() -> Iterator[str]:
     yield from _title("vaurienctl", "steer running proxies")
     yield '.SH SYNOPSIS\n.B vaurienctl\n.RI [ options ] " command " [ arguments ]'
@@ -101,14 +106,14 @@ def _commands(group: click.Group, before: str) -> Iterator[str]:
         if isinstance(command, click.Group):
             yield from _commands(command, f"{before}{name} ")
             continue
-        context = click.Context(command, info_name=name)
+        context = click.Context(command, info_name=name, **_HELP)
         yield f".SS {before}{name} {_escaped(' '.join(command.collect_usage_pieces(context)))}"
         yield _escaped(inspect.cleandoc((command.help or "").replace("\b", "")))
         yield from _params(command)
 
 
 def _params(command: click.Command) -> Iterator[str]:
-    context = click.Context(command)
+    context = click.Context(command, **_HELP)
     for param in command.params:
         record = param.get_help_record(context)
         if record is not None:
