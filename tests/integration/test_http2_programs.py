@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import functools
 import hashlib
 import json
 import random
 import re
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.hypercorn_server import hypercorn
 from tests.integration.exchanges import fault
 from tests.running import PATIENCE, running
-from tests.servers import Server, free_port, listens, require, started
-from tests.waiting import until
+from tests.servers import Server, require, started
 from vaurien.events import Failed, ProtocolLost
 from vaurien.model import Fault
 
@@ -54,24 +53,6 @@ async def answer(scope, receive, send):
 
 
 @contextlib.contextmanager
-def hypercorn() -> Iterator[Where]:
-    serving, config = pytest.importorskip("hypercorn.asyncio"), pytest.importorskip("hypercorn.config")
-    settings, port = config.Config(), free_port()
-    settings.bind, settings.errorlog = [f"127.0.0.1:{port}"], None
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
-    served = serving.serve(answer, settings, shutdown_trigger=stop.wait)
-    thread = threading.Thread(target=lambda: loop.run_until_complete(served))
-    thread.start()
-    try:
-        until(lambda: listens(port))
-        yield "127.0.0.1", port
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(PATIENCE)
-        loop.close()
-
-
-@contextlib.contextmanager
 def node() -> Iterator[Where]:
     with started(lambda port, _: [require("node"), "-e", NODE_SERVER, str(port)]) as server:
         yield server.host, server.port
@@ -92,7 +73,7 @@ def nghttpx(behind: Server) -> Iterator[Where]:
 
 @pytest.fixture(scope="module", params=["hypercorn", "nghttpx", "node"])
 def server(request: pytest.FixtureRequest) -> Iterator[Where]:
-    made = {"hypercorn": hypercorn, "node": node}
+    made = {"hypercorn": functools.partial(hypercorn, answer), "node": node}
     if request.param == "nghttpx":
         with nghttpx(request.getfixturevalue("nghttpd_server")) as where:
             yield where

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-
 import pytest
 
 import vaurien
 from tests import llm_server
+from tests.hypercorn_server import hypercorn
 from tests.running import PATIENCE
-from tests.servers import free_port, listens
-from tests.waiting import until
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("h2")
-hypercorn = pytest.importorskip("hypercorn.asyncio")
-config = pytest.importorskip("hypercorn.config")
 pytestmark = pytest.mark.server
 
 EVENTS = list(llm_server.openai_chunks())
@@ -33,17 +27,8 @@ async def answer(scope, receive, send):
 
 @pytest.fixture(scope="module")
 def model():
-    settings, port = config.Config(), free_port()
-    settings.bind, settings.errorlog = [f"127.0.0.1:{port}"], None
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
-    served = hypercorn.serve(answer, settings, shutdown_trigger=stop.wait)
-    thread = threading.Thread(target=lambda: loop.run_until_complete(served))
-    thread.start()
-    until(lambda: listens(port))
-    yield "127.0.0.1", port
-    loop.call_soon_threadsafe(stop.set)
-    thread.join(PATIENCE)
-    loop.close()
+    with hypercorn(answer) as where:
+        yield where
 
 
 @pytest.mark.parametrize(

@@ -645,6 +645,12 @@ def pushes(server: Side) -> None:
     server.data(1, b"own", end=True)
 
 
+def hears_what_is_pushed(client) -> None:
+    assert client.hears(h2.PUSH_PROMISE, 1).payload[:4] == (2).to_bytes(4, "big")
+    assert client.hears_head(2) == OK
+    client.hears(h2.DATA, 2, b"pushed")
+
+
 @pytest.mark.parametrize("scope", list(Scope))
 def test_a_promise_does_not_wait_for_the_response_that_is_held(scope: Scope) -> None:
     """The stream that it announces is not held; without it that would be an error (RFC 9113, section 5.1)."""
@@ -654,9 +660,7 @@ def test_a_promise_does_not_wait_for_the_response_that_is_held(scope: Scope) -> 
         client.ask(1)
         server.hears_head(1)
         pushes(server)
-        assert client.hears(h2.PUSH_PROMISE, 1).payload[:4] == (2).to_bytes(4, "big")
-        assert client.hears_head(2) == OK
-        client.hears(h2.DATA, 2, b"pushed")
+        hears_what_is_pushed(client)
         proxy.set_policy("")
         assert client.hears_head(1) == OK
         client.hears(h2.DATA, 1, b"own")
@@ -669,9 +673,7 @@ def test_a_promise_behind_a_response_that_is_about_to_be_dropped() -> None:
         client.ask(1)
         server.hears_head(1)
         pushes(server)
-        assert client.hears(h2.PUSH_PROMISE, 1).payload[:4] == (2).to_bytes(4, "big")
-        assert client.hears_head(2) == OK
-        client.hears(h2.DATA, 2, b"pushed")
+        hears_what_is_pushed(client)
         proxy.set_policy("", lost)
         server.hears(h2.WINDOW_UPDATE, 0, (3).to_bytes(4, "big"))
 
