@@ -225,6 +225,7 @@ def test_traffic_of_another_protocol_names_the_reason(backend, protocol, field):
 
 def test_no_client_can_steer_the_terminal_of_a_reader(backend):
     with asked(backend, data=hello("\x1b[2J"), behavior="latency", match={"alpn": "h2"}, latency=1) as proxy:
+        until(lambda: proxy.why("it").cause != "no_connection")  # what a client says first comes after it
         assert why(proxy) == ("other_clients", "match.alpn=h2 fits none of 1 connection; seen: '\\x1b[2J'")
 
 
