@@ -211,6 +211,27 @@ def test_a_run_fails_when_a_fault_has_not_hit(folder, option, status, unmet):
     assert text.replace("'", "'") in (folder / "report.xml").read_text()
 
 
+PLAIN_CLIENT = """
+import os, socket
+
+host, port = os.environ["VAURIEN_ADDRESS"].rsplit(":", 1)
+with socket.create_connection((host, int(port))) as client:
+    client.sendall(b"GET / HTTP/1.1\\r\\n\\r\\n")
+    while client.recv(1000):
+        pass
+"""
+
+
+def test_a_command_that_speaks_no_tls(folder):
+    pytest.importorskip("cryptography")
+    (folder / "chaos.toml").write_text(HITS.replace('behavior = ""', 'tls = "auto"', 1))
+    done = vaurien(folder, "run", "chaos.toml", "--", sys.executable, "-c", PLAIN_CLIENT)
+    text = (
+        "fault 'asked' of vaurien hit 0 times, expected 1 or more: 1 connection, which sent plain text where the proxy "
+    )
+    assert text in done.stderr
+
+
 SCHEME = [
     ("hits", "command", 0, 0),
     ("hits", "command", 3, 3),

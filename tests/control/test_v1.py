@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import importlib
 import socket
 import time
 from types import SimpleNamespace
@@ -613,6 +614,19 @@ def test_why_a_fault_has_not_hit(served, echo):
     assert served.get(f"{path}/hang/diagnosis")["connections"] == 1
     assert served.get(f"{path}/latency/diagnosis")["cause"] == "without_effect"
     assert served.ask("GET", f"{path}/nope/diagnosis").status == 404
+
+
+def test_why_a_fault_has_not_hit_a_client_of_plain_text(served, tmp_path):
+    pytest.importorskip("cryptography")
+    importlib.import_module("vaurien.tls.authority").Authority.create().save(tmp_path)
+    made = served.proxy("web", tls=["auto"], tls_authority=str(tmp_path))
+    served.ask("POST", "/api/v1/proxies/web/faults", {"behavior": "hang"})
+    host, _, port = made["address"].rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as one:
+        one.sendall(b"EHLO x\r\n")
+        assert one.recv(1) == b""
+    found = served.get("/api/v1/proxies/web/faults/hang/diagnosis")
+    assert (found["cause"], found["connections"], found["without_tls"]) == ("not_tls", 1, 1)
 
 
 def test_behaviors_are_listed_that_suit_a_protocol(served):

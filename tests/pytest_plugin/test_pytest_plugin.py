@@ -417,6 +417,17 @@ class TestExpectedHits:
         result.stdout.fnmatch_lines([expected, expected])
         result.stdout.fnmatch_lines(["*for another reason*"])
 
+    def test_a_client_without_tls_is_named_as_the_reason(self, suite):
+        pytest.importorskip("cryptography")
+        result = suite(
+            """
+            def test_fault(vaurien, says, echo):
+                assert says(vaurien(backend=echo, tls="auto", faults=["hang"])) == b"hello"
+            """
+        )
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*hang*1 connection, which sent plain text where the proxy speaks TLS; *"])
+
 
 LOOKING = """
 import asyncio, json, re, time, urllib.error, urllib.request

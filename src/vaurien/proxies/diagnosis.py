@@ -3,12 +3,13 @@
 The causes are asked for in the order in which a byte meets them: is the proxy on, does anything arrive, is it
 understood, is it meant, does the window take it, does chance::
 
-    off ─► without effect ─► dial failed ─► no connection ─► other clients ─► encrypted ─► not recognized
-        ─► other exchanges ─► window ─► spared
+    off ─► without effect ─► not tls, handshake failed, dial failed ─► no connection ─► other clients
+        ─► encrypted ─► not recognized ─► other exchanges ─► window ─► spared
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -24,12 +25,16 @@ from vaurien.model import Fault, ProxyConfig, Scope, Share, Window
 
 _ON_EXCHANGES = frozenset({"on_request", "on_response"})
 
+_DISTRUST = re.compile("alert (unknown_ca|bad_certificate|certificate_unknown)$")
+"""The alerts by which clients refuse a certificate of an authority that they do not know (RFC 8446, section 6.2)."""
+
 
 class Diagnosis(msgspec.Struct, frozen=True):
     """What a *fault* has seen, and the *cause* of its not having hit, as a word and as a sentence, *text*.
 
-    *cause* is ``acted`` once it has hit. *connections* and *exchanges* are those of the proxy that could be hit; of the
-    connections *undialled* ones, which the fault is for, came to no backend. *unmatched*, *outside_window* and *spared*
+    *cause* is ``acted`` once it has hit. *connections* and *exchanges* are those of the proxy that could be hit. Of the
+    connections that the fault is for, clients *without_tls* spoke none where they had to, *handshakes_failed* ended in
+    the client's TLS handshake, and *undialled* ones came to no backend. *unmatched*, *outside_window* and *spared*
     count occasions that were not, *seen* has some values of matched fields.
     """
 
@@ -38,6 +43,8 @@ class Diagnosis(msgspec.Struct, frozen=True):
     text: str
     hits: int = 0
     connections: int = 0
+    without_tls: int = 0
+    handshakes_failed: int = 0
     undialled: int = 0
     exchanges: int = 0
     unmatched: int = 0
@@ -64,6 +71,8 @@ def diagnose(config: ProxyConfig, fault: Fault, hits: int, figures: Figures, add
         text=text,
         hits=hits,
         connections=seen.connections,
+        without_tls=seen.without_tls,
+        handshakes_failed=seen.handshakes_failed,
         undialled=seen.undialled,
         exchanges=figures.exchanges,
         unmatched=seen.unmatched,
@@ -83,7 +92,12 @@ def _of_share(config: ProxyConfig, share: Share, figures: Figures, address: str)
     """Why *share* has not been drawn, as for a fault that is drawn for each exchange."""
     if not figures.exchanges:
         fault = Fault(share.behavior, share.behavior, share.options, scope=Scope.EXCHANGE)
-        seen = NearMisses(connections=figures.accepted, undialled=figures.undialled)
+        seen = NearMisses(
+            connections=figures.accepted,
+            without_tls=figures.without_tls,
+            handshakes_failed=figures.handshakes_failed,
+            undialled=figures.undialled,
+        )
         return next(text for _, text in _causes(config, fault, seen, figures, address))
     return f"{share.percent:g} % spared all of {counted(figures.exchanges, 'exchange')}, so far by chance"
 
@@ -96,8 +110,7 @@ def _causes(
         yield "off", f"proxy {config.name!r} is switched off"
     if idle := without_effect(fault):
         yield "without_effect", f"it changes nothing: {idle}"
-    if seen.undialled and seen.undialled == seen.connections - seen.other_clients:
-        yield "dial_failed", _dial_failed(seen, figures)
+    yield from _ended_early(seen, figures)
     if not seen.connections:
         wanted = f"clients have to connect to {address}, not to {config.backend}"
         if config.backend.forward:
@@ -125,10 +138,30 @@ def _causes(
     yield "no_occasion", _no_occasion(fault, seen, figures)
 
 
-def _dial_failed(seen: NearMisses, figures: Figures) -> str:
-    which = "which" if seen.undialled == 1 else "each"
-    reason = _printable(figures.dial_error.removeprefix("backend "))
-    return f"{counted(seen.undialled, 'connection')}, {which} failed to reach its server: {reason}"
+def _ended_early(seen: NearMisses, figures: Figures) -> Iterator[tuple[str, str]]:
+    """The most frequent reason why connections ended before they had a server, if all of them did."""
+    counts = {
+        "not_tls": seen.without_tls,
+        "handshake_failed": seen.handshakes_failed,
+        "dial_failed": seen.undialled,
+    }
+    meant = seen.connections - seen.other_clients
+    if meant and sum(counts.values()) == meant:
+        cause = max(counts, key=counts.__getitem__)
+        count = counts[cause]
+        those = counted(count, "connection") if count == meant else f"{count} of {counted(meant, 'connection')}"
+        text = {
+            "not_tls": "sent plain text where the proxy speaks TLS; let clients speak it too, or leave out tls",
+            "handshake_failed": f"failed in the client's TLS handshake: {_handshake_error(figures)}",
+            "dial_failed": f"failed to reach its server: {_printable(figures.dial_error.removeprefix('backend '))}",
+        }
+        yield cause, f"{those}, {'which' if count == 1 else 'each'} {text[cause]}"
+
+
+def _handshake_error(figures: Figures) -> str:
+    error = _printable(figures.handshake_error)
+    trust = "; the client has to trust the authority of the proxy's certificate" if _DISTRUST.search(error) else ""
+    return error + trust
 
 
 def _printable(value: str) -> str:

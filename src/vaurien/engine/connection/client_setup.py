@@ -53,7 +53,7 @@ class AskedTls:
 class ClientSetup:
     """Reads what *connection*'s client says first, and speaks TLS with it (`AcceptOwner`)."""
 
-    __slots__ = ("_accept", "_address", "_connection", "_negotiation", "_opening", "_timer")
+    __slots__ = ("_accept", "_address", "_connection", "_negotiation", "_opening", "_timer", "failure")
 
     def __init__(self, connection: SetupOwner) -> None:
         self._connection = connection
@@ -62,6 +62,8 @@ class ClientSetup:
         self._accept: TlsAccept | None = None
         self._address = ""  # that the client has connected to, where another part of the connection has its socket
         self._timer: Timer | None = None
+        self.failure = ""
+        """Why the handshake came to nothing, where it was the handshake's own failure."""
 
     def cancel(self) -> None:
         """Leave the client's socket alone from now on."""
@@ -82,6 +84,11 @@ class ClientSetup:
     def opening(self) -> bool:
         """The first words are not read yet."""
         return self._opening is not None
+
+    @property
+    def shaking(self) -> bool:
+        """TLS with the client has begun, and is not done, or has failed."""
+        return self._accept is not None or bool(self.failure)
 
     # What comes before TLS.
 
@@ -196,8 +203,8 @@ class ClientSetup:
     def _late(self) -> None:
         connection = self._connection
         self._timer = None
-        patience = f"{connection.service.config.timeout:g} s"
-        connection.journal.failed("tls", f"handshake with {connection.peer}: not done after {patience}")
+        self.failure = f"not done after {connection.service.config.timeout:g} s"
+        connection.journal.failed("tls", f"handshake with {connection.peer}: {self.failure}")
         connection.reset(Ending.HANDSHAKE_FAILED, side="neither")
 
     async def _negotiate(self) -> None:
@@ -425,13 +432,13 @@ class ClientSetup:
             what = "a request of plain HTTP" if http else "bytes that are not TLS"
             told = f"{connection.peer} sent {what}; further clients of this kind are only counted"
             connection.journal.failed("tls", told)
-        traffic.without_tls += 1
         connection.close(Ending.NOT_TLS)
 
     def client_refused(self, error: OSError) -> None:
         """End: the handshake came to nothing."""
         connection = self._connection
-        connection.journal.failed("tls", f"handshake with {connection.peer}: {error.strerror or error}")
+        self.failure = str(error.strerror or error)
+        connection.journal.failed("tls", f"handshake with {connection.peer}: {self.failure}")
         connection.close(Ending.HANDSHAKE_FAILED)
 
     def client_lost(self, *, reset: bool) -> None:

@@ -25,6 +25,7 @@ from vaurien.engine.filters.bound_fault import (
     BoundFault,
     move_faults,
     note_undialled,
+    note_unshaken,
     rebind_faults,
     reconcile_faults,
 )
@@ -396,7 +397,21 @@ class ProxiedConnection:
         """See `SetupOwner.note_undialled`; one that has had something of a backend is not counted."""
         if not any(self.meter.counts[:2]):
             self.service.traffic.miss_backend(error)
-            note_undialled(self)
+            note_undialled(self, self._faults_known)
+
+    def _note_unshaken(self, setup: ClientSetup) -> None:
+        """TLS with the client ends before it has begun, which may explain why faults do not hit."""
+        traffic, without_tls = self.service.traffic, self._outcome is Ending.NOT_TLS
+        if without_tls:
+            traffic.without_tls += 1
+        else:
+            traffic.fail_handshake(setup.failure or self._outcome_text)
+        note_unshaken(self, self._faults_known, without_tls=without_tls)
+
+    @property
+    def _faults_known(self) -> set[str]:
+        """The keys of the faults on it, those of its records too."""
+        return {*self.bound_faults, *(self.records.bound_faults if self.records is not None else ())}
 
     def dial_backend(self) -> None:
         """Get a backend: that of a forward proxy's client, one from the pool, or a new one."""
@@ -887,8 +902,10 @@ class ProxiedConnection:
             self._background.cancel()
 
     def _give_up_setup(self) -> None:
-        if self._client_setup is not None:
-            self._client_setup.cancel()
+        if (setup := self._client_setup) is not None:
+            if setup.shaking:
+                self._note_unshaken(setup)
+            setup.cancel()
             self._client_setup = None
         if self._backend_setup is not None:
             self._backend_setup.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Protocol, TypeVar
 
@@ -136,15 +136,32 @@ class FaultFilter(hooks.Link, Protocol):
         """The fault has changed, or stopped."""
 
 
-def note_undialled(connection: FilteredConnection) -> None:
-    """*connection* came to no backend; a forward proxy's client did so before a fault was bound to it."""
+def note_undialled(connection: FilteredConnection, bound: Collection[str]) -> None:
+    """*connection* came to no backend; its faults have the keys *bound*, those not bound yet are counted here."""
+    for compiled, misses in _relevant(connection):
+        meant = compiled.matcher.connection(connection.peer, connection.facts)
+        if compiled.key not in bound:
+            _count_connection(misses, compiled, connection, meant=meant)
+        misses.undialled += meant
+
+
+def note_unshaken(connection: FilteredConnection, bound: Collection[str], *, without_tls: bool) -> None:
+    """The handshake of *connection*'s client came to nothing, or it spoke no TLS; *bound* as in `note_undialled`."""
+    for compiled, misses in _relevant(connection):
+        meant = compiled.matcher.connection_so_far(connection.peer, connection.facts)
+        if compiled.key not in bound:
+            _count_connection(misses, compiled, connection, meant=meant)
+        if without_tls:
+            misses.without_tls += meant
+        else:
+            misses.handshakes_failed += meant
+
+
+def _relevant(connection: FilteredConnection) -> Iterator[tuple[CompiledFault, NearMisses]]:
     for compiled in connection.plan.relevant:
         misses = connection.chance.near_misses.get(compiled.key)
         if misses is not None:
-            meant = compiled.matcher.connection(connection.peer, connection.facts)
-            if compiled.key not in connection.bound_faults:
-                _count_connection(misses, compiled, connection, meant=meant)
-            misses.undialled += meant
+            yield compiled, misses
 
 
 def _count_connection(

@@ -107,6 +107,12 @@ class Matcher:
             any(pattern(value) for value in facts.get(name, ())) for name, pattern in self._connection.items()
         )
 
+    def connection_so_far(self, peer: str, facts: Facts) -> bool:
+        """Whether a connection that has ended before all was known may have been meant."""
+        return self._client(peer) and all(
+            any(pattern(value) for value in facts[name]) for name, pattern in self._connection.items() if name in facts
+        )
+
     def _client(self, peer: str) -> bool:
         if not self._networks:
             return True

@@ -15,15 +15,17 @@ LONGEST = 80
 class NearMisses(msgspec.Struct):
     """What one fault has seen since it was set.
 
-    Of its *connections*, *other_clients* are not meant by its match, and *undialled* ones, which are, came to no
-    backend; of the exchanges, *unmatched* are not meant. Of its
-    occasions, *outside_window* fell out of its window, and *spared* were not drawn. *seen* has some values of the
-    fields that its match asks about, ``client`` too. Threads of legacy plugins count here without a lock, so figures
-    may be off by a few.
+    Of its *connections*, *other_clients* are not meant by its match. Of those that are, clients *without_tls* spoke
+    none where they had to, *handshakes_failed* ended in their TLS handshake, and *undialled* ones came to no backend.
+    Of the exchanges, *unmatched* are not meant. Of its occasions, *outside_window* fell out of its window, and *spared*
+    were not drawn. *seen* has some values of the fields that its match asks about, ``client`` too. Threads of legacy
+    plugins count here without a lock, so figures may be off by a few.
     """
 
     connections: int = 0
     other_clients: int = 0
+    without_tls: int = 0
+    handshakes_failed: int = 0
     undialled: int = 0
     unmatched: int = 0
     outside_window: int = 0
@@ -44,6 +46,8 @@ class NearMisses(msgspec.Struct):
         return NearMisses(
             self.connections + other.connections,
             self.other_clients + other.other_clients,
+            self.without_tls + other.without_tls,
+            self.handshakes_failed + other.handshakes_failed,
             self.undialled + other.undialled,
             self.unmatched + other.unmatched,
             self.outside_window + other.outside_window,

@@ -51,8 +51,9 @@ class Figures(msgspec.Struct, frozen=True):
 
     *exchanges* is how many requests the protocol recognized, while it told them apart; on *lost* connections it could
     not go on doing so, the last time because of *lost_because*; *encrypted* ones speak TLS that the proxy cannot read.
-    *undialled* ones came to no backend, the last one because of *dial_error*. *near_misses* says why
-    faults did not hit, by key.
+    Clients *without_tls* spoke none where they had to; *handshakes_failed* are other connections that ended in their
+    client's TLS handshake, the last one because of *handshake_error*. *undialled* ones came to no backend, the last one
+    because of *dial_error*. *near_misses* says why faults did not hit, by key.
     """
 
     accepted: int = 0
@@ -64,6 +65,9 @@ class Figures(msgspec.Struct, frozen=True):
     lost: int = 0
     lost_because: str = ""
     encrypted: int = 0
+    without_tls: int = 0
+    handshakes_failed: int = 0
+    handshake_error: str = ""
     undialled: int = 0
     dial_error: str = ""
     near_misses: Mapping[str, NearMisses] = {}
@@ -82,6 +86,9 @@ class Figures(msgspec.Struct, frozen=True):
             self.lost + other.lost,
             other.lost_because or self.lost_because,
             self.encrypted + other.encrypted,
+            self.without_tls + other.without_tls,
+            self.handshakes_failed + other.handshakes_failed,
+            other.handshake_error or self.handshake_error,
             self.undialled + other.undialled,
             other.dial_error or self.dial_error,
             misses,
@@ -161,6 +168,9 @@ class ProxyTraffic:
         """Connections whose two sides speak TLS that the proxy cannot read."""
         self.without_tls = 0
         """Clients that spoke no TLS where they had to."""
+        self.handshakes_failed = 0
+        """Other connections that ended in the TLS handshake of their client."""
+        self.handshake_error = ""
         self.lost_because = ""
         self.undialled = 0
         """Connections that came to no backend."""
@@ -176,6 +186,11 @@ class ProxyTraffic:
         """The protocol could not tell the exchanges of one more connection apart."""
         self.lost += 1
         self.lost_because = because
+
+    def fail_handshake(self, because: str) -> None:
+        """One more client's TLS handshake came to nothing."""
+        self.handshakes_failed += 1
+        self.handshake_error = because
 
     def miss_backend(self, because: str) -> None:
         """One more connection came to no backend."""
