@@ -5,6 +5,7 @@ No server that Debian has knows this method, so `tests.mysql_server` takes its p
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import threading
@@ -18,6 +19,9 @@ from tests.servers import require
 from tests.tls_peers import server_context, serving
 from tests.waiting import until
 from vaurien.events import Failed, ProtocolLost
+from vaurien.model import Address, ProxyConfig
+from vaurien.proxies.managed_proxy import LocalProxy
+from vaurien.proxies.proxy import TcpProxy
 from vaurien.tls import rsa_key
 
 pymysql = pytest.importorskip("pymysql")
@@ -131,3 +135,24 @@ def test_the_key_is_made_in_a_thread_before_the_proxy_listens(monkeypatch):
         assert thread not in (threading.main_thread(), loop_thread())
     with vaurien.Proxy("127.0.0.1:1", protocol="mysql"):
         assert len(made) == 1
+
+
+def test_the_key_is_made_in_a_thread_before_another_backend_is_dialled(monkeypatch):
+    seen = []
+
+    async def change():
+        proxy = TcpProxy(
+            ProxyConfig(name="a", protocol="mysql", backend=Address("127.0.0.1", 1), listen=Address("127.0.0.1", 0))
+        )
+        monkeypatch.setattr(rsa_key, "make", lambda: seen.append((threading.current_thread(), proxy.backend.tls)))
+        await proxy.start()
+        try:
+            assert seen == []
+            await LocalProxy(proxy).set_backend(Address.parse("tls://127.0.0.1:1"))
+            assert proxy.backend.tls is not None
+        finally:
+            await proxy.stop()
+
+    asyncio.run(change())
+    [(thread, dialled_by_tls)] = seen
+    assert (thread is threading.current_thread(), dialled_by_tls) == (False, None)

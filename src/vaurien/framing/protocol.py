@@ -100,7 +100,7 @@ class Protocol(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     def prepare_tls_words(self) -> None:
         """Make what takes milliseconds and `tls_words` need where the backend has TLS and clients have none.
 
-        It is called in a thread, before the proxy listens.
+        It is called in a thread, before the proxy listens, or dials another backend.
         """
 
     @property

@@ -145,6 +145,7 @@ class LocalProxy:
 
     async def set_backend(self, backend: Address) -> None:
         """Dial *backend* from now on."""
+        await self.proxy.prepare(backend)
         self.proxy.set_backend(backend)
 
     async def connections(self) -> list[ConnectionInfo]:

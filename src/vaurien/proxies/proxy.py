@@ -167,8 +167,7 @@ class TcpProxy:
         async with self._starting:  # a second call, while a name resolves, must not open a second listener
             if self.enabled:
                 return
-            if self._speaks_for_plain_clients(self.config.backend):
-                await asyncio.get_running_loop().run_in_executor(None, self._protocol.prepare_tls_words)
+            await self.prepare(self.config.backend)
             server = self._server = self._new_server()
             try:
                 self._address = await server.listen(self.config.listen, self.config.backlog)
@@ -177,12 +176,12 @@ class TcpProxy:
                 raise
             self._listens(server)
 
-    def _speaks_for_plain_clients(self, backend: Address) -> bool:
-        """Whether clients have no TLS, *backend* has it, and the protocol has words about that."""
+    async def prepare(self, backend: Address) -> None:
+        """Make, outside of the loop, what the first client needs if *backend* is dialled for it. Idempotent."""
         protocol = self._protocol
-        return (
-            backend.tls is not None and self._client_tls is None and (protocol.upgrades or bool(protocol.tls_request))
-        )
+        says_so = protocol.upgrades or bool(protocol.tls_request)
+        if backend.tls is not None and self._client_tls is None and says_so:
+            await asyncio.get_running_loop().run_in_executor(None, protocol.prepare_tls_words)
 
     def _new_server(self) -> ProxyServer:
         loop = asyncio.get_running_loop()
@@ -317,15 +316,13 @@ class TcpProxy:
         self.set_policy(edit(self.policy))
 
     def set_backend(self, backend: Address) -> None:
-        """Dial *backend* for every connection from now on; open connections keep theirs.
+        """Dial *backend* for every connection from now on; open connections keep theirs. `prepare` it before.
 
         Raises `OptionError` for one that speaks TLS in a way that cannot be, see `BackendTls`.
         """
         self._check_tls(backend, self._plan)
         self.config = msgspec.structs.replace(self.config, backend=backend)
         if self._server is not None:
-            if self._speaks_for_plain_clients(backend):
-                asyncio.get_running_loop().run_in_executor(None, self._protocol.prepare_tls_words)
             self._server.dial(backend)
             self._warn_of_backend(self._server)
 

@@ -146,7 +146,9 @@ class Worker:
 
     async def _set_backend(self, request: messages.SetBackend) -> None:
         if request.proxy in self._proxies:
-            self._proxies[request.proxy].set_backend(request.backend)
+            proxy = self._proxies[request.proxy]
+            await proxy.prepare(request.backend)
+            proxy.set_backend(request.backend)
 
     async def _drop(self, request: messages.DropConnections) -> None:
         if request.proxy in self._proxies:

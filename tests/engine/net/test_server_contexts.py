@@ -120,6 +120,28 @@ def test_they_are_made_outside_of_the_loop_once_for_clients_that_ask_together():
     asyncio.run(ask())
 
 
+def test_no_certificate_is_made_before_a_client_asks_for_it(tmp_path):
+    threads = []
+
+    class Watched(Authority):
+        """Remembers where it has signed."""
+
+        def issue(self, names, flaw=None):
+            threads.append(threading.get_ident())
+            return super().issue(names, flaw)
+
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(authority().certificate)
+    settings = msgspec.structs.replace(AUTO, client_ca=str(ca))
+    contexts = ServerContexts(settings, functools.cache(Watched.create))
+    ca.write_bytes(Authority.create().certificate)  # what was made before is made anew
+    asked = contexts.ask("a.test", "127.0.0.1")
+    assert threads == []
+    asyncio.run(contexts.make(asked))
+    [thread] = threads
+    assert thread != threading.get_ident()
+
+
 def test_leafs_are_renewed(monkeypatch):
     contexts = ServerContexts(AUTO, authority)
     first = contexts.find("a.test", "127.0.0.1")

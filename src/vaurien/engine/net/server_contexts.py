@@ -61,11 +61,12 @@ class Asked(msgspec.Struct, frozen=True, eq=False):
 
 
 class ServerContexts:
-    """Makes the contexts for *settings*; *authority* gives what signs certificates, when the first one is made.
+    """Makes the contexts for *settings*; *authority* gives what signs certificates.
 
-    Making it reads all files. Raises `OptionError` for one that cannot be used, and `VaurienError` without the extra
-    ``tls``. Files that have changed are read again for the next client. If they cannot be used, as while one of a pair
-    is written, clients get what they got before, and *unusable* is called with the reason.
+    Making it reads all files, and makes no certificate: that waits for the first client. Raises `OptionError` for one
+    that cannot be used, and `VaurienError` without the extra ``tls``. Files that have changed are read again for the
+    next client. If they cannot be used, as while one of a pair is written, clients get what they got before, and
+    *unusable* is called with the reason.
     """
 
     def __init__(self, settings: ClientTls, authority: LoadAuthority) -> None:
@@ -84,7 +85,7 @@ class ServerContexts:
         else:
             self._own = _read(settings)
         self._tried = self._now()
-        self.find("", "127.0.0.1")  # what is wrong with versions, ciphers or the clients' authority is said now
+        self._check()
 
     @property
     def warnings(self) -> list[str]:
@@ -164,6 +165,13 @@ class ServerContexts:
             if len(self._contexts) > _MOST:
                 self._contexts.popitem(last=False)
 
+    def _check(self) -> None:
+        """Raise `OptionError` for versions, ciphers, an authority of clients, or a key that OpenSSL does not take."""
+        if self._auto:
+            _without_certificate(self.settings)
+        else:
+            self.find("", "127.0.0.1")
+
     def _now(self) -> tuple[object, ...]:
         """How its files are now. Those of the authority are not meant: it is valid for ten years."""
         own = self.settings
@@ -177,7 +185,7 @@ class ServerContexts:
             if not self._auto:
                 self._own = _read(self.settings)
             self._contexts = OrderedDict()
-            self.find("", "127.0.0.1")
+            self._check()
         except VaurienError as error:
             self._own, self._contexts = before
             self.unusable(f"{error}; clients get what was there before")
@@ -216,6 +224,16 @@ def _passphrase(path: str | None) -> bytes | None:
 
 
 def _context(settings: ClientTls, pair: Pair) -> ssl.SSLContext:
+    context = _without_certificate(settings)
+    try:
+        pair.load(context)
+    except ssl.SSLError:  # a key that OpenSSL takes for too weak is for clients to judge
+        context.set_ciphers(f"{settings.ciphers or 'DEFAULT'}@SECLEVEL=0")
+        pair.load(context)
+    return context
+
+
+def _without_certificate(settings: ClientTls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.num_tickets = (
         1  # OpenSSL makes two: the second is a 20th of the handshake; a resumed session brings another
@@ -243,11 +261,6 @@ def _context(settings: ClientTls, pair: Pair) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
     elif settings.client_certificate == "refused":
         context.verify_mode = ssl.CERT_REQUIRED  # and trust no authority
-    try:
-        pair.load(context)
-    except ssl.SSLError:  # a key that OpenSSL takes for too weak is for clients to judge
-        context.set_ciphers(f"{ciphers or 'DEFAULT'}@SECLEVEL=0")
-        pair.load(context)
     return context
 
 
