@@ -84,7 +84,7 @@ _descriptors = itertools.count(1000)
 class FakeEndpoint:
     """What comes is in *incoming*: bytes, ``b""`` for the end, or an exception. It takes *room* bytes."""
 
-    buffers = False
+    buffers = holds = False
     unsent = 0
     truncated = False
 

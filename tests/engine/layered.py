@@ -60,6 +60,10 @@ class LayeredEndpoint:
         self._closing = False
 
     @property
+    def holds(self) -> bool:
+        return bool(self._decoder.plain or self._decoder.ended)
+
+    @property
     def unsent(self) -> int:
         return len(self._out)
 

@@ -102,6 +102,12 @@ def test_a_name_is_in_lower_case_and_without_the_last_dot():
         (b"\x16\x03\x01\x00\x04\x02\x00\x00\x00", "handshake message 2, not a ClientHello"),
         (b"\x16\x03\x01\x00\x04\x01\x01\x00\x01", "a ClientHello of 65537 bytes"),
         (b"\x16\x03\x01\x00\x04\x01\x00\x00\x00", "whose first 34 bytes are only 0"),
+        (records(b"\x01\x00\x00\x22" + bytes(34), 16384), "of 34 bytes whose fields need 38"),
+        (records(b"\x01\x00\x00\x25" + bytes(34) + b"\x09\x00\x00", 16384), "of 37 bytes whose fields need 47"),
+        (grown(b"\x00\x17\x00"), "whose last extension begins with 3 bytes, not 4"),
+        (grown(b"\x00\x17\x00\x01"), "whose extension 23 is longer than all of them"),
+        (grown(b"\x00\x10\x00\x01"), "whose extension 16 is longer than all of them"),
+        (grown(b"\x00\x10\x00\x00"), "whose field of 2 bytes has only 0"),
     ],
 )
 def test_what_is_no_hello(data, message):
@@ -115,6 +121,20 @@ def test_a_damaged_hello_raises_nothing_else(at, byte):
     damaged[at] = byte
     with contextlib.suppress(ParseError):
         parse(bytes(damaged))
+
+
+@given(st.integers(9, len(HELLO) - 1), st.integers(0, 255), st.integers(1, 300))
+def test_what_a_hello_says_does_not_depend_on_its_records(at, byte, size):
+    damaged = bytearray(HELLO)
+    damaged[at] = byte
+    assert outcome(bytes(damaged)) == outcome(records(bytes(damaged[5:]), size))
+
+
+def outcome(data):
+    try:
+        return parse(data)
+    except ParseError as error:
+        return str(error)
 
 
 @given(st.binary(max_size=300))

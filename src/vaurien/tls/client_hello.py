@@ -6,6 +6,9 @@ comes, in pieces of any size, and nothing of it is changed.
 
 from __future__ import annotations
 
+import functools
+import struct
+
 import msgspec
 
 from vaurien.errors import ParseError
@@ -18,6 +21,15 @@ _SERVER_NAME, _ALPN, _ENCRYPT_THEN_MAC, _SUPPORTED_VERSIONS = 0, 16, 22, 43
 """Extensions: RFC 6066 §3, RFC 7301 §3.1, RFC 7366 §2, RFC 8446 §4.2.1."""
 
 _READ = frozenset({_SERVER_NAME, _ALPN, _ENCRYPT_THEN_MAC, _SUPPORTED_VERSIONS})
+
+_EXTENSION = struct.Struct("!HH").unpack_from
+"""The type and the size of an extension."""
+
+_BEGIN, _LEAST = 0x1603, 9
+"""The first two bytes of a client that speaks TLS, and how many `_USUAL` takes."""
+
+_USUAL = struct.Struct("!HxHB3s").unpack_from
+"""A record and its message: content type and major version, the record's size; the message's type, and its size."""
 
 MOST = 64 * 1024
 """Bytes of a ClientHello that are read; real ones have up to 2 KiB, with post-quantum keys."""
@@ -57,7 +69,14 @@ class HelloReader:
 
     def feed(self, data: bytes | memoryview) -> ClientHello | None:
         """Take *data*; the ClientHello once it is complete. Raises `ParseError`, as `parse`."""
-        self.received += data
+        received = self.received
+        received += data
+        if not self._at and len(received) >= _LEAST:
+            begin, length, kind, size = _USUAL(received)
+            end = 9 + int.from_bytes(size)
+            whole = end <= 5 + length <= len(received) and length <= _LONGEST_RECORD
+            if whole and begin == _BEGIN and kind == _CLIENT_HELLO:  # in one record, as nearly always
+                return _fields(bytes(received[9:end]))
         while not self._complete:
             header = self.received[self._at : self._at + 5]
             if header and not is_tls(header):
@@ -99,33 +118,41 @@ def _fields(message: bytes) -> ClientHello:
     if len(message) < at:
         raise ParseError(f"a ClientHello whose first {at} bytes are only {len(message)}")
     for width in (1, 2, 1):  # session id, cipher suites, compression methods
-        _, at = _vector(message, at, width)
-    sni = ""
-    alpn: tuple[bytes, ...] = ()
-    versions: tuple[int, ...] = (int.from_bytes(message[:2]),)
-    encrypt_then_mac = False
-    extensions = _vector(message, at, 2)[0] if at < len(message) else b""
-    at = 0
-    while at < len(extensions):
-        kind = int.from_bytes(extensions[at : at + 2])
-        if kind not in _READ:
-            at += 4 + int.from_bytes(extensions[at + 2 : at + 4])
-            if at > len(extensions):
-                raise ParseError(f"a ClientHello whose extension {kind} is longer than all of them")
-            continue
-        body, at = _vector(extensions, at + 2, 2)
-        if kind == _SERVER_NAME:
-            sni = _server_name(body)
-        elif kind == _ALPN:
-            alpn = _vectors(_vector(body, 0, 2)[0])
-        elif kind == _ENCRYPT_THEN_MAC:
-            encrypt_then_mac = True
-        elif kind == _SUPPORTED_VERSIONS:
-            listed, _ = _vector(body, 0, 1)
-            versions = tuple(int.from_bytes(listed[at : at + 2]) for at in range(0, len(listed) - 1, 2))
-    named = tuple(name.decode("latin-1") for name in alpn if not _is_grease(name))
-    known = tuple(VERSIONS[one] for one in versions if one in VERSIONS)
-    return ClientHello(sni, named, known, encrypt_then_mac)
+        at += width + int.from_bytes(message[at : at + width])
+    if at > len(message):
+        raise ParseError(f"a ClientHello of {len(message)} bytes whose fields need {at}")
+    found: dict[int, bytes] = {}
+    if at < len(message):
+        extensions, _ = _vector(message, at, 2)
+        at, end = 0, len(extensions)
+        try:
+            while at < end:
+                kind, size = _EXTENSION(extensions, at)
+                at += 4 + size
+                if kind in _READ:
+                    found[kind] = extensions[at - size : at]
+        except struct.error:
+            raise ParseError(f"a ClientHello whose last extension begins with {end - at} bytes, not 4") from None
+        if at > end:
+            raise ParseError(f"a ClientHello whose extension {kind} is longer than all of them")
+    get = found.get
+    return _said(message[:2], get(_SERVER_NAME), get(_ALPN), get(_SUPPORTED_VERSIONS), _ENCRYPT_THEN_MAC in found)
+
+
+@functools.lru_cache(maxsize=64)  # clients of one kind say the same
+def _said(
+    version: bytes, name: bytes | None, alpn: bytes | None, versions: bytes | None, encrypt_then_mac: bool
+) -> ClientHello:
+    """What *version* and the bodies of extensions mean."""
+    protocols = () if alpn is None else _vectors(_vector(alpn, 0, 2)[0])
+    listed = version if versions is None else _vector(versions, 0, 1)[0]
+    numbers = [int.from_bytes(listed[at : at + 2]) for at in range(0, len(listed) - 1, 2)]
+    return ClientHello(
+        _server_name(name) if name is not None else "",
+        tuple(one.decode("latin-1") for one in protocols if not _is_grease(one)),
+        tuple(VERSIONS[one] for one in numbers if one in VERSIONS),
+        encrypt_then_mac,
+    )
 
 
 def _vector(data: bytes, at: int, width: int) -> tuple[bytes, int]:

@@ -17,14 +17,15 @@ LIMIT = 4 * 2**20
 
 def stamp(*paths: str | None) -> tuple[object, ...]:
     """What differs once one of the files *paths* is another, or has been written."""
-    found: list[object] = []
-    for path in paths:
-        try:
-            status = os.stat(path) if path is not None else None
-        except OSError:
-            status = None
-        found.append((status.st_ino, status.st_size, status.st_mtime_ns) if status is not None else None)
-    return tuple(found)
+    return tuple([_stamp(path) if path is not None else None for path in paths])
+
+
+def _stamp(path: str) -> object:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def content(path: str) -> bytes:

@@ -32,7 +32,7 @@ from vaurien.engine.policy.matching import facts_of
 from vaurien.engine.relay.ending import Ending
 from vaurien.errors import ParseError, VaurienError
 from vaurien.framing import Reply, TlsStep
-from vaurien.model import BackendTls
+from vaurien.model import TO_BACKEND, BackendTls
 from vaurien.tls.client_hello import ClientHello
 
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ class ClientSetup:
         if self._accept is not None:
             self._accept.cancel()
             self._accept = None
+        self._cancel_timer()
+
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -305,27 +308,33 @@ class ClientSetup:
         """Answer the client's *hello*: now, or when the hooks on it are through."""
         connection, service = self._connection, self._connection.service
         assert service.client_tls is not None  # noqa: S101 - the client is accepted with TLS
-        connection.facts = {**connection.facts, **facts_of(hello)}
+        connection.facts = {**connection.facts, **facts_of(hello)} if connection.facts else facts_of(hello)
         if service.backend.forward:
             self._speak_tls_to_server(hello.sni)
         if connection.links:
             connection.choose_faults_inside()
         else:
             self._take_name(hello.sni)
-        handshake = ClientHandshake(hello, service.client_tls.settings)
-        below = (bound.hit and bound.compiled.below_tls for bound in connection.bound_faults.values())
-        if any(below):
+        faults = connection.bound_faults
+        if faults and any(bound.hit and bound.compiled.below_tls for bound in faults.values()):
             self._split_records()
-        elif service.plan.shakes:
+            return
+        if service.plan.shakes:
+            handshake = ClientHandshake(hello, service.client_tls.settings)
             connection.background.run(self._run_hooks(handshake), "on_client_hello")
+            return
+        context = None if connection.seals_records else service.client_tls.usual(hello.sni, self._find_here)
+        if context is not None:
+            assert self._accept is not None  # noqa: S101 - the ClientHello was read there
+            self._accept.answer(context)
         else:
-            self._answer(handshake)
+            self._answer(ClientHandshake(hello, service.client_tls.settings))
 
     def _split_records(self) -> None:
         """Let faults of records act below the TLS that is spoken here, which begins anew with what they pass."""
         connection = self._connection
         assert self._accept is not None  # noqa: S101 - the ClientHello was read there
-        received, self._address = self._accept.received, self._here
+        received, self._address = self._accept.received, self._find_here()
         self.cancel()  # also the time-out: what a fault holds up may take longer
         try:
             connection.split_records(received)
@@ -368,7 +377,7 @@ class ClientSetup:
         try:
             asked = contexts.ask(
                 handshake.hello.sni,
-                self._here,
+                self._find_here(),
                 handshake.tls,
                 handshake.flaw,
                 resumes=handshake.resumes,
@@ -400,8 +409,7 @@ class ClientSetup:
         if log is not None and self._accept is not None and self._accept.spoken is not None:
             log.follow(self._accept.spoken, encrypt_then_mac=handshake.hello.encrypt_then_mac)
 
-    @property
-    def _here(self) -> str:
+    def _find_here(self) -> str:
         """The address that the client has connected to, or has asked a forward proxy for."""
         connection = self._connection
         if self._address:
@@ -415,12 +423,18 @@ class ClientSetup:
     def client_shaken(self, client: Endpoint) -> None:
         """Go on with plain text of the client."""
         connection = self._connection
-        self.cancel()
+        self._cancel_timer()
         connection.client = client
         if connection.links:
             connection.begin_tls_inside(client)
         else:
             connection.on(Trigger.CLIENT_SHAKEN)
+
+    @property
+    def client_read(self) -> bool:
+        """The link that has the client for its source reads it."""
+        links = self._connection.links
+        return bool(links) and bool(links[TO_BACKEND].reading)
 
     def client_not_tls(self, http: bool) -> None:
         """Say so to a client that speaks no TLS, if it has sent a request of HTTP, and end."""

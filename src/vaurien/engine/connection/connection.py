@@ -891,10 +891,14 @@ class ProxiedConnection:
         if self.links:
             self._forget_links(closing=True)
         self._cancel_dial_and_hooks()
+        # Each of these has methods of the connection, and would keep it until the collector runs, which it does seldom.
+        self._background = None
         if self._delivery is not None:
             self._delivery.cancel()
+            self._delivery = None
         if self._stall_watch is not None:
             self._stall_watch.cancel()
+            self._stall_watch = None
 
     def _cancel_dial_and_hooks(self) -> None:
         self._give_up_setup()
@@ -984,6 +988,8 @@ class ProxiedConnection:
         """What runs the hooks that belong to no chunk."""
         if self._background is None:
             self._background = Background(self.loop, self.plugin_failed)
+            if self.state is _CLOSED:
+                self._background.cancel()
         return self._background
 
     @property

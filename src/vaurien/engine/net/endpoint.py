@@ -40,9 +40,13 @@ class Endpoint(Protocol):
 
     @property
     def buffers(self) -> bool:
-        """It has a layer of its own: it is to be read until BlockingIOError each time, for what it has decoded is not
-        reported by the system, and `unsent` is to be asked for after each `send` and `end_stream`.
+        """It has a layer of its own: it is to be read as long as it `holds` something, and `unsent` is to be asked for
+        after each `send` and `end_stream`.
         """
+
+    @property
+    def holds(self) -> bool:
+        """There is something to read that the system does not report, for its layer has it already."""
 
     @property
     def unsent(self) -> int:
@@ -87,7 +91,7 @@ class PlainEndpoint(socket.SocketType):
 
     __slots__ = ("__weakref__",)
 
-    buffers = False
+    buffers = holds = False
     unsent = 0
     truncated = False
 

@@ -44,20 +44,18 @@ LoadAuthority: TypeAlias = "Callable[[], Authority]"
 
 
 class Asked(msgspec.Struct, frozen=True, eq=False):
-    """What a client is to get; *here* is where it came to, if a certificate is to be signed for it."""
+    """What a client is to get; *here* is where it came to, if a certificate is to be signed for it.
+
+    *key* is the same for those that can have the same context: the *name* alone where no fault wants anything else.
+    """
 
     name: str
     settings: ClientTls
     flaw: Flaw | None
     resumes: bool
-    until: float
     here: str | None
     shared: bool
-
-    @property
-    def key(self) -> Hashable:
-        """The same for those that can have the same context."""
-        return self.name, self.settings, self.flaw, self.resumes, self.until
+    key: Hashable
 
 
 class ServerContexts:
@@ -75,6 +73,8 @@ class ServerContexts:
         self.settings = settings
         self._authority = authority
         self._auto = settings.certificates == (AUTO,)
+        own = () if self._auto else (*settings.certificates, *settings.keys, settings.passphrase_file)
+        self._files = tuple(file for file in (*own, settings.client_ca) if file is not None)
         self._own: tuple[Certificate, ...] = ()
         self._contexts: OrderedDict[Hashable, ssl.SSLContext] = OrderedDict()
         self._making: dict[Hashable, asyncio.Future[ssl.SSLContext]] = {}
@@ -117,8 +117,19 @@ class ServerContexts:
         settings = settings or self.settings
         signs = self._auto or flaw is not None
         wanted = (name or here) if signs else name
-        until = time.monotonic() // _FRESH if signs else 0.0
-        return Asked(wanted, settings, flaw, resumes, until, here if signs else None, shared)
+        usual = settings == self.settings and flaw is None and resumes
+        key = wanted if usual else (wanted, settings, flaw, resumes)
+        return Asked(wanted, settings, flaw, resumes, here if signs else None, shared, key)
+
+    def usual(self, name: str, here: Callable[[], str]) -> ssl.SSLContext | None:
+        """What `kept` gives for a client of which no fault wants anything else; *here* is called if that matters."""
+        if self._now() != self._tried:
+            return None
+        wanted = name or (here() if self._auto else "")
+        context = self._contexts.get(wanted)
+        if context is not None:
+            self._contexts.move_to_end(wanted)
+        return context
 
     def kept(self, asked: Asked) -> ssl.SSLContext | None:
         """The context that was made before for *asked*; ``None``: it is to be made."""
@@ -173,10 +184,8 @@ class ServerContexts:
             self.find("", "127.0.0.1")
 
     def _now(self) -> tuple[object, ...]:
-        """How its files are now. Those of the authority are not meant: it is valid for ten years."""
-        own = self.settings
-        files = () if self._auto else (*own.certificates, *own.keys, own.passphrase_file)
-        return pem_files.stamp(*files, own.client_ca)
+        """How its files are now, and the age of what it signs. The authority is valid for ten years."""
+        return time.monotonic() // _FRESH, *pem_files.stamp(*self._files)
 
     def _read_again(self) -> None:
         self._tried = self._now()

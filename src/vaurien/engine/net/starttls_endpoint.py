@@ -118,6 +118,11 @@ class StartTlsEndpoint:
             return
 
     @property
+    def holds(self) -> bool:
+        """There is something to read that the socket does not report."""
+        return bool(self._heard or self._ended or self._words.failure) or self._inner.holds
+
+    @property
     def unsent(self) -> int:
         """Bytes that the backend has not taken."""
         return len(self._unsent) + self._inner.unsent

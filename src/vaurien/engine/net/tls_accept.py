@@ -77,6 +77,10 @@ class AcceptOwner(Protocol):
     def client_shaken(self, client: TlsEndpoint) -> None:
         """The handshake is done."""
 
+    @property
+    def client_read(self) -> bool:
+        """After `client_shaken`: something else reads the client by now, by a reader in the place of the one here."""
+
     def client_not_tls(self, http: bool) -> None:
         """The client speaks something else; *http*: it has sent a request of HTTP."""
 
@@ -154,8 +158,9 @@ class TlsAccept:
             self._no_hello(error)
         else:
             if hello is not None:
-                self.cancel()
                 self._owner.client_hello(hello)
+                if self._endpoint is None:  # it is answered later
+                    self.cancel()
 
     def _lost(self, *, reset: bool) -> None:
         self.cancel()
@@ -214,5 +219,7 @@ class TlsAccept:
                 self._writing = False
                 self._loop.remove_writer(self._plain.fileno())
         else:
-            self.cancel()
             self._owner.client_shaken(endpoint)
+            if self._owner.client_read:  # the loop was told of another reader, and need not be told of none
+                self._reading = False
+            self.cancel()

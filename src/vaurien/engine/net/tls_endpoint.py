@@ -82,6 +82,13 @@ class TlsEndpoint:
         return self._handshaken is not None
 
     @property
+    def holds(self) -> bool:
+        """There are bytes, an end or a failure to report, whatever the socket has."""
+        if self._incoming.pending or self._decoded or self._eof or self._object.pending():
+            return True
+        return self._failed is not None or self.plain.holds
+
+    @property
     def unsent(self) -> int:
         """Bytes of records that the socket has not taken."""
         return len(self._unsent)
@@ -208,7 +215,8 @@ class TlsEndpoint:
         self._flush_quietly()
 
     def _notify(self) -> None:
-        self._decode_all()
+        if self._incoming.pending or self._object.pending():
+            self._decode_all()
         try:
             self._object.unwrap()
         except ssl.SSLError:
@@ -239,7 +247,14 @@ class TlsEndpoint:
     def _flush(self) -> None:
         """Give the socket what it takes of the records."""
         if self._outgoing.pending:
-            self._unsent += self._outgoing.read()
+            records = self._outgoing.read()
+            if not self._unsent:
+                try:
+                    size = self.plain.send(records)
+                except BlockingIOError:
+                    size = 0
+                records = records[size:]
+            self._unsent += records
         while self._unsent:
             try:
                 size = self.plain.send(self._unsent)

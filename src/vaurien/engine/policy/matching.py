@@ -12,6 +12,7 @@ Names of servers have no case, and the text itself is a glob there (``*.example.
 from __future__ import annotations
 
 import fnmatch
+import functools
 import ipaddress
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -43,10 +44,12 @@ Pattern: TypeAlias = Callable[[str], bool]
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+@functools.lru_cache(maxsize=64)  # clients of one kind say the same
 def facts_of(hello: ClientHello) -> Facts:
     """What *hello* says."""
     sni = (hello.sni,) if hello.sni else ()
-    return {"sni": sni, "alpn": hello.alpn, "tls_version": tuple(one.removeprefix("TLSv") for one in hello.versions)}
+    versions = tuple(one.removeprefix("TLSv") for one in hello.versions)
+    return MappingProxyType({"sni": sni, "alpn": hello.alpn, "tls_version": versions})
 
 
 class Matcher:

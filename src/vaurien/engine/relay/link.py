@@ -282,11 +282,10 @@ class RelayLink:
         if wanted is None:
             self._unwatch()
         else:
-            buffers = self.source.buffers
-            several = buffers or self.owner.edge_triggered
+            several = self.source.buffers or self.owner.edge_triggered
             self.loop.add_reader(self.source.fileno(), self._read_until_dry if several else wanted)
             self.reader = wanted
-            if buffers:  # the system does not report what the endpoint has read already
+            if self.source.holds:
                 self.loop.call_soon(self._read_until_dry)
 
     def read_again(self) -> None:
@@ -300,21 +299,21 @@ class RelayLink:
             self.loop.remove_reader(self.source.fileno())
 
     def _read_until_dry(self) -> None:
-        """Read until there is nothing to read, where the loop may not report more.
+        """Read until there is nothing to read that the loop may not report.
 
-        That is a loop which is `LinkOwner.edge_triggered`, or an endpoint which buffers.
+        That is more in a loop which is `LinkOwner.edge_triggered`, and where an endpoint holds it.
         """
         for _ in range(_ROUNDS):
             if self.reader is None:
                 return
             self._dry = False
             self.reader()
-            if self._dry:
+            if self._dry or not (self.owner.edge_triggered or self.source.holds):
                 return
         if self.reader is not None:  # others wait too; a socket that is registered anew is reported again
             self.loop.remove_reader(self.source.fileno())
             self.loop.add_reader(self.source.fileno(), self._read_until_dry)
-            if self.source.buffers:
+            if self.source.holds:
                 self.loop.call_soon(self._read_until_dry)
 
     def _wanted(self) -> Any:
@@ -702,6 +701,7 @@ class RelayLink:
         """Stop moving bytes; what is under way is lost. *closing*: both sockets are closed next."""
         if self._sending is not _CLOSED:
             self._sending = _CLOSED
+            self._send = _refuse  # a method of its own would keep it, and all of the connection, for the collector
             if self.ended:
                 self.owner.reset_watch.forget(self.source)
             if self.pending is not None or self._room is not None:
