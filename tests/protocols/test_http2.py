@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
+from collections.abc import Sequence
 
 import hpack
 import pytest
@@ -15,9 +16,10 @@ from tests.running import Running, backend, pair, read, read_all, running
 from vaurien.behaviors.error import ErrorBehavior
 from vaurien.engine.filters.message_filter import MessageFilters
 from vaurien.events import Closed, Event, Failed, Injected, MixHit, Observer, ProtocolLost
-from vaurien.framing import Head, Part
+from vaurien.framing import Head, Part, Reply
 from vaurien.framing import http2 as h2
 from vaurien.framing.http2 import Code, Setting
+from vaurien.hooks import Request
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction, Fault, Scope
 from vaurien.protocols.http2 import Http2Framer, Http2Protocol
 from vaurien.protocols.http2.blocks import encode
@@ -708,9 +710,18 @@ def test_a_match_asks_requests_and_responses(match) -> None:
 @pytest.mark.parametrize("cut", [0, 7, 60])
 def test_what_is_answered_at_its_head_is_what_its_lane_would_answer(cut: int, monkeypatch) -> None:
     """Requests in one chunk, or in chunks that end within a frame; some have a body, some are given up."""
+    made = ErrorBehavior.replies_to
 
-    def seen(*, at_head: bool) -> tuple[object, ...]:
+    def seen(*, at_head: bool, alike: bool = True) -> tuple[object, ...]:
+        listed: list[Reply] = []
+
+        def replies_to(fault: ErrorBehavior, asked: Request) -> Sequence[Reply]:
+            replies = made(fault, asked) if alike else ()
+            listed.extend(replies)
+            return replies
+
         monkeypatch.setattr(ErrorBehavior, "only_replies", at_head)
+        monkeypatch.setattr(ErrorBehavior, "replies_to", replies_to)
         with sides(mix="30:error", seed="5") as (proxy, client, server):
             asked = b""
             for stream in range(1, 121, 2):
@@ -730,10 +741,12 @@ def test_what_is_answered_at_its_head_is_what_its_lane_would_answer(cut: int, mo
                 if kind != h2.WINDOW_UPDATE:
                     answers.setdefault(stream, []).append((kind, flags, payload))
             hits = [(event.exchange, event.stream, event.offset) for event in proxy.events.of(Injected)]
+            assert bool(listed) is (at_head and alike)
             return to_backend, answers, hits
 
     first = seen(at_head=True)
     assert len(first[2]) > 10
+    assert first == seen(at_head=True, alike=False)
     assert first == seen(at_head=False)
 
 

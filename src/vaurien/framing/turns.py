@@ -194,6 +194,13 @@ class Framing:
     Nothing leaves of it then, and what may still come of its stream goes nowhere.
     """
 
+    answer_alike: Callable[[Head, int, int], bool] | None = None
+    """As `answer_at_head`, and asked before that, with a head that may stand for many requests, and its own stream."""
+
+    def answer_on(self, stream: int, data: bytes) -> bytes:
+        """As `answer`, of *data* that answers a request on another stream in the same words."""
+        raise NotImplementedError
+
     def pass_bulk(self, direction: Direction, data: memoryview) -> tuple[int, bytes]:
         """How many bytes at the front of *data* are taken, and what leaves of them, behind what was held.
 

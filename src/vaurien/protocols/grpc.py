@@ -37,6 +37,10 @@ class GrpcProtocol(Http2Protocol, frozen=True):
         """A framing of HTTP/2 with the fields of gRPC."""
         return GrpcFramer()
 
+    def codes_by_chance(self, head: Head) -> Sequence[str]:
+        """The one that is no matter of chance."""
+        return ("UNAVAILABLE",)
+
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """A status without messages. Raises `OptionError` for another code than these."""
         code = "UNAVAILABLE" if code is None else code

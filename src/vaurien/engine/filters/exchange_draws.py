@@ -61,12 +61,12 @@ class ExchangeDraws:
         "_detailed",
         "_follow_all",
         "_known",
-        "_next_share",
         "_policy",
         "due",
         "faults",
         "live",
         "mix_alone",
+        "next_share",
         "part_faults",
     )
 
@@ -75,7 +75,8 @@ class ExchangeDraws:
         self._policy, self._chance, self._detailed = connection.plan, connection.chance, connection.detailed
         self._by_turn = self._follow_all = False
         self._known: dict[CompiledFault, Drawn] = {}
-        self._next_share: Callable[[], CompiledFault | None] | None = None
+        self.next_share: Callable[[], CompiledFault | None] | None = None
+        """Draws the next share of the mix; ``None`` until `begin_mix` is called."""
         self.faults: tuple[BoundFault, ...] = ()
         """Those that may be drawn for an exchange, beside the mix."""
         self.part_faults: tuple[BoundFault, ...] = ()
@@ -85,7 +86,7 @@ class ExchangeDraws:
         self.due = False
         """`draw` is to be called for each exchange."""
         self.mix_alone = False
-        """Nothing but the mix is drawn, and no observer wants to know of it: `draw_mix` is as good as `draw`."""
+        """Nothing but the mix is drawn, and no observer wants to know of it: `next_share` and `hit` are as `draw`."""
 
     def follow_policy(self, *, follow_all: bool) -> None:
         """The faults of the connection, or the policy, have changed. *follow_all*: observers want each exchange."""
@@ -100,7 +101,7 @@ class ExchangeDraws:
         self.faults = tuple(fault for fault in faults if not fault.compiled.matcher.by_part)
         self.part_faults = tuple(fault for fault in faults if fault.compiled.matcher.by_part)
         self._policy, self._detailed = connection.plan, connection.detailed
-        self._next_share = None
+        self.next_share = None
         self._known.clear()
         self._by_turn = connection.decides_lane
         self._follow_all = follow_all
@@ -117,13 +118,14 @@ class ExchangeDraws:
         if head.released:
             return None
         if self.mix_alone:
-            return self.draw_mix(number)
-        share = self._share(number, offset)
+            share = (self.next_share or self.begin_mix())()
+            return None if share is None else self.hit(share, number)
+        chosen = self._share(number, offset)
         drawn: list[BoundFault] = []
         undecided: list[BoundFault] = []
-        if share is not None:
-            drawn.append(share)
-            self._connection.journal.chosen(number, share.name)
+        if chosen is not None:
+            drawn.append(chosen)
+            self._connection.journal.chosen(number, chosen.name)
         for fault in self.faults:
             matcher = fault.compiled.matcher
             if head.one_way != fault.compiled.one_way and (fault.compiled.of_content or matcher.late):
@@ -158,11 +160,8 @@ class ExchangeDraws:
                 drawn.append(fault)
         return tuple(drawn)
 
-    def draw_mix(self, number: int) -> Drawn | None:
-        """Draw as `draw` does, where there is the mix alone: most exchanges are spared, and pay for little more."""
-        share = (self._next_share or self._begin_mix())()
-        if share is None:
-            return None
+    def hit(self, share: CompiledFault, number: int) -> Drawn | None:
+        """What is drawn where there is the mix alone, and it gives *share*."""
         connection = self._connection
         if share.key not in connection.bound_faults:
             return None
@@ -212,15 +211,15 @@ class ExchangeDraws:
         elif not self._policy.has_live_mix:  # the same with and without other faults: no number is drawn for nothing
             return None
         else:
-            share = (self._next_share or self._begin_mix())()
+            share = (self.next_share or self.begin_mix())()
             if self._detailed:
                 label = share.label if share is not None else None
                 connection.journal.decided("mix", label, number, place(TO_BACKEND, offset))
         return connection.bound_faults.get(share.key) if share is not None else None
 
-    def _begin_mix(self) -> Callable[[], CompiledFault | None]:
-        """What gives the next share of the mix; made at the first draw, for a generator takes time to make."""
-        self._next_share = draw = self._chance.drawing(self._connection.number, self._policy, self._random)
+    def begin_mix(self) -> Callable[[], CompiledFault | None]:
+        """What draws the next share of the mix; made at the first draw, for a generator takes time to make."""
+        self.next_share = draw = self._chance.drawing(self._connection.number, self._policy, self._random)
         return draw
 
     @property

@@ -365,7 +365,7 @@ class ExchangeTracker:
             answers = fault.compiled.answers.get(head)
             if answers is None:
                 asked.ask(fault, head)
-                answers = _answers_of(fault, asked) if len(series.heads) > 1 else ()
+                answers = answers_of(fault, asked) if len(series.heads) > 1 else ()
             if answers:
                 opened[at] = answers[0] if len(answers) == 1 else fault.random.choice(answers)
             else:
@@ -1224,7 +1224,7 @@ def _reply_of(fault: BoundFault, asked: hooks.Request) -> Reply | None:
     return reply
 
 
-def _answers_of(fault: BoundFault, asked: AskedRequest) -> tuple[AnsweredExchange, ...]:
+def answers_of(fault: BoundFault, asked: AskedRequest) -> tuple[AnsweredExchange, ...]:
     """Those of which *fault* gives one by chance to the request that is *asked* about; none: it is asked each time.
 
     They are kept: a request that is recognized has the same head each time.

@@ -30,7 +30,7 @@ from typing import TypeAlias
 
 from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
-from vaurien.engine.filters.exchange import NO_MESSAGE, ExchangeOwner, TrackedExchange, TrackedMessage
+from vaurien.engine.filters.exchange import NO_MESSAGE, AskedRequest, ExchangeOwner, TrackedExchange, TrackedMessage
 from vaurien.engine.filters.exchange_draws import UNTOUCHED
 from vaurien.engine.filters.exchange_tracker import (
     LONG,
@@ -38,10 +38,12 @@ from vaurien.engine.filters.exchange_tracker import (
     ExchangeTracker,
     TrackedConnection,
     TrackedDirection,
+    answers_of,
     replying,
 )
 from vaurien.engine.filters.message_filter import MessageFilter, MessageFilters, Taker, acts_on_messages, is_control
 from vaurien.engine.filters.message_stream import MessageStream, MessageWay
+from vaurien.engine.policy.place import place
 from vaurien.engine.relay.ending import Ending
 from vaurien.framing import Framing, Head, Mark, Part, Piece
 from vaurien.framing import Protocol as WireProtocol
@@ -145,6 +147,7 @@ class StreamTracker(ExchangeTracker):
         self.framing.spare, self.framing.answer_at_head = (
             (None, None) if self._controls else (self._spare, self._answer_at_head)
         )
+        self.framing.answer_alike = None if self._controls or self._listing else self._answer_alike
 
     # What others want to know.
 
@@ -471,10 +474,12 @@ class StreamTracker(ExchangeTracker):
     def _spare(self, head: Head, behind: int) -> bytes | None:
         """What leaves of *head*, so far *behind* the last piece, if no fault acts on its exchange."""
         if self._tracks:
-            if self._draws.mix_alone:
-                drawn = self._draws.draw_mix(self._count + 1)
+            draws = self._draws
+            if draws.mix_alone:
+                share = (draws.next_share or draws.begin_mix())()
+                drawn = None if share is None else draws.hit(share, self._count + 1)
             else:
-                drawn = self._draws.draw(head, self._count + 1, self._offset + behind)
+                drawn = draws.draw(head, self._count + 1, self._offset + behind)
             if drawn is not None:
                 self._decided.append((head, drawn))
                 return None
@@ -509,6 +514,31 @@ class StreamTracker(ExchangeTracker):
         self._answer_here(exchange)
         self._close_exchange(exchange)
         self._exchanges[head.stream] = _OVER
+        self._forget_ended()
+        return True
+
+    def _answer_alike(self, head: Head, stream: int, behind: int) -> bool:
+        """As `_answer_at_head`, in fewer calls: with an answer made once for all requests that *head* stands for."""
+        drawn = self._decided[-1][1]
+        fault = replying(drawn) if drawn is not None and self._asks_at_once else None
+        if fault is None:
+            return False
+        answers = fault.compiled.answers.get(head)
+        if answers is None:
+            asked = AskedRequest(self.protocol)
+            asked.ask(fault, head)
+            answers = answers_of(fault, asked)
+        if not answers:
+            return False
+        self._decided.pop()
+        self._count += 1
+        answered = answers[0] if len(answers) == 1 else fault.random.choice(answers)
+        if self.connection.tells_hits:
+            fault.count_hit(self._count, place(TO_BACKEND, self._offset + behind))
+        else:
+            self.connection.journal.count(fault.name, 1)
+        self._say(TO_CLIENT, self.framing.answer_on(stream, answered.answer))
+        self._exchanges[stream] = _OVER
         self._forget_ended()
         return True
 

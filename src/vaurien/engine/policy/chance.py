@@ -107,7 +107,7 @@ class Chance:
     def drawing(self, connection: int, policy: CompiledPolicy, random: Random) -> Callable[[], CompiledFault | None]:
         """As `draw`, each time it is called: with fewer calls."""
         if self._replayed is None:
-            return functools.partial(policy.draw, random)
+            return policy.drawing(random)
         return functools.partial(self.draw, connection, policy, random)
 
     def draw_many(

@@ -240,6 +240,16 @@ class CompiledPolicy:
         number = random.random() * 100
         return self.mix[bisect.bisect_right(self._limits, number)] if number < self._end else None
 
+    def drawing(self, random: Random) -> Callable[[], CompiledFault | None]:
+        """As `draw`, each time it is called, for less: most exchanges are spared."""
+        roll, spared_from, limits, mix = random.random, self._spared_from, self._limits, self.mix
+
+        def draw() -> CompiledFault | None:
+            number = roll()
+            return None if number >= spared_from else mix[bisect.bisect_right(limits, number * 100)]
+
+        return draw
+
     def draw_many(self, random: Random, count: int) -> list[tuple[int, CompiledFault]]:
         """What `draw` gives *count* times in a row: the shares that are hit, each with its place among the draws."""
         numbers = [*itertools.starmap(random.random, itertools.repeat((), count))]  # without bytecode for each

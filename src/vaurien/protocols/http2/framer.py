@@ -27,6 +27,7 @@ from typing import Literal
 
 from vaurien.framing import HEAD_LIMIT, Framing, Head, Mark, Part, Piece
 from vaurien.framing import http2 as h2
+from vaurien.framing.cache import BoundedCache
 from vaurien.framing.http2 import Code, Setting
 from vaurien.framing.websocket import WebSocketFramer
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
@@ -60,6 +61,9 @@ _WATCHED = 100
 
 _RUN_LIMIT = 100
 """Frames in one piece: to take them takes less than a millisecond."""
+
+_ANSWERS: BoundedCache[tuple[tuple[bytes, ...], int]] = BoundedCache()
+"""Answers of the proxy's own around the numbers of their streams, and the bytes of their text."""
 
 _ANSWER_COST = 10
 """Frames that pass in the time that an answer at a request's head takes."""
@@ -538,6 +542,8 @@ class Http2Framer(Framing):
         head = model or self._request(flags, stream, block, whole, instead)
         sent = self.spare(head, behind)
         if sent is None:
+            if model is not None and self.answer_alike is not None and self.answer_alike(model, stream, behind):
+                return _NOTHING
             own = head if model is None else self._request(flags, stream, block, whole, None)
             if self.answer_at_head is not None and self.answer_at_head(own, behind):
                 return _NOTHING
@@ -906,14 +912,24 @@ class Http2Framer(Framing):
 
         Of answers that wait for room no more than `_MESSAGES_LIMIT` bytes are kept: another is cut off.
         """
-        stream = head.stream
+        return self._answer(head.stream, data, h2.text_size(data))
+
+    def answer_on(self, stream: int, data: bytes) -> bytes:
+        known = _ANSWERS.get(data)
+        if known is None:
+            known = h2.around_streams(data), h2.text_size(data)
+            _ANSWERS.add(data, known)
+        parts, size = known
+        return self._answer(stream, h2.on_stream(stream, parts), size)
+
+    def _answer(self, stream: int, data: bytes, size: int) -> bytes:
+        """The frames *data*, with *size* bytes of text, as far as the client's windows take them."""
         asked = self._streams.pop(stream, _ASKED) & _ASKED
         reset = b"" if asked else h2.rst_stream(stream, Code.NO_ERROR)  # section 8.1: the rest is not needed
         backend = self._sides[TO_CLIENT]
         room = self._room(TO_CLIENT, stream)
         self._windows.pop(stream, None)
-        if len(data) <= backend.window and len(data) <= room:
-            size = h2.text_size(data)
+        if size <= backend.window and size <= room:
             backend.window -= size
             backend.borrowed += size
             return data + reset

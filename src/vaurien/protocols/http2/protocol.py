@@ -58,6 +58,10 @@ class Http2Protocol(Protocol, frozen=True):
         """A framing of HTTP/2."""
         return Http2Framer()
 
+    def codes_by_chance(self, head: Head) -> Sequence[str]:
+        """The 50x; none where no number is drawn."""
+        return () if head.one_way else BY_CHANCE
+
     def error_reply(self, head: Head, random: Random, code: str | None = None, message: str | None = None) -> Reply:
         """A response with the status *code*, by chance a 50x. Raises `OptionError` for another code than these."""
         if code is None:
