@@ -6,8 +6,9 @@ error is made for the user who caused it: the command line prints it as one line
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, ParamSpec, Protocol, TypeAlias
 
 P = ParamSpec("P")
@@ -24,6 +25,9 @@ _MOST_NAMES, _MOST_COMPARED = 100, 1000
 
 class VaurienError(Exception):
     """The root: ``except VaurienError`` catches everything that Vaurien raises on purpose."""
+
+    proxy: str | None = None
+    """The name of the proxy whose configuration it is about, where a change is of several at once."""
 
 
 class OptionError(VaurienError):
@@ -93,6 +97,16 @@ class PartlyDone(VaurienError):
 
     def __reduce__(self) -> tuple[type[PartlyDone], tuple[object, ...]]:
         return type(self), (self.done, self.error)
+
+
+@contextlib.contextmanager
+def about_proxy(name: str) -> Iterator[None]:
+    """An error that is raised inside is about the configuration of the proxy *name*."""
+    try:
+        yield
+    except VaurienError as error:
+        error.proxy = name
+        raise
 
 
 class ConfigError(VaurienError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 
-from vaurien.errors import OptionError
+from vaurien.errors import OptionError, about_proxy
 from vaurien.model import Address, ProxyConfig
 
 _EVERYWHERE = {"": ("0.0.0.0", "::"), "0.0.0.0": ("0.0.0.0",), "::": ("::",)}  # noqa: S104 - nothing is bound here
@@ -37,7 +37,8 @@ def check(
             if way:
                 through = " -> ".join((*way, config.name))
                 wanted = f"another address: connections would come back to the proxy ({through}), without end"
-                raise OptionError(option, str(config.backend), wanted, source)
+                with about_proxy(config.name):
+                    raise OptionError(option, str(config.backend), wanted, source)
 
 
 def _way_back(config: ProxyConfig, by_port: Mapping[int, Sequence[ProxyConfig]]) -> list[str]:

@@ -90,18 +90,6 @@ def at(pointer: str) -> Iterator[None]:
         raise BadRequest(400, str(error), pointer) from None
 
 
-@contextlib.contextmanager
-def at_option(proxy: str = "") -> Iterator[None]:
-    """An error in an option of the proxy at the pointer *proxy*, raised inside, is about the field of that name."""
-    try:
-        yield
-    except OptionError as error:
-        field = error.option.partition(" ")[0]  # "backend ca" is a part of the backend's address
-        if field not in ProxyConfig.__struct_fields__:
-            raise
-        raise BadRequest(400, str(error), f"{proxy}/{field}") from None
-
-
 def address(text: str, pointer: str, *, dialled: bool = False, host: bool = True) -> Address:
     """The address that *text* stands for; one that is *dialled* needs a port. Raises `BadRequest`.
 
@@ -117,8 +105,10 @@ def address(text: str, pointer: str, *, dialled: bool = False, host: bool = True
 
 def tls_files(files: TlsFiles, config: ProxyConfig, pointer: str = "") -> ProxyConfig:
     """*config*, which is at *pointer*, if it names no files but those that callers may name. Raises `BadRequest`."""
-    with at_option(pointer):
+    try:
         files.check(config)
+    except OptionError as error:
+        raise BadRequest(400, str(error), f"{pointer}/{error.option}") from None
     return config
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 import msgspec
 
 from vaurien.control.asgi import ClientDisconnect, HttpRequest, Receive, Response, Scope, Send, StreamingResponse
+from vaurien.errors import BindError, Conflict, OptionError, Unavailable, UnknownName, VaurienError
 
 BODY_LIMIT = 2**20
 """Bytes of a request's body: a configuration of thousands of proxies, and no more."""
@@ -30,6 +31,17 @@ class BadRequest(Exception):
     def __init__(self, status: int, message: str, pointer: str | None = None) -> None:
         self.status, self.pointer = status, pointer
         super().__init__(message)
+
+
+def status_of(error: VaurienError) -> int:
+    """The status of a response that says *error*."""
+    if isinstance(error, UnknownName):
+        return 404 if error.kind in ("proxy", "fault", "connection", "topology") else 400
+    if isinstance(error, Conflict | BindError):
+        return 409
+    if isinstance(error, Unavailable):
+        return 503
+    return 400 if isinstance(error, OptionError) else 422
 
 
 STREAMS = 100

@@ -17,7 +17,7 @@ from vaurien.control.events import RecentEvents
 from vaurien.control.fleet import FleetDoor
 from vaurien.control.history import History
 from vaurien.control.responses import BadRequest, EventStreams
-from vaurien.errors import BindError, Conflict, OptionError, Unavailable, UnknownName, VaurienError
+from vaurien.errors import UnknownName, VaurienError
 from vaurien.proxies.hub import Hub, OutdatedRevision
 
 
@@ -175,7 +175,7 @@ class _Endpoint:
             value = {"error": {"message": str(error)}, "config": bodies.all_proxies(error.current)}
             response = responses.json_response(value, 409)
         except VaurienError as error:
-            response = responses.error_response(_status(error), str(error))
+            response = responses.error_response(responses.status_of(error), str(error))
         await response(scope, receive, send)
 
     async def _respond(self, request: HttpRequest) -> Response:
@@ -201,13 +201,3 @@ def _check_query(route: Route, given: Mapping[str, str]) -> None:
         if name not in route.query:
             raise BadRequest(400, str(UnknownName("parameter of the query", name, route.query)))
         route.query[name].check(name, text)
-
-
-def _status(error: VaurienError) -> int:
-    if isinstance(error, UnknownName):
-        return 404 if error.kind in ("proxy", "fault", "connection", "topology") else 400
-    if isinstance(error, Conflict | BindError):
-        return 409
-    if isinstance(error, Unavailable):
-        return 503
-    return 400 if isinstance(error, OptionError) else 422

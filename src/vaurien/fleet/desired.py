@@ -15,7 +15,7 @@ from typing import TypeAlias
 import msgspec
 
 from vaurien.engine.relay.traffic import ConnectionInfo, Figures
-from vaurien.errors import UnknownName, VaurienError
+from vaurien.errors import UnknownName, VaurienError, about_proxy
 from vaurien.fleet import limits as limiting
 from vaurien.fleet.entries import (
     Author,
@@ -324,7 +324,8 @@ class DesiredHub(Hub):
             own = name in before.by_name and name not in desired.proxies
             if own and _bare(before.proxy(name)) != _bare(wanted.proxy(name)):
                 raise VaurienError(f"proxy {name!r} is one of the nodes' own; expected only its faults to change")
-            self._check_proxy(_what_is_new(wanted.proxy(name), before.by_name.get(name)))
+            with about_proxy(name):
+                self._check_proxy(_what_is_new(wanted.proxy(name), before.by_name.get(name)))
 
     def _writes(self, before: Config, wanted: Config, desired: Desired, author: Author) -> Iterator[Wanted]:
         """The keys to write with their values, ``None``: to remove; and their time to live."""

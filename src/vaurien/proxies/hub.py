@@ -37,7 +37,7 @@ import msgspec
 from vaurien.config import circles
 from vaurien.engine.net.own_addresses import Name, http_interface
 from vaurien.engine.policy.replay import ReplayedDecisions
-from vaurien.errors import BindError, PartlyDone, UnknownName, VaurienError
+from vaurien.errors import BindError, PartlyDone, UnknownName, VaurienError, about_proxy
 from vaurien.events import Observer
 from vaurien.model import Address, Config, Edit, Fault, Policy, PolicyEdit, ProxyConfig, ProxyEdit
 from vaurien.observers.hits import HitCounter
@@ -323,7 +323,7 @@ class Hub:
         """
         changed = [proxy for name, proxy in wanted.by_name.items() if name in names]
         circles.check(wanted.proxies, names)
-        self._checked |= {proxy.name: self._make_proxy(proxy) for proxy in changed}
+        self._checked |= {proxy.name: self._make_for_edit(proxy) for proxy in changed}
         self._store(wanted)
         failures: Mapping[str, VaurienError] = {}
         try:
@@ -340,6 +340,7 @@ class Hub:
             for proxy in changed:
                 self._checked.pop(proxy.name, None)
         for name, error in failures.items():
+            error.proxy = name
             if not keep:
                 self._take_back(name, before)
             self._note_difference(name, error)
@@ -362,6 +363,10 @@ class Hub:
             if not isinstance(error, VaurienError):
                 self._note_difference(name, _interrupted(error))
             raise
+
+    def _make_for_edit(self, config: ProxyConfig) -> ManagedProxy:
+        with about_proxy(config.name):
+            return self._make_proxy(config)
 
     def _forget_hits(self, names: Collection[str]) -> None:
         for name in names:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from vaurien.config.policy import Preset
-from vaurien.control import bodies, checks
+from vaurien.control import bodies, checks, places
 from vaurien.control.responses import BadRequest
 from vaurien.control.routes import RouteCall
 from vaurien.errors import OptionError
@@ -26,10 +26,12 @@ async def list_faults(call: RouteCall) -> object:
 
 async def add_fault(call: RouteCall) -> object:
     """Put a behavior in use on a proxy, behind its other faults. Without a name it is called as its behavior is."""
-    call.hub.get(call.path["proxy"])
+    name = call.path["proxy"]
+    call.hub.get(name)
     fault = bodies.fault(call.body)
-    await call.hub.update_policy(call.path["proxy"], lambda policy: policy.with_fault(fault), revision=call.revision)
-    return bodies.shown_fault(call.hub, call.path["proxy"], fault)
+    with places.of_fault([fault]):
+        await call.hub.update_policy(name, lambda policy: policy.with_fault(fault), revision=call.revision)
+    return bodies.shown_fault(call.hub, name, fault)
 
 
 class PresetBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -74,18 +76,21 @@ async def diagnose_fault(call: RouteCall) -> object:
 async def change_fault(call: RouteCall) -> object:
     """Change what is given of a fault, and leave the rest as it is (JSON merge patch, RFC 7396: null means default)."""
     _find(call)
+    made: list[Fault] = []
 
     def edit(before: Fault) -> Fault:
         old = msgspec.to_builtins(before)
         patched: Any = checks.convert(checks.merged(old, msgspec.to_builtins(call.body)), bodies.FaultBody)
         if patched.name != before.name:
             raise BadRequest(400, f"a fault keeps its name; expected {before.name!r}, or no name", "/name")
-        return bodies.fault(patched)
+        made.append(bodies.fault(patched))
+        return made[-1]
 
     proxy, name = call.path["proxy"], call.path["fault"]
-    policy = await call.hub.update_policy(
-        proxy, lambda policy: policy.with_changed_fault(name, edit), revision=call.revision
-    )
+    with places.of_fault(made):
+        policy = await call.hub.update_policy(
+            proxy, lambda policy: policy.with_changed_fault(name, edit), revision=call.revision
+        )
     return bodies.shown_fault(call.hub, proxy, policy.fault(name))
 
 

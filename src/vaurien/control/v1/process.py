@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from vaurien import plugins
 from vaurien.config import proxy_files
 from vaurien.config.schedule import ShownSchedule
-from vaurien.control import bodies, checks, history, live
+from vaurien.control import bodies, checks, history, live, places
 from vaurien.control.responses import BadRequest
 from vaurien.control.routes import RouteCall, ScheduleControl, number
 from vaurien.control.toxiproxy.toxics import Toxic
@@ -136,7 +136,8 @@ async def set_config(call: RouteCall) -> object:
     configs = bodies.configs(call.body.proxies, call.seed, "/proxies")
     for index, config in enumerate(configs):
         checks.tls_files(call.hub.tls_files, config, f"/proxies/{index}")
-    await call.hub.replace(configs, revision=call.revision)
+    with places.of_proxies(configs, "/proxies"):
+        await call.hub.replace(configs, revision=call.revision)
     return await get_config(call)
 
 

@@ -7,7 +7,7 @@ from types import GenericAlias
 
 import msgspec
 
-from vaurien.control import bodies, checks
+from vaurien.control import bodies, checks, places
 from vaurien.control.routes import RouteCall
 from vaurien.model import ProxyConfig
 
@@ -39,7 +39,7 @@ async def list_proxies(call: RouteCall) -> object:
 async def create_proxy(call: RouteCall) -> object:
     """Add a proxy, with its mix and its faults. Without `listen` it gets a free port of the loopback."""
     config = checks.tls_files(call.hub.tls_files, bodies.config(call.body, call.seed))
-    with checks.at_option():
+    with places.of_proxy([config]):
         proxy = await call.hub.create(config, revision=call.revision)
     return await bodies.shown(call.hub, proxy.config.name)
 
@@ -60,12 +60,13 @@ async def change_proxy(call: RouteCall) -> object:
     connections stay when only `mix` or `faults` are new, and are dropped by all else. Another `listen`, `backend` or
     `enabled` is given to the running proxy; for the rest a new one takes its place, whose counters begin anew.
     """
-    name, change = call.path["proxy"], call.body
+    name, change, made = call.path["proxy"], call.body, list[ProxyConfig]()
 
     def edit(before: ProxyConfig) -> ProxyConfig:
-        return checks.tls_files(call.hub.tls_files, bodies.revised(before, change, call.seed))
+        made.append(checks.tls_files(call.hub.tls_files, bodies.revised(before, change, call.seed)))
+        return made[-1]
 
-    with checks.at_option():
+    with places.of_proxy(made):
         await call.hub.update(name, edit, revision=call.revision)
     return await bodies.shown(call.hub, name)
 
@@ -84,5 +85,6 @@ async def get_mix(call: RouteCall) -> object:
 async def set_mix(call: RouteCall) -> object:
     """Give a proxy another mix, from the next exchange on."""
     mix = bodies.mix(call.body.mix)
-    await call.hub.update_policy(call.path["proxy"], lambda policy: policy.with_mix(mix), revision=call.revision)
+    with places.of_mix(mix):
+        await call.hub.update_policy(call.path["proxy"], lambda policy: policy.with_mix(mix), revision=call.revision)
     return await get_mix(call)
