@@ -27,7 +27,7 @@ class NodeProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "LOG_LEVEL": "error"},
+            env={"LOG_LEVEL": "error", **os.environ},
         )
         self.port = 0
 

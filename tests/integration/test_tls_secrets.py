@@ -21,17 +21,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from tests import nats_server
+from tests.fleet_processes import running
 from tests.hubs import config as proxy_config
 from tests.tls_peers import TlsClient, read_all, server_context, serving
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, until
 from vaurien import config
 from vaurien.cli.ctl import main as ctl
 from vaurien.config import Given
+from vaurien.control.bodies import flat
 from vaurien.fleet.desired import EditScope, edit_scope
 from vaurien.fleet.node import Node
 from vaurien.fleet.store import MemoryStore, SharedMemory
+from vaurien.model import Address
 from vaurien.proxies.hub import Hub
 
 authorities = pytest.importorskip("vaurien.tls.authority")
@@ -269,6 +274,41 @@ def test_no_secret_is_in_what_a_fleet_keeps(planted: Planted, chaos: Path) -> No
     kept = asyncio.run(whole())
     assert any(bytes(planted.folder) in value for value in kept)
     assert [found for value in kept if (found := planted.found_in(value))] == []
+
+
+@pytest.mark.server
+def test_no_secret_is_in_what_a_node_and_its_nats_server_write(
+    planted: Planted, chaos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The password of the store is one more; the server's files are looked at as they are on the disk."""
+    [web, *_] = config.load({}, {}, Given(str(chaos), "--config")).proxies
+    server = nats_server.NatsServer(tmp_path / "js", more=["--user", "somebody", "--pass", PASSWORD.decode()])
+    server.start()
+    monkeypatch.setenv("LOG_LEVEL", "debug")
+    written: dict[str, bytes] = {}
+    try:
+        url = f"nats://somebody:{PASSWORD.decode()}@127.0.0.1:{server.port}"
+        with running(url, "a", arguments={"a": ["--allow-tls-file", "/*"]}) as [node]:
+            sent = msgspec.json.decode(msgspec.json.encode(flat(web), enc_hook=str))
+            node.fleet().create_proxy(**sent)
+            until(lambda: node.client.list_proxies())
+            [shown] = node.client.list_proxies()
+            with TlsClient(("127.0.0.1", Address.parse(shown["address"]).port), planted.ca) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert read_all(client).endswith(b"hi")
+            for path in ("config", "config?scope=fleet", "proxies", "proxies?scope=fleet", "fleet", "process"):
+                written[path] = got(node.port, f"/api/v1/{path}")
+            written["events"] = streamed(node.port, "/api/v1/events?since=0", b"Closed")
+            written["said"] = node.stop().encode()
+    finally:
+        server.stop()
+    files = [one for one in (tmp_path / "js").rglob("*") if one.is_file()]
+    written |= {str(one.relative_to(tmp_path)): one.read_bytes() for one in files}
+    written["server"] = (tmp_path / "js.log").read_bytes()
+    assert {name: found for name, data in written.items() if (found := planted.found_in(data))} == {}
+    named = {name for name, data in written.items() if bytes(planted.folder) in data}
+    assert {"config", "config?scope=fleet", "proxies", "events", "said"} <= named
+    assert any(name.startswith("js/") for name in named), "the server keeps it in other files"
 
 
 def test_a_secret_that_is_written_is_found(planted: Planted) -> None:
