@@ -7,6 +7,10 @@ a file's content is shown, and nothing that OpenSSL or a decoder says.
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -303,3 +307,89 @@ def test_an_expired_certificate_for_another_backend_is_told_of(files: Path) -> N
         proxy.call(lambda: proxy.proxy.set_backend(Address.parse(options["backend"])))
         [failed] = proxy.events.wait(Failed)
         assert f"{files}/expired.pem expired on " in failed.error
+
+
+UNREADABLE = {
+    "certificate": of_clients("tls", "a PEM file with a certificate, or auto (Permission denied)", tls="{}/closed.pem"),
+    "key": of_clients(
+        "tls_key", "a PEM file with a key (Permission denied)", tls="{}/cert.pem", tls_key="{}/closed.pem"
+    ),
+    "passphrase": of_clients(
+        "tls_passphrase_file",
+        "a file that can be read (Permission denied)",
+        tls="{}/both.pem",
+        tls_passphrase_file="{}/closed.pem",
+    ),
+    "authority of clients": of_clients(
+        "tls_client_ca",
+        "a PEM file with certificates (Permission denied)",
+        tls="{}/both.pem",
+        tls_client_ca="{}/closed.pem",
+    ),
+    "authority's key": of_clients(
+        "tls_authority",
+        "{}/authority/ca-key.pem: cannot be read: Permission denied",
+        tls="auto",
+        tls_authority="{}/authority",
+    ),
+    "backend: authority": of_backend("ca={}/closed.pem", "backend ca: '{}/closed.pem'", "(Permission denied)"),
+    "backend: certificate": of_backend(
+        "certificate={}/closed.pem", "backend certificate: '{}/closed.pem'", "(Permission denied)"
+    ),
+    "backend: key": of_backend(
+        "certificate={}/cert.pem&key={}/closed.pem", "backend key: '{}/closed.pem'", "(Permission denied)"
+    ),
+}
+
+ANOTHER_USER = """
+import contextlib, io, json, os, sys
+import vaurien
+from vaurien.cli import main
+
+runs, readable = json.load(sys.stdin)
+with vaurien.Proxy(**readable):
+    pass  # all modules are imported from here on
+if os.geteuid() == 0:
+    os.seteuid(65534)
+said = []
+for options in runs:
+    words = [word for name, value in options.items() for word in ("--" + name.replace("_", "-"), value)]
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        status = main.main(words)
+    try:
+        del options["proxy"]
+        vaurien.Proxy(**options).start()
+    except vaurien.VaurienError as refused:
+        said.append([status, error.getvalue(), str(refused)])
+    else:
+        said.append([status, error.getvalue(), "it started"])
+print(json.dumps(said))
+"""
+"""Runs programs as a user that is not root, as root may read all files. Its user may not get to Python's own files."""
+
+
+def test_files_that_cannot_be_read(files: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for file in ("cert.pem", "both.pem"):
+            shutil.copy(files / file, folder)
+        shutil.copy(files / "both.pem", folder / "closed.pem")
+        (folder / "authority").mkdir(0o755)
+        authorities.Authority.create().save(folder / "authority")
+        for closed in (folder / "closed.pem", folder / "authority" / "ca-key.pem"):
+            closed.chmod(0)
+        runs = [{"backend": "localhost:1", "proxy": "127.0.0.1:0", **one.filled(folder)} for one in UNREADABLE.values()]
+        readable = {"backend": f"tls://localhost:1?ca={folder}/cert.pem", "tls": f"{folder}/both.pem"}
+        done = subprocess.run(
+            [sys.executable, "-c", ANOTHER_USER],
+            input=json.dumps([runs, readable]),
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        for mistake, (status, line, raised) in zip(UNREADABLE.values(), json.loads(done.stdout), strict=True):
+            assert status == 2
+            says(line, mistake, folder, f"(from {flag(mistake)})")
+            says(raised, mistake, folder)
