@@ -10,6 +10,9 @@ import sys
 import pytest
 
 from tests.control.interface import interface
+from tests.servers import free_port
+from vaurien.cli import mcp
+from vaurien.cli.ctl import finding
 
 pytest.importorskip("mcp")
 
@@ -52,6 +55,30 @@ def test_its_tools_steer_a_running_proxy():
         served.proxy("api")
         asyncio.run(asyncio.wait_for(play(served.address.port), 60))
         assert served.get("/api/v1/proxies/api/faults") == {"faults": []}
+
+
+def test_it_asks_the_interface_that_answers(monkeypatch):
+    """That of ``vaurien serve`` too, also one that starts later, or after the other one has ended."""
+
+    def names(server):
+        content = asyncio.run(server.call_tool("list_proxies", {}))
+        return [json.loads(part.text)["name"] for part in content[0]]
+
+    nothing = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setattr(finding, "URLS", (nothing, nothing))
+    server = mcp.server(mcp.finder(None, None))
+    with pytest.raises(Exception, match=f"neither {nothing} .* answers .*--host names another address$"):
+        names(server)
+    with interface() as served:
+        served.proxy("serve")
+        second = f"http://127.0.0.1:{served.address.port}"
+        monkeypatch.setattr(finding, "URLS", (nothing, second))
+        assert names(server) == ["serve"]
+        with interface() as other:
+            other.proxy("http")
+            monkeypatch.setattr(finding, "URLS", (f"http://127.0.0.1:{other.address.port}", second))
+            assert names(server) == ["http"]
+        assert names(server) == ["serve"]
 
 
 HELLO = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaurien.cli.ctl import finding
 from vaurien.cli.ctl.finding import URLS
 from vaurien.cli.usage import run_command
 from vaurien.client import Client, at
@@ -25,8 +26,8 @@ backend; a fault is a behavior in use on a proxy. Give faults a ttl, so that the
 what there is, with the options of each; hits says whether a fault has acted."""
 
 
-def server(client: Client) -> FastMCP:
-    """The server whose tools call *client*. Raises `PluginError` without the extra ``mcp``."""
+def server(find: Callable[[], Client]) -> FastMCP:
+    """The server whose tools call the client that *find* gives. Raises `PluginError` without the extra ``mcp``."""
     try:
         from mcp.server.fastmcp import FastMCP
     except ImportError as error:
@@ -36,7 +37,7 @@ def server(client: Client) -> FastMCP:
     @made.tool()
     def list_proxies() -> list[dict[str, Any]]:
         """The proxies: address, backend, protocol, mix and faults of each, and how many connections are open."""
-        found: list[dict[str, Any]] = client.list_proxies()
+        found: list[dict[str, Any]] = find().list_proxies()
         return found
 
     @made.tool()
@@ -44,7 +45,7 @@ def server(client: Client) -> FastMCP:
         """The behaviors that a fault can use: a summary of each, and a JSON Schema of its options."""
         return [
             {"name": one["name"], "summary": one["summary"], "options": one["options"]}
-            for one in client.describe_behaviors()
+            for one in find().describe_behaviors()
         ]
 
     @made.tool()
@@ -65,7 +66,7 @@ def server(client: Client) -> FastMCP:
         """
         fields = {"name": name, "match": match}
         given = {field: value for field, value in fields.items() if value is not None}
-        added: dict[str, Any] = client.add_fault(
+        added: dict[str, Any] = find().add_fault(
             proxy, behavior=behavior, options=options or {}, ttl=ttl, probability=probability, stream=stream, **given
         )
         return added
@@ -73,13 +74,13 @@ def server(client: Client) -> FastMCP:
     @made.tool()
     def remove_fault(proxy: str, name: str) -> str:
         """End a fault before its time: what it held goes on, in order."""
-        client.remove_fault(proxy, name)
+        find().remove_fault(proxy, name)
         return f"fault {name!r} of proxy {proxy!r} has ended"
 
     @made.tool()
     def hits(proxy: str) -> list[dict[str, Any]]:
         """Of each fault of a proxy, how often it has hit; of one that has not, why."""
-        found = []
+        client, found = find(), []
         for fault in client.list_faults(proxy):
             why = None if fault["hits"] else client.diagnose_fault(proxy, fault["name"])["text"]
             found.append({"fault": fault["name"], "hits": fault["hits"], "last_hit": fault["last_hit"], "why_not": why})
@@ -88,10 +89,16 @@ def server(client: Client) -> FastMCP:
     @made.tool()
     def reset() -> str:
         """End all faults and mixes of all proxies, and switch all proxies on."""
-        client.reset()
+        find().reset()
         return "no fault is left"
 
     return made
+
+
+def finder(url: str | None, token: str | None) -> Callable[[], Client]:
+    """Makes a client for *url*, or for that of `finding.URLS` which answers then. Raises ValueError for a *url*."""
+    at(url or URLS[0], token=token)
+    return lambda: at(finding.find(url, advice=""), token=token)
 
 
 def _serve(made: FastMCP) -> None:
@@ -111,7 +118,11 @@ def _serve(made: FastMCP) -> None:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog='\b\nIn the configuration of a client:\n  {"command": "vaurien", "args": ["mcp"]}',
 )
-@click.option("--host", metavar="URL", help=f"Where the interface of Vaurien is [default: {URLS[0]}].")
+@click.option(
+    "--host",
+    metavar="URL",
+    help=f"Where the interface of Vaurien is [default: {URLS[0]}, or {URLS[1]}, if nothing answers there].",
+)
 @click.option("--token-file", type=click.File(), help="A file with the interface's token.")
 @click.pass_context
 def command(context: click.Context, host: str | None, token_file: Any) -> None:
@@ -119,12 +130,12 @@ def command(context: click.Context, host: str | None, token_file: Any) -> None:
 
     It can list proxies and behaviors, add faults that end by themselves, remove them, and read hits.
     """
-    url = host or context.obj.get("VAURIEN_URL", URLS[0])
+    token = token_file.read().strip() if token_file else None
     try:
-        client = at(url, token=token_file.read().strip() if token_file else None)
+        find = finder(host or context.obj.get("VAURIEN_URL"), token)
     except ValueError as error:
         raise click.UsageError(f"--host: {error}") from None
-    _serve(server(client))
+    _serve(server(find))
     sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the server has closed it, others flush it
 
 

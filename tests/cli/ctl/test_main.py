@@ -481,14 +481,23 @@ def test_help_names_both_usual_addresses(capsys):
     assert "http://localhost:8474, as of vaurien serve" in text
 
 
-@pytest.mark.parametrize("unix", [True, False])
-def test_a_server_that_starts_is_waited_for(vaurien, unix, unused, tmp_path, capsys):
+def test_a_wait_of_less_than_nothing(capsys):
+    for typed in (["--wait", "-1", "list"], ["list", "--wait", "-1"]):
+        assert ctl.main(typed) == ctl.BAD_INPUT
+        assert "--wait" in (line := capsys.readouterr().err)
+        assert "-1" in line
+
+
+@pytest.mark.parametrize(
+    ("unix", "typed"), [(True, "--wait {} get-behavior"), (False, "get-behavior --wait {}")], ids=["unix", "tcp"]
+)
+def test_a_server_that_starts_is_waited_for(vaurien, unix, typed, unused, tmp_path, capsys):
     """The command begins before its server: it has ended once it is told that nothing listens, or has an answer."""
     path = f"{tmp_path}/api"
     where = ["--api", f"unix:{path}"] if unix else ["--http", "--http-port", unused.rpartition(":")[2]]
     url = f"unix:{path}" if unix else unused
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        done = pool.submit(ctl.main, ["--host", url, "--wait", str(PATIENCE), "get-behavior"])
+        done = pool.submit(ctl.main, ["--host", url, *typed.format(PATIENCE).split()])
         program = vaurien(*where)
         assert done.result(2 * PATIENCE) == ctl.OK
         program.signal()
@@ -496,8 +505,9 @@ def test_a_server_that_starts_is_waited_for(vaurien, unix, unused, tmp_path, cap
     assert capsys.readouterr().out == "dummy\n"
 
 
-def test_a_server_that_does_not_start_is_waited_for_no_longer(unused, capsys):
-    assert ctl.main(["--host", unused, "--wait", "0.1", "list"]) == ctl.UNREACHABLE
+@pytest.mark.parametrize("typed", ["--wait 0.1 list", "list --wait 0.1", "fault list p --wait=0.1"])
+def test_a_server_that_does_not_start_is_waited_for_no_longer(unused, typed, capsys):
+    assert ctl.main(["--host", unused, *typed.split()]) == ctl.UNREACHABLE
     assert f"{unused} does not answer within 0.1 seconds (" in capsys.readouterr().err
 
 

@@ -39,6 +39,9 @@ _SYNONYMS: Mapping[str, Sequence[str]] = {
 }
 """Words of other programs, Toxiproxy's command line first, and what stands for them here, where a group has it."""
 
+SECONDS = click.FloatRange(0)
+WAIT_HELP = "How long to wait for a server that starts, such as 5."
+
 _OF_ALL = frozenset({"reset", "heal"})
 """Commands that take everything away at once: a mistyped word is never taken for one of them."""
 
@@ -59,9 +62,9 @@ class Commands(click.Group):
         return super().parse_args(ctx, args)
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add *cmd*, with ``--host`` and ``--json``."""
+        """Add *cmd*, with ``--host``, ``--wait`` and ``--json``."""
         if not isinstance(cmd, click.Group):
-            cmd.params += [_host_option(), _json_option()]
+            cmd.params += [_host_option(), _wait_option(), _json_option()]
         super().add_command(cmd, name)
 
     def resolve_command(
@@ -100,6 +103,14 @@ def _host_option() -> click.Option:
     return click.Option(["--host"], metavar="URL", callback=use, expose_value=False, help="Where the interface is.")
 
 
+def _wait_option() -> click.Option:
+    def use(context: click.Context, _: click.Parameter, seconds: float | None) -> None:
+        if seconds is not None:
+            context.obj.wait = seconds
+
+    return click.Option(["--wait"], type=SECONDS, metavar="SECONDS", callback=use, expose_value=False, help=WAIT_HELP)
+
+
 def _json_option() -> click.Option:
     def use(context: click.Context, _: click.Parameter, wanted: bool) -> None:
         context.obj.as_json |= wanted
@@ -132,13 +143,13 @@ class CtlContext:
         query: Mapping[str, str] = MappingProxyType({}),
         wait: float = 0.0,
     ) -> None:
-        self.url, self._token, self.as_json, self._query, self._wait = url, token, as_json, query, wait
+        self.url, self._token, self.as_json, self._query, self.wait = url, token, as_json, query, wait
 
     @property
     def client(self) -> Client:
         """The client. Raises `click.UsageError` for a URL or a token that is none, and `Unreachable`."""
         try:
-            self.url = finding.find(self.url, self._wait)
+            self.url = finding.find(self.url, self.wait)
             where = endpoint(self.url)
         except ValueError as error:
             raise click.UsageError(f"--host: {error}") from None

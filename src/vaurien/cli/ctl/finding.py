@@ -18,11 +18,11 @@ _PATIENCE = 5.0
 """Seconds that an address may take to accept a connection when no time is given."""
 
 
-def find(url: str | None, wait: float = 0.0) -> str:
+def find(url: str | None, wait: float = 0.0, advice: str = ", --wait SECONDS waits for one that starts") -> str:
     """*url*; or, where that is ``None``, the first of `URLS` that accepts a connection.
 
-    With *wait*, it has accepted one, after so many seconds at most. Raises `Unreachable` where nothing has, and
-    ValueError for a *url* that is none.
+    With *wait*, it has accepted one, after so many seconds at most. Raises `Unreachable` where nothing has, which ends
+    with *advice*, and ValueError for a *url* that is none.
     """
     if url is not None and not wait:
         return url
@@ -36,7 +36,7 @@ def find(url: str | None, wait: float = 0.0) -> str:
             reasons.append(reason)
         left = end - time.monotonic()
         if left <= 0:
-            raise Unreachable(_explained(url, wait, reasons[-1]))
+            raise Unreachable(_explained(url, wait, reasons[-1], advice))
         time.sleep(min(_PAUSE, left))
 
 
@@ -55,12 +55,11 @@ def _refusal(url: str, timeout: float) -> OSError | None:
     return None
 
 
-def _explained(url: str | None, wait: float, reason: OSError) -> str:
+def _explained(url: str | None, wait: float, reason: OSError, advice: str) -> str:
     within = f" within {wait:g} seconds" if wait else ""
     if url is not None:
         return f"{url} does not answer{within} ({reason}); is vaurien running there with --http, or vaurien serve?"
-    started = "" if wait else ", --wait SECONDS waits for one that starts"
     return (
         f"neither {URLS[0]} (vaurien --http) nor {URLS[1]} (vaurien serve) answers{within} ({reason}); "
-        f"is one of them running? --host names another address{started}"
+        f"is one of them running? --host names another address{'' if wait else advice}"
     )

@@ -16,7 +16,7 @@ import click
 
 from vaurien import __version__
 from vaurien.cli import usage
-from vaurien.cli.ctl.context import Commands, CtlContext, examples, pairs, pass_control, printed
+from vaurien.cli.ctl.context import SECONDS, WAIT_HELP, Commands, CtlContext, examples, pairs, pass_control, printed
 from vaurien.cli.ctl.faults import fault
 from vaurien.cli.ctl.finding import URLS
 from vaurien.cli.ctl.fleet import fleet as fleet_commands
@@ -60,10 +60,10 @@ _STATUSES = (
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(0),
+    type=SECONDS,
     default=0.0,
     metavar="SECONDS",
-    help="How long to wait for a server that starts, such as 5 [default: 0]",
+    help=f"{WAIT_HELP[:-1]} [default: 0]",
 )
 @click.option("--token-file", type=click.File(), envvar="VAURIEN_TOKEN_FILE", help="A file with the interface's token.")
 @click.option("--fleet", is_flag=True, help="Steer what the fleet wants, instead of that program alone.")
@@ -143,7 +143,7 @@ def _early(name: str, now: click.Command) -> None:
         click.get_current_context().invoke(now, **given)
 
     early = click.Command(name, callback=run, params=now.params, help=now.help, hidden=True)
-    click.Group.add_command(command, early)  # *now* has --host and --json already
+    click.Group.add_command(command, early)  # *now* has --host, --wait and --json already
 
 
 _early("list-handlers", list_behaviors)
