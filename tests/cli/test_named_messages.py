@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from tests.control.interface import interface
+from tests.servers import free_port
 from vaurien import __version__
 from vaurien.cli import main, meta
 from vaurien.cli.ctl import main as ctl
@@ -64,6 +65,23 @@ def test_a_fault_that_changes_nothing_is_taken_with_a_warning(typed, url, capsys
         assert capsys.readouterr().err == f"vaurienctl: fault 'idle' changes nothing: {ADDED[typed]}\n"
     finally:
         assert ctl.main(["--host", url, "fault", "remove", "redis", "idle"]) == 0
+
+
+def test_a_proxy_on_the_address_of_one_that_is_off_is_taken_with_a_warning(url, shared_interface, capsys):
+    address = shared_interface.proxy("off", enabled=False, listen=f"127.0.0.1:{free_port()}")["address"]
+    try:
+        assert ctl.main(["--host", url, "create", "other", "--listen", address, "--backend", "localhost:1"]) == 0
+        out, err = capsys.readouterr()
+        warning = "proxy 'off', which is switched off, has this address too: only one of them can be on"
+        assert (out.startswith("other"), err) == (True, f"vaurienctl: proxy 'other': {warning}\n")
+        assert ctl.main(["--host", url, "update", "other", "timeout=2"]) == 0
+        assert capsys.readouterr().err == f"vaurienctl: proxy 'other': {warning}\n"
+        assert ctl.main(["--host", url, "toggle", "off"]) == 1
+        taken = f"vaurienctl: cannot listen on {address}: Address already in use (by proxy 'other')\n"
+        assert capsys.readouterr().err == taken
+    finally:
+        for name in ("off", "other"):
+            shared_interface.ask("DELETE", f"/api/v1/proxies/{name}")
 
 
 def test_why_a_fault_has_not_hit(url, capsys):

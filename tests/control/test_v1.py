@@ -629,6 +629,20 @@ def test_why_a_fault_has_not_hit_a_client_of_plain_text(served, tmp_path):
     assert (found["cause"], found["connections"], found["without_tls"]) == ("not_tls", 1, 1)
 
 
+def test_a_proxy_on_the_address_of_one_that_is_off(served):
+    address = served.proxy("one")["address"]
+    assert served.ask("PATCH", "/api/v1/proxies/one", {"enabled": False}).json["warning"] is None
+    warning = "proxy 'one', which is switched off, has this address too: only one of them can be on"
+    assert served.proxy("two", listen=address)["warning"] == warning
+    shown = {one["name"]: one["warning"] for one in served.get("/api/v1/proxies")["proxies"]}
+    assert shown == {"one": "proxy 'two' has this address too: only one of them can be on", "two": warning}
+    answer = served.ask("PATCH", "/api/v1/proxies/one", {"enabled": True})
+    assert (answer.status, answer.json["error"]["pointer"]) == (409, "/listen")
+    assert answer.json["error"]["message"].endswith("Address already in use (by proxy 'two')")
+    assert served.ask("DELETE", "/api/v1/proxies/two").status == 204
+    assert served.ask("PATCH", "/api/v1/proxies/one", {"enabled": True}).json["warning"] is None
+
+
 def test_behaviors_are_listed_that_suit_a_protocol(served):
     def names(query):
         return {one["name"] for one in served.get(f"/api/v1/behaviors{query}")["behaviors"]}

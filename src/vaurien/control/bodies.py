@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from types import GenericAlias, MappingProxyType
 from typing import Annotated, Any, TypeAlias
 
@@ -144,6 +144,7 @@ _STATE: Mapping[str, tuple[Any, ...]] = {
     "connections": (Count,),
     "accepted": (Count,),
     "differs": (_DIFFERS, None),
+    "warning": (Annotated[str, Meta(description="What may surprise, though it was accepted")] | None, None),
     "mix_hits": (
         Annotated[dict[str, FaultHits], Meta(description="Hits of the mix, by behavior, since the proxy has it")],
         msgspec.field(default_factory=dict),
@@ -307,12 +308,29 @@ def all_proxies(config: Config) -> JsonObject:
     return {"proxies": [flat(proxy) for proxy in config.proxies], "revision": config.revision}
 
 
-def shown(hub: Hub, name: str) -> Coroutine[object, object, JsonObject]:
-    """The proxy *name* of *hub* as a `ProxyAnswer` has it. Raises `UnknownName` at once, and nothing once awaited."""
-    return _shown(hub, hub.get(name), hub.config.proxy(name), hub.difference(name))
+def shown(
+    hub: Hub, name: str, sharing: Mapping[str, Sequence[str]] | None = None
+) -> Coroutine[object, object, JsonObject]:
+    """The proxy *name* of *hub* as a `ProxyAnswer` has it; *sharing* is that of the hub, which one call may find out.
+
+    Raises `UnknownName` at once, and nothing once awaited.
+    """
+    proxy, config = hub.get(name), hub.config.proxy(name)
+    others = (hub.sharing() if sharing is None else sharing).get(name, ())
+    return _shown(hub, proxy, config, hub.difference(name), _shared(hub, others))
 
 
-async def _shown(hub: Hub, proxy: ManagedProxy, config: ProxyConfig, reason: VaurienError | None) -> JsonObject:
+def _shared(hub: Hub, others: Sequence[str]) -> str | None:
+    """The warning of a proxy whose address *others* have too."""
+    if not others:
+        return None
+    off = ", which is switched off," if not hub.config.proxy(others[0]).enabled else ""
+    return f"proxy {others[0]!r}{off} has this address too: only one of them can be on"
+
+
+async def _shown(
+    hub: Hub, proxy: ManagedProxy, config: ProxyConfig, reason: VaurienError | None, warning: str | None
+) -> JsonObject:
     name, figures = config.name, await proxy.figures()  # it may be deleted meanwhile
     hits = [hub.hits.of(name, fault.name) for fault in config.policy.faults]
     state = {
@@ -320,6 +338,7 @@ async def _shown(hub: Hub, proxy: ManagedProxy, config: ProxyConfig, reason: Vau
         "connections": figures.open,
         "accepted": figures.accepted,
         "differs": None if reason is None else str(reason),
+        "warning": warning,
         "mix_hits": {share.behavior: hub.hits.of(name, share.behavior) for share in config.policy.mix.shares},
         "fault_states": {fault.name: _fault_state(hub, proxy, name, fault.name) for fault in config.policy.faults},
         "hits": sum(one.hits for one in hits),

@@ -209,6 +209,10 @@ class DesiredHub(Hub):
         self._check_proxy(config)
         return DesiredProxy(config)
 
+    def sharing(self) -> dict[str, list[str]]:
+        """None: proxies of different nodes may have the same address."""
+        return {}
+
     def refresh(self, nodes: Mapping[str, NodeFacts]) -> None:
         """Take what the store says now; *nodes* are those that are there."""
         self._nodes = nodes

@@ -126,6 +126,19 @@ class Hub:
             raise UnknownName("proxy", name, self._proxies)
         return self._proxies[name]
 
+    def sharing(self) -> dict[str, list[str]]:
+        """For each proxy that has the address of others, of which only one can be on: the names of these."""
+        by_address: dict[Address, list[str]] = {}
+        for name, proxy in self._proxies.items():
+            for address in {proxy.address, proxy.config.listen}:
+                if address.port or address.path:
+                    by_address.setdefault(address, []).append(name)
+        shared: dict[str, list[str]] = {}
+        for names in by_address.values():
+            for name in names if len(names) > 1 else ():
+                shared.setdefault(name, []).extend(other for other in names if other != name)
+        return shared
+
     def difference(self, name: str) -> VaurienError | None:
         """Why the proxy *name* does not run as `config` says; ``None`` when it does."""
         return self._differences.get(name)

@@ -640,3 +640,14 @@ def test_faults_made_elsewhere_are_shown_as_toxics(api):
     assert (wrong["type"], wrong["attributes"]) == ("error", {"inject": True})
     assert api("PATCH", "/proxies/p/toxics/late", {"attributes": {"jitter": 3}}).json()["attributes"]["jitter"] == 3
     assert api("DELETE", "/proxies/p/toxics/wrong").status == 204
+
+
+def test_a_proxy_on_the_address_of_one_that_is_disabled(api, p):
+    """Created without a word, as a disabled proxy holds no port; and refused once both are to be enabled."""
+    assert api("POST", "/proxies/p", {"enabled": False}).status == 200
+    listen = f"127.0.0.1:{p[1]}"
+    body = {"name": "q", "listen": listen, "upstream": "127.0.0.1:9"}
+    assert api("POST", "/proxies", body).status == 201
+    failed(api("POST", "/proxies/p", {"enabled": True}), 500, f"listen tcp {listen}: bind: address already in use")
+    assert api("POST", "/proxies/q", {"enabled": False}).status == 200
+    assert api("POST", "/proxies/p", {"enabled": True}).json()["enabled"]

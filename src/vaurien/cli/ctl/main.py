@@ -196,6 +196,13 @@ def create(control: CtlContext, /, **given: Any) -> None:
     """Create a proxy called NAME."""
     proxy = control.client.create_proxy(**{name: value for name, value in given.items() if value is not None})
     control.show([proxy], *_CREATED)
+    _warn(proxy)
+
+
+def _warn(proxy: Mapping[str, Any]) -> None:
+    """Say what may surprise about *proxy*, which was accepted; a server of another version may not know of it."""
+    if proxy.get("warning"):
+        click.echo(f"vaurienctl: proxy {proxy['name']!r}: {proxy['warning']}", err=True)
 
 
 @command.command(
@@ -215,7 +222,9 @@ def update(control: CtlContext, proxy: str, fields: tuple[str, ...]) -> None:
     for name in ("seed", "tls_min_version", "tls_max_version"):
         if name in given:
             given[name] = str(given[name])  # text, though it looks like a number
-    control.show(control.client.change_proxy(proxy, **given))
+    changed = control.client.change_proxy(proxy, **given)
+    control.show(changed)
+    _warn(changed)
 
 
 @command.command("toggle", epilog=examples("vaurienctl toggle redis"))

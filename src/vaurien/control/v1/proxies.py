@@ -32,7 +32,8 @@ class MixAnswer(msgspec.Struct):
 async def list_proxies(call: RouteCall) -> object:
     """All proxies, in order of creation, and the revision of the configuration that they are of."""
     revision = call.hub.config.revision
-    shown = await asyncio.gather(*(bodies.shown(call.hub, name) for name in call.hub.proxies))
+    sharing = call.hub.sharing()
+    shown = await asyncio.gather(*(bodies.shown(call.hub, name, sharing) for name in call.hub.proxies))
     return {"proxies": shown, "revision": revision}
 
 
