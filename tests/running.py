@@ -183,6 +183,33 @@ def backend(family: int = socket.AF_INET, host: str = "127.0.0.1") -> Iterator[s
 
 
 @contextlib.contextmanager
+def talking(talk: Callable[[socket.socket], object]) -> Iterator[tuple[str, int]]:
+    """A backend that has *talk* with each client, in a thread: its address. A connection that breaks ends the talk."""
+    threads: list[threading.Thread] = []
+
+    def one(raw: socket.socket) -> None:
+        with contextlib.suppress(OSError), raw:
+            raw.settimeout(PATIENCE)
+            talk(raw)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threads.append(threading.Thread(target=one, args=(listening.accept()[0],)))
+                threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        try:
+            yield listening.getsockname()
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            for thread in [accepting, *threads]:
+                thread.join(PATIENCE)
+
+
+@contextlib.contextmanager
 def pair(proxy: Running, listening: socket.socket) -> Iterator[tuple[socket.socket, socket.socket]]:
     """A client and its backend, connected through the proxy."""
     with proxy.connect() as client:

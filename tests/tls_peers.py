@@ -6,9 +6,9 @@ import contextlib
 import select
 import socket
 import ssl
-import threading
 import traceback
 
+from tests.running import talking
 from tests.waiting import PATIENCE
 
 
@@ -32,32 +32,15 @@ def secured(context, raw):
         raise
 
 
-@contextlib.contextmanager
 def serving(context, talk):
     """A server that has *talk* with each client, in a thread; with TLS if there is a *context*. Its address."""
-    threads = []
 
-    def one(raw):
-        with contextlib.suppress(OSError), secured(context, raw) if context else raw as stream:
+    def talk_inside(raw):
+        with secured(context, raw) as stream:
             stream.settimeout(PATIENCE)
             talk(stream)
 
-    def accept():
-        with contextlib.suppress(OSError):
-            while True:
-                raw, _ = listening.accept()
-                threads.append(threading.Thread(target=one, args=(raw,)))
-                threads[-1].start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        accepting = threading.Thread(target=accept)
-        accepting.start()
-        try:
-            yield listening.getsockname()
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            for thread in [accepting, *threads]:
-                thread.join(PATIENCE)
+    return talking(talk_inside if context else talk)
 
 
 def echo(stream):

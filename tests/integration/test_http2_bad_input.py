@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
-import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,7 +12,7 @@ from tests.http2 import Side
 from tests.integration.exchanges import fault, where
 from tests.protocols.test_http2 import BAD
 from tests.protocols.test_http2_bad_frames import BLOCKS, PASSING
-from tests.running import PATIENCE, Running, backend, read, running
+from tests.running import PATIENCE, Running, read, running, talking
 from tests.servers import Server, require
 from vaurien.events import Failed, ProtocolLost
 from vaurien.framing import http2 as h2
@@ -137,12 +135,11 @@ def test_streams_that_are_reset_at_once(nghttpd_server: Server, faults: tuple[Fa
         assert proxy.events.of(ProtocolLost, Failed) == []
 
 
-@contextlib.contextmanager
-def answering(bad: bytes) -> Iterator[tuple[str, int]]:
+def answering(bad: bytes) -> contextlib.AbstractContextManager[tuple[str, int]]:
     """A server that says *bad* to the first request of each connection, and then answers it."""
 
     def serve(sock: socket.socket) -> None:
-        with contextlib.suppress(OSError, AssertionError), sock:
+        with contextlib.suppress(AssertionError):  # the client has left
             side = Side(sock)
             assert read(sock, len(h2.PREFACE)) == h2.PREFACE
             sock.sendall(h2.settings([]))
@@ -153,24 +150,7 @@ def answering(bad: bytes) -> Iterator[tuple[str, int]]:
             while True:
                 side.frame()
 
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                thread = threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True)
-                thread.start()
-                threads.append(thread)
-
-    threads: list[threading.Thread] = []
-    with backend() as listening:
-        accepting = threading.Thread(target=accept)
-        accepting.start()
-        try:
-            yield listening.getsockname()
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            accepting.join(PATIENCE)
-            for thread in threads:
-                thread.join(PATIENCE)
+    return talking(serve)
 
 
 def curl(address: tuple[str, int]) -> tuple[int, str, str]:
