@@ -15,6 +15,7 @@ from tests.http_server import http_server
 from tests.proxies.test_diagnosis import FAULTS, failing, why
 from tests.servers import free_port
 from tests.waiting import PATIENCE, until
+from vaurien.events import Closed
 
 pytest.importorskip("cryptography")
 
@@ -109,6 +110,14 @@ def test_one_client_got_through(backend):
         with trusting(proxy):
             until(lambda: proxy.why("it").without_tls == 2 and proxy.why("it").connections == 3)
             assert why(proxy)[0] == "not_recognized"
+
+
+def test_one_client_got_through_and_has_ended(backend):
+    with vaurien.Proxy(backend, protocol="http", tls="auto") as proxy, proxy.fault("error", name="it"):
+        with trusting(proxy):
+            pass
+        until(lambda: any(isinstance(event, Closed) for event in proxy.events))
+        assert (proxy.why("it").connections, proxy.why("it").handshakes_failed) == (1, 0)
 
 
 def test_a_share_of_the_mix_and_clients_of_plain_text(backend):

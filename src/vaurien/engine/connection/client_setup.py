@@ -91,7 +91,7 @@ class ClientSetup:
     @property
     def shaking(self) -> bool:
         """TLS with the client has begun, and is not done, or has failed."""
-        return self._accept is not None or bool(self.failure)
+        return (self._accept is not None and self._accept.shaking) or bool(self.failure)
 
     # What comes before TLS.
 
@@ -429,6 +429,7 @@ class ClientSetup:
             connection.begin_tls_inside(client)
         else:
             connection.on(Trigger.CLIENT_SHAKEN)
+        self._accept = None
 
     @property
     def client_read(self) -> bool:

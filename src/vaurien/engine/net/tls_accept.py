@@ -125,6 +125,11 @@ class TlsAccept:
         """What speaks TLS with the client; ``None`` before it is answered."""
         return self._endpoint.object if self._endpoint is not None else None
 
+    @property
+    def shaking(self) -> bool:
+        """The handshake is not done, and has not failed."""
+        return self._endpoint is None or self._endpoint.shaking
+
     def cancel(self) -> None:
         """Leave the socket alone from now on."""
         if self._reading:
