@@ -312,6 +312,14 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
         return None
 
     @property
+    def fixed_delay(self) -> float | None:
+        """Seconds after which its `on_data` sends what it gets, doing nothing else; ``None``: it does other things.
+
+        A built-in behavior is not called then for bytes on which no other fault acts.
+        """
+        return None
+
+    @property
     def acts_on_parts(self) -> bool:
         """Whether its `on_request` may act on single messages of an exchange, where these are parts of it (gRPC).
 

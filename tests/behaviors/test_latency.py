@@ -5,18 +5,34 @@ from __future__ import annotations
 import math
 import socket
 import statistics
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.running import backend, nothing_comes, pair, read, running
+from vaurien import hooks
 from vaurien.behaviors.latency import Latency
 from vaurien.events import Closed, Injected
 from vaurien.model import Fault, Scope, Stream
 from vaurien.testing import Change, Chunk, End, Remove, Sent, play
 
 COUNT = 2000
+
+
+def hooked(monkeypatch) -> list[bytes]:
+    """The chunks that the hook sees."""
+    seen: list[bytes] = []
+    made = Latency.on_data
+
+    async def on_data(fault: Latency, link: hooks.Link, data: bytes) -> None:
+        seen.append(data)
+        await made(fault, link, data)
+
+    monkeypatch.setattr(Latency, "on_data", on_data)
+    return seen
+
 
 # Of the Kolmogorov-Smirnov statistic for many samples, at a chance of error of 1 in 1000 (Smirnov 1948).
 CRITICAL = 1.95 / math.sqrt(COUNT)
@@ -172,3 +188,44 @@ def test_directions_are_drawn_by_themselves() -> None:
 def test_every_chunk_that_is_late_is_a_hit() -> None:
     assert play(Latency(latency=1), [Chunk(b"a"), Chunk(b"b", at=1)]).hits == 2
     assert play(Latency(), [Chunk(b"a"), Chunk(b"b", at=1)]).hits == 0
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_chunks_that_have_but_to_wait_need_no_hook(fixed: bool, monkeypatch) -> None:
+    """They are the same hits, and a change or a removal does the same to them."""
+    seen = hooked(monkeypatch)
+    if not fixed:
+        monkeypatch.setattr(Latency, "fixed_delay", None)
+    far = Fault("far", "latency", {"latency": 20}, stream=Stream.UPSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", far) as proxy:
+        with pair(proxy, listening) as (client, server):
+            for word in (b"one", b"three"):
+                client.sendall(word)
+                assert read(server, len(word)) == word
+            hits = [(event.fault, event.stream, event.offset) for event in proxy.events.of(Injected)]
+            assert hits == [("far", Stream.UPSTREAM, 0), ("far", Stream.UPSTREAM, 3)]
+            assert seen == ([] if fixed else [b"one", b"three"])
+            proxy.set_policy("", Fault("far", "latency", {"latency": 20, "jitter": 1}, stream=Stream.UPSTREAM))
+            client.sendall(b"jitter")
+            assert read(server, 6) == b"jitter"
+            assert seen[-1] == b"jitter"
+            proxy.set_policy("", Fault("far", "latency", {"latency": "1h"}, stream=Stream.UPSTREAM))
+            client.sendall(b"held")
+            proxy.events.wait(Injected, 4)
+            assert nothing_comes(server)
+            proxy.set_policy("")
+            assert read(server, 4) == b"held"
+            assert (seen[-1] == b"held") is not fixed
+
+
+def test_a_full_line_takes_no_more_until_something_left(monkeypatch) -> None:
+    seen = hooked(monkeypatch)
+    words = bytes(range(256)) * 8000
+    far = Fault("far", "latency", {"latency": 5})
+    with backend() as listening, running(listening.getsockname(), "", far, delay_line=10) as proxy:
+        with pair(proxy, listening) as (client, server):
+            sent = threading.Thread(target=client.sendall, args=[words])
+            sent.start()
+            assert read(server, len(words)) == words
+            sent.join()
+        assert seen

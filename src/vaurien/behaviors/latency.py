@@ -54,6 +54,16 @@ class Latency(Behavior, frozen=True):
     def why_idle(self) -> str:
         return "" if self.latency or self.jitter else "latency and jitter are 0"
 
+    @property
+    def fixed_delay(self) -> float | None:
+        """The latency, where it has no jitter."""
+        return None if self._differs else self.latency / 1000 or None
+
+    @property
+    def _differs(self) -> bool:
+        """Whether one delay differs from another."""
+        return self.jitter > 0 and self.distribution != "constant"
+
     async def on_data(self, link: Link, data: bytes) -> None:
         """Let it leave later."""
         await link.send(data, after=self._delay(link))
@@ -68,7 +78,7 @@ class Latency(Behavior, frozen=True):
 
     def _deviation(self, link: Link) -> float:
         """Milliseconds more, or less, than *latency* this time."""
-        if not self.jitter or self.distribution == "constant":
+        if not self._differs:
             return 0.0
         normal = self._normal(link)
         if self.distribution == "normal":

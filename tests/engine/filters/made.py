@@ -46,6 +46,7 @@ class Link:
         self.ended = self.full = self.hook_running = False
         self.pending, self.mark, self.moved = None, (0, 0), 0
         self.progress = 0
+        self.waits_for_progress = True
 
     def write(self, data: bytes) -> None:
         self.written.append(data)

@@ -73,7 +73,8 @@ class ConnectionEvents:
 
     def delayed(self, name: str, seconds: float) -> None:
         """The fault *name* made something late."""
-        self._service.events.detail(events.Delayed, connection=self._number, fault=name, seconds=seconds)
+        if self._service.events.may_detail:  # for each late chunk
+            self._service.events.detail(events.Delayed, connection=self._number, fault=name, seconds=seconds)
 
     def exchanged(
         self, number: int, request: Mapping[str, str], status: str, answered: bool, seconds: float, hits: Sequence[str]

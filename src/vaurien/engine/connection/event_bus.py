@@ -35,6 +35,11 @@ class EventBus:
         return any(observer.detailed for observer in self._may_be_detailed)
 
     @property
+    def may_detail(self) -> bool:
+        """Whether there is an observer that may want to know them."""
+        return bool(self._may_be_detailed)
+
+    @property
     def followed(self) -> bool:
         """Whether an observer wants to know the proxy's exchanges now."""
         return any(wants(observer, Exchanged, self._proxy) for observer in self._may_follow)

@@ -110,6 +110,10 @@ class FilteredConnection(Protocol):
     def journal(self) -> FaultEvents:
         """Tells the observers."""
 
+    @property
+    def tells_hits(self) -> bool:
+        """An observer wants to know each hit."""
+
     def last_filter(self, bound: BoundFault, direction: Direction) -> hooks.Link:
         """A place behind all filters, for a fault without one that sends something."""
 
@@ -362,6 +366,15 @@ class BoundFault:
     def count_hit(self, exchange: int | None = None, place: Place = NOWHERE) -> None:
         """The fault acted, in *exchange*, at *place*."""
         self._connection.journal.hit(self.name, exchange, place)
+
+    @property
+    def tells_hits(self) -> bool:
+        """An observer wants to know each hit: `count_hit` tells it."""
+        return self._connection.tells_hits
+
+    def count_hits(self, hits: int) -> None:
+        """The fault acted *hits* times, of which no observer wants to know."""
+        self._connection.journal.count(self.name, hits)
 
     def delayed(self, seconds: float) -> None:
         """The fault made something late."""

@@ -64,6 +64,10 @@ class DelayedLink(Protocol):
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> object:
         """Run *coroutine* beside everything else."""
 
+    @property
+    def waits_for_progress(self) -> bool:
+        """Something may wait for what is under way, so that `progressed` is to be called."""
+
     def progressed(self) -> None:
         """Something that may have been waited for is done."""
 
@@ -162,7 +166,8 @@ class DelayLine:
         elif self._end_due is not None:
             due, self._end_due = self._end_due, None
             self._link.spawn(self._owner.next.receive_end(due))
-        self._link.progressed()
+        if self._link.waits_for_progress:
+            self._link.progressed()
 
     async def _drain(self) -> None:
         try:

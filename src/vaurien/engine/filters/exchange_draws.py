@@ -39,10 +39,6 @@ class DrawingConnection(FilteredConnection, Protocol):
         """An observer wants to know every decision."""
 
     @property
-    def tells_hits(self) -> bool:
-        """An observer wants to know each hit."""
-
-    @property
     def pending_share(self) -> CompiledFault | None:
         """The share of the mix that was drawn for the turn that begins now, while a legacy plugin is in play."""
 

@@ -83,6 +83,7 @@ class Filter(FaultView):
         "_armed",
         "_arrived",
         "_chunk",
+        "_delay",
         "_hit",
         "_in_pieces",
         "_limit",
@@ -117,6 +118,7 @@ class Filter(FaultView):
         self._next_message: TrackedMessage | None = None  # which began while the alarm acts
         self._armed = fault.hit
         self._act: OnData | None = None  # on chunks, while the fault is in play and is not drawn for each
+        self._delay: float | None = None  # seconds that each chunk takes, and nothing else happens to it
         self._limit: int | None = None  # bytes that the behavior gets at once
         self._in_pieces = False  # the chunk at hand is a piece of one that was drawn for, and counts, as a whole
         self._message = NO_MESSAGE
@@ -250,6 +252,27 @@ class Filter(FaultView):
         self._rolls = acts and compiled.fault.scope is Scope.CHUNK  # it is drawn for each chunk
         self._act = compiled.instance.on_data if acts and not self._rolls and self._ringing is None else None
         self._limit = compiled.chunk_limit if acts else None
+        self._delay = compiled.fixed_delay if self._act is not None and self._limit is None else None
+
+    @property
+    def only_delays(self) -> bool:
+        """`delay_chunk` may take chunks, where this is the only filter."""
+        return self._delay is not None
+
+    def delay_chunk(self, chunk: memoryview) -> bytes:
+        """Take *chunk*, as `receive` would, without a coroutine if it has but to wait; nothing of it is sent now."""
+        data, now, line = chunk.tobytes(), self._link.clock.now(), self._delays
+        if self._delay is None or line.full or self.passing:
+            self._link.run(self.receive(data, now))
+            return b""
+        fault = self.fault
+        if fault.tells_hits:
+            fault.count_hit(None, self._place)
+        else:
+            fault.count_hits(1)
+        self._offset += len(data)
+        fault.delayed(line.put(data, now + self._delay) - now)
+        return b""
 
     async def receive(self, data: bytes, at: float) -> None:
         """Let the behavior act on *data*, if this fault is in play for it; otherwise pass it on, in order.

@@ -74,7 +74,8 @@ class DirectionFilters:
         self.filters, self.first, self.tracker = filters, receiver, tracker
         self.may_be_passive = all(each.may_be_passive for each in filters)
         if tracker is None:
-            self.intake, self.fast_path = receiver, None
+            alone = len(filters) == 1 and filters[0].only_delays
+            self.intake, self.fast_path = receiver, filters[0].delay_chunk if alone else None
         else:
             direction = self.link.direction
             self.intake = TrackerIntake(tracker, direction)

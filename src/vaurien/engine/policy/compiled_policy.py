@@ -46,6 +46,7 @@ class CompiledFault:
         "blocking",
         "chunk_limit",
         "fault",
+        "fixed_delay",
         "hooks",
         "instance",
         "key",
@@ -76,6 +77,8 @@ class CompiledFault:
         limit = None if plugin.legacy else instance.chunk_limit
         self.chunk_limit: int | None = None if limit is None else max(1, int(limit))
         """The most bytes that its `on_data` gets at once."""
+        self.fixed_delay: float | None = instance.fixed_delay if plugin.built_in and not plugin.legacy else None
+        """Seconds after which its `on_data` sends what it gets, if it does nothing else."""
         self.needs_task = bool(self.hooks) and not plugin.built_in
         """Whether its hooks may need a current task (as `asyncio.timeout` does): those of plugins, not of built-ins."""
         self.reads_content: bool = not plugin.legacy and plugin.target.reads_content

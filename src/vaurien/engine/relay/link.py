@@ -524,6 +524,11 @@ class RelayLink:
         """*error* is a defect of the engine: the connection ends."""
         self.owner.crashed(error)
 
+    @property
+    def waits_for_progress(self) -> bool:
+        """Something may wait for what is under way, so that `progressed` is to be called."""
+        return self.reader is None or self.owner.reconfigure_pending
+
     def progressed(self) -> None:
         """Something that may have been waited for is done."""
         if self._sending is not _CLOSED:
