@@ -52,12 +52,23 @@ def is_tried_again(node: ast.AST) -> bool:
     )
 
 
+def changes_time(node: ast.AST) -> bool:
+    """Whether it changes the module `time` of all threads: a timer that a loop sets meanwhile may never ring."""
+    return is_call(node, "monkeypatch.setattr", "patched.setattr") and (
+        ast.unparse(node.args[0]).split(".")[-1] == "time"  # type: ignore[attr-defined]
+    )
+
+
 def test_no_test_sleeps() -> None:
     assert not [place for file in FILES if file != MAY_WAIT for place in places(file, filter(passes_time, nodes(file)))]
 
 
 def test_none_is_tried_until_it_succeeds() -> None:
     assert not [place for file in FILES for place in places(file, filter(is_tried_again, nodes(file)))]
+
+
+def test_none_changes_the_time_of_other_threads() -> None:
+    assert not [place for file in FILES for place in places(file, filter(changes_time, nodes(file)))]
 
 
 def is_own(node: ast.Attribute) -> bool:
@@ -89,6 +100,8 @@ def test_none_reads_a_private_field_of_the_engine() -> None:
         ("time.sleep(0.1)", passes_time),
         ("await asyncio.sleep(1)", passes_time),
         ("assert any(fair() for _ in range(5))", is_tried_again),
+        ("monkeypatch.setattr(time, 'sleep', slept)", changes_time),
+        ("monkeypatch.setattr(module.time, 'monotonic', now)", changes_time),
         ("assert min(seconds() for _ in range(10)) < 1", is_tried_again),
     ],
 )

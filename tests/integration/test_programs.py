@@ -45,7 +45,7 @@ def test_wrk_against_nginx(lane: list[str], nginx_server: Server) -> None:
     with vaurien(nginx_server.address, *lane) as proxy:
         for headers in ([], ["-H", "Connection: close"]):
             url = f"http://{proxy.address}/hello"
-            output = run(require("wrk"), "-t1", "-c32", "-d1s", "--timeout", "60s", *headers, url)
+            output = run(require("wrk"), "-t1", "-c32", "-d2s", "--timeout", "60s", *headers, url)
             assert re.search(r"[1-9]\d* requests in", output), output
             assert "Socket errors" not in output
             assert "Non-2xx" not in output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +17,7 @@ from vaurien.behaviors.hang import Hang
 from vaurien.behaviors.transient import Transient
 from vaurien.errors import PluginError
 from vaurien.hooks import Behavior
-from vaurien.legacy import bridge
+from vaurien.legacy import behaviors, bridge
 from vaurien.legacy.protocol import TCP, BaseProtocol, Transparent
 from vaurien.legacy.sockets import is_closed
 
@@ -39,7 +39,7 @@ def call(wire):
 @pytest.fixture
 def sleeps(monkeypatch):
     sleeps = []
-    monkeypatch.setattr(time, "sleep", sleeps.append)
+    monkeypatch.setattr(behaviors, "time", SimpleNamespace(sleep=sleeps.append))
     return sleeps
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -160,7 +161,7 @@ def test_a_delay_sleeps_before_the_request_is_sent(module, wire, up, monkeypatch
         wire.server.sendall(b"answer")
         sent.append(seconds)
 
-    monkeypatch.setattr(loaded.time, "sleep", sleep)
+    monkeypatch.setattr(loaded, "time", SimpleNamespace(sleep=sleep))
     wire.client.sendall(b"request")
     assert up(Transparent(), made("behavior", f"{loaded.__name__}.Delay", sleep="0.25"))
     assert sent == [0.25]

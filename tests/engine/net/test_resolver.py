@@ -63,8 +63,12 @@ def test_more_names_than_threads_are_all_found(unanswered: threading.Event) -> N
     "error", [socket.gaierror(socket.EAI_NONAME, "Name or service not known"), ValueError("label")]
 )
 def test_a_name_that_is_none_raises(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def getaddrinfo(*_: Any, **__: Any) -> Any:
-        raise error
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: str, *more: Any, **options: Any) -> Any:
+        if host == "none.test":
+            raise error
+        return real(host, *more, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     with pytest.raises(type(error), match=str(error.args[-1])):

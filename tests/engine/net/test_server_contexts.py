@@ -8,6 +8,7 @@ import functools
 import socket
 import ssl
 import threading
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -145,7 +146,7 @@ def test_no_certificate_is_made_before_a_client_asks_for_it(tmp_path):
 def test_leafs_are_renewed(monkeypatch):
     contexts = ServerContexts(AUTO, authority)
     first = contexts.find("a.test", "127.0.0.1")
-    monkeypatch.setattr(server_contexts.time, "monotonic", lambda: 1e9)
+    monkeypatch.setattr(server_contexts, "time", SimpleNamespace(monotonic=lambda: 1e9))
     assert contexts.find("a.test", "127.0.0.1") is not first
 
 
