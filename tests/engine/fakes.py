@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from vaurien.engine.net.endpoint import Data
+from vaurien.engine.relay.read_buffer import Beginnings
 from vaurien.model import Direction
 
 
@@ -155,6 +156,7 @@ class FakeOwner:
         self.loop, self.clock = FakeLoop(), FakeClock()
         self.hook_runner = None
         self.buffer = self.copy_buffer = memoryview(bytearray(1 << 16))
+        self.beginnings = Beginnings(self.buffer)
         self.edge_triggered = self.deferred = self.decides_lane = self.thread_wanted = False
         self.handover_pending = self.opens_tls = self.one_request = False
         self.reset_watch = FakeResetWatch()

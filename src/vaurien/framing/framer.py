@@ -162,11 +162,20 @@ class Framer(Framing):
             side.closing = True
         return head
 
+    @property
+    def at_rest(self) -> bool:
+        down, up = self._sides
+        between = down.ready and up.ready and self.stateless and not (self.waiting or self.one_request)
+        return between and type(self).try_whole is Framer.try_whole
+
+    def known(self, direction: Direction) -> BoundedCache[Head]:
+        return self._known[direction]
+
     def _learn_whole(self, direction: Direction, data: bytes) -> Head | None:
         if len(data) > SIZE_LIMIT or data in self._series[direction]:
             return None
         head = self.parse_whole(direction, data)
-        if head is not None:
+        if head is not None and head.self_contained:
             self._known[direction].add(data, head)
         return head
 

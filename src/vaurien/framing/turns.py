@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from vaurien.framing.head import Head, Mark, Part, Piece, Reply, Series
@@ -65,6 +65,22 @@ class Framing:
         or such as are answered without a wait.
         """
         return None
+
+    @property
+    def at_rest(self) -> bool:
+        """Both sides are between two messages, nothing waits, and messages may be taken without `try_whole`.
+
+        That is so until something is fed, taken back or withdrawn, or the backend is replaced. A request that is in
+        `known` is taken by adding its head to `waiting`, and a response by removing the oldest of these.
+        """
+        return False
+
+    def known(self, direction: Direction) -> Mapping[bytes, Head]:
+        """The heads of messages that `try_whole` has seen, by their bytes; for times when the framing is `at_rest`.
+
+        They are of all connections of the protocol, come and go, and are all *self_contained*.
+        """
+        return {}
 
     def try_series(self, direction: Direction, data: bytes) -> Series | None:
         """The messages of *data*, if it is seen to be several whole ones.

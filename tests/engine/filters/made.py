@@ -82,6 +82,7 @@ class Connection:
     facts = NO_FACTS
     tells_hits = True
     ending = decides_lane = detailed = lists_exchanges = opens_tls = handover_pending = one_request = False
+    may_change_backend = False
     hook_runner = pending_share = mix_random = None
     relays_records = False
     past_exchanges = 0

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.engine.filters.made import Connection
+from tests.engine.policy.made import compiled
+from vaurien.engine.filters.bound_fault import reconcile_faults
 from vaurien.model import Fault, Scope
+from vaurien.protocols.http.protocol import HttpProtocol
 from vaurien.protocols.redis.protocol import RedisProtocol
 
 GET = b"*2\r\n$3\r\nGET\r\n$1\r\n%d\r\n"
@@ -137,3 +144,95 @@ def test_a_known_request_that_is_answered_here_ends_what_it_should(keep_alive: b
     assert connection.ending != keep_alive
     assert len(connection.down.link.written) == 1
     assert [kind for kind, *_ in connection.told] == ["chosen", "hit"]
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["ask", "ask", "ask many", "ask in pieces", "answer", "answer"]), st.integers(1, 4)),
+    min_size=6,
+)
+
+
+@given(mix=st.sampled_from(["", *MIXES]), seed=st.integers(0, 20), steps=STEPS)
+def test_what_becomes_of_requests_does_not_depend_on_how_many_wait(
+    mix: str, seed: int, steps: list[tuple[str, int]]
+) -> None:
+    played, plain = _Played(mix, seed), _Played(mix, seed)
+    asked = 0
+    for kind, count in [*steps, ("answer", 1000)]:
+        if kind == "answer":
+            played.answer(count)
+            continue
+        chunk = b"".join(GET % (number % 3) for number in range(asked, asked + (count if kind == "ask many" else 1)))
+        asked += chunk.count(b"GET")
+        cut = len(chunk) - count if kind == "ask in pieces" else len(chunk)
+        for piece in filter(None, (chunk[:cut], chunk[cut:])):
+            played.ask(piece)
+    for number in range(asked):
+        plain.ask(GET[:9])
+        plain.ask(GET[9:] % (number % 3))
+        plain.answer(1000)
+    assert played.outcome == plain.outcome
+    assert played.connection.tracker.exchanges == asked
+
+
+class _Played:
+    """A connection, and what became of its bytes."""
+
+    def __init__(self, mix: str, seed: int) -> None:
+        self.connection = made(mix, seed=str(seed))
+        self.to_backend = self.to_client = b""
+        self.answered = 0
+
+    def ask(self, data: bytes) -> None:
+        link = self.connection.down.link
+        before = len(link.written)
+        self.to_backend += sent(self.connection, True, data)
+        self.to_client += b"".join(link.written[before:])
+
+    def answer(self, count: int) -> None:
+        """Let the backend answer at most *count* requests, in one chunk."""
+        whole = re.findall(rb"GET\r\n\$1\r\n\d\r\n", self.to_backend)
+        due = min(count, len(whole) - self.answered)
+        self.answered += due
+        if due:
+            self.to_client += sent(self.connection, False, OK * due)
+
+    @property
+    def outcome(self) -> tuple[object, ...]:
+        tracker = self.connection.tracker
+        told = sorted(self.connection.told)
+        return self.to_backend, self.to_client, told, tracker.exchanges, tracker.drained, tracker.backend_clean
+
+
+def test_a_policy_that_changes_while_requests_wait_acts_on_those_behind_them() -> None:
+    connection = made()
+    for _ in range(2):
+        sent(connection, True, GET % 1)
+        sent(connection, False, OK)
+    assert sent(connection, True, GET % 1) == GET % 1
+    assert sent(connection, True, GET % 1) == GET % 1
+    assert connection.tracker.half_sent_request
+    connection.plan = compiled("100:error", protocol=RedisProtocol())
+    reconcile_faults(connection, begun=False)  # type: ignore[arg-type] # it has what is needed here
+    connection.tracker.follow_policy(connection.down, connection.up)  # type: ignore[arg-type] # as above
+    assert sent(connection, True, GET % 1) == b""
+    assert not connection.down.link.written
+    assert sent(connection, False, OK) == OK
+    answers = sent(connection, False, OK)
+    assert answers.startswith(OK + b"-")
+    assert connection.told == [("chosen", 5, "error"), ("hit", 5, "error")]
+    assert not connection.tracker.half_sent_request
+
+
+def test_a_message_that_ends_the_use_of_the_backend_is_noted_also_behind_known_ones() -> None:
+    get = b"GET / HTTP/1.1\r\nHost: a\r\n%s\r\n"
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    connection = Connection(protocol=HttpProtocol())
+    for _ in range(3):
+        assert sent(connection, True, get % b"").startswith(b"GET")
+        assert sent(connection, False, ok) == ok
+        assert connection.tracker.backend_clean
+    for _ in range(2):
+        sent(connection, True, get % b"Connection: close\r\n")
+        assert sent(connection, False, ok) == ok
+        assert not connection.tracker.backend_clean

@@ -6,6 +6,7 @@ import pytest
 
 from tests.engine.fakes import FakeEndpoint, FakeFilters, FakeOwner
 from vaurien.engine.relay.link import RelayLink
+from vaurien.engine.relay.read_buffer import KEPT, Beginnings
 from vaurien.model import Direction
 
 TO_CLIENT, TO_BACKEND = Direction.TO_CLIENT, Direction.TO_BACKEND
@@ -270,3 +271,14 @@ def test_an_edge_triggered_loop_reads_until_there_is_nothing(pair: Pair) -> None
     pair.client.incoming += [b"one", b"two", b"three"]
     pair.client_ready()
     assert pair.backend.sent == b"onetwothree"
+
+
+def test_the_beginnings_of_a_buffer_are_cut_once_where_they_are_short() -> None:
+    buffer = memoryview(bytearray(range(256)) * 1024)
+    beginnings = Beginnings(buffer)
+    for length in (1, KEPT, KEPT + 1, len(buffer)):
+        assert beginnings[length] == buffer[:length]
+        assert (beginnings[length] is beginnings[length]) == (length <= KEPT)
+    for length in range(1, 2 * KEPT):
+        assert len(beginnings[length]) == length
+    assert len(beginnings) == KEPT

@@ -80,6 +80,7 @@ class ProxiedConnection:
         "backend",
         "backend_address",
         "began",
+        "beginnings",
         "bound_faults",
         "buffer",
         "client",
@@ -127,7 +128,8 @@ class ProxiedConnection:
         self.own = service.own(way_of(client, peer))
         """What is not dialled."""
         self.loop, self.clock = service.loop, service.clock
-        self.buffer, self.copy_buffer, self.reset_watch = service.buffer, service.copy_buffer, service.reset_watch
+        self.buffer, self.copy_buffer, self.beginnings = service.buffer, service.copy_buffer, service.beginnings
+        self.reset_watch = service.reset_watch
         self.edge_triggered, self.decides_lane = service.edge_triggered, service.blocking
         self.deferred = False
         """It has put off the plan, of which it knows no fault, until there are bytes."""
@@ -440,7 +442,7 @@ class ProxiedConnection:
         self._take_backend(backend)
         before, up = self.links
         down = RelayLink(self, backend, self.client, TO_CLIENT)
-        down.moved, down.withheld = before.moved, before.withheld
+        down.continue_counts(before)
         self.links = self.meter.links = (down, up)
         self._follow_plan()
         up.attach_destination(backend)

@@ -24,6 +24,7 @@ from vaurien.engine.policy.shared_counters import ProxyCounters
 from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.link import COPIED
+from vaurien.engine.relay.read_buffer import Beginnings
 from vaurien.engine.relay.traffic import ConnectionInfo, Meter, ProxyTraffic
 from vaurien.events import Failed, Observer
 from vaurien.legacy.protocol import Transparent
@@ -39,13 +40,13 @@ BUFFER = 256 * 1024
 """Bytes read at once. Measured: bulk throughput grows up to here, and a longer read keeps other connections waiting."""
 
 
-_buffers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = weakref.WeakKeyDictionary()
+_buffers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Beginnings] = weakref.WeakKeyDictionary()
 """One buffer for each loop is enough: a chunk is read into it and sent from it before anything else runs there."""
 
 
-def _buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
+def _beginnings(loop: asyncio.AbstractEventLoop) -> Beginnings:
     if loop not in _buffers:
-        _buffers[loop] = memoryview(bytearray(BUFFER))
+        _buffers[loop] = Beginnings(memoryview(bytearray(BUFFER)))
     return _buffers[loop]
 
 
@@ -122,7 +123,9 @@ class ProxyState:
         self.shared = SharedState(shared_counters, self._not_shared)
         """What faults remember for all connections."""
         self.traffic = traffic or ProxyTraffic()
-        self.buffer = _buffer(loop)
+        self.beginnings = _beginnings(loop)
+        """Those of `buffer`."""
+        self.buffer = self.beginnings.buffer
         """Links read into it."""
         self.copy_buffer = self.buffer[:COPIED]
         self.reset_watch = ResetWatcher(loop, clock)

@@ -51,6 +51,7 @@ from vaurien.engine.relay.link import RelayLink
 from vaurien.framing import Framing, Head, Mark, Part, Piece, Reply, Series, Turns
 from vaurien.framing import Protocol as WireProtocol
 from vaurien.framing.cache import COUNT_LIMIT
+from vaurien.framing.framer import WAITING_LIMIT
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction
 from vaurien.tls.client_hello import is_tls
 
@@ -173,7 +174,7 @@ class ExchangeTracker:
         self._offset = 0  # in the client's stream, of the piece at hand
         self._unsent: tuple[list[bytes], list[bytes]] = ([], [])  # to the client, to the backend, in this callback
         self._together = [False, False]  # the last chunk to the client, to the backend, was several whole messages
-        self._open: deque[TrackedExchange] = deque()  # requested, and not answered to the end
+        self._open: deque[TrackedExchange] = deque()  # requested, and not answered to the end; not while `_calm`
         self._asking: TrackedExchange | None = None
         self._answering: TrackedExchange | None = None
         self._half_sent: set[Direction] = set()  # where a message without an answer has begun, and not ended
@@ -184,9 +185,13 @@ class ExchangeTracker:
         self._decided: deque[tuple[Head, Drawn | None]] = deque()  # heads that were drawn for, and have their turn next
         self._skip_reply: Reply | None = None  # to the head at hand, which is skipped
         self._next_turn: asyncio.Future[None] | None = None  # when the next request is looked at, if it is here
+        self._calm = False
+        """All messages were recognized and spared, so that the framing's queue of requests is the only one."""
+        self._known_requests, self._known_responses = framing.known(TO_BACKEND), framing.known(TO_CLIENT)
 
     def follow_policy(self, down: TrackedDirection, up: TrackedDirection) -> None:
         """The faults of the connection, the policy, or its links have changed."""
+        self._stir()
         self.up, self.down = up, down
         self._listing = self.connection.lists_exchanges and bool(self.protocol.fields)
         self._draws.follow_policy(follow_all=self._listing)
@@ -234,6 +239,8 @@ class ExchangeTracker:
     @property
     def half_sent_request(self) -> bool:
         """The backend received part of a request it has not fully answered."""
+        if self._calm:
+            return bool(self.framing.waiting)
         due = next((exchange for exchange in self._open if not exchange.swallows(TO_BACKEND)), self._asking)
         if due is SPARED or self.framing.is_released(TO_BACKEND):
             return True
@@ -243,6 +250,60 @@ class ExchangeTracker:
         return due.forwarded and (
             not self.up.filters or up.mark[0] > due.number or (up.mark[0] == due.number and up.mark[1] < up.moved)
         )
+
+    def backend_replaced(self) -> None:
+        """Another backend answers from here on."""
+        self._stir()
+        self.framing.backend_replaced()
+
+    # Messages that are recognized, while no exchange needs more than a place in one queue.
+
+    def take_requests(self, chunk: memoryview) -> bytes:
+        """Take *chunk* of the client; returns what is to be sent of it now. Hooks may be left running."""
+        data = chunk.tobytes()  # a third less than `bytes` takes
+        if not self._calm:
+            return self._take_requests(data)
+        head, waiting = self._known_requests.get(data), self.framing.waiting
+        if head is None or head.closes or len(waiting) >= WAITING_LIMIT:
+            self._stir()
+            return self._take_requests(data)
+        if self._tracks:
+            drawn = self._draws.draw(head, self._count + 1, self._fed)
+            if drawn is not None:
+                self._stir()
+                self._offset = self._fed
+                self._fed += len(data)
+                return self._take_hit(head, data, drawn)
+        self._fed += len(data)
+        self._count += 1
+        waiting.append(head)
+        return self._heads.recognized(head, data) if self._heads.differ else data
+
+    def take_responses(self, chunk: memoryview) -> bytes:
+        """Take *chunk* of the backend; returns what is to be sent of it now. Hooks may be left running."""
+        data = chunk.tobytes()
+        if not self._calm:
+            return self._take_responses(data)
+        head, waiting = self._known_responses.get(data), self.framing.waiting
+        if head is None or head.closes or not waiting:
+            self._stir()
+            return self._take_responses(data)
+        waiting.popleft()
+        return data
+
+    def _calm_down(self) -> None:
+        """Go on with one queue, if nothing is open, no hook is left running, and no filter is to see the bytes."""
+        up, down = self.up, self.down
+        if self._open or up.filters or down.filters or up.link.hook_running or down.link.hook_running:
+            return
+        alike = self.keep_alive and (self._draws.mix_alone or not self._tracks)
+        self._calm = alike and self.framing.at_rest
+
+    def _stir(self) -> None:
+        """Something else than recognized messages comes: go on with both queues."""
+        if self._calm:
+            self._calm = False
+            self._open.extend((SPARED,) * len(self.framing.waiting))
 
     # Bytes in: at once where nothing waits, otherwise by a coroutine that acts on the link.
 
@@ -279,9 +340,7 @@ class ExchangeTracker:
                 size = min(2 * size, _LONGEST_STEP)
         self._flush()
 
-    def take_requests(self, chunk: memoryview) -> bytes:
-        """Take *chunk* of the client; returns what is to be sent of it now. Hooks may be left running."""
-        data = chunk.tobytes()  # a third less than `bytes` takes
+    def _take_requests(self, data: bytes) -> bytes:
         if len(data) > _LARGE and self._takes_in_steps(TO_BACKEND, data):
             return b""
         up = self.up
@@ -305,22 +364,25 @@ class ExchangeTracker:
                     up.pass_by(len(data))
                 self._count += 1
                 self._open.append(SPARED)
-                if not self._heads.differ:
-                    return data
-                sent = self._heads.recognized(head)
-                return sent + data[len(head.data) :] if len(data) > len(head.data) else sent
+                return self._heads.recognized(head, data) if self._heads.differ else data
             self.framing.take_back()
-            alone = Series((head,), (data,))
-            if drawn is not None and head.answered and not head.needed:
-                return self._take_hits(alone, [(0, drawn)])
-            self.up.link.run(self._process_series(alone, [(0, drawn or UNTOUCHED)]))
-            return b""
+            return self._take_hit(head, data, drawn or UNTOUCHED)
         series = self.framing.try_series(TO_BACKEND, data) if passes and not self._draws.faults else None
         if series is not None:
             self._together[TO_BACKEND] = True
             return self._take_series(series, data)
         self._offset = self._fed - self.framing.held(TO_BACKEND)
         return self._pass(TO_BACKEND, self._framed(TO_BACKEND, data))
+
+    def _take_hit(self, head: Head, data: bytes, drawn: Drawn) -> bytes:
+        """Take the one request that *data* is, for which something was *drawn*, or which a filter is to see."""
+        alone = Series((head,), (data,))
+        if drawn is not UNTOUCHED and head.answered and not head.needed:
+            sent = self._take_hits(alone, [(0, drawn)])
+            self._calm_down()
+            return sent
+        self.up.link.run(self._process_series(alone, [(0, drawn)]))
+        return b""
 
     def _take_series(self, series: Series, data: bytes) -> bytes:
         """Take the requests of *data*; what is to be sent of it now. The mix alone is drawn for them."""
@@ -482,9 +544,7 @@ class ExchangeTracker:
             await self._body(TO_BACKEND, whole[len(head.data) :], at)
         await self._request_end(TO_BACKEND)
 
-    def take_responses(self, chunk: memoryview) -> bytes:
-        """Take *chunk* of the backend; returns what is to be sent of it now. Hooks may be left running."""
-        data = chunk.tobytes()
+    def _take_responses(self, data: bytes) -> bytes:
         if len(data) > _LARGE and self._takes_in_steps(TO_CLIENT, data):
             return b""
         waiting, down, framing = self._open, self.down, self.framing
@@ -508,6 +568,8 @@ class ExchangeTracker:
             waiting.popleft()
             if down.filters:
                 down.pass_by(len(data))
+            elif not waiting:
+                self._calm_down()
             return data
         if passes and not down.filters and self.keep_alive:
             series = framing.try_series(TO_CLIENT, data)
@@ -729,6 +791,7 @@ class ExchangeTracker:
 
     async def feed(self, direction: Direction, data: bytes) -> None:
         """Take *data* of one side; returns when what became of it is sent."""
+        self._stir()
         if self._heir is not None:
             self._leave_to_heir(direction, data)
             return
@@ -741,6 +804,7 @@ class ExchangeTracker:
 
     async def feed_end(self, direction: Direction) -> None:
         """The source of one side has ended; returns when the end was passed on."""
+        self._stir()
         try:
             pieces = self.framing.end(direction)
         except Exception as error:  # the protocol's own code may raise anything

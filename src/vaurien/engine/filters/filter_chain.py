@@ -198,7 +198,7 @@ class FilterChain:
     def backend_replaced(self) -> None:
         """Another backend will have what is here."""
         if self._tracker is not None:
-            self._tracker.framing.backend_replaced()
+            self._tracker.backend_replaced()
 
     @property
     def releasable(self) -> bool:

@@ -65,10 +65,10 @@ class SentHeads:
             self._connection.protocol_failed(error)
             return head.outgoing
 
-    def recognized(self, head: Head) -> bytes:
-        """What is sent of *head*, which is the same object again while the client repeats its request."""
+    def recognized(self, head: Head, whole: bytes) -> bytes:
+        """What is sent of the request *whole*; its *head* is the same object again while the client repeats itself."""
         if head is not self._last:
-            self._last, self._last_sent = head, self.sent(head)
+            self._last, self._last_sent = head, self.sent(head) + whole[len(head.data) :]
         return self._last_sent
 
     def of_exchange(self, exchange: TrackedExchange) -> bytes:

@@ -19,6 +19,7 @@ from vaurien.engine.loop.hook_task import HookRunner
 from vaurien.engine.net.endpoint import Data, Endpoint
 from vaurien.engine.net.reset_watch import ResetWatcher, nothing_readable
 from vaurien.engine.relay.hook_queue import QUEUE_LIMIT, HookQueue, WaitFor
+from vaurien.engine.relay.read_buffer import Beginnings
 from vaurien.engine.relay.write_buffer import Send, WriteBuffer
 from vaurien.model import TO_BACKEND, Direction
 
@@ -45,6 +46,8 @@ class LinkOwner(Protocol):
     """Where bytes are read into: one buffer for all links of a loop, used within one callback."""
     copy_buffer: memoryview
     """The first `COPIED` bytes of `buffer`, for what is copied out of it: to cut them off would cost each chunk."""
+    beginnings: Beginnings
+    """Those of `buffer`."""
     edge_triggered: bool
     """The loop reports a socket with an error once only, also when there are bytes to read before the error."""
     reset_watch: ResetWatcher
@@ -156,16 +159,20 @@ class RelayLink:
     """Forwards the bytes of one direction. All methods run in the loop's thread."""
 
     __slots__ = (
+        "_beginnings",
         "_buffer",
         "_copy_buffer",
         "_dry",
         "_hooks",
+        "_passed",
         "_pause",
         "_pause_noted",
         "_receive",
         "_room",
         "_send",
         "_sending",
+        "_taken_in",
+        "_written",
         "clock",
         "destination",
         "direction",
@@ -173,13 +180,11 @@ class RelayLink:
         "filters",
         "loop",
         "mark",
-        "moved",
         "owner",
         "pending",
         "reader",
         "source",
         "source_reset",
-        "withheld",
     )
 
     def __init__(self, owner: LinkOwner, source: Endpoint, destination: Endpoint, direction: Direction) -> None:
@@ -190,11 +195,9 @@ class RelayLink:
         self._send: Send = destination.send if not destination.buffers else self._send_buffered
         self.direction = direction
         self.loop, self.clock = owner.loop, owner.clock
-        self._buffer, self._copy_buffer = owner.buffer, owner.copy_buffer
-        self.moved = 0
-        """Bytes forwarded."""
-        self.withheld = 0
-        """Bytes read and not forwarded, less those that faults made up."""
+        self._buffer, self._copy_buffer, self._beginnings = owner.buffer, owner.copy_buffer, owner.beginnings
+        self._passed = 0  # bytes forwarded in the direct lane
+        self._taken_in = self._written = 0  # in the hooked lane: bytes read, and bytes forwarded
         self.pending: WriteBuffer | None = None
         """Bytes that the destination has not taken yet."""
         self.ended = False
@@ -218,6 +221,20 @@ class RelayLink:
     def __repr__(self) -> str:
         lane = "direct" if self.filters is None else "hooked"
         return f"<Link {'up' if self.direction is TO_BACKEND else 'down'} {lane} moved={self.moved} ended={self.ended}>"
+
+    @property
+    def moved(self) -> int:
+        """Bytes forwarded."""
+        return self._passed + self._written
+
+    @property
+    def withheld(self) -> int:
+        """Bytes read and not forwarded, less those that faults made up."""
+        return self._taken_in - self._written
+
+    def continue_counts(self, before: RelayLink) -> None:
+        """Count on from what *before* has moved, in whose place this is."""
+        self._passed, self._taken_in, self._written = before._passed, before._taken_in, before._written
 
     @property
     def hook_queue(self) -> HookQueue:
@@ -371,9 +388,9 @@ class RelayLink:
         if not size:
             self._source_ended()
             return
-        self.moved += size
+        self._passed += size
         try:
-            sent = send(view[:size])
+            sent = send(self._beginnings[size])
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -383,7 +400,8 @@ class RelayLink:
             self._keep(view[sent:size])
 
     def _read_fast(self) -> None:
-        view, receive = self._copy_buffer, self._receive  # not `_read`: the most frequent way beside the direct one
+        # Not `_read`, and no slot called as a method: this is the most frequent way beside the direct one.
+        view, receive, take = self._copy_buffer, self._receive, self.filters.fast_path  # type: ignore[union-attr]
         try:
             size = receive(view)
         except BlockingIOError:
@@ -395,22 +413,22 @@ class RelayLink:
         if not size:
             self._source_ended()
             return
-        self.withheld += size
+        self._taken_in += size
         try:
-            passed = self.filters.fast_path(view[:size])  # type: ignore[union-attr, misc]  # see _wanted
+            passed = take(self._beginnings[size])  # type: ignore[misc]  # see _wanted
         except Exception as error:  # the protocol's own code runs here and may raise anything
             self.owner.crashed(error)
             return
         if not passed:
             return
-        if self.pending is not None or self._sending >= _END_PASSED:
+        if self.pending is not None or self._sending:  # not `_OPEN`
             self.write(passed)
             return
         size = len(passed)  # as `write`, which would be one more call for each message
-        self.moved += size
-        self.withheld -= size
+        self._written += size
+        send = self._send
         try:
-            sent = self._send(passed)
+            sent = send(passed)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -452,8 +470,8 @@ class RelayLink:
         except OSError:
             self._source_failed()
             return None
-        self.withheld += size
-        return view[:size].tobytes()  # a third less than `bytes` takes
+        self._taken_in += size
+        return self._beginnings[size].tobytes()  # a third less than `bytes` takes
 
     def _source_ended(self) -> None:
         """The source has nothing more: its end goes where its bytes went."""
@@ -488,7 +506,7 @@ class RelayLink:
 
     def begin_with(self, data: bytes) -> None:
         """Take *data* as the first that the source has sent."""
-        self.withheld += len(data)
+        self._taken_in += len(data)
         self.hook_queue.run(self.receive_ahead(data, end=False))
 
     async def receive_ahead(self, data: bytes, *, end: bool) -> None:
@@ -569,8 +587,7 @@ class RelayLink:
         if self._sending >= _END_PASSED:  # after the end of the stream nothing can be said
             return
         size = len(data)
-        self.moved += size
-        self.withheld -= size
+        self._written += size
         if self.pending is not None:
             self.pending.add(data)
             return
