@@ -116,7 +116,7 @@ class LinkFilters(Protocol):
     intake: Intake
     """Where the bytes go in; they come out through `RelayLink.write` and `RelayLink.pass_end`."""
     fast_path: Callable[[memoryview], bytes] | None
-    """Gives what is to be sent of a chunk, at times when no filter can act on it or has to wait.
+    """Takes a chunk, and gives what is to be sent of it now: without a coroutine where no filter has to be waited for.
 
     The chunk is part of the shared buffer: it is gone after the call.
     """
