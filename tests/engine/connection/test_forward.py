@@ -225,6 +225,12 @@ def test_an_absolute_uri_becomes_a_request_to_its_server(sent: str, got: str, pr
         ("CONNECT " + "x" * 300 + ":1 HTTP/1.1\r\n\r\n", "400", "a host of at most 253 characters"),
         ("nonsense\r\n\r\n", "400", "no request of HTTP/1"),
         ("GET / HTTP/1.1\r\nX: " + 70000 * "x" + "\r\n\r\n", "400", "over 65536 bytes"),
+        (
+            "\x16\x03\x01\x02",
+            "400",
+            "TLS before a request; expected http:// in the address by which clients know the proxy",
+        ),
+        ("\x01\x02", "400", "no request of HTTP/1"),
     ],
 )
 def test_a_request_that_cannot_be_followed_gets_the_reason(text: str, status: str, reason: str) -> None:

@@ -127,7 +127,7 @@ def test_a_client_is_not_waited_for_without_end(data: bytes) -> None:
         with proxy.connect() as client:
             client.sendall(data)
             assert read_all(client) == b""
-        assert proxy.events.wait(Failed)[0].error == "it says nothing in time"
+        assert proxy.events.wait(Failed)[0].error == "it has not said in time what it wants"
 
 
 def test_a_client_that_ends_within_its_header_is_not_served() -> None:

@@ -242,7 +242,7 @@ def _authorized(request: ForwardRequest) -> bytes:
 def refusal_text(error: Exception) -> str:
     """*error*, of `Opening.read`, as the log has it."""
     if isinstance(error, TimeoutError):
-        return "it says nothing in time"
+        return "it has not said in time what it wants"
     if isinstance(error, EOFError):
         return "it has ended before it said what it wants"
     return str(error) or os.strerror(getattr(error, "errno", 0) or 0)

@@ -56,6 +56,10 @@ _SOCKS5_CODE: dict[Refusal, int] = {
 _CONNECT, _IPV4, _NAME, _IPV6 = 1, 1, 3, 4
 _NO_AUTHENTICATION, _NO_METHOD = 0, 0xFF
 _GRANTED, _REJECTED = 0x5A, 0x5B
+_TLS_HANDSHAKE = 0x16
+"""How a record of a ClientHello begins (RFC 8446, section 5.1)."""
+
+_NO_REQUEST = "no request of HTTP/1, and no SOCKS"
 _REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.([01])\r?\n")
 _HOP = re.compile(rb"^(?:proxy-connection|proxy-authorization|connection|keep-alive):.*\r?\n", re.IGNORECASE | re.M)
 _CLOSE = re.compile(rb"^(?:proxy-)?connection:[^\n]*\bclose\b", re.IGNORECASE | re.M)
@@ -107,6 +111,10 @@ async def read(first: FirstBytes, *, persists: bool) -> ForwardRequest:
         return await _socks5(first)
     if version == 4:
         return await _socks4(first)
+    if version == _TLS_HANDSHAKE:
+        raise _malformed("TLS before a request; expected http:// in the address by which clients know the proxy")
+    if not (version in b"\r\n" or 0x20 < version < 0x7F):
+        raise _malformed(_NO_REQUEST)
     return await _http(first, persists)
 
 
@@ -192,7 +200,7 @@ async def _http(first: FirstBytes, persists: bool) -> ForwardRequest:
     head = data[: end.end()]
     line = _REQUEST_LINE.match(head)
     if line is None:
-        raise _malformed("no request of HTTP/1, and no SOCKS")
+        raise _malformed(_NO_REQUEST)
     first.take(len(head))
     method, target = line[1], line[2].decode("ascii")
     found = _AUTHORIZATION.search(head)
