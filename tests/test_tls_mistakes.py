@@ -63,6 +63,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def home(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without an authority."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(files / "none"))
+
+
 class Mistake(msgspec.Struct, frozen=True):
     """*options* of a proxy, in whose values ``{}`` is the folder of the files; *says* is what is said of *option*."""
 
@@ -131,6 +137,11 @@ MISTAKES = {
     ),
     "no authority": of_clients(
         "tls_authority", "expected a folder with an authority ({}/folder/ca.pem", tls="auto", tls_authority="{}/folder"
+    ),
+    "no authority at all": of_clients(
+        "tls",
+        "expected an authority of this user to sign with ({}/none/vaurien/ca.pem: cannot be read: No such",
+        tls="auto",
     ),
     "no certificate of an authority": of_clients(
         "tls_client_ca",
@@ -254,7 +265,10 @@ def test_by_vaurienctl(mistake: Mistake, files: Path, served: Interface, capsys:
     says(capsys.readouterr().err, mistake, files, "vaurienctl: ")
 
 
-@each
+@pytest.mark.parametrize(
+    "mistake",
+    [one for name, one in MISTAKES.items() if name != "no authority at all"],  # that of the session signs
+)
 def test_in_the_library(mistake: Mistake, files: Path) -> None:
     options: dict[str, Any] = {"backend": "localhost:1", **mistake.filled(files)}
     with pytest.raises(VaurienError) as raised:

@@ -104,13 +104,21 @@ def test_a_field_of_another_protocol_names_the_protocol(url, capsys):
     assert "these are the fields of protocol redis" in line
 
 
+def test_an_option_that_stands_before_the_command(capsys):
+    for words in ("list", "fault list"):
+        assert ctl.main([*words.split(), "p", "--token-file", "file"]) == 2
+        expected = f"expected vaurienctl --token-file ... {words}"
+        assert said(capsys) == f"vaurienctl: --token-file stands before the command; {expected}\n"
+
+
 def test_a_server_that_is_not_vaurien(capsys, monkeypatch):
     monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *_: None)
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
         threading.Thread(target=server.serve_forever).start()
         assert ctl.main(["--host", f"http://127.0.0.1:{server.server_port}", "list"]) == 1
         server.shutdown()
-    assert said(capsys) == "vaurienctl: not vaurien answers there, but 404 Not Found\n"
+    where = f"http://127.0.0.1:{server.server_port}"
+    assert said(capsys) == f"vaurienctl: what answers at {where} is not vaurien's interface: 404 Not Found\n"
 
 
 def test_no_server(capsys):

@@ -25,7 +25,7 @@ CASES = {
         "/tls_passphrase_file",
     ),
     "no authority in the folder": ({"tls": AUTO, "tls_authority": "{folder}"}, 400, "/tls_authority"),
-    "no authority at all": ({"tls": AUTO}, 422, "/tls"),
+    "no authority at all": ({"tls": AUTO}, 400, "/tls"),
     "an authority of clients that is none": (
         {"tls": BOTH, "tls_client_ca": "{folder}/junk.pem"},
         400,

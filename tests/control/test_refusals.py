@@ -102,6 +102,8 @@ def test_a_body_that_is_none(refused, route, body, words):
             "mix: 1 is not valid; expected text (shares, or their text, such as 20:delay,10:error) or a list",
         ),
         ({"name": "a", "backend": "h:1", "mix": "120:delay"}, "/mix", "0 to 100 percent"),
+        ({"name": "a", "backend": "h:1", "tls_key": "x"}, "/tls_key", 'tls_key: "x" is not valid; expected a list'),
+        ({"name": "a", "backend": "h:1", "tls_key": ["x", 5]}, "/tls_key/1", "tls_key[1]: 5 is not valid; expected"),
         ({"name": "a", "backend": "h:1", "mix": "20:dealy"}, "/mix", "did you mean 'delay'?"),
         (
             {"name": "a", "backend": "h:1", "mix": [{"percent": 101, "behavior": "delay"}]},

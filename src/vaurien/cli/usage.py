@@ -68,11 +68,24 @@ def _bad_value(message: str, parameter: click.Parameter) -> str:
 
 def _unknown_option(error: click.NoSuchOption) -> str:
     context = error.ctx
+    if context is not None and (place := _place_above(error.option_name, context)):
+        return place
     known = [one for param in context.command.get_params(context) for one in param.opts] if context else []
     bare = {one.lstrip("-"): one for one in known if one.startswith("--")}
     near = nearest(error.option_name.lstrip("-"), bare)
     advice = f"did you mean {bare[near]!r}?" if near else f"{context.command_path} --help lists them" if context else ""
     return f"unknown option {error.option_name!r}; {advice}"
+
+
+def _place_above(option: str, context: click.Context) -> str:
+    """Where *option* stands, if one of the groups of *context*'s command has it; else nothing."""
+    above = context.parent
+    while above is not None:
+        if any(option in param.opts for param in above.command.get_params(above)):
+            words = context.command_path.removeprefix(f"{above.command_path} ")
+            return f"{option} stands before the command; expected {above.command_path} {option} ... {words}"
+        above = above.parent
+    return ""
 
 
 def _has_opposite(error: click.UsageError, name: str) -> bool:

@@ -94,7 +94,7 @@ async def _ask(transport: Transport, target: str, reader: asyncio.StreamReader, 
     while (await reader.readline()).strip():
         pass
     if status >= 400:
-        raise refused(status, await reader.read(_LONGEST))
+        raise refused(status, await reader.read(_LONGEST), transport.url)
 
 
 async def _connected(transport: Transport) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -89,7 +89,7 @@ class Transport:
             connection.request(method, target, body, {**self.headers, **headers})
             response = connection.getresponse()
             if response.status >= 400:
-                raise refused(response.status, response.read())
+                raise refused(response.status, response.read(), self.url)
             if connection.sock is not None and target.startswith((EVENTS, LIVE, FLEET_EVENTS)):
                 connection.sock.settimeout(EVENTS_TIMEOUT)
             yield response
@@ -136,8 +136,8 @@ class Events:
         return {"id": self._number, **json.loads(value)} if field == "data" else None
 
 
-def refused(status: int, text: bytes) -> Refused:
-    """The error in an answer of v1, of the interface of Mozilla's Vaurien, of Toxiproxy's, or of another program."""
+def refused(status: int, text: bytes, url: str) -> Refused:
+    """The error in an answer of v1, of Mozilla's Vaurien's or Toxiproxy's interface, or of another program at *url*."""
     try:
         answer = json.loads(text)
     except ValueError:
@@ -150,7 +150,8 @@ def refused(status: int, text: bytes) -> Refused:
         case {"error": str(message), "status": int()}:
             return Refused(status, message)
     said = "" if text.lstrip().startswith(b"<") else f": {_start(text)}"  # a page is nothing for one line
-    return Refused(status, f"not vaurien answers there, but {status} {http.client.responses.get(status, '')}{said}")
+    what = f"{status} {http.client.responses.get(status, '')}".rstrip()
+    return Refused(status, f"what answers at {url} is not vaurien's interface: {what}{said}")
 
 
 def _authorization(token: str | None) -> dict[str, str]:

@@ -84,7 +84,7 @@ def _descended(value: Any, kind: inspect.Type, step: str) -> tuple[Any, inspect.
         case inspect.DictType():
             name = next(name for name, content in value.items() if not _fits(content, kind.value_type))
             return value[name], kind.value_type, name
-        case inspect.ListType():
+        case inspect.ListType() | inspect.VarTupleType():
             return value[int(step)], kind.item_type, step
     return value, kind, step
 
@@ -95,7 +95,7 @@ def _of_structure(kind: inspect.Type, value: object) -> inspect.Type:
     if isinstance(value, dict):
         wanted = (inspect.StructType, inspect.DictType)
     elif isinstance(value, list):
-        wanted = (inspect.ListType,)
+        wanted = (inspect.ListType, inspect.VarTupleType)
     while isinstance(kind, inspect.Metadata | inspect.UnionType):
         if isinstance(kind, inspect.Metadata):
             kind = kind.type
@@ -128,7 +128,7 @@ def _expected(kind: inspect.Type, description: str = "") -> str:
             return number(float, ge=kind.ge, gt=kind.gt, le=kind.le, lt=kind.lt)
         case inspect.EnumType() | inspect.LiteralType():
             return "one of " + ", ".join(_choices(kind))
-        case inspect.ListType():
+        case inspect.ListType() | inspect.VarTupleType():
             return "a list"
         case inspect.StructType() | inspect.DictType():
             return "an object"

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from vaurien.control.checks import escaped
 from vaurien.control.responses import BadRequest, status_of
-from vaurien.errors import BindError, ConfigError, Conflict, OptionError, UnknownName, VaurienError
-from vaurien.model import AUTO, Fault, Mix, ProxyConfig
+from vaurien.errors import BindError, Conflict, OptionError, UnknownName, VaurienError
+from vaurien.model import Fault, Mix, ProxyConfig
 
 _PLUGIN = re.compile(r"(?P<kind>behavior|handler|protocol)(?: '(?P<name>[^']+)'(?: option (?P<option>\w+))?)?")
 """How errors call a plugin, its options, and one of them (`vaurien.options`)."""
@@ -68,8 +68,6 @@ def _of_proxy(error: VaurienError, config: ProxyConfig) -> str | None:
         return "/listen"
     if isinstance(error, Conflict) and error.kind == "proxy":
         return "/name"
-    if isinstance(error, ConfigError) and config.tls == (AUTO,):  # the authority of `vaurien ca`
-        return "/tls"
     for number, fault in enumerate(config.policy.faults):
         if (field := _of_fault(error, fault)) is not None:
             return f"/faults/{number}{field}"

@@ -29,7 +29,7 @@ from vaurien.events import Observer
 from vaurien.framing import Protocol
 from vaurien.legacy.instances import ProxyView, instantiate
 from vaurien.legacy.protocol import Transparent, Unframed
-from vaurien.model import TO_BACKEND, TO_CLIENT, Address, Direction, Fault, Policy, PolicyEdit, ProxyConfig
+from vaurien.model import AUTO, TO_BACKEND, TO_CLIENT, Address, Direction, Fault, Policy, PolicyEdit, ProxyConfig
 from vaurien.proxies.proxy_server import ProxyServer
 
 if TYPE_CHECKING:
@@ -382,12 +382,16 @@ def _client_tls(config: ProxyConfig, protocol: Protocol, authority: LoadAuthorit
     def load() -> Authority:
         from vaurien.tls.authority import Authority  # and so is cryptography
 
-        if settings.authority is None:
-            return Authority.load(tls.default_folder(os.environ))
+        folder = tls.default_folder(os.environ) if settings.authority is None else Path(settings.authority)
         try:
-            return Authority.load(Path(settings.authority))
+            return Authority.load(folder)
         except ConfigError as error:
-            raise OptionError("tls_authority", settings.authority, f"a folder with an authority ({error})") from None
+            if settings.authority is not None:
+                wanted = f"a folder with an authority ({error})"
+                raise OptionError("tls_authority", settings.authority, wanted) from None
+            if settings.certificates == (AUTO,):
+                raise OptionError("tls", AUTO, f"an authority of this user to sign with ({error})") from None
+            raise
 
     return ServerContexts(settings, authority or functools.cache(load))
 
