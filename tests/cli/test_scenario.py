@@ -15,6 +15,7 @@ import pytest
 
 import vaurien as package
 from tests.cli.programs import BOUND, PROGRAM
+from tests.http_server import http_server
 from tests.waiting import until
 from vaurien.cli import main
 
@@ -211,6 +212,17 @@ def test_a_run_fails_when_a_fault_has_not_hit(folder, option, status, unmet):
     assert text.replace("'", "'") in (folder / "report.xml").read_text()
 
 
+SERVED = """
+[vaurien]
+proxy = "127.0.0.1:0"
+protocol = "http"
+tls = "auto"
+
+[[fault]]
+behavior = "http_status"
+status = 503
+"""
+
 PLAIN_CLIENT = """
 import os, socket
 
@@ -230,6 +242,33 @@ def test_a_command_that_speaks_no_tls(folder):
         "fault 'asked' of vaurien hit 0 times, expected 1 or more: 1 connection, which sent plain text where the proxy "
     )
     assert text in done.stderr
+
+
+TLS_CLIENT = """
+import os, ssl, sys, urllib.error, urllib.request
+
+assert "HTTPS_PROXY" not in os.environ
+try:
+    urllib.request.urlopen(f"https://localhost:{os.environ['VAURIEN_PORT']}/")
+except urllib.error.HTTPError as error:
+    sys.exit(error.code == 503)
+"""
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_command_trusts_what_a_proxy_shows(folder, kept):
+    """An authority of the run, or one that is kept in a folder."""
+    authority = pytest.importorskip("vaurien.tls.authority").Authority
+    text = SERVED
+    if kept:
+        authority.create().save(folder)
+        text = text.replace("[[fault]]", f'tls_authority = "{folder}"\n\n[[fault]]')
+    (folder / "chaos.toml").write_text(text)
+    with http_server() as port:
+        words = ["run", "chaos.toml", "--backend", f"localhost:{port}"]
+        done = vaurien(folder, *words, "--", sys.executable, "-c", TLS_CLIENT)
+    assert done.returncode == 1, done.stderr
+    assert "1 hit on 1 connection" in done.stderr
 
 
 SCHEME = [

@@ -56,6 +56,14 @@ def test_a_bundle_has_the_systems_certificates_and_the_authoritys(authority: Any
     assert not folder.exists()
 
 
+def test_without_a_forward_proxy_there_is_trust_alone(authority: Any) -> None:
+    given = {"JAVA_TOOL_OPTIONS": "-Xmx1g"}
+    with forwarding.variables(None, [], given, authority) as found:
+        assert set(found) == {*forwarding.BUNDLE, forwarding.MORE, "JAVA_TOOL_OPTIONS"}
+        assert found["JAVA_TOOL_OPTIONS"].startswith("-Xmx1g -Djavax.net.ssl.trustStore=")
+        assert "Proxy" not in found["JAVA_TOOL_OPTIONS"]
+
+
 def test_a_bundle_that_the_command_has_already_is_trusted_on(authority: Any, tmp_path: Path) -> None:
     other = pytest.importorskip("vaurien.tls.authority").Authority.create()
     mine = tmp_path / "mine.pem"

@@ -37,8 +37,8 @@ USAGE = """Usage: vaurien run [SCENARIO.toml] [OPTIONS] -- COMMAND [ARGUMENTS]
   names with _NAME behind them for the proxy called NAME. With --http, VAURIEN_URL is the interface, which vaurienctl
   and a browser can steer the run by. The scenario's [environment] may set variables of your own.
   Where there is a forward proxy (backend = "forward"), COMMAND is led through it by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
-  and JAVA_TOOL_OPTIONS, and trusts what it shows by SSL_CERT_FILE, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE,
-  NODE_EXTRA_CA_CERTS and their like: COMMAND alone, and only for this run.
+  and JAVA_TOOL_OPTIONS. What a proxy with tls = "auto" shows, COMMAND trusts by SSL_CERT_FILE, REQUESTS_CA_BUNDLE,
+  CURL_CA_BUNDLE, NODE_EXTRA_CA_CERTS and their like: COMMAND alone, and only for this run.
 
   Exit status: COMMAND's own; 123 when that is 0 and a step could not be played, 124 when a fault has not hit as often
   as its expect_hits or --require-hits says; 125 when the run could not begin; 126 when COMMAND cannot be started, 127

@@ -1,4 +1,4 @@
-"""How a command comes to use a forward proxy, and to trust it: variables of its environment, and files for them.
+"""How a command comes to use a forward proxy, and to trust what proxies sign: variables of its environment, and files.
 
 The variables are those that programs and their libraries read by themselves, so the command need not know anything.
 Most of those about trust replace the system's certificates, so their files hold these too. All of it is for one
@@ -47,20 +47,22 @@ _NODE_SCRIPT = Path(__file__).with_name("node_proxy.cjs")
 
 @contextlib.contextmanager
 def variables(
-    proxy: Address, others: Iterable[Address], given: Mapping[str, str], authority: Authority | None
+    proxy: Address | None, others: Iterable[Address], given: Mapping[str, str], authority: Authority | None
 ) -> Iterator[dict[str, str]]:
-    """The variables that lead a command to *proxy*, past *others*, and let it trust *authority*.
+    """The variables that lead a command to *proxy*, if there is one, past *others*, and let it trust *authority*.
 
     *given* are those that it has anyway: its certificates are trusted on, and its exceptions go past the proxy on.
     """
     with tempfile.TemporaryDirectory(prefix="vaurien-run-") as folder:
-        url = f"http://{proxy}"
-        found = {name: url for each in PROXY for name in (each, each.lower())}
-        past = ",".join(filter(None, [given.get("NO_PROXY") or given.get("no_proxy", ""), *map(str, others)]))
-        found |= {"NO_PROXY": past, "no_proxy": past}
-        found["NODE_USE_ENV_PROXY"] = "1"  # from Node 22.21 and 24 on
-        found[_NODE] = _joined(given.get(_NODE, ""), f"--require={_quoted(_NODE_SCRIPT)}")
-        java = [*_java_proxy(proxy, past)]
+        found, java = dict[str, str](), list[str]()
+        if proxy is not None:
+            url = f"http://{proxy}"
+            found |= {name: url for each in PROXY for name in (each, each.lower())}
+            past = ",".join(filter(None, [given.get("NO_PROXY") or given.get("no_proxy", ""), *map(str, others)]))
+            found |= {"NO_PROXY": past, "no_proxy": past}
+            found["NODE_USE_ENV_PROXY"] = "1"  # from Node 22.21 and 24 on
+            found[_NODE] = _joined(given.get(_NODE, ""), f"--require={_quoted(_NODE_SCRIPT)}")
+            java += _java_proxy(proxy, past)
         if authority is not None:
             found |= _trust(Path(folder), given, authority)
             java += _java_trust(Path(folder), given, authority)

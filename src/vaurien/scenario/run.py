@@ -166,18 +166,22 @@ def _forwarding(
     variables: Mapping[str, str],
     authority: Authority | None,
 ) -> dict[str, str]:
-    """The variables that lead the command through the first forward proxy, if there is one."""
+    """The variables that lead the command through the first forward proxy, and let it trust ``tls = "auto"``.
+
+    The authority is that of this proxy, or of the first other one that has one; *authority* is the one of the run.
+    """
     forward = next((config for config in configuration.proxies if config.backend.forward), None)
-    if forward is None:
-        return {}
-    if forward.tls == (AUTO,) and forward.tls_authority is not None:
+    firsts = [*([forward] if forward is not None else ()), *configuration.proxies]
+    signed = next((config for config in firsts if config.tls == (AUTO,)), None)
+    if signed is not None and signed.tls_authority is not None:
         from vaurien.tls.authority import Authority  # cryptography is for those who need it
 
-        authority = Authority.load(Path(forward.tls_authority))
+        authority = Authority.load(Path(signed.tls_authority))
+    if forward is None:
+        return {} if authority is None else stack.enter_context(forwarding.variables(None, [], variables, authority))
     reached = {name: environment.reachable(address) for name, address in where.items()}
     others = [address for name, address in reached.items() if name != forward.name and address.path is None]
-    trusted = authority if forward.tls else None
-    return stack.enter_context(forwarding.variables(reached[forward.name], others, variables, trusted))
+    return stack.enter_context(forwarding.variables(reached[forward.name], others, variables, authority))
 
 
 def _due(schedule: Schedule) -> int | None:
