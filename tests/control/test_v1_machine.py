@@ -159,7 +159,7 @@ class V1(RuleBasedStateMachine):
         body = {"name": name, **NEW, **facts}
         answer = self.ask(409 if name in self.model else 201, "POST", "proxies", body=body)
         if name not in self.model:
-            rest = {"connections", "accepted", "address", "differs", *HITS}
+            rest = {"connections", "accepted", "address", "differs", "warning", *HITS}
             made = {field: value for field, value in answer.items() if field not in rest}
             assert with_facts(made, {**DEFAULTS, **body, "listen": made["listen"]}) == made
             self.model[name] = made
@@ -259,7 +259,8 @@ class V1(RuleBasedStateMachine):
                 known["listen"] = one["listen"]
         assert listed == list(self.model.values())
         shown = self.ask(200, "GET", "proxies")["proxies"]
-        state = [{"address": one["listen"], "connections": 0, "accepted": 0, "differs": None} for one in listed]
+        plain = {"connections": 0, "accepted": 0, "differs": None, "warning": None}
+        state = [{"address": one["listen"], **plain} for one in listed]
         expected = [one | more for one, more in zip(listed, state, strict=True)]
         assert [{key: value for key, value in one.items() if key not in HITS} for one in shown] == expected
         assert [proxy.enabled for proxy in self.hub.proxies.values()] == [one["enabled"] for one in listed]
