@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import itertools
 import os
 import re
 import signal
@@ -97,10 +96,17 @@ def closing():
 
 def processes():
     """The processes that search for this one."""
-    children = Path(f"/proc/self/task/{threading.main_thread().native_id}/children").read_text().split()
-    others = (Path(task, "children").read_text().split() for task in Path("/proc/self/task").iterdir())
-    found = {*children, *itertools.chain.from_iterable(others)}
-    return [pid for pid in found if b"vaurien.pattern_process" in Path("/proc", pid, "cmdline").read_bytes()]
+    tasks = [threading.main_thread().native_id, *(task.name for task in Path("/proc/self/task").iterdir())]
+    children = {pid for task in tasks for pid in read_if_there(f"/proc/self/task/{task}/children").split()}
+    return [pid for pid in children if "vaurien.pattern_process" in read_if_there(f"/proc/{pid}/cmdline")]
+
+
+def read_if_there(path):
+    """What the system says in *path*, or nothing of a thread or process that has ended."""
+    try:
+        return Path(path).read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 @pytest.mark.parametrize(("pattern", "text"), SLOW)

@@ -22,6 +22,7 @@ import vaurien
 from tests.cli.programs import Program
 from tests.control.interface import Interface
 from tests.running import running
+from tests.waiting import PATIENCE
 from vaurien.cli import main
 from vaurien.cli.ctl import main as ctl
 from vaurien.errors import VaurienError
@@ -361,8 +362,8 @@ import vaurien
 from vaurien.cli import main
 
 runs, readable = json.load(sys.stdin)
-with vaurien.Proxy(**readable):
-    pass  # all modules are imported from here on
+with vaurien.Proxy(**readable), contextlib.redirect_stderr(io.StringIO()):  # all modules are imported from here on
+    assert main.main(["--backend", "localhost:1", "--tls", readable["tls"] + ".absent"]) == 2
 if os.geteuid() == 0:
     os.seteuid(65534)
 said = []
@@ -401,6 +402,7 @@ def test_files_that_cannot_be_read(files: Path) -> None:
             capture_output=True,
             check=False,
             text=True,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         for mistake, (status, line, raised) in zip(UNREADABLE.values(), json.loads(done.stdout), strict=True):
