@@ -81,9 +81,13 @@ upstream_proxy = "127.0.0.1:{upstream}"
 """
 
 
-def body(pem: bytes) -> list[bytes]:
-    """The lines of a key, without those around them, which say what it is."""
-    return [line for line in pem.splitlines() if line and not line.startswith(b"-")]
+def body(pem: bytes, public: bytes = b"") -> list[bytes]:
+    """The lines of a key, without those around them, which say what it is, and without what *public* has, too.
+
+    A key is written with its public half, which is in its certificate: there a line of it is the same by chance.
+    """
+    lines = [line for line in pem.splitlines() if line and not line.startswith(b"-")]
+    return [line for line in lines if base64.b64decode(line) not in public]
 
 
 class Planted:
@@ -106,9 +110,15 @@ class Planted:
             "client-key.pem": client.key,
         }.items():
             (folder / name).write_bytes(content)
-        keys = [own.key, locked, client.key, (folder / "ca-key.pem").read_bytes()]
         self.secrets = [PASSPHRASE, PASSWORD, LOGIN, b"PRIVATE KEY", b"_TRAFFIC_SECRET", b"CLIENT_RANDOM"]
-        self.secrets += [line for one in keys for line in body(one)]
+        self.secrets += body(locked)
+        for pem in (own.key, client.key, (folder / "ca-key.pem").read_bytes()):
+            public = serialization.load_pem_private_key(pem, None).public_key()
+            lines = body(
+                pem, public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+            )
+            assert lines
+            self.secrets += lines
 
     @property
     def ca(self) -> ssl.SSLContext:
