@@ -119,8 +119,8 @@ def test_rows_are_filtered_and_sorted(tab, daemon):
 def test_the_page_is_usable_within_a_second(new_tab, daemon):
     """From the request for it to a row with its link, in a browser that has nothing of it.
 
-    By the processor time of the browser's process for it, which others on the machine do not lengthen: what is beside
-    that are answers of the loopback.
+    By the processor time of the browser's process for it, which others on the machine hardly lengthen: what is beside
+    that are answers of the loopback. It takes 0.2 s, and half of the second is for those and for a slower machine.
     """
     daemon.proxy("web", "127.0.0.1:9")
     tab = new_tab(daemon.origin)
@@ -128,7 +128,7 @@ def test_the_page_is_usable_within_a_second(new_tab, daemon):
     session.send("Performance.enable")
     tab.open().get_by_role("link", name="web", exact=True).wait_for()
     figures = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
-    assert 0 < figures["ProcessTime"] < 0.7
+    assert 0 < figures["ProcessTime"] < 0.5
 
 
 def test_two_hundred_proxies_are_listed(tab, daemon):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from vaurien.control.checks import escaped
 from vaurien.control.responses import BadRequest, status_of
@@ -19,47 +20,44 @@ _PLUGIN = re.compile(r"(?P<kind>behavior|handler|protocol)(?: '(?P<name>[^']+)'(
 """How errors call a plugin, its options, and one of them (`vaurien.options`)."""
 
 
-@contextlib.contextmanager
-def of_proxy(made: Sequence[ProxyConfig]) -> Iterator[None]:
+def of_proxy(made: Sequence[ProxyConfig]) -> AbstractContextManager[None]:
     """An error that is raised inside is about a field of the last configuration that was *made* of the body."""
-    try:
-        yield
-    except VaurienError as error:
-        raise _placed(error, _of_proxy(error, made[-1]) if made else None) from None
+    return _pointing(lambda error: _of_proxy(error, made[-1]) if made else None)
 
 
-@contextlib.contextmanager
-def of_proxies(configs: Sequence[ProxyConfig], pointer: str) -> Iterator[None]:
+def of_proxies(configs: Sequence[ProxyConfig], pointer: str) -> AbstractContextManager[None]:
     """An error that is raised inside is about a field of one of *configs*, the list at *pointer*."""
-    try:
-        yield
-    except VaurienError as error:
-        number = next((number for number, config in enumerate(configs) if config.name == error.proxy), None)
-        field = _of_proxy(error, configs[number]) if number is not None else None
-        raise _placed(error, f"{pointer}/{number}{field}" if field is not None else None) from None
+
+    def find(error: VaurienError) -> str | None:
+        for number, config in enumerate(configs):
+            if config.name == error.proxy:
+                field = _of_proxy(error, config)
+                return None if field is None else f"{pointer}/{number}{field}"
+        return None
+
+    return _pointing(find)
 
 
-@contextlib.contextmanager
-def of_fault(made: Sequence[Fault]) -> Iterator[None]:
+def of_fault(made: Sequence[Fault]) -> AbstractContextManager[None]:
     """An error that is raised inside is about a field of the last fault that was *made* of the body."""
-    try:
-        yield
-    except VaurienError as error:
-        raise _placed(error, _of_fault(error, made[-1]) if made else None) from None
+    return _pointing(lambda error: _of_fault(error, made[-1]) if made else None)
+
+
+def of_mix(mix: Mix) -> AbstractContextManager[None]:
+    """An error that is raised inside is about the field ``mix``, if it is about a behavior of *mix*."""
+    return _pointing(lambda error: _of_mix(error, mix))
 
 
 @contextlib.contextmanager
-def of_mix(mix: Mix) -> Iterator[None]:
-    """An error that is raised inside is about the field ``mix``, if it is about a behavior of *mix*."""
+def _pointing(find: Callable[[VaurienError], str | None]) -> Iterator[None]:
+    """Raise an error that is raised inside as one about the field that *find* gives; as it is where that is none."""
     try:
         yield
     except VaurienError as error:
-        raise _placed(error, _of_mix(error, mix)) from None
-
-
-def _placed(error: VaurienError, pointer: str | None) -> Exception:
-    """*error* as one about the field at *pointer*; as it is where that is not known."""
-    return error if pointer is None else BadRequest(status_of(error), str(error), pointer)
+        pointer = find(error)
+        if pointer is None:
+            raise
+        raise BadRequest(status_of(error), str(error), pointer) from None
 
 
 def _of_proxy(error: VaurienError, config: ProxyConfig) -> str | None:
