@@ -124,6 +124,11 @@ def test_what_the_protocol_does_not_have_is_refused(protocol: str, values: dict[
     assert message in str(raised.value)
 
 
+def test_an_error_in_the_options_of_transient_names_it() -> None:
+    with pytest.raises(OptionError, match="behavior 'transient' option code: 'LOADING' is not valid"):
+        TransientBehavior(code="LOADING").check(plugins.find("http", "protocol").target())
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

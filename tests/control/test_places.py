@@ -58,6 +58,11 @@ CASES = {
         400,
         "/faults/0/options/status",
     ),
+    "an option of another protocol, of a behavior made from another": (
+        {"faults": [{"behavior": "transient", "name": "f", "options": {"status": 500}}]},
+        400,
+        "/faults/0/options/status",
+    ),
     "two options": (
         {"faults": [{"behavior": "slicer", "options": {"average_size": 1, "size_variation": 2}}]},
         400,

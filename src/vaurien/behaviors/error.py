@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Annotated, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 import msgspec
 
@@ -18,8 +18,6 @@ from vaurien.options import Count, Option
 __all__ = ["Error", "ErrorBehavior"]
 
 _Status: TypeAlias = Annotated[int, msgspec.Meta(ge=400, le=599)]
-
-_OPTION = "behavior 'error' option"
 
 GARBAGE = 100
 """Random bytes that *inject* puts into an answer, as Mozilla's Vaurien did."""
@@ -44,6 +42,9 @@ class ErrorBehavior(Replying, frozen=True):
     With *inject* the backend is asked, and 100 random bytes appear in the middle of the first part of its answer.
     """
 
+    called: ClassVar[str] = "error"
+    """The behavior's name, for errors in its options."""
+
     inject: Annotated[bool, Option("Put random bytes into the backend's answer instead of replacing it")] = False
     warmup: Annotated[Count, Option("Exchanges of the proxy that pass before the errors begin")] = 0
     code: Annotated[str | None, Option("Which error, in the protocol's own terms; otherwise one by chance")] = None
@@ -59,17 +60,17 @@ class ErrorBehavior(Replying, frozen=True):
 
     def check(self, protocol: Protocol) -> None:
         """Refuse an error that *protocol* does not have. Raises `OptionError`."""
-        none = "none: this protocol has no language of errors"
+        owner, none = f"behavior {self.called!r} option", "none: this protocol has no language of errors"
         if self.status is not None and "status" not in protocol.fields:
-            raise OptionError(f"{_OPTION} status", self.status, "none: a status is for proxies whose protocol is http")
+            raise OptionError(f"{owner} status", self.status, "none: a status is for proxies whose protocol is http")
         if self.message is not None and not protocol.error_codes:
-            raise OptionError(f"{_OPTION} message", self.message, none)
+            raise OptionError(f"{owner} message", self.message, none)
         if self.message is not None and not _has_words(protocol):
-            raise OptionError(f"{_OPTION} message", self.message, "none: errors of this protocol have no words")
+            raise OptionError(f"{owner} message", self.message, "none: errors of this protocol have no words")
         if self._code is not None and self._code not in protocol.error_codes:
             option, value = ("status", self.status) if self.code is None else ("code", self.code)
             codes = ", ".join(protocol.error_codes) or none
-            raise OptionError(f"{_OPTION} {option}", value, f"one of the protocol's: {codes}")
+            raise OptionError(f"{owner} {option}", value, f"one of the protocol's: {codes}")
 
     @property
     def acts_on_parts(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from vaurien.behaviors.error import ErrorBehavior, one_more
 from vaurien.hooks import Request
@@ -17,6 +17,8 @@ class TransientBehavior(ErrorBehavior, frozen=True):
 
     What a client meets that retries while its backend starts: an error or a few, then the answer.
     """
+
+    called: ClassVar[str] = "transient"
 
     agitate: Annotated[Count, Option("Exchanges of the proxy that fail, after the warm-up")] = 1
 
