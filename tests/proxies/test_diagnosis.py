@@ -105,9 +105,18 @@ def test_a_server_that_the_fault_is_not_for_does_not_resolve(backend):
 
 def test_nothing_came_to_a_forward_proxy():
     with vaurien.Proxy(backend="forward", protocol="http") as proxy, proxy.fault("error", name="it"):
-        failing(proxy, 1, b"GET / HTTP/1.1\r\n\r\n")  # it asks for no server
         wanted = f"clients have to be told of the proxy {proxy.address}"
         assert why(proxy) == ("no_connection", f"no connection has come since it was set; {wanted}")
+
+
+def test_a_client_asked_a_forward_proxy_for_no_server():
+    with vaurien.Proxy(backend="forward", protocol="http") as proxy:
+        with proxy.fault("error", name="it"), proxy.fault("error", name="of host", match={"host": "x.test"}):
+            failing(proxy, 1, b"GET / HTTP/1.1\r\n\r\n")
+            until(lambda: proxy.why("it").undialled)
+            because = "/: this is a forward proxy; expected http://host/path, or CONNECT host:port"
+            assert why(proxy) == ("dial_failed", f"1 connection, which failed to reach its server: {because}")
+            assert proxy.why("of host").text == "match.host=x.test fits none of 1 connection; seen: none"
 
 
 def test_some_connections_reached_the_backend(backend):

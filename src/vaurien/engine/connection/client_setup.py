@@ -130,7 +130,7 @@ class ClientSetup:
             connection.journal.failed("forward", refused.reason)
             if refused.server is not None:
                 connection.facts = facts_of_server(refused.server)
-                connection.note_undialled(refused.reason)
+            connection.note_undialled(refused.reason)
             with contextlib.suppress(OSError):
                 connection.client.send(refused.reply)
             connection.close(Ending.DIAL_FAILED)

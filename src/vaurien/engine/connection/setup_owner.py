@@ -43,7 +43,7 @@ class SetupOwner(Protocol):
     bound_faults: dict[str, BoundFault]
 
     def note_undialled(self, error: str) -> None:
-        """It came to no backend, because of *error*, which may explain why faults do not hit."""
+        """It came to no backend, or asked for none, because of *error*, which may explain why faults do not hit."""
 
     @property
     def ending(self) -> bool:
