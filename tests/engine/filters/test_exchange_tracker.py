@@ -76,12 +76,16 @@ def test_a_pipeline_that_is_known_draws_like_single_requests() -> None:
     assert hits(requests)
 
 
-def test_hits_are_counted_where_no_observer_wants_to_know_of_each() -> None:
+@pytest.mark.parametrize("together", [True, False])
+def test_hits_are_counted_where_no_observer_wants_to_know_of_each(*, together: bool) -> None:
     def hits(*, told: bool) -> list[str]:
         connection = made("30:error,20:transient", seed="5")
         connection.tells_hits = told
         for _ in range(3):
-            sent(connection, True, b"".join(GET % number for number in range(10)))
+            requests = [GET % number for number in range(10)]
+            for data in [b"".join(requests)] if together else requests:
+                if passed := sent(connection, True, data):
+                    sent(connection, False, OK * passed.count(b"GET"))
         return sorted(name for kind, _, name in connection.told if kind == "hit")
 
     assert hits(told=False) == hits(told=True)

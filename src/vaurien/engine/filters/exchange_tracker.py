@@ -267,12 +267,16 @@ class ExchangeTracker:
         if head is None or head.closes or len(waiting) >= WAITING_LIMIT:
             self._stir()
             return self._take_requests(data)
-        if self._tracks:
-            drawn = self._draws.draw(head, self._count + 1, self._fed)
+        if self._tracks:  # the mix alone
+            draws = self._draws
+            share = (draws.next_share or draws.begin_mix())()
+            drawn = None if share is None else draws.hit(share, self._count + 1)
             if drawn is not None:
-                self._stir()
                 self._offset = self._fed
                 self._fed += len(data)
+                if not waiting and self._answer_recognized(head, drawn):
+                    return b""
+                self._stir()
                 return self._take_hit(head, data, drawn)
         self._fed += len(data)
         self._count += 1
@@ -290,6 +294,43 @@ class ExchangeTracker:
             return self._take_responses(data)
         waiting.popleft()
         return data
+
+    def _answer_recognized(self, head: Head, drawn: Drawn) -> bool:
+        """Answer a request that was recognized, if the one fault *drawn* for it only replies, and nothing is before it.
+
+        What `_take_hits` does, without a place in a queue. False: it is for that.
+        """
+        down = self.down
+        if head.needed or not head.answered or self._refusals_count:
+            return False
+        if down.link.hook_running or down.link.full:
+            return False
+        fault = replying(drawn)
+        answer = None if fault is None else self._answer_alike_of(fault, head, 0)
+        if answer is None:
+            return False
+        down.link.write(answer)
+        return True
+
+    def _answer_alike_of(self, fault: BoundFault, head: Head, behind: int) -> bytes | None:
+        """The next request, of *head*, so far *behind* the piece at hand, is hit by *fault*: count it; the answer.
+
+        It is one of those that are made once for all requests that *head* stands for. ``None``: there are none.
+        """
+        answers = fault.compiled.answers.get(head)
+        if answers is None:
+            asked = AskedRequest(self.protocol)
+            asked.ask(fault, head)
+            answers = answers_of(fault, asked)
+        if not answers:
+            return None
+        self._count += 1
+        answered = answers[0] if len(answers) == 1 else fault.random.choice(answers)
+        if self.connection.tells_hits:
+            fault.count_hit(self._count, place(TO_BACKEND, self._offset + behind))
+        else:
+            self.connection.journal.count(fault.name, 1)
+        return answered.answer
 
     def _calm_down(self) -> None:
         """Go on with one queue, if nothing is open, no hook is left running, and no filter is to see the bytes."""
