@@ -234,6 +234,17 @@ with socket.create_connection((host, int(port))) as client:
 """
 
 
+ECHO_CLIENT = """
+import os, socket
+
+assert "HTTPS_PROXY" not in os.environ
+host, port = os.environ["VAURIEN_ADDRESS"].rsplit(":", 1)
+with socket.create_connection((host, int(port))) as client:
+    client.sendall(b"hello")
+    print(client.recv(5).decode())
+"""
+
+
 def test_a_command_that_speaks_no_tls(folder):
     pytest.importorskip("cryptography")
     (folder / "chaos.toml").write_text(HITS.replace('behavior = ""', 'tls = "auto"', 1))
@@ -242,6 +253,17 @@ def test_a_command_that_speaks_no_tls(folder):
         "fault 'asked' of vaurien hit 0 times, expected 1 or more: 1 connection, which sent plain text where the proxy "
     )
     assert text in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--backend", "--config"])
+def test_a_run_before_one_backend_is_no_forward_proxy(folder, backend, option):
+    """Neither does it speak TLS, which the client of a plain server does not expect."""
+    (folder / "chaos.toml").write_text(f'[vaurien]\nproxy = "127.0.0.1:0"\nbackend = "{backend}"\nbehavior = ""\n')
+    given = {"--backend": [f"--backend={backend}"], "--config": ["--config", "chaos.toml"]}[option]
+    command = ["--", sys.executable, "-c", ECHO_CLIENT]
+    done = vaurien(folder, "run", *given, "--fault", "latency latency=1ms", "--require-hits", *command)
+    assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+    assert f" -> {backend} (tcp)" in done.stderr
 
 
 TLS_CLIENT = """

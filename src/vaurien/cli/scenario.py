@@ -23,8 +23,8 @@ from vaurien.scenario.report import NOT_HIT, STEP_FAILED, RunReport, form
 USAGE = """Usage: vaurien run [SCENARIO.toml] [OPTIONS] -- COMMAND [ARGUMENTS]
 
   Start the proxies of the scenario, run COMMAND, and meanwhile let faults come and go as the scenario's steps say.
-  Without a scenario there is one forward proxy (HTTP and SOCKS), which opens TLS (--tls '' lets it pass through).
-  OPTIONS are those of vaurien, and
+  Without a scenario there is one forward proxy (HTTP and SOCKS), which opens TLS (--tls '' lets it pass through); with
+  --backend ADDRESS, one before that server, on a free port. OPTIONS are those of vaurien, and
 
     --report FILE                           write a report (.json, .md, .xml or .html); may be given several times
     --exit-code-from command|vaurien|both   whose end the exit status is about [default: both]
@@ -85,7 +85,7 @@ def _main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         raise VaurienError("run: expected -- and a command behind it, such as: vaurien run chaos.toml -- pytest")
     file = None if ours[0].startswith("-") else ours.pop(0)
     if file is None:
-        ours = [*_forward(any(word.partition("=")[0] == "--tls" for word in ours)), *ours]
+        ours = [*_without_scenario(ours), *ours]
     more = [
         flags.Flag(("command", option.name), option, repeated=option.kind is list)
         for option in describe(declared.RunSection)
@@ -94,12 +94,35 @@ def _main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     return _run(configuration, command, variables, given)
 
 
-def _forward(tls_given: bool) -> list[str]:
-    """The options of a run without a scenario: a forward proxy, which opens TLS where it can, unless it is told how."""
-    opens = tls.installed() and not tls_given
-    if not opens and not tls_given:
+def _without_scenario(words: Sequence[str]) -> list[str]:
+    """What *words*, the options of a run without a scenario, leave out.
+
+    Nothing if they name a file. Otherwise a proxy on a free port: a forward proxy, which opens TLS where it can, unless
+    they name a backend.
+    """
+    if _last(words, "--config") is not None:
+        return []
+    made = ["--proxy", "127.0.0.1:0"]
+    backend = _last(words, "--backend") or "forward"
+    if backend.partition("?")[0] != "forward":
+        return made
+    made += ["--backend", "forward", "--protocol", "http"]
+    if _last(words, "--tls") is not None:
+        return made
+    if not tls.installed():
         say(f"warning: TLS passes through unopened: {tls.MISSING}")
-    return ["--proxy", "127.0.0.1:0", "--backend", "forward", "--protocol", "http", *(["--tls", AUTO] if opens else [])]
+        return made
+    return [*made, "--tls", AUTO]
+
+
+def _last(words: Sequence[str], option: str) -> str | None:
+    """The value that *words* give to *option* in the end; ``None``: they do not have it."""
+    found = None
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name == option:
+            found = value if equals else following
+    return found
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
