@@ -96,6 +96,16 @@ def test_why_a_fault_has_not_hit(url, capsys):
         assert ctl.main(["--host", url, "fault", "remove", "redis", "hang"]) == 0
 
 
+def test_why_the_mix_has_not_hit(url, capsys):
+    assert ctl.main(["--host", url, "mix", "redis", "0.000001:delay"]) == 0
+    try:
+        capsys.readouterr()
+        assert ctl.main(["--host", url, "why", "redis"]) == 0
+        assert capsys.readouterr().out.startswith("delay\tno_connection\tno connection has come since it was set; ")
+    finally:
+        assert ctl.main(["--host", url, "mix", "redis", ""]) == 0
+
+
 def test_a_field_of_another_protocol_names_the_protocol(url, capsys):
     assert ctl.main(["--host", url, "fault", "add", "redis", "error", "--match", "path=/x"]) == 1
     assert "these are the fields of protocol redis" in said(capsys)

@@ -70,7 +70,8 @@ def test_a_proxy_from_its_beginning_to_its_end(served, echo):
     assert made["mix"] == [{"percent": 20.0, "behavior": "delay", "options": {}}]
     with client(made):
         now = served.get("/api/v1/proxies/web")
-        assert {**now, "mix_hits": made["mix_hits"]} == {**made, "connections": 1, "accepted": 1}
+        hits = ("mix_hits", "hits", "last_hit")
+        assert now | {name: made[name] for name in hits} == {**made, "connections": 1, "accepted": 1}
         assert list(now["mix_hits"]) == ["delay"]  # with several workers the seed's draws are another worker's
     assert [proxy["name"] for proxy in served.get("/api/v1/proxies")["proxies"]] == ["web"]
     assert served.ask("DELETE", "/api/v1/proxies/web").status == 204
@@ -336,6 +337,9 @@ def test_a_proxy_says_what_its_mix_has_done(served, echo):
         one.sendall(b"hello")
         assert one.recv(5) == b"hello"
     until(lambda: served.get("/api/v1/proxies/web")["mix_hits"]["delay"]["exchanges_hit"] == 2)
+    now = served.get("/api/v1/proxies/web")
+    assert (now["hits"], now["last_hit"]) == (2, now["mix_hits"]["delay"]["last_hit"])
+    assert served.get("/api/v1/proxies/web/faults/delay/diagnosis")["cause"] == "acted"
     served.ask("PATCH", "/api/v1/proxies/web", {"mix": ""})
     assert served.get("/api/v1/proxies/web")["mix_hits"] == {}
 
@@ -614,6 +618,18 @@ def test_why_a_fault_has_not_hit(served, echo):
     assert served.get(f"{path}/hang/diagnosis")["connections"] == 1
     assert served.get(f"{path}/latency/diagnosis")["cause"] == "without_effect"
     assert served.ask("GET", f"{path}/nope/diagnosis").status == 404
+
+
+def test_why_the_mix_has_not_hit(served, echo):
+    made = served.proxy("web", echo, mix="0.000001:delay")
+    path = "/api/v1/proxies/web/faults/delay/diagnosis"
+    assert served.get(path)["cause"] == "no_connection"
+    with client(made) as one:
+        one.sendall(b"hello")
+        assert one.recv(5) == b"hello"
+        until(lambda: served.get(path)["cause"] == "spared")
+    found = served.get(path)
+    assert (found["fault"], found["hits"], found["connections"], found["spared"]) == ("delay", 0, 1, found["exchanges"])
 
 
 def test_why_a_fault_has_not_hit_a_client_of_plain_text(served, tmp_path):

@@ -14,6 +14,7 @@ from tests.http_server import http_server
 from tests.servers import free_port
 from tests.tls_peers import serving
 from tests.waiting import PATIENCE, until
+from vaurien.errors import UnknownName
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +190,19 @@ def test_tls_that_the_backend_does_not_speak():
 def test_what_kept_it_from_acting(backend, fault, cause, text):
     with asked(backend, "/a", "/b", **fault) as proxy:
         assert why(proxy) == (cause, text)
+
+
+def test_why_the_mix_spares(backend):
+    with vaurien.Proxy(backend=backend, protocol="http", mix="0.000001:error") as proxy:
+        assert proxy.why("error").cause == "no_connection"
+        with pytest.raises(UnknownName, match="unknown fault 'eror'; did you mean 'error'"):
+            proxy.why("eror")
+        with socket.create_connection((proxy.host, proxy.port), PATIENCE) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.recv(1)
+            found = proxy.why("error")
+        assert (found.cause, found.text) == ("spared", "1e-06 % spared all of 1 exchange, so far by chance")
+        assert (found.connections, found.exchanges, found.spared) == (1, 1, 1)
 
 
 def test_once_it_has_acted(backend):

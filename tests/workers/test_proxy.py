@@ -187,7 +187,7 @@ def test_no_connection_of_any_worker_reached_the_backend(workers):
             return (await proxy.figures()).undialled == MANY
 
         await eventually(counted)
-        found = diagnose(hub.config.proxy("a"), some, 0, await proxy.figures(), str(proxy.address))
+        found = diagnose(hub.config.proxy("a"), some.name, 0, await proxy.figures(), str(proxy.address))
         assert (found.cause, found.connections, found.undialled) == ("dial_failed", MANY, MANY)
         told = f"{MANY} connections, each failed to reach its server: {nowhere}: Connection refused"
         assert found.text == told

@@ -150,7 +150,7 @@ _STATE: Mapping[str, tuple[Any, ...]] = {
         msgspec.field(default_factory=dict),
     ),
     "fault_states": (GenericAlias(dict, (str, FaultState)), msgspec.field(default_factory=dict)),
-    "hits": (Annotated[int, Meta(ge=0, description="Of its faults, all together")],),
+    "hits": (Annotated[int, Meta(ge=0, description="Of its mix and its faults, all together")],),
     "last_hit": _HITS["last_hit"],
 }
 ProxyAnswer = _body("Proxy", ProxyConfig, {**_FLAT, **_STATE}, without=["policy"])
@@ -332,14 +332,15 @@ async def _shown(
     hub: Hub, proxy: ManagedProxy, config: ProxyConfig, reason: VaurienError | None, warning: str | None
 ) -> JsonObject:
     name, figures = config.name, await proxy.figures()  # it may be deleted meanwhile
-    hits = [hub.hits.of(name, fault.name) for fault in config.policy.faults]
+    shares = [share.behavior for share in config.policy.mix.shares]
+    hits = [hub.hits.of(name, one) for one in {*shares, *(fault.name for fault in config.policy.faults)}]
     state = {
         "address": str(proxy.address),
         "connections": figures.open,
         "accepted": figures.accepted,
         "differs": None if reason is None else str(reason),
         "warning": warning,
-        "mix_hits": {share.behavior: hub.hits.of(name, share.behavior) for share in config.policy.mix.shares},
+        "mix_hits": {share: hub.hits.of(name, share) for share in shares},
         "fault_states": {fault.name: _fault_state(hub, proxy, name, fault.name) for fault in config.policy.faults},
         "hits": sum(one.hits for one in hits),
         "last_hit": max((one.last_hit for one in hits if one.last_hit is not None), default=None),

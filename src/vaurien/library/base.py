@@ -217,14 +217,13 @@ class BaseProxy:
 
     @errors_at_caller
     def why(self, fault: str) -> Diagnosis:
-        """Why the fault called *fault* has not hit: its `text` is a sentence, its `cause` a word.
+        """Why *fault*, a fault's name or a behavior of the mix, has not hit: `text` is a sentence, `cause` a word.
 
         Raises `UnknownName` for a name that no fault of this moment has.
         """
         host = self._proxy_host
-        figures = host.call(lambda: host.proxy.figures)
-        one = self.policy.fault(fault)
-        return diagnose(host.proxy.config, one, host.record.hits(fault), figures, str(host.proxy.address))
+        figures, hits = host.call(lambda: (host.proxy.figures, host.record.all_hits().get(fault, 0)))
+        return diagnose(host.proxy.config, fault, hits, figures, str(host.proxy.address))
 
     def faults(self) -> tuple[Fault, ...]:
         """The faults of this moment, in their order, without the mix."""

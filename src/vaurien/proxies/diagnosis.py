@@ -20,6 +20,7 @@ from vaurien.console import counted
 from vaurien.engine.policy.matching import CLIENT, FORWARD, HELLO
 from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.relay.traffic import Figures
+from vaurien.errors import UnknownName
 from vaurien.hooks import overridden
 from vaurien.model import Fault, ProxyConfig, Scope, Share, Window
 
@@ -58,15 +59,24 @@ def key_of(fault: Fault) -> str:
     return f"fault {fault.name} {fault.behavior}"
 
 
-def diagnose(config: ProxyConfig, fault: Fault, hits: int, figures: Figures, address: str) -> Diagnosis:
-    """Why *fault* of the proxy of *config*, which listens on *address*, has no *hits*, by the proxy's *figures*."""
-    seen = figures.near_misses.get(key_of(fault)) or NearMisses()
-    causes = (
-        [("acted", f"it has acted {counted(hits, 'time')}")] if hits else _causes(config, fault, seen, figures, address)
-    )
-    cause, text = next(iter(causes))
+def diagnose(config: ProxyConfig, name: str, hits: int, figures: Figures, address: str) -> Diagnosis:
+    """Why the fault called *name* of the proxy of *config* has no *hits*, by the proxy's *figures*.
+
+    A behavior of the mix is one, too. The proxy listens on *address*. Raises `UnknownName`.
+    """
+    faults = {one.name: one for one in config.policy.faults}
+    shares = {share.behavior: share for share in config.policy.mix.shares}
+    if name in faults:
+        seen = figures.near_misses.get(key_of(faults[name])) or NearMisses()
+        causes = _causes(config, faults[name], seen, figures, address)
+    elif name in shares:
+        seen = _seen_by_mix(figures)
+        causes = _causes_of_share(config, shares[name], seen, figures, address)
+    else:
+        raise UnknownName("fault", name, faults.keys() | shares.keys())
+    cause, text = ("acted", f"it has acted {counted(hits, 'time')}") if hits else next(causes)
     return Diagnosis(
-        fault=fault.name,
+        fault=name,
         cause=cause,
         text=text,
         hits=hits,
@@ -84,22 +94,28 @@ def diagnose(config: ProxyConfig, fault: Fault, hits: int, figures: Figures, add
 
 def reasons(config: ProxyConfig, figures: Figures, address: str) -> dict[str, str]:
     """Why each fault, and each share of the mix, has not hit, by its name; as if none of them had."""
-    told = {share.behavior: _of_share(config, share, figures, address) for share in config.policy.mix.shares}
-    return told | {one.name: diagnose(config, one, 0, figures, address).text for one in config.policy.faults}
+    names = [*(share.behavior for share in config.policy.mix.shares), *(one.name for one in config.policy.faults)]
+    return {name: diagnose(config, name, 0, figures, address).text for name in names}
 
 
-def _of_share(config: ProxyConfig, share: Share, figures: Figures, address: str) -> str:
+def _seen_by_mix(figures: Figures) -> NearMisses:
+    return NearMisses(
+        connections=figures.accepted,
+        without_tls=figures.without_tls,
+        handshakes_failed=figures.handshakes_failed,
+        undialled=figures.undialled,
+        spared=figures.exchanges,
+    )
+
+
+def _causes_of_share(
+    config: ProxyConfig, share: Share, seen: NearMisses, figures: Figures, address: str
+) -> Iterator[tuple[str, str]]:
     """Why *share* has not been drawn, as for a fault that is drawn for each exchange."""
-    if not figures.exchanges:
-        fault = Fault(share.behavior, share.behavior, share.options, scope=Scope.EXCHANGE)
-        seen = NearMisses(
-            connections=figures.accepted,
-            without_tls=figures.without_tls,
-            handshakes_failed=figures.handshakes_failed,
-            undialled=figures.undialled,
-        )
-        return next(text for _, text in _causes(config, fault, seen, figures, address))
-    return f"{share.percent:g} % spared all of {counted(figures.exchanges, 'exchange')}, so far by chance"
+    if figures.exchanges:
+        yield "spared", f"{share.percent:g} % spared all of {counted(figures.exchanges, 'exchange')}, so far by chance"
+    fault = Fault(share.behavior, share.behavior, share.options, scope=Scope.EXCHANGE)
+    yield from _causes(config, fault, seen, figures, address)
 
 
 def _causes(

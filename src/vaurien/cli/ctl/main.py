@@ -281,10 +281,18 @@ def connections(control: CtlContext, proxy: str) -> None:
 @click.argument("fault", required=False, shell_complete=faults_of_proxy)
 @pass_control
 def why(control: CtlContext, proxy: str, fault: str | None) -> None:
-    """Say why the faults of a proxy, or one of them, have not hit: what they saw, and what kept them from acting."""
+    """Say why the faults of a proxy, or one of them, have not hit: what they saw, and what kept them from acting.
+
+    A behavior of the mix is one of them.
+    """
     client = control.client
-    names = [fault] if fault else [one["name"] for one in client.list_faults(proxy)]
+    names = [fault] if fault else _names_of_faults(client.get_proxy(proxy))
     control.show([client.diagnose_fault(proxy, name) for name in names], *_DIAGNOSIS)
+
+
+def _names_of_faults(proxy: Any) -> list[str]:
+    """Those of the mix, and the others; a name that both have once."""
+    return list(dict.fromkeys([*(one["behavior"] for one in proxy["mix"]), *(one["name"] for one in proxy["faults"])]))
 
 
 command.add_command(fault)

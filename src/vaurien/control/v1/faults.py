@@ -65,11 +65,14 @@ async def get_fault(call: RouteCall) -> object:
 
 
 async def diagnose_fault(call: RouteCall) -> object:
-    """Why a fault has not hit: no connection, another protocol, a match that fits nothing, its window, chance."""
-    name = call.path["proxy"]
-    proxy, fault = call.hub.get(name), _find(call)
+    """Why a fault has not hit: no connection, another protocol, a match that fits nothing, its window, chance.
+
+    A behavior of the mix is one, too.
+    """
+    name, fault = call.path["proxy"], call.path["fault"]
+    proxy = call.hub.get(name)
     figures = await proxy.figures()
-    hits = call.hub.hits.of(name, fault.name).hits
+    hits = call.hub.hits.of(name, fault).hits
     return diagnose(call.hub.config.proxy(name), fault, hits, figures, str(proxy.address))
 
 
