@@ -233,6 +233,56 @@ def test_a_callback_may_call_soon_and_set_timers(loop, pairs):
     assert order == ["soon"]
 
 
+def test_what_goes_on_comes_behind_what_is_ready(loop, pairs):
+    """It keeps no other from its turn, and the loop does not wait while there is something to go on with."""
+    near, far = pairs()
+    seen = []
+
+    def go_on():
+        seen.append("on")
+        if len(seen) < 3:
+            module.go_on(loop, go_on)
+
+    def read():
+        seen.append(near.recv(1))
+        module.go_on(loop, go_on)
+
+    loop.add_reader(near, read)
+    far.send(b"a")
+    run_until(loop, lambda: len(seen) == 3)
+    assert seen == [b"a", "on", "on"]
+
+
+def test_one_that_goes_on_and_raises_is_told_and_the_others_go_on(loop):
+    seen = []
+    module.go_on(loop, lambda: 1 / 0)
+    module.go_on(loop, lambda: seen.append("on"))
+    run(loop)
+    assert seen == ["on"]
+    assert [type(context["exception"]) for context in loop.complaints] == [ZeroDivisionError]
+
+
+def test_those_behind_one_that_ends_the_program_have_their_turn_later(loop):
+    def end():
+        raise KeyboardInterrupt
+
+    seen = []
+    module.go_on(loop, end)
+    module.go_on(loop, lambda: seen.append("on"))
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_forever()
+    run(loop)
+    assert seen == ["on"]
+
+
+def test_elsewhere_it_goes_on_by_asyncio(pairs):
+    seen = []
+    with contextlib.closing(asyncio.SelectorEventLoop()) as other:
+        module.go_on(other, lambda: seen.append("on"))
+        run(other)
+    assert seen == ["on"]
+
+
 def test_the_running_loop_is_known_in_a_callback(loop, pairs):
     near, far = pairs()
     seen = []

@@ -281,8 +281,9 @@ class ProxiedConnection:
     @property
     def seals_records(self) -> bool:
         """A fault of its records wants to encrypt some of its own."""
-        faults = self.records.bound_faults.values() if self.records is not None else ()
-        return any(bound.hit and bound.compiled.plugin.target.seals for bound in faults)
+        if self.records is None:
+            return False
+        return any(bound.hit and bound.compiled.plugin.target.seals for bound in self.records.bound_faults.values())
 
     def log_keys(self, context: ssl.SSLContext) -> KeyLog | None:
         """Keep the secrets of *context*, which is for this connection alone; ``None`` where it cannot be."""

@@ -15,6 +15,7 @@ import math
 import os
 import select
 import selectors
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
@@ -73,6 +74,10 @@ class Loop(asyncio.SelectorEventLoop):
         """Call nothing more for *fd*, see `leave`."""
         self._files.leave(fd)
 
+    def go_on(self, callback: Callback) -> None:
+        """Call *callback* once what is ready now was seen to, see `go_on`."""
+        self._files.behind.append(callback)
+
     def _raised(self, callback: Callback, error: Exception) -> None:
         self.call_exception_handler({"message": f"the readiness callback {callback!r} raised", "exception": error})
 
@@ -87,6 +92,8 @@ class _Files(selectors.BaseSelector):
     def __init__(self, raised: Callable[[Callback, Exception], None]) -> None:
         self.readers: Callbacks = {}
         self.writers: Callbacks = {}
+        self.behind: deque[Callback] = deque()
+        """What is called behind the callbacks of ready files, each once."""
         self._raised = raised
         self._epoll = select.epoll()
         self._gone: set[int] = set()
@@ -134,7 +141,7 @@ class _Files(selectors.BaseSelector):
         """
         readers, gone = self.readers, self._gone
         gone.clear()
-        ready = self._epoll.poll(_whole(timeout), TURN)
+        ready = self._epoll.poll(0 if self.behind else _whole(timeout), TURN)
         if len(ready) == TURN:  # there may be more, and asyncio's among them
             self._asyncio_ready = True
         for fd, event in ready:
@@ -148,6 +155,8 @@ class _Files(selectors.BaseSelector):
                     self._raised(callback, error)
             else:
                 self._tell(fd, event)
+        if self.behind:
+            self._go_on()
         if not self._asyncio_ready:
             return []
         self._asyncio_ready = False
@@ -173,6 +182,14 @@ class _Files(selectors.BaseSelector):
             except Exception as error:
                 self._raised(callback, error)
 
+    def _go_on(self) -> None:
+        for _ in range(len(self.behind)):  # what is added meanwhile comes behind another look at what is ready
+            callback = self.behind.popleft()
+            try:
+                callback()
+            except Exception as error:
+                self._raised(callback, error)
+
     def _note(self) -> None:
         self._asyncio_ready = True
 
@@ -193,6 +210,7 @@ class _Files(selectors.BaseSelector):
     def close(self) -> None:
         self.readers.clear()
         self.writers.clear()
+        self.behind.clear()
         self._epoll.close()
         self._asyncio.close()
 
@@ -222,6 +240,18 @@ def leave(loop: asyncio.AbstractEventLoop, fd: int) -> None:
         loop.leave(fd)
     else:
         loop.remove_reader(fd)
+
+
+def go_on(loop: asyncio.AbstractEventLoop, callback: Callback) -> None:
+    """Have *loop* call *callback* once what is ready now was seen to.
+
+    It is `call_soon` without a handle and a context in the `Loop`, for a reader of a file that has something to read of
+    which the system does not know.
+    """
+    if isinstance(loop, Loop):
+        loop.go_on(callback)
+    else:
+        loop.call_soon(callback)
 
 
 def new() -> asyncio.AbstractEventLoop:

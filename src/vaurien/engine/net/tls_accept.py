@@ -111,7 +111,7 @@ class TlsAccept:
         self._hello = HelloReader()
         self._endpoint: TlsEndpoint | None = None
         self._reading = self._writing = False
-        self._read_by(self._read_hello)
+        self._watch()
         if received:
             loop.call_soon(self._feed, received)
 
@@ -139,9 +139,15 @@ class TlsAccept:
             self._writing = False
             self._loop.remove_writer(self._plain.fileno())
 
-    def _read_by(self, callback: Callable[[], None]) -> None:
+    def _watch(self) -> None:
         self._reading = True
-        self._loop.add_reader(self._plain.fileno(), callback)
+        self._loop.add_reader(self._plain.fileno(), self._read)
+
+    def _read(self) -> None:
+        if self._endpoint is None:
+            self._read_hello()
+        else:
+            self._shake(self._endpoint)
 
     def _read_hello(self) -> None:
         try:
@@ -187,17 +193,17 @@ class TlsAccept:
         """Answer the ClientHello by *context*; the records go through what *below* makes of the socket."""
         plain: Endpoint = self._plain if below is None else below(self._plain)
         self._endpoint = TlsEndpoint(plain, context, server_side=True, received=self._hello.received)
-        self._read_by(self._read)
+        if not self._reading:  # it is answered later
+            self._watch()
         self._go_on()
 
-    def _read(self) -> None:
-        assert self._endpoint is not None  # noqa: S101 - it was made before
+    def _shake(self, endpoint: TlsEndpoint) -> None:
         try:
-            self._endpoint.shake(self._scratch)
+            endpoint.shake(self._scratch)
         except BlockingIOError:
             return
         except OSError:
-            if self._endpoint.handshake_failure is None:
+            if endpoint.handshake_failure is None:
                 self._lost(reset=True)
                 return
         self._go_on()

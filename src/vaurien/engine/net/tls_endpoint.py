@@ -17,6 +17,7 @@ socket: *plain* may be any endpoint.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import ssl
 from collections.abc import Callable
@@ -120,16 +121,17 @@ class TlsEndpoint:
 
     def _decrypt(self, buffer: memoryview) -> int:
         """Fill *buffer* with the plain text of what was received."""
-        filled, room = 0, len(buffer)
+        filled, room, rest = 0, len(buffer), buffer
         try:
             while True:
-                size = self._read(room - filled, buffer[filled:])
+                size = self._read(room - filled, rest)
                 if not size:
                     self._eof = True
                     return filled  # what comes next is the end, again
                 filled += size
                 if not self._incoming.pending or room - filled < _RECORD:
                     return filled
+                rest = buffer[filled:]
         except ssl.SSLWantReadError:
             return filled or _NOTHING
         except ssl.SSLZeroReturnError:
@@ -198,7 +200,7 @@ class TlsEndpoint:
 
     def _drive(self) -> None:
         """Go on with the handshake, and with the end; send what they have written."""
-        if self.shaking and self._failed is None:
+        if self._handshaken is not None and self._failed is None:
             try:
                 self._object.do_handshake()
             except ssl.SSLWantReadError:
@@ -207,12 +209,15 @@ class TlsEndpoint:
                 self._fail(error)
             else:
                 self._report(None)
-        if self._ending and not self._end_sent and not self.shaking:
+        if self._ending and not self._end_sent and self._handshaken is None:
             self._end_sent = True
             if self._notifies:
                 self._notify()
         # Tickets go out now, not with the first answer: they acknowledge Finished, behind which Nagle holds a request.
-        self._flush_quietly()
+        try:
+            self._flush()
+        except OSError:  # reading from it will say so
+            return
 
     def _notify(self) -> None:
         if self._incoming.pending or self._object.pending():
@@ -238,23 +243,18 @@ class TlsEndpoint:
         except ssl.SSLError:  # nothing more, or a failure: `recv_into` will find the same
             return
 
-    def _flush_quietly(self) -> None:
-        try:
-            self._flush()
-        except OSError:  # reading from it will say so
-            return
-
     def _flush(self) -> None:
         """Give the socket what it takes of the records."""
         if self._outgoing.pending:
             records = self._outgoing.read()
+            size = 0
             if not self._unsent:
                 try:
                     size = self.plain.send(records)
                 except BlockingIOError:
                     size = 0
-                records = records[size:]
-            self._unsent += records
+            if size < len(records):
+                self._unsent += memoryview(records)[size:]
         while self._unsent:
             try:
                 size = self.plain.send(self._unsent)
@@ -266,7 +266,8 @@ class TlsEndpoint:
 
     def _fail(self, error: OSError) -> OSError:
         self._failed = error
-        self._flush_quietly()  # the alert that tells the peer
+        with contextlib.suppress(OSError):  # reading from it will say so
+            self._flush()  # the alert that tells the peer
         if self.shaking:
             self.handshake_failure = HandshakeError(error)
             self._report(self.handshake_failure)

@@ -45,6 +45,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @functools.lru_cache(maxsize=64)  # clients of one kind say the same
+@functools.lru_cache(maxsize=64)  # clients of one kind say the same
 def facts_of(hello: ClientHello) -> Facts:
     """What *hello* says."""
     sni = (hello.sni,) if hello.sni else ()

@@ -303,7 +303,7 @@ class RelayLink:
             self.loop.add_reader(self.source.fileno(), self._read_until_dry if several else wanted)
             self.reader = wanted
             if self.source.holds:
-                self.loop.call_soon(self._read_until_dry)
+                event_loop.go_on(self.loop, self._read_until_dry)
 
     def read_again(self) -> None:
         """Read what the source has beside what the system reports."""
@@ -331,7 +331,7 @@ class RelayLink:
             self.loop.remove_reader(self.source.fileno())
             self.loop.add_reader(self.source.fileno(), self._read_until_dry)
             if self.source.holds:
-                self.loop.call_soon(self._read_until_dry)
+                event_loop.go_on(self.loop, self._read_until_dry)
 
     def _wanted(self) -> Any:
         if self.ended or self._sending is _CLOSED:
@@ -657,7 +657,7 @@ class RelayLink:
     def _send_buffered(self, data: Data) -> int:
         assert self.destination is not None  # noqa: S101 - it is the destination's way to send
         sent = self.destination.send(data)
-        if sent == len(data):
+        if self.destination.unsent and sent == len(data):
             self._watch_unsent(self.destination)
         return sent
 
