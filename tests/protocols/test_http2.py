@@ -23,7 +23,7 @@ from vaurien.hooks import Request
 from vaurien.model import TO_BACKEND, TO_CLIENT, Direction, Fault, Scope
 from vaurien.protocols.http2 import Http2Framer, Http2Protocol
 from vaurien.protocols.http2.blocks import encode
-from vaurien.protocols.http2.framer import Http2Request
+from vaurien.protocols.http2.framer import Http2Request, rebuilt
 
 CONTENT = [("content-type", "text/plain")]
 
@@ -750,6 +750,31 @@ def test_what_is_answered_at_its_head_is_what_its_lane_would_answer(cut: int, mo
     assert first == seen(at_head=False)
 
 
+@pytest.mark.parametrize("cut", [1, 7, 150])
+@pytest.mark.parametrize("mix", ["30:error", "20:error, 10:drop_response", "100:error", "20:h2_reset, 20:error"])
+def test_requests_that_are_recognized_meet_what_others_meet(mix: str, cut: int) -> None:
+    """So many heads in one chunk, which are the same; beside what is drawn for where an observer wants each draw."""
+
+    def seen(*observers: Observer) -> tuple[object, ...]:
+        with sides(mix=mix, seed="5", observers=observers) as (proxy, client, server):
+            heads = [h2.headers(stream, BLOCK, end=True) for stream in range(1, 601, 2)]
+            for at in range(0, len(heads), cut):
+                client.sock.sendall(b"".join(heads[at : at + cut]))
+            client.sock.shutdown(socket.SHUT_WR)
+            to_backend = read_all(server.sock)
+            server.sock.close()
+            answers: dict[int, list[tuple[int, int, bytes]]] = {}
+            for kind, flags, stream, payload in h2.frames(read_all(client.sock)):
+                answers.setdefault(stream, []).append((kind, flags, payload))
+            hits = [(event.exchange, event.fault, event.stream, event.offset) for event in proxy.events.of(Injected)]
+            chosen = [(event.exchange, event.behavior) for event in proxy.events.of(MixHit)]
+            return to_backend, answers, hits, chosen, proxy.events.wait(Closed)[0].hits
+
+    first = seen()
+    assert len(first[3]) > 50
+    assert first == seen(Detailed())
+
+
 def test_an_error_that_lets_a_request_pass_at_its_head_is_not_asked_again() -> None:
     with sides(fault("error", code="503", warmup=1)) as (proxy, client, server):
         client.ask(1)
@@ -1060,6 +1085,97 @@ def test_bulk_leaves_as_pieces_do(turns: list[tuple[Direction, bytes]]) -> None:
         assert sent == leaves(other, direction, data)[0]
         assert one.held(direction) == other.held(direction)
         assert one.idle == other.idle
+
+
+def outgoing(head: Head) -> bytes:
+    return head.outgoing
+
+
+def not_hit(*_: object) -> bool:
+    raise AssertionError("nothing was drawn")
+
+
+@given(conversations())
+def test_requests_that_are_recognized_leave_as_pieces_do(turns: list[tuple[Direction, bytes]]) -> None:
+    one, other = framed(sparing=True), framed(sparing=True)
+    for direction, data in turns:
+        taken, sent = 0, b""
+        if direction is TO_BACKEND:
+            taken, _, sent = one.pass_requests(data, outgoing, None, not_hit)
+        if taken < len(data):
+            sent += leaves(one, direction, data[taken:])[0]
+        assert sent == leaves(other, direction, data)[0]
+        assert one.held(direction) == other.held(direction)
+        assert one.idle == other.idle
+
+
+def asks(*streams: int, end: bool = True) -> bytes:
+    return b"".join(h2.headers(stream, BLOCK, end=end) for stream in streams)
+
+
+def test_requests_that_are_recognized_are_taken_up_to_other_frames() -> None:
+    framer = framed(sparing=True)
+    asked = []
+
+    def changed(head: Head) -> bytes:
+        asked.append(head)
+        return rebuilt(h2.HEADERS, h2.END_HEADERS, head.stream, b"", STATUS)
+
+    def taken(data: bytes) -> tuple[int, int, bytes]:
+        return framer.pass_requests(data, changed, None, not_hit)
+
+    other = h2.headers(11, encode([(b":method", b"HEAD"), (b":path", b"/not-seen-before")]), end=True)
+    sent = h2.headers(5, STATUS, end=False) + h2.headers(9, STATUS, end=False)
+    for behind in (asks(9), asks(7), asks(2**31 + 11), asks(12), asks(11)[:-1], other, h2.window_update(0, 9), b"\0"):
+        framer = framed(sparing=True)
+        framer.feed(TO_BACKEND, asks(1) + asks(3, end=False))
+        asked.clear()
+        whole = asks(5) + asks(9, end=False)
+        assert taken(whole + behind) == (len(whole), 2, sent)
+        assert len(asked) == 2
+    assert leaves(framer, TO_BACKEND, h2.data(9, b"x", end=True)) == 2 * (h2.data(9, b"x", end=True),)
+    assert taken(asks(11)) == (len(asks(11)), 1, h2.headers(11, STATUS, end=False))
+    asked.clear()
+    assert taken(asks(13, 15))[1] == 2
+    assert not asked
+    framer.forget_leaving()
+    assert taken(asks(17, 19))[1] == 2
+    assert len(asked) == 1
+    framer.spare = None
+    assert taken(asks(21)) == (0, 0, b"")
+
+
+def test_requests_that_are_recognized_are_some_hundred_at_once() -> None:
+    framer = framed(sparing=True)
+    framer.feed(TO_BACKEND, asks(1))
+    taken, spared, sent = framer.pass_requests(asks(*range(3, 1003, 2)), outgoing, None, not_hit)
+    assert (taken, spared, sent) == (len(sent), 100, asks(*range(3, 203, 2)))
+
+
+def test_requests_that_are_recognized_and_hit() -> None:
+    framer = framed(sparing=True)
+    framer.feed(TO_BACKEND, asks(1))
+    drawn = iter([None, "answered", None, "spared", None, "left"])
+    hits = []
+
+    def hit(share: str, head: Head, *where: int) -> bool | None:
+        assert head.request
+        hits.append((share, *where))
+        return {"answered": True, "spared": None, "left": False}[share]
+
+    size = len(asks(1))
+    sent = asks(3, 7, 9, 11)
+    assert framer.pass_requests(asks(3, 5, 7, 9, 11, 13, 15), outgoing, lambda: next(drawn), hit) == (5 * size, 4, sent)
+    assert hits == [("answered", 5, size, 1), ("spared", 9, 3 * size, 2), ("left", 13, 5 * size, 4)]
+    assert leaves(framer, TO_BACKEND, asks(13, 15))[0] == asks(13, 15)
+
+
+def test_a_request_is_not_recognized_while_its_head_would_need_another_form() -> None:
+    """The backend wants each block to begin with the size of its table."""
+    framer = framed(sparing=True)
+    framer.feed(TO_BACKEND, asks(1))
+    framer.feed(TO_CLIENT, h2.settings([(Setting.HEADER_TABLE_SIZE, 0)]))
+    assert framer.pass_requests(asks(3), outgoing, None, not_hit) == (0, 0, b"")
 
 
 def test_bulk_is_of_spared_streams_up_to_their_end() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 from vaurien.framing.head import Head, Mark, Part, Piece, Reply, Series
 from vaurien.model import TO_BACKEND, Direction
+
+D = TypeVar("D")
 
 
 class Framing:
@@ -223,6 +225,25 @@ class Framing:
         They are inside of messages that are spared, and pass as they are; the last of them may be held.
         """
         return 0, b""
+
+    def pass_requests(
+        self,
+        data: bytes,
+        leaves: Callable[[Head], bytes],
+        draw: Callable[[], D | None] | None,
+        hit: Callable[[D, Head, int, int, int], bool | None],
+    ) -> tuple[int, int, bytes]:
+        """How many bytes at the front of *data* are taken, how many spared requests they have, and what leaves of them.
+
+        They are whole heads that were recognized. *leaves* gives what leaves of one, on its own stream; that is kept
+        until `forget_leaving`. *draw* draws for each, where something may be hit; where that gives something *hit* is
+        called: with it, the head, the stream, how far behind the front that begins, and how many were spared before.
+        True: it is answered; ``None``: it is spared all the same; false: it is drawn for, and the first that is left.
+        """
+        return 0, 0, b""
+
+    def forget_leaving(self) -> None:
+        """What leaves of heads may be something else from here on."""
 
     def take_room(self, direction: Direction, stream: int, size: int) -> int:
         """How many of *size* bytes of text the receiver takes on *stream* now; these are sent next.

@@ -31,7 +31,7 @@ from typing import TypeAlias
 from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.exchange import NO_MESSAGE, AskedRequest, ExchangeOwner, TrackedExchange, TrackedMessage
-from vaurien.engine.filters.exchange_draws import UNTOUCHED
+from vaurien.engine.filters.exchange_draws import UNTOUCHED, Drawn
 from vaurien.engine.filters.exchange_tracker import (
     LONG,
     SPARED,
@@ -43,6 +43,7 @@ from vaurien.engine.filters.exchange_tracker import (
 )
 from vaurien.engine.filters.message_filter import MessageFilter, MessageFilters, Taker, acts_on_messages, is_control
 from vaurien.engine.filters.message_stream import MessageStream, MessageWay
+from vaurien.engine.policy.compiled_policy import CompiledFault
 from vaurien.engine.policy.place import place
 from vaurien.engine.relay.ending import Ending
 from vaurien.framing import Framing, Head, Mark, Part, Piece
@@ -129,6 +130,8 @@ class StreamTracker(ExchangeTracker):
         self._gone: dict[int, asyncio.Future[None]] = {}  # done once the client has given the exchange up
         self._controls: tuple[BoundFault, ...] = ()  # faults on what is of the connection itself
         self._sent_as: dict[Head, bytes] = {}  # heads of spared requests, and what leaves of them
+        self._draws_at_once = False
+        """Nothing but the mix is drawn for a request, if anything is, and no hook sees what is of the connection."""
         self._last_words: deque[tuple[Part, bytes]] = deque()  # of the client; requests before them are held
 
     def follow_policy(self, down: TrackedDirection, up: TrackedDirection) -> None:
@@ -144,6 +147,8 @@ class StreamTracker(ExchangeTracker):
                 if filters.let_go_due:
                     self._put_first(direction, stream, _LET_GO)
         self._sent_as.clear()
+        self.framing.forget_leaving()
+        self._draws_at_once = not (self._controls or self._listing) and (self._draws.mix_alone or not self._tracks)
         self.framing.spare, self.framing.answer_at_head = (
             (None, None) if self._controls else (self._spare, self._answer_at_head)
         )
@@ -178,7 +183,25 @@ class StreamTracker(ExchangeTracker):
     # Pieces.
 
     def take_requests(self, chunk: memoryview) -> bytes:
-        return self._take_all(TO_BACKEND, chunk)
+        if not self._draws_at_once or len(chunk) > _LARGE or self.up.filters or self.down.filters:
+            return self._take_all(TO_BACKEND, chunk)
+        if self.connection.ending:
+            return b""
+        draw = (self._draws.next_share or self._draws.begin_mix()) if self._tracks else None
+        self._offset = self._fed
+        try:
+            size, spared, sent = self.framing.pass_requests(chunk.tobytes(), self._leaves, draw, self._hit)
+        except Exception as error:  # the protocol's own code may raise anything
+            self.connection.protocol_failed(error)
+            return b""
+        self._count += spared
+        self._fed += size
+        if size == len(chunk):
+            if self._unsent[TO_CLIENT]:
+                self._flush()
+            return sent
+        self._emit(TO_BACKEND, sent, None)
+        return self._take_all(TO_BACKEND, chunk[size:])
 
     def take_responses(self, chunk: memoryview) -> bytes:
         return self._take_all(TO_CLIENT, chunk)
@@ -473,6 +496,8 @@ class StreamTracker(ExchangeTracker):
 
     def _spare(self, head: Head, behind: int) -> bytes | None:
         """What leaves of *head*, so far *behind* the last piece, if no fault acts on its exchange."""
+        if self._decided:  # see `_hit`
+            return None
         if self._tracks:
             draws = self._draws
             if draws.mix_alone:
@@ -487,6 +512,10 @@ class StreamTracker(ExchangeTracker):
             self._decided.append((head, UNTOUCHED))
             return None
         self._count += 1
+        return self._leaves(head)
+
+    def _leaves(self, head: Head) -> bytes:
+        """What leaves of *head*, of an exchange that no fault acts on."""
         if not self._heads.differ:
             return head.outgoing
         sent = self._sent_as.get(head)
@@ -519,7 +548,27 @@ class StreamTracker(ExchangeTracker):
 
     def _answer_alike(self, head: Head, stream: int, behind: int) -> bool:
         """As `_answer_at_head`, in fewer calls: with an answer made once for all requests that *head* stands for."""
-        drawn = self._decided[-1][1]
+        answered = self._answer_known(self._decided[-1][1], head, stream, self._count + 1, behind)
+        if answered:
+            self._decided.pop()
+        return answered
+
+    def _hit(self, share: CompiledFault, head: Head, stream: int, behind: int, spared: int) -> bool | None:
+        """Whether the request of *head* is answered, for which *share* was drawn, behind so many that were *spared*.
+
+        ``None``: it is spared as well. False: it is decided, and has its turn next.
+        """
+        number = self._count + spared + 1
+        drawn = self._draws.hit(share, number)
+        if drawn is None:
+            return None
+        if self._answer_known(drawn, head, stream, number, behind):
+            return True
+        self._decided.append((head, drawn))
+        return False
+
+    def _answer_known(self, drawn: Drawn | None, head: Head, stream: int, number: int, behind: int) -> bool:
+        """Whether a request, the *number*-th, is answered in the words of all requests that *head* stands for."""
         fault = replying(drawn) if drawn is not None and self._asks_at_once else None
         if fault is None:
             return False
@@ -530,11 +579,10 @@ class StreamTracker(ExchangeTracker):
             answers = answers_of(fault, asked)
         if not answers:
             return False
-        self._decided.pop()
         self._count += 1
         answered = answers[0] if len(answers) == 1 else fault.random.choice(answers)
         if self.connection.tells_hits:
-            fault.count_hit(self._count, place(TO_BACKEND, self._offset + behind))
+            fault.count_hit(number, place(TO_BACKEND, self._offset + behind))
         else:
             self.connection.journal.count(fault.name, 1)
         self._say(TO_CLIENT, self.framing.answer_on(stream, answered.answer))
@@ -681,9 +729,11 @@ class StreamTracker(ExchangeTracker):
         if len(self._exchanges) <= 2 * ENDED_LIMIT:
             return
         ended = [stream for stream, exchange in self._exchanges.items() if exchange.done]
+        has_messages = any(self._messages)
         for stream in ended[:-ENDED_LIMIT]:
             del self._exchanges[stream]
-            self._forget_messages(stream)
+            if has_messages:
+                self._forget_messages(stream)
 
     def _forget_messages(self, stream: int) -> None:
         for messages in self._messages:

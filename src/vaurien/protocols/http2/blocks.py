@@ -81,18 +81,19 @@ def _decoded(tables: hpack.Decoder, block: bytes) -> Block:
         raise Undecodable("a header block that is not HPACK (RFC 7541)") from None
 
 
-_KNOWN: BoundedCache[Block] = BoundedCache()
+KNOWN: BoundedCache[Block] = BoundedCache()
+"""Blocks of senders that have no table."""
 
 
 def decode_stateless(block: bytes) -> Block:
     """The fields of *block*, whose sender has no table. Raises `Undecodable`."""
-    known = _KNOWN.get(block)
+    known = KNOWN.get(block)
     if known is None:
         tables = hpack.Decoder(max_header_list_size=LIST_LIMIT)
         tables.max_allowed_table_size = 0
         tables.header_table_size = 0
         known = _decoded(tables, block)
-        _KNOWN.add(block, known)
+        KNOWN.add(block, known)
     return known
 
 
