@@ -25,13 +25,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
-from vaurien.engine.filters.exchange import NO_MESSAGE, AskedRequest, ExchangeOwner, TrackedExchange, TrackedMessage
-from vaurien.engine.filters.exchange_draws import UNTOUCHED, Drawn
+from vaurien.engine.filters.exchange import (
+    NO_MESSAGE,
+    AnsweredExchange,
+    AskedRequest,
+    ExchangeOwner,
+    TrackedExchange,
+    TrackedMessage,
+)
+from vaurien.engine.filters.exchange_draws import UNTOUCHED
 from vaurien.engine.filters.exchange_tracker import (
     LONG,
     SPARED,
@@ -148,7 +155,8 @@ class StreamTracker(ExchangeTracker):
                     self._put_first(direction, stream, _LET_GO)
         self._sent_as.clear()
         self.framing.forget_leaving()
-        self._draws_at_once = not (self._controls or self._listing) and (self._draws.mix_alone or not self._tracks)
+        hooks_see = bool(self._controls) or self._listing or self._refusals_count or not self.keep_alive
+        self._draws_at_once = not hooks_see and (self._draws.mix_alone or not self._tracks)
         self.framing.spare, self.framing.answer_at_head = (
             (None, None) if self._controls else (self._spare, self._answer_at_head)
         )
@@ -197,8 +205,10 @@ class StreamTracker(ExchangeTracker):
         self._count += spared
         self._fed += size
         if size == len(chunk):
-            if self._unsent[TO_CLIENT]:
-                self._flush()
+            answers = self._unsent[TO_CLIENT]
+            if answers:
+                self._forget_ended()
+                self._send(self.down, answers)
             return sent
         self._emit(TO_BACKEND, sent, None)
         return self._take_all(TO_BACKEND, chunk[size:])
@@ -548,47 +558,53 @@ class StreamTracker(ExchangeTracker):
 
     def _answer_alike(self, head: Head, stream: int, behind: int) -> bool:
         """As `_answer_at_head`, in fewer calls: with an answer made once for all requests that *head* stands for."""
-        answered = self._answer_known(self._decided[-1][1], head, stream, self._count + 1, behind)
-        if answered:
-            self._decided.pop()
-        return answered
+        drawn = self._decided[-1][1]
+        fault = replying(drawn) if drawn is not None and self._asks_at_once else None
+        answers = self._answers(fault, head) if fault is not None else ()
+        if fault is None or not answers:
+            return False
+        self._decided.pop()
+        self._say(TO_CLIENT, self._answer_one_of(answers, fault, stream, 0, behind))
+        self._forget_ended()
+        return True
 
     def _hit(self, share: CompiledFault, head: Head, stream: int, behind: int, spared: int) -> bool | None:
         """Whether the request of *head* is answered, for which *share* was drawn, behind so many that were *spared*.
 
         ``None``: it is spared as well. False: it is decided, and has its turn next.
         """
-        number = self._count + spared + 1
-        drawn = self._draws.hit(share, number)
+        drawn = self._draws.hit(share, self._count + spared + 1)
         if drawn is None:
             return None
-        if self._answer_known(drawn, head, stream, number, behind):
-            return True
-        self._decided.append((head, drawn))
-        return False
-
-    def _answer_known(self, drawn: Drawn | None, head: Head, stream: int, number: int, behind: int) -> bool:
-        """Whether a request, the *number*-th, is answered in the words of all requests that *head* stands for."""
-        fault = replying(drawn) if drawn is not None and self._asks_at_once else None
-        if fault is None:
+        fault = drawn[0][0]  # the mix alone is drawn
+        answers = self._answers(fault, head) if fault.compiled.only_replies and not fault.stopped else ()
+        if not answers:
+            self._decided.append((head, drawn))
             return False
-        answers = fault.compiled.answers.get(head)
+        self._unsent[TO_CLIENT].append(self._answer_one_of(answers, fault, stream, spared, behind))
+        return True
+
+    def _answers(self, fault: BoundFault, head: Head) -> tuple[AnsweredExchange, ...]:
+        """Those of which *fault* gives one to each request that *head* stands for; none: it is asked about each."""
+        answers: tuple[AnsweredExchange, ...] | None = fault.compiled.answers.get(head)
         if answers is None:
             asked = AskedRequest(self.protocol)
             asked.ask(fault, head)
             answers = answers_of(fault, asked)
-        if not answers:
-            return False
+        return answers
+
+    def _answer_one_of(
+        self, answers: Sequence[AnsweredExchange], fault: BoundFault, stream: int, spared: int, behind: int
+    ) -> bytes:
+        """Count a hit of *fault*, behind so many requests that were *spared*; what is sent to the client."""
         self._count += 1
         answered = answers[0] if len(answers) == 1 else fault.random.choice(answers)
         if self.connection.tells_hits:
-            fault.count_hit(number, place(TO_BACKEND, self._offset + behind))
+            fault.count_hit(self._count + spared, place(TO_BACKEND, self._offset + behind))
         else:
             self.connection.journal.count(fault.name, 1)
-        self._say(TO_CLIENT, self.framing.answer_on(stream, answered.answer))
         self._exchanges[stream] = _OVER
-        self._forget_ended()
-        return True
+        return self.framing.answer_on(stream, answered.answer)
 
     def _spared(self, direction: Direction, mark: Head | Part, piece: bytes) -> bool:
         """Take a piece of an exchange that no fault acts on; false: hooks have to see it."""

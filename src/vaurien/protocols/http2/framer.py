@@ -320,7 +320,7 @@ class Http2Framer(Framing):
         while total - at >= 9 and count < _RUN_LIMIT:
             high, low, kind, flags, stream = unpack(data, at)
             end = at + 9 + (high << 8 | low)
-            if kind != 1 or end > total or not (last < stream <= h2.MOST and stream & 1):
+            if kind != 1 or end > total or not (last < stream < 0x80000000 and stream & 1):
                 break
             found = known.get(data[at + 9 : end])
             if found is None or found[0] != flags:
@@ -992,8 +992,8 @@ class Http2Framer(Framing):
         if known is None:
             known = h2.around_streams(data), h2.text_size(data)
             _ANSWERS.add(data, known)
-        parts, size = known
-        return self._answer(stream, h2.on_stream(stream, parts), size)
+        around, size = known
+        return self._answer(stream, stream.to_bytes(4, "big").join(around), size)
 
     def _answer(self, stream: int, data: bytes, size: int) -> bytes:
         """The frames *data*, with *size* bytes of text, as far as the client's windows take them."""
