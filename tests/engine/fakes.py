@@ -155,7 +155,7 @@ class FakeOwner:
     def __init__(self) -> None:
         self.loop, self.clock = FakeLoop(), FakeClock()
         self.hook_runner = None
-        self.buffer = self.copy_buffer = memoryview(bytearray(1 << 16))
+        self.buffer = memoryview(bytearray(1 << 16))
         self.beginnings = Beginnings(self.buffer)
         self.edge_triggered = self.deferred = self.decides_lane = self.thread_wanted = False
         self.handover_pending = self.opens_tls = self.one_request = False

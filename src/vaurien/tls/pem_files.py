@@ -17,10 +17,12 @@ LIMIT = 4 * 2**20
 
 def stamp(*paths: str | None) -> tuple[object, ...]:
     """What differs once one of the files *paths* is another, or has been written."""
-    return tuple([_stamp(path) if path is not None else None for path in paths])
+    return tuple(map(_stamp, paths))
 
 
-def _stamp(path: str) -> object:
+def _stamp(path: str | None) -> object:
+    if path is None:
+        return None
     try:
         status = os.stat(path)
     except OSError:

@@ -101,6 +101,8 @@ class BackendSetup:
         wrap, tls = service.wrap_backend, connection.backend_address.tls
         if wrap is not None:
             connection.on(Trigger.DIALLED, wrap(backend))
+        elif tls is None and not service.upgrades:
+            connection.on(Trigger.DIALLED, backend)
         elif self._one_sided(tls):
             connection.on(Trigger.DIALLED, self._talk_of_tls(backend, backend, tls))
         elif tls is None or connection.opens_tls:  # later
@@ -124,8 +126,7 @@ class BackendSetup:
     def _one_sided(self, tls: BackendTls | None) -> bool:
         """The protocol begins TLS in the middle, and one side only has it."""
         service = self._connection.service
-        begins_inside = self._connection.protocol.upgrades and service.config.starttls
-        return begins_inside and (service.client_tls is None) != (tls is None)
+        return service.upgrades and (service.client_tls is None) != (tls is None)
 
     def _talk_of_tls(self, backend: Endpoint, plain: PlainEndpoint, tls: BackendTls | None) -> Endpoint:
         """*backend* with what the protocol says about *tls* to the side that has it, and to the one that has none."""

@@ -82,10 +82,8 @@ class ProxiedConnection:
         "began",
         "beginnings",
         "bound_faults",
-        "buffer",
         "client",
         "clock",
-        "copy_buffer",
         "decides_lane",
         "deferred",
         "edge_triggered",
@@ -128,7 +126,7 @@ class ProxiedConnection:
         self.own = service.own(way_of(client, peer))
         """What is not dialled."""
         self.loop, self.clock = service.loop, service.clock
-        self.buffer, self.copy_buffer, self.beginnings = service.buffer, service.copy_buffer, service.beginnings
+        self.beginnings = service.beginnings
         self.reset_watch = service.reset_watch
         self.edge_triggered, self.decides_lane = service.edge_triggered, service.blocking
         self.deferred = False
@@ -186,8 +184,7 @@ class ProxiedConnection:
         """Change the state as `TRANSITIONS` says, and act. An event that means nothing in this state is passed over."""
         transition = _TABLE[self.state][event]
         if transition is not None:
-            action, self.state = transition
-            self.ending = self.state >= _DRAINING
+            action, self.state, self.ending = transition
             action(self, *facts)
 
     # Connecting.
@@ -928,10 +925,10 @@ class ProxiedConnection:
             bound.filters.clear()  # so that none tries to send what it held when it stops
         self.meter.forget()
         self.links = ()
-        self.past_exchanges = self.exchanges
         if self._filter_chain is not None:
+            self.past_exchanges = self.exchanges
             self._filter_chain.end()
-        self._filter_chain = None
+            self._filter_chain = None
 
     @property
     def _endpoints(self) -> list[Endpoint]:
@@ -996,6 +993,11 @@ class ProxiedConnection:
         return self._background
 
     @property
+    def buffer(self) -> memoryview:
+        """What bytes are read into, within one callback."""
+        return self.beginnings.buffer
+
+    @property
     def chance(self) -> Chance:
         """The draws of the proxy."""
         return self.service.chance
@@ -1058,10 +1060,13 @@ class ProxiedConnection:
             self.reset(Ending.ERROR)
 
 
-def _resolved(state: State, event: Trigger) -> tuple[Callable[..., None], State] | None:
+def _resolved(state: State, event: Trigger) -> tuple[Callable[..., None], State, bool] | None:
     transition = TRANSITIONS[state].get(event)
-    return None if transition is None else (getattr(ProxiedConnection, transition[0]), transition[1])
+    if transition is None:
+        return None
+    action, after = transition
+    return getattr(ProxiedConnection, action), after, after >= _DRAINING
 
 
 _TABLE = tuple(tuple(_resolved(state, event) for event in Trigger) for state in State)
-"""`TRANSITIONS` by the numbers of states and events, with the methods themselves."""
+"""`TRANSITIONS` by the numbers of states and events, with the methods themselves, and whether that is an ending."""

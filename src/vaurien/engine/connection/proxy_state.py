@@ -23,7 +23,6 @@ from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.engine.policy.shared_counters import ProxyCounters
 from vaurien.engine.policy.shared_state import SharedState
 from vaurien.engine.relay.ending import Ending
-from vaurien.engine.relay.link import COPIED
 from vaurien.engine.relay.read_buffer import Beginnings
 from vaurien.engine.relay.traffic import ConnectionInfo, Meter, ProxyTraffic
 from vaurien.events import Failed, Observer
@@ -127,7 +126,6 @@ class ProxyState:
         """Those of `buffer`."""
         self.buffer = self.beginnings.buffer
         """Links read into it."""
-        self.copy_buffer = self.buffer[:COPIED]
         self.reset_watch = ResetWatcher(loop, clock)
         """Reports resets that come behind the end of a stream."""
         self.pool = Pool(clock, config.pool_max_size, config.pool_timeout)
@@ -137,6 +135,8 @@ class ProxyState:
         """What TLS with clients needs; ``None``: they speak plain text."""
         self.negotiates_tls = bool(protocol.tls_request) and config.starttls
         """TLS is agreed upon first, in the words of the protocol."""
+        self.upgrades = protocol.upgrades and config.starttls
+        """TLS may begin in the middle of a connection."""
         self.connections: dict[int, OpenConnection] = {}
         self.deferred = 0
         """Connections that have put off the plan until there are bytes."""
@@ -196,7 +196,7 @@ class ProxyState:
     @property
     def opens_tls(self) -> bool:
         """TLS begins with both sides in the middle of a connection, once they agree on it."""
-        return self.client_tls is not None and self.protocol.upgrades and self.config.starttls
+        return self.client_tls is not None and self.upgrades
 
     def needs_thread(self, compiled: CompiledFault | None) -> bool:
         """Whether a turn for which *compiled* was drawn needs the blocking lane: for a legacy plugin, or protocol."""

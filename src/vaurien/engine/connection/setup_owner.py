@@ -28,7 +28,6 @@ class SetupOwner(Protocol):
     service: ProxyState
     loop: asyncio.AbstractEventLoop
     clock: Clock
-    buffer: memoryview
     client: Endpoint
     backend: Endpoint | None
     backend_address: Address
@@ -41,6 +40,10 @@ class SetupOwner(Protocol):
     own: tuple[OwnAddresses, ...]
     """What is not dialled."""
     bound_faults: dict[str, BoundFault]
+
+    @property
+    def buffer(self) -> memoryview:
+        """What bytes are read into, within one callback."""
 
     def note_undialled(self, error: str) -> None:
         """It came to no backend, or asked for none, because of *error*, which may explain why faults do not hit."""

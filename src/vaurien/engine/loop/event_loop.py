@@ -105,10 +105,11 @@ class _Files(selectors.BaseSelector):
     def watch(self, fd: FileDescriptorLike, callback: Callback, event: int, mine: Callbacks, others: Callbacks) -> None:
         """Call *callback* on *event*: it is one of *mine*, and *others* are those of the other event."""
         number = fd if isinstance(fd, int) else fd.fileno()
-        if number in others and number not in mine:
-            self._epoll.modify(number, _READ | _OUT)
-        elif number not in mine:
-            self._epoll.register(number, event)
+        if number not in mine:
+            if number in others:
+                self._epoll.modify(number, _READ | _OUT)
+            else:
+                self._epoll.register(number, event)
         mine[number] = callback
 
     def forget(self, fd: FileDescriptorLike, mine: Callbacks, left: int, others: Callbacks) -> bool:
@@ -167,16 +168,17 @@ class _Files(selectors.BaseSelector):
 
         A reader is called twice when the stream has ended: for the last bytes, and for the end behind them.
         """
-        if event & ~_OUT:
-            self._call(fd, self.readers)
-            if event & _END:
-                self._call(fd, self.readers)
-        if event & ~_READ:
-            self._call(fd, self.writers)
+        readers, writers = self.readers, self.writers
+        if event & ~_OUT and fd in readers:
+            self._call(fd, readers)
+            if event & _END and fd in readers:
+                self._call(fd, readers)
+        if event & ~_READ and fd in writers:
+            self._call(fd, writers)
 
     def _call(self, fd: int, callbacks: Callbacks) -> None:
-        callback = callbacks.get(fd)
-        if callback is not None and fd not in self._gone:
+        callback = callbacks[fd]
+        if fd not in self._gone:
             try:
                 callback()
             except Exception as error:

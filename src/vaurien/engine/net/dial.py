@@ -32,8 +32,11 @@ def begin(backend: Address, own: Sequence[OwnAddresses] = ()) -> Attempt | None:
     *own*, which are not dialled, takes more.
     """
     found = numeric(backend)
-    if found is None or any(one.has_port(backend.port) for one in own):
+    if found is None:
         return None
+    for one in own:  # not any(), whose generator each connection would pay for
+        if one.has_port(backend.port):
+            return None
     try:
         return _attempt(*found, own)
     except OSError:

@@ -26,11 +26,6 @@ from vaurien.model import TO_BACKEND, Direction
 FULL = 256 * 1024
 """Bytes waiting for the destination above which a sender has to wait."""
 
-COPIED = 120 * 1024
-"""Bytes read at once that are copied out of the shared buffer: glibc asks the system anew for each block from 128 KiB
-on, and the page faults (1,300 for 4 MiB) take more time than the bytes do.
-"""
-
 _ROUNDS = 16
 """Reads of one source before others get their turn."""
 
@@ -42,12 +37,8 @@ class LinkOwner(Protocol):
     clock: Clock
     hook_runner: HookRunner | None
     """Lends tasks to the hooks of plugins; ``None`` while no plugin has a hook."""
-    buffer: memoryview
-    """Where bytes are read into: one buffer for all links of a loop, used within one callback."""
-    copy_buffer: memoryview
-    """The first `COPIED` bytes of `buffer`, for what is copied out of it: to cut them off would cost each chunk."""
     beginnings: Beginnings
-    """Those of `buffer`."""
+    """Where bytes are read into: one buffer for all links of a loop, used within one callback."""
     edge_triggered: bool
     """The loop reports a socket with an error once only, also when there are bytes to read before the error."""
     reset_watch: ResetWatcher
@@ -160,8 +151,6 @@ class RelayLink:
 
     __slots__ = (
         "_beginnings",
-        "_buffer",
-        "_copy_buffer",
         "_dry",
         "_hooks",
         "_passed",
@@ -195,7 +184,7 @@ class RelayLink:
         self._send: Send = destination.send if not destination.buffers else self._send_buffered
         self.direction = direction
         self.loop, self.clock = owner.loop, owner.clock
-        self._buffer, self._copy_buffer, self._beginnings = owner.buffer, owner.copy_buffer, owner.beginnings
+        self._beginnings = owner.beginnings
         self._passed = 0  # bytes forwarded in the direct lane
         self._taken_in = self._written = 0  # in the hooked lane: bytes read, and bytes forwarded
         self.pending: WriteBuffer | None = None
@@ -231,6 +220,11 @@ class RelayLink:
     def withheld(self) -> int:
         """Bytes read and not forwarded, less those that faults made up."""
         return self._taken_in - self._written
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """`moved` and `withheld`."""
+        return self._passed + self._written, self._taken_in - self._written
 
     def continue_counts(self, before: RelayLink) -> None:
         """Count on from what *before* has moved, in whose place this is."""
@@ -299,10 +293,11 @@ class RelayLink:
         if wanted is None:
             self._unwatch()
         else:
-            several = self.source.buffers or self.owner.edge_triggered
+            buffers = self.source.buffers
+            several = buffers or self.owner.edge_triggered
             self.loop.add_reader(self.source.fileno(), self._read_until_dry if several else wanted)
             self.reader = wanted
-            if self.source.holds:
+            if buffers and self.source.holds:
                 event_loop.go_on(self.loop, self._read_until_dry)
 
     def read_again(self) -> None:
@@ -376,9 +371,13 @@ class RelayLink:
             self._read_direct() if self.filters is None else self._read_hooked()
 
     def _read_direct(self) -> None:
-        view, receive, send = self._buffer, self._receive, self._send  # slots called as methods cost 40 ns more each
+        read, receive, send = (
+            self._beginnings,
+            self._receive,
+            self._send,
+        )  # slots called as methods cost 40 ns more each
         try:
-            size = receive(view)
+            size = receive(read.buffer)
         except BlockingIOError:
             self._dry = True
             return
@@ -390,20 +389,20 @@ class RelayLink:
             return
         self._passed += size
         try:
-            sent = send(self._beginnings[size])
+            sent = send(read[size])
         except BlockingIOError:
             sent = 0
         except OSError:
             self.destination_failed()
             return
         if sent < size:
-            self._keep(view[sent:size])
+            self._keep(read[size][sent:])
 
     def _read_fast(self) -> None:
         # Not `_read`, and no slot called as a method: this is the most frequent way beside the direct one.
-        view, receive, take = self._copy_buffer, self._receive, self.filters.fast_path  # type: ignore[union-attr]
+        read, receive, take = self._beginnings, self._receive, self.filters.fast_path  # type: ignore[union-attr]
         try:
-            size = receive(view)
+            size = receive(read.copied)
         except BlockingIOError:
             self._dry = True
             return
@@ -415,7 +414,7 @@ class RelayLink:
             return
         self._taken_in += size
         try:
-            passed = take(self._beginnings[size])  # type: ignore[misc]  # see _wanted
+            passed = take(read[size])  # type: ignore[misc]  # see _wanted
         except Exception as error:  # the protocol's own code runs here and may raise anything
             self.owner.crashed(error)
             return
@@ -461,9 +460,9 @@ class RelayLink:
 
     def _read(self) -> bytes | None:
         """The bytes that the source has; empty at its end, ``None`` when there is nothing after all or it failed."""
-        view, receive = self._copy_buffer, self._receive
+        read, receive = self._beginnings, self._receive
         try:
-            size = receive(view)
+            size = receive(read.copied)
         except BlockingIOError:
             self._dry = True
             return None
@@ -471,7 +470,7 @@ class RelayLink:
             self._source_failed()
             return None
         self._taken_in += size
-        return self._beginnings[size].tobytes()  # a third less than `bytes` takes
+        return read[size].tobytes()  # a third less than `bytes` takes
 
     def _source_ended(self) -> None:
         """The source has nothing more: its end goes where its bytes went."""

@@ -133,8 +133,9 @@ class Meter:
         received, from_backend, sent, from_client = self.gone
         if self.links:
             down, up = self.links
-            received, from_backend = received + down.moved, from_backend + down.withheld
-            sent, from_client = sent + up.moved, from_client + up.withheld
+            (moved, withheld), (moved_up, withheld_up) = down.counts, up.counts
+            received, from_backend = received + moved, from_backend + withheld
+            sent, from_client = sent + moved_up, from_client + withheld_up
         if self.lane is not None:
             received, sent = received + self.lane.received, sent + self.lane.sent
         return received, from_backend, sent, from_client
