@@ -429,3 +429,8 @@ add = "latency name=slow latency=100"
 def test_a_list_may_be_given_by_several_flags(capsys, arguments, option, value):
     assert main.main([*arguments.split(), "--show-config", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["vaurien"][option]["value"] == value
+
+
+def test_a_forward_proxy_takes_what_is_special_of_its_servers(shown):
+    for words, backend in ([], "forward"), (["--backend", "forward?ca=test-ca.pem"], "forward?ca=test-ca.pem"):
+        assert shown("forward", *words)["vaurien"]["backend"]["value"] == backend

@@ -157,6 +157,7 @@ MAIN = {
     "expected one of command, vaurien, both",
     "forward --listen 8000": "option listen: '8000' (from --listen) is not valid; expected host:port",
     "forward --listen 192.0.2.1:80": "option listen (from --listen): cannot listen on 192.0.2.1:80",
+    "forward --backend localhost:80": "backend: 'localhost:80' (from --backend) is not valid; expected forward, or ",
     "mesh --nodes a": "mesh option nodes: 'a' (from --nodes) is not valid; expected a node and where it listens",
     "schema extra": "schema: unexpected argument 'extra'; expected none",
     "ca extra": "unexpected argument 'extra'; expected vaurien ca [OPTIONS]",

@@ -174,6 +174,21 @@ _SURE = 0.65
 """How much a word is like another one that was meant."""
 
 
+def last_value(words: Sequence[str], option: str) -> str | None:
+    """What *words* of a command line give to *option*, the last time; ``None``: they do not have it."""
+    found = None
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name == option:
+            found = value if equals else following
+    return found
+
+
+def is_forward(backend: str) -> bool:
+    """Whether *backend* is that of a forward proxy, with or without what is special behind a ``?``."""
+    return backend.partition("?")[0] == "forward"
+
+
 def _unknown(kind: str, typed: str) -> VaurienError:
     """Everything that exists would be too much for a line."""
     return VaurienError(f"unknown {kind} {typed!r}; options begin with --, and vaurien --help lists them")

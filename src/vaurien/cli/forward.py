@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from vaurien.cli import main as vaurien
 from vaurien.cli.configure import HELP, OK
+from vaurien.cli.flags import is_forward, last_value
 from vaurien.errors import BindError, OptionError, VaurienError
 
 USAGE = """Usage: vaurien forward [--listen ADDRESS] [OPTIONS]
@@ -14,6 +15,7 @@ USAGE = """Usage: vaurien forward [--listen ADDRESS] [OPTIONS]
   HTTP_PROXY, HTTPS_PROXY and ALL_PROXY. OPTIONS are those of vaurien; the backend is the one that the client names.
 
     --listen ADDRESS            where it listens [default: localhost:3128]
+    --backend forward?ca=FILE   which authorities the certificates of servers are from, where TLS is opened (--tls auto)
     --upstream-proxy ADDRESS    the HTTP proxy that is asked for all servers
 
   Faults match the server by match.host and match.port, besides everything else. The protocol is http if nothing else is
@@ -34,8 +36,11 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         print(USAGE, end="")
         return OK
     words = ["--proxy" + word.removeprefix("--listen") if _is_listen(word) else word for word in arguments]
+    backend = last_value(words, "--backend")
+    if backend is not None and not is_forward(backend):
+        raise OptionError("backend", backend, "forward, or forward?ca=FILE, whose servers clients name", "--backend")
     try:
-        return vaurien.run(["--proxy", LISTEN, "--protocol", "http", *words, "--backend", "forward"], variables)
+        return vaurien.run(["--proxy", LISTEN, "--backend", "forward", "--protocol", "http", *words], variables)
     except (OptionError, BindError) as error:  # about --proxy, where the user has typed --listen
         if words == list(arguments):
             raise

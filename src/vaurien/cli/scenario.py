@@ -100,29 +100,19 @@ def _without_scenario(words: Sequence[str]) -> list[str]:
     Nothing if they name a file. Otherwise a proxy on a free port: a forward proxy, which opens TLS where it can, unless
     they name a backend.
     """
-    if _last(words, "--config") is not None:
+    if flags.last_value(words, "--config") is not None:
         return []
     made = ["--proxy", "127.0.0.1:0"]
-    backend = _last(words, "--backend") or "forward"
-    if backend.partition("?")[0] != "forward":
+    backend = flags.last_value(words, "--backend")
+    if backend is not None and not flags.is_forward(backend):
         return made
     made += ["--backend", "forward", "--protocol", "http"]
-    if _last(words, "--tls") is not None:
+    if flags.last_value(words, "--tls") is not None:
         return made
     if not tls.installed():
         say(f"warning: TLS passes through unopened: {tls.MISSING}")
         return made
     return [*made, "--tls", AUTO]
-
-
-def _last(words: Sequence[str], option: str) -> str | None:
-    """The value that *words* give to *option* in the end; ``None``: they do not have it."""
-    found = None
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        name, equals, value = word.partition("=")
-        if name == option:
-            found = value if equals else following
-    return found
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
