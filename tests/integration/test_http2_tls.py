@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
+from concurrent import futures
 
 import pytest
 
@@ -68,22 +71,29 @@ def test_node(proxy):
     assert json.loads(done.stdout) == ["h2", 200, 503, 404], done.stderr
 
 
-@pytest.mark.parametrize("backend_tls", [False, True])
-def test_grpcio(backend_tls, tls_authority, tls_ca):
-    grpc = pytest.importorskip("grpc")
-    futures = pytest.importorskip("concurrent.futures")
+@contextlib.contextmanager
+def echoing(grpc, authority):
+    """The port of a server of gRPC, with TLS if there is an *authority*."""
     with futures.ThreadPoolExecutor(2) as threads:
         server = grpc.server(threads)
         echo = grpc.unary_unary_rpc_method_handler(lambda request, _: request)
         handlers = grpc.method_handlers_generic_handler("test.Echo", {"Unary": echo, "Other": echo})
         server.add_generic_rpc_handlers((handlers,))
-        if backend_tls:
-            pair = tls_authority.issue(["localhost"])
-            port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(pair.key, pair.chain)]))
-            backend = f"tls://127.0.0.1:{port}?ca={tls_ca}&server_name=localhost"
+        if authority is None:
+            port = server.add_insecure_port("127.0.0.1:0")
         else:
-            backend = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+            pair = authority.issue(["localhost"])
+            port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(pair.key, pair.chain)]))
         server.start()
+        yield port
+        server.stop(0).wait()
+
+
+@pytest.mark.parametrize("backend_tls", [False, True])
+def test_grpcio(backend_tls, tls_authority, tls_ca):
+    grpc = pytest.importorskip("grpc")
+    with echoing(grpc, tls_authority if backend_tls else None) as port:
+        backend = f"tls://127.0.0.1:{port}?ca={tls_ca}&server_name=localhost" if backend_tls else f"127.0.0.1:{port}"
         fault = "grpc_status code=RESOURCE_EXHAUSTED match.method=Other"
         with vaurien.Proxy(backend, protocol="grpc", tls="auto", faults=[fault]) as proxy:
             trusted = grpc.ssl_channel_credentials(proxy.ca_file.read_bytes())
@@ -93,21 +103,33 @@ def test_grpcio(backend_tls, tls_authority, tls_ca):
                     channel.unary_unary("/test.Echo/Other")(b"a", timeout=PATIENCE)
                 assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert proxy.hits("grpc_status") == 1
-        server.stop(0).wait()
+
+
+@pytest.mark.parametrize("backend_tls", [False, True])
+def test_a_client_that_speaks_http2_alone(backend_tls, tls_authority, tls_ca):
+    """The protocol http chooses no ALPN for clients that have two; one of gRPC gives up without h2."""
+    grpc = pytest.importorskip("grpc")
+    with echoing(grpc, tls_authority if backend_tls else None) as port:
+        backend = f"tls://127.0.0.1:{port}?ca={tls_ca}&server_name=localhost" if backend_tls else f"127.0.0.1:{port}"
+        fault = "http_status status=503 match.path=/test.Echo/Other"
+        with vaurien.Proxy(backend, protocol="http", tls="auto", faults=[fault]) as proxy:
+            trusted = grpc.ssl_channel_credentials(proxy.ca_file.read_bytes())
+            with grpc.secure_channel(f"localhost:{proxy.port}", trusted) as channel:
+                assert channel.unary_unary("/test.Echo/Unary")(b"a", timeout=PATIENCE) == b"a"
+                with pytest.raises(grpc.RpcError, match="503"):
+                    channel.unary_unary("/test.Echo/Other")(b"a", timeout=PATIENCE)
+            assert proxy.hits("http_status") == 1
+            context = proxy.ssl_context()
+            context.set_alpn_protocols(["h2", "http/1.1"])
+            with socket.create_connection((proxy.host, proxy.port), PATIENCE) as plain:
+                with context.wrap_socket(plain, server_hostname="localhost") as client:
+                    assert client.selected_alpn_protocol() is None
 
 
 def test_plain_text_before_a_backend_that_insists_on_h2(tls_authority, tls_ca):
     """A server of gRPC refuses TLS without ALPN: the proxy names what its protocol is called."""
     grpc = pytest.importorskip("grpc")
-    futures = pytest.importorskip("concurrent.futures")
-    with futures.ThreadPoolExecutor(2) as threads:
-        server = grpc.server(threads)
-        echo = grpc.unary_unary_rpc_method_handler(lambda request, _: request)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", {"Unary": echo}),))
-        pair = tls_authority.issue(["localhost"])
-        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(pair.key, pair.chain)]))
-        server.start()
+    with echoing(grpc, tls_authority) as port:
         with vaurien.Proxy(f"tls://localhost:{port}?ca={tls_ca}", protocol="grpc") as proxy:
             with grpc.insecure_channel(f"localhost:{proxy.port}") as channel:
                 assert channel.unary_unary("/test.Echo/Unary")(b"a", timeout=PATIENCE) == b"a"
-        server.stop(0).wait()

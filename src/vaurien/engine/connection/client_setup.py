@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from vaurien.engine.net.server_contexts import Asked, ServerContexts
 
 
+_HTTP2_ALONE = ("h2",)
+"""What clients name that can speak nothing else, such as those of gRPC: without a choice of it they give up."""
+
+
 class AskedTls:
     """A client's request for TLS in the words of its protocol: what `on_tls_request` sees and changes."""
 
@@ -319,16 +323,20 @@ class ClientSetup:
         if faults and any(bound.hit and bound.compiled.below_tls for bound in faults.values()):
             self._split_records()
             return
+        settings = service.client_tls.settings
+        if hello.alpn == _HTTP2_ALONE and not settings.alpn:
+            settings = msgspec.structs.replace(settings, alpn=_HTTP2_ALONE)
         if service.plan.shakes:
-            handshake = ClientHandshake(hello, service.client_tls.settings)
+            handshake = ClientHandshake(hello, settings)
             connection.background.run(self._run_hooks(handshake), "on_client_hello")
             return
-        context = None if connection.seals_records else service.client_tls.usual(hello.sni, self._find_here)
+        usual = settings is service.client_tls.settings and not connection.seals_records
+        context = service.client_tls.usual(hello.sni, self._find_here) if usual else None
         if context is not None:
             assert self._accept is not None  # noqa: S101 - the ClientHello was read there
             self._accept.answer(context)
         else:
-            self._answer(ClientHandshake(hello, service.client_tls.settings))
+            self._answer(ClientHandshake(hello, settings))
 
     def _split_records(self) -> None:
         """Let faults of records act below the TLS that is spoken here, which begins anew with what they pass."""
