@@ -1095,17 +1095,28 @@ def not_hit(*_: object) -> bool:
     raise AssertionError("nothing was drawn")
 
 
+def passed(framer: Http2Framer, direction: Direction, data: bytes) -> tuple[int, bytes]:
+    """How much of *data* is taken without being pieces, and what leaves of that."""
+    if direction is TO_CLIENT:
+        size = framer.pass_responses(data)
+        return size, data[:size]
+    size, _, sent = framer.pass_requests(data, outgoing, None, not_hit)
+    return size, sent
+
+
 @given(conversations())
-def test_requests_that_are_recognized_leave_as_pieces_do(turns: list[tuple[Direction, bytes]]) -> None:
+def test_what_is_recognized_leaves_as_pieces_do(turns: list[tuple[Direction, bytes]]) -> None:
     one, other = framed(sparing=True), framed(sparing=True)
     for direction, data in turns:
-        taken, sent = 0, b""
-        if direction is TO_BACKEND:
-            taken, _, sent = one.pass_requests(data, outgoing, None, not_hit)
+        taken, sent = passed(one, direction, data)
         if taken < len(data):
             sent += leaves(one, direction, data[taken:])[0]
         assert sent == leaves(other, direction, data)[0]
         assert one.held(direction) == other.held(direction)
+        assert one.idle == other.idle
+    for direction in (TO_BACKEND, TO_CLIENT):  # whatever comes next finds the same
+        more = h2.data(1, bytes(9), end=True) + h2.headers(3, STATUS, end=True) + h2.data(3, bytes(60_000), end=False)
+        assert leaves(one, direction, more) == leaves(other, direction, more)
         assert one.idle == other.idle
 
 
@@ -1148,8 +1159,8 @@ def test_requests_that_are_recognized_are_taken_up_to_other_frames() -> None:
 def test_requests_that_are_recognized_are_some_hundred_at_once() -> None:
     framer = framed(sparing=True)
     framer.feed(TO_BACKEND, asks(1))
-    taken, spared, sent = framer.pass_requests(asks(*range(3, 1003, 2)), outgoing, None, not_hit)
-    assert (taken, spared, sent) == (len(sent), 100, asks(*range(3, 203, 2)))
+    taken, spared, sent = framer.pass_requests(asks(*range(3, 2003, 2)), outgoing, None, not_hit)
+    assert (taken, spared, sent) == (len(sent), 500, asks(*range(3, 1003, 2)))
 
 
 def test_requests_that_are_recognized_and_hit() -> None:
@@ -1176,6 +1187,51 @@ def test_a_request_is_not_recognized_while_its_head_would_need_another_form() ->
     framer.feed(TO_BACKEND, asks(1))
     framer.feed(TO_CLIENT, h2.settings([(Setting.HEADER_TABLE_SIZE, 0)]))
     assert framer.pass_requests(asks(3), outgoing, None, not_hit) == (0, 0, b"")
+
+
+def test_bodies_of_requests_that_are_spared_are_taken_with_heads() -> None:
+    framer = framed(sparing=True)
+    framer.feed(TO_BACKEND, asks(1, end=False))
+    text, last = h2.data(1, b"text", end=False), h2.data(1, b"last", end=True)
+    whole = text + asks(3, end=False) + last + h2.data(3, b"", end=True)
+    assert passed(framer, TO_BACKEND, whole + last) == (len(whole), whole)  # what comes behind the end is for the peer
+    assert passed(framer, TO_BACKEND, h2.data(5, b"unknown", end=True)) == (0, b"")
+    framer.feed(TO_CLIENT, h2.headers(3, STATUS, end=True))
+    answer = h2.headers(1, STATUS, end=True)
+    assert passed(framer, TO_CLIENT, answer) == (len(answer), answer)
+    assert framer.idle
+
+
+def test_responses_that_are_recognized_are_taken_up_to_other_frames() -> None:
+    answer = h2.headers(1, STATUS, end=False) + h2.data(1, b"x", end=False)
+    trailers = h2.headers(1, encode([(b"grpc-status", b"0")]), end=True)
+    interim = h2.headers(3, encode([(b":status", b"103")]), end=False)
+    framer = framed(sparing=True)
+    framer.feed(TO_BACKEND, asks(1, 3))
+    framer.feed(TO_CLIENT, answer + trailers + interim + h2.headers(3, STATUS, end=False))
+    unseen = h2.headers(3, encode([(b":status", b"200"), (b"not-seen", b"before")]), end=True)
+    others = (h2.data(5, b"of none", end=True), answer[:-1], h2.frame(h2.PING, 0, 0, bytes(8)), interim, unseen, b"\0")
+    for behind in others:
+        framer = framed(sparing=True)
+        framer.feed(TO_BACKEND, asks(1, 3))
+        assert passed(framer, TO_CLIENT, answer + trailers + behind)[0] == len(answer + trailers)
+        assert not framer.idle
+        framer.feed(TO_CLIENT, h2.headers(3, STATUS, end=True))
+        assert framer.idle
+    framer = framed(sparing=True)
+    framer.feed(TO_BACKEND, asks(1, end=False))
+    assert passed(framer, TO_CLIENT, answer + trailers)[0] == len(answer)  # it ends before its request does
+
+
+def test_a_response_that_is_recognized_waits_for_room_as_others_do() -> None:
+    framer = framed(sparing=True)
+    framer.feed(TO_BACKEND, asks(1, 3))
+    framer.feed(TO_CLIENT, h2.headers(3, STATUS, end=False))
+    framer.answer_on(5, h2.headers(5, STATUS, end=False) + h2.data(5, bytes(h2.WINDOW - 5), end=True))
+    data = h2.data(3, b"12345", end=False)
+    assert passed(framer, TO_CLIENT, data + data)[0] == len(data)
+    assert leaves(framer, TO_CLIENT, data)[0] == b""
+    assert framer.held(TO_CLIENT) == len(data)
 
 
 def test_bulk_is_of_spared_streams_up_to_their_end() -> None:

@@ -235,12 +235,20 @@ class Framing:
     ) -> tuple[int, int, bytes]:
         """How many bytes at the front of *data* are taken, how many spared requests they have, and what leaves of them.
 
-        They are whole heads that were recognized. *leaves* gives what leaves of one, on its own stream; that is kept
-        until `forget_leaving`. *draw* draws for each, where something may be hit; where that gives something *hit* is
-        called: with it, the head, the stream, how far behind the front that begins, and how many were spared before.
-        True: it is answered; ``None``: it is spared all the same; false: it is drawn for, and the first that is left.
+        They are whole heads that were recognized, and frames of bodies. *leaves* gives what leaves of a head, on its
+        own stream; that is kept until `forget_leaving`. *draw* draws for each head, where something may be hit; where
+        that gives something *hit* is called: with it, the head, the stream, how far behind the front that begins, and
+        how many were spared before. True: it is answered; ``None``: it is spared all the same; false: it is drawn for,
+        and the first that is left.
         """
         return 0, 0, b""
+
+    def pass_responses(self, data: bytes) -> int:
+        """How many bytes at the front of *data* are taken, and pass as they are.
+
+        They are whole frames of responses to spared requests, and of heads such that were recognized.
+        """
+        return 0
 
     def forget_leaving(self) -> None:
         """What leaves of heads may be something else from here on."""

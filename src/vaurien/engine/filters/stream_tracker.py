@@ -191,10 +191,9 @@ class StreamTracker(ExchangeTracker):
     # Pieces.
 
     def take_requests(self, chunk: memoryview) -> bytes:
-        if not self._draws_at_once or len(chunk) > _LARGE or self.up.filters or self.down.filters:
+        at_once = self._draws_at_once and not (self.up.filters or self.down.filters or self.connection.ending)
+        if not at_once or len(chunk) > _LARGE:
             return self._take_all(TO_BACKEND, chunk)
-        if self.connection.ending:
-            return b""
         draw = (self._draws.next_share or self._draws.begin_mix()) if self._tracks else None
         self._offset = self._fed
         try:
@@ -204,7 +203,7 @@ class StreamTracker(ExchangeTracker):
             return b""
         self._count += spared
         self._fed += size
-        if size == len(chunk):
+        if size == len(chunk) and not self._unsent[TO_BACKEND]:
             answers = self._unsent[TO_CLIENT]
             if answers:
                 self._forget_ended()
@@ -214,7 +213,14 @@ class StreamTracker(ExchangeTracker):
         return self._take_all(TO_BACKEND, chunk[size:])
 
     def take_responses(self, chunk: memoryview) -> bytes:
-        return self._take_all(TO_CLIENT, chunk)
+        if len(chunk) > _LARGE or self.down.filters or self.connection.ending:
+            return self._take_all(TO_CLIENT, chunk)
+        data = chunk.tobytes()
+        size = self.framing.pass_responses(data)
+        if size == len(data) and not self._unsent[TO_CLIENT]:
+            return data
+        self._emit(TO_CLIENT, data[:size], None)
+        return self._take_all(TO_CLIENT, chunk[size:])
 
     def _take_all(self, direction: Direction, chunk: memoryview) -> bytes:
         if len(chunk) > _LARGE:
